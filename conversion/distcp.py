@@ -1,0 +1,155 @@
+"""Megatron's `torch_dist` checkpoints are PyTorch's distributed checkpoints (DCP): read and written without Megatron."""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint import load as dcp_load
+from torch.distributed.checkpoint import save as dcp_save
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+
+from ..core.errors import UserError
+from ..core.files import read_json, write_json, write_text
+
+BACKEND = {"sharded_backend": "torch_dist", "sharded_backend_version": 1}
+TRACKER = "latest_checkpointed_iteration.txt"
+RELEASE = "release"
+"""Megatron's name for weights that belong to no iteration."""
+
+# What the pickled `.metadata` of a DCP checkpoint is made of. Nothing else is unpickled.
+_ALLOWED = {
+    "builtins": {"set", "frozenset", "complex", "range", "slice", "bytearray", "list", "dict", "tuple"},
+    "collections": {"OrderedDict", "defaultdict"},
+    "pathlib": {"Path", "PosixPath", "PurePosixPath"},
+    "torch": {"Size", "bfloat16", "float16", "float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"},
+    "torch._C": {"_dtype"},
+    "torch.serialization": {"_get_layout"},
+    "torch.distributed.checkpoint.metadata": {
+        "BytesStorageMetadata",
+        "ChunkStorageMetadata",
+        "Metadata",
+        "MetadataIndex",
+        "StorageMeta",
+        "TensorProperties",
+        "TensorStorageMetadata",
+        "_MEM_FORMAT_ENCODING",
+    },
+    "torch.distributed.checkpoint.filesystem": {"_StorageInfo", "_StoragePrefix"},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Refuses every class that a DCP `.metadata` has no use for."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name in _ALLOWED.get(module, ()):
+            return super().find_class(module, name)
+        raise UserError(f"the checkpoint's .metadata asks for {module}.{name}, which is not part of one: refused")
+
+
+class Reader(FileSystemReader):
+    """torch's reader, with a `.metadata` that cannot run code."""
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """Read `.metadata`."""
+        del args, kwargs
+        with (Path(self.path) / ".metadata").open("rb") as file:
+            metadata = _Unpickler(file).load()
+        assert isinstance(metadata, Metadata)
+        if metadata.storage_meta is not None:
+            metadata.storage_meta.load_id = self.load_id
+        return metadata
+
+
+def find(checkpoint: Path) -> Path:
+    """The folder of one checkpoint: the one given, or the newest one under a checkpoint root.
+
+    Raises:
+        UserError: there is none, or it is another format.
+    """
+    folder = checkpoint
+    if (checkpoint / TRACKER).is_file():
+        newest = (checkpoint / TRACKER).read_text(encoding="utf-8").strip()
+        folder = checkpoint / (newest if newest == RELEASE else f"iter_{int(newest):07d}")
+    if not (folder / ".metadata").is_file() or not (folder / "metadata.json").is_file():
+        raise UserError(
+            f"no Megatron checkpoint: {checkpoint}",
+            where=str(folder),
+            allowed=f"a torch_dist checkpoint folder (iter_…, {RELEASE}), or the folder of a run's checkpoints",
+        )
+    backend = read_json(folder / "metadata.json").get("sharded_backend")
+    if backend != BACKEND["sharded_backend"]:
+        raise UserError(f"the checkpoint's format is {backend!r}", where=str(folder), allowed="torch_dist")
+    return folder
+
+
+class Checkpoint:
+    """The tensors of one checkpoint, read a few at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.entries = {
+            name: entry
+            for name, entry in Reader(folder).read_metadata().state_dict_metadata.items()
+            if isinstance(entry, TensorStorageMetadata)
+        }
+
+    def read(self, names: list[str]) -> dict[str, torch.Tensor]:
+        """Read whole tensors, put together from however many ranks wrote them."""
+        tensors = {
+            name: torch.empty(self.entries[name].size, dtype=self.entries[name].properties.dtype) for name in names
+        }
+        dcp_load(tensors, storage_reader=Reader(self.folder), no_dist=True)
+        return tensors
+
+    def check(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Compare names and shapes with those a model has.
+
+        Raises:
+            UserError: a tensor is missing or has another shape.
+        """
+        for name, shape in shapes.items():
+            if name not in self.entries:
+                raise UserError(f"the checkpoint has no tensor {name}", where=str(self.folder))
+            if tuple(self.entries[name].size) != shape:
+                raise UserError(
+                    f"{name} is {tuple(self.entries[name].size)} in the checkpoint, the configuration makes it {shape}",
+                    where=str(self.folder),
+                )
+
+
+class _Planner(DefaultSavePlanner):
+    """Stores objects as they come: ours are serialised as Megatron serialises them."""
+
+    def transform_object(self, write_item: Any, object: Any) -> Any:
+        return object if isinstance(object, io.BytesIO) else super().transform_object(write_item, object)
+
+
+def write(root: Path, tensors: dict[str, torch.Tensor], empty_states: list[str]) -> None:
+    """Write a checkpoint of weights that a Megatron run can start from.
+
+    Args:
+        root: the checkpoint root; the weights go to its `release` folder.
+        tensors: by Megatron's names, layers stacked.
+        empty_states: names of the extra states that Megatron's layers ask for and leave empty.
+    """
+    folder = root / RELEASE
+    state: dict[str, Any] = dict(tensors)
+    state |= {name: _object(None) for name in empty_states}
+    # What Megatron keeps beside the tensors. No arguments: a run that starts from weights brings its own.
+    state["common_state/shard_0_1"] = _object({"checkpoint_version": 3.0, "iteration": 0})
+    dcp_save(state, storage_writer=FileSystemWriter(folder), planner=_Planner(), no_dist=True)
+    write_json(folder / "metadata.json", BACKEND)
+    write_text(root / TRACKER, RELEASE)
+
+
+def _object(value: Any) -> io.BytesIO:
+    """Something that is no tensor, as Megatron stores it: a saved list of one."""
+    buffer = io.BytesIO()
+    torch.save([value], buffer)
+    buffer.seek(0)
+    return buffer

@@ -1,0 +1,25 @@
+"""The user's mistakes, told apart from ours."""
+
+
+class UserError(ValueError):
+    """A mistake of the user's: the command line prints it and exits with code 2.
+
+    Args:
+        what: what was given, and what is wrong with it.
+        where: the file, line, option or key it was found at.
+        allowed: what would be accepted there.
+        mend: what to do about it.
+    """
+
+    def __init__(self, what: str, *, where: str = "", allowed: str = "", mend: str = "") -> None:
+        self.what, self.where, self.allowed, self.mend = what, where, allowed, mend
+        parts = [what, where and f"where: {where}", allowed and f"allowed: {allowed}", mend and f"to mend it: {mend}"]
+        super().__init__("\n  ".join(part for part in parts if part))
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """The known name closest to a mistyped one, as `did you mean 'x'?`, or an empty string."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,94 @@
+"""Writing so that a half-written file is never taken for a whole one."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fsync_path(path: Path) -> None:
+    """Force a file's bytes, or a folder's entries, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; on success flush it and rename it to `path`, on failure remove it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        fsync_path(partial)
+        partial.replace(path)
+        fsync_path(path.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text to `path`, all of it or nothing."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON to `path`, all of it or nothing."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing, not UTF-8 or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path.name} is missing", where=str(path), mend="check the path") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path.name} is not valid JSON: {error}", where=str(path)) from None
+
+
+def require_file(path: Path) -> Path:
+    """Return `path` if it is a file with something in it.
+
+    Raises:
+        UserError: it is missing, not a file, or empty.
+    """
+    if not path.is_file():
+        raise UserError(f"no such file: {path.name}", where=str(path), mend="check the path")
+    if path.stat().st_size == 0:
+        raise UserError(f"the file is empty: {path.name}", where=str(path), mend="give a file with content")
+    return path
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Every file under `folder`, sorted by relative path, hidden names left out."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,166 @@
+"""A stage's record, and the one way a stage runs.
+
+A stage reads inputs and fills a folder. `run_stage` gives it a hidden working folder beside the final one, and renames
+that when the stage is whole. A finished stage is not redone; an interrupted one is handed its working folder again, so
+what it finds there it need not make twice.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from . import log
+from .errors import UserError
+from .files import fsync_path, list_files, read_json, remove, require_file, sha256, write_json
+
+NAME = "manifest.json"
+KEY = ".stage.json"
+TRACKED = ("pdapt", "torch", "megatron-core", "transformers", "tokenizers", "datasets", "lm-eval", "mergekit")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a stage read, did and wrote.
+
+    Attributes:
+        stage: the stage's name, for instance `tokens`.
+        inputs: name of an input -> its fingerprint (SHA-256).
+        config: everything that decides the output, as JSON values.
+        counts: what the stage counted (documents, tokens, seconds of its parts, ...).
+        outputs: relative path -> SHA-256.
+        versions: package -> version.
+        seconds: wall time of the run that finished the stage.
+    """
+
+    stage: str
+    inputs: dict[str, str]
+    config: dict[str, Any]
+    counts: dict[str, Any]
+    outputs: dict[str, str]
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @staticmethod
+    def read(folder: Path) -> "Manifest":
+        """Read the manifest of a finished stage.
+
+        Raises:
+            UserError: the folder has none, or it is not a manifest.
+        """
+        value = read_json(folder / NAME)
+        try:
+            return Manifest(**value)
+        except TypeError as error:
+            raise UserError(f"{NAME} is not a stage manifest: {error}", where=str(folder / NAME)) from None
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide a result."""
+    return {name: metadata.version(name) for name in TRACKED}
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 that stands for a file or folder: of the manifest's outputs where a stage wrote it, else of the bytes.
+
+    Raises:
+        UserError: there is nothing at `path`, or the file is empty.
+    """
+    if path.is_file():
+        return sha256(require_file(path))
+    if not path.is_dir():
+        raise UserError(f"no such file or folder: {path.name}", where=str(path), mend="check the path")
+    if (path / NAME).is_file():
+        content = Manifest.read(path).outputs
+    else:
+        content = {str(file.relative_to(path)): sha256(file) for file in list_files(path)}
+    if not content:
+        raise UserError(f"the folder is empty: {path.name}", where=str(path), mend="give a folder with files")
+    return digest(content)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def run_stage(
+    stage: str, inputs: Mapping[str, Path], config: dict[str, Any], out: Path, body: Callable[[Path], dict[str, Any]]
+) -> Manifest:
+    """Run `body` in a working folder and put it at `out` when it is whole.
+
+    Args:
+        stage: name of the stage.
+        inputs: name -> file or folder; each is fingerprinted.
+        config: JSON values that decide the output.
+        out: the folder to make.
+        body: fills the folder it is given and returns its counts. After an interruption it is given the same folder.
+
+    Returns:
+        The manifest written to `out`, or the one found there when the same work was already done.
+
+    Raises:
+        UserError: `out` holds something else.
+    """
+    prints = {name: fingerprint(path) for name, path in inputs.items()}
+    key = {"stage": stage, "inputs": prints, "config": json.loads(json.dumps(config))}
+    done = _finished(out, key)
+    if done:
+        log.info(f"{stage}: {out} is there already, nothing to do")
+        return done
+    work = out.parent / f".{out.name}.partial"
+    _enter(work, key, stage)
+    start = time.monotonic()
+    counts = body(work)
+    outputs = {str(path.relative_to(work)): sha256(path) for path in list_files(work)}
+    manifest = Manifest(**key, counts=counts, outputs=outputs, versions=versions(), seconds=time.monotonic() - start)
+    write_json(work / NAME, asdict(manifest))
+    (work / KEY).unlink()
+    for path in list_files(work):
+        fsync_path(path)
+    out.exists() and out.rmdir()
+    work.replace(out)
+    fsync_path(out.parent)
+    return manifest
+
+
+def input_fingerprints(work: Path) -> dict[str, str]:
+    """Fingerprints of the inputs of the stage that is at work in `work`, for a body that wants to write them down."""
+    return read_json(work / KEY)["inputs"]
+
+
+def _finished(out: Path, key: dict[str, Any]) -> Manifest | None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    if not (out / NAME).is_file():
+        raise UserError(f"the output exists and no stage wrote it: {out}", where="--out", mend="choose another folder")
+    manifest = Manifest.read(out)
+    found = {"stage": manifest.stage, "inputs": manifest.inputs, "config": manifest.config}
+    if found == key:
+        return manifest
+    differing = [name for name in key if found[name] != key[name]]
+    raise UserError(
+        f"{out} was made by another run: its {', '.join(differing)} differ",
+        where=str(out / NAME),
+        allowed=f"the same inputs and options again, or a new folder (it holds: {_short(found, differing)})",
+        mend="choose another output folder, or remove this one",
+    )
+
+
+def _short(found: dict[str, Any], differing: list[str]) -> str:
+    text = json.dumps({name: found[name] for name in differing}, ensure_ascii=False)
+    return text if len(text) < 300 else text[:300] + " …"
+
+
+def _enter(work: Path, key: dict[str, Any], stage: str) -> None:
+    """Take up an interrupted run of the same work; throw away any other."""
+    if work.is_dir() and (work / KEY).is_file() and read_json(work / KEY) == key:
+        log.info(f"{stage}: going on where an earlier run stopped")
+        return
+    remove(work)
+    work.mkdir(parents=True)
+    write_json(work / KEY, key)

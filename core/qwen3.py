@@ -1,0 +1,139 @@
+"""Qwen3's facts: sizes, special tokens, and how its Hugging Face configuration is read.
+
+Sizes are those of the published `config.json` files of Qwen3-{0.6B,1.7B,4B,8B}-Base.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .files import read_json
+
+VOCAB_SIZE = 151_936
+"""Rows of the embedding; the tokenizer knows 151,669 ids, the rest is padding that the weights carry."""
+END_OF_DOCUMENT = "<|endoftext|>"
+"""Ends a document. Not the tokenizer's `eos_token`, which Qwen3's configuration calls `<|im_end|>`."""
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+ROPE_BASE = 1_000_000
+RMS_NORM_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class Qwen3Config:
+    """Shape of a dense Qwen3.
+
+    Attributes:
+        layers: number of decoder layers.
+        hidden: width of the residual stream.
+        ffn: width of the gated MLP (one of its two halves).
+        heads: query heads.
+        kv_heads: key/value heads (GQA groups).
+        head_dim: size of one head; `heads * head_dim` need not equal `hidden`.
+        vocab: rows of the embedding.
+        tied: whether the output layer is the embedding.
+        max_positions: longest sequence the configuration promises.
+    """
+
+    layers: int
+    hidden: int
+    ffn: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    tied: bool
+    max_positions: int = 32_768
+    rope_base: float = ROPE_BASE
+    norm_eps: float = RMS_NORM_EPS
+
+    def __post_init__(self) -> None:
+        if self.heads % self.kv_heads:
+            raise UserError(f"{self.heads} attention heads cannot be shared by {self.kv_heads} key/value heads")
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters, the tied embedding counted once."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        layer = self.hidden * (2 * q + 2 * kv + 3 * self.ffn + 2) + 2 * self.head_dim
+        return self.layers * layer + self.hidden + self.vocab * self.hidden * (1 if self.tied else 2)
+
+    def to_hf(self, dtype: str) -> dict[str, Any]:
+        """Contents of a Hugging Face `config.json` for weights of `dtype` (`bfloat16`, `float32`)."""
+        return {
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "head_dim": self.head_dim,
+            "hidden_act": "silu",
+            "hidden_size": self.hidden,
+            "initializer_range": 0.02,
+            "intermediate_size": self.ffn,
+            "max_position_embeddings": self.max_positions,
+            "num_attention_heads": self.heads,
+            "num_hidden_layers": self.layers,
+            "num_key_value_heads": self.kv_heads,
+            "rms_norm_eps": self.norm_eps,
+            "rope_theta": self.rope_base,
+            "rope_scaling": None,
+            "sliding_window": None,
+            "use_sliding_window": False,
+            "tie_word_embeddings": self.tied,
+            "torch_dtype": dtype,
+            "vocab_size": self.vocab,
+        }
+
+
+SIZES = {
+    "0p6b": Qwen3Config(28, 1024, 3072, 16, 8, 128, VOCAB_SIZE, tied=True),
+    "1p7b": Qwen3Config(28, 2048, 6144, 16, 8, 128, VOCAB_SIZE, tied=True),
+    "4b": Qwen3Config(36, 2560, 9728, 32, 8, 128, VOCAB_SIZE, tied=True),
+    "8b": Qwen3Config(36, 4096, 12288, 32, 8, 128, VOCAB_SIZE, tied=False),
+}
+
+
+def read_config(folder: Path) -> Qwen3Config:
+    """Read a Hugging Face folder's `config.json`.
+
+    Raises:
+        UserError: it is missing, is not a dense Qwen3, or asks for something Qwen3-Base does not have.
+    """
+    path = folder / "config.json"
+    if not folder.is_dir():
+        raise UserError(f"no such folder: {folder}", where=str(folder), allowed="a Hugging Face Qwen3 folder")
+    value = read_json(path)
+    kind = value.get("model_type")
+    if kind != "qwen3":
+        raise UserError(
+            f"the model is not Qwen3: model_type is {kind!r} ({', '.join(value.get('architectures') or ['no architecture'])})",
+            where=str(path),
+            allowed="model_type 'qwen3' (dense, Qwen3ForCausalLM)",
+            mend="give a folder of Qwen3-Base weights",
+        )
+    rope = value.get("rope_parameters") or {}
+    scaling = value.get("rope_scaling") or (rope if rope.get("rope_type", "default") != "default" else None)
+    for name, bad in (
+        ("attention_bias", value.get("attention_bias")),
+        ("rope_scaling", scaling),
+        ("use_sliding_window", value.get("use_sliding_window")),
+        ("hidden_act", value.get("hidden_act", "silu") != "silu"),
+    ):
+        if bad:
+            raise UserError(f"{name} = {value.get(name, scaling)!r} is not part of Qwen3-Base", where=str(path))
+    try:
+        return Qwen3Config(
+            layers=value["num_hidden_layers"],
+            hidden=value["hidden_size"],
+            ffn=value["intermediate_size"],
+            heads=value["num_attention_heads"],
+            kv_heads=value["num_key_value_heads"],
+            head_dim=value.get("head_dim", 128),
+            vocab=value["vocab_size"],
+            tied=value.get("tie_word_embeddings", False),
+            max_positions=value.get("max_position_embeddings", 32_768),
+            rope_base=rope.get("rope_theta") or value.get("rope_theta", 10_000),
+            norm_eps=value.get("rms_norm_eps", RMS_NORM_EPS),
+        )
+    except KeyError as error:
+        raise UserError(f"config.json has no {error.args[0]}", where=str(path)) from None

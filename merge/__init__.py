@@ -1,0 +1,1 @@
+"""Merging a tuned model with the one it came from, on mergekit."""

@@ -1,0 +1,93 @@
+"""One step's batch and loss: what Megatron-LM's training script does that is not in the wheel."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from megatron.core import mpu
+from megatron.core.packed_seq_params import PackedSeqParams
+from megatron.core.utils import flatten_batch_for_packed_sequences, get_batch_on_this_tp_rank
+from megatron.training import get_args
+
+Batch = dict[str, Any]
+
+
+def get_batch(samples: Iterator[Batch] | None) -> Batch:
+    """The next micro-batch on this rank.
+
+    The first rank of each tensor-parallel group reads it and sends it to the others, each pipeline stage what it needs.
+
+    Returns:
+        `tokens`, `labels`, `loss_mask`, `position_ids` as [batch, sequence], or as [1, batch * sequence] with document
+        masks, and then `cu_seqlens` as [1, documents + 1] with `max_seqlen`; None for what this stage does not need.
+    """
+    args = get_args()
+    masked = args.dataloader_inter_document_masking
+    batch: Batch = {}
+    if mpu.get_tensor_model_parallel_rank() == 0:
+        assert samples is not None
+        batch = {name: tensor.cuda(non_blocking=True) for name, tensor in next(samples).items()}
+        batch.setdefault("attention_mask", None)
+    batch = get_batch_on_this_tp_rank(
+        batch,
+        has_cu_seqlens=masked,
+        is_hybrid_cp=False,
+        create_attention_mask_in_dataloader=False,
+        broadcast_src_rank=mpu.get_tensor_model_parallel_src_rank(),
+        broadcast_group=mpu.get_tensor_model_parallel_group(),
+        cp_size=1,
+        tp_rank=mpu.get_tensor_model_parallel_rank(),
+        micro_batch_size=args.micro_batch_size,
+        seq_length=args.seq_length,
+        mtp_on_this_rank=False,
+        pipeline_model_parallel_size=mpu.get_pipeline_model_parallel_world_size(),
+        is_pipeline_first_stage=mpu.is_pipeline_first_stage(),
+        is_pipeline_last_stage=mpu.is_pipeline_last_stage(),
+    )
+    return flatten_batch_for_packed_sequences(batch) if masked else batch
+
+
+def packed_parameters(cu_seqlens: torch.Tensor, max_seqlen: torch.Tensor) -> PackedSeqParams:
+    """Borders of the documents in a flat sequence, as attention and rotary embedding take them.
+
+    Args:
+        cu_seqlens: int32 [1, documents + 1], starting at 0.
+        max_seqlen: the longest document, one element.
+    """
+    borders, longest = cu_seqlens[0], int(max_seqlen)
+    return PackedSeqParams(
+        qkv_format="thd", cu_seqlens_q=borders, cu_seqlens_kv=borders, max_seqlen_q=longest, max_seqlen_kv=longest
+    )
+
+
+def token_loss(loss_mask: torch.Tensor, losses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
+    """Sum of the tokens' losses, number of tokens that count, and what is reported.
+
+    Megatron divides the one by the other over the whole global batch (`--calculate-per-token-loss`).
+
+    Args:
+        loss_mask: [batch, sequence], 0 where a label does not count.
+        losses: [batch, sequence], cross-entropy in nats.
+    """
+    mask = loss_mask.reshape(-1).float()
+    total = (losses.reshape(-1).float() * mask).sum()
+    count = mask.sum().detach().to(torch.int)
+    return total, count, {"lm loss": torch.stack([total.detach(), count.to(total.dtype)])}
+
+
+def forward_step(samples: Iterator[Batch] | None, model: Any) -> tuple[torch.Tensor, Any]:
+    """Run the model on the next micro-batch; returns its output and the function that makes a loss of it."""
+    batch = get_batch(samples)
+    packed = None
+    if batch.get("cu_seqlens") is not None:
+        packed = packed_parameters(batch["cu_seqlens"], batch["max_seqlen"])
+    output = model(
+        batch["tokens"],
+        batch["position_ids"],
+        None,
+        labels=batch["labels"],
+        loss_mask=batch["loss_mask"],
+        packed_seq_params=packed,
+    )
+    return output, partial(token_loss, batch["loss_mask"])

@@ -1,0 +1,202 @@
+"""Megatron's trainer on a CPU: what is replaced, and why.
+
+Megatron asks torch for CUDA devices, streams and random states in many places. Where a machine has no GPU this module
+answers those questions, so that the unmodified trainer runs on gloo ranks. It is imported only there (`engine.prepare`).
+`torch.cuda.is_available` keeps telling the truth: torch's own code would look for a driver if it did not.
+
+Call `replace_cuda` before megatron is imported (it takes `from torch.cuda import …` names at import), and
+`replace_in_megatron` after.
+"""
+
+import contextlib
+import functools
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+CPU = torch.device("cpu")
+
+
+class Stream:
+    """A CUDA stream that has nothing to wait for. A class, because libraries annotate with `Stream | None`."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def wait_stream(self, *_: Any) -> None: ...
+
+    def wait_event(self, *_: Any) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+    def record_event(self, event: Any = None) -> Any:
+        return event or Event()
+
+
+class Event:
+    """A CUDA event that has always happened."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def record(self, *_: Any) -> None: ...
+
+    def wait(self, *_: Any) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+    def query(self) -> bool:
+        return True
+
+
+class _Generators:
+    """`torch.cuda.default_generators`: every device's generator is the CPU's."""
+
+    def __getitem__(self, _: int) -> torch.Generator:
+        return torch.default_generator
+
+
+def _returns(value: Any) -> Callable[..., Any]:
+    """A function that answers `value`. A new one each time: torch's tracer refuses one function under two names."""
+    return lambda *_, **__: value
+
+
+def _itself(value: Any, *_: Any, **__: Any) -> Any:
+    return value
+
+
+# Name -> (what stands there on a CPU, why Megatron needs it).
+CUDA_REPLACEMENTS: dict[str, tuple[Any, str]] = {
+    "current_device": (_returns(CPU), "buffers and ranks' flags are made on the current device"),
+    "set_device": (_returns(None), "each rank picks its GPU at start"),
+    "device_count": (lambda: int(os.environ.get("LOCAL_WORLD_SIZE", "1")), "ranks are spread over a node's GPUs"),
+    "get_device_capability": (_returns((0, 0)), "arguments are validated against the GPU's generation"),
+    "get_device_name": (_returns("cpu"), "logged at start"),
+    "get_device_properties": (
+        _returns(SimpleNamespace(major=0, minor=0, multi_processor_count=1, name="cpu", total_memory=0)),
+        "fusions and logs ask for the GPU's generation",
+    ),
+    "synchronize": (_returns(None), "timers and checkpoints wait for the GPU"),
+    "is_current_stream_capturing": (_returns(False), "asked before a collective"),
+    "current_stream": (lambda *_: Stream(), "overlap waits on streams"),
+    "stream": (lambda *_: contextlib.nullcontext(), "overlap runs on side streams"),
+    "Stream": (Stream, "side streams of gradient reduction and checkpoints"),
+    "Event": (Event, "timers and reductions record events"),
+    "empty_cache": (_returns(None), "after a checkpoint is loaded"),
+    "ipc_collect": (_returns(None), "after a checkpoint is saved"),
+    "memory_allocated": (_returns(0), "logged"),
+    "max_memory_allocated": (_returns(0), "logged"),
+    "memory_reserved": (_returns(0), "logged"),
+    "max_memory_reserved": (_returns(0), "logged"),
+    "reset_peak_memory_stats": (_returns(None), "logged"),
+    "memory_stats": (lambda *_, **__: defaultdict(int), "logged"),
+    "get_rng_state": (lambda *_: torch.get_rng_state(), "the random state is kept per tensor-parallel region"),
+    "set_rng_state": (lambda state, *_: torch.set_rng_state(state), "as above"),
+    "manual_seed": (lambda seed: torch.manual_seed(seed), "as above"),
+    "default_generators": (_Generators(), "as above"),
+    "_lazy_call": (lambda call, **_: call(), "random states are set when CUDA starts"),
+    "FloatTensor": (torch.FloatTensor, "the norm of the gradients is a CUDA tensor"),
+}
+
+
+class CudaToCpu(TorchFunctionMode):
+    """Send `device="cuda"` to the CPU, and name types as CUDA does.
+
+    The distributed optimizer sorts parameters by strings such as `torch.cuda.BFloat16Tensor`.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        del types
+        kwargs = dict(kwargs or {})
+        if _is_cuda(kwargs.get("device")):
+            kwargs["device"] = CPU
+        if func is torch.Tensor.to and len(args) > 1 and _is_cuda(args[1]):
+            args = (args[0], CPU, *args[2:])
+        result = func(*args, **kwargs)
+        if func is torch.Tensor.type and len(args) == 1 and not kwargs:
+            return result.replace("torch.", "torch.cuda.")
+        return result
+
+
+def _is_cuda(device: Any) -> bool:
+    return (isinstance(device, str) and device.startswith("cuda")) or (
+        isinstance(device, torch.device) and device.type == "cuda"
+    )
+
+
+def replace_cuda() -> None:
+    """Answer torch.cuda's questions on a machine that has no GPU. Before megatron is imported."""
+    assert not torch.cuda.is_available(), "the CPU backend is not for a machine with a GPU"
+    for name, (stand_in, _) in CUDA_REPLACEMENTS.items():
+        setattr(torch.cuda, name, stand_in)
+    torch.cuda.random.get_rng_state = torch.cuda.get_rng_state
+    torch.cuda.random.set_rng_state = torch.cuda.set_rng_state
+    torch.cuda.nvtx.range_push = _returns(None)
+    torch.cuda.nvtx.range_pop = _returns(None)
+    torch.Tensor.cuda = torch.nn.Module.cuda = torch.Tensor.pin_memory = _itself
+    CudaToCpu().__enter__()  # for the life of the process
+
+
+def replace_in_megatron() -> None:
+    """Let the trainer start without CUDA, and give it an Adam whose state it can shard. After megatron is imported."""
+    from megatron.core import optimizer
+    from megatron.core.optimizer import distrib_optimizer
+    from megatron.training import training
+
+    training.initialize_megatron = functools.partial(training.initialize_megatron, allow_no_cuda=True)
+    optimizer.Adam = distrib_optimizer.Adam = GroupStepAdam
+    # With these flags the checkpoint code expects `step` in the param group, where GroupStepAdam keeps it.
+    optimizer.USING_PYTORCH_OPTIMIZER = False
+    distrib_optimizer.HAVE_APEX_OR_TE = distrib_optimizer.USING_APEX_OPTIMIZER = True
+
+
+class GroupStepAdam(torch.optim.Optimizer):
+    """AdamW that keeps `step` in the param group, as Apex's and Transformer Engine's fused Adam do.
+
+    Megatron runs one of those on a GPU. torch's own keeps `step` per parameter, and then Megatron's distributed
+    optimizer cannot load what it saved.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        adam_w_mode: bool = True,
+        bias_correction: bool = True,
+        capturable: bool = False,
+    ) -> None:
+        assert adam_w_mode, "only decoupled weight decay is used here"
+        assert bias_correction
+        del capturable  # says that a CUDA graph may hold the step
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One update of every parameter that has a gradient."""
+        assert closure is None
+        for group in self.param_groups:
+            if group["params"]:
+                group["step"] = int(group.get("step", 0)) + 1
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        self._update(parameter, group)
+
+    def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        state = self.state[parameter]
+        if not state:
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        mean.lerp_(parameter.grad, 1 - beta1)
+        square.mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        denominator = (square / (1 - beta2 ** group["step"])).sqrt_().add_(group["eps"])
+        parameter.addcdiv_(mean, denominator, value=-group["lr"] / (1 - beta1 ** group["step"]))

@@ -1,0 +1,110 @@
+"""Reading a recipe: defaults, then the YAML file, then `key=value` from the command line."""
+
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
+
+from ..core.errors import UserError, nearest
+from .schema import Recipe
+from .validate import validate
+
+FOLDER = Path(__file__).parent / "configs"
+
+
+def names() -> list[str]:
+    """The recipes that come with the project."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def find(recipe: str) -> Path:
+    """The file of a recipe given by name or by path.
+
+    Raises:
+        UserError: neither is there.
+    """
+    path = Path(recipe)
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise UserError(f"no such recipe file: {recipe}", where="RECIPE", mend="check the path")
+    if recipe in names():
+        return FOLDER / f"{recipe}.yaml"
+    raise UserError(
+        f"no recipe is called {recipe!r}",
+        where="RECIPE",
+        allowed=f"a YAML file, or one of {', '.join(names())}",
+        mend=nearest(recipe, names()),
+    )
+
+
+def load(recipe: str, overrides: list[str] | None = None) -> Recipe:
+    """Read, merge and check a recipe.
+
+    Args:
+        recipe: a name from `names()`, or the path of a YAML file.
+        overrides: `key=value` items, dotted keys.
+
+    Raises:
+        UserError: an unknown key (the nearest valid one is named), a wrong type, a missing value, or values that do
+            not go together.
+    """
+    path = find(recipe)
+    config = OmegaConf.structured(Recipe)
+    config = _merge(config, _read_yaml(path), str(path))
+    for item in overrides or []:
+        if "=" not in item:
+            raise UserError(f"{item!r} is not key=value", where="command line", allowed="for instance optimizer.lr=1e-5")
+        config = _merge(config, OmegaConf.from_dotlist([item]), f"command line: {item}")
+    try:
+        value = cast(Recipe, OmegaConf.to_object(config))
+    except MissingMandatoryValue as error:
+        raise UserError(f"the recipe does not say {error.full_key}", where=str(path), mend=f"add {error.full_key}") from None
+    validate(value)
+    return value
+
+
+def to_dict(recipe: Recipe) -> dict[str, Any]:
+    """The resolved recipe as JSON values."""
+    return asdict(recipe)
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The resolved recipe as YAML that `load` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.create(to_dict(recipe)))
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    import yaml
+
+    try:
+        value = OmegaConf.load(path)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"the recipe is not valid YAML: {error}", where=str(path)) from None
+    if not isinstance(value, DictConfig):
+        raise UserError("the recipe is not a mapping of keys to values", where=str(path))
+    return value
+
+
+def _merge(config: Any, layer: DictConfig, where: str) -> Any:
+    try:
+        return OmegaConf.merge(config, layer)
+    except ConfigKeyError as error:
+        full, known = error.full_key or "", _known(error.full_key or "")
+        raise UserError(
+            f"unknown key {full!r}", where=where, allowed=", ".join(known), mend=nearest(full.split(".")[-1], known)
+        ) from None
+    except (ValidationError, OmegaConfBaseException) as error:
+        raise UserError(f"{error.full_key or 'the recipe'}: {str(error).splitlines()[0]}", where=where) from None
+
+
+def _known(full_key: str) -> list[str]:
+    """Valid keys beside an unknown one."""
+    node: Any = Recipe
+    for part in full_key.split(".")[:-1]:
+        kind = {item.name: item.type for item in fields(node)}[part]
+        options = [kind, *getattr(kind, "__args__", ())]
+        node = next(option for option in options if is_dataclass(option))
+    return [item.name for item in fields(node)]

@@ -1,0 +1,197 @@
+"""A recipe as Megatron arguments: the one place where our names meet Megatron's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .schema import Recipe, data_parallel, shape_of, world_size
+
+# Kernels that only exist on a GPU. Each is Megatron's default, so each has to be switched off on a CPU.
+CPU_ARGUMENTS = [
+    "--distributed-backend", "gloo",
+    "--use-cpu-initialization",
+    "--transformer-impl", "local",
+    "--no-gradient-accumulation-fusion",
+    "--no-masked-softmax-fusion",
+    "--no-bias-swiglu-fusion",
+    "--no-bias-dropout-fusion",
+    "--no-rope-fusion",
+    "--no-persist-layer-norm",
+    "--attention-softmax-in-fp32",
+    "--num-workers", "0",
+]  # fmt: skip
+GPU_ARGUMENTS = [
+    "--distributed-backend", "nccl",
+    "--transformer-impl", "transformer_engine",
+    "--cross-entropy-loss-fusion",
+    "--cross-entropy-fusion-impl", "native",
+    "--manual-gc",
+    "--manual-gc-interval", "100",
+    "--num-workers", "2",
+    # On a CPU the writer's own process would cost more than the save.
+    "--async-save",
+    "--async-strategy", "mcore",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run reads and writes.
+
+    Attributes:
+        checkpoints: folder of `iter_*` checkpoints; a run resumes from the newest one there.
+        base: checkpoint the weights start from, or None for random weights.
+        tensorboard: folder of event files.
+        cache: folder of the data sets' index caches.
+        eod: id that ends a document.
+    """
+
+    checkpoints: Path
+    base: Path | None
+    tensorboard: Path
+    cache: Path
+    eod: int
+
+
+def megatron_args(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
+    """Megatron's command line for a recipe, flag and value as separate strings."""
+    parts = [
+        _model(recipe),
+        _data(recipe, places),
+        _parallel(recipe, gpu=gpu),
+        _training(recipe),
+        _checkpoints(recipe, places),
+        _logging(places),
+        GPU_ARGUMENTS if gpu else CPU_ARGUMENTS,
+        _further(recipe),
+    ]
+    return [text for part in parts for text in part]
+
+
+def _model(recipe: Recipe) -> list[str]:
+    shape = shape_of(recipe)
+    flags = [
+        "--num-layers", shape.layers,
+        "--hidden-size", shape.hidden,
+        "--ffn-hidden-size", shape.ffn,
+        "--num-attention-heads", shape.heads,
+        "--group-query-attention",
+        "--num-query-groups", shape.kv_heads,
+        "--kv-channels", shape.head_dim,
+        "--max-position-embeddings", shape.max_positions,
+        "--normalization", "RMSNorm",
+        "--norm-epsilon", shape.norm_eps,
+        "--qk-layernorm",
+        "--swiglu",
+        "--disable-bias-linear",
+        "--position-embedding-type", "rope",
+        "--rotary-base", int(shape.rope_base),
+        "--attention-dropout", 0,
+        "--hidden-dropout", 0,
+        "--init-method-std", recipe.model.init_std,
+        # The weights' own rows: from the tokenizer's size Megatron would derive another number.
+        "--padded-vocab-size", shape.vocab,
+    ]  # fmt: skip
+    if not shape.tied:
+        flags.append("--untie-embeddings-and-output-weights")
+    if recipe.model.precision == "bf16":
+        flags.append("--bf16")
+    return [str(flag) for flag in flags]
+
+
+def _data(recipe: Recipe, places: Places) -> list[str]:
+    flags = [
+        "--seq-length", str(recipe.data.seq_length),
+        # The trainer never sees text. Padding is -1, because an id that also ends documents would hide their ends.
+        "--tokenizer-type", "NullTokenizer",
+        "--vocab-size", str(shape_of(recipe).vocab),
+        "--null-tokenizer-eod-id", str(places.eod),
+        "--null-tokenizer-pad-id", "-1",
+        "--data-cache-path", str(places.cache),
+        # The label of a document's last token is the next document's first: it does not count.
+        "--eod-mask-loss",
+        "--no-create-attention-mask-in-dataloader",
+    ]  # fmt: skip
+    if recipe.data.document_masks:
+        flags.append("--dataloader-inter-document-masking")
+    return flags
+
+
+def _parallel(recipe: Recipe, *, gpu: bool) -> list[str]:
+    parallel = recipe.parallel
+    flags = [
+        "--tensor-model-parallel-size", str(parallel.tp),
+        "--pipeline-model-parallel-size", str(parallel.pp),
+        "--use-distributed-optimizer",
+    ]  # fmt: skip
+    if gpu and data_parallel(recipe) > 1:
+        flags += ["--overlap-grad-reduce", "--overlap-param-gather"]
+    if gpu and parallel.tp > 1:
+        flags.append("--sequence-parallel")
+    return flags
+
+
+def _training(recipe: Recipe) -> list[str]:
+    optimizer = recipe.optimizer
+    flags = [
+        "--global-batch-size", recipe.batch.global_size,
+        "--micro-batch-size", recipe.batch.micro_size,
+        "--train-iters", recipe.steps,
+        "--seed", recipe.seed + 1,  # Megatron refuses 0
+        "--optimizer", "adam",
+        "--lr", optimizer.lr,
+        "--min-lr", optimizer.lr,
+        "--lr-decay-style", "constant",
+        "--lr-decay-iters", recipe.steps,
+        "--lr-warmup-iters", optimizer.warmup_steps,
+        "--adam-beta1", optimizer.beta1,
+        "--adam-beta2", optimizer.beta2,
+        "--adam-eps", optimizer.eps,
+        "--weight-decay", optimizer.weight_decay,
+        "--clip-grad", optimizer.clip,
+        # The mean over the real tokens of the whole batch, whatever the micro-batches and ranks it is spread over.
+        "--calculate-per-token-loss",
+        "--eval-interval", recipe.validation.every,
+        "--eval-iters", recipe.validation.batches,
+    ]  # fmt: skip
+    return [str(flag) for flag in flags]
+
+
+def _checkpoints(recipe: Recipe, places: Places) -> list[str]:
+    flags = [
+        "--ckpt-format", "torch_dist",
+        "--save", str(places.checkpoints),
+        "--load", str(places.checkpoints),
+        "--save-interval", str(recipe.checkpoint.every),
+    ]  # fmt: skip
+    if places.base is not None:
+        flags += ["--pretrained-checkpoint", str(places.base)]
+    if recipe.checkpoint.reshardable:
+        flags.append("--dist-ckpt-optim-fully-reshardable")
+    return flags
+
+
+def _logging(places: Places) -> list[str]:
+    return [
+        "--log-interval", "1",
+        "--tensorboard-dir", str(places.tensorboard),
+        "--tensorboard-log-interval", "1",
+        "--log-throughput",
+    ]  # fmt: skip
+
+
+def _further(recipe: Recipe) -> list[str]:
+    flags: list[str] = []
+    for name, value in recipe.megatron.items():
+        flags.append(f"--{name}")
+        if value is not True:
+            flags.append(str(value))
+    return flags
+
+
+def summary(recipe: Recipe) -> str:
+    """One line: how the run is spread and what a step holds."""
+    shape, parallel, batch = shape_of(recipe), recipe.parallel, recipe.batch
+    return (
+        f"{shape.parameters / 1e6:.1f} M parameters, {world_size(recipe)} ranks = TP {parallel.tp} x PP {parallel.pp} x "
+        f"DP {data_parallel(recipe)}, {batch.global_size} x {recipe.data.seq_length} tokens a step, {recipe.steps} steps"
+    )

@@ -1,0 +1,111 @@
+"""Checks across a recipe's fields, made before any process starts."""
+
+from ..core.errors import UserError, nearest
+from ..core.qwen3 import SIZES, Qwen3Config
+from .schema import Recipe, data_parallel, shape_of, world_size
+
+PRECISIONS = ("bf16", "fp32")
+
+
+def validate(recipe: Recipe) -> None:
+    """Check that the recipe's values go together.
+
+    Raises:
+        UserError: they do not; the message names the factors, their product and the nearest valid choice.
+    """
+    _model(recipe)
+    _positive(recipe)
+    _world(recipe)
+    _batch(recipe)
+
+
+def _model(recipe: Recipe) -> None:
+    model = recipe.model
+    if (model.size is None) == (model.shape is None):
+        raise UserError("the recipe must give either model.size or model.shape", where="model")
+    if model.size is not None and model.size not in SIZES:
+        raise UserError(
+            f"model.size is {model.size!r}",
+            where="model.size",
+            allowed=", ".join(SIZES),
+            mend=nearest(model.size, list(SIZES)),
+        )
+    if model.precision not in PRECISIONS:
+        raise UserError(
+            f"model.precision is {model.precision!r}", where="model.precision", allowed=" or ".join(PRECISIONS)
+        )
+
+
+def _positive(recipe: Recipe) -> None:
+    values = {
+        "steps": recipe.steps,
+        "data.seq_length": recipe.data.seq_length,
+        "parallel.nodes": recipe.parallel.nodes,
+        "parallel.ranks_per_node": recipe.parallel.ranks_per_node,
+        "parallel.tp": recipe.parallel.tp,
+        "parallel.pp": recipe.parallel.pp,
+        "batch.global_size": recipe.batch.global_size,
+        "batch.micro_size": recipe.batch.micro_size,
+        "checkpoint.every": recipe.checkpoint.every,
+        "validation.every": recipe.validation.every,
+        "validation.batches": recipe.validation.batches,
+    }
+    for name, value in values.items():
+        if value < 1:
+            raise UserError(f"{name} is {value}", where=name, allowed="a whole number from 1")
+    if not 0 < recipe.optimizer.lr < 1:
+        raise UserError(f"optimizer.lr is {recipe.optimizer.lr}", where="optimizer.lr", allowed="between 0 and 1")
+
+
+def _world(recipe: Recipe) -> None:
+    shape, parallel, world = shape_of(recipe), recipe.parallel, world_size(recipe)
+    if world % (parallel.tp * parallel.pp):
+        raise UserError(
+            f"TP {parallel.tp} x PP {parallel.pp} = {parallel.tp * parallel.pp} does not divide the world of {world} ranks "
+            f"({parallel.nodes} nodes x {parallel.ranks_per_node})",
+            where="parallel",
+            allowed=f"a product that divides {world}: {_divisors(world)}",
+        )
+    _divides("parallel.tp", parallel.tp, _tp_limits(shape))
+    _divides("parallel.pp", parallel.pp, {"layers": shape.layers})
+    if parallel.pp > 1 and recipe.data.document_masks and recipe.batch.micro_size > 1:
+        raise UserError(
+            f"batch.micro_size is {recipe.batch.micro_size} with PP {parallel.pp} and document masks",
+            where="batch.micro_size",
+            allowed="1: a masked micro-batch is one flat sequence, and pipeline stages exchange unflattened ones",
+        )
+
+
+def _tp_limits(shape: Qwen3Config) -> dict[str, int]:
+    return {
+        "attention heads": shape.heads,
+        "key/value heads": shape.kv_heads,
+        "MLP width": shape.ffn,
+        "vocabulary": shape.vocab,
+    }
+
+
+def _batch(recipe: Recipe) -> None:
+    dp, micro, total = data_parallel(recipe), recipe.batch.micro_size, recipe.batch.global_size
+    if total % (dp * micro):
+        near = max(dp * micro, round(total / (dp * micro)) * dp * micro)
+        raise UserError(
+            f"DP {dp} x micro-batch {micro} = {dp * micro} does not divide the global batch of {total} sequences",
+            where="batch",
+            allowed=f"a multiple of {dp * micro}",
+            mend=f"batch.global_size={near}, or another batch.micro_size",
+        )
+
+
+def _divides(name: str, value: int, targets: dict[str, int]) -> None:
+    for what, target in targets.items():
+        if target % value:
+            raise UserError(
+                f"{name} = {value} does not divide the model's {target} {what}",
+                where=name,
+                allowed=f"for {what}: {_divisors(target)}",
+            )
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(value) for value in range(1, min(number, 64) + 1) if number % value == 0)

@@ -1,0 +1,71 @@
+"""Fixtures that several rooms' tests share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """Path of a file of the shared evidence; the test is skipped, with the reason, where it is absent."""
+    folder = Path(os.environ.get("PDAPT_SHARED", ROOT.parent / "shared"))
+
+    def find(relative: str) -> Path:
+        path = folder / relative
+        if not path.exists():
+            pytest.skip(f"shared evidence is absent: {relative} (PDAPT_SHARED names its folder)")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A byte-level BPE tokenizer of 1,000 ids with Qwen3's pre-tokenizer, as a Hugging Face folder."""
+    from pdapt.data_prep.tokenizer import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("tokenizer") / "tokenizer"
+    lines = [f"Le patient {n} reçoit {n * 5} mg de paracétamol ; température {36 + n % 4},{n % 10} °C." for n in range(300)]
+    lines += [f"La ville compte {n * 311} habitants, une gare et {n % 7} écoles près de la rivière." for n in range(300)]
+    train_tokenizer(iter(lines), 1000, folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_qwen3(tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Path]:
+    """Make a tiny random Qwen3 as a Hugging Face folder: `tiny_qwen3(seed=0, tied=True, dtype="float32", **config)`."""
+    import shutil
+
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    def make(seed: int = 0, tied: bool = True, dtype: str = "float32", **overrides: int) -> Path:
+        shape = {
+            "vocab_size": 1024,
+            "hidden_size": 64,
+            "intermediate_size": 160,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "max_position_embeddings": 512,
+        }
+        rope = {"rope_type": "default", "rope_theta": 1e6}
+        config = Qwen3Config(**(shape | overrides), rope_parameters=rope, tie_word_embeddings=tied)
+        torch.manual_seed(seed)
+        model = Qwen3ForCausalLM(config)
+        for name, parameter in model.named_parameters():
+            # Norm weights of exactly 1 would hide a norm that is left out or swapped with another.
+            if "norm" in name:
+                torch.nn.init.uniform_(parameter, 0.5, 1.5)
+        folder = tmp_path / f"qwen3-{seed}-{'tied' if tied else 'untied'}-{dtype}-{len(list(tmp_path.iterdir()))}"
+        model.to(getattr(torch, dtype)).save_pretrained(folder)
+        for file in tokenizer_folder.iterdir():
+            shutil.copy(file, folder / file.name)
+        return folder
+
+    return make

@@ -1,0 +1,217 @@
+"""The rendered batch script: its text, what bash makes of it, and what a real Slurm makes of it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pdapt.core.errors import UserError
+from pdapt.launch.sbatch import Job, render_sbatch
+
+JOB = Job(
+    name="qwen3_8b_cpt_48xh100",
+    nodes=12,
+    gpus_per_node=4,
+    cpus_per_task=96,
+    time_limit="20:00:00",
+    command=["-m", "pdapt.recipes.train", "qwen3_8b_cpt_48xh100"],
+    log_dir="logs",
+    env={"CUDA_DEVICE_MAX_CONNECTIONS": "1"},
+)
+
+EXPECTED = """\
+#SBATCH --job-name=qwen3_8b_cpt_48xh100
+#SBATCH --nodes=12
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=96
+#SBATCH --gpus-per-node=4
+#SBATCH --time=20:00:00
+#SBATCH --output=logs/%x-%j.out
+#SBATCH --open-mode=append
+set -euo pipefail
+export CUDA_DEVICE_MAX_CONNECTIONS=1
+MASTER_ADDR=$(hostname)
+MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
+srun \\
+  --ntasks-per-node=1 \\
+  --cpus-per-task=96 \\
+  --kill-on-bad-exit=1 \\
+  torchrun \\
+  --nnodes=12 \\
+  --nproc-per-node=4 \\
+  --rdzv-id="$SLURM_JOB_ID" \\
+  --rdzv-backend=c10d \\
+  --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \\
+  -m pdapt.recipes.train qwen3_8b_cpt_48xh100
+"""
+
+FAKE_SRUN = """\
+#!/bin/bash
+printf '%s\\0' "$@" "GIVEN=$GIVEN" >seen
+exit 7
+"""
+
+
+def statements(script: str) -> str:
+    """The script without comments and blank lines."""
+    kept = [line for line in script.splitlines() if line and not line.startswith(("# ", "#!"))]
+    return "\n".join(kept) + "\n"
+
+
+def run_with_fake_srun(script: str, folder: Path) -> tuple[int, list[str]]:
+    """Run a script with bash, in a PATH whose `srun` writes its arguments down and ends with 7."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "srun").write_text(FAKE_SRUN)
+    (folder / "bin" / "srun").chmod(0o755)
+    environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "41234"}
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.stderr == ""
+    return done.returncode, (folder / "seen").read_text().split("\0")[:-1]
+
+
+def test_the_whole_script() -> None:
+    script = render_sbatch(JOB)
+    assert script.startswith("#!/bin/bash\n")
+    assert script.endswith("\n")
+    assert statements(script) == EXPECTED
+
+
+def test_every_block_of_the_script_is_explained() -> None:
+    blocks = render_sbatch(JOB).split("\n\n")
+    assert len(blocks) == 5
+    assert all(block.splitlines()[0].startswith(("# ", "#!")) for block in blocks)
+
+
+def test_what_is_empty_is_left_out() -> None:
+    script = render_sbatch(replace(JOB, gpus_per_node=0, env={}))
+    assert "gpus-per-node" not in script
+    assert "--nproc-per-node=1 " in script
+    assert "export" not in script
+    assert "\n\n\n" not in script
+
+
+def test_the_sites_options() -> None:
+    script = render_sbatch(
+        replace(JOB, partition="gpu_p6", account="abc@h100", qos="qos-t3", constraint="(h100|a100)&ib")
+    )
+    for line in ("--partition=gpu_p6", "--account=abc@h100", "--qos=qos-t3", "--constraint=(h100|a100)&ib"):
+        assert f"\n#SBATCH {line}\n" in script
+
+
+def test_bash_hands_every_word_on_as_it_was_given(tmp_path: Path) -> None:
+    hostile = ["x; touch injected", "$(touch injected)", "`touch injected`", "it's", 'a "b"', "", "*", "~", "\\", "é à"]
+    job = replace(JOB, command=["-m", "module", *hostile], env={"GIVEN": "$HOME; touch injected"})
+    code, words = run_with_fake_srun(render_sbatch(job), tmp_path)
+    assert words[-len(hostile) - 3 :] == ["-m", "module", *hostile, "GIVEN=$HOME; touch injected"]
+    assert not (tmp_path / "injected").exists()
+    assert code == 7, "the job does not end with the step's code"
+
+
+def test_the_ranks_meet_at_the_node_that_runs_the_script(tmp_path: Path) -> None:
+    _, words = run_with_fake_srun(render_sbatch(replace(JOB, env={"GIVEN": ""})), tmp_path)
+    host = subprocess.run(["hostname"], capture_output=True, text=True, check=True).stdout.strip()
+    assert f"--rdzv-endpoint={host}:21234" in words
+    assert "--rdzv-id=41234" in words
+
+
+def test_bash_accepts_the_script() -> None:
+    subprocess.run(["bash", "-n"], input=render_sbatch(JOB), text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "x; rm -rf"),
+        ("name", "x\n#SBATCH --nodes=99"),
+        ("name", "a/b"),
+        ("name", ""),
+        ("log_dir", "with space"),
+        ("log_dir", ""),
+        ("partition", "a b"),
+        ("account", "a'b"),
+        ("qos", "a#b"),
+        ("constraint", 'a"b'),
+        ("nodes", 0),
+        ("gpus_per_node", -1),
+        ("cpus_per_task", 0),
+        ("time_limit", "tomorrow"),
+        ("time_limit", "1:00\n"),
+        ("time_limit", ""),
+        ("command", []),
+        ("command", ["-m", "a\nb"]),
+        ("command", ["a\0b"]),
+        ("env", {"A B": "1"}),
+        ("env", {"1A": "1"}),
+        ("env", {"A": "1\nB=2"}),
+    ],
+)
+def test_what_a_script_cannot_carry_is_refused(field: str, value: object) -> None:
+    with pytest.raises(UserError, match=r"allowed:|to mend it:"):
+        replace(JOB, **{field: value})
+
+
+@pytest.mark.parametrize("limit", ["90", "90:00", "20:00:00", "2-12", "2-12:30", "2-12:30:00"])
+def test_slurms_spellings_of_a_time_limit(limit: str) -> None:
+    assert f"#SBATCH --time={limit}\n" in render_sbatch(replace(JOB, time_limit=limit))
+
+
+RANK = """\
+import os, sys
+import torch.distributed as dist
+import torch
+
+dist.init_process_group("gloo")
+total = torch.tensor([dist.get_rank() + 1])
+dist.all_reduce(total)
+print(f"rank {dist.get_rank()} of {dist.get_world_size()}: sum {int(total)}, given {sys.argv[1]!r}, "
+      f"on {os.environ['SLURMD_NODENAME']}, CONNECTIONS={os.environ['CONNECTIONS']}", flush=True)
+dist.destroy_process_group()
+sys.exit(3 if sys.argv[1] == "fail" else 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def slurm(shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Environment of commands for a real Slurm of two one-CPU nodes on this machine."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("slurmctld", "slurmd", "munged"))):
+        pytest.skip("needs root, and Debian's slurm-wlm and munge")
+    tool, folder = shared("tools/slurm-two-nodes.sh"), tmp_path_factory.mktemp("slurm")
+    subprocess.run(["bash", tool, "start", folder], check=True)
+    # torchrun of the interpreter that runs the tests; the job inherits the submitter's PATH.
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    yield os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
+    subprocess.run(["bash", tool, "stop", folder], check=True)
+
+
+def submit(word: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
+    """Run the rank program as a job of two nodes, one rank each; return the job's exit code and its log."""
+    (folder / "rank.py").write_text(RANK)
+    command = [str(folder / "rank.py"), word]
+    variables = {"CONNECTIONS": "1", "OMP_NUM_THREADS": "1"}
+    (folder / "job.sh").write_text(render_sbatch(Job("ranks", 2, 0, 1, "5", command, str(folder), variables)))
+    done = subprocess.run(["sbatch", "--wait", "job.sh"], cwd=folder, env=environment, capture_output=True, text=True)
+    logs = list(folder.glob("ranks-*.out"))
+    assert len(logs) == 1, done.stderr
+    return done.returncode, logs[0].read_text()
+
+
+@pytest.mark.slow
+def test_slurm_runs_two_nodes(slurm: dict[str, str], tmp_path: Path) -> None:
+    code, log = submit("x; touch injected", tmp_path, slurm)
+    assert code == 0, log
+    lines = sorted(line for line in log.splitlines() if line.startswith("rank"))
+    assert [line.split(",")[0] for line in lines] == ["rank 0 of 2: sum 3", "rank 1 of 2: sum 3"]
+    assert all("given 'x; touch injected'" in line and line.endswith("CONNECTIONS=1") for line in lines)
+    assert {line.split("on n")[1][0] for line in lines} == {"1", "2"}
+    assert not (tmp_path / "injected").exists()
+
+
+@pytest.mark.slow
+def test_a_job_whose_ranks_fail_fails(slurm: dict[str, str], tmp_path: Path) -> None:
+    code, log = submit("fail", tmp_path, slurm)
+    assert "rank 0 of 2: sum 3" in log
+    assert code != 0
