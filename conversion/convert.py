@@ -12,7 +12,7 @@ from ..core.manifest import Manifest, fingerprint, run_stage
 from ..core.qwen3 import Qwen3Config, read_config
 from . import distcp
 from .hf_folder import DTYPES, Weights, Writer, copy_side_files, write_config
-from .names import EXTRA_STATES, OUTER, PLAIN, PROJECTIONS, GATED, fold_layer, layer_shapes, outer_shapes, unfold_layer
+from .names import EXTRA_STATES, GATED, OUTER, PLAIN, PROJECTIONS, fold_layer, layer_shapes, outer_shapes, unfold_layer
 
 HF = "hf"
 """Folder beside the checkpoints that keeps the Hugging Face side: configuration and tokenizer."""
@@ -76,7 +76,9 @@ def export_hf(checkpoint: Path, out: Path, reference: Path | None = None) -> Man
     reference = reference or folder.parent / HF
     if not reference.is_dir():
         raise UserError(
-            f"no configuration for {checkpoint}", where=str(reference), mend="name a Hugging Face folder with --reference"
+            f"no configuration for {checkpoint}",
+            where=str(reference),
+            mend="name a Hugging Face folder with --reference",
         )
     shape = read_config(reference)
     stored = distcp.Checkpoint(folder)

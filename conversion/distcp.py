@@ -1,4 +1,4 @@
-"""Megatron's `torch_dist` checkpoints are PyTorch's distributed checkpoints (DCP): read and written without Megatron."""
+"""Megatron's `torch_dist` checkpoints are PyTorch's distributed ones (DCP): read and written without Megatron."""
 
 import io
 import pickle
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
-from torch.distributed.checkpoint import load as dcp_load
-from torch.distributed.checkpoint import save as dcp_save
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
+from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
 from ..core.errors import UserError
 from ..core.files import read_json, write_json, write_text
@@ -22,11 +22,8 @@ RELEASE = "release"
 
 # What the pickled `.metadata` of a DCP checkpoint is made of. Nothing else is unpickled.
 _ALLOWED = {
-    "builtins": {"set", "frozenset", "complex", "range", "slice", "bytearray", "list", "dict", "tuple"},
-    "collections": {"OrderedDict", "defaultdict"},
-    "pathlib": {"Path", "PosixPath", "PurePosixPath"},
+    "pathlib": {"PosixPath"},
     "torch": {"Size", "bfloat16", "float16", "float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"},
-    "torch._C": {"_dtype"},
     "torch.serialization": {"_get_layout"},
     "torch.distributed.checkpoint.metadata": {
         "BytesStorageMetadata",
@@ -38,7 +35,14 @@ _ALLOWED = {
         "TensorStorageMetadata",
         "_MEM_FORMAT_ENCODING",
     },
-    "torch.distributed.checkpoint.filesystem": {"_StorageInfo", "_StoragePrefix"},
+    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
+    "torch.distributed.checkpoint.planner": {
+        "BytesIOWriteData",
+        "SavePlan",
+        "TensorWriteData",
+        "WriteItem",
+        "WriteItemType",
+    },
 }
 
 

@@ -92,7 +92,9 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
         paths = [folder / SINGLE]
     else:
         raise UserError(
-            "there are no weights", where=str(folder), allowed=f"{SINGLE}, or {INDEX} with its shards (safetensors only)"
+            "there are no weights",
+            where=str(folder),
+            allowed=f"{SINGLE}, or {INDEX} with its shards (safetensors only)",
         )
     files: dict[str, Path] = {}
     for path in paths:

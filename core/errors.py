@@ -1,5 +1,7 @@
 """The user's mistakes, told apart from ours."""
 
+import errno
+
 
 class UserError(ValueError):
     """A mistake of the user's: the command line prints it and exits with code 2.
@@ -23,3 +25,8 @@ def nearest(name: str, known: list[str]) -> str:
 
     close = get_close_matches(name, known, n=1)
     return f"did you mean '{close[0]}'?" if close else ""
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Whether an operation failed for want of space (or quota)."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

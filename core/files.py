@@ -81,9 +81,12 @@ def require_file(path: Path) -> Path:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Every file under `folder`, sorted by relative path, hidden names left out."""
-    paths = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    """Every file under `folder`, sorted by relative path; of hidden names only a checkpoint's `.metadata`."""
+
+    def shown(path: Path) -> bool:
+        return not any(part.startswith(".") and part != ".metadata" for part in path.relative_to(folder).parts)
+
+    return sorted(path for path in folder.rglob("*") if path.is_file() and shown(path))
 
 
 def remove(path: Path) -> None:

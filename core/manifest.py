@@ -122,7 +122,8 @@ def run_stage(
     (work / KEY).unlink()
     for path in list_files(work):
         fsync_path(path)
-    out.exists() and out.rmdir()
+    if out.exists():
+        out.rmdir()  # an empty one; `_finished` has looked
     work.replace(out)
     fsync_path(out.parent)
     return manifest

@@ -106,7 +106,7 @@ def read_config(folder: Path) -> Qwen3Config:
     kind = value.get("model_type")
     if kind != "qwen3":
         raise UserError(
-            f"the model is not Qwen3: model_type is {kind!r} ({', '.join(value.get('architectures') or ['no architecture'])})",
+            f"the model is not Qwen3: model_type is {kind!r}, architectures are {value.get('architectures')}",
             where=str(path),
             allowed="model_type 'qwen3' (dense, Qwen3ForCausalLM)",
             mend="give a folder of Qwen3-Base weights",

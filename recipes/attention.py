@@ -4,6 +4,7 @@ On a GPU Transformer Engine computes attention over packed documents. Megatron's
 (it asserts that there are none), so the local layer spec gets this module where there is no GPU.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from torch.nn.functional import scaled_dot_product_attention
 class DocumentAttention(MegatronModule):
     """Causal attention over each document of a pack, by torch's `scaled_dot_product_attention`."""
 
-    def __init__(self, config: TransformerConfig, layer_number: int, attn_mask_type: Any, attention_type: str, **_: Any):
+    def __init__(
+        self, config: TransformerConfig, layer_number: int, attn_mask_type: Any, attention_type: str, **_: Any
+    ):
         super().__init__(config=config)
         del layer_number, attn_mask_type
         assert attention_type == "self"
@@ -52,8 +55,7 @@ class DocumentAttention(MegatronModule):
             output = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
             return output.permute(2, 0, 1, 3).flatten(2)
         borders = packed_seq_params.cu_seqlens_q.tolist()
-        documents = zip(borders[:-1], borders[1:], strict=True)
-        return torch.cat([_attend(query[a:b], key[a:b], value[a:b]) for a, b in documents if b > a])
+        return torch.cat([_attend(query[a:b], key[a:b], value[a:b]) for a, b in pairwise(borders) if b > a])
 
 
 def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

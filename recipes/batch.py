@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from megatron.core import mpu
@@ -22,7 +22,7 @@ def get_batch(samples: Iterator[Batch] | None) -> Batch:
         `tokens`, `labels`, `loss_mask`, `position_ids` as [batch, sequence], or as [1, batch * sequence] with document
         masks, and then `cu_seqlens` as [1, documents + 1] with `max_seqlen`; None for what this stage does not need.
     """
-    args = get_args()
+    args = cast(Any, get_args())
     masked = args.dataloader_inter_document_masking
     batch: Batch = {}
     if mpu.get_tensor_model_parallel_rank() == 0:
@@ -35,7 +35,7 @@ def get_batch(samples: Iterator[Batch] | None) -> Batch:
         is_hybrid_cp=False,
         create_attention_mask_in_dataloader=False,
         broadcast_src_rank=mpu.get_tensor_model_parallel_src_rank(),
-        broadcast_group=mpu.get_tensor_model_parallel_group(),
+        broadcast_group=cast(torch.distributed.ProcessGroup, mpu.get_tensor_model_parallel_group()),
         cp_size=1,
         tp_rank=mpu.get_tensor_model_parallel_rank(),
         micro_batch_size=args.micro_batch_size,

@@ -1,7 +1,7 @@
 """Megatron's trainer on a CPU: what is replaced, and why.
 
 Megatron asks torch for CUDA devices, streams and random states in many places. Where a machine has no GPU this module
-answers those questions, so that the unmodified trainer runs on gloo ranks. It is imported only there (`engine.prepare`).
+answers those questions, so that the unmodified trainer runs on gloo ranks. Nothing imports it where there is a GPU.
 `torch.cuda.is_available` keeps telling the truth: torch's own code would look for a driver if it did not.
 
 Call `replace_cuda` before megatron is imported (it takes `from torch.cuda import …` names at import), and
@@ -138,7 +138,8 @@ def replace_cuda() -> None:
     torch.cuda.random.set_rng_state = torch.cuda.set_rng_state
     torch.cuda.nvtx.range_push = _returns(None)
     torch.cuda.nvtx.range_pop = _returns(None)
-    torch.Tensor.cuda = torch.nn.Module.cuda = torch.Tensor.pin_memory = _itself
+    for owner, name in ((torch.Tensor, "cuda"), (torch.nn.Module, "cuda"), (torch.Tensor, "pin_memory")):
+        setattr(owner, name, _itself)
     CudaToCpu().__enter__()  # for the life of the process
 
 

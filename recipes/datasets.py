@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 from megatron.training import get_args, get_tokenizer
 from torch.utils.data import Dataset
 
-from ..core.errors import UserError
-from ..core.files import read_json
-
-Blend = tuple[list[str], list[float]]
+from .blend import blend
 
 
 class Repeated(Dataset[Any]):
@@ -32,21 +29,6 @@ class Repeated(Dataset[Any]):
         return self.dataset[index % self.period]
 
 
-def blend(tokens: Path, split: str) -> Blend:
-    """File prefixes of a split and their weights (tokens), one for each source that has documents there.
-
-    Raises:
-        UserError: the folder was not made by the tokens stage, or the split is empty.
-    """
-    sources = read_json(tokens / "tokens.json")["splits"].get(split, {})
-    filled = {name: source for name, source in sources.items() if source["tokens"] > 0}
-    if not filled:
-        raise UserError(f"there is no token for {split}", where=str(tokens), mend="give more text to `pdapt tokens build`")
-    return [str(tokens / source["prefix"]) for source in filled.values()], [
-        float(source["tokens"]) for source in filled.values()
-    ]
-
-
 class Provider:
     """Builds the data sets when the trainer asks for them.
 
@@ -56,12 +38,12 @@ class Provider:
 
     is_distributed = True
 
-    def __init__(self, tokens: Path) -> None:
-        self.blends: list[Blend | None] = [blend(tokens, "train"), blend(tokens, "valid"), None]
+    def __init__(self, tokens: Path, sources: list[str]) -> None:
+        self.blends: list[Any] = [blend(tokens, "train", sources), blend(tokens, "valid", sources), None]
 
-    def __call__(self, sizes: Sequence[int], vp_stage: int | None = None) -> tuple[Any, Any, None]:
+    def __call__(self, sizes: Sequence[int]) -> tuple[Any, Any, None]:
         """Training and validation sets of `sizes` samples (there is no test set)."""
-        args = get_args()
+        args = cast(Any, get_args())
         period = args.eval_iters * args.global_batch_size
         config = GPTDatasetConfig(
             random_seed=args.seed,

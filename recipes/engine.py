@@ -1,12 +1,16 @@
-"""Megatron's trainer, started for a recipe. One process of a run: `torchrun -m pdapt.recipes.engine JOB`."""
+"""Megatron's trainer, started for a recipe: one rank of a run."""
 
 import os
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ..core import log
 from ..core.files import read_json
+from ..core.process import die_with_parent
+from .load import from_dict, to_dict
+from .megatron_args import Places, megatron_args
+from .schema import Recipe
 
 
 def prepare() -> bool:
@@ -41,7 +45,7 @@ def layer_spec(config: Any) -> Any:
     """
     from megatron.training.models.gpt import default_layer_spec
 
-    spec = default_layer_spec(config, vp_stage=0)
+    spec = cast(Any, default_layer_spec(config, vp_stage=0))
     if config.transformer.transformer_impl == "local":
         from .attention import DocumentAttention
 
@@ -49,14 +53,34 @@ def layer_spec(config: Any) -> Any:
     return spec
 
 
-def train(arguments: list[str], tokens: Path) -> None:
-    """Train until the recipe's last step.
+@dataclass(frozen=True)
+class Job:
+    """What one rank has to know."""
 
-    Args:
-        arguments: Megatron's command line.
-        tokens: the tokens stage's folder.
-    """
-    prepare()
+    recipe: Recipe
+    places: Places
+    tokens: Path
+    stop_at: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, for a rank in another process."""
+        places = {
+            name: value if value is None or name == "eod" else str(value) for name, value in asdict(self.places).items()
+        }
+        return {"recipe": to_dict(self.recipe), "places": places, "tokens": str(self.tokens), "stop_at": self.stop_at}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> "Job":
+        """Read back what `to_json` wrote."""
+        given = value["places"]
+        paths = {name: Path(given[name]) for name in ("checkpoints", "tensorboard", "cache")}
+        places = Places(**paths, base=given["base"] and Path(given["base"]), eod=given["eod"])
+        return Job(from_dict(value["recipe"]), places, Path(value["tokens"]), value["stop_at"])
+
+
+def start(job: Job) -> None:
+    """Be one rank of a run: train until the recipe's last step."""
+    gpu = prepare()
     from megatron.core.enums import ModelType
     from megatron.training import pretrain
     from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
@@ -65,20 +89,22 @@ def train(arguments: list[str], tokens: Path) -> None:
     from .batch import forward_step
     from .datasets import Provider
 
+    arguments = megatron_args(job.recipe, job.places, gpu=gpu)
+    if job.stop_at is not None:
+        arguments += ["--exit-interval", str(job.stop_at)]
     sys.argv = [sys.argv[0], *arguments]  # where Megatron reads its arguments
     args = parse_and_validate_args()
     model = gpt_config_from_args(args)
     model.transformer_layer_spec = layer_spec
     container = pretrain_cfg_container_from_args(args, model)
-    pretrain(container, Provider(tokens), ModelType.encoder_or_decoder, forward_step)
+    provider = Provider(job.tokens, job.recipe.data.sources)
+    pretrain(container, provider, ModelType.encoder_or_decoder, forward_step)
 
 
 def main() -> None:
-    """Run the job file named on the command line: `{"arguments": [...], "tokens": "..."}`."""
-    job = read_json(Path(sys.argv[1]))
-    train(job["arguments"], Path(job["tokens"]))
-    if os.environ.get("RANK") == "0":
-        log.info("trainer finished")
+    """Run the job file named on the command line."""
+    die_with_parent()
+    start(Job.from_json(read_json(Path(sys.argv[1]))))
 
 
 if __name__ == "__main__":

@@ -56,12 +56,16 @@ def load(recipe: str, overrides: list[str] | None = None) -> Recipe:
     config = _merge(config, _read_yaml(path), str(path))
     for item in overrides or []:
         if "=" not in item:
-            raise UserError(f"{item!r} is not key=value", where="command line", allowed="for instance optimizer.lr=1e-5")
+            raise UserError(
+                f"{item!r} is not key=value", where="command line", allowed="for instance optimizer.lr=1e-5"
+            )
         config = _merge(config, OmegaConf.from_dotlist([item]), f"command line: {item}")
     try:
         value = cast(Recipe, OmegaConf.to_object(config))
     except MissingMandatoryValue as error:
-        raise UserError(f"the recipe does not say {error.full_key}", where=str(path), mend=f"add {error.full_key}") from None
+        raise UserError(
+            f"the recipe does not say {error.full_key}", where=str(path), mend=f"add {error.full_key}"
+        ) from None
     validate(value)
     return value
 
@@ -69,6 +73,11 @@ def load(recipe: str, overrides: list[str] | None = None) -> Recipe:
 def to_dict(recipe: Recipe) -> dict[str, Any]:
     """The resolved recipe as JSON values."""
     return asdict(recipe)
+
+
+def from_dict(value: dict[str, Any]) -> Recipe:
+    """Read back what `to_dict` gave."""
+    return cast(Recipe, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(value))))
 
 
 def to_yaml(recipe: Recipe) -> str:

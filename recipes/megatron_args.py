@@ -192,6 +192,7 @@ def summary(recipe: Recipe) -> str:
     """One line: how the run is spread and what a step holds."""
     shape, parallel, batch = shape_of(recipe), recipe.parallel, recipe.batch
     return (
-        f"{shape.parameters / 1e6:.1f} M parameters, {world_size(recipe)} ranks = TP {parallel.tp} x PP {parallel.pp} x "
-        f"DP {data_parallel(recipe)}, {batch.global_size} x {recipe.data.seq_length} tokens a step, {recipe.steps} steps"
+        f"{shape.parameters / 1e6:.1f} M parameters, {world_size(recipe)} ranks = TP {parallel.tp} x PP {parallel.pp} "
+        f"x DP {data_parallel(recipe)}, {batch.global_size} x {recipe.data.seq_length} tokens a step, {recipe.steps} "
+        "steps"
     )

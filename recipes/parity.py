@@ -4,12 +4,19 @@
 """
 
 import os
+import socket
+import subprocess
 import sys
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..core.files import read_json
+from ..core.files import read_json, write_json
+from ..core.qwen3 import Qwen3Config
 from .engine import layer_spec, prepare
+from .megatron_args import Places, megatron_args
+from .schema import Batch, Model, Recipe, Shape
 
 
 def build(arguments: list[str]) -> Any:
@@ -68,6 +75,40 @@ def measure(model: Any, ids: Any, lengths: list[int]) -> dict[str, Any]:
     loss.backward()
     gradients = {f"grad.{name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {"logits": logits, "loss": loss.detach(), **gradients}
+
+
+def measure_checkpoint(checkpoint: Path, shape: Qwen3Config, documents: list[list[int]]) -> dict[str, Any]:
+    """`measure` in a process of its own, in FP32.
+
+    Args:
+        checkpoint: Megatron checkpoint root.
+        shape: the model's.
+        documents: token ids of each document.
+
+    Raises:
+        RuntimeError: the process failed; its last lines are in the error.
+    """
+    from safetensors.torch import load_file
+
+    model = Model(shape=Shape(**asdict(shape)), precision="fp32")
+    recipe = Recipe(model=model, batch=Batch(global_size=1), steps=1)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        places = Places(work / "none", checkpoint.resolve(), work / "tensorboard", work / "cache", eod=0)
+        job, out = work / "job.json", work / "out.safetensors"
+        write_json(job, {"arguments": megatron_args(recipe, places, gpu=False), "documents": documents})
+        environment = os.environ | {"CUDA_DEVICE_MAX_CONNECTIONS": "1", "MASTER_PORT": str(_free_port())}
+        command = [sys.executable, "-m", "pdapt.recipes.parity", str(job), str(out)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"the comparison failed:\n{done.stderr[-3000:]}")
+        return load_file(out)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ class Data:
     """How tokens become batches."""
 
     seq_length: int = 2048  # slots of a packed sequence
+    sources: list[str] = field(default_factory=lambda: ["*"])  # which of the tokens' sources, as glob patterns
     document_masks: bool = True  # attention, positions and loss stop at a document's border
 
 

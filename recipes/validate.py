@@ -61,8 +61,8 @@ def _world(recipe: Recipe) -> None:
     shape, parallel, world = shape_of(recipe), recipe.parallel, world_size(recipe)
     if world % (parallel.tp * parallel.pp):
         raise UserError(
-            f"TP {parallel.tp} x PP {parallel.pp} = {parallel.tp * parallel.pp} does not divide the world of {world} ranks "
-            f"({parallel.nodes} nodes x {parallel.ranks_per_node})",
+            f"TP {parallel.tp} x PP {parallel.pp} = {parallel.tp * parallel.pp} does not divide the world of {world} "
+            f"ranks ({parallel.nodes} nodes x {parallel.ranks_per_node})",
             where="parallel",
             allowed=f"a product that divides {world}: {_divisors(world)}",
         )

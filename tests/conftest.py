@@ -29,8 +29,12 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pdapt.data_prep.tokenizer import train_tokenizer
 
     folder = tmp_path_factory.mktemp("tokenizer") / "tokenizer"
-    lines = [f"Le patient {n} reçoit {n * 5} mg de paracétamol ; température {36 + n % 4},{n % 10} °C." for n in range(300)]
-    lines += [f"La ville compte {n * 311} habitants, une gare et {n % 7} écoles près de la rivière." for n in range(300)]
+    lines = [
+        f"Le patient {n} reçoit {n * 5} mg de paracétamol ; température {36 + n % 4},{n % 10} °C." for n in range(300)
+    ]
+    lines += [
+        f"La ville compte {n * 311} habitants, une gare et {n % 7} écoles près de la rivière." for n in range(300)
+    ]
     train_tokenizer(iter(lines), 1000, folder)
     return folder
 

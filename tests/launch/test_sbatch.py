@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from pdapt.core.errors import UserError
 from pdapt.launch.sbatch import Job, render_sbatch
 

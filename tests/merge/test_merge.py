@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, Qwen3ForCausalLM
+
 from pdapt.core.errors import UserError
 from pdapt.core.files import list_files, sha256
 from pdapt.merge.run import COPIED, merge
-from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 Maker = Callable[..., Path]
 

@@ -1,0 +1,64 @@
+"""The face: `pdapt <room> <verb>`. Import-light: a room is loaded when one of its verbs runs."""
+
+import sys
+import traceback
+
+import typer
+
+from ..core.errors import UserError, disk_is_full
+
+app = typer.Typer(
+    help="Adapt a general language model to a domain at scale, and know whether that helped.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _add_rooms() -> None:
+    from . import stages, whole
+
+    for name, room, help_text in (
+        ("corpus", stages.corpus, "Documents: read, clean."),
+        ("tokens", stages.tokens, "Documents -> Megatron's token files."),
+        ("convert", stages.convert, "Hugging Face <-> Megatron checkpoints."),
+        ("merge", stages.merge, "Merge a checkpoint with its base."),
+        ("eval", stages.evaluation, "Evaluate models with lm-eval."),
+        ("report", stages.report, "The page that says what happened."),
+    ):
+        app.add_typer(room, name=name, help=help_text, no_args_is_help=True)
+    app.command("train", help="Train a recipe, or go on with it.")(stages.train)
+    app.command("launch", help="The Slurm script of a recipe.")(stages.launch)
+    app.command("run", help="All stages on your own text.")(whole.run)
+    app.command("quickstart", help="All stages on the embedded sample, offline, in minutes.")(whole.quickstart)
+    app.command("doctor", help="Do transformers and Megatron agree on a base's weights?")(whole.doctor)
+
+
+_add_rooms()
+
+
+def main() -> None:
+    """Run a command. Exit code 2 for the user's mistakes, 1 for ours."""
+    try:
+        app(prog_name="pdapt")
+    except UserError as error:
+        _say(str(error))
+        sys.exit(2)
+    except OSError as error:
+        if not disk_is_full(error):
+            raise
+        _say(f"the disk is full: {error.filename or error}\n  to mend it: free space and run the same command again")
+        sys.exit(2)
+    except RuntimeError as error:
+        traceback.print_exc()
+        _say(str(error))
+        sys.exit(1)
+
+
+def _say(message: str) -> None:
+    print(f"pdapt: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The whole way once: text -> documents -> tokens -> base -> checkpoints -> Hugging Face -> merged -> scores -> report.
+
+Each stage keeps its own manifest in its own folder of the run, so a run that was interrupted goes on at the stage, and
+within it at the place, where it stopped.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..conversion.convert import export_hf, import_hf
+from ..core import log
+from ..core.errors import UserError
+from ..core.files import read_json, write_json
+from ..core.manifest import Manifest, run_stage
+from ..core.qwen3 import read_config
+from ..data_prep.corpus import Source, build_corpus, discover
+from ..data_prep.sample import write_sample
+from ..data_prep.tokenizer import train_tokenizer
+from ..data_prep.tokens import build_tokens, training_texts
+from ..eval.heldout import build_tasks
+from ..eval.report import build_report
+from ..eval.run import evaluate
+from ..eval.scores import Model
+from ..eval.verdict import summary_table, verdict
+from ..merge.run import merge
+from ..recipes.load import load
+from ..recipes.run_folder import CHECKPOINTS, METRICS, checkpoints, iteration
+from ..recipes.schema import Recipe, Shape, shape_of
+from ..recipes.train import train
+
+GENERAL = "general"
+PRETRAIN = "qwen3_tiny_pretrain_2xcpu"
+CPT = "qwen3_tiny_cpt_2xcpu"
+VALID_FRACTION = 0.05
+REQUEST = "request.json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run of the whole is asked for.
+
+    Attributes:
+        title: heading of the report.
+        domain: what the domain is called: prefix of its sources, and a domain of the evaluation.
+        data: `[NAME=]PATH` of the domain's text; empty for the embedded sample's medical part.
+        general: the same of general text, which the base is trained and judged on; empty for the embedded sample's.
+        base: Hugging Face Qwen3 folder; None to train a tiny base on the general text.
+        recipe: name or file of the recipe of the continued pre-training.
+        overrides: `key=value` for it.
+        t: how far the merged model is from the base to the last checkpoint.
+    """
+
+    title: str
+    domain: str
+    data: list[str]
+    general: list[str]
+    base: str | None
+    recipe: str
+    overrides: list[str]
+    t: float
+
+
+def run_whole(request: Request, out: Path) -> None:
+    """Run every stage into `out`, and say on standard error what happened.
+
+    Raises:
+        UserError: an input is unusable, or `out` holds a run of another request.
+    """
+    recipe = _recipe(request)
+    _claim(request, out)
+    tokens = _data(request, recipe, out)
+    base_root, base_hf = _base(request, recipe, tokens, out)
+    cpt = replace(recipe, data=replace(recipe.data, sources=[f"{request.domain}-*"]))
+    train(cpt, tokens, out / "cpt", base=base_root)
+    models = _models(request, base_hf, out)
+    heldout = tokens / "heldout"
+    domains = {name: sorted(heldout.glob(f"{name}-*.jsonl")) for name in (request.domain, GENERAL)}
+    log.info("tasks: from held-out documents")
+    build_tasks(domains, out / "tasks")
+    log.info(f"eval: {len(models)} models")
+    evaluate(models, out / "tasks", out / "scores", max_length=recipe.data.seq_length)
+    log.info("report")
+    report_run(out, out / "report")
+
+
+def report_run(run: Path, out: Path) -> Manifest:
+    """Write the report of a run of the whole.
+
+    Raises:
+        UserError: the folder holds no such run, or a stage of it is not finished.
+    """
+    request = read_json(run / REQUEST)
+    recipe = read_json(run / "cpt" / "manifest.json")["config"]
+    trained = [folder for folder in (run / "base", run / "cpt") if (folder / METRICS).is_file()]
+    stages = ["corpus", "tokenizer", "tokens", "base", "cpt", "hf/base"]
+    stages += [f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))] + ["hf/merged", "tasks"]
+    return build_report(
+        request["title"],
+        run / "scores",
+        [folder / METRICS for folder in trained],
+        [run / name for name in stages if (run / name / "manifest.json").is_file()],
+        out,
+        _settings(request, recipe),
+    )
+
+
+def summary(out: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The final table's rows, and the sentences that say what happened."""
+    return summary_table(out / "scores"), verdict(out / "scores")
+
+
+def _settings(request: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
+    parallel, optimizer = recipe["parallel"], recipe["optimizer"]
+    return {
+        "recipe": request["recipe"],
+        "overrides": ", ".join(request["overrides"]) or "none",
+        "base": request["base"] or f"trained here on the {GENERAL} text ({PRETRAIN})",
+        "domain": request["domain"],
+        "steps": recipe["steps"],
+        "sequences a step": recipe["batch"]["global_size"],
+        "tokens a sequence": recipe["data"]["seq_length"],
+        "learning rate": f"{optimizer['lr']:g}, constant",
+        "precision": recipe["model"]["precision"],
+        "ranks": f"{parallel['nodes']} x {parallel['ranks_per_node']} (TP {parallel['tp']}, PP {parallel['pp']})",
+        "merge": f"SLERP, t = {request['t']:g}",
+        "seed": recipe["seed"],
+    }
+
+
+def _claim(request: Request, out: Path) -> None:
+    """Make `out` this request's folder, or go on with it."""
+    path = out / REQUEST
+    if path.is_file():
+        if read_json(path) != asdict(request):
+            raise UserError(
+                f"{out} holds a run of another request",
+                where=str(path),
+                mend="choose another --out, or remove this one",
+            )
+    elif out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
+    write_json(path, asdict(request))
+
+
+def _recipe(request: Request) -> Recipe:
+    """The recipe of the continued pre-training; with a base of the user's, that base's shape."""
+    recipe = load(request.recipe, request.overrides)
+    if request.base is None:
+        return recipe
+    shape = Shape(**asdict(read_config(Path(request.base))))
+    return replace(recipe, model=replace(recipe.model, size=None, shape=shape))
+
+
+def _data(request: Request, recipe: Recipe, out: Path) -> Path:
+    """Documents and tokens of domain and general text together, so that no text is on two sides of the split."""
+    general, domain = request.general, request.data
+    if not general or not domain:
+        sample = out / "sample"
+        run_stage("sample", {}, {}, sample, _write_sample)
+        general = general or [str(path) for path in sorted((sample / GENERAL).glob("*.jsonl"))]
+        domain = domain or [str(path) for path in sorted((sample / "medical").glob("*.jsonl"))]
+    log.info("corpus: reading and cleaning")
+    sources = [*_named(discover(domain), request.domain), *_named(discover(general), GENERAL)]
+    build_corpus(sources, out / "corpus")
+    tokenizer = request.base or str(_tokenizer(out, shape_of(recipe).vocab))
+    build_tokens(
+        out / "corpus", tokenizer, out / "tokens", valid_fraction=VALID_FRACTION, vocab_size=shape_of(recipe).vocab
+    )
+    return out / "tokens"
+
+
+def _write_sample(work: Path) -> dict[str, Any]:
+    write_sample(work)
+    return {"bytes": sum(path.stat().st_size for path in work.rglob("*.jsonl"))}
+
+
+def _named(sources: list[Source], prefix: str) -> list[Source]:
+    """Sources whose names tell which side they belong to."""
+    return [replace(source, name=f"{prefix}-{source.name}") for source in sources]
+
+
+def _tokenizer(out: Path, vocab: int) -> Path:
+    """Train a tokenizer on the corpus, held-out documents left out."""
+
+    def body(work: Path) -> dict[str, Any]:
+        train_tokenizer(training_texts(out / "corpus", valid_fraction=VALID_FRACTION), vocab, work)
+        return {"vocabulary": vocab}
+
+    log.info("tokenizer: training byte-level BPE on the training documents")
+    run_stage("tokenizer", {"corpus": out / "corpus"}, {"vocab": vocab}, out / "tokenizer", body)
+    return out / "tokenizer"
+
+
+def _base(request: Request, recipe: Recipe, tokens: Path, out: Path) -> tuple[Path, Path]:
+    """The base as a Megatron checkpoint root and as a Hugging Face folder."""
+    if request.base is not None:
+        log.info("base: importing")
+        import_hf(Path(request.base), out / "base")
+        return out / "base", Path(request.base)
+    # The base is trained on as many ranks as are asked for, without model parallelism.
+    ranks = recipe.parallel.ranks_per_node
+    pretrain = load(PRETRAIN, [f"parallel.ranks_per_node={ranks}", f"data.sources=['{GENERAL}-*']"])
+    pretrain = replace(pretrain, model=recipe.model)
+    train(pretrain, tokens, out / "base")
+    export_hf(out / "base" / CHECKPOINTS, out / "hf" / "base")
+    return out / "base" / CHECKPOINTS, out / "hf" / "base"
+
+
+def _models(request: Request, base_hf: Path, out: Path) -> list[Model]:
+    """Export every checkpoint, merge the last one with the base."""
+    models = [Model("base", "base", base_hf)]
+    for checkpoint in checkpoints(out / "cpt"):
+        name = f"cpt-{iteration(checkpoint):05d}"
+        export_hf(checkpoint, out / "hf" / name)
+        models.append(Model(name, "checkpoint", out / "hf" / name))
+    log.info(f"merge: SLERP of {models[-1].name} with its base, t = {request.t:g}")
+    merge(base_hf, models[-1].path, out / "hf" / "merged", t=request.t)
+    return [*models, Model("merged", "merged", out / "hf" / "merged")]

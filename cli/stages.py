@@ -1,0 +1,201 @@
+"""One verb for each stage."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+corpus, tokens, convert, merge, evaluation, report = (typer.Typer() for _ in range(6))
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to make.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the recipe.")]
+
+
+def show(manifest: Any, as_json: bool) -> None:
+    """Print a finished stage's counts, or its whole manifest as JSON."""
+    from dataclasses import asdict
+
+    if as_json:
+        print(json.dumps(asdict(manifest), ensure_ascii=False))
+    else:
+        print(json.dumps(manifest.counts, indent=2, ensure_ascii=False))
+
+
+@corpus.callback()
+def _corpus() -> None:
+    pass
+
+
+@corpus.command("build")
+def corpus_build(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="[NAME=]PATH, or hub:OWNER/NAME[:CONFIG].")],
+    out: Out,
+    format: Annotated[str | None, typer.Option(help="How the files are read; by default told from them.")] = None,
+    document_type: Annotated[str, typer.Option(help="Kind of text, for records that do not say.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence, for records that do not say.")] = "",
+    commercial: Annotated[bool | None, typer.Option(help="May it be used commercially?")] = None,
+    text_column: Annotated[str, typer.Option(help="Field that holds the text.")] = "text",
+    as_json: Json = False,
+) -> None:
+    """Read and clean text: JSONL(.gz), Parquet, one document a line .gz, a folder of .txt, or a Hub data set."""
+    from ..data_prep.corpus import build_corpus, discover
+
+    sources = discover(
+        paths,
+        format=format,
+        document_type=document_type,
+        licence=licence,
+        commercial=commercial,
+        text_column=text_column,
+    )
+    show(build_corpus(sources, out), as_json)
+
+
+@tokens.callback()
+def _tokens() -> None:
+    pass
+
+
+@tokens.command("build")
+def tokens_build(
+    corpus: Annotated[Path, typer.Argument(help="Folder made by `pdapt corpus build`.")],
+    tokenizer: Annotated[str, typer.Option(help="Folder with tokenizer.json, or OWNER/NAME on the Hub.")],
+    out: Out,
+    valid_fraction: Annotated[float, typer.Option(help="Part of each source held out.")] = 0.02,
+    seed: Annotated[int, typer.Option(help="Of the draw of held-out documents.")] = 0,
+    vocab_size: Annotated[int | None, typer.Option(help="Rows of the model's embedding.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tokenize a corpus into Megatron's .bin/.idx, with held-out documents."""
+    from ..data_prep.tokens import build_tokens
+
+    show(build_tokens(corpus, tokenizer, out, valid_fraction=valid_fraction, seed=seed, vocab_size=vocab_size), as_json)
+
+
+@convert.command("import")
+def convert_import(
+    source: Annotated[Path, typer.Argument(metavar="HF_FOLDER", help="Qwen3 as Hugging Face keeps it.")],
+    out: Annotated[Path, typer.Argument(help="Checkpoint root to make.")],
+    as_json: Json = False,
+) -> None:
+    """Hugging Face Qwen3 -> Megatron checkpoint."""
+    from ..conversion.convert import import_hf
+
+    show(import_hf(source, out), as_json)
+
+
+@convert.command("export")
+def convert_export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint, or a root: then its newest.")],
+    out: Annotated[Path, typer.Argument(help="Hugging Face folder to make.")],
+    reference: Annotated[Path | None, typer.Option(help="Folder with config.json and tokenizer.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Megatron checkpoint -> Hugging Face Qwen3."""
+    from ..conversion.convert import export_hf
+
+    show(export_hf(checkpoint, out, reference), as_json)
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a YAML file.")],
+    overrides: Overrides = None,
+    *,
+    tokens: Annotated[Path, typer.Option(help="Folder made by `pdapt tokens build`.")],
+    out: Annotated[Path, typer.Option(help="Run folder; the same command goes on with it.")],
+    base: Annotated[Path | None, typer.Option(help="Checkpoint root to start from; none: random weights.")] = None,
+    stop_at: Annotated[int | None, typer.Option(help="Stop after this step; run again to go on.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a recipe, or go on with it. Alone it starts the recipe's ranks here; under torchrun it is one of them."""
+    from ..recipes.load import load
+    from ..recipes.train import train as run
+
+    manifest = run(load(recipe, overrides), tokens, out, base=base, stop_at=stop_at)
+    if manifest is not None:
+        show(manifest, as_json)
+
+
+def launch(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a YAML file.")],
+    overrides: Overrides = None,
+    *,
+    tokens: Annotated[Path, typer.Option(help="Folder made by `pdapt tokens build`.")] = Path("tokens"),
+    base: Annotated[Path | None, typer.Option(help="Checkpoint root to start from.")] = None,
+    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("run"),
+    print_: Annotated[bool, typer.Option("--print", help="Print the script (submitting comes later).")] = False,
+) -> None:
+    """The Slurm script that trains a recipe with torchrun."""
+    from ..core.errors import UserError
+    from ..recipes.load import find, load
+    from .slurm import script
+
+    if not print_:
+        raise UserError(
+            "only --print is there yet", where="pdapt launch", mend="`pdapt launch RECIPE --print | sbatch`"
+        )
+    print(script(find(recipe).stem, recipe, overrides or [], load(recipe, overrides), tokens, base, out))
+
+
+@merge.callback()
+def _merge() -> None:
+    pass
+
+
+@merge.command("run")
+def merge_run(
+    base: Annotated[Path, typer.Argument(help="Hugging Face folder of the base.")],
+    tuned: Annotated[Path, typer.Argument(help="Hugging Face folder of the adapted model.")],
+    out: Annotated[Path, typer.Argument(help="Hugging Face folder to make.")],
+    method: Annotated[str, typer.Option(help="slerp.")] = "slerp",
+    t: Annotated[float, typer.Option(help="0 is the base, 1 the adapted model.")] = 0.5,
+    as_json: Json = False,
+) -> None:
+    """Merge a model with its base, through mergekit."""
+    from ..merge.run import merge as run
+
+    show(run(base, tuned, out, method=method, t=t), as_json)
+
+
+@evaluation.callback()
+def _evaluation() -> None:
+    pass
+
+
+@evaluation.command("run")
+def eval_run(
+    models: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]FOLDER...", help="The base, its checkpoints in order.")
+    ],
+    heldout: Annotated[list[str], typer.Option(help="DOMAIN=FOLDER of held-out documents (TOKENS/heldout); repeat.")],
+    out: Out,
+    merged: Annotated[str | None, typer.Option(help="[NAME=]FOLDER of the merged model.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only so many samples of each task.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Sequences a forward pass.")] = 8,
+    max_length: Annotated[int | None, typer.Option(help="Longest window in tokens.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate models on held-out text: perplexity and a multiple-choice task a domain. The first model is the base."""
+    from .evaluate import evaluate_folders
+
+    found = evaluate_folders(models, merged, heldout, out, limit=limit, batch_size=batch_size, max_length=max_length)
+    show(found, as_json)
+
+
+@report.callback()
+def _report() -> None:
+    pass
+
+
+@report.command("build")
+def report_build(
+    run: Annotated[Path, typer.Argument(help="Folder of a `pdapt run` or quickstart.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to make; by default RUN/report.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The report of a run: one HTML page that needs nothing else."""
+    from .pipeline import report_run
+
+    show(report_run(run, out or run / "report"), as_json)

@@ -1,0 +1,92 @@
+"""The documents between two stages: a Parquet file a source, `documents/<source>.parquet`."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..core.errors import UserError
+from ..core.files import atomic_path
+
+FOLDER = "documents"
+SCHEMA = pa.schema(
+    [
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("doc_id", pa.string(), nullable=False),
+        pa.field("document_type", pa.string(), nullable=False),
+        pa.field("licence", pa.string(), nullable=False),
+        pa.field("commercial", pa.bool_()),
+        pa.field("original_split", pa.string(), nullable=False),
+    ]
+)
+COUNTS = "pdapt.counts"
+"""Key of the file's metadata that holds the counts of the source."""
+ROW_GROUP_BYTES = 16_000_000
+ROW_BYTES = 500
+"""What a row takes in memory beside its text."""
+ROWS_IN_MEMORY = 256
+
+Row = dict[str, str | bool | None]
+
+
+def write_documents(path: Path, rows: Iterator[Row], counts: dict[str, int]) -> None:
+    """Write rows to a Parquet file in bounded memory, all of it or nothing.
+
+    Args:
+        path: the file.
+        rows: the documents, with SCHEMA's columns.
+        counts: read once the rows are drained, and kept in the file's metadata.
+    """
+    with atomic_path(path) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
+        for group in grouped(rows, _memory, ROW_GROUP_BYTES):
+            writer.write_table(pa.Table.from_pylist(group, SCHEMA))
+        writer.add_key_value_metadata({COUNTS: json.dumps(counts)})
+
+
+def _memory(row: Row) -> int:
+    """About the bytes that a row takes while it waits."""
+    return len(str(row["text"])) + ROW_BYTES
+
+
+def grouped[T](items: Iterable[T], size: Callable[[T], int], limit: int) -> Iterator[list[T]]:
+    """Lists of consecutive items, each ended by the item that brings its sizes to `limit`."""
+    group: list[T] = []
+    total = 0
+    for item in items:
+        group.append(item)
+        total += size(item)
+        if total >= limit:
+            yield group
+            group, total = [], 0
+    if group:
+        yield group
+
+
+def read_counts(path: Path) -> dict[str, int]:
+    """The counts kept in a documents file by `write_documents`."""
+    return json.loads(pq.read_metadata(path).metadata[COUNTS.encode()])
+
+
+def document_files(folder: Path) -> dict[str, Path]:
+    """Source -> documents file, sorted by source.
+
+    Raises:
+        UserError: the folder holds no documents.
+    """
+    files = {path.stem: path for path in sorted((folder / FOLDER).glob("*.parquet"))}
+    if not files:
+        raise UserError(
+            f"no documents in {folder}",
+            where=str(folder / FOLDER),
+            allowed="the output folder of a corpus stage, with documents/<source>.parquet",
+        )
+    return files
+
+
+def read_documents(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The documents of a file, in its order, as tuples of `columns`, in bounded memory."""
+    for batch in pq.ParquetFile(path).iter_batches(ROWS_IN_MEMORY, columns=list(columns)):
+        yield from zip(*(batch[column].to_pylist() for column in columns), strict=True)

@@ -1,0 +1,1 @@
+"""Task files, runs, statistics and the report."""

@@ -1,0 +1,138 @@
+"""The report's figures: drawn once for light and once for dark pages."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..core.errors import UserError
+from .scores import Scores
+
+SIZE = (4.8, 3.2)
+"""Inches: as narrow as a telephone shows, so that the text of a figure stays readable there."""
+MARKERS = ("o", "s", "^", "D")
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a page: text, lines of the grid, and series that differ for the colour-blind too (Okabe and Ito)."""
+
+    name: str
+    text: str
+    grid: str
+    series: tuple[str, ...]
+
+
+THEMES = (
+    Theme("light", "#1f2328", "#d8dbe0", ("#0072b2", "#d55e00", "#009e73", "#aa4499")),
+    Theme("dark", "#e6e8eb", "#3d434b", ("#56b4e9", "#e69f00", "#2fbf94", "#dd88cc")),
+)
+
+
+@dataclass
+class Curve:
+    """Losses of one training run: points (iteration, nats per token)."""
+
+    name: str
+    training: list[tuple[int, float]] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+
+
+def read_curve(path: Path) -> Curve:
+    """Read a `metrics.jsonl`; the run is named after its folder.
+
+    Raises:
+        UserError: a line is not a JSON object with an iteration, or no line has a loss.
+    """
+    curve = Curve(path.parent.name)
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            point = json.loads(line)
+            for key, points in (("loss", curve.training), ("valid_loss", curve.validation)):
+                if key in point:
+                    points.append((int(point["iteration"]), float(point[key])))
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(f"not a training record: {error!r}", where=f"{path}:{number}") from None
+    if not curve.training:
+        raise UserError("no losses here", where=str(path), allowed='lines such as {"iteration": 1, "loss": 9.1}')
+    return curve
+
+
+def draw_loss(curve: Curve, theme: Theme, path: Path) -> None:
+    """Training and validation loss over iterations."""
+    with _axes(theme, path) as axes:
+        axes.plot(*zip(*curve.training, strict=True), color=theme.series[0], linewidth=1, label="training")
+        if curve.validation:
+            points = zip(*curve.validation, strict=True)
+            axes.plot(*points, color=theme.series[1], marker="o", markersize=4, linewidth=1, label="validation")
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("loss (nats per token)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend(axes, 2)
+
+
+def draw_scores(scores: Scores, domains: list[str], metric: str, label: str, theme: Theme, path: Path) -> None:
+    """A metric of every model, a series for each domain; the bars are one standard error to each side."""
+    names = [name for name, _ in scores.models]
+    with _axes(theme, path) as axes:
+        for place, domain in enumerate(domains):
+            rows = [scores.score(name, domain, metric) for name in names]
+            shift = 0.12 * (place - (len(domains) - 1) / 2)
+            look = scores.domains.index(domain)
+            axes.errorbar(
+                [position + shift for position in range(len(names))],
+                [row.value for row in rows],
+                yerr=[row.stderr or 0 for row in rows],
+                color=theme.series[look % len(theme.series)],
+                marker=MARKERS[look % len(MARKERS)],
+                linestyle=":",
+                linewidth=1,
+                capsize=3,
+                label=domain,
+            )
+        axes.set_xticks(range(len(names)), names, rotation=25 if len(names) > 3 else 0)
+        axes.set_ylabel(label)
+        _legend(axes, len(domains))
+
+
+def draw_twice(draw: Callable[[Theme, Path], None], folder: Path, name: str) -> dict[str, Path]:
+    """Draw a figure for each theme: theme -> PNG file."""
+    paths = {theme.name: folder / f"{name}-{theme.name}.png" for theme in THEMES}
+    for theme in THEMES:
+        draw(theme, paths[theme.name])
+    return paths
+
+
+@contextmanager
+def _axes(theme: Theme, path: Path) -> Iterator[Axes]:
+    """Axes in a theme's colours on a transparent ground; the figure is saved to `path` at the end."""
+    style: Any = {
+        "font.size": 9,
+        "text.color": theme.text,
+        "axes.labelcolor": theme.text,
+        "axes.edgecolor": theme.grid,
+        "xtick.color": theme.text,
+        "ytick.color": theme.text,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": theme.grid,
+        "grid.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.facecolor": "none",
+    }
+    with mpl.rc_context(style):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        yield figure.add_subplot()
+        figure.savefig(path, dpi=220, transparent=True, metadata={"Software": None})
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)

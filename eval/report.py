@@ -1,0 +1,158 @@
+"""The report: one HTML page that needs nothing else, and its figures as PNG."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ..core.errors import UserError
+from ..core.files import write_text
+from ..core.manifest import NAME, Manifest, run_stage
+from .figures import draw_loss, draw_scores, draw_twice, read_curve
+from .scores import SCORES, Scores
+from .verdict import ACCURACY, PERPLEXITY, change, outcome, verdict
+
+ROOM = Path(__file__).parent
+SYMBOLS = {"better": "▲", "worse": "▼", "no clear change": "●"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure on the page: theme -> data URI, what it shows, and the same in words for who cannot see it."""
+
+    images: dict[str, str]
+    caption: str
+    alt: str
+
+
+def build_report(
+    title: str,
+    scores: Path,
+    training: list[Path],
+    manifests: list[Path],
+    out: Path,
+    settings: dict[str, Any],
+) -> Manifest:
+    """Write `index.html` and `figures/*.png` (stage `report`).
+
+    Args:
+        title: heading of the page.
+        scores: folder of a finished evaluation.
+        training: `metrics.jsonl` files, lines {"iteration", "tokens", "loss"} or {"iteration", "valid_loss"}; each is
+            named after its folder.
+        manifests: folders of the other finished stages, in the order of the run.
+        out: the folder to make.
+        settings: name -> value, shown as a table.
+
+    Raises:
+        UserError: a folder holds no finished stage or no scores, or a metrics file holds no losses.
+    """
+    stages = [*manifests, scores]
+    for folder in stages:
+        if not (folder / NAME).is_file():
+            raise UserError(
+                "no finished stage here", where=str(folder), mend="give the folder that holds manifest.json"
+            )
+    inputs = {"scores": scores / SCORES}
+    inputs |= {f"training/{i}": path for i, path in enumerate(training)}
+    inputs |= {f"stage/{i}": folder / NAME for i, folder in enumerate(stages)}
+
+    def body(work: Path) -> dict[str, Any]:
+        found = Scores.read(scores)
+        pictures = list(_pictures(found, training, work / "figures"))
+        page = _render(
+            title=title,
+            sentences=verdict(scores),
+            table=_table(found),
+            sources=_sources(found),
+            pictures=pictures,
+            settings=settings,
+            stages=[(folder.name, Manifest.read(folder)) for folder in stages],
+        )
+        write_text(work / "index.html", page)
+        return {"figures": len(pictures)}
+
+    return run_stage("report", inputs, {"title": title, "settings": settings}, out, body)
+
+
+def _pictures(scores: Scores, training: list[Path], folder: Path) -> Iterator[Picture]:
+    folder.mkdir(exist_ok=True)
+    for number, path in enumerate(training):
+        curve = read_curve(path)
+        images = draw_twice(partial(draw_loss, curve), folder, f"loss-{number}-{curve.name}")
+        (start, first), (end, last) = curve.training[0], curve.training[-1]
+        told = f"Training loss of {curve.name}: {first:.3f} at iteration {start}, {last:.3f} at iteration {end}."
+        yield Picture(_inline(images), f"Loss of {curve.name}.", told)
+    figures = [([domain], PERPLEXITY, f"Perplexity per byte, {domain}") for domain in scores.domains]
+    for domains, metric, label in [*figures, (scores.domains, ACCURACY, "Accuracy in choosing the continuation")]:
+        images = draw_twice(partial(draw_scores, scores, domains, metric, label), folder, "-".join([metric, *domains]))
+        caption = f"{label}, on held-out documents; bars are ± 1 standard error."
+        yield Picture(_inline(images), caption, f"{caption} The values are in the table of scores.")
+
+
+def _inline(images: dict[str, Path]) -> dict[str, str]:
+    return {
+        theme: "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() for theme, path in images.items()
+    }
+
+
+def _table(scores: Scores) -> dict[str, Any]:
+    """Columns (domain, metric) and for each model its cells."""
+    columns = [(domain, metric) for domain in scores.domains for metric in (PERPLEXITY, ACCURACY)]
+    rows = [
+        {"model": name, "role": role, "cells": [_cell(scores, name, domain, metric) for domain, metric in columns]}
+        for name, role in scores.models
+    ]
+    return {"domains": scores.domains, "rows": rows, "base": bool(scores.named("base"))}
+
+
+def _sources(scores: Scores) -> dict[str, Any]:
+    """Perplexity by source: a column for each model."""
+    names = [name for name, _ in scores.models]
+    found = [score for score in scores.scores if score.metric == PERPLEXITY and score.source]
+    rows = {(score.domain, score.source): score.documents for score in found}
+    return {
+        "models": names,
+        "rows": [
+            {
+                "domain": domain,
+                "source": source,
+                "documents": documents,
+                "cells": [scores.score(name, domain, PERPLEXITY, source) for name in names],
+            }
+            for (domain, source), documents in rows.items()
+        ],
+    }
+
+
+def _cell(scores: Scores, model: str, domain: str, metric: str) -> dict[str, str]:
+    score = scores.score(model, domain, metric)
+    scale, digits = (100, 1) if metric == ACCURACY else (1, 3)
+    stderr = "" if score.stderr is None else f"{scale * score.stderr:.{digits}f}"
+    cell = {"value": f"{scale * score.value:.{digits}f}", "stderr": stderr, "outcome": "", "symbol": "", "change": ""}
+    for base in scores.named("base"):
+        if base != model:
+            found = scores.comparison(model, base, domain, metric)
+            cell |= {"outcome": outcome(found), "symbol": SYMBOLS[outcome(found)], "change": change(found)}
+    return cell
+
+
+def _render(**content: Any) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(ROOM), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["seconds"] = _duration
+    css = (ROOM / "report.css").read_text(encoding="utf-8")
+    return environment.get_template("report.html.jinja").render(css=css, symbols=SYMBOLS, **content)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

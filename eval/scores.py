@@ -1,0 +1,123 @@
+"""What an evaluation found: scores with standard errors, and paired comparisons."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.errors import UserError
+from ..core.files import read_json
+
+SCORES = "scores.json"
+Role = Literal["base", "checkpoint", "merged"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to evaluate: a Hugging Face folder, and what it is in the run. Checkpoints are given in order."""
+
+    name: str
+    role: Role
+    path: Path
+
+
+@dataclass(frozen=True)
+class Score:
+    """A model's score on a task; `source` is empty for the whole domain.
+
+    `documents` is how many documents stand behind it, `units` how many bytes, words or questions.
+    """
+
+    model: str
+    task: str
+    domain: str
+    source: str
+    metric: str
+    value: float
+    stderr: float | None
+    documents: int
+    units: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`model` minus `against` over the same documents.
+
+    In nats per byte for byte_perplexity (exp of it is the ratio of the two perplexities), in fractions of the questions
+    for acc. `p_holm` is adjusted for all comparisons of the evaluation.
+    """
+
+    model: str
+    against: str
+    task: str
+    domain: str
+    metric: str
+    difference: float
+    stderr: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    documents: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether chance is an unlikely reason: adjusted p below 0.05."""
+        return self.p_holm < 0.05
+
+    @property
+    def better(self) -> bool:
+        """Whether `model` is the better of the two, clearly or not."""
+        return self.difference < 0 if self.metric == "byte_perplexity" else self.difference > 0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Everything an evaluation found. `models` are pairs of name and role, in the order given."""
+
+    models: list[tuple[str, Role]]
+    scores: list[Score]
+    comparisons: list[Comparison]
+
+    @staticmethod
+    def read(folder: Path) -> "Scores":
+        """Read the scores of a finished evaluation.
+
+        Raises:
+            UserError: the folder has none.
+        """
+        value = read_json(folder / SCORES)
+        try:
+            return Scores(
+                models=[(model["name"], model["role"]) for model in value["models"]],
+                scores=[Score(**row) for row in value["scores"]],
+                comparisons=[Comparison(**row) for row in value["comparisons"]],
+            )
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{SCORES} holds no scores: {error!r}", where=str(folder / SCORES)) from None
+
+    @property
+    def domains(self) -> list[str]:
+        """The domains, in the order of the tasks."""
+        return list(dict.fromkeys(score.domain for score in self.scores))
+
+    def named(self, role: Role) -> list[str]:
+        """Names of the models with a role."""
+        return [name for name, its in self.models if its == role]
+
+    def score(self, model: str, domain: str, metric: str, source: str = "") -> Score:
+        """One score; a KeyError if there is none."""
+        found = {(s.model, s.domain, s.metric, s.source): s for s in self.scores}
+        return found[model, domain, metric, source]
+
+    def comparison(self, model: str, against: str, domain: str, metric: str) -> Comparison:
+        """One comparison; a KeyError if there is none."""
+        found = {(c.model, c.against, c.domain, c.metric): c for c in self.comparisons}
+        return found[model, against, domain, metric]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "models": [{"name": name, "role": role} for name, role in self.models],
+            "scores": [asdict(score) for score in self.scores],
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+        }

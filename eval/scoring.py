@@ -1,0 +1,126 @@
+"""From lm-eval's samples to scores and comparisons."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from .scores import Comparison, Model, Score, Scores
+from .statistics import Estimate, holm, paired_difference, ratio
+
+Totals = dict[tuple[str, str], tuple[float, float]]
+"""(source, doc_id) -> numerator and denominator of a metric, summed over the document's samples."""
+Task = dict[str, str]
+"""A line of a task folder's index: `task`, `kind`, `domain`."""
+
+
+def _exponential(estimate: Estimate) -> Estimate:
+    """The delta method: the standard error of exp(r) is exp(r) times that of r."""
+    value = math.exp(estimate.value)
+    return replace(estimate, value=value, stderr=estimate.stderr and value * estimate.stderr)
+
+
+def _bits(estimate: Estimate) -> Estimate:
+    return replace(
+        estimate, value=estimate.value / math.log(2), stderr=estimate.stderr and estimate.stderr / math.log(2)
+    )
+
+
+def _unchanged(estimate: Estimate) -> Estimate:
+    return estimate
+
+
+METRICS: dict[str, dict[str, Callable[[Estimate], Estimate]]] = {
+    "perplexity": {"byte_perplexity": _exponential, "word_perplexity": _exponential, "bits_per_byte": _bits},
+    "continuation": {"acc": _unchanged, "acc_norm": _unchanged},
+}
+"""Kind of task -> metric -> what makes it of the ratio of its totals (nats per byte or word, right per question)."""
+COMPARED = {"perplexity": "byte_perplexity", "continuation": "acc"}
+
+
+def score(folder: Path, models: list[Model], tasks: list[Task]) -> Scores:
+    """Compute scores and paired comparisons from `folder/<model>/samples_<task>_*.jsonl`.
+
+    Per source only perplexity is given: questions mix the sources of their answers.
+    """
+    samples = {
+        (model.name, task["task"]): _samples(folder / model.name, task["task"]) for model in models for task in tasks
+    }
+    found = [
+        row
+        for model in models
+        for task in tasks
+        for row in _scores(model.name, task, samples[model.name, task["task"]])
+    ]
+    compared = [_compare(model, against, task, samples) for task in tasks for model, against in _pairs(models)]
+    adjusted = holm([comparison.p for comparison in compared])
+    return Scores(
+        models=[(model.name, model.role) for model in models],
+        scores=found,
+        comparisons=[replace(row, p_holm=p) for row, p in zip(compared, adjusted, strict=True)],
+    )
+
+
+def _samples(folder: Path, task: str) -> list[dict[str, Any]]:
+    (path,) = folder.glob(f"samples_{task}_*.jsonl")
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def _totals(samples: list[dict[str, Any]], metric: str) -> Totals:
+    """Totals by document; lm-eval's samples hold (log-likelihood, bytes or words), or 1.0 for a right answer."""
+    totals: Totals = defaultdict(lambda: (0.0, 0.0))
+    for sample in samples:
+        value = sample[metric]
+        numerator, denominator = (-value[0], value[1]) if isinstance(value, list) else (value, 1)
+        key = (sample["doc"]["source"], sample["doc"]["doc_id"])
+        totals[key] = (totals[key][0] + numerator, totals[key][1] + denominator)
+    return totals
+
+
+def _scores(model: str, task: Task, samples: list[dict[str, Any]]) -> Iterator[Score]:
+    sources = sorted({sample["doc"]["source"] for sample in samples}) if task["kind"] == "perplexity" else []
+    for metric, transform in METRICS[task["kind"]].items():
+        totals = _totals(samples, metric)
+        for source in ["", *sources]:
+            chosen = [total for key, total in totals.items() if source in ("", key[0])]
+            numerators, denominators = zip(*chosen, strict=True)
+            estimate = asdict(transform(ratio(numerators, denominators)))
+            yield Score(model, task["task"], task["domain"], source, metric, **estimate, units=int(sum(denominators)))
+
+
+def _pairs(models: list[Model]) -> Iterator[tuple[str, str]]:
+    """Every model against the base, and the merged one against the last checkpoint."""
+    by_role = {
+        role: [model.name for model in models if model.role == role] for role in ("base", "checkpoint", "merged")
+    }
+    for base in by_role["base"]:
+        yield from ((model.name, base) for model in models if model.name != base)
+    for last in by_role["checkpoint"][-1:]:
+        yield from ((merged, last) for merged in by_role["merged"])
+
+
+def _compare(model: str, against: str, task: Task, samples: dict[tuple[str, str], list[dict[str, Any]]]) -> Comparison:
+    metric = COMPARED[task["kind"]]
+    first, second = (_totals(samples[name, task["task"]], metric) for name in (model, against))
+    assert first.keys() == second.keys(), "both models saw the same documents"
+    difference = paired_difference(
+        [first[key][0] for key in first], [second[key][0] for key in first], [first[key][1] for key in first]
+    )
+    return Comparison(
+        model=model,
+        against=against,
+        task=task["task"],
+        domain=task["domain"],
+        metric=metric,
+        difference=difference.value,
+        stderr=difference.stderr,
+        low=difference.low,
+        high=difference.high,
+        p=difference.p,
+        p_holm=difference.p,
+        documents=difference.documents,
+    )

@@ -1,0 +1,89 @@
+"""A stage runs once, goes on where it stopped, and never passes half of its work off as the whole."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdapt.core.errors import UserError
+from pdapt.core.manifest import Manifest, fingerprint, run_stage
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "input.txt"
+    path.write_text("texte")
+    return path
+
+
+def write(work: Path) -> dict[str, Any]:
+    (work / "a.txt").write_text("A")
+    return {"files": 1}
+
+
+def test_a_stage_leaves_its_files_and_a_manifest(tmp_path: Path, source: Path) -> None:
+    manifest = run_stage("demo", {"text": source}, {"k": 1}, tmp_path / "out", write)
+    assert manifest == Manifest.read(tmp_path / "out")
+    assert manifest.counts == {"files": 1}
+    assert set(manifest.outputs) == {"a.txt"}
+    assert manifest.inputs == {"text": fingerprint(source)}
+
+
+def test_a_finished_stage_is_not_done_again(tmp_path: Path, source: Path) -> None:
+    first = run_stage("demo", {"text": source}, {}, tmp_path / "out", write)
+    second = run_stage("demo", {"text": source}, {}, tmp_path / "out", lambda _: pytest.fail("ran again"))
+    assert second == first
+
+
+@pytest.mark.parametrize("change", ["config", "input"])
+def test_other_work_into_the_same_folder_is_refused(tmp_path: Path, source: Path, change: str) -> None:
+    run_stage("demo", {"text": source}, {"k": 1}, tmp_path / "out", write)
+    if change == "input":
+        source.write_text("autre texte")
+    with pytest.raises(UserError, match="made by another run"):
+        run_stage("demo", {"text": source}, {"k": 2 if change == "config" else 1}, tmp_path / "out", write)
+    assert (tmp_path / "out" / "a.txt").read_text() == "A"
+
+
+def test_a_folder_that_no_stage_wrote_is_left_alone(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="no stage wrote it"):
+        run_stage("demo", {"text": source}, {}, tmp_path / "out", write)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_an_interrupted_stage_goes_on_with_what_it_had(tmp_path: Path, source: Path) -> None:
+    def stop(work: Path) -> dict[str, Any]:
+        (work / "first.txt").write_text("1")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("demo", {"text": source}, {}, tmp_path / "out", stop)
+    assert not (tmp_path / "out").exists()
+
+    def go_on(work: Path) -> dict[str, Any]:
+        assert (work / "first.txt").read_text() == "1"
+        return write(work)
+
+    assert set(run_stage("demo", {"text": source}, {}, tmp_path / "out", go_on).outputs) == {"a.txt", "first.txt"}
+
+
+def test_what_other_work_left_behind_is_not_taken_over(tmp_path: Path, source: Path) -> None:
+    def stop(work: Path) -> dict[str, Any]:
+        (work / "first.txt").write_text("1")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("demo", {"text": source}, {"k": 1}, tmp_path / "out", stop)
+    assert set(run_stage("demo", {"text": source}, {"k": 2}, tmp_path / "out", write).outputs) == {"a.txt"}
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_missing_or_empty_input_is_named(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "gone.txt"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=r"gone\.txt"):
+        run_stage("demo", {"text": path}, {}, tmp_path / "out", write)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,87 @@
+"""Small inputs of the evaluation's tests."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pdapt.core.files import write_json
+from pdapt.core.manifest import run_stage
+from pdapt.eval.scores import SCORES, Comparison, Role, Score, Scores
+
+WORDS = {
+    "medical": "le patient reçoit une dose de paracétamol matin et soir ; la fièvre baisse, température 37,5 °C",
+    "general": "la ville compte une gare près de la rivière et deux écoles où jouent les enfants du quartier",
+}
+
+
+def _write(folder: Path, domain: str, documents: int = 8, source: str = "notes") -> Path:
+    words = WORDS[domain].split()
+    draw = random.Random(f"{domain}{source}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{source}.jsonl").open("w", encoding="utf-8") as file:
+        for number in range(documents):
+            text = " ".join(draw.choice(words) for _ in range(draw.randint(30, 150)))
+            row = {"text": text, "doc_id": f"{source}-{number}", "source": source, "document_type": "Note"}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return folder
+
+
+@pytest.fixture
+def write_heldout() -> Callable[..., Path]:
+    """`write_heldout(folder, domain, documents=8, source="notes")`: documents of 30 to 150 words, all different."""
+    return _write
+
+
+@pytest.fixture
+def heldout(tmp_path: Path) -> dict[str, list[Path]]:
+    """Held-out documents of two domains."""
+    return {domain: [_write(tmp_path / "heldout" / domain, domain)] for domain in WORDS}
+
+
+@pytest.fixture(scope="session")
+def make_scores() -> Callable[..., Path]:
+    """Make a finished evaluation of base, checkpoint and merged, given log perplexity changes by pair and domain."""
+
+    def make(folder: Path, changes: dict[tuple[str, str], dict[str, float]], p: float = 1e-6) -> Path:
+        models: list[tuple[str, Role]] = [("base", "base"), ("cpt-10", "checkpoint"), ("merged", "merged")]
+        scores = [
+            Score(name, f"{kind}_{domain}", domain, source, metric, value, 0.02, 20, 4000)
+            for name, _ in models
+            for domain in ("medical", "general")
+            for kind, metric, value, source in (
+                ("perplexity", "byte_perplexity", 2.5, ""),
+                ("perplexity", "byte_perplexity", 2.4, "notes"),
+                ("continuation", "acc", 0.5, ""),
+            )
+        ]
+        comparisons = [
+            Comparison(model, against, "task", domain, metric, d, 0.001, d - 0.002, d + 0.002, p, p, 20)
+            for (model, against), by_domain in changes.items()
+            for domain, change in by_domain.items()
+            for metric, d in (("byte_perplexity", change), ("acc", -change))
+        ]
+        found = Scores(models, scores, comparisons)
+        source = folder / "source.txt"
+        source.write_text("anything")
+
+        def body(work: Path) -> dict[str, int]:
+            write_json(work / SCORES, found.to_json())
+            return {"models": 3}
+
+        run_stage("eval", {"source": source}, {"limit": None}, folder / "scores", body)
+        return folder / "scores"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trade() -> dict[tuple[str, str], dict[str, float]]:
+    """What adaptation and a merge usually do: changes of the log perplexity."""
+    return {
+        ("cpt-10", "base"): {"medical": -0.2, "general": 0.1},
+        ("merged", "base"): {"medical": -0.1, "general": 0.02},
+        ("merged", "cpt-10"): {"medical": 0.1, "general": -0.08},
+    }

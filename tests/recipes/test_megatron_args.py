@@ -1,0 +1,52 @@
+"""A recipe as Megatron's command line, read by Megatron's own parser."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdapt.recipes.load import load, names
+from pdapt.recipes.megatron_args import Places, megatron_args
+from pdapt.recipes.schema import shape_of
+
+PLACES = Places(Path("ckpt"), Path("base"), Path("tb"), Path("cache"), eod=7)
+
+
+def parse(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    from megatron.training.arguments import parse_args
+
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    return parse_args()
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("name", names())
+def test_megatron_reads_every_recipe(name: str, gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load(name)
+    shape = shape_of(recipe)
+    args = parse(megatron_args(recipe, PLACES, gpu=gpu), monkeypatch)
+    read = (args.num_layers, args.hidden_size, args.ffn_hidden_size, args.num_attention_heads, args.num_query_groups)
+    assert read == (shape.layers, shape.hidden, shape.ffn, shape.heads, shape.kv_heads)
+    assert (args.kv_channels, args.padded_vocab_size, args.rotary_base) == (shape.head_dim, shape.vocab, 1_000_000)
+    assert (args.norm_epsilon, args.normalization, args.qk_layernorm) == (1e-6, "RMSNorm", True)
+    assert args.untie_embeddings_and_output_weights is not shape.tied
+    assert args.add_bias_linear is False
+    assert args.swiglu is True
+    assert (args.lr, args.min_lr, args.lr_decay_style) == (recipe.optimizer.lr, recipe.optimizer.lr, "constant")
+    assert args.distributed_backend == ("nccl" if gpu else "gloo")
+    assert args.transformer_impl == ("transformer_engine" if gpu else "local")
+    assert (args.null_tokenizer_eod_id, args.null_tokenizer_pad_id) == (7, -1)
+    assert args.dataloader_inter_document_masking is True
+    assert args.bf16 is True
+
+
+def test_qwen3s_own_vocabulary_is_passed_for_the_published_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    args = parse(megatron_args(load("qwen3_8b_cpt_48xh100"), PLACES, gpu=True), monkeypatch)
+    assert args.padded_vocab_size == 151_936
+
+
+def test_further_arguments_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load("qwen3_8b_cpt_48xh100", ["megatron={log-params-norm: true, exit-duration-in-mins: 5}"])
+    args = parse(megatron_args(recipe, PLACES, gpu=True), monkeypatch)
+    assert (args.log_params_norm, args.exit_duration_in_mins) == (True, 5)
