@@ -17,7 +17,7 @@ app = typer.Typer(
 
 
 def _add_rooms() -> None:
-    from . import stages, whole
+    from . import stages, whole  # both load their rooms when a verb runs
 
     for name, room, help_text in (
         ("corpus", stages.corpus, "Documents: read, clean."),

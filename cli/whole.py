@@ -78,11 +78,14 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="Perplexity a byte on held-out text (± standard error; lower is better)")
-    for number, column in enumerate(rows[0]):
-        table.add_column(column, justify="right" if number else "left")
+    domains = [name for name in rows[0] if name not in ("model", "role")]
+    table = Table(title="Perplexity per byte on held-out text (± standard error; lower is better)")
+    table.add_column("model")
+    for domain in domains:
+        table.add_column(domain, justify="right")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        scores = [f"{row[name]['perplexity']:.4f} ± {row[name]['perplexity_stderr']:.4f}" for name in domains]
+        table.add_row(row["model"], *scores)
     Console(file=sys.stdout).print(table)
 
 

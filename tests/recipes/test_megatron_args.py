@@ -29,7 +29,7 @@ def test_megatron_reads_every_recipe(name: str, gpu: bool, monkeypatch: pytest.M
     read = (args.num_layers, args.hidden_size, args.ffn_hidden_size, args.num_attention_heads, args.num_query_groups)
     assert read == (shape.layers, shape.hidden, shape.ffn, shape.heads, shape.kv_heads)
     assert (args.kv_channels, args.padded_vocab_size, args.rotary_base) == (shape.head_dim, shape.vocab, 1_000_000)
-    assert (args.norm_epsilon, args.normalization, args.qk_layernorm) == (1e-6, "RMSNorm", True)
+    assert (args.layernorm_epsilon, args.normalization, args.qk_layernorm) == (1e-6, "RMSNorm", True)
     assert args.untie_embeddings_and_output_weights is not shape.tied
     assert args.add_bias_linear is False
     assert args.swiglu is True

@@ -1,0 +1,50 @@
+# Each target does all its set-up: .venv in the checkout, made once and reused.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OUT ?= runs/quickstart
+
+.PHONY: help setup quickstart test test-fast test-slow lint lock system-packages clean
+
+help: ## Show the targets.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+quickstart: setup ## The whole way on the embedded sample: text -> tokens -> base -> CPT -> merge -> report.
+	@$(BIN)/pdapt quickstart --out $(OUT)
+
+test: setup system-packages lint test-fast test-slow ## Everything: lint, types, fast tests, slow tests.
+
+test-fast: setup ## The tests of every change, under 2 minutes.
+	@$(BIN)/python -m pytest -q -m "not slow and not gpu"
+
+test-slow: setup ## Ranks, kills, whole runs, browser, Slurm; GPU tests where there is one.
+	@$(BIN)/python -m pytest -q -m "slow or gpu" --durations=10
+
+lint: setup ## Style, format and types.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/basedpyright --level error
+
+lock: ## Pin the requirements again (needs uv).
+	@requirements/lock
+
+setup: $(READY) ## Make .venv, once.
+
+$(READY): requirements/build.txt requirements/dev.txt pyproject.toml
+	@python=$$(.ci/find-python); \
+	echo "setup: $$($$python --version) into $(VENV) (some minutes, 6 GB, the first time only)"; \
+	$$python -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/build.txt
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+system-packages: ## What tests need beyond Python: Chromium and Slurm, through apt where that may be done.
+	@.ci/system-packages
+
+clean: ## Remove .venv and the quickstart's run.
+	rm -rf $(VENV) runs
