@@ -1,33 +1,27 @@
 """The whole way once: text -> documents -> tokens -> base -> checkpoints -> Hugging Face -> merged -> scores -> report.
 
 Each stage keeps its own manifest in its own folder of the run, so a run that was interrupted goes on at the stage, and
-within it at the place, where it stopped.
+within it at the place, where it stopped. A room is imported when its stage comes: torch would take this process to
+0.8 GB beside the ranks that train.
 """
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..conversion.convert import export_hf, import_hf
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import read_json, write_json
-from ..core.manifest import Manifest, run_stage
+from ..core.manifest import NAME, Manifest, run_stage
 from ..core.qwen3 import read_config
-from ..data_prep.corpus import Source, build_corpus, discover
-from ..data_prep.sample import write_sample
-from ..data_prep.tokenizer import train_tokenizer
-from ..data_prep.tokens import build_tokens, training_texts
-from ..eval.heldout import build_tasks
-from ..eval.report import build_report
-from ..eval.run import evaluate
-from ..eval.scores import Model
-from ..eval.verdict import summary_table, verdict
-from ..merge.run import merge
 from ..recipes.load import load
 from ..recipes.run_folder import CHECKPOINTS, METRICS, checkpoints, iteration
 from ..recipes.schema import Recipe, Shape, shape_of
-from ..recipes.train import train
+from ..recipes.validate import validate
+
+if TYPE_CHECKING:
+    from ..data_prep.corpus import Source
+    from ..eval.scores import Model
 
 GENERAL = "general"
 PRETRAIN = "qwen3_tiny_pretrain_2xcpu"
@@ -67,19 +61,16 @@ def run_whole(request: Request, out: Path) -> None:
     Raises:
         UserError: an input is unusable, or `out` holds a run of another request.
     """
+    from ..recipes.train import train
+
     recipe = _recipe(request)
     _claim(request, out)
     tokens = _data(request, recipe, out)
-    base_root, base_hf = _base(request, recipe, tokens, out)
+    base = _base(request, recipe, tokens, out)
     cpt = replace(recipe, data=replace(recipe.data, sources=[f"{request.domain}-*"]))
-    train(cpt, tokens, out / "cpt", base=base_root)
-    models = _models(request, base_hf, out)
-    heldout = tokens / "heldout"
-    domains = {name: sorted(heldout.glob(f"{name}-*.jsonl")) for name in (request.domain, GENERAL)}
-    log.info("tasks: from held-out documents")
-    build_tasks(domains, out / "tasks")
-    log.info(f"eval: {len(models)} models")
-    evaluate(models, out / "tasks", out / "scores", max_length=recipe.data.seq_length)
+    train(cpt, tokens, out / "cpt", base=base)
+    models = _models(request, out)
+    _evaluate(request, recipe, models, out)
     log.info("report")
     report_run(out, out / "report")
 
@@ -90,23 +81,21 @@ def report_run(run: Path, out: Path) -> Manifest:
     Raises:
         UserError: the folder holds no such run, or a stage of it is not finished.
     """
+    from ..eval.report import build_report
+
     request = read_json(run / REQUEST)
-    recipe = read_json(run / "cpt" / "manifest.json")["config"]
-    trained = [folder for folder in (run / "base", run / "cpt") if (folder / METRICS).is_file()]
-    stages = ["corpus", "tokenizer", "tokens", "base", "cpt", "hf/base"]
+    recipe = Manifest.read(run / "cpt").config
+    trained = [folder / METRICS for folder in (run / "base", run / "cpt") if (folder / METRICS).is_file()]
+    stages = ["sample", "corpus", "tokenizer", "tokens", "base", "cpt", "hf/base"]
     stages += [f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))] + ["hf/merged", "tasks"]
-    return build_report(
-        request["title"],
-        run / "scores",
-        [folder / METRICS for folder in trained],
-        [run / name for name in stages if (run / name / "manifest.json").is_file()],
-        out,
-        _settings(request, recipe),
-    )
+    finished = [run / name for name in stages if (run / name / NAME).is_file()]
+    return build_report(request["title"], run / "scores", trained, finished, out, _settings(request, recipe))
 
 
 def summary(out: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The final table's rows, and the sentences that say what happened."""
+    from ..eval.verdict import summary_table, verdict
+
     return summary_table(out / "scores"), verdict(out / "scores")
 
 
@@ -149,39 +138,48 @@ def _recipe(request: Request) -> Recipe:
     if request.base is None:
         return recipe
     shape = Shape(**asdict(read_config(Path(request.base))))
-    return replace(recipe, model=replace(recipe.model, size=None, shape=shape))
+    recipe = replace(recipe, model=replace(recipe.model, size=None, shape=shape))
+    validate(recipe)
+    return recipe
 
 
 def _data(request: Request, recipe: Recipe, out: Path) -> Path:
     """Documents and tokens of domain and general text together, so that no text is on two sides of the split."""
-    general, domain = request.general, request.data
-    if not general or not domain:
-        sample = out / "sample"
-        run_stage("sample", {}, {}, sample, _write_sample)
-        general = general or [str(path) for path in sorted((sample / GENERAL).glob("*.jsonl"))]
-        domain = domain or [str(path) for path in sorted((sample / "medical").glob("*.jsonl"))]
+    from ..data_prep.corpus import build_corpus, discover
+    from ..data_prep.tokens import build_tokens
+
     log.info("corpus: reading and cleaning")
+    domain = request.data or _sample(out, "medical")
+    general = request.general or _sample(out, GENERAL)
     sources = [*_named(discover(domain), request.domain), *_named(discover(general), GENERAL)]
     build_corpus(sources, out / "corpus")
-    tokenizer = request.base or str(_tokenizer(out, shape_of(recipe).vocab))
-    build_tokens(
-        out / "corpus", tokenizer, out / "tokens", valid_fraction=VALID_FRACTION, vocab_size=shape_of(recipe).vocab
-    )
+    vocab = shape_of(recipe).vocab
+    tokenizer = request.base or str(_tokenizer(out, vocab))
+    build_tokens(out / "corpus", tokenizer, out / "tokens", valid_fraction=VALID_FRACTION, vocab_size=vocab)
     return out / "tokens"
 
 
-def _write_sample(work: Path) -> dict[str, Any]:
-    write_sample(work)
-    return {"bytes": sum(path.stat().st_size for path in work.rglob("*.jsonl"))}
+def _sample(out: Path, part: str) -> list[str]:
+    """Files of one part of the embedded sample."""
+    from ..data_prep.sample import write_sample
+
+    def body(work: Path) -> dict[str, Any]:
+        write_sample(work)
+        return {"bytes": sum(path.stat().st_size for path in work.rglob("*.jsonl"))}
+
+    run_stage("sample", {}, {}, out / "sample", body)
+    return [str(path) for path in sorted((out / "sample" / part).glob("*.jsonl"))]
 
 
-def _named(sources: list[Source], prefix: str) -> list[Source]:
+def _named(sources: "list[Source]", prefix: str) -> "list[Source]":
     """Sources whose names tell which side they belong to."""
     return [replace(source, name=f"{prefix}-{source.name}") for source in sources]
 
 
 def _tokenizer(out: Path, vocab: int) -> Path:
     """Train a tokenizer on the corpus, held-out documents left out."""
+    from ..data_prep.tokenizer import train_tokenizer
+    from ..data_prep.tokens import training_texts
 
     def body(work: Path) -> dict[str, Any]:
         train_tokenizer(training_texts(out / "corpus", valid_fraction=VALID_FRACTION), vocab, work)
@@ -192,28 +190,50 @@ def _tokenizer(out: Path, vocab: int) -> Path:
     return out / "tokenizer"
 
 
-def _base(request: Request, recipe: Recipe, tokens: Path, out: Path) -> tuple[Path, Path]:
-    """The base as a Megatron checkpoint root and as a Hugging Face folder."""
+def _base(request: Request, recipe: Recipe, tokens: Path, out: Path) -> Path:
+    """The base as a Megatron checkpoint root: the user's imported, or a tiny one trained on the general text."""
     if request.base is not None:
+        from ..conversion.convert import import_hf
+
         log.info("base: importing")
         import_hf(Path(request.base), out / "base")
-        return out / "base", Path(request.base)
-    # The base is trained on as many ranks as are asked for, without model parallelism.
+        return out / "base"
+    from ..recipes.train import train
+
+    # On as many ranks as are asked for, without model parallelism.
     ranks = recipe.parallel.ranks_per_node
     pretrain = load(PRETRAIN, [f"parallel.ranks_per_node={ranks}", f"data.sources=['{GENERAL}-*']"])
-    pretrain = replace(pretrain, model=recipe.model)
-    train(pretrain, tokens, out / "base")
-    export_hf(out / "base" / CHECKPOINTS, out / "hf" / "base")
-    return out / "base" / CHECKPOINTS, out / "hf" / "base"
+    train(replace(pretrain, model=recipe.model), tokens, out / "base")
+    return out / "base" / CHECKPOINTS
 
 
-def _models(request: Request, base_hf: Path, out: Path) -> list[Model]:
-    """Export every checkpoint, merge the last one with the base."""
-    models = [Model("base", "base", base_hf)]
+def _models(request: Request, out: Path) -> "list[Model]":
+    """Hugging Face folders: the base, every checkpoint, and the last one merged with the base."""
+    from ..conversion.convert import export_hf
+    from ..eval.scores import Model
+    from ..merge.run import merge
+
+    base = Path(request.base) if request.base else out / "hf" / "base"
+    if request.base is None:
+        export_hf(out / "base" / CHECKPOINTS, base)
+    models = [Model("base", "base", base)]
     for checkpoint in checkpoints(out / "cpt"):
         name = f"cpt-{iteration(checkpoint):05d}"
         export_hf(checkpoint, out / "hf" / name)
         models.append(Model(name, "checkpoint", out / "hf" / name))
     log.info(f"merge: SLERP of {models[-1].name} with its base, t = {request.t:g}")
-    merge(base_hf, models[-1].path, out / "hf" / "merged", t=request.t)
+    merge(base, models[-1].path, out / "hf" / "merged", t=request.t)
     return [*models, Model("merged", "merged", out / "hf" / "merged")]
+
+
+def _evaluate(request: Request, recipe: Recipe, models: "list[Model]", out: Path) -> None:
+    """Score every model on the held-out documents of domain and general text."""
+    from ..eval.heldout import build_tasks
+    from ..eval.run import evaluate
+
+    heldout = out / "tokens" / "heldout"
+    domains = {name: sorted(heldout.glob(f"{name}-*.jsonl")) for name in (request.domain, GENERAL)}
+    log.info("tasks: from held-out documents")
+    build_tasks(domains, out / "tasks")
+    log.info(f"eval: {len(models)} models")
+    evaluate(models, out / "tasks", out / "scores", max_length=recipe.data.seq_length)

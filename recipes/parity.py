@@ -16,7 +16,7 @@ from ..core.files import read_json, write_json
 from ..core.qwen3 import Qwen3Config
 from .engine import layer_spec, prepare
 from .megatron_args import Places, megatron_args
-from .schema import Batch, Model, Recipe, Shape
+from .schema import Batch, Data, Model, Recipe, Shape
 
 
 def build(arguments: list[str]) -> Any:
@@ -91,7 +91,8 @@ def measure_checkpoint(checkpoint: Path, shape: Qwen3Config, documents: list[lis
     from safetensors.torch import load_file
 
     model = Model(shape=Shape(**asdict(shape)), precision="fp32")
-    recipe = Recipe(model=model, batch=Batch(global_size=1), steps=1)
+    data = Data(seq_length=min(max(map(len, documents)), shape.max_positions))
+    recipe = Recipe(model=model, data=data, batch=Batch(global_size=1), steps=1)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         places = Places(work / "none", checkpoint.resolve(), work / "tensorboard", work / "cache", eod=0)

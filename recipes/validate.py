@@ -15,6 +15,7 @@ def validate(recipe: Recipe) -> None:
     """
     _model(recipe)
     _positive(recipe)
+    _length(recipe)
     _world(recipe)
     _batch(recipe)
 
@@ -33,6 +34,16 @@ def _model(recipe: Recipe) -> None:
     if model.precision not in PRECISIONS:
         raise UserError(
             f"model.precision is {model.precision!r}", where="model.precision", allowed=" or ".join(PRECISIONS)
+        )
+
+
+def _length(recipe: Recipe) -> None:
+    longest = shape_of(recipe).max_positions
+    if recipe.data.seq_length > longest:
+        raise UserError(
+            f"data.seq_length is {recipe.data.seq_length}, the model's positions end at {longest}",
+            where="data.seq_length",
+            allowed=f"up to {longest}",
         )
 
 

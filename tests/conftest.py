@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,8 +48,8 @@ def tiny_qwen3(tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Path]:
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    def make(seed: int = 0, tied: bool = True, dtype: str = "float32", **overrides: int) -> Path:
-        shape = {
+    def make(seed: int = 0, tied: bool = True, dtype: str = "float32", **overrides: Any) -> Path:
+        shape: dict[str, Any] = {
             "vocab_size": 1024,
             "hidden_size": 64,
             "intermediate_size": 160,
@@ -59,7 +60,8 @@ def tiny_qwen3(tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Path]:
             "max_position_embeddings": 512,
         }
         rope = {"rope_type": "default", "rope_theta": 1e6}
-        config = Qwen3Config(**(shape | overrides), rope_parameters=rope, tie_word_embeddings=tied)
+        values: Any = shape | overrides
+        config = Qwen3Config(**values, rope_parameters=rope, tie_word_embeddings=tied)
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM(config)
         for name, parameter in model.named_parameters():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,7 +52,8 @@ def test_transformers_loads_the_export_without_a_missing_or_unexpected_tensor(
     source = tiny_qwen3(tied=False)
     import_hf(source, tmp_path / "mcore")
     export_hf(tmp_path / "mcore", tmp_path / "back")
-    _, info = Qwen3ForCausalLM.from_pretrained(tmp_path / "back", output_loading_info=True)
+    loaded: Any = Qwen3ForCausalLM.from_pretrained(tmp_path / "back", output_loading_info=True)
+    info = loaded[1]
     assert not any(info[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert AutoTokenizer.from_pretrained(tmp_path / "back")("dose")["input_ids"]
 

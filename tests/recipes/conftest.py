@@ -14,7 +14,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> 
 
     folder = tmp_path_factory.mktemp("tokens")
     draw = random.Random(0)
-    words = "le patient reçoit mg de paracétamol puis la ville compte des écoles près rivière température".split()
+    words = ["le", "patient", "reçoit", "mg", "de", "paracétamol", "puis", "la", "ville", "compte", "des", "écoles"]
     sources = []
     for name, documents in (("soins", 300), ("ville", 200)):
         lines = [" ".join(draw.choices(words, k=draw.randint(5, 90))) + f" {n}" for n in range(documents)]

@@ -1,0 +1,158 @@
+"""The face: quick help, exit codes, one JSON object, and messages without a traceback."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pdapt.cli import main as face
+from pdapt.core import manifest
+
+VERBS = {
+    "corpus": ["build"],
+    "tokens": ["build"],
+    "convert": ["import", "export"],
+    "merge": ["run"],
+    "eval": ["run"],
+    "report": ["build"],
+}
+
+
+def pdapt(*arguments: object, **options: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pdapt.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+
+
+def test_help_is_quick_because_it_loads_no_torch() -> None:
+    """The budget is 0.3 s; `docs/benchmarks.md` has the figure. A test of time would measure the machine."""
+    heavy = {"torch", "transformers", "datasets", "pyarrow", "megatron", "mergekit", "lm_eval", "numpy", "omegaconf"}
+    code = f"import sys, pdapt.cli.main; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_verb_is_there_and_explains_itself() -> None:
+    whole = pdapt("--help").stdout
+    for verb in ("train", "launch", "run", "quickstart", "doctor", *VERBS):
+        assert verb in whole
+    for room, verbs in VERBS.items():
+        for verb in verbs:
+            done = pdapt(room, verb, "--help")
+            assert done.returncode == 0
+            assert "--json" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["corpus", "build", "no-such-file.jsonl", "--out", "out"], "no such file"),
+        (["corpus", "build", "empty.jsonl", "--out", "out"], "empty"),
+        (["corpus", "build", "latin.txt", "--out", "out"], "UTF-8"),
+        (["tokens", "build", "corpus", "--tokenizer", "tok", "--out", "out"], "corpus"),
+        (["convert", "import", "hf", "out"], "no such folder"),
+        (["convert", "export", "ckpt", "out"], "no Megatron checkpoint"),
+        (["merge", "run", "base", "tuned", "out"], "base"),
+        (["merge", "run", "base", "tuned", "out", "--t", "1.5"], "1.5"),
+        (["eval", "run", "base", "--heldout", "medical", "--out", "out"], "names no domain"),
+        (["train", "qwen3_8b", "--tokens", "tokens", "--out", "out"], "no recipe is called"),
+        (["train", "qwen3_tiny_cpt_2xcpu", "--tokens", "tokens", "--out", "out"], "tokens.json is missing"),
+        (
+            ["launch", "qwen3_8b_cpt_48xh100", "parallel.tp=3", "--print"],
+            "does not divide the model's 32 att",
+        ),
+        (["report", "build", "run"], "request.json is missing"),
+        (["run", "--data", "gone", "--out", "out"], "no such file"),
+        (["run", "--data", "ok.txt", "--base", "gone", "--out", "out"], "no such folder"),
+        (["doctor", "--base", "gone"], "no such folder"),
+    ],
+)
+def test_a_mistake_is_one_clear_message_and_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    (tmp_path / "latin.txt").write_bytes("patient âgé".encode("latin-1"))
+    (tmp_path / "ok.txt").write_text("Un texte.")
+    before = set(tmp_path.iterdir())
+    done = pdapt(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    left = set(tmp_path.iterdir()) - before
+    assert not any((path / "manifest.json").exists() for path in left)
+
+
+def test_json_is_one_object_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("Paracétamol 500 mg, 1 à 2 comprimés.", encoding="utf-8")
+    done = pdapt("corpus", "build", tmp_path / "notes", "--out", tmp_path / "corpus", "--json")
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert value["stage"] == "corpus"
+    assert value["counts"]["notes"]["kept"] == 1
+
+
+def test_a_full_disk_is_said_and_nothing_half_written_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full when the stage's last file is forced to it."""
+    (tmp_path / "a.txt").write_text("Un texte.")
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(manifest, "fsync_path", full)
+    monkeypatch.setattr(
+        sys, "argv", ["pdapt", "corpus", "build", str(tmp_path / "a.txt"), "--out", str(tmp_path / "c")]
+    )
+    with pytest.raises(SystemExit) as stop:
+        face.main()
+    assert stop.value.code == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+    monkeypatch.undo()
+    assert pdapt("corpus", "build", tmp_path / "a.txt", "--out", tmp_path / "c").returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    source = tmp_path / "big.txt"
+    source.write_text("\n".join(str(n * 7919 % 1_000_003) for n in range(400_000)))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(small)], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    try:
+        done = pdapt("corpus", "build", source, "--out", small / "corpus")
+        assert done.returncode == 2, done.stderr
+        assert "the disk is full" in done.stderr
+        assert not (small / "corpus").exists()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_recipe_becomes_a_slurm_script(tmp_path: Path) -> None:
+    done = pdapt("launch", "qwen3_8b_cpt_48xh100", "--tokens", "t okens", "--base", "base", "--print")
+    assert done.returncode == 0, done.stderr
+    script = done.stdout
+    for line in ("#SBATCH --nodes=12", "#SBATCH --gpus-per-node=4", "--nnodes=12", "--nproc-per-node=4"):
+        assert line in script
+    assert "pdapt train qwen3_8b_cpt_48xh100 --tokens 't okens' --out run --base base" in script
+    path = tmp_path / "job.sh"
+    path.write_text(script)
+    assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_the_doctor_agrees_on_a_whole_base_and_says_so(tiny_qwen3: Callable[..., Path]) -> None:
+    done = pdapt("doctor", "--base", tiny_qwen3(), "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["agree"] is True
+    assert found["max_abs_difference"] <= 1e-5
+    assert found["same_argmax"] == 1.0
+    assert found["positions"] > 5
