@@ -7,11 +7,11 @@ import torch
 
 from ..core import log
 from ..core.errors import UserError
-from ..core.files import write_text
+from ..core.files import copy_present, write_text
 from ..core.manifest import Manifest, fingerprint, run_stage
-from ..core.qwen3 import Qwen3Config, read_config
+from ..core.qwen3 import SIDE_FILES, Qwen3Config, read_config
 from . import distcp
-from .hf_folder import DTYPES, Weights, Writer, copy_side_files, write_config
+from .hf_folder import DTYPES, Weights, Writer, write_config
 from .names import EXTRA_STATES, GATED, OUTER, PLAIN, PROJECTIONS, fold_layer, layer_shapes, outer_shapes, unfold_layer
 
 HF = "hf"
@@ -36,7 +36,7 @@ def import_hf(source: Path, out: Path) -> Manifest:
         tensors = {name: weights.get(OUTER[name]) for name in outer_shapes(shape)}
         tensors |= _stacked_layers(weights, shape)
         distcp.write(work, tensors, _extra_states(shape))
-        copy_side_files(source, work / HF)
+        copy_present(source, work / HF, ("config.json", *SIDE_FILES))
         return {"tensors": len(tensors), "parameters": shape.parameters}
 
     return run_stage("import", {"hf": source}, {}, out, body)
@@ -97,7 +97,7 @@ def export_hf(checkpoint: Path, out: Path, reference: Path | None = None) -> Man
             layer = {name.removeprefix("decoder.layers."): tensor[number] for name, tensor in stacked.items()}
             writer.add({f"model.layers.{number}.{name}": t for name, t in unfold_layer(layer, shape).items()})
         writer.finish()
-        copy_side_files(reference, work)
+        copy_present(reference, work, SIDE_FILES)
         write_config(reference, work, dtype)
         write_text(work / "README.md", _card(folder, reference))
         return {"parameters": shape.parameters, "dtype": DTYPES[dtype]}

@@ -1,7 +1,6 @@
 """Hugging Face folders: their tensors, checked against the model's shape, and their other files."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,17 +15,6 @@ from .names import hf_shapes
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-SIDE_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
 DTYPES = {torch.bfloat16: "bfloat16", torch.float32: "float32", torch.float16: "float16"}
 
 
@@ -144,14 +132,6 @@ class Writer:
             (self.folder / f"shard-{number}").rename(self.folder / final)
             weight_map |= dict.fromkeys(names, final)
         write_json(self.folder / INDEX, {"metadata": {"total_size": self.total}, "weight_map": weight_map})
-
-
-def copy_side_files(source: Path, target: Path) -> None:
-    """Copy configuration and tokenizer byte for byte, whichever of `SIDE_FILES` are there."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in SIDE_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
 
 
 def write_config(source: Path, target: Path, dtype: torch.dtype) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,14 @@ def list_files(folder: Path) -> list[Path]:
         return not any(part.startswith(".") and part != ".metadata" for part in path.relative_to(folder).parts)
 
     return sorted(path for path in folder.rglob("*") if path.is_file() and shown(path))
+
+
+def copy_present(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Copy, byte for byte, those of the named files that `source` has."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
 
 
 def remove(path: Path) -> None:

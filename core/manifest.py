@@ -89,7 +89,13 @@ def digest(value: Any) -> str:
 
 
 def run_stage(
-    stage: str, inputs: Mapping[str, Path], config: dict[str, Any], out: Path, body: Callable[[Path], dict[str, Any]]
+    stage: str,
+    inputs: Mapping[str, Path],
+    config: dict[str, Any],
+    out: Path,
+    body: Callable[[Path], dict[str, Any]],
+    *,
+    resumes: bool = False,
 ) -> Manifest:
     """Run `body` in a working folder and put it at `out` when it is whole.
 
@@ -98,7 +104,8 @@ def run_stage(
         inputs: name -> file or folder; each is fingerprinted.
         config: JSON values that decide the output.
         out: the folder to make.
-        body: fills the folder it is given and returns its counts. After an interruption it is given the same folder.
+        body: fills the folder it is given and returns its counts.
+        resumes: whether `body`, after an interruption, is given the folder with what it had made; else an empty one.
 
     Returns:
         The manifest written to `out`, or the one found there when the same work was already done.
@@ -113,7 +120,7 @@ def run_stage(
         log.info(f"{stage}: {out} is there already, nothing to do")
         return done
     work = out.parent / f".{out.name}.partial"
-    _enter(work, key, stage)
+    _enter(work, key, stage, resumes=resumes)
     start = time.monotonic()
     counts = body(work)
     outputs = {str(path.relative_to(work)): sha256(path) for path in list_files(work)}
@@ -157,9 +164,9 @@ def _short(found: dict[str, Any], differing: list[str]) -> str:
     return text if len(text) < 300 else text[:300] + " …"
 
 
-def _enter(work: Path, key: dict[str, Any], stage: str) -> None:
-    """Take up an interrupted run of the same work; throw away any other."""
-    if work.is_dir() and (work / KEY).is_file() and read_json(work / KEY) == key:
+def _enter(work: Path, key: dict[str, Any], stage: str, *, resumes: bool) -> None:
+    """Take up an interrupted run of the same work, if the stage can; throw away any other."""
+    if resumes and work.is_dir() and (work / KEY).is_file() and read_json(work / KEY) == key:
         log.info(f"{stage}: going on where an earlier run stopped")
         return
     remove(work)

@@ -15,6 +15,17 @@ VOCAB_SIZE = 151_936
 END_OF_DOCUMENT = "<|endoftext|>"
 """Ends a document. Not the tokenizer's `eos_token`, which Qwen3's configuration calls `<|im_end|>`."""
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+SIDE_FILES = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+"""What a Hugging Face folder may hold beside config.json and weights; carried over byte for byte."""
 ROPE_BASE = 1_000_000
 RMS_NORM_EPS = 1e-6
 

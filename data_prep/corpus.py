@@ -113,7 +113,8 @@ def build_corpus(sources: list[Source], out: Path) -> Manifest:
         return {source.name: _build_source(source, work / FOLDER / f"{source.name}.parquet") for source in sources}
 
     inputs = {source.name: source.path for source in sources if isinstance(source.path, Path)}
-    return run_stage("corpus", inputs, {"sources": [_config(source) for source in sources]}, out, body)
+    config = {"sources": [_config(source) for source in sources]}
+    return run_stage("corpus", inputs, config, out, body, resumes=True)
 
 
 def _config(source: Source) -> dict[str, Any]:

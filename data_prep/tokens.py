@@ -60,7 +60,11 @@ def build_tokens(
     vocabulary = load_tokenizer(tokenizer, vocab_size)
     inputs = {"corpus": corpus, "tokenizer": vocabulary.files[0]}
     config = {"valid_fraction": valid_fraction, "seed": seed}
-    return run_stage("tokens", inputs, config, out, lambda work: _tokenize(files, vocabulary, work, config))
+
+    def body(work: Path) -> dict[str, Any]:
+        return _tokenize(files, vocabulary, work, config)
+
+    return run_stage("tokens", inputs, config, out, body, resumes=True)
 
 
 def training_texts(corpus: Path, *, valid_fraction: float = 0.02, seed: int = 0) -> Iterator[str]:

@@ -66,7 +66,7 @@ def evaluate(
         write_json(work / SCORES, found.to_json())
         return {"models": len(models), "tasks": len(index), "comparisons": len(found.comparisons)}
 
-    return run_stage("eval", inputs, config, out, body)
+    return run_stage("eval", inputs, config, out, body, resumes=True)
 
 
 def _check(models: list[Model], **numbers: int | None) -> None:

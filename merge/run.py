@@ -1,13 +1,13 @@
 """The merge stage: two parents in, one model out, computed by mergekit on the CPU, one tensor at a time."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import log
 from ..core.errors import UserError, nearest
-from ..core.files import write_text
+from ..core.files import copy_present, write_text
 from ..core.manifest import Manifest, input_fingerprints, run_stage
+from ..core.qwen3 import SIDE_FILES
 from .card import CONFIG_NAME, model_card
 from .parents import check_parents, count_parameters
 
@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from mergekit.config import MergeConfiguration
 
 METHODS = ("slerp",)
-COPIED = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "generation_config.json",
-)
-"""Files of the base that the merged model takes over byte for byte, where they exist."""
 SHARD_BYTES = 2_000_000_000
 """mergekit holds one output shard in memory; its own default is 5 GB."""
 
@@ -54,9 +43,7 @@ def merge(base: Path, tuned: Path, out: Path, *, method: str = "slerp", t: float
     def body(work: Path) -> dict[str, Any]:
         log.info(f"merge: {method}, t = {t:g}, {len(tensors)} tensors")
         _run_mergekit(_mergekit_config(method, t, str(base.resolve()), str(tuned.resolve())), work)
-        for name in COPIED:
-            if (base / name).is_file():
-                shutil.copyfile(base / name, work / name)
+        copy_present(base, work, SIDE_FILES)
         # Written with names in place of paths: it can be run in a folder that holds the parents under these names.
         config_text = _mergekit_config(method, t, "./base", "./tuned").to_yaml() + "\n"
         write_text(work / CONFIG_NAME, config_text)

@@ -98,7 +98,8 @@ def measure_checkpoint(checkpoint: Path, shape: Qwen3Config, documents: list[lis
         places = Places(work / "none", checkpoint.resolve(), work / "tensorboard", work / "cache", eod=0)
         job, out = work / "job.json", work / "out.safetensors"
         write_json(job, {"arguments": megatron_args(recipe, places, gpu=False), "documents": documents})
-        environment = os.environ | {"CUDA_DEVICE_MAX_CONNECTIONS": "1", "MASTER_PORT": str(_free_port())}
+        # On the CPU everywhere: FP32 on a GPU may be TF32, and the local layers are compared.
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "MASTER_PORT": str(_free_port())}
         command = [sys.executable, "-m", "pdapt.recipes.parity", str(job), str(out)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -4,6 +4,7 @@ Started under torchrun (or Slurm's torchrun) it is one rank of the run. Started 
 machine for the recipe's ranks. Either way the same command goes on where an earlier one stopped.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..core import log
 from ..core.errors import UserError
@@ -162,13 +163,26 @@ def _spawn(job: Job, out: Path, ranks: int) -> float:
     begin = time.monotonic()
     path = out / "train.log"
     with path.open("ab") as file:
+        offset = file.tell()
         process = subprocess.Popen(
             command, stdout=file, stderr=subprocess.STDOUT, env=environment, preexec_fn=die_with_parent
         )
-        code = _watch(process, out / "train.log", path.stat().st_size)
+        code = _watch(process, path, offset)
     if code != 0:
-        raise RuntimeError(f"the trainer failed with code {code}; the end of {path}:\n{_last_error(path)}")
+        _fail(code, path, offset)
     return time.monotonic() - begin
+
+
+def _fail(code: int, path: Path, offset: int) -> NoReturn:
+    """Say why the trainer ended: what the user can mend apart from the rest."""
+    last = _last_error(path, offset)
+    if os.strerror(errno.ENOSPC) in last:
+        raise UserError(
+            "the disk is full: the trainer could not write",
+            where=str(path.parent),
+            mend="free space and run the same command again: it goes on from the last whole checkpoint",
+        )
+    raise RuntimeError(f"the trainer failed with code {code}; the end of {path}:\n{last}")
 
 
 def _threads(ranks: int) -> int:
@@ -203,12 +217,14 @@ def _brief(line: str) -> str:
     return ", ".join([" ".join(step.split()), *(part for part in fields if part.startswith(("lm loss", "elapsed")))])
 
 
-def _last_error(path: Path) -> str:
-    """The lines of a log that say what went wrong."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    starts = [n for n, line in enumerate(lines) if "Traceback" in line]
-    end = lines[starts[-2] if len(starts) > 1 else starts[-1] :] if starts else lines
-    return "\n".join(end[-25:])
+def _last_error(path: Path, offset: int) -> str:
+    """The lines of this start's log that say what went wrong: a rank's own, without torchrun's report of it."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        lines = file.read().decode(errors="replace").splitlines()
+    ranked = [line for line in lines if line.startswith("[rank")]
+    report = next((n for n, line in enumerate(lines) if "elastic/multiprocessing/api.py" in line), len(lines))
+    return "\n".join((ranked or lines[:report])[-15:])
 
 
 def _finish(recipe: Recipe, tokens: Path, out: Path, base: Path | None, seconds: float) -> Manifest | None:

@@ -66,17 +66,22 @@ def test_an_interrupted_stage_goes_on_with_what_it_had(tmp_path: Path, source: P
         assert (work / "first.txt").read_text() == "1"
         return write(work)
 
-    assert set(run_stage("demo", {"text": source}, {}, tmp_path / "out", go_on).outputs) == {"a.txt", "first.txt"}
+    manifest = run_stage("demo", {"text": source}, {}, tmp_path / "out", go_on, resumes=True)
+    assert set(manifest.outputs) == {"a.txt", "first.txt"}
 
 
-def test_what_other_work_left_behind_is_not_taken_over(tmp_path: Path, source: Path) -> None:
+@pytest.mark.parametrize(("k", "resumes"), [(2, True), (1, False)])
+def test_what_was_left_behind_is_thrown_away(tmp_path: Path, source: Path, k: int, resumes: bool) -> None:
+    """By other work, or by a stage that cannot go on."""
+
     def stop(work: Path) -> dict[str, Any]:
         (work / "first.txt").write_text("1")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_stage("demo", {"text": source}, {"k": 1}, tmp_path / "out", stop)
-    assert set(run_stage("demo", {"text": source}, {"k": 2}, tmp_path / "out", write).outputs) == {"a.txt"}
+    manifest = run_stage("demo", {"text": source}, {"k": k}, tmp_path / "out", write, resumes=resumes)
+    assert set(manifest.outputs) == {"a.txt"}
 
 
 @pytest.mark.parametrize("content", [None, ""])

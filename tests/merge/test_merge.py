@@ -16,7 +16,8 @@ from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import list_files, sha256
-from pdapt.merge.run import COPIED, merge
+from pdapt.core.qwen3 import SIDE_FILES
+from pdapt.merge.run import merge
 
 Maker = Callable[..., Path]
 
@@ -105,7 +106,7 @@ def test_transformers_loads_the_result_without_a_word(
 def test_what_lies_beside_the_weights(tiny_qwen3: Maker, tmp_path: Path) -> None:
     base, tuned, out = tiny_qwen3(0), tiny_qwen3(1), tmp_path / "merged"
     manifest = merge(base, tuned, out, t=0.5)
-    copied = [name for name in COPIED if (base / name).is_file()]
+    copied = [name for name in SIDE_FILES if (base / name).is_file()]
     assert {"tokenizer.json", "tokenizer_config.json", "generation_config.json"} <= set(copied)
     for name in copied:
         assert sha256(out / name) == sha256(base / name)
@@ -171,7 +172,7 @@ def test_sharded_parents(tiny_qwen3: Maker, tmp_path: Path) -> None:
         Qwen3ForCausalLM.from_pretrained(folder).save_pretrained(
             tmp_path / "sharded" / folder.name, max_shard_size="100KB"
         )
-        for name in COPIED:
+        for name in SIDE_FILES:
             if (folder / name).is_file():
                 shutil.copy(folder / name, tmp_path / "sharded" / folder.name)
     parents = [tmp_path / "sharded" / folder.name for folder in (base, tuned)]

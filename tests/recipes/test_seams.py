@@ -15,6 +15,7 @@ from pdapt.recipes.seams import SEAMS
 SOURCES = {
     "megatron.core.datasets.utils.compile_helpers": "84029a50ae8cfac1",
     "megatron.training.initialize.initialize_megatron": "d9b467adcaed1325",
+    "megatron.core.dist_checkpointing.strategies.filesystem_async.get_write_results_queue": "e395fb0e86a062e2",
     "megatron.training.models.gpt.default_layer_spec": "5d3ef624992d436a",
     "megatron.core.utils.flatten_batch_for_packed_sequences": "48e60b28b9cafd55",
     "megatron.core.datasets.gpt_dataset.GPTDataset.__getitem__": "fc9cde713ea87aed",
