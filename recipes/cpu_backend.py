@@ -145,7 +145,7 @@ def replace_cuda() -> None:
 
 
 def replace_in_megatron() -> None:
-    """Let the trainer start without CUDA, shard its optimizer, and save in its own process. After megatron is imported."""
+    """Let the trainer start without CUDA, shard its optimizer and save in its process. After megatron is imported."""
     from megatron.core import optimizer
     from megatron.core.dist_checkpointing.strategies import filesystem_async
     from megatron.core.optimizer import distrib_optimizer
