@@ -12,13 +12,11 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
+from ..core.checkpoint import RELEASE, TRACKER, newest
 from ..core.errors import UserError
 from ..core.files import read_json, write_json, write_text
 
 BACKEND = {"sharded_backend": "torch_dist", "sharded_backend_version": 1}
-TRACKER = "latest_checkpointed_iteration.txt"
-RELEASE = "release"
-"""Megatron's name for weights that belong to no iteration."""
 
 # What the pickled `.metadata` of a DCP checkpoint is made of. Nothing else is unpickled.
 _ALLOWED = {
@@ -61,9 +59,14 @@ class Reader(FileSystemReader):
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """Read `.metadata`."""
         del args, kwargs
-        with (Path(self.path) / ".metadata").open("rb") as file:
-            metadata = _Unpickler(file).load()
-        assert isinstance(metadata, Metadata)
+        path = Path(self.path) / ".metadata"
+        try:
+            with path.open("rb") as file:
+                metadata = _Unpickler(file).load()
+        except (pickle.UnpicklingError, EOFError) as error:
+            raise UserError(f"the checkpoint's .metadata is not whole: {error}", where=str(path)) from None
+        if not isinstance(metadata, Metadata):
+            raise UserError(f"the checkpoint's .metadata holds a {type(metadata).__name__}", where=str(path))
         if metadata.storage_meta is not None:
             metadata.storage_meta.load_id = self.load_id
         return metadata
@@ -75,10 +78,7 @@ def find(checkpoint: Path) -> Path:
     Raises:
         UserError: there is none, or it is another format.
     """
-    folder = checkpoint
-    if (checkpoint / TRACKER).is_file():
-        newest = (checkpoint / TRACKER).read_text(encoding="utf-8").strip()
-        folder = checkpoint / (newest if newest == RELEASE else f"iter_{int(newest):07d}")
+    folder = newest(checkpoint) or checkpoint
     if not (folder / ".metadata").is_file() or not (folder / "metadata.json").is_file():
         raise UserError(
             f"no Megatron checkpoint: {checkpoint}",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..core import log
+from ..core.checkpoint import newest
 from ..core.errors import UserError
 from ..core.files import read_json, sha256, write_json, write_text
 from ..core.manifest import NAME, Manifest, fingerprint, versions
@@ -104,7 +105,7 @@ def _check(recipe: Recipe, tokens: Path, base: Path | None) -> None:
         blend(tokens, split, recipe.data.sources)
     if base is None:
         return
-    if not (base / "latest_checkpointed_iteration.txt").is_file():
+    if newest(base) is None:
         raise UserError(
             f"{base} is no Megatron checkpoint root",
             where="--base",
@@ -120,7 +121,9 @@ def _check(recipe: Recipe, tokens: Path, base: Path | None) -> None:
 
 
 def _identity(recipe: Recipe, tokens: Path, base: Path | None) -> dict[str, Any]:
-    return identity(recipe, fingerprint(tokens), None if base is None else fingerprint(base))
+    """What makes this the same run. Of a base that is another run, its newest checkpoint counts, not all of them."""
+    weights = base and (base if (base / NAME).is_file() else newest(base))
+    return identity(recipe, fingerprint(tokens), weights and fingerprint(weights))
 
 
 def _prepare(recipe: Recipe, tokens: Path, out: Path, base: Path | None) -> None:

@@ -135,6 +135,14 @@ def test_metadata_that_would_run_code_is_refused(tiny_qwen3: Maker, tmp_path: Pa
     assert not ran.exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"\x80\x04", pickle.dumps({"a": 1})])
+def test_metadata_that_is_none_is_said(tiny_qwen3: Maker, tmp_path: Path, content: bytes) -> None:
+    import_hf(tiny_qwen3(), tmp_path / "mcore")
+    (tmp_path / "mcore" / "release" / ".metadata").write_bytes(content)
+    with pytest.raises(UserError, match=r"the checkpoint's \.metadata"):
+        export_hf(tmp_path / "mcore", tmp_path / "out")
+
+
 @pytest.mark.parametrize("what", ["folder", "format", "configuration"])
 def test_what_cannot_be_exported_is_said(tiny_qwen3: Maker, tmp_path: Path, what: str) -> None:
     import_hf(tiny_qwen3(), tmp_path / "mcore")

@@ -1,0 +1,17 @@
+"""Where Megatron keeps the checkpoints of a run."""
+
+from pathlib import Path
+
+TRACKER = "latest_checkpointed_iteration.txt"
+"""File of a checkpoint root that names its newest whole checkpoint."""
+RELEASE = "release"
+"""Megatron's name for weights that belong to no iteration."""
+
+
+def newest(root: Path) -> Path | None:
+    """The folder of the newest checkpoint under a root, or None where `root` is no checkpoint root."""
+    tracker = root / TRACKER
+    if not tracker.is_file():
+        return None
+    named = tracker.read_text(encoding="utf-8").strip()
+    return root / (named if named == RELEASE else f"iter_{int(named):07d}")
