@@ -16,7 +16,7 @@ from ..core.manifest import NAME, Manifest, run_stage
 from ..core.qwen3 import read_config
 from ..recipes.load import load
 from ..recipes.run_folder import CHECKPOINTS, METRICS, checkpoints, iteration
-from ..recipes.schema import Recipe, Shape, shape_of
+from ..recipes.schema import SAVED, Recipe, Shape, shape_of
 from ..recipes.validate import validate
 
 if TYPE_CHECKING:
@@ -133,13 +133,27 @@ def _claim(request: Request, out: Path) -> None:
 
 
 def _recipe(request: Request) -> Recipe:
-    """The recipe of the continued pre-training; with a base of the user's, that base's shape."""
+    """The recipe of the continued pre-training; with a base of the user's, that base's shape.
+
+    Raises:
+        UserError: the base is not a whole Qwen3, or its weights are not of the type that training saves: the merge of
+            the two would be refused in the end.
+    """
     recipe = load(request.recipe, request.overrides)
     if request.base is None:
         return recipe
-    shape = Shape(**asdict(read_config(Path(request.base))))
-    recipe = replace(recipe, model=replace(recipe.model, size=None, shape=shape))
+    from ..conversion.hf_folder import DTYPES, Weights
+
+    shape = read_config(Path(request.base))
+    recipe = replace(recipe, model=replace(recipe.model, size=None, shape=Shape(**asdict(shape))))
     validate(recipe)
+    found = DTYPES[Weights(Path(request.base), shape).dtype]
+    if found != SAVED[recipe.model.precision]:
+        raise UserError(
+            f"the base's weights are {found}, and model.precision={recipe.model.precision} saves another type",
+            where=request.base,
+            allowed=", ".join(f"{saved} with model.precision={name}" for name, saved in SAVED.items()),
+        )
     return recipe
 
 

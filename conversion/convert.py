@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ..core import log
+from ..core.checkpoint import HF
 from ..core.errors import UserError
 from ..core.files import copy_present, write_text
 from ..core.manifest import Manifest, fingerprint, run_stage
@@ -14,8 +15,6 @@ from . import distcp
 from .hf_folder import DTYPES, Weights, Writer, write_config
 from .names import EXTRA_STATES, GATED, OUTER, PLAIN, PROJECTIONS, fold_layer, layer_shapes, outer_shapes, unfold_layer
 
-HF = "hf"
-"""Folder beside the checkpoints that keeps the Hugging Face side: configuration and tokenizer."""
 SHARD_BYTES = 4 * 10**9
 
 
@@ -44,8 +43,9 @@ def import_hf(source: Path, out: Path) -> Manifest:
 
 def _stacked_layers(weights: Weights, shape: Qwen3Config) -> dict[str, torch.Tensor]:
     """Every layer's tensors, stacked: [layers, ...]."""
-    dtype = weights.get(OUTER["decoder.final_layernorm.weight"]).dtype
-    stacked = {name: torch.empty(shape.layers, *size, dtype=dtype) for name, size in layer_shapes(shape).items()}
+    stacked = {
+        name: torch.empty(shape.layers, *size, dtype=weights.dtype) for name, size in layer_shapes(shape).items()
+    }
     for number in range(shape.layers):
         names = (*PLAIN.values(), *PROJECTIONS, *GATED)
         layer = {name: weights.get(f"model.layers.{number}.{name}") for name in names}

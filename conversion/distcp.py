@@ -2,6 +2,9 @@
 
 import io
 import pickle
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,14 @@ class Reader(FileSystemReader):
         return metadata
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process reads or writes the whole, which torch warns of although it is told so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
+
+
 def find(checkpoint: Path) -> Path:
     """The folder of one checkpoint: the one given, or the newest one under a checkpoint root.
 
@@ -107,7 +118,8 @@ class Checkpoint:
         tensors = {
             name: torch.empty(self.entries[name].size, dtype=self.entries[name].properties.dtype) for name in names
         }
-        dcp_load(tensors, storage_reader=Reader(self.folder), no_dist=True)
+        with _alone():
+            dcp_load(tensors, storage_reader=Reader(self.folder), no_dist=True)
         return tensors
 
     def check(self, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -146,7 +158,8 @@ def write(root: Path, tensors: dict[str, torch.Tensor], empty_states: list[str])
     state |= {name: _object(None) for name in empty_states}
     # What Megatron keeps beside the tensors. No arguments: a run that starts from weights brings its own.
     state["common_state/shard_0_1"] = _object({"checkpoint_version": 3.0, "iteration": 0})
-    dcp_save(state, storage_writer=FileSystemWriter(folder), planner=_Planner(), no_dist=True)
+    with _alone():
+        dcp_save(state, storage_writer=FileSystemWriter(folder), planner=_Planner(), no_dist=True)
     write_json(folder / "metadata.json", BACKEND)
     write_text(root / TRACKER, RELEASE)
 

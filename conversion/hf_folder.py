@@ -15,6 +15,7 @@ from .names import hf_shapes
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+STORED = {"BF16": torch.bfloat16, "F32": torch.float32, "F16": torch.float16}
 DTYPES = {torch.bfloat16: "bfloat16", torch.float32: "float32", torch.float16: "float16"}
 
 
@@ -24,19 +25,21 @@ class Weights:
     def __init__(self, folder: Path, shape: Qwen3Config) -> None:
         """Open the folder and check names, shapes and dtypes.
 
+        Attribute `dtype` is the one that all tensors have.
+
         Raises:
             UserError: no safetensors, a missing or broken shard, missing or extra tensors, or another shape.
         """
         self.folder = folder
         self.files = _tensor_files(folder)
-        self._check(shape)
+        self.dtype = self._check(shape)
 
     def get(self, name: str) -> torch.Tensor:
         """One tensor, in the file's dtype."""
         with safe_open(self.files[name], framework="pt") as file:
             return file.get_tensor(name)
 
-    def _check(self, shape: Qwen3Config) -> None:
+    def _check(self, shape: Qwen3Config) -> torch.dtype:
         expected = hf_shapes(shape)
         # A tied model may carry its head all the same: it is the embedding again.
         present = {name for name in self.files if not (shape.tied and name == "lm_head.weight")}
@@ -47,19 +50,22 @@ class Weights:
                 where=str(self.folder),
                 mend="give the whole, unchanged folder of a Qwen3 model",
             )
-        dtypes: set[str] = set()
+        stored: set[str] = set()
         for name, path in self.files.items():
             with safe_open(path, framework="pt") as file:
                 view = file.get_slice(name)
-                dtypes.add(view.get_dtype())
+                stored.add(view.get_dtype())
                 if name in expected and tuple(view.get_shape()) != expected[name]:
                     raise UserError(
                         f"{name} is {tuple(view.get_shape())}, config.json makes it {expected[name]}", where=str(path)
                     )
-        if len(dtypes) != 1 or not dtypes <= {"BF16", "F32", "F16"}:
+        if len(stored) != 1 or not stored <= set(STORED):
             raise UserError(
-                f"the tensors are {', '.join(sorted(dtypes))}", where=str(self.folder), allowed="all BF16, F16 or F32"
+                f"the tensors are {', '.join(sorted(stored))}",
+                where=str(self.folder),
+                allowed=f"all of one type: {', '.join(STORED)}",
             )
+        return STORED[stored.pop()]
 
 
 def _some(what: str, names: list[str]) -> str:

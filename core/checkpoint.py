@@ -6,6 +6,8 @@ TRACKER = "latest_checkpointed_iteration.txt"
 """File of a checkpoint root that names its newest whole checkpoint."""
 RELEASE = "release"
 """Megatron's name for weights that belong to no iteration."""
+HF = "hf"
+"""Folder beside the checkpoints that keeps the Hugging Face side: configuration and tokenizer."""
 
 
 def newest(root: Path) -> Path | None:

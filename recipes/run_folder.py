@@ -31,16 +31,22 @@ def claim(out: Path, recipe: Recipe, found: dict[str, Any]) -> None:
     Raises:
         UserError: the folder holds a run of another recipe, other data or another base, or something else.
     """
-    path = out / IDENTITY
-    if path.is_file():
-        _same(read_json(path), found, path)
+    if (out / IDENTITY).is_file():
+        check_same(out, found)
     elif out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
-    write_json(path, found)
+    write_json(out / IDENTITY, found)
     write_text(out / "recipe.yaml", to_yaml(recipe))
 
 
-def _same(held: dict[str, Any], found: dict[str, Any], path: Path) -> None:
+def check_same(out: Path, found: dict[str, Any]) -> None:
+    """Check that a folder's run is the one that `found` identifies.
+
+    Raises:
+        UserError: it is another; the message says in what.
+    """
+    path = out / IDENTITY
+    held = read_json(path)
     differing = [name for name in found if name != "recipe" and held[name] != found[name]]
     keys = {*_flat(held["recipe"]), *_flat(found["recipe"])}
     flat = (_flat(held["recipe"]), _flat(found["recipe"]))

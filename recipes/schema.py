@@ -7,6 +7,9 @@ from omegaconf import MISSING
 
 from ..core.qwen3 import SIZES, Qwen3Config
 
+SAVED = {"bf16": "bfloat16", "fp32": "float32"}
+"""model.precision -> type of the weights that training saves."""
+
 
 @dataclass
 class Shape:

@@ -11,25 +11,57 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..core import log
-from ..core.checkpoint import newest
+from ..core.checkpoint import HF, newest
 from ..core.errors import UserError
-from ..core.files import read_json, sha256, write_json, write_text
+from ..core.files import read_json, remove, sha256, write_json, write_text
 from ..core.manifest import NAME, Manifest, fingerprint, versions
 from ..core.process import die_with_parent
-from ..core.qwen3 import read_config
+from ..core.qwen3 import Qwen3Config, read_config
 from .blend import blend
 from .engine import Job, start
 from .load import to_dict
 from .megatron_args import Places, summary
-from .run_folder import CHECKPOINTS, METRICS, checkpoints, claim, identity, iteration, locked, read_metrics
-from .schema import Recipe, shape_of, world_size
+from .run_folder import CHECKPOINTS, METRICS, check_same, checkpoints, claim, identity, iteration, locked, read_metrics
+from .schema import SAVED, Recipe, shape_of, world_size
 
-HF = "hf"
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained, on what, into which folder.
+
+    Attributes:
+        recipe: checked recipe.
+        tokens: the tokens stage's folder.
+        out: run folder: `checkpoints/`, `tensorboard/`, `metrics.jsonl`, `recipe.yaml`, `manifest.json` at the end.
+        base: Megatron checkpoint root that the weights start from; None for random weights.
+    """
+
+    recipe: Recipe
+    tokens: Path
+    out: Path
+    base: Path | None
+
+    def identity(self) -> dict[str, Any]:
+        """What makes another start the same run. Of a base that is a run, its newest checkpoint counts, not all."""
+        weights = self.base and (self.base if (self.base / NAME).is_file() else newest(self.base))
+        return identity(self.recipe, fingerprint(self.tokens), weights and fingerprint(weights))
+
+    def job(self, stop_at: int | None) -> Job:
+        """What each rank is told."""
+        out = self.out.resolve()
+        places = Places(
+            checkpoints=out / CHECKPOINTS,
+            base=self.base and self.base.resolve(),
+            tensorboard=out / "tensorboard",
+            cache=out / "cache",
+            eod=read_json(self.tokens / "tokens.json")["eod_id"],
+        )
+        return Job(recipe=self.recipe, places=places, tokens=self.tokens.resolve(), stop_at=stop_at)
 
 
 def train(
@@ -38,122 +70,106 @@ def train(
     """Train until the recipe's last step, or go on with it.
 
     Args:
-        recipe: checked recipe.
-        tokens: the tokens stage's folder.
-        out: run folder: `checkpoints/`, `tensorboard/`, `metrics.jsonl`, `recipe.yaml`, `manifest.json` at the end.
-        base: Megatron checkpoint root that the weights start from; None for random weights.
+        recipe, tokens, out, base: see `Run`.
         stop_at: stop, with a checkpoint, after this step of the recipe; run again to go on.
 
     Returns:
-        The run's manifest; None where `stop_at` ended it before, and on ranks other than the first.
+        The run's manifest; None where `stop_at` ended it before, and on ranks that torchrun started.
 
     Raises:
         UserError: the inputs do not go together, or `out` holds another run.
         RuntimeError: the trainer failed; its log is named.
     """
+    run = Run(recipe, tokens, out, base)
     if (out / NAME).is_file():
-        claim(out, recipe, _identity(recipe, tokens, base))
+        check_same(out, run.identity())
         log.info(f"train: {out} is whole already, nothing to do")
         return Manifest.read(out)
-    _check(recipe, tokens, base)
+    _check(run)
     rank = os.environ.get("RANK")
-    job = _job(recipe, tokens, out, base, stop_at)
-    if rank is None:
-        if recipe.parallel.nodes > 1:
-            raise UserError(
-                f"the recipe wants {recipe.parallel.nodes} nodes, this is one",
-                where="parallel.nodes",
-                mend="`pdapt launch RECIPE --print` writes the Slurm script that starts torchrun on each node",
-            )
-        with locked(out):
-            _prepare(recipe, tokens, out, base)
-            log.info(f"train: {summary(recipe)}")
-            return _finish(recipe, tokens, out, base, _spawn(job, out, recipe.parallel.ranks_per_node))
-    _one_rank(recipe, tokens, out, base, job, first=rank == "0")
-    return None
-
-
-def _one_rank(recipe: Recipe, tokens: Path, out: Path, base: Path | None, job: Job, *, first: bool) -> None:
-    """This process is a rank that torchrun started."""
-    if int(os.environ["WORLD_SIZE"]) != world_size(recipe):
+    if rank is not None:
+        _one_rank(run, run.job(stop_at), first=rank == "0")
+        return None
+    if recipe.parallel.nodes > 1:
         raise UserError(
-            f"torchrun started {os.environ['WORLD_SIZE']} ranks, the recipe is for {world_size(recipe)}",
+            f"the recipe wants {recipe.parallel.nodes} nodes, this is one",
+            where="parallel.nodes",
+            mend="`pdapt launch RECIPE --print` writes the Slurm script that starts torchrun on each node",
+        )
+    with locked(out):
+        _prepare(run)
+        log.info(f"train: {summary(recipe)}")
+        return _finish(run, _spawn(run.job(stop_at), out, recipe.parallel.ranks_per_node))
+
+
+def _one_rank(run: Run, job: Job, *, first: bool) -> None:
+    """This process is a rank that torchrun started."""
+    wanted = world_size(run.recipe)
+    if int(os.environ["WORLD_SIZE"]) != wanted:
+        raise UserError(
+            f"torchrun started {os.environ['WORLD_SIZE']} ranks, the recipe is for {wanted}",
             where="parallel",
-            mend=f"start {world_size(recipe)} ranks, or set parallel.nodes and parallel.ranks_per_node",
+            mend=f"start {wanted} ranks, or set parallel.nodes and parallel.ranks_per_node",
         )
     if not first:
         start(job)
         return
-    with locked(out):
-        _prepare(recipe, tokens, out, base)
+    with locked(run.out):
+        _prepare(run)
         begin = time.monotonic()
         start(job)
-        _finish(recipe, tokens, out, base, time.monotonic() - begin)
+        _finish(run, time.monotonic() - begin)
 
 
-def _check(recipe: Recipe, tokens: Path, base: Path | None) -> None:
+def _check(run: Run) -> None:
     """What has to hold before a process group exists."""
-    record = read_json(tokens / "tokens.json")
-    shape = shape_of(recipe)
+    record, shape = read_json(run.tokens / "tokens.json"), shape_of(run.recipe)
     if record["vocabulary_size"] > shape.vocab:
         raise UserError(
             f"the tokens' vocabulary has {record['vocabulary_size']} ids, the model {shape.vocab} rows",
-            where=str(tokens / "tokens.json"),
+            where=str(run.tokens / "tokens.json"),
             mend="tokenize with the model's own tokenizer",
         )
     for split in ("train", "valid"):
-        blend(tokens, split, recipe.data.sources)
-    if base is None:
-        return
+        blend(run.tokens, split, run.recipe.data.sources)
+    if run.base is not None:
+        _check_base(run.base, shape)
+
+
+def _check_base(base: Path, shape: Qwen3Config) -> None:
     if newest(base) is None:
         raise UserError(
             f"{base} is no Megatron checkpoint root",
             where="--base",
             mend="`pdapt convert import HF_FOLDER OUT` makes one of a Hugging Face folder",
         )
-    found = read_config(base / HF)
-    differing = [name for name, value in asdict(shape).items() if asdict(found)[name] != value]
+    found, wanted = asdict(read_config(base / HF)), asdict(shape)
+    differing = [
+        f"{name}: {found[name]} in the base, {wanted[name]} here" for name in wanted if found[name] != wanted[name]
+    ]
     if differing:
-        pairs = ", ".join(
-            f"{name}: {asdict(found)[name]} in the base, {asdict(shape)[name]} here" for name in differing
+        raise UserError(
+            f"the recipe's model is not the base's ({', '.join(differing)})",
+            where="model",
+            mend="give the base's shape",
         )
-        raise UserError(f"the recipe's model is not the base's ({pairs})", where="model", mend="give the base's shape")
 
 
-def _identity(recipe: Recipe, tokens: Path, base: Path | None) -> dict[str, Any]:
-    """What makes this the same run. Of a base that is another run, its newest checkpoint counts, not all of them."""
-    weights = base and (base if (base / NAME).is_file() else newest(base))
-    return identity(recipe, fingerprint(tokens), weights and fingerprint(weights))
-
-
-def _prepare(recipe: Recipe, tokens: Path, out: Path, base: Path | None) -> None:
+def _prepare(run: Run) -> None:
     """Make the folder this run's, and keep the Hugging Face side beside its checkpoints for the export."""
-    claim(out, recipe, _identity(recipe, tokens, base))
-    side = out / CHECKPOINTS / HF
+    claim(run.out, run.recipe, run.identity())
+    side = run.out / CHECKPOINTS / HF
     if side.is_dir():
         return
     partial = side.with_name(".hf.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    if base is not None:
-        shutil.copytree(base / HF, partial)
+    remove(partial)
+    if run.base is not None:
+        shutil.copytree(run.base / HF, partial)
     else:
-        shutil.copytree(tokens / "tokenizer", partial)
-        dtype = {"bf16": "bfloat16", "fp32": "float32"}[recipe.model.precision]
-        write_json(partial / "config.json", shape_of(recipe).to_hf(dtype))
+        shutil.copytree(run.tokens / "tokenizer", partial)
+        config = shape_of(run.recipe).to_hf(SAVED[run.recipe.model.precision])
+        write_json(partial / "config.json", config)
     partial.rename(side)
-
-
-def _job(recipe: Recipe, tokens: Path, out: Path, base: Path | None, stop_at: int | None) -> Job:
-    record = read_json(tokens / "tokens.json")
-    out = out.resolve()
-    places = Places(
-        checkpoints=out / CHECKPOINTS,
-        base=base and base.resolve(),
-        tensorboard=out / "tensorboard",
-        cache=out / "cache",
-        eod=record["eod_id"],
-    )
-    return Job(recipe=recipe, places=places, tokens=tokens.resolve(), stop_at=stop_at)
 
 
 def _spawn(job: Job, out: Path, ranks: int) -> float:
@@ -230,22 +246,22 @@ def _last_error(path: Path, offset: int) -> str:
     return "\n".join((ranked or lines[:report])[-15:])
 
 
-def _finish(recipe: Recipe, tokens: Path, out: Path, base: Path | None, seconds: float) -> Manifest | None:
+def _finish(run: Run, seconds: float) -> Manifest | None:
     """Write the losses, and the manifest if the last step was reached."""
+    recipe, out = run.recipe, run.out
     tokens_a_step = recipe.batch.global_size * recipe.data.seq_length
     rows = read_metrics(out / "tensorboard", tokens_a_step)
     write_text(out / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
     saved = checkpoints(out)
-    if not saved or iteration(saved[-1]) < recipe.steps:
-        log.info(
-            f"train: stopped after step {iteration(saved[-1]) if saved else 0} of {recipe.steps}; run again to go on"
-        )
+    reached = iteration(saved[-1]) if saved else 0
+    if reached < recipe.steps:
+        log.info(f"train: stopped after step {reached} of {recipe.steps}; run again to go on")
         return None
-    found = _identity(recipe, tokens, base)
+    found = run.identity()
     kept = [out / "recipe.yaml", out / METRICS, *(path / "metadata.json" for path in saved)]
     manifest = Manifest(
         stage="train",
-        inputs={name: value for name, value in found.items() if name != "recipe" and value is not None},
+        inputs={name: found[name] for name in ("tokens", "base") if found[name] is not None},
         config=to_dict(recipe),
         counts={
             "steps": recipe.steps,

@@ -2,9 +2,7 @@
 
 from ..core.errors import UserError, nearest
 from ..core.qwen3 import SIZES, Qwen3Config
-from .schema import Recipe, data_parallel, shape_of, world_size
-
-PRECISIONS = ("bf16", "fp32")
+from .schema import SAVED, Recipe, data_parallel, shape_of, world_size
 
 
 def validate(recipe: Recipe) -> None:
@@ -31,10 +29,8 @@ def _model(recipe: Recipe) -> None:
             allowed=", ".join(SIZES),
             mend=nearest(model.size, list(SIZES)),
         )
-    if model.precision not in PRECISIONS:
-        raise UserError(
-            f"model.precision is {model.precision!r}", where="model.precision", allowed=" or ".join(PRECISIONS)
-        )
+    if model.precision not in SAVED:
+        raise UserError(f"model.precision is {model.precision!r}", where="model.precision", allowed=" or ".join(SAVED))
 
 
 def _length(recipe: Recipe) -> None:

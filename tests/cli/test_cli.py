@@ -85,6 +85,16 @@ def test_a_mistake_is_one_clear_message_and_code_2(tmp_path: Path, arguments: li
     assert not any((path / "manifest.json").exists() for path in left)
 
 
+def test_a_base_of_another_type_is_refused_before_anything_is_made(
+    tmp_path: Path, tiny_qwen3: Callable[..., Path]
+) -> None:
+    (tmp_path / "ok.txt").write_text("Un texte.")
+    done = pdapt("run", "--data", tmp_path / "ok.txt", "--base", tiny_qwen3(), "--out", tmp_path / "run")
+    assert done.returncode == 2, done.stderr
+    assert "the base's weights are float32, and model.precision=bf16 saves another type" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_json_is_one_object_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("Paracétamol 500 mg, 1 à 2 comprimés.", encoding="utf-8")

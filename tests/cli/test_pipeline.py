@@ -93,7 +93,7 @@ def test_the_shared_samples_with_another_base(
     shared: Callable[[str], Path], tiny_qwen3: Maker, tmp_path: Path, tp: int
 ) -> None:
     """All ten sources, two ranks: DP2, then TP2; the base is a Hugging Face folder."""
-    samples, base = shared("samples"), tiny_qwen3(max_position_embeddings=512)
+    samples, base = shared("samples"), tiny_qwen3(dtype="bfloat16")
     arguments = ["run", *SHORT, f"parallel.tp={tp}", "--data", samples, "--base", base]
     found = pdapt(*arguments, "--domain", "medical", "--out", tmp_path / "run")
     assert [row["model"] for row in found["models"]] == ["base", "cpt-00002", "cpt-00004", "merged"]
@@ -112,7 +112,7 @@ def test_killed_in_the_middle_and_started_again_the_run_ends_the_same(tiny_qwen3
                      f" Le traitement est poursuivi {n % 14 + 2} jours à la dose de {n % 5 + 1} comprimés par jour."}
             for n in range(400)]  # fmt: skip
     notes.write_text("\n".join(json.dumps(row) for row in rows))
-    base = tiny_qwen3(max_position_embeddings=512)
+    base = tiny_qwen3(dtype="bfloat16")
     arguments = ["run", *SHORT, "--data", str(notes), "--base", str(base), "--json"]
 
     def start(out: Path) -> "subprocess.Popen[bytes]":

@@ -18,8 +18,8 @@ from pdapt.conversion.distcp import Checkpoint
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
-from pdapt.recipes.run_folder import METRICS, checkpoints, iteration, locked
-from pdapt.recipes.train import train
+from pdapt.recipes.run_folder import METRICS, checkpoints, claim, iteration, locked
+from pdapt.recipes.train import Run, train
 
 Maker = Callable[..., Path]
 
@@ -131,11 +131,8 @@ def test_training_starts_from_the_bases_weights(
 
 def claim_of(recipe_file: Path, tokens: Path, out: Path, overrides: list[str]) -> None:
     """What `train` does to a folder before it starts a process."""
-    from pdapt.recipes.run_folder import claim
-    from pdapt.recipes.train import _identity
-
     recipe = load(str(recipe_file), overrides)
-    claim(out, recipe, _identity(recipe, tokens, None))
+    claim(out, recipe, Run(recipe, tokens, out, None).identity())
 
 
 def test_a_folder_of_another_recipe_is_refused_and_kept(tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
