@@ -27,8 +27,9 @@ GPU_ARGUMENTS = [
     "--manual-gc",
     "--manual-gc-interval", "100",
     "--num-workers", "2",
-    # On a CPU the writer's own process would cost more than the save.
+    # On a CPU the writer's own process would cost more than the save. Without it Megatron saves synchronously.
     "--async-save",
+    "--use-persistent-ckpt-worker",
     "--async-strategy", "mcore",
 ]  # fmt: skip
 

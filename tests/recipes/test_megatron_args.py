@@ -1,5 +1,8 @@
 """A recipe as Megatron's command line, read by Megatron's own parser."""
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,6 +47,37 @@ def test_megatron_reads_every_recipe(name: str, gpu: bool, monkeypatch: pytest.M
 def test_qwen3s_own_vocabulary_is_passed_for_the_published_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     args = parse(megatron_args(load("qwen3_8b_cpt_48xh100"), PLACES, gpu=True), monkeypatch)
     assert args.padded_vocab_size == 151_936
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("overrides", "expected"), [([], [48, False]), (["parallel.tp=2"], [24, True])])
+def test_megatron_accepts_the_gpu_arguments_and_keeps_what_they_ask_for(
+    overrides: list[str], expected: list[object], tmp_path: Path
+) -> None:
+    """Megatron's own validation switches off, with a warning, what does not go together: nothing of ours may be."""
+    script = f"""
+import json, sys
+from pathlib import Path
+from pdapt.recipes.engine import prepare
+from pdapt.recipes.load import load
+from pdapt.recipes.megatron_args import Places, megatron_args
+prepare()
+folder = Path({str(tmp_path)!r})
+recipe = load("qwen3_8b_cpt_48xh100", {overrides!r})
+places = Places(folder / "ckpt", folder / "base", folder / "tb", folder / "cache", 7)
+sys.argv = ["train", *megatron_args(recipe, places, gpu=True)]
+from megatron.training.arguments import parse_args, validate_args
+args = parse_args()
+validate_args(args)
+kept = [args.async_save, args.overlap_grad_reduce, args.overlap_param_gather, args.use_distributed_optimizer]
+kept += [args.dataloader_inter_document_masking, args.cross_entropy_loss_fusion, args.calculate_per_token_loss]
+print(json.dumps([args.data_parallel_size, args.sequence_parallel, kept]))
+"""
+    environment = os.environ | {"WORLD_SIZE": "48", "RANK": "0", "LOCAL_RANK": "0", "CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == [*expected, [True] * 7]
 
 
 def test_further_arguments_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
