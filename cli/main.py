@@ -1,7 +1,6 @@
 """The face: `pdapt <room> <verb>`. Import-light: a room is loaded when one of its verbs runs."""
 
 import sys
-import traceback
 
 import typer
 
@@ -39,7 +38,7 @@ _add_rooms()
 
 
 def main() -> None:
-    """Run a command. Exit code 2 for the user's mistakes, 1 for ours."""
+    """Run a command. Exit code 2 and a message for the user's mistakes, 1 and a traceback for ours."""
     try:
         app(prog_name="pdapt")
     except UserError as error:
@@ -50,10 +49,6 @@ def main() -> None:
             raise
         _say(f"the disk is full: {error.filename or error}\n  to mend it: free space and run the same command again")
         sys.exit(2)
-    except RuntimeError as error:
-        traceback.print_exc()
-        _say(str(error))
-        sys.exit(1)
 
 
 def _say(message: str) -> None:

@@ -194,14 +194,17 @@ def _spawn(job: Job, out: Path, ranks: int) -> float:
 
 def _fail(code: int, path: Path, offset: int) -> NoReturn:
     """Say why the trainer ended: what the user can mend apart from the rest."""
-    last = _last_error(path, offset)
-    if os.strerror(errno.ENOSPC) in last:
+    with path.open("rb") as file:
+        file.seek(offset)
+        text = file.read().decode(errors="replace")
+    # On a full disk the log may end before it says so.
+    if os.strerror(errno.ENOSPC) in text or shutil.disk_usage(path).free < 2**20:
         raise UserError(
             "the disk is full: the trainer could not write",
             where=str(path.parent),
             mend="free space and run the same command again: it goes on from the last whole checkpoint",
         )
-    raise RuntimeError(f"the trainer failed with code {code}; the end of {path}:\n{last}")
+    raise RuntimeError(f"the trainer failed with code {code}; the end of {path}:\n{_last_error(text.splitlines())}")
 
 
 def _threads(ranks: int) -> int:
@@ -236,11 +239,8 @@ def _brief(line: str) -> str:
     return ", ".join([" ".join(step.split()), *(part for part in fields if part.startswith(("lm loss", "elapsed")))])
 
 
-def _last_error(path: Path, offset: int) -> str:
-    """The lines of this start's log that say what went wrong: a rank's own, without torchrun's report of it."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        lines = file.read().decode(errors="replace").splitlines()
+def _last_error(lines: list[str]) -> str:
+    """The lines of a log that say what went wrong: a rank's own, without torchrun's report of it."""
     ranked = [line for line in lines if line.startswith("[rank")]
     report = next((n for n, line in enumerate(lines) if "elastic/multiprocessing/api.py" in line), len(lines))
     return "\n".join((ranked or lines[:report])[-15:])

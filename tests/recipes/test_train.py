@@ -129,6 +129,26 @@ def test_training_starts_from_the_bases_weights(
     assert (tmp_path / "run" / CHECKPOINTS / "hf" / "config.json").read_bytes() == (source / "config.json").read_bytes()
 
 
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_said_and_the_run_goes_on_when_there_is_space(
+    whole_run: Path, tokens: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    """On a real small file system: the second save does not fit."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", small], check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        with pytest.raises(UserError, match="the disk is full"):
+            train(load(str(recipe_file)), tokens, small / "run")
+        assert not (small / "run" / "manifest.json").exists()
+        subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
+        assert train(load(str(recipe_file)), tokens, small / "run") is not None
+        assert losses(small / "run") == losses(whole_run)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
 def claim_of(recipe_file: Path, tokens: Path, out: Path, overrides: list[str]) -> None:
     """What `train` does to a folder before it starts a process."""
     recipe = load(str(recipe_file), overrides)
