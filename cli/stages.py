@@ -23,11 +23,6 @@ def show(manifest: Any, as_json: bool) -> None:
         print(json.dumps(manifest.counts, indent=2, ensure_ascii=False))
 
 
-@corpus.callback()
-def _corpus() -> None:
-    pass
-
-
 @corpus.command("build")
 def corpus_build(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="[NAME=]PATH, or hub:OWNER/NAME[:CONFIG].")],
@@ -51,11 +46,6 @@ def corpus_build(
         text_column=text_column,
     )
     show(build_corpus(sources, out), as_json)
-
-
-@tokens.callback()
-def _tokens() -> None:
-    pass
 
 
 @tokens.command("build")
@@ -139,11 +129,6 @@ def launch(
     print(script(find(recipe).stem, recipe, overrides or [], load(recipe, overrides), tokens, base, out))
 
 
-@merge.callback()
-def _merge() -> None:
-    pass
-
-
 @merge.command("run")
 def merge_run(
     base: Annotated[Path, typer.Argument(help="Hugging Face folder of the base.")],
@@ -157,11 +142,6 @@ def merge_run(
     from ..merge.run import merge as run
 
     show(run(base, tuned, out, method=method, t=t), as_json)
-
-
-@evaluation.callback()
-def _evaluation() -> None:
-    pass
 
 
 @evaluation.command("run")
@@ -182,11 +162,6 @@ def eval_run(
 
     found = evaluate_folders(models, merged, heldout, out, limit=limit, batch_size=batch_size, max_length=max_length)
     show(found, as_json)
-
-
-@report.callback()
-def _report() -> None:
-    pass
 
 
 @report.command("build")

@@ -19,11 +19,12 @@ def quickstart(
 
 
 def run(
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the recipe.")
+    further: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH | KEY=VALUE]...", help="More PATHs of --data, and overrides of the recipe."),
     ] = None,
     *,
-    data: Annotated[list[str], typer.Option(help="[NAME=]PATH of the domain's text; repeat for more.")],
+    data: Annotated[list[str], typer.Option(help="[NAME=]PATH of the domain's text; may be repeated.")],
     out: Annotated[Path, typer.Option(help="Run folder; the same command goes on with it.")],
     base: Annotated[Path | None, typer.Option(help="Hugging Face Qwen3 folder; none: a tiny base is trained.")] = None,
     general: Annotated[
@@ -35,7 +36,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """All stages on your own text, and on your own Qwen3 if you name one."""
-    _whole("pdapt run", domain, data, general or [], base, recipe, overrides or [], t, out, as_json)
+    overrides = [item for item in further or [] if "=" in item]
+    paths = [*data, *(item for item in further or [] if "=" not in item)]
+    _whole("pdapt run", domain, paths, general or [], base, recipe, overrides, t, out, as_json)
 
 
 def _whole(

@@ -113,7 +113,9 @@ def test_killed_in_the_middle_and_started_again_the_run_ends_the_same(tiny_qwen3
             for n in range(400)]  # fmt: skip
     notes.write_text("\n".join(json.dumps(row) for row in rows))
     base = tiny_qwen3(dtype="bfloat16")
-    arguments = ["run", *SHORT, "--data", str(notes), "--base", str(base), "--json"]
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Cher confrère, je vous remercie de m'avoir adressé ce patient. " * 3)
+    arguments = ["run", "--data", str(notes), str(letter), *SHORT, "--base", str(base), "--json"]
 
     def start(out: Path) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "pdapt.cli.main", *arguments, "--out", str(out)]

@@ -175,17 +175,31 @@ sys.exit(3 if sys.argv[1] == "fail" else 0)
 """
 
 
+def start_munge() -> None:
+    """Start munge's daemon unless it answers: a dead one may still be in the table of processes and have a socket."""
+    asked = subprocess.run(["munge", "-n"], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
+    if asked.returncode:
+        Path("/run/munge").mkdir(exist_ok=True)
+        shutil.chown("/run/munge", "munge", "munge")
+        command = ["su", "-s", "/bin/bash", "munge", "-c", "/usr/sbin/munged --force"]
+        subprocess.run(command, check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
 @pytest.fixture(scope="module")
 def slurm(shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment of commands for a real Slurm of two one-CPU nodes on this machine."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("slurmctld", "slurmd", "munged"))):
         pytest.skip("needs root, and Debian's slurm-wlm and munge")
     tool, folder = shared("tools/slurm-two-nodes.sh"), tmp_path_factory.mktemp("slurm")
-    subprocess.run(["bash", tool, "start", folder], check=True)
     # torchrun of the interpreter that runs the tests; the job inherits the submitter's PATH.
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    yield os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
-    subprocess.run(["bash", tool, "stop", folder], check=True)
+    try:
+        start_munge()
+        # The daemons keep what they are given as standard output: not the pipe of whoever reads the tests' output.
+        subprocess.run(["bash", tool, "start", folder], check=True, timeout=120, stdout=subprocess.DEVNULL)
+        yield os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
+    finally:
+        subprocess.run(["bash", tool, "stop", folder], check=True)
 
 
 def submit(word: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
