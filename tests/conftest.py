@@ -1,7 +1,8 @@
 """Fixtures that several rooms' tests share."""
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,25 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a file system of a given size, such as `4m`. Skips where mounting is forbidden; other failures fail."""
+    folder = tmp_path / "small-disk"
+
+    def mount(size: str) -> Path:
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if any(word in done.stderr for word in ("superuser", "permission denied", "not permitted")):
+            pytest.skip(f"this user may not mount a file system: {done.stderr.strip()}")
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -127,22 +127,14 @@ def test_a_full_disk_is_said_and_nothing_half_written_is_left(
     assert pdapt("corpus", "build", tmp_path / "a.txt", "--out", tmp_path / "c").returncode == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
-def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
+def test_a_disk_that_is_really_full(small_disk: Callable[[str], Path], tmp_path: Path) -> None:
     source = tmp_path / "big.txt"
     source.write_text("\n".join(str(n * 7919 % 1_000_003) for n in range(400_000)))
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(small)], check=False)
-    if mounted.returncode:
-        pytest.skip("this machine does not let root mount a tmpfs")
-    try:
-        done = pdapt("corpus", "build", source, "--out", small / "corpus")
-        assert done.returncode == 2, done.stderr
-        assert "the disk is full" in done.stderr
-        assert not (small / "corpus").exists()
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
+    small = small_disk("256k")
+    done = pdapt("corpus", "build", source, "--out", small / "corpus")
+    assert done.returncode == 2, done.stderr
+    assert "the disk is full" in done.stderr
+    assert not (small / "corpus").exists()
 
 
 def test_a_recipe_becomes_a_slurm_script(tmp_path: Path) -> None:

@@ -131,22 +131,16 @@ def test_training_starts_from_the_bases_weights(
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_is_said_and_the_run_goes_on_when_there_is_space(
-    whole_run: Path, tokens: Path, recipe_file: Path, tmp_path: Path
+    whole_run: Path, tokens: Path, recipe_file: Path, small_disk: Callable[[str], Path]
 ) -> None:
     """On a real small file system: the second save does not fit."""
-    small = tmp_path / "small"
-    small.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", small], check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        with pytest.raises(UserError, match="the disk is full"):
-            train(load(str(recipe_file)), tokens, small / "run")
-        assert not (small / "run" / "manifest.json").exists()
-        subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
-        assert train(load(str(recipe_file)), tokens, small / "run") is not None
-        assert losses(small / "run") == losses(whole_run)
-    finally:
-        subprocess.run(["umount", small], check=True)
+    small = small_disk("4m")
+    with pytest.raises(UserError, match="the disk is full"):
+        train(load(str(recipe_file)), tokens, small / "run")
+    assert not (small / "run" / "manifest.json").exists()
+    subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
+    assert train(load(str(recipe_file)), tokens, small / "run") is not None
+    assert losses(small / "run") == losses(whole_run)
 
 
 def claim_of(recipe_file: Path, tokens: Path, out: Path, overrides: list[str]) -> None:
