@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +21,17 @@ from .files import fsync_path, list_files, read_json, remove, require_file, sha2
 
 NAME = "manifest.json"
 KEY = ".stage.json"
-TRACKED = ("pdapt", "torch", "megatron-core", "transformers", "tokenizers", "datasets", "lm-eval", "mergekit")
+TRACKED = (
+    "pdapt",
+    "torch",
+    "megatron-core",
+    "transformers",
+    "tokenizers",
+    "fastokens",
+    "datasets",
+    "lm-eval",
+    "mergekit",
+)
 
 
 @dataclass(frozen=True)
@@ -74,10 +85,7 @@ def fingerprint(path: Path) -> str:
         return sha256(require_file(path))
     if not path.is_dir():
         raise UserError(f"no such file or folder: {path.name}", where=str(path), mend="check the path")
-    if (path / NAME).is_file():
-        content = Manifest.read(path).outputs
-    else:
-        content = {str(file.relative_to(path)): sha256(file) for file in list_files(path)}
+    content = Manifest.read(path).outputs if (path / NAME).is_file() else _hashes(path)
     if not content:
         raise UserError(f"the folder is empty: {path.name}", where=str(path), mend="give a folder with files")
     return digest(content)
@@ -123,7 +131,7 @@ def run_stage(
     _enter(work, key, stage, resumes=resumes)
     start = time.monotonic()
     counts = body(work)
-    outputs = {str(path.relative_to(work)): sha256(path) for path in list_files(work)}
+    outputs = _hashes(work)
     manifest = Manifest(**key, counts=counts, outputs=outputs, versions=versions(), seconds=time.monotonic() - start)
     write_json(work / NAME, asdict(manifest))
     (work / KEY).unlink()
@@ -134,6 +142,15 @@ def run_stage(
     work.replace(out)
     fsync_path(out.parent)
     return manifest
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file, by its path in the folder."""
+    files = list_files(folder)
+    with ThreadPoolExecutor() as pool:
+        return {
+            str(path.relative_to(folder)): value for path, value in zip(files, pool.map(sha256, files), strict=True)
+        }
 
 
 def input_fingerprints(work: Path) -> dict[str, str]:
@@ -169,6 +186,7 @@ def _enter(work: Path, key: dict[str, Any], stage: str, *, resumes: bool) -> Non
     if resumes and work.is_dir() and (work / KEY).is_file() and read_json(work / KEY) == key:
         log.info(f"{stage}: going on where an earlier run stopped")
         return
+    (work / KEY).unlink(missing_ok=True)  # first: what an interruption leaves of the rest is not taken up again
     remove(work)
     work.mkdir(parents=True)
     write_json(work / KEY, key)

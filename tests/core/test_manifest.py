@@ -92,3 +92,34 @@ def test_a_missing_or_empty_input_is_named(tmp_path: Path, content: str | None) 
     with pytest.raises(UserError, match=r"gone\.txt"):
         run_stage("demo", {"text": path}, {}, tmp_path / "out", write)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_left_of_a_folder_that_was_being_thrown_away_is_not_taken_up(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run A is interrupted; B, with other options, is so while it removes what A had made; then A runs again."""
+    from pdapt.core import manifest
+
+    def interrupted(work: Path) -> dict[str, Any]:
+        for name in "ab":
+            (work / f"{name}.txt").write_text(name)
+        raise KeyboardInterrupt
+
+    def half(work: Path) -> None:
+        (work / "b.txt").unlink()
+        raise KeyboardInterrupt
+
+    def run(config: dict[str, Any], body: Any) -> Manifest:
+        return run_stage("demo", {"text": source}, config, tmp_path / "out", body, resumes=True)
+
+    with pytest.raises(KeyboardInterrupt):
+        run({"k": 1}, interrupted)
+    monkeypatch.setattr(manifest, "remove", half)
+    with pytest.raises(KeyboardInterrupt):
+        run({"k": 2}, interrupted)
+    monkeypatch.undo()
+
+    def whole(work: Path) -> dict[str, Any]:
+        return {"found": len(list(work.glob("*.txt")))}
+
+    assert run({"k": 1}, whole).counts == {"found": 0}
