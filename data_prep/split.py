@@ -1,6 +1,7 @@
 """Training or validation, decided by what a text is: no text is on both sides, and no run decides otherwise."""
 
 import hashlib
+from collections.abc import Buffer, Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +10,19 @@ TRAIN, VALID, DROPPED = 0, 1, 2
 """What becomes of a document. DROPPED: a second copy of a validation text."""
 
 
-def text_hash(text: str, seed: int) -> int:
-    """The first 64 bits of SHA-256(seed, text): a text's rank in the draw.
+def text_hasher(seed: int) -> Callable[[Buffer], int]:
+    """A function from a text's UTF-8 to the first 64 bits of SHA-256(seed, text): its rank in the draw; never 0.
 
     Two texts that share them count as one text, which is safe; of corpora of a million texts, 1 in 4e7 has such a pair.
     """
-    return int.from_bytes(hashlib.sha256(f"{seed}\n{text}".encode()).digest()[:8])
+    begun = hashlib.sha256(f"{seed}\n".encode())
+
+    def rank(text: Buffer) -> int:
+        digest = begun.copy()
+        digest.update(text)
+        return int.from_bytes(digest.digest()[:8]) or 1
+
+    return rank
 
 
 def split(hashes: dict[str, npt.NDArray[np.uint64]], fraction: float) -> dict[str, npt.NDArray[np.int8]]:

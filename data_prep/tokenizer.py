@@ -1,13 +1,14 @@
 """The tokenizer: loading one so that a document's text stays text, and training one like Qwen3's."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -31,16 +32,28 @@ class Vocabulary:
     """A tokenizer and what a data set has to know of it.
 
     Attributes:
-        tokenizer: encodes text as text only: no id of an added token ever comes out of it.
+        definition: contents of `tokenizer.json`.
+        files: the tokenizer's files, `tokenizer.json` first.
         eod_id: id of `<|endoftext|>`, which ends a document.
         size: largest id + 1.
-        files: the tokenizer's files, `tokenizer.json` first.
+        lock: of the first use of `tokenizer`.
     """
 
-    tokenizer: Tokenizer
+    definition: dict[str, Any]
+    files: tuple[Path, ...]
     eod_id: int
     size: int
-    files: tuple[Path, ...]
+    lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Encodes text as text only: no id of an added token ever comes out of it. Loaded when first asked for."""
+        with self.lock:
+            return self._tokenizer
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return _text_only(Tokenizer.from_file(str(self.files[0])))
 
     def encode(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int32]]:
         """The ids of each text, ended by `eod_id`, in the texts' order."""
@@ -63,13 +76,13 @@ def load_tokenizer(source: str | Path, vocab_size: int | None = None) -> Vocabul
     """
     folder = _folder(source)
     path = require_file(folder / "tokenizer.json")
-    if "model" not in read_json(path):
-        raise UserError("tokenizer.json holds no model", where=str(path), mend="give a Hugging Face tokenizer")
-    tokenizer = Tokenizer.from_file(str(path))
-    eod_id = tokenizer.token_to_id(END_OF_DOCUMENT)
-    if eod_id is None:
+    definition = read_json(path)
+    ids = _ids(definition)
+    if not ids:
+        raise UserError("tokenizer.json holds no BPE model", where=str(path), mend="give a Qwen3 tokenizer")
+    if END_OF_DOCUMENT not in ids:
         raise UserError(f"the tokenizer has no {END_OF_DOCUMENT}", where=str(path), mend="give a Qwen3 tokenizer")
-    size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    size = max(ids.values()) + 1
     if vocab_size is not None and size > vocab_size:
         raise UserError(
             f"the tokenizer has ids up to {size - 1}, the model's vocabulary has {vocab_size} rows",
@@ -78,13 +91,25 @@ def load_tokenizer(source: str | Path, vocab_size: int | None = None) -> Vocabul
             mend="take the model's own tokenizer",
         )
     others = sorted({file for pattern in FILES for file in folder.glob(pattern)} - {path})
-    return Vocabulary(_text_only(tokenizer), eod_id, size, (path, *others))
+    return Vocabulary(definition, (path, *others), ids[END_OF_DOCUMENT], size)
+
+
+def _ids(definition: Any) -> dict[str, int]:
+    """Id of each token of a byte-level BPE, or nothing where it is none."""
+    model = definition.get("model") if isinstance(definition, dict) else None
+    if not isinstance(model, dict) or model.get("type") != "BPE" or not isinstance(model.get("vocab"), dict):
+        return {}
+    return model["vocab"] | {token["content"]: token["id"] for token in definition.get("added_tokens", [])}
 
 
 def _folder(source: str | Path) -> Path:
     folder = Path(source)
     if folder.is_dir():
         return folder
+    # Loaded here because it takes longer than the rest of this room together.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(snapshot_download(str(source), allow_patterns=list(FILES)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:

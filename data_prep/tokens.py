@@ -1,132 +1,240 @@
-"""The stage that turns documents into token ids, split into training and validation, as Megatron reads them."""
+"""The stage that turns documents into token ids, split into training and validation, as Megatron reads them.
 
-import json
+It decides what becomes of every document (`plan.py`), tokenizes shard by shard on all cores (`shard_tokens.py`), and
+puts the shards' parts together. A finished shard is kept through an interruption; what is written depends neither on
+the number of threads nor on interruptions.
+"""
+
+import os
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import log
 from ..core.errors import UserError
-from ..core.files import atomic_path, sha256, write_json
+from ..core.files import atomic_path, remove, sha256, write_json
 from ..core.manifest import Manifest, run_stage
-from .documents import document_files, grouped, read_documents
+from .encoders import FAST, make_encoder
 from .indexed import DTYPE, count_indexed, idx_path, write_indexed
-from .split import DROPPED, TRAIN, VALID, split, text_hash
+from .plan import EMPTY, Plan, Scan, chosen, make_plan
+from .shard_tokens import FOLDERS, HELDOUT, ids_part, lengths_part, text_part, tokenize_shard, verified
+from .shards import SHARD_BYTES, Shard, find_inputs, plan_shards, read_shard
+from .split import DROPPED, TRAIN, VALID
 from .tokenizer import Vocabulary, load_tokenizer
+from .verify import SAMPLE, VERIFICATIONS, Verifier
 
-FOLDERS = {TRAIN: "train", VALID: "valid"}
-HELDOUT = "heldout"
-HELDOUT_COLUMNS = ("text", "doc_id", "source", "document_type")
-BATCH_CHARACTERS = 1_000_000
-"""Text that is encoded at once: what is in memory, and what the tokenizer's threads share."""
+RECORD = "tokens.json"
+PARTS = ".shards"
+"""Folder of the shards' parts while the stage is at work."""
+CUT = "cut"
+"""File in it that says which shards they are of: without it they are not whole."""
 
-Decisions = npt.NDArray[np.int8]
+
+@dataclass(frozen=True)
+class Options:
+    """What decides a tokens folder beside its inputs.
+
+    Attributes:
+        valid_fraction: part of each data set's distinct texts that is held out for validation (see `split`).
+        seed: of the draw.
+        text_column: the field that holds the text.
+        near_duplicates: whether near-duplicates stay on one side, too (see `near_duplicates.py`).
+        backend: one of `encoders.BACKENDS`.
+        verify: which documents are compared with the reference: one of `verify.VERIFICATIONS`.
+    """
+
+    valid_fraction: float = 0.02
+    seed: int = 0
+    text_column: str = "text"
+    near_duplicates: bool = False
+    backend: str = FAST
+    verify: str = SAMPLE
+
+    def __post_init__(self) -> None:
+        if not 0 < self.valid_fraction < 1:
+            raise UserError(f"{self.valid_fraction} is no fraction", where="valid_fraction", allowed="between 0 and 1")
+        if self.verify not in VERIFICATIONS:
+            allowed = ", ".join(VERIFICATIONS)
+            raise UserError(f"{self.verify!r} is no verification", where="--verify", allowed=allowed)
 
 
 def build_tokens(
-    corpus: Path,
+    paths: list[str],
     tokenizer: str | Path,
     out: Path,
+    options: Options | None = None,
     *,
-    valid_fraction: float = 0.02,
-    seed: int = 0,
     vocab_size: int | None = None,
+    workers: int | None = None,
+    shard_bytes: int = SHARD_BYTES,
 ) -> Manifest:
-    """Tokenize a corpus, each document ended by `<|endoftext|>`.
+    """Tokenize documents, each ended by `<|endoftext|>`.
 
-    Writes, for each source, `train/<source>.{bin,idx}` and `valid/<source>.{bin,idx}` (int32, a sequence a document),
-    `heldout/<source>.jsonl` (the validation documents as text), and for the whole `tokens.json` and `tokenizer/`.
-    A source that has no document on one side has no files there.
+    Writes, for each data set (a source, or a document type and edition of a source that has several),
+    `train/<name>.{bin,idx}` and `valid/<name>.{bin,idx}` (int32, a sequence a document), `heldout/<name>.jsonl` (the
+    validation documents as text), and for the whole `tokens.json` and `tokenizer/`. A data set that has no document on
+    one side has no files there.
 
     Args:
-        corpus: output folder of a corpus stage.
+        paths: `[NAME=]PATH` each: a corpus stage's folder, or JSONL(.gz) or Parquet with a text column.
         tokenizer: a folder with `tokenizer.json`, or `OWNER/NAME` on the Hugging Face Hub.
         out: the folder to make.
-        valid_fraction: part of each source's distinct texts that is held out for validation (see `split`).
-        seed: of the draw.
+        options: see `Options`.
         vocab_size: rows of the model's embedding, which every id has to fit in.
+        workers: threads; by default one a core.
+        shard_bytes: see `plan_shards`; decides how much an interruption loses, and nothing else.
 
     Raises:
         UserError: there are no documents, or the tokenizer does not serve.
+        VerificationError: the back end's ids are not the reference's.
     """
-    if not 0 < valid_fraction < 1:
-        raise UserError(f"{valid_fraction} is no fraction", where="valid_fraction", allowed="between 0 and 1")
-    files = document_files(corpus)
+    options = options or Options()
+    workers = workers or len(os.sched_getaffinity(0))
+    shards = _shards(paths, options.text_column, shard_bytes)
     vocabulary = load_tokenizer(tokenizer, vocab_size)
-    inputs = {"corpus": corpus, "tokenizer": vocabulary.files[0]}
-    config = {"valid_fraction": valid_fraction, "seed": seed}
 
     def body(work: Path) -> dict[str, Any]:
-        return _tokenize(files, vocabulary, work, config)
+        return _fill(work, shards, options, vocabulary, workers)
 
+    found = find_inputs(paths)
+    inputs = _named([path for _, path, _ in found]) | {"tokenizer": vocabulary.files[0]}
+    config = asdict(options) | {"sources": [name for name, _, _ in found]}  # they name the data sets, in this order
     return run_stage("tokens", inputs, config, out, body, resumes=True)
 
 
-def training_texts(corpus: Path, *, valid_fraction: float = 0.02, seed: int = 0) -> Iterator[str]:
-    """The texts that `build_tokens` with the same options puts into training: what a tokenizer may be trained on."""
-    files = document_files(corpus)
-    decisions = split({source: _hashes(path, seed) for source, path in files.items()}, valid_fraction)
-    for source, path in files.items():
-        documents = read_documents(path, ("text",))
-        yield from (text for (text,), side in zip(documents, decisions[source], strict=True) if side == TRAIN)
-
-
-def _tokenize(files: dict[str, Path], vocabulary: Vocabulary, work: Path, config: dict[str, Any]) -> dict[str, Any]:
+def _fill(work: Path, shards: list[Shard], options: Options, vocabulary: Vocabulary, workers: int) -> dict[str, Any]:
     """Fill the stage's folder; its counts."""
-    log.info(f"tokens: splitting {len(files)} sources")
-    hashes = {source: _hashes(path, config["seed"]) for source, path in files.items()}
-    decisions = split(hashes, config["valid_fraction"])
-    if not any(map(len, hashes.values())):
-        raise UserError("the corpus holds no document", where="corpus")
-    for source, path in files.items():
-        _tokenize_source(source, path, decisions[source], vocabulary, work)
+    with ThreadPoolExecutor(1) as background:  # a back end takes a second to load
+        loading = background.submit(make_encoder, options.backend, vocabulary)
+        plan = make_plan(shards, options.valid_fraction, options.seed, workers, merge=_merger(options, workers))
+        verifier = Verifier(loading.result(), vocabulary, options.verify)
+    if not any(plan.count(group, side) for group in range(len(plan.keys)) for side in FOLDERS):
+        raise UserError("the inputs hold no document with text", where="PATH")
+    parts = _parts(work, shards)
+    _tokenize(plan, verifier, parts, workers)
+    _assemble(plan, parts, work, workers)
     _copy_tokenizer(vocabulary, work / "tokenizer")
-    record = _record(decisions, vocabulary, work)
-    write_json(work / "tokens.json", record)
-    return {name: record[name] for name in ("totals", "dropped_duplicates")}
+    record = _record(plan, vocabulary, work)
+    write_json(work / RECORD, record)
+    compared = sum(verified(parts / str(number)) for number in range(len(shards)))
+    _discard(parts)
+    names = ("totals", "dropped_duplicates", "empty")
+    return {name: record[name] for name in names} | {"verified_documents": compared}
 
 
-def _hashes(path: Path, seed: int) -> npt.NDArray[np.uint64]:
-    return np.fromiter((text_hash(text, seed) for (text,) in read_documents(path, ("text",))), np.uint64)
+def _named(paths: list[Path]) -> dict[str, Path]:
+    """The paths, each once, by their names; those of one name are numbered."""
+    distinct = list(dict.fromkeys(paths))
+    names = [path.name for path in distinct]
+    return {
+        name if names.count(name) == 1 else f"{name} {number}": path
+        for number, (name, path) in enumerate(zip(names, distinct, strict=True), start=1)
+    }
 
 
-def _prefixes(source: str, decision: Decisions, work: Path) -> dict[int, Path]:
-    """Side -> where a source's data set goes; only the sides on which it has documents."""
-    return {side: work / folder / source for side, folder in FOLDERS.items() if (decision == side).any()}
+def training_texts(paths: list[str], options: Options) -> Iterator[str]:
+    """The texts that `build_tokens` with the same options puts into training: what a tokenizer may be trained on."""
+    shards = _shards(paths, options.text_column, SHARD_BYTES)
+    plan = make_plan(shards, options.valid_fraction, options.seed, 1, merge=_merger(options, 1))
+    for scan, sides in zip(plan.scans, plan.sides, strict=True):
+        at = 0
+        for batch in read_shard(scan.shard):
+            yield from chosen(batch, sides[at : at + len(batch)] == TRAIN).to_pylist()
+            at += len(batch)
 
 
-def _tokenize_source(source: str, path: Path, decision: Decisions, vocabulary: Vocabulary, work: Path) -> None:
-    """Write a source's data sets and held-out texts, unless an earlier run did."""
-    prefixes = _prefixes(source, decision, work)
-    if VALID not in prefixes:
-        log.info(f"tokens: {source} has no validation documents")
-    elif not (heldout := work / HELDOUT / f"{source}.jsonl").exists():
-        _write_heldout(path, decision, heldout)
-    if all(idx_path(prefix).exists() for prefix in prefixes.values()):
-        return
-    log.info(f"tokens: {source} ({len(decision)} documents)")
-    documents = read_documents(path, ("text",))
-    kept = ((text, side) for (text,), side in zip(documents, decision.tolist(), strict=True) if side != DROPPED)
-    with ExitStack() as stack:
-        writers = {side: stack.enter_context(write_indexed(prefix)) for side, prefix in prefixes.items()}
-        for batch in grouped(kept, lambda document: len(document[0]), BATCH_CHARACTERS):
-            texts, sides = zip(*batch, strict=True)
-            for ids, side in zip(vocabulary.encode(texts), sides, strict=True):
-                writers[side].add(ids)
+def _shards(paths: list[str], text_column: str, shard_bytes: int) -> list[Shard]:
+    return [
+        shard
+        for name, path, files in find_inputs(paths)
+        for file in files
+        for shard in plan_shards(name, file, text_column, shard_bytes, root=path)
+    ]
 
 
-def _write_heldout(path: Path, decision: Decisions, target: Path) -> None:
-    """The validation documents as text, an object a line."""
-    rows = zip(read_documents(path, HELDOUT_COLUMNS), decision.tolist(), strict=True)
-    with atomic_path(target) as partial, partial.open("w", encoding="utf-8") as file:
-        for row, side in rows:
-            if side == VALID:
-                file.write(json.dumps(dict(zip(HELDOUT_COLUMNS, row, strict=True)), ensure_ascii=False) + "\n")
+def _merger(options: Options, workers: int) -> Callable[[list[Scan]], list[Scan]]:
+    if not options.near_duplicates:
+        return lambda scans: scans
+    from .near_duplicates import merge_near_duplicates
+
+    return lambda scans: merge_near_duplicates(scans, workers)
+
+
+def _parts(work: Path, shards: list[Shard]) -> Path:
+    """The folder of the shards' parts; empty if an earlier run cut the inputs otherwise."""
+    parts = work / PARTS
+    cut = "".join(f"{shard.file.name} {shard.start} {shard.stop}\n" for shard in shards)
+    if not (parts / CUT).is_file() or (parts / CUT).read_text(encoding="utf-8") != cut:
+        _discard(parts)
+        parts.mkdir()
+        (parts / CUT).write_text(cut, encoding="utf-8")
+    return parts
+
+
+def _discard(parts: Path) -> None:
+    """Remove the parts; what an interruption leaves of them is not taken for whole."""
+    (parts / CUT).unlink(missing_ok=True)
+    remove(parts)
+
+
+def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int) -> None:
+    """Tokenize the shards that no earlier run finished."""
+    left = [number for number in range(len(plan.scans)) if not (parts / str(number)).is_dir()]
+    total = len(plan.scans)
+    log.info(
+        f"tokens: {len(left)} of {total} shards to do, {workers} threads, back end {type(verifier.encoder).__name__}"
+    )
+
+    def one(number: int) -> None:
+        seconds = time.monotonic()
+        size = tokenize_shard(plan, number, verifier, parts / str(number))
+        seconds = time.monotonic() - seconds
+        log.info(f"tokens: shard {number + 1} of {total}, {size / 1e6:.1f} MB of text in {seconds:.1f} s")
+
+    _all(one, left, workers)
+
+
+def _all[T](work: Callable[[T], None], items: list[T], workers: int) -> None:
+    """Do something for all items with threads; the first failure ends it."""
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in waiting:
+            future.cancel()
+        for future in done:
+            future.result()
+
+
+def _assemble(plan: Plan, parts: Path, work: Path, workers: int) -> None:
+    """Put the shards' parts together, a data set at once, unless an earlier run did."""
+    shards = [parts / str(number) for number in range(len(plan.scans))]
+
+    def one(task: tuple[int, int]) -> None:
+        side, group = task
+        prefix = _prefix(plan, work, side, group)
+        if not idx_path(prefix).exists():
+            pieces = [folder for folder in shards if ids_part(folder, side, group).exists()]
+            lengths = ((ids_part(f, side, group), np.fromfile(lengths_part(f, side, group), np.int32)) for f in pieces)
+            write_indexed(prefix, lengths)
+        if side == VALID:
+            with atomic_path(work / HELDOUT / f"{prefix.name}.jsonl") as partial, partial.open("wb") as file:
+                for folder in shards:
+                    if (text := text_part(folder, group)).exists():
+                        file.write(text.read_bytes())
+
+    _all(
+        one, [(side, group) for side in FOLDERS for group in range(len(plan.keys)) if plan.count(group, side)], workers
+    )
+
+
+def _prefix(plan: Plan, work: Path, side: int, group: int) -> Path:
+    return work / FOLDERS[side] / plan.names[group]
 
 
 def _copy_tokenizer(vocabulary: Vocabulary, folder: Path) -> None:
@@ -135,22 +243,25 @@ def _copy_tokenizer(vocabulary: Vocabulary, folder: Path) -> None:
             shutil.copyfile(file, partial)
 
 
-def _record(decisions: dict[str, Decisions], vocabulary: Vocabulary, work: Path) -> dict[str, Any]:
-    """Contents of `tokens.json`: what the trainer has to know of the data sets."""
+def _record(plan: Plan, vocabulary: Vocabulary, work: Path) -> dict[str, Any]:
+    """Contents of `tokens.json`: what the trainer and a reader have to know of the data sets."""
     splits: dict[str, dict[str, Any]] = {folder: {} for folder in FOLDERS.values()}
-    for source, decision in decisions.items():
-        for side, prefix in _prefixes(source, decision, work).items():
-            documents, tokens = count_indexed(prefix)
-            relative = prefix.relative_to(work).as_posix()
-            splits[FOLDERS[side]][source] = {"prefix": relative, "documents": documents, "tokens": tokens}
+    for group, (key, name) in enumerate(zip(plan.keys, plan.names, strict=True)):
+        for side, folder in FOLDERS.items():
+            if not plan.count(group, side):
+                continue
+            documents, tokens = count_indexed(_prefix(plan, work, side, group))
+            counts = {"documents": documents, "tokens": tokens, "words": plan.words(group, side)}
+            splits[folder][name] = {"prefix": f"{folder}/{name}", **key._asdict(), **counts}
     totals = {
-        folder: {what: sum(entry[what] for entry in sources.values()) for what in ("documents", "tokens")}
-        for folder, sources in splits.items()
+        folder: {what: sum(entry[what] for entry in entries.values()) for what in ("documents", "tokens", "words")}
+        for folder, entries in splits.items()
     }
     return {
         "splits": splits,
         "totals": totals,
-        "dropped_duplicates": {source: int((decision == DROPPED).sum()) for source, decision in decisions.items()},
+        "dropped_duplicates": {name: plan.count(group, DROPPED) for group, name in enumerate(plan.names)},
+        "empty": {name: plan.count(group, EMPTY) for group, name in enumerate(plan.names)},
         "dtype": DTYPE.name,
         "eod_id": vocabulary.eod_id,
         "vocabulary_size": vocabulary.size,

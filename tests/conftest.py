@@ -11,6 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a campaign kill more often than a test run does."""
+    parser.addoption("--kills", type=int, default=20, help="how often tests/data_prep/test_kills.py kills the stage")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
     """Path of a file of the shared evidence; the test is skipped, with the reason, where it is absent."""

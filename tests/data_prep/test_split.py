@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdapt.data_prep.split import DROPPED, TRAIN, VALID, split, text_hash
+from pdapt.data_prep.split import DROPPED, TRAIN, VALID, split, text_hasher
 
 CORPORA = st.dictionaries(st.sampled_from("abcd"), st.lists(st.integers(0, 30), min_size=1, max_size=60), min_size=1)
 
@@ -37,10 +37,17 @@ def test_one_text_gives_none_to_validation() -> None:
     assert split({"a": np.array([5, 5], np.uint64)}, 0.5)["a"].tolist() == [TRAIN, TRAIN]
 
 
+def test_a_source_without_text_decides_nothing() -> None:
+    decisions = split({"a": np.array([], np.uint64), "b": np.array([1, 2], np.uint64)}, 0.5)
+    assert {source: sides.tolist() for source, sides in decisions.items()} == {"a": [], "b": [VALID, TRAIN]}
+
+
 @pytest.mark.parametrize(
     # printf '0\nfièvre' | sha256sum
     ("text", "seed", "expected"),
     [("fièvre", 0, 0x892571CDB7084E4F), ("fièvre", 1, 0xD13A774801689F63)],
 )
 def test_the_hash_is_sha256(text: str, seed: int, expected: int) -> None:
-    assert text_hash(text, seed) == expected
+    hash_text = text_hasher(seed)
+    for content in (text.encode(), memoryview(text.encode()), np.frombuffer(text.encode(), np.uint8)):
+        assert hash_text(content) == hash_text(content) == expected

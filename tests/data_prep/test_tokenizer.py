@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,13 @@ def test_a_trained_folder_loads_in_transformers(tokenizer_folder: Path) -> None:
     assert reference.decode(encoded(vocabulary, "dose : 5 mg")[:-1]) == "dose : 5 mg"
 
 
+def test_threads_share_one_tokenizer(tokenizer_folder: Path) -> None:
+    vocabulary = load_tokenizer(tokenizer_folder)
+    with ThreadPoolExecutor(8) as pool:
+        loaded = list(pool.map(lambda _: vocabulary.tokenizer, range(8)))
+    assert {id(tokenizer) for tokenizer in loaded} == {id(vocabulary.tokenizer)}
+
+
 def test_training_is_deterministic(tmp_path: Path) -> None:
     texts = [f"Le patient {n} reçoit {n * 5} mg de paracétamol par jour." for n in range(50)]
     for name in "ab":
@@ -98,7 +106,10 @@ def test_tokenizers_that_do_not_serve(tmp_path: Path, tokenizer_folder: Path) ->
     with pytest.raises(UserError, match=r"the tokenizer has no <\|endoftext\|>"):
         load_tokenizer(tmp_path)
     shutil.copy(tokenizer_folder / "tokenizer_config.json", tmp_path / "tokenizer.json")
-    with pytest.raises(UserError, match="holds no model"):
+    with pytest.raises(UserError, match="holds no BPE model"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(value | {"model": {"type": "Unigram", "vocab": [["a", 0.0]]}}))
+    with pytest.raises(UserError, match="holds no BPE model"):
         load_tokenizer(tmp_path)
     with pytest.raises(UserError, match="vocab_size = 258 is too small"):
         train_tokenizer(iter(["a"]), 258, tmp_path)

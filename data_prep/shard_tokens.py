@@ -1,0 +1,136 @@
+"""One shard: its documents' ids, sorted by data set and side, in a folder that appears when it is whole.
+
+`train-3.bin` and `train-3.lengths` are the ids and the documents' lengths (int32) of the third data set's training
+documents, `heldout-3.jsonl` its validation documents as text, `verified` how many documents were compared with the
+reference.
+"""
+
+import json
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ..core.files import fsync_path, remove
+from .encoders import Ids
+from .plan import Plan, Scan, chosen
+from .shards import Batch, read_shard
+from .split import TRAIN, VALID
+from .verify import Verifier
+
+FOLDERS = {TRAIN: "train", VALID: "valid"}
+HELDOUT = "heldout"
+
+
+def ids_part(folder: Path, side: int, group: int) -> Path:
+    """A shard's ids of one data set and side."""
+    return folder / f"{FOLDERS[side]}-{group}.bin"
+
+
+def lengths_part(folder: Path, side: int, group: int) -> Path:
+    """The lengths of the documents of `ids_part`."""
+    return folder / f"{FOLDERS[side]}-{group}.lengths"
+
+
+def text_part(folder: Path, group: int) -> Path:
+    """A shard's validation documents of one data set as text."""
+    return folder / f"{HELDOUT}-{group}.jsonl"
+
+
+def verified(folder: Path) -> int:
+    """How many of a finished shard's documents were compared with the reference."""
+    return int((folder / "verified").read_text(encoding="utf-8"))
+
+
+def tokenize_shard(plan: Plan, shard: int, verifier: Verifier, folder: Path) -> int:
+    """Tokenize a shard of a plan into a folder; bytes of text that were encoded.
+
+    Raises:
+        VerificationError: the back end's ids are not the reference's.
+    """
+    scan, sides = plan.scans[shard], plan.sides[shard]
+    first = _documents_before(plan, shard)
+    partial = folder.with_name(f"{folder.name}.partial")
+    remove(partial)
+    partial.mkdir()
+    at = compared = size = encoded = 0
+    with ExitStack() as stack:
+        files = _Files(stack, partial)
+        for batch in read_shard(scan.shard):
+            here = slice(at, at + len(batch))
+            kept = np.isin(sides[here], list(FOLDERS))
+            text = chosen(batch, kept)
+            where = f"{scan.shard.file}, after {first + at} documents"
+            ids, lengths, checked = verifier.encode(text, scan.hashes[here][kept], encoded, where)
+            encoded += len(text) > 0
+            _sort(files, ids, lengths, sides[here][kept], scan.group[here][kept])
+            _hold_out(files, batch, scan, np.flatnonzero(sides[here] == VALID), at, first)
+            at, compared, size = here.stop, compared + checked, size + text.nbytes
+    (partial / "verified").write_text(str(compared), encoding="utf-8")
+    for path in partial.iterdir():
+        fsync_path(path)
+    partial.rename(folder)
+    return size
+
+
+def _documents_before(plan: Plan, number: int) -> int:
+    """Documents of the same file in the shards before this one."""
+    shard = plan.scans[number].shard
+    return sum(len(scan.hashes) for scan in plan.scans[:number] if scan.shard.file == shard.file)
+
+
+class _Files:
+    """The shard's files, opened when there is something to write."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self.stack, self.folder = stack, folder
+        self.open: dict[Path, IO[bytes]] = {}
+
+    def write(self, path: Path, data: Any) -> None:
+        if path not in self.open:
+            self.open[path] = self.stack.enter_context(path.open("wb"))
+        self.open[path].write(data)
+
+
+def _sort(files: _Files, ids: Ids, lengths: Ids, sides: npt.NDArray[np.int8], groups: npt.NDArray[np.int32]) -> None:
+    """Write each document's ids to its data set and side."""
+    if not len(lengths):
+        return
+    changes = np.flatnonzero((np.diff(groups) != 0) | (np.diff(sides) != 0)) + 1
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    for begin, end in pairwise([0, *changes.tolist(), len(lengths)]):
+        side, group = int(sides[begin]), int(groups[begin])
+        files.write(ids_part(files.folder, side, group), ids[ends[begin] : ends[end]].data)
+        files.write(lengths_part(files.folder, side, group), lengths[begin:end].data)
+
+
+def _hold_out(files: _Files, batch: Batch, scan: Scan, documents: npt.NDArray[np.int64], at: int, first: int) -> None:
+    """Write validation documents as text, an object a line.
+
+    Args:
+        files: the shard's.
+        batch: some documents of the shard.
+        scan: the shard's.
+        documents: those of the batch that are held out.
+        at: documents of the shard before the batch.
+        first: documents of the file before the shard.
+    """
+    if not len(documents):
+        return
+    texts = batch.text.take(pa.array(documents)).to_pylist()
+    stated = batch.stated.get("doc_id")
+    given = stated.take(pa.array(documents)).to_pylist() if stated is not None else [None] * len(texts)
+    for document, text, doc_id in zip(documents.tolist(), texts, given, strict=True):
+        group = int(scan.group[at + document])
+        key = scan.keys[group]
+        row = {
+            "text": text,
+            "doc_id": doc_id or f"{scan.shard.source}/{scan.shard.name}#{first + at + document + 1}",
+            "source": key.source,
+            "document_type": key.document_type,
+        }
+        files.write(text_part(files.folder, group), (json.dumps(row, ensure_ascii=False) + "\n").encode())

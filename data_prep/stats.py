@@ -1,0 +1,96 @@
+"""What a layout makes of a tokens folder: slots, real tokens, padding, epochs, tokens a word."""
+
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import UserError, nearest
+from ..core.files import read_json
+from .indexed import read_lengths
+from .layouts import LAYOUTS, OVERLAP, figures
+from .tokens import RECORD
+
+SUMMED = ("documents", "words", "tokens", "sequences", "slots", "real_tokens", "padding")
+
+
+def layout_stats(
+    tokens: Path, layout: str, seq_length: int, *, batch: int | None = None, steps: int | None = None
+) -> dict[str, Any]:
+    """Count what a layout makes of each data set.
+
+    Args:
+        tokens: the tokens stage's folder.
+        layout: one of LAYOUTS.
+        seq_length: slots of a row.
+        batch: sequences a step.
+        steps: of a run.
+
+    Returns:
+        `layout`, `seq_length`; `datasets`, one object for each data set and split (`prefix`, `split`, `source`,
+        `document_type`, `commercial`, `documents`, `words`, `tokens`, `tokens_per_word`, `sequences`, `slots`,
+        `real_tokens`, `padding`, `fill`); `splits`, their sums; and with `batch` and `steps`, `epochs`: how often such
+        a run reads the training documents.
+
+    Raises:
+        UserError: there is no tokens folder, or the layout cannot be.
+    """
+    check_layout(layout, seq_length)
+    record = read_json(tokens / RECORD)
+    datasets = [
+        _dataset(tokens, split, name, entry, layout, seq_length)
+        for split, entries in record["splits"].items()
+        for name, entry in entries.items()
+    ]
+    splits = {split: _sum([row for row in datasets if row["split"] == split]) for split in record["splits"]}
+    stats: dict[str, Any] = {"layout": layout, "seq_length": seq_length, "datasets": datasets, "splits": splits}
+    if batch is not None and steps is not None:
+        stats |= {"batch": batch, "steps": steps, "epochs": epochs(splits["train"]["sequences"], batch, steps)}
+    return stats
+
+
+def epochs(sequences: int, batch: int, steps: int) -> float:
+    """How often a run of `steps` steps of `batch` sequences reads `sequences` sequences."""
+    return batch * steps / sequences if sequences else float("inf")
+
+
+def check_layout(layout: str, seq_length: int) -> None:
+    """Check a layout and its length.
+
+    Raises:
+        UserError: there is no such layout, or the length is too small for it.
+    """
+    if layout not in LAYOUTS:
+        mend = nearest(layout, list(LAYOUTS))
+        raise UserError(f"no layout is called {layout!r}", where="--layout", allowed=", ".join(LAYOUTS), mend=mend)
+    if seq_length <= OVERLAP:
+        raise UserError(f"the sequence length is {seq_length}", where="--seq-length", allowed=f"more than {OVERLAP}")
+
+
+def _dataset(
+    tokens: Path, split: str, name: str, entry: dict[str, Any], layout: str, seq_length: int
+) -> dict[str, Any]:
+    found = figures(layout, read_lengths(tokens / entry["prefix"]), seq_length)
+    return {
+        "name": name,
+        "split": split,
+        **entry,
+        "prefix": str(tokens / entry["prefix"]),
+        "sequences": found.sequences,
+        "slots": found.slots,
+        "real_tokens": found.real_tokens,
+        "padding": found.slots - found.real_tokens,
+        **_ratios(entry["tokens"], entry["words"], found.real_tokens, found.slots),
+    }
+
+
+def _sum(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    total = {name: sum(row[name] for row in rows) for name in SUMMED}
+    return total | _ratios(total["tokens"], total["words"], total["real_tokens"], total["slots"])
+
+
+def _ratios(tokens: int, words: int, real_tokens: int, slots: int) -> dict[str, float]:
+    return {"tokens_per_word": tokens / words if words else 0.0, "fill": real_tokens / slots if slots else 0.0}
+
+
+def overall(stats: dict[str, Any]) -> dict[str, Any]:
+    """Sums over both splits."""
+    return _sum(stats["datasets"])

@@ -1,0 +1,226 @@
+"""The plan: every document's side and data set, whatever the shards and threads."""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdapt.data_prep.near_duplicates import merge_near_duplicates
+from pdapt.data_prep.plan import EMPTY, Key, Plan, make_plan
+from pdapt.data_prep.shards import Shard, plan_shards
+from pdapt.data_prep.split import DROPPED, TRAIN, VALID, split
+
+Row = dict[str, Any]
+STATED = st.fixed_dictionaries(
+    {"text": st.one_of(st.none(), st.sampled_from(["", "a", "b", " ", "é"]), st.integers(0, 30).map(str))},
+    optional={
+        "source": st.sampled_from(["x", "y", "", None]),
+        "document_type": st.sampled_from(["note", "article", "", None]),
+        "commercial": st.sampled_from([True, False, None]),
+    },
+)
+LEAFLET = (
+    "Prendre {0} mg de paracétamol toutes les {1} heures pendant {2} jours, sans dépasser {3} mg par jour, soit {4} "
+    "comprimés de {0} mg ; chez l'enfant de {5} kg, donner {6} mg toutes les {7} heures, sans dépasser {8} mg par jour "
+    "ni {9} prises ; en cas de fièvre de plus de {10} °C après {11} jours, appeler le {12} ou consulter un médecin."
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("plan")
+
+
+def write(path: Path, rows: list[Row]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def shards_of(folder: Path, sources: dict[str, list[Row]], shard_bytes: int = 10**9) -> list[Shard]:
+    shards = []
+    for name, rows in sources.items():
+        write(folder / f"{name}.jsonl", rows)
+        shards += plan_shards(name, folder / f"{name}.jsonl", "text", shard_bytes)
+    return shards
+
+
+def texts(*texts: str | None) -> list[Row]:
+    return [{"text": text} for text in texts]
+
+
+def rank(text: str, seed: int) -> int:
+    return int(hashlib.sha256(f"{seed}\n{text}".encode()).hexdigest()[:16], 16)
+
+
+def documents(plan: Plan) -> list[tuple[str, Key, int, int]]:
+    """Name and key of its data set, side and words of each document, in order."""
+    return [
+        (plan.names[group], plan.keys[group], int(side), int(words))
+        for scan, sides in zip(plan.scans, plan.sides, strict=True)
+        for group, side, words in zip(scan.group, sides, scan.words, strict=True)
+    ]
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.lists(STATED, min_size=1, max_size=25), min_size=1),
+    st.floats(0.01, 0.9),
+    st.integers(0, 3),
+    st.integers(1, 400),
+    st.integers(1, 4),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_sides_are_those_of_the_split(
+    folder: Path, sources: dict[str, list[Row]], fraction: float, seed: int, shard_bytes: int, workers: int
+) -> None:
+    found = documents(make_plan(shards_of(folder, sources, shard_bytes), fraction, seed, workers))
+    rows = [(name, row) for name, rows in sources.items() for row in rows]
+    keys = [Key(row.get("source") or name, row.get("document_type") or "", row.get("commercial")) for name, row in rows]
+    assert [key for _, key, _, _ in found] == keys
+    assert [words for *_, words in found] == [len((row["text"] or "").split()) for _, row in rows]
+    assert [side == EMPTY for _, _, side, _ in found] == [not (row["text"] or "").strip() for _, row in rows]
+
+    ordered = sorted(set(keys), key=lambda key: (key.source, key.document_type, str(key.commercial)))
+    places = {
+        str(key): [at for at, one in enumerate(keys) if one == key and (rows[at][1]["text"] or "").strip()]
+        for key in ordered
+    }
+    hashes = {
+        key: np.array([rank(rows[at][1]["text"], seed) for at in where], np.uint64) for key, where in places.items()
+    }
+    for key, decisions in split(hashes, fraction).items():
+        assert [found[at][2] for at in places[key]] == decisions.tolist()
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.lists(STATED, min_size=1, max_size=25), min_size=1), st.integers(1, 400)
+)
+@settings(max_examples=30, deadline=None)
+def test_the_plan_depends_on_neither_shards_nor_threads(
+    folder: Path, sources: dict[str, list[Row]], shard_bytes: int
+) -> None:
+    whole = make_plan(shards_of(folder, sources), 0.3, 0, 1)
+    for workers in (1, 4):
+        cut = make_plan(shards_of(folder, sources, shard_bytes), 0.3, 0, workers)
+        assert (cut.keys, cut.names, documents(cut)) == (whole.keys, whole.names, documents(whole))
+
+
+def test_empty_texts_are_counted_and_on_no_side(tmp_path: Path) -> None:
+    plan = make_plan(
+        shards_of(tmp_path, {"a": texts("", "un", None, "", "deux mots", "un"), "b": texts("", "")}), 0.5, 0, 1
+    )
+    assert plan.names == ["a", "b"]
+    assert [plan.count(group, EMPTY) for group in (0, 1)] == [3, 2]
+    assert sum(plan.count(0, side) for side in (TRAIN, VALID, DROPPED)) == 3
+    assert [plan.count(1, side) for side in (TRAIN, VALID, DROPPED)] == [0, 0, 0]
+    assert sum(plan.words(0, side) for side in (TRAIN, VALID, DROPPED)) == 4
+
+
+def test_types_and_editions_are_data_sets_of_their_own(tmp_path: Path) -> None:
+    def row(number: int, **stated: object) -> Row:
+        return {"text": f"{number}", **stated}
+
+    sources = {
+        "typed": [row(1, document_type="note"), row(2, document_type="article"), row(3)],
+        "editions": [row(4, commercial=True), row(5, commercial=False), row(6)],
+        "both": [
+            row(7, document_type="note", commercial=True),
+            row(8, document_type="article", commercial=False),
+            row(9, document_type="note", commercial=False),
+        ],
+        "plain": [row(10, document_type="note", commercial=True), row(11, document_type="note", commercial=True)],
+        "several": [row(12, source="named"), row(13, source="other")],
+    }
+    plan = make_plan(shards_of(tmp_path, sources), 0.3, 0, 1)
+    assert [name for name, *_ in documents(plan)] == [
+        *("typed.note", "typed.article", "typed.untyped"),
+        *("editions.commercial", "editions.research", "editions.unstated"),
+        *("both.note.commercial", "both.article.research", "both.note.research"),
+        *("plain", "plain"),
+        *("named", "other"),
+    ]
+
+
+@given(st.lists(st.one_of(st.text(), st.text("a/-. \0\\1234", max_size=5)), min_size=1, max_size=12))
+@settings(max_examples=50, deadline=None)
+def test_whatever_a_source_is_called_its_files_have_a_safe_name(folder: Path, sources: list[str]) -> None:
+    names = ["../../evil", "a/b", "a-b", "", "..", ".", "/etc/passwd", "a\0b", "a b", "a b-2", *sources]
+    rows = [{"text": f"{number}", "source": name} for number, name in enumerate(names)]
+    plan = make_plan(shards_of(folder, {"given": rows}), 0.3, 0, 1)
+    assert len(set(plan.names)) == len(plan.keys) == len({name or "given" for name in names})
+    for name in plan.names:
+        assert (folder / "train" / f"{name}.bin").resolve().parent == folder / "train"
+        assert not name.startswith(".")
+        assert "\0" not in name
+
+
+def test_a_number_in_a_name_takes_no_other_name(tmp_path: Path) -> None:
+    rows = [{"text": name, "source": name} for name in ("a b", "a b-2", "a-b", "a/b")]
+    names = make_plan(shards_of(tmp_path, {"given": rows}), 0.3, 0, 1).names
+    assert len(set(names)) == 4
+
+
+def test_an_input_may_have_no_document(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name, table in {
+        "none": pa.table({"text": pa.array([], pa.string())}),
+        "some": pa.table({"text": ["a"]}),
+    }.items():
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    (tmp_path / "blank.jsonl").write_text("\n\n")
+    none = [
+        *plan_shards("none", tmp_path / "none.parquet", "text"),
+        *plan_shards("blank", tmp_path / "blank.jsonl", "text"),
+    ]
+    assert documents(make_plan(none, 0.3, 0, 1)) == []
+    plan = make_plan([*none, *plan_shards("some", tmp_path / "some.parquet", "text"), *none], 0.3, 0, 2)
+    assert [(name, side) for name, _, side, _ in documents(plan)] == [("some", TRAIN)]
+
+
+def notes(count: int, seed: int) -> list[list[str]]:
+    """Documents of 80 words each that have nothing in common."""
+    draw = np.random.default_rng(seed)
+    return [[f"mot{number}" for number in draw.integers(0, 10**6, 80)] for _ in range(count)]
+
+
+def test_near_duplicates_are_on_one_side(tmp_path: Path) -> None:
+    originals = notes(60, 0)
+    changed = [[*words[:40], "autre", *words[41:]] for words in originals]
+    sources = {
+        "a": texts(*(" ".join(words) for words in originals)),
+        "b": texts(*(" ".join(words).upper() for words in changed), "quatre mots, pas plus", "", "court"),
+        "short": texts("un", "deux mots", "trois mots ici"),
+    }
+    shards = shards_of(tmp_path, sources, 20_000)
+    assert len(shards) > 5
+    exact = make_plan(shards, 0.2, 0, 2)
+    near = make_plan(shards, 0.2, 0, 2, merge=lambda scans: merge_near_duplicates(scans, 2))
+    split_pairs = [mixed(documents(plan), 60) for plan in (exact, near)]
+    assert split_pairs[0] > 10
+    assert split_pairs[1] == 0
+    sides = Counter(side for *_, side, _ in documents(near))
+    assert sides[VALID] == sides[DROPPED] + 1  # the second of each pair, and one text of `short`
+    assert sides[VALID] > 10
+    again = make_plan(shards_of(tmp_path, sources), 0.2, 0, 1, merge=lambda scans: merge_near_duplicates(scans, 1))
+    assert documents(again) == documents(near)
+
+
+def mixed(found: list[tuple[str, Key, int, int]], pairs: int) -> int:
+    """Of pairs of documents, `pairs` apart, how many are in training with one and held out with the other."""
+    return sum((found[at][2] == TRAIN) != (found[at + pairs][2] == TRAIN) for at in range(pairs))
+
+
+def test_leaflets_that_differ_in_their_numbers_are_not_near_duplicates(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    leaflets = [LEAFLET.format(*draw.integers(1, 10**4, 13)) for _ in range(20)]
+    reworded = [leaflet.replace("consulter", "voir") for leaflet in leaflets]
+    plan = make_plan(shards_of(tmp_path, {"a": texts(*leaflets), "b": texts(*reworded)}), 0.2, 0, 1)
+    (first, second) = (scan.hashes for scan in merge_near_duplicates(plan.scans, 1))
+    assert len(set(first.tolist())) == 20
+    assert (first == second).sum() >= 12
