@@ -16,7 +16,7 @@ from ..core.manifest import NAME, Manifest, run_stage
 from ..core.qwen3 import read_config
 from ..recipes.load import load
 from ..recipes.run_folder import CHECKPOINTS, METRICS, checkpoints, iteration
-from ..recipes.schema import SAVED, Recipe, Shape, shape_of
+from ..recipes.schema import SAVED, Part, Recipe, Shape, shape_of
 from ..recipes.validate import validate
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def run_whole(request: Request, out: Path) -> None:
     _claim(request, out)
     tokens = _data(request, recipe, out)
     base = _base(request, recipe, tokens, out)
-    cpt = replace(recipe, data=replace(recipe.data, sources=[f"{request.domain}-*"]))
+    cpt = replace(recipe, data=replace(recipe.data, blend=[Part(sources=[f"{request.domain}-*"])]))
     train(cpt, tokens, out / "cpt", base=base)
     models = _models(request, out)
     _evaluate(request, recipe, models, out)
@@ -160,7 +160,7 @@ def _recipe(request: Request) -> Recipe:
 def _data(request: Request, recipe: Recipe, out: Path) -> Path:
     """Documents and tokens of domain and general text together, so that no text is on two sides of the split."""
     from ..data_prep.corpus import build_corpus, discover
-    from ..data_prep.tokens import build_tokens
+    from ..data_prep.tokens import Options, build_tokens
 
     log.info("corpus: reading and cleaning")
     domain = request.data or _sample(out, "medical")
@@ -169,7 +169,8 @@ def _data(request: Request, recipe: Recipe, out: Path) -> Path:
     build_corpus(sources, out / "corpus")
     vocab = shape_of(recipe).vocab
     tokenizer = request.base or str(_tokenizer(out, vocab))
-    build_tokens(out / "corpus", tokenizer, out / "tokens", valid_fraction=VALID_FRACTION, vocab_size=vocab)
+    options = Options(valid_fraction=VALID_FRACTION)
+    build_tokens([str(out / "corpus")], tokenizer, out / "tokens", options, vocab_size=vocab)
     return out / "tokens"
 
 
@@ -193,10 +194,10 @@ def _named(sources: "list[Source]", prefix: str) -> "list[Source]":
 def _tokenizer(out: Path, vocab: int) -> Path:
     """Train a tokenizer on the corpus, held-out documents left out."""
     from ..data_prep.tokenizer import train_tokenizer
-    from ..data_prep.tokens import training_texts
+    from ..data_prep.tokens import Options, training_texts
 
     def body(work: Path) -> dict[str, Any]:
-        train_tokenizer(training_texts(out / "corpus", valid_fraction=VALID_FRACTION), vocab, work)
+        train_tokenizer(training_texts([str(out / "corpus")], Options(valid_fraction=VALID_FRACTION)), vocab, work)
         return {"vocabulary": vocab}
 
     log.info("tokenizer: training byte-level BPE on the training documents")
@@ -216,7 +217,7 @@ def _base(request: Request, recipe: Recipe, tokens: Path, out: Path) -> Path:
 
     # On as many ranks as are asked for, without model parallelism.
     ranks = recipe.parallel.ranks_per_node
-    pretrain = load(PRETRAIN, [f"parallel.ranks_per_node={ranks}", f"data.sources=['{GENERAL}-*']"])
+    pretrain = load(PRETRAIN, [f"parallel.ranks_per_node={ranks}", f"data.blend=[{{sources: ['{GENERAL}-*']}}]"])
     train(replace(pretrain, model=recipe.model), tokens, out / "base")
     return out / "base" / CHECKPOINTS
 

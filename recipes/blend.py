@@ -1,33 +1,150 @@
-"""Which of the tokens' sources a run reads, and in what proportion."""
+"""Which of the tokens' data sets a run reads, and in what proportion."""
 
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..core.errors import UserError
 from ..core.files import read_json
+from ..data_prep.indexed import read_lengths
+from ..data_prep.layouts import CONCAT, figures
+from .schema import COMMERCIAL, Data, Part
 
 Blend = tuple[list[str], list[float]]
+"""Prefixes and weights, as Megatron takes them."""
 
 
-def blend(tokens: Path, split: str, patterns: list[str]) -> Blend:
-    """File prefixes of a split and their weights (tokens), one for each chosen source that has documents there.
+@dataclass(frozen=True)
+class Member:
+    """A data set of a blend.
+
+    Attributes:
+        name: in `tokens.json`.
+        prefix: of its files.
+        sequences: of an epoch; of `concat`, not whole.
+        tokens: real tokens of an epoch.
+        samples: sequences that a run draws from it, on average over the rounding.
+    """
+
+    name: str
+    prefix: str
+    sequences: float
+    tokens: int
+    samples: float
+
+    @property
+    def epochs(self) -> float:
+        """How often the run reads it."""
+        return self.samples / self.sequences
+
+
+def train_blend(tokens: Path, data: Data, samples: int) -> list[Member]:
+    """The training data sets, with the sequences that a run of `samples` draws from each.
+
+    A part's weight is its share of the real tokens, and is shared among its data sets by their sizes; without weights
+    all are read equally often. What a cap takes from a data set goes to the others, in their proportion.
 
     Args:
         tokens: the tokens stage's folder.
-        split: `train` or `valid`.
-        patterns: glob patterns of source names.
+        data: the recipe's.
+        samples: sequences of the whole run.
 
     Raises:
-        UserError: no source matches, or none has tokens there.
+        UserError: a part matches nothing that has training documents, or the caps leave too little.
     """
-    sources = read_json(tokens / "tokens.json")["splits"][split]
-    chosen = {name: source for name, source in sources.items() if any(fnmatchcase(name, p) for p in patterns)}
-    if not chosen:
+    parts = _matched(tokens, data, "train")
+    sized = [[(name, *_measure(tokens / entry["prefix"], data)) for name, entry in part] for part in parts]
+    shares, caps, flat = [], [], []
+    for part, members in zip(data.blend, sized, strict=True):
+        weight, total = part.weight, sum(size for _, _, size in members)
+        for name, sequences, size in members:
+            # A weight is of tokens, a share of sequences: where they are of different fill, they differ.
+            shares.append(sequences if weight is None else weight * size / total * sequences / size)
+            caps.append(np.inf if part.max_epochs is None else part.max_epochs * sequences)
+            flat.append((name, sequences, size))
+    drawn = _within(np.array(shares), np.array(caps), samples, [name for name, _, _ in flat])
+    prefixes = {name: str(tokens / entry["prefix"]) for part in parts for name, entry in part}
+    return [
+        Member(name, prefixes[name], sequences, size, share)
+        for (name, sequences, size), share in zip(flat, drawn, strict=True)
+    ]
+
+
+def as_megatron(members: list[Member]) -> Blend:
+    """The members' prefixes and shares of the samples."""
+    return [member.prefix for member in members], [member.samples for member in members]
+
+
+def valid_blend(tokens: Path, data: Data) -> Blend:
+    """Prefixes and sizes of the validation sets of the data sets that the recipe trains on.
+
+    Raises:
+        UserError: none of them has validation documents.
+    """
+    entries = [entry for part in _matched(tokens, data, "valid") for _, entry in part]
+    return [str(tokens / entry["prefix"]) for entry in entries], [float(entry["tokens"]) for entry in entries]
+
+
+def _matched(tokens: Path, data: Data, split: str) -> list[list[tuple[str, dict[str, Any]]]]:
+    """The data sets of each part: of every one that matches, the first part's. Only training needs all parts filled."""
+    entries: dict[str, dict[str, Any]] = read_json(tokens / "tokens.json")["splits"][split]
+    left, parts = dict(entries), []
+    for number, part in enumerate(data.blend):
+        found = [(name, entry) for name, entry in left.items() if _matches(part, entry)]
+        left = {name: entry for name, entry in left.items() if name not in dict(found)}
+        if not found and split == "train":
+            _nothing(f"data.blend[{number}]", part, split, entries)
+        parts.append(found)
+    if not any(parts):
+        _nothing("data.blend", data.blend[0], split, entries)
+    return parts
+
+
+def _nothing(where: str, part: Part, split: str, entries: dict[str, dict[str, Any]]) -> None:
+    known = [f"{name} ({entry['document_type'] or 'no type'})" for name, entry in entries.items()]
+    raise UserError(
+        f"no data set is left that has tokens for {split} and matches sources {part.sources}, document types "
+        f"{part.document_types}" + (f", edition {part.edition}" if part.edition else ""),
+        where=where,
+        allowed=", ".join(known) + "; each belongs to the first part that matches it",
+        mend="name others, or give more text to `pdapt tokens build`",
+    )
+
+
+def _matches(part: Part, entry: dict[str, Any]) -> bool:
+    return (
+        any(fnmatchcase(entry["source"], pattern) for pattern in part.sources)
+        and any(fnmatchcase(entry["document_type"], pattern) for pattern in part.document_types)
+        and (part.edition != COMMERCIAL or entry["commercial"] is True)
+    )
+
+
+def _measure(prefix: Path, data: Data) -> tuple[float, int]:
+    """Sequences and real tokens of an epoch of a data set."""
+    lengths = read_lengths(prefix)
+    if data.layout == CONCAT:
+        tokens = int(lengths.sum(dtype=np.int64))
+        return tokens / data.seq_length, tokens
+    found = figures(data.layout, lengths, data.seq_length)
+    return found.sequences, found.real_tokens
+
+
+def _within(shares: Any, caps: Any, samples: int, names: list[str]) -> Any:
+    """Divide `samples` by shares, none above its cap."""
+    if caps.sum() < samples:
         raise UserError(
-            f"no source has tokens for {split} and matches {patterns}",
-            where="data.sources",
-            allowed=", ".join(sources),
-            mend="name other sources, or give more text to `pdapt tokens build`",
+            f"the run draws {samples} sequences, and the caps leave {caps.sum():.0f}",
+            where="data.blend.max_epochs",
+            allowed=", ".join(f"{name}: {cap:.0f}" for name, cap in zip(names, caps, strict=True)),
+            mend="raise or drop max_epochs, name further data sets, or take fewer steps",
         )
-    prefixes = [str(tokens / source["prefix"]) for source in chosen.values()]
-    return prefixes, [float(source["tokens"]) for source in chosen.values()]
+    drawn = samples * shares / shares.sum()
+    capped = np.zeros(len(drawn), bool)
+    while (drawn > caps * (1 + 1e-9)).any():
+        capped |= drawn > caps
+        rest = samples - caps[capped].sum()
+        drawn = np.where(capped, caps, rest * shares / shares[~capped].sum() if not capped.all() else caps)
+    return drawn

@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+import torch
+from megatron.core.datasets.blended_dataset import BlendedDataset
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
-from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
+from megatron.core.datasets.gpt_dataset import GPTDatasetConfig
 from megatron.training import get_args, get_tokenizer
 from torch.utils.data import Dataset
 
-from .blend import blend
+from ..core.files import write_json
+from .blend import Blend, Member, as_megatron, train_blend, valid_blend
+from .row_datasets import DATASETS, RowDataset
+from .schema import Data, masked
 
 
 class Repeated(Dataset[Any]):
@@ -38,27 +44,35 @@ class Provider:
 
     is_distributed = True
 
-    def __init__(self, tokens: Path, sources: list[str]) -> None:
-        self.blends: list[Any] = [blend(tokens, "train", sources), blend(tokens, "valid", sources), None]
+    def __init__(self, tokens: Path, data: Data, achieved: Path, steps: list[int]) -> None:
+        """Prepare.
+
+        Args:
+            tokens: the tokens stage's folder.
+            data: the recipe's.
+            achieved: file that says which tokens a run has read after each of `steps`.
+            steps: in rising order.
+        """
+        self.tokens, self.data, self.achieved, self.steps = tokens, data, achieved, steps
 
     def __call__(self, sizes: Sequence[int]) -> tuple[Any, Any, None]:
         """Training and validation sets of `sizes` samples (there is no test set)."""
         args = cast(Any, get_args())
         period = args.eval_iters * args.global_batch_size
-        config = GPTDatasetConfig(
-            random_seed=args.seed,
-            sequence_length=args.seq_length,
-            blend_per_split=self.blends,
-            path_to_cache=args.data_cache_path,
+        members = train_blend(self.tokens, self.data, sizes[0])
+        train, valid = build(
+            self.data,
+            (as_megatron(members), valid_blend(self.tokens, self.data)),
+            (sizes[0], period),
+            seed=args.seed,
+            cache=args.data_cache_path,
             tokenizer=get_tokenizer(),
-            reset_position_ids=False,
-            reset_attention_mask=False,
-            eod_mask_loss=args.eod_mask_loss,
-            create_attention_mask=False,
-            inter_document_masking=args.dataloader_inter_document_masking,
+            reads=self._reads,
         )
-        builder = BlendedMegatronDatasetBuilder(GPTDataset, [sizes[0], period, 0], self._reads, config)
-        train, valid, _ = builder.build()
+        if train is not None and torch.distributed.get_rank() == 0:
+            read = tokens_read(train, members, self.data, [step * args.global_batch_size for step in self.steps])
+            rows = zip(self.steps, read, strict=True)
+            write_json(self.achieved, [{"step": step, "sources": sources} for step, sources in rows])
         return train, valid and Repeated(valid, period), None
 
     @staticmethod
@@ -67,3 +81,66 @@ class Provider:
         from megatron.core import mpu
 
         return mpu.get_tensor_model_parallel_rank() == 0
+
+
+def build(
+    data: Data,
+    blends: tuple[Blend | None, Blend | None],
+    sizes: tuple[int, int],
+    *,
+    seed: int,
+    cache: str | None,
+    tokenizer: Any,
+    reads: Any,
+) -> tuple[Any, Any]:
+    """Megatron's data sets of training and validation.
+
+    Args:
+        data: the recipe's.
+        blends: of both; None for a set that is not wanted.
+        sizes: samples of both.
+        seed: of the order.
+        cache: folder of Megatron's index files.
+        tokenizer: Megatron's; says which id ends a document.
+        reads: whether this rank reads data.
+    """
+    config = GPTDatasetConfig(
+        random_seed=seed,
+        sequence_length=data.seq_length,
+        blend_per_split=[*blends, None],
+        path_to_cache=cache,
+        tokenizer=tokenizer,
+        reset_position_ids=False,
+        reset_attention_mask=False,
+        eod_mask_loss=masked(data),
+        create_attention_mask=False,
+        inter_document_masking=masked(data),
+    )
+    train, valid, _ = BlendedMegatronDatasetBuilder(DATASETS[data.layout], [*sizes, 0], reads, config).build()
+    return train, valid
+
+
+def tokens_read(
+    dataset: Any, members: list[Member], data: Data, samples: list[int]
+) -> list[dict[str, dict[str, float]]]:
+    """What the first samples of a training set hold of each member: `sequences`, `tokens` (real ones), `epochs`.
+
+    Args:
+        dataset: from `build`.
+        members: of its blend.
+        data: the recipe's.
+        samples: how many of the data set's samples count, from the first; an answer for each.
+    """
+    parts = dataset.datasets if isinstance(dataset, BlendedDataset) else [dataset]
+    found: list[dict[str, dict[str, float]]] = [{} for _ in samples]
+    for number, (member, part) in enumerate(zip(members, parts, strict=True)):
+        counts = np.array(samples)
+        if isinstance(dataset, BlendedDataset):
+            counts = np.searchsorted(np.flatnonzero(dataset.dataset_index == number), counts)
+        tokens = counts * data.seq_length
+        if isinstance(part, RowDataset):
+            ends = np.cumsum(part.rows.tokens()[part.order], dtype=np.int64)
+            tokens = np.concatenate([np.zeros(1, np.int64), ends])[counts]
+        for row, count, total in zip(found, counts.tolist(), tokens.tolist(), strict=True):
+            row[member.name] = {"sequences": count, "tokens": total, "epochs": count / member.sequences}
+    return found

@@ -73,7 +73,7 @@ class Job:
     def from_json(value: dict[str, Any]) -> "Job":
         """Read back what `to_json` wrote."""
         given = value["places"]
-        paths = {name: Path(given[name]) for name in ("checkpoints", "tensorboard", "cache")}
+        paths = {name: Path(given[name]) for name in ("checkpoints", "tensorboard", "cache", "achieved")}
         places = Places(**paths, base=given["base"] and Path(given["base"]), eod=given["eod"])
         return Job(from_dict(value["recipe"]), places, Path(value["tokens"]), value["stop_at"])
 
@@ -97,8 +97,15 @@ def start(job: Job) -> None:
     model = gpt_config_from_args(args)
     model.transformer_layer_spec = layer_spec
     container = pretrain_cfg_container_from_args(args, model)
-    provider = Provider(job.tokens, job.recipe.data.sources)
+    provider = Provider(job.tokens, job.recipe.data, job.places.achieved, _saves(job))
     pretrain(container, provider, ModelType.encoder_or_decoder, forward_step)
+
+
+def _saves(job: Job) -> list[int]:
+    """The steps after which a checkpoint may be saved."""
+    last = job.recipe.steps
+    intervals = [job.recipe.checkpoint.every, job.stop_at or last]  # Megatron stops at any multiple of `stop_at`
+    return sorted({last, *(step for interval in intervals for step in range(interval, last, interval))})
 
 
 def main() -> None:

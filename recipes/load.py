@@ -1,6 +1,6 @@
 """Reading a recipe: defaults, then the YAML file, then `key=value` from the command line."""
 
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -101,19 +101,8 @@ def _merge(config: Any, layer: DictConfig, where: str) -> Any:
     try:
         return OmegaConf.merge(config, layer)
     except ConfigKeyError as error:
-        full, known = error.full_key or "", _known(error.full_key or "")
-        raise UserError(
-            f"unknown key {full!r}", where=where, allowed=", ".join(known), mend=nearest(full.split(".")[-1], known)
-        ) from None
+        known = [item.name for item in fields(cast(Any, error.object_type))]
+        mend = nearest(str(error.key), known)
+        raise UserError(f"unknown key {error.full_key!r}", where=where, allowed=", ".join(known), mend=mend) from None
     except (ValidationError, OmegaConfBaseException) as error:
         raise UserError(f"{error.full_key or 'the recipe'}: {str(error).splitlines()[0]}", where=where) from None
-
-
-def _known(full_key: str) -> list[str]:
-    """Valid keys beside an unknown one."""
-    node: Any = Recipe
-    for part in full_key.split(".")[:-1]:
-        kind = {item.name: item.type for item in fields(node)}[part]
-        options = [kind, *getattr(kind, "__args__", ())]
-        node = next(option for option in options if is_dataclass(option))
-    return [item.name for item in fields(node)]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .schema import Recipe, data_parallel, shape_of, world_size
+from .schema import Recipe, data_parallel, masked, shape_of, world_size
 
 # Kernels that only exist on a GPU. Each is Megatron's default, so each has to be switched off on a CPU.
 CPU_ARGUMENTS = [
@@ -43,6 +43,7 @@ class Places:
         base: checkpoint the weights start from, or None for random weights.
         tensorboard: folder of event files.
         cache: folder of the data sets' index caches.
+        achieved: file of the tokens read from each data set.
         eod: id that ends a document.
     """
 
@@ -50,6 +51,7 @@ class Places:
     base: Path | None
     tensorboard: Path
     cache: Path
+    achieved: Path
     eod: int
 
 
@@ -108,12 +110,11 @@ def _data(recipe: Recipe, places: Places) -> list[str]:
         "--null-tokenizer-eod-id", str(places.eod),
         "--null-tokenizer-pad-id", "-1",
         "--data-cache-path", str(places.cache),
-        # The label of a document's last token is the next document's first: it does not count.
-        "--eod-mask-loss",
         "--no-create-attention-mask-in-dataloader",
     ]  # fmt: skip
-    if recipe.data.document_masks:
-        flags.append("--dataloader-inter-document-masking")
+    if masked(recipe.data):
+        # In Megatron's own stream the label of a document's last token is the next document's first: it does not count.
+        flags += ["--dataloader-inter-document-masking", "--eod-mask-loss"]
     return flags
 
 
@@ -137,7 +138,7 @@ def _training(recipe: Recipe) -> list[str]:
         "--global-batch-size", recipe.batch.global_size,
         "--micro-batch-size", recipe.batch.micro_size,
         "--train-iters", recipe.steps,
-        "--seed", recipe.seed + 1,  # Megatron refuses 0
+        "--seed", seed_of(recipe.seed),
         "--optimizer", "adam",
         "--lr", optimizer.lr,
         "--min-lr", optimizer.lr,
@@ -187,6 +188,11 @@ def _further(recipe: Recipe) -> list[str]:
         if value is not True:
             flags.append(str(value))
     return flags
+
+
+def seed_of(seed: int) -> int:
+    """Megatron's seed for a recipe's: it refuses 0."""
+    return seed + 1
 
 
 def summary(recipe: Recipe) -> str:

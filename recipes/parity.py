@@ -95,7 +95,9 @@ def measure_checkpoint(checkpoint: Path, shape: Qwen3Config, documents: list[lis
     recipe = Recipe(model=model, data=data, batch=Batch(global_size=1), steps=1)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        places = Places(work / "none", checkpoint.resolve(), work / "tensorboard", work / "cache", eod=0)
+        places = Places(
+            work / "none", checkpoint.resolve(), work / "tensorboard", work / "cache", work / "achieved", eod=0
+        )
         job, out = work / "job.json", work / "out.safetensors"
         write_json(job, {"arguments": megatron_args(recipe, places, gpu=False), "documents": documents})
         # On the CPU everywhere: FP32 on a GPU may be TF32, and the local layers are compared.

@@ -14,6 +14,8 @@ from .schema import Recipe
 CHECKPOINTS = "checkpoints"
 IDENTITY = "run.json"
 METRICS = "metrics.jsonl"
+ACHIEVED = "achieved.json"
+"""Which tokens of which data set the run has read after each checkpoint's step."""
 # What may change between two starts of one run: none of it changes what is computed, but for rounding.
 _FREE = ("parallel", "job", "checkpoint", "megatron")
 
@@ -99,12 +101,12 @@ def iteration(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("iter_"))
 
 
-def read_metrics(tensorboard: Path, tokens_a_step: int) -> list[dict[str, Any]]:
+def read_metrics(tensorboard: Path, slots_a_step: int) -> list[dict[str, Any]]:
     """Loss by step from the trainer's event files; where a run was resumed, the later value of a step.
 
     Args:
         tensorboard: folder of event files.
-        tokens_a_step: slots of a global batch.
+        slots_a_step: slots of a global batch.
 
     Returns:
         Rows `{"iteration", "tokens", "loss"}` and `{"iteration", "tokens", "valid_loss"}`, nats a token.
@@ -118,6 +120,6 @@ def read_metrics(tensorboard: Path, tokens_a_step: int) -> list[dict[str, Any]]:
         for tag in set(names) & set(events.Tags()["scalars"]):
             values |= {(event.step, names[tag]): event.value for event in events.Scalars(tag)}
     return [
-        {"iteration": step, "tokens": step * tokens_a_step, name: value}
+        {"iteration": step, "tokens": step * slots_a_step, name: value}
         for (step, name), value in sorted(values.items())
     ]

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from ..core.qwen3 import SIZES, Qwen3Config
+from ..data_prep.layouts import CONCAT, PACKED
 
 SAVED = {"bf16": "bfloat16", "fp32": "float32"}
 """model.precision -> type of the weights that training saves."""
@@ -38,13 +39,30 @@ class Model:
     init_std: float = 0.02  # only where training starts from random weights
 
 
+COMMERCIAL, RESEARCH = "commercial", "research"
+EDITIONS = (COMMERCIAL, RESEARCH)
+"""What may be used commercially, and everything."""
+
+
+@dataclass
+class Part:
+    """A part of the blend: the data sets that match all of this and no part before it."""
+
+    sources: list[str] = field(default_factory=lambda: ["*"])  # names of sources, as glob patterns
+    document_types: list[str] = field(default_factory=lambda: ["*"])  # as glob patterns
+    edition: str | None = None  # commercial: of these only what may be used commercially; research: all, as without
+    weight: float | None = None  # share of the real tokens, to the other parts' weights; all parts have one, or none
+    max_epochs: float | None = None  # none of its data sets is read more often; the others fill up
+
+
 @dataclass
 class Data:
     """How tokens become batches."""
 
-    seq_length: int = 2048  # slots of a packed sequence
-    sources: list[str] = field(default_factory=lambda: ["*"])  # which of the tokens' sources, as glob patterns
-    document_masks: bool = True  # attention, positions and loss stop at a document's border
+    seq_length: int = 2048  # slots of a sequence
+    layout: str = PACKED  # packed, concat or paper: see data_prep/layouts.py
+    document_masks: bool | None = None  # attention and positions stop at a document's border; only concat has a choice
+    blend: list[Part] = field(default_factory=lambda: [Part()])  # without weights, all are read equally often
 
 
 @dataclass
@@ -130,6 +148,11 @@ def shape_of(recipe: Recipe) -> Qwen3Config:
         return Qwen3Config(**asdict(recipe.model.shape))
     assert recipe.model.size is not None
     return SIZES[recipe.model.size]
+
+
+def masked(data: Data) -> bool:
+    """Whether documents of one sequence are told apart by masks: always if packed, never in the paper's layout."""
+    return data.layout == PACKED or (data.layout == CONCAT and data.document_masks is not False)
 
 
 def world_size(recipe: Recipe) -> int:

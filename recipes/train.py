@@ -22,11 +22,22 @@ from ..core.files import read_json, remove, sha256, write_json, write_text
 from ..core.manifest import NAME, Manifest, fingerprint, versions
 from ..core.process import die_with_parent
 from ..core.qwen3 import Qwen3Config, read_config
-from .blend import blend
+from .blend import Member, train_blend, valid_blend
 from .engine import Job, start
 from .load import to_dict
 from .megatron_args import Places, summary
-from .run_folder import CHECKPOINTS, METRICS, check_same, checkpoints, claim, identity, iteration, locked, read_metrics
+from .run_folder import (
+    ACHIEVED,
+    CHECKPOINTS,
+    METRICS,
+    check_same,
+    checkpoints,
+    claim,
+    identity,
+    iteration,
+    locked,
+    read_metrics,
+)
 from .schema import SAVED, Recipe, shape_of, world_size
 
 
@@ -51,6 +62,10 @@ class Run:
         weights = self.base and (self.base if (self.base / NAME).is_file() else newest(self.base))
         return identity(self.recipe, fingerprint(self.tokens), weights and fingerprint(weights))
 
+    def members(self) -> list[Member]:
+        """The data sets of the run, and how much of each it reads."""
+        return train_blend(self.tokens, self.recipe.data, self.recipe.steps * self.recipe.batch.global_size)
+
     def job(self, stop_at: int | None) -> Job:
         """What each rank is told."""
         out = self.out.resolve()
@@ -59,6 +74,7 @@ class Run:
             base=self.base and self.base.resolve(),
             tensorboard=out / "tensorboard",
             cache=out / "cache",
+            achieved=out / ACHIEVED,
             eod=read_json(self.tokens / "tokens.json")["eod_id"],
         )
         return Job(recipe=self.recipe, places=places, tokens=self.tokens.resolve(), stop_at=stop_at)
@@ -130,8 +146,8 @@ def _check(run: Run) -> None:
             where=str(run.tokens / "tokens.json"),
             mend="tokenize with the model's own tokenizer",
         )
-    for split in ("train", "valid"):
-        blend(run.tokens, split, run.recipe.data.sources)
+    valid_blend(run.tokens, run.recipe.data)
+    run.members()
     if run.base is not None:
         _check_base(run.base, shape)
 
@@ -158,6 +174,8 @@ def _check_base(base: Path, shape: Qwen3Config) -> None:
 def _prepare(run: Run) -> None:
     """Make the folder this run's, and keep the Hugging Face side beside its checkpoints for the export."""
     claim(run.out, run.recipe, run.identity())
+    for member in run.members():
+        log.info(f"train: {member.samples:,.0f} sequences of {member.name} ({member.epochs:.2f} epochs)")
     side = run.out / CHECKPOINTS / HF
     if side.is_dir():
         return
@@ -249,23 +267,28 @@ def _last_error(lines: list[str]) -> str:
 def _finish(run: Run, seconds: float) -> Manifest | None:
     """Write the losses, and the manifest if the last step was reached."""
     recipe, out = run.recipe, run.out
-    tokens_a_step = recipe.batch.global_size * recipe.data.seq_length
-    rows = read_metrics(out / "tensorboard", tokens_a_step)
+    slots_a_step = recipe.batch.global_size * recipe.data.seq_length
+    rows = read_metrics(out / "tensorboard", slots_a_step)
     write_text(out / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
     saved = checkpoints(out)
     reached = iteration(saved[-1]) if saved else 0
+    read = next(row["sources"] for row in read_json(out / ACHIEVED) if row["step"] == reached)
+    for name, found in read.items():
+        log.info(f"train: read {found['tokens']:,} tokens of {name} ({found['epochs']:.2f} epochs)")
     if reached < recipe.steps:
         log.info(f"train: stopped after step {reached} of {recipe.steps}; run again to go on")
         return None
-    found = run.identity()
+    inputs = run.identity()
     kept = [out / "recipe.yaml", out / METRICS, *(path / "metadata.json" for path in saved)]
     manifest = Manifest(
         stage="train",
-        inputs={name: found[name] for name in ("tokens", "base") if found[name] is not None},
+        inputs={name: inputs[name] for name in ("tokens", "base") if inputs[name] is not None},
         config=to_dict(recipe),
         counts={
             "steps": recipe.steps,
-            "tokens": recipe.steps * tokens_a_step,
+            "slots": recipe.steps * slots_a_step,
+            "tokens": sum(found["tokens"] for found in read.values()),
+            "sources": read,
             "parameters": shape_of(recipe).parameters,
             "checkpoints": [path.name for path in saved],
         },

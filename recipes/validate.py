@@ -2,7 +2,8 @@
 
 from ..core.errors import UserError, nearest
 from ..core.qwen3 import SIZES, Qwen3Config
-from .schema import SAVED, Recipe, data_parallel, shape_of, world_size
+from ..data_prep.layouts import LAYOUTS, OVERLAP, PACKED, PAPER
+from .schema import EDITIONS, SAVED, Data, Recipe, data_parallel, masked, shape_of, world_size
 
 
 def validate(recipe: Recipe) -> None:
@@ -14,6 +15,8 @@ def validate(recipe: Recipe) -> None:
     _model(recipe)
     _positive(recipe)
     _length(recipe)
+    _layout(recipe.data)
+    _blend(recipe.data)
     _world(recipe)
     _batch(recipe)
 
@@ -41,6 +44,49 @@ def _length(recipe: Recipe) -> None:
             where="data.seq_length",
             allowed=f"up to {longest}",
         )
+
+
+def _layout(data: Data) -> None:
+    if data.layout not in LAYOUTS:
+        mend = nearest(data.layout, list(LAYOUTS))
+        raise UserError(f"data.layout is {data.layout!r}", where="data.layout", allowed=", ".join(LAYOUTS), mend=mend)
+    if data.document_masks not in (None, masked(data)):
+        why = {
+            PACKED: "packed documents are told apart by masks",
+            PAPER: "a row holds one document's piece: there is nothing to mask",
+        }[data.layout]
+        raise UserError(
+            f"data.document_masks is {data.document_masks} with the layout {data.layout}: {why}",
+            where="data.document_masks",
+            allowed="true or false with the layout concat",
+            mend="leave it out, or set data.layout=concat",
+        )
+    if data.layout == PAPER and data.seq_length <= OVERLAP:
+        raise UserError(
+            f"data.seq_length is {data.seq_length}",
+            where="data.seq_length",
+            allowed=f"more than {OVERLAP} (the overlap)",
+        )
+
+
+def _blend(data: Data) -> None:
+    if not data.blend:
+        raise UserError("data.blend is empty", where="data.blend", mend="leave it out to read every data set")
+    weighted = [number for number, part in enumerate(data.blend) if part.weight is not None]
+    if 0 < len(weighted) < len(data.blend):
+        raise UserError(
+            f"{len(weighted)} of {len(data.blend)} parts have a weight",
+            where="data.blend",
+            allowed="a weight for every part, or for none",
+        )
+    for number, part in enumerate(data.blend):
+        where = f"data.blend[{number}]"
+        for name, value in (("weight", part.weight), ("max_epochs", part.max_epochs)):
+            if value is not None and not 0 < value < float("inf"):
+                raise UserError(f"{where}.{name} is {value}", where=where, allowed="more than 0")
+        if part.edition is not None and part.edition not in EDITIONS:
+            mend = nearest(part.edition, list(EDITIONS))
+            raise UserError(f"{where}.edition is {part.edition!r}", where=where, allowed=", ".join(EDITIONS), mend=mend)
 
 
 def _positive(recipe: Recipe) -> None:
@@ -75,7 +121,7 @@ def _world(recipe: Recipe) -> None:
         )
     _divides("parallel.tp", parallel.tp, _tp_limits(shape))
     _divides("parallel.pp", parallel.pp, {"layers": shape.layers})
-    if parallel.pp > 1 and recipe.data.document_masks and recipe.batch.micro_size > 1:
+    if parallel.pp > 1 and masked(recipe.data) and recipe.batch.micro_size > 1:
         raise UserError(
             f"batch.micro_size is {recipe.batch.micro_size} with PP {parallel.pp} and document masks",
             where="batch.micro_size",

@@ -25,7 +25,7 @@ def test_a_gpu_trains_from_a_base_as_transformers_scores_it(tiny_qwen3: Maker, t
     from transformers import Qwen3ForCausalLM
 
     from pdapt.data_prep.corpus import build_corpus, discover
-    from pdapt.data_prep.tokens import build_tokens
+    from pdapt.data_prep.tokens import Options, build_tokens
 
     # Heads of 64: Transformer Engine's attention kernels want a multiple of 8, flash attention none below 32.
     source = tiny_qwen3(head_dim=64, hidden_size=128)
@@ -34,7 +34,7 @@ def test_a_gpu_trains_from_a_base_as_transformers_scores_it(tiny_qwen3: Maker, t
         "".join(json.dumps({"text": f"Le patient {n} reçoit {n * 5} mg. " * 9}) + "\n" for n in range(200))
     )
     build_corpus(discover([str(notes)]), tmp_path / "corpus")
-    build_tokens(tmp_path / "corpus", source, tmp_path / "tokens", valid_fraction=0.1)
+    build_tokens([str(tmp_path / "corpus")], source, tmp_path / "tokens", Options(valid_fraction=0.1))
     import_hf(source, tmp_path / "base")
     shape = read_config(source)
     recipe = tmp_path / "gpu.yaml"

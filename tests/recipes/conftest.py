@@ -10,7 +10,7 @@ import pytest
 def tokens(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
     """A small tokens folder: two sources of French-looking lines of very different lengths."""
     from pdapt.data_prep.corpus import Source, build_corpus
-    from pdapt.data_prep.tokens import build_tokens
+    from pdapt.data_prep.tokens import Options, build_tokens
 
     folder = tmp_path_factory.mktemp("tokens")
     draw = random.Random(0)
@@ -23,7 +23,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> 
             (folder / name / f"{number:04d}.txt").write_text(line, encoding="utf-8")
         sources.append(Source(name, folder / name))
     build_corpus(sources, folder / "corpus")
-    build_tokens(folder / "corpus", tokenizer_folder, folder / "tokens", valid_fraction=0.1)
+    build_tokens([str(folder / "corpus")], tokenizer_folder, folder / "tokens", Options(valid_fraction=0.1))
     return folder / "tokens"
 
 

@@ -13,7 +13,7 @@ from pdapt.recipes.load import load, names
 from pdapt.recipes.megatron_args import Places, megatron_args
 from pdapt.recipes.schema import shape_of
 
-PLACES = Places(Path("ckpt"), Path("base"), Path("tb"), Path("cache"), eod=7)
+PLACES = Places(Path("ckpt"), Path("base"), Path("tb"), Path("cache"), Path("achieved"), eod=7)
 
 
 def parse(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -64,7 +64,7 @@ from pdapt.recipes.megatron_args import Places, megatron_args
 prepare()
 folder = Path({str(tmp_path)!r})
 recipe = load("qwen3_8b_cpt_48xh100", {overrides!r})
-places = Places(folder / "ckpt", folder / "base", folder / "tb", folder / "cache", 7)
+places = Places(folder / "ckpt", folder / "base", folder / "tb", folder / "cache", folder / "achieved", 7)
 sys.argv = ["train", *megatron_args(recipe, places, gpu=True)]
 from megatron.training.arguments import parse_args, validate_args
 args = parse_args()

@@ -180,7 +180,7 @@ def test_two_processes_may_not_train_into_one_folder(tokens: Path, recipe_file: 
     ("overrides", "message"),
     [
         (["model.shape.vocab=256"], r"vocabulary has \d+ ids, the model 256 rows"),
-        (["data.sources=['mode*']"], "no source has tokens for train.*\n.*\n  allowed: soins, ville"),
+        (["data.blend=[{sources: ['mode*']}]"], r"no data set is left.*\n.*\n  allowed: soins \(no type\), ville"),
         (["parallel.nodes=2", "parallel.ranks_per_node=1"], "the recipe wants 2 nodes, this is one"),
     ],
 )

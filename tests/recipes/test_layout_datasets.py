@@ -1,0 +1,197 @@
+"""The layouts as Megatron's data sets: what each sample holds, its order, and that no rank or restart changes it."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from megatron.core.datasets.gpt_dataset import GPTDataset
+from megatron.core.datasets.indexed_dataset import IndexedDataset
+from megatron.training.datasets.data_samplers import MegatronPretrainingSampler
+
+from pdapt.core.files import read_json
+from pdapt.recipes import seams
+from pdapt.recipes.blend import as_megatron, train_blend
+from pdapt.recipes.datasets import build, tokens_read
+from pdapt.recipes.row_datasets import RowDataset
+from pdapt.recipes.schema import Data, Part
+from pdapt.recipes.stream import megatron_ids
+
+SEQ = 64
+LAYOUTS = ["packed", "concat", "paper"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _megatron() -> Iterator[None]:
+    from megatron.core.datasets import utils
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "compile_helpers", utils.compile_helpers)  # put back afterwards
+        seams.apply()
+        yield
+
+
+def make(tokens: Path, cache: Path, data: Data, samples: int, seed: int = 1) -> Any:
+    blends = as_megatron(train_blend(tokens, data, samples)), None
+    sizes = (samples, 0)
+    return build(data, blends, sizes, seed=seed, cache=str(cache), tokenizer=megatron_ids(tokens), reads=lambda: True)[
+        0
+    ]
+
+
+def one_epoch(tokens: Path, cache: Path, data: Data) -> Any:
+    rows = len(make(tokens, cache, data, samples=1).rows)
+    return make(tokens, cache, data, samples=rows)
+
+
+def of(layout: str, sources: str = "soins", **options: Any) -> Data:
+    return Data(seq_length=SEQ, layout=layout, blend=[Part(sources=[sources])], **options)
+
+
+def documents(tokens: Path, source: str = "soins") -> list[list[int]]:
+    found: Any = IndexedDataset(str(tokens / "train" / source))
+    return [found[number].tolist() for number in range(len(found))]
+
+
+def test_a_packed_sample_is_its_documents_and_nothing_of_their_neighbours(tokens: Path, tmp_path: Path) -> None:
+    given = documents(tokens)
+    dataset = one_epoch(tokens, tmp_path, of("packed"))
+    read = []
+    for number in range(len(dataset)):
+        sample = {name: np.asarray(value) for name, value in dataset[number].items()}
+        borders = np.unique(sample["cu_seqlens"]).tolist()
+        assert sample["cu_seqlens"].dtype == np.int32
+        assert len(sample["cu_seqlens"]) == SEQ + 1
+        assert (borders[0], borders[-1]) == (0, SEQ)
+        assert int(sample["max_seqlen"]) == max(b - a for a, b in pairwise(borders))
+        at = 0
+        for document, start, size in dataset.pieces(number):
+            assert at in borders
+            assert at + size in borders
+            piece = slice(at, at + size)
+            assert sample["tokens"][piece].tolist() == given[document][start : start + size]
+            assert sample["position_ids"][piece].tolist() == list(range(size))
+            labels = given[document][start + 1 : start + size + 1]  # of the last piece one less
+            assert sample["labels"][piece][: len(labels)].tolist() == labels
+            assert sample["loss_mask"][piece].tolist() == [1.0] * len(labels) + [0.0] * (size - len(labels))
+            read += [(document, token) for token in range(start, start + size)]
+            at += size
+        assert not sample["loss_mask"][at:].any()
+        assert not sample["tokens"][at:].any()
+    assert sorted(read) == [(document, token) for document, ids in enumerate(given) for token in range(len(ids))]
+
+
+def test_the_cut_document_is_predicted_across_the_cut_and_every_token_but_the_first_once(
+    tokens: Path, tmp_path: Path
+) -> None:
+    given = documents(tokens)
+    assert any(len(ids) > SEQ for ids in given)
+    dataset = one_epoch(tokens, tmp_path, of("packed"))
+    labels = sum(int(dataset[number]["loss_mask"].sum()) for number in range(len(dataset)))
+    assert labels == sum(len(ids) - 1 for ids in given)
+
+
+def test_a_sample_of_the_paper_is_one_piece_and_padding_without_loss(tokens: Path, tmp_path: Path) -> None:
+    given = documents(tokens)
+    dataset = one_epoch(tokens, tmp_path, of("paper"))
+    assert "cu_seqlens" not in dataset[0]
+    for number in range(len(dataset)):
+        sample = {name: np.asarray(value) for name, value in dataset[number].items()}
+        ((document, start, size),) = dataset.pieces(number)
+        ids = given[document][start : start + size]
+        assert sample["tokens"].tolist() == ids + [0] * (SEQ - size)
+        assert sample["labels"][: size - 1].tolist() == ids[1:]
+        assert sample["loss_mask"].tolist() == [1.0] * (size - 1) + [0.0] * (SEQ - size + 1)
+        assert sample["position_ids"].tolist() == list(range(SEQ))
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_concat_is_megatrons_own_stream(tokens: Path, tmp_path: Path, masks: bool) -> None:
+    dataset = make(tokens, tmp_path, of("concat", document_masks=masks), samples=20)
+    assert type(dataset) is GPTDataset
+    end = read_json(tokens / "tokens.json")["eod_id"]
+    for number in range(20):
+        sample = dataset[number]
+        assert ("cu_seqlens" in sample) is masks
+        ends = sample["tokens"] == end
+        # With masks the label after an end belongs to another document; without, the classic stream learns it.
+        assert (sample["loss_mask"][ends] == (0.0 if masks else 1.0)).all()
+        assert (sample["loss_mask"][~ends] == 1.0).all()
+
+
+@pytest.mark.parametrize("layout", ["packed", "paper"])
+def test_every_epoch_holds_each_row_once_in_an_order_of_its_own(tokens: Path, tmp_path: Path, layout: str) -> None:
+    rows = len(make(tokens, tmp_path, of(layout), samples=1).rows)
+    dataset = make(tokens, tmp_path, of(layout), samples=3 * rows)
+    epochs = dataset.order.reshape(3, rows)
+    assert (np.sort(epochs, axis=1) == np.arange(rows)).all()
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3
+    # A longer run begins with the same samples.
+    assert dataset.order[:rows].tolist() == make(tokens, tmp_path, of(layout), samples=rows).order.tolist()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_seed_decides_the_order_and_nothing_else_does(tokens: Path, tmp_path: Path, layout: str) -> None:
+    def first(seed: int, cache: str) -> list[list[int]]:
+        dataset = make(tokens, tmp_path / cache, of(layout, "*"), samples=60, seed=seed)
+        return [dataset[number]["tokens"].tolist() for number in range(60)]
+
+    assert first(1, "a") == first(1, "b")
+    assert first(1, "a") != first(2, "c")
+
+
+def batches(dataset: Any, consumed: int, ranks: int, steps: int, batch: int = 8) -> list[list[int]]:
+    """Samples of each global batch that Megatron's sampler gives all ranks of a run that goes on after `consumed`."""
+    micro = 2
+    streams = [iter(MegatronPretrainingSampler(len(dataset), consumed, micro, rank, ranks)) for rank in range(ranks)]
+    rounds = batch // (micro * ranks)
+    return [
+        sorted(int(index) for _ in range(rounds) for stream in streams for index in next(stream)) for _ in range(steps)
+    ]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_run_goes_on_with_the_samples_it_would_have_read_on_any_number_of_ranks(
+    tokens: Path, tmp_path: Path, layout: str
+) -> None:
+    dataset = make(tokens, tmp_path, of(layout, "*"), samples=80)
+    whole = batches(dataset, consumed=0, ranks=1, steps=10)
+    for ranks in (1, 2, 4):
+        assert (
+            batches(dataset, consumed=0, ranks=ranks, steps=4) + batches(dataset, consumed=32, ranks=ranks, steps=6)
+            == whole
+        )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_tokens_that_are_read_of_each_source_add_up(tokens: Path, tmp_path: Path, layout: str) -> None:
+    """Counted once more from the samples themselves."""
+    blend = [Part(sources=["soins"], weight=0.7), Part(sources=["ville"], weight=0.3)]
+    data, samples = Data(seq_length=SEQ, layout=layout, blend=blend), 400
+    members = train_blend(tokens, data, samples)
+    dataset = make(tokens, tmp_path, data, samples)
+    half, read = tokens_read(dataset, members, data, [samples // 2, samples])
+    counted = {"soins": 0, "ville": 0}
+    for number in range(samples):
+        name = members[int(dataset.dataset_index[number])].name
+        part, index = dataset.datasets[dataset.dataset_index[number]], int(dataset.dataset_sample_index[number])
+        real = sum(size for _, _, size in part.pieces(index)) if isinstance(part, RowDataset) else SEQ
+        counted[name] += real
+        if number + 1 == samples // 2:
+            assert {name: found["tokens"] for name, found in half.items()} == counted
+    assert {name: found["tokens"] for name, found in read.items()} == counted
+    assert sum(found["sequences"] for found in read.values()) == samples
+    share = read["soins"]["tokens"] / sum(found["tokens"] for found in read.values())
+    # Rows of the paper are of different fill: which of them come first is chance.
+    assert share == pytest.approx(0.7, abs=0.03 if layout == "paper" else 0.01)
+
+
+def test_a_batch_is_filled_up_without_loss(tokens: Path, tmp_path: Path) -> None:
+    """Megatron asks for sample None where a validation set ends within a batch."""
+    for layout in ("packed", "paper"):
+        dataset = make(tokens, tmp_path, of(layout), samples=4)
+        assert not dataset[None]["loss_mask"].any()
+        assert torch.equal(dataset[None]["tokens"], dataset[0]["tokens"])
