@@ -16,15 +16,16 @@ app = typer.Typer(
 
 
 def _add_rooms() -> None:
-    from . import stages, whole  # both load their rooms when a verb runs
+    from . import bench, stages, tokens, whole  # all load their rooms when a verb runs
 
     for name, room, help_text in (
         ("corpus", stages.corpus, "Documents: read, clean."),
-        ("tokens", stages.tokens, "Documents -> Megatron's token files."),
+        ("tokens", tokens.tokens, "Documents -> Megatron's token files, and what is in them."),
         ("convert", stages.convert, "Hugging Face <-> Megatron checkpoints."),
         ("merge", stages.merge, "Merge a checkpoint with its base."),
         ("eval", stages.evaluation, "Evaluate models with lm-eval."),
         ("report", stages.report, "The page that says what happened."),
+        ("bench", bench.bench, "How fast, against what one would otherwise use."),
     ):
         app.add_typer(room, name=name, help=help_text, no_args_is_help=True)
     app.command("train", help="Train a recipe, or go on with it.")(stages.train)

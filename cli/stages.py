@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-corpus, tokens, convert, merge, evaluation, report = (typer.Typer() for _ in range(6))
+corpus, convert, merge, evaluation, report = (typer.Typer() for _ in range(5))
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -46,22 +46,6 @@ def corpus_build(
         text_column=text_column,
     )
     show(build_corpus(sources, out), as_json)
-
-
-@tokens.command("build")
-def tokens_build(
-    corpus: Annotated[Path, typer.Argument(help="Folder made by `pdapt corpus build`.")],
-    tokenizer: Annotated[str, typer.Option(help="Folder with tokenizer.json, or OWNER/NAME on the Hub.")],
-    out: Out,
-    valid_fraction: Annotated[float, typer.Option(help="Part of each source held out.")] = 0.02,
-    seed: Annotated[int, typer.Option(help="Of the draw of held-out documents.")] = 0,
-    vocab_size: Annotated[int | None, typer.Option(help="Rows of the model's embedding.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Tokenize a corpus into Megatron's .bin/.idx, with held-out documents."""
-    from ..data_prep.tokens import build_tokens
-
-    show(build_tokens(corpus, tokenizer, out, valid_fraction=valid_fraction, seed=seed, vocab_size=vocab_size), as_json)
 
 
 @convert.command("import")

@@ -15,11 +15,12 @@ from pdapt.core import manifest
 
 VERBS = {
     "corpus": ["build"],
-    "tokens": ["build"],
+    "tokens": ["build", "stats", "show"],
     "convert": ["import", "export"],
     "merge": ["run"],
     "eval": ["run"],
     "report": ["build"],
+    "bench": ["packing", "tokens"],
 }
 
 
@@ -53,7 +54,21 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["corpus", "build", "no-such-file.jsonl", "--out", "out"], "no such file"),
         (["corpus", "build", "empty.jsonl", "--out", "out"], "empty"),
         (["corpus", "build", "latin.txt", "--out", "out"], "UTF-8"),
-        (["tokens", "build", "corpus", "--tokenizer", "tok", "--out", "out"], "corpus"),
+        (["tokens", "build", "corpus", "--tokenizer", "tok", "--out", "out"], "no such file or folder: corpus"),
+        (["tokens", "build", "ok.txt", "--tokenizer", "tok", "--out", "out"], "`pdapt corpus build` reads the other"),
+        (["tokens", "build", "bad.jsonl", "--tokenizer", "TOK", "--out", "out"], "bad.jsonl:2"),
+        (["tokens", "build", "ok.jsonl", "--tokenizer", "tok", "--out", "out"], "no tokenizer at tok"),
+        (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--layout", "pack"], "'packed'?"),
+        (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--seq-length", "4"], "more than 4"),
+        (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--verify", "some"], "sample, all"),
+        (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--backend", "fats"], "'fast'?"),
+        (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--vocab-size", "9"], "9 rows"),
+        (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--text-column", "input"], "'input'"),
+        (["tokens", "stats", "gone"], "tokens.json is missing"),
+        (["tokens", "stats", "gone", "--batch", "8"], "both --batch and --steps"),
+        (["tokens", "show", "gone", "0"], "tokens.json is missing"),
+        (["tokens", "show", "gone", "0", "steps=3"], "overrides no recipe"),
+        (["bench", "tokens", "ok.txt", "--tokenizer", "TOK"], "no Parquet file"),
         (["convert", "import", "hf", "out"], "no such folder"),
         (["convert", "export", "ckpt", "out"], "no Megatron checkpoint"),
         (["merge", "run", "base", "tuned", "out"], "base"),
@@ -71,12 +86,16 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["doctor", "--base", "gone"], "no such folder"),
     ],
 )
-def test_a_mistake_is_one_clear_message_and_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_a_mistake_is_one_clear_message_and_code_2(
+    tmp_path: Path, tokenizer_folder: Path, arguments: list[str], message: str
+) -> None:
     (tmp_path / "empty.jsonl").write_bytes(b"")
     (tmp_path / "latin.txt").write_bytes("patient âgé".encode("latin-1"))
     (tmp_path / "ok.txt").write_text("Un texte.")
+    (tmp_path / "ok.jsonl").write_text('{"text": "Un texte."}\n')
+    (tmp_path / "bad.jsonl").write_text('{"text": "Un texte."}\n{"text": \n')
     before = set(tmp_path.iterdir())
-    done = pdapt(*arguments, cwd=tmp_path)
+    done = pdapt(*(str(tokenizer_folder) if word == "TOK" else word for word in arguments), cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr

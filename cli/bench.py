@@ -1,0 +1,54 @@
+"""`pdapt bench …`: what is fast, measured against what a user would otherwise use."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+bench = typer.Typer()
+
+
+@bench.command("packing")
+def packing(
+    seq_length: Annotated[int, typer.Option(help="Slots of a sequence.")] = 2048,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """How full the layouts' sequences are on documents as those of PARCOMED's 17 commercial sources."""
+    from .bench_packing import bench
+
+    results = bench(seq_length)
+    if as_json:
+        print(json.dumps({"layouts": results}))
+        return
+    for row in results:
+        print(
+            f"{row['layout']}: {row['sequences']:,} sequences, {row['real_tokens']:,} real tokens in "
+            f"{row['slots']:,} slots, {row['fill']:.3%} full, {row['seconds']:.2f} s"
+        )
+
+
+@bench.command("tokens")
+def tokens(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Parquet files with a column `text`.")],
+    tokenizer: Annotated[Path, typer.Option(help="Folder with tokenizer.json.")],
+    way: Annotated[list[str] | None, typer.Option(help="Only this way; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """`pdapt tokens build` beside `datasets.map` and others: wall time, memory, and whether the ids are the same."""
+    from dataclasses import asdict
+
+    from .bench_tokens import MAP, bench
+
+    results = bench(paths, str(tokenizer), way or [])
+    if as_json:
+        print(json.dumps({"ways": [asdict(result) for result in results]}))
+        return
+    slow = next((result for result in results if result.way == MAP), None)
+    for result in results:
+        times = f", {slow.seconds / result.seconds:.1f} x {MAP}" if slow else ""
+        same = ", the same documents" if slow and result.documents == slow.documents else ""
+        print(
+            f"{result.way}: {result.seconds:.1f} s, {result.mb_per_second:.1f} MB/s{times}, "
+            f"{result.peak_mb:,.0f} MB at the highest, {result.ids:,} ids{same}"
+        )

@@ -1,0 +1,96 @@
+"""A sequence of the training stream, decoded."""
+
+import logging
+import warnings
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import UserError
+from ..core.files import read_json
+from ..data_prep.stats import check_layout
+from ..data_prep.tokenizer import load_tokenizer
+from ..recipes.load import load
+from ..recipes.schema import Data
+from ..recipes.stream import Sequence, read, read_of_recipe
+
+SPLITS = ("train", "valid")
+ARRAYS = ("tokens", "labels", "position_ids", "loss_mask")
+
+
+def read_sequence(
+    tokens: Path,
+    number: int,
+    recipe: str | None,
+    overrides: list[str],
+    layout: str | None,
+    seq_length: int | None,
+    split: str,
+) -> dict[str, Any]:
+    """Sequence `number` of a recipe's stream, or of about one epoch of everything.
+
+    Returns:
+        `number`, `samples`, `split`, `layout`, `dataset`, `slots`, `real_tokens`, `counted_labels`, the arrays
+        `tokens`, `labels`, `position_ids` and `loss_mask`, and `pieces`: for each document's piece, and the padding,
+        `start`, `stop` (slots), `positions` (first and last), `text`, `counted_labels`, `uncounted_slots`, `padding`.
+
+    Raises:
+        UserError: options that do not go together, or there is no such sequence.
+    """
+    logging.getLogger("megatron").setLevel(logging.WARNING)  # it tells of every file that it opens
+    warnings.filterwarnings("ignore", module="megatron")  # and of every kernel that a CPU lacks
+    if split not in SPLITS:
+        raise UserError(f"no split is called {split!r}", where="--split", allowed=", ".join(SPLITS))
+    if recipe is not None:
+        if layout or seq_length:
+            raise UserError("the recipe says the layout", where="--layout", mend="override it: data.layout=concat")
+        loaded = load(recipe, overrides)
+        data, found = loaded.data, read_of_recipe(tokens, loaded, split, number)
+    else:
+        if overrides:
+            raise UserError(f"{overrides[0]!r} overrides no recipe", where="command line", mend="give --recipe")
+        data = Data(layout=layout or Data.layout, seq_length=seq_length or Data.seq_length)
+        check_layout(data.layout, data.seq_length)
+        found = read(tokens, data, 0, None, split, number)
+    return {
+        "number": number,
+        "samples": found.samples,
+        "split": split,
+        "layout": data.layout,
+        "dataset": found.dataset,
+        "slots": data.seq_length,
+        "real_tokens": found.real_tokens,
+        "counted_labels": int(found.sample["loss_mask"].sum()),
+        "pieces": _pieces(tokens, found),
+        **{name: found.sample[name].tolist() for name in ARRAYS},
+    }
+
+
+def _pieces(tokens: Path, found: Sequence) -> list[dict[str, Any]]:
+    decode = load_tokenizer(tokens / "tokenizer").tokenizer.decode
+    ids, positions, counts = (found.sample[name] for name in ("tokens", "position_ids", "loss_mask"))
+    pieces = []
+    for start, stop in pairwise(_borders(tokens, found)):
+        padding = start >= found.real_tokens
+        pieces.append(
+            {
+                "start": start,
+                "stop": stop,
+                "positions": [int(positions[start]), int(positions[stop - 1])],
+                "text": "" if padding else decode(ids[start:stop].tolist(), skip_special_tokens=False),
+                "counted_labels": int(counts[start:stop].sum()),
+                "uncounted_slots": (start + np.flatnonzero(counts[start:stop] == 0)).tolist(),
+                "padding": padding,
+            }
+        )
+    return pieces
+
+
+def _borders(tokens: Path, found: Sequence) -> list[int]:
+    """Where a piece begins, and where the last one ends: masks' borders, ends of documents, the first free slot."""
+    ids = found.sample["tokens"][: found.real_tokens]
+    ends = np.flatnonzero(ids == read_json(tokens / "tokens.json")["eod_id"]) + 1
+    masks = found.sample.get("cu_seqlens", np.empty(0, np.int64))
+    return np.unique(np.concatenate([[0, found.real_tokens, len(found.sample["tokens"])], ends, masks])).tolist()

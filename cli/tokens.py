@@ -1,0 +1,168 @@
+"""The faces of the tokens room."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+tokens = typer.Typer()
+
+Folder = Annotated[Path, typer.Argument(metavar="TOKENS", help="Folder made by `pdapt tokens build`.")]
+Layout = Annotated[str, typer.Option(help="packed, concat or paper.")]
+SeqLength = Annotated[int, typer.Option(help="Slots of a sequence.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+@tokens.command("build")
+def build(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="[NAME=]PATH: a folder of `pdapt corpus build`, JSONL(.gz), Parquet."),
+    ],
+    tokenizer: Annotated[str, typer.Option(help="Folder with tokenizer.json, or OWNER/NAME on the Hub.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
+    layout: Layout = "packed",
+    seq_length: SeqLength = 2048,
+    verify: Annotated[
+        str, typer.Option(help="Compare with the reference: a sample of every shard, or all.")
+    ] = "sample",
+    backend: Annotated[str, typer.Option(help="fast, or hf: the reference.")] = "fast",
+    text_column: Annotated[str, typer.Option(help="Field that holds the text.")] = "text",
+    valid_fraction: Annotated[float, typer.Option(help="Part of each source held out.")] = 0.02,
+    near_duplicates: Annotated[
+        bool, typer.Option("--near-duplicates", help="Keep near-duplicates on one side, too (MinHash; slow).")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the draw of held-out documents.")] = 0,
+    vocab_size: Annotated[int | None, typer.Option(help="Rows of the model's embedding.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads; by default one a core.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tokenize documents into Megatron's .bin/.idx, some held out.
+
+    The files serve every layout and length: the recipe chooses, and --layout and --seq-length only decide which figures
+    are printed.
+    """
+    from dataclasses import asdict
+
+    from ..data_prep.stats import check_layout, layout_stats, overall
+    from ..data_prep.tokens import Options, build_tokens
+
+    check_layout(layout, seq_length)
+    options = Options(valid_fraction, seed, text_column, near_duplicates, backend, verify)
+    manifest = build_tokens(paths, tokenizer, out, options, vocab_size=vocab_size, workers=workers)
+    stats = layout_stats(out, layout, seq_length)
+    if as_json:
+        found = {**overall(stats), "seconds": manifest.seconds, **stats, "manifest": asdict(manifest)}
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        _print_stats(stats)
+
+
+@tokens.command("stats")
+def stats(
+    folder: Folder,
+    layout: Layout = "packed",
+    seq_length: SeqLength = 2048,
+    batch: Annotated[int | None, typer.Option(help="Sequences a step.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the run.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What a layout makes of the tokens: slots, real tokens, padding, tokens a word, epochs of a run."""
+    from ..core.errors import UserError
+    from ..data_prep.stats import layout_stats
+
+    if (batch is None) != (steps is None) or any(value is not None and value < 1 for value in (batch, steps)):
+        raise UserError(
+            "epochs need both --batch and --steps",
+            where="pdapt tokens stats",
+            allowed="whole numbers from 1, or neither",
+        )
+    found = layout_stats(folder, layout, seq_length, batch=batch, steps=steps)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        _print_stats(found)
+
+
+def _print_stats(found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"Layout {found['layout']}, {found['seq_length']} slots a sequence", title_justify="left")
+    columns = (
+        "documents",
+        "words",
+        "tokens",
+        "tokens_per_word",
+        "sequences",
+        "slots",
+        "real_tokens",
+        "padding",
+        "fill",
+    )
+    table.add_column("data set")
+    for name in columns:
+        table.add_column(name.replace("_", " ").replace("per", "a"), justify="right")
+    rows = [(f"{row['split']}/{row['name']}", row) for row in found["datasets"]]
+    rows += [(f"{split}, all", total) for split, total in found["splits"].items()]
+    for number, (name, row) in enumerate(rows):
+        if number == len(found["datasets"]):
+            table.add_section()
+        table.add_row(name, *(_figure(column, row[column]) for column in columns))
+    _console().print(table)
+    if "epochs" in found:
+        run = f"{found['steps']} steps of {found['batch']} sequences"
+        print(f"{run} read the training documents {found['epochs']:.2f} times")
+
+
+def _figure(column: str, value: float) -> str:
+    return {"fill": f"{value:.2%}", "tokens_per_word": f"{value:.2f}"}.get(column, f"{value:,}")
+
+
+def _console() -> Any:
+    """A console that does not fold a table where its output is no terminal."""
+    import sys
+
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 200)
+
+
+@tokens.command("show")
+def show(
+    folder: Folder,
+    number: Annotated[int, typer.Argument(metavar="N", help="Which sequence of the stream, from 0.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")] = None,
+    *,
+    recipe: Annotated[str | None, typer.Option(help="Show its stream; by default one epoch of everything.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Without a recipe: packed, concat or paper.")] = None,
+    seq_length: Annotated[int | None, typer.Option(help="Without a recipe: slots of a sequence.")] = None,
+    split: Annotated[str, typer.Option(help="train or valid.")] = "train",
+    as_json: Json = False,
+) -> None:
+    """What the model sees: sequence N decoded, with document borders, positions, loss mask and sources."""
+    from .sequence import read_sequence
+
+    found = read_sequence(folder, number, recipe, overrides or [], layout, seq_length, split)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        _print_sequence(found)
+
+
+def _print_sequence(found: dict[str, Any]) -> None:
+    print(f"sequence {found['number']} of {found['samples']} ({found['split']}), layout {found['layout']}")
+    print(f"data set {found['dataset']}: {found['real_tokens']} of {found['slots']} slots hold a token")
+    for piece in found["pieces"]:
+        slots, positions = f"{piece['start']}-{piece['stop'] - 1}", "-".join(map(str, piece["positions"]))
+        print(f"\n── slots {slots}, positions {positions}, {_counted(piece)} " + "─" * 12)
+        if not piece["padding"]:
+            print(piece["text"])
+
+
+def _counted(piece: dict[str, Any]) -> str:
+    if piece["padding"]:
+        return "padding"
+    rest = piece["uncounted_slots"]
+    shown = ", ".join(map(str, rest[:4])) + (", …" if len(rest) > 4 else "")
+    return f"{piece['counted_labels']} labels count in the loss" + (f", not that of slot {shown}" if rest else "")

@@ -1,0 +1,134 @@
+"""`pdapt tokens` and `pdapt bench tokens`: what they print is what is in the files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from megatron.core.datasets.indexed_dataset import IndexedDataset
+
+from pdapt.data_prep.layouts import figures
+from pdapt.data_prep.tokenizer import load_tokenizer
+
+SEQ = 32
+
+
+def pdapt(*arguments: object) -> Any:
+    command = [sys.executable, "-m", "pdapt.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def said(*arguments: object) -> dict[str, Any]:
+    done = pdapt(*arguments, "--json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)  # one object, and nothing else there
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("notes")
+    rows = [{"text": f"Le patient {n} reçoit {n} mg de paracétamol. " * (1 + n % 5)} for n in range(120)]
+    (folder / "notes.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), folder / "more.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(notes: Path, tokenizer_folder: Path) -> tuple[Path, dict[str, Any]]:
+    options = ["--tokenizer", tokenizer_folder, "--layout", "paper", "--seq-length", SEQ]
+    out = notes / "tokens"
+    return out, said("tokens", "build", notes / "notes.jsonl", notes / "more.parquet", "--out", out, *options)
+
+
+def test_build_names_every_prefix_and_counts_what_is_there(built: tuple[Path, dict[str, Any]]) -> None:
+    out, found = built
+    assert {row["prefix"] for row in found["datasets"]} == {
+        str(path.with_suffix("")) for folder in ("train", "valid") for path in (out / folder).glob("*.bin")
+    }
+    sums: dict[str, int] = dict.fromkeys(("documents", "tokens", "sequences", "slots", "real_tokens"), 0)
+    for row in found["datasets"]:
+        dataset = IndexedDataset(row["prefix"])  # its lengths are a view of a map that ends with it
+        lengths = np.array(dataset.sequence_lengths)
+        layout = figures("paper", lengths, SEQ)
+        counted = {"documents": len(lengths), "tokens": int(lengths.sum()), "sequences": layout.sequences}
+        counted |= {"slots": layout.slots, "real_tokens": layout.real_tokens}
+        assert {name: row[name] for name in sums} == counted
+        assert row["fill"] == row["real_tokens"] / row["slots"]
+        sums = {name: sums[name] + counted[name] for name in sums}
+    assert {name: found[name] for name in sums} == sums
+    assert found["fill"] == sums["real_tokens"] / sums["slots"]
+    assert found["seconds"] > 0
+    assert found["manifest"]["outputs"]["train/notes.bin"]
+
+
+def test_another_layout_needs_no_other_files(
+    built: tuple[Path, dict[str, Any]], notes: Path, tokenizer_folder: Path
+) -> None:
+    out, _ = built
+    made = (out / "train" / "notes.bin").stat().st_mtime_ns
+    options = ["--tokenizer", tokenizer_folder, "--layout", "packed", "--seq-length", 2 * SEQ]
+    found = said("tokens", "build", notes / "notes.jsonl", notes / "more.parquet", "--out", out, *options)
+    assert (found["layout"], found["slots"] % (2 * SEQ)) == ("packed", 0)
+    assert (out / "train" / "notes.bin").stat().st_mtime_ns == made
+
+
+def test_stats_say_how_often_a_run_reads_the_training_documents(built: tuple[Path, dict[str, Any]]) -> None:
+    out, before = built
+    options = ["--layout", "paper", "--seq-length", SEQ, "--batch", 8, "--steps", 100]
+    found = said("tokens", "stats", out, *options)
+    assert found["datasets"] == before["datasets"]
+    assert found["epochs"] == 800 / found["splits"]["train"]["sequences"]
+    words = {row["name"]: row["words"] for row in found["datasets"] if row["split"] == "train"}
+    assert words["notes"] > 0
+    done = pdapt("tokens", "stats", out, *options)
+    assert "100 steps of 8 sequences read the training documents" in done.stdout
+    assert "train/notes" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["packed", "concat", "paper"])
+def test_show_decodes_what_the_model_sees(
+    built: tuple[Path, dict[str, Any]], tokenizer_folder: Path, layout: str
+) -> None:
+    out, _ = built
+    found = said("tokens", "show", out, 3, "--layout", layout, "--seq-length", SEQ)
+    decode = load_tokenizer(tokenizer_folder).tokenizer.decode
+    assert found["dataset"] in ("notes", "more")
+    assert [piece["start"] for piece in found["pieces"][1:]] == [piece["stop"] for piece in found["pieces"][:-1]]
+    assert found["pieces"][-1]["stop"] == SEQ == len(found["tokens"])
+    for piece in found["pieces"]:
+        ids = found["tokens"][piece["start"] : piece["stop"]]
+        assert piece["text"] == ("" if piece["padding"] else decode(ids, skip_special_tokens=False))
+        counted = found["loss_mask"][piece["start"] : piece["stop"]]
+        assert piece["counted_labels"] == sum(counted)
+        assert len(piece["uncounted_slots"]) == len(ids) - sum(counted)
+    assert found["real_tokens"] == sum(p["stop"] - p["start"] for p in found["pieces"] if not p["padding"])
+    shown = pdapt("tokens", "show", out, 3, "--layout", layout, "--seq-length", SEQ).stdout
+    assert found["pieces"][0]["text"] in shown
+    assert f"positions {found['pieces'][0]['positions'][0]}-" in shown
+
+
+@pytest.mark.slow
+def test_show_follows_a_recipe(built: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = built
+    blend = "data.blend=[{sources: [more]}]"
+    found = said("tokens", "show", out, 479, "--recipe", "qwen3_tiny_cpt_2xcpu", blend, "data.seq_length=64")
+    assert (found["dataset"], found["samples"], found["slots"]) == ("more", 480, 64)
+    done = pdapt("tokens", "show", out, 480, "--recipe", "qwen3_tiny_cpt_2xcpu", blend)
+    assert done.returncode == 2
+    assert "there is no sequence 480" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_benchmark_finds_the_same_documents_in_every_way(notes: Path, tokenizer_folder: Path) -> None:
+    ways = ["pdapt", "datasets.map", "datatrove DocumentTokenizer", "pdapt, back end hf"]
+    options = [word for way in ways for word in ("--way", way)]
+    found = said("bench", "tokens", notes / "more.parquet", "--tokenizer", tokenizer_folder, *options)["ways"]
+    assert [row["way"] for row in found] == ways
+    assert len({(row["ids"], row["documents"]) for row in found}) == 1
+    assert all(row["seconds"] > 0 and row["peak_mb"] > 0 for row in found)
