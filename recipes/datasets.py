@@ -109,6 +109,7 @@ def build(
         sequence_length=data.seq_length,
         blend_per_split=[*blends, None],
         path_to_cache=cache,
+        mid_level_dataset_surplus=_surplus(blends, sizes),
         tokenizer=tokenizer,
         reset_position_ids=False,
         reset_attention_mask=False,
@@ -118,6 +119,16 @@ def build(
     )
     train, valid, _ = BlendedMegatronDatasetBuilder(DATASETS[data.layout], [*sizes, 0], reads, config).build()
     return train, valid
+
+
+def _surplus(blends: tuple[Blend | None, Blend | None], sizes: tuple[int, int]) -> float:
+    """How many more samples, of those asked for, each data set has to have ready.
+
+    Megatron rounds the shares of a blend's n data sets up, and draws so many more in all: of `size` samples, a data set
+    of weight w gives up to w * (size + n) + 1. Its own surplus of 0.005 is too little for many sets and few samples.
+    """
+    needed = [2 * (len(blend[0]) + 1) / size for blend, size in zip(blends, sizes, strict=True) if blend and size]
+    return max(0.005, *needed)
 
 
 def tokens_read(

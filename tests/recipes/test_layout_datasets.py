@@ -1,5 +1,6 @@
 """The layouts as Megatron's data sets: what each sample holds, its order, and that no rank or restart changes it."""
 
+import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.training.datasets.data_samplers import MegatronPretrainingSampler
 
 from pdapt.core.files import read_json
+from pdapt.data_prep.tokens import Options, build_tokens
 from pdapt.recipes import seams
 from pdapt.recipes.blend import as_megatron, train_blend
 from pdapt.recipes.datasets import build, tokens_read
@@ -187,6 +189,21 @@ def test_the_tokens_that_are_read_of_each_source_add_up(tokens: Path, tmp_path: 
     share = read["soins"]["tokens"] / sum(found["tokens"] for found in read.values())
     # Rows of the paper are of different fill: which of them come first is chance.
     assert share == pytest.approx(0.7, abs=0.03 if layout == "paper" else 0.01)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_many_sources_and_few_samples_blend(tmp_path: Path, tokenizer_folder: Path, layout: str) -> None:
+    """Megatron's own surplus is too small here: it asks a data set for more samples than it had it make."""
+    for number in range(20):
+        lines = [json.dumps({"text": f"Le patient {n} reçoit {n} mg. " * 4}) for n in range(4 if number else 90)]
+        (tmp_path / f"s{number}.jsonl").write_text("\n".join(lines))
+    paths = [str(tmp_path / f"s{number}.jsonl") for number in range(20)]
+    build_tokens(paths, tokenizer_folder, tmp_path / "tokens", Options(0.2))
+    for samples in (1, 8, 50):
+        data = Data(seq_length=SEQ, layout=layout)
+        dataset = make(tmp_path / "tokens", tmp_path / f"cache-{samples}", data, samples)
+        assert len(dataset) >= samples
+        assert dataset[samples - 1]["tokens"].shape == (SEQ,)
 
 
 def test_a_batch_is_filled_up_without_loss(tokens: Path, tmp_path: Path) -> None:
