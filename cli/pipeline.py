@@ -109,6 +109,7 @@ def _settings(request: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]
         "steps": recipe["steps"],
         "sequences a step": recipe["batch"]["global_size"],
         "tokens a sequence": recipe["data"]["seq_length"],
+        "layout": recipe["data"]["layout"],
         "learning rate": f"{optimizer['lr']:g}, constant",
         "precision": recipe["model"]["precision"],
         "ranks": f"{parallel['nodes']} x {parallel['ranks_per_node']} (TP {parallel['tp']}, PP {parallel['pp']})",
