@@ -44,7 +44,10 @@ def test_a_run_leaves_checkpoints_losses_and_a_manifest(whole_run: Path) -> None
     assert list(losses(whole_run, "valid_loss")) == [5, 10]
     assert losses(whole_run)[10] < losses(whole_run)[1]
     manifest = read_json(whole_run / "manifest.json")
-    assert manifest["counts"]["tokens"] == 10 * 8 * 128
+    counts = manifest["counts"]
+    assert counts["slots"] == 10 * 8 * 128
+    assert 0.95 * counts["slots"] < counts["tokens"] <= counts["slots"]
+    assert counts["tokens"] == sum(source["tokens"] for source in counts["sources"].values())
     assert manifest["counts"]["checkpoints"] == [f"iter_{step:07d}" for step in (2, 4, 6, 8, 10)]
     assert any((whole_run / "tensorboard").glob("events.out.tfevents.*"))
 
