@@ -18,13 +18,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
-    """Path of a file of the shared evidence; the test is skipped, with the reason, where it is absent."""
-    folder = Path(os.environ.get("PDAPT_SHARED", ROOT.parent / "shared"))
+    """Path of a file of the shared evidence. Skips where there is no such folder; a file that it lacks is a failure."""
+    named = os.environ.get("PDAPT_SHARED")
+    folder = Path(named or ROOT.parent / "shared")
+    assert folder.is_dir() or not named, f"PDAPT_SHARED names no folder: {named}"
 
     def find(relative: str) -> Path:
-        path = folder / relative
-        if not path.exists():
+        if not folder.is_dir():
             pytest.skip(f"shared evidence is absent: {relative} (PDAPT_SHARED names its folder)")
+        path = folder / relative
+        assert path.exists(), f"the shared evidence holds no {relative}"
         return path
 
     return find
