@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.files import read_json
-from ..data_prep.stats import check_layout
+from ..data_prep.layouts import check_layout
 from ..data_prep.tokenizer import load_tokenizer
 from ..recipes.load import load
 from ..recipes.schema import Data

@@ -45,7 +45,8 @@ def build(
     """
     from dataclasses import asdict
 
-    from ..data_prep.stats import check_layout, layout_stats, overall
+    from ..data_prep.layouts import check_layout
+    from ..data_prep.stats import layout_stats, overall
     from ..data_prep.tokens import Options, build_tokens
 
     check_layout(layout, seq_length)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..core.errors import UserError, nearest
+
 PACKED, CONCAT, PAPER = "packed", "concat", "paper"
 LAYOUTS = (PACKED, CONCAT, PAPER)
 OVERLAP = 4
@@ -65,6 +67,25 @@ class Figures:
     def fill(self) -> float:
         """Part of the slots that holds a real token."""
         return self.real_tokens / self.slots if self.slots else 0.0
+
+
+def check_layout(layout: str, seq_length: int, names: tuple[str, str] = ("--layout", "--seq-length")) -> None:
+    """Check a layout and its length.
+
+    Args:
+        layout: one of LAYOUTS.
+        seq_length: slots of a row.
+        names: what the user calls the two.
+
+    Raises:
+        UserError: there is no such layout, or the length is too small for it.
+    """
+    if layout not in LAYOUTS:
+        mend = nearest(layout, list(LAYOUTS))
+        raise UserError(f"no layout is called {layout!r}", where=names[0], allowed=", ".join(LAYOUTS), mend=mend)
+    least = OVERLAP + 1 if layout == PAPER else 1
+    if seq_length < least:
+        raise UserError(f"{seq_length} slots are too few", where=names[1], allowed=f"{least} or more with {layout}")
 
 
 def figures(layout: str, lengths: Lengths, seq_length: int) -> Figures:

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import UserError, nearest
 from ..core.files import read_json
 from .indexed import read_lengths
-from .layouts import LAYOUTS, OVERLAP, figures
+from .layouts import check_layout, figures
 from .tokens import RECORD
 
 SUMMED = ("documents", "words", "tokens", "sequences", "slots", "real_tokens", "padding")
@@ -50,19 +49,6 @@ def layout_stats(
 def epochs(sequences: int, batch: int, steps: int) -> float:
     """How often a run of `steps` steps of `batch` sequences reads `sequences` sequences."""
     return batch * steps / sequences if sequences else float("inf")
-
-
-def check_layout(layout: str, seq_length: int) -> None:
-    """Check a layout and its length.
-
-    Raises:
-        UserError: there is no such layout, or the length is too small for it.
-    """
-    if layout not in LAYOUTS:
-        mend = nearest(layout, list(LAYOUTS))
-        raise UserError(f"no layout is called {layout!r}", where="--layout", allowed=", ".join(LAYOUTS), mend=mend)
-    if seq_length <= OVERLAP:
-        raise UserError(f"the sequence length is {seq_length}", where="--seq-length", allowed=f"more than {OVERLAP}")
 
 
 def _dataset(

@@ -96,13 +96,13 @@ def build_tokens(
     """
     options = options or Options()
     workers = workers or len(os.sched_getaffinity(0))
-    shards = _shards(paths, options.text_column, shard_bytes)
+    found = find_inputs(paths)
+    shards = _shards(found, options.text_column, shard_bytes)
     vocabulary = load_tokenizer(tokenizer, vocab_size)
 
     def body(work: Path) -> dict[str, Any]:
         return _fill(work, shards, options, vocabulary, workers)
 
-    found = find_inputs(paths)
     inputs = _named([path for _, path, _ in found]) | {"tokenizer": vocabulary.files[0]}
     config = asdict(options) | {"sources": [name for name, _, _ in found]}  # they name the data sets, in this order
     return run_stage("tokens", inputs, config, out, body, resumes=True)
@@ -140,7 +140,7 @@ def _named(paths: list[Path]) -> dict[str, Path]:
 
 def training_texts(paths: list[str], options: Options) -> Iterator[str]:
     """The texts that `build_tokens` with the same options puts into training: what a tokenizer may be trained on."""
-    shards = _shards(paths, options.text_column, SHARD_BYTES)
+    shards = _shards(find_inputs(paths), options.text_column, SHARD_BYTES)
     plan = make_plan(shards, options.valid_fraction, options.seed, 1, merge=_merger(options, 1))
     for scan, sides in zip(plan.scans, plan.sides, strict=True):
         at = 0
@@ -149,10 +149,10 @@ def training_texts(paths: list[str], options: Options) -> Iterator[str]:
             at += len(batch)
 
 
-def _shards(paths: list[str], text_column: str, shard_bytes: int) -> list[Shard]:
+def _shards(found: list[tuple[str, Path, list[Path]]], text_column: str, shard_bytes: int) -> list[Shard]:
     return [
         shard
-        for name, path, files in find_inputs(paths)
+        for name, path, files in found
         for file in files
         for shard in plan_shards(name, file, text_column, shard_bytes, root=path)
     ]
@@ -169,7 +169,7 @@ def _merger(options: Options, workers: int) -> Callable[[list[Scan]], list[Scan]
 def _parts(work: Path, shards: list[Shard]) -> Path:
     """The folder of the shards' parts; empty if an earlier run cut the inputs otherwise."""
     parts = work / PARTS
-    cut = "".join(f"{shard.file.name} {shard.start} {shard.stop}\n" for shard in shards)
+    cut = "".join(f"{shard.source} {shard.name} {shard.start} {shard.stop}\n" for shard in shards)
     if not (parts / CUT).is_file() or (parts / CUT).read_text(encoding="utf-8") != cut:
         _discard(parts)
         parts.mkdir()

@@ -42,7 +42,7 @@ def build_report(
     Args:
         title: heading of the page.
         scores: folder of a finished evaluation.
-        training: `metrics.jsonl` files, lines {"iteration", "tokens", "loss"} or {"iteration", "valid_loss"}; each is
+        training: `metrics.jsonl` files, lines {"iteration", "slots", "loss"} or {"iteration", "valid_loss"}; each is
             named after its folder.
         manifests: folders of the other finished stages, in the order of the run.
         out: the folder to make.

@@ -1,6 +1,6 @@
 """Which of the tokens' data sets a run reads, and in what proportion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -55,22 +55,18 @@ def train_blend(tokens: Path, data: Data, samples: int) -> list[Member]:
     Raises:
         UserError: a part matches nothing that has training documents, or the caps leave too little.
     """
-    parts = _matched(tokens, data, "train")
-    sized = [[(name, *_measure(tokens / entry["prefix"], data)) for name, entry in part] for part in parts]
-    shares, caps, flat = [], [], []
-    for part, members in zip(data.blend, sized, strict=True):
-        weight, total = part.weight, sum(size for _, _, size in members)
-        for name, sequences, size in members:
-            # A weight is of tokens, a share of sequences: where they are of different fill, they differ.
-            shares.append(sequences if weight is None else weight * size / total * sequences / size)
-            caps.append(np.inf if part.max_epochs is None else part.max_epochs * sequences)
-            flat.append((name, sequences, size))
-    drawn = _within(np.array(shares), np.array(caps), samples, [name for name, _, _ in flat])
-    prefixes = {name: str(tokens / entry["prefix"]) for part in parts for name, entry in part}
-    return [
-        Member(name, prefixes[name], sequences, size, share)
-        for (name, sequences, size), share in zip(flat, drawn, strict=True)
-    ]
+    members: list[Member] = []
+    shares, caps = [], []
+    for part, entries in zip(data.blend, _matched(tokens, data, "train"), strict=True):
+        mine = [_member(name, tokens / entry["prefix"], data) for name, entry in entries]
+        size = sum(member.tokens for member in mine)
+        # A weight is of tokens, a share of sequences: a part of many tokens a sequence needs fewer of them.
+        each = 1.0 if part.weight is None else part.weight / size
+        shares += [member.sequences * each for member in mine]
+        caps += [np.inf if part.max_epochs is None else part.max_epochs * member.sequences for member in mine]
+        members += mine
+    drawn = _within(np.array(shares), np.array(caps), samples, [member.name for member in members])
+    return [replace(member, samples=float(share)) for member, share in zip(members, drawn, strict=True)]
 
 
 def as_megatron(members: list[Member]) -> Blend:
@@ -122,14 +118,14 @@ def _matches(part: Part, entry: dict[str, Any]) -> bool:
     )
 
 
-def _measure(prefix: Path, data: Data) -> tuple[float, int]:
-    """Sequences and real tokens of an epoch of a data set."""
+def _member(name: str, prefix: Path, data: Data) -> Member:
+    """A data set's sequences and real tokens of an epoch; none drawn yet."""
     lengths = read_lengths(prefix)
     if data.layout == CONCAT:
         tokens = int(lengths.sum(dtype=np.int64))
-        return tokens / data.seq_length, tokens
+        return Member(name, str(prefix), tokens / data.seq_length, tokens, samples=0)
     found = figures(data.layout, lengths, data.seq_length)
-    return found.sequences, found.real_tokens
+    return Member(name, str(prefix), found.sequences, found.real_tokens, samples=0)
 
 
 def _within(shares: Any, caps: Any, samples: int, names: list[str]) -> Any:

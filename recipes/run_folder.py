@@ -109,7 +109,7 @@ def read_metrics(tensorboard: Path, slots_a_step: int) -> list[dict[str, Any]]:
         slots_a_step: slots of a global batch.
 
     Returns:
-        Rows `{"iteration", "tokens", "loss"}` and `{"iteration", "tokens", "valid_loss"}`, nats a token.
+        Rows `{"iteration", "slots", "loss"}` and `{"iteration", "slots", "valid_loss"}`, nats a token.
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -120,6 +120,5 @@ def read_metrics(tensorboard: Path, slots_a_step: int) -> list[dict[str, Any]]:
         for tag in set(names) & set(events.Tags()["scalars"]):
             values |= {(event.step, names[tag]): event.value for event in events.Scalars(tag)}
     return [
-        {"iteration": step, "tokens": step * slots_a_step, name: value}
-        for (step, name), value in sorted(values.items())
+        {"iteration": step, "slots": step * slots_a_step, name: value} for (step, name), value in sorted(values.items())
     ]

@@ -2,7 +2,7 @@
 
 from ..core.errors import UserError, nearest
 from ..core.qwen3 import SIZES, Qwen3Config
-from ..data_prep.layouts import LAYOUTS, OVERLAP, PACKED, PAPER
+from ..data_prep.layouts import PACKED, PAPER, check_layout
 from .schema import EDITIONS, SAVED, Data, Recipe, data_parallel, masked, shape_of, world_size
 
 
@@ -47,9 +47,7 @@ def _length(recipe: Recipe) -> None:
 
 
 def _layout(data: Data) -> None:
-    if data.layout not in LAYOUTS:
-        mend = nearest(data.layout, list(LAYOUTS))
-        raise UserError(f"data.layout is {data.layout!r}", where="data.layout", allowed=", ".join(LAYOUTS), mend=mend)
+    check_layout(data.layout, data.seq_length, ("data.layout", "data.seq_length"))
     if data.document_masks not in (None, masked(data)):
         why = {
             PACKED: "packed documents are told apart by masks",
@@ -60,12 +58,6 @@ def _layout(data: Data) -> None:
             where="data.document_masks",
             allowed="true or false with the layout concat",
             mend="leave it out, or set data.layout=concat",
-        )
-    if data.layout == PAPER and data.seq_length <= OVERLAP:
-        raise UserError(
-            f"data.seq_length is {data.seq_length}",
-            where="data.seq_length",
-            allowed=f"more than {OVERLAP} (the overlap)",
         )
 
 

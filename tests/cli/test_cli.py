@@ -59,7 +59,7 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["tokens", "build", "bad.jsonl", "--tokenizer", "TOK", "--out", "out"], "bad.jsonl:2"),
         (["tokens", "build", "ok.jsonl", "--tokenizer", "tok", "--out", "out"], "no tokenizer at tok"),
         (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--layout", "pack"], "'packed'?"),
-        (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--seq-length", "4"], "more than 4"),
+        (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--seq-length", "0"], "0 slots"),
         (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--verify", "some"], "sample, all"),
         (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--backend", "fats"], "'fast'?"),
         (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--vocab-size", "9"], "9 rows"),

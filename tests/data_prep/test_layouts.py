@@ -11,7 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from pdapt.data_prep.layouts import CONCAT, LAYOUTS, OVERLAP, PACKED, PAPER, Rows, best_fit, figures, overlapping, pack
+from pdapt.core.errors import UserError
+from pdapt.data_prep.layouts import (
+    CONCAT,
+    LAYOUTS,
+    OVERLAP,
+    PACKED,
+    PAPER,
+    Rows,
+    best_fit,
+    check_layout,
+    figures,
+    overlapping,
+    pack,
+)
 from pdapt.data_prep.parcomed import SEQUENCES, drawn_lengths, table
 
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=80).map(lambda lengths: np.array(lengths, np.int32))
@@ -157,3 +170,17 @@ def test_the_committed_table_is_the_papers(shared: Callable[[str], Path]) -> Non
     assert [tuple(row.values()) for row in ours] == [
         (row["source"], row["doc_type"], row["commercial"], row["n_docs"], row["n_words"]) for row in theirs
     ]
+
+
+@pytest.mark.parametrize(
+    ("layout", "seq_length", "message"),
+    [
+        ("pack", 64, "did you mean 'packed'"),
+        ("paper", 4, "5 or more with paper"),
+        ("packed", 0, "1 or more with packed"),
+    ],
+)
+def test_a_layout_that_cannot_be(layout: str, seq_length: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_layout(layout, seq_length)
+    check_layout("packed", 4)

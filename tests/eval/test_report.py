@@ -36,7 +36,7 @@ SETTINGS = {"learning rate": 3e-4, "merge": "slerp <t>"}
 
 def _write_metrics(folder: Path) -> list[Path]:
     paths = [folder / run / "metrics.jsonl" for run in ("general", "medical")]
-    points = [{"iteration": i, "tokens": 512 * i, "loss": 3 + 5 * math.exp(-i / 20)} for i in range(1, 101)]
+    points = [{"iteration": i, "slots": 512 * i, "loss": 3 + 5 * math.exp(-i / 20)} for i in range(1, 101)]
     points += [{"iteration": i, "valid_loss": 3.1 + 5 * math.exp(-i / 20)} for i in (50, 100)]
     for path in paths:
         path.parent.mkdir()

@@ -106,24 +106,6 @@ def test_validation_is_that_of_the_data_sets_that_are_trained_on(mixed: Path) ->
     assert weights == [record[Path(prefix).name]["tokens"] for prefix in prefixes]
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("data.blend=[]", "data.blend is empty"),
-        ("data.blend=[{weight: 1}, {}]", "1 of 2 parts have a weight"),
-        ("data.blend=[{weight: 0}]", r"data\.blend\[0\]\.weight is 0"),
-        ("data.blend=[{max_epochs: -1}]", r"data\.blend\[0\]\.max_epochs is -1"),
-        ("data.blend=[{edition: comercial}]", "did you mean 'commercial'"),
-        ("data.blend=[{source: [a]}]", "unknown key .*\n.*\n.*\n.*did you mean 'sources'"),
-        ("data.layout=pack", "did you mean 'packed'"),
-        ("data.document_masks=false", "packed documents are told apart by masks"),
-    ],
-)
-def test_a_blend_or_layout_that_cannot_be(override: str, message: str) -> None:
-    with pytest.raises(UserError, match=f"(?s){message}"):
-        load("qwen3_tiny_cpt_2xcpu", [override])
-
-
 def test_masks_are_the_layouts(mixed: Path) -> None:
     from pdapt.recipes.schema import masked
 

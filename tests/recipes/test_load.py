@@ -54,6 +54,15 @@ def test_the_paper_run_is_spread_over_48_gpus() -> None:
         ("batch.micro_size=5", "DP 48 x micro-batch 5 = 240 does not divide the global batch of 576"),
         ("data.seq_length=40000", "the model's positions end at 32768"),
         ("batch.global_size=500", "to mend it: batch.global_size=480"),
+        ("data.blend=[]", "data.blend is empty"),
+        ("data.blend=[{weight: 1}, {}]", "1 of 2 parts have a weight"),
+        ("data.blend=[{weight: 0}]", r"data\.blend\[0\]\.weight is 0"),
+        ("data.blend=[{max_epochs: -1}]", r"data\.blend\[0\]\.max_epochs is -1"),
+        ("data.blend=[{edition: comercial}]", "did you mean 'commercial'"),
+        ("data.blend=[{source: [a]}]", "unknown key .*\n.*\n.*\n.*did you mean 'sources'"),
+        ("data.layout=pack", "no layout is called 'pack'.*did you mean 'packed'"),
+        ("data.document_masks=false", "packed documents are told apart by masks"),
+        ("data.seq_length=0", "data.seq_length"),
     ],
 )
 def test_a_mistake_gets_a_message_that_says_what_is_allowed(override: str, message: str) -> None:
