@@ -20,9 +20,11 @@ from ..core import log
 from ..core.errors import UserError, nearest
 from ..core.process import die_with_parent
 from ..core.qwen3 import END_OF_DOCUMENT
+from ..data_prep.layouts import OVERLAP
+from ..data_prep.shards import utf8
 
 PROCESSES = 2
-SEQ_LENGTH, OVERLAP = 2048, 4
+SEQ_LENGTH = 2048
 """Of the paper's rows."""
 
 
@@ -50,19 +52,8 @@ class Result:
 
 def _pdapt(backend: str) -> Callable[[list[str], str, Path], list[str]]:
     def command(paths: list[str], tokenizer: str, out: Path) -> list[str]:
-        return [
-            "-m",
-            "pdapt.cli.main",
-            "tokens",
-            "build",
-            *paths,
-            "--tokenizer",
-            tokenizer,
-            "--out",
-            str(out),
-            "--backend",
-            backend,
-        ]
+        options = ["--tokenizer", tokenizer, "--out", str(out), "--backend", backend]
+        return ["-m", "pdapt.cli.main", "tokens", "build", *paths, *options]
 
     return command
 
@@ -103,16 +94,15 @@ def bench(paths: list[str], tokenizer: str, ways: list[str]) -> list[Result]:
     for path in paths:
         if not path.endswith(".parquet") or not Path(path).is_file():
             raise UserError(f"{path} is no Parquet file", where="PATH", allowed="Parquet files with a column 'text'")
-    return [_run(way, paths, tokenizer, _text_bytes(paths)) for way in ways or WAYS]
+    size = _text_bytes(paths)
+    return [_run(way, paths, tokenizer, size) for way in ways or WAYS]
 
 
 def _text_bytes(paths: list[str]) -> int:
     import pyarrow.parquet as pq
 
-    return sum(
-        sum(text.nbytes for batch in pq.ParquetFile(path).iter_batches(columns=["text"]) for text in batch.columns)
-        for path in paths
-    )
+    batches = (batch for path in paths for batch in pq.ParquetFile(path).iter_batches(columns=["text"]))
+    return sum(len(utf8(batch.column(0).cast("string"))[0]) for batch in batches)
 
 
 def _run(way: str, paths: list[str], tokenizer: str, size: int) -> Result:
