@@ -12,12 +12,16 @@ bench = typer.Typer()
 @bench.command("packing")
 def packing(
     seq_length: Annotated[int, typer.Option(help="Slots of a sequence.")] = 2048,
+    spread: Annotated[float | None, typer.Option(help="Of the logarithm of a document's length.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """How full the layouts' sequences are on documents as those of PARCOMED's 17 commercial sources."""
+    from ..data_prep.layouts import check_layout
+    from ..data_prep.parcomed import SPREAD
     from .bench_packing import bench
 
-    results = bench(seq_length)
+    check_layout("paper", seq_length)
+    results = bench(seq_length, SPREAD if spread is None else spread)
     if as_json:
         print(json.dumps({"layouts": results}))
         return

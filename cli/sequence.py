@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ..data_prep.layouts import check_layout
 from ..data_prep.tokenizer import load_tokenizer
 from ..recipes.load import load
 from ..recipes.schema import Data
-from ..recipes.stream import Sequence, read, read_of_recipe
+from ..recipes.stream import Sequence, read_of_epoch, read_of_recipe
 
 SPLITS = ("train", "valid")
 ARRAYS = ("tokens", "labels", "position_ids", "loss_mask")
@@ -44,16 +45,20 @@ def read_sequence(
     if split not in SPLITS:
         raise UserError(f"no split is called {split!r}", where="--split", allowed=", ".join(SPLITS))
     if recipe is not None:
-        if layout or seq_length:
+        if layout is not None or seq_length is not None:
             raise UserError("the recipe says the layout", where="--layout", mend="override it: data.layout=concat")
         loaded = load(recipe, overrides)
         data, found = loaded.data, read_of_recipe(tokens, loaded, split, number)
     else:
         if overrides:
             raise UserError(f"{overrides[0]!r} overrides no recipe", where="command line", mend="give --recipe")
-        data = Data(layout=layout or Data.layout, seq_length=seq_length or Data.seq_length)
+        data = Data()
+        if layout is not None:
+            data = replace(data, layout=layout)
+        if seq_length is not None:
+            data = replace(data, seq_length=seq_length)
         check_layout(data.layout, data.seq_length)
-        found = read(tokens, data, 0, None, split, number)
+        found = read_of_epoch(tokens, data, split, number)
     return {
         "number": number,
         "samples": found.samples,

@@ -1,6 +1,6 @@
 """PARCOMED as its paper counts it, and documents' lengths drawn from those counts: what layouts are measured on."""
 
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ SEQUENCES = 4320 * 1152 / 2.53
 
 def table() -> dict[str, Any]:
     """Table 1: `tokens` of the commercial edition, and `sources` with their documents and words."""
-    return read_json(files(__package__) / "parcomed.json")  # type: ignore[arg-type]
+    return read_json(Path(__file__).with_name("parcomed.json"))
 
 
 def drawn_lengths(seed: int, spread: float = SPREAD) -> dict[str, Lengths]:

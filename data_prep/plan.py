@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, count, pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,6 +81,16 @@ class Plan:
     def count(self, group: int, side: int) -> int:
         """Documents of a data set that are on one side."""
         return int(self._counts[group, side])
+
+    @cached_property
+    def before(self) -> list[int]:
+        """Documents of the same file in the shards before each shard."""
+        seen: dict[Path, int] = {}
+        found = []
+        for scan in self.scans:
+            found.append(seen.get(scan.shard.file, 0))
+            seen[scan.shard.file] = found[-1] + len(scan.hashes)
+        return found
 
     @cached_property
     def _counts(self) -> npt.NDArray[np.int64]:

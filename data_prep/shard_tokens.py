@@ -53,7 +53,7 @@ def tokenize_shard(plan: Plan, shard: int, verifier: Verifier, folder: Path) -> 
         VerificationError: the back end's ids are not the reference's.
     """
     scan, sides = plan.scans[shard], plan.sides[shard]
-    first = _documents_before(plan, shard)
+    first = plan.before[shard]
     partial = folder.with_name(f"{folder.name}.partial")
     remove(partial)
     partial.mkdir()
@@ -75,12 +75,6 @@ def tokenize_shard(plan: Plan, shard: int, verifier: Verifier, folder: Path) -> 
         fsync_path(path)
     partial.rename(folder)
     return size
-
-
-def _documents_before(plan: Plan, number: int) -> int:
-    """Documents of the same file in the shards before this one."""
-    shard = plan.scans[number].shard
-    return sum(len(scan.hashes) for scan in plan.scans[:number] if scan.shard.file == shard.file)
 
 
 class _Files:

@@ -69,6 +69,16 @@ def train_blend(tokens: Path, data: Data, samples: int) -> list[Member]:
     return [replace(member, samples=float(share)) for member, share in zip(members, drawn, strict=True)]
 
 
+def epoch(tokens: Path, data: Data, split: str) -> float:
+    """Sequences of an epoch of all data sets of a split that the recipe's blend names.
+
+    Raises:
+        UserError: it names none.
+    """
+    parts = _matched(tokens, data, split)
+    return sum(_member(name, tokens / entry["prefix"], data).sequences for part in parts for name, entry in part)
+
+
 def as_megatron(members: list[Member]) -> Blend:
     """The members' prefixes and shares of the samples."""
     return [member.prefix for member in members], [member.samples for member in members]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.files import read_json
-from .blend import as_megatron, train_blend, valid_blend
+from .blend import as_megatron, epoch, train_blend, valid_blend
 from .megatron_args import seed_of
 from .schema import Data, Recipe
 
@@ -31,54 +31,65 @@ class Sequence:
     real_tokens: int
 
 
-def read(tokens: Path, data: Data, seed: int, samples: int | None, split: str, number: int) -> Sequence:
-    """Sample `number` of a stream.
+def read_of_recipe(tokens: Path, recipe: Recipe, split: str, number: int) -> Sequence:
+    """Sample `number` of what a recipe trains on, or validates on: of the very data sets that its trainer builds.
 
     Args:
         tokens: the tokens stage's folder.
-        data: how they are laid out and blended.
-        seed: the recipe's.
-        samples: sequences of the run; None for about one epoch.
+        recipe: the recipe.
         split: train or valid.
         number: from 0.
 
     Raises:
-        UserError: the stream has no such sample.
+        UserError: there is no such sample, or no such run.
     """
-    if split == "train":
-        members = train_blend(tokens, data, samples or 1)
-        samples = samples or max(1, int(sum(member.sequences for member in members)))
-        blends = as_megatron(train_blend(tokens, data, samples)), None
-        names = [member.name for member in members]
-    else:
-        blends = None, valid_blend(tokens, data)
-        names = [Path(prefix).name for prefix in blends[1][0]]
-        samples = number + 1
-    if not 0 <= number < samples:
-        raise UserError(f"there is no sequence {number}", where="N", allowed=f"0 to {samples - 1}")
+    batch = recipe.batch.global_size
+    return _read(
+        tokens, recipe.data, recipe.seed, (recipe.steps * batch, recipe.validation.batches * batch), split, number
+    )
+
+
+def read_of_epoch(tokens: Path, data: Data, split: str, number: int) -> Sequence:
+    """Sample `number` of about one epoch of a split, without a recipe.
+
+    Args:
+        tokens: the tokens stage's folder.
+        data: how it is laid out and blended.
+        split: train or valid.
+        number: from 0.
+
+    Raises:
+        UserError: there is no such sample.
+    """
+    samples = max(1, int(epoch(tokens, data, split)))
+    return _read(tokens, data, 0, (samples, 0) if split == "train" else (0, samples), split, number)
+
+
+def _read(tokens: Path, data: Data, seed: int, sizes: tuple[int, int], split: str, number: int) -> Sequence:
+    """A sample of a split; a split of size 0 is not built."""
+    valid = split == "valid"
+    if not 0 <= number < sizes[valid]:
+        raise UserError(f"there is no sequence {number}", where="N", allowed=f"0 to {sizes[valid] - 1}")
+    train = as_megatron(train_blend(tokens, data, sizes[0])) if sizes[0] else None
+    blends = train, valid_blend(tokens, data) if sizes[1] else None
     # Megatron takes seconds to import: what cannot be is said before.
     from . import seams
-    from .datasets import build
+    from .datasets import BlendedDataset, build
     from .row_datasets import RowDataset
 
     seams.apply()
     with TemporaryDirectory() as cache:
-        sizes, ids = (samples, samples), megatron_ids(tokens)
+        ids = megatron_ids(tokens)
         found = build(data, blends, sizes, seed=seed_of(seed), cache=cache, tokenizer=ids, reads=lambda: True)
-    dataset: Any = found[split != "train"]
-    part, index, place = dataset, number, 0
-    if hasattr(dataset, "dataset_index"):
-        place, index = int(dataset.dataset_index[number]), int(dataset.dataset_sample_index[number])
-        part = dataset.datasets[place]
+    dataset: Any = found[valid]
+    part: Any = dataset
+    index = number
+    if isinstance(dataset, BlendedDataset):
+        part = dataset.datasets[dataset.dataset_index[number]]
+        index = int(dataset.dataset_sample_index[number])
     real = sum(size for _, _, size in part.pieces(index)) if isinstance(part, RowDataset) else data.seq_length
     sample = {name: np.asarray(value) for name, value in dataset[number].items()}
-    return Sequence(names[place], samples, sample, real)
-
-
-def read_of_recipe(tokens: Path, recipe: Recipe, split: str, number: int) -> Sequence:
-    """Sample `number` of a recipe's stream."""
-    samples = recipe.steps * recipe.batch.global_size if split == "train" else None
-    return read(tokens, recipe.data, recipe.seed, samples, split, number)
+    return Sequence(Path(str(part.dataset_path)).name, sizes[valid], sample, real)
 
 
 def megatron_ids(tokens: Path) -> Any:

@@ -68,6 +68,8 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["tokens", "stats", "gone", "--batch", "8"], "both --batch and --steps"),
         (["tokens", "show", "gone", "0"], "tokens.json is missing"),
         (["tokens", "show", "gone", "0", "steps=3"], "overrides no recipe"),
+        (["tokens", "show", "gone", "0", "--seq-length", "0"], "0 slots"),
+        (["tokens", "show", "gone", "0", "--split", "test"], "train, valid"),
         (["bench", "tokens", "ok.txt", "--tokenizer", "TOK"], "no Parquet file"),
         (["convert", "import", "hf", "out"], "no such folder"),
         (["convert", "export", "ckpt", "out"], "no Megatron checkpoint"),

@@ -119,9 +119,10 @@ def test_show_follows_a_recipe(built: tuple[Path, dict[str, Any]]) -> None:
     blend = "data.blend=[{sources: [more]}]"
     found = said("tokens", "show", out, 479, "--recipe", "qwen3_tiny_cpt_2xcpu", blend, "data.seq_length=64")
     assert (found["dataset"], found["samples"], found["slots"]) == ("more", 480, 64)
-    done = pdapt("tokens", "show", out, 480, "--recipe", "qwen3_tiny_cpt_2xcpu", blend)
-    assert done.returncode == 2
-    assert "there is no sequence 480" in done.stderr
+    for number, split in ((480, "train"), (16, "valid")):  # 60 steps, and 2 batches of validation, of 8
+        done = pdapt("tokens", "show", out, number, "--recipe", "qwen3_tiny_cpt_2xcpu", blend, "--split", split)
+        assert done.returncode == 2
+        assert f"there is no sequence {number}" in done.stderr
 
 
 @pytest.mark.slow

@@ -24,13 +24,13 @@ Maker = Callable[..., Path]
 TWO = "parallel.ranks_per_node=2"
 
 
-def loss_of_step(model: Qwen3ForCausalLM, recipe: Recipe, tokens: Path, step: int) -> float:
-    """transformers' mean loss over the labels of a step that count, each piece by itself where there are masks."""
-    batch, total, count = recipe.batch.global_size, 0.0, 0
-    for number in range(step * batch, (step + 1) * batch):
+def expected_loss(model: Qwen3ForCausalLM, recipe: Recipe, tokens: Path, split: str, numbers: range) -> float:
+    """transformers' mean loss over the labels that count, each piece by itself where there are masks."""
+    total, count = 0.0, 0
+    for number in numbers:
         sample = {
             name: torch.from_numpy(np.array(value))
-            for name, value in read_of_recipe(tokens, recipe, "train", number).sample.items()
+            for name, value in read_of_recipe(tokens, recipe, split, number).sample.items()
         }
         borders = sample.get("cu_seqlens", torch.tensor([0, recipe.data.seq_length])).unique().tolist()
         for start, stop in pairwise(borders):
@@ -58,16 +58,18 @@ def test_the_first_losses_are_those_of_transformers(
 ) -> None:
     source = tiny_qwen3()
     import_hf(source, tmp_path / "base")
-    still = ["optimizer.lr=1e-12", "checkpoint.every=1", "steps=2", "model.precision=fp32"]
+    still = ["optimizer.lr=1e-12", "checkpoint.every=1", "validation.every=1", "steps=2", "model.precision=fp32"]
     blend = "data.blend=[{sources: [soins], weight: 0.6}, {sources: [ville], weight: 0.4}]"
     recipe = load(str(recipe_file), [*still, blend, *overrides])
     manifest = train(recipe, tokens, tmp_path / "run", base=tmp_path / "base")
     rows = [json.loads(line) for line in (tmp_path / "run" / METRICS).read_text().splitlines()]
-    found = [row["loss"] for row in rows if "loss" in row]
+    found, validated = ([row[name] for row in rows if name in row] for name in ("loss", "valid_loss"))
     model = Qwen3ForCausalLM.from_pretrained(source, dtype=torch.float32)
     with torch.no_grad():
-        expected = [loss_of_step(model, recipe, tokens, step) for step in range(2)]
+        expected = [expected_loss(model, recipe, tokens, "train", numbers) for numbers in (range(8), range(8, 16))]
+        valid = expected_loss(model, recipe, tokens, "valid", range(8))
     assert found == pytest.approx(expected, rel=1e-5)
+    assert validated == pytest.approx([valid, valid], rel=1e-5)  # every time the same sequences
 
     assert manifest is not None
     read = read_json(tmp_path / "run" / ACHIEVED)
