@@ -1,0 +1,39 @@
+"""Floating-point operations of a training step, counted as Megatron counts them."""
+
+from .qwen3 import Qwen3Config
+
+PEAK_BF16 = 989e12
+"""Operations a second of one H100 SXM in BF16 without sparsity.
+
+NVIDIA's data sheet gives 989.4e12; its published training benchmarks (NVIDIA/dgxc-benchmarking) divide by 989e12.
+"""
+
+
+def flops_per_step(shape: Qwen3Config, tokens: float, squared_lengths: float) -> float:
+    """Operations of one step, forward and backward, as `megatron.training` counts them from core 0.12 on.
+
+    An m x n matrix times an n x k one is 2mnk operations, and there are three of each: one forward, two backward.
+    Causal attention is counted half, since half of its scores are masked. Sources before core 0.12 count it in full.
+
+    Args:
+        shape: of the model.
+        tokens: real tokens of the step, over all ranks.
+        squared_lengths: sum of the squares of the lengths within which tokens attend to each other: of the documents'
+            pieces where masks tell them apart, else of the sequences.
+    """
+    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    layer = shape.hidden * (q + 2 * kv) + q * shape.hidden + 3 * shape.hidden * shape.ffn
+    products = 6 * tokens * (shape.layers * layer + shape.hidden * shape.vocab)
+    return products + 6 * shape.layers * q * squared_lengths
+
+
+def mfu(flops: float, seconds: float, gpus: int, peak: float = PEAK_BF16) -> float:
+    """Share of the GPUs' peak that a step reaches (model FLOP/s utilization), from 0 to 1.
+
+    Args:
+        flops: operations of the step, over all GPUs.
+        seconds: that it takes.
+        gpus: that take part.
+        peak: operations a second of one GPU.
+    """
+    return flops / (seconds * gpus * peak)

@@ -1,0 +1,187 @@
+"""Memory that training takes, predicted: of one GPU, and of the host while a checkpoint is saved.
+
+BF16 weights, Adam with FP32 main weights in Megatron's distributed optimizer, no recomputation, Transformer Engine's
+layers with flash attention, and the native fused cross-entropy. Nothing of this has been measured on Qwen3. It has been
+compared with what two published runs logged (NVIDIA/dgxc-benchmarking v25.04: Llama 3.1 8B, Nemotron-4 15B): the states
+are within 1 %, and the peaks are 3 and 5 % above the formula, which `PEAK` covers. A GB is 10^9 bytes.
+"""
+
+from dataclasses import dataclass
+
+from .qwen3 import Qwen3Config
+
+WEIGHT, MOMENTS = 2, 12
+"""Bytes a parameter: the BF16 weight; the FP32 main weight with Adam's two moments."""
+GRADIENT = {"fp32": 4, "bf16": 2}
+"""`optimizer.grads` -> bytes a parameter."""
+LOGIT = 10
+"""Bytes a logit at the peak: BF16, the FP32 copy, and its gradient in both."""
+CONTEXT = 3.5e9
+"""CUDA's context, NCCL's buffers and other memory that PyTorch's allocator does not count: 3 to 4 GB were logged."""
+PEAK = 1.07
+"""Allocated at the peak over the formula: 1.026 and 1.048 in the two published runs, rounded up."""
+H100_BYTES = 79.1 * 2**30
+"""What PyTorch can have of an H100 SXM 80 GB. nvidia-smi lists 81,559 MiB (79.65 GiB), of which the driver keeps about
+0.5 GiB: PyTorch's out-of-memory messages name 79.10 to 79.19 GiB, depending on the driver."""
+HEADROOM = 0.1
+"""Share of a GPU that is kept free, for the allocator's fragmentation and for the error of a prediction: ours."""
+PCIE = 25e9
+"""Bytes a second from a GPU to host memory: an assumption, 40 % of what PCIe 5.0 x16 carries (63 GB/s)."""
+FILE_SYSTEM = 2e9
+"""Bytes a second that a node writes to the shared file system: an assumption, to be replaced by a measured one."""
+
+
+@dataclass(frozen=True)
+class GpuMemory:
+    """Bytes on the GPU that needs most, at its peak; all but `context` as the formulas give them, without `PEAK`."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    logits: float
+    context: float = CONTEXT
+
+    @property
+    def states(self) -> float:
+        """What stays from step to step."""
+        return self.weights + self.gradients + self.optimizer
+
+    @property
+    def total(self) -> float:
+        """What the GPU is predicted to need."""
+        return PEAK * (self.states + self.activations + self.logits) + self.context
+
+
+def gpu_memory(
+    shape: Qwen3Config,
+    *,
+    dp: int,
+    tp: int,
+    pp: int,
+    cp: int,
+    sp: bool,
+    micro_batch: int,
+    seq_length: int,
+    grads: str,
+    fsdp: bool = False,
+) -> GpuMemory:
+    """Predict the memory of the GPU that needs most: one of the first pipeline stage or one of the last.
+
+    In the 1F1B schedule the first stage holds the activations of `pp` micro-batches, the last one those of one
+    micro-batch, and the logits.
+
+    Args:
+        shape: of the model.
+        dp: copies of the model.
+        tp: GPUs that share each layer.
+        pp: pipeline stages; layers are spread evenly.
+        cp: GPUs that share a sequence; the states are sharded over DP x CP.
+        sp: sequence parallelism: what TP does not split is split along the sequence.
+        micro_batch: sequences at once.
+        seq_length: slots of a sequence.
+        grads: `fp32` or `bf16`.
+        fsdp: Megatron-FSDP: weights and gradients are sharded as well; the layers that are gathered at the moment are
+            not counted.
+    """
+    tokens = micro_batch * seq_length / cp
+    activations = tokens * shape.layers / pp * _layer_activations(shape, tp, sp)
+    logits = LOGIT * tokens * shape.vocab / tp
+    if pp > 1 and pp * activations > activations + logits:  # the first stage is the fuller one
+        activations, logits = pp * activations, 0
+    parameters, shards = _parameters(shape, tp, pp), dp * cp
+    kept = parameters / shards if fsdp else parameters
+    return GpuMemory(WEIGHT * kept, GRADIENT[grads] * kept, MOMENTS * parameters / shards, activations, logits)
+
+
+def fits(memory: GpuMemory, capacity: float = H100_BYTES) -> bool:
+    """Whether a GPU of so many bytes takes it and keeps `HEADROOM` free."""
+    return memory.total <= (1 - HEADROOM) * capacity
+
+
+@dataclass(frozen=True)
+class HostMemory:
+    """What a save holds in host memory beside what training holds there.
+
+    Attributes:
+        gathered: bytes in each rank: the optimizer state of its whole model-parallel shard, where it is gathered.
+        share: bytes in each rank: the part of the checkpoint that it writes.
+        ranks_per_node: ranks of a node.
+    """
+
+    gathered: float
+    share: float
+    ranks_per_node: int
+
+    @property
+    def rank(self) -> float:
+        """Bytes in a rank."""
+        return self.gathered + self.share
+
+    @property
+    def node(self) -> float:
+        """Bytes in a node."""
+        return self.ranks_per_node * self.rank
+
+
+def host_memory(shape: Qwen3Config, *, dp: int, tp: int, pp: int, ranks_per_node: int, reshardable: bool) -> HostMemory:
+    """Predict what a save of `torch_dist` holds in host memory, as read in megatron-core 0.19.2.
+
+    The copies of the model write disjoint parts. Each rank copies its part to the host as a whole before it writes:
+    an asynchronous save in the writing process, a synchronous one too (`AsyncRequest.execute_sync`). Fully reshardable,
+    each rank first gathers the optimizer state of its whole model-parallel shard, and clones what it writes of it.
+
+    Args:
+        shape: of the model.
+        dp: copies of the model, times CP.
+        tp: GPUs that share each layer.
+        pp: pipeline stages.
+        ranks_per_node: ranks of a node.
+        reshardable: `checkpoint.reshardable`.
+    """
+    parameters = _parameters(shape, tp, pp)
+    return HostMemory(
+        gathered=MOMENTS * parameters if reshardable else 0,
+        share=(WEIGHT + MOMENTS) * parameters / dp,
+        ranks_per_node=ranks_per_node,
+    )
+
+
+def save_stall_seconds(
+    memory: HostMemory, *, asynchronous: bool, pcie: float = PCIE, file_system: float = FILE_SYSTEM
+) -> float:
+    """Predict the seconds that training stands still for a save: the copies to the host and, synchronous, the writing.
+
+    Args:
+        memory: from `host_memory`.
+        asynchronous: `checkpoint.asynchronous`: training goes on as soon as the copy is there.
+        pcie: bytes a second from a GPU to the host; each GPU has a link of its own.
+        file_system: bytes a second that a node writes; its ranks share it.
+    """
+    copied = memory.rank / pcie
+    return copied if asynchronous else copied + memory.ranks_per_node * memory.share / file_system
+
+
+def _layer_activations(shape: Qwen3Config, tp: int, sp: bool) -> float:
+    """Bytes a token and layer that the forward pass keeps for the backward pass, in BF16.
+
+    TP does not split the inputs and outputs of both norms (8h). It splits queries, keys and values as projected
+    (q + 2 kv), queries and keys as rotated (q + kv), attention's output (q), the MLP's halves and their product (3f).
+    """
+    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    split = 2 * (q + 2 * kv) + 2 * (q + kv) + 2 * q + 6 * shape.ffn
+    return 8 * shape.hidden / (tp if sp else 1) + split / tp
+
+
+def _parameters(shape: Qwen3Config, tp: int, pp: int) -> float:
+    """Parameters on a GPU of the last stage, which has most: its layers, the final norm, and the output layer.
+
+    Of several stages the first one has the embedding and no final norm, and the last one a copy of the embedding if it
+    is tied; a single stage has a second matrix only if it is not. TP splits the matrices and repeats the norms.
+    """
+    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    matrices = shape.hidden * (2 * q + 2 * kv + 3 * shape.ffn)
+    norms = 2 * shape.hidden + 2 * shape.head_dim
+    vocabularies = 1 if shape.tied or pp > 1 else 2
+    layers = shape.layers / pp * (matrices / tp + norms)
+    return layers + shape.hidden + vocabularies * shape.vocab * shape.hidden / tp
