@@ -57,7 +57,8 @@ def _stacked_layers(weights: Weights, shape: Qwen3Config) -> dict[str, torch.Ten
 def _extra_states(shape: Qwen3Config) -> list[str]:
     layers = range(shape.layers)
     inner = [f"decoder.layers.{name}._extra_state/shard_{n}_{shape.layers}" for name in EXTRA_STATES for n in layers]
-    return inner if shape.tied else [*inner, "output_layer._extra_state/shard_0_1"]
+    outer = ["decoder.final_layernorm", *([] if shape.tied else ["output_layer"])]
+    return [*inner, *(f"{name}._extra_state/shard_0_1" for name in outer)]
 
 
 def export_hf(checkpoint: Path, out: Path, reference: Path | None = None) -> Manifest:

@@ -1,7 +1,6 @@
 """Megatron's `torch_dist` checkpoints are PyTorch's distributed ones (DCP): read and written without Megatron."""
 
 import io
-import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,44 +15,11 @@ from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
 from ..core.checkpoint import RELEASE, TRACKER, newest
+from ..core.dcp import METADATA, read_metadata
 from ..core.errors import UserError
 from ..core.files import read_json, write_json, write_text
 
 BACKEND = {"sharded_backend": "torch_dist", "sharded_backend_version": 1}
-
-# What the pickled `.metadata` of a DCP checkpoint is made of. Nothing else is unpickled.
-_ALLOWED = {
-    "pathlib": {"PosixPath"},
-    "torch": {"Size", "bfloat16", "float16", "float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"},
-    "torch.serialization": {"_get_layout"},
-    "torch.distributed.checkpoint.metadata": {
-        "BytesStorageMetadata",
-        "ChunkStorageMetadata",
-        "Metadata",
-        "MetadataIndex",
-        "StorageMeta",
-        "TensorProperties",
-        "TensorStorageMetadata",
-        "_MEM_FORMAT_ENCODING",
-    },
-    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
-    "torch.distributed.checkpoint.planner": {
-        "BytesIOWriteData",
-        "SavePlan",
-        "TensorWriteData",
-        "WriteItem",
-        "WriteItemType",
-    },
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Refuses every class that a DCP `.metadata` has no use for."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name in _ALLOWED.get(module, ()):
-            return super().find_class(module, name)
-        raise UserError(f"the checkpoint's .metadata asks for {module}.{name}, which is not part of one: refused")
 
 
 class Reader(FileSystemReader):
@@ -62,14 +28,7 @@ class Reader(FileSystemReader):
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """Read `.metadata`."""
         del args, kwargs
-        path = Path(self.path) / ".metadata"
-        try:
-            with path.open("rb") as file:
-                metadata = _Unpickler(file).load()
-        except (pickle.UnpicklingError, EOFError) as error:
-            raise UserError(f"the checkpoint's .metadata is not whole: {error}", where=str(path)) from None
-        if not isinstance(metadata, Metadata):
-            raise UserError(f"the checkpoint's .metadata holds a {type(metadata).__name__}", where=str(path))
+        metadata = read_metadata(Path(self.path))
         if metadata.storage_meta is not None:
             metadata.storage_meta.load_id = self.load_id
         return metadata
@@ -90,7 +49,14 @@ def find(checkpoint: Path) -> Path:
         UserError: there is none, or it is another format.
     """
     folder = newest(checkpoint) or checkpoint
-    if not (folder / ".metadata").is_file() or not (folder / "metadata.json").is_file():
+    if (folder / METADATA).is_file() and not (folder / "metadata.json").is_file():
+        raise UserError(
+            f"the checkpoint was saved by Megatron-FSDP, in its own format (fsdp_dtensor): {folder.name}",
+            where=str(folder),
+            allowed="torch_dist",
+            mend="only a run without parallel.fsdp can be exported",
+        )
+    if not (folder / METADATA).is_file() or not (folder / "metadata.json").is_file():
         raise UserError(
             f"no Megatron checkpoint: {checkpoint}",
             where=str(folder),

@@ -29,6 +29,8 @@ PROJECTIONS = tuple(f"self_attn.{name}_proj.weight" for name in "qkv")
 GATED = ("mlp.gate_proj.weight", "mlp.up_proj.weight")
 # Modules that save an (empty) extra state a layer, in the local spec or in Transformer Engine's.
 EXTRA_STATES = (
+    "self_attention.q_layernorm",
+    "self_attention.k_layernorm",
     "self_attention.linear_qkv",
     "self_attention.linear_proj",
     "self_attention.core_attention",

@@ -6,6 +6,8 @@ TRACKER = "latest_checkpointed_iteration.txt"
 """File of a checkpoint root that names its newest whole checkpoint."""
 RELEASE = "release"
 """Megatron's name for weights that belong to no iteration."""
+SEAL = "pdapt.json"
+"""File of a run's checkpoint that says where it comes from, and holds the hashes of its other files."""
 HF = "hf"
 """Folder beside the checkpoints that keeps the Hugging Face side: configuration and tokenizer."""
 
