@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from ..core.errors import UserError, disk_is_full
+from ..core.errors import Halted, StoppedEarly, UserError, disk_is_full
 
 app = typer.Typer(
     help="Adapt a general language model to a domain at scale, and know whether that helped.",
@@ -39,12 +39,19 @@ _add_rooms()
 
 
 def main() -> None:
-    """Run a command. Exit code 2 and a message for the user's mistakes, 1 and a traceback for ours."""
+    """Run a command.
+
+    Exit codes: 2 and a message for the user's mistakes, 1 and a traceback for ours, 75 for work that was asked to stop
+    and goes on with the same command, 76 for work that was ended because something was wrong with it.
+    """
     try:
         app(prog_name="pdapt")
     except UserError as error:
         _say(str(error))
         sys.exit(2)
+    except (StoppedEarly, Halted) as error:
+        _say(str(error))
+        sys.exit(error.code)
     except OSError as error:
         if not disk_is_full(error):
             raise

@@ -19,6 +19,18 @@ class UserError(ValueError):
         super().__init__("\n  ".join(part for part in parts if part))
 
 
+class StoppedEarly(Exception):
+    """Work that was asked to stop has saved and ended; the same command goes on. Exit code 75 (EX_TEMPFAIL)."""
+
+    code = 75
+
+
+class Halted(Exception):
+    """Work that went wrong was ended, and somebody should look before it goes on. Exit code 76."""
+
+    code = 76
+
+
 def nearest(name: str, known: list[str]) -> str:
     """The known name closest to a mistyped one, as `did you mean 'x'?`, or an empty string."""
     from difflib import get_close_matches

@@ -14,6 +14,8 @@ VOCAB_SIZE = 151_936
 """Rows of the embedding; the tokenizer knows 151,669 ids, the rest is padding that the weights carry."""
 END_OF_DOCUMENT = "<|endoftext|>"
 """Ends a document. Not the tokenizer's `eos_token`, which Qwen3's configuration calls `<|im_end|>`."""
+END_OF_DOCUMENT_ID = 151_643
+"""Its id in the published tokenizers."""
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 SIDE_FILES = (
     "generation_config.json",
