@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ..launch.sbatch import Job, render_sbatch
 from ..recipes.schema import Recipe
+from ..recipes.spawn import connections
 
 
 def script(
@@ -24,8 +25,7 @@ def script(
             command=command,
             log_dir=".",
             env={
-                # Megatron asks for one connection where TP overlaps with computation.
-                "CUDA_DEVICE_MAX_CONNECTIONS": "1",
+                **connections(recipe),
                 "OMP_NUM_THREADS": str(job.cpus_per_rank),
                 # A failed collective ends the job instead of hanging it.
                 "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",

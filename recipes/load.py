@@ -1,4 +1,4 @@
-"""Reading a recipe: defaults, then the YAML file, then `key=value` from the command line."""
+"""Reading a recipe: defaults, then the YAML file or published recipe, then `key=value` from the command line."""
 
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from ..core.errors import UserError, nearest
+from . import h100
 from .schema import Recipe
 from .validate import validate
 
@@ -16,22 +17,24 @@ FOLDER = Path(__file__).parent / "configs"
 
 def names() -> list[str]:
     """The recipes that come with the project."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return [*h100.names(), *sorted(path.stem for path in FOLDER.glob("*.yaml"))]
 
 
-def find(recipe: str) -> Path:
-    """The file of a recipe given by name or by path.
+def _read(recipe: str) -> DictConfig:
+    """What a recipe given by name or by path says.
 
     Raises:
-        UserError: neither is there.
+        UserError: neither is there, or the file is no recipe.
     """
     path = Path(recipe)
     if path.suffix in (".yaml", ".yml"):
         if path.is_file():
-            return path
+            return _read_yaml(path)
         raise UserError(f"no such recipe file: {recipe}", where="RECIPE", mend="check the path")
+    if recipe in h100.names():
+        return OmegaConf.create(h100.values(recipe))
     if recipe in names():
-        return FOLDER / f"{recipe}.yaml"
+        return _read_yaml(FOLDER / f"{recipe}.yaml")
     raise UserError(
         f"no recipe is called {recipe!r}",
         where="RECIPE",
@@ -51,9 +54,8 @@ def load(recipe: str, overrides: list[str] | None = None) -> Recipe:
         UserError: an unknown key (the nearest valid one is named), a wrong type, a missing value, or values that do
             not go together.
     """
-    path = find(recipe)
     config = OmegaConf.structured(Recipe)
-    config = _merge(config, _read_yaml(path), str(path))
+    config = _merge(config, _read(recipe), recipe)
     for item in overrides or []:
         if "=" not in item:
             raise UserError(
@@ -64,7 +66,7 @@ def load(recipe: str, overrides: list[str] | None = None) -> Recipe:
         value = cast(Recipe, OmegaConf.to_object(config))
     except MissingMandatoryValue as error:
         raise UserError(
-            f"the recipe does not say {error.full_key}", where=str(path), mend=f"add {error.full_key}"
+            f"the recipe does not say {error.full_key}", where=recipe, mend=f"add {error.full_key}"
         ) from None
     validate(value)
     return value

@@ -1,9 +1,12 @@
 """A recipe as Megatron arguments: the one place where our names meet Megatron's."""
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .schema import Recipe, data_parallel, masked, shape_of, world_size
+from ..core.errors import UserError
+from .schema import Recipe, data_parallel, masked, sequence_parallel, shape_of, world_size
 
 # Kernels that only exist on a GPU. Each is Megatron's default, so each has to be switched off on a CPU.
 CPU_ARGUMENTS = [
@@ -11,12 +14,10 @@ CPU_ARGUMENTS = [
     "--use-cpu-initialization",
     "--transformer-impl", "local",
     "--no-gradient-accumulation-fusion",
-    "--no-masked-softmax-fusion",
     "--no-bias-swiglu-fusion",
     "--no-bias-dropout-fusion",
     "--no-rope-fusion",
     "--no-persist-layer-norm",
-    "--attention-softmax-in-fp32",
     "--num-workers", "0",
 ]  # fmt: skip
 GPU_ARGUMENTS = [
@@ -27,10 +28,6 @@ GPU_ARGUMENTS = [
     "--manual-gc",
     "--manual-gc-interval", "100",
     "--num-workers", "2",
-    # On a CPU the writer's own process would cost more than the save. Without it Megatron saves synchronously.
-    "--async-save",
-    "--use-persistent-ckpt-worker",
-    "--async-strategy", "mcore",
 ]  # fmt: skip
 
 
@@ -57,15 +54,40 @@ class Places:
 
 def megatron_args(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
     """Megatron's command line for a recipe, flag and value as separate strings."""
+    return [*_ours(recipe, places, gpu=gpu), *_further(recipe)]
+
+
+def check_further(recipe: Recipe, *, gpu: bool) -> None:
+    """Check the further arguments: that they are arguments, and none of those that the recipe's own keys decide.
+
+    Raises:
+        UserError: one is not.
+    """
+    nowhere = Path("nowhere")
+    ours = _ours(recipe, Places(nowhere, nowhere, nowhere, nowhere, nowhere, eod=0), gpu=gpu)
+    for name, value in recipe.megatron.items():
+        where = f"megatron.{name}"
+        if f"--{name}" in ours:
+            raise UserError(
+                f"{where} repeats an argument that the recipe's own keys decide",
+                where=where,
+                mend="docs/options.md says which key it is",
+            )
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            raise UserError(f"{name!r} names no argument", where=where, allowed="a name without leading dashes")
+        if value is False or value is None or isinstance(value, dict):
+            raise UserError(f"{where} is {value}", where=where, allowed="true for a switch, else its value, or values")
+
+
+def _ours(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
     parts = [
         _model(recipe),
         _data(recipe, places),
         _parallel(recipe, gpu=gpu),
         _training(recipe),
-        _checkpoints(recipe, places),
-        _logging(places),
+        _checkpoints(recipe, places, gpu=gpu),
+        _logging(recipe, places),
         GPU_ARGUMENTS if gpu else CPU_ARGUMENTS,
-        _further(recipe),
     ]
     return [text for part in parts for text in part]
 
@@ -98,6 +120,9 @@ def _model(recipe: Recipe) -> list[str]:
         flags.append("--untie-embeddings-and-output-weights")
     if recipe.model.precision == "bf16":
         flags.append("--bf16")
+    if recipe.model.fp8:
+        # `tensorwise` scales each tensor by its present maximum, `delayed`, the default, by that of earlier steps.
+        flags += ["--fp8-format", "hybrid", "--fp8-recipe", "tensorwise"]
     return [str(flag) for flag in flags]
 
 
@@ -123,12 +148,19 @@ def _parallel(recipe: Recipe, *, gpu: bool) -> list[str]:
     flags = [
         "--tensor-model-parallel-size", str(parallel.tp),
         "--pipeline-model-parallel-size", str(parallel.pp),
+        "--context-parallel-size", str(parallel.cp),
         "--use-distributed-optimizer",
+        # The watch names a rank that hangs; collectives give up after it has.
+        "--distributed-timeout-minutes", str(math.ceil(recipe.guard.hang) + 10),
     ]  # fmt: skip
     if gpu and data_parallel(recipe) > 1:
         flags += ["--overlap-grad-reduce", "--overlap-param-gather"]
-    if gpu and parallel.tp > 1:
+    if sequence_parallel(recipe, gpu=gpu):
         flags.append("--sequence-parallel")
+    if parallel.fsdp:
+        flags += ["--use-megatron-fsdp", "--data-parallel-sharding-strategy", "optim_grads_params"]
+    if recipe.optimizer.grads == "bf16":
+        flags.append("--grad-reduce-in-bf16")
     return flags
 
 
@@ -152,15 +184,24 @@ def _training(recipe: Recipe) -> list[str]:
         "--clip-grad", optimizer.clip,
         # The mean over the real tokens of the whole batch, whatever the micro-batches and ranks it is spread over.
         "--calculate-per-token-loss",
+        # The guard looks at the gradient's norm, which is NaN where any part of it is: once a step, not once a bucket.
+        "--no-check-for-nan-in-loss-and-grad",
+        "--rerun-mode", "disabled",
         "--eval-interval", recipe.validation.every,
         "--eval-iters", recipe.validation.batches,
     ]  # fmt: skip
     return [str(flag) for flag in flags]
 
 
-def _checkpoints(recipe: Recipe, places: Places) -> list[str]:
+def asynchronous(recipe: Recipe, *, gpu: bool) -> bool:
+    """Whether training goes on while a checkpoint is written: by default on GPUs."""
+    chosen = recipe.checkpoint.asynchronous
+    return gpu if chosen is None else chosen
+
+
+def _checkpoints(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
     flags = [
-        "--ckpt-format", "torch_dist",
+        "--ckpt-format", "fsdp_dtensor" if recipe.parallel.fsdp else "torch_dist",
         "--save", str(places.checkpoints),
         "--load", str(places.checkpoints),
         "--save-interval", str(recipe.checkpoint.every),
@@ -169,16 +210,28 @@ def _checkpoints(recipe: Recipe, places: Places) -> list[str]:
         flags += ["--pretrained-checkpoint", str(places.base)]
     if recipe.checkpoint.reshardable:
         flags.append("--dist-ckpt-optim-fully-reshardable")
+    if asynchronous(recipe, gpu=gpu):
+        # Without a process that stays, Megatron saves synchronously.
+        flags += ["--async-save", "--async-strategy", "mcore", "--use-persistent-ckpt-worker"]
     return flags
 
 
-def _logging(places: Places) -> list[str]:
-    return [
+def _logging(recipe: Recipe, places: Places) -> list[str]:
+    flags = [
         "--log-interval", "1",
         "--tensorboard-dir", str(places.tensorboard),
         "--tensorboard-log-interval", "1",
-        "--log-throughput",
     ]  # fmt: skip
+    log = recipe.log
+    if log.wandb is not None:
+        run = places.tensorboard.parent
+        flags += ["--wandb-project", log.wandb, "--wandb-exp-name", run.name, "--wandb-save-dir", str(run)]
+    if log.profile:
+        first, last = log.profile
+        flags += ["--profile", "--use-pytorch-profiler"]
+        flags += ["--profile-step-start", str(first), "--profile-step-end", str(last + 1)]
+        flags += ["--profile-ranks", *map(str, log.profile_ranks)]
+    return flags
 
 
 def _further(recipe: Recipe) -> list[str]:
@@ -186,7 +239,7 @@ def _further(recipe: Recipe) -> list[str]:
     for name, value in recipe.megatron.items():
         flags.append(f"--{name}")
         if value is not True:
-            flags.append(str(value))
+            flags += [str(item) for item in (value if isinstance(value, list) else [value])]
     return flags
 
 

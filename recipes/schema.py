@@ -35,7 +35,8 @@ class Model:
 
     size: str | None = None  # 0p6b, 1p7b, 4b, 8b
     shape: Shape | None = None
-    precision: str = "bf16"  # bf16 (weights and activations; main weights and gradients in FP32) or fp32
+    precision: str = "bf16"  # bf16 (weights and activations; main weights in FP32) or fp32
+    fp8: bool = False  # matrix products in FP8, current scaling; on a GPU, with bf16
     init_std: float = 0.02  # only where training starts from random weights
 
 
@@ -67,32 +68,44 @@ class Data:
 
 @dataclass
 class Parallel:
-    """How the model and the batch are spread. DP is what is left: ranks / (TP x PP)."""
+    """How the model and the batch are spread. DP is what is left: ranks / (TP x PP x CP)."""
 
-    nodes: int = 1
+    nodes: int = 1  # machines
     ranks_per_node: int = 1  # GPUs of a node, or gloo processes where there is none
-    tp: int = 1
-    pp: int = 1
+    tp: int = 1  # tensor parallelism: each layer is spread over so many ranks
+    pp: int = 1  # pipeline parallelism: the layers are spread over so many groups of ranks
+    cp: int = 1  # each sequence is spread over so many GPUs; layout concat without masks
+    sp: bool | None = None  # sequence parallelism: TP splits the other activations, too; none: on GPUs where TP > 1
+    fsdp: bool = False  # Megatron-FSDP: weights and gradients are sharded, too; on GPUs
+
+
+@dataclass
+class Machine:
+    """What the memory that is predicted has to fit into."""
+
+    gpu_gib: float = 79.1  # of one GPU: what PyTorch can have of an H100 of 80 GB
+    host_gib: float = 480.0  # of one node
 
 
 @dataclass
 class Batch:
-    """Sequences a step, over all ranks, and at once on one rank."""
+    """How a step's sequences are divided."""
 
-    global_size: int = MISSING
-    micro_size: int = 1
+    global_size: int = MISSING  # sequences a step, over all ranks
+    micro_size: int = 1  # sequences at once on one rank
 
 
 @dataclass
 class Optimizer:
     """AdamW at a constant learning rate, as in the paper."""
 
-    lr: float = 2e-5
-    warmup_steps: int = 0
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.05
+    grads: str = "fp32"  # gradients are summed and reduced in fp32 or bf16, where precision is bf16
+    lr: float = 2e-5  # learning rate, the same at every step after the warm-up
+    warmup_steps: int = 0  # steps in which the learning rate rises from 0
+    beta1: float = 0.9  # how much of the gradients' running mean a step keeps
+    beta2: float = 0.999  # how much of the squares' running mean a step keeps
+    eps: float = 1e-8  # what AdamW adds to the root of the squares' mean
+    weight_decay: float = 0.05  # decoupled, times the learning rate; not on norms
     clip: float = 1.0  # norm of the whole gradient
 
 
@@ -103,6 +116,9 @@ class Checkpoint:
     every: int = 720  # steps
     # false: another DP may resume. true: another TP or PP too, for 12 bytes a parameter of host memory at each save.
     reshardable: bool = False
+    keep_every: int | None = None  # steps: the checkpoints of its multiples are kept, and the last one; none: all are
+    keep_last: int = 2  # of the others, so many
+    asynchronous: bool | None = None  # training goes on while a process of its own writes; none: on GPUs
 
 
 @dataclass
@@ -114,15 +130,38 @@ class Validation:
 
 
 @dataclass
+class Guard:
+    """What is watched, and what is done about it."""
+
+    nonfinite: str = "stop"  # loss or gradient norm is NaN or infinite: stop, skip (no update), or rewind
+    spike: str | None = None  # one is far above the last steps': warn, stop, skip or rewind; none: not watched
+    deviations: float = 6.0  # that far: standard deviations above the mean
+    window: int = 128  # of so many last steps
+    limit: int = 10  # skipped updates, or rewinds, of one run; the next one stops it
+    straggler: float | None = 1.2  # a rank's compute time over the median rank's that is reported
+    hang: float = 30.0  # minutes without progress after which the run is ended and the rank named
+
+
+@dataclass
+class Log:
+    """What is written down beside metrics.jsonl and TensorBoard's files."""
+
+    wandb: str | None = None  # project; the package wandb has to be there
+    mlflow: str | None = None  # tracking URI; the package mlflow has to be there
+    profile: list[int] = field(default_factory=list)  # first and last step of a start that torch's profiler records
+    profile_ranks: list[int] = field(default_factory=lambda: [0])  # ranks that are recorded
+
+
+@dataclass
 class Job:
     """What Slurm is asked for."""
 
     time: str = "20:00:00"  # hours:minutes:seconds
-    cpus_per_rank: int = 16
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
+    cpus_per_rank: int = 16  # CPU cores
+    partition: str | None = None  # as Slurm calls it; none: the cluster's own choice
+    account: str | None = None  # as job.partition
+    qos: str | None = None  # as job.partition
+    constraint: str | None = None  # as job.partition
 
 
 @dataclass
@@ -132,13 +171,16 @@ class Recipe:
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
     parallel: Parallel = field(default_factory=Parallel)
+    machine: Machine = field(default_factory=Machine)
     batch: Batch = field(default_factory=Batch)
     optimizer: Optimizer = field(default_factory=Optimizer)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     validation: Validation = field(default_factory=Validation)
+    guard: Guard = field(default_factory=Guard)
+    log: Log = field(default_factory=Log)
     job: Job = field(default_factory=Job)
-    steps: int = MISSING
-    seed: int = 0
+    steps: int = MISSING  # steps of the whole run
+    seed: int = 0  # of the data's order and of random weights; Megatron, which refuses 0, is given one more
     megatron: dict[str, Any] = field(default_factory=dict)  # further Megatron arguments, name without dashes: value
 
 
@@ -161,5 +203,16 @@ def world_size(recipe: Recipe) -> int:
 
 
 def data_parallel(recipe: Recipe) -> int:
-    """Number of copies of the model (DP)."""
-    return world_size(recipe) // (recipe.parallel.tp * recipe.parallel.pp)
+    """Number of copies of the model that each take a share of the batch (DP)."""
+    return world_size(recipe) // model_parallel(recipe)
+
+
+def model_parallel(recipe: Recipe) -> int:
+    """Number of ranks that share one sequence: TP x PP x CP."""
+    return recipe.parallel.tp * recipe.parallel.pp * recipe.parallel.cp
+
+
+def sequence_parallel(recipe: Recipe, *, gpu: bool) -> bool:
+    """Whether sequence parallelism is on: where it is asked for, else with TP on GPUs."""
+    chosen = recipe.parallel.sp
+    return gpu and recipe.parallel.tp > 1 if chosen is None else chosen

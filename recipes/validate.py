@@ -1,9 +1,13 @@
 """Checks across a recipe's fields, made before any process starts."""
 
 from ..core.errors import UserError, nearest
+from ..core.memory import GRADIENT
 from ..core.qwen3 import SIZES, Qwen3Config
-from ..data_prep.layouts import PACKED, PAPER, check_layout
-from .schema import EDITIONS, SAVED, Data, Recipe, data_parallel, masked, shape_of, world_size
+from ..data_prep.layouts import CONCAT, PACKED, PAPER, check_layout
+from .guard import ACTIONS, LEAST, WARN
+from .megatron_args import check_further
+from .memory import check_memory
+from .schema import EDITIONS, SAVED, Data, Guard, Recipe, data_parallel, masked, model_parallel, shape_of, world_size
 
 
 def validate(recipe: Recipe) -> None:
@@ -17,8 +21,16 @@ def validate(recipe: Recipe) -> None:
     _length(recipe)
     _layout(recipe.data)
     _blend(recipe.data)
+    _precision(recipe)
     _world(recipe)
+    _pass_through(recipe)
     _batch(recipe)
+    _checkpoint(recipe)
+    _guard(recipe.guard)
+    _log(recipe)
+    check_memory(recipe)
+    for gpu in (False, True):
+        check_further(recipe, gpu=gpu)
 
 
 def _model(recipe: Recipe) -> None:
@@ -89,6 +101,7 @@ def _positive(recipe: Recipe) -> None:
         "parallel.ranks_per_node": recipe.parallel.ranks_per_node,
         "parallel.tp": recipe.parallel.tp,
         "parallel.pp": recipe.parallel.pp,
+        "parallel.cp": recipe.parallel.cp,
         "batch.global_size": recipe.batch.global_size,
         "batch.micro_size": recipe.batch.micro_size,
         "checkpoint.every": recipe.checkpoint.every,
@@ -98,16 +111,23 @@ def _positive(recipe: Recipe) -> None:
     for name, value in values.items():
         if value < 1:
             raise UserError(f"{name} is {value}", where=name, allowed="a whole number from 1")
+    warmup = recipe.optimizer.warmup_steps
+    if not 0 <= warmup < recipe.steps:
+        raise UserError(
+            f"optimizer.warmup_steps is {warmup} of {recipe.steps} steps",
+            where="optimizer.warmup_steps",
+            allowed=f"0 to {recipe.steps - 1}",
+        )
     if not 0 < recipe.optimizer.lr < 1:
         raise UserError(f"optimizer.lr is {recipe.optimizer.lr}", where="optimizer.lr", allowed="between 0 and 1")
 
 
 def _world(recipe: Recipe) -> None:
     shape, parallel, world = shape_of(recipe), recipe.parallel, world_size(recipe)
-    if world % (parallel.tp * parallel.pp):
+    if world % model_parallel(recipe):
         raise UserError(
-            f"TP {parallel.tp} x PP {parallel.pp} = {parallel.tp * parallel.pp} does not divide the world of {world} "
-            f"ranks ({parallel.nodes} nodes x {parallel.ranks_per_node})",
+            f"TP {parallel.tp} x PP {parallel.pp} x CP {parallel.cp} = {model_parallel(recipe)} does not divide the "
+            f"world of {world} ranks ({parallel.nodes} nodes x {parallel.ranks_per_node})",
             where="parallel",
             allowed=f"a product that divides {world}: {_divisors(world)}",
         )
@@ -118,6 +138,119 @@ def _world(recipe: Recipe) -> None:
             f"batch.micro_size is {recipe.batch.micro_size} with PP {parallel.pp} and document masks",
             where="batch.micro_size",
             allowed="1: a masked micro-batch is one flat sequence, and pipeline stages exchange unflattened ones",
+        )
+
+
+def _precision(recipe: Recipe) -> None:
+    model, grads = recipe.model, recipe.optimizer.grads
+    if grads not in GRADIENT:
+        raise UserError(f"optimizer.grads is {grads!r}", where="optimizer.grads", allowed=" or ".join(GRADIENT))
+    asked = {"model.fp8=true": model.fp8, "optimizer.grads=bf16": grads == "bf16"}
+    for name, given in asked.items():
+        if given and model.precision != "bf16":
+            raise UserError(
+                f"{name} with model.precision={model.precision}", where=name.split("=")[0], allowed="with bf16"
+            )
+
+
+def _pass_through(recipe: Recipe) -> None:
+    """What is handed to Megatron for GPUs: sequence and context parallelism, Megatron-FSDP."""
+    parallel, data = recipe.parallel, recipe.data
+    if parallel.sp and parallel.tp == 1:
+        raise UserError(
+            "parallel.sp is true with TP 1: there is no group of ranks to split the sequence over",
+            where="parallel.sp",
+            allowed="with parallel.tp=2 or more",
+            mend="leave it out, or set parallel.tp=2",
+        )
+    if parallel.cp > 1 and (data.layout != CONCAT or masked(data)):
+        raise UserError(
+            f"parallel.cp is {parallel.cp} with the layout {data.layout}{' and masks' if masked(data) else ''}: CP "
+            "splits each sequence evenly, and documents' pieces or padded rows do not split so",
+            where="parallel.cp",
+            allowed="data.layout=concat data.document_masks=false",
+            mend="parallel.cp=1; parallel.tp=2 saves as much memory at this length",
+        )
+    if data.seq_length % (2 * parallel.cp):
+        step = 2 * parallel.cp
+        near = max(step, round(data.seq_length / step) * step)
+        raise UserError(
+            f"2 x CP {parallel.cp} = {step} does not divide the {data.seq_length} slots of a sequence",
+            where="data.seq_length",
+            allowed=f"a multiple of {step}",
+            mend=f"data.seq_length={near}",
+        )
+    if parallel.fsdp and recipe.checkpoint.reshardable:
+        raise UserError(
+            "checkpoint.reshardable is true with parallel.fsdp, which saves in a format of its own",
+            where="checkpoint.reshardable",
+            allowed="false with parallel.fsdp",
+        )
+
+
+def check_device(recipe: Recipe, *, gpu: bool) -> None:
+    """Check that the machine can do what the recipe asks for.
+
+    Raises:
+        UserError: it asks for what needs a GPU, and there is none.
+    """
+    asked = {
+        "model.fp8": recipe.model.fp8,
+        "parallel.sp": bool(recipe.parallel.sp),
+        "parallel.cp": recipe.parallel.cp > 1,
+        "parallel.fsdp": recipe.parallel.fsdp,
+    }
+    needing = [name for name, given in asked.items() if given]
+    if needing and not gpu:
+        raise UserError(
+            f"{', '.join(needing)} needs Transformer Engine, and so a GPU; this machine has none",
+            where=needing[0],
+            allowed="on a machine with GPUs",
+            mend="leave it out here; `--dry-run` shows it without a GPU",
+        )
+
+
+def _checkpoint(recipe: Recipe) -> None:
+    chosen = recipe.checkpoint
+    if chosen.keep_last < 1:
+        raise UserError(f"checkpoint.keep_last is {chosen.keep_last}", where="checkpoint.keep_last", allowed="from 1")
+    if chosen.keep_every is not None and (chosen.keep_every < 1 or chosen.keep_every % chosen.every):
+        near = max(1, round(chosen.keep_every / chosen.every)) * chosen.every
+        raise UserError(
+            f"checkpoint.keep_every is {chosen.keep_every}, and one is saved every {chosen.every} steps",
+            where="checkpoint.keep_every",
+            allowed=f"a multiple of {chosen.every}",
+            mend=f"checkpoint.keep_every={near}",
+        )
+
+
+def _guard(guard: Guard) -> None:
+    for name, allowed in (("nonfinite", ACTIONS), ("spike", (None, WARN, *ACTIONS))):
+        value = getattr(guard, name)
+        if value not in allowed:
+            known = [action for action in allowed if action]
+            mend = nearest(str(value), known)
+            raise UserError(f"guard.{name} is {value!r}", where=f"guard.{name}", allowed=", ".join(known), mend=mend)
+    least = {"deviations": 0.0, "window": LEAST - 1, "limit": -1, "hang": 0.0}
+    if guard.straggler is not None:
+        least["straggler"] = 1.0
+    for name, low in least.items():
+        value = getattr(guard, name)
+        if not low < value < float("inf"):
+            raise UserError(f"guard.{name} is {value}", where=f"guard.{name}", allowed=f"more than {low:g}")
+
+
+def _log(recipe: Recipe) -> None:
+    profile, ranks = recipe.log.profile, recipe.log.profile_ranks
+    if profile and not (len(profile) == 2 and 1 <= profile[0] <= profile[1] < recipe.steps):
+        raise UserError(
+            f"log.profile is {profile}",
+            where="log.profile",
+            allowed=f"[first, last], from 1 to {recipe.steps - 1}: the last of {recipe.steps} steps is not recorded",
+        )
+    if not ranks or any(not 0 <= rank < world_size(recipe) for rank in ranks):
+        raise UserError(
+            f"log.profile_ranks is {ranks}", where="log.profile_ranks", allowed=f"0 to {world_size(recipe) - 1}"
         )
 
 

@@ -79,7 +79,7 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["train", "qwen3_8b", "--tokens", "tokens", "--out", "out"], "no recipe is called"),
         (["train", "qwen3_tiny_cpt_2xcpu", "--tokens", "tokens", "--out", "out"], "tokens.json is missing"),
         (
-            ["launch", "qwen3_8b_cpt_48xh100", "parallel.tp=3", "--print"],
+            ["launch", "qwen3_8b_cpt_48xh100_packed", "parallel.tp=3", "--print"],
             "does not divide the model's 32 att",
         ),
         (["report", "build", "run"], "request.json is missing"),
@@ -159,12 +159,12 @@ def test_a_disk_that_is_really_full(small_disk: Callable[[str], Path], tmp_path:
 
 
 def test_a_recipe_becomes_a_slurm_script(tmp_path: Path) -> None:
-    done = pdapt("launch", "qwen3_8b_cpt_48xh100", "--tokens", "t okens", "--base", "base", "--print")
+    done = pdapt("launch", "qwen3_8b_cpt_48xh100_packed", "--tokens", "t okens", "--base", "base", "--print")
     assert done.returncode == 0, done.stderr
     script = done.stdout
     for line in ("#SBATCH --nodes=12", "#SBATCH --gpus-per-node=4", "--nnodes=12", "--nproc-per-node=4"):
         assert line in script
-    assert "pdapt train qwen3_8b_cpt_48xh100 --tokens 't okens' --out run --base base" in script
+    assert "pdapt train qwen3_8b_cpt_48xh100_packed --tokens 't okens' --out run --base base" in script
     path = tmp_path / "job.sh"
     path.write_text(script)
     assert subprocess.run(["bash", "-n", path], check=False).returncode == 0

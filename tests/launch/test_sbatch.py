@@ -14,18 +14,18 @@ from pdapt.core.errors import UserError
 from pdapt.launch.sbatch import Job, render_sbatch
 
 JOB = Job(
-    name="qwen3_8b_cpt_48xh100",
+    name="qwen3_8b_cpt_48xh100_packed",
     nodes=12,
     gpus_per_node=4,
     cpus_per_task=96,
     time_limit="20:00:00",
-    command=["-m", "pdapt.recipes.train", "qwen3_8b_cpt_48xh100"],
+    command=["-m", "pdapt.recipes.train", "qwen3_8b_cpt_48xh100_packed"],
     log_dir="logs",
     env={"CUDA_DEVICE_MAX_CONNECTIONS": "1"},
 )
 
 EXPECTED = """\
-#SBATCH --job-name=qwen3_8b_cpt_48xh100
+#SBATCH --job-name=qwen3_8b_cpt_48xh100_packed
 #SBATCH --nodes=12
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=96
@@ -47,7 +47,7 @@ srun \\
   --rdzv-id="$SLURM_JOB_ID" \\
   --rdzv-backend=c10d \\
   --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \\
-  -m pdapt.recipes.train qwen3_8b_cpt_48xh100
+  -m pdapt.recipes.train qwen3_8b_cpt_48xh100_packed
 """
 
 FAKE_SRUN = """\

@@ -8,8 +8,9 @@ from pdapt.core.errors import UserError
 from pdapt.core.qwen3 import SIZES
 from pdapt.recipes.load import from_dict, load, names, to_dict, to_yaml
 from pdapt.recipes.schema import data_parallel, shape_of, world_size
+from pdapt.recipes.validate import check_device
 
-BIG = "qwen3_8b_cpt_48xh100"
+BIG = "qwen3_8b_cpt_48xh100_packed"
 
 
 @pytest.mark.parametrize("name", names())
@@ -48,7 +49,25 @@ def test_the_paper_run_is_spread_over_48_gpus() -> None:
         ("optimizer.lr=2", "optimizer.lr is 2"),
         ("model.size=9b", "model.size is '9b'"),
         ("model.precision=fp8", "allowed: bf16 or fp32"),
-        ("parallel.tp=5", "TP 5 x PP 1 = 5 does not divide the world of 48"),
+        ("parallel.tp=5", "TP 5 x PP 1 x CP 1 = 5 does not divide the world of 48"),
+        ("parallel.cp=7", "TP 1 x PP 1 x CP 7 = 7 does not divide the world of 48"),
+        ("parallel.sp=true", "parallel.sp is true with TP 1.*parallel.tp=2"),
+        ("parallel.cp=2", "parallel.cp is 2 with the layout packed and masks.*parallel.tp=2"),
+        ("optimizer.grads=fp16", "optimizer.grads is 'fp16'.*fp32 or bf16"),
+        ("batch.micro_size=4", "a GPU would need .* GiB .*predicted.*batch.micro_size=1 fits"),
+        ("checkpoint.keep_every=1000", "saved every 720 steps.*checkpoint.keep_every=720"),
+        ("checkpoint.keep_last=0", "checkpoint.keep_last is 0"),
+        ("guard.nonfinite=ignore", "guard.nonfinite is 'ignore'.*stop, skip, rewind"),
+        ("guard.spike=rewin", "did you mean 'rewind'"),
+        ("guard.window=3", "guard.window is 3"),
+        ("guard.straggler=0.5", "guard.straggler is 0.5"),
+        ("megatron={lr: 0.5}", r"megatron\.lr repeats an argument"),
+        ("megatron={--log-params-norm: true}", "names no argument"),
+        ("megatron={log-params-norm: false}", "megatron.log-params-norm is False"),
+        ("optimizer.warmup_steps=4194", "optimizer.warmup_steps is 4194 of 4194 steps"),
+        ("log.profile_ranks=[]", "0 to 47"),
+        ("log.profile=[5]", r"log.profile is \[5\]"),
+        ("log.profile_ranks=[48]", "0 to 47"),
         ("parallel.tp=16", "parallel.tp = 16 does not divide the model's 8 key/value heads"),
         ("parallel.pp=8", "parallel.pp = 8 does not divide the model's 36 layers"),
         ("batch.micro_size=5", "DP 48 x micro-batch 5 = 240 does not divide the global batch of 576"),
@@ -70,6 +89,44 @@ def test_a_mistake_gets_a_message_that_says_what_is_allowed(override: str, messa
         load(BIG, [override])
 
 
+def test_what_needs_bf16_is_refused_in_fp32(recipe_file: Path) -> None:
+    for override in ("model.fp8=true", "optimizer.grads=bf16"):
+        with pytest.raises(UserError, match=override):
+            load(str(recipe_file), ["model.precision=fp32", override])
+
+
+def test_context_parallelism_is_not_for_the_papers_rows() -> None:
+    with pytest.raises(UserError, match=r"parallel\.cp is 2 with the layout paper"):
+        load("qwen3_8b_cpt_48xh100_paper", ["parallel.cp=2"])
+    concat = ["parallel.cp=2", "data.layout=concat", "data.document_masks=false", "batch.micro_size=1"]
+    assert data_parallel(load(BIG, concat)) == 24
+    with pytest.raises(UserError, match=r"data\.seq_length=2048"):
+        load(BIG, [*concat, "data.seq_length=2049"])
+
+
+def test_a_save_that_a_node_has_no_memory_for_is_refused() -> None:
+    """8B at TP 1: 98 GB a rank are gathered, 393 GB a node of four."""
+    load(BIG, ["checkpoint.reshardable=true"])
+    with pytest.raises(UserError, match=r"need 375 GiB of a node's memory \(91\.5 gathered"):
+        load(BIG, ["checkpoint.reshardable=true", "machine.host_gib=360"])
+    load(BIG, ["machine.host_gib=20"])
+
+
+def test_megatron_fsdp_has_no_reshardable_format_of_its_own() -> None:
+    with pytest.raises(UserError, match="format of its own"):
+        load(BIG, ["parallel.fsdp=true", "checkpoint.reshardable=true", "machine.host_gib=5000"])
+
+
+@pytest.mark.parametrize(
+    "overrides", [["model.fp8=true"], ["parallel.fsdp=true"], ["parallel.tp=2", "parallel.sp=true"]]
+)
+def test_what_needs_a_gpu_is_refused_without_one(overrides: list[str]) -> None:
+    recipe = load(BIG, overrides)
+    check_device(recipe, gpu=True)
+    with pytest.raises(UserError, match="needs Transformer Engine, and so a GPU"):
+        check_device(recipe, gpu=False)
+
+
 def test_packed_pipelines_take_one_sequence_at_once() -> None:
     with pytest.raises(UserError, match="pipeline stages exchange unflattened"):
         load(BIG, ["parallel.pp=2", "batch.micro_size=2"])
@@ -77,7 +134,7 @@ def test_packed_pipelines_take_one_sequence_at_once() -> None:
 
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(UserError, match=f"did you mean '{BIG}'"):
-        load("qwen3_8b_cpt_48xh10")
+        load("qwen3_8b_cpt_48xh100_pakced")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from pdapt.recipes.load import load, names
 from pdapt.recipes.megatron_args import Places, megatron_args
-from pdapt.recipes.schema import shape_of
+from pdapt.recipes.schema import masked, shape_of
 
 PLACES = Places(Path("ckpt"), Path("base"), Path("tb"), Path("cache"), Path("achieved"), eod=7)
 
@@ -40,12 +40,12 @@ def test_megatron_reads_every_recipe(name: str, gpu: bool, monkeypatch: pytest.M
     assert args.distributed_backend == ("nccl" if gpu else "gloo")
     assert args.transformer_impl == ("transformer_engine" if gpu else "local")
     assert (args.null_tokenizer_eod_id, args.null_tokenizer_pad_id) == (7, -1)
-    assert args.dataloader_inter_document_masking is True
+    assert args.dataloader_inter_document_masking is masked(recipe.data)
     assert args.bf16 is True
 
 
 def test_qwen3s_own_vocabulary_is_passed_for_the_published_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    args = parse(megatron_args(load("qwen3_8b_cpt_48xh100"), PLACES, gpu=True), monkeypatch)
+    args = parse(megatron_args(load("qwen3_8b_cpt_48xh100_packed"), PLACES, gpu=True), monkeypatch)
     assert args.padded_vocab_size == 151_936
 
 
@@ -63,7 +63,7 @@ from pdapt.recipes.load import load
 from pdapt.recipes.megatron_args import Places, megatron_args
 prepare()
 folder = Path({str(tmp_path)!r})
-recipe = load("qwen3_8b_cpt_48xh100", {overrides!r})
+recipe = load("qwen3_8b_cpt_48xh100_packed", {overrides!r})
 places = Places(folder / "ckpt", folder / "base", folder / "tb", folder / "cache", folder / "achieved", 7)
 sys.argv = ["train", *megatron_args(recipe, places, gpu=True)]
 from megatron.training.arguments import parse_args, validate_args
@@ -81,6 +81,6 @@ print(json.dumps([args.data_parallel_size, args.sequence_parallel, kept]))
 
 
 def test_further_arguments_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = load("qwen3_8b_cpt_48xh100", ["megatron={log-params-norm: true, exit-duration-in-mins: 5}"])
-    args = parse(megatron_args(recipe, PLACES, gpu=True), monkeypatch)
-    assert (args.log_params_norm, args.exit_duration_in_mins) == (True, 5)
+    further = "megatron={log-params-norm: true, exit-duration-in-mins: 5, profile-ranks: [0, 3]}"
+    args = parse(megatron_args(load("qwen3_8b_cpt_48xh100_packed", [further]), PLACES, gpu=True), monkeypatch)
+    assert (args.log_params_norm, args.exit_duration_in_mins, args.profile_ranks) == (True, 5, [0, 3])

@@ -1,0 +1,73 @@
+"""What a recipe would do: its arguments, memory and speed, without a GPU, tokens or a network."""
+
+from pathlib import Path
+from typing import Any
+
+from ..core.memory import save_stall_seconds
+from . import h100
+from .load import to_dict, to_yaml
+from .megatron_args import Places, asynchronous, megatron_args, summary
+from .memory import GIB, of_gpu, of_host
+from .schema import Recipe
+
+
+def dry_run(recipe: Recipe, out: Path, base: Path | None, eod: int) -> dict[str, Any]:
+    """Predict a run on GPUs.
+
+    Args:
+        recipe: checked.
+        out: run folder, as the arguments name it.
+        base: checkpoint root that it starts from.
+        eod: id that ends a document.
+
+    Returns:
+        `recipe`; `megatron_args`, flag and value apart; `memory_gib` of the GPU that needs most, with its parts in
+        `memory_parts_gib`; `host_memory_gib` of a node and `stall_seconds` at a save; `step_seconds` and
+        `tokens_per_second_per_gpu`, which nothing predicts yet: None. All figures are predicted.
+    """
+    places = Places(out / "checkpoints", base, out / "tensorboard", out / "cache", out / "achieved.json", eod)
+    memory, host = of_gpu(recipe), of_host(recipe)
+    names = ("weights", "gradients", "optimizer", "activations", "logits", "context")
+    return {
+        "recipe": to_dict(recipe),
+        "megatron_args": megatron_args(recipe, places, gpu=True),
+        "memory_gib": memory.total / GIB,
+        "memory_parts_gib": {name: getattr(memory, name) / GIB for name in names},
+        "host_memory_gib": host.node / GIB,
+        "stall_seconds": save_stall_seconds(host, asynchronous=asynchronous(recipe, gpu=True)),
+        "step_seconds": None,
+        "tokens_per_second_per_gpu": None,
+    }
+
+
+def as_text(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
+    """What `dry_run` found, for a person."""
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in found["memory_parts_gib"].items())
+    saves = "fully reshardable" if recipe.checkpoint.reshardable else "for a change of DP"
+    lines = [
+        to_yaml(recipe).rstrip(),
+        "",
+        summary(recipe),
+        *([h100.statement(name)] if name in h100.names() else []),
+        "",
+        "Megatron's arguments:",
+        *_command_line(found["megatron_args"]),
+        "",
+        "Predicted, not measured:",
+        f"  a GPU: {found['memory_gib']:.1f} of {recipe.machine.gpu_gib:g} GiB ({parts} before 7 % for the peak)",
+        f"  a node while it saves ({saves}): {found['host_memory_gib']:.1f} of {recipe.machine.host_gib:g} GiB",
+        f"  a save holds up training for {found['stall_seconds']:.1f} s",
+        "  a step, tokens a second: no prediction yet",
+    ]
+    return "\n".join(lines)
+
+
+def _command_line(arguments: list[str]) -> list[str]:
+    """The arguments, a flag with its values a line."""
+    lines: list[str] = []
+    for text in arguments:
+        if text.startswith("--"):
+            lines.append(f"  {text}")
+        else:
+            lines[-1] += f" {text}"
+    return lines

@@ -1,0 +1,87 @@
+"""Whether a recipe fits into its machine's memory, as `core.memory` predicts it."""
+
+from dataclasses import replace
+
+from ..core.errors import UserError
+from ..core.memory import GpuMemory, HostMemory, fits, gpu_memory, host_memory
+from .schema import Recipe, data_parallel, sequence_parallel, shape_of
+
+GIB = 2**30
+
+
+def of_gpu(recipe: Recipe) -> GpuMemory:
+    """Memory of the GPU that needs most."""
+    parallel = recipe.parallel
+    return gpu_memory(
+        shape_of(recipe),
+        dp=data_parallel(recipe),
+        tp=parallel.tp,
+        pp=parallel.pp,
+        cp=parallel.cp,
+        sp=sequence_parallel(recipe, gpu=True),
+        micro_batch=recipe.batch.micro_size,
+        seq_length=recipe.data.seq_length,
+        grads=recipe.optimizer.grads,
+        fsdp=parallel.fsdp,
+    )
+
+
+def of_host(recipe: Recipe) -> HostMemory:
+    """Memory of a node that a save takes."""
+    parallel = recipe.parallel
+    return host_memory(
+        shape_of(recipe),
+        dp=data_parallel(recipe) * parallel.cp,
+        tp=parallel.tp,
+        pp=parallel.pp,
+        ranks_per_node=parallel.ranks_per_node,
+        reshardable=recipe.checkpoint.reshardable,
+    )
+
+
+def check_memory(recipe: Recipe) -> None:
+    """Check that GPUs and nodes have the memory that is predicted.
+
+    Raises:
+        UserError: they have not; the message says where it goes, and what would fit.
+    """
+    memory, capacity = of_gpu(recipe), recipe.machine.gpu_gib
+    if not fits(memory, capacity * GIB):
+        parts = f"states {memory.states / GIB:.1f}, activations {memory.activations / GIB:.1f}, logits "
+        raise UserError(
+            f"a GPU would need {memory.total / GIB:.1f} GiB ({parts}{memory.logits / GIB:.1f}; predicted), at "
+            f"micro-batch {recipe.batch.micro_size}, TP {recipe.parallel.tp}, PP {recipe.parallel.pp}, "
+            f"DP {data_parallel(recipe)}, {recipe.optimizer.grads} gradients",
+            where="machine.gpu_gib",
+            allowed=f"90 % of {capacity:g} GiB",
+            mend=_what_fits(recipe),
+        )
+    host = of_host(recipe)
+    if host.node > recipe.machine.host_gib * GIB:
+        raise UserError(
+            f"a save would need {host.node / GIB:.0f} GiB of a node's memory ({host.gathered / GIB:.1f} gathered and "
+            f"{host.share / GIB:.1f} copied in each of {host.ranks_per_node} ranks; predicted)",
+            where="machine.host_gib",
+            allowed=f"{recipe.machine.host_gib:g} GiB",
+            mend="checkpoint.reshardable=false, but for one last save before TP or PP changes; or a larger TP or PP",
+        )
+
+
+def _what_fits(recipe: Recipe) -> str:
+    """The nearest settings that fit: fewer sequences at once, else BF16 gradients, else TP."""
+    micros = [size for size in range(recipe.batch.micro_size, 0, -1) if recipe.batch.micro_size % size == 0]
+    world = recipe.parallel.nodes * recipe.parallel.ranks_per_node
+    tps = [tp for tp in (1, 2, 4, 8) if tp >= recipe.parallel.tp and world % (tp * recipe.parallel.pp) == 0]
+    grads = [recipe.optimizer.grads] + ["bf16"] * (recipe.model.precision == "bf16")
+    for tp in tps:
+        for kind in grads:
+            for micro in micros:
+                tried = replace(
+                    recipe,
+                    parallel=replace(recipe.parallel, tp=tp),
+                    optimizer=replace(recipe.optimizer, grads=kind),
+                    batch=replace(recipe.batch, micro_size=micro),
+                )
+                if fits(of_gpu(tried), recipe.machine.gpu_gib * GIB):
+                    return f"parallel.tp={tp} optimizer.grads={kind} batch.micro_size={micro} fits"
+    return "more GPUs, or a smaller model"

@@ -1,0 +1,141 @@
+"""The published recipes: which there are, what they say, and that they fit."""
+
+from typing import cast
+
+import pytest
+from omegaconf import OmegaConf
+
+from pdapt.core.errors import UserError
+from pdapt.core.memory import fits, gpu_memory
+from pdapt.recipes.h100 import SOURCES, names, statement, values
+from pdapt.recipes.schema import Recipe, data_parallel, shape_of, world_size
+from pdapt.recipes.validate import validate
+
+# size, GPUs -> TP, gradients, micro-batch of the padded run and of the packed one
+SPREADS = {
+    ("0p6b", 48): (1, "fp32", 8, 6),
+    ("0p6b", 16): (1, "fp32", 8, 6),
+    ("0p6b", 8): (1, "fp32", 8, 8),
+    ("0p6b", 4): (1, "fp32", 8, 8),
+    ("0p6b", 1): (1, "fp32", 8, 8),
+    ("1p7b", 48): (1, "fp32", 6, 6),
+    ("1p7b", 16): (1, "fp32", 6, 6),
+    ("1p7b", 8): (1, "fp32", 6, 6),
+    ("1p7b", 4): (1, "fp32", 6, 6),
+    ("1p7b", 1): (1, "fp32", 4, 4),
+    ("4b", 48): (1, "fp32", 3, 3),
+    ("4b", 16): (1, "fp32", 3, 3),
+    ("4b", 8): (1, "fp32", 3, 3),
+    ("4b", 4): (1, "fp32", 2, 2),
+    ("8b", 48): (1, "fp32", 1, 1),
+    ("8b", 16): (1, "bf16", 2, 2),
+    ("8b", 8): (1, "bf16", 1, 1),
+    ("8b", 4): (2, "fp32", 2, 2),
+}
+NAMES = {
+    f"qwen3_{size}_cpt_{gpus}xh100_{layout}": (size, gpus, layout)
+    for size, gpus in SPREADS
+    for layout in ("paper", "packed")
+}
+
+
+def build(name: str) -> Recipe:
+    merged = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(values(name)))
+    return cast(Recipe, OmegaConf.to_object(merged))
+
+
+def test_there_are_exactly_these() -> None:
+    assert names() == list(NAMES)
+    assert len(NAMES) == 36
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_is_spread_as_the_model_of_memory_says(name: str) -> None:
+    size, gpus, layout = NAMES[name]
+    tp, grads, padded, packed = SPREADS[size, gpus]
+    recipe = build(name)
+    validate(recipe)
+    assert (recipe.model.size, recipe.data.layout, world_size(recipe)) == (size, layout, gpus)
+    assert (recipe.parallel.tp, recipe.parallel.pp, recipe.parallel.cp) == (tp, 1, 1)
+    assert (recipe.optimizer.grads, recipe.batch.micro_size) == (grads, padded if layout == "paper" else packed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_fits_and_the_next_better_one_does_not(name: str) -> None:
+    recipe = build(name)
+    micro, tp, total = recipe.batch.micro_size, recipe.parallel.tp, recipe.batch.global_size
+
+    def enough(tp: int, grads: str, micro: int) -> bool:
+        dp = world_size(recipe) // tp
+        predicted = gpu_memory(
+            shape_of(recipe), dp=dp, tp=tp, pp=1, cp=1, sp=tp > 1, micro_batch=micro, seq_length=2048, grads=grads
+        )
+        return fits(predicted)
+
+    assert enough(tp, recipe.optimizer.grads, micro)
+    larger = [n for n in range(micro + 1, 9) if total % (data_parallel(recipe) * n) == 0]
+    assert not any(enough(tp, recipe.optimizer.grads, n) for n in larger)
+    order = [(1, "fp32"), (1, "bf16"), (2, "fp32"), (2, "bf16")]
+    assert not any(enough(*better, 1) for better in order[: order.index((tp, recipe.optimizer.grads))])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_papers_batch_is_one_override_away(name: str) -> None:
+    recipe = build(name)
+    recipe.batch.global_size = 1152
+    validate(recipe)
+
+
+@pytest.mark.parametrize("gpus", [48, 16, 4])
+def test_a_run_of_several_nodes_has_the_papers_nodes(gpus: int) -> None:
+    recipe = build(f"qwen3_0p6b_cpt_{gpus}xh100_paper")
+    assert recipe.parallel.ranks_per_node == 4
+
+
+def test_the_padded_recipe_says_what_the_paper_does() -> None:
+    recipe = build("qwen3_8b_cpt_48xh100_paper")
+    assert (recipe.batch.global_size, recipe.steps, recipe.data.seq_length) == (1152, 4320, 2048)
+    assert (recipe.optimizer.lr, recipe.optimizer.warmup_steps) == (2e-5, 0)
+    assert (recipe.optimizer.beta1, recipe.optimizer.beta2, recipe.optimizer.eps) == (0.9, 0.999, 1e-8)
+    assert (recipe.optimizer.weight_decay, recipe.optimizer.clip) == (0.05, 1.0)
+    assert (recipe.checkpoint.every, recipe.checkpoint.keep_every, recipe.checkpoint.reshardable) == (720, 720, False)
+
+
+def test_the_packed_recipe_reads_the_papers_tokens() -> None:
+    recipe = build("qwen3_8b_cpt_48xh100_packed")
+    a_step = recipe.batch.global_size * 2048
+    assert a_step == pytest.approx(1_955_165_272 * 2.53 / 4320, rel=0.031)
+    assert recipe.steps * a_step == pytest.approx(2.53 * 1_955_165_272, rel=0.001)
+    assert recipe.steps * a_step >= 2.53 * 1_955_165_272 > (recipe.steps - 1) * a_step
+
+
+def test_tokens_and_epochs_are_stated() -> None:
+    assert statement("qwen3_4b_cpt_8xh100_packed") == (
+        "packed: 576 x 2,048 slots a step, 1.180 M real tokens, 4,194 steps = 2.53 epochs of PARCOMED's 1.955 G tokens"
+    )
+    assert statement("qwen3_0p6b_cpt_1xh100_paper") == (
+        "paper: 1,152 x 2,048 slots a step, 1.145 M real tokens, 4,320 steps = 2.53 epochs of PARCOMED's 1.955 G "
+        "tokens by the paper's account, 2.69 or more by its documents"
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_value_has_a_source(name: str) -> None:
+    stated = {
+        f"{key}.{inner}" if inner else key
+        for key, value in values(name).items()
+        for inner in (value if isinstance(value, dict) else [""])
+    }
+    assert stated == set(SOURCES)
+    assert all(
+        text.startswith(("paper", "the paper's published example code", "ours", "as ")) for text in SOURCES.values()
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["qwen3_8b_cpt_1xh100_paper", "qwen3_8b_cpt_48xh100_padded", "qwen3_8b_cpt_2xh100_paper"]
+)
+def test_what_does_not_fit_or_exist_has_no_name(name: str) -> None:
+    for refuse in (values, statement):
+        with pytest.raises(UserError, match=r"no recipe is called .*\n.*\n.*\n.*did you mean 'qwen3_"):
+            refuse(name)
