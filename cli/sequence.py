@@ -48,7 +48,7 @@ def read_sequence(
         if layout is not None or seq_length is not None:
             raise UserError("the recipe says the layout", where="--layout", mend="override it: data.layout=concat")
         loaded = load(recipe, overrides)
-        data, found = loaded.data, read_of_recipe(tokens, loaded, split, number)
+        data, found = loaded.data, read_of_recipe(tokens, loaded, split, [number])[0]
     else:
         if overrides:
             raise UserError(f"{overrides[0]!r} overrides no recipe", where="command line", mend="give --recipe")
@@ -58,7 +58,7 @@ def read_sequence(
         if seq_length is not None:
             data = replace(data, seq_length=seq_length)
         check_layout(data.layout, data.seq_length)
-        found = read_of_epoch(tokens, data, split, number)
+        found = read_of_epoch(tokens, data, split, [number])[0]
     return {
         "number": number,
         "samples": found.samples,

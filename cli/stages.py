@@ -77,17 +77,39 @@ def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a YAML file.")],
     overrides: Overrides = None,
     *,
-    tokens: Annotated[Path, typer.Option(help="Folder made by `pdapt tokens build`.")],
-    out: Annotated[Path, typer.Option(help="Run folder; the same command goes on with it.")],
+    tokens: Annotated[Path | None, typer.Option(help="Folder made by `pdapt tokens build`.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; the same command goes on with it.")] = None,
     base: Annotated[Path | None, typer.Option(help="Checkpoint root to start from; none: random weights.")] = None,
-    stop_at: Annotated[int | None, typer.Option(help="Stop after this step; run again to go on.")] = None,
+    stop_at: Annotated[int | None, typer.Option(min=1, help="Stop after this step; run again to go on.")] = None,
+    wall_time: Annotated[
+        float | None, typer.Option(min=0, help="Minutes after which it saves and ends, with exit code 75.")
+    ] = None,
+    other_data: Annotated[bool, typer.Option("--other-data", help="Go on although data or tokenizer changed.")] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do, on GPUs; needs none.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a recipe, or go on with it. Alone it starts the recipe's ranks here; under torchrun it is one of them."""
+    """Train a recipe, or go on with it. Alone it starts the recipe's ranks here; under torchrun it is one of them.
+
+    SIGTERM and SIGUSR1 save and end it. Exit codes: 0 done, 2 a mistake of yours, 75 stopped early (run again), 76
+    ended by a guard (look first), 1 failed.
+    """
+    from ..core.errors import UserError
     from ..recipes.load import load
+
+    loaded = load(recipe, overrides)
+    if dry:
+        from ..core.qwen3 import END_OF_DOCUMENT_ID
+        from ..recipes.dry_run import as_text, dry_run
+
+        found = dry_run(loaded, out or Path("run"), base, END_OF_DOCUMENT_ID)
+        print(json.dumps(found) if as_json else as_text(recipe, loaded, found))
+        return
+    if tokens is None or out is None:
+        missing = "--tokens" if tokens is None else "--out"
+        raise UserError(f"{missing} is missing", where="pdapt train", mend="give it, or only look with --dry-run")
     from ..recipes.train import train as run
 
-    manifest = run(load(recipe, overrides), tokens, out, base=base, stop_at=stop_at)
+    manifest = run(loaded, tokens, out, base=base, stop_at=stop_at, wall_time=wall_time, other_data=other_data)
     if manifest is not None:
         show(manifest, as_json)
 
@@ -103,14 +125,14 @@ def launch(
 ) -> None:
     """The Slurm script that trains a recipe with torchrun."""
     from ..core.errors import UserError
-    from ..recipes.load import find, load
+    from ..recipes.load import load
     from .slurm import script
 
     if not print_:
         raise UserError(
             "only --print is there yet", where="pdapt launch", mend="`pdapt launch RECIPE --print | sbatch`"
         )
-    print(script(find(recipe).stem, recipe, overrides or [], load(recipe, overrides), tokens, base, out))
+    print(script(Path(recipe).stem, recipe, overrides or [], load(recipe, overrides), tokens, base, out))
 
 
 @merge.command("run")

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 import queue
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
@@ -39,11 +40,16 @@ class Stream:
 
 
 class Event:
-    """A CUDA event that has always happened."""
+    """A CUDA event that happens when it is recorded: nothing runs beside the CPU's own work."""
 
-    def __init__(self, *_: Any, **__: Any) -> None: ...
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.seconds = 0.0
 
-    def record(self, *_: Any) -> None: ...
+    def record(self, *_: Any) -> None:
+        self.seconds = time.perf_counter()
+
+    def elapsed_time(self, end: "Event") -> float:
+        return 1000 * (end.seconds - self.seconds)
 
     def wait(self, *_: Any) -> None: ...
 
@@ -145,9 +151,8 @@ def replace_cuda() -> None:
 
 
 def replace_in_megatron() -> None:
-    """Let the trainer start without CUDA, shard its optimizer and save in its process. After megatron is imported."""
+    """Let the trainer start without CUDA, and shard its optimizer. After megatron is imported."""
     from megatron.core import optimizer
-    from megatron.core.dist_checkpointing.strategies import filesystem_async
     from megatron.core.optimizer import distrib_optimizer
     from megatron.training import training
 
@@ -155,10 +160,17 @@ def replace_in_megatron() -> None:
     optimizer.Adam = distrib_optimizer.Adam = GroupStepAdam
     # With these flags the checkpoint code expects `step` in the param group, where GroupStepAdam keeps it.
     optimizer.USING_PYTORCH_OPTIMIZER = False
-    # Saves are synchronous here: their results stay in the process. Megatron would start a process a rank to pass them
-    # on, which takes 5 s and 0.6 GB and outlives a killed rank.
-    filesystem_async._results_queue = queue.Queue()
     distrib_optimizer.HAVE_APEX_OR_TE = distrib_optimizer.USING_APEX_OPTIMIZER = True
+
+
+def save_in_this_process() -> None:
+    """Keep the results of a synchronous save in the process. After megatron is imported.
+
+    Megatron would start a process a rank to pass them on, which takes 5 s and 0.6 GB and outlives a killed rank.
+    """
+    from megatron.core.dist_checkpointing.strategies import filesystem_async
+
+    filesystem_async._results_queue = queue.Queue()
 
 
 class GroupStepAdam(torch.optim.Optimizer):

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from ..core.files import write_json
 from .blend import Blend, Member, as_megatron, train_blend, valid_blend
+from .monitor import Monitor
 from .row_datasets import DATASETS, RowDataset
 from .schema import Data, masked
 
@@ -44,7 +45,7 @@ class Provider:
 
     is_distributed = True
 
-    def __init__(self, tokens: Path, data: Data, achieved: Path, steps: list[int]) -> None:
+    def __init__(self, tokens: Path, data: Data, achieved: Path, steps: list[int], monitor: Monitor) -> None:
         """Prepare.
 
         Args:
@@ -52,17 +53,20 @@ class Provider:
             data: the recipe's.
             achieved: file that says which tokens a run has read after each of `steps`.
             steps: in rising order.
+            monitor: is told which data sets there are.
         """
-        self.tokens, self.data, self.achieved, self.steps = tokens, data, achieved, steps
+        self.tokens, self.data, self.achieved, self.steps, self.monitor = tokens, data, achieved, steps, monitor
 
     def __call__(self, sizes: Sequence[int]) -> tuple[Any, Any, None]:
         """Training and validation sets of `sizes` samples (there is no test set)."""
         args = cast(Any, get_args())
         period = args.eval_iters * args.global_batch_size
         members = train_blend(self.tokens, self.data, sizes[0])
+        validation = valid_blend(self.tokens, self.data)
+        self.monitor.expect([member.name for member in members], [Path(prefix).name for prefix in validation[0]])
         train, valid = build(
             self.data,
-            (as_megatron(members), valid_blend(self.tokens, self.data)),
+            (as_megatron(members), validation),
             (sizes[0], period),
             seed=args.seed,
             cache=args.data_cache_path,
@@ -70,9 +74,15 @@ class Provider:
             reads=self._reads,
         )
         if train is not None and torch.distributed.get_rank() == 0:
-            read = tokens_read(train, members, self.data, [step * args.global_batch_size for step in self.steps])
-            rows = zip(self.steps, read, strict=True)
-            write_json(self.achieved, [{"step": step, "sources": sources} for step, sources in rows])
+
+            def achieve(*further: int) -> None:
+                steps = sorted({*self.steps, *further})
+                read = tokens_read(train, members, self.data, [step * args.global_batch_size for step in steps])
+                rows = zip(steps, read, strict=True)
+                write_json(self.achieved, [{"step": step, "sources": sources} for step, sources in rows])
+
+            achieve()
+            self.monitor.achieve = achieve  # a run that is stopped saves at a step that nobody foresaw
         return train, valid and Repeated(valid, period), None
 
     @staticmethod

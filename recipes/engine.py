@@ -3,14 +3,21 @@
 import os
 import sys
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+from ..core import log
+from ..core.checkpoint import newest
 from ..core.files import read_json
 from ..core.process import die_with_parent
+from . import seams
 from .load import from_dict, to_dict
-from .megatron_args import Places, megatron_args
+from .megatron_args import Places, asynchronous, megatron_args
+from .provenance import CPU, device_of
+from .run_folder import checkpoints, iteration, skipped
 from .schema import Recipe
+from .signals import Stops
 
 
 def prepare() -> bool:
@@ -21,6 +28,8 @@ def prepare() -> bool:
     if not gpu:
         # Nothing is compiled on the CPU: kernels would be built for minutes to run for seconds.
         os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+        # Where it is installed, Megatron takes its norms and kernels even for local layers, and they need a GPU.
+        sys.modules.update({"transformer_engine": None, "apex": None})  # type: ignore[dict-item]
         from . import cpu_backend
 
         cpu_backend.replace_cuda()
@@ -30,8 +39,6 @@ def prepare() -> bool:
         from . import cpu_backend
 
         cpu_backend.replace_in_megatron()
-    from . import seams
-
     seams.apply()
     del megatron
     return gpu
@@ -55,19 +62,31 @@ def layer_spec(config: Any) -> Any:
 
 @dataclass(frozen=True)
 class Job:
-    """What one rank has to know."""
+    """What one rank has to know.
+
+    Attributes:
+        recipe: what is trained.
+        places: where it reads and writes.
+        tokens: the tokens stage's folder.
+        begun: Unix time of this start.
+        stop_at: last step of this start; None for the recipe's last.
+        deadline: Unix time after which it saves and ends; None for no limit.
+    """
 
     recipe: Recipe
     places: Places
     tokens: Path
+    begun: float
     stop_at: int | None = None
+    deadline: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for a rank in another process."""
         places = {
             name: value if value is None or name == "eod" else str(value) for name, value in asdict(self.places).items()
         }
-        return {"recipe": to_dict(self.recipe), "places": places, "tokens": str(self.tokens), "stop_at": self.stop_at}
+        times = {name: getattr(self, name) for name in ("begun", "stop_at", "deadline")}
+        return {"recipe": to_dict(self.recipe), "places": places, "tokens": str(self.tokens), **times}
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> "Job":
@@ -75,37 +94,71 @@ class Job:
         given = value["places"]
         paths = {name: Path(given[name]) for name in ("checkpoints", "tensorboard", "cache", "achieved")}
         places = Places(**paths, base=given["base"] and Path(given["base"]), eod=given["eod"])
-        return Job(from_dict(value["recipe"]), places, Path(value["tokens"]), value["stop_at"])
+        times = {name: value[name] for name in ("begun", "stop_at", "deadline")}
+        return Job(from_dict(value["recipe"]), places, Path(value["tokens"]), **times)
 
 
 def start(job: Job) -> None:
-    """Be one rank of a run: train until the recipe's last step."""
+    """Be one rank of a run: train until the recipe's last step, or until it has to stop."""
+    stops = Stops(job.deadline)  # first: a signal that comes while Megatron is imported counts, too
     gpu = prepare()
     from megatron.core.enums import ModelType
-    from megatron.training import pretrain
+    from megatron.training import pretrain, training
     from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
     from megatron.training.arguments import parse_and_validate_args
 
-    from .batch import forward_step
+    from .batch import ForwardStep
     from .datasets import Provider
+    from .monitor import Monitor, Place
 
     arguments = megatron_args(job.recipe, job.places, gpu=gpu)
-    if job.stop_at is not None:
-        arguments += ["--exit-interval", str(job.stop_at)]
+    out = job.places.achieved.parent
+    arguments += _for_this_start(job, gpu=gpu)
+    if asynchronous(job.recipe, gpu=gpu):
+        seams.pass_on_results()
+    elif not gpu:
+        from .cpu_backend import save_in_this_process
+
+        save_in_this_process()
     sys.argv = [sys.argv[0], *arguments]  # where Megatron reads its arguments
     args = parse_and_validate_args()
     model = gpt_config_from_args(args)
     model.transformer_layer_spec = layer_spec
     container = pretrain_cfg_container_from_args(args, model)
-    provider = Provider(job.tokens, job.recipe.data, job.places.achieved, _saves(job))
-    pretrain(container, provider, ModelType.encoder_or_decoder, forward_step)
+    monitor = Monitor(job.recipe, Place(out, job.begun), stops, args.rank, args.world_size)
+    monitor.install(training)
+    provider = Provider(job.tokens, job.recipe.data, job.places.achieved, _saves(job), monitor)
+    try:
+        pretrain(container, provider, ModelType.encoder_or_decoder, ForwardStep(monitor))
+    finally:
+        monitor.close()
+
+
+def _for_this_start(job: Job, *, gpu: bool) -> list[str]:
+    """Arguments that hang on this start and this machine, not on the recipe."""
+    out = job.places.achieved.parent
+    arguments = []
+    if job.stop_at is not None:
+        arguments += ["--exit-interval", str(job.stop_at)]
+    if skipped(out):
+        arguments += ["--iterations-to-skip", *map(str, skipped(out))]
+    if gpu and find_spec("fused_weight_gradient_mlp_cuda") is None:
+        # The output layer asks for Apex' kernel, and Megatron has one switch for it and Transformer Engine's.
+        log.warn("Apex is not installed: gradients are not added up inside the matrix products")
+        arguments.append("--no-gradient-accumulation-fusion")
+    source = newest(job.places.checkpoints) or (job.places.base and newest(job.places.base))
+    if gpu and source is not None and device_of(source) == CPU:
+        # Transformer Engine's norms ask for empty states that the CPU's layers do not save.
+        arguments += ["--dist-ckpt-strictness", "log_unexpected"]
+    return arguments
 
 
 def _saves(job: Job) -> list[int]:
-    """The steps after which a checkpoint may be saved."""
+    """The steps after which a checkpoint may be saved, or has been."""
     last = job.recipe.steps
     intervals = [job.recipe.checkpoint.every, job.stop_at or last]  # Megatron stops at any multiple of `stop_at`
-    return sorted({last, *(step for interval in intervals for step in range(interval, last, interval))})
+    there = [iteration(path) for path in checkpoints(job.places.achieved.parent)]
+    return sorted({last, *there, *(step for interval in intervals for step in range(interval, last, interval))})
 
 
 def main() -> None:

@@ -58,17 +58,17 @@ def measure(model: Any, ids: Any, lengths: list[int]) -> dict[str, Any]:
 
     from .batch import packed_parameters
 
-    borders = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    borders = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).cuda()
     packed = packed_parameters(borders.unsqueeze(0), torch.tensor(max(lengths)))
     positions = torch.cat([torch.arange(length) for length in lengths])
     labels = ids.roll(-1)
     counts = torch.ones_like(ids, dtype=torch.float32)
-    counts[borders[1:].long() - 1] = 0  # the next token of a document's last one belongs to another document
+    counts[borders[1:].long().cpu() - 1] = 0  # the next token of a document's last one belongs to another document
 
     def run(**labelled: Any) -> Any:
         return model(ids[None].cuda(), positions[None].cuda(), None, packed_seq_params=packed, **labelled)
 
-    model.eval()
+    # Not eval(): Transformer Engine's attention keeps what its backward pass needs in training only. Nothing drops out.
     with torch.no_grad():
         logits = run()[0]
     loss = (run(labels=labels[None].cuda())[0].float() * counts.cuda()).sum() / counts.sum()

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..core import log
+from ..core.checkpoint import SEAL
 from ..core.errors import UserError
 from ..core.files import read_json, write_json, write_text
 from .load import to_dict, to_yaml
@@ -14,54 +16,90 @@ from .schema import Recipe
 CHECKPOINTS = "checkpoints"
 IDENTITY = "run.json"
 METRICS = "metrics.jsonl"
+PROVENANCE = "provenance.json"
+"""What the run is: goes into each checkpoint's seal."""
+STATE = "state.json"
+"""How the last start ended, for whoever starts the next one: `{"state", "step", "reason"}`.
+
+States: `finished`, `stopped` (with a checkpoint), `rewind` (to be started again), `stop` (by the guard), `hang`.
+"""
+STOP_AT = "--stop-at"
+"""The reason of a stop that was asked for when the run was started."""
+SKIPPED = "skipped.json"
+"""Steps whose batches are left out: the guard went back from them."""
 ACHIEVED = "achieved.json"
 """Which tokens of which data set the run has read after each checkpoint's step."""
 # What may change between two starts of one run: none of it changes what is computed, but for rounding.
-_FREE = ("parallel", "job", "checkpoint", "megatron")
+_FREE = ("parallel", "machine", "job", "checkpoint", "guard", "log", "megatron")
 
 
-def identity(recipe: Recipe, tokens: str, base: str | None) -> dict[str, Any]:
-    """What makes two starts the same run: the recipe less the machine, the data and the weights it starts from."""
+def identity(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What makes two starts the same run: the recipe less the machine, and the fingerprints of its inputs.
+
+    Args:
+        recipe: the recipe.
+        inputs: fingerprints of `tokens`, `tokenizer` and `base`, the weights that it starts from.
+    """
     values = {name: value for name, value in to_dict(recipe).items() if name not in _FREE}
     values["batch"] = {"global_size": recipe.batch.global_size}
-    return {"recipe": values, "tokens": tokens, "base": base}
+    del values["optimizer"]["grads"]
+    return {"recipe": values, **inputs}
 
 
-def claim(out: Path, recipe: Recipe, found: dict[str, Any]) -> None:
-    """Make the folder this run's, or check that it is.
+def claim(out: Path, recipe: Recipe, found: dict[str, Any], *, other_data: bool = False) -> None:
+    """Make the folder this run's, or check that it is; `other_data` as in `check_same`.
 
     Raises:
         UserError: the folder holds a run of another recipe, other data or another base, or something else.
     """
     if (out / IDENTITY).is_file():
-        check_same(out, found)
+        check_same(out, found, other_data=other_data)
     elif out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
     write_json(out / IDENTITY, found)
     write_text(out / "recipe.yaml", to_yaml(recipe))
 
 
-def check_same(out: Path, found: dict[str, Any]) -> None:
+def check_same(out: Path, found: dict[str, Any], *, other_data: bool) -> None:
     """Check that a folder's run is the one that `found` identifies.
+
+    Args:
+        out: run folder.
+        found: from `identity`.
+        other_data: whether tokens and tokenizer may be others.
 
     Raises:
         UserError: it is another; the message says in what.
     """
     path = out / IDENTITY
     held = read_json(path)
-    differing = [name for name in found if name != "recipe" and held[name] != found[name]]
-    keys = {*_flat(held["recipe"]), *_flat(found["recipe"])}
-    flat = (_flat(held["recipe"]), _flat(found["recipe"]))
+    differing = [name for name in ("tokens", "tokenizer") if held[name] != found[name]]
+    if differing and other_data:
+        log.warn(f"train: going on with other data than the run began with: {', '.join(differing)} differ")
+    elif differing:
+        raise UserError(
+            f"{out} was trained on other data: {', '.join(differing)} differ",
+            where=str(path),
+            allowed="the data it began with: the samples' order, and what has been read already, hang on it",
+            mend="give that --tokens, choose another --out, or say --other-data if the change is meant",
+        )
+    _check_rest(out, held, found)
+
+
+def _check_rest(out: Path, held: dict[str, Any], found: dict[str, Any]) -> None:
+    differing = ["base"] if held["base"] != found["base"] else []
+    there, now = _flat(held["recipe"]), _flat(found["recipe"])
     differing += [
-        f"{key}: {flat[0].get(key)} there, {flat[1].get(key)} now"
-        for key in sorted(keys)
-        if flat[0].get(key) != flat[1].get(key)
+        f"{key}: {there.get(key)} there, {now.get(key)} now"
+        for key in sorted({*there, *now})
+        if there.get(key) != now.get(key)
     ]
     if differing:
         raise UserError(
-            f"{path.parent} holds another run: {'; '.join(differing)}",
-            where=str(path),
-            allowed=f"another {', '.join(_FREE)} or micro-batch; all else as it was",
+            f"{out} holds another run: {'; '.join(differing)}",
+            where=str(out / IDENTITY),
+            allowed=f"another {', '.join(_FREE)}, optimizer.grads or batch.micro_size; all else decides what a "
+            "step is, and stays",
             mend="choose another --out, or give the recipe, tokens and base of that run",
         )
 
@@ -92,33 +130,16 @@ def locked(out: Path) -> Iterator[None]:
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """The run's whole checkpoints, oldest first. One that is being written has no `metadata.json` yet."""
-    return sorted(path.parent for path in (out / CHECKPOINTS).glob("iter_*/metadata.json"))
+    """The run's whole checkpoints, oldest first. One that is being written has neither `metadata.json` nor seal yet."""
+    found = {path.parent for name in ("metadata.json", SEAL) for path in (out / CHECKPOINTS).glob(f"iter_*/{name}")}
+    return sorted(found)
+
+
+def skipped(out: Path) -> list[int]:
+    """Steps whose batches the run leaves out, because the guard went back from them."""
+    return read_json(out / SKIPPED) if (out / SKIPPED).is_file() else []
 
 
 def iteration(checkpoint: Path) -> int:
     """The step a checkpoint was saved after."""
     return int(checkpoint.name.removeprefix("iter_"))
-
-
-def read_metrics(tensorboard: Path, slots_a_step: int) -> list[dict[str, Any]]:
-    """Loss by step from the trainer's event files; where a run was resumed, the later value of a step.
-
-    Args:
-        tensorboard: folder of event files.
-        slots_a_step: slots of a global batch.
-
-    Returns:
-        Rows `{"iteration", "slots", "loss"}` and `{"iteration", "slots", "valid_loss"}`, nats a token.
-    """
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    names = {"lm loss": "loss", "lm loss validation": "valid_loss"}
-    values: dict[tuple[int, str], float] = {}
-    for path in sorted(tensorboard.glob("events.out.tfevents.*")):
-        events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
-        for tag in set(names) & set(events.Tags()["scalars"]):
-            values |= {(event.step, names[tag]): event.value for event in events.Scalars(tag)}
-    return [
-        {"iteration": step, "slots": step * slots_a_step, name: value} for (step, name), value in sorted(values.items())
-    ]

@@ -1,5 +1,6 @@
 """The sequences of a training run, outside a run: the data sets that the trainer would read, in its order."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,57 +32,65 @@ class Sequence:
     real_tokens: int
 
 
-def read_of_recipe(tokens: Path, recipe: Recipe, split: str, number: int) -> Sequence:
-    """Sample `number` of what a recipe trains on, or validates on: of the very data sets that its trainer builds.
+def read_of_recipe(tokens: Path, recipe: Recipe, split: str, numbers: Iterable[int]) -> list[Sequence]:
+    """Samples of what a recipe trains on, or validates on: of the very data sets that its trainer builds.
 
     Args:
         tokens: the tokens stage's folder.
         recipe: the recipe.
         split: train or valid.
-        number: from 0.
+        numbers: of the samples, from 0.
 
     Raises:
         UserError: there is no such sample, or no such run.
     """
     batch = recipe.batch.global_size
-    return _read(
-        tokens, recipe.data, recipe.seed, (recipe.steps * batch, recipe.validation.batches * batch), split, number
-    )
+    sizes = recipe.steps * batch, recipe.validation.batches * batch
+    return _read(tokens, recipe.data, recipe.seed, sizes, split, list(numbers))
 
 
-def read_of_epoch(tokens: Path, data: Data, split: str, number: int) -> Sequence:
-    """Sample `number` of about one epoch of a split, without a recipe.
+def read_of_epoch(tokens: Path, data: Data, split: str, numbers: Iterable[int]) -> list[Sequence]:
+    """Samples of about one epoch of a split, without a recipe.
 
     Args:
         tokens: the tokens stage's folder.
         data: how it is laid out and blended.
         split: train or valid.
-        number: from 0.
+        numbers: of the samples, from 0.
 
     Raises:
         UserError: there is no such sample.
     """
     samples = max(1, int(epoch(tokens, data, split)))
-    return _read(tokens, data, 0, (samples, 0) if split == "train" else (0, samples), split, number)
+    return _read(tokens, data, 0, (samples, 0) if split == "train" else (0, samples), split, list(numbers))
 
 
-def _read(tokens: Path, data: Data, seed: int, sizes: tuple[int, int], split: str, number: int) -> Sequence:
-    """A sample of a split; a split of size 0 is not built."""
+def _read(
+    tokens: Path, data: Data, seed: int, sizes: tuple[int, int], split: str, numbers: list[int]
+) -> list[Sequence]:
+    """Samples of a split; a split of size 0 is not built."""
     valid = split == "valid"
-    if not 0 <= number < sizes[valid]:
-        raise UserError(f"there is no sequence {number}", where="N", allowed=f"0 to {sizes[valid] - 1}")
+    for number in numbers:
+        if not 0 <= number < sizes[valid]:
+            raise UserError(f"there is no sequence {number}", where="N", allowed=f"0 to {sizes[valid] - 1}")
     train = as_megatron(train_blend(tokens, data, sizes[0])) if sizes[0] else None
     blends = train, valid_blend(tokens, data) if sizes[1] else None
     # Megatron takes seconds to import: what cannot be is said before.
     from . import seams
-    from .datasets import BlendedDataset, build
-    from .row_datasets import RowDataset
+    from .datasets import build
 
-    seams.apply()
+    seams.use_compiled_helpers()
     with TemporaryDirectory() as cache:
         ids = megatron_ids(tokens)
         found = build(data, blends, sizes, seed=seed_of(seed), cache=cache, tokenizer=ids, reads=lambda: True)
-    dataset: Any = found[valid]
+    return [_sequence(found[valid], sizes[valid], data, number) for number in numbers]
+
+
+def _sequence(dataset: Any, samples: int, data: Data, number: int) -> Sequence:
+    """A sample of a data set."""
+    from .datasets import BlendedDataset
+    from .row_datasets import RowDataset
+
     part: Any = dataset
     index = number
     if isinstance(dataset, BlendedDataset):
@@ -89,7 +98,7 @@ def _read(tokens: Path, data: Data, seed: int, sizes: tuple[int, int], split: st
         index = int(dataset.dataset_sample_index[number])
     real = sum(size for _, _, size in part.pieces(index)) if isinstance(part, RowDataset) else data.seq_length
     sample = {name: np.asarray(value) for name, value in dataset[number].items()}
-    return Sequence(Path(str(part.dataset_path)).name, sizes[valid], sample, real)
+    return Sequence(Path(str(part.dataset_path)).name, samples, sample, real)
 
 
 def megatron_ids(tokens: Path) -> Any:

@@ -4,41 +4,47 @@ Started under torchrun (or Slurm's torchrun) it is one rank of the run. Started 
 machine for the recipe's ranks. Either way the same command goes on where an earlier one stopped.
 """
 
-import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ..core import log
 from ..core.checkpoint import HF, newest
-from ..core.errors import UserError
+from ..core.device import has_gpu
+from ..core.errors import Halted, StoppedEarly, UserError
 from ..core.files import read_json, remove, sha256, write_json, write_text
 from ..core.manifest import NAME, Manifest, fingerprint, versions
-from ..core.process import die_with_parent
 from ..core.qwen3 import Qwen3Config, read_config
+from . import trackers
 from .blend import Member, train_blend, valid_blend
 from .engine import Job, start
+from .journal import NAME as JOURNAL
+from .journal import metrics, read
 from .load import to_dict
 from .megatron_args import Places, summary
+from .provenance import check_resharding, provenance
 from .run_folder import (
     ACHIEVED,
     CHECKPOINTS,
     METRICS,
+    PROVENANCE,
+    STATE,
+    STOP_AT,
     check_same,
     checkpoints,
     claim,
     identity,
     iteration,
     locked,
-    read_metrics,
 )
 from .schema import SAVED, Recipe, shape_of, world_size
+from .seal import settle
+from .spawn import LOG, fail, spawn
+from .validate import check_device
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,14 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """What makes another start the same run. Of a base that is a run, its newest checkpoint counts, not all."""
         weights = self.base and (self.base if (self.base / NAME).is_file() else newest(self.base))
-        return identity(self.recipe, fingerprint(self.tokens), weights and fingerprint(weights))
+        data = {"tokens": fingerprint(self.tokens), "tokenizer": fingerprint(self.tokens / "tokenizer")}
+        return identity(self.recipe, data | {"base": weights and fingerprint(weights)})
 
     def members(self) -> list[Member]:
         """The data sets of the run, and how much of each it reads."""
         return train_blend(self.tokens, self.recipe.data, self.recipe.steps * self.recipe.batch.global_size)
 
-    def job(self, stop_at: int | None) -> Job:
+    def job(self, start: "Start") -> Job:
         """What each rank is told."""
         out = self.out.resolve()
         places = Places(
@@ -77,34 +84,64 @@ class Run:
             achieved=out / ACHIEVED,
             eod=read_json(self.tokens / "tokens.json")["eod_id"],
         )
-        return Job(recipe=self.recipe, places=places, tokens=self.tokens.resolve(), stop_at=stop_at)
+        return Job(self.recipe, places, self.tokens.resolve(), start.begun, start.stop_at, start.deadline)
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a run.
+
+    Attributes:
+        begun: Unix time.
+        stop_at: stop, with a checkpoint, after this step of the recipe.
+        deadline: Unix time after which it saves and stops.
+        other_data: whether it may go on with other data or another tokenizer than it began with.
+    """
+
+    begun: float
+    stop_at: int | None = None
+    deadline: float | None = None
+    other_data: bool = False
 
 
 def train(
-    recipe: Recipe, tokens: Path, out: Path, *, base: Path | None = None, stop_at: int | None = None
+    recipe: Recipe,
+    tokens: Path,
+    out: Path,
+    *,
+    base: Path | None = None,
+    stop_at: int | None = None,
+    wall_time: float | None = None,
+    other_data: bool = False,
 ) -> Manifest | None:
     """Train until the recipe's last step, or go on with it.
 
     Args:
         recipe, tokens, out, base: see `Run`.
         stop_at: stop, with a checkpoint, after this step of the recipe; run again to go on.
+        wall_time: save and stop after so many minutes.
+        other_data: go on even where the tokens or the tokenizer are others than the run began with.
 
     Returns:
         The run's manifest; None where `stop_at` ended it before, and on ranks that torchrun started.
 
     Raises:
         UserError: the inputs do not go together, or `out` holds another run.
+        StoppedEarly: a signal or the wall time ended it before the last step, with a checkpoint.
+        Halted: the guard ended it, or it stood still.
         RuntimeError: the trainer failed; its log is named.
     """
+    begun = time.time()
+    start_ = Start(begun, stop_at, wall_time and begun + 60 * wall_time, other_data)
     run = Run(recipe, tokens, out, base)
     if (out / NAME).is_file():
-        check_same(out, run.identity())
+        check_same(out, run.identity(), other_data=other_data)
         log.info(f"train: {out} is whole already, nothing to do")
         return Manifest.read(out)
     _check(run)
     rank = os.environ.get("RANK")
     if rank is not None:
-        _one_rank(run, run.job(stop_at), first=rank == "0")
+        _one_rank(run, start_, first=rank == "0")
         return None
     if recipe.parallel.nodes > 1:
         raise UserError(
@@ -113,12 +150,40 @@ def train(
             mend="`pdapt launch RECIPE --print` writes the Slurm script that starts torchrun on each node",
         )
     with locked(out):
-        _prepare(run)
         log.info(f"train: {summary(recipe)}")
-        return _finish(run, _spawn(run.job(stop_at), out, recipe.parallel.ranks_per_node))
+        _prepare(run, start_)
+        _run_ranks(run, start_)
+        return _finish(run, time.time() - begun)
 
 
-def _one_rank(run: Run, job: Job, *, first: bool) -> None:
+def _run_ranks(run: Run, start_: Start) -> None:
+    """Run torchrun on this machine; again where the guard has gone back."""
+    while True:
+        path = run.out / LOG
+        offset = path.stat().st_size if path.is_file() else 0
+        (run.out / STATE).unlink(missing_ok=True)
+        code = spawn(run.job(start_), run.out)
+        state = read_json(run.out / STATE) if (run.out / STATE).is_file() else {"state": ""}
+        match state["state"]:
+            case "rewind":
+                log.warn(f"train: going back to the last checkpoint, without the batch of step {state['step']}")
+                settle(run.out, fsdp=run.recipe.parallel.fsdp)
+            case "stop" | "hang":
+                raise Halted(f"step {state['step']}: {state['reason']}{_HALTED[state['state']]}\n  where: {path}")
+            case _ if code:
+                fail(code, path, offset)
+            case _:
+                return
+
+
+_HALTED = {
+    "stop": "\n  to mend it: look at the batch (`pdapt tokens show`), then run again with another guard.nonfinite or "
+    "guard.spike: skip or rewind",
+    "hang": "\n  to mend it: run the same command again, without that node if it is to blame twice",
+}
+
+
+def _one_rank(run: Run, start_: Start, *, first: bool) -> None:
     """This process is a rank that torchrun started."""
     wanted = world_size(run.recipe)
     if int(os.environ["WORLD_SIZE"]) != wanted:
@@ -127,14 +192,21 @@ def _one_rank(run: Run, job: Job, *, first: bool) -> None:
             where="parallel",
             mend=f"start {wanted} ranks, or set parallel.nodes and parallel.ranks_per_node",
         )
+    job = run.job(start_)
     if not first:
         start(job)
         return
     with locked(run.out):
-        _prepare(run)
-        begin = time.monotonic()
-        start(job)
-        _finish(run, time.monotonic() - begin)
+        _prepare(run, start_)
+        (run.out / STATE).unlink(missing_ok=True)
+        try:
+            start(job)
+        except SystemExit as end:  # the trainer's way to stop before the last step
+            if end.code:
+                raise
+        while not (run.out / STATE).is_file():  # the last rank writes it when the last checkpoint is sealed
+            time.sleep(0.1)
+        _finish(run, time.time() - start_.begun)
 
 
 def _check(run: Run) -> None:
@@ -148,6 +220,8 @@ def _check(run: Run) -> None:
         )
     valid_blend(run.tokens, run.recipe.data)
     run.members()
+    trackers.check(run.recipe.log)
+    check_device(run.recipe, gpu=has_gpu())
     if run.base is not None:
         _check_base(run.base, shape)
 
@@ -171,9 +245,16 @@ def _check_base(base: Path, shape: Qwen3Config) -> None:
         )
 
 
-def _prepare(run: Run) -> None:
-    """Make the folder this run's, and keep the Hugging Face side beside its checkpoints for the export."""
-    claim(run.out, run.recipe, run.identity())
+def _prepare(run: Run, start_: Start) -> None:
+    """Make the folder this run's, settle where it goes on, and keep the Hugging Face side beside its checkpoints."""
+    found = run.identity()
+    claim(run.out, run.recipe, found, other_data=start_.other_data)
+    inputs = {name: value for name, value in found.items() if name != "recipe"}
+    write_json(run.out / PROVENANCE, provenance(run.recipe, inputs))
+    newest_sound = settle(run.out, fsdp=run.recipe.parallel.fsdp)
+    if newest_sound is not None:
+        check_resharding(newest_sound, run.recipe)
+        log.info(f"train: going on after step {iteration(newest_sound)}")
     for member in run.members():
         log.info(f"train: {member.samples:,.0f} sequences of {member.name} ({member.epochs:.2f} epochs)")
     side = run.out / CHECKPOINTS / HF
@@ -190,94 +271,20 @@ def _prepare(run: Run) -> None:
     partial.rename(side)
 
 
-def _spawn(job: Job, out: Path, ranks: int) -> float:
-    """Run torchrun for this machine's ranks; seconds it took."""
-    write_json(out / "job.json", job.to_json())
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    command += ["-m", "pdapt.recipes.engine", str(out / "job.json")]
-    # One thread a rank where ranks share the cores; Megatron asks for one connection with TP.
-    environment = os.environ | {"CUDA_DEVICE_MAX_CONNECTIONS": "1", "OMP_NUM_THREADS": str(_threads(ranks))}
-    begin = time.monotonic()
-    path = out / "train.log"
-    with path.open("ab") as file:
-        offset = file.tell()
-        process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=environment, preexec_fn=die_with_parent
-        )
-        code = _watch(process, path, offset)
-    if code != 0:
-        _fail(code, path, offset)
-    return time.monotonic() - begin
-
-
-def _fail(code: int, path: Path, offset: int) -> NoReturn:
-    """Say why the trainer ended: what the user can mend apart from the rest."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        text = file.read().decode(errors="replace")
-    # On a full disk the log may end before it says so.
-    if os.strerror(errno.ENOSPC) in text or shutil.disk_usage(path).free < 2**20:
-        raise UserError(
-            "the disk is full: the trainer could not write",
-            where=str(path.parent),
-            mend="free space and run the same command again: it goes on from the last whole checkpoint",
-        )
-    raise RuntimeError(f"the trainer failed with code {code}; the end of {path}:\n{_last_error(text.splitlines())}")
-
-
-def _threads(ranks: int) -> int:
-    return max(1, len(os.sched_getaffinity(0)) // ranks)
-
-
-def _watch(process: "subprocess.Popen[bytes]", path: Path, offset: int) -> int:
-    """Wait for the trainer, passing on its progress a line every few seconds; its exit code."""
-    shown = time.monotonic()
-    with path.open("rb") as file:
-        file.seek(offset)
-        while process.poll() is None:
-            time.sleep(0.5)
-            lines = [line for line in file.read().decode(errors="replace").splitlines() if _is_progress(line)]
-            validations = [line for line in lines if "validation loss" in line]
-            if lines and (validations or time.monotonic() - shown > 5):
-                log.info(f"train: {_brief((validations or lines)[-1])}")
-                shown = time.monotonic()
-    return process.returncode
-
-
-def _is_progress(line: str) -> bool:
-    return "lm loss" in line and ("iteration" in line)
-
-
-def _brief(line: str) -> str:
-    """Step and loss of one of Megatron's lines."""
-    if "validation loss" in line:
-        return line.strip(" -|").split(" | lm loss PPL")[0]
-    fields = [part.strip() for part in line.split("|")]
-    step = fields[0].split("]")[-1].strip()
-    return ", ".join([" ".join(step.split()), *(part for part in fields if part.startswith(("lm loss", "elapsed")))])
-
-
-def _last_error(lines: list[str]) -> str:
-    """The lines of a log that say what went wrong: a rank's own, without torchrun's report of it."""
-    ranked = [line for line in lines if line.startswith("[rank")]
-    report = next((n for n, line in enumerate(lines) if "elastic/multiprocessing/api.py" in line), len(lines))
-    return "\n".join((ranked or lines[:report])[-15:])
-
-
 def _finish(run: Run, seconds: float) -> Manifest | None:
     """Write the losses, and the manifest if the last step was reached."""
     recipe, out = run.recipe, run.out
     slots_a_step = recipe.batch.global_size * recipe.data.seq_length
-    rows = read_metrics(out / "tensorboard", slots_a_step)
+    rows = metrics(read(out / JOURNAL), slots_a_step)
     write_text(out / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
     saved = checkpoints(out)
     reached = iteration(saved[-1]) if saved else 0
-    read = next(row["sources"] for row in read_json(out / ACHIEVED) if row["step"] == reached)
-    for name, found in read.items():
-        log.info(f"train: read {found['tokens']:,} tokens of {name} ({found['epochs']:.2f} epochs)")
     if reached < recipe.steps:
-        log.info(f"train: stopped after step {reached} of {recipe.steps}; run again to go on")
+        _stopped(out, reached, recipe.steps)
         return None
+    sources = next(row["sources"] for row in read_json(out / ACHIEVED) if row["step"] == reached)
+    for name, found in sources.items():
+        log.info(f"train: read {found['tokens']:,} tokens of {name} ({found['epochs']:.2f} epochs)")
     inputs = run.identity()
     kept = [out / "recipe.yaml", out / METRICS, *(path / "metadata.json" for path in saved)]
     manifest = Manifest(
@@ -287,14 +294,23 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
         counts={
             "steps": recipe.steps,
             "slots": recipe.steps * slots_a_step,
-            "tokens": sum(found["tokens"] for found in read.values()),
-            "sources": read,
+            "tokens": sum(found["tokens"] for found in sources.values()),
+            "sources": sources,
             "parameters": shape_of(recipe).parameters,
             "checkpoints": [path.name for path in saved],
         },
-        outputs={str(path.relative_to(out)): sha256(path) for path in kept},
+        outputs={str(path.relative_to(out)): sha256(path) for path in kept if path.is_file()},
         versions=versions(),
         seconds=seconds,
     )
     write_json(out / NAME, asdict(manifest))
     return manifest
+
+
+def _stopped(out: Path, reached: int, steps: int) -> None:
+    """Say that the last step was not reached; to a launcher, too, unless it asked for that."""
+    reason = read_json(out / STATE)["reason"]
+    text = f"train: stopped after step {reached} of {steps} ({reason}); run the same command again to go on"
+    if reason != STOP_AT:
+        raise StoppedEarly(text)
+    log.info(text)

@@ -14,6 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a campaign kill more often than a test run does."""
     parser.addoption("--kills", type=int, default=20, help="how often tests/data_prep/test_kills.py kills the stage")
+    parser.addoption(
+        "--train-kills", type=int, default=5, help="how often tests/recipes/test_train_kills.py kills a run"
+    )
+    parser.addoption("--train-kills-seed", type=int, help="repeat the kills of an earlier run")
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def _megatron() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utils, "compile_helpers", utils.compile_helpers)  # put back afterwards
-        seams.apply()
+        seams.use_compiled_helpers()
         yield
 
 

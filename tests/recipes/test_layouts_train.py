@@ -27,11 +27,8 @@ TWO = "parallel.ranks_per_node=2"
 def expected_loss(model: Qwen3ForCausalLM, recipe: Recipe, tokens: Path, split: str, numbers: range) -> float:
     """transformers' mean loss over the labels that count, each piece by itself where there are masks."""
     total, count = 0.0, 0
-    for number in numbers:
-        sample = {
-            name: torch.from_numpy(np.array(value))
-            for name, value in read_of_recipe(tokens, recipe, split, number).sample.items()
-        }
+    for found in read_of_recipe(tokens, recipe, split, numbers):
+        sample = {name: torch.from_numpy(np.array(value)) for name, value in found.sample.items()}
         borders = sample.get("cu_seqlens", torch.tensor([0, recipe.data.seq_length])).unique().tolist()
         for start, stop in pairwise(borders):
             counted = sample["loss_mask"][start:stop].bool()
@@ -75,6 +72,6 @@ def test_the_first_losses_are_those_of_transformers(
     read = read_json(tmp_path / "run" / ACHIEVED)
     assert [row["step"] for row in read] == [1, 2]
     assert manifest.counts["sources"] == read[-1]["sources"]
-    real = sum(read_of_recipe(tokens, recipe, "train", number).real_tokens for number in range(16))
+    real = sum(found.real_tokens for found in read_of_recipe(tokens, recipe, "train", range(16)))
     assert manifest.counts["tokens"] == sum(source["tokens"] for source in read[-1]["sources"].values()) == real
     assert manifest.counts["slots"] == 2 * 8 * 128

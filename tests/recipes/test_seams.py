@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from pdapt.recipes.monitor import HOOKS, Monitor
 from pdapt.recipes.seams import SEAMS
 
+OPTIMIZER = "megatron.core.optimizer.distrib_optimizer.DistributedOptimizer"
 # The functions and names that `seams` and `cpu_backend` replace or rest on -> SHA-256 of their source, first 16 digits.
 SOURCES = {
     "megatron.core.datasets.utils.compile_helpers": "84029a50ae8cfac1",
@@ -19,6 +21,16 @@ SOURCES = {
     "megatron.training.models.gpt.default_layer_spec": "5d3ef624992d436a",
     "megatron.core.utils.flatten_batch_for_packed_sequences": "48e60b28b9cafd55",
     "megatron.core.datasets.gpt_dataset.GPTDataset.__getitem__": "fc9cde713ea87aed",
+    f"{OPTIMIZER}._set_main_param_and_optimizer_states": "40cab784659711a8",
+    "megatron.core.dist_checkpointing.strategies.async_utils.PersistentAsyncCaller.async_loop": "8511da332fcc8172",
+    "megatron.core.optimizer.optimizer.ChainedOptimizer.step": "c2b301e02ec29f4e",
+    "megatron.training.training.train": "3c2299658ae7928b",
+    "megatron.training.training.train_step": "68989d425b2300aa",
+    "megatron.training.training.training_log": "5e34a182d566e325",
+    "megatron.training.training.evaluate_and_print_results": "699dfbe69cf22ec4",
+    "megatron.training.training.save_checkpoint_and_time": "f72b7873e1709b5e",
+    "megatron.training.training.checkpoint_and_decide_exit": "a581d0350f89e3d5",
+    "megatron.training.async_utils.maybe_finalize_async_save": "403a01e56d5a3462",
 }
 
 
@@ -41,6 +53,14 @@ def test_the_version_is_the_one_that_was_read() -> None:
 
 def test_every_seam_is_watched() -> None:
     assert set(SEAMS) <= set(SOURCES)
+
+
+def test_everything_that_the_monitor_stands_around_is_watched_and_there() -> None:
+    from megatron.training import training
+
+    watched = {path.rsplit(".", 1)[1] for path in SOURCES if path.startswith("megatron.training.")}
+    assert set(HOOKS) <= watched
+    assert all(hasattr(training, name) and hasattr(Monitor, f"around_{name}") for name in HOOKS)
 
 
 @pytest.mark.parametrize("path", SOURCES)

@@ -1,0 +1,93 @@
+"""Where a checkpoint comes from, and whether a run that is spread otherwise can go on from it."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..core.checkpoint import SEAL
+from ..core.device import has_gpu
+from ..core.errors import UserError
+from ..core.files import read_json
+from ..core.manifest import versions
+from .load import to_dict
+from .schema import Recipe
+
+CPU, GPU = "cpu", "gpu"
+
+
+def provenance(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What a run's checkpoints are made of.
+
+    Args:
+        recipe: resolved.
+        inputs: fingerprints of tokens, tokenizer and base.
+    """
+    return {
+        "recipe": to_dict(recipe),
+        "inputs": inputs,
+        "versions": versions(),
+        "commit": commit(),
+        "command": shlex.join(sys.argv),
+        "device": _device(),
+    }
+
+
+def _device() -> str:
+    return GPU if has_gpu() else CPU
+
+
+def device_of(checkpoint: Path) -> str | None:
+    """Whether a checkpoint was saved on a CPU or on GPUs; None where no seal says."""
+    return read_json(checkpoint / SEAL)["provenance"].get("device") if (checkpoint / SEAL).is_file() else None
+
+
+def commit() -> str | None:
+    """Git's name of the code that runs, with `+` where files differ from it; None outside a checkout."""
+    folder = Path(__file__).parent
+    git = ["git", "-C", str(folder)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    if head.returncode:
+        return None
+    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=False).stdout
+    return head.stdout.strip() + ("+" if changed else "")
+
+
+def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
+    """Check that a checkpoint's optimizer state can be spread as the recipe is.
+
+    Raises:
+        UserError: TP or PP, or the kind of sharding, is another, and the checkpoint was not saved for that.
+    """
+    saved = read_json(checkpoint / SEAL)["provenance"]["recipe"]
+    before, now = saved["parallel"], recipe.parallel
+    if before["fsdp"] != now.fsdp:
+        raise UserError(
+            f"{checkpoint.name} was saved {'by' if before['fsdp'] else 'without'} Megatron-FSDP, which has a format of "
+            "its own",
+            where="parallel.fsdp",
+            allowed=f"{str(before['fsdp']).lower()}",
+        )
+    if saved["checkpoint"]["reshardable"]:
+        return
+    device = device_of(checkpoint)
+    if device not in (None, _device()):
+        raise UserError(
+            f"{checkpoint.name} was saved on a {device}, whose layers have another order, for a change of DP alone",
+            where=str(checkpoint),
+            allowed=f"on a {device}",
+            mend="go on there for one step with checkpoint.reshardable=true and --stop-at the next step; then here",
+        )
+    if (before["tp"], before["pp"]) == (now.tp, now.pp):
+        return
+    raise UserError(
+        f"{checkpoint.name} was saved at TP {before['tp']} x PP {before['pp']} for a change of DP alone, the recipe "
+        f"wants TP {now.tp} x PP {now.pp}",
+        where="parallel",
+        allowed=f"parallel.tp={before['tp']} parallel.pp={before['pp']}",
+        mend="go on for one step as before, with checkpoint.reshardable=true and --stop-at the next step; then change",
+    )

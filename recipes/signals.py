@@ -1,0 +1,42 @@
+"""When a run has to stop before its last step: a signal has come, or its time is over."""
+
+import signal
+import time
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+"""What Slurm and torchrun send before they kill."""
+
+
+class Stops:
+    """Catches the signals, and knows when the time is over.
+
+    A rank only notes them: at the end of the step all ranks hear of it together, save, and end.
+    """
+
+    def __init__(self, deadline: float | None) -> None:
+        """Catch the signals from now on.
+
+        Args:
+            deadline: Unix time after which the run stops; None for no limit.
+        """
+        self.deadline = deadline
+        self.received: set[int] = set()
+        for number in SIGNALS:
+            signal.signal(number, self._receive)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see `spawn`
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self.received.add(number)
+
+    def flags(self) -> list[float]:
+        """1 for each signal that this rank has received, and for a time that is over."""
+        over = self.deadline is not None and time.time() > self.deadline
+        return [*(float(number in self.received) for number in SIGNALS), float(over)]
+
+    @staticmethod
+    def reason(flags: list[float]) -> str:
+        """Why the run stops, from all ranks' flags added up; empty where it does not."""
+        names = [*(number.name for number in SIGNALS), "--wall-time"]
+        return next((name for name, flag in zip(names, flags, strict=True) if flag), "")

@@ -1,0 +1,137 @@
+"""torchrun for the ranks of this machine: started, followed, asked to stop."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import psutil
+
+from ..core import log
+from ..core.errors import UserError
+from ..core.files import write_json
+from ..core.process import die_with_parent
+from .engine import Job
+from .schema import Recipe
+from .signals import SIGNALS
+
+LOG = "train.log"
+
+
+def spawn(job: Job, out: Path) -> int:
+    """Run torchrun for this machine's ranks, with their output in `train.log`; its exit code.
+
+    A SIGTERM or SIGUSR1 is passed on to the ranks, which save and end.
+    """
+    parallel = job.recipe.parallel
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(parallel.ranks_per_node), "-m", "pdapt.recipes.engine", str(out / "job.json")]
+    # One thread a rank where ranks share the cores.
+    threads = max(1, len(os.sched_getaffinity(0)) // parallel.ranks_per_node)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | connections(job.recipe)
+    with _asked_to_stop() as asked, (out / LOG).open("ab") as file:
+        write_json(out / "job.json", job.to_json())
+        offset = file.tell()
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, preexec_fn=_before_torchrun
+        )
+        return _watch(process, out / LOG, offset, asked)
+
+
+def connections(recipe: Recipe) -> dict[str, str]:
+    """Environment of the ranks: Megatron asks for one connection with TP, and for more with its FSDP."""
+    return {} if recipe.parallel.fsdp else {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+
+
+def _before_torchrun() -> None:
+    die_with_parent()
+    # Ranks inherit this, and lift it when they can note a signal: one that comes before does not kill them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """Note the signals that ask to stop."""
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(process: "subprocess.Popen[bytes]", path: Path, offset: int, asked: list[int]) -> int:
+    """Wait for the trainer, passing on signals, and its progress a line every few seconds; its exit code."""
+    shown, told = time.monotonic(), False
+    with path.open("rb") as file:
+        file.seek(offset)
+        while process.poll() is None:
+            time.sleep(0.5)
+            ranks = psutil.Process(process.pid).children() if asked and not told else []
+            for rank in ranks:
+                rank.send_signal(signal.SIGUSR1)
+            if ranks:
+                log.info(f"train: {signal.Signals(asked[0]).name} received, saving and ending after this step")
+                told = True
+            lines = [line for line in file.read().decode(errors="replace").splitlines() if _is_progress(line)]
+            important = [line for line in lines if "iteration" not in line or "validation loss" in line]
+            if lines and (important or time.monotonic() - shown > 5):
+                for line in important or lines[-1:]:
+                    log.info(f"train: {_brief(line)}")
+                shown = time.monotonic()
+    return process.returncode
+
+
+def _is_progress(line: str) -> bool:
+    return ("lm loss" in line and "iteration" in line) or line.startswith(("guard: ", "straggler: ", "hang: "))
+
+
+def _brief(line: str) -> str:
+    """Step and loss of one of Megatron's lines."""
+    if "validation loss" in line:
+        return line.strip(" -|").split(" | lm loss PPL")[0]
+    fields = [part.strip() for part in line.split("|")]
+    step = fields[0].split("]")[-1].strip()
+    return ", ".join([" ".join(step.split()), *(part for part in fields if part.startswith(("lm loss", "elapsed")))])
+
+
+def fail(code: int, path: Path, offset: int) -> NoReturn:
+    """Say why the trainer ended: what the user can mend apart from the rest.
+
+    Args:
+        code: its exit code.
+        path: its log.
+        offset: where this start's part begins.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        text = file.read().decode(errors="replace")
+    # On a full disk the log may end before it says so.
+    if os.strerror(errno.ENOSPC) in text or shutil.disk_usage(path).free < 2**20:
+        raise UserError(
+            "the disk is full: the trainer could not write",
+            where=str(path.parent),
+            mend="free space and run the same command again: it goes on from the last whole checkpoint",
+        )
+    raise RuntimeError(f"the trainer failed with code {code}; the end of {path}:\n{_last_error(text.splitlines())}")
+
+
+def _last_error(lines: list[str]) -> str:
+    """The lines of a log that say what went wrong: a rank's own, without torchrun's report of it."""
+    ranked = [line for line in lines if line.startswith("[rank")]
+    report = next((n for n, line in enumerate(lines) if "elastic/multiprocessing/api.py" in line), len(lines))
+    return "\n".join((ranked or lines[:report])[-15:])
