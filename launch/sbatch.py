@@ -82,6 +82,7 @@ def _directives(job: Job) -> dict[str, str]:
         "account": job.account,
         "qos": job.qos,
         "constraint": job.constraint,
+        "signal": "USR1@600",
         "output": f"{job.log_dir}/%x-%j.out",
         # A requeued job goes on in its log, where truncating would lose the reason for the requeue.
         "open-mode": "append",

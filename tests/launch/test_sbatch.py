@@ -31,6 +31,7 @@ EXPECTED = """\
 #SBATCH --cpus-per-task=96
 #SBATCH --gpus-per-node=4
 #SBATCH --time=20:00:00
+#SBATCH --signal=USR1@600
 #SBATCH --output=logs/%x-%j.out
 #SBATCH --open-mode=append
 set -euo pipefail
@@ -42,6 +43,8 @@ srun \\
   --cpus-per-task=96 \\
   --kill-on-bad-exit=1 \\
   torchrun \\
+  --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \\
+  --shutdown-timeout=600 \\
   --nnodes=12 \\
   --nproc-per-node=4 \\
   --rdzv-id="$SLURM_JOB_ID" \\

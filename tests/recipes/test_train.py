@@ -161,6 +161,30 @@ def test_a_folder_of_another_recipe_is_refused_and_kept(tokens: Path, recipe_fil
     assert (out / "recipe.yaml").read_bytes() == before
 
 
+def test_another_global_batch_is_refused_with_the_reason(tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    claim_of(recipe_file, tokens, out, [])
+    with pytest.raises(UserError, match=r"batch\.global_size: 8 there, 16 now(.|\n)*decides what a step is"):
+        train(load(str(recipe_file), ["batch.global_size=16"]), tokens, out)
+
+
+def test_other_data_or_another_tokenizer_are_refused_unless_they_are_meant(
+    tokens: Path, recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, recipe = tmp_path / "run", load(str(recipe_file))
+    found = Run(recipe, tokens, out, None).identity()
+    claim(out, recipe, found)
+    other = found | {"tokens": "another", "tokenizer": "another"}
+    with pytest.raises(UserError, match=r"trained on other data: tokens, tokenizer differ(.|\n)*--other-data"):
+        claim(out, recipe, other)
+    claim(out, recipe, other, other_data=True)
+    assert "going on with other data" in capsys.readouterr().err
+    with pytest.raises(UserError, match="tokens"):
+        claim(out, recipe, found)
+    with pytest.raises(UserError, match="base"):
+        claim(out, recipe, other | {"base": "another"}, other_data=True)
+
+
 def test_another_layout_of_the_same_recipe_is_the_same_run(tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     claim_of(recipe_file, tokens, out, [])

@@ -12,6 +12,7 @@ from transformers import Qwen3ForCausalLM
 
 from pdapt.conversion.convert import import_hf
 from pdapt.conversion.distcp import Checkpoint
+from pdapt.core.errors import UserError
 from pdapt.recipes.journal import NAME as JOURNAL
 from pdapt.recipes.journal import kept, read
 from pdapt.recipes.load import load
@@ -130,14 +131,22 @@ def test_a_run_from_a_runs_weights_starts_with_the_recipes_rate_and_no_moments(
         assert square.abs().max() > 0
 
 
-def test_a_checkpoint_for_another_dp_goes_on_on_another_dp(
+def test_a_checkpoint_for_another_dp_goes_on_there_and_nowhere_else(
     one_rank: list[float], weights: Path, tokens: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
-    """Not fully reshardable, as 48 GPUs save: from two ranks to one and back."""
-    plain = [*THIRTY, "checkpoint.reshardable=false"]
-    for ranks, stop_at in ((2, 4), (1, 8), (2, None)):
-        recipe = load(str(recipe_file), [*plain, f"parallel.ranks_per_node={ranks}"])
+    """As 48 GPUs save: from two ranks to one; to TP only after one more save, which the refusal names."""
+
+    def go_on(stop_at: int | None, *overrides: str) -> None:
+        recipe = load(str(recipe_file), [*THIRTY, *overrides])
         train(recipe, tokens, tmp_path / "run", base=weights, stop_at=stop_at)
+
+    plain = "checkpoint.reshardable=false"
+    go_on(4, plain, TWO)
+    go_on(8, plain)
+    with pytest.raises(UserError, match=r"checkpoint\.reshardable=true and --stop-at the next step"):
+        go_on(None, plain, TWO, "parallel.tp=2")
+    go_on(9, "checkpoint.reshardable=true")
+    go_on(None, plain, TWO, "parallel.tp=2")
     assert losses(tmp_path / "run") == pytest.approx(one_rank, abs=1e-4)
 
 
