@@ -143,7 +143,7 @@ def test_metadata_that_is_none_is_said(tiny_qwen3: Maker, tmp_path: Path, conten
         export_hf(tmp_path / "mcore", tmp_path / "out")
 
 
-@pytest.mark.parametrize("what", ["folder", "format", "configuration"])
+@pytest.mark.parametrize("what", ["folder", "format", "fsdp", "configuration"])
 def test_what_cannot_be_exported_is_said(tiny_qwen3: Maker, tmp_path: Path, what: str) -> None:
     import_hf(tiny_qwen3(), tmp_path / "mcore")
     if what == "folder":
@@ -152,6 +152,10 @@ def test_what_cannot_be_exported_is_said(tiny_qwen3: Maker, tmp_path: Path, what
     elif what == "format":
         (tmp_path / "mcore" / "release" / "metadata.json").write_text('{"sharded_backend": "fsdp_dtensor"}')
         with pytest.raises(UserError, match="format is 'fsdp_dtensor'"):
+            export_hf(tmp_path / "mcore", tmp_path / "out")
+    elif what == "fsdp":  # a run with parallel.fsdp saves like this
+        (tmp_path / "mcore" / "release" / "metadata.json").unlink()
+        with pytest.raises(UserError, match=r"Megatron-FSDP, in its own format \(fsdp_dtensor\)"):
             export_hf(tmp_path / "mcore", tmp_path / "out")
     else:
         edit_config(tmp_path / "mcore" / "hf", hidden_size=32)
