@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,6 @@ class Monitor:
         watched = kept(rows, "step", done).values() if self.recipe.guard.spike else []
         history = [(row["loss"], row["grad_norm"]) for row in watched if not row["skipped"]]
         self.judge = Judge(self.recipe.guard, history, rewinds=len(skipped(self.place.out)))
-        if self.writes:
-            self.journal = Journal(self.place.out / JOURNAL)
-            self.journal.write("start", time=self.place.begun, step=done, ranks=self.world, host=os.uname().nodename)
-            self.trackers = Trackers(self.recipe, self.place.out)
         self.updated = done > 0
         self._stand_between(optimizer)
         finalize = config.finalize_model_grads_func
@@ -124,6 +121,19 @@ class Monitor:
 
         config.finalize_model_grads_func = finalize_model_grads
         self.watch.start()
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Opened by this start's first event, which need not be a step: the last one may have been taken before."""
+        journal = Journal(self.place.out / JOURNAL)
+        done = self.trainer.get_args().iteration
+        journal.write("start", time=self.place.begun, step=done, ranks=self.world, host=os.uname().nodename)
+        return journal
+
+    @cached_property
+    def trackers(self) -> Trackers:
+        """Those who follow the run; Megatron has opened its own by this start's first event."""
+        return Trackers(self.recipe, self.place.out)
 
     def _stand_between(self, optimizer: Any) -> None:
         """Judge the gradient once its norm is known, and before it changes a weight."""
@@ -323,8 +333,9 @@ class Monitor:
         return checkpoint_and_decide_exit
 
     def _end(self, state: str, reason: str) -> None:
-        self.journal.write("end", step=self.step, state=state, reason=reason)
-        write_json(self.place.out / STATE, {"state": state, "step": self.step, "reason": reason})
+        step = self.step or self.trainer.get_args().iteration
+        self.journal.write("end", step=step, state=state, reason=reason)
+        write_json(self.place.out / STATE, {"state": state, "step": step, "reason": reason})
 
     def _hung(self, reason: str) -> None:
         """A run that stands still: said by whichever rank has found it."""
@@ -334,7 +345,7 @@ class Monitor:
     def close(self) -> None:
         """The trainer has ended, one way or another."""
         self.watch.stop()
-        if self.writes and self.step:
+        if self.writes and "journal" in vars(self):
             self._await_seal()
             if not (self.place.out / STATE).is_file():
                 self._end("stopped" if self.reason else "finished", self.reason)

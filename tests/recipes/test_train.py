@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,19 @@ def test_killed_half_way_and_started_again_the_run_is_the_same(
     assert names == list(theirs.entries)
     first, second = ours.read(names), theirs.read(names)
     assert all(torch.equal(first[name], second[name]) for name in names)
+
+
+@pytest.mark.slow
+def test_killed_after_its_last_step_a_run_is_finished_by_the_same_command(
+    whole_run: Path, tokens: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole_run, out)
+    (out / "manifest.json").unlink()
+    (out / METRICS).unlink()
+    assert train(load(str(recipe_file)), tokens, out) is not None
+    assert losses(out) == losses(whole_run)
+    assert read_json(out / "state.json") == {"state": "finished", "step": 10, "reason": ""}
 
 
 @pytest.mark.slow
