@@ -42,7 +42,7 @@ from .run_folder import (
     locked,
 )
 from .schema import SAVED, Recipe, shape_of, world_size
-from .seal import settle
+from .seal import retain, settle
 from .spawn import LOG, fail, spawn
 from .validate import check_device
 
@@ -132,7 +132,8 @@ def train(
         RuntimeError: the trainer failed; its log is named.
     """
     begun = time.time()
-    start_ = Start(begun, stop_at, wall_time and begun + 60 * wall_time, other_data)
+    deadline = None if wall_time is None else begun + 60 * wall_time
+    start_ = Start(begun, stop_at, deadline, other_data)
     run = Run(recipe, tokens, out, base)
     if (out / NAME).is_file():
         check_same(out, run.identity(), other_data=other_data)
@@ -254,6 +255,9 @@ def _prepare(run: Run, start_: Start) -> None:
     newest_sound = settle(run.out, fsdp=run.recipe.parallel.fsdp)
     if newest_sound is not None:
         check_resharding(newest_sound, run.recipe)
+        retain(
+            run.out, run.recipe.checkpoint.keep_every, run.recipe.checkpoint.keep_last
+        )  # as a kill may not have let it
         log.info(f"train: going on after step {iteration(newest_sound)}")
     for member in run.members():
         log.info(f"train: {member.samples:,.0f} sequences of {member.name} ({member.epochs:.2f} epochs)")
