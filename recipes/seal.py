@@ -103,12 +103,14 @@ def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
     Returns:
         What was removed.
     """
-    sealed = [path for path in checkpoints(out) if (path / SEAL).is_file()]
-    if keep_every is None or not sealed:
+    there = checkpoints(out)
+    while there and not (there[-1] / SEAL).is_file():
+        there.pop()
+    if keep_every is None or not there:
         return []
-    others = [path for path in sealed[:-1] if iteration(path) % keep_every]
+    others = [path for path in there[:-1] if iteration(path) % keep_every]
     # The newest counts as one of the last where it is not kept anyway.
-    more = keep_last - (iteration(sealed[-1]) % keep_every > 0)
+    more = keep_last - (iteration(there[-1]) % keep_every > 0)
     gone = others[: max(0, len(others) - max(0, more))]
     for path in gone:
         for name in (SEAL, "metadata.json"):  # first: what an interruption leaves is not taken for a checkpoint

@@ -126,6 +126,12 @@ def test_multiples_and_the_last_others_are_kept(
     assert [iteration(path) for path in checkpoints(run)] == left
 
 
+def test_one_that_a_kill_has_left_without_a_seal_goes_like_the_others(run: Path) -> None:
+    (at(run, 2) / SEAL).unlink()
+    retain(run, 100, 1)
+    assert [iteration(path) for path in checkpoints(run)] == [6]
+
+
 def test_nothing_is_removed_before_a_newer_one_is_sealed(run: Path) -> None:
     (at(run, 6) / SEAL).unlink()
     retain(run, 100, 1)
