@@ -56,3 +56,33 @@ def tokens(
             f"{result.way}: {result.seconds:.1f} s, {result.mb_per_second:.1f} MB/s{times}, "
             f"{result.peak_mb:,.0f} MB at the highest, {result.ids:,} ids{same}"
         )
+
+
+@bench.command("train")
+def train(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")] = None,
+    *,
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "qwen3_tiny_cpt_2xcpu",
+    tokens: Annotated[Path | None, typer.Option(help="Tokens; by default of the embedded sample.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps of each process; the first three do not count.")] = 30,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each process has its turn.")] = 3,
+    part: Annotated[list[str] | None, typer.Option(help="throughput, overhead or saves; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """`pdapt train` beside transformers.Trainer and Megatron's trainer alone, on this machine's cores."""
+    from tempfile import TemporaryDirectory
+
+    from ..recipes.load import load
+    from .bench_train import Bench, check, run, sample_tokens, table
+
+    loaded = load(recipe, [*(overrides or []), f"steps={steps}"])
+    check(loaded, part or [])
+    with TemporaryDirectory() as work:
+        (Path(work) / "sample-tokens").mkdir()
+        found_in = tokens or sample_tokens(loaded, Path(work) / "sample-tokens")
+        found = run(Bench(loaded, found_in, Path(work), repeats), part or [])
+    if as_json:
+        print(json.dumps(found))
+        return
+    for line in table(found):
+        print(line)
