@@ -1,10 +1,30 @@
 """Child processes that do not outlive what started them."""
 
 import ctypes
+import os
 import signal
+import sys
+from pathlib import Path
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies: a killed run leaves no rank behind."""
+def die_with_parent(ancestor: int | None = None) -> None:
+    """Have the kernel kill this process when its parent dies: a killed run leaves no rank behind.
+
+    Args:
+        ancestor: the parent, or what the parent dies with. Where it is gone already, the kernel has nothing left to
+            watch, and the process ends here.
+    """
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if ancestor is not None and not _lives(ancestor):
+        sys.stderr.write(f"process {os.getpid()}: {ancestor}, which it works for, is gone: ending\n")
+        os._exit(1)
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there and not only waits for its exit code to be read."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"

@@ -162,8 +162,8 @@ def _saves(job: Job) -> list[int]:
 
 
 def main() -> None:
-    """Run the job file named on the command line."""
-    die_with_parent()
+    """Run a job file for a launcher: `JOB PID`, its process number."""
+    die_with_parent(int(sys.argv[2]))
     start(Job.from_json(read_json(Path(sys.argv[1]))))
 
 

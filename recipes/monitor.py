@@ -306,7 +306,7 @@ class Monitor:
 
     def _seal(self, step: int) -> None:
         chosen = self.recipe.checkpoint
-        values = [str(step), str(chosen.keep_every or 0), str(chosen.keep_last)]
+        values = [str(step), str(chosen.keep_every or 0), str(chosen.keep_last), str(os.getpid())]
         command = [sys.executable, "-m", "pdapt.recipes.seal", str(self.place.out), *values]
         self._await_seal()  # one after the other: a later one removes what an earlier one has sealed
         self.sealing = subprocess.Popen(command)

@@ -120,9 +120,12 @@ def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
 
 
 def main() -> None:
-    """Seal the checkpoint of a step, and remove what the recipe does not keep: `RUN STEP KEEP_EVERY KEEP_LAST`."""
-    die_with_parent()
-    out, step, keep_every, keep_last = Path(sys.argv[1]), *(int(value) for value in sys.argv[2:5])
+    """Seal the checkpoint of a step, and remove what the recipe does not keep: `RUN STEP KEEP_EVERY KEEP_LAST RANK`.
+
+    RANK is the process that has asked for it, and that it ends with.
+    """
+    out, step, keep_every, keep_last, rank = Path(sys.argv[1]), *(int(value) for value in sys.argv[2:6])
+    die_with_parent(rank)
     seal(out / CHECKPOINTS / f"iter_{step:07d}", read_json(out / PROVENANCE))
     for path in retain(out, keep_every or None, keep_last):
         print(f"removed {path.name}: not one of those that are kept", flush=True)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -34,6 +35,7 @@ def spawn(job: Job, out: Path) -> int:
     parallel = job.recipe.parallel
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(parallel.ranks_per_node), "-m", "pdapt.recipes.engine", str(out / "job.json")]
+    command.append(str(os.getpid()))
     # One thread a rank where ranks share the cores.
     threads = max(1, len(os.sched_getaffinity(0)) // parallel.ranks_per_node)
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | connections(job.recipe)
@@ -41,7 +43,11 @@ def spawn(job: Job, out: Path) -> int:
         write_json(out / "job.json", job.to_json())
         offset = file.tell()
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=environment, preexec_fn=_before_torchrun
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            preexec_fn=partial(_before_torchrun, os.getpid()),
         )
         return _watch(process, out / LOG, offset, asked)
 
@@ -51,8 +57,8 @@ def connections(recipe: Recipe) -> dict[str, str]:
     return {} if recipe.parallel.fsdp else {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
 
 
-def _before_torchrun() -> None:
-    die_with_parent()
+def _before_torchrun(launcher: int) -> None:
+    die_with_parent(launcher)
     # Ranks inherit this, and lift it when they can note a signal: one that comes before does not kill them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 
