@@ -137,17 +137,20 @@ class Monitor:
 
     def _stand_between(self, optimizer: Any) -> None:
         """Judge the gradient once its norm is known, and before it changes a weight."""
-        measure, update = optimizer.get_grad_norm, optimizer.step_with_ready_grads
+        # Megatron chains its optimizers, but for its FSDP's.
+        measuring = "get_grad_norm" if hasattr(optimizer, "chained_optimizers") else "clip_grad_norm"
+        measure, update = getattr(optimizer, measuring), optimizer.step_with_ready_grads
 
-        def get_grad_norm() -> float:
-            self.norm = float(measure())
+        def measured(*args: Any) -> float:
+            self.norm = float(measure(*args))
             return self.norm
 
         def step_with_ready_grads() -> bool:
             verdict = self.judge.judge(self._mean_loss() if self.recipe.guard.spike else None, self.norm)
             return self._obey(verdict) and update()
 
-        optimizer.get_grad_norm, optimizer.step_with_ready_grads = get_grad_norm, step_with_ready_grads
+        setattr(optimizer, measuring, measured)
+        optimizer.step_with_ready_grads = step_with_ready_grads
 
     def _mean_loss(self) -> float:
         """Loss of the global batch, on every rank."""

@@ -118,6 +118,13 @@ def _positive(recipe: Recipe) -> None:
             where="optimizer.warmup_steps",
             allowed=f"0 to {recipe.steps - 1}",
         )
+    if not 0 < recipe.optimizer.clip < float("inf"):
+        raise UserError(
+            f"optimizer.clip is {recipe.optimizer.clip}",
+            where="optimizer.clip",
+            allowed="more than 0",
+            mend="a large one, such as 1e9, clips nothing",
+        )
     if not 0 < recipe.optimizer.lr < 1:
         raise UserError(f"optimizer.lr is {recipe.optimizer.lr}", where="optimizer.lr", allowed="between 0 and 1")
 

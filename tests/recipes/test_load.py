@@ -65,6 +65,7 @@ def test_the_paper_run_is_spread_over_48_gpus() -> None:
         ("megatron={--log-params-norm: true}", "names no argument"),
         ("megatron={log-params-norm: false}", "megatron.log-params-norm is False"),
         ("optimizer.warmup_steps=4194", "optimizer.warmup_steps is 4194 of 4194 steps"),
+        ("optimizer.clip=0", "optimizer.clip is 0.*1e9"),
         ("log.profile_ranks=[]", "0 to 47"),
         ("log.profile=[5]", r"log.profile is \[5\]"),
         ("log.profile_ranks=[48]", "0 to 47"),
