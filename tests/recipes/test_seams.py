@@ -82,6 +82,7 @@ def test_the_trainer_takes_the_names_that_the_cpu_backend_sets() -> None:
     assert hasattr(distrib_optimizer, "Adam")
 
 
+@pytest.mark.slow
 def test_the_cpu_backend_is_imported_only_without_a_gpu() -> None:
     """In processes of their own: the backend changes torch for good."""
     script = """
