@@ -128,10 +128,8 @@ def start(job: Job) -> None:
     monitor = Monitor(job.recipe, Place(out, job.begun), stops, args.rank, args.world_size)
     monitor.install(training)
     provider = Provider(job.tokens, job.recipe.data, job.places.achieved, _saves(job), monitor)
-    try:
+    with monitor:
         pretrain(container, provider, ModelType.encoder_or_decoder, ForwardStep(monitor))
-    finally:
-        monitor.close()
 
 
 def _for_this_start(job: Job, *, gpu: bool) -> list[str]:

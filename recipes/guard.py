@@ -24,17 +24,18 @@ class Verdict:
 class Judge:
     """Judges each step before its update. Every rank has one, and all come to the same verdict."""
 
-    def __init__(self, guard: Guard, history: list[tuple[float, float]], rewinds: int) -> None:
+    def __init__(self, guard: Guard, history: list[tuple[float, float]], *, skips: int = 0, rewinds: int = 0) -> None:
         """Prepare.
 
         Args:
             guard: the recipe's.
             history: loss and gradient norm of the steps before, oldest first, so that a resumed run judges alike.
-            rewinds: how often the run has gone back already.
+            skips: how many updates the run has skipped already.
+            rewinds: how often it has gone back already.
         """
         self.guard = guard
         self.history = deque(history, maxlen=guard.window)
-        self.rewinds, self.skips = rewinds, 0
+        self.skips, self.rewinds = skips, rewinds
 
     def judge(self, loss: float | None, norm: float) -> Verdict | None:
         """The verdict on a step; None where nothing is wrong.

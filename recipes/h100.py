@@ -5,6 +5,7 @@ predicts; none of these recipes has run on a GPU yet.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ..core.errors import UserError, nearest
@@ -139,6 +140,7 @@ def statement(name: str) -> str:
     return f"{line} by the paper's account, {steps * batch / most:.2f} or more by its documents"
 
 
+@cache
 def _published() -> dict[str, Published]:
     found = (_choose(size, gpus, layout) for size in SIZES for gpus in NODES for layout in RUNS)
     return {recipe.name: recipe for recipe in found if recipe is not None}

@@ -23,8 +23,6 @@ CPU_ARGUMENTS = [
 GPU_ARGUMENTS = [
     "--distributed-backend", "nccl",
     "--transformer-impl", "transformer_engine",
-    "--cross-entropy-loss-fusion",
-    "--cross-entropy-fusion-impl", "native",
     "--manual-gc",
     "--manual-gc-interval", "100",
     "--num-workers", "2",
@@ -63,6 +61,8 @@ def check_further(recipe: Recipe, *, gpu: bool) -> None:
     Raises:
         UserError: one is not.
     """
+    if not recipe.megatron:
+        return
     nowhere = Path("nowhere")
     ours = _ours(recipe, Places(nowhere, nowhere, nowhere, nowhere, nowhere, eod=0), gpu=gpu)
     for name, value in recipe.megatron.items():
@@ -81,7 +81,7 @@ def check_further(recipe: Recipe, *, gpu: bool) -> None:
 
 def _ours(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
     parts = [
-        _model(recipe),
+        _model(recipe, gpu=gpu),
         _data(recipe, places),
         _parallel(recipe, gpu=gpu),
         _training(recipe),
@@ -92,7 +92,7 @@ def _ours(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
     return [text for part in parts for text in part]
 
 
-def _model(recipe: Recipe) -> list[str]:
+def _model(recipe: Recipe, *, gpu: bool) -> list[str]:
     shape = shape_of(recipe)
     flags = [
         "--num-layers", shape.layers,
@@ -120,6 +120,8 @@ def _model(recipe: Recipe) -> list[str]:
         flags.append("--untie-embeddings-and-output-weights")
     if recipe.model.precision == "bf16":
         flags.append("--bf16")
+        if gpu:  # it casts the logits' gradient to BF16, whatever the model is
+            flags += ["--cross-entropy-loss-fusion", "--cross-entropy-fusion-impl", "native"]
     if recipe.model.fp8:
         # `tensorwise` scales each tensor by its present maximum, `delayed`, the default, by that of earlier steps.
         flags += ["--fp8-format", "hybrid", "--fp8-recipe", "tensorwise"]

@@ -7,7 +7,6 @@ tell each other for it is one vector a step, summed over all of them.
 import math
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from .journal import NAME as JOURNAL
 from .journal import Goodput, Journal, kept, read
 from .recorder import Recorder, by_name
 from .run_folder import SKIPPED, STATE, STOP_AT, skipped
+from .saves import Saves
 from .schema import Recipe, masked, shape_of
 from .signals import Stops
 from .trackers import Trackers
@@ -59,10 +59,9 @@ class Monitor:
         self.names: dict[bool, list[str]] = {}
         self.recorders: dict[bool, Recorder] = {}
         self.achieve: Callable[[int], None] | None = None
-        self.step, self.saved, self.reason, self.began, self.norm = 0, -1, "", 0.0, 0.0
+        self.step, self.reason, self.began, self.norm = 0, "", 0.0, 0.0
         self.computing, self.computed = _clocks()
-        self.pending: dict[int, tuple[float, float]] = {}
-        self.sealing: subprocess.Popen[bytes] | None = None
+        self.saves = Saves(place.out, recipe.checkpoint)
         self.slow = (-1, 0)
         self.updated = False
         self.joules = joules()
@@ -108,9 +107,11 @@ class Monitor:
     def _first(self, optimizer: Any, config: Any, done: int) -> None:
         rows = read(self.place.out / JOURNAL)
         self.goodput = Goodput(rows, done, self.place.begun)
-        watched = kept(rows, "step", done).values() if self.recipe.guard.spike else []
-        history = [(row["loss"], row["grad_norm"]) for row in watched if not row["skipped"]]
-        self.judge = Judge(self.recipe.guard, history, rewinds=len(skipped(self.place.out)))
+        # Every rank reads them: all have to judge alike, and as a run that was not interrupted.
+        steps = kept(rows, "step", done).values()
+        history = [(row["loss"], row["grad_norm"]) for row in steps if not row["skipped"]]
+        rewinds = len(skipped(self.place.out))
+        self.judge = Judge(self.recipe.guard, history, skips=len(steps) - len(history), rewinds=rewinds)
         self.updated = done > 0
         self._stand_between(optimizer)
         finalize = config.finalize_model_grads_func
@@ -241,9 +242,8 @@ class Monitor:
             self.slow = (slowest, self.slow[1] + 1 if self.slow[0] == slowest else 1)
         if self.slow[1] == STRAGGLING:
             self.journal.write("straggler", step=self.step, rank=slowest, ratio=ratio)
-            print(
-                f"straggler: rank {slowest} computed {ratio:.2f} x as long as the median rank for 10 steps", flush=True
-            )
+            long = f"{ratio:.2f} x as long as the median rank, and was the slowest for {STRAGGLING} steps"
+            print(f"straggler: rank {slowest} computed {long}", flush=True)
         return {"slowest_rank": slowest, "slowest_ratio": ratio}
 
     # Around validation, saves and the end.
@@ -269,13 +269,12 @@ class Monitor:
         """Around each save: how long training stood still; after it, the seal."""
 
         def save_checkpoint_and_time(iteration: int, *args: Any, **kwargs: Any) -> None:
-            self.saved = iteration
             if not self.updated:  # Megatron's optimizers have nothing to save before their first update
                 print(f"guard: step {iteration}: every update so far was skipped: nothing to save", flush=True)
                 return
             begin = time.perf_counter()
             original(iteration, *args, **kwargs)
-            self.pending[iteration] = (begin, time.perf_counter() - begin)
+            self.saves.begun(iteration, begin)
             if not self.trainer.get_args().async_save:
                 self._saved(0.0)
 
@@ -287,44 +286,27 @@ class Monitor:
         def maybe_finalize_async_save(*args: Any, **kwargs: Any) -> None:
             begin = time.perf_counter()
             original(*args, **kwargs)
-            if self.pending:
+            if self.saves.pending:
                 self._saved(time.perf_counter() - begin)
 
         return maybe_finalize_async_save
 
     def _saved(self, stalled: float) -> None:
-        """Journal and seal the saves that Megatron's tracker says are whole.
-
-        Args:
-            stalled: seconds that finishing them has held up training.
-        """
-        tracker = Path(self.trainer.get_args().save) / "latest_checkpointed_iteration.txt"
-        newest = int(tracker.read_text()) if tracker.is_file() else -1
-        for step in [step for step in self.pending if step <= newest]:
-            begin, stall = self.pending.pop(step)
+        """Journal and seal the saves that are whole by now."""
+        args = self.trainer.get_args()
+        for step, times in self.saves.whole(Path(args.save), stalled):
             if self.writes:
-                times = {"stall_seconds": stall + stalled, "seconds": time.perf_counter() - begin}
-                self.journal.write("save", step=step, asynchronous=self.trainer.get_args().async_save, **times)
-                self._seal(step)
-
-    def _seal(self, step: int) -> None:
-        chosen = self.recipe.checkpoint
-        values = [str(step), str(chosen.keep_every or 0), str(chosen.keep_last), str(os.getpid())]
-        command = [sys.executable, "-m", "pdapt.recipes.seal", str(self.place.out), *values]
-        self._await_seal()  # one after the other: a later one removes what an earlier one has sealed
-        self.sealing = subprocess.Popen(command)
-
-    def _await_seal(self) -> None:
-        if self.sealing and self.sealing.wait():
-            print(f"warning: a checkpoint could not be sealed: {self.sealing.args}", flush=True)
+                self.journal.write("save", step=step, asynchronous=args.async_save, **times)
+                self.saves.seal(step)
 
     def around_checkpoint_and_decide_exit(self, original: Any) -> Any:
         """After each step: whether it was the last one of this start."""
 
         def checkpoint_and_decide_exit(*args: Any) -> bool:
             if original(*args):
-                self.reason = STOP_AT
-            elif self.reason and self.saved != self.step:
+                interval = self.trainer.get_args().exit_interval
+                self.reason = STOP_AT if interval and self.step % interval == 0 else "a further Megatron argument"
+            elif self.reason and self.saves.last != self.step:
                 model, optimizer, scheduler, step, flops, context, samples = args
                 self.trainer.save_checkpoint_and_time(
                     step, model, optimizer, scheduler, flops, context, train_data_iterator=samples
@@ -345,13 +327,19 @@ class Monitor:
         write_json(self.place.out / STATE, {"state": "hang", "step": self.step, "reason": reason})
         print(f"hang: {reason}", file=sys.stderr, flush=True)
 
-    def close(self) -> None:
+    def __enter__(self) -> "Monitor":
+        """The trainer starts."""
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
         """The trainer has ended, one way or another."""
         self.watch.stop()
         if self.writes and "journal" in vars(self):
-            self._await_seal()
+            self.saves.wait()
             if not (self.place.out / STATE).is_file():
-                self._end("stopped" if self.reason else "finished", self.reason)
+                failed = error is not None and not (isinstance(error, SystemExit) and not error.code)
+                state = "failed" if failed else "stopped" if self.reason else "finished"
+                self._end(state, str(error) if failed else self.reason)
             self.trackers.close()
 
 

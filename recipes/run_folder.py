@@ -21,7 +21,8 @@ PROVENANCE = "provenance.json"
 STATE = "state.json"
 """How the last start ended, for whoever starts the next one: `{"state", "step", "reason"}`.
 
-States: `finished`, `stopped` (with a checkpoint), `rewind` (to be started again), `stop` (by the guard), `hang`.
+States: `finished`, `stopped` (with a checkpoint), `rewind` (to be started again), `stop` (by the guard), `hang`,
+`failed`.
 """
 STOP_AT = "--stop-at"
 """The reason of a stop that was asked for when the run was started."""

@@ -207,7 +207,10 @@ def _one_rank(run: Run, start_: Start, *, first: bool) -> None:
                 raise
         while not (run.out / STATE).is_file():  # the last rank writes it when the last checkpoint is sealed
             time.sleep(0.1)
-        _finish(run, time.time() - start_.begun)
+        try:
+            _finish(run, time.time() - start_.begun)
+        except StoppedEarly as stopped:  # torchrun would call any code but 0 a failure: `state.json` says it instead
+            log.info(str(stopped))
 
 
 def _check(run: Run) -> None:
@@ -255,9 +258,8 @@ def _prepare(run: Run, start_: Start) -> None:
     newest_sound = settle(run.out, fsdp=run.recipe.parallel.fsdp)
     if newest_sound is not None:
         check_resharding(newest_sound, run.recipe)
-        retain(
-            run.out, run.recipe.checkpoint.keep_every, run.recipe.checkpoint.keep_last
-        )  # as a kill may not have let it
+        chosen = run.recipe.checkpoint
+        retain(run.out, chosen.keep_every, chosen.keep_last)  # what a kill has kept
         log.info(f"train: going on after step {iteration(newest_sound)}")
     for member in run.members():
         log.info(f"train: {member.samples:,.0f} sequences of {member.name} ({member.epochs:.2f} epochs)")

@@ -19,12 +19,8 @@ from pdapt.recipes.parity import build, measure
 def measure_pack(model: Any, documents: list[list[int]]) -> dict[str, torch.Tensor]:
     """What `pdapt.recipes.parity.measure` says of one pack, on the CPU, under the names of the bare model."""
     model.zero_grad(set_to_none=True)
-    # Transformer Engine's attention keeps what its backward pass needs in training only. There is no dropout to avoid.
-    model.eval = model.train
-    # Made on the GPU from the start: Transformer Engine's kernels read the documents' borders there.
-    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        ids = torch.tensor([token for document in documents for token in document])
-        found = measure(model, ids, [len(document) for document in documents])
+    ids = torch.tensor([token for document in documents for token in document])
+    found = measure(model, ids, [len(document) for document in documents])
     # With BF16 the model is inside Megatron's Float16Module.
     return {name.replace("grad.module.", "grad."): tensor.detach().cpu().clone() for name, tensor in found.items()}
 

@@ -10,8 +10,8 @@ from pdapt.recipes.schema import Guard
 CALM = [(2.0 + 0.01 * (-1) ** n, 1.0 + 0.02 * (-1) ** n) for n in range(32)]
 
 
-def judge(history: list[tuple[float, float]] = CALM, rewinds: int = 0, **values: object) -> Judge:
-    return Judge(Guard(**values), history, rewinds)  # type: ignore[arg-type]
+def judge(history: list[tuple[float, float]] = CALM, *, skips: int = 0, rewinds: int = 0, **values: object) -> Judge:
+    return Judge(Guard(**values), history, skips=skips, rewinds=rewinds)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (2.0, math.nan), (None, -math.inf)])
@@ -50,5 +50,8 @@ def test_the_limit_stops_a_run_that_skips_or_rewinds_for_ever() -> None:
     skipping = judge(spike=SKIP, limit=2)
     actions = [skipping.judge(99.0, 1.0) for _ in range(3)]
     assert [verdict and verdict.action for verdict in actions] == [SKIP, SKIP, STOP]
+    resumed = judge(spike=SKIP, limit=2, skips=1)  # those that the run has skipped before a restart count, too
+    actions = [resumed.judge(99.0, 1.0) for _ in range(2)]
+    assert [verdict and verdict.action for verdict in actions] == [SKIP, STOP]
     rewinding = [judge(spike=REWIND, limit=2, rewinds=number).judge(99.0, 1.0) for number in (1, 2)]
     assert [verdict and verdict.action for verdict in rewinding] == [REWIND, STOP]

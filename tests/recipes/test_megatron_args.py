@@ -81,6 +81,14 @@ print(json.dumps([args.data_parallel_size, args.sequence_parallel, kept]))
     assert json.loads(done.stdout.splitlines()[-1]) == [*expected, [True] * 7]
 
 
+def test_the_fused_loss_is_not_for_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Megatron's casts the logits' gradient to BF16, whatever the model is."""
+    for precision, fused in (("bf16", True), ("fp32", False)):
+        recipe = load("qwen3_tiny_cpt_2xcpu", [f"model.precision={precision}"])
+        assert parse(megatron_args(recipe, PLACES, gpu=True), monkeypatch).cross_entropy_loss_fusion is fused
+        assert parse(megatron_args(recipe, PLACES, gpu=False), monkeypatch).cross_entropy_loss_fusion is False
+
+
 def test_further_arguments_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     further = "megatron={log-params-norm: true, exit-duration-in-mins: 5, profile-ranks: [0, 3]}"
     args = parse(megatron_args(load("qwen3_8b_cpt_48xh100_packed", [further]), PLACES, gpu=True), monkeypatch)

@@ -1,14 +1,18 @@
 """The monitor's parts that need no run: what stands between a gradient and its update."""
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pdapt.core.files import read_json
 from pdapt.recipes.guard import Judge
 from pdapt.recipes.load import load
 from pdapt.recipes.monitor import Monitor, Place, finite
+from pdapt.recipes.run_folder import STATE
 from pdapt.recipes.schema import Guard
 
 
@@ -42,8 +46,42 @@ def monitor(tmp_path: Path, recipe_file: Path, monkeypatch: pytest.MonkeyPatch) 
     """Of a rank that does not write, in a world of two."""
     monkeypatch.setattr("torch.cuda.Event", lambda **_: None)
     found = Monitor(load(str(recipe_file)), Place(tmp_path, 0.0), stops=None, rank=0, world=2)  # type: ignore[arg-type]
-    found.judge = Judge(Guard(nonfinite="skip"), [], 0)
+    found.judge = Judge(Guard(nonfinite="skip"), [])
     return found
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "state"),
+    [
+        (None, "", "finished"),
+        (SystemExit(0), "SIGTERM", "stopped"),  # the trainer's way to end before the last step
+        (SystemExit(1), "", "failed"),
+        (ValueError("no such thing"), "", "failed"),
+    ],
+)
+def test_a_start_ends_in_the_state_that_it_ended_in(
+    monitor: Any, tmp_path: Path, error: BaseException | None, reason: str, state: str
+) -> None:
+    said: list[dict[str, Any]] = []
+    monitor.journal = SimpleNamespace(write=lambda event, **values: said.append({"event": event, **values}))
+    monitor.trackers = SimpleNamespace(close=lambda: None)
+    monitor.writes, monitor.step, monitor.reason = True, 7, reason
+    with pytest.raises(type(error)) if error else nullcontext(), monitor:
+        if error:
+            raise error
+    expected = {"state": state, "step": 7, "reason": reason if state != "failed" else str(error)}
+    assert read_json(tmp_path / STATE) == expected
+    assert said == [{"event": "end", **expected}]
+
+
+def test_a_state_that_is_there_is_left(monitor: Any, tmp_path: Path) -> None:
+    """The guard's, or that of a run that stood still."""
+    monitor.journal, monitor.writes = None, True
+    monitor.trackers = SimpleNamespace(close=lambda: None)
+    (tmp_path / STATE).write_text("mine")
+    with monitor:
+        pass
+    assert (tmp_path / STATE).read_text() == "mine"
 
 
 @pytest.mark.parametrize("chained", [True, False])

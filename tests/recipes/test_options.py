@@ -12,7 +12,8 @@ import pytest
 from pdapt.recipes import h100
 from pdapt.recipes.load import load, names
 from pdapt.recipes.megatron_args import Places, megatron_args
-from pdapt.recipes.options import BRIDGE, COMMAND, DECIDES, NOT_RUN, READ_BY, SET, document, options
+from pdapt.recipes.option_names import BRIDGE, COMMAND, DECIDES, NOT_RUN, READ_BY, SET
+from pdapt.recipes.options import document, options
 from pdapt.recipes.schema import Checkpoint, Data, Log, Model, Optimizer, Parallel, Recipe, Shape
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -140,3 +140,4 @@ def test_under_torchrun_a_signal_to_its_agent_saves_too(recipe_file: Path, token
     state = read_json(out / STATE)
     assert (state["state"], state["reason"]) == ("stopped", "SIGUSR1"), (tmp_path / "said").read_text()[-2000:]
     assert [iteration(path) for path in checkpoints(out)] == [state["step"]]
+    assert "ChildFailedError" not in (tmp_path / "said").read_text(), "a rank that stops is no rank that fails"

@@ -1,0 +1,61 @@
+"""A run's saves while it trains: how long each holds training up, when it is whole, and its seal."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..core import log
+from ..core.checkpoint import TRACKER
+from .schema import Checkpoint
+
+
+class Saves:
+    """Of one rank. All ranks time their saves; one has them sealed.
+
+    Attributes:
+        last: step that was saved last; -1 before the first save.
+        pending: step -> moment at which its save began, and seconds that it has held training up.
+    """
+
+    def __init__(self, out: Path, chosen: Checkpoint) -> None:
+        """Prepare for a run's folder and its recipe's `checkpoint`."""
+        self.out, self.chosen = out, chosen
+        self.last = -1
+        self.pending: dict[int, tuple[float, float]] = {}
+        self._sealing: subprocess.Popen[bytes] | None = None
+
+    def begun(self, step: int, begin: float) -> None:
+        """Note a save that training has gone on from; it began at `begin` of `time.perf_counter`."""
+        self.last = step
+        self.pending[step] = (begin, time.perf_counter() - begin)
+
+    def whole(self, root: Path, stalled: float) -> Iterator[tuple[int, dict[str, float]]]:
+        """The pending saves that Megatron's tracker says are whole, each once.
+
+        Args:
+            root: folder of the checkpoints.
+            stalled: seconds that finishing them has held training up.
+
+        Returns:
+            Step, and `stall_seconds` and `seconds` until it was whole.
+        """
+        tracker = root / TRACKER
+        newest = int(tracker.read_text()) if tracker.is_file() else -1
+        for step in [step for step in self.pending if step <= newest]:
+            begin, stall = self.pending.pop(step)
+            yield step, {"stall_seconds": stall + stalled, "seconds": time.perf_counter() - begin}
+
+    def seal(self, step: int) -> None:
+        """Start the process that seals a checkpoint and removes what is not kept: `recipes/seal.py`."""
+        values = [step, self.chosen.keep_every or 0, self.chosen.keep_last, os.getpid()]
+        command = [sys.executable, "-m", "pdapt.recipes.seal", str(self.out), *map(str, values)]
+        self.wait()  # one after the other: a later one removes what an earlier one has sealed
+        self._sealing = subprocess.Popen(command)
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is sealed."""
+        if self._sealing and self._sealing.wait():
+            log.warn(f"train: a checkpoint could not be sealed: {self._sealing.args}")
