@@ -1,6 +1,7 @@
 """Fixtures that several rooms' tests share."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,22 @@ def shared() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope="session")
+def programs() -> Callable[..., list[str]]:
+    """Paths of programs that `make system-packages` installs. Skips only where that cannot: without root, or apt."""
+    may_install = os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+    def find(*names: str) -> list[str]:
+        found = {name: shutil.which(name) for name in names}
+        missing = [name for name, path in found.items() if path is None]
+        if missing and not may_install:
+            pytest.skip(f"{', '.join(missing)} not installed, and this user may not install it")
+        assert not missing, f"{', '.join(missing)} not there: run `make system-packages`"
+        return [str(path) for path in found.values()]
+
+    return find
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Mount a file system of a given size, such as `4m`. Skips where mounting is forbidden; other failures fail."""
@@ -45,8 +62,9 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     def mount(size: str) -> Path:
         folder.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if any(word in done.stderr for word in ("superuser", "permission denied", "not permitted")):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"LC_ALL": "C"})
+        forbidden = any(word in done.stderr for word in ("superuser", "permission denied", "not permitted"))
+        if done.returncode and forbidden:
             pytest.skip(f"this user may not mount a file system: {done.stderr.strip()}")
         assert done.returncode == 0, done.stderr
         return folder

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -131,8 +130,8 @@ PROBE = """<script>addEventListener("load", () => {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "tables_scroll"), [(500, "true"), (1280, "false")])
-def test_a_browser_shows_all_of_it_without_a_sideways_scroll(report, tmp_path, width, tables_scroll):
-    browser = shutil.which("chromium") or pytest.skip("chromium is not installed")
+def test_a_browser_shows_all_of_it_without_a_sideways_scroll(report, programs, tmp_path, width, tables_scroll):
+    (browser,) = programs("chromium")
     probed = tmp_path / "probed.html"
     probed.write_text((report / "index.html").read_text().replace("</body>", PROBE))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

@@ -16,6 +16,8 @@ from typing import Any, cast
 import pytest
 import torch
 
+from pdapt.core.device import DRIVER
+
 Run = Callable[..., Path]
 
 # What torch says of the GPUs, from a process of its own: pytest's would hold a CUDA context for the whole session.
@@ -78,14 +80,24 @@ FIGURES = pytest.StashKey[list[Figure]]()
 MACHINE = pytest.StashKey[str]()
 
 
+def given_gpus() -> list[str]:
+    """The GPUs that this process is given: by name, else all that the driver has devices for."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name.strip()]
+    return sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def gpu(pytestconfig: pytest.Config) -> Gpu:
     """The machine's GPU. Skips by the driver's own device: where there is a GPU that torch cannot use, tests fail."""
-    if not Path("/dev/nvidiactl").exists():
-        pytest.skip("this machine has no GPU (no /dev/nvidiactl)")
+    if not DRIVER.exists():
+        pytest.skip(f"this machine has no GPU (no {DRIVER})")
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"torch or Transformer Engine cannot use this machine's GPU:\n{done.stderr[-3000:]}"
     found = json.loads(done.stdout.splitlines()[-1])
+    # One that torch has lost would otherwise only leave out the tests of several GPUs.
+    assert found["count"] == len(given_gpus()), f"torch sees {found['count']} GPUs, given are {given_gpus()}"
     packages = [f"{name} {version(name)}" for name in ("torch", "megatron-core", "transformer-engine")]
     pytestconfig.stash[MACHINE] = f"{found['count']} x {found['name']}, cuDNN {found['cudnn']}, {', '.join(packages)}"
     return Gpu(**found | {"capability": tuple(found["capability"])})

@@ -189,10 +189,13 @@ def start_munge() -> None:
 
 
 @pytest.fixture(scope="module")
-def slurm(shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def slurm(
+    shared: Callable[[str], Path], programs: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
     """Environment of commands for a real Slurm of two one-CPU nodes on this machine."""
-    if os.geteuid() != 0 or not all(map(shutil.which, ("slurmctld", "slurmd", "munged"))):
-        pytest.skip("needs root, and Debian's slurm-wlm and munge")
+    programs("slurmctld", "slurmd", "sbatch", "srun", "munged")
+    if os.geteuid() != 0:
+        pytest.skip("only root may start Slurm's daemons")
     tool, folder = shared("tools/slurm-two-nodes.sh"), tmp_path_factory.mktemp("slurm")
     # torchrun of the interpreter that runs the tests; the job inherits the submitter's PATH.
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
