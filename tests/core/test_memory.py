@@ -62,29 +62,17 @@ def test_published_runs_logged_what_is_predicted(
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("tp", "pp", "dp"), [(1, 1, 48), (2, 1, 4), (1, 2, 3), (2, 4, 6), (8, 1, 1)])
-def test_states_are_those_of_megatrons_own_estimate(size: str, tp: int, pp: int, dp: int) -> None:
+def test_states_are_those_of_megatrons_own_estimate(
+    size: str, tp: int, pp: int, dp: int, megatron_args: Callable[..., SimpleNamespace]
+) -> None:
     from megatron.training.theoretical_memory_usage import compute_weight_and_optimizer_memory
 
     shape = SIZES[size]
-    args = SimpleNamespace(
-        num_layers=shape.layers,
-        hidden_size=shape.hidden,
-        ffn_hidden_size=shape.ffn,
-        num_attention_heads=shape.heads,
-        num_query_groups=shape.kv_heads,
-        kv_channels=shape.head_dim,
-        group_query_attention=True,
-        padded_vocab_size=shape.vocab,
+    args = megatron_args(
+        shape,
         untie_embeddings_and_output_weights=not shape.tied,
         normalization="RMSNorm",
-        swiglu=True,
-        multi_latent_attention=False,
         use_distributed_optimizer=True,
-        num_experts=None,
-        mtp_num_layers=None,
-        moe_shared_expert_intermediate_size=None,
-        moe_ffn_hidden_size=None,
-        moe_latent_size=None,
         tensor_model_parallel_size=tp,
         pipeline_model_parallel_size=pp,
         data_parallel_size=dp,
