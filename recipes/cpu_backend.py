@@ -16,9 +16,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch.optim.adamw import adamw
 from torch.overrides import TorchFunctionMode
 
 CPU = torch.device("cpu")
@@ -154,8 +155,12 @@ def replace_in_megatron() -> None:
     """Let the trainer start without CUDA, and shard its optimizer. After megatron is imported."""
     from megatron.core import optimizer
     from megatron.core.optimizer import distrib_optimizer
+    from megatron.core.transformer import attention
     from megatron.training import training
 
+    from .attention import whole_pack
+
+    attention.apply_rotary_pos_emb = whole_pack(attention.apply_rotary_pos_emb)
     training.initialize_megatron = functools.partial(training.initialize_megatron, allow_no_cuda=True)
     optimizer.Adam = distrib_optimizer.Adam = GroupStepAdam
     # With these flags the checkpoint code expects `step` in the param group, where GroupStepAdam keeps it.
@@ -203,18 +208,27 @@ class GroupStepAdam(torch.optim.Optimizer):
         for group in self.param_groups:
             if group["params"]:
                 group["step"] = int(group.get("step", 0)) + 1
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._update(parameter, group)
+                self._update([parameter for parameter in group["params"] if parameter.grad is not None], group)
 
-    def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
-        beta1, beta2 = group["betas"]
-        state = self.state[parameter]
-        if not state:
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        mean.lerp_(parameter.grad, 1 - beta1)
-        square.mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        denominator = (square / (1 - beta2 ** group["step"])).sqrt_().add_(group["eps"])
-        parameter.addcdiv_(mean, denominator, value=-group["lr"] / (1 - beta1 ** group["step"]))
+    def _update(self, parameters: list[torch.Tensor], group: dict[str, Any]) -> None:
+        for parameter in parameters:
+            if not self.state[parameter]:
+                names = ("exp_avg", "exp_avg_sq")
+                self.state[parameter].update({name: torch.zeros_like(parameter) for name in names})
+        states = [self.state[parameter] for parameter in parameters]
+        adamw(
+            parameters,
+            [cast(torch.Tensor, parameter.grad) for parameter in parameters],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [torch.tensor(group["step"] - 1.0) for _ in parameters],  # counted up by the function
+            fused=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )

@@ -21,6 +21,7 @@ SOURCES = {
     "megatron.training.models.gpt.default_layer_spec": "5d3ef624992d436a",
     "megatron.core.utils.flatten_batch_for_packed_sequences": "48e60b28b9cafd55",
     "megatron.core.datasets.gpt_dataset.GPTDataset.__getitem__": "fc9cde713ea87aed",
+    "megatron.core.models.common.embeddings.rope_utils.apply_rotary_pos_emb": "6ebc796813c1ef91",
     f"{OPTIMIZER}._set_main_param_and_optimizer_states": "40cab784659711a8",
     "megatron.core.dist_checkpointing.strategies.async_utils.PersistentAsyncCaller.async_loop": "8511da332fcc8172",
     "megatron.core.optimizer.optimizer.ChainedOptimizer.step": "c2b301e02ec29f4e",

@@ -1,6 +1,6 @@
 """Killed at random moments of the wall clock, a run gives bit for bit what it gives undisturbed.
 
-`--train-kills 50` makes a campaign of it.
+`--train-kills 50 --timeout 3600` makes a campaign of it.
 """
 
 import json
