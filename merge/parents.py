@@ -1,27 +1,15 @@
 """What two models must share before their weights may be mixed, checked from files and headers alone."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from ..core.errors import UserError
-from ..core.files import read_json, require_file
+from ..core.files import require_file
+from ..core.hf_weights import OUTPUT_LAYER, Tensor, Weights
 from ..core.qwen3 import Qwen3Config, read_config
-
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-OUTPUT_LAYER = "lm_head.weight"
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor as its file's header declares it: dtype in safetensors' spelling (`BF16`, `F32`), and shape."""
-
-    dtype: str
-    shape: tuple[int, ...]
 
 
 def check_parents(base: Path, tuned: Path) -> dict[str, Tensor]:
@@ -49,54 +37,6 @@ def count_parameters(tensors: dict[str, Tensor]) -> int:
     return sum(math.prod(tensor.shape) for tensor in tensors.values())
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Read the names, dtypes and shapes of a model's tensors from its safetensors headers.
-
-    Raises:
-        UserError: no safetensors there, or a shard is missing, damaged or without a tensor that the index promises.
-    """
-    found: dict[str, Tensor] = {}
-    for shard, promised in _shards(folder).items():
-        tensors = _read_header(folder / shard)
-        lacking = sorted(promised - tensors.keys())
-        if lacking:
-            raise UserError(f"the index puts {lacking[0]} in {shard}, which lacks it", where=str(folder / INDEX))
-        found |= tensors
-    return found
-
-
-def _shards(folder: Path) -> dict[str, set[str]]:
-    """File name -> tensors that the index says it holds (none where a single file needs no index)."""
-    if not (folder / INDEX).is_file():
-        require_file(folder / WEIGHTS)
-        return {WEIGHTS: set()}
-    index = read_json(folder / INDEX)
-    if "weight_map" not in index:
-        raise UserError(f"{INDEX} has no weight_map", where=str(folder / INDEX), mend="copy or export the model again")
-    shards: dict[str, set[str]] = {}
-    for tensor, shard in index["weight_map"].items():
-        shards.setdefault(shard, set()).add(tensor)
-    missing = sorted(shard for shard in shards if not (folder / shard).is_file())
-    if missing:
-        raise UserError(
-            f"{len(missing)} of {len(shards)} shards are missing: {', '.join(missing)}",
-            where=str(folder / INDEX),
-            mend="copy or export the model again",
-        )
-    return shards
-
-
-def _read_header(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            return {name: Tensor(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
-    except SafetensorError as error:
-        raise UserError(
-            f"{path.name} is not a whole safetensors file: {error}", where=str(path), mend="copy it again"
-        ) from None
-
-
 def _same_architecture(base: Path, tuned: Path) -> Qwen3Config:
     config = read_config(base)
     ours, theirs = asdict(config), asdict(read_config(tuned))
@@ -111,7 +51,7 @@ def _same_architecture(base: Path, tuned: Path) -> Qwen3Config:
 
 
 def _same_tensors(base: Path, tuned: Path, tied: bool) -> dict[str, Tensor]:
-    ours, theirs = read_tensors(base), read_tensors(tuned)
+    ours, theirs = Weights(base).tensors, Weights(tuned).tensors
     if tied:
         # Some exports write the tied output layer out; it is the embedding, so it says nothing of its own.
         ours.pop(OUTPUT_LAYER, None)

@@ -227,7 +227,7 @@ SPOILED = {
     ),
     "another tokenizer": (rewrite_tokenizer, "tokenizers differ"),
     "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "no such file: tokenizer.json"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no such file: model.safetensors"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "there are no weights"),
     "cut weights": (lambda folder: truncate(folder / "model.safetensors"), "not a whole safetensors file"),
     "a tensor less": (drop_tensor, "tensor model.norm.weight is F32 \\[64\\] in base and absent in tuned"),
 }
