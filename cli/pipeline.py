@@ -143,12 +143,13 @@ def _recipe(request: Request) -> Recipe:
     recipe = load(request.recipe, request.overrides)
     if request.base is None:
         return recipe
-    from ..conversion.hf_folder import DTYPES, Weights
+    from ..conversion.hf_folder import check_weights
+    from ..core.hf_weights import NAMES, Weights
 
     shape = read_config(Path(request.base))
     recipe = replace(recipe, model=replace(recipe.model, size=None, shape=Shape(**asdict(shape))))
     validate(recipe)
-    found = DTYPES[Weights(Path(request.base), shape).dtype]
+    found = NAMES[check_weights(Weights(Path(request.base)), shape)]
     if found != SAVED[recipe.model.precision]:
         raise UserError(
             f"the base's weights are {found}, and model.precision={recipe.model.precision} saves another type",

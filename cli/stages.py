@@ -64,13 +64,34 @@ def convert_import(
 def convert_export(
     checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint, or a root: then its newest.")],
     out: Annotated[Path, typer.Argument(help="Hugging Face folder to make.")],
+    *,
+    source: Annotated[str, typer.Option("--from", help="parameters, or master: the optimizer's FP32.")] = "parameters",
+    dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32; by default the source's.")] = None,
     reference: Annotated[Path | None, typer.Option(help="Folder with config.json and tokenizer.")] = None,
     as_json: Json = False,
 ) -> None:
     """Megatron checkpoint -> Hugging Face Qwen3."""
     from ..conversion.convert import export_hf
 
-    show(export_hf(checkpoint, out, reference), as_json)
+    show(export_hf(checkpoint, out, reference, source=source, dtype=dtype), as_json)
+
+
+@convert.command("verify")
+def convert_verify(
+    first: Annotated[Path, typer.Argument(help="Hugging Face folder, or Megatron checkpoint.")],
+    second: Annotated[Path, typer.Argument(help="What it is compared with.")],
+    reference: Annotated[Path | None, typer.Option(help="Folder with a checkpoint's config.json.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Are two models the same, tensor by tensor? Exit code 1 where they are not."""
+    from ..conversion.verify import describe, verify
+
+    found = verify(first, second, reference)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print("\n".join(describe(found)))
+    raise typer.Exit(0 if found["identical"] else 1)
 
 
 def train(

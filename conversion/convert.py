@@ -7,15 +7,15 @@ import torch
 
 from ..core import log
 from ..core.checkpoint import HF
-from ..core.errors import UserError
 from ..core.files import copy_present, write_text
-from ..core.manifest import Manifest, fingerprint, run_stage
+from ..core.hf_weights import NAMES, Weights, Writer, pieces
+from ..core.manifest import Manifest, run_stage
 from ..core.qwen3 import SIDE_FILES, Qwen3Config, read_config
-from . import distcp
-from .hf_folder import DTYPES, Weights, Writer, write_config
-from .names import EXTRA_STATES, GATED, OUTER, PLAIN, PROJECTIONS, fold_layer, layer_shapes, outer_shapes, unfold_layer
-
-SHARD_BYTES = 4 * 10**9
+from . import distcp_write
+from .card import card
+from .hf_folder import check_weights, write_config
+from .names import EXTRA_STATES, LAYERS, Folded, folded, megatron_shapes
+from .unfolded import PARAMETERS, open_checkpoint, settings_of
 
 
 def import_hf(source: Path, out: Path) -> Manifest:
@@ -29,39 +29,53 @@ def import_hf(source: Path, out: Path) -> Manifest:
         UserError: the folder is not a whole Qwen3.
     """
     shape = read_config(source)
-    weights = Weights(source, shape)
+    weights = Weights(source)
+    dtype = check_weights(weights, shape)
+    hashes: dict[str, str] = {}
 
     def body(work: Path) -> dict[str, Any]:
-        tensors = {name: weights.get(OUTER[name]) for name in outer_shapes(shape)}
-        tensors |= _stacked_layers(weights, shape)
-        distcp.write(work, tensors, _extra_states(shape))
+        progress = log.Progress("import", sum(tensor.nbytes for tensor in weights.tensors.values()))
+        hashes.update(distcp_write.write(work, _parts(weights, shape, progress), dtype, _extra_states(shape)))
         copy_present(source, work / HF, ("config.json", *SIDE_FILES))
-        return {"tensors": len(tensors), "parameters": shape.parameters}
+        return {"tensors": len(megatron_shapes(shape)), "parameters": shape.parameters, "bytes": progress.total}
 
-    return run_stage("import", {"hf": source}, {}, out, body)
+    return run_stage("import", {"hf": source}, {}, out, body, hashes=hashes)
 
 
-def _stacked_layers(weights: Weights, shape: Qwen3Config) -> dict[str, torch.Tensor]:
-    """Every layer's tensors, stacked: [layers, ...]."""
-    stacked = {
-        name: torch.empty(shape.layers, *size, dtype=weights.dtype) for name, size in layer_shapes(shape).items()
-    }
-    for number in range(shape.layers):
-        names = (*PLAIN.values(), *PROJECTIONS, *GATED)
-        layer = {name: weights.get(f"model.layers.{number}.{name}") for name in names}
-        for name, tensor in fold_layer(layer, shape).items():
-            stacked[name][number] = tensor
-    return {f"decoder.layers.{name}": tensor for name, tensor in stacked.items()}
+def _parts(weights: Weights, shape: Qwen3Config, progress: log.Progress) -> list[distcp_write.Part]:
+    """What is written, each made from the mapped file when its turn has come."""
+    whole = megatron_shapes(shape)
+
+    def part(place: Folded) -> distcp_write.Part:
+        layer = () if place.layer is None else (place.layer,)
+        begin = (*layer, place.begin, *(0,) * (len(place.shape) - 1))
+
+        def make() -> torch.Tensor:
+            tensor = place.make(weights.get)
+            progress.add(tensor.nbytes)
+            return tensor
+
+        return distcp_write.Part(
+            place.name,
+            whole[place.name],
+            begin,
+            (*(1 for _ in layer), *place.shape),
+            make,
+        )
+
+    return [part(found) for found in folded(shape)]
 
 
 def _extra_states(shape: Qwen3Config) -> list[str]:
     layers = range(shape.layers)
-    inner = [f"decoder.layers.{name}._extra_state/shard_{n}_{shape.layers}" for name in EXTRA_STATES for n in layers]
+    inner = [f"{LAYERS}{name}._extra_state/shard_{n}_{shape.layers}" for name in EXTRA_STATES for n in layers]
     outer = ["decoder.final_layernorm", *([] if shape.tied else ["output_layer"])]
     return [*inner, *(f"{name}._extra_state/shard_0_1" for name in outer)]
 
 
-def export_hf(checkpoint: Path, out: Path, reference: Path | None = None) -> Manifest:
+def export_hf(
+    checkpoint: Path, out: Path, reference: Path | None = None, *, source: str = PARAMETERS, dtype: str | None = None
+) -> Manifest:
     """Write a Megatron checkpoint as a Hugging Face Qwen3 folder.
 
     Args:
@@ -69,50 +83,32 @@ def export_hf(checkpoint: Path, out: Path, reference: Path | None = None) -> Man
         out: the folder to make.
         reference: a Hugging Face folder to take configuration and tokenizer from; else the `hf` folder that is kept
             beside the checkpoints.
+        source: `parameters`, what training computed with, or `master`, the optimizer's FP32 copy of them.
+        dtype: of what is written, in config.json's spelling; by default the source's.
 
     Raises:
-        UserError: no such checkpoint, no configuration, or tensors of another shape.
+        UserError: no such checkpoint, no configuration, tensors of another shape, no master weights to be had, or a
+            dtype that is unknown or does not hold a value.
     """
-    folder = distcp.find(checkpoint)
-    reference = reference or folder.parent / HF
-    if not reference.is_dir():
-        raise UserError(
-            f"no configuration for {checkpoint}",
-            where=str(reference),
-            mend="name a Hugging Face folder with --reference",
-        )
-    shape = read_config(reference)
-    stored = distcp.Checkpoint(folder)
-    inner = {f"decoder.layers.{name}": (shape.layers, *size) for name, size in layer_shapes(shape).items()}
-    stored.check(outer_shapes(shape) | inner)
+    model = open_checkpoint(checkpoint, reference, source=source, dtype=dtype)
+    folder = model.checkpoint.folder
+    settings = settings_of(folder, reference)
+    hashes: dict[str, str] = {}
 
     def body(work: Path) -> dict[str, Any]:
-        writer = Writer(work, SHARD_BYTES)
-        outer = stored.read(list(outer_shapes(shape)))
-        dtype = next(iter(outer.values())).dtype
-        if dtype not in DTYPES:
-            raise UserError(f"the checkpoint's weights are {dtype}", where=str(folder), allowed="BF16, F16 or F32")
-        writer.add({OUTER[name]: tensor for name, tensor in outer.items()})
-        stacked = stored.read(list(inner))
-        for number in range(shape.layers):
-            layer = {name.removeprefix("decoder.layers."): tensor[number] for name, tensor in stacked.items()}
-            writer.add({f"model.layers.{number}.{name}": t for name, t in unfold_layer(layer, shape).items()})
-        writer.finish()
-        copy_present(reference, work, SIDE_FILES)
-        write_config(reference, work, dtype)
-        write_text(work / "README.md", _card(folder, reference))
-        return {"parameters": shape.parameters, "dtype": DTYPES[dtype]}
+        writer = Writer(work, model.tensors)
+        progress = log.Progress("export", writer.total)
+        for name, tensor in model.tensors.items():
+            writer.write(name, pieces(model, name))
+            progress.add(tensor.nbytes)
+        hashes.update(writer.finish())
+        copy_present(settings, work, SIDE_FILES)
+        write_config(settings, work, model.dtype)
+        write_text(work / "README.md", card(folder, settings, source, NAMES[model.dtype]))
+        return {"parameters": model.shape.parameters, "dtype": NAMES[model.dtype], "bytes": writer.total}
 
     log.info(f"export: {folder.name} -> {out}")
-    return run_stage("export", {"checkpoint": folder, "reference": reference}, {}, out, body)
-
-
-def _card(folder: Path, reference: Path) -> str:
-    """Model card: where the weights come from."""
-    return (
-        "---\nlibrary_name: transformers\ntags:\n- continued-pretraining\n---\n"
-        f"# {folder.parent.parent.name} / {folder.name}\n\n"
-        f"Exported by pdapt from the Megatron checkpoint `{folder.name}`.\n\n"
-        f"- checkpoint: sha256 `{fingerprint(folder)}`\n"
-        f"- configuration and tokenizer: sha256 `{fingerprint(reference)}`\n"
-    )
+    inputs = {"checkpoint": folder} | {
+        name: settings / name for name in ("config.json", *SIDE_FILES) if (settings / name).is_file()
+    }
+    return run_stage("export", inputs, {"from": source, "dtype": NAMES[model.dtype]}, out, body, hashes=hashes)

@@ -1,6 +1,7 @@
 """Progress and messages: always on standard error, so that standard output stays free for results."""
 
 import sys
+import threading
 import time
 
 _START = time.monotonic()
@@ -14,3 +15,33 @@ def info(message: str) -> None:
 def warn(message: str) -> None:
     """Something the user should know, such as a fast path that is not taken."""
     info(f"warning: {message}")
+
+
+class Progress:
+    """How much of a stage's bytes are done, said every few seconds."""
+
+    EVERY = 5.0
+    """Seconds."""
+
+    def __init__(self, stage: str, total: int) -> None:
+        """Begin.
+
+        Args:
+            stage: its name.
+            total: bytes that there are.
+        """
+        self.stage, self.total = stage, total
+        self._done, self._begin = 0, time.monotonic()
+        self._said = self._begin
+        self._lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        """Note that so many more bytes are done; by whichever thread."""
+        with self._lock:
+            self._done += count
+            now = time.monotonic()
+            if now - self._said < self.EVERY:
+                return
+            self._said = now
+        rate = self._done / (now - self._begin)
+        info(f"{self.stage}: {self._done / 1e9:.1f} of {self.total / 1e9:.1f} GB, {rate / 1e9:.2f} GB/s")

@@ -13,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from . import log
+from .checkpoint import SEAL
 from .errors import UserError
 from .files import fsync_path, list_files, read_json, remove, require_file, sha256, write_json
 
@@ -85,10 +87,17 @@ def fingerprint(path: Path) -> str:
         return sha256(require_file(path))
     if not path.is_dir():
         raise UserError(f"no such file or folder: {path.name}", where=str(path), mend="check the path")
-    content = Manifest.read(path).outputs if (path / NAME).is_file() else _hashes(path)
+    content = _recorded(path) or _hashes(path)
     if not content:
         raise UserError(f"the folder is empty: {path.name}", where=str(path), mend="give a folder with files")
     return digest(content)
+
+
+def _recorded(folder: Path) -> dict[str, str] | None:
+    """SHA-256 of a folder's files as who finished it wrote them down: a stage, or the run whose checkpoint it is."""
+    if (folder / NAME).is_file():
+        return Manifest.read(folder).outputs
+    return read_json(folder / SEAL)["files"] if (folder / SEAL).is_file() else None
 
 
 def digest(value: Any) -> str:
@@ -104,6 +113,7 @@ def run_stage(
     body: Callable[[Path], dict[str, Any]],
     *,
     resumes: bool = False,
+    hashes: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Run `body` in a working folder and put it at `out` when it is whole.
 
@@ -114,6 +124,7 @@ def run_stage(
         out: the folder to make.
         body: fills the folder it is given and returns its counts.
         resumes: whether `body`, after an interruption, is given the folder with what it had made; else an empty one.
+        hashes: SHA-256, by path in the folder, of files that `body` hashes as it writes; it is filled by then.
 
     Returns:
         The manifest written to `out`, or the one found there when the same work was already done.
@@ -131,7 +142,7 @@ def run_stage(
     _enter(work, key, stage, resumes=resumes)
     start = time.monotonic()
     counts = body(work)
-    outputs = _hashes(work)
+    outputs = _hashes(work, hashes or {})
     manifest = Manifest(**key, counts=counts, outputs=outputs, versions=versions(), seconds=time.monotonic() - start)
     write_json(work / NAME, asdict(manifest))
     (work / KEY).unlink()
@@ -144,13 +155,13 @@ def run_stage(
     return manifest
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file, by its path in the folder."""
-    files = list_files(folder)
+def _hashes(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """SHA-256 of each file, by its path in the folder; those that are known are not read."""
+    files = {str(path.relative_to(folder)): path for path in list_files(folder)}
+    unread = {name: path for name, path in files.items() if name not in known}
     with ThreadPoolExecutor() as pool:
-        return {
-            str(path.relative_to(folder)): value for path, value in zip(files, pool.map(sha256, files), strict=True)
-        }
+        found = dict(zip(unread, pool.map(sha256, unread.values()), strict=True))
+    return {name: known.get(name) or found[name] for name in files}
 
 
 def input_fingerprints(work: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from pdapt.conversion import convert
 from pdapt.conversion.convert import export_hf, import_hf
-from pdapt.conversion.distcp import Reader
+from pdapt.conversion.distcp import Checkpoint
 from pdapt.core.errors import UserError
+from pdapt.core.hf_weights import Writer
 
 Maker = Callable[..., Path]
 
@@ -63,7 +65,7 @@ def test_shards_are_read_and_written_with_an_index(
 ) -> None:
     source = tiny_qwen3()
     import_hf(source, tmp_path / "mcore")
-    monkeypatch.setattr(convert, "SHARD_BYTES", 100_000)
+    monkeypatch.setattr(convert, "Writer", partial(Writer, shard_bytes=100_000))
     export_hf(tmp_path / "mcore", tmp_path / "sharded")
     assert len(list((tmp_path / "sharded").glob("model-*-of-*.safetensors"))) > 1
     assert_identical(source, tmp_path / "sharded")
@@ -129,7 +131,7 @@ def test_metadata_that_would_run_code_is_refused(tiny_qwen3: Maker, tmp_path: Pa
 
     (tmp_path / "mcore" / "release" / ".metadata").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(UserError, match=r"asks for (posix|os|nt)\.system"):
-        Reader(tmp_path / "mcore" / "release").read_metadata()
+        Checkpoint(tmp_path / "mcore" / "release")
     with pytest.raises(UserError, match="refused"):
         export_hf(tmp_path / "mcore", tmp_path / "out")
     assert not ran.exists()
@@ -170,12 +172,11 @@ def test_an_interrupted_export_is_not_taken_for_whole(tiny_qwen3: Maker, tmp_pat
     import_hf(tiny_qwen3(), tmp_path / "mcore")
     script = (
         "import os, sys; from pathlib import Path; from pdapt.conversion import convert\n"
-        "convert.SHARD_BYTES = 100_000\n"
-        "flush = convert.Writer._flush\n"
-        "def dying(self):\n"
-        "    flush(self)\n"
-        "    if len(self.shards) == 2: os.kill(os.getpid(), 9)\n"
-        "convert.Writer._flush = dying\n"
+        "write = convert.Writer.write\n"
+        "def dying(self, name, values):\n"
+        "    write(self, name, values)\n"
+        "    if 'layers.1' in name: os.kill(os.getpid(), 9)\n"
+        "convert.Writer.write = dying\n"
         "convert.export_hf(Path(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     done = subprocess.run([sys.executable, "-c", script, tmp_path / "mcore", tmp_path / "out"], check=False)

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from transformers import Qwen3ForCausalLM
 
 from pdapt.conversion.convert import import_hf
-from pdapt.conversion.names import HEAD, OUTER, fold_layer
+from pdapt.conversion.names import LAYERS, folded
 from pdapt.core.qwen3 import Qwen3Config, read_config
 from pdapt.recipes.parity import measure_checkpoint
 
@@ -28,18 +28,17 @@ def documents(*lengths: int, seed: int = 0) -> list[list[int]]:
 
 def folded_gradients(model: Qwen3ForCausalLM, shape: Qwen3Config) -> dict[str, torch.Tensor]:
     """transformers' gradients under the names of Megatron's local spec."""
-    grads = {name: parameter.grad for name, parameter in model.named_parameters()}
+    grads = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     local = {
         "self_attention.linear_qkv.layer_norm_weight": "input_layernorm.weight",
         "mlp.linear_fc1.layer_norm_weight": "pre_mlp_layernorm.weight",
     }
-    found = {name: grads[hf] for name, hf in OUTER.items() if not (shape.tied and name == HEAD)}
-    for number in range(shape.layers):
-        prefix = f"model.layers.{number}."
-        layer = {name.removeprefix(prefix): grad for name, grad in grads.items() if name.startswith(prefix)}
-        for name, grad in fold_layer(layer, shape).items():  # type: ignore[arg-type]
-            found[f"decoder.layers.{number}.{local.get(name, name)}"] = grad
-    return found  # type: ignore[return-value]
+    found: dict[str, list[Any]] = {}
+    for part in folded(shape):
+        name = part.name.removeprefix(LAYERS)
+        prefix = "" if part.layer is None else f"{LAYERS}{part.layer}."
+        found.setdefault(f"{prefix}{local.get(name, name)}", []).append(part.make(grads.__getitem__))
+    return {name: torch.cat(parts) for name, parts in found.items()}
 
 
 @pytest.mark.parametrize("tied", [True, False])

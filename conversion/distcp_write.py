@@ -1,0 +1,169 @@
+"""Writes weights as a checkpoint that a Megatron run can start from, with torch's own writer, one part at a time."""
+
+import hashlib
+import io
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.default_planner import create_default_global_save_plan
+from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemWriter
+from torch.distributed.checkpoint.metadata import (
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    StorageMeta,
+    TensorProperties,
+)
+from torch.distributed.checkpoint.planner import (
+    BytesIOWriteData,
+    SavePlan,
+    SavePlanner,
+    TensorWriteData,
+    WriteItem,
+    WriteItemType,
+)
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from ..core.checkpoint import RELEASE, TRACKER
+from ..core.files import write_json, write_text
+from .distcp import BACKEND, FORMAT
+
+THREADS = 2
+"""Files that are written at a time: while one waits for the disk, another is put together."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a tensor, which is made when its turn has come.
+
+    Attributes:
+        name: the tensor's, in Megatron.
+        whole: sizes of the tensor.
+        begin: the part's first index in each dimension.
+        size: its sizes.
+        make: returns its values.
+    """
+
+    name: str
+    whole: tuple[int, ...]
+    begin: tuple[int, ...]
+    size: tuple[int, ...]
+    make: Callable[[], torch.Tensor]
+
+
+def write(root: Path, parts: list[Part], dtype: torch.dtype, empty_states: list[str]) -> dict[str, str]:
+    """Write a checkpoint of weights.
+
+    Args:
+        root: the checkpoint root; the weights go to its `release` folder.
+        parts: which fill their tensors.
+        dtype: of all of them.
+        empty_states: names of the extra states that Megatron's layers ask for and leave empty.
+
+    Returns:
+        SHA-256 of the files that hold the values, by their path under `root`.
+    """
+    folder = root / RELEASE
+    objects = {name: _object(None) for name in empty_states}
+    # What Megatron keeps beside the tensors. No arguments: a run that starts from weights brings its own.
+    objects["common_state/shard_0_1"] = _object({"checkpoint_version": 3.0, "iteration": 0})
+    writer = FileSystemWriter(folder, single_file_per_rank=False, sync_files=False, thread_count=THREADS)
+    files = _HashingFiles()
+    writer.fs = files
+    with warnings.catch_warnings():
+        # One process writes the whole, which torch warns of although it is told so.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        save({}, storage_writer=writer, planner=_Planner(parts, dtype, objects), no_dist=True)
+    write_json(folder / FORMAT, BACKEND)
+    write_text(root / TRACKER, RELEASE)
+    return {str(path.relative_to(root)): value.hexdigest() for path, value in files.hashes.items()}
+
+
+def _object(value: Any) -> io.BytesIO:
+    """Something that is no tensor, as Megatron stores it: a saved list of one."""
+    buffer = io.BytesIO()
+    torch.save([value], buffer)
+    buffer.seek(0)
+    return buffer
+
+
+class _Planner(SavePlanner):
+    """Tells torch's writer what there is to write before any of it is made."""
+
+    def __init__(self, parts: list[Part], dtype: torch.dtype, objects: dict[str, io.BytesIO]) -> None:
+        self.parts = {MetadataIndex(part.name, torch.Size(part.begin)): part for part in parts}
+        self.dtype, self.objects = dtype, objects
+
+    def set_up_planner(
+        self, state_dict: Any, storage_meta: StorageMeta | None = None, is_coordinator: bool = False
+    ) -> None:
+        """Nothing to learn from the state: it is empty."""
+
+    def create_local_plan(self) -> SavePlan:
+        tensors = [
+            WriteItem(index, WriteItemType.SHARD, tensor_data=self._tensor_data(part))
+            for index, part in self.parts.items()
+        ]
+        objects = [
+            WriteItem(
+                MetadataIndex(name), WriteItemType.BYTE_IO, bytes_io_data=BytesIOWriteData(len(value.getbuffer()))
+            )
+            for name, value in self.objects.items()
+        ]
+        return SavePlan([*tensors, *objects])
+
+    def _tensor_data(self, part: Part) -> TensorWriteData:
+        chunk = ChunkStorageMetadata(torch.Size(part.begin), torch.Size(part.size))
+        return TensorWriteData(chunk, TensorProperties(dtype=self.dtype), torch.Size(part.whole))
+
+    def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Metadata]:
+        return create_default_global_save_plan(all_plans)
+
+    def finish_plan(self, new_plan: SavePlan) -> SavePlan:
+        return new_plan
+
+    def resolve_data(self, write_item: WriteItem) -> torch.Tensor | io.BytesIO:
+        if write_item.type == WriteItemType.BYTE_IO:
+            return self.objects[write_item.index.fqn]
+        assert write_item.index.offset is not None, "a part has a place"
+        part = self.parts[MetadataIndex(write_item.index.fqn, write_item.index.offset)]
+        return part.make().view(part.size)
+
+
+class _HashingFiles(FileSystem):
+    """Files whose bytes are hashed as they are written, so that they need not be read again for it."""
+
+    def __init__(self) -> None:
+        self.hashes: dict[Path, Any] = {}
+
+    @contextmanager
+    def create_stream(self, path: Any, mode: str) -> Generator[io.IOBase, None, None]:
+        if mode != "wb":
+            with super().create_stream(path, mode) as stream:
+                yield stream
+            return
+        digest = self.hashes[Path(path)] = hashlib.sha256()
+        with Path(path).open(mode) as file:
+            yield _Hashing(file, digest)
+
+
+class _Hashing(io.RawIOBase):
+    """A file and the hash of what is written to it."""
+
+    def __init__(self, file: Any, digest: Any) -> None:
+        self.file, self.digest = file, digest
+
+    def write(self, values: Any) -> int:
+        self.digest.update(values)
+        return self.file.write(values)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def flush(self) -> None:
+        self.file.flush()

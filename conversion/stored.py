@@ -1,0 +1,120 @@
+"""One tensor as torch stores it in a distributed checkpoint, mapped instead of read.
+
+Each chunk of a `.distcp` file is what `torch.save` wrote: an archive without compression, whose values lie there as
+they are, beside a pickle that says how they are to be read. That pickle is read by an unpickler that knows a plain
+tensor and nothing else.
+"""
+
+import io
+import mmap
+import pickle
+import zipfile
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from ..core.errors import UserError
+
+TYPES = {
+    "BFloat16Storage": torch.bfloat16,
+    "HalfStorage": torch.float16,
+    "FloatStorage": torch.float32,
+}
+"""Types that weights may have."""
+LOCAL_HEADER = 30
+"""Bytes of an archive member's header before its name; the lengths of name and extra field end it."""
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What the pickle says of a tensor: its values' type, and where in the storage they are."""
+
+    dtype: torch.dtype
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def map_tensor(path: Path, offset: int, length: int) -> torch.Tensor:
+    """Map a stored tensor.
+
+    Args:
+        path: the `.distcp` file.
+        offset: where in the file the tensor's archive begins, in bytes.
+        length: of the archive, in bytes.
+
+    Returns:
+        The tensor, a view of the mapped file; not to be written to.
+
+    Raises:
+        UserError: the file is shorter, or holds something else there.
+    """
+    before = offset % mmap.ALLOCATIONGRANULARITY
+    with path.open("rb") as file:
+        if path.stat().st_size < offset + length:
+            raise UserError(f"{path.name} ends early", where=str(path), mend="take another checkpoint")
+        # Copied on write, so that torch need not warn of memory that must not be written to. Nothing writes.
+        mapped = mmap.mmap(file.fileno(), before + length, access=mmap.ACCESS_COPY, offset=offset - before)
+    try:
+        # An archive's directory is at its end: what lies before its beginning is passed over.
+        with zipfile.ZipFile(cast(Any, mapped)) as archive:
+            members = {Path(member.filename).name: member for member in archive.infolist()}
+            described = _Unpickler(_content(mapped, members["data.pkl"])).load()
+            begin = _begin(mapped, members["0"])
+    except (zipfile.BadZipFile, KeyError, pickle.UnpicklingError, EOFError, ValueError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{path.name} is damaged: at byte {offset} there is no stored tensor ({error})", where=str(path)
+        ) from None
+    if not isinstance(described, _Described) or described.stride != torch.empty(described.size, device="meta").stride():
+        raise UserError(f"{path.name} holds no plain tensor at byte {offset}", where=str(path))
+    count = torch.Size(described.size).numel()
+    begin += described.offset * described.dtype.itemsize
+    if begin + count * described.dtype.itemsize > len(mapped):
+        raise UserError(f"{path.name} is damaged: the tensor at byte {offset} is cut short", where=str(path))
+    return torch.frombuffer(mapped, dtype=described.dtype, count=count, offset=begin).view(described.size)
+
+
+def _begin(mapped: mmap.mmap, member: zipfile.ZipInfo) -> int:
+    """Where an archive member's bytes begin."""
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise zipfile.BadZipFile(f"{member.filename} is compressed")
+    header = member.header_offset
+    name, extra = (int.from_bytes(mapped[header + at : header + at + 2], "little") for at in (26, 28))
+    return header + LOCAL_HEADER + name + extra
+
+
+def _content(mapped: mmap.mmap, member: zipfile.ZipInfo) -> io.BytesIO:
+    begin = _begin(mapped, member)
+    return io.BytesIO(mapped[begin : begin + member.file_size])
+
+
+def _describe(
+    storage: torch.dtype, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: object
+) -> _Described:
+    """Stand in for torch's function that makes a tensor of a storage."""
+    del rest  # gradient and hooks
+    return _Described(storage, offset, size, stride)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows what a plain tensor's pickle is made of, and refuses all else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _describe
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "torch" and name in TYPES:
+            return TYPES[name]
+        raise UserError(f"a stored tensor asks for {module}.{name}, which is no part of weights: refused")
+
+    def persistent_load(self, pid: Any) -> Any:
+        kind, dtype, *_ = pid
+        if kind != "storage":
+            raise pickle.UnpicklingError(f"a reference to {kind!r}")
+        return dtype
