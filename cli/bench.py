@@ -86,3 +86,24 @@ def train(
         return
     for line in table(found):
         print(line)
+
+
+@bench.command("convert")
+def convert(
+    *,
+    size: Annotated[str, typer.Option(help="0p6b, 1p7b, 4b or 8b.")] = "0p6b",
+    source: Annotated[str, typer.Option("--from", help="parameters (BF16), or master (FP32).")] = "parameters",
+    work: Annotated[
+        Path | None, typer.Option(help="Folder with space for two models; by default the system's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Random weights of a published size to Megatron and back: bits, speed beside `cp`, memory."""
+    from tempfile import TemporaryDirectory
+
+    from .bench_convert import bench, table
+
+    with TemporaryDirectory(dir=work) as folder:
+        found = bench(size, source, Path(folder))
+    print(json.dumps(found) if as_json else "\n".join(table(found)))
+    raise typer.Exit(0 if found["identical"] else 1)

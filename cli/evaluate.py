@@ -34,7 +34,7 @@ def evaluate_folders(
         name, path = _named(merged)
         chosen.append(Model(name, "merged", path))
     tasks = out.with_name(f"{out.name}-tasks")
-    build_tasks(_domains(heldout), tasks)
+    build_tasks(domains(heldout), tasks)
     return evaluate(chosen, tasks, out, limit=limit, batch_size=batch_size, max_length=max_length)
 
 
@@ -43,11 +43,19 @@ def _named(given: str) -> tuple[str, Path]:
     return (name, Path(path)) if equals else (Path(given).name, Path(given))
 
 
-def _domains(heldout: list[str]) -> dict[str, list[Path]]:
-    domains: dict[str, list[Path]] = {}
+def domains(heldout: list[str]) -> dict[str, list[Path]]:
+    """Domain -> its held-out text.
+
+    Args:
+        heldout: `DOMAIN=PATH`, several for one domain if wanted.
+
+    Raises:
+        UserError: an item names no domain.
+    """
+    found: dict[str, list[Path]] = {}
     for item in heldout:
         domain, equals, path = item.partition("=")
         if not equals:
             raise UserError(f"{item!r} names no domain", where="--heldout", allowed="DOMAIN=FOLDER")
-        domains.setdefault(domain, []).append(Path(path))
-    return domains
+        found.setdefault(domain, []).append(Path(path))
+    return found

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import log
+from ..core.checkpoint import CHECKPOINTS
 from ..core.errors import UserError
 from ..core.files import read_json, write_json
 from ..core.manifest import NAME, Manifest, run_stage
 from ..core.qwen3 import read_config
 from ..recipes.load import load
-from ..recipes.run_folder import CHECKPOINTS, METRICS, checkpoints, iteration
+from ..recipes.run_folder import METRICS, checkpoints, iteration
 from ..recipes.schema import SAVED, Part, Recipe, Shape, shape_of
 from ..recipes.validate import validate
 

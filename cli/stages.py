@@ -52,12 +52,14 @@ def corpus_build(
 def convert_import(
     source: Annotated[Path, typer.Argument(metavar="HF_FOLDER", help="Qwen3 as Hugging Face keeps it.")],
     out: Annotated[Path, typer.Argument(help="Checkpoint root to make.")],
+    *,
+    bin_files: Annotated[bool, typer.Option("--bin", help="Read pytorch_model.bin, a pickle.")] = False,
     as_json: Json = False,
 ) -> None:
     """Hugging Face Qwen3 -> Megatron checkpoint."""
     from ..conversion.convert import import_hf
 
-    show(import_hf(source, out), as_json)
+    show(import_hf(source, out, bin_files=bin_files), as_json)
 
 
 @convert.command("export")
@@ -74,6 +76,26 @@ def convert_export(
     from ..conversion.convert import export_hf
 
     show(export_hf(checkpoint, out, reference, source=source, dtype=dtype), as_json)
+
+
+@convert.command("follow")
+def convert_follow(
+    run: Annotated[Path, typer.Argument(help="Run folder of `pdapt train`.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the exports; by default RUN/hf.")] = None,
+    *,
+    keep_last: Annotated[int | None, typer.Option(help="How many exports are kept; by default all.")] = None,
+    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at the run.")] = 10.0,
+    once: Annotated[bool, typer.Option("--once", help="End when what is there now is exported.")] = False,
+    heldout: Annotated[
+        list[str] | None, typer.Option(help="DOMAIN=PATH: evaluate each export on it; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Export every checkpoint of a run as it is completed, until the run is finished."""
+    from .follow import follow_run
+
+    found = follow_run(run, out, heldout or [], keep_last=keep_last, poll=poll, once=once)
+    print(json.dumps({"exported": found}) if as_json else f"exported: {', '.join(found) or 'nothing new'}")
 
 
 @convert.command("verify")

@@ -8,42 +8,52 @@ import torch
 from ..core import log
 from ..core.checkpoint import HF
 from ..core.files import copy_present, write_text
-from ..core.hf_weights import NAMES, Weights, Writer, pieces
+from ..core.hf_weights import NAMES, Weights, Writer, one_thread, pieces
 from ..core.manifest import Manifest, run_stage
 from ..core.qwen3 import SIDE_FILES, Qwen3Config, read_config
 from . import distcp_write
+from .bin_folder import BinWeights
 from .card import card
 from .hf_folder import check_weights, write_config
 from .names import EXTRA_STATES, LAYERS, Folded, folded, megatron_shapes
 from .unfolded import PARAMETERS, open_checkpoint, settings_of
 
 
-def import_hf(source: Path, out: Path) -> Manifest:
+def import_hf(source: Path, out: Path, *, bin_files: bool = False) -> Manifest:
     """Write a Hugging Face Qwen3's weights as a Megatron checkpoint root.
 
     Args:
         source: folder with config.json and safetensors.
         out: the checkpoint root to make: `release/`, and `hf/` with configuration and tokenizer.
+        bin_files: read `pytorch_model.bin`, a pickle, instead of safetensors.
 
     Raises:
         UserError: the folder is not a whole Qwen3.
     """
     shape = read_config(source)
-    weights = Weights(source)
+    weights = BinWeights(source) if bin_files else Weights(source)
     dtype = check_weights(weights, shape)
     hashes: dict[str, str] = {}
 
     def body(work: Path) -> dict[str, Any]:
         progress = log.Progress("import", sum(tensor.nbytes for tensor in weights.tensors.values()))
-        hashes.update(distcp_write.write(work, _parts(weights, shape, progress), dtype, _extra_states(shape)))
+        with one_thread():
+            parts = parts_of(weights, shape, progress)
+            hashes.update(distcp_write.write(work, parts, dtype, _extra_states(shape)))
         copy_present(source, work / HF, ("config.json", *SIDE_FILES))
         return {"tensors": len(megatron_shapes(shape)), "parameters": shape.parameters, "bytes": progress.total}
 
     return run_stage("import", {"hf": source}, {}, out, body, hashes=hashes)
 
 
-def _parts(weights: Weights, shape: Qwen3Config, progress: log.Progress) -> list[distcp_write.Part]:
-    """What is written, each made from the mapped file when its turn has come."""
+def parts_of(weights: Weights | BinWeights, shape: Qwen3Config, progress: log.Progress) -> list[distcp_write.Part]:
+    """The parts of a checkpoint's weights, each made from the mapped file when its turn has come.
+
+    Args:
+        weights: a whole Qwen3's.
+        shape: of the model.
+        progress: is told of each.
+    """
     whole = megatron_shapes(shape)
 
     def part(place: Folded) -> distcp_write.Part:
@@ -98,9 +108,10 @@ def export_hf(
     def body(work: Path) -> dict[str, Any]:
         writer = Writer(work, model.tensors)
         progress = log.Progress("export", writer.total)
-        for name, tensor in model.tensors.items():
-            writer.write(name, pieces(model, name))
-            progress.add(tensor.nbytes)
+        with one_thread():
+            for name, tensor in model.tensors.items():
+                writer.write(name, pieces(model, name))
+                progress.add(tensor.nbytes)
         hashes.update(writer.finish())
         copy_present(settings, work, SIDE_FILES)
         write_config(settings, work, model.dtype)

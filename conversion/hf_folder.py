@@ -9,13 +9,14 @@ from ..core.errors import UserError
 from ..core.files import write_json
 from ..core.hf_weights import DTYPES, NAMES, OUTPUT_LAYER, Weights
 from ..core.qwen3 import Qwen3Config
+from .bin_folder import BinWeights
 from .names import EMBEDDING, OUTER, hf_shapes
 
 LISTED = 5
 """How many names an error lists."""
 
 
-def check_weights(weights: Weights, shape: Qwen3Config) -> torch.dtype:
+def check_weights(weights: Weights | BinWeights, shape: Qwen3Config) -> torch.dtype:
     """Compare names, shapes and types of a folder's tensors with those of the model.
 
     Returns:
@@ -48,7 +49,7 @@ def check_weights(weights: Weights, shape: Qwen3Config) -> torch.dtype:
     return DTYPES[types.pop()]
 
 
-def drop_tied_head(weights: Weights, shape: Qwen3Config) -> None:
+def drop_tied_head(weights: Weights | BinWeights, shape: Qwen3Config) -> None:
     """Forget a tied model's output layer, which some folders have all the same.
 
     Raises:

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import torch
 
-from ..core.checkpoint import HF
+from ..core.checkpoint import HF, SEAL
 from ..core.errors import UserError, nearest
+from ..core.files import read_json
 from ..core.hf_weights import DTYPES, NAMES, Tensor
 from ..core.qwen3 import Qwen3Config, read_config
 from .distcp import Checkpoint, find
+from .masters import BUCKETS, Masters
 from .names import EMBEDDING, HEAD, hf_shapes, megatron_shapes, places
 
 PARAMETERS, MASTER = "parameters", "master"
 SOURCES = {PARAMETERS: "", MASTER: "optimizer.state.param."}
 """What weights are read from: prefix of its tensors' names in a checkpoint."""
-BUCKETS = "optimizer.distributed."
-"""Prefix of the optimizer's state where it was saved for a change of DP alone: by bucket, not by tensor."""
 
 
 class Unfolded:
@@ -38,10 +38,12 @@ class Unfolded:
         """
         if source not in SOURCES:
             raise UserError(f"weights cannot be read from {source!r}", allowed=", ".join(SOURCES), where="--from")
-        self.checkpoint, self.shape, self._prefix = checkpoint, shape, SOURCES[source]
-        if source == MASTER:
-            _check_masters(checkpoint)
+        self.checkpoint, self.shape = checkpoint, shape
+        self._masters = _buckets(checkpoint, shape) if source == MASTER else None
+        self._prefix = SOURCES[source] if self._masters is None else ""
         stored = self._check()
+        if self._masters is not None:
+            stored = torch.float32
         self.dtype = stored if dtype is None else dtype
         spelled = next(name for name, value in DTYPES.items() if value == self.dtype)
         self.tensors = {name: Tensor(spelled, size) for name, size in hf_shapes(shape).items()}
@@ -75,12 +77,19 @@ class Unfolded:
         return converted
 
     def _region(self, name: str, layer: int | None, begin: int, count: int) -> torch.Tensor:
-        stored = self._prefix + name
-        size = tuple(self.checkpoint.entries[stored].size)
+        if self._masters is None:
+            return self._stored(self._prefix + name, layer, begin, count)
+        parameters = self._stored(name, layer, begin, count)
+        found = self._masters.region(name, layer, begin, count).view(parameters.shape)
+        self._masters.check(found, parameters)
+        return found
+
+    def _stored(self, name: str, layer: int | None, begin: int, count: int) -> torch.Tensor:
+        size = tuple(self.checkpoint.entries[name].size)
         if layer is None:
-            return self.checkpoint.region(stored, (begin, *(0,) * (len(size) - 1)), (count, *size[1:]))
+            return self.checkpoint.region(name, (begin, *(0,) * (len(size) - 1)), (count, *size[1:]))
         rest = (0,) * (len(size) - 2)
-        return self.checkpoint.region(stored, (layer, begin, *rest), (1, count, *size[2:])).squeeze(0)
+        return self.checkpoint.region(name, (layer, begin, *rest), (1, count, *size[2:])).squeeze(0)
 
     def _check(self) -> torch.dtype:
         """Compare names, shapes and types with those that the model has."""
@@ -109,21 +118,29 @@ class Unfolded:
         return types.pop()
 
 
-def _check_masters(checkpoint: Checkpoint) -> None:
+def _buckets(checkpoint: Checkpoint, shape: Qwen3Config) -> Masters | None:
+    """Master weights that lie in buckets; None where they lie tensor by tensor.
+
+    Raises:
+        UserError: there are none, or nothing says how the buckets were made.
+    """
     if any(name.startswith(SOURCES[MASTER]) for name in checkpoint.entries):
-        return
-    if any(name.startswith(BUCKETS) for name in checkpoint.entries):
+        return None
+    folder = checkpoint.folder
+    if not any(name.startswith(BUCKETS) for name in checkpoint.entries):
         raise UserError(
-            f"{checkpoint.folder.name} was saved for a change of DP alone: its master weights lie there by bucket",
-            where=str(checkpoint.folder),
-            allowed="--from parameters, which are the master weights rounded to BF16",
-            mend="go on for one step with checkpoint.reshardable=true and --stop-at the next step, and export that",
+            f"{folder.name} has no optimizer's state, so no master weights",
+            where=str(folder),
+            allowed="--from parameters",
         )
-    raise UserError(
-        f"{checkpoint.folder.name} has no optimizer's state, so no master weights",
-        where=str(checkpoint.folder),
-        allowed="--from parameters",
-    )
+    provenance = read_json(folder / SEAL)["provenance"] if (folder / SEAL).is_file() else {}
+    if not {"recipe", "device"} <= provenance.keys():
+        raise UserError(
+            f"{folder.name} was saved for a change of DP alone, and has no {SEAL} that says how the model was split",
+            where=str(folder / SEAL),
+            allowed="--from parameters, or a checkpoint of `pdapt train`",
+        )
+    return Masters(checkpoint, shape, provenance)
 
 
 def open_checkpoint(

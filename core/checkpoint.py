@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+CHECKPOINTS = "checkpoints"
+"""Folder of a run that is the root of its checkpoints."""
 TRACKER = "latest_checkpointed_iteration.txt"
 """File of a checkpoint root that names its newest whole checkpoint."""
 RELEASE = "release"

@@ -10,6 +10,7 @@ import math
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -73,6 +74,21 @@ def pieces(model: Model, name: str) -> Iterator[torch.Tensor]:
     step = max(1, PIECE // max(1, math.prod(rest)))
     for begin in range(0, count, step):
         yield model.rows(name, begin, min(begin + step, count))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch from spreading an operation over the cores.
+
+    What moves weights is as fast as memory, and has threads of its own for what else there is to do; torch's would wait
+    for each other, busily.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Weights:
@@ -150,6 +166,9 @@ def _shards(folder: Path) -> dict[Path, set[str]]:
                 "there are no weights",
                 where=str(folder),
                 allowed=f"{SINGLE}, or {INDEX} with its shards (safetensors only)",
+                mend="`pdapt convert import --bin` reads pytorch_model.bin, which is a pickle, where you trust it"
+                if any(folder.glob("pytorch_model*.bin"))
+                else "",
             )
         return {require_file(folder / SINGLE): set()}
     index = read_json(path)

@@ -1,19 +1,15 @@
 """A training run's folder: what it is a run of, and what is read out of it."""
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..core import log
-from ..core.checkpoint import SEAL
+from ..core.checkpoint import CHECKPOINTS, SEAL
 from ..core.errors import UserError
 from ..core.files import read_json, write_json, write_text
 from .load import to_dict, to_yaml
 from .schema import Recipe
 
-CHECKPOINTS = "checkpoints"
 IDENTITY = "run.json"
 METRICS = "metrics.jsonl"
 PROVENANCE = "provenance.json"
@@ -110,24 +106,6 @@ def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, item in value.items():
         flat |= _flat(item, f"{prefix}{name}.") if isinstance(item, dict) else {f"{prefix}{name}": item}
     return flat
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep a second process from training into the same folder.
-
-    Raises:
-        UserError: another one does.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with (out.parent / f".{out.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another process is training into {out}", where="--out", mend="wait for it, or end it first"
-            ) from None
-        yield
 
 
 def checkpoints(out: Path) -> list[Path]:

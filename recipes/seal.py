@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
-from ..core.checkpoint import SEAL, TRACKER
+from ..core.checkpoint import CHECKPOINTS, SEAL, TRACKER
 from ..core.dcp import METADATA, shortened
 from ..core.errors import UserError
 from ..core.files import read_json, remove, sha256, write_json, write_text
 from ..core.process import die_with_parent
-from .run_folder import CHECKPOINTS, PROVENANCE, checkpoints, iteration
+from .run_folder import PROVENANCE, checkpoints, iteration
 
 DAMAGED = "damaged"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
-from ..core.checkpoint import HF, newest
+from ..core.checkpoint import CHECKPOINTS, HF, newest
 from ..core.device import has_gpu
 from ..core.errors import Halted, StoppedEarly, UserError
-from ..core.files import read_json, remove, sha256, write_json, write_text
+from ..core.files import locked, read_json, remove, sha256, write_json, write_text
 from ..core.manifest import NAME, Manifest, fingerprint, versions
 from ..core.qwen3 import Qwen3Config, read_config
 from . import trackers
@@ -29,7 +29,6 @@ from .megatron_args import Places, summary
 from .provenance import check_resharding, provenance
 from .run_folder import (
     ACHIEVED,
-    CHECKPOINTS,
     METRICS,
     PROVENANCE,
     STATE,
@@ -39,7 +38,6 @@ from .run_folder import (
     claim,
     identity,
     iteration,
-    locked,
 )
 from .schema import SAVED, Recipe, shape_of, world_size
 from .seal import retain, settle
@@ -150,7 +148,7 @@ def train(
             where="parallel.nodes",
             mend="`pdapt launch RECIPE --print` writes the Slurm script that starts torchrun on each node",
         )
-    with locked(out):
+    with locked(out, "training into"):
         log.info(f"train: {summary(recipe)}")
         _prepare(run, start_)
         _run_ranks(run, start_)
@@ -197,7 +195,7 @@ def _one_rank(run: Run, start_: Start, *, first: bool) -> None:
     if not first:
         start(job)
         return
-    with locked(run.out):
+    with locked(run.out, "training into"):
         _prepare(run, start_)
         (run.out / STATE).unlink(missing_ok=True)
         try:

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from pdapt.conversion.distcp_write import Part, write
-from pdapt.core.checkpoint import SEAL, TRACKER
+from pdapt.core.checkpoint import CHECKPOINTS, SEAL, TRACKER
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256, write_json
 from pdapt.recipes.load import load, to_dict
 from pdapt.recipes.provenance import check_resharding, commit, provenance
-from pdapt.recipes.run_folder import CHECKPOINTS, PROVENANCE, checkpoints, iteration
+from pdapt.recipes.run_folder import PROVENANCE, checkpoints, iteration
 from pdapt.recipes.seal import DAMAGED, damage, retain, seal, settle
 
 

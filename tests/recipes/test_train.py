@@ -17,9 +17,9 @@ import torch
 from pdapt.conversion.convert import import_hf
 from pdapt.conversion.distcp import Checkpoint
 from pdapt.core.errors import UserError
-from pdapt.core.files import read_json
+from pdapt.core.files import locked, read_json
 from pdapt.recipes.load import load
-from pdapt.recipes.run_folder import METRICS, checkpoints, claim, iteration, locked
+from pdapt.recipes.run_folder import METRICS, checkpoints, claim, iteration
 from pdapt.recipes.train import Run, train
 
 Maker = Callable[..., Path]
@@ -131,7 +131,7 @@ def test_training_starts_from_the_bases_weights(
     tiny_qwen3: Maker, tokens: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
     """At the first step the loss is transformers' loss of the base on the same text, not that of random weights."""
-    from pdapt.recipes.run_folder import CHECKPOINTS
+    from pdapt.core.checkpoint import CHECKPOINTS
 
     source = tiny_qwen3()
     import_hf(source, tmp_path / "base")
@@ -213,7 +213,7 @@ def test_a_folder_that_holds_something_else_is_refused(tokens: Path, recipe_file
 
 
 def test_two_processes_may_not_train_into_one_folder(tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
-    with locked(tmp_path / "run"), pytest.raises(UserError, match="another process is training"):
+    with locked(tmp_path / "run", "training into"), pytest.raises(UserError, match="another process is training"):
         train(load(str(recipe_file)), tokens, tmp_path / "run")
 
 

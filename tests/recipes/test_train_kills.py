@@ -16,9 +16,10 @@ import pytest
 import torch
 
 from pdapt.conversion.distcp import Checkpoint
+from pdapt.core.checkpoint import CHECKPOINTS
 from pdapt.recipes.journal import NAME as JOURNAL
 from pdapt.recipes.journal import kept, read
-from pdapt.recipes.run_folder import CHECKPOINTS, checkpoints, iteration
+from pdapt.recipes.run_folder import checkpoints, iteration
 
 OVERRIDES = ["parallel.ranks_per_node=2", "steps=30", "checkpoint.every=1", "validation.every=10"]
 # A save after each step: about half of the time that training takes. Kept are each tenth, and two others.

@@ -12,11 +12,12 @@ from transformers import Qwen3ForCausalLM
 
 from pdapt.conversion.convert import import_hf
 from pdapt.conversion.distcp import Checkpoint
+from pdapt.core.checkpoint import CHECKPOINTS
 from pdapt.core.errors import UserError
 from pdapt.recipes.journal import NAME as JOURNAL
 from pdapt.recipes.journal import kept, read
 from pdapt.recipes.load import load
-from pdapt.recipes.run_folder import CHECKPOINTS, checkpoints
+from pdapt.recipes.run_folder import checkpoints
 from pdapt.recipes.schema import Recipe
 from pdapt.recipes.stream import Sequence, read_of_recipe
 from pdapt.recipes.train import train

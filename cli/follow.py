@@ -1,0 +1,37 @@
+"""Follow a run, and evaluate what is exported."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..conversion.follow import follow
+from .evaluate import domains
+
+
+def follow_run(
+    run: Path, out: Path | None, heldout: list[str], *, keep_last: int | None, poll: float, once: bool
+) -> list[str]:
+    """Export each checkpoint of a run; where held-out text is given, evaluate it before the next.
+
+    Args:
+        run: run folder of `pdapt train`.
+        out: see `follow`; by default `hf` in the run folder.
+        heldout: `DOMAIN=PATH`; scores go to `<out>-scores/<checkpoint>`.
+        keep_last, poll, once: see `follow`.
+    """
+    out = out or run / "hf"
+    then = _evaluation(heldout, out) if heldout else None
+    return follow(run, out, keep_last=keep_last, poll=poll, once=once, then=then)
+
+
+def _evaluation(heldout: list[str], out: Path) -> Callable[[Path], None]:
+    from ..eval.heldout import build_tasks
+    from ..eval.run import evaluate
+    from ..eval.scores import Model
+
+    tasks, scores = out.with_name(f"{out.name}-tasks"), out.with_name(f"{out.name}-scores")
+    build_tasks(domains(heldout), tasks)
+
+    def then(folder: Path) -> None:
+        evaluate([Model(folder.name, "checkpoint", folder)], tasks, scores / folder.name)
+
+    return then

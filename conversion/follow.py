@@ -1,0 +1,100 @@
+"""Follow a run: export each checkpoint as it is completed, in a process beside the one that trains."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..core import log
+from ..core.checkpoint import CHECKPOINTS, SEAL
+from ..core.errors import UserError
+from ..core.files import locked, read_json, remove, write_json
+from ..core.manifest import NAME
+from .convert import export_hf
+
+DONE = "followed.json"
+"""Names of the checkpoints that need not be exported again, also where what came of them is gone."""
+
+
+def follow(
+    run: Path,
+    out: Path,
+    *,
+    keep_last: int | None = None,
+    poll: float = 10.0,
+    once: bool = False,
+    then: Callable[[Path], None] | None = None,
+) -> list[str]:
+    """Export every checkpoint of a run, oldest first, until the run is finished.
+
+    A checkpoint is taken when it is sealed: whole, with its files' hashes. Killed at any moment, the same command goes
+    on: an export that was not whole is made again, one that was is not.
+
+    Args:
+        run: run folder of `pdapt train`; it may be training, or be interrupted.
+        out: folder that gets a Hugging Face folder for each checkpoint, called as the checkpoint is.
+        keep_last: how many of them are kept; None for all.
+        poll: seconds between two looks at the run.
+        once: end when what is there now is exported.
+        then: called with each exported folder, before the next is exported; again where it was interrupted.
+
+    Returns:
+        Names of the checkpoints that were exported now.
+
+    Raises:
+        UserError: there is no run, another process follows it to the same place, or a checkpoint cannot be exported.
+    """
+    if not (run / CHECKPOINTS).is_dir() and not (run / "run.json").is_file():
+        raise UserError(f"{run} holds no run", where="RUN", allowed="the --out of `pdapt train`, once it has begun")
+    if keep_last is not None and keep_last < 1:
+        raise UserError(f"keep_last is {keep_last}", where="--keep-last", allowed="1 or more")
+    out.mkdir(parents=True, exist_ok=True)
+    exported: list[str] = []
+    with locked(out, f"following {run} to"):
+        while True:
+            finished = (run / NAME).is_file()  # before the look at the checkpoints: nothing comes after it
+            for checkpoint in _waiting(run, out):
+                if _export(checkpoint, out / checkpoint.name, then):
+                    exported.append(checkpoint.name)
+                _note(out, checkpoint.name)
+                _retain(out, keep_last)
+            if finished or once:
+                return exported
+            time.sleep(poll)
+
+
+def _waiting(run: Path, out: Path) -> list[Path]:
+    """Sealed checkpoints that are not done, oldest first."""
+    done = _done(out)
+    return [path.parent for path in sorted((run / CHECKPOINTS).glob(f"iter_*/{SEAL}")) if path.parent.name not in done]
+
+
+def _export(checkpoint: Path, folder: Path, then: Callable[[Path], None] | None) -> bool:
+    """Export one; say so where the run's retention was faster."""
+    try:
+        export_hf(checkpoint, folder)
+    except (UserError, FileNotFoundError):
+        if (checkpoint / SEAL).is_file():
+            raise
+        log.warn(f"follow: {checkpoint.name} was removed by the run before it was exported")
+        remove(folder.with_name(f".{folder.name}.partial"))
+        return False
+    if then is not None:
+        then(folder)
+    return True
+
+
+def _done(out: Path) -> list[str]:
+    return read_json(out / DONE) if (out / DONE).is_file() else []
+
+
+def _note(out: Path, name: str) -> None:
+    write_json(out / DONE, [*_done(out), name])
+
+
+def _retain(out: Path, keep_last: int | None) -> None:
+    """Remove the oldest exports; only such as are noted as done."""
+    there = [out / name for name in _done(out) if (out / name / NAME).is_file()]
+    for folder in there[: -keep_last if keep_last else 0]:
+        log.info(f"follow: {folder.name} is not one of the last {keep_last}: removed")
+        (folder / NAME).unlink()  # first: what an interruption leaves is not taken for whole
+        remove(folder)
