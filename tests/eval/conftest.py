@@ -3,13 +3,17 @@
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pdapt.core.files import write_json
 from pdapt.core.manifest import run_stage
+from pdapt.eval.fetch import fetch
 from pdapt.eval.scores import SCORES, Comparison, Role, Score, Scores
+from pdapt.eval.suite import CATEGORIES, FRENCH, MEDICAL, MMLU, PROX, SUITE, Benchmark
 
 WORDS = {
     "medical": "le patient reçoit une dose de paracétamol matin et soir ; la fièvre baisse, température 37,5 °C",
@@ -85,3 +89,129 @@ def trade() -> dict[tuple[str, str], dict[str, float]]:
         ("merged", "base"): {"medical": -0.1, "general": 0.02},
         ("merged", "cpt-10"): {"medical": 0.1, "general": -0.08},
     }
+
+
+Rows = list[dict[str, Any]]
+LETTERS = "ABCDEFGHIJ"
+COT = {"en": "A: Let's think step by step.", "fr": "A: Réfléchissons étape par étape."}
+ENDING = {"en": "The answer is (A).", "fr": "La réponse est (A)."}
+
+
+class Small:
+    """Small data in the form in which the three data sets are published, made up: 5 to 7 questions a task."""
+
+    def mmlu(self, subject: str, split: str) -> Rows:
+        """`cais/mmlu`: a subject's `test` or `dev`."""
+        return [
+            {
+                "question": f" Which {subject} of {split} is number {n}? ",
+                "subject": subject,
+                "choices": [f"the {subject} {n}{letter}" for letter in "abcd"],
+                "answer": n % 4,
+            }
+            for n in range(7 if split == "test" else 5)
+        ]
+
+    def prox(self, language: str, split: str) -> Rows:
+        """`li-lab/MMLU-ProX`: a language's `test` or `validation`, with a category that no task of ours reads."""
+        return [
+            self._prox(language, split, category, n)
+            for n in range(6 if split == "test" else 5)
+            for category in [*(name.replace("_", " ") for name in CATEGORIES), "math"]
+        ]
+
+    def _prox(self, language: str, split: str, category: str, n: int) -> dict[str, Any]:
+        options = {f"option_{i}": f"option {i} de {n}" if i < 3 + n else None for i in range(10)}
+        cot = f"{COT[language]} {split} {category} {n}. {ENDING[language]}" if split == "validation" else ""
+        return {
+            "question_id": n,
+            "question": f"{language} {split} {category}: combien, {n} ?",
+            **options,
+            "answer": LETTERS[n % 3],
+            "answer_index": n % 3,
+            "cot_content": cot,
+            "category": category,
+            "src": "made up",
+        }
+
+    def french(self) -> Rows:
+        """`French-full.json`: six subjects, and a corpus that no task of ours reads."""
+        return [self._french(f"MMLU_{subject}", n) for n in range(5) for subject in [*MEDICAL, "nothing"]]
+
+    def _french(self, corpus: str, n: int) -> dict[str, Any]:
+        samples = [
+            {
+                "context": None,
+                "question_translated": f'"Exemple {k} de {corpus} ?"',
+                "options_translated": {letter: f"exemple {letter}{k}" for letter in "ABCD"},
+                "correct_answer_letter": "ABCD"[k],
+            }
+            for k in range(3)
+        ]
+        return {
+            "identifier": f"{corpus}-{n}",
+            "corpus_name": corpus,
+            "question": f"Question {n} of {corpus}?",
+            "question_translated": f'"Question {n} de {corpus} ?"',
+            "options_translated": {letter: f'"réponse {letter}{n}"' for letter in "ABCD"},
+            "correct_answer_letter": "DCBA"[n % 4],
+            "few_shot_samples[1]": samples[:1],
+            "few_shot_samples[2]": samples[:2],
+            "few_shot_samples[3]": samples,
+        }
+
+    def write(self, folder: Path) -> Path:
+        """As files: `<folder>/<owner>/<name>/<file>`."""
+        import zipfile
+
+        from datasets import ClassLabel, Dataset, Features, List, Value
+
+        features = Features(
+            {
+                "question": Value("string"),
+                "subject": Value("string"),
+                "choices": List(Value("string")),
+                "answer": ClassLabel(names=list("ABCD")),
+            }
+        )
+        for subject in MEDICAL:
+            for split in ("test", "dev"):
+                path = folder / MMLU / subject / f"{split}-00000-of-00001.parquet"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Dataset.from_list(self.mmlu(subject, split), features=features).to_parquet(path)
+        for language in COT:
+            for split in ("test", "validation"):
+                path = folder / PROX / language / f"{split}-00000-of-00001.parquet"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Dataset.from_list(self.prox(language, split)).to_parquet(path)
+        archive = folder / FRENCH / "data.zip"
+        archive.parent.mkdir(parents=True)
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("langs_processed/French-full.json", json.dumps(self.french(), ensure_ascii=False))
+        return folder
+
+    @property
+    def suite(self) -> tuple[Benchmark, ...]:
+        """The 28 tasks, with as many questions as these data have."""
+        counts = {MMLU: 7, PROX: 6, FRENCH: 5}
+        return tuple(replace(task, questions=counts[task.dataset]) for task in SUITE)
+
+
+@pytest.fixture(scope="session")
+def small() -> Small:
+    """The data sets of the 28 tasks in their own forms, small and made up."""
+    return Small()
+
+
+@pytest.fixture(scope="session")
+def small_source(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Their files."""
+    return small.write(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="session")
+def small_data(small: Small, small_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `pdapt eval fetch` makes of them."""
+    out = tmp_path_factory.mktemp("data") / "data"
+    fetch(out, source=small_source, tasks=small.suite)
+    return out
