@@ -246,6 +246,7 @@ def _models(request: Request, out: Path) -> "list[Model]":
 
 def _evaluate(request: Request, recipe: Recipe, models: "list[Model]", out: Path) -> None:
     """Score every model on the held-out documents of domain and general text."""
+    from ..eval.backends import Limits
     from ..eval.heldout import build_tasks
     from ..eval.run import evaluate
 
@@ -254,4 +255,4 @@ def _evaluate(request: Request, recipe: Recipe, models: "list[Model]", out: Path
     log.info("tasks: from held-out documents")
     build_tasks(domains, out / "tasks")
     log.info(f"eval: {len(models)} models")
-    evaluate(models, out / "tasks", out / "scores", max_length=recipe.data.seq_length)
+    evaluate(models, out / "tasks", out / "scores", limits=Limits(max_length=recipe.data.seq_length))

@@ -8,16 +8,20 @@ from ..core.errors import UserError
 from ..core.files import read_json
 
 SCORES = "scores.json"
-Role = Literal["base", "checkpoint", "merged"]
+Role = Literal["base", "checkpoint", "merged", "other"]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model to evaluate: a Hugging Face folder, and what it is in the run. Checkpoints are given in order."""
+    """A model to evaluate: a Hugging Face folder, and what it is in the run. Checkpoints are given in order.
+
+    `step` is the training step that a checkpoint was saved after, where that is known.
+    """
 
     name: str
     role: Role
     path: Path
+    step: int | None = None
 
 
 @dataclass(frozen=True)

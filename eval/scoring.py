@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from .process import SAMPLES
 from .scores import Comparison, Model, Score, Scores
 from .statistics import Estimate, holm, paired_difference, ratio
 
@@ -15,6 +16,9 @@ Totals = dict[tuple[str, str], tuple[float, float]]
 """(source, doc_id) -> numerator and denominator of a metric, summed over the document's samples."""
 Task = dict[str, str]
 """A line of a task folder's index: `task`, `kind`, `domain`."""
+
+GOLD = "gold_logprob"
+"""Log-probability of the true answer in nats, which moves before accuracy does; not one of lm-eval's metrics."""
 
 
 def _exponential(estimate: Estimate) -> Estimate:
@@ -35,19 +39,21 @@ def _unchanged(estimate: Estimate) -> Estimate:
 
 METRICS: dict[str, dict[str, Callable[[Estimate], Estimate]]] = {
     "perplexity": {"byte_perplexity": _exponential, "word_perplexity": _exponential, "bits_per_byte": _bits},
-    "continuation": {"acc": _unchanged, "acc_norm": _unchanged},
+    "continuation": {"acc": _unchanged, "acc_norm": _unchanged, GOLD: _unchanged},
 }
 """Kind of task -> metric -> what makes it of the ratio of its totals (nats per byte or word, right per question)."""
 COMPARED = {"perplexity": "byte_perplexity", "continuation": "acc"}
 
 
 def score(folder: Path, models: list[Model], tasks: list[Task]) -> Scores:
-    """Compute scores and paired comparisons from `folder/<model>/samples_<task>_*.jsonl`.
+    """Compute scores and paired comparisons from `folder/<model>/<task>/samples.jsonl`.
 
     Per source only perplexity is given: questions mix the sources of their answers.
     """
     samples = {
-        (model.name, task["task"]): _samples(folder / model.name, task["task"]) for model in models for task in tasks
+        (model.name, task["task"]): read_samples(folder / model.name / task["task"])
+        for model in models
+        for task in tasks
     }
     found = [
         row
@@ -64,17 +70,22 @@ def score(folder: Path, models: list[Model], tasks: list[Task]) -> Scores:
     )
 
 
-def _samples(folder: Path, task: str) -> list[dict[str, Any]]:
-    (path,) = folder.glob(f"samples_{task}_*.jsonl")
-    with path.open(encoding="utf-8") as lines:
+def read_samples(folder: Path) -> list[dict[str, Any]]:
+    """lm-eval's samples of one model on one task."""
+    with (folder / SAMPLES).open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
+
+
+def gold_logprob(sample: dict[str, Any]) -> float:
+    """Log-probability of the true choice in one of lm-eval's samples of a multiple-choice task, in nats."""
+    return float(sample["filtered_resps"][int(sample["target"])][0])
 
 
 def _totals(samples: list[dict[str, Any]], metric: str) -> Totals:
     """Totals by document; lm-eval's samples hold (log-likelihood, bytes or words), or 1.0 for a right answer."""
     totals: Totals = defaultdict(lambda: (0.0, 0.0))
     for sample in samples:
-        value = sample[metric]
+        value = gold_logprob(sample) if metric == GOLD else sample[metric]
         numerator, denominator = (-value[0], value[1]) if isinstance(value, list) else (value, 1)
         key = (sample["doc"]["source"], sample["doc"]["doc_id"])
         totals[key] = (totals[key][0] + numerator, totals[key][1] + denominator)

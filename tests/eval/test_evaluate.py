@@ -16,7 +16,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import Manifest
+from pdapt.eval.backends import Limits
 from pdapt.eval.heldout import build_tasks
+from pdapt.eval.process import EvaluationFailed
 from pdapt.eval.run import evaluate
 from pdapt.eval.scores import Model, Scores
 
@@ -51,10 +53,13 @@ class Direct:
         starts = [0, *ends[:-1]]
         return sum(self.last(ids[: end + 1], end - start) for start, end in zip(starts, ends, strict=True))
 
-    def answer(self, question: dict[str, Any]) -> int:
+    def choice(self, question: dict[str, Any], number: int) -> float:
         context = self.ids(question["context"])
-        whole = [self.ids(question["context"] + choice) for choice in question["choices"]]
-        return max(range(4), key=lambda i: self.last(whole[i], len(whole[i]) - len(context)))
+        whole = self.ids(question["context"] + question["choices"][number])
+        return self.last(whole, len(whole) - len(context))
+
+    def answer(self, question: dict[str, Any]) -> int:
+        return max(range(4), key=lambda number: self.choice(question, number))
 
 
 @pytest.mark.slow
@@ -63,7 +68,7 @@ def test_scores_equal_a_direct_computation(tiny_qwen3, heldout, tmp_path):
     folders = [tiny_qwen3(seed=seed) for seed in (0, 1)]
     models = [Model("base", "base", folders[0]), Model("cpt-1", "checkpoint", folders[1])]
     build_tasks(heldout, tmp_path / "tasks", questions=12)
-    manifest = evaluate(models, tmp_path / "tasks", tmp_path / "scores", max_length=WINDOW)
+    manifest = evaluate(models, tmp_path / "tasks", tmp_path / "scores", limits=Limits(max_length=WINDOW))
     assert manifest.counts["models"] == 2
     found = Scores.read(tmp_path / "scores")
     for model in models:
@@ -78,34 +83,38 @@ def test_scores_equal_a_direct_computation(tiny_qwen3, heldout, tmp_path):
             questions = _rows(tmp_path / f"tasks/continuation_{domain}.jsonl")
             right = sum(direct.answer(question) == question["label"] for question in questions)
             assert found.score(model.name, domain, "acc").value == pytest.approx(right / len(questions))
+            gold = sum(direct.choice(question, question["label"]) for question in questions)
+            assert found.score(model.name, domain, "gold_logprob").value == pytest.approx(
+                gold / len(questions), rel=1e-4
+            )
         _equals_lm_eval(tmp_path / "scores", model.name, found)
 
 
 def _equals_lm_eval(folder: Path, model: str, found: Scores) -> None:
-    (path,) = (folder / model).glob("results_*.json")
-    results = json.loads(path.read_text())["results"]
     for score in found.scores:
-        if score.model == model and not score.source:
+        if score.model == model and not score.source and score.metric != "gold_logprob":
+            results = json.loads((folder / model / score.task / "results.json").read_text())["results"]
             assert score.value == pytest.approx(results[score.task][f"{score.metric},none"])
 
 
 RUN = """
 import sys
 from pathlib import Path
+from pdapt.eval.backends import Limits
 from pdapt.eval.run import evaluate
 from pdapt.eval.scores import Model
 folder = Path(sys.argv[1])
 models = [Model(f"m{i}", "checkpoint", Path(path)) for i, path in enumerate(sys.argv[2:])]
-evaluate(models, folder / "tasks", folder / "scores", limit=4)
+evaluate(models, folder / "tasks", folder / "scores", limits=Limits(questions=4))
 """
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_with_the_next_model(tiny_qwen3, heldout, tmp_path):
+def test_a_killed_run_goes_on_with_the_next_task(tiny_qwen3, heldout, tmp_path):
     folders = [str(tiny_qwen3(seed=seed)) for seed in range(3)]
     build_tasks(heldout, tmp_path / "tasks", questions=8)
     command = [sys.executable, "-c", RUN, str(tmp_path), *folders]
-    first = tmp_path / ".scores.partial/m0"
+    first = tmp_path / ".scores.partial/m0/perplexity_medical"
     with subprocess.Popen(command) as run:
         while not first.exists():
             assert run.poll() is None
@@ -118,7 +127,7 @@ def test_a_killed_run_goes_on_with_the_next_model(tiny_qwen3, heldout, tmp_path)
     assert not (tmp_path / "scores").exists()
     before = {path.name: path.stat().st_mtime_ns for path in first.iterdir()}
     subprocess.run(command, check=True)
-    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "scores/m0").iterdir()}
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "scores/m0/perplexity_medical").iterdir()}
     assert after == before
     assert {path.parts[0] for path in map(Path, Manifest.read(tmp_path / "scores").outputs)} == {
         "m0",
@@ -133,7 +142,7 @@ def test_what_lm_eval_says_when_it_fails_is_told(tiny_qwen3, heldout, tmp_path):
     folder = tiny_qwen3()
     (folder / "model.safetensors").write_bytes(b"no weights")
     build_tasks(heldout, tmp_path / "tasks")
-    with pytest.raises(RuntimeError, match=r"(?s)lm-eval ended with code 1.*Safetensor"):
+    with pytest.raises(EvaluationFailed, match=r"(?s)lm-eval ended with code 1.*Safetensor"):
         evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
 
@@ -146,7 +155,8 @@ def test_a_folder_that_is_no_model(tiny_qwen3, tmp_path, missing):
         evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores")
 
 
-def test_a_tokenizer_without_the_end_of_documents(tiny_qwen3, tmp_path):
+def test_a_tokenizer_without_the_end_of_documents(tiny_qwen3, heldout, tmp_path):
+    build_tasks(heldout, tmp_path / "tasks")
     folder = tiny_qwen3()
     path = folder / "tokenizer.json"
     path.write_text(path.read_text().replace("<|endoftext|>", "<|end|>"))
@@ -154,7 +164,7 @@ def test_a_tokenizer_without_the_end_of_documents(tiny_qwen3, tmp_path):
         evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores")
 
 
-def test_bad_arguments(tiny_qwen3, tmp_path):
+def test_bad_arguments(tiny_qwen3, heldout, tmp_path):
     folder = tiny_qwen3()
     base = Model("base", "base", folder)
     for models, message in (
@@ -165,7 +175,10 @@ def test_bad_arguments(tiny_qwen3, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             evaluate(models, tmp_path / "tasks", tmp_path / "scores")
-    with pytest.raises(UserError, match="limit = 1 is too small"):
-        evaluate([base], tmp_path / "tasks", tmp_path / "scores", limit=1)
+    with pytest.raises(UserError, match="questions = 1 is too small"):
+        evaluate([base], tmp_path / "tasks", tmp_path / "scores", limits=Limits(questions=1))
+    build_tasks(heldout, tmp_path / "tasks")
+    with pytest.raises(UserError, match="max_length = 600 is longer than the model's window"):
+        evaluate([base], tmp_path / "tasks", tmp_path / "scores", limits=Limits(max_length=600))
     with pytest.raises(UserError, match=r"tasks\.json is missing"):
         evaluate([base], tmp_path, tmp_path / "scores")

@@ -30,11 +30,19 @@ def _write(folder: Path, nats: list[int]) -> None:
         for doc, n, size in zip(origins, nats, (100, 200, 300), strict=True)
     ]
     questions = [
-        {"doc": origins[place], "acc": right, "acc_norm": right} for place, right in ((0, 1.0), (0, 0.0), (1, 1.0))
+        {
+            "doc": origins[place],
+            "acc": right,
+            "acc_norm": right,
+            "target": "1",
+            "filtered_resps": [["-9.0", "False"], [str(gold), "False"], ["-4.0", "True"]],
+        }
+        for place, right, gold in ((0, 1.0, -1.5), (0, 0.0, -6.0), (1, 1.0, -3.0))
     ]
     for task, samples in (("perplexity_medical", documents), ("continuation_medical", questions)):
         lines = "".join(json.dumps(sample) + "\n" for sample in samples)
-        (folder / f"samples_{task}_2026-01-01T00-00-00.jsonl").write_text(lines)
+        (folder / task).mkdir()
+        (folder / task / "samples.jsonl").write_text(lines)
 
 
 @pytest.fixture
@@ -78,3 +86,10 @@ def test_comparison_is_in_nats_per_byte_and_knows_the_better(found):
     assert comparison.better
     assert comparison.p <= comparison.p_holm <= 1
     assert not found.comparison("m", "b", "medical", "byte_perplexity").better
+
+
+def test_the_true_answers_log_probability_is_a_mean_over_questions(found):
+    score = found.score("base", "medical", "gold_logprob")
+    assert score.value == pytest.approx((-1.5 - 6.0 - 3.0) / 3)
+    assert score.units == 3
+    assert score.documents == 2

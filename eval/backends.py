@@ -1,0 +1,95 @@
+"""What lm-eval's two backends are told about a model: the same type, window and limits for both."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import UserError
+from ..core.files import read_json
+
+BACKENDS = ("hf", "vllm")
+"""lm-eval's names of them. vLLM is constructed and validated only: it has not been run yet."""
+NEEDED = ("config.json", "tokenizer.json", "*.safetensors")
+# Where a configuration states the window, in lm-eval's order.
+WINDOWS = ("n_positions", "max_position_embeddings", "n_ctx")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a task, whatever the backend.
+
+    Attributes:
+        questions: only so many of each task; None: all.
+        max_length: window in tokens, prompt and answer together; None: the model's own. Of a prompt that does not fit
+            beside the longest answer, the end is kept.
+        max_gen_toks: tokens an answer may have; None: as the task says (2,048).
+    """
+
+    questions: int | None = None
+    max_length: int | None = None
+    max_gen_toks: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            least = 1 if name == "max_gen_toks" else 2
+            if value is not None and value < least:
+                raise UserError(f"{name} = {value} is too small", allowed=f"{least} or more")
+
+
+def check_folder(name: str, folder: Path) -> None:
+    """Check that a folder holds a model.
+
+    Raises:
+        UserError: something is missing.
+    """
+    for pattern in NEEDED:
+        if not any(folder.glob(pattern)):
+            raise UserError(
+                f"{name} is not a Hugging Face model folder: no {pattern}",
+                where=str(folder),
+                allowed="a folder with config.json, tokenizer.json and *.safetensors",
+                mend="export the checkpoint first",
+            )
+
+
+def arguments(backend: str, folder: Path, limits: Limits, gpus: int = 1) -> dict[str, Any]:
+    """lm-eval's `model_args` for a model's folder.
+
+    The type and the window are stated to both backends: left to themselves, vLLM would run float32 weights in float16.
+
+    Raises:
+        UserError: the configuration states no type or no window, or the window is longer than the model's.
+    """
+    common = {"pretrained": str(folder.resolve()), "dtype": _dtype(folder)}
+    window = _window(folder, limits)
+    if backend == "hf":
+        return common | {"max_length": window, "softmax_dtype": "float32"}
+    return common | {"max_model_len": window, "tensor_parallel_size": gpus}
+
+
+def _dtype(folder: Path) -> str:
+    config = read_json(folder / "config.json")
+    for part in (config, config.get("text_config") or {}):
+        for key in ("dtype", "torch_dtype"):
+            if part.get(key):
+                return str(part[key])
+    raise UserError(
+        "config.json states no dtype", where=str(folder / "config.json"), mend="add the type of the weights, as 'dtype'"
+    )
+
+
+def _window(folder: Path, limits: Limits) -> int:
+    config = read_json(folder / "config.json")
+    text = config.get("text_config") or config
+    own = next((int(text[key]) for key in WINDOWS if text.get(key)), None)
+    if limits.max_length is None and own is None:
+        raise UserError("config.json states no window", where=str(folder / "config.json"), mend="give --max-length")
+    if limits.max_length is not None and own is not None and limits.max_length > own:
+        raise UserError(
+            f"max_length = {limits.max_length} is longer than the model's window",
+            where=str(folder),
+            allowed=f"at most {own}",
+        )
+    window = limits.max_length or own
+    assert window is not None, "one of the two is there"
+    return window
