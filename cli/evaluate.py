@@ -1,56 +1,128 @@
-"""Held-out text and models -> tasks -> scores."""
+"""Models given on the command line -> folders -> scores."""
 
+import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from ..core import log
 from ..core.errors import UserError
-from ..core.manifest import Manifest
+from ..core.files import read_json
+from ..core.manifest import NAME
+from ..eval.backends import Limits
 from ..eval.heldout import build_tasks
-from ..eval.run import evaluate
-from ..eval.scores import Model
+from ..eval.proxy import measure
+from ..eval.scores import Model, Role, Scores
+from ..recipes.run_folder import IDENTITY, STATE, checkpoints, iteration
+from .pipeline import REQUEST
+
+PAUSE = 20.0
+"""Seconds between two looks for a new checkpoint."""
+ROLES: dict[str, Role] = {"base": "base", "merged": "merged"}
 
 
-def evaluate_folders(
-    models: list[str],
-    merged: str | None,
-    heldout: list[str],
-    out: Path,
-    *,
-    limit: int | None,
-    batch_size: int,
-    max_length: int | None,
-) -> Manifest:
-    """Make the tasks beside `out` and evaluate models on them.
+def resolve(given: list[str], exports: Path) -> list[Model]:
+    """The models that `[NAME=]PATH` stand for.
 
-    Args:
-        models: `[NAME=]FOLDER`; the first is the base, the others are its checkpoints in order.
-        merged: `[NAME=]FOLDER`.
-        heldout: `DOMAIN=PATH`, several for one domain if wanted.
-        out: the folder of scores to make; `<out>-tasks` holds the tasks.
-        limit, batch_size, max_length: see `eval.run.evaluate`.
+    A Hugging Face folder is one; its role follows from its name where that is `base` or `merged`. A folder of `pdapt
+    run` stands for its base, its checkpoints and the merged one, and a training run for its checkpoints, which are
+    exported to `exports` where that has not been done. With a NAME these are called `NAME-…`.
+
+    Raises:
+        UserError: a path is none of these.
     """
-    named = [_named(model) for model in models]
-    chosen = [Model(name, "checkpoint" if n else "base", path) for n, (name, path) in enumerate(named)]
-    if merged is not None:
-        name, path = _named(merged)
-        chosen.append(Model(name, "merged", path))
-    tasks = out.with_name(f"{out.name}-tasks")
-    build_tasks(domains(heldout), tasks)
-    return evaluate(chosen, tasks, out, limit=limit, batch_size=batch_size, max_length=max_length)
+    return [model for item in given for model in _models(*_named(item), exports)]
 
 
 def _named(given: str) -> tuple[str, Path]:
     name, equals, path = given.partition("=")
-    return (name, Path(path)) if equals else (Path(given).name, Path(given))
+    return (name, Path(path)) if equals else ("", Path(given))
+
+
+def _models(name: str, path: Path, exports: Path) -> Iterator[Model]:
+    prefix = f"{name}-" if name else ""
+    if (path / REQUEST).is_file():
+        yield from _of_whole(path, prefix)
+    elif (path / IDENTITY).is_file():
+        yield from _of_training(path, f"{name or path.resolve().name}-", exports)
+    elif not path.is_dir():
+        raise UserError(
+            f"no such folder: {path.name}",
+            where=str(path),
+            allowed="a Hugging Face folder, a training run, or a folder of `pdapt run`",
+            mend="`pdapt eval fetch --out FOLDER NAME` downloads a baseline" if not path.exists() else "",
+        )
+    else:
+        label = name or path.resolve().name
+        yield Model(label, ROLES.get(label, "other"), path)
+
+
+def _of_whole(run: Path, prefix: str) -> Iterator[Model]:
+    base = read_json(run / REQUEST)["base"]
+    yield Model(f"{prefix}base", "base", Path(base) if base else run / "hf" / "base")
+    for folder in sorted((run / "hf").glob("cpt-*")):
+        step = int(re.sub(r"\D", "", folder.name))
+        yield Model(f"{prefix}{folder.name}", "checkpoint", folder, step)
+    if (run / "hf" / "merged").is_dir():
+        yield Model(f"{prefix}merged", "merged", run / "hf" / "merged")
+
+
+def _of_training(run: Path, prefix: str, exports: Path) -> Iterator[Model]:
+    from ..conversion.convert import export_hf
+
+    for checkpoint in checkpoints(run):
+        folder = exports / f"{prefix}{iteration(checkpoint):05d}"
+        if not (folder / NAME).is_file():
+            export_hf(checkpoint, folder)
+    # Not only those that are still there: training removes what its recipe does not keep.
+    for folder in sorted(exports.glob(f"{prefix}*")):
+        yield Model(folder.name, "checkpoint", folder, int(folder.name.removeprefix(prefix)))
+
+
+def proxy(
+    given: list[str], heldout: list[str], out: Path, *, limits: Limits, batch_size: int, follow: bool
+) -> dict[str, Any]:
+    """Measure models on held-out text; with `follow`, until the training runs among them have ended.
+
+    `<out>-tasks` holds the tasks, `<out>-hf` exported checkpoints. Returns what `as_table` does.
+    """
+    tasks, exports = (out.with_name(f"{out.name}-{part}") for part in ("tasks", "hf"))
+    build_tasks(domains(heldout), tasks)
+    while True:
+        ended = _ended(given)
+        models = resolve(given, exports)
+        if models or not follow:
+            found = measure(models, tasks, out, limits=limits, batch_size=batch_size)
+            if ended or not follow:
+                return as_table(found)
+            log.info(f"eval: {len(models)} models measured, training goes on")
+        time.sleep(PAUSE)
+
+
+def _ended(given: list[str]) -> bool:
+    """Whether no training run among the models goes on. Asked before its checkpoints are listed: none is missed."""
+    runs = [path for _, path in map(_named, given) if (path / IDENTITY).is_file()]
+    return all((run / NAME).is_file() or (run / STATE).is_file() for run in runs)
+
+
+def as_table(found: Scores) -> dict[str, Any]:
+    """Scores as JSON: model -> domain, or domain/source -> `perplexity`, `gold_logprob` and their errors."""
+    names = {"byte_perplexity": "perplexity", "gold_logprob": "gold_logprob"}
+    table: dict[str, Any] = {name: {} for name, _ in found.models}
+    for score in found.scores:
+        if score.metric in names:
+            place = f"{score.domain}/{score.source}" if score.source else score.domain
+            cell = table[score.model].setdefault(place, {})
+            cell[names[score.metric]], cell[f"{names[score.metric]}_stderr"] = score.value, score.stderr
+    return table
 
 
 def domains(heldout: list[str]) -> dict[str, list[Path]]:
-    """Domain -> its held-out text.
-
-    Args:
-        heldout: `DOMAIN=PATH`, several for one domain if wanted.
+    """`DOMAIN=PATH` items, gathered by domain.
 
     Raises:
-        UserError: an item names no domain.
+        UserError: one names no domain.
     """
     found: dict[str, list[Path]] = {}
     for item in heldout:

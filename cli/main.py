@@ -16,14 +16,14 @@ app = typer.Typer(
 
 
 def _add_rooms() -> None:
-    from . import bench, stages, tokens, whole  # all load their rooms when a verb runs
+    from . import bench, evaluation, stages, tokens, whole  # all load their rooms when a verb runs
 
     for name, room, help_text in (
         ("corpus", stages.corpus, "Documents: read, clean."),
         ("tokens", tokens.tokens, "Documents -> Megatron's token files, and what is in them."),
         ("convert", stages.convert, "Hugging Face <-> Megatron checkpoints."),
         ("merge", stages.merge, "Merge a checkpoint with its base."),
-        ("eval", stages.evaluation, "Evaluate models with lm-eval."),
+        ("eval", evaluation.evaluation, "Evaluate models with lm-eval."),
         ("report", stages.report, "The page that says what happened."),
         ("bench", bench.bench, "How fast, against what one would otherwise use."),
     ):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-corpus, convert, merge, evaluation, report = (typer.Typer() for _ in range(5))
+corpus, convert, merge, report = (typer.Typer() for _ in range(4))
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -191,26 +191,6 @@ def merge_run(
     from ..merge.run import merge as run
 
     show(run(base, tuned, out, method=method, t=t), as_json)
-
-
-@evaluation.command("run")
-def eval_run(
-    models: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]FOLDER...", help="The base, its checkpoints in order.")
-    ],
-    heldout: Annotated[list[str], typer.Option(help="DOMAIN=FOLDER of held-out documents (TOKENS/heldout); repeat.")],
-    out: Out,
-    merged: Annotated[str | None, typer.Option(help="[NAME=]FOLDER of the merged model.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only so many samples of each task.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Sequences a forward pass.")] = 8,
-    max_length: Annotated[int | None, typer.Option(help="Longest window in tokens.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Evaluate models on held-out text: perplexity and a multiple-choice task a domain. The first model is the base."""
-    from .evaluate import evaluate_folders
-
-    found = evaluate_folders(models, merged, heldout, out, limit=limit, batch_size=batch_size, max_length=max_length)
-    show(found, as_json)
 
 
 @report.command("build")

@@ -1,0 +1,157 @@
+"""`pdapt eval`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+evaluation = typer.Typer()
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]RUN|FOLDER...",
+        help="A Hugging Face folder, a training run (its checkpoints), or a folder of `pdapt run` (base, checkpoints, "
+        "merged). The names base and merged say what a folder is.",
+    ),
+]
+Questions = Annotated[int | None, typer.Option("--limit", help="Only so many questions of each task.")]
+MaxLength = Annotated[
+    int | None, typer.Option(help="Window in tokens, prompt and answer together; by default the model's own.")
+]
+
+
+@evaluation.command("fetch")
+def fetch(
+    baselines: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[BASELINE]...", help="Models to download, by `pdapt eval baselines`; none: the data."),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Folder to make; of baselines, the folder of their folders.")],
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the data sets' own files, as OWNER/NAME/FILE: nothing is downloaded."),
+    ] = None,
+    french_shots: Annotated[
+        Path | None, typer.Option(help="Records like French-full.json's, for French MMLU's worked examples.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Prepare the 28 tasks' data, or baselines, for a machine without internet.
+
+    English MMLU and MMLU-ProX come from the Hub, at pinned commits. So does French medical MMLU, of which pdapt ships
+    task files and a converter, but no question: its data are BioMistral/BioInstructQA's data.zip (485 MB).
+    """
+    if baselines:
+        from ..eval.baselines import fetch_baseline, find
+
+        chosen = [find(name) for name in baselines]
+        found = {each.name: fetch_baseline(each, out / each.name).config for each in chosen}
+        print(json.dumps(found, indent=None if as_json else 2))
+        return
+    from ..eval.fetch import fetch as run
+    from .stages import show
+
+    show(run(out, source=source, french_shots=french_shots), as_json)
+
+
+@evaluation.command("baselines")
+def baselines(as_json: Json = False) -> None:
+    """The 35 models of the paper's appendix: any of them, and any other, can be evaluated beside your own."""
+    from dataclasses import asdict
+
+    from ..eval.baselines import BASELINES
+
+    if as_json:
+        print(json.dumps({"baselines": [asdict(baseline) for baseline in BASELINES]}))
+        return
+    for baseline in BASELINES:
+        print(f"{baseline.name:26}{baseline.kind:10}{baseline.hub}")
+
+
+@evaluation.command("run")
+def run(
+    models: Models,
+    *,
+    data: Annotated[Path, typer.Option(help="Folder made by `pdapt eval fetch`.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of all results; the same command goes on with it.")],
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(help="A task, a group (FR-MEDICAL, ...) or a pattern; repeat. By default all 28."),
+    ] = None,
+    backend: Annotated[str, typer.Option(help="hf, or vllm, which has not been run yet.")] = "hf",
+    gpus: Annotated[int, typer.Option(help="GPUs a task: hf shares its questions out, vllm splits the model.")] = 1,
+    batch_size: Annotated[str, typer.Option(help="Sequences a forward pass, or auto.")] = "auto",
+    limit: Questions = None,
+    max_length: MaxLength = None,
+    max_gen_toks: Annotated[int | None, typer.Option(help="Tokens an answer may have; by default the task's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the paper's 28 tasks on any number of models and checkpoints, each task in a process of its own.
+
+    Results are OUT/MODEL/TASK/results.json and samples.jsonl, as lm-eval writes them. What is finished is not repeated,
+    and several such commands with one OUT share the work: start one on each GPU.
+    """
+    from ..eval.backends import Limits
+    from ..eval.benchmark import Settings, run_benchmark
+    from ..eval.plan import status
+    from ..eval.suite import choose
+    from .evaluate import resolve
+
+    settings = Settings(backend, Limits(limit, max_length, max_gen_toks), batch_size, gpus)
+    found = resolve(models, out.with_name(f"{out.name}-hf"))
+    run_benchmark(found, choose(tasks or []), data, out, settings)
+    _show_status(status(out), as_json)
+
+
+@evaluation.command("status")
+def show_status(
+    out: Annotated[Path, typer.Argument(help="Folder of `pdapt eval run`.")],
+    as_json: Json = False,
+) -> None:
+    """What is done and what is left."""
+    from ..eval.plan import status
+
+    _show_status(status(out), as_json)
+
+
+def _show_status(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{found['done']} done, {found['running']} running, {found['left']} left")
+    for column in ("model", "done", "running", "left"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for name, states in found["models"].items():
+        table.add_row(name, *(str(len(states[state])) for state in ("done", "running", "left")))
+    Console(file=sys.stdout).print(table)
+
+
+@evaluation.command("proxy")
+def proxy(
+    models: Models,
+    *,
+    heldout: Annotated[list[str], typer.Option(help="DOMAIN=FOLDER of held-out documents (TOKENS/heldout); repeat.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of all results; the same command adds new checkpoints.")],
+    limit: Questions = None,
+    batch_size: Annotated[int, typer.Option(help="Sequences a forward pass.")] = 8,
+    max_length: MaxLength = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until the training runs among them have ended.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Fast figures while training goes on: held-out perplexity by source, log-probability of true answers."""
+    from ..eval.backends import Limits
+    from .evaluate import proxy as measure
+
+    limits = Limits(limit, max_length)
+    found = measure(models, heldout, out, limits=limits, batch_size=batch_size, follow=follow)
+    print(json.dumps(found, ensure_ascii=False, indent=None if as_json else 2))

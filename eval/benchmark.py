@@ -1,0 +1,221 @@
+"""The 28 tasks on many models: a process for each task of each model, and what is finished is not repeated."""
+
+import json
+import math
+import tempfile
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..core import log
+from ..core.errors import UserError, nearest
+from ..core.files import read_json, write_text
+from ..core.manifest import run_stage
+from .backends import BACKENDS, Limits, arguments
+from .fetch import INDEX
+from .plan import IDENTITY, claimed, identify, write_plan
+from .process import ANSWERS, RESULTS, SAMPLES, EvaluationFailed, Job, Unit, run_job
+from .run import check_models
+from .scores import Model
+from .scoring import read_samples
+from .suite import Benchmark
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How tasks are run. All but batch size and GPUs decide the results' identity."""
+
+    backend: str = "hf"
+    limits: Limits = field(default_factory=Limits)
+    batch_size: int | str = "auto"
+    gpus: int = 1
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise UserError(
+                f"no backend is called {self.backend!r}",
+                where="--backend",
+                allowed=", ".join(BACKENDS),
+                mend=nearest(self.backend, list(BACKENDS)),
+            )
+        if self.gpus < 1:
+            raise UserError(f"{self.gpus} GPUs", where="--gpus", allowed="1 or more")
+        if self.batch_size != "auto" and (not str(self.batch_size).isdigit() or int(self.batch_size) < 1):
+            raise UserError(f"batch_size = {self.batch_size}", allowed="'auto', or 1 or more")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What two runs that are compared have in common."""
+        return {"backend": self.backend, **asdict(self.limits)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the units of one call: `<model>/<task>` of each."""
+
+    done: list[str]
+    elsewhere: list[str]
+    failed: list[str]
+
+
+def run_benchmark(
+    models: list[Model], tasks: list[Benchmark], data: Path, out: Path, settings: Settings | None = None
+) -> Outcome:
+    """Run tasks on models, each task of each model in a process of its own (stage `benchmark`).
+
+    Fills `<out>/<model>/<task>/` with lm-eval's `results.json` and `samples.jsonl`, `answers.jsonl` and the stage's
+    manifest. A unit that is there is left; one that another process is at is left to it, so that several calls with the
+    same `out` share the work. More models and tasks may be added later. What fails does not hold up the rest.
+
+    Args:
+        models: what to evaluate.
+        tasks: of the suite.
+        data: a folder made by `fetch`.
+        out: folder of all results.
+        settings: backend, limits, batch size, GPUs.
+
+    Raises:
+        UserError: a model's folder or the data are unusable, or `out` holds results of another model or other settings.
+        EvaluationFailed: lm-eval failed on one unit or more, which are named; the others are finished.
+    """
+    settings = settings or Settings()
+    check_models(models)
+    index = _data(data, tasks)
+    told = {model.name: arguments(settings.backend, model.path, settings.limits, settings.gpus) for model in models}
+    write_plan(models, tasks, settings.identity, out)
+    for model in models:
+        identify(model, out)
+    outcome = Outcome([], [], [])
+    errors: list[str] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        runner = _Runner(data, index, out, settings, Path(scratch))
+        for model in models:
+            for task in tasks:
+                _attempt(runner, model.name, told[model.name], task, outcome, errors)
+    if errors:
+        raise EvaluationFailed(f"{len(errors)} of {len(models) * len(tasks)} units failed:\n" + "\n\n".join(errors))
+    return outcome
+
+
+def _data(data: Path, tasks: list[Benchmark]) -> dict[str, Any]:
+    index = read_json(data / INDEX)
+    missing = [task.name for task in tasks if task.name not in index]
+    if missing:
+        raise UserError(
+            f"the data of {len(missing)} tasks are not there: {', '.join(missing)}",
+            where=str(data / INDEX),
+            mend="`pdapt eval fetch`, or choose others with --tasks",
+        )
+    return index
+
+
+def _attempt(
+    runner: "_Runner", model: str, told: dict[str, Any], task: Benchmark, outcome: Outcome, errors: list[str]
+) -> None:
+    unit, folder = f"{model}/{task.name}", runner.out / model / task.name
+    with claimed(folder) as mine:
+        if not mine:
+            log.info(f"eval: {unit}: another process is at it")
+            outcome.elsewhere.append(unit)
+            return
+        try:
+            runner.run(model, told, task)
+            outcome.done.append(unit)
+        except EvaluationFailed as error:
+            log.warn(f"eval: {unit} failed")
+            outcome.failed.append(unit)
+            errors.append(f"{unit}: {error}")
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """What the units of one call have in common."""
+
+    data: Path
+    index: dict[str, Any]
+    out: Path
+    settings: Settings
+    scratch: Path
+
+    def run(self, model: str, told: dict[str, Any], task: Benchmark) -> None:
+        """Fill the unit's folder, unless it is there."""
+        entry, window = self.index[task.name], told.get("max_length") or told["max_model_len"]
+        inputs = {
+            "model": self.out / model / IDENTITY,
+            "task": task.task_file,
+            "test": self.data / entry["test"],
+            "shots": self.data / entry["shots"],
+        }
+        # The window as it is, so that a model's own and the same number given are one.
+        config = {"task": task.name, "shots": task.shots, "dtype": told["dtype"], **self.settings.identity}
+        config["max_length"] = window
+
+        def body(work: Path) -> dict[str, Any]:
+            tasks = self.scratch / "tasks" / task.name
+            write_task_file(task, entry, self.data, tasks)
+            unit = Unit(model, task.name, str((work / "unit").resolve()))
+            settings = self.settings
+            run_job(
+                Job(
+                    {model: told},
+                    [unit],
+                    tasks,
+                    self.scratch,
+                    backend=settings.backend,
+                    limits=settings.limits,
+                    shots=task.shots,
+                    batch_size=settings.batch_size,
+                    gpus=settings.gpus,
+                )
+            )
+            for path in (work / "unit").iterdir():
+                path.rename(work / path.name)
+            (work / "unit").rmdir()
+            return self._counts(work, task)
+
+        run_stage("benchmark", inputs, config, self.out / model / task.name, body)
+
+    def _counts(self, work: Path, task: Benchmark) -> dict[str, Any]:
+        """What was found, after a look at whether it is whole."""
+        samples = read_samples(work)
+        value = read_json(work / RESULTS)["results"][task.name][task.metric]
+        wanted = min(self.settings.limits.questions or task.questions, self.index[task.name]["questions"])
+        check_samples(task, samples, value, wanted)
+        answers = [json.loads(line) for line in (work / ANSWERS).read_text(encoding="utf-8").splitlines()]
+        flags = {flag: sum(bool(row[flag]) for row in answers) for flag in ("truncated", "unparseable", "prompt_cut")}
+        settings = self.settings
+        extra = {"vllm": metadata.version("vllm")} if settings.backend == "vllm" else {}
+        counts = {"questions": len(samples), task.metric: value, **flags, **extra}
+        return counts | {"batch_size": settings.batch_size, "gpus": settings.gpus}
+
+
+def write_task_file(task: Benchmark, entry: dict[str, Any], data: Path, folder: Path) -> None:
+    """Write the task file that is run: the packaged one, included, with other paths of its data and nothing else."""
+    suffix = Path(entry["test"]).suffix
+    paths = {"test": entry["test"], task.shots_split: entry["shots"]}
+    value = {
+        "include": str(task.task_file),
+        "dataset_path": {".parquet": "parquet", ".jsonl": "json"}[suffix],
+        "dataset_name": None,
+        "dataset_kwargs": {"data_files": {split: str((data / path).resolve()) for split, path in paths.items()}},
+    }
+    write_text(folder / f"{task.name}.yaml", yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+
+
+def check_samples(task: Benchmark, samples: list[dict[str, Any]], value: Any, wanted: int) -> None:
+    """Check that a unit's results are whole.
+
+    Raises:
+        EvaluationFailed: questions are missing or there twice, or a score or a log-probability is no number.
+    """
+    ids = {sample["doc_id"] for sample in samples}
+    if len(ids) != wanted or len(samples) != wanted:
+        raise EvaluationFailed(f"{len(samples)} samples of {len(ids)} questions in {SAMPLES}, not {wanted}")
+    numbers = [value]
+    if not task.generates:
+        numbers += [float(choice[0]) for sample in samples for choice in sample["filtered_resps"]]
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        raise EvaluationFailed(f"a score or a log-probability in {SAMPLES} is not a finite number: look at the weights")

@@ -1,0 +1,121 @@
+"""What a folder of runs is to hold, which models those are, and who is at what."""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import UserError
+from ..core.files import read_json, write_json
+from ..core.manifest import NAME, fingerprint
+from .scores import Model
+from .suite import SUITE, Benchmark
+
+PLAN = "benchmark.json"
+"""What a folder of runs is to hold: `models`, `tasks`, `config`."""
+IDENTITY = "model.json"
+"""Which model a folder `<out>/<model>` holds the results of: `name`, `sha256` of its folder."""
+
+
+def status(out: Path) -> dict[str, Any]:
+    """What is done and what is left of a folder of runs.
+
+    Returns:
+        `models`: name -> `done`, `running`, `left` (lists of tasks); `done`, `running` and `left` in all; `config`.
+
+    Raises:
+        UserError: the folder holds no runs.
+    """
+    plan = read_json(out / PLAN)
+    models = {}
+    for model in plan["models"]:
+        states: dict[str, list[str]] = {"done": [], "running": [], "left": []}
+        for task in plan["tasks"]:
+            states[_state(out / model["name"] / task)].append(task)
+        models[model["name"]] = states
+    totals = {name: sum(len(states[name]) for states in models.values()) for name in ("done", "running", "left")}
+    return {"models": models, "config": plan["config"], **totals}
+
+
+def _state(folder: Path) -> str:
+    if (folder / NAME).is_file():
+        return "done"
+    if not _lock(folder).exists():
+        return "left"
+    with claimed(folder) as mine:
+        return "left" if mine else "running"
+
+
+def write_plan(models: list[Model], tasks: list[Benchmark], config: dict[str, Any], out: Path) -> None:
+    """Write down what the folder is to hold, beside what earlier calls wanted.
+
+    Raises:
+        UserError: those had other settings.
+    """
+    wanted = {model.name: {"name": model.name, "role": model.role, "step": model.step} for model in models}
+    with claimed(out / PLAN, wait=True):
+        held: dict[str, Any] = read_json(out / PLAN) if (out / PLAN).is_file() else {"models": [], "tasks": []}
+        before = held.get("config", config)
+        differing = [name for name in before if before[name] != config.get(name)]
+        if differing:
+            raise UserError(
+                f"{out} holds results with another {', '.join(differing)}",
+                where=str(out / PLAN),
+                allowed=json.dumps(before),
+                mend="give the same again, or choose another --out: such results are not compared",
+            )
+        names = {*held["tasks"], *(task.name for task in tasks)}
+        plan = {
+            "models": list(({model["name"]: model for model in held["models"]} | wanted).values()),
+            "tasks": [task.name for task in SUITE if task.name in names],
+            "config": before,
+        }
+        write_json(out / PLAN, plan)
+
+
+def identify(model: Model, out: Path) -> None:
+    """Write down which model a name stands for, or check that it is the one.
+
+    Raises:
+        UserError: it is another.
+    """
+    path = out / model.name / IDENTITY
+    found = {"name": model.name, "sha256": fingerprint(model.path)}
+    if path.is_file() and read_json(path) != found:
+        raise UserError(
+            f"{out} holds results of another model called {model.name}",
+            where=str(path),
+            mend="name this one differently (NAME=FOLDER), or choose another --out",
+        )
+    write_json(path, found)
+
+
+def _lock(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.lock"
+
+
+@contextmanager
+def claimed(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether this process alone is at `folder` until the block ends. A killed process's claim goes with it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(folder).open("w") as file:
+        yield _locked(file.fileno(), tries=None if wait else 3)
+
+
+def _locked(descriptor: int, tries: int | None) -> bool:
+    """Lock a file; `tries` is how often that is tried, since who only looks whether it is locked holds it a moment."""
+    if tries is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True
+    for left in reversed(range(tries)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if left:
+                time.sleep(0.1)
+        else:
+            return True
+    return False

@@ -1,0 +1,54 @@
+"""What can be known of a checkpoint in a minute, while training goes on.
+
+Held-out perplexity of every source, and the log-probability of true answers, which moves long before the 28 tasks'
+accuracies do.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ..core.files import read_json, write_json
+from ..core.manifest import run_stage
+from .backends import Limits
+from .heldout import INDEX
+from .run import check_models, run_units, tell
+from .scores import Model, Scores
+from .scoring import score
+
+PROXY = "proxy.json"
+
+
+def measure(
+    models: list[Model], tasks: Path, out: Path, *, limits: Limits | None = None, batch_size: int = 8
+) -> Scores:
+    """Score models on held-out text (stage `proxy`, a folder `<out>/<model>` each).
+
+    A model that was measured before is not measured again, so this is called once more for every new checkpoint.
+    Writes `<out>/proxy.json`: the scores of all of them, paired with the base's where there is one.
+
+    Args:
+        models: all that are to be compared; checkpoints in order of training.
+        tasks: a folder made by `heldout.build_tasks`.
+        out: folder of all results.
+        limits: see `Limits`; questions are in random order.
+        batch_size: sequences per forward pass.
+
+    Raises:
+        UserError: a model's folder is unusable, or `<out>/<model>` holds other results.
+        EvaluationFailed: lm-eval failed.
+    """
+    limits = limits or Limits()
+    check_models(models)
+    told = tell(models, limits)
+    config = {"questions": limits.questions, "max_length": limits.max_length}
+    for model in models:
+
+        def body(work: Path, name: str = model.name) -> dict[str, Any]:
+            run_units([(name, work)], told, tasks, limits, batch_size)
+            return {"tasks": len(list(work.glob("[!.]*")))}
+
+        inputs = {"model": model.path, "tasks": tasks}
+        run_stage("proxy", inputs, config, out / model.name, body, resumes=True)
+    found = score(out, models, read_json(tasks / INDEX))
+    write_json(out / PROXY, found.to_json())
+    return found
