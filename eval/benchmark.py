@@ -5,12 +5,14 @@ import math
 import tempfile
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ..core import log
+from ..core.device import has_gpu
 from ..core.errors import UserError, nearest
 from ..core.files import read_json, write_text
 from ..core.manifest import run_stage
@@ -82,6 +84,7 @@ def run_benchmark(
         EvaluationFailed: lm-eval failed on one unit or more, which are named; the others are finished.
     """
     settings = settings or Settings()
+    _check_machine(settings)
     check_models(models)
     index = _data(data, tasks)
     told = {model.name: arguments(settings.backend, model.path, settings.limits, settings.gpus) for model in models}
@@ -98,6 +101,13 @@ def run_benchmark(
     if errors:
         raise EvaluationFailed(f"{len(errors)} of {len(models) * len(tasks)} units failed:\n" + "\n\n".join(errors))
     return outcome
+
+
+def _check_machine(settings: Settings) -> None:
+    if settings.backend == "vllm" and find_spec("vllm") is None:
+        raise UserError("vllm is not installed", where="--backend", mend="pip install vllm, where there are GPUs")
+    if settings.gpus > 1 and not has_gpu():
+        raise UserError(f"{settings.gpus} GPUs, where there is none", where="--gpus", allowed="1: then the CPU works")
 
 
 def _data(data: Path, tasks: list[Benchmark]) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def test_notes_on_answers_against_transformers(tiny_qwen3: Maker, tmp_path: Path
     lm: Any = get_model("hf").create_from_arg_obj({"pretrained": str(folder), "max_length": 96}, {"device": "cpu"})
     lm.batch_size_per_gpu = 5
     notes = Notes(lm)
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), lm.tokenizer
+    model: Any = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = lm.tokenizer
     texts = [f"{word}{n} combien, {n} ?" + f" {word} mot" * (6 * n) for word in "abcd" for n in range(6)]
     alone = []
     for text in texts:
@@ -259,7 +260,7 @@ def test_finished_units_are_left_and_more_can_be_added(
     first, second = (Model(name, "other", tiny_qwen3(seed=seed)) for seed, name in enumerate(("a", "b")))
     run_benchmark([first], choose(["mmlu_anatomy"]), small_data, out)
     run_benchmark([second], choose(["mmlu_prox_en_*"]), small_data, out)
-    run_benchmark([first], choose(["mmlu_anatomy"]), small_data, out, Settings(batch_size=2, gpus=2))
+    run_benchmark([first], choose(["mmlu_anatomy"]), small_data, out, Settings(batch_size=2))
     assert len(started) == 1 + 8
     found = status(out)
     assert list(found["models"]) == ["a", "b"]
@@ -317,7 +318,6 @@ def test_bad_input_is_refused(small_data: Path, tiny_qwen3: Maker, started: list
     for model, settings, message in (
         (Model("a", "other", folder), Settings(limits=Limits(questions=3)), "another questions"),
         (Model("a", "other", folder), Settings(limits=Limits(max_gen_toks=3)), "another max_gen_toks"),
-        (Model("a", "other", folder), Settings(backend="vllm"), "another backend"),
         (Model("a", "other", other), None, "holds results of another model called a"),
         (Model("b", "other", tmp_path), None, "not a Hugging Face model folder"),
     ):
@@ -328,6 +328,24 @@ def test_bad_input_is_refused(small_data: Path, tiny_qwen3: Maker, started: list
     with pytest.raises(UserError, match=r"benchmark\.json is missing"):
         status(tmp_path / "nothing")
     assert len(started) == 1
+
+
+def test_another_backends_results_are_not_put_beside(
+    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, tasks = [Model("a", "other", tiny_qwen3())], choose(["mmlu_anatomy"])
+    run_benchmark(models, tasks, small_data, tmp_path / "out")
+    with pytest.raises(UserError, match="vllm is not installed"):
+        run_benchmark(models, tasks, small_data, tmp_path / "out", Settings(backend="vllm"))
+    monkeypatch.setattr(benchmark, "find_spec", lambda name: name)
+    with pytest.raises(UserError, match="another backend"):
+        run_benchmark(models, tasks, small_data, tmp_path / "out", Settings(backend="vllm"))
+
+
+def test_gpus_that_are_not_there(small_data: Path, tiny_qwen3: Maker, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UserError, match="4 GPUs, where there is none"):
+        run_benchmark([Model("a", "other", tiny_qwen3())], list(SUITE), small_data, tmp_path / "out", Settings(gpus=4))
 
 
 def test_data_that_lack_a_task(small, small_source: Path, tiny_qwen3: Maker, tmp_path: Path) -> None:
