@@ -18,6 +18,9 @@ Models = Annotated[
         "merged). The names base and merged say what a folder is.",
     ),
 ]
+Tasks = Annotated[
+    list[str] | None, typer.Option(help="A task, a group (FR-MEDICAL, ...) or a pattern; repeat. By default all 28.")
+]
 Questions = Annotated[int | None, typer.Option("--limit", help="Only so many questions of each task.")]
 MaxLength = Annotated[
     int | None, typer.Option(help="Window in tokens, prompt and answer together; by default the model's own.")
@@ -36,6 +39,7 @@ def fetch(
         Path | None,
         typer.Option(help="Folder with the data sets' own files, as OWNER/NAME/FILE: nothing is downloaded."),
     ] = None,
+    tasks: Tasks = None,
     french_shots: Annotated[
         Path | None, typer.Option(help="Records like French-full.json's, for French MMLU's worked examples.")
     ] = None,
@@ -54,9 +58,10 @@ def fetch(
         print(json.dumps(found, indent=None if as_json else 2))
         return
     from ..eval.fetch import fetch as run
+    from ..eval.suite import choose
     from .stages import show
 
-    show(run(out, source=source, french_shots=french_shots), as_json)
+    show(run(out, source=source, french_shots=french_shots, tasks=tuple(choose(tasks or []))), as_json)
 
 
 @evaluation.command("baselines")

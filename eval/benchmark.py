@@ -51,16 +51,15 @@ class Settings:
     @property
     def identity(self) -> dict[str, Any]:
         """What two runs that are compared have in common."""
-        return {"backend": self.backend, **asdict(self.limits)}
+        return {"backend": self.backend, "lm_eval": metadata.version("lm_eval"), **asdict(self.limits)}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the units of one call: `<model>/<task>` of each."""
+    """What became of the units of one call, `<model>/<task>` each: done now or before, or left to another process."""
 
     done: list[str]
     elsewhere: list[str]
-    failed: list[str]
 
 
 def run_benchmark(
@@ -91,7 +90,7 @@ def run_benchmark(
     write_plan(models, tasks, settings.identity, out)
     for model in models:
         identify(model, out)
-    outcome = Outcome([], [], [])
+    outcome = Outcome([], [])
     errors: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         runner = _Runner(data, index, out, settings, Path(scratch))
@@ -136,7 +135,6 @@ def _attempt(
             outcome.done.append(unit)
         except EvaluationFailed as error:
             log.warn(f"eval: {unit} failed")
-            outcome.failed.append(unit)
             errors.append(f"{unit}: {error}")
 
 

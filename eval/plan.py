@@ -14,7 +14,7 @@ from ..core.manifest import NAME, fingerprint
 from .scores import Model
 from .suite import SUITE, Benchmark
 
-PLAN = "benchmark.json"
+PLAN = "runs.json"
 """What a folder of runs is to hold: `models`, `tasks`, `config`."""
 IDENTITY = "model.json"
 """Which model a folder `<out>/<model>` holds the results of: `name`, `sha256` of its folder."""

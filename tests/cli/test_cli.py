@@ -83,7 +83,7 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["eval", "run", "x=.", "--data", "data", "--out", "out"], "x is not a Hugging Face model folder"),
         (["eval", "fetch", "--out", "data", "--source", "gone"], "is not there"),
         (["eval", "fetch", "Qwen3", "--out", "models"], "no baseline is called"),
-        (["eval", "status", "out"], "benchmark.json is missing"),
+        (["eval", "status", "out"], "runs.json is missing"),
         (["train", "qwen3_8b", "--tokens", "tokens", "--out", "out"], "no recipe is called"),
         (["train", "qwen3_tiny_cpt_2xcpu", "--tokens", "tokens", "--out", "out"], "tokens.json is missing"),
         (

@@ -72,6 +72,20 @@ def test_all_28_run(small, small_data: Path, tiny_qwen3: Maker, tmp_path: Path) 
             given = samples[0]["arguments"]["gen_args_0"]["arg_1"]
             assert given["max_gen_toks"] == 6
             assert given["do_sample"] is False
+    _assert_built_once(tmp_path, tiny_qwen3(seed=1, max_position_embeddings=WINDOW), limits)
+
+
+def _assert_built_once(place: Path, second: Path, limits: Limits) -> None:
+    """A second model is asked what the first one was: read, not built again."""
+    requests = {path: path.stat().st_mtime_ns for path in (place / "scratch" / "requests").iterdir()}
+    assert len(requests) == 28
+    task = "mmlu_med_fr_anatomy"
+    told = {"second": arguments("hf", second, limits)}
+    units = [Unit("second", task, str(place / "out" / "second"))]
+    run_job(Job(told, units, place / "tasks", place / "scratch", limits=limits, shots=3))
+    assert {path: path.stat().st_mtime_ns for path in (place / "scratch" / "requests").iterdir()} == requests
+    prompts = [[row["prompt_hash"] for row in _rows(place / "out" / n / "samples.jsonl")] for n in ("second", task)]
+    assert prompts[0] == prompts[1]
 
 
 def _ends_often(folder: Path) -> None:
@@ -141,11 +155,12 @@ def test_a_run_killed_half_way_repeats_no_task(small_data: Path, two: list[str],
     out = tmp_path / "out"
     command = [sys.executable, "-c", RUN, str(out), str(small_data), *two]
     with subprocess.Popen(command) as run:
-        while not (out / "m0/mmlu_anatomy/manifest.json").exists():
+        workers: list[psutil.Process] = []
+        while not workers:
             assert run.poll() is None
             time.sleep(0.02)
-        time.sleep(1)  # into the third unit
-        workers = psutil.Process(run.pid).children()
+            third = (out / "m1/.mmlu_prox_fr_law.partial").exists()
+            workers = psutil.Process(run.pid).children() if third else []
         run.send_signal(signal.SIGKILL)
     gone, alive = psutil.wait_procs(workers, timeout=10)
     assert gone
@@ -325,7 +340,7 @@ def test_bad_input_is_refused(small_data: Path, tiny_qwen3: Maker, started: list
             run_benchmark([model], tasks, small_data, out, settings)
     with pytest.raises(UserError, match=r"benchmark\.json is missing"):
         run_benchmark([Model("a", "other", folder)], tasks, tmp_path / "nothing", out)
-    with pytest.raises(UserError, match=r"benchmark\.json is missing"):
+    with pytest.raises(UserError, match=r"runs\.json is missing"):
         status(tmp_path / "nothing")
     assert len(started) == 1
 
@@ -340,6 +355,16 @@ def test_another_backends_results_are_not_put_beside(
     monkeypatch.setattr(benchmark, "find_spec", lambda name: name)
     with pytest.raises(UserError, match="another backend"):
         run_benchmark(models, tasks, small_data, tmp_path / "out", Settings(backend="vllm"))
+
+
+def test_another_lm_evals_results_are_not_put_beside(
+    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, tasks = [Model("a", "other", tiny_qwen3())], choose(["mmlu_anatomy"])
+    run_benchmark(models, tasks, small_data, tmp_path / "out")
+    monkeypatch.setattr(benchmark.metadata, "version", lambda _: "0.4.14")
+    with pytest.raises(UserError, match="another lm_eval"):
+        run_benchmark(models, tasks, small_data, tmp_path / "out")
 
 
 def test_gpus_that_are_not_there(small_data: Path, tiny_qwen3: Maker, tmp_path: Path, monkeypatch) -> None:
