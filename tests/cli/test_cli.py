@@ -76,7 +76,7 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["merge", "run", "base", "tuned", "out"], "base"),
         (["merge", "run", "base", "tuned", "out", "--t", "1.5"], "1.5"),
         (["eval", "proxy", "base", "--heldout", "medical", "--out", "out"], "names no domain"),
-        (["eval", "proxy", "gone", "--heldout", "medical=gone", "--out", "out"], "no held-out documents"),
+        (["eval", "proxy", "gone", "--heldout", "medical=gone", "--out", "out"], "no such file or folder: gone"),
         (["eval", "run", "gone", "--data", "data", "--out", "out"], "no such folder: gone"),
         (["eval", "run", ".", "--data", "data", "--out", "out", "--backend", "vlm"], "did you mean 'vllm'"),
         (["eval", "run", ".", "--data", "data", "--out", "out", "--tasks", "mmlu_law"], "no task is called"),

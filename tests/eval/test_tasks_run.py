@@ -127,20 +127,6 @@ def test_notes_on_answers_against_transformers(tiny_qwen3: Maker, tmp_path: Path
     assert {f for f, fit in zip(found, fits, strict=True) if fit} == {True, False}, "answers of both kinds are met"
 
 
-RUN = """
-import sys
-from pathlib import Path
-from pdapt.eval.benchmark import Settings, run_benchmark
-from pdapt.eval.backends import Limits
-from pdapt.eval.scores import Model
-from pdapt.eval.suite import choose
-folder, data = Path(sys.argv[1]), Path(sys.argv[2])
-models = [Model(f"m{i}", "other", Path(path)) for i, path in enumerate(sys.argv[3:])]
-settings = Settings(limits=Limits(questions=4, max_gen_toks=4), batch_size=8)
-run_benchmark(models, choose(["mmlu_anatomy", "mmlu_prox_fr_law"]), data, folder, settings)
-"""
-
-
 @pytest.fixture
 def two(tiny_qwen3: Maker) -> list[str]:
     return [str(tiny_qwen3(seed=seed, max_position_embeddings=WINDOW)) for seed in (0, 1)]
@@ -153,7 +139,9 @@ def _written(out: Path) -> dict[str, int]:
 @pytest.mark.slow
 def test_a_run_killed_half_way_repeats_no_task(small_data: Path, two: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-c", RUN, str(out), str(small_data), *two]
+    command = [sys.executable, "-m", "pdapt.cli.main", "eval", "run", *(f"m{n}={path}" for n, path in enumerate(two))]
+    command += ["--data", str(small_data), "--out", str(out), "--tasks", "mmlu_anatomy", "--tasks", "mmlu_prox_fr_law"]
+    command += ["--limit", "4", "--max-gen-toks", "4", "--batch-size", "8", "--json"]
     with subprocess.Popen(command) as run:
         workers: list[psutil.Process] = []
         while not workers:
@@ -173,7 +161,8 @@ def test_a_run_killed_half_way_repeats_no_task(small_data: Path, two: list[str],
     again = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "m0: mmlu" not in again.stderr, "no unit of the first model is run again"
     assert {name: when for name, when in _written(out).items() if name in before} == before
-    assert status(out)["left"] == 0
+    assert json.loads(again.stdout) == status(out)
+    assert (status(out)["done"], status(out)["left"]) == (4, 0)
     manifest = Manifest.read(out / "m1/mmlu_anatomy")
     assert set(manifest.outputs) == {"results.json", "samples.jsonl", "answers.jsonl"}
     assert manifest.counts["questions"] == 4
