@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-corpus, convert, merge, evaluation, report = (typer.Typer() for _ in range(5))
+corpus, convert, merge, evaluation = (typer.Typer() for _ in range(4))
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -168,15 +168,3 @@ def eval_run(
 
     found = evaluate_folders(models, merged, heldout, out, limit=limit, batch_size=batch_size, max_length=max_length)
     show(found, as_json)
-
-
-@report.command("build")
-def report_build(
-    run: Annotated[Path, typer.Argument(help="Folder of a `pdapt run` or quickstart.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to make; by default RUN/report.")] = None,
-    as_json: Json = False,
-) -> None:
-    """The report of a run: one HTML page that needs nothing else."""
-    from .pipeline import report_run
-
-    show(report_run(run, out or run / "report"), as_json)

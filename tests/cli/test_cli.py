@@ -19,7 +19,7 @@ VERBS = {
     "convert": ["import", "export"],
     "merge": ["run"],
     "eval": ["run"],
-    "report": ["build"],
+    "report": ["build", "paper"],
     "bench": ["packing", "tokens"],
 }
 
