@@ -1,5 +1,7 @@
 """Standard errors, paired comparisons and families of them, against scipy, statsmodels, lm-eval and known truth."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -96,11 +98,8 @@ def test_group_averages_are_lm_eval_s():
 
 @pytest.mark.parametrize(("gained", "lost"), [(12, 3), (3, 12), (0, 0), (1, 0), (40, 40), (0, 9)])
 def test_mcnemar_is_statsmodels_exact_one(gained, lost):
-    reference = contingency_tables.mcnemar([[50, lost], [gained, 30]], exact=True).pvalue
-    assert mcnemar(Flips(gained, lost, 200)) == pytest.approx(
-        stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1
-    )
-    assert mcnemar(Flips(gained, lost, 200)) == pytest.approx(min(1.0, reference))
+    reference: Any = contingency_tables.mcnemar([[50, lost], [gained, 30]], exact=True)
+    assert mcnemar(Flips(gained, lost, 200)) == pytest.approx(min(1.0, reference.pvalue))
 
 
 def test_paired_bootstrap_is_scipy_s_over_questions():
