@@ -15,33 +15,51 @@ Language = Annotated[str, typer.Option(help="en or fr.")]
 
 @report.command("build")
 def report_build(
-    run: Annotated[Path, typer.Argument(help="Folder of a `pdapt run` or quickstart.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to make; by default RUN/report.")] = None,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]FOLDER...",
+            help="Folders of `pdapt eval run`, each of one base with its checkpoints; or one of a `pdapt run`.",
+        ),
+    ],
+    *,
+    out: Annotated[Path | None, typer.Option(help="Folder to make; by default FOLDER/report of a `pdapt run`.")] = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=CHECKPOINT to report; by default the one that is best on one half of the questions."),
+    ] = None,
+    test: Annotated[str, typer.Option(help="What colours the tables: holm, fdr_bh, mcnemar, paper.")] = "holm",
+    contaminated: Annotated[
+        Path | None, typer.Option(help='Questions that training has seen: JSONL of {"task", "doc_id" or "doc_hash"}.')
+    ] = None,
+    language: Language = "en",
     as_json: Json = False,
 ) -> None:
-    """The report of a run: one HTML page that needs nothing else."""
-    from .pipeline import report_run
+    """The report of a run, or of benchmark runs: one HTML page that needs nothing else, figures, CSV and LaTeX."""
+    from .reporting import build
 
-    show(report_run(run, out or run / "report"), as_json)
+    show(build(runs, out, checkpoint or [], test, contaminated, language), as_json)
 
 
 @report.command("paper")
 def report_paper(
+    *,
     tables: Annotated[Path | None, typer.Option(help="Other tables, of the form of eval/paper_tables.json.")] = None,
+    runs: Annotated[
+        list[str] | None, typer.Option(help="MODEL=FOLDER of `pdapt eval run` to lay beside the paper's; repeat.")
+    ] = None,
+    checkpoint: Annotated[list[str] | None, typer.Option(help="MODEL=CHECKPOINT of it, as in `report build`.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to make: page, figures, CSV, LaTeX.")] = None,
     language: Language = "en",
     as_json: Json = False,
 ) -> None:
     """The paper's tables again: averages, significant changes, and whether each claim follows from them."""
-    from ..eval.paper import TABLES, Tables, summary
-    from ..eval.paper_claims import as_json as claims_json
-    from ..eval.paper_claims import beyond_the_tables, claims
+    from .reporting import paper
 
-    found = Tables.read(tables or TABLES)
-    made = claims(found, language)
+    found = paper(tables, runs or [], checkpoint or [], out, language)
     if as_json:
-        beyond = {"beyond_the_tables": beyond_the_tables(language)}
-        print(json.dumps(summary(found) | {"claims": claims_json(made)} | beyond, ensure_ascii=False))
+        print(json.dumps(found, ensure_ascii=False))
         return
-    for claim in made:
-        verdict = "follows" if claim.holds else "does not follow"
-        print(f"{verdict:16} {claim.section:18} {claim.text}\n{'':35} {claim.computed}")
+    for claim in found["claims"]:
+        verdict = "follows" if claim["holds"] else "does not follow"
+        print(f"{verdict:16} {claim['section']:18} {claim['text']}\n{'':35} {claim['computed']}")

@@ -8,7 +8,7 @@ import yaml
 
 from . import paper_corpus, paper_results
 from .language import fill
-from .paper import Tables
+from .paper import Tables, summary
 
 WORDS = Path(__file__).with_name("paper_claims.yaml")
 CHECKS = paper_corpus.CHECKS | paper_results.CHECKS
@@ -38,9 +38,10 @@ def beyond_the_tables(language: str = "en") -> list[dict[str, str]]:
     ]
 
 
-def as_json(found: list[Claim]) -> list[dict[str, Any]]:
-    """Claims as JSON values."""
-    return [asdict(claim) for claim in found]
+def as_object(tables: Tables, language: str) -> dict[str, Any]:
+    """All that is computed from the tables, as JSON values."""
+    found = summary(tables) | {"claims": [asdict(claim) for claim in claims(tables, language)]}
+    return found | {"beyond_the_tables": beyond_the_tables(language)}
 
 
 def _words() -> dict[str, Any]:
