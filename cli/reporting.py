@@ -17,6 +17,7 @@ def build(
         UserError: a folder holds neither, a name is given twice, or `out` is missing.
     """
     from ..eval.benchmark_report import Wanted, build_benchmark_report
+    from ..eval.cells import PLAN
 
     folders = named(runs)
     first = next(iter(folders.values()))
@@ -28,6 +29,13 @@ def build(
                 mend="give folders of `pdapt eval run`, or this one without options",
             )
         return report_run(first, out or first / "report")
+    for folder in folders.values():
+        if not (folder / PLAN).is_file():
+            raise UserError(
+                "neither a run nor benchmark runs",
+                where=str(folder),
+                allowed=f"a folder with {REQUEST} (`pdapt run`) or {PLAN} (`pdapt eval run`)",
+            )
     if out is None:
         raise UserError("--out is missing", where="pdapt report build", mend="name the folder to make")
     chosen = _chosen(checkpoints, folders)
@@ -77,10 +85,13 @@ def named(runs: list[str]) -> dict[str, Path]:
     Raises:
         UserError: two have one name.
     """
+    from ..eval.cells import check_name
+
     folders: dict[str, Path] = {}
     for item in runs:
         name, equals, path = item.rpartition("=")
-        name = name if equals else Path(path).name
+        name = name if equals else Path(path).resolve().name
+        check_name(name, item)
         if name in folders:
             raise UserError(f"two folders are called {name}", where=item, mend="give NAME=FOLDER")
         folders[name] = Path(path)

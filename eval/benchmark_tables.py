@@ -115,7 +115,7 @@ def clear(group: GroupChange) -> int:
 
 
 def _compared(g: GroupChange, w: Words) -> str:
-    return f"{w(g.group)}: {g.family}, {w(g.role)}"
+    return w("of", group=w(g.group), what=f"{g.family}, {w(g.role)}")
 
 
 def _points(value: float, w: Words, sign: int = 0) -> Entry:
@@ -137,7 +137,9 @@ def rules_table(compared: Compared, w: Words) -> Table:
                 counts = [[c.clear(test) for c in cells] for test in reversed(TESTS)]
                 entries = [Entry(f"+{signs.count(1)} −{signs.count(-1)}") for signs in counts]
                 chance = plain(FALSE_POSITIVE_RATE * len(cells), w.language, ".1f")
-                rows.append(Row(f"{w(group)}: {w(role)}", [plain(len(cells), w.language, "d"), *entries, chance]))
+                rows.append(
+                    Row(w("of", group=w(group), what=w(role)), [plain(len(cells), w.language, "d"), *entries, chance])
+                )
     columns = [w("comparison"), w("comparisons"), *(w(f"rule_{test}") for test in reversed(TESTS)), w("by_chance")]
     return Table("rules", w("rules_caption"), columns, rows)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -143,6 +144,8 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
         raise UserError(f"{PLAN} is no plan of runs: {error!r}", where=str(folder / PLAN)) from None
     if len(named := {m.name for m in members}) < len(members):
         raise UserError(f"models are there twice: {sorted(named)}", where=str(folder / PLAN))
+    for model in named:
+        check_name(model, str(folder / PLAN))
     answers: dict[tuple[str, str], Answers] = {}
     problems: list[Problem] = []
     for member in members:
@@ -158,6 +161,12 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
             mend="run `pdapt eval run` to the end",
         )
     return Runs(name or folder.name, folder, members, answers, problems, config)
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise a UserError where a name cannot be that of a folder, and so of a file of the report."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(f"{name!r} cannot name a model", where=where, allowed="letters, digits, '.', '_', '-'")
 
 
 def differs(first: Answers, second: Answers) -> tuple[str, dict[str, Any]] | None:
@@ -226,7 +235,7 @@ def _rows(path: Path, task: Task) -> list[dict[str, Any]]:
     """Samples of the filter that scores the task, in the order of their questions, each without its texts."""
     kept = ("doc_id", "doc_hash", "prompt_hash", "target", "filtered_resps", task.metric)
     rows: dict[int, dict[str, Any]] = {}
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 sample = json.loads(line)

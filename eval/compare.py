@@ -154,12 +154,14 @@ def read_contaminated(path: Path) -> dict[str, set[str]]:
     Raises:
         UserError: a line is none of these, or names a task that is not of the 28.
     """
+    if not path.is_file():
+        raise UserError(f"no such file: {path.name}", where=str(path), mend="check the path")
     found: dict[str, set[str]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             row = json.loads(line)
             task, question = row["task"], row["doc_id"] if "doc_id" in row else row["doc_hash"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise UserError(
                 f"not a contaminated question: {error!r}",
                 where=f"{path}:{number}",

@@ -101,7 +101,9 @@ def overlay_tables(tables: Tables, ours: Findings, w: Words) -> tuple[list[Table
                         continue
                     theirs = tables.cell(group, runs.name, ROLES[role], task.topic)
                     mine = Cell(100 * answers.score, 100 * answers.stderr)
-                    rows.append(_beside(f"{runs.name}, {w(role)}: {task.abbreviation}", theirs, mine, w))
+                    rows.append(
+                        _beside(w("of", group=f"{runs.name}, {w(role)}", what=task.abbreviation), theirs, mine, w)
+                    )
         if rows:
             columns = [w(key) for key in ("task", "paper", "our_runs", "difference")]
             found.append(Table(f"overlay-{group}", w("overlay_caption", group=w(group)), columns, rows))
@@ -171,7 +173,7 @@ def _averages(tables: Tables, w: Words) -> Table:
             entries = [
                 scored(m.score, m.stderr, w.language, 2, mark=_mark(s, w)) for m, s in zip(means, signs, strict=True)
             ]
-            rows.append(Row(f"{w(group)}: {model}", entries, begins=model == tables.models[0]))
+            rows.append(Row(w("of", group=w(group), what=model), entries, begins=model == tables.models[0]))
     return Table("averages", w("paper_averages_caption"), [w("comparison"), *VARIANTS], rows)
 
 
@@ -185,7 +187,7 @@ def _rules(tables: Tables, w: Words) -> Table:
                 *(corrected[rule][group][variant] for rule in ("fdr_bh", "holm")),
             ]
             entries = [Entry(f"+{its['positive']} −{its['negative']}") for its in counts]
-            rows.append(Row(f"{w(group)}: {variant}", entries, begins=variant == CHANGED[0]))
+            rows.append(Row(w("of", group=w(group), what=variant), entries, begins=variant == CHANGED[0]))
     comparisons = len(tables.changes("FR-MEDICAL", "PDAPT")) * 2
     values = {
         "chance": FALSE_POSITIVE_RATE * comparisons,

@@ -156,6 +156,12 @@ class Benchmark:
         return row | {"target": "C", "filtered_resps": ["[invalid]" if invalid else "C" if right else "A"]}
 
 
+@pytest.fixture(scope="session")
+def make_benchmark() -> Callable[[Path], Benchmark]:
+    """Make an empty folder of runs to add models to."""
+    return Benchmark
+
+
 @pytest.fixture
 def benchmark(tmp_path: Path) -> Benchmark:
     """An empty folder of runs to add models to."""
