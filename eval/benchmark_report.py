@@ -14,7 +14,7 @@ from . import benchmark_tables as tables
 from .benchmark_figures import Bar, Series, draw_averages, draw_progress, draw_trade
 from .benchmark_tables import Words
 from .cells import PLAN, Problem, Runs, read_runs, suite
-from .compare import TESTS, Compared, GroupChange, as_json, compare, read_contaminated
+from .compare import TESTS, Compared, Family, GroupChange, as_json, compare, read_contaminated
 from .figures import draw_twice
 from .language import check_language, number, texts
 from .page import Picture, inline, render
@@ -42,10 +42,6 @@ class Wanted:
     test: str = "holm"
     contaminated: Path | None = None
     language: str = "en"
-
-
-Family = tuple[Runs, str, str | None]
-"""Runs, the checkpoint that is reported, the merged model."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +126,12 @@ def find(wanted: Wanted) -> Findings:
             raise UserError(f"{its.name} has several bases", where=str(its.folder / PLAN), allowed="one base a folder")
         if its.named("base") and its.named("checkpoint"):
             families.append(_family(its, along[its.name], wanted.checkpoints.get(its.name)))
-    unknown = wanted.checkpoints.keys() - {its.name for its, _, _ in families}
+    unknown = wanted.checkpoints.keys() - {its.runs.name for its in families}
     if unknown:
         raise UserError(
             f"a checkpoint is given for {', '.join(sorted(unknown))}, which is not among the runs",
             where="--checkpoint",
-            allowed=", ".join(its.name for its, _, _ in families) or "nothing: no folder has a base with checkpoints",
+            allowed=", ".join(its.runs.name for its in families) or "nothing: no folder has a base with checkpoints",
         )
     contaminated = None if wanted.contaminated is None else read_contaminated(wanted.contaminated)
     return Findings(runs, families, [p for p in along.values() if p], compare(families, contaminated), contaminated)
@@ -146,7 +142,8 @@ def _family(runs: Runs, along: Progress | None, asked: str | None) -> Family:
     if asked is not None and asked not in names:
         raise UserError(f"{runs.name} has no checkpoint {asked!r}", where="--checkpoint", allowed=", ".join(names))
     merged = [member.name for member in runs.named("merged")]
-    return runs, asked or (along.ours.model if along else names[-1]), merged[0] if merged else None
+    adapted = asked or (along.ours.model if along else names[-1])
+    return Family(runs, adapted, merged[0] if merged else None, chosen=asked is None and along is not None)
 
 
 def sentences(groups: Sequence[GroupChange], w: Words) -> list[tuple[str, str]]:
@@ -161,7 +158,9 @@ def sentences(groups: Sequence[GroupChange], w: Words) -> list[tuple[str, str]]:
         percent |= {key: number(100 * value, "+.1f", w.language) for key, value in change.items()}
         verdict = w(f"verdict_{tables.clear(g)}")
         p = number(g.p_holm, ".2g", w.language)
-        found.append((f"{w(g.group)}, {g.family} ({w(g.role)})", w("change_sentence", **percent, p=p, verdict=verdict)))
+        evidence = w("change_sentence", **percent, p=p, verdict=verdict)
+        evidence = f"{evidence} {w('half_sentence', questions=g.change.documents)}" if g.half else evidence
+        found.append((f"{w(g.group)}, {g.family} ({w(g.role)})", evidence))
     return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from .cells import Answers, Problem, Runs, differs, suite
-from .compare import TESTS, CellChange, Compared, GroupChange, average
+from .compare import TESTS, CellChange, Compared, Family, GroupChange, average
 from .language import fill, number
 from .paper import GROUPS
 from .progress import SPLITS, Progress, Rule
@@ -37,18 +37,14 @@ class Words:
         return fill(self.texts[key], values, self.language)
 
 
-def results_table(
-    group: str, families: Sequence[tuple[Runs, str, str | None]], compared: Compared, test: str, w: Words
-) -> Table:
+def results_table(group: str, families: Sequence[Family], compared: Compared, test: str, w: Words) -> Table:
     """Tables 3 to 6: rows of base, adapted and merged, columns of tasks and the weighted average."""
     tasks = [task for task in suite().values() if task.group == group]
     cells = {(c.pair.family, c.pair.role, c.pair.base.task): c for c in compared.cells}
     rows = []
-    for runs, adapted, merged in families:
-        (base,) = runs.named("base")
-        for role, model in (("base", base.name), ("adapted", adapted), ("merged", merged)):
-            if model is None:
-                continue
+    for family in families:
+        runs = family.runs
+        for role, model in family.members():
             answers = [runs.answers.get((model, task.name)) for task in tasks]
             entries = [
                 _result(its, cells.get((runs.name, role, task.name)), test, w)
@@ -115,7 +111,8 @@ def clear(group: GroupChange) -> int:
 
 
 def _compared(g: GroupChange, w: Words) -> str:
-    return w("of", group=w(g.group), what=f"{g.family}, {w(g.role)}")
+    its = w("of", group=w(g.group), what=f"{g.family}, {w(g.role)}")
+    return f"{its} ({w('half')})" if g.half else its
 
 
 def _points(value: float, w: Words, sign: int = 0) -> Entry:

@@ -1,9 +1,10 @@
 """Benchmark runs as lm-eval left them: each model's answers to each task, or what is wrong with them."""
 
+import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from ..core.files import read_json, sha256
 from .paper import TABLES
 
 PLAN = "benchmark.json"
+TARGET = "FR-MEDICAL"
+"""The group that models are adapted for, and that a checkpoint is chosen by."""
 RESULTS, SAMPLES, ANSWERS = "results.json", "samples.jsonl", "answers.jsonl"
 UNPARSEABLE = "[invalid]"
 """What lm-eval's filter puts in the place of an answer that it does not find."""
@@ -72,6 +75,18 @@ class Answers:
     truncated: np.ndarray | None
     asked: dict[str, Any]
     seconds: float
+
+    def keep(self, mask: np.ndarray) -> "Answers":
+        """The answers to some of the questions; `mask` is [questions] of bool."""
+        return replace(
+            self,
+            keys=[key for key, kept in zip(self.keys, mask, strict=True) if kept],
+            prompts=[prompt for prompt, kept in zip(self.prompts, mask, strict=True) if kept],
+            right=self.right[mask],
+            margin=None if self.margin is None else self.margin[mask],
+            unparseable=self.unparseable[mask],
+            truncated=None if self.truncated is None else self.truncated[mask],
+        )
 
     @property
     def score(self) -> float:
@@ -161,6 +176,14 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
             mend="run `pdapt eval run` to the end",
         )
     return Runs(name or folder.name, folder, members, answers, problems, config)
+
+
+def first_half(keys: list[str]) -> np.ndarray:
+    """Which questions may choose a checkpoint, by a hash of what they are: the same for every model and run.
+
+    [questions] of bool.
+    """
+    return np.array([hashlib.sha256(f"half\0{key}".encode()).digest()[0] < 128 for key in keys], bool)
 
 
 def check_name(name: str, where: str) -> None:

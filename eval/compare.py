@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError
-from .cells import Answers, Problem, Runs, differs, suite
+from .cells import TARGET, Answers, Problem, Runs, differs, first_half, suite
 from .paper import GROUPS
 from .statistics import (
     LEVEL,
@@ -28,6 +28,30 @@ TESTS = ("holm", "fdr_bh", "mcnemar", "paper")
 """Rules by which a change is called clear: McNemar's p-value after Holm or Benjamini-Hochberg, or as it is, or the
 paper's intervals that do not meet."""
 SEED = 0
+
+
+@dataclass(frozen=True)
+class Family:
+    """A base with what was made of it.
+
+    Attributes:
+        runs: its folder of runs.
+        adapted: name of the checkpoint that is reported.
+        merged: name of the merged model, if there is one.
+        chosen: whether the first half of the target group's questions chose the checkpoint. Then that group's change is
+            told on the second half.
+    """
+
+    runs: Runs
+    adapted: str
+    merged: str | None = None
+    chosen: bool = False
+
+    def members(self) -> list[tuple[str, str]]:
+        """Role and name of base, adapted and merged model."""
+        (base,) = self.runs.named("base")
+        merged = [] if self.merged is None else [("merged", self.merged)]
+        return [("base", base.name), ("adapted", self.adapted), *merged]
 
 
 @dataclass(frozen=True)
@@ -84,7 +108,8 @@ class GroupChange:
     `before` and `after` are averages weighted by questions, with lm-eval's pooled errors; `change` and its interval are
     of the stratified paired bootstrap, `p_holm` adjusted for all groups of the report. `tasks` are those that could be
     compared. `unparseable` and `truncated` are rates, before and after, among the questions that are answered with
-    text. `without` is the change without the contaminated questions, where a list was given.
+    text. `without` is the change without the contaminated questions, where a list was given. `half` says that all this
+    is of the questions that did not choose the checkpoint.
     """
 
     family: str
@@ -101,6 +126,7 @@ class GroupChange:
     unparseable: tuple[float, float] | None
     truncated: tuple[float, float] | None
     without: Difference | None
+    half: bool
 
 
 @dataclass(frozen=True)
@@ -126,26 +152,24 @@ def parts(pair: Pair) -> tuple[float, float]:
     return float(moved[~unread].sum() / len(moved)), float(moved[unread].sum() / len(moved))
 
 
-def compare(
-    families: Sequence[tuple[Runs, str, str | None]], contaminated: dict[str, set[str]] | None = None
-) -> Compared:
+def compare(families: Sequence[Family], contaminated: dict[str, set[str]] | None = None) -> Compared:
     """Compare the adapted and the merged model of every family with its base.
 
     Args:
-        families: runs, name of the adapted checkpoint, name of the merged model if there is one.
+        families: what to compare.
         contaminated: task -> `doc_id` or `doc_hash` of questions that training has seen; see `read_contaminated`.
     """
     pairs: list[Pair] = []
     problems: list[Problem] = []
-    for runs, adapted, merged in families:
-        problems += runs.problems
-        (base,) = runs.named("base")
-        for role, name in (("adapted", adapted), ("merged", merged)):
-            if name is not None:
-                made, found = _pairs(runs, base.name, role, name)
-                pairs += made
-                problems += found
-    return Compared(_cells(pairs), _groups(pairs, contaminated), problems)
+    for family in families:
+        problems += family.runs.problems
+        (_, base), *others = family.members()
+        for role, name in others:
+            made, found = _pairs(family.runs, base, role, name)
+            pairs += made
+            problems += found
+    chosen = {family.runs.name for family in families if family.chosen}
+    return Compared(_cells(pairs), _groups(pairs, chosen, contaminated), problems)
 
 
 def read_contaminated(path: Path) -> dict[str, set[str]]:
@@ -213,6 +237,8 @@ def as_json(compared: Compared) -> dict[str, Any]:
                 "tasks": g.tasks,
                 "before": g.before,
                 "after": g.after,
+                "half": g.half,
+                "questions": g.change.documents,
                 "change": g.change.value,
                 "interval": [g.change.low, g.change.high],
                 "p": {"bootstrap": g.change.p, "holm": g.p_holm},
@@ -262,21 +288,30 @@ def _cell(pair: Pair, number: int, p: list[float], holm: list[float], bh: list[f
     )
 
 
-def _groups(pairs: list[Pair], contaminated: dict[str, set[str]] | None) -> list[GroupChange]:
-    keys = dict.fromkeys((pair.family, pair.role, pair.other.model) for pair in pairs)
+def _groups(pairs: list[Pair], chosen: set[str], contaminated: dict[str, set[str]] | None) -> list[GroupChange]:
+    keys = dict.fromkeys((pair.family, pair.role) for pair in pairs)
     found = []
-    for family, role, model in keys:
+    for family, role in keys:
         for group in GROUPS:
             its = [p for p in pairs if (p.family, p.role, p.group) == (family, role, group)]
+            half = family in chosen and group == TARGET
+            if half:
+                its = [kept_pair for pair in its if (kept_pair := _second_half(pair))]
             if its:
-                found.append(_group(family, role, model, group, its, contaminated))
+                found.append(_group(its, contaminated, half=half))
     holm = adjusted([group.change.p for group in found], "holm")
     return [replace(group, p_holm=p) for group, p in zip(found, holm, strict=True)]
 
 
-def _group(
-    family: str, role: str, model: str, group: str, pairs: list[Pair], contaminated: dict[str, set[str]] | None
-) -> GroupChange:
+def _second_half(pair: Pair) -> Pair | None:
+    """A pair on the questions that did not choose; None where fewer than two are left."""
+    mask = ~first_half(pair.base.keys)
+    if mask.sum() < 2:
+        return None
+    return replace(pair, base=pair.base.keep(mask), other=pair.other.keep(mask))
+
+
+def _group(pairs: list[Pair], contaminated: dict[str, set[str]] | None, *, half: bool) -> GroupChange:
     before, after = [p.base for p in pairs], [p.other for p in pairs]
     sizes = [len(its.right) for its in before]
     knowledge, form = zip(*(parts(pair) for pair in pairs), strict=True)
@@ -288,10 +323,10 @@ def _group(
         clean = [flips for flips in clean if flips.questions]
         without = paired_bootstrap(clean, SEED) if clean else None
     return GroupChange(
-        family,
-        role,
-        model,
-        group,
+        pairs[0].family,
+        pairs[0].role,
+        pairs[0].other.model,
+        pairs[0].group,
         [its.task for its in before],
         average(before),
         average(after),
@@ -302,6 +337,7 @@ def _group(
         _rates([p.base.unparseable for p in written], [p.other.unparseable for p in written]),
         _rates([p.base.truncated for p in written], [p.other.truncated for p in written]),
         without,
+        half,
     )
 
 

@@ -89,10 +89,11 @@ def overlay_tables(tables: Tables, ours: Findings, w: Words) -> tuple[list[Table
     found, problems = [], []
     for group in GROUPS:
         rows: list[Row] = []
-        for runs, adapted, merged in ours.families:
-            for role, model in (("base", runs.named("base")[0].name), ("adapted", adapted), ("merged", merged)):
+        for family in ours.families:
+            runs = family.runs
+            for role, model in family.members():
                 for task in (t for t in suite().values() if t.group == group):
-                    answers = None if model is None else runs.answers.get((model, task.name))
+                    answers = runs.answers.get((model, task.name))
                     if answers is None:
                         continue
                     if len(answers.right) != task.questions:

@@ -6,18 +6,16 @@ checkpoint with the best FR-MEDICAL average on the first half is chosen, and wha
 paper's rule is the checkpoint with the most tasks above the base, on the very questions that the gain is told on.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .cells import Answers, Member, Problem, Runs, differs, suite
+from .cells import TARGET, Answers, Member, Problem, Runs, differs, first_half, suite
 from .compare import average
 from .paper import GROUPS
 from .statistics import Flips, paired_bootstrap
 
-TARGET = "FR-MEDICAL"
 SPLITS = 200
 """Random halves by which a rule's optimism is measured."""
 SEED = 0
@@ -91,28 +89,16 @@ def progress(runs: Runs) -> Progress | None:
     changes = [_change(runs, members, base[task]) for task in tasks]
     halves = [change.first_half for change in changes]
     ours, papers = _choose_by_average(changes, halves), _choose_by_count(changes, _all(changes))
+    seen, unseen = _gain(changes, halves, ours), _gain(changes, [~half for half in halves], ours)
+    our_optimism, _ = _optimism(changes, _choose_by_average)
+    their_optimism, elsewhere = _optimism(changes, _choose_by_count)
     return Progress(
         runs.name,
         points,
-        Rule(
-            members[ours].name,
-            _gain(changes, halves, ours),
-            _gain(changes, [~half for half in halves], ours),
-            _optimism(changes, _choose_by_average)[0],
-        ),
-        Rule(
-            members[papers].name,
-            _gain(changes, _all(changes), papers),
-            _optimism(changes, _choose_by_count)[1],
-            _optimism(changes, _choose_by_count)[0],
-        ),
+        Rule(members[ours].name, seen, unseen, our_optimism),
+        Rule(members[papers].name, _gain(changes, _all(changes), papers), elsewhere, their_optimism),
         problems,
     )
-
-
-def first_half(keys: list[str]) -> np.ndarray:
-    """Which questions choose, by a hash of what they are: the same for every model and run; [questions] of bool."""
-    return np.array([hashlib.sha256(f"half\0{key}".encode()).digest()[0] < 128 for key in keys], bool)
 
 
 def _shared(runs: Runs, base: str, members: list[Member]) -> tuple[list[str], list[Problem]]:
