@@ -11,10 +11,12 @@ from ..core.errors import UserError, nearest
 from ..core.files import write_json, write_text
 from ..core.manifest import Manifest, run_stage, versions
 from . import benchmark_tables as tables
+from . import ranking_tables
 from .benchmark_figures import Bar, Series, draw_averages, draw_progress, draw_trade
 from .benchmark_tables import Words
 from .cells import PLAN, Problem, Runs, read_runs, suite
-from .compare import TESTS, Compared, Family, GroupChange, as_json, compare, read_contaminated
+from .compare import TESTS, Compared, Family, GroupChange, as_json, compare
+from .contamination import read_contaminated
 from .figures import draw_twice
 from .language import check_language, number, texts
 from .page import Picture, inline, render
@@ -59,7 +61,7 @@ class Findings:
         """What was left out anywhere, each once."""
         found = [*(p for its in self.runs for p in its.problems), *self.compared.problems]
         found += [p for its in self.progress for p in its.problems]
-        found += [p for task in suite() for p in tables.comparable_models(self.runs, task)[1]]
+        found += [p for task in suite() for p in ranking_tables.comparable_models(self.runs, task)[1]]
         keyed = {(p.model.split("/")[-1], p.task, p.reason): p for p in found}
         return list(keyed.values())
 
@@ -184,9 +186,9 @@ def _sections(found: Findings, test: str, w: Words) -> list[tuple[str, list[Tabl
         sections.append(("contamination", [] if listed is None else [tables.contamination_table(groups, count, w)]))
     if found.progress:
         sections.append(("progress", [table for its in found.progress for table in tables.progress_tables(its, w)]))
-    ranking = [tables.ranking_table(g, found.runs, w) for g in GROUPS]
+    ranking = [ranking_tables.ranking_table(g, found.runs, w) for g in GROUPS]
     sections.append(("ranking", [table for table in ranking if table]))
-    sections.append(("all_models", tables.all_models_tables(found.runs, w)))
+    sections.append(("all_models", ranking_tables.all_models_tables(found.runs, w)))
     sections.append(("settings", tables.settings_tables(found.runs, versions(), w)))
     sections.append(("left_out", [tables.left_out_table(found.problems, w)] if found.problems else []))
     sections.append(("trace", [tables.trace_table(found.runs, w)]))

@@ -6,12 +6,12 @@ from typing import Any
 
 import yaml
 
-from . import paper_corpus, paper_results
+from . import paper_appendix, paper_corpus, paper_results
 from .language import fill
 from .paper import Tables, summary
 
 WORDS = Path(__file__).with_name("paper_claims.yaml")
-CHECKS = paper_corpus.CHECKS | paper_results.CHECKS
+CHECKS = paper_corpus.CHECKS | paper_results.CHECKS | paper_appendix.CHECKS
 
 
 @dataclass(frozen=True)

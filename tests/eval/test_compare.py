@@ -9,7 +9,8 @@ from statsmodels.stats import contingency_tables
 
 from pdapt.core.errors import UserError
 from pdapt.eval.cells import first_half, read_runs
-from pdapt.eval.compare import Family, as_json, compare, read_contaminated
+from pdapt.eval.compare import Family, as_json, compare
+from pdapt.eval.contamination import read_contaminated
 from pdapt.eval.progress import progress
 
 MMLU, PROX = "mmlu_med_fr_anatomy", "mmlu_prox_fr_health"
