@@ -16,7 +16,7 @@ app = typer.Typer(
 
 
 def _add_rooms() -> None:
-    from . import bench, evaluation, stages, tokens, whole  # all load their rooms when a verb runs
+    from . import bench, evaluation, report, stages, tokens, whole  # all load their rooms when a verb runs
 
     for name, room, help_text in (
         ("corpus", stages.corpus, "Documents: read, clean."),
@@ -24,7 +24,7 @@ def _add_rooms() -> None:
         ("convert", stages.convert, "Hugging Face <-> Megatron checkpoints."),
         ("merge", stages.merge, "Merge a checkpoint with its base."),
         ("eval", evaluation.evaluation, "Evaluate models with lm-eval."),
-        ("report", stages.report, "The page that says what happened."),
+        ("report", report.report, "The pages that say what happened, and what the paper says."),
         ("bench", bench.bench, "How fast, against what one would otherwise use."),
     ):
         app.add_typer(room, name=name, help=help_text, no_args_is_help=True)

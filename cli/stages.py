@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-corpus, convert, merge, report = (typer.Typer() for _ in range(4))
+corpus, convert, merge = (typer.Typer() for _ in range(3))
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -191,15 +191,3 @@ def merge_run(
     from ..merge.run import merge as run
 
     show(run(base, tuned, out, method=method, t=t), as_json)
-
-
-@report.command("build")
-def report_build(
-    run: Annotated[Path, typer.Argument(help="Folder of a `pdapt run` or quickstart.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to make; by default RUN/report.")] = None,
-    as_json: Json = False,
-) -> None:
-    """The report of a run: one HTML page that needs nothing else."""
-    from .pipeline import report_run
-
-    show(report_run(run, out or run / "report"), as_json)

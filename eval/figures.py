@@ -67,7 +67,7 @@ def read_curve(path: Path) -> Curve:
 
 def draw_loss(curve: Curve, theme: Theme, path: Path) -> None:
     """Training and validation loss over iterations."""
-    with _axes(theme, path) as axes:
+    with themed_axes(theme, path) as axes:
         axes.plot(*zip(*curve.training, strict=True), color=theme.series[0], linewidth=1, label="training")
         if curve.validation:
             points = zip(*curve.validation, strict=True)
@@ -75,13 +75,13 @@ def draw_loss(curve: Curve, theme: Theme, path: Path) -> None:
         axes.set_xlabel("iteration")
         axes.set_ylabel("loss (nats per token)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend(axes, 2)
+        legend_above(axes, 2)
 
 
 def draw_scores(scores: Scores, domains: list[str], metric: str, label: str, theme: Theme, path: Path) -> None:
     """A metric of every model, a series for each domain; the bars are one standard error to each side."""
     names = [name for name, _ in scores.models]
-    with _axes(theme, path) as axes:
+    with themed_axes(theme, path) as axes:
         for place, domain in enumerate(domains):
             rows = [scores.score(name, domain, metric) for name in names]
             shift = 0.12 * (place - (len(domains) - 1) / 2)
@@ -99,7 +99,7 @@ def draw_scores(scores: Scores, domains: list[str], metric: str, label: str, the
             )
         axes.set_xticks(range(len(names)), names, rotation=25 if len(names) > 3 else 0)
         axes.set_ylabel(label)
-        _legend(axes, len(domains))
+        legend_above(axes, len(domains))
 
 
 def draw_twice(draw: Callable[[Theme, Path], None], folder: Path, name: str) -> dict[str, Path]:
@@ -111,7 +111,7 @@ def draw_twice(draw: Callable[[Theme, Path], None], folder: Path, name: str) -> 
 
 
 @contextmanager
-def _axes(theme: Theme, path: Path) -> Iterator[Axes]:
+def themed_axes(theme: Theme, path: Path) -> Iterator[Axes]:
     """Axes in a theme's colours on a transparent ground; the figure is saved to `path` at the end."""
     style: Any = {
         "font.size": 9,
@@ -134,5 +134,5 @@ def _axes(theme: Theme, path: Path) -> Iterator[Axes]:
         figure.savefig(path, dpi=220, transparent=True, metadata={"Software": None})
 
 
-def _legend(axes: Axes, columns: int) -> None:
+def legend_above(axes: Axes, columns: int) -> None:
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)

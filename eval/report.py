@@ -1,32 +1,17 @@
 """The report: one HTML page that needs nothing else, and its figures as PNG."""
 
-import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..core.errors import UserError
 from ..core.files import write_text
 from ..core.manifest import NAME, Manifest, run_stage
 from .figures import draw_loss, draw_scores, draw_twice, read_curve
+from .page import SYMBOLS, Picture, inline, render
 from .scores import SCORES, Scores
 from .verdict import ACCURACY, PERPLEXITY, change, outcome, verdict
-
-ROOM = Path(__file__).parent
-SYMBOLS = {"better": "▲", "worse": "▼", "no clear change": "●"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure on the page: theme -> data URI, what it shows, and the same in words for who cannot see it."""
-
-    images: dict[str, str]
-    caption: str
-    alt: str
 
 
 def build_report(
@@ -64,7 +49,8 @@ def build_report(
     def body(work: Path) -> dict[str, Any]:
         found = Scores.read(scores)
         pictures = list(_pictures(found, training, work / "figures"))
-        page = _render(
+        page = render(
+            "report.html.jinja",
             title=title,
             sentences=verdict(scores),
             table=_table(found),
@@ -86,18 +72,12 @@ def _pictures(scores: Scores, training: list[Path], folder: Path) -> Iterator[Pi
         images = draw_twice(partial(draw_loss, curve), folder, f"loss-{number}-{curve.name}")
         (start, first), (end, last) = curve.training[0], curve.training[-1]
         told = f"Training loss of {curve.name}: {first:.3f} at iteration {start}, {last:.3f} at iteration {end}."
-        yield Picture(_inline(images), f"Loss of {curve.name}.", told)
+        yield Picture(inline(images), f"Loss of {curve.name}.", told)
     figures = [([domain], PERPLEXITY, f"Perplexity per byte, {domain}") for domain in scores.domains]
     for domains, metric, label in [*figures, (scores.domains, ACCURACY, "Accuracy in choosing the continuation")]:
         images = draw_twice(partial(draw_scores, scores, domains, metric, label), folder, "-".join([metric, *domains]))
         caption = f"{label}, on held-out documents; bars are ± 1 standard error."
-        yield Picture(_inline(images), caption, f"{caption} The values are in the table of scores.")
-
-
-def _inline(images: dict[str, Path]) -> dict[str, str]:
-    return {
-        theme: "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() for theme, path in images.items()
-    }
+        yield Picture(inline(images), caption, f"{caption} The values are in the table of scores.")
 
 
 def _table(scores: Scores) -> dict[str, Any]:
@@ -139,20 +119,3 @@ def _cell(scores: Scores, model: str, domain: str, metric: str) -> dict[str, str
             found = scores.comparison(model, base, domain, metric)
             cell |= {"outcome": outcome(found), "symbol": SYMBOLS[outcome(found)], "change": change(found)}
     return cell
-
-
-def _render(**content: Any) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(ROOM), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["seconds"] = _duration
-    css = (ROOM / "report.css").read_text(encoding="utf-8")
-    return environment.get_template("report.html.jinja").render(css=css, symbols=SYMBOLS, **content)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

@@ -19,7 +19,7 @@ VERBS = {
     "convert": ["import", "export"],
     "merge": ["run"],
     "eval": ["fetch", "baselines", "run", "status", "proxy"],
-    "report": ["build"],
+    "report": ["build", "paper"],
     "bench": ["packing", "tokens"],
 }
 
@@ -90,7 +90,12 @@ def test_every_verb_is_there_and_explains_itself() -> None:
             ["launch", "qwen3_8b_cpt_48xh100_packed", "parallel.tp=3", "--print"],
             "does not divide the model's 32 att",
         ),
-        (["report", "build", "run"], "request.json is missing"),
+        (["report", "build", "run"], "neither a run nor benchmark runs"),
+        (["report", "build", "a=run", "a=other"], "two folders are called a"),
+        (["report", "build", "../up=run"], "cannot name a model"),
+        (["report", "paper", "--tables", "ok.jsonl"], "not the paper's tables"),
+        (["report", "paper", "--language", "de"], "no language"),
+        (["report", "paper", "--runs", "Qwen3-4B-Base=run"], "--out is missing"),
         (["run", "--data", "gone", "--out", "out"], "no such file"),
         (["run", "--data", "ok.txt", "--base", "gone", "--out", "out"], "no such folder"),
         (["doctor", "--base", "gone"], "no such folder"),
@@ -187,3 +192,12 @@ def test_the_doctor_agrees_on_a_whole_base_and_says_so(tiny_qwen3: Callable[...,
     assert found["max_abs_difference"] <= 1e-5
     assert found["same_argmax"] == 1.0
     assert found["positions"] > 5
+
+
+def test_the_paper_s_claims_are_one_object() -> None:
+    done = pdapt("report", "paper", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["significant_changes"]["FR-OTHER"]["PDAPT"] == {"positive": 0, "negative": 13}
+    assert set(found["weighted_averages"]["EN-MEDICAL"]["Qwen3-8B-Base"]) == {"base", "PDAPT", "SLERP"}
+    assert all(isinstance(claim["holds"], bool) and claim["computed"] for claim in found["claims"])

@@ -1,9 +1,10 @@
 """Small inputs of the evaluation's tests."""
 
+import hashlib
 import json
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from pdapt.core.files import write_json
 from pdapt.core.manifest import run_stage
+from pdapt.eval.cells import Task, suite
 from pdapt.eval.fetch import fetch
 from pdapt.eval.scores import SCORES, Comparison, Role, Score, Scores
 from pdapt.eval.suite import CATEGORIES, FRENCH, MEDICAL, MMLU, PROX, SUITE, Benchmark
@@ -215,3 +217,80 @@ def small_data(small: Small, small_source: Path, tmp_path_factory: pytest.TempPa
     out = tmp_path_factory.mktemp("data") / "data"
     fetch(out, source=small_source, tasks=small.suite)
     return out
+
+
+@dataclass
+class Written:
+    """Writes a folder of runs as `pdapt eval run` leaves it, from answers that a test chooses."""
+
+    folder: Path
+    questions: int = 40
+    config: dict[str, Any] = field(default_factory=lambda: {"backend": "hf", "questions": None})
+    members: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=lambda: list(suite()))
+
+    def add(
+        self, name: str, role: str, right: Callable[[str, int], bool], step: int | None = None, **options: Any
+    ) -> None:
+        """Write a model's answers; `right(task, question)` says which are right.
+
+        Options: `invalid(task, question)`: whether no answer is found; `prompt`: what is asked; `shots`, `version`.
+        """
+        self.members.append({"name": name, "role": role, "step": step})
+        for task in self.tasks:
+            self.write(name, task, right, **options)
+        write_json(self.folder / "runs.json", {"models": self.members, "tasks": self.tasks, "config": self.config})
+
+    def write(
+        self,
+        model: str,
+        task: str,
+        right: Callable[[str, int], bool],
+        *,
+        invalid: Callable[[str, int], bool] = lambda *_: False,
+        prompt: str = "prompt",
+        shots: int | None = None,
+        version: float = 1.0,
+    ) -> None:
+        """Write one model's answers to one task."""
+        its, folder = suite()[task], self.folder / model / task
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [self._row(its, q, right(task, q), invalid(task, q), prompt) for q in range(self.questions)]
+        (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        if its.metric != "acc":
+            noted = [{"doc_id": row["doc_id"], "truncated": invalid(task, row["doc_id"])} for row in rows]
+            (folder / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in noted))
+        score = sum(row[its.metric] for row in rows) / len(rows)
+        results = {
+            "results": {task: {f"{its.metric},{its.filter}": score}},
+            "n-samples": {task: {"original": self.questions, "effective": self.questions}},
+            "n-shot": {task: its.shots if shots is None else shots},
+            "versions": {task: version},
+            "lm_eval_version": "0.4.13",
+            "total_evaluation_time_seconds": "12.5",
+        }
+        write_json(folder / "results.json", results)
+
+    @staticmethod
+    def _row(task: Task, question: int, right: bool, invalid: bool, prompt: str) -> dict[str, Any]:
+        """One of lm-eval's samples: resps are written as strings."""
+        digest = hashlib.sha256(f"{task.name}{question}".encode()).hexdigest()
+        row = {"doc_id": question, "doc_hash": digest, "prompt_hash": f"{prompt}{question}", "filter": task.filter}
+        row |= {"target": "2", "metrics": [task.metric], task.metric: float(right and not invalid)}
+        if task.metric == "acc":
+            return row | {
+                "filtered_resps": [["-3.0", "False"], ["-2.5", "False"], [str(-2.0 if right else -4.0), "True"]]
+            }
+        return row | {"target": "C", "filtered_resps": ["[invalid]" if invalid else "C" if right else "A"]}
+
+
+@pytest.fixture(scope="session")
+def make_benchmark() -> Callable[[Path], Written]:
+    """Make an empty folder of runs to add models to."""
+    return Written
+
+
+@pytest.fixture
+def benchmark(tmp_path: Path) -> Written:
+    """An empty folder of runs to add models to."""
+    return Written(tmp_path / "scores")

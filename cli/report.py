@@ -1,0 +1,65 @@
+"""The pages that say what happened, and what the paper's tables say."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .stages import Json, show
+
+report = typer.Typer()
+
+Language = Annotated[str, typer.Option(help="en or fr.")]
+
+
+@report.command("build")
+def report_build(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]FOLDER...",
+            help="Folders of `pdapt eval run`, each of one base with its checkpoints; or one of a `pdapt run`.",
+        ),
+    ],
+    *,
+    out: Annotated[Path | None, typer.Option(help="Folder to make; by default FOLDER/report of a `pdapt run`.")] = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=CHECKPOINT to report; by default the one that is best on one half of the questions."),
+    ] = None,
+    test: Annotated[str, typer.Option(help="What colours the tables: holm, fdr_bh, mcnemar, paper.")] = "holm",
+    contaminated: Annotated[
+        Path | None, typer.Option(help='Questions that training has seen: JSONL of {"task", "doc_id" or "doc_hash"}.')
+    ] = None,
+    language: Language = "en",
+    as_json: Json = False,
+) -> None:
+    """The report of a run, or of benchmark runs: one HTML page that needs nothing else, figures, CSV and LaTeX."""
+    from .reporting import build
+
+    show(build(runs, out, checkpoint or [], test, contaminated, language), as_json)
+
+
+@report.command("paper")
+def report_paper(
+    *,
+    tables: Annotated[Path | None, typer.Option(help="Other tables, of the form of eval/paper_tables.json.")] = None,
+    runs: Annotated[
+        list[str] | None, typer.Option(help="MODEL=FOLDER of `pdapt eval run` to lay beside the paper's; repeat.")
+    ] = None,
+    checkpoint: Annotated[list[str] | None, typer.Option(help="MODEL=CHECKPOINT of it, as in `report build`.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to make: page, figures, CSV, LaTeX.")] = None,
+    language: Language = "en",
+    as_json: Json = False,
+) -> None:
+    """The paper's tables again: averages, significant changes, and whether each claim follows from them."""
+    from .reporting import paper
+
+    found = paper(tables, runs or [], checkpoint or [], out, language)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    for claim in found["claims"]:
+        verdict = "follows" if claim["holds"] else "does not follow"
+        print(f"{verdict:16} {claim['section']:18} {claim['text']}\n{'':35} {claim['computed']}")

@@ -1,0 +1,40 @@
+"""Questions that training has seen: a list of them, and which answers that leaves."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import UserError
+from .cells import Answers, suite
+
+
+def read_contaminated(path: Path) -> dict[str, set[str]]:
+    """Read a list of contaminated questions: a line {"task", "doc_id"} or {"task", "doc_hash"} for each.
+
+    Raises:
+        UserError: a line is none of these, or names a task that is not of the 28.
+    """
+    if not path.is_file():
+        raise UserError(f"no such file: {path.name}", where=str(path), mend="check the path")
+    found: dict[str, set[str]] = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            task, question = row["task"], row["doc_id"] if "doc_id" in row else row["doc_hash"]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise UserError(
+                f"not a contaminated question: {error!r}",
+                where=f"{path}:{number}",
+                allowed='{"task": "mmlu_anatomy", "doc_id": 3}, or doc_hash in the place of doc_id',
+            ) from None
+        if task not in suite():
+            raise UserError(f"no task is called {task!r}", where=f"{path}:{number}", allowed=", ".join(suite()))
+        found.setdefault(task, set()).add(str(question))
+    return found
+
+
+def kept(answers: Answers, contaminated: dict[str, set[str]]) -> np.ndarray:
+    """Which questions are not contaminated; [questions] of bool."""
+    out = contaminated.get(answers.task, set())
+    return np.array([not out.intersection(key.split(":", 1)) for key in answers.keys], bool)

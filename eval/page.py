@@ -1,0 +1,47 @@
+"""What the pages share: the frame, figures that are part of the page, durations."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+ROOM = Path(__file__).parent
+SYMBOLS = {"better": "▲", "worse": "▼", "no clear change": "●"}
+MARKS = SYMBOLS | {"near": "≈"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure on the page: theme -> data URI, what it shows, and the same in words for who cannot see it."""
+
+    images: dict[str, str]
+    caption: str
+    alt: str
+
+
+def inline(images: dict[str, Path]) -> dict[str, str]:
+    """Theme -> PNG file as theme -> data URI."""
+    return {
+        theme: "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() for theme, path in images.items()
+    }
+
+
+def render(template: str, **content: Any) -> str:
+    """A page of ours: `template` extends `page.html.jinja`; the style sheet goes into it."""
+    environment = Environment(
+        loader=FileSystemLoader(ROOM), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["seconds"] = duration
+    css = (ROOM / "report.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render(css=css, symbols=SYMBOLS, marks=MARKS, **content)
+
+
+def duration(seconds: float) -> str:
+    """Wall time for a reader."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
