@@ -103,6 +103,8 @@ def merge(
 
     from .bench_merge import CHECKS, bench, table
 
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as work:
         found = bench(size, t, Path(work))
     print(json.dumps(found) if as_json else "\n".join(table(found)))

@@ -1,6 +1,7 @@
 """`pdapt merge sweep` beside mergekit's own command, on random models of Qwen3's shapes: time, memory, equality."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,9 +22,11 @@ from ..core.hf_weights import Tensor, Weights, Writer, pieces
 from ..core.process import die_with_parent
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..merge.card import CONFIG_NAME
+from ..merge.factors import parse_points
 
 COMPARED = (0.1, 0.5, 0.9)
 """Points at which mergekit's output is compared value by value."""
+SWEEP = ("-m", "pdapt.cli.main", "merge", "sweep", "base", "tuned")
 STRAY = (0.0, 1e-3, 0.03, 0.3, 3.0)
 """How far the second model's tensors are from the first's, in their own size: from equal over parallel to unlike."""
 
@@ -35,11 +38,13 @@ class Result:
     Attributes:
         what: the command.
         seconds: wall time, start-up included.
+        cpu_seconds: of all its threads, in which other work on the machine counts less.
         peak_mb: memory at the highest, mapped files included, in 10^6 bytes.
     """
 
     what: str
     seconds: float
+    cpu_seconds: float
     peak_mb: float
 
 
@@ -57,24 +62,33 @@ def bench(size: str, points: str, work: Path) -> dict[str, Any]:
         parents.
 
     Raises:
-        UserError: there is no such size.
+        UserError: there is no such size, a point is lacking, or there is too little space.
         RuntimeError: a command failed.
     """
     if size not in SIZES:
         raise UserError(
             f"no size is called {size!r}", where="--size", allowed=", ".join(SIZES), mend=nearest(size, list(SIZES))
         )
+    chosen = parse_points(points)
+    if not set(COMPARED) <= set(chosen):
+        raise UserError(
+            f"{points} lacks a point that is compared", where="--t", allowed="0.1, 0.5 and 0.9 among others"
+        )
+    # Two parents, the points, mergekit's, and the two ends.
+    needed, free = 2 * SIZES[size].parameters * (len(chosen) + 5), shutil.disk_usage(work).free
+    if free < needed:
+        raise UserError(f"the models take {needed / 1e9:.0f} GB, and {free / 1e9:.0f} GB are free", where=str(work))
     for seed, name in enumerate(("base", "tuned")):
         log.info(f"bench: making {name}")
         make_model(SIZES[size], work / name, seed)
-    ours = _run("pdapt merge sweep", ["-m", "pdapt.cli.main", "merge", "sweep", *_parents(), "--t", points], work)
+    ours = _run("pdapt merge sweep", [*SWEEP, "sweep", "--t", points], work)
     theirs, equality = [], {}
     for t in COMPARED:
         theirs.append(_run(f"mergekit-yaml, t = {t:g}", _mergekit(work / "sweep" / f"t{t:g}" / CONFIG_NAME), work))
         equality[f"{t:g}"] = differences(work / "sweep" / f"t{t:g}", work / "theirs")
         remove(work / "theirs")
     log.info("bench: the ends")
-    _run("ends", ["-m", "pdapt.cli.main", "merge", "sweep", "base", "tuned", "ends", "--t", "0,1"], work)
+    _run("the ends", [*SWEEP, "ends", "--t", "0,1"], work)
     ends = {
         name: not differences(work / "ends" / point, work / name)["differing"]
         for point, name in (("t0", "base"), ("t1", "tuned"))
@@ -86,10 +100,6 @@ def bench(size: str, points: str, work: Path) -> dict[str, Any]:
         "equality": equality,
         "ends": ends,
     }
-
-
-def _parents() -> list[str]:
-    return ["base", "tuned", "sweep"]
 
 
 def _mergekit(config: Path) -> list[str]:
@@ -110,7 +120,7 @@ def _run(what: str, arguments: list[str], work: Path) -> Result:
         if process.returncode:
             output.seek(0)
             raise RuntimeError(f"{what} failed:\n{output.read().decode(errors='replace')[-3000:]}")
-    return Result(what, seconds, usage.ru_maxrss * 1024 / 1e6)
+    return Result(what, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
 
 
 def make_model(shape: Qwen3Config, folder: Path, seed: int) -> None:
@@ -171,7 +181,10 @@ def _ordered(values: torch.Tensor) -> torch.Tensor:
 
 def table(found: dict[str, Any]) -> list[str]:
     """Lines for who reads them."""
-    lines = [f"{way['what']}: {way['seconds']:.1f} s, {way['peak_mb']:,.0f} MB" for way in found["ways"]]
+    lines = [
+        f"{way['what']}: {way['seconds']:.1f} s, {way['cpu_seconds']:.1f} s of CPU, {way['peak_mb']:,.0f} MB"
+        for way in found["ways"]
+    ]
     lines.append(f"the sweep took {found['times_one_merge']:.2f} times one merge")
     for t, row in found["equality"].items():
         lines.append(

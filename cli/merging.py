@@ -38,10 +38,12 @@ def merge_run(
 ) -> None:
     """Merge a model with its base, through mergekit."""
     from ..merge.factors import parse_factors
+    from ..merge.methods import choose_method
     from ..merge.run import merge as run
     from .hf_models import as_hf
 
     factors = parse_factors(t or [])
+    choose_method(method, factors, density, seed)  # a mistake there is said before a checkpoint is exported
     show(run(base, as_hf(tuned, out), out, method=method, t=factors, density=density, seed=seed), as_json)
 
 
@@ -61,7 +63,8 @@ def merge_sweep(
     from ..merge.sweep import point_name, sweep
     from .hf_models import as_hf
 
-    made = sweep(base, as_hf(tuned, out), out, parse_points(t))
+    points = parse_points(t)
+    made = sweep(base, as_hf(tuned, out), out, points)
     if as_json:
         print(json.dumps({point_name(point): asdict(manifest) for point, manifest in made.items()}, ensure_ascii=False))
     else:

@@ -17,10 +17,10 @@ VERBS = {
     "corpus": ["build"],
     "tokens": ["build", "stats", "show"],
     "convert": ["import", "export"],
-    "merge": ["run"],
+    "merge": ["run", "sweep", "average", "choose"],
     "eval": ["run"],
     "report": ["build"],
-    "bench": ["packing", "tokens"],
+    "bench": ["packing", "tokens", "merge"],
 }
 
 
@@ -75,6 +75,9 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["convert", "export", "ckpt", "out"], "no Megatron checkpoint"),
         (["merge", "run", "base", "tuned", "out"], "base"),
         (["merge", "run", "base", "tuned", "out", "--t", "1.5"], "1.5"),
+        (["merge", "sweep", "base", "tuned", "out", "--t", "0.1:1.2:0.1"], "t is 1.1"),
+        (["merge", "choose", "base", "tuned", "sweep", "--heldout", "medical=x", "--out", "out"], "'general'"),
+        (["bench", "merge", "--size", "06b"], "did you mean '0p6b'"),
         (["eval", "run", "base", "--heldout", "medical", "--out", "out"], "names no domain"),
         (["train", "qwen3_8b", "--tokens", "tokens", "--out", "out"], "no recipe is called"),
         (["train", "qwen3_tiny_cpt_2xcpu", "--tokens", "tokens", "--out", "out"], "tokens.json is missing"),

@@ -37,7 +37,7 @@ def test_linear_and_task_arithmetic(tiny_qwen3: Maker, tmp_path: Path, method: s
     base, tuned = tiny_qwen3(0, dtype=dtype), tiny_qwen3(1, dtype=dtype)
     merge(base, tuned, tmp_path / "merged", method=method, t=0.3)
     first, second, merged = weights(base), weights(tuned), weights(tmp_path / "merged")
-    place = 2**-8 if dtype == "bfloat16" else 1e-6
+    place = 2**-7 if dtype == "bfloat16" else 1e-6
     close(merged, lambda name: 0.7 * first[name].double() + 0.3 * second[name].double(), rtol=place, atol=1e-7)
     assert next(iter(merged.values())).dtype == getattr(torch, dtype)
 
@@ -146,8 +146,8 @@ def test_averages(tiny_qwen3: Maker, tmp_path: Path) -> None:
     def mean(name: str) -> torch.Tensor:
         return torch.stack([values[name].double() for values in tensors]).mean(0)
 
-    close(weights(tmp_path / "uniform"), mean, rtol=2**-8, atol=1e-6)
-    close(weights(tmp_path / "ema"), moving, rtol=2**-8, atol=1e-6)
+    close(weights(tmp_path / "uniform"), mean, rtol=2**-7, atol=1e-6)
+    close(weights(tmp_path / "ema"), moving, rtol=2**-7, atol=1e-6)
     Qwen3ForCausalLM.from_pretrained(tmp_path / "ema")
     AutoTokenizer.from_pretrained(tmp_path / "ema")
     card = (tmp_path / "ema" / "README.md").read_text(encoding="utf-8")
