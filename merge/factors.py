@@ -92,13 +92,18 @@ def parse_factors(given: list[str]) -> Factors:
     Raises:
         UserError: something else was given, or one of them twice.
     """
-    found: dict[str, tuple[float, ...]] = {}
+    everywhere: list[tuple[float, ...]] = []
+    modules: dict[str, tuple[float, ...]] = {}
     for item in given:
         name, equals, text = item.rpartition("=")
-        if name in found:
+        if name in modules if equals else everywhere:
             raise UserError(f"t is given twice{f' for {name}' if equals else ''}: {item}", where="--t")
-        found[name] = tuple(float(_number(word, item)) for word in text.split(","))
-    return Factors(found.pop("", (0.5,)), found)
+        values = tuple(float(_number(word, item)) for word in text.split(","))
+        if equals:
+            modules[name] = values
+        else:
+            everywhere.append(values)
+    return Factors(everywhere[0] if everywhere else (0.5,), modules)
 
 
 def parse_points(given: str) -> list[float]:

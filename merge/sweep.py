@@ -76,8 +76,8 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float]) -> dict[f
 
 
 def point_name(t: float) -> str:
-    """The folder of a point."""
-    return f"t{t:g}"
+    """The folder of a point; points that differ in what is written have different ones."""
+    return f"t{t:.15g}"
 
 
 class _Point:
