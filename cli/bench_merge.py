@@ -23,6 +23,7 @@ from ..core.process import die_with_parent
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..merge.card import CONFIG_NAME
 from ..merge.factors import parse_points
+from ..merge.slerp import one_thread
 
 COMPARED = (0.1, 0.5, 0.9)
 """Points at which mergekit's output is compared value by value."""
@@ -82,12 +83,13 @@ def bench(size: str, points: str, work: Path) -> dict[str, Any]:
         log.info(f"bench: making {name}")
         make_model(SIZES[size], work / name, seed)
     ours = _run("pdapt merge sweep", [*SWEEP, "sweep", "--t", points], work)
+    log.info(f"bench: {ours}")
     theirs, equality = [], {}
     for t in COMPARED:
         theirs.append(_run(f"mergekit-yaml, t = {t:g}", _mergekit(work / "sweep" / f"t{t:g}" / CONFIG_NAME), work))
         equality[f"{t:g}"] = differences(work / "sweep" / f"t{t:g}", work / "theirs")
+        log.info(f"bench: {theirs[-1]}, {equality[f'{t:g}']}")
         remove(work / "theirs")
-    log.info("bench: the ends")
     _run("the ends", [*SWEEP, "ends", "--t", "0,1"], work)
     ends = {
         name: not differences(work / "ends" / point, work / name)["differing"]
@@ -123,6 +125,7 @@ def _run(what: str, arguments: list[str], work: Path) -> Result:
     return Result(what, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
 
 
+@one_thread()
 def make_model(shape: Qwen3Config, folder: Path, seed: int) -> None:
     """Write a random BF16 model; of seed 0 it is the base, of others it strays from that, tensor by tensor.
 

@@ -22,7 +22,7 @@ class Angle:
     """The angle between a tensor of one parent and the other's.
 
     Attributes:
-        cosine: of the two as vectors, in FP32, from -1 to 1; 0 where one of them is zero.
+        cosine: of the two as vectors, [1, 1], in FP32, from -1 to 1; 0 where one of them is zero.
     """
 
     cosine: torch.Tensor
@@ -45,23 +45,56 @@ class Angle:
 def measure(base: Weights, tuned: Weights, name: str) -> Angle:
     """Measure the angle between the two tensors of a name; they may be of any float type.
 
+    Where a value of a merge is a small difference of large ones, one last place of a sum here is several of that
+    value's. So they are added up as mergekit adds them: in its shapes, and in as many threads as torch has, since these
+    decide the order.
+
     Raises:
         UserError: one of them holds a NaN or an infinity.
     """
     x, y = buffers(base.get(name).numel(), 2)
     norms = []
     for parent in (base, tuned):
-        parts = [torch.linalg.vector_norm(filled(x, chunk)) for chunk in chunks(parent, name)]
-        norm = torch.linalg.vector_norm(torch.stack(parts)) if parts else torch.zeros(())
+        parts = [_norm(filled(x, chunk)) for chunk in chunks(parent, name)]
+        norm = torch.linalg.vector_norm(torch.stack(parts), dim=0) if parts else torch.zeros(1, 1)
         if not norm.isfinite():
             check_finite(parent, name)
         norms.append(torch.where(norm > EPS, norm, 1))
     pairs = zip(chunks(base, name), chunks(tuned, name), strict=True)
-    dots = [(filled(x, one).div_(norms[0]).mul_(filled(y, other).div_(norms[1]))).sum() for one, other in pairs]
-    dot = torch.stack(dots).sum() if dots else torch.zeros(())
+    products = (_product(filled(x, one), filled(y, other), norms) for one, other in pairs)
+    dots = [product[None].sum(dim=1, keepdim=True) for product in products]
+    dot = torch.stack(dots).sum(dim=0) if dots else torch.zeros(1, 1)
     return Angle(dot.clamp(-1, 1))
 
 
+def _norm(values: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(values[None], dim=1, keepdim=True)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in the calling thread: a chunk is too little to share, and other threads hash and write."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
+def filled(buffer: torch.Tensor, chunk: torch.Tensor) -> torch.Tensor:
+    """The part of a buffer that holds a chunk's values now."""
+    return buffer[: chunk.numel()].copy_(chunk)
+
+
+@one_thread()
+def _product(x: torch.Tensor, y: torch.Tensor, norms: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Both scaled to length 1 (before the product, which might overflow) and multiplied, in the memory of `x`."""
+    return x.div_(norms[0][0]).mul_(y.div_(norms[1][0]))
+
+
+@one_thread()
 def combine(x: torch.Tensor, y: torch.Tensor, shares: tuple[float, float], scratch: Sequence[torch.Tensor]) -> None:
     """Put share_x x + share_y y, for FP32 chunks, into the first of two scratch tensors.
 
@@ -76,22 +109,6 @@ def combine(x: torch.Tensor, y: torch.Tensor, shares: tuple[float, float], scrat
 def buffers(size: int, count: int, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
     """Memory for chunks of a tensor of `size` values: made once, since new pages cost ten times the arithmetic."""
     return [torch.empty(min(size, CHUNK), dtype=dtype) for _ in range(count)]
-
-
-def filled(buffer: torch.Tensor, chunk: torch.Tensor) -> torch.Tensor:
-    """The part of a buffer that holds a chunk's values now."""
-    return buffer[: chunk.numel()].copy_(chunk)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in the calling thread: a chunk is too little to share, and other threads hash and write."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def chunks(weights: Weights, name: str) -> Iterator[torch.Tensor]:

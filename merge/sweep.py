@@ -19,7 +19,7 @@ from .card import describe
 from .factors import Factors
 from .methods import BASE, TUNED, Merge
 from .parents import check_parents, count_parameters
-from .slerp import CHUNK, Angle, buffers, chunks, combine, filled, measure, one_thread
+from .slerp import CHUNK, Angle, buffers, chunks, combine, filled, measure
 
 TOGETHER = 20
 """Points that are written at the same time: each keeps some MB of what waits to be hashed and written."""
@@ -67,11 +67,10 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float]) -> dict[f
     waiting = [stage for stage in stages if not stage.is_made()]
     if waiting:
         _check_space(waiting, sum(tensor.nbytes for tensor in tensors.values()))
-        with one_thread():
-            parents = _measured(Weights(base), Weights(tuned), tensors)
-            log.info(f"sweep: {len(waiting)} of {len(points)} points, {len(tensors)} tensors each")
-            for group in batched(waiting, TOGETHER):
-                _together(list(group), parents, [])
+        parents = _measured(Weights(base), Weights(tuned), tensors)
+        log.info(f"sweep: {len(waiting)} of {len(points)} points, {len(tensors)} tensors each")
+        for group in batched(waiting, TOGETHER):
+            _together(list(group), parents, [])
     return {stage.t: Manifest.read(stage.out) for stage in stages}
 
 
