@@ -13,7 +13,7 @@ from ..core.errors import UserError
 from ..core.files import write_json
 from ..core.manifest import Manifest, run_stage
 from .figures import Theme, _axes, _legend, draw_twice
-from .scores import SCORES, Scores
+from .scores import SCORES, Comparison, Scores
 from .verdict import PERPLEXITY
 
 CURVE = "tradeoff.json"
@@ -111,10 +111,13 @@ def curve(scores: Scores, domain: str, general: str, max_loss: float) -> list[Po
     for name in others:
         of_domain, of_general = (scores.comparison(name, bases[0], kind, PERPLEXITY) for kind in (domain, general))
         reach = of_general.stderr * float(stats.t(of_general.documents - 1).ppf(level))
-        changes = [Change(*map(_percent, (c.difference, c.low, c.high))) for c in (of_domain, of_general)]
-        found.append((name, *changes, _percent(of_general.difference + reach)))
+        found.append((name, _change(of_domain), _change(of_general), _percent(of_general.difference + reach)))
     best = pareto([(domain.value, general.value) for _, domain, general, _ in found])
     return [Point(*point, allowed=point[3] <= max_loss, pareto=flag) for point, flag in zip(found, best, strict=True)]
+
+
+def _change(comparison: Comparison) -> Change:
+    return Change(*map(_percent, (comparison.difference, comparison.low, comparison.high)))
 
 
 def _percent(nats: float) -> float:
