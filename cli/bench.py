@@ -107,3 +107,26 @@ def convert(
         found = bench(size, source, Path(folder))
     print(json.dumps(found) if as_json else "\n".join(table(found)))
     raise typer.Exit(0 if found["identical"] else 1)
+
+
+@bench.command("merge")
+def merge(
+    size: Annotated[str, typer.Option(help="Qwen3's shapes: 0p6b, 1p7b, 4b, 8b.")] = "0p6b",
+    t: Annotated[str, typer.Option(help="Points of the sweep, 0.1, 0.5 and 0.9 among them.")] = "0.1:0.9:0.1",
+    folder: Annotated[Path | None, typer.Option(help="Where there is room for the models: 17 GB at 0p6b.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """`pdapt merge sweep` beside mergekit's command on random models: time, memory, and every value compared.
+
+    Exit code 1 where the sweep takes more than twice one merge, or a value is further away than one BF16 unit.
+    """
+    from tempfile import TemporaryDirectory
+
+    from .bench_merge import CHECKS, bench, table
+
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as work:
+        found = bench(size, t, Path(work))
+    print(json.dumps(found) if as_json else "\n".join(table(found)))
+    raise typer.Exit(0 if all(check(found) for check in CHECKS) else 1)

@@ -16,13 +16,13 @@ app = typer.Typer(
 
 
 def _add_rooms() -> None:
-    from . import bench, evaluation, report, stages, tokens, whole  # all load their rooms when a verb runs
+    from . import bench, evaluation, merging, report, stages, tokens, whole  # all load their rooms when a verb runs
 
     for name, room, help_text in (
         ("corpus", stages.corpus, "Documents: read, clean."),
         ("tokens", tokens.tokens, "Documents -> Megatron's token files, and what is in them."),
         ("convert", stages.convert, "Hugging Face <-> Megatron checkpoints."),
-        ("merge", stages.merge, "Merge a checkpoint with its base."),
+        ("merge", merging.merge, "Merge a checkpoint with its base, and choose how far."),
         ("eval", evaluation.evaluation, "Evaluate models with lm-eval."),
         ("report", report.report, "The pages that say what happened, and what the paper says."),
         ("bench", bench.bench, "How fast, against what one would otherwise use."),

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-corpus, convert, merge = (typer.Typer() for _ in range(3))
+corpus, convert = (typer.Typer() for _ in range(2))
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -176,18 +176,3 @@ def launch(
             "only --print is there yet", where="pdapt launch", mend="`pdapt launch RECIPE --print | sbatch`"
         )
     print(script(Path(recipe).stem, recipe, overrides or [], load(recipe, overrides), tokens, base, out))
-
-
-@merge.command("run")
-def merge_run(
-    base: Annotated[Path, typer.Argument(help="Hugging Face folder of the base.")],
-    tuned: Annotated[Path, typer.Argument(help="Hugging Face folder of the adapted model.")],
-    out: Annotated[Path, typer.Argument(help="Hugging Face folder to make.")],
-    method: Annotated[str, typer.Option(help="slerp.")] = "slerp",
-    t: Annotated[float, typer.Option(help="0 is the base, 1 the adapted model.")] = 0.5,
-    as_json: Json = False,
-) -> None:
-    """Merge a model with its base, through mergekit."""
-    from ..merge.run import merge as run
-
-    show(run(base, tuned, out, method=method, t=t), as_json)

@@ -136,6 +136,10 @@ class Weights:
         """Rows of a tensor; see `Model`."""
         return self.get(name)[begin:end]
 
+    def release(self, name: str) -> None:
+        """Take a tensor's pages out of this process's memory, until somebody reads them again."""
+        self._maps[self._files[name]].release(name)
+
 
 class _Mapped:
     """A safetensors file that is mapped into memory."""
@@ -155,6 +159,11 @@ class _Mapped:
             return torch.empty(shape, dtype=dtype)
         offset = self.begin + declared["data_offsets"][0]
         return torch.frombuffer(self.bytes, dtype=dtype, count=math.prod(shape), offset=offset).view(shape)
+
+    def release(self, name: str) -> None:
+        begin, end = (self.begin + offset for offset in self.header[name]["data_offsets"])
+        begin -= begin % mmap.PAGESIZE  # what else is on these pages is only read once more
+        self.bytes.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
 def _shards(folder: Path) -> dict[Path, set[str]]:
@@ -230,6 +239,7 @@ class Writer:
         self.files = _plan(self.tensors, shard_bytes)
         self._order = iter(self._places())
         self._file: _Hashed | None = None
+        self._tensor, self._left = "", 0
         self.hashes: dict[str, str] = {}
 
     def _places(self) -> Iterator[tuple[str, str]]:
@@ -242,20 +252,37 @@ class Writer:
             name: the next of the plan.
             values: its rows in order, any number at a time, in the type that was planned.
         """
+        self.begin(name)
+        for piece in values:
+            self.add(piece)
+
+    def begin(self, name: str) -> None:
+        """Begin the next tensor of the plan, where the pieces of several files are made together."""
         expected, file = next(self._order)
         assert name == expected, f"{expected} was planned, {name} came"
+        self._whole()
         if self._file is None or self._file.path.name != file:
             self.close()
             self._file = _Hashed(self.folder / file, _header({key: self.tensors[key] for key in self.files[file]}))
-        declared, size = self.tensors[name], 0
-        for piece in values:
-            assert piece.dtype == DTYPES[declared.dtype], f"{name} was planned as {declared.dtype}"
-            self._file.write(piece)
-            size += piece.nbytes
-        assert size == declared.nbytes, f"{name} was planned with {declared.nbytes} bytes, {size} came"
+        self._tensor, self._left = name, self.tensors[name].nbytes
+
+    def add(self, piece: torch.Tensor) -> None:
+        """Take the next values of the tensor that was begun.
+
+        Their memory may be used again once AHEAD further pieces have been added.
+        """
+        declared = self.tensors[self._tensor].dtype
+        assert piece.dtype == DTYPES[declared], f"{self._tensor} was planned as {declared}"
+        assert self._file is not None, "a tensor was begun"
+        self._file.write(piece)
+        self._left -= piece.nbytes
+
+    def _whole(self) -> None:
+        assert not self._left, f"{self._tensor}: {self._left} bytes less came than were planned"
 
     def close(self) -> None:
         """Finish the file that is being written."""
+        self._whole()
         if self._file is not None:
             self.hashes[self._file.path.name] = self._file.close()
             self._file = None

@@ -107,7 +107,7 @@ def digest(value: Any) -> str:
 
 def run_stage(
     stage: str,
-    inputs: Mapping[str, Path],
+    inputs: Mapping[str, Path | str],
     config: dict[str, Any],
     out: Path,
     body: Callable[[Path], dict[str, Any]],
@@ -119,7 +119,7 @@ def run_stage(
 
     Args:
         stage: name of the stage.
-        inputs: name -> file or folder; each is fingerprinted.
+        inputs: name -> file or folder; each is fingerprinted, unless its fingerprint is given in its place.
         config: JSON values that decide the output.
         out: the folder to make.
         body: fills the folder it is given and returns its counts.
@@ -132,7 +132,7 @@ def run_stage(
     Raises:
         UserError: `out` holds something else.
     """
-    prints = {name: fingerprint(path) for name, path in inputs.items()}
+    prints = {name: fingerprint(given) if isinstance(given, Path) else given for name, given in inputs.items()}
     key = {"stage": stage, "inputs": prints, "config": json.loads(json.dumps(config))}
     done = _finished(out, key)
     if done:

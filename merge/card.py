@@ -1,4 +1,10 @@
-"""The model card that lies beside a merged model."""
+"""What lies beside a merged model: its card, and mergekit's configuration that gives it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..core.files import write_text
+from .methods import Average, Merge
 
 CONFIG_NAME = "mergekit_config.yml"
 CARD = """\
@@ -11,41 +17,46 @@ tags:
 ---
 # {name}
 
-A merge of a tuned language model with the base it was tuned from: {method} at t = {t:g}, where 0 is the base and
-1 is the tuned model. The tokenizer and the generation settings are the base's, byte for byte.
+{what}.{scale} The tokenizer and the generation settings are those of {first}, byte for byte.
 
 | parent | SHA-256 |
 |---|---|
-| base | `{base}` |
-| tuned | `{tuned}` |
+{parents}
 
 Each SHA-256 stands for all files of the parent: it is the one that `manifest.json` records under `inputs`.
 
 ## Configuration
 
-`{config_name}`, to be run by mergekit in a folder that holds the parents as `./base` and `./tuned`:
+`{config_name}`, to be run by mergekit in a folder that holds the parents as {places}:
 
 ```yaml
 {config}```
 """
+SCALE = " t = 0 is the base and t = 1 the tuned model."
 
 
-def model_card(name: str, method: str, t: float, parents: dict[str, str], config: str) -> str:
-    """Return the card's Markdown.
+def describe(plan: Merge | Average, prints: Mapping[str, str], dtype: str, folder: Path, name: str) -> None:
+    """Write card and configuration.
+
+    The configuration has names in place of paths: it can be run in a folder that holds the parents under these names.
 
     Args:
-        name: the merged model's name.
-        method: merge method.
-        t: interpolation factor.
-        parents: `base` and `tuned` -> SHA-256.
-        config: text of the mergekit configuration.
+        plan: what was merged, how.
+        prints: parent -> SHA-256.
+        dtype: of the weights, in safetensors' spelling.
+        folder: where the merged model is.
+        name: what it is called.
     """
-    return CARD.format(
+    config = plan.mergekit([f"./{role}" for role in plan.roles], dtype).to_yaml() + "\n"
+    write_text(folder / CONFIG_NAME, config)
+    card = CARD.format(
         name=name,
-        method=method.upper(),
-        t=t,
+        what=plan,
+        scale=SCALE if isinstance(plan, Merge) else "",
+        first=plan.roles[0],
+        parents="\n".join(f"| {role} | `{prints[role]}` |" for role in plan.roles),
         config_name=CONFIG_NAME,
+        places=", ".join(f"`./{role}`" for role in plan.roles),
         config=config,
-        base=parents["base"],
-        tuned=parents["tuned"],
     )
+    write_text(folder / "README.md", card)

@@ -1,6 +1,7 @@
 """What two models must share before their weights may be mixed, checked from files and headers alone."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ..core.errors import UserError
 from ..core.files import require_file
 from ..core.hf_weights import OUTPUT_LAYER, Tensor, Weights
 from ..core.qwen3 import Qwen3Config, read_config
+from .slerp import check_finite
 
 
 def check_parents(base: Path, tuned: Path) -> dict[str, Tensor]:
@@ -30,6 +32,18 @@ def check_parents(base: Path, tuned: Path) -> dict[str, Tensor]:
         )
     _same_tokenizer(base, tuned)
     return tensors
+
+
+def check_finite_parent(folder: Path, tensors: Iterable[str]) -> None:
+    """Look at all values of a model.
+
+    Raises:
+        UserError: one is a NaN or an infinity, which a merge would spread.
+    """
+    weights = Weights(folder)
+    for name in tensors:
+        check_finite(weights, name)
+        weights.release(name)
 
 
 def count_parameters(tensors: dict[str, Tensor]) -> int:
@@ -63,6 +77,9 @@ def _same_tensors(base: Path, tuned: Path, tied: bool) -> dict[str, Tensor]:
                 where=str(tuned),
                 allowed="the same tensors, of the same shapes and dtypes, in both models",
             )
+    types = {tensor.dtype for tensor in ours.values()}
+    if len(types) > 1:
+        raise UserError(f"the tensors are {', '.join(sorted(types))}", where=str(base), allowed="all of one type")
     return ours
 
 

@@ -1,91 +1,113 @@
-"""The merge stage: two parents in, one model out, computed by mergekit on the CPU, one tensor at a time."""
+"""The merge stage: parents in, one model out, computed by mergekit on the CPU, one tensor at a time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import log
-from ..core.errors import UserError, nearest
-from ..core.files import copy_present, write_text
+from ..core.errors import UserError
+from ..core.files import copy_present
+from ..core.hf_weights import Tensor
 from ..core.manifest import Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import SIDE_FILES
-from .card import CONFIG_NAME, model_card
-from .parents import check_parents, count_parameters
+from .card import describe
+from .factors import Factors
+from .methods import Average, Merge, choose_method
+from .parents import check_finite_parent, check_parents, count_parameters
 
 if TYPE_CHECKING:
     from mergekit.config import MergeConfiguration
 
-METHODS = ("slerp",)
 SHARD_BYTES = 2_000_000_000
 """mergekit holds one output shard in memory; its own default is 5 GB."""
 
 
-def merge(base: Path, tuned: Path, out: Path, *, method: str = "slerp", t: float = 0.5) -> Manifest:
+def merge(
+    base: Path,
+    tuned: Path,
+    out: Path,
+    *,
+    method: str = "slerp",
+    t: float | Factors = 0.5,
+    density: float | None = None,
+    seed: int | None = None,
+) -> Manifest:
     """Merge `tuned` into `base`, both Hugging Face Qwen3 folders of safetensors.
 
     SLERP (Shoemake 1985, as mergekit applies it to each tensor as one vector): with theta the angle between the two,
     sin((1-t) theta)/sin(theta) base + sin(t theta)/sin(theta) tuned, computed in FP32 and stored in the parents' dtype;
-    linear where they are all but parallel (|cos theta| > 0.9995).
+    linear where they are all but parallel (|cos theta| > 0.9995). Linear: (1-t) base + t tuned. The others add t times
+    the difference tuned - base, in FP32, to the base: all of it (task arithmetic, Ilharco et al. 2023), its largest
+    values (TIES, Yadav et al. 2023), or values drawn by chance and scaled up (DARE, Yu et al. 2024).
 
     Args:
         base: the model that `t = 0` gives back; the tokenizer is taken from it.
-        tuned: the model that `t = 1` gives back.
+        tuned: the model that `t = 1` gives back (but for what TIES and DARE leave out).
         out: folder to make: weights, config.json, tokenizer, mergekit_config.yml, README.md, manifest.json.
         method: one of `METHODS`.
         t: how far to go from base to tuned, in [0, 1].
+        density: share of the difference's values that TIES and DARE keep, in (0, 1]; by default 0.5.
+        seed: of DARE's draw; by default 0.
 
     Raises:
-        UserError: an unknown method, `t` out of range, parents that cannot be mixed, or another result at `out`;
-            nothing has been written then.
+        UserError: an unknown method, an option out of range or not the method's, parents that cannot be mixed or hold a
+            NaN, or another result at `out`; nothing has been written then.
     """
-    _check_options(method, t)
-    tensors = check_parents(base, tuned)
+    factors = t if isinstance(t, Factors) else Factors((float(t),))
+    plan = choose_method(method, factors, density, seed)
+    return _run("merge", plan, [base, tuned], check_parents(base, tuned), out)
+
+
+def average(models: Sequence[Path], out: Path, *, decay: float | None = None) -> Manifest:
+    """Average checkpoints of one run, Hugging Face Qwen3 folders of safetensors, in FP32.
+
+    Args:
+        models: the checkpoints, the oldest first; tokenizer and configuration are taken from that.
+        out: folder to make, as by `merge`.
+        decay: of an exponential moving average (see `Average.weights`), in (0, 1); by default all count alike.
+
+    Raises:
+        UserError: fewer than two, a decay out of range, models that cannot be mixed or hold a NaN, or another result at
+            `out`; nothing has been written then.
+    """
+    if len(models) < 2:
+        raise UserError("an average needs two checkpoints or more", where="CHECKPOINT...")
+    if decay is not None and not 0 < decay < 1:
+        raise UserError(f"decay is {decay}", where="--decay", allowed="between 0 and 1")
+    first, *others = models
+    if len({model.resolve() for model in models}) < len(models):
+        raise UserError("a checkpoint is given twice", where="CHECKPOINT...")
+    tensors = [check_parents(first, other) for other in others]
+    return _run("average", Average(len(models), decay), models, tensors[0], out)
+
+
+def _run(stage: str, plan: Merge | Average, models: Sequence[Path], tensors: dict[str, Tensor], out: Path) -> Manifest:
+    for model in models:
+        check_finite_parent(model, tensors)
+    dtype = next(iter(tensors.values())).dtype
 
     def body(work: Path) -> dict[str, Any]:
-        log.info(f"merge: {method}, t = {t:g}, {len(tensors)} tensors")
-        _run_mergekit(_mergekit_config(method, t, str(base.resolve()), str(tuned.resolve())), work)
-        copy_present(base, work, SIDE_FILES)
-        # Written with names in place of paths: it can be run in a folder that holds the parents under these names.
-        config_text = _mergekit_config(method, t, "./base", "./tuned").to_yaml() + "\n"
-        write_text(work / CONFIG_NAME, config_text)
-        write_text(work / "README.md", model_card(out.name, method, t, input_fingerprints(work), config_text))
+        log.info(f"{stage}: {plan}, {len(tensors)} tensors")
+        _run_mergekit(plan.mergekit([str(model.resolve()) for model in models], dtype), work, plan.seed)
+        copy_present(models[0], work, SIDE_FILES)
+        describe(plan, input_fingerprints(work), dtype, work, out.name)
         return {"tensors": len(tensors), "parameters": count_parameters(tensors)}
 
-    return run_stage("merge", {"base": base, "tuned": tuned}, {"method": method, "t": float(t)}, out, body)
+    return run_stage(stage, dict(zip(plan.roles, models, strict=True)), plan.to_json(), out, body)
 
 
-def _check_options(method: str, t: float) -> None:
-    if method not in METHODS:
-        raise UserError(
-            f"unknown merge method '{method}'",
-            where="--method",
-            allowed=", ".join(METHODS),
-            mend=nearest(method, [*METHODS]),
-        )
-    if not 0 <= t <= 1:
-        raise UserError(f"t is {t}", where="--t", allowed="from 0 (base) to 1 (tuned)")
-
-
-def _mergekit_config(method: str, t: float, base: str, tuned: str) -> "MergeConfiguration":
-    from mergekit.common import ModelPath, ModelReference
-    from mergekit.config import InputModelDefinition, MergeConfiguration
-
-    # ModelPath spelled out, because mergekit reads '@' and '+' in a plain string as revision and adapter.
-    first, second = (ModelReference(model=ModelPath(path=path)) for path in (base, tuned))
-    return MergeConfiguration(
-        merge_method=method,
-        base_model=first,
-        models=[InputModelDefinition(model=first), InputModelDefinition(model=second)],
-        parameters={"t": t},
-    )
-
-
-def _run_mergekit(config: "MergeConfiguration", work: Path) -> None:
+def _run_mergekit(config: "MergeConfiguration", work: Path, seed: int | None) -> None:
     from mergekit.io.tasks import LoaderCache
     from mergekit.merge import run_merge
     from mergekit.options import MergeOptions
 
     options = MergeOptions(
-        device="cpu", copy_tokenizer=False, write_model_card=False, out_shard_size=SHARD_BYTES, quiet=True
+        device="cpu",
+        copy_tokenizer=False,
+        write_model_card=False,
+        out_shard_size=SHARD_BYTES,
+        random_seed=seed,
+        quiet=True,
     )
     run_merge(config, str(work), options)
     # mergekit would keep the parents' files open, and known by their paths, for as long as the process lives.

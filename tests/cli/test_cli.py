@@ -16,11 +16,11 @@ from pdapt.core import manifest
 VERBS = {
     "corpus": ["build"],
     "tokens": ["build", "stats", "show"],
-    "convert": ["import", "export"],
-    "merge": ["run"],
+    "convert": ["import", "export", "verify", "follow"],
+    "merge": ["run", "sweep", "average", "choose"],
     "eval": ["fetch", "baselines", "run", "status", "proxy"],
     "report": ["build", "paper"],
-    "bench": ["packing", "tokens"],
+    "bench": ["packing", "tokens", "merge", "convert"],
 }
 
 
@@ -84,6 +84,9 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["eval", "fetch", "--out", "data", "--source", "gone"], "is not there"),
         (["eval", "fetch", "Qwen3", "--out", "models"], "no baseline is called"),
         (["eval", "status", "out"], "runs.json is missing"),
+        (["merge", "sweep", "base", "tuned", "out", "--t", "0.1:1.2:0.1"], "t is 1.1"),
+        (["merge", "choose", "base", "tuned", "sweep", "--heldout", "medical=x", "--out", "out"], "'general'"),
+        (["bench", "merge", "--size", "06b"], "did you mean '0p6b'"),
         (["train", "qwen3_8b", "--tokens", "tokens", "--out", "out"], "no recipe is called"),
         (["train", "qwen3_tiny_cpt_2xcpu", "--tokens", "tokens", "--out", "out"], "tokens.json is missing"),
         (

@@ -293,7 +293,9 @@ def test_t_out_of_range_is_refused(tiny_qwen3: Maker, tmp_path: Path, t: float) 
 
 
 def test_an_unknown_method_is_refused(tiny_qwen3: Maker, tmp_path: Path) -> None:
-    refused(tiny_qwen3(0), tiny_qwen3(1), tmp_path, "allowed: slerp\n.*did you mean 'slerp'", method="slurp")
+    refused(
+        tiny_qwen3(0), tiny_qwen3(1), tmp_path, "allowed: slerp, linear, .*\n.*did you mean 'slerp'", method="slurp"
+    )
 
 
 def test_a_model_is_not_merged_with_itself(tiny_qwen3: Maker, tmp_path: Path) -> None:

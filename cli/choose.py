@@ -1,0 +1,104 @@
+"""A sweep -> held-out scores of every point -> the trade-off curve, and the point that a rule takes."""
+
+from pathlib import Path
+
+from ..core.errors import UserError
+from ..core.files import read_json
+from ..core.manifest import NAME, Manifest, fingerprint
+from ..eval.backends import Limits
+from ..eval.heldout import build_tasks
+from ..eval.run import evaluate
+from ..eval.scores import Model
+from ..eval.tradeoff import CURVE, build_tradeoff
+from .evaluate import domains
+
+MADE_BY = ("sweep", "merge", "average")
+"""Stages whose folders are points of a curve."""
+
+
+def choose(
+    base: Path,
+    tuned: Path,
+    sweep: Path,
+    heldout: list[str],
+    out: Path,
+    *,
+    domain: str | None,
+    general: str,
+    max_loss: float,
+    limit: int | None,
+    batch_size: int,
+    max_length: int | None,
+) -> Manifest:
+    """Evaluate base, points and tuned model on held-out text, and propose one of them.
+
+    Args:
+        base, tuned: Hugging Face folders, the sweep's parents.
+        sweep: folder of the points: made by `sweep`, `merge` or `average`.
+        heldout: `DOMAIN=PATH`, of two domains.
+        out: folder to make: `scores`, `scores-tasks`, and `curve` with the figure and `tradeoff.json`.
+        domain: the domain that is to gain; by default the one beside `general`.
+        general: the domain that must not lose.
+        max_loss: see `build_tradeoff`.
+        limit, batch_size, max_length: see `eval.run.evaluate`.
+
+    Raises:
+        UserError: no points, points of other parents, or domains that are not there.
+    """
+    domain = domain or _domain(heldout, general)
+    points = _points(base, tuned, sweep)
+    models = [("base", base), *points, *([] if any(name == "t1" for name, _ in points) else [("tuned", tuned)])]
+    build_tasks(domains(heldout), out / "scores-tasks")
+    evaluate(
+        [Model(name, "checkpoint" if number else "base", path) for number, (name, path) in enumerate(models)],
+        out / "scores-tasks",
+        out / "scores",
+        limits=Limits(questions=limit, max_length=max_length),
+        batch_size=batch_size,
+    )
+    return build_tradeoff(out / "scores", out / "curve", domain=domain, general=general, max_loss=max_loss)
+
+
+def _domain(heldout: list[str], general: str) -> str:
+    named = list(dict.fromkeys(item.partition("=")[0] for item in heldout))
+    others = [name for name in named if name != general]
+    if len(others) != 1 or general not in named:
+        raise UserError(
+            f"held-out text is of {', '.join(named)}",
+            where="--heldout",
+            allowed=f"of '{general}' (--general) and of one other domain, or of more with --domain",
+        )
+    return others[0]
+
+
+def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
+    """Name and folder of each point: those with a t in its order, then what else there is."""
+    found = {path.parent: Manifest.read(path.parent) for path in sorted(sweep.glob(f"*/{NAME}"))}
+    found = {folder: manifest for folder, manifest in found.items() if manifest.stage in MADE_BY}
+    if not found:
+        raise UserError("no points here", where=str(sweep), mend="make them: pdapt merge sweep BASE TUNED FOLDER")
+    prints = {"base": fingerprint(base), "tuned": fingerprint(tuned)}
+    for folder, manifest in found.items():
+        differing = [name for name, value in prints.items() if manifest.inputs.get(name, value) != value]
+        if differing:
+            raise UserError(f"{folder.name} was made from another {differing[0]} model", where=str(folder / NAME))
+
+    def order(item: tuple[Path, Manifest]) -> tuple[float, str]:
+        t = item[1].config.get("t")
+        return (t if isinstance(t, float) and item[1].stage == "sweep" else 2.0), item[0].name
+
+    return [(folder.name, folder) for folder, _ in sorted(found.items(), key=order)]
+
+
+def table(out: Path) -> list[str]:
+    """Lines for who reads them: every point, the rule, and what it takes."""
+    found = read_json(out / "curve" / CURVE)
+    domain, general = found["domain"], found["general"]
+    lines = [f"change of perplexity per byte against the base, in % (95 % interval): {domain}; {general}"]
+    for point in found["points"]:
+        changes = "; ".join(
+            f"{c['value']:+7.2f} ({c['low']:+.2f} to {c['high']:+.2f})" for c in (point["domain"], point["general"])
+        )
+        marks = [word for word, shown in (("Pareto", point["pareto"]), ("within the loss", point["allowed"])) if shown]
+        lines.append(f"{point['model']:>12}: {changes}  {', '.join(marks)}")
+    return [*lines, f"Rule: {found['rule']}"]

@@ -1,0 +1,138 @@
+"""`pdapt merge …`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .stages import Json, show
+
+merge = typer.Typer()
+
+Base = Annotated[Path, typer.Argument(help="Hugging Face folder of the base.")]
+Tuned = Annotated[
+    Path, typer.Argument(help="Hugging Face folder of the adapted model, or Megatron checkpoint: then exported first.")
+]
+
+
+@merge.command("run")
+def merge_run(
+    base: Base,
+    tuned: Tuned,
+    out: Annotated[Path, typer.Argument(help="Hugging Face folder to make.")],
+    *,
+    method: Annotated[
+        str, typer.Option(help="slerp, linear, task_arithmetic, ties, dare_linear or dare_ties.")
+    ] = "slerp",
+    t: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="0 is the base, 1 the adapted model; 0.2,0.8 goes from one to the other over the layers; MODULE=0.3 "
+            "(attention, mlp, norms, embeddings) is for these alone, may be repeated. By default 0.5."
+        ),
+    ] = None,
+    density: Annotated[float | None, typer.Option(help="Share of the difference that TIES and DARE keep: 0.5.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of DARE's draw: 0.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Merge a model with its base, through mergekit."""
+    from ..merge.factors import parse_factors
+    from ..merge.methods import choose_method
+    from ..merge.run import merge as run
+    from .hf_models import as_hf
+
+    factors = parse_factors(t or [])
+    choose_method(method, factors, density, seed)  # a mistake there is said before a checkpoint is exported
+    show(run(base, as_hf(tuned, out), out, method=method, t=factors, density=density, seed=seed), as_json)
+
+
+@merge.command("sweep")
+def merge_sweep(
+    base: Base,
+    tuned: Tuned,
+    out: Annotated[Path, typer.Argument(help="Folder of the points: OUT/t0.1, OUT/t0.2, …")],
+    *,
+    t: Annotated[str, typer.Option(help="BEGIN:END:STEP, the end included, or 0.2,0.5.")] = "0.1:0.9:0.1",
+    as_json: Json = False,
+) -> None:
+    """SLERP with the base at many t, for about the price of one merge. A point that is there is not made again."""
+    from dataclasses import asdict
+
+    from ..merge.factors import parse_points
+    from ..merge.sweep import point_name, sweep
+    from .hf_models import as_hf
+
+    points = parse_points(t)
+    made = sweep(base, as_hf(tuned, out), out, points)
+    if as_json:
+        print(json.dumps({point_name(point): asdict(manifest) for point, manifest in made.items()}, ensure_ascii=False))
+    else:
+        print("\n".join(str(out / point_name(point)) for point in made))
+
+
+@merge.command("average")
+def merge_average(
+    checkpoints: Annotated[
+        list[Path],
+        typer.Argument(metavar="CHECKPOINT...", help="Of one run, the oldest first: Hugging Face, or Megatron's."),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Hugging Face folder to make; in a sweep's folder it joins its curve.")],
+    decay: Annotated[
+        float | None, typer.Option(help="Of an exponential moving average; by default all count alike.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Average checkpoints along a run, through mergekit."""
+    from ..merge.run import average
+    from .hf_models import as_hf
+
+    show(average([as_hf(model, out.parent / "hf") for model in checkpoints], out, decay=decay), as_json)
+
+
+@merge.command("choose")
+def merge_choose(
+    base: Base,
+    tuned: Tuned,
+    sweep: Annotated[Path, typer.Argument(help="Folder of the points, made by `pdapt merge sweep`.")],
+    *,
+    heldout: Annotated[list[str], typer.Option(help="DOMAIN=FOLDER of held-out documents (TOKENS/heldout); repeat.")],
+    out: Annotated[Path, typer.Option(help="Folder to make: scores, curve.")],
+    domain: Annotated[str | None, typer.Option(help="The domain that is to gain, where there are several.")] = None,
+    general: Annotated[str, typer.Option(help="The domain that must not lose.")] = "general",
+    max_loss: Annotated[float, typer.Option(help="What it may lose: per cent of its perplexity per byte.")] = 1.0,
+    limit: Annotated[int | None, typer.Option(help="Only so many samples of each task.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Sequences a forward pass.")] = 8,
+    max_length: Annotated[int | None, typer.Option(help="Longest window in tokens.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a sweep on held-out text, draw domain against general, and propose a point by a rule.
+
+    The rule: of the points whose loss in general is at most --max-loss (the upper bound of the change of perplexity per
+    byte against the base, paired over documents, one-sided at 0.05 shared by all points), the one with the lowest
+    perplexity in the domain; the base where there is none, or none is better. Held-out text decides, never the tasks
+    that are reported: those come afterwards, with `pdapt eval run`.
+    """
+    from ..core.files import read_json
+    from ..eval.tradeoff import CURVE
+    from .choose import choose, table
+    from .hf_models import as_hf
+
+    manifest = choose(
+        base,
+        as_hf(tuned, sweep),
+        sweep,
+        heldout,
+        out,
+        domain=domain,
+        general=general,
+        max_loss=max_loss,
+        limit=limit,
+        batch_size=batch_size,
+        max_length=max_length,
+    )
+    if as_json:
+        print(json.dumps(read_json(out / "curve" / CURVE) | {"sentence": manifest.counts["sentence"]}))
+        return
+    print("\n".join([*table(out), manifest.counts["sentence"], f"Curve: {out / 'curve'}"]))

@@ -1,0 +1,145 @@
+"""How far a merge goes from base to tuned: one factor, or others by layer and by kind of module."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from ..core.errors import UserError, nearest
+
+MODULES = {
+    "norms": ("norm",),
+    "attention": ("self_attn",),
+    "mlp": (".mlp.",),
+    "embeddings": ("embed_tokens", "lm_head"),
+}
+"""Kind of module -> what its tensors' names contain. Asked in this order: attention's own norms are norms."""
+MOST_POINTS = 101
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Where a merge lies between base (0) and tuned (1).
+
+    Several numbers are spread evenly over the layers and interpolated linearly between them, as mergekit does; what is
+    in no layer (embeddings, the last norm) takes the first.
+
+    Attributes:
+        everywhere: of all tensors.
+        modules: kind of module (a key of MODULES) -> of its tensors instead.
+    """
+
+    everywhere: tuple[float, ...]
+    modules: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            UserError: a kind of module is unknown, or a factor is not from 0 to 1.
+        """
+        for name in self.modules:
+            if name not in MODULES:
+                raise UserError(
+                    f"no kind of module is called '{name}'",
+                    where="--t",
+                    allowed=", ".join(MODULES),
+                    mend=nearest(name, list(MODULES)),
+                )
+        for value in (*self.everywhere, *(value for values in self.modules.values() for value in values)):
+            if not 0 <= value <= 1:
+                raise UserError(f"t is {value}", where="--t", allowed="from 0 (base) to 1 (tuned)")
+
+    def setting(self, of: Callable[[float], float] = lambda t: t) -> Any:
+        """As mergekit's configuration has it: a number, a list, or a list of filters.
+
+        Args:
+            of: what is made of each factor.
+        """
+
+        def spelled(values: tuple[float, ...]) -> float | list[float]:
+            made = [of(value) for value in values]
+            return made if len(made) > 1 else made[0]
+
+        if not self.modules:
+            return spelled(self.everywhere)
+        filters = [
+            {"filter": part, "value": spelled(self.modules.get(name, self.everywhere))}
+            for name, parts in MODULES.items()
+            for part in parts
+        ]
+        return [*filters, {"value": spelled(self.everywhere)}]
+
+    def to_json(self) -> Any:
+        """As JSON values: the number alone where there is one."""
+        if not self.modules and len(self.everywhere) == 1:
+            return self.everywhere[0]
+        return {"everywhere": list(self.everywhere)} | {name: list(values) for name, values in self.modules.items()}
+
+    def __str__(self) -> str:
+        """In words, for a model card."""
+        own = [f"{_words(values)} in {name}" for name, values in self.modules.items()]
+        return ", ".join([f"t = {_words(self.everywhere)}", *own])
+
+
+def _words(values: tuple[float, ...]) -> str:
+    return " to ".join(f"{value:g}" for value in values) + (" over the layers" if len(values) > 1 else "")
+
+
+def parse_factors(given: list[str]) -> Factors:
+    """Read `0.5`, `0.2,0.8` (over the layers) and `MODULE=0.3`, in any order.
+
+    Raises:
+        UserError: something else was given, or one of them twice.
+    """
+    everywhere: list[tuple[float, ...]] = []
+    modules: dict[str, tuple[float, ...]] = {}
+    for item in given:
+        name, equals, text = item.rpartition("=")
+        if name in modules if equals else everywhere:
+            raise UserError(f"t is given twice{f' for {name}' if equals else ''}: {item}", where="--t")
+        values = tuple(float(_number(word, item)) for word in text.split(","))
+        if equals:
+            modules[name] = values
+        else:
+            everywhere.append(values)
+    return Factors(everywhere[0] if everywhere else (0.5,), modules)
+
+
+def parse_points(given: str) -> list[float]:
+    """Read the points of a sweep: `BEGIN:END:STEP`, the end included, or `0.2,0.5`.
+
+    Raises:
+        UserError: something else was given, a point twice, too many, or one that is not from 0 to 1.
+    """
+    words = given.split(":")
+    if len(words) == 1:
+        points = [_number(word, given) for word in given.split(",")]
+    elif len(words) == 3:
+        begin, end, step = (_number(word, given) for word in words)
+        if step <= 0 or end < begin:
+            raise UserError(f"{given} has no points", where="--t", allowed="BEGIN:END:STEP with END >= BEGIN, STEP > 0")
+        if (end - begin) / step >= MOST_POINTS:
+            raise UserError(f"{given} has too many points", where="--t", allowed=f"at most {MOST_POINTS}")
+        points = [begin + n * step for n in range(int((end - begin) / step) + 1)]
+    else:
+        raise UserError(f"{given!r} is no set of points", where="--t", allowed="0.1:0.9:0.1, or 0.2,0.5")
+    found = [float(point) for point in points]
+    if len(set(found)) < len(found) or len(found) > MOST_POINTS:
+        raise UserError(f"points are given twice, or too many: {given}", where="--t", allowed=f"at most {MOST_POINTS}")
+    for point in found:
+        Factors((point,))
+    return found
+
+
+def _number(word: str, given: str) -> Decimal:
+    """Exactly what was written, so that 0.1 three times is 0.3."""
+    try:
+        number = Decimal(word)
+    except InvalidOperation:
+        number = Decimal("nan")
+    if not number.is_finite():
+        raise UserError(
+            f"{word!r} is no factor (in {given!r})", where="--t", allowed="numbers from 0 (base) to 1 (tuned)"
+        )
+    return number

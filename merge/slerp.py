@@ -1,0 +1,137 @@
+"""SLERP as mergekit 0.1.5 computes it (Shoemake 1985, of each tensor as one vector), for many t from one reading."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from ..core.errors import UserError
+from ..core.hf_weights import Weights
+
+CHUNK = 2**20
+"""Values at once. mergekit's own number: norms and dot products are sums over such chunks, so ours round as its do."""
+DOT_THRESHOLD = 0.9995
+"""Vectors whose angle has a larger cosine, or a smaller one than its negative, are interpolated linearly."""
+EPS = 1e-8
+"""A vector that is no longer than this is not scaled to length 1."""
+
+
+@dataclass(frozen=True)
+class Angle:
+    """The angle between a tensor of one parent and the other's.
+
+    Attributes:
+        cosine: of the two as vectors, [1, 1], in FP32, from -1 to 1; 0 where one of them is zero.
+    """
+
+    cosine: torch.Tensor
+
+    def shares(self, t: float) -> tuple[float, float]:
+        """What base and tuned are multiplied with, in FP32."""
+        share = torch.tensor(t, dtype=torch.float32)
+        if self.linear:
+            return float(1 - share), float(share)
+        theta = torch.acos(self.cosine)
+        sine = torch.sin(theta)
+        return float(torch.sin((1 - share) * theta) / sine), float(torch.sin(share * theta) / sine)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the two are all but parallel."""
+        return bool(self.cosine.abs() > DOT_THRESHOLD)
+
+
+def measure(base: Weights, tuned: Weights, name: str) -> Angle:
+    """Measure the angle between the two tensors of a name; they may be of any float type.
+
+    Where a value of a merge is a small difference of large ones, one last place of a sum here is several of that
+    value's. So they are added up as mergekit adds them: in its shapes, and in as many threads as torch has, since these
+    decide the order.
+
+    Raises:
+        UserError: one of them holds a NaN or an infinity.
+    """
+    x, y = buffers(base.get(name).numel(), 2)
+    norms = []
+    for parent in (base, tuned):
+        parts = [_norm(filled(x, chunk)) for chunk in chunks(parent, name)]
+        norm = torch.linalg.vector_norm(torch.stack(parts), dim=0) if parts else torch.zeros(1, 1)
+        if not norm.isfinite():
+            check_finite(parent, name)
+        norms.append(torch.where(norm > EPS, norm, 1))
+    pairs = zip(chunks(base, name), chunks(tuned, name), strict=True)
+    products = (_product(filled(x, one), filled(y, other), norms) for one, other in pairs)
+    dots = [product[None].sum(dim=1, keepdim=True) for product in products]
+    dot = torch.stack(dots).sum(dim=0) if dots else torch.zeros(1, 1)
+    return Angle(dot.clamp(-1, 1))
+
+
+def _norm(values: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(values[None], dim=1, keepdim=True)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in the calling thread: a chunk is too little to share, and other threads hash and write."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
+def filled(buffer: torch.Tensor, chunk: torch.Tensor) -> torch.Tensor:
+    """The part of a buffer that holds a chunk's values now."""
+    return buffer[: chunk.numel()].copy_(chunk)
+
+
+@one_thread()
+def _product(x: torch.Tensor, y: torch.Tensor, norms: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Both scaled to length 1 (before the product, which might overflow) and multiplied, in the memory of `x`."""
+    return x.div_(norms[0][0]).mul_(y.div_(norms[1][0]))
+
+
+@one_thread()
+def combine(x: torch.Tensor, y: torch.Tensor, shares: tuple[float, float], scratch: Sequence[torch.Tensor]) -> None:
+    """Put share_x x + share_y y, for FP32 chunks, into the first of two scratch tensors.
+
+    Two products and a sum, each rounded, as mergekit has them; not fused.
+    """
+    first, second = (tensor[: x.numel()] for tensor in scratch)
+    torch.mul(x, shares[0], out=first)
+    torch.mul(y, shares[1], out=second)
+    first.add_(second)
+
+
+def buffers(size: int, count: int, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+    """Memory for chunks of a tensor of `size` values: made once, since new pages cost ten times the arithmetic."""
+    return [torch.empty(min(size, CHUNK), dtype=dtype) for _ in range(count)]
+
+
+def chunks(weights: Weights, name: str) -> Iterator[torch.Tensor]:
+    """A tensor's values in order, CHUNK at a time."""
+    yield from weights.get(name).flatten().split(CHUNK) if weights.tensors[name].nbytes else ()
+
+
+def check_finite(weights: Weights, name: str) -> None:
+    """Look at all values of a tensor.
+
+    Raises:
+        UserError: one is a NaN or an infinity.
+    """
+    begin = 0
+    for chunk in chunks(weights, name):
+        # Both ends are NaN where any value is.
+        low, high = torch.aminmax(chunk)
+        if not (low.isfinite() and high.isfinite()):
+            wrong = ~chunk.isfinite()
+            first = int(wrong.int().argmax())
+            raise UserError(
+                f"{name} holds {float(chunk[first])} at place {begin + first}, a weight that is no number",
+                where=str(weights.file(name)),
+                mend="take a checkpoint from before training went wrong",
+            )
+        begin += chunk.numel()

@@ -1,0 +1,192 @@
+"""Many points between two parents at once: read once for all of them, and written as they come."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import batched, cycle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core import log
+from ..core.errors import UserError
+from ..core.files import copy_present
+from ..core.hf_weights import AHEAD, DTYPES, Tensor, Weights, Writer
+from ..core.manifest import Manifest, fingerprint, run_stage
+from ..core.qwen3 import SIDE_FILES
+from .card import describe
+from .factors import Factors
+from .methods import BASE, TUNED, Merge
+from .parents import check_parents, count_parameters
+from .slerp import CHUNK, Angle, buffers, chunks, combine, filled, measure
+
+TOGETHER = 20
+"""Points that are written at the same time: each keeps some MB of what waits to be hashed and written."""
+
+
+@dataclass(frozen=True)
+class Parents:
+    """The two models, and what was measured of them.
+
+    Attributes:
+        base, tuned: their folders' weights.
+        tensors: what both have.
+        angles: of each tensor.
+    """
+
+    base: Weights
+    tuned: Weights
+    tensors: dict[str, Tensor]
+    angles: dict[str, Angle]
+
+
+def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float]) -> dict[float, Manifest]:
+    """SLERP `tuned` into `base` at many t.
+
+    Each point is a stage of its own, `OUT/t<T>`, with the values that `merge(…, method="slerp", t=T)` gives through
+    mergekit; `t = 0` and `t = 1` are the parents' bytes. A point that is there is not made again, and others can be
+    added to `out` later. Both parents are gone through twice, whatever the number of points: to judge them and to
+    measure each tensor's angle before anything is written, and to write.
+
+    Args:
+        base: Hugging Face Qwen3 folder; configuration and tokenizer are taken from it.
+        tuned: another, of the same architecture and tokenizer.
+        out: folder of the points' folders.
+        points: each from 0 to 1, none twice.
+
+    Raises:
+        UserError: a point out of range, parents that cannot be mixed or hold a NaN, too little space, or another result
+            at a point's folder; nothing has been written then.
+    """
+    for t in points:
+        Factors((t,))
+    tensors = check_parents(base, tuned)
+    prints = {BASE: fingerprint(base), TUNED: fingerprint(tuned)}
+    stages = [_Point(base, out, t, prints) for t in points]
+    waiting = [stage for stage in stages if not stage.is_made()]
+    if waiting:
+        _check_space(waiting, sum(tensor.nbytes for tensor in tensors.values()))
+        parents = _measured(Weights(base), Weights(tuned), tensors)
+        log.info(f"sweep: {len(waiting)} of {len(points)} points, {len(tensors)} tensors each")
+        for group in batched(waiting, TOGETHER):
+            _together(list(group), parents, [])
+    return {stage.t: Manifest.read(stage.out) for stage in stages}
+
+
+def point_name(t: float) -> str:
+    """The folder of a point; points that differ in what is written have different ones."""
+    return f"t{t:.15g}"
+
+
+class _Point:
+    """One point: the stage that makes its folder."""
+
+    def __init__(self, base: Path, out: Path, t: float, prints: dict[str, str]) -> None:
+        self.base, self.t, self.prints = base, t, prints
+        self.out = out / point_name(t)
+        self.work = out / f".{self.out.name}.partial"
+        self.plan = Merge("slerp", Factors((t,)))
+        self.hashes: dict[str, str] = {}
+
+    def run(self, body: Callable[[Path], dict[str, Any]]) -> Manifest:
+        return run_stage("sweep", self.prints, self.plan.to_json(), self.out, body, hashes=self.hashes)
+
+    def is_made(self) -> bool:
+        """Whether the point is there.
+
+        Raises:
+            UserError: something else is.
+        """
+        if not self.out.exists() or (self.out.is_dir() and not any(self.out.iterdir())):
+            return False
+
+        def body(_: Path) -> dict[str, Any]:
+            raise AssertionError("a stage that is made has nothing to do")
+
+        self.run(body)
+        return True
+
+
+def _check_space(points: list[_Point], size: int) -> None:
+    """Refuse what would fill the disk; what an interrupted run left gives its space back."""
+    out = points[0].out
+    existing = next(folder for folder in out.absolute().parents if folder.exists())
+    left = sum(path.stat().st_size for point in points for path in point.work.glob("*"))
+    free, needed = shutil.disk_usage(existing).free + left, len(points) * size
+    if free < needed:
+        raise UserError(
+            f"the points take {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free",
+            where=str(out.parent),
+            mend="give fewer points, or a folder on another disk",
+        )
+
+
+def _measured(base: Weights, tuned: Weights, tensors: dict[str, Tensor]) -> Parents:
+    progress = log.Progress("sweep, measuring", sum(tensor.nbytes for tensor in tensors.values()))
+    angles = {}
+    for name, tensor in tensors.items():
+        angles[name] = measure(base, tuned, name)
+        base.release(name)
+        tuned.release(name)
+        progress.add(tensor.nbytes)
+    return Parents(base, tuned, tensors, angles)
+
+
+def _together(points: list[_Point], parents: Parents, opened: list[tuple[_Point, Path]]) -> None:
+    """Enter the points' stages, one within the other; write all in the innermost. Each is whole as it is left."""
+    if not points:
+        _write(opened, parents)
+        return
+    point, dtype = points[0], next(iter(parents.tensors.values())).dtype
+
+    def body(work: Path) -> dict[str, Any]:
+        _together(points[1:], parents, [*opened, (point, work)])
+        copy_present(point.base, work, ("config.json", *SIDE_FILES))
+        describe(point.plan, point.prints, dtype, work, point.out.name)
+        return {"tensors": len(parents.tensors), "parameters": count_parameters(parents.tensors)}
+
+    point.run(body)
+
+
+def _write(opened: list[tuple[_Point, Path]], parents: Parents) -> None:
+    outputs = [_Output(point.t, Writer(work, parents.tensors), _rings(parents)) for point, work in opened]
+    progress = log.Progress("sweep, writing", sum(output.writer.total for output in outputs))
+    floats = buffers(CHUNK, 4)
+    for name, tensor in parents.tensors.items():
+        for output in outputs:
+            output.writer.begin(name)
+        _write_tensor(name, parents, outputs, floats)
+        parents.base.release(name)
+        parents.tuned.release(name)
+        progress.add(len(outputs) * tensor.nbytes)
+    for (point, _), output in zip(opened, outputs, strict=True):
+        point.hashes.update(output.writer.finish())
+
+
+@dataclass(frozen=True)
+class _Output:
+    """A point's writer, and the memory in which pieces wait for it, used in turn."""
+
+    t: float
+    writer: Writer
+    ring: Iterator[torch.Tensor]
+
+
+def _rings(parents: Parents) -> Iterator[torch.Tensor]:
+    (dtype,) = {DTYPES[tensor.dtype] for tensor in parents.tensors.values()}
+    return cycle(buffers(CHUNK, AHEAD + 1, dtype))
+
+
+def _write_tensor(name: str, parents: Parents, outputs: list[_Output], floats: list[torch.Tensor]) -> None:
+    shares = [parents.angles[name].shares(output.t) for output in outputs]
+    first, second, *scratch = floats
+    for x, y in zip(chunks(parents.base, name), chunks(parents.tuned, name), strict=True):
+        wide_x, wide_y = filled(first, x), filled(second, y)
+        for output, share in zip(outputs, shares, strict=True):
+            if output.t in (0, 1):
+                # The parents' own bytes: even -0.0, which a sum with 0 would lose.
+                output.writer.add(y if output.t else x)
+            else:
+                combine(wide_x, wide_y, share, scratch)
+                output.writer.add(filled(next(output.ring), scratch[0][: x.numel()]))
