@@ -22,7 +22,7 @@ from .step_time import NAMES, Constants, step_time
 from .work import stack
 
 FITTED = Path(__file__).parent / "fitted.json"
-SPREAD = 0.2
+SPREAD = 0.25
 """Standard deviation of a constant's logarithm about what is known of it beforehand."""
 ROBUST = 0.04
 """Relative error from which on a row counts by its error's size, no longer by its square."""

@@ -119,10 +119,13 @@ def _case(value: Any, where: str) -> Case:
     precision = _precision(row)
     seq = row.whole("seq", 4096, "common")
     assert seq is not None
-    software = _software(row, stack)
+    software, spread = _software(row, stack), _spread(row, shape, stack, seq)
+    if spread["pp"] > 1:
+        # Weights stay gathered from a pipeline's first micro-batch to its last (as above): as a distributed optimizer.
+        software["gathers"] = 0
     work = Work(
         **of_architecture(shape),
-        **_spread(row, shape, stack, seq),
+        **spread,
         seq=seq,
         attended=float(seq),
         fp8=float(precision == "fp8"),
@@ -205,7 +208,8 @@ def _spread(row: _Row, shape: Architecture, stack: str, seq: int) -> dict[str, A
         row.assumed.append(f"gbs is taken as {accumulation} micro-batches a copy")
     chunks = row.whole("vp")
     if chunks is None:
-        chunks = max(1, round(shape.layers / pp)) if stack == MEGATRON and pp > 1 else 1
+        # Meta states that its pipelines are interleaved, too (The Llama 3 Herd of Models, 3.3.2). Nanotron's are not.
+        chunks = max(1, round(shape.layers / pp)) if stack != OTHERS and pp > 1 else 1
         if chunks > 1:
             row.assumed.append(f"vp is taken as {chunks}, one layer a chunk, as most rows that state it")
     balanced = stack == OTHERS or shape.layers % pp != 0

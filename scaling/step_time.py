@@ -61,7 +61,7 @@ class Constants:
     memory: Numbers = 0.75
     unfused: Numbers = 1.8
     kernel: Numbers = 6e-6
-    tp_exposed: Numbers = 0.4
+    tp_exposed: Numbers = 0.6
     dp_exposed: Numbers = 0.15
     fsdp_exposed: Numbers = 0.25
     network: Numbers = 0.8
@@ -138,7 +138,7 @@ def _stage(work: Work, constants: Constants) -> dict[str, Numbers]:
     return {
         "products": layers * passes * products,
         "attention": layers * attention,
-        "elementwise": layers * _elementwise(work, constants),
+        "elementwise": layers * _elementwise(work, constants) + _weight_traffic(work, constants),
         "tp": layers * _tensor_parallel(work, constants),
         "cp": layers * _context_parallel(work, attention, constants),
         "pp": _between_stages(work, constants),
@@ -213,12 +213,22 @@ def _elementwise(work: Work, constants: Constants) -> Numbers:
     return _tokens(work) * size / work.tp / _memory_speed(work, constants)
 
 
+def _weight_traffic(work: Work, constants: Constants) -> Numbers:
+    """Seconds that weights and gradients take in a micro-batch, however few tokens it has.
+
+    Megatron reads the buffer that it adds each gradient to. FSDP writes each weight as it is gathered and copies it into place, and
+    copies each gradient before it is scattered.
+    """
+    size = np.where(work.gathers > 0, 6 * (work.gathers + 1), work.grad_bytes)
+    return size * work.parameters / (work.memory * constants.memory)
+
+
 def _tensor_parallel(work: Work, constants: Constants) -> Numbers:
     """Seconds of a layer's TP communication that is not hidden: four gathers and four scatters."""
     count = 8 + 4 * work.recompute
-    size = 2 * _tokens(work) * work.hidden * (work.tp - 1) / work.tp
-    speed = np.where(work.tp <= work.node, NVLINK * NVLINK_SHARE, _own_card(work) * constants.network)
-    seconds = count * (size / speed + constants.kernel * (work.tp > 1))
+    size = 2 * _tokens(work) * work.hidden
+    inside = np.minimum(work.tp, work.node)
+    seconds = count * (_moving(work, constants, size, inside, work.tp / inside) + constants.kernel * (work.tp > 1))
     return seconds * np.where(work.tp_overlap == 1, constants.tp_exposed, 1.0)
 
 
@@ -252,22 +262,19 @@ def _data_parallel(work: Work, constants: Constants, computing: Numbers) -> Numb
     sharded = work.gathers > 0
     size = work.parameters * (work.grad_bytes + 2 * np.where(sharded, work.gathers, 1))
     times = np.where(sharded, work.accumulation, 1)
-    bucket = np.maximum(40e6, 1e6 * group)  # parameters, as Megatron's default
-    units = work.layers / work.pp * (work.gathers + 1)
-    collectives = np.where(sharded, units, 2 * np.ceil(work.parameters / bucket))
-    moving = _collective(work, constants, size, group)
+    collectives = work.layers / work.pp * np.where(sharded, work.gathers + 1, 2)
+    inside = np.clip(work.node / work.tp, 1, group)  # TP fills a node first
+    moving = _moving(work, constants, size, inside, group / inside)
     exposed = np.where(sharded, constants.fsdp_exposed, constants.dp_exposed)
     exposed = np.where(work.dp_overlap == 1, exposed, 1.0)
     rest = np.maximum(0.0, (1 - exposed) * moving - computing)
     return times * (exposed * moving + rest + collectives * constants.hop * (group - 1))
 
 
-def _collective(work: Work, constants: Constants, size: Numbers, group: Numbers) -> Numbers:
-    """Seconds in which `size` bytes are gathered, or scattered, in a group that fills nodes beside TP."""
-    inside = np.clip(work.node / work.tp, 1, group)
-    nodes = group / inside
+def _moving(work: Work, constants: Constants, size: Numbers, inside: Numbers, nodes: Numbers) -> Numbers:
+    """Seconds in which `size` bytes are gathered, or scattered, by `inside` GPUs of each of so many nodes."""
     between = size * (nodes - 1) / nodes / (inside * _own_card(work) * constants.network)
-    within = size * (group - 1) / group / (NVLINK * NVLINK_SHARE)
+    within = size * (inside * nodes - 1) / (inside * nodes) / (NVLINK * NVLINK_SHARE)
     return np.maximum(between, within)
 
 
