@@ -27,7 +27,7 @@ def dry_run(recipe: Recipe, out: Path, base: Path | None, eod: int) -> dict[str,
     """
     places = Places(out / "checkpoints", base, out / "tensorboard", out / "cache", out / "achieved.json", eod)
     memory, host = of_gpu(recipe), of_host(recipe)
-    names = ("weights", "gradients", "optimizer", "activations", "logits", "context")
+    names = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "context")
     return {
         "recipe": to_dict(recipe),
         "megatron_args": megatron_args(recipe, places, gpu=True),

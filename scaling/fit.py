@@ -15,13 +15,12 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
-from ..core.errors import UserError
-from ..core.files import read_json, write_json
+from ..core.files import write_json
+from .constants import NAMES, Constants
 from .published import Case, cases, left_out, rows
-from .step_time import NAMES, Constants, step_time
+from .step_time import speed
 from .work import stack
 
-FITTED = Path(__file__).parent / "fitted.json"
 SPREAD = 0.25
 """Standard deviation of a constant's logarithm about what is known of it beforehand."""
 ROBUST = 0.04
@@ -55,11 +54,6 @@ def _shifted(constants: Constants, shifts: np.ndarray) -> Constants:
     """The constants times the exponentials of `shifts`."""
     pairs = zip(NAMES, np.exp(shifts).tolist(), strict=True)
     return replace(constants, **{name: getattr(constants, name) * factor for name, factor in pairs})
-
-
-def speed(work: Any, constants: Constants) -> Any:
-    """Predicted tokens a second and GPU."""
-    return work.slots / work.gpus / step_time(work, constants).total
 
 
 def predict(given: list[Case], constants: Constants) -> np.ndarray:
@@ -99,26 +93,6 @@ def calibrate() -> dict[str, Any]:
 def write_fit(out: Path) -> None:
     """Write what `calibrate` gives."""
     write_json(out, calibrate())
-
-
-def read_fit(path: Path = FITTED) -> tuple[Constants, tuple[float, float]]:
-    """Constants and interval from a file that `calibrate` or a bench run wrote.
-
-    Raises:
-        UserError: it is no such file.
-    """
-    value = read_json(path)
-    constants = value.get("constants") if isinstance(value, dict) else None
-    wrong = not isinstance(constants, dict) or [name for name in constants if name not in NAMES]
-    if wrong or not all(isinstance(number, int | float) and number > 0 for number in constants.values()):
-        raise UserError(
-            "this is no file of constants",
-            where=str(path),
-            allowed=f"an object `constants` with some of {', '.join(NAMES)}, each above 0",
-            mend="`pdapt plan fit --out FILE` or `pdapt bench scaling` writes one",
-        )
-    low, high = value.get("interval", (0.9, 1.1))
-    return replace(Constants(), **constants), (low, high)
 
 
 def summary(given: list[Case], errors: np.ndarray) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Published training speeds as settings that can be predicted: what rows state, and what is assumed where they do not."""
+"""Published training speeds as settings that can be predicted: what rows state, and what is assumed else."""
 
 import math
 import re
@@ -119,7 +119,7 @@ def _case(value: Any, where: str) -> Case:
     precision = _precision(row)
     seq = row.whole("seq", 4096, "common")
     assert seq is not None
-    software, spread = _software(row, stack), _spread(row, shape, stack, seq)
+    software, spread = _software(row, stack), _spread(row, shape, stack)
     if spread["pp"] > 1:
         # Weights stay gathered from a pipeline's first micro-batch to its last (as above): as a distributed optimizer.
         software["gathers"] = 0
@@ -179,14 +179,13 @@ def _stack(row: _Row) -> str:
     return MEGATRON
 
 
-def _spread(row: _Row, shape: Architecture, stack: str, seq: int) -> dict[str, Any]:
+def _spread(row: _Row, shape: Architecture, stack: str) -> dict[str, Any]:
     """TP, PP, CP, DP, interleaving and the batch.
 
     Raises:
         UserError: they do not fit each other.
     """
-    tp, pp, cp = (row.whole(name, 1) for name in ("tp", "pp", "cp"))
-    assert tp and pp and cp
+    tp, pp, cp = (row.whole(name, 1) or 1 for name in ("tp", "pp", "cp"))
     gpus = row.whole("n_gpu")
     dp = row.whole("dp")
     if gpus is None and dp is None:

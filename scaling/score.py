@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .fit import predict, read_fit, summary
+from .constants import read_fit
+from .fit import predict, summary
 from .published import read_rows
 
 

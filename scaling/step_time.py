@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from .constants import Constants
 from .work import Numbers, Work
 
 BF16, FP8 = 989.4e12, 1978.9e12
@@ -25,54 +26,6 @@ LOGIT = 20
 """Bytes that are read and written for a logit, forward and backward: BF16 and FP32 copies, maximum, sum, gradient."""
 ADAM = 30
 """Bytes that are read and written for a parameter's update: gradient, main weight and both moments in FP32, weight."""
-
-
-@dataclass(frozen=True)
-class Constants:
-    """What is fitted. Shares are of the data sheet's figure.
-
-    Attributes:
-        bf16: share of the peak that large BF16 products reach at 700 W.
-        fp8: the same in FP8.
-        attention: share of the BF16 peak that cuDNN's attention and FlashAttention 3 reach on long sequences.
-        attention_2: the same of FlashAttention 2.
-        attention_triton: the same of Triton's.
-        half_length: length at which attention reaches half of that.
-        memory: share of the memory's speed that fused element-wise operations reach.
-        unfused: times as long as those take unfused.
-        kernel: seconds of a matrix product beyond its arithmetic: launch, ramp and last wave.
-        tp_exposed: share of TP's communication that remains where it runs beside the products.
-        dp_exposed: share of the gradients' and weights' communication that remains although it overlaps.
-        fsdp_exposed: the same with FSDP, which gathers in every micro-batch.
-        network: share of the network cards' speed that collectives reach.
-        hop: seconds that a collective takes for each rank of its group.
-        pp_exposed: share of the time between stages that remains where chunks are interleaved.
-        power: exponent of the power limit over 700 W in the speed of arithmetic.
-        progress: share by which software of the same kind becomes faster in a year.
-        step: seconds of a step beyond all that.
-    """
-
-    bf16: Numbers = 0.72
-    fp8: Numbers = 0.60
-    attention: Numbers = 0.50
-    attention_2: Numbers = 0.4
-    attention_triton: Numbers = 0.25
-    half_length: Numbers = 500.0
-    memory: Numbers = 0.75
-    unfused: Numbers = 1.8
-    kernel: Numbers = 6e-6
-    tp_exposed: Numbers = 0.6
-    dp_exposed: Numbers = 0.15
-    fsdp_exposed: Numbers = 0.25
-    network: Numbers = 0.8
-    hop: Numbers = 3e-6
-    pp_exposed: Numbers = 0.3
-    power: Numbers = 0.5
-    progress: Numbers = 0.02
-    step: Numbers = 0.01
-
-
-NAMES = [item.name for item in fields(Constants)]
 
 
 @dataclass(frozen=True)
@@ -204,8 +157,8 @@ def _elementwise(work: Work, constants: Constants) -> Numbers:
     """Seconds of a layer's element-wise operations, by the bytes they read and write, forward and backward.
 
     Two norms and two residuals pass over the hidden state 20 times, a gated activation 8 times over the MLP's width and
-    another one 5 times, the rotation 4 times over queries and keys, in BF16. For FP8 each product's inputs and gradients
-    are cast, and once more transposed.
+    another one 5 times, the rotation 4 times over queries and keys, in BF16. For FP8 each product's inputs and
+    gradients are cast, and once more transposed.
     """
     size = 2 * (20 * work.hidden + (5 + 3 * work.gated) * work.ffn + 4 * (work.q + work.kv))
     inputs, outputs = _widths(work)
@@ -216,8 +169,8 @@ def _elementwise(work: Work, constants: Constants) -> Numbers:
 def _weight_traffic(work: Work, constants: Constants) -> Numbers:
     """Seconds that weights and gradients take in a micro-batch, however few tokens it has.
 
-    Megatron reads the buffer that it adds each gradient to. FSDP writes each weight as it is gathered and copies it into place, and
-    copies each gradient before it is scattered.
+    Megatron reads the buffer that it adds each gradient to. FSDP writes each weight as it is gathered and copies it
+    into place, and copies each gradient before it is scattered.
     """
     size = np.where(work.gathers > 0, 6 * (work.gathers + 1), work.grad_bytes)
     return size * work.parameters / (work.memory * constants.memory)
@@ -284,3 +237,8 @@ def _optimizer(work: Work, constants: Constants) -> Numbers:
     gradients = np.where(work.gathers > 0, work.parameters / shards, work.parameters)
     size = ADAM * work.parameters / shards + 2 * work.grad_bytes * gradients
     return size / (work.memory * constants.memory)
+
+
+def speed(work: Work, constants: Constants) -> Numbers:
+    """Predicted slots a second and GPU: tokens, where sequences are full."""
+    return work.slots / work.gpus / step_time(work, constants).total
