@@ -16,7 +16,7 @@ app = typer.Typer(
 
 
 def _add_rooms() -> None:
-    from . import bench, stages, tokens, whole  # all load their rooms when a verb runs
+    from . import bench, plan, stages, tokens, whole  # all load their rooms when a verb runs
 
     for name, room, help_text in (
         ("corpus", stages.corpus, "Documents: read, clean."),
@@ -25,6 +25,7 @@ def _add_rooms() -> None:
         ("merge", stages.merge, "Merge a checkpoint with its base."),
         ("eval", stages.evaluation, "Evaluate models with lm-eval."),
         ("report", stages.report, "The page that says what happened."),
+        ("plan", plan.plan, "Memory, time and cost of training, predicted; and how far that is off."),
         ("bench", bench.bench, "How fast, against what one would otherwise use."),
     ):
         app.add_typer(room, name=name, help=help_text, no_args_is_help=True)

@@ -1,8 +1,8 @@
 """Memory that training takes, predicted: of one GPU, and of the host while a checkpoint is saved.
 
-Adam with FP32 main weights in Megatron's distributed optimizer, Transformer Engine's layers with flash attention, and the
-native fused cross-entropy. The states are those that `state_layout` counts, which is what Megatron allocates. Nothing of
-this has been measured on Qwen3 on a GPU. It has been compared with what two published runs logged
+Adam with FP32 main weights in Megatron's distributed optimizer, Transformer Engine's layers with flash attention, and
+the native fused cross-entropy. The states are those that `state_layout` counts, which is what Megatron allocates.
+Nothing of this has been measured on Qwen3 on a GPU. It has been compared with what two published runs logged
 (NVIDIA/dgxc-benchmarking v25.04: Llama 3.1 8B, Nemotron-4 15B): the states are within 1 %, and the peaks are 3 and 5 %
 above the formula, which `PEAK` covers. A GB is 10^9 bytes.
 """

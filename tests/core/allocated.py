@@ -1,4 +1,4 @@
-"""One rank of tests/core/test_state_layout.py: `python allocated.py RECIPE OUT`: what Megatron allocates for a recipe."""
+"""One rank of tests/core/test_state_layout.py: what Megatron allocates, by `python allocated.py RECIPE OUT`."""
 
 import json
 import os
