@@ -198,6 +198,22 @@ def find(name: str) -> tuple[Architecture, str | None]:
     return shape, f"the shape of {name} is not known: {shape.layers} layers of {shape.hidden} by its parameters"
 
 
+def of_flops(causal: float, full: float, seq: float) -> tuple[Architecture, str]:
+    """A shape of GPT's form that has as many operations a token, for a model of which nothing else is known.
+
+    Args:
+        causal: operations of a token with attention counted half.
+        full: the same with attention counted in full.
+        seq: slots of a sequence.
+    """
+    attention = (full - causal) / (6 * seq)  # layers x width
+    matrices = causal / 6 - attention * seq
+    hidden = matrices / (12 * attention + LLAMA3)
+    heads = max(1, round(hidden / 128))
+    shape = _gpt(max(1, round(attention / (128 * heads))), 128 * heads, heads, LLAMA3, tied=False)
+    return shape, f"the shape is not known: {shape.layers} layers of {shape.hidden} by its operations"
+
+
 def from_row(value: Any) -> Architecture:
     """A shape that a row states itself, by the names of `Architecture`'s attributes.
 

@@ -64,9 +64,10 @@ def read_fit(path: Path = FITTED) -> tuple[Constants, tuple[float, float]]:
         UserError: it is no such file.
     """
     value = read_json(path)
-    constants = value.get("constants") if isinstance(value, dict) else None
-    wrong = not isinstance(constants, dict) or [name for name in constants if name not in NAMES]
-    if wrong or not all(isinstance(number, int | float) and number > 0 for number in constants.values()):
+    given = value.get("constants") if isinstance(value, dict) else None
+    constants: dict[str, float] = given if isinstance(given, dict) else {}
+    known = constants and set(constants) <= set(NAMES)
+    if not known or not all(isinstance(number, int | float) and number > 0 for number in constants.values()):
         raise UserError(
             "this is no file of constants",
             where=str(path),

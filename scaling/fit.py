@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from ..core.files import write_json
 from .constants import NAMES, Constants
@@ -109,9 +109,14 @@ def summary(given: list[Case], errors: np.ndarray) -> dict[str, Any]:
     flops = np.array([case.work.flops / case.work.slots for case in given])
     found = {"rows": len(given), "mean": sizes.mean(), "median": np.median(sizes), "max": sizes.max()}
     if len(given) > 2:
-        found["rank_speed"] = spearmanr(predicted, published).statistic
-        found["rank_flops"] = spearmanr(predicted * flops, published * flops).statistic
+        found["rank_speed"] = _rank_correlation(predicted, published)
+        found["rank_flops"] = _rank_correlation(predicted * flops, published * flops)
     return {name: value if isinstance(value, int) else float(value) for name, value in found.items()}
+
+
+def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's: of the ranks, ties at their mean."""
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
 
 
 def report() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.errors import UserError, nearest
 from ..core.files import read_json
-from .architecture import Architecture, find, from_row
+from .architecture import Architecture, find, from_row, of_flops
 from .work import Work, of_architecture
 
 ROWS = Path(__file__).parent / "published.json"
@@ -19,6 +19,7 @@ FAST_ATTENTION = 2024.6
 """Year from which NVIDIA's software attends with cuDNN's kernels for Hopper by default: Transformer Engine 1.9."""
 CAPACITY = 80e9
 """Bytes of an H100's memory."""
+UNSTATED_SEQ = 4096
 UNSTATED_YEAR = 2025.5
 
 
@@ -48,7 +49,7 @@ def rows() -> list[dict[str, Any]]:
     return read_json(ROWS)["rows"]
 
 
-def cases(given: list[Any], where: str) -> list[Case]:
+def cases(given: Any, where: str) -> list[Case]:
     """Read rows.
 
     Args:
@@ -117,7 +118,7 @@ def _case(value: Any, where: str) -> Case:
     shape = _shape(row)
     stack = _stack(row)
     precision = _precision(row)
-    seq = row.whole("seq", 4096, "common")
+    seq = row.whole("seq", UNSTATED_SEQ, "common")
     assert seq is not None
     software, spread = _software(row, stack), _spread(row, shape, stack)
     if spread["pp"] > 1:
@@ -145,12 +146,19 @@ def _shape(row: _Row) -> Architecture:
     name = row.text("model")
     if not name:
         raise UserError("a row names no model", where=row.where, mend="give `model`, or `shape`")
+    causal, full = row.number("calc_gflop_per_token_causal"), row.number("calc_gflop_per_token_full")
+    counted = (causal or 0, full or 0)
     try:
         shape, assumed = find(name)
     except UserError as error:
-        raise UserError(error.what, where=row.where, allowed=error.allowed, mend=error.mend) from None
+        if not 0 < counted[0] < counted[1]:
+            raise UserError(error.what, where=row.where, allowed=error.allowed, mend=error.mend) from None
+        shape, assumed = None, "unknown"
+    if assumed and 0 < counted[0] < counted[1]:  # operations tell more than a name
+        shape, assumed = of_flops(counted[0] * 1e9, counted[1] * 1e9, row.number("seq") or UNSTATED_SEQ)
     if assumed:
         row.assumed.append(assumed)
+    assert shape is not None
     return shape
 
 
