@@ -25,6 +25,8 @@ SPREAD = 0.25
 """Standard deviation of a constant's logarithm about what is known of it beforehand."""
 ROBUST = 0.04
 """Relative error from which on a row counts by its error's size, no longer by its square."""
+STATED = "all that state a speed"
+"""All rows but those of which an MFU alone is published, in a count of operations that their source does not state."""
 COVERED = (0.05, 0.95)
 """Quantiles of the errors, with a model left out, that an interval spans."""
 
@@ -140,7 +142,10 @@ def _by_stack(given: list[Case], errors: np.ndarray) -> dict[str, Any]:
     stacks = sorted({case.stack for case in given})
     found = {name: np.array([case.stack == name for case in given]) for name in stacks}
     parts = {n: summary([c for c, i in zip(given, w, strict=True) if i], errors[w]) for n, w in found.items()}
-    return {"all": summary(given, errors), **parts}
+    stated = np.array([not case.mfu_only for case in given])
+    whole = {"all": summary(given, errors)}
+    whole[STATED] = summary([case for case in given if not case.mfu_only], errors[stated])
+    return {**whole, **parts}
 
 
 def _of_model(given: list[Case], errors: np.ndarray, model: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Case:
         work: what is predicted.
         published: tokens a second and GPU.
         assumed: what the row does not state, and what was taken instead.
+        mfu_only: whether the speed follows from an MFU, whose count of operations the source does not state.
     """
 
     id: Any
@@ -42,6 +43,7 @@ class Case:
     work: Work
     published: float
     assumed: tuple[str, ...]
+    mfu_only: bool = False
 
 
 def rows() -> list[dict[str, Any]]:
@@ -137,7 +139,8 @@ def _case(value: Any, where: str) -> Case:
         row.assumed.append(f"recompute is taken as full: without, a GPU would need {work.bytes / 1e9:.0f} GB")
         work = replace(work, recompute=1.0)
     published = _published(row, shape, seq, precision, work)
-    return Case(value.get("id"), row.text("model"), stack, work, published, tuple(row.assumed))
+    alone = not any(value.get(name) for name in ("tokens_s_gpu", "tokens_s_gpu_derived", "step_time_s", "tflops_gpu"))
+    return Case(value.get("id"), row.text("model"), stack, work, published, tuple(row.assumed), mfu_only=alone)
 
 
 def _shape(row: _Row) -> Architecture:

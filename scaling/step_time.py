@@ -67,8 +67,12 @@ def step_time(work: Work, constants: Constants) -> Terms:
         constants: from `fit.py`, or a site's.
     """
     stage, output = _stage(work, constants), _output_layer(work, constants)
-    # In the steady state every stage waits for the fullest one: the last, which has the output layer, too.
-    output = {name: seconds / np.where(work.balanced == 1, work.pp, 1) for name, seconds in output.items()}
+    # In the steady state every stage waits for the fullest one: the last, which has the output layer, too; or where
+    # that counts as layers, any of those that have a layer more than others.
+    units = (work.layers + work.vocab * work.hidden / work.layer_parameters) / work.pp
+    fullest = np.where((work.balanced == 1) & (work.pp > 1), np.ceil(units) / units, 1)
+    stage = {name: seconds * fullest for name, seconds in stage.items()}
+    output = {name: seconds * fullest / np.where(work.balanced == 1, work.pp, 1) for name, seconds in output.items()}
     repeated = {name: work.accumulation * (seconds + output.get(name, 0)) for name, seconds in stage.items()}
     one = sum(stage.values())
     bubble = (work.pp - 1) / work.chunks * one

@@ -20,7 +20,8 @@ VERBS = {
     "merge": ["run"],
     "eval": ["run"],
     "report": ["build"],
-    "bench": ["packing", "tokens"],
+    "bench": ["packing", "tokens", "train", "scaling", "gemm", "copy", "nccl", "data"],
+    "plan": ["recipe", "score", "fit", "curves"],
 }
 
 
@@ -71,6 +72,18 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["tokens", "show", "gone", "0", "--seq-length", "0"], "0 slots"),
         (["tokens", "show", "gone", "0", "--split", "test"], "train, valid"),
         (["bench", "tokens", "ok.txt", "--tokenizer", "TOK"], "no Parquet file"),
+        (["bench", "scaling", "--out", "out", "--way", "wide"], "'wide' is no way to scale"),
+        (["bench", "scaling", "--out", "out", "--world", "0"], "worlds are [0]"),
+        (["bench", "scaling", "--out", "out", "--steps", "3"], "3 do not count"),
+        (["bench", "scaling", "--out", "out", "--jobs"], "--tokens is missing"),
+        (["bench", "gemm", "--repeats", "1", "--site-out", "site.json"], "measured on cores"),
+        (["plan", "score", "gone.json"], "gone.json is missing"),
+        (["plan", "score", "bad.jsonl"], "not valid JSON"),
+        (["plan", "recipe", "qwen3_8b"], "no recipe is called"),
+        (["plan", "recipe", "qwen3_8b_cpt_48xh100_packed", "--out", "out.txt"], "no name of a recipe file"),
+        (["plan", "recipe", "qwen3_8b_cpt_48xh100_packed", "--run", "gone"], "has a measured energy"),
+        (["plan", "recipe", "qwen3_8b_cpt_48xh100_packed", "--keep", "pq"], "'pq' is no setting"),
+        (["plan", "recipe", "qwen3_8b_cpt_48xh100_packed", "--site", "bad.jsonl"], "not valid JSON"),
         (["convert", "import", "hf", "out"], "no such folder"),
         (["convert", "export", "ckpt", "out"], "no Megatron checkpoint"),
         (["merge", "run", "base", "tuned", "out"], "base"),
