@@ -8,6 +8,7 @@ reads what they have left.
 import csv
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from ..scaling.constants import read_fit
 from ..scaling.fit import predict
 from ..scaling.measured import WARM, Measurement, case_of, measurement, recalibrated, rows_of, turn_of
 from ..scaling.of_recipe import Filling, Site
-from .bench_train import run_pdapt, sample_tokens, unsaved
+from .bench_train import DISTURBED, run_pdapt, sample_tokens, spent_by_others, unsaved
 from .plan_data import filling
 
 WEAK, STRONG = "weak", "strong"
@@ -85,8 +86,12 @@ def run_all(
         if tokens is None:
             (folder / "sample-tokens").mkdir()
             tokens = sample_tokens(plan.recipe, folder / "sample-tokens")
+        begin, spent = time.monotonic(), spent_by_others()
         found = collect(plan, out) if collecting else measure(plan, tokens, folder)
         result = compared(plan, found, filling(plan.recipe, tokens))
+        if not collecting:
+            passed = (time.monotonic() - begin) * (os.cpu_count() or 1)
+            result["others"] = max(0.0, (spent_by_others() - spent) / passed)
     written(plan, result, out)
     yield from [json.dumps(result)] if as_json else lines(result)
 
@@ -212,7 +217,7 @@ def written(plan: Plan, result: dict[str, Any], out: Path) -> None:
         writer.writerows(result["rows"])
     write_json(out / "site.json", result["site"])
     write_json(out / "scaling.json", {"recipe": to_dict(plan.recipe), **result})
-    page(plan.recipe, result["rows"], out, gpu=plan.gpu)
+    page(plan.recipe, result, out, gpu=plan.gpu)
 
 
 def lines(result: dict[str, Any]) -> Iterator[str]:
@@ -229,3 +234,5 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
         )
         if row["oversubscribed"]:
             yield "    OVERSUBSCRIBED: ranks share cores, so this says nothing about scaling"
+    if result.get("others", 0.0) > DISTURBED:
+        yield f"DISTURBED: other processes took {result['others']:.0%} of the cores' time; measure again when they rest"

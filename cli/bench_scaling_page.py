@@ -11,24 +11,27 @@ from ..recipes.schema import Recipe
 TEMPLATE = Path(__file__).with_name("scaling.html.jinja")
 
 
-def page(recipe: Recipe, rows: list[dict[str, Any]], out: Path, *, gpu: bool) -> None:
+def page(recipe: Recipe, result: dict[str, Any], out: Path, *, gpu: bool) -> None:
     """Write `scaling.png` and `scaling.html`.
 
     Args:
         recipe: that was scaled.
-        rows: of `bench_scaling.compared`.
+        result: of `bench_scaling.compared`.
         out: folder.
         gpu: whether the ranks were GPUs.
     """
     from jinja2 import Environment
 
     from ..scaling.measured import WARM
+    from .bench_train import DISTURBED
 
+    rows, others = result["rows"], result.get("others", 0.0)
     _draw(rows, out / "scaling.png")
     image = base64.b64encode((out / "scaling.png").read_bytes()).decode()
     shared = sorted({row["world"] for row in rows if row["oversubscribed"]})
     template = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     values = {"summary": summary(recipe), "rows": rows, "gpu": gpu, "warm": WARM, "shared": shared, "image": image}
+    values["others"] = others if others > DISTURBED else None
     write_text(out / "scaling.html", template.render(values))
 
 

@@ -143,19 +143,19 @@ def run(bench: Bench, parts: list[str]) -> dict[str, Any]:
     """
     check(bench.recipe, parts)
     found: dict[str, Any] = {}
-    begin, spent = time.monotonic(), _spent_by_others()
+    begin, spent = time.monotonic(), spent_by_others()
     for part in parts or PARTS:
         work = bench.work / part
         work.mkdir()
         found[part] = PARTS[part](replace(bench, work=work))
     cores = psutil.cpu_count() or 1
-    found["others"] = (_spent_by_others() - spent) / (time.monotonic() - begin) / cores
+    found["others"] = (spent_by_others() - spent) / (time.monotonic() - begin) / cores
     if found["others"] > DISTURBED:
         log.warn(f"bench: other processes took {found['others']:.0%} of the cores' time; measure again when they rest")
     return found
 
 
-def _spent_by_others() -> float:
+def spent_by_others() -> float:
     """CPU seconds, of all cores together, that have gone to other processes than this one and its children."""
     times = psutil.cpu_times()
     busy = sum(getattr(times, name) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
