@@ -126,6 +126,8 @@ MODELS = {
     "Llama3.1-405B": _llama(126, 16384, 53248, 128, 8, LLAMA3),
     "Llama3.2-1B": _llama(16, 2048, 8192, 32, 8, LLAMA3, tied=True),
     "Llama3.2-3B": _llama(28, 3072, 8192, 24, 8, LLAMA3, tied=True),
+    "Luciole-1B": _llama(16, 2048, 8192, 32, 8, LLAMA3, tied=True),
+    "Lucie-7B": _llama(32, 4096, 12288, 32, 8, 65_024),
     "Mistral-7B": _llama(32, 4096, 14336, 32, 8, LLAMA2),
     "TinyLlama-1.1B": _llama(22, 2048, 5632, 32, 4, LLAMA2),
     "OLMo2-1B": _llama(16, 2048, 8192, 16, 16, 100_352),

@@ -1,6 +1,5 @@
 """Published training speeds as settings that can be predicted: what rows state, and what is assumed else."""
 
-import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from ..core.errors import UserError, nearest
 from ..core.files import read_json
 from .architecture import Architecture, find, from_row, of_flops
+from .row import Row
 from .work import Work, of_architecture
 
 ROWS = Path(__file__).parent / "published.json"
@@ -81,42 +81,10 @@ def left_out() -> set[str]:
     return set(read_json(SPLIT)["test"])
 
 
-class _Row:
-    """A row's fields, with notes on what was assumed."""
-
-    def __init__(self, value: dict[str, Any], where: str) -> None:
-        self.value, self.where, self.assumed = value, where, list[str]()
-
-    def number(self, name: str, default: float | None = None, why: str = "") -> float | None:
-        """A positive number; where it is not stated `default`, which is noted."""
-        found = self.value.get(name)
-        if found is None:
-            if default is not None:
-                self.assumed.append(f"{name} is taken as {default:g}{why and f': {why}'}")
-            return default
-        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < math.inf:
-            raise UserError(f"{name} is {found!r}", where=self.where, allowed="a number above 0")
-        return float(found)
-
-    def whole(self, name: str, default: int | None = None, why: str = "") -> int | None:
-        """As `number`, a whole one."""
-        found = self.number(name, default, why)
-        if found is not None and found != int(found):
-            raise UserError(f"{name} is {found:g}", where=self.where, allowed="a whole number from 1")
-        return None if found is None else int(found)
-
-    def text(self, name: str) -> str:
-        """A text, empty where it is not stated."""
-        found = self.value.get(name)
-        if found is not None and not isinstance(found, str):
-            raise UserError(f"{name} is {found!r}", where=self.where, allowed="a text")
-        return found or ""
-
-
 def _case(value: Any, where: str) -> Case:
     if not isinstance(value, dict):
         raise UserError(f"a row is {type(value).__name__}", where=where, allowed="an object")
-    row = _Row(value, f"{where} (id {value.get('id')})")
+    row = Row(value, f"{where} (id {value.get('id')})")
     shape = _shape(row)
     stack = _stack(row)
     precision = _precision(row)
@@ -143,7 +111,7 @@ def _case(value: Any, where: str) -> Case:
     return Case(value.get("id"), row.text("model"), stack, work, published, tuple(row.assumed), mfu_only=alone)
 
 
-def _shape(row: _Row) -> Architecture:
+def _shape(row: Row) -> Architecture:
     if row.value.get("shape") is not None:
         return from_row(row.value["shape"])
     name = row.text("model")
@@ -165,7 +133,7 @@ def _shape(row: _Row) -> Architecture:
     return shape
 
 
-def _precision(row: _Row) -> str:
+def _precision(row: Row) -> str:
     given = row.text("precision").lower()
     if not given:
         row.assumed.append("precision is taken as bf16")
@@ -178,7 +146,7 @@ def _precision(row: _Row) -> str:
     return given
 
 
-def _stack(row: _Row) -> str:
+def _stack(row: Row) -> str:
     """Which kind of trainer: PyTorch's FSDP however it is called; Megatron's; any other."""
     software, sharding = row.text("software").lower(), row.text("sharding").lower()
     if "fsdp" in sharding or re.search("foundry|titan|automodel", software):
@@ -190,7 +158,7 @@ def _stack(row: _Row) -> str:
     return MEGATRON
 
 
-def _spread(row: _Row, shape: Architecture, stack: str) -> dict[str, Any]:
+def _spread(row: Row, shape: Architecture, stack: str) -> dict[str, Any]:
     """TP, PP, CP, DP, interleaving and the batch.
 
     Raises:
@@ -235,7 +203,7 @@ def _spread(row: _Row, shape: Architecture, stack: str) -> dict[str, Any]:
     }
 
 
-def _software(row: _Row, stack: str) -> dict[str, Any]:
+def _software(row: Row, stack: str) -> dict[str, Any]:
     """What the software does, as its name and the row's fields tell."""
     software, sharding = row.text("software").lower(), row.text("sharding").lower()
     year = _year(software)
@@ -272,7 +240,7 @@ def _year(software: str) -> float | None:
     return int(found.group(1)) + 0.5 if found else None
 
 
-def _hardware(row: _Row) -> dict[str, Any]:
+def _hardware(row: Row) -> dict[str, Any]:
     """GPUs of a node, power limit and memory, as the row's `hw` tells; an H100 SXM in nodes of 8 otherwise."""
     text = row.text("hw")
     node = re.search(r"(\d+)/node", text)
@@ -284,7 +252,7 @@ def _hardware(row: _Row) -> dict[str, Any]:
     return found | {"nics": found["node"]}
 
 
-def _published(row: _Row, shape: Architecture, seq: int, precision: str, work: Work) -> float:
+def _published(row: Row, shape: Architecture, seq: int, precision: str, work: Work) -> float:
     """Tokens a second and GPU, as stated, or as they follow from what is stated.
 
     Raises:
