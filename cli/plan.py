@@ -33,7 +33,7 @@ def recipe(
     from ..recipes.load import load
     from .plan_recipe import Prices, lines, planned
 
-    given = load(name, overrides)
+    given = load(name, overrides, fitting=False)
     prices = Prices(gpu_hour=gpu_hour, kwh=kwh, watts=watts)
     found = planned(given, tokens, site, prices, keep=tuple(keep or ()), nics=nics, nic=nic_gbits / 8 * 1e9, run=run)
     if out is not None:
@@ -133,6 +133,6 @@ def curves(
     from .plan_data import filling
     from .stages import show
 
-    given = load(name, overrides)
+    given = load(name, overrides, fitting=False)
     failures = Failures(gpu_years=gpu_years, restart_minutes=restart)
     show(draw(given, filling(given, None), out, largest=gpus, failures=failures, site=site), as_json)

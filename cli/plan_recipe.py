@@ -76,6 +76,7 @@ def planned(
             f"{slots.source}: {slots.fill:.1%} of the slots filled, in pieces of {slots.attended:,.0f} (mean by token)",
             f"{cards} network card{'s' if cards > 1 else ''} of {nic / 1e9:g} GB/s a node",
             f"{prices.watts:g} W a GPU, with its share of the node and of cooling",
+            "MFU is over the BF16 peak, with causal attention counted half",
         ],
         "cost": cost(choice.run, prices),
         "measured": measured,

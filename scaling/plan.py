@@ -109,24 +109,20 @@ def plan(
             mend="more GPUs (parallel.nodes), a shorter data.seq_length, or a smaller model",
         )
     works = [work_of(candidate, filling, site) for candidate, _ in fitting]
-    terms = step_time(stack(works), constants)
+    each = _one_by_one(step_time(stack(works), constants), len(works))
     found = [
-        Choice(candidate, memory, of_terms(candidate, filling, site, work, _at(terms, number)))
-        for number, ((candidate, memory), work) in enumerate(zip(fitting, works, strict=True))
+        Choice(candidate, memory, of_terms(candidate, filling, site, work, terms))
+        for (candidate, memory), work, terms in zip(fitting, works, each, strict=True)
     ]
     found.sort(key=lambda choice: choice.run.step_seconds)
     close = [choice for choice in found if choice.run.step_seconds <= (1 + CLOSE) * found[0].run.step_seconds]
     return min(close, key=lambda choice: _complexity(choice.recipe)), found
 
 
-def _at(terms: Terms, number: int) -> Terms:
-    """The terms of one of the settings."""
-    return Terms(
-        **{
-            item.name: float(np.broadcast_to(getattr(terms, item.name), np.shape(terms.total))[number])
-            for item in fields(Terms)
-        }
-    )
+def _one_by_one(terms: Terms, count: int) -> Iterator[Terms]:
+    """Terms of arrays as terms of numbers, one for each setting."""
+    columns = [np.broadcast_to(getattr(terms, item.name), count).tolist() for item in fields(Terms)]
+    return (Terms(*values) for values in zip(*columns, strict=True))
 
 
 def _complexity(recipe: Recipe) -> tuple[Any, ...]:

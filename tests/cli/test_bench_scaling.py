@@ -120,6 +120,9 @@ def test_a_site_takes_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> No
     bench_ceilings.site(out, {"memory": 0.9})
     constants, _ = read_fit(out)
     assert (constants.bf16, constants.memory) == (0.8, 0.9)
+    with pytest.raises(UserError, match="bf16 was measured on cores"):
+        bench_ceilings.site(tmp_path / "none.json", {"bf16": None})
+    assert not (tmp_path / "none.json").exists()
     rest = set(NAMES) - {"bf16", "memory"}
     assert all(getattr(constants, name) == getattr(read_fit()[0], name) for name in rest)
 

@@ -76,7 +76,7 @@ def test_rubbish_is_refused_and_said_where(value: object, message: str, tmp_path
 
 def test_a_search_says_why_what_it_costs_and_writes_its_choice(tmp_path: Path) -> None:
     out = tmp_path / "chosen.yaml"
-    given = ["recipe", "qwen3_8b_cpt_48xh100_packed", "--gpu-hour", "2", "--kwh", "0.1", "--out", out]
+    given = ["recipe", "qwen3_0p6b_cpt_48xh100_packed", "--gpu-hour", "2", "--kwh", "0.1", "--out", out]
     found = json.loads(plan(*given, "--json"))
     assert len(found["best"]) == 10
     chosen = found["chosen"]
@@ -97,3 +97,25 @@ def test_measured_energy_stands_beside_the_predicted(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
     found = json.loads(plan("recipe", "qwen3_8b_cpt_48xh100_packed", "--run", tmp_path, "--json"))
     assert found["measured"] == {"steps": 4, "joules_per_step": 5e5, "joules_per_slot": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["recipe", "RECIPE", "--out", "out.txt"], "no name of a recipe file"),
+        (["recipe", "RECIPE", "--run", "gone"], "has a measured energy"),
+        (["recipe", "RECIPE", "--keep", "pq"], "'pq' is no setting"),
+        (["recipe", "RECIPE", "--site", "bad.json"], "no file of constants"),
+        (["recipe", "RECIPE", "--tokens", "gone"], "tokens.json is missing"),
+        (["score", "bad.json", "--site", "gone.json"], "gone.json is missing"),
+        (["curves", "RECIPE", "parallel.tp=4", "--gpus", "2", "--out", "out"], "spread over 4 ranks"),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_written(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "bad.json", {"rows": 3})
+    with pytest.raises(UserError, match=message):
+        plan(*("qwen3_8b_cpt_48xh100_packed" if word == "RECIPE" else word for word in arguments))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]

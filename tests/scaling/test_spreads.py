@@ -79,6 +79,14 @@ def test_where_nothing_fits_it_says_what_the_least_needs(constants: Constants) -
         plan(tiny, FULL, Site(), constants)
 
 
+def test_a_recipe_that_does_not_fit_as_it_is_is_spread_so_that_it_does(constants: Constants) -> None:
+    overrides = ["batch.micro_size=4"]
+    with pytest.raises(UserError, match="a GPU would need"):
+        load("qwen3_8b_cpt_48xh100_packed", overrides)
+    choice, _ = plan(load("qwen3_8b_cpt_48xh100_packed", overrides, fitting=False), FULL, Site(), constants)
+    assert choice.settings["micro"] == 2
+
+
 def test_what_is_kept_stays(constants: Constants) -> None:
     recipe = load("qwen3_8b_cpt_48xh100_packed")
     choice, every = plan(recipe, FULL, Site(), constants, keep=("grads",))
