@@ -191,19 +191,28 @@ def compared(plan: Plan, found: list[Measurement], filling: Filling) -> dict[str
     """
     start, _ = read_fit()
     recipes = [spread(plan.recipe, one.scaling, one.world, plan.worlds[0], gpu=plan.gpu) for one in found]
-    cases = [case_of(recipe, filling, Site(), one) for recipe, one in zip(recipes, found, strict=True)]
+    shares = [_share(one, found[0]) for one in found]
+    cases = [
+        case_of(recipe, filling, Site(), replace(one, slots_per_second_per_rank=one.slots_per_second_per_rank / share))
+        for recipe, one, share in zip(recipes, found, shares, strict=True)
+    ]
     published = predict(cases, start)
     adjusted, _ = recalibrated(cases[:1], start)
     beforehand = predict(cases, adjusted)
     site, interval = recalibrated(cases, start)
     rows = rows_of(found)
-    for row, recipe, case, first, second in zip(rows, recipes, cases, published, beforehand, strict=True):
+    for number, (row, recipe) in enumerate(zip(rows, recipes, strict=True)):
         row["dp"] = data_parallel(recipe)
         if plan.gpu:
-            row["planned_slots_per_second_per_rank"] = float(first)
-        row["planned_from_fewest_ranks"] = float(second)
-        row["error_from_fewest_ranks_pct"] = 100 * (float(second) / case.published - 1)
+            row["planned_slots_per_second_per_rank"] = float(published[number])
+        row["planned_from_fewest_ranks"] = float(beforehand[number]) * shares[number]
+        row["error_from_fewest_ranks_pct"] = 100 * (float(beforehand[number]) / cases[number].published - 1)
     return {"rows": rows, "site": {"constants": asdict(site), "interval": list(interval), "rows": len(cases)}}
+
+
+def _share(one: Measurement, first: Measurement) -> float:
+    """Cores of a rank over those of a rank of the first measurement: on the cores, a rank is taken to be as fast."""
+    return one.cores / first.cores if one.cores is not None and first.cores is not None else 1.0
 
 
 def written(plan: Plan, result: dict[str, Any], out: Path) -> None:

@@ -6,7 +6,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy.optimize import root_scalar
 
+from ..core.errors import UserError
 from ..recipes.schema import Recipe
 from .constants import Constants
 from .fit import COVERED, fit, predict
@@ -17,8 +19,8 @@ WARM = 3
 """First steps of a run that do not count: memory is allocated, and threads and kernels start."""
 RATES = ("bf16", "fp8", "attention", "attention_2", "attention_triton", "memory", "network")
 """Constants that are speeds; with a machine that is so many times as slow, they are so many times as small."""
-TIMES = ("kernel", "hop", "step")
-"""Constants that are times."""
+SLOWEST, FASTEST = 1e-7, 10.0
+"""Range of that factor: from a core to what no H100 reaches."""
 
 
 @dataclass(frozen=True)
@@ -145,21 +147,35 @@ def case_of(recipe: Recipe, filling: Filling, site: Site, one: Measurement) -> C
 def recalibrated(cases: list[Case], start: Constants) -> tuple[Constants, tuple[float, float]]:
     """Constants of a site, by what it measured; and the interval that its own rows ask for.
 
-    First all speeds are scaled alike, so that the median row is met; then the constants are fitted from there, each
-    drawn towards where that has brought it. A few rows therefore shift what they tell most about, and no more.
+    First all speeds are scaled alike, so that the median row is met, while fixed times stay; then the constants are
+    fitted from there, each drawn towards where that has brought it. A few rows therefore shift what they tell most
+    about, and no more.
 
     Args:
         cases: measured.
         start: the published fit.
+
+    Raises:
+        UserError: nothing explains them.
     """
-    factor = float(np.median(np.array([case.published for case in cases]) / predict(cases, start)))
-    scaled = replace(
-        start,
-        **{name: getattr(start, name) * factor for name in RATES},
-        **{name: getattr(start, name) / factor for name in TIMES},
-    )
-    # NVLink is no constant: where it is not there, as between CPU ranks, the fitted share of the network carries it.
-    found = fit(cases, scaled)
+    published = np.log([case.published for case in cases])
+
+    def scaled(factor: float) -> Constants:
+        return replace(start, **{name: getattr(start, name) * factor for name in RATES})
+
+    def off(logarithm: float) -> float:
+        return float(np.median(np.log(predict(cases, scaled(np.exp(logarithm)))) - published))
+
+    low, high = np.log(SLOWEST), np.log(FASTEST)
+    if off(low) > 0 or off(high) < 0:
+        raise UserError(
+            "no speed of the machine explains what was measured",
+            where="the measurements",
+            allowed=f"{SLOWEST:g} to {FASTEST:g} times as fast as an H100, with its fixed times",
+            mend="measure a larger model or a larger batch, whose steps take longer than fixed times do",
+        )
+    # NVLink is no constant: where there is none, as between CPU ranks, the network's share carries it.
+    found = fit(cases, scaled(float(np.exp(root_scalar(off, bracket=(low, high)).root))))
     ratios = np.array([case.published for case in cases]) / predict(cases, found)
-    low, high = np.quantile(ratios, COVERED).tolist()
-    return found, (min(low, 1.0), max(high, 1.0))
+    least, most = np.quantile(ratios, COVERED).tolist()
+    return found, (min(least, 1.0), max(most, 1.0))

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from pdapt.core.errors import UserError
 from pdapt.recipes.load import load
-from pdapt.scaling.constants import Constants, read_fit
+from pdapt.scaling.constants import read_fit
 from pdapt.scaling.fit import errors_pct, predict
-from pdapt.scaling.measured import RATES, TIMES, case_of, measurement, recalibrated, rows_of, turn_of
+from pdapt.scaling.measured import RATES, case_of, measurement, recalibrated, rows_of, turn_of
 from pdapt.scaling.of_recipe import Filling, Site
 
 FULL = Filling(1.0, 512.0, "made up")
@@ -58,9 +59,7 @@ def test_efficiency_is_over_the_fewest_ranks_and_by_core() -> None:
 
 def test_a_site_that_is_slower_throughout_is_met() -> None:
     start = read_fit()[0]
-    slower = replace(
-        start, **{n: getattr(start, n) / 1000 for n in RATES}, **{n: getattr(start, n) * 1000 for n in TIMES}
-    )
+    slower = replace(start, **{name: getattr(start, name) / 1e4 for name in RATES})
     cases = []
     for world in (1, 2, 4):
         recipe = load("qwen3_tiny_cpt_2xcpu", [f"parallel.ranks_per_node={world}", "batch.micro_size=1"])
@@ -70,5 +69,12 @@ def test_a_site_that_is_slower_throughout_is_met() -> None:
     site, (low, high) = recalibrated(cases, start)
     assert abs(errors_pct(cases, site)).max() < 5
     assert abs(errors_pct(cases, start)).min() > 1000
+    assert site.bf16 == pytest.approx(slower.bf16, rel=0.1)
     assert low <= 1 <= high
-    assert isinstance(site, Constants)
+
+
+def test_what_no_machine_explains_is_refused() -> None:
+    recipe = load("qwen3_tiny_cpt_2xcpu", ["parallel.ranks_per_node=1"])
+    one = case_of(recipe, FULL, Site(), measurement("strong", 1, None, 8, [turn_of(journal(1.0))]))
+    with pytest.raises(UserError, match="no speed of the machine"):
+        recalibrated([replace(one, published=1e9)], read_fit()[0])
