@@ -130,3 +130,123 @@ def merge(
         found = bench(size, t, Path(work))
     print(json.dumps(found) if as_json else "\n".join(table(found)))
     raise typer.Exit(0 if all(check(found) for check in CHECKS) else 1)
+
+
+@bench.command("scaling")
+def scaling(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the page, the CSV and the site file.")],
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "qwen3_tiny_cpt_2xcpu",
+    world: Annotated[list[int] | None, typer.Option(help="Ranks; may be repeated. By default 1, 2, 4.")] = None,
+    way: Annotated[list[str] | None, typer.Option(help="weak or strong; may be repeated. By default both.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Tokens; by default of the embedded sample.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps of each run; the first three do not count.")] = 15,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each world has its turn.")] = 3,
+    gpu: Annotated[bool, typer.Option("--gpu", help="The ranks are GPUs; else processes on the cores.")] = False,
+    jobs: Annotated[bool, typer.Option("--jobs", help="Only write a Slurm script for each run.")] = False,
+    collect: Annotated[bool, typer.Option("--collect", help="Read the runs that those jobs have left.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """A recipe on several numbers of ranks: weak and strong efficiency, beside the plan; adjusts the planner."""
+    from ..core.errors import UserError
+    from ..recipes.load import load
+    from .bench_scaling import STRONG, WEAK, Plan, check, run_all
+
+    ways = list(dict.fromkeys(way or [WEAK, STRONG]))
+    unknown = [name for name in ways if name not in (WEAK, STRONG)]
+    if unknown:
+        raise UserError(f"{unknown[0]!r} is no way to scale", where="--way", allowed=f"{WEAK}, {STRONG}")
+    loaded = load(recipe, [*(overrides or []), f"steps={steps}"])
+    plan = Plan(loaded, sorted(set(world or [1, 2, 4])), ways, repeats, gpu)
+    check(plan)
+    for line in run_all(plan, tokens, out, jobs=jobs, collecting=collect, as_json=as_json):
+        print(line)
+
+
+Repeats = Annotated[int, typer.Option(min=1, help="Of each measurement.")]
+SiteOut = Annotated[Path | None, typer.Option(help="Site file to write, or to add to; on GPUs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+@bench.command("gemm")
+def gemm(
+    recipe: Annotated[str, typer.Option(help="Whose layers' products.")] = "qwen3_tiny_cpt_2xcpu",
+    repeats: Repeats = 20,
+    site_out: SiteOut = None,
+    as_json: Json = False,
+) -> None:
+    """Operations a second of a recipe's matrix products."""
+    from ..recipes.load import load
+    from . import bench_ceilings as ceilings
+
+    found = ceilings.gemm(load(recipe), repeats)
+    if site_out is not None:
+        ceilings.site(site_out, {"bf16": found["share"]})
+    if as_json:
+        print(json.dumps(found))
+        return
+    print(found["device"])
+    for row in found["products"]:
+        print(f"{row['name']}: {row['m']} x {row['n']} x {row['k']}, {row['tflops']:.3g} TFLOP/s")
+
+
+@bench.command("copy")
+def copy(
+    megabytes: Annotated[int, typer.Option(min=1, help="That are copied.")] = 256,
+    repeats: Repeats = 20,
+    site_out: SiteOut = None,
+    as_json: Json = False,
+) -> None:
+    """Bytes a second inside the memory, and between host and GPU."""
+    from . import bench_ceilings as ceilings
+
+    found = ceilings.copy(megabytes, repeats)
+    if site_out is not None:
+        ceilings.site(site_out, {"memory": found["share"]})
+    if as_json:
+        print(json.dumps(found))
+        return
+    print(found["device"])
+    for name, speed in found["copies"].items():
+        print(f"{name}: {speed:.1f} GB/s")
+
+
+@bench.command("nccl")
+def nccl(
+    ranks: Annotated[int, typer.Option(min=2, help="Of this machine.")] = 2,
+    megabytes: Annotated[list[float] | None, typer.Option(help="Sizes; may be repeated.")] = None,
+    repeats: Repeats = 10,
+    as_json: Json = False,
+) -> None:
+    """Collectives: NCCL between this machine's GPUs, gloo between processes where there is none."""
+    from . import bench_ceilings as ceilings
+
+    found = ceilings.nccl(ranks, megabytes or [1.0, 16.0, 64.0], repeats)
+    if as_json:
+        print(json.dumps(found))
+        return
+    shared = ", more ranks than cores" if found["oversubscribed"] else ""
+    print(f"{found['device']}; {found['backend']}, {found['ranks']} ranks{shared}")
+    for row in found["collectives"]:
+        print(
+            f"{row['name']}: {row['megabytes']:.1f} MB in {row['seconds'] * 1000:.2f} ms, busbw {row['busbw']:.2f} GB/s"
+        )
+
+
+@bench.command("data")
+def data(
+    tokens: Annotated[Path, typer.Argument(help="Folder made by `pdapt tokens build`.")],
+    recipe: Annotated[str, typer.Option(help="Whose layout and blend.")] = "qwen3_tiny_cpt_2xcpu",
+    samples: Annotated[int, typer.Option(min=2, help="That are read.")] = 2000,
+    as_json: Json = False,
+) -> None:
+    """Slots a second that one process reads of a recipe's data."""
+    from ..recipes.load import load
+    from . import bench_ceilings as ceilings
+
+    found = ceilings.data(load(recipe), tokens, samples)
+    if as_json:
+        print(json.dumps(found))
+        return
+    print(f"{found['samples_per_second']:,.0f} samples, {found['slots_per_second']:,.0f} slots a second")

@@ -143,19 +143,19 @@ def run(bench: Bench, parts: list[str]) -> dict[str, Any]:
     """
     check(bench.recipe, parts)
     found: dict[str, Any] = {}
-    begin, spent = time.monotonic(), _spent_by_others()
+    begin, spent = time.monotonic(), spent_by_others()
     for part in parts or PARTS:
         work = bench.work / part
         work.mkdir()
         found[part] = PARTS[part](replace(bench, work=work))
     cores = psutil.cpu_count() or 1
-    found["others"] = (_spent_by_others() - spent) / (time.monotonic() - begin) / cores
+    found["others"] = (spent_by_others() - spent) / (time.monotonic() - begin) / cores
     if found["others"] > DISTURBED:
         log.warn(f"bench: other processes took {found['others']:.0%} of the cores' time; measure again when they rest")
     return found
 
 
-def _spent_by_others() -> float:
+def spent_by_others() -> float:
     """CPU seconds, of all cores together, that have gone to other processes than this one and its children."""
     times = psutil.cpu_times()
     busy = sum(getattr(times, name) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
@@ -168,7 +168,7 @@ def _spent_by_others() -> float:
 
 def throughput(bench: Bench) -> dict[str, Any]:
     """Each way, with pdapt's tokens a second over each other's as `speedup`."""
-    recipe = _unsaved(replace(bench.recipe, data=replace(bench.recipe.data, layout=PACKED, document_masks=None)))
+    recipe = unsaved(replace(bench.recipe, data=replace(bench.recipe.data, layout=PACKED, document_masks=None)))
     _side("prepare", recipe, bench.work / "same", tokens=str(bench.tokens))
     same = bench.work / "same"
 
@@ -220,7 +220,7 @@ def way_of(way: str, turns: list[Steps], tokens: float) -> Way:
 def overhead(bench: Bench) -> dict[str, Any]:
     """What a step of pdapt takes more than one of Megatron's trainer alone, in percent: the median of the turns."""
     data = replace(bench.recipe.data, layout=CONCAT, document_masks=False)
-    recipe = _unsaved(replace(bench.recipe, data=data))
+    recipe = unsaved(replace(bench.recipe, data=data))
     eod = read_json(bench.tokens / "tokens.json")["eod_id"]
     mine, alone = "pdapt train, without masks", "Megatron's trainer alone"
     turns = _turns(
@@ -244,7 +244,7 @@ def saves(bench: Bench) -> dict[str, Any]:
     found = {}
     for name, asynchronous in (("synchronous", False), ("asynchronous", True)):
         checkpoint = replace(bench.recipe.checkpoint, every=every, asynchronous=asynchronous)
-        recipe = replace(_unsaved(bench.recipe), checkpoint=checkpoint, steps=every * SAVES + 1)
+        recipe = replace(unsaved(bench.recipe), checkpoint=checkpoint, steps=every * SAVES + 1)
         log.info(f"bench: {name} saves")
         _pdapt(recipe, bench.tokens, bench.work / name)
         stalled = stalls(bench.work / name / "run")[:SAVES]  # nothing trains on after the last step's
@@ -268,7 +268,7 @@ PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
 # Processes.
 
 
-def _unsaved(recipe: Recipe) -> Recipe:
+def unsaved(recipe: Recipe) -> Recipe:
     """The recipe without saves and validation before its end."""
     later = recipe.steps + 1
     checkpoint = replace(recipe.checkpoint, every=later, keep_every=None)
@@ -295,13 +295,18 @@ def durations(moments: list[float]) -> list[float]:
 
 
 def _pdapt(recipe: Recipe, tokens: Path, work: Path, base: Path | None = None) -> Steps:
-    """`pdapt train` into `work/run`, as a user starts it."""
-    work.mkdir()
+    """The steps of `run_pdapt`."""
+    run_pdapt(recipe, tokens, work, base)
+    return steps_of(work / "run")
+
+
+def run_pdapt(recipe: Recipe, tokens: Path, work: Path, base: Path | None = None, *, gpu: bool = False) -> None:
+    """`pdapt train` into `work/run`, as a user starts it; on the cores, whatever GPUs there are, unless `gpu`."""
+    work.mkdir(parents=True)
     write_text(work / "recipe.yaml", to_yaml(recipe))
     command = ["-m", "pdapt.cli.main", "train", str(work / "recipe.yaml"), "--tokens", str(tokens.resolve())]
     command += ["--out", str(work / "run"), *(["--base", str(base)] if base else [])]
-    _process(command, work)
-    return steps_of(work / "run")
+    _process(command, work, gpu=gpu)
 
 
 def steps_of(run_folder: Path) -> Steps:
@@ -322,7 +327,7 @@ def _side(side: str, recipe: Recipe, work: Path, **further: Any) -> Any:
     return None if alone else read_json(out)
 
 
-def _process(arguments: list[str], work: Path, ranks: int = 1) -> None:
+def _process(arguments: list[str], work: Path, ranks: int = 1, *, gpu: bool = False) -> None:
     """Run Python with as many threads a rank as `pdapt train` gives it, output in `work/log`.
 
     Raises:
@@ -330,7 +335,8 @@ def _process(arguments: list[str], work: Path, ranks: int = 1) -> None:
     """
     threads = max(1, len(os.sched_getaffinity(0)) // ranks)
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "CUDA_DEVICE_MAX_CONNECTIONS": "1"}
-    environment["CUDA_VISIBLE_DEVICES"] = ""  # cores are compared
+    if not gpu:
+        environment["CUDA_VISIBLE_DEVICES"] = ""  # cores are compared
     with (work / "log").open("w+b") as output:
         done = subprocess.run(
             [sys.executable, *arguments],

@@ -16,7 +16,7 @@ app = typer.Typer(
 
 
 def _add_rooms() -> None:
-    from . import bench, evaluation, merging, report, stages, tokens, whole  # all load their rooms when a verb runs
+    from . import bench, evaluation, merging, plan, report, stages, tokens, whole  # all load their rooms in a verb
 
     for name, room, help_text in (
         ("corpus", stages.corpus, "Documents: read, clean."),
@@ -25,6 +25,7 @@ def _add_rooms() -> None:
         ("merge", merging.merge, "Merge a checkpoint with its base, and choose how far."),
         ("eval", evaluation.evaluation, "Evaluate models with lm-eval."),
         ("report", report.report, "The pages that say what happened, and what the paper says."),
+        ("plan", plan.plan, "Memory, time and cost of training, predicted; and how far that is off."),
         ("bench", bench.bench, "How fast, against what one would otherwise use."),
     ):
         app.add_typer(room, name=name, help=help_text, no_args_is_help=True)

@@ -143,8 +143,9 @@ def train(
     if dry:
         from ..core.qwen3 import END_OF_DOCUMENT_ID
         from ..recipes.dry_run import as_text, dry_run
+        from .plan_data import predicted_speed
 
-        found = dry_run(loaded, out or Path("run"), base, END_OF_DOCUMENT_ID)
+        found = dry_run(loaded, out or Path("run"), base, END_OF_DOCUMENT_ID, predicted_speed(loaded, tokens))
         print(json.dumps(found) if as_json else as_text(recipe, loaded, found))
         return
     if tokens is None or out is None:

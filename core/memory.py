@@ -1,17 +1,23 @@
 """Memory that training takes, predicted: of one GPU, and of the host while a checkpoint is saved.
 
-BF16 weights, Adam with FP32 main weights in Megatron's distributed optimizer, no recomputation, Transformer Engine's
-layers with flash attention, and the native fused cross-entropy. Nothing of this has been measured on Qwen3. It has been
-compared with what two published runs logged (NVIDIA/dgxc-benchmarking v25.04: Llama 3.1 8B, Nemotron-4 15B): the states
-are within 1 %, and the peaks are 3 and 5 % above the formula, which `PEAK` covers. A GB is 10^9 bytes.
+Adam with FP32 main weights in Megatron's distributed optimizer, Transformer Engine's layers with flash attention, and
+the native fused cross-entropy. The states are those that `state_layout` counts, which is what Megatron allocates.
+Nothing of this has been measured on Qwen3 on a GPU. It has been compared with what two published runs logged
+(NVIDIA/dgxc-benchmarking v25.04: Llama 3.1 8B, Nemotron-4 15B): the states are within 1 %, and the peaks are 3 and 5 %
+above the formula, which `PEAK` covers. A GB is 10^9 bytes.
 """
 
 from dataclasses import dataclass
 
 from .qwen3 import Qwen3Config
+from .state_layout import layer_parameters, states
 
 WEIGHT, MOMENTS = 2, 12
 """Bytes a parameter: the BF16 weight; the FP32 main weight with Adam's two moments."""
+WHOLE_WEIGHT, WHOLE_MOMENTS = 4, 8
+"""The same in training that is FP32 throughout, where the weight is the main weight."""
+FP8_WEIGHT = 2
+"""Bytes a parameter of a layer in FP8: the cast weight and its transpose, which Transformer Engine keeps for a step."""
 GRADIENT = {"fp32": 4, "bf16": 2}
 """`optimizer.grads` -> bytes a parameter."""
 LOGIT = 10
@@ -33,13 +39,24 @@ FILE_SYSTEM = 2e9
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """Bytes on the GPU that needs most, at its peak; all but `context` as the formulas give them, without `PEAK`."""
+    """Bytes on the GPU that needs most, at its peak; all but `context` as the formulas give them, without `PEAK`.
+
+    Attributes:
+        weights: with the padding of Megatron's buffers.
+        gradients: as `weights`.
+        optimizer: main weights and moments of the GPU's shards.
+        activations: that the forward pass keeps for the backward pass.
+        logits: of the output layer.
+        buffers: weights in FP8; with Megatron-FSDP the layers that are gathered; with recomputation the layer at work.
+        context: what PyTorch does not allocate.
+    """
 
     weights: float
     gradients: float
     optimizer: float
     activations: float
     logits: float
+    buffers: float = 0
     context: float = CONTEXT
 
     @property
@@ -50,7 +67,7 @@ class GpuMemory:
     @property
     def total(self) -> float:
         """What the GPU is predicted to need."""
-        return PEAK * (self.states + self.activations + self.logits) + self.context
+        return PEAK * (self.states + self.activations + self.logits + self.buffers) + self.context
 
 
 def gpu_memory(
@@ -65,11 +82,15 @@ def gpu_memory(
     seq_length: int,
     grads: str,
     fsdp: bool = False,
+    chunks: int = 1,
+    recompute: bool = False,
+    fp8: bool = False,
+    precision: str = "bf16",
 ) -> GpuMemory:
     """Predict the memory of the GPU that needs most: one of the first pipeline stage or one of the last.
 
-    In the 1F1B schedule the first stage holds the activations of `pp` micro-batches, the last one those of one
-    micro-batch, and the logits.
+    In the 1F1B schedule the first stage holds the activations of `pp` micro-batches, and with interleaving some more
+    (Narayanan et al. 2021, arXiv:2104.04473); the last one those of one micro-batch, and the logits.
 
     Args:
         shape: of the model.
@@ -81,17 +102,34 @@ def gpu_memory(
         micro_batch: sequences at once.
         seq_length: slots of a sequence.
         grads: `fp32` or `bf16`.
-        fsdp: Megatron-FSDP: weights and gradients are sharded as well; the layers that are gathered at the moment are
-            not counted.
+        fsdp: Megatron-FSDP: weights and gradients are sharded as well; two layers and the vocabulary are gathered.
+        chunks: parts in which each stage holds its layers (interleaving); 1: without.
+        recompute: each layer keeps its input alone, and the backward pass computes the rest again.
+        fp8: matrix products in FP8.
+        precision: of weights and activations: `bf16` or `fp32`.
     """
-    tokens = micro_batch * seq_length / cp
-    activations = tokens * shape.layers / pp * _layer_activations(shape, tp, sp)
-    logits = LOGIT * tokens * shape.vocab / tp
-    if pp > 1 and pp * activations > activations + logits:  # the first stage is the fuller one
-        activations, logits = pp * activations, 0
-    parameters, shards = _parameters(shape, tp, pp), dp * cp
-    kept = parameters / shards if fsdp else parameters
-    return GpuMemory(WEIGHT * kept, GRADIENT[grads] * kept, MOMENTS * parameters / shards, activations, logits)
+    tokens, width = micro_batch * seq_length / cp, 1 if precision == "bf16" else 2
+    layer = width * tokens * _layer_activations(shape, tp, sp)
+    kept = width * tokens * 2 * shape.hidden / (tp if sp else 1) if recompute else layer
+    buffers = layer if recompute else 0.0
+    if fp8:
+        buffers += FP8_WEIGHT * shape.layers / pp * layer_parameters(shape, tp)
+    if fsdp and dp * cp > 1:
+        buffers += (WEIGHT + GRADIENT[grads]) * (2 * layer_parameters(shape, tp) + shape.vocab * shape.hidden / tp)
+
+    def of_stage(stage: int, activations: float, logits: float) -> GpuMemory:
+        found = states(shape, tp=tp, pp=pp, stage=stage, chunks=chunks, shards=dp * cp, bucketed=dp > 1)
+        elements = found.parameters / (dp * cp) if fsdp else found.buffer
+        weight, moments = (WEIGHT, MOMENTS) if precision == "bf16" else (WHOLE_WEIGHT, WHOLE_MOMENTS)
+        gradient = GRADIENT[grads] * elements
+        return GpuMemory(weight * elements, gradient, moments * found.shard, activations, logits, buffers)
+
+    activations = kept * shape.layers / pp
+    last = of_stage(pp - 1, activations, LOGIT * tokens * shape.vocab / tp)
+    if pp == 1:
+        return last
+    in_flight = pp * (1 + (pp - 1) / (pp * chunks)) if chunks > 1 else pp
+    return max(last, of_stage(0, in_flight * activations, 0.0), key=lambda memory: memory.total)
 
 
 def fits(memory: GpuMemory, capacity: float = H100_BYTES) -> bool:
@@ -139,7 +177,7 @@ def host_memory(shape: Qwen3Config, *, dp: int, tp: int, pp: int, ranks_per_node
         ranks_per_node: ranks of a node.
         reshardable: `checkpoint.reshardable`.
     """
-    parameters = _parameters(shape, tp, pp)
+    parameters = states(shape, tp=tp, pp=pp, stage=pp - 1, bucketed=False).parameters
     return HostMemory(
         gathered=MOMENTS * parameters if reshardable else 0,
         share=(WEIGHT + MOMENTS) * parameters / dp,
@@ -171,17 +209,3 @@ def _layer_activations(shape: Qwen3Config, tp: int, sp: bool) -> float:
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     split = 2 * (q + 2 * kv) + 2 * (q + kv) + 2 * q + 6 * shape.ffn
     return 8 * shape.hidden / (tp if sp else 1) + split / tp
-
-
-def _parameters(shape: Qwen3Config, tp: int, pp: int) -> float:
-    """Parameters on a GPU of the last stage, which has most: its layers, the final norm, and the output layer.
-
-    Of several stages the first one has the embedding and no final norm, and the last one a copy of the embedding if it
-    is tied; a single stage has a second matrix only if it is not. TP splits the matrices and repeats the norms.
-    """
-    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    matrices = shape.hidden * (2 * q + 2 * kv + 3 * shape.ffn)
-    norms = 2 * shape.hidden + 2 * shape.head_dim
-    vocabularies = 1 if shape.tied or pp > 1 else 2
-    layers = shape.layers / pp * (matrices / tp + norms)
-    return layers + shape.hidden + vocabularies * shape.vocab * shape.hidden / tp

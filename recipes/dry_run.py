@@ -11,7 +11,9 @@ from .memory import GIB, of_gpu, of_host
 from .schema import Recipe
 
 
-def dry_run(recipe: Recipe, out: Path, base: Path | None, eod: int) -> dict[str, Any]:
+def dry_run(
+    recipe: Recipe, out: Path, base: Path | None, eod: int, speed: tuple[float, float] | None = None
+) -> dict[str, Any]:
     """Predict a run on GPUs.
 
     Args:
@@ -19,15 +21,16 @@ def dry_run(recipe: Recipe, out: Path, base: Path | None, eod: int) -> dict[str,
         out: run folder, as the arguments name it.
         base: checkpoint root that it starts from.
         eod: id that ends a document.
+        speed: seconds of a step, and real tokens a second and GPU, as `scaling` predicts them.
 
     Returns:
         `recipe`; `megatron_args`, flag and value apart; `memory_gib` of the GPU that needs most, with its parts in
         `memory_parts_gib`; `host_memory_gib` of a node and `stall_seconds` at a save; `step_seconds` and
-        `tokens_per_second_per_gpu`, which nothing predicts yet: None. All figures are predicted.
+        `tokens_per_second_per_gpu`, None without `speed`. All figures are predicted.
     """
     places = Places(out / "checkpoints", base, out / "tensorboard", out / "cache", out / "achieved.json", eod)
     memory, host = of_gpu(recipe), of_host(recipe)
-    names = ("weights", "gradients", "optimizer", "activations", "logits", "context")
+    names = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "context")
     return {
         "recipe": to_dict(recipe),
         "megatron_args": megatron_args(recipe, places, gpu=True),
@@ -35,8 +38,8 @@ def dry_run(recipe: Recipe, out: Path, base: Path | None, eod: int) -> dict[str,
         "memory_parts_gib": {name: getattr(memory, name) / GIB for name in names},
         "host_memory_gib": host.node / GIB,
         "stall_seconds": save_stall_seconds(host, asynchronous=asynchronous(recipe, gpu=True)),
-        "step_seconds": None,
-        "tokens_per_second_per_gpu": None,
+        "step_seconds": speed and speed[0],
+        "tokens_per_second_per_gpu": speed and speed[1],
     }
 
 
@@ -57,9 +60,16 @@ def as_text(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
         f"  a GPU: {found['memory_gib']:.1f} of {recipe.machine.gpu_gib:g} GiB ({parts} before 7 % for the peak)",
         f"  a node while it saves ({saves}): {found['host_memory_gib']:.1f} of {recipe.machine.host_gib:g} GiB",
         f"  a save holds up training for {found['stall_seconds']:.1f} s",
-        "  a step, tokens a second: no prediction yet",
+        *_speed(found),
     ]
     return "\n".join(lines)
+
+
+def _speed(found: dict[str, Any]) -> list[str]:
+    if found["step_seconds"] is None:
+        return []
+    step, tokens = found["step_seconds"], found["tokens_per_second_per_gpu"]
+    return [f"  a step: {step:.3g} s, {tokens:,.0f} real tokens a second and GPU (`pdapt plan recipe` says why)"]
 
 
 def _command_line(arguments: list[str]) -> list[str]:

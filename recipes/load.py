@@ -43,12 +43,13 @@ def _read(recipe: str) -> DictConfig:
     )
 
 
-def load(recipe: str, overrides: list[str] | None = None) -> Recipe:
+def load(recipe: str, overrides: list[str] | None = None, *, fitting: bool = True) -> Recipe:
     """Read, merge and check a recipe.
 
     Args:
         recipe: a name from `names()`, or the path of a YAML file.
         overrides: `key=value` items, dotted keys.
+        fitting: whether it has to fit into its machine's memory, as it is.
 
     Raises:
         UserError: an unknown key (the nearest valid one is named), a wrong type, a missing value, or values that do
@@ -68,7 +69,7 @@ def load(recipe: str, overrides: list[str] | None = None) -> Recipe:
         raise UserError(
             f"the recipe does not say {error.full_key}", where=recipe, mend=f"add {error.full_key}"
         ) from None
-    validate(value)
+    validate(value, fitting=fitting)
     return value
 
 

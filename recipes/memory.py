@@ -7,6 +7,10 @@ from ..core.memory import GpuMemory, HostMemory, fits, gpu_memory, host_memory
 from .schema import Recipe, data_parallel, sequence_parallel, shape_of
 
 GIB = 2**30
+CHUNKS = "num-virtual-stages-per-pipeline-rank"
+"""Megatron's argument for interleaving."""
+RECOMPUTE = {"recompute-granularity": "full", "recompute-method": "uniform", "recompute-num-layers": 1}
+"""Megatron's arguments for computing each layer again."""
 
 
 def of_gpu(recipe: Recipe) -> GpuMemory:
@@ -23,7 +27,21 @@ def of_gpu(recipe: Recipe) -> GpuMemory:
         seq_length=recipe.data.seq_length,
         grads=recipe.optimizer.grads,
         fsdp=parallel.fsdp,
+        chunks=virtual_stages(recipe),
+        recompute=recomputes(recipe),
+        fp8=recipe.model.fp8,
+        precision=recipe.model.precision,
     )
+
+
+def virtual_stages(recipe: Recipe) -> int:
+    """Parts in which each pipeline stage holds its layers: 1, or what the recipe hands to Megatron."""
+    return int(recipe.megatron.get(CHUNKS, 1))
+
+
+def recomputes(recipe: Recipe) -> bool:
+    """Whether the recipe asks Megatron to compute whole layers again in the backward pass."""
+    return recipe.megatron.get("recompute-granularity") == "full"
 
 
 def of_host(recipe: Recipe) -> HostMemory:

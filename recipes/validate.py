@@ -10,8 +10,12 @@ from .memory import check_memory
 from .schema import EDITIONS, SAVED, Data, Guard, Recipe, data_parallel, masked, model_parallel, shape_of, world_size
 
 
-def validate(recipe: Recipe) -> None:
+def validate(recipe: Recipe, *, fitting: bool = True) -> None:
     """Check that the recipe's values go together.
+
+    Args:
+        recipe: to be checked.
+        fitting: whether it also has to fit into its machine's memory.
 
     Raises:
         UserError: they do not; the message names the factors, their product and the nearest valid choice.
@@ -28,7 +32,8 @@ def validate(recipe: Recipe) -> None:
     _checkpoint(recipe)
     _guard(recipe.guard)
     _log(recipe)
-    check_memory(recipe)
+    if fitting:
+        check_memory(recipe)
     for gpu in (False, True):
         check_further(recipe, gpu=gpu)
 

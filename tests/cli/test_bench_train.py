@@ -185,11 +185,11 @@ def test_the_bare_loop_and_both_kinds_of_save_run(tmp_path: Path) -> None:
 
 
 def test_the_work_of_other_processes_is_noticed() -> None:
-    before = bench_train._spent_by_others()
+    before = bench_train.spent_by_others()
     other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         time.sleep(1.5)
-        assert bench_train._spent_by_others() - before > 0.2  # a child is not ours before it is waited for
+        assert bench_train.spent_by_others() - before > 0.2  # a child is not ours before it is waited for
     finally:
         other.kill()
         other.wait()

@@ -20,7 +20,8 @@ VERBS = {
     "merge": ["run", "sweep", "average", "choose"],
     "eval": ["fetch", "baselines", "run", "status", "proxy"],
     "report": ["build", "paper"],
-    "bench": ["packing", "tokens", "merge", "convert"],
+    "bench": ["packing", "tokens", "train", "convert", "merge", "scaling", "gemm", "copy", "nccl", "data"],
+    "plan": ["recipe", "score", "fit", "curves"],
 }
 
 
@@ -71,6 +72,9 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["tokens", "show", "gone", "0", "--seq-length", "0"], "0 slots"),
         (["tokens", "show", "gone", "0", "--split", "test"], "train, valid"),
         (["bench", "tokens", "ok.txt", "--tokenizer", "TOK"], "no Parquet file"),
+        (["bench", "scaling", "--out", "out", "--way", "wide"], "'wide' is no way to scale"),
+        (["plan", "score", "gone.json"], "gone.json is missing"),
+        (["plan", "recipe", "qwen3_8b"], "no recipe is called"),
         (["convert", "import", "hf", "out"], "no such folder"),
         (["convert", "export", "ckpt", "out"], "no Megatron checkpoint"),
         (["merge", "run", "base", "tuned", "out"], "base"),

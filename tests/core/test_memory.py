@@ -87,7 +87,8 @@ def test_states_are_those_of_megatrons_own_estimate(
 
 @pytest.mark.parametrize("size", SIZES)
 def test_one_stage_holds_each_parameter_once(size: str) -> None:
-    assert predict(SIZES[size]).weights == 2 * SIZES[size].parameters
+    padded = predict(SIZES[size]).weights / 2
+    assert SIZES[size].parameters <= padded < SIZES[size].parameters + 384 * 200  # buckets end at multiples of 384
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -95,7 +96,7 @@ def test_both_ends_of_a_pipeline_hold_the_vocabulary(size: str) -> None:
     shape = SIZES[size]
     layers = shape.parameters - shape.hidden - shape.vocab * shape.hidden * (1 if shape.tied else 2)
     expected = layers / 2 + shape.hidden + shape.vocab * shape.hidden
-    assert predict(shape, pp=2).weights == pytest.approx(2 * expected, rel=1e-12)
+    assert predict(shape, pp=2).weights == pytest.approx(2 * expected, rel=1e-5)  # but for padding, and a norm
 
 
 def test_tensor_parallelism_halves_all_but_norms_and_what_sequence_parallelism_would() -> None:
@@ -134,7 +135,31 @@ def test_more_needs_more_and_bf16_gradients_less() -> None:
         found = [predict(**{name: value}).total for value in values]
         assert found == sorted(found)
         assert len(set(found)) == len(found)
-    assert predict().states - predict(grads="bf16").states == 2 * SIZES["8b"].parameters
+    assert predict().states - predict(grads="bf16").states == predict().weights  # two bytes of each
+
+
+def test_recomputation_keeps_each_layers_input_and_one_layer() -> None:
+    kept, again = predict(micro_batch=2), predict(micro_batch=2, recompute=True)
+    assert again.activations == 2 * 2048 * 36 * 2 * 4096
+    assert again.buffers == kept.activations / 36
+    assert again.states == kept.states
+
+
+def test_interleaving_holds_more_micro_batches() -> None:
+    plain, chunked = predict(pp=4), predict(pp=4, chunks=3)
+    assert chunked.activations == plain.activations * (1 + 3 / 12)
+
+
+def test_fp8_keeps_cast_weights_and_fsdp_gathers_layers() -> None:
+    layers = SIZES["8b"].parameters - 2 * 151_936 * 4096 - 4096
+    assert predict(fp8=True).buffers == 2 * layers
+    assert predict(fsdp=True).buffers == pytest.approx(6 * (layers / 18 + 151_936 * 4096))
+
+
+def test_training_in_fp32_keeps_no_main_weights_of_its_own() -> None:
+    half, whole = predict(), predict(precision="fp32")
+    assert (whole.weights, whole.activations) == (2 * half.weights, 2 * half.activations)
+    assert whole.optimizer == half.optimizer * 8 / 12
 
 
 def test_a_tenth_of_the_gpu_stays_free() -> None:

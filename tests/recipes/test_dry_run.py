@@ -21,8 +21,9 @@ def test_every_recipe_says_what_it_would_do(name: str) -> None:
     assert all(isinstance(text, str) and text for text in found["megatron_args"])
     assert not any(" " in text for text in found["megatron_args"])
     assert 3 < found["memory_gib"] < 0.9 * recipe.machine.gpu_gib
-    assert found["step_seconds"] is found["tokens_per_second_per_gpu"] is None
+    assert found["step_seconds"] is found["tokens_per_second_per_gpu"] is None  # the command line asks the planner
     assert "predicted" in as_text(name, recipe, found).lower()
+    assert "  a step:" not in as_text(name, recipe, found)
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -37,6 +38,9 @@ def test_the_command_prints_one_json_object_and_nothing_else(tmp_path: Path) -> 
     assert found["recipe"]["optimizer"]["lr"] == 1e-5
     arguments = found["megatron_args"]
     assert arguments[arguments.index("--lr") + 1] == "1e-05"
+    slots = 576 * 2048
+    assert found["tokens_per_second_per_gpu"] == pytest.approx(slots / found["step_seconds"] / 48, rel=1e-3)
+    assert 1 < found["step_seconds"] < 10
 
 
 def test_it_states_tokens_epochs_and_that_figures_are_predicted() -> None:

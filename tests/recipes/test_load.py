@@ -119,7 +119,8 @@ def test_megatron_fsdp_has_no_reshardable_format_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "overrides", [["model.fp8=true"], ["parallel.fsdp=true"], ["parallel.tp=2", "parallel.sp=true"]]
+    "overrides",
+    [["model.fp8=true", "optimizer.grads=bf16"], ["parallel.fsdp=true"], ["parallel.tp=2", "parallel.sp=true"]],
 )
 def test_what_needs_a_gpu_is_refused_without_one(overrides: list[str]) -> None:
     recipe = load(BIG, overrides)

@@ -1,0 +1,138 @@
+"""`pdapt plan …`: memory and time of training, predicted before there is a GPU, and how far the predictions are off."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+plan = typer.Typer()
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Site = Annotated[Path | None, typer.Option(help="Constants of a site, as `pdapt bench scaling` writes them.")]
+
+
+@plan.command("recipe")
+def recipe(
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or a YAML file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")] = None,
+    *,
+    tokens: Annotated[Path | None, typer.Option(help="Tokens; none: lengths as PARCOMED's Table 1 has them.")] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="Setting that stays as it is; may be repeated.")] = None,
+    nics: Annotated[int | None, typer.Option(min=1, help="Network cards of a node; none: one a GPU.")] = None,
+    nic_gbits: Annotated[float, typer.Option(min=1, help="Gbit/s of a network card.")] = 400.0,
+    gpu_hour: Annotated[float | None, typer.Option(min=0, help="Price of a GPU-hour.")] = None,
+    kwh: Annotated[float | None, typer.Option(min=0, help="Price of a kWh.")] = None,
+    watts: Annotated[float, typer.Option(min=1, help="A GPU's draw, with its share of node and cooling.")] = 1000.0,
+    run: Annotated[Path | None, typer.Option(help="Run folder whose measured energy is shown beside.")] = None,
+    site: Site = None,
+    out: Annotated[Path | None, typer.Option(help="Recipe file to write with the choice.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Search how to spread a recipe over its GPUs: what fits, how fast it is, what limits it, what it costs."""
+    from ..recipes.load import load
+    from .plan_recipe import Prices, lines, planned
+
+    given = load(name, overrides, fitting=False)
+    prices = Prices(gpu_hour=gpu_hour, kwh=kwh, watts=watts)
+    found = planned(given, tokens, site, prices, keep=tuple(keep or ()), nics=nics, nic=nic_gbits / 8 * 1e9, run=run)
+    if out is not None:
+        _write(found["choice"], out)
+    if as_json:
+        print(json.dumps({key: value for key, value in found.items() if key != "choice"}, ensure_ascii=False))
+        return
+    for line in lines(name, found):
+        print(line)
+
+
+def _write(choice: Any, out: Path) -> None:
+    from ..core.errors import UserError
+    from ..core.files import write_text
+    from ..recipes.load import to_yaml
+
+    if out.suffix not in (".yaml", ".yml"):
+        raise UserError(f"{out} is no name of a recipe file", where="--out", allowed="a name that ends in .yaml")
+    write_text(out, "# Chosen by `pdapt plan recipe`; predicted, not measured.\n" + to_yaml(choice.recipe))
+
+
+@plan.command("score")
+def score(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON rows of measured speeds, as docs/planner.md says.")
+    ],
+    site: Site = None,
+    as_json: Json = False,
+) -> None:
+    """Predict measured rows, and say how far off that is."""
+    from ..scaling.score import score as run
+
+    found = run(file, site)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    for row in found["rows"]:
+        low, high = row["interval"]
+        print(
+            f"{row['id']}  {row['model']}: predicted {row['predicted']:,.0f} ({low:,.0f} to {high:,.0f}), published "
+            f"{row['published']:,.0f} tokens/s/GPU, {row['error_pct']:+.1f} %"
+        )
+        for assumed in row["assumed"]:
+            print(f"    {assumed}")
+    print(f"mean of the errors' sizes {found['mean_abs_error_pct']:.2f} %, largest {found['max_abs_error_pct']:.2f} %")
+
+
+@plan.command("fit")
+def fit(
+    out: Annotated[Path | None, typer.Option(help="File to write the constants to.")] = None,
+    rows: Annotated[bool, typer.Option("--rows", help="Show each row.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fit the constants to the published calibration rows, and score them on the models that were left out."""
+    from ..scaling.fit import report, write_fit
+
+    if out is not None:
+        write_fit(out)
+    found = report()
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    for name, value in found["constants"].items():
+        print(f"{name}: {value:.4g}")
+    for name, stacks in found["sets"].items():
+        for stack, figures in stacks.items():
+            print(f"{name}, {stack}: {_figures(figures)}")
+    for model, figures in found["models"].items():
+        print(f"left out, {model}: {_figures(figures)}")
+    for name, entries in found["rows"].items() if rows else ():
+        for row in entries:
+            print(f"{name} {row['id']} {row['model']} ({row['stack']}): {row['error_pct']:+.1f} %")
+
+
+def _figures(found: dict[str, Any]) -> str:
+    sizes = ", ".join(f"{name} {found[name]:.1f} %" for name in ("mean", "median", "max"))
+    rank = f", rank correlation {found['rank_flops']:.2f}" if "rank_flops" in found else ""
+    return f"{found['rows']} rows, {sizes}{rank}"
+
+
+@plan.command("curves")
+def curves(
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or a YAML file.")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")] = None,
+    *,
+    gpus: Annotated[int, typer.Option(min=1, help="Most GPUs.")] = 16_384,
+    gpu_years: Annotated[float, typer.Option(min=0.01, help="Mean years between a GPU's failures.")] = 5.8,
+    restart: Annotated[float, typer.Option(min=0, help="Minutes that a restart takes.")] = 10.0,
+    site: Site = None,
+    as_json: Json = False,
+) -> None:
+    """Weak and strong scaling from one GPU on, and goodput under failures: simulated, as figures and CSV."""
+    from ..recipes.load import load
+    from ..scaling.curves import draw
+    from ..scaling.goodput import Failures
+    from .plan_data import filling
+    from .stages import show
+
+    given = load(name, overrides, fitting=False)
+    failures = Failures(gpu_years=gpu_years, restart_minutes=restart)
+    show(draw(given, filling(given, None), out, largest=gpus, failures=failures, site=site), as_json)

@@ -1,0 +1,55 @@
+"""What a recipe's slots hold, for the planner: counted in its tokens, or drawn as PARCOMED's table has it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..core.files import read_json
+from ..data_prep.indexed import read_lengths
+from ..data_prep.layouts import Lengths, figures
+from ..data_prep.parcomed import drawn_lengths
+from ..data_prep.tokens import RECORD
+from ..recipes.schema import Recipe, masked
+from ..scaling.constants import read_fit
+from ..scaling.of_recipe import Filling, Site, run_of
+
+
+def filling(recipe: Recipe, tokens: Path | None) -> Filling:
+    """Count the layout's fill, and what its tokens attend to.
+
+    Args:
+        recipe: checked.
+        tokens: the tokens stage's folder; None: lengths drawn from PARCOMED's Table 1.
+
+    Raises:
+        UserError: there is no tokens folder.
+    """
+    if tokens is None:
+        parts, source = list(drawn_lengths(0).values()), "documents' lengths drawn from PARCOMED's Table 1"
+    else:
+        entries = read_json(tokens / RECORD)["splits"]["train"].values()
+        parts, source = [read_lengths(tokens / entry["prefix"]) for entry in entries], f"documents of {tokens}"
+    data = recipe.data
+    found = [figures(data.layout, lengths, data.seq_length) for lengths in parts if len(lengths)]
+    slots = sum(one.slots for one in found)
+    fill = sum(one.real_tokens for one in found) / slots if slots else 1.0
+    if not masked(data):
+        return Filling(fill, float(data.seq_length), source)
+    return Filling(fill, _squares(np.concatenate(parts), data.seq_length) * fill, source)
+
+
+def _squares(lengths: Lengths, longest: int) -> float:
+    """Sum of the squared lengths of the documents' pieces over the sum of the lengths."""
+    whole, rest = np.divmod(lengths.astype(np.int64), longest)
+    return float((whole * longest**2 + rest**2).sum() / lengths.sum(dtype=np.int64))
+
+
+def predicted_speed(recipe: Recipe, tokens: Path | None) -> tuple[float, float]:
+    """Seconds of a step on H100s, and real tokens a second and GPU.
+
+    Args:
+        recipe: checked.
+        tokens: the tokens stage's folder, or None.
+    """
+    run = run_of(recipe, filling(recipe, tokens), Site(), read_fit()[0])
+    return run.step_seconds, run.tokens_per_second_per_gpu

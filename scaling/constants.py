@@ -1,0 +1,78 @@
+"""How much of the hardware's figures training reaches: shared by all models and settings, and fitted by `fit.py`."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from ..core.errors import UserError
+from ..core.files import read_json
+
+FITTED = Path(__file__).parent / "fitted.json"
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What is fitted, with what is known of it beforehand as defaults. Shares are of the data sheet's figure.
+
+    Attributes:
+        bf16: share of the peak that large BF16 products reach at 700 W.
+        fp8: the same in FP8.
+        attention: share of the BF16 peak that cuDNN's attention and FlashAttention 3 reach on long sequences.
+        attention_2: the same of FlashAttention 2.
+        attention_triton: the same of Triton's.
+        half_length: length at which attention reaches half of that.
+        memory: share of the memory's speed that fused element-wise operations reach.
+        unfused: times as long as those take unfused.
+        kernel: seconds of a matrix product beyond its arithmetic: launch, ramp and last wave.
+        tp_exposed: share of TP's communication that remains where it runs beside the products.
+        dp_exposed: share of the gradients' and weights' communication that remains although it overlaps.
+        fsdp_exposed: the same with FSDP, which gathers in every micro-batch.
+        network: share of the network cards' speed that collectives reach.
+        hop: seconds that a collective takes for each rank of its group.
+        pp_exposed: share of the time between stages that remains where chunks are interleaved.
+        power: exponent of the power limit over 700 W in the speed of arithmetic.
+        progress: share by which software of the same kind becomes faster in a year.
+        step: seconds of a step beyond all that.
+    """
+
+    bf16: float = 0.72
+    fp8: float = 0.60
+    attention: float = 0.50
+    attention_2: float = 0.4
+    attention_triton: float = 0.25
+    half_length: float = 500.0
+    memory: float = 0.75
+    unfused: float = 1.8
+    kernel: float = 6e-6
+    tp_exposed: float = 0.6
+    dp_exposed: float = 0.15
+    fsdp_exposed: float = 0.25
+    network: float = 0.8
+    hop: float = 3e-6
+    pp_exposed: float = 0.3
+    power: float = 0.5
+    progress: float = 0.02
+    step: float = 0.01
+
+
+NAMES = [item.name for item in fields(Constants)]
+
+
+def read_fit(path: Path = FITTED) -> tuple[Constants, tuple[float, float]]:
+    """Constants and interval from a file that `calibrate` or a bench run wrote.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    value = read_json(path)
+    given = value.get("constants") if isinstance(value, dict) else None
+    constants: dict[str, float] = given if isinstance(given, dict) else {}
+    known = constants and set(constants) <= set(NAMES)
+    if not known or not all(isinstance(number, int | float) and number > 0 for number in constants.values()):
+        raise UserError(
+            "this is no file of constants",
+            where=str(path),
+            allowed=f"an object `constants` with some of {', '.join(NAMES)}, each above 0",
+            mend="`pdapt plan fit --out FILE` or `pdapt bench scaling` writes one",
+        )
+    low, high = value.get("interval", (0.9, 1.1))
+    return replace(Constants(), **constants), (low, high)

@@ -1,0 +1,253 @@
+"""Weak and strong scaling from one GPU to thousands, and goodput under failures: simulated, as figures and CSV.
+
+The rows that the planner is fitted to end at DP groups of 1,024; what lies beyond is extrapolated, and the latency of a
+collective is taken as proportional to its ranks.
+"""
+
+import csv
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import UserError
+from ..core.files import atomic_path, write_json
+from ..core.manifest import Manifest, run_stage
+from ..core.memory import fits, save_stall_seconds
+from ..recipes.load import to_dict
+from ..recipes.megatron_args import asynchronous
+from ..recipes.memory import GIB, of_gpu, of_host
+from ..recipes.schema import Recipe, model_parallel, world_size
+from .constants import FITTED, Constants, read_fit
+from .goodput import Failures, daly, goodput
+from .of_recipe import Filling, Run, Site, run_of
+from .step_time import Terms
+
+LABEL = "simulated with pdapt's planner; nothing here was measured"
+COUNTED = {"dp": "gradients and weights", "optimizer": "optimizer", "other": "launches and fixed cost", "tp": "TP",
+           "bubble": "pipeline's bubble", "pp": "between stages", "cp": "CP"}  # fmt: skip
+"""Terms that computing would not have, and what they are called in the figures."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A number of GPUs.
+
+    Attributes:
+        scaling: `weak` (as many sequences a GPU) or `strong` (as many a step).
+        gpus: of the run.
+        global_batch: sequences of a step.
+        run: predicted.
+        fits: whether the memory that is predicted fits.
+    """
+
+    scaling: str
+    gpus: int
+    global_batch: int
+    run: Run
+    fits: bool
+
+
+def points(recipe: Recipe, filling: Filling, site: Site, constants: Constants, largest: int) -> list[Point]:
+    """The recipe on 1, 2, 4 ... GPUs, as few as hold its model-parallel ranks, with its micro-batch or a smaller one.
+
+    Weak: each copy of the model takes as many sequences as in the recipe. Strong: the recipe's global batch, until each
+    copy has one sequence.
+
+    Raises:
+        UserError: the recipe's model-parallel ranks are more than `largest`.
+    """
+    spread = model_parallel(recipe)
+    if spread > largest:
+        raise UserError(f"the model is spread over {spread} ranks", where="--gpus", allowed=f"{spread} or more")
+    each = recipe.batch.global_size * spread // world_size(recipe)
+    found = []
+    copies = 1
+    while copies * spread <= largest:
+        weak = _on(recipe, copies, max(1, each) * copies)
+        found.append(_point("weak", weak, run_of(weak, filling, site, constants)))
+        if recipe.batch.global_size >= copies:
+            # A batch that copies do not divide is rounded to one that they do.
+            strong = _on(recipe, copies, max(1, round(recipe.batch.global_size / copies)) * copies)
+            found.append(_point("strong", strong, run_of(strong, filling, site, constants)))
+        copies *= 2
+    return found
+
+
+def _point(scaling: str, recipe: Recipe, run: Run) -> Point:
+    room = fits(of_gpu(recipe), recipe.machine.gpu_gib * GIB)
+    return Point(scaling, world_size(recipe), recipe.batch.global_size, run, room)
+
+
+def _on(recipe: Recipe, copies: int, batch: int) -> Recipe:
+    """The recipe with so many copies of the model, and a micro-batch that divides what each takes."""
+    each = batch // copies
+    micro = max(size for size in range(1, recipe.batch.micro_size + 1) if each % size == 0)
+    gpus = copies * model_parallel(recipe)
+    node = min(recipe.parallel.ranks_per_node, gpus)
+    return replace(
+        recipe,
+        parallel=replace(recipe.parallel, nodes=max(1, gpus // node), ranks_per_node=node),
+        batch=replace(recipe.batch, global_size=batch, micro_size=micro),
+    )
+
+
+def efficiency(found: list[Point], scaling: str) -> list[tuple[int, float]]:
+    """GPUs, and tokens a second and GPU over those of the fewest GPUs."""
+    chosen = [point for point in found if point.scaling == scaling]
+    first = chosen[0].run.tokens_per_second_per_gpu
+    return [(point.gpus, point.run.tokens_per_second_per_gpu / first) for point in chosen]
+
+
+def takeovers(found: list[Point], scaling: str) -> dict[str, int]:
+    """Fewest GPUs from which on each term that is no computation is the largest of those, and over 5 % of the step."""
+    first: dict[str, int] = {}
+    for point in (point for point in found if point.scaling == scaling):
+        shares = {name: float(getattr(point.run.terms, name)) / point.run.step_seconds for name in COUNTED}
+        name = max(shares, key=lambda term: shares[term])
+        if shares[name] > 0.05:
+            first.setdefault(name, point.gpus)
+    return first
+
+
+def goodputs(recipe: Recipe, found: list[Point], failures: Failures) -> list[dict[str, Any]]:
+    """Of the weak curve's points: mean time between failures, and goodput with the best interval and the recipe's."""
+    rows = []
+    restart = 60 * failures.restart_minutes
+    for point in (point for point in found if point.scaling == "weak"):
+        spread = _on(recipe, point.gpus // model_parallel(recipe), point.global_batch)
+        stall = failures.save_seconds + save_stall_seconds(of_host(spread), asynchronous=asynchronous(spread, gpu=True))
+        mean, given = failures.mean_seconds(point.gpus), recipe.checkpoint.every * point.run.step_seconds
+        best = daly(stall, mean)
+        rows.append(
+            {
+                "gpus": point.gpus,
+                "hours_between_failures": mean / 3600,
+                "stall_seconds": stall,
+                "best_interval_seconds": best,
+                "goodput_at_best": goodput(best, stall, mean, restart),
+                "recipe_interval_seconds": given,
+                "goodput_at_recipe": goodput(given, stall, mean, restart),
+            }
+        )
+    return rows
+
+
+def draw(
+    recipe: Recipe, filling: Filling, out: Path, *, largest: int, failures: Failures, site: Path | None
+) -> Manifest:
+    """Simulate, and write `scaling.csv`, `goodput.csv`, `curves.json`, `scaling.png` and `goodput.png`.
+
+    Args:
+        recipe: checked.
+        filling: of its slots.
+        out: the folder to make.
+        largest: most GPUs.
+        failures: how often they come.
+        site: file of constants, or None for the fitted ones.
+
+    Raises:
+        UserError: `out` holds something else, or the recipe does not fit on so few GPUs.
+    """
+    constants, interval = read_fit(site or FITTED)
+    config = {
+        "recipe": to_dict(recipe),
+        "filling": asdict(filling),
+        "largest": largest,
+        "failures": asdict(failures),
+        "constants": asdict(constants),
+    }
+
+    def body(work: Path) -> dict[str, Any]:
+        found = points(recipe, filling, Site(), constants, largest)
+        lost = goodputs(recipe, found, failures)
+        _table(work / "scaling.csv", [_row(point) for point in found])
+        _table(work / "goodput.csv", lost)
+        summary = {
+            "label": LABEL,
+            "interval": interval,
+            "weak": efficiency(found, "weak"),
+            "strong": efficiency(found, "strong"),
+            "takes_over": {scaling: takeovers(found, scaling) for scaling in ("weak", "strong")},
+        }
+        write_json(work / "curves.json", summary)
+        _draw_scaling(found, interval, work / "scaling.png")
+        _draw_goodput(lost, work / "goodput.png")
+        return {"points": len(found), "label": LABEL, "takes_over": summary["takes_over"]}
+
+    return run_stage("plan-curves", {}, config, out, body)
+
+
+def _row(point: Point) -> dict[str, Any]:
+    run = point.run
+    terms = {item.name: float(getattr(run.terms, item.name)) for item in fields(Terms)}
+    return {
+        "scaling": point.scaling,
+        "gpus": point.gpus,
+        "global_batch": point.global_batch,
+        "fits": point.fits,
+        "step_seconds": run.step_seconds,
+        "tokens_per_second_per_gpu": run.tokens_per_second_per_gpu,
+        "mfu": run.mfu,
+        **{f"{name}_seconds": seconds for name, seconds in terms.items()},
+    }
+
+
+def _table(path: Path, rows: list[dict[str, Any]]) -> None:
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _figure(size: tuple[float, float], columns: int = 1) -> Any:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot.subplots(1, columns, figsize=size, layout="constrained")
+
+
+def _save(figure: Any, path: Path) -> None:
+    from matplotlib import pyplot
+
+    figure.supxlabel(LABEL, fontsize=8, color="dimgray")
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)
+    pyplot.close(figure)
+
+
+def _draw_scaling(found: list[Point], interval: tuple[float, float], path: Path) -> None:
+    """Efficiency of both ways to scale, and where the time of a step goes."""
+    figure, axes = _figure((13, 4.2), 3)
+    for scaling, style in (("weak", "o-"), ("strong", "s--")):
+        gpus, shares = zip(*efficiency(found, scaling), strict=True)
+        axes[0].plot(gpus, shares, style, label=scaling)
+        low, high = ([share * bound for share in shares] for bound in interval)
+        axes[0].fill_between(gpus, low, high, alpha=0.12)
+    axes[0].set(xscale="log", xlabel="GPUs", ylabel="tokens/s/GPU over those of the fewest GPUs", ylim=(0, 1.15))
+    axes[0].set_title("efficiency, with the predictions' 90 % interval")
+    axes[0].legend()
+    for axis, scaling in zip(axes[1:], ("weak", "strong"), strict=True):
+        chosen = [point for point in found if point.scaling == scaling]
+        gpus = [point.gpus for point in chosen]
+        shares = {
+            label: [100 * float(getattr(point.run.terms, name)) / point.run.step_seconds for point in chosen]
+            for name, label in COUNTED.items()
+        }
+        shown = {label: values for label, values in shares.items() if max(values) > 0.5}
+        axis.stackplot(gpus, *shown.values(), labels=list(shown))
+        axis.set(xscale="log", xlabel="GPUs", ylabel="% of a step", title=f"what is no computation, {scaling} scaling")
+        axis.legend(loc="upper left", fontsize=8)
+    _save(figure, path)
+
+
+def _draw_goodput(rows: list[dict[str, Any]], path: Path) -> None:
+    """Goodput with the best interval and the recipe's."""
+    figure, axis = _figure((6.5, 4.2))
+    gpus = [row["gpus"] for row in rows]
+    axis.plot(gpus, [row["goodput_at_best"] for row in rows], "o-", label="save interval by Daly")
+    axis.plot(gpus, [row["goodput_at_recipe"] for row in rows], "s--", label="the recipe's save interval")
+    axis.set(xscale="log", xlabel="GPUs", ylabel="goodput", ylim=(0, 1.02), title="time that counts, under failures")
+    axis.legend()
+    _save(figure, path)

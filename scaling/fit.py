@@ -1,0 +1,168 @@
+"""The constants of the step-time model, fitted to published rows; and how far off it is on rows that it has not seen.
+
+A fit minimises the logarithms' errors, robustly, with each constant drawn towards what is known of it beforehand
+(`Constants`' defaults). A model's rows together weigh as much as the root of their number, so that sweeps over GPUs do
+not decide alone. What the model looks like was chosen by leaving out one calibration model at a time; the rows of
+`split.json`'s test models were looked at only after that.
+"""
+
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import least_squares
+from scipy.stats import rankdata
+
+from ..core.files import write_json
+from .constants import NAMES, Constants
+from .published import Case, cases, left_out, rows
+from .step_time import speed
+from .work import stack
+
+SPREAD = 0.25
+"""Standard deviation of a constant's logarithm about what is known of it beforehand."""
+ROBUST = 0.04
+"""Relative error from which on a row counts by its error's size, no longer by its square."""
+STATED = "all that state a speed"
+"""All rows but those of which an MFU alone is published, in a count of operations that their source does not state."""
+COVERED = (0.05, 0.95)
+"""Quantiles of the errors, with a model left out, that an interval spans."""
+
+
+def fit(given: list[Case], start: Constants | None = None) -> Constants:
+    """Fit the constants.
+
+    Args:
+        given: rows to fit to.
+        start: what is known of the constants beforehand; by default `Constants()`.
+    """
+    before = start or Constants()
+    works, published = stack([case.work for case in given]), np.log([case.published for case in given])
+    counts = Counter(case.model for case in given)
+    weights = np.array([counts[case.model] ** -0.5 for case in given])
+    weights /= np.sqrt(np.mean(weights**2))
+
+    def residuals(shifts: np.ndarray) -> np.ndarray:
+        errors = (np.log(speed(works, _shifted(before, shifts))) - published) / ROBUST
+        tamed = np.sign(errors) * np.sqrt(2 * (np.sqrt(1 + errors**2) - 1))
+        return np.concatenate([weights * tamed, shifts / SPREAD])
+
+    return _shifted(before, least_squares(residuals, np.zeros(len(NAMES))).x)
+
+
+def _shifted(constants: Constants, shifts: np.ndarray) -> Constants:
+    """The constants times the exponentials of `shifts`."""
+    pairs = zip(NAMES, np.exp(shifts).tolist(), strict=True)
+    return replace(constants, **{name: getattr(constants, name) * factor for name, factor in pairs})
+
+
+def predict(given: list[Case], constants: Constants) -> np.ndarray:
+    """Predicted tokens a second and GPU of each row."""
+    return speed(stack([case.work for case in given]), constants)
+
+
+def errors_pct(given: list[Case], constants: Constants) -> np.ndarray:
+    """What a prediction is above what was published, in percent of that."""
+    return 100 * (predict(given, constants) / np.array([case.published for case in given]) - 1)
+
+
+def cross_validated(given: list[Case]) -> np.ndarray:
+    """Each row's error in percent with its model left out of the fit."""
+    found = np.empty(len(given))
+    for model in {case.model for case in given}:
+        inside = np.array([case.model == model for case in given])
+        constants = fit([case for case in given if case.model != model])
+        found[inside] = errors_pct([case for case in given if case.model == model], constants)
+    return found
+
+
+def split(given: list[Case]) -> tuple[list[Case], list[Case]]:
+    """Calibration rows and test rows, as `split.json` says."""
+    names = left_out()
+    return [case for case in given if case.model not in names], [case for case in given if case.model in names]
+
+
+def calibrate() -> dict[str, Any]:
+    """Fit to the calibration rows: `constants`, and `interval`, the published over the predicted speed's quantiles."""
+    calibration, _ = split(cases(rows(), "published.json"))
+    unseen = cross_validated(calibration)
+    low, high = np.quantile(1 / (1 + unseen / 100), COVERED).tolist()
+    return {"constants": asdict(fit(calibration)), "interval": [low, high], "rows": len(calibration)}
+
+
+def write_fit(out: Path) -> None:
+    """Write what `calibrate` gives."""
+    write_json(out, calibrate())
+
+
+def summary(given: list[Case], errors: np.ndarray) -> dict[str, Any]:
+    """Errors of a set of rows: mean, median and max of their sizes, and the rank correlations.
+
+    `rank_speed` correlates predicted and published tokens a second, `rank_flops` operations a second, which differ
+    little from model to model, so that it tells how well configurations are put in order.
+    """
+    if not given:
+        return {"rows": 0}
+    sizes = np.abs(errors)
+    published = np.array([case.published for case in given])
+    predicted = published * (1 + errors / 100)
+    flops = np.array([case.work.flops / case.work.slots for case in given])
+    found = {"rows": len(given), "mean": sizes.mean(), "median": np.median(sizes), "max": sizes.max()}
+    if len(given) > 2:
+        found["rank_speed"] = _rank_correlation(predicted, published)
+        found["rank_flops"] = _rank_correlation(predicted * flops, published * flops)
+    return {name: value if isinstance(value, int) else float(value) for name, value in found.items()}
+
+
+def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's: of the ranks, ties at their mean."""
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+
+
+def report() -> dict[str, Any]:
+    """The fit, and its errors on calibration rows, with each of their models left out, and on the test models."""
+    calibration, test = split(cases(rows(), "published.json"))
+    constants = fit(calibration)
+    sets = {
+        "calibration": (calibration, errors_pct(calibration, constants)),
+        "cross-validation": (calibration, cross_validated(calibration)),
+        "test": (test, errors_pct(test, constants)),
+    }
+    return {
+        "constants": asdict(constants),
+        "sets": {name: _by_stack(*pair) for name, pair in sets.items()},
+        "models": {model: _of_model(test, sets["test"][1], model) for model in sorted({case.model for case in test})},
+        "rows": {name: _rows(*pair) for name, pair in sets.items() if name != "cross-validation"},
+    }
+
+
+def _by_stack(given: list[Case], errors: np.ndarray) -> dict[str, Any]:
+    stacks = sorted({case.stack for case in given})
+    found = {name: np.array([case.stack == name for case in given]) for name in stacks}
+    parts = {n: summary([c for c, i in zip(given, w, strict=True) if i], errors[w]) for n, w in found.items()}
+    stated = np.array([not case.mfu_only for case in given])
+    whole = {"all": summary(given, errors)}
+    whole[STATED] = summary([case for case in given if not case.mfu_only], errors[stated])
+    return {**whole, **parts}
+
+
+def _of_model(given: list[Case], errors: np.ndarray, model: str) -> dict[str, Any]:
+    inside = np.array([case.model == model for case in given])
+    return summary([case for case in given if case.model == model], errors[inside])
+
+
+def _rows(given: list[Case], errors: np.ndarray) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": case.id,
+            "model": case.model,
+            "stack": case.stack,
+            "published": case.published,
+            "predicted": case.published * (1 + error / 100),
+            "error_pct": error,
+            "assumed": list(case.assumed),
+        }
+        for case, error in zip(given, errors.tolist(), strict=True)
+    ]

@@ -1,0 +1,181 @@
+"""Measured training speeds: what runs' journals tell, how well that scales, and the planner adjusted to it."""
+
+import statistics
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from scipy.optimize import root_scalar
+
+from ..core.errors import UserError
+from ..recipes.schema import Recipe
+from .constants import Constants
+from .fit import COVERED, fit, predict
+from .of_recipe import Filling, Site, work_of
+from .published import Case
+
+WARM = 3
+"""First steps of a run that do not count: memory is allocated, and threads and kernels start."""
+RATES = ("bf16", "fp8", "attention", "attention_2", "attention_triton", "memory", "network")
+"""Constants that are speeds; with a machine that is so many times as slow, they are so many times as small."""
+SLOWEST, FASTEST = 1e-7, 10.0
+"""Range of that factor: from a core to what no H100 reaches."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One run of a world size.
+
+    Attributes:
+        seconds: of each step that counts, from its end to the next one's end, all in between included.
+        waits: of them, the wait for data.
+        between: of them, what is outside of the step: logging, garbage collection, saves.
+        tokens: that count in a step, the mean.
+        slots: of a step.
+    """
+
+    seconds: list[float]
+    waits: list[float]
+    between: list[float]
+    tokens: float
+    slots: float
+
+
+def turn_of(rows: list[dict[str, Any]]) -> Turn:
+    """Read a run's journal, without its first steps.
+
+    Args:
+        rows: of the journal.
+
+    Raises:
+        ValueError: too few steps were done.
+    """
+    steps = [row for row in rows if row["event"] == "step"]
+    if len(steps) < WARM + 2:
+        raise ValueError(f"{len(steps)} steps, of which {WARM} do not count")
+    pairs = list(pairwise(steps[WARM - 1 :]))
+    seconds = [after["time"] - before["time"] for before, after in pairs]
+    return Turn(
+        seconds=seconds,
+        waits=[after["data_wait"] for _, after in pairs],
+        between=[whole - after["seconds"] for whole, (_, after) in zip(seconds, pairs, strict=True)],
+        tokens=statistics.mean(after["tokens"] for _, after in pairs),
+        slots=pairs[0][1]["slots"],
+    )
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a world size took, of all its turns.
+
+    Attributes:
+        scaling: `weak` or `strong`.
+        world: ranks.
+        cores: that each rank had; None on GPUs.
+        global_batch: sequences of a step.
+        seconds: of a step, the median over all turns' steps.
+        spread: of the turns' medians: the largest over the smallest, less 1.
+        tokens_per_second: that count, of all ranks.
+        slots_per_second_per_rank: slots, real or padding.
+        data_wait: seconds of a step, the median.
+        between: as `data_wait`, outside of the step.
+        turns: how many.
+    """
+
+    scaling: str
+    world: int
+    cores: float | None
+    global_batch: int
+    seconds: float
+    spread: float
+    tokens_per_second: float
+    slots_per_second_per_rank: float
+    data_wait: float
+    between: float
+    turns: int
+
+    @property
+    def oversubscribed(self) -> bool:
+        """Whether ranks share cores, so that they wait for each other."""
+        return self.cores is not None and self.cores < 1
+
+
+def measurement(scaling: str, world: int, cores: float | None, batch: int, turns: list[Turn]) -> Measurement:
+    """Put the turns of a world size together."""
+    medians = [statistics.median(turn.seconds) for turn in turns]
+    seconds = statistics.median(second for turn in turns for second in turn.seconds)
+    return Measurement(
+        scaling=scaling,
+        world=world,
+        cores=cores,
+        global_batch=batch,
+        seconds=seconds,
+        spread=max(medians) / min(medians) - 1,
+        tokens_per_second=statistics.mean(turn.tokens for turn in turns) / seconds,
+        slots_per_second_per_rank=turns[0].slots / seconds / world,
+        data_wait=statistics.median(wait for turn in turns for wait in turn.waits),
+        between=statistics.median(rest for turn in turns for rest in turn.between),
+        turns=len(turns),
+    )
+
+
+def rows_of(found: list[Measurement]) -> list[dict[str, Any]]:
+    """Measurements as rows, with efficiency over the fewest ranks of the same way to scale.
+
+    `efficiency` is tokens a second and rank over those of the fewest ranks. On a CPU a second rank takes half of the
+    cores from the first, so that `efficiency_by_core`, tokens a second and core in use, is what one can compare.
+    """
+    rows = []
+    for one in found:
+        first = next(other for other in found if other.scaling == one.scaling)
+        rate, base = one.tokens_per_second / one.world, first.tokens_per_second / first.world
+        row: dict[str, Any] = {**asdict(one), "oversubscribed": one.oversubscribed, "efficiency": rate / base}
+        if one.cores is not None and first.cores is not None:
+            used, at_first = one.cores * one.world, first.cores * first.world
+            row["efficiency_by_core"] = one.tokens_per_second / used / (first.tokens_per_second / at_first)
+        rows.append(row)
+    return rows
+
+
+def case_of(recipe: Recipe, filling: Filling, site: Site, one: Measurement) -> Case:
+    """A measurement as a row that constants can be fitted to."""
+    name = f"{one.scaling} {one.world}"
+    return Case(name, name, "Megatron", work_of(recipe, filling, site), one.slots_per_second_per_rank, ())
+
+
+def recalibrated(cases: list[Case], start: Constants) -> tuple[Constants, tuple[float, float]]:
+    """Constants of a site, by what it measured; and the interval that its own rows ask for.
+
+    First all speeds are scaled alike, so that the median row is met, while fixed times stay; then the constants are
+    fitted from there, each drawn towards where that has brought it. A few rows therefore shift what they tell most
+    about, and no more.
+
+    Args:
+        cases: measured.
+        start: the published fit.
+
+    Raises:
+        UserError: nothing explains them.
+    """
+    published = np.log([case.published for case in cases])
+
+    def scaled(factor: float) -> Constants:
+        return replace(start, **{name: getattr(start, name) * factor for name in RATES})
+
+    def off(logarithm: float) -> float:
+        return float(np.median(np.log(predict(cases, scaled(np.exp(logarithm)))) - published))
+
+    low, high = np.log(SLOWEST), np.log(FASTEST)
+    if off(low) > 0 or off(high) < 0:
+        raise UserError(
+            "no speed of the machine explains what was measured",
+            where="the measurements",
+            allowed=f"{SLOWEST:g} to {FASTEST:g} times as fast as an H100, with its fixed times",
+            mend="measure a larger model or a larger batch, whose steps take longer than fixed times do",
+        )
+    # NVLink is no constant: where there is none, as between CPU ranks, the network's share carries it.
+    found = fit(cases, scaled(float(np.exp(root_scalar(off, bracket=(low, high)).root))))
+    ratios = np.array([case.published for case in cases]) / predict(cases, found)
+    least, most = np.quantile(ratios, COVERED).tolist()
+    return found, (min(least, 1.0), max(most, 1.0))

@@ -1,0 +1,121 @@
+"""A recipe as work to be priced, and what its run will take."""
+
+from dataclasses import dataclass
+
+from ..core.memory import save_stall_seconds
+from ..recipes.megatron_args import asynchronous
+from ..recipes.memory import of_host, recomputes, virtual_stages
+from ..recipes.schema import Recipe, data_parallel, shape_of
+from .architecture import of_qwen3
+from .constants import Constants
+from .step_time import BF16, Terms, step_time
+from .work import Work, of_architecture
+
+YEAR = 2025.5
+"""Of the software, for the constants' progress: the middle of the newest rows that they are fitted to."""
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What a step's slots hold.
+
+    Attributes:
+        fill: share of the slots that hold real tokens.
+        attended: sum of the squared lengths within which tokens attend to each other, over all slots: without masks the
+            slots of a sequence.
+        source: where both come from.
+    """
+
+    fill: float
+    attended: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """The machines of a run, beside what the recipe says of them.
+
+    Attributes:
+        nics: network cards of a node; None: one for each GPU, which is an assumption.
+        nic: bytes a second of one of them.
+        watts: that a GPU draws while it trains, with its share of the node and of cooling: an assumption, between the
+            700 W of an H100 SXM and the 1,275 W of an eighth of a DGX H100's 10.2 kW.
+    """
+
+    nics: int | None = None
+    nic: float = 50e9
+    watts: float = 1000.0
+
+
+def work_of(recipe: Recipe, filling: Filling, site: Site) -> Work:
+    """A recipe on H100s as work."""
+    parallel, dp = recipe.parallel, data_parallel(recipe)
+    return Work(
+        **of_architecture(of_qwen3(shape_of(recipe))),
+        tp=parallel.tp,
+        pp=parallel.pp,
+        cp=parallel.cp,
+        dp=dp,
+        chunks=virtual_stages(recipe),
+        micro=recipe.batch.micro_size,
+        accumulation=recipe.batch.global_size / (dp * recipe.batch.micro_size),
+        seq=recipe.data.seq_length,
+        attended=filling.attended,
+        fp8=float(recipe.model.fp8),
+        grad_bytes=4 if recipe.optimizer.grads == "fp32" else 2,
+        gathers=2 if parallel.fsdp else 0,
+        recompute=float(recomputes(recipe)),
+        tp_overlap=float("tp-comm-overlap" in recipe.megatron),
+        year=YEAR,
+        node=parallel.ranks_per_node,
+        nics=site.nics or parallel.ranks_per_node,
+        nic=site.nic,
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a whole run takes, predicted.
+
+    Attributes:
+        step_seconds: of a step.
+        tokens_per_second_per_gpu: real tokens.
+        mfu: of the H100's BF16 peak (989.4 TFLOP/s), causal attention counted half, over all slots, as Megatron counts.
+        hours: of the whole run: steps, validation, saves.
+        gpu_hours: of all GPUs.
+        kwh: that they use.
+        terms: seconds of a step, by what they go to.
+    """
+
+    step_seconds: float
+    tokens_per_second_per_gpu: float
+    mfu: float
+    hours: float
+    gpu_hours: float
+    kwh: float
+    terms: Terms
+
+
+def run_of(recipe: Recipe, filling: Filling, site: Site, constants: Constants) -> Run:
+    """Predict a run."""
+    work = work_of(recipe, filling, site)
+    return of_terms(recipe, filling, site, work, step_time(work, constants))
+
+
+def of_terms(recipe: Recipe, filling: Filling, site: Site, work: Work, terms: Terms) -> Run:
+    """A run from a step's terms."""
+    seconds, gpus = float(terms.total), float(work.gpus)
+    stall = save_stall_seconds(of_host(recipe), asynchronous=asynchronous(recipe, gpu=True))
+    saves = -(-recipe.steps // recipe.checkpoint.every)
+    # A validation's batch is a forward pass: a third of a step.
+    validations = recipe.steps // recipe.validation.every * recipe.validation.batches * seconds / 3
+    hours = (recipe.steps * seconds + validations + saves * stall) / 3600
+    return Run(
+        step_seconds=seconds,
+        tokens_per_second_per_gpu=float(work.slots) * filling.fill / seconds / gpus,
+        mfu=float(work.flops) / seconds / gpus / BF16,
+        hours=hours,
+        gpu_hours=hours * gpus,
+        kwh=hours * gpus * site.watts / 1000,
+        terms=terms,
+    )

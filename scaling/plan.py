@@ -1,0 +1,215 @@
+"""How a recipe is best spread over its GPUs: every allowed way that fits, by the time it is predicted to take."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import UserError, nearest
+from ..core.memory import GpuMemory, fits
+from ..core.qwen3 import Qwen3Config
+from ..recipes.memory import CHUNKS, GIB, RECOMPUTE, of_gpu
+from ..recipes.schema import CONCAT, Recipe, masked, shape_of, world_size
+from .constants import Constants
+from .of_recipe import Filling, Run, Site, of_terms, work_of
+from .step_time import Terms, step_time
+from .work import stack
+
+LARGEST_MICRO = 16
+CLOSE = 0.01
+"""Share of the time within which the simpler way is taken: less than a prediction can tell apart."""
+BEST = 10
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A way to spread a recipe.
+
+    Attributes:
+        recipe: that is spread so.
+        memory: of the GPU that needs most.
+        run: what it is predicted to take.
+    """
+
+    recipe: Recipe
+    memory: GpuMemory
+    run: Run
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the search decides."""
+        return settings(self.recipe)
+
+    @property
+    def limits(self) -> list[tuple[str, float]]:
+        """What the step's time goes to, and the share of each, largest first."""
+        terms = self.run.terms
+        shares = [(item.name, float(getattr(terms, item.name)) / self.run.step_seconds) for item in fields(Terms)]
+        return sorted(shares, key=lambda pair: -pair[1])
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        run = self.run
+        numbers = {item.name: getattr(run, item.name) for item in fields(Run) if item.name != "terms"}
+        terms = {name: share * run.step_seconds for name, share in self.limits}
+        return {**self.settings, "memory_gib": self.memory.total / GIB, **numbers, "terms_seconds": terms}
+
+
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """What the search decides, in the order of preference where times are close: earlier ones stay simple longer."""
+    parallel = recipe.parallel
+    world = world_size(recipe)
+    return {
+        "recompute": "recompute-granularity" in recipe.megatron,
+        "interleaving": int(recipe.megatron.get(CHUNKS, 1)),
+        "pp": parallel.pp,
+        "cp": parallel.cp,
+        "tp": parallel.tp,
+        "dp": world // (parallel.tp * parallel.pp * parallel.cp),
+        "grads": recipe.optimizer.grads,
+        "micro": recipe.batch.micro_size,
+    }
+
+
+def plan(
+    recipe: Recipe, filling: Filling, site: Site, constants: Constants, keep: tuple[str, ...] = ()
+) -> tuple[Choice, list[Choice]]:
+    """Search.
+
+    Args:
+        recipe: what is trained; of how it is spread only the machines count, and what is kept.
+        filling: of its slots.
+        site: its machines.
+        constants: of the step-time model.
+        keep: settings that stay as the recipe has them.
+
+    Returns:
+        The choice: the simplest way that is predicted to be within 1 % of the fastest; and all ways that fit, fastest
+        first.
+
+    Raises:
+        UserError: nothing fits, or something else than a setting is to be kept.
+    """
+    given = settings(recipe)
+    for name in keep:
+        if name not in given:
+            mend = nearest(name, list(given))
+            raise UserError(f"{name!r} is no setting", where="--keep", allowed=", ".join(given), mend=mend)
+    every = (one for one in candidates(recipe) if all(settings(one)[name] == given[name] for name in keep))
+    tried = [(candidate, of_gpu(candidate)) for candidate in every]
+    capacity = recipe.machine.gpu_gib * GIB
+    fitting = [(candidate, memory) for candidate, memory in tried if fits(memory, capacity)]
+    if not fitting:
+        least = min((memory.total for _, memory in tried), default=0) / GIB
+        raise UserError(
+            f"no way to spread it over {world_size(recipe)} GPUs fits: the least needs {least:.1f} GiB (predicted)",
+            where="machine.gpu_gib",
+            allowed=f"90 % of {recipe.machine.gpu_gib:g} GiB",
+            mend="more GPUs (parallel.nodes), a shorter data.seq_length, or a smaller model",
+        )
+    works = [work_of(candidate, filling, site) for candidate, _ in fitting]
+    each = _one_by_one(step_time(stack(works), constants), len(works))
+    found = [
+        Choice(candidate, memory, of_terms(candidate, filling, site, work, terms))
+        for (candidate, memory), work, terms in zip(fitting, works, each, strict=True)
+    ]
+    found.sort(key=lambda choice: choice.run.step_seconds)
+    close = [choice for choice in found if choice.run.step_seconds <= (1 + CLOSE) * found[0].run.step_seconds]
+    return min(close, key=lambda choice: _complexity(choice.recipe)), found
+
+
+def _one_by_one(terms: Terms, count: int) -> Iterator[Terms]:
+    """Terms of arrays as terms of numbers, one for each setting."""
+    columns = [np.broadcast_to(getattr(terms, item.name), count).tolist() for item in fields(Terms)]
+    return (Terms(*values) for values in zip(*columns, strict=True))
+
+
+def _complexity(recipe: Recipe) -> tuple[Any, ...]:
+    """What a simpler way has less of, the weightiest first; BF16 gradients count as less simple than FP32 ones."""
+    found = settings(recipe)
+    return tuple(value == "bf16" if name == "grads" else value for name, value in found.items() if name != "dp")
+
+
+def candidates(recipe: Recipe) -> Iterator[Recipe]:
+    """Every way to spread a recipe that Megatron and the recipe's own rules allow; whether it fits is not asked."""
+    shape, world, total = shape_of(recipe), world_size(recipe), recipe.batch.global_size
+    grads = ("fp32", "bf16") if recipe.model.precision == "bf16" else ("fp32",)
+    for tp, pp, cp in _spreads(recipe, shape, world):
+        dp = world // (tp * pp * cp)
+        micros = [m for m in range(1, LARGEST_MICRO + 1) if total % (dp * m) == 0]
+        if pp > 1 and masked(recipe.data):
+            micros = micros[:1]  # a masked micro-batch is one flat sequence (recipes/validate.py)
+        for micro in micros:
+            for chunks in _chunks(shape.layers, pp, total // (dp * micro)):
+                for kind in grads:
+                    for again in (False, True):
+                        yield _spread(recipe, (tp, pp, cp), micro, chunks, kind, again)
+
+
+def _spreads(recipe: Recipe, shape: Qwen3Config, world: int) -> Iterator[tuple[int, int, int]]:
+    """TP, PP and CP."""
+    splits_sequences = recipe.data.layout == CONCAT and not masked(recipe.data)
+    for tp in (1, 2, 4, 8):
+        parts = (shape.heads, shape.kv_heads, shape.ffn, shape.vocab, recipe.parallel.ranks_per_node)
+        if any(part % tp for part in parts):
+            continue  # TP stays inside a node
+        for pp in range(1, shape.layers + 1):
+            for cp in (1, 2, 4, 8) if splits_sequences else (1,):
+                fits_sequence = recipe.data.seq_length % (2 * cp) == 0
+                if shape.layers % pp == 0 and world % (tp * pp * cp) == 0 and fits_sequence:
+                    yield tp, pp, cp
+
+
+def _chunks(layers: int, pp: int, micro_batches: int) -> list[int]:
+    """Ways to interleave: chunks divide a stage's layers, and Megatron asks for a multiple of PP micro-batches."""
+    if pp == 1 or micro_batches % pp:
+        return [1]
+    return [chunks for chunks in range(1, layers // pp + 1) if layers // pp % chunks == 0]
+
+
+def _spread(
+    recipe: Recipe, spread: tuple[int, int, int], micro: int, chunks: int, grads: str, recompute: bool
+) -> Recipe:
+    tp, pp, cp = spread
+    kept = {name: value for name, value in recipe.megatron.items() if name not in (CHUNKS, *RECOMPUTE)}
+    further = ({CHUNKS: chunks} if chunks > 1 else {}) | (RECOMPUTE if recompute else {})
+    sp = recipe.parallel.sp if tp > 1 else None
+    return replace(
+        recipe,
+        parallel=replace(recipe.parallel, tp=tp, pp=pp, cp=cp, sp=sp),
+        batch=replace(recipe.batch, micro_size=micro),
+        optimizer=replace(recipe.optimizer, grads=grads),
+        megatron=kept | further,
+    )
+
+
+def explanation(choice: Choice, every: list[Choice]) -> list[str]:
+    """Why the choice: for each setting, what the best way with another value of it would cost."""
+    spent = ", ".join(f"{name} {share:.0%}" for name, share in choice.limits[:3])
+    run = choice.run
+    lines = [
+        f"{run.step_seconds:.2f} s a step, {run.tokens_per_second_per_gpu:,.0f} real tokens/s/GPU, MFU {run.mfu:.1%}, "
+        f"{choice.memory.total / GIB:.1f} GiB; a step goes to {spent}"
+    ]
+    for name, value in choice.settings.items():
+        if name == "dp":
+            continue  # follows from the others
+        others = [other for other in every if other.settings[name] != value]
+        if not others:
+            lines.append(f"{name} {value}: nothing else is allowed, or fits")
+            continue
+        other = others[0]
+        slower = other.run.step_seconds / choice.run.step_seconds - 1
+        verdict = f"{slower:+.1%} time" if abs(slower) >= 0.0005 else "as fast"
+        reason = _reason(choice, other) if slower > CLOSE else "no faster than a prediction can tell, and less simple"
+        lines.append(f"{name} {value}: the best with {name} {other.settings[name]} is {verdict} ({reason})")
+    return lines
+
+
+def _reason(choice: Choice, other: Choice) -> str:
+    """The term that another way has most more of."""
+    mine, theirs = dict(choice.limits), dict(other.limits)
+    more = {name: theirs[name] * other.run.step_seconds - mine[name] * choice.run.step_seconds for name in mine}
+    name = max(more, key=lambda term: more[term])
+    return f"{more[name]:+.2f} s of {name}"

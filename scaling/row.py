@@ -1,0 +1,45 @@
+"""Reading a row of a table that somebody else has made: each field is checked, and what is assumed is noted."""
+
+import math
+from typing import Any
+
+from ..core.errors import UserError
+
+
+class Row:
+    """A row's fields.
+
+    Attributes:
+        value: the row.
+        where: it was read from, for messages.
+        assumed: notes on what was taken where the row does not say.
+    """
+
+    def __init__(self, value: dict[str, Any], where: str) -> None:
+        """Begin to read a row."""
+        self.value, self.where, self.assumed = value, where, list[str]()
+
+    def number(self, name: str, default: float | None = None, why: str = "") -> float | None:
+        """A positive number; where it is not stated `default`, which is noted."""
+        found = self.value.get(name)
+        if found is None:
+            if default is not None:
+                self.assumed.append(f"{name} is taken as {default:g}{why and f': {why}'}")
+            return default
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < math.inf:
+            raise UserError(f"{name} is {found!r}", where=self.where, allowed="a number above 0")
+        return float(found)
+
+    def whole(self, name: str, default: int | None = None, why: str = "") -> int | None:
+        """As `number`, a whole one."""
+        found = self.number(name, default, why)
+        if found is not None and found != int(found):
+            raise UserError(f"{name} is {found:g}", where=self.where, allowed="a whole number from 1")
+        return None if found is None else int(found)
+
+    def text(self, name: str) -> str:
+        """A text, empty where it is not stated."""
+        found = self.value.get(name)
+        if found is not None and not isinstance(found, str):
+            raise UserError(f"{name} is {found!r}", where=self.where, allowed="a text")
+        return found or ""

@@ -1,0 +1,248 @@
+"""Seconds of a training step, from the operations, bytes and messages that it consists of.
+
+Each operation of a layer is priced by what bounds it: matrix products and attention by arithmetic, element-wise
+operations by the GPU's memory, collectives by NVLink inside a node and by network cards between nodes. `Constants` says
+how much of a data sheet's figure is reached; they are shared by all models and settings, and fitted by `fit.py`.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from .constants import Constants
+from .work import Numbers, Work
+
+BF16, FP8 = 989.4e12, 1978.9e12
+"""Operations a second of an H100 SXM without sparsity: NVIDIA's data sheet."""
+NVLINK = 450e9
+"""Bytes a second and direction of a GPU's NVLink 4: 18 links of 25 GB/s."""
+NVLINK_SHARE = 0.8
+"""Of it, what NCCL's rings reach on 8 H100: 370 GB/s (nccl-tests issue 212)."""
+REFERENCE_YEAR = 2025.0
+"""Of the software that the shares hold for."""
+PRODUCTS = 4
+"""Matrix products of a layer's forward pass: queries, keys and values; attention's output; both of the MLP."""
+LOGIT = 20
+"""Bytes that are read and written for a logit, forward and backward: BF16 and FP32 copies, maximum, sum, gradient."""
+ADAM = 30
+"""Bytes that are read and written for a parameter's update: gradient, main weight and both moments in FP32, weight."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Seconds of a step, by what they go to; they add up.
+
+    Attributes:
+        products: matrix products of the layers and of the output layer.
+        attention: scores and their products.
+        elementwise: norms, activations, rotations, casts, loss.
+        tp, cp, pp, dp: communication that nothing hides.
+        bubble: waiting of pipeline stages.
+        optimizer: the update, and clearing gradients.
+        other: launches and what a step does once.
+    """
+
+    products: Numbers
+    attention: Numbers
+    elementwise: Numbers
+    tp: Numbers
+    cp: Numbers
+    pp: Numbers
+    bubble: Numbers
+    dp: Numbers
+    optimizer: Numbers
+    other: Numbers
+
+    @property
+    def total(self) -> Numbers:
+        """Seconds of the whole step."""
+        return sum(getattr(self, item.name) for item in fields(self))
+
+
+def step_time(work: Work, constants: Constants) -> Terms:
+    """Predict a step.
+
+    Args:
+        work: numbers, or arrays of one length.
+        constants: from `fit.py`, or a site's.
+    """
+    stage, output = _stage(work, constants), _output_layer(work, constants)
+    # In the steady state every stage waits for the fullest one: the last, which has the output layer, too; or where
+    # that counts as layers, any of those that have a layer more than others.
+    units = (work.layers + work.vocab * work.hidden / work.layer_parameters) / work.pp
+    fullest = np.where((work.balanced == 1) & (work.pp > 1), np.ceil(units) / units, 1)
+    stage = {name: seconds * fullest for name, seconds in stage.items()}
+    output = {name: seconds * fullest / np.where(work.balanced == 1, work.pp, 1) for name, seconds in output.items()}
+    repeated = {name: work.accumulation * (seconds + output.get(name, 0)) for name, seconds in stage.items()}
+    one = sum(stage.values())
+    bubble = (work.pp - 1) / work.chunks * one
+    dp = _data_parallel(work, constants, one + sum(output.values()))
+    return Terms(
+        **{name: seconds for name, seconds in repeated.items() if name != "launches"},
+        bubble=bubble,
+        dp=dp,
+        optimizer=_optimizer(work, constants),
+        other=constants.step + repeated["launches"],
+    )
+
+
+def _stage(work: Work, constants: Constants) -> dict[str, Numbers]:
+    """Seconds of a micro-batch in a stage, forward and backward, without the output layer."""
+    layers, passes = work.layers / work.pp, 3 + work.recompute
+    products = 2 * _tokens(work) * work.layer_parameters / work.tp / _product_speed(work, constants)
+    products = products + _product_traffic(work) / (work.memory * constants.memory)
+    attention = _attention(work, constants)
+    return {
+        "products": layers * passes * products,
+        "attention": layers * attention,
+        "elementwise": layers * _elementwise(work, constants) + _weight_traffic(work, constants),
+        "tp": layers * _tensor_parallel(work, constants),
+        "cp": layers * _context_parallel(work, attention, constants),
+        "pp": _between_stages(work, constants),
+        "launches": layers * passes * PRODUCTS * constants.kernel,
+    }
+
+
+def _output_layer(work: Work, constants: Constants) -> dict[str, Numbers]:
+    """Seconds of a micro-batch's logits and loss; they stay in BF16."""
+    logits = _tokens(work) * work.vocab / work.tp
+    speed = constants.bf16 * BF16 * _pace(work, constants)
+    return {
+        "products": 6 * logits * work.hidden / speed,
+        "elementwise": LOGIT * logits / _memory_speed(work, constants),
+    }
+
+
+def _tokens(work: Work) -> Numbers:
+    """Slots of a micro-batch on a rank."""
+    return work.micro * work.seq / work.cp
+
+
+def _pace(work: Work, constants: Constants) -> Numbers:
+    """Speed of arithmetic relative to a GPU of 700 W with software of the reference year."""
+    return (work.watts / 700) ** constants.power * np.exp(constants.progress * (work.year - REFERENCE_YEAR))
+
+
+def _product_speed(work: Work, constants: Constants) -> Numbers:
+    """Operations a second of matrix products."""
+    return np.where(work.fp8 == 1, constants.fp8 * FP8, constants.bf16 * BF16) * _pace(work, constants)
+
+
+def _product_traffic(work: Work) -> Numbers:
+    """Bytes that a layer's products read and write in one of their three passes, which arithmetic does not hide."""
+    inputs, outputs = _widths(work)
+    size = np.where(work.fp8 == 1, 1.5, 2.0)  # FP8 products write BF16
+    return size * (_tokens(work) * (inputs + outputs) + work.layer_parameters) / work.tp
+
+
+def _widths(work: Work) -> tuple[Numbers, Numbers]:
+    """Numbers that a token brings to a layer's products, and that it takes from them."""
+    inputs = 2 * work.hidden + work.q + work.ffn
+    outputs = 2 * work.hidden + work.q + 2 * work.kv + (1 + work.gated) * work.ffn
+    return inputs, outputs
+
+
+def _memory_speed(work: Work, constants: Constants) -> Numbers:
+    """Bytes a second of element-wise operations; counted as if fused, so that unfused ones are slower."""
+    return work.memory * constants.memory / np.where(work.fused == 1, 1.0, constants.unfused)
+
+
+def _attention(work: Work, constants: Constants) -> Numbers:
+    """Seconds of a layer's attention: two products forward, five backward, since scores are computed again."""
+    operations = 2 * _tokens(work) * work.attended * work.q / work.tp * (3.5 + work.recompute)
+    share = np.where(work.attention == 1, constants.attention_2, constants.attention)
+    share = np.where(work.attention == 0, constants.attention_triton, share)
+    length = work.attended / work.cp  # CP attends piece by piece
+    share = share * length / (length + constants.half_length)
+    return operations / (share * BF16 * _pace(work, constants))
+
+
+def _elementwise(work: Work, constants: Constants) -> Numbers:
+    """Seconds of a layer's element-wise operations, by the bytes they read and write, forward and backward.
+
+    Two norms and two residuals pass over the hidden state 20 times, a gated activation 8 times over the MLP's width and
+    another one 5 times, the rotation 4 times over queries and keys, in BF16. For FP8 each product's inputs and
+    gradients are cast, and once more transposed.
+    """
+    size = 2 * (20 * work.hidden + (5 + 3 * work.gated) * work.ffn + 4 * (work.q + work.kv))
+    inputs, outputs = _widths(work)
+    size = size * (1 + work.recompute / 3) + work.fp8 * 4 * (inputs + outputs)
+    return _tokens(work) * size / work.tp / _memory_speed(work, constants)
+
+
+def _weight_traffic(work: Work, constants: Constants) -> Numbers:
+    """Seconds that weights and gradients take in a micro-batch, however few tokens it has.
+
+    Megatron reads the buffer that it adds each gradient to. FSDP writes each weight as it is gathered and copies it
+    into place, and copies each gradient before it is scattered.
+    """
+    size = np.where(work.gathers > 0, 6 * (work.gathers + 1), work.grad_bytes)
+    return size * work.parameters / (work.memory * constants.memory)
+
+
+def _tensor_parallel(work: Work, constants: Constants) -> Numbers:
+    """Seconds of a layer's TP communication that is not hidden: four gathers and four scatters."""
+    count = 8 + 4 * work.recompute
+    size = 2 * _tokens(work) * work.hidden
+    inside = np.minimum(work.tp, work.node)
+    seconds = count * (_moving(work, constants, size, inside, work.tp / inside) + constants.kernel * (work.tp > 1))
+    return seconds * np.where(work.tp_overlap == 1, constants.tp_exposed, 1.0)
+
+
+def _context_parallel(work: Work, attention: Numbers, constants: Constants) -> Numbers:
+    """Seconds of a layer's exchange of keys and values that attention does not hide: once forward, twice backward."""
+    size = 3 * 2 * 2 * work.kv / work.tp * _tokens(work) * (work.cp - 1)
+    inside = work.tp * work.cp <= work.node
+    speed = np.where(inside, NVLINK * NVLINK_SHARE, _own_card(work) * constants.network)
+    return np.maximum(0.0, size / speed - attention)
+
+
+def _own_card(work: Work) -> Numbers:
+    """Bytes a second between nodes for each GPU of a node."""
+    return work.nics * work.nic / work.node
+
+
+def _between_stages(work: Work, constants: Constants) -> Numbers:
+    """Seconds of a micro-batch's way to the next stage and back that is not hidden."""
+    size = 2 * 2 * _tokens(work) * work.hidden / work.tp * work.chunks * (work.pp > 1)
+    exposed = np.where(work.chunks > 1, constants.pp_exposed, 1.0)
+    return exposed * size / (_own_card(work) * constants.network)
+
+
+def _data_parallel(work: Work, constants: Constants, computing: Numbers) -> Numbers:
+    """Seconds of a step's gradients and weights on their way that no computation hides.
+
+    With a distributed optimizer gradients are scattered beside the last micro-batch and weights gathered beside the
+    first. With FSDP both happen in each micro-batch.
+    """
+    group = work.dp * work.cp
+    sharded = work.gathers > 0
+    size = work.parameters * (work.grad_bytes + 2 * np.where(sharded, work.gathers, 1))
+    times = np.where(sharded, work.accumulation, 1)
+    collectives = work.layers / work.pp * np.where(sharded, work.gathers + 1, 2)
+    inside = np.clip(work.node / work.tp, 1, group)  # TP fills a node first
+    moving = _moving(work, constants, size, inside, group / inside)
+    exposed = np.where(sharded, constants.fsdp_exposed, constants.dp_exposed)
+    exposed = np.where(work.dp_overlap == 1, exposed, 1.0)
+    rest = np.maximum(0.0, (1 - exposed) * moving - computing)
+    return times * (exposed * moving + rest + collectives * constants.hop * (group - 1))
+
+
+def _moving(work: Work, constants: Constants, size: Numbers, inside: Numbers, nodes: Numbers) -> Numbers:
+    """Seconds in which `size` bytes are gathered, or scattered, by `inside` GPUs of each of so many nodes."""
+    between = size * (nodes - 1) / nodes / (inside * _own_card(work) * constants.network)
+    within = size * (inside * nodes - 1) / (inside * nodes) / (NVLINK * NVLINK_SHARE)
+    return np.maximum(between, within)
+
+
+def _optimizer(work: Work, constants: Constants) -> Numbers:
+    """Seconds of the update: Adam reads and writes its states, and all gradients are cleared and their norm taken."""
+    shards = work.dp * work.cp
+    gradients = np.where(work.gathers > 0, work.parameters / shards, work.parameters)
+    size = ADAM * work.parameters / shards + 2 * work.grad_bytes * gradients
+    return size / (work.memory * constants.memory)
+
+
+def speed(work: Work, constants: Constants) -> Numbers:
+    """Predicted slots a second and GPU: tokens, where sequences are full."""
+    return work.slots / work.gpus / step_time(work, constants).total

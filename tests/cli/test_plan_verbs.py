@@ -1,0 +1,121 @@
+"""`pdapt plan`: the score of rows as others keep them, the search, and a recipe that goes on from it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pdapt.cli.main import app
+from pdapt.core.errors import UserError
+from pdapt.core.files import read_json, write_json
+from pdapt.scaling.published import rows
+
+
+def plan(*arguments: object) -> str:
+    """What `pdapt plan` prints, run in this process.
+
+    Raises:
+        UserError: it ends with code 2 (tests/cli/test_cli.py).
+    """
+    result = CliRunner().invoke(app, ["plan", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def score(path: Path) -> dict[str, Any]:
+    return json.loads(plan("score", path, "--json"))
+
+
+def test_a_file_of_the_evidences_form_is_scored(shared: Callable[[str], Path]) -> None:
+    path = shared("perf/published_h100.json")
+    found = score(path)
+    given = {row["id"]: row for row in read_json(path)["rows"]}
+    assert len(found["rows"]) == len(given)
+    sizes = [abs(row["error_pct"]) for row in found["rows"]]
+    assert found["mean_abs_error_pct"] == pytest.approx(sum(sizes) / len(sizes))
+    assert found["max_abs_error_pct"] == max(sizes)
+    for row in found["rows"]:
+        assert row["error_pct"] == pytest.approx(100 * (row["predicted"] / row["published"] - 1))
+        if "tokens_s_gpu" in given[row["id"]]:
+            assert row["published"] == given[row["id"]]["tokens_s_gpu"]
+
+
+def test_rows_that_say_little_are_scored_with_what_is_assumed(tmp_path: Path) -> None:
+    write_json(tmp_path / "rows.json", [{"model": "MPT-7b", "n_gpu": 8, "tokens_s_gpu": 10_000}])
+    found = score(tmp_path / "rows.json")
+    assert len(found["rows"][0]["assumed"]) >= 4
+    low, high = found["rows"][0]["interval"]
+    assert low < found["rows"][0]["predicted"] < high
+
+
+def test_the_evidences_derived_fields_are_not_needed(tmp_path: Path) -> None:
+    """The rows without operations computed from hyperparameters are predicted alike."""
+    given = rows()[::20]
+    write_json(tmp_path / "bare.json", {"rows": given})
+    write_json(tmp_path / "more.json", {"rows": [row | {"calc_step_time_s": 1, "more": None} for row in given]})
+    bare, more = (score(tmp_path / f"{name}.json")["rows"] for name in ("bare", "more"))
+    assert [row["predicted"] for row in bare] == [row["predicted"] for row in more]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"rows": []}, "no row"),
+        ([{"id": 7, "model": "GPT5"}], "id 7"),
+        ([{"model": "MPT-7b", "n_gpu": -8}], "n_gpu is -8"),
+    ],
+)
+def test_rubbish_is_refused_and_said_where(value: object, message: str, tmp_path: Path) -> None:
+    write_json(tmp_path / "rows.json", value)
+    with pytest.raises(UserError, match=message):
+        plan("score", tmp_path / "rows.json")
+
+
+def test_a_search_says_why_what_it_costs_and_writes_its_choice(tmp_path: Path) -> None:
+    out = tmp_path / "chosen.yaml"
+    given = ["recipe", "qwen3_0p6b_cpt_48xh100_packed", "--gpu-hour", "2", "--kwh", "0.1", "--out", out]
+    found = json.loads(plan(*given, "--json"))
+    assert len(found["best"]) == 10
+    chosen = found["chosen"]
+    assert found["cost"]["gpu_hours"] == pytest.approx(2 * chosen["gpu_hours"])
+    assert found["cost"]["energy"] == pytest.approx(0.1 * chosen["kwh"])
+    assert sum(chosen["terms_seconds"].values()) == pytest.approx(chosen["step_seconds"])
+    text = plan(*given)
+    assert "Predicted, not measured" in text
+    assert " *  1" in text
+    dry = json.loads(CliRunner().invoke(app, ["train", str(out), "--dry-run", "--json"]).stdout)
+    assert dry["recipe"]["batch"]["micro_size"] == chosen["micro"]
+    assert dry["step_seconds"] == pytest.approx(chosen["step_seconds"])
+    assert dry["memory_gib"] == pytest.approx(chosen["memory_gib"])
+
+
+def test_measured_energy_stands_beside_the_predicted(tmp_path: Path) -> None:
+    steps = [{"event": "step", "step": n, "joules": 5e5, "slots": 1_000_000} for n in range(4)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
+    found = json.loads(plan("recipe", "qwen3_8b_cpt_48xh100_packed", "--run", tmp_path, "--json"))
+    assert found["measured"] == {"steps": 4, "joules_per_step": 5e5, "joules_per_slot": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["recipe", "RECIPE", "--out", "out.txt"], "no name of a recipe file"),
+        (["recipe", "RECIPE", "--run", "gone"], "has a measured energy"),
+        (["recipe", "RECIPE", "--keep", "pq"], "'pq' is no setting"),
+        (["recipe", "RECIPE", "--site", "bad.json"], "no file of constants"),
+        (["recipe", "RECIPE", "--tokens", "gone"], "tokens.json is missing"),
+        (["score", "bad.json", "--site", "gone.json"], "gone.json is missing"),
+        (["curves", "RECIPE", "parallel.tp=4", "--gpus", "2", "--out", "out"], "spread over 4 ranks"),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_written(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "bad.json", {"rows": 3})
+    with pytest.raises(UserError, match=message):
+        plan(*("qwen3_8b_cpt_48xh100_packed" if word == "RECIPE" else word for word in arguments))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]

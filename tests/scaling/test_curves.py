@@ -1,0 +1,49 @@
+"""Simulated scaling curves."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from pdapt.core.errors import UserError
+from pdapt.core.files import read_json
+from pdapt.recipes.load import load
+from pdapt.scaling.constants import read_fit
+from pdapt.scaling.curves import LABEL, draw, efficiency, points, takeovers
+from pdapt.scaling.goodput import Failures
+from pdapt.scaling.of_recipe import Filling, Site
+
+FULL = Filling(1.0, 2000.0, "made up")
+
+
+def test_both_curves_go_from_one_gpu_to_the_last() -> None:
+    recipe, constants = load("qwen3_8b_cpt_48xh100_packed"), read_fit()[0]
+    found = points(recipe, FULL, Site(), constants, 16_384)
+    weak, strong = (efficiency(found, scaling) for scaling in ("weak", "strong"))
+    assert [gpus for gpus, _ in weak] == [2**power for power in range(15)]
+    assert strong[-1][0] == 512  # 576 sequences: each copy has one
+    assert weak[0][1] == strong[0][1] == 1
+    assert strong[-1][1] < weak[9][1]
+    shares = [share for _, share in weak[4:]]
+    assert shares == sorted(shares, reverse=True)
+    assert takeovers(found, "strong")["dp"] <= 128
+    assert not found[0].fits
+    assert found[-1].fits
+
+
+def test_figures_and_tables_say_that_they_are_simulated(tmp_path: Path) -> None:
+    recipe = load("qwen3_0p6b_cpt_48xh100_packed")
+    manifest = draw(recipe, FULL, tmp_path / "out", largest=64, failures=Failures(), site=None)
+    assert set(manifest.outputs) == {"scaling.csv", "goodput.csv", "curves.json", "scaling.png", "goodput.png"}
+    assert read_json(tmp_path / "out" / "curves.json")["label"] == LABEL
+    assert "simulated" in LABEL
+    rows = list(csv.DictReader((tmp_path / "out" / "goodput.csv").open()))
+    assert [int(row["gpus"]) for row in rows] == [1, 2, 4, 8, 16, 32, 64]
+    assert all(float(row["goodput_at_best"]) >= float(row["goodput_at_recipe"]) for row in rows)
+    assert (tmp_path / "out" / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_that_needs_more_gpus_is_refused() -> None:
+    recipe = load("qwen3_8b_cpt_48xh100_packed", ["parallel.tp=4"])
+    with pytest.raises(UserError, match="spread over 4 ranks"):
+        points(recipe, FULL, Site(), read_fit()[0], 2)

@@ -1,0 +1,96 @@
+"""The fit: reproducible, blind to what is left out, and as good as it is said to be."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pdapt.core.errors import UserError
+from pdapt.core.files import write_json
+from pdapt.scaling.constants import NAMES, Constants, read_fit
+from pdapt.scaling.fit import errors_pct, fit, predict, split, summary
+from pdapt.scaling.published import Case, cases, left_out, rows
+from pdapt.scaling.work import Work
+
+
+@pytest.fixture(scope="module")
+def halves() -> tuple[list[Case], list[Case]]:
+    return split(cases(rows(), "published.json"))
+
+
+@pytest.fixture(scope="module")
+def fitted(halves: tuple[list[Case], list[Case]]) -> Constants:
+    return fit(halves[0])
+
+
+def test_the_constants_that_come_along_are_what_the_command_fits(fitted: Constants) -> None:
+    known, _ = read_fit()
+    for name in NAMES:
+        assert getattr(known, name) == pytest.approx(getattr(fitted, name), rel=1e-3)
+
+
+def test_a_row_that_is_left_out_does_not_move_the_fit(fitted: Constants) -> None:
+    given = rows()
+    for row in given:
+        if row["model"] in left_out():
+            row |= {
+                name: row[name] * 3
+                for name in ("tokens_s_gpu", "tokens_s_gpu_derived", "reported_mfu_pct")
+                if name in row
+            }
+    changed, test = split(cases(given, "perturbed"))
+    assert fit(changed) == fitted
+    assert np.abs(errors_pct(test, fitted)).mean() > 50  # it was a perturbation
+
+
+def test_a_calibration_row_does_move_it(halves: tuple[list[Case], list[Case]], fitted: Constants) -> None:
+    changed = [replace(case, published=case.published * 1.1) for case in halves[0]]
+    assert fit(changed) != fitted
+
+
+def test_no_constant_belongs_to_a_model_or_a_row() -> None:
+    """What is predicted depends on a row's work and the constants alone, and no work holds a name."""
+    assert all(item.name not in ("model", "id", "source", "software") for item in fields(Work))
+    assert len(NAMES) == 18
+    given = cases(rows(), "published.json")
+    renamed = [replace(case, model="other", id=0) for case in given]
+    assert predict(renamed, Constants()) == pytest.approx(predict(given, Constants()))
+
+
+def test_errors_are_what_docs_planner_says(halves: tuple[list[Case], list[Case]], fitted: Constants) -> None:
+    calibration, test = halves
+    stated = [case for case in calibration if not case.mfu_only]
+    assert {case.model[:8] for case in calibration if case.mfu_only} == {"nanotron"}
+    assert np.abs(errors_pct(stated, fitted)).mean() < 3.1
+    unseen = [case for case in test if not case.mfu_only]
+    sizes = np.abs(errors_pct(unseen, fitted))
+    assert sizes.mean() < 5.1
+    assert sizes.max() < 15.8
+    assert summary(unseen, errors_pct(unseen, fitted))["rank_flops"] > 0.9
+
+
+def test_planted_constants_are_found_again(halves: tuple[list[Case], list[Case]]) -> None:
+    calibration, _ = halves
+    planted = replace(Constants(), bf16=0.6, fp8=0.5, attention=0.6, network=0.6)
+    speeds = predict(calibration, planted)
+    made = [replace(case, published=float(value)) for case, value in zip(calibration, speeds, strict=True)]
+    found = fit(made)
+    assert np.abs(errors_pct(made, found)).mean() < 0.5
+    assert found.bf16 == pytest.approx(0.6, rel=0.03)
+    assert found.fp8 == pytest.approx(0.5, rel=0.05)
+
+
+def test_a_summary_counts_errors_and_ranks(halves: tuple[list[Case], list[Case]]) -> None:
+    given = halves[0][:4]
+    found = summary(given, np.array([10.0, -20.0, 0.0, 30.0]))
+    assert (found["rows"], found["mean"], found["max"]) == (4, 15.0, 30.0)
+    assert summary([], np.array([])) == {"rows": 0}
+
+
+@pytest.mark.parametrize("value", [[], {}, {"constants": {"bf17": 1}}, {"constants": {"bf16": -1}}, {"constants": {}}])
+def test_a_file_without_constants_is_refused(value: object, tmp_path: Path) -> None:
+    path = tmp_path / "site.json"
+    write_json(path, value)
+    with pytest.raises(UserError, match="no file of constants"):
+        read_fit(path)
