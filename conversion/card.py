@@ -5,8 +5,6 @@ from typing import Any
 
 from ..core.checkpoint import SEAL
 from ..core.files import read_json
-from ..core.manifest import fingerprint
-from ..core.qwen3 import SIDE_FILES
 
 CARD = """\
 ---
@@ -30,22 +28,17 @@ Trained for {step} steps of {sequences} sequences of {length} tokens, at a learn
 """
 
 
-def card(checkpoint: Path, settings: Path, source: str, dtype: str) -> str:
+def card(checkpoint: Path, source: str, dtype: str, inputs: dict[str, str]) -> str:
     """The card's Markdown.
 
     Args:
         checkpoint: the checkpoint's folder.
-        settings: folder that configuration and tokenizer are taken from.
         source: `parameters` or `master`.
         dtype: of the weights.
+        inputs: SHA-256 of the checkpoint and of each file that is taken over.
     """
     seal = read_json(checkpoint / SEAL) if (checkpoint / SEAL).is_file() else None
-    rows = {"checkpoint, SHA-256": f"`{fingerprint(checkpoint)}`"}
-    rows |= {
-        f"{name}, SHA-256": f"`{fingerprint(settings / name)}`"
-        for name in ("config.json", *SIDE_FILES)
-        if (settings / name).is_file()
-    }
+    rows = {f"{name}, SHA-256": f"`{value}`" for name, value in inputs.items()}
     training = ""
     if seal is not None:
         rows |= _provenance(seal["provenance"])

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from ..core import log
-from ..core.checkpoint import HF
+from ..core.checkpoint import HF, RELEASE
 from ..core.files import copy_present, write_text
 from ..core.hf_weights import NAMES, Weights, Writer, one_thread, pieces
-from ..core.manifest import Manifest, run_stage
+from ..core.manifest import NAME, Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import SIDE_FILES, Qwen3Config, read_config
 from . import distcp_write
 from .bin_folder import BinWeights
@@ -115,11 +115,13 @@ def export_hf(
         hashes.update(writer.finish())
         copy_present(settings, work, SIDE_FILES)
         write_config(settings, work, model.dtype)
-        write_text(work / "README.md", card(folder, settings, source, NAMES[model.dtype]))
+        write_text(work / "README.md", card(folder, source, NAMES[model.dtype], input_fingerprints(work)))
         return {"parameters": model.shape.parameters, "dtype": NAMES[model.dtype], "bytes": writer.total}
 
     log.info(f"export: {folder.name} -> {out}")
-    inputs = {"checkpoint": folder} | {
+    # What an import wrote is known by its manifest, what a run saved by its seal: neither is read again for its hash.
+    known = folder.parent if folder.name == RELEASE and (folder.parent / NAME).is_file() else folder
+    inputs = {"checkpoint": known} | {
         name: settings / name for name in ("config.json", *SIDE_FILES) if (settings / name).is_file()
     }
     return run_stage("export", inputs, {"from": source, "dtype": NAMES[model.dtype]}, out, body, hashes=hashes)
