@@ -105,7 +105,7 @@ def test_other_questions_and_versions_of_lm_eval_are_not_compared(runs):
 
 
 def test_folders_that_hold_nothing(runs, tmp_path):
-    with pytest.raises(UserError, match=r"benchmark\.json is missing"):
+    with pytest.raises(UserError, match=r"runs\.json is missing"):
         read_runs(tmp_path)
     (tmp_path / "runs.json").write_text("{}")
     with pytest.raises(UserError, match="no plan of runs"):
