@@ -25,7 +25,8 @@ from ..conversion.unfolded import MASTER, SOURCES
 from ..core import log
 from ..core.errors import UserError, nearest
 from ..core.files import read_json, remove, write_json
-from ..core.hf_weights import DTYPES, NAMES, PIECE, Tensor, Weights, Writer
+from ..core.hf_weights import DTYPES, NAMES, PIECE, Tensor, Weights
+from ..core.hf_writer import Writer
 from ..core.manifest import NAME
 from ..core.process import die_with_parent
 from ..core.qwen3 import SIZES, Qwen3Config

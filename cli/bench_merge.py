@@ -18,7 +18,8 @@ from ..conversion.names import hf_shapes
 from ..core import log
 from ..core.errors import UserError, nearest
 from ..core.files import remove, write_json
-from ..core.hf_weights import Tensor, Weights, Writer, pieces
+from ..core.hf_weights import Tensor, Weights, pieces
+from ..core.hf_writer import Writer
 from ..core.process import die_with_parent
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..merge.card import CONFIG_NAME

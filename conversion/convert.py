@@ -8,7 +8,8 @@ import torch
 from ..core import log
 from ..core.checkpoint import HF, RELEASE
 from ..core.files import copy_present, write_text
-from ..core.hf_weights import NAMES, Weights, Writer, one_thread, pieces
+from ..core.hf_weights import NAMES, Weights, one_thread, pieces
+from ..core.hf_writer import Writer
 from ..core.manifest import NAME, Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import SIDE_FILES, Qwen3Config, read_config
 from . import distcp_write

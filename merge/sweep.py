@@ -12,7 +12,8 @@ import torch
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import copy_present
-from ..core.hf_weights import AHEAD, DTYPES, Tensor, Weights, Writer
+from ..core.hf_weights import DTYPES, Tensor, Weights
+from ..core.hf_writer import AHEAD, Writer
 from ..core.manifest import Manifest, fingerprint, run_stage
 from ..core.qwen3 import SIDE_FILES
 from .card import describe

@@ -27,7 +27,7 @@ from pdapt.conversion.verify import verify
 from pdapt.core.dcp import read_metadata
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
-from pdapt.core.hf_weights import Writer
+from pdapt.core.hf_writer import Writer
 
 Maker = Callable[..., Path]
 
