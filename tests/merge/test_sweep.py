@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Qwen3ForCausalLM
 
-from pdapt.core import hf_weights
+from pdapt.core import hf_writer
 from pdapt.core.errors import UserError
 from pdapt.core.files import list_files, sha256
 from pdapt.core.manifest import Manifest, fingerprint
@@ -121,7 +121,7 @@ def test_shards_in_and_out_do_not_matter(tiny_qwen3: Maker, tmp_path: Path, monk
     base, tuned = tiny_qwen3(0, dtype="bfloat16"), tiny_qwen3(1, dtype="bfloat16")
     sweep(base, tuned, tmp_path / "single", [0.2, 0.7])
     parts = shard(base, tmp_path / "base-parts"), shard(tuned, tmp_path / "tuned-parts")
-    monkeypatch.setattr(room, "Writer", lambda work, tensors: hf_weights.Writer(work, tensors, 100_000))
+    monkeypatch.setattr(room, "Writer", lambda work, tensors: hf_writer.Writer(work, tensors, 100_000))
     sweep(*parts, tmp_path / "sharded", [0.2, 0.7])
     for point in ("t0.2", "t0.7"):
         one, many = weights(tmp_path / "single" / point), weights(tmp_path / "sharded" / point)
