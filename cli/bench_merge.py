@@ -18,13 +18,12 @@ from ..conversion.names import hf_shapes
 from ..core import log
 from ..core.errors import UserError, nearest
 from ..core.files import remove, write_json
-from ..core.hf_weights import Tensor, Weights, pieces
+from ..core.hf_weights import Tensor, Weights, one_thread, pieces
 from ..core.hf_writer import Writer
 from ..core.process import die_with_parent
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..merge.card import CONFIG_NAME
 from ..merge.factors import parse_points
-from ..merge.slerp import one_thread
 
 COMPARED = (0.1, 0.5, 0.9)
 """Points at which mergekit's output is compared value by value."""

@@ -1,13 +1,12 @@
 """SLERP as mergekit 0.1.5 computes it (Shoemake 1985, of each tensor as one vector), for many t from one reading."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
 from ..core.errors import UserError
-from ..core.hf_weights import Weights
+from ..core.hf_weights import Weights, one_thread
 
 CHUNK = 2**20
 """Values at once. mergekit's own number: norms and dot products are sums over such chunks, so ours round as its do."""
@@ -69,17 +68,6 @@ def measure(base: Weights, tuned: Weights, name: str) -> Angle:
 
 def _norm(values: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(values[None], dim=1, keepdim=True)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in the calling thread: a chunk is too little to share, and other threads hash and write."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @one_thread()

@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pdapt.core.errors import UserError
+from pdapt.core.hf_weights import one_thread
 from pdapt.core.manifest import Manifest
 from pdapt.eval.backends import Limits
 from pdapt.eval.heldout import build_tasks
@@ -63,8 +64,8 @@ class Direct:
 
 
 @pytest.mark.slow
+@one_thread()
 def test_scores_equal_a_direct_computation(tiny_qwen3, heldout, tmp_path):
-    torch.set_num_threads(1)
     folders = [tiny_qwen3(seed=seed) for seed in (0, 1)]
     models = [Model("base", "base", folders[0]), Model("cpt-1", "checkpoint", folders[1])]
     build_tasks(heldout, tmp_path / "tasks", questions=12)
