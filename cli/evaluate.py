@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
+from ..core.checkpoint import IDENTITY
 from ..core.errors import UserError
 from ..core.files import read_json
 from ..core.manifest import NAME
@@ -14,7 +15,7 @@ from ..eval.backends import Limits
 from ..eval.heldout import build_tasks
 from ..eval.proxy import measure
 from ..eval.scores import Model, Role, Scores
-from ..recipes.run_folder import IDENTITY, STATE, checkpoints, iteration
+from ..recipes.run_folder import STATE, checkpoints, iteration
 from .pipeline import REQUEST
 
 PAUSE = 20.0

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..core.checkpoint import SEAL
-from ..core.files import read_json
+from ..core.checkpoint import read_seal
 
 CARD = """\
 ---
@@ -37,7 +36,7 @@ def card(checkpoint: Path, source: str, dtype: str, inputs: dict[str, str]) -> s
         dtype: of the weights.
         inputs: SHA-256 of the checkpoint and of each file that is taken over.
     """
-    seal = read_json(checkpoint / SEAL) if (checkpoint / SEAL).is_file() else None
+    seal = read_seal(checkpoint)
     rows = {f"{name}, SHA-256": f"`{value}`" for name, value in inputs.items()}
     training = ""
     if seal is not None:

@@ -44,7 +44,7 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False) -> Manifest:
         copy_present(source, work / HF, ("config.json", *SIDE_FILES))
         return {"tensors": len(megatron_shapes(shape)), "parameters": shape.parameters, "bytes": progress.total}
 
-    return run_stage("import", {"hf": source}, {}, out, body, hashes=hashes)
+    return run_stage("import", {"hf": source}, {}, out, body, beside=True, hashes=hashes)
 
 
 def parts_of(weights: Weights | BinWeights, shape: Qwen3Config, progress: log.Progress) -> list[distcp_write.Part]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core import log
-from ..core.checkpoint import CHECKPOINTS, SEAL
+from ..core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
 from ..core.errors import UserError
 from ..core.files import locked, read_json, remove, write_json
 from ..core.manifest import NAME
@@ -43,7 +43,7 @@ def follow(
     Raises:
         UserError: there is no run, another process follows it to the same place, or a checkpoint cannot be exported.
     """
-    if not (run / CHECKPOINTS).is_dir() and not (run / "run.json").is_file():
+    if not (run / CHECKPOINTS).is_dir() and not (run / IDENTITY).is_file():
         raise UserError(f"{run} holds no run", where="RUN", allowed="the --out of `pdapt train`, once it has begun")
     if keep_last is not None and keep_last < 1:
         raise UserError(f"keep_last is {keep_last}", where="--keep-last", allowed="1 or more")

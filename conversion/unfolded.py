@@ -4,9 +4,8 @@ from pathlib import Path
 
 import torch
 
-from ..core.checkpoint import HF, SEAL
+from ..core.checkpoint import HF, SEAL, read_seal
 from ..core.errors import UserError, nearest
-from ..core.files import read_json
 from ..core.hf_weights import DTYPES, NAMES, Tensor
 from ..core.qwen3 import Qwen3Config, read_config
 from .distcp import Checkpoint, find
@@ -133,14 +132,14 @@ def _buckets(checkpoint: Checkpoint, shape: Qwen3Config) -> Masters | None:
             where=str(folder),
             allowed="--from parameters",
         )
-    provenance = read_json(folder / SEAL)["provenance"] if (folder / SEAL).is_file() else {}
-    if not {"recipe", "device"} <= provenance.keys():
+    seal = read_seal(folder)
+    if seal is None:
         raise UserError(
             f"{folder.name} was saved for a change of DP alone, and has no {SEAL} that says how the model was split",
             where=str(folder / SEAL),
             allowed="--from parameters, or a checkpoint of `pdapt train`",
         )
-    return Masters(checkpoint, shape, provenance)
+    return Masters(checkpoint, shape, seal["provenance"])
 
 
 def open_checkpoint(

@@ -26,7 +26,6 @@ class Difference:
         first, second: type and shape in each; None where it is absent.
         values: how many differ in their bits; None where type or shape differ.
         largest: absolute difference; None where shapes differ or it is no number.
-        relative: the largest difference over the largest absolute value of the first nearby; None as before.
     """
 
     name: str
@@ -34,7 +33,6 @@ class Difference:
     second: str | None
     values: int | None = None
     largest: float | None = None
-    relative: float | None = None
 
 
 def verify(first: Path, second: Path, reference: Path | None = None) -> dict[str, Any]:
@@ -82,7 +80,7 @@ def _compare(first: Model, second: Model, name: str) -> Difference | None:
     if tensors[0] is None or tensors[1] is None or tensors[0].shape != tensors[1].shape:
         return Difference(name, *spelled)
     alike = tensors[0].dtype == tensors[1].dtype
-    differing, largest, scale = 0, 0.0, 0.0
+    differing, largest = 0, 0.0
     for one, other in zip(pieces(first, name), pieces(second, name), strict=True):
         if alike and torch.equal(one.view(BITS[one.itemsize]), other.view(BITS[other.itemsize])):
             continue
@@ -90,12 +88,10 @@ def _compare(first: Model, second: Model, name: str) -> Difference | None:
             differing += int((one.view(BITS[one.itemsize]) != other.view(BITS[other.itemsize])).sum())
         distance = (one.double() - other.double()).abs().max().item()
         largest = max(largest, distance) if distance == distance else float("nan")
-        scale = max(scale, one.double().abs().max().item())
     if alike and not differing:
         return None
     number = largest if largest == largest and largest != float("inf") else None
-    relative = number / scale if number is not None and scale else None
-    return Difference(name, *spelled, differing if alike else None, number, relative)
+    return Difference(name, *spelled, differing if alike else None, number)
 
 
 def _spelled(tensor: Tensor | None) -> str | None:

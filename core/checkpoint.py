@@ -1,7 +1,13 @@
 """Where Megatron keeps the checkpoints of a run."""
 
 from pathlib import Path
+from typing import Any
 
+from .errors import UserError
+from .files import read_json
+
+IDENTITY = "run.json"
+"""File of a run's folder that says what it is a run of; there as soon as the run has begun."""
 CHECKPOINTS = "checkpoints"
 """Folder of a run that is the root of its checkpoints."""
 TRACKER = "latest_checkpointed_iteration.txt"
@@ -12,6 +18,21 @@ SEAL = "pdapt.json"
 """File of a run's checkpoint that says where it comes from, and holds the hashes of its other files."""
 HF = "hf"
 """Folder beside the checkpoints that keeps the Hugging Face side: configuration and tokenizer."""
+
+
+def read_seal(checkpoint: Path) -> dict[str, Any] | None:
+    """A checkpoint's seal: `{"step", "provenance", "files": {name: SHA-256}}`; None where it has none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = checkpoint / SEAL
+    if not path.is_file():
+        return None
+    seal = read_json(path)
+    if not isinstance(seal, dict) or not {"step", "provenance", "files"} <= seal.keys():
+        raise UserError(f"{SEAL} of {checkpoint.name} is no seal", where=str(path), mend="take another checkpoint")
+    return seal
 
 
 def newest(root: Path) -> Path | None:

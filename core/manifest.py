@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from . import log
-from .checkpoint import SEAL
+from .checkpoint import read_seal
 from .errors import UserError
 from .files import fsync_path, list_files, read_json, remove, require_file, sha256, write_json
 
@@ -97,7 +97,8 @@ def _recorded(folder: Path) -> dict[str, str] | None:
     """SHA-256 of a folder's files as who finished it wrote them down: a stage, or the run whose checkpoint it is."""
     if (folder / NAME).is_file():
         return Manifest.read(folder).outputs
-    return read_json(folder / SEAL)["files"] if (folder / SEAL).is_file() else None
+    seal = read_seal(folder)
+    return seal["files"] if seal else None
 
 
 def digest(value: Any) -> str:
@@ -113,6 +114,7 @@ def run_stage(
     body: Callable[[Path], dict[str, Any]],
     *,
     resumes: bool = False,
+    beside: bool = False,
     hashes: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Run `body` in a working folder and put it at `out` when it is whole.
@@ -124,6 +126,8 @@ def run_stage(
         out: the folder to make.
         body: fills the folder it is given and returns its counts.
         resumes: whether `body`, after an interruption, is given the folder with what it had made; else an empty one.
+        beside: whether the inputs are fingerprinted while `body` works, where there is nothing at `out` to compare them
+            with: for inputs that take long to read. `body` cannot ask for their fingerprints then.
         hashes: SHA-256, by path in the folder, of files that `body` hashes as it writes; it is filled by then.
 
     Returns:
@@ -132,8 +136,9 @@ def run_stage(
     Raises:
         UserError: `out` holds something else.
     """
-    prints = {name: fingerprint(given) if isinstance(given, Path) else given for name, given in inputs.items()}
-    key = {"stage": stage, "inputs": prints, "config": json.loads(json.dumps(config))}
+    assert not (resumes and beside), "what an interruption left is compared by the inputs' fingerprints"
+    later = beside and not _something(out)
+    key = {"stage": stage, "inputs": {} if later else _fingerprints(inputs), "config": json.loads(json.dumps(config))}
     done = _finished(out, key)
     if done:
         log.info(f"{stage}: {out} is there already, nothing to do")
@@ -141,8 +146,11 @@ def run_stage(
     work = out.parent / f".{out.name}.partial"
     _enter(work, key, stage, resumes=resumes)
     start = time.monotonic()
-    counts = body(work)
-    outputs = _hashes(work, hashes or {})
+    with ThreadPoolExecutor(1) as pool:
+        prints = pool.submit(_fingerprints, inputs) if later else None
+        counts = body(work)
+        outputs = _hashes(work, hashes or {})
+        key |= {"inputs": prints.result()} if prints else {}
     manifest = Manifest(**key, counts=counts, outputs=outputs, versions=versions(), seconds=time.monotonic() - start)
     write_json(work / NAME, asdict(manifest))
     (work / KEY).unlink()
@@ -153,6 +161,10 @@ def run_stage(
     work.replace(out)
     fsync_path(out.parent)
     return manifest
+
+
+def _fingerprints(inputs: Mapping[str, Path | str]) -> dict[str, str]:
+    return {name: fingerprint(given) if isinstance(given, Path) else given for name, given in inputs.items()}
 
 
 def _hashes(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
@@ -169,8 +181,13 @@ def input_fingerprints(work: Path) -> dict[str, str]:
     return read_json(work / KEY)["inputs"]
 
 
+def _something(out: Path) -> bool:
+    """Whether there is anything at `out`: an empty folder is nothing."""
+    return out.exists() and not (out.is_dir() and not any(out.iterdir()))
+
+
 def _finished(out: Path, key: dict[str, Any]) -> Manifest | None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not _something(out):
         return None
     if not (out / NAME).is_file():
         raise UserError(f"the output exists and no stage wrote it: {out}", where="--out", mend="choose another folder")

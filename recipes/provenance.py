@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..core.checkpoint import SEAL
+from ..core.checkpoint import read_seal
 from ..core.device import has_gpu
 from ..core.errors import UserError
-from ..core.files import read_json
 from ..core.manifest import versions
 from .load import to_dict
 from .schema import Recipe
@@ -40,7 +39,8 @@ def _device() -> str:
 
 def device_of(checkpoint: Path) -> str | None:
     """Whether a checkpoint was saved on a CPU or on GPUs; None where no seal says."""
-    return read_json(checkpoint / SEAL)["provenance"].get("device") if (checkpoint / SEAL).is_file() else None
+    seal = read_seal(checkpoint)
+    return seal["provenance"].get("device") if seal else None
 
 
 def commit() -> str | None:
@@ -63,7 +63,9 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
     Raises:
         UserError: TP or PP, or the kind of sharding, is another, and the checkpoint was not saved for that.
     """
-    saved = read_json(checkpoint / SEAL)["provenance"]["recipe"]
+    seal = read_seal(checkpoint)
+    assert seal is not None, "`settle` has sealed it"
+    saved = seal["provenance"]["recipe"]
     before, now = saved["parallel"], recipe.parallel
     if before["fsdp"] != now.fsdp:
         raise UserError(

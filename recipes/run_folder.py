@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
-from ..core.checkpoint import CHECKPOINTS, SEAL
+from ..core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
 from ..core.errors import UserError
 from ..core.files import read_json, write_json, write_text
 from .load import to_dict, to_yaml
 from .schema import Recipe
 
-IDENTITY = "run.json"
 METRICS = "metrics.jsonl"
 PROVENANCE = "provenance.json"
 """What the run is: goes into each checkpoint's seal."""

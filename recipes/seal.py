@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
-from ..core.checkpoint import CHECKPOINTS, SEAL, TRACKER
+from ..core.checkpoint import CHECKPOINTS, SEAL, TRACKER, read_seal
 from ..core.dcp import METADATA, shortened
 from ..core.errors import UserError
 from ..core.files import read_json, remove, sha256, write_json, write_text
@@ -40,10 +40,11 @@ def damage(checkpoint: Path) -> str:
     One without a seal, because the run was killed before it was written, is judged by its files' sizes.
     """
     try:
-        if not (checkpoint / SEAL).is_file():
+        sealed = read_seal(checkpoint)
+        if sealed is None:
             return shortened(checkpoint)
-        wanted, found = read_json(checkpoint / SEAL)["files"], hashes(checkpoint)
-    except (UserError, KeyError, OSError) as error:
+        wanted, found = sealed["files"], hashes(checkpoint)
+    except (UserError, OSError) as error:
         return str(error).splitlines()[0]
     differing = [name for name in wanted if found.get(name) != wanted[name]]
     missing = [name for name in differing if name not in found]
