@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from ..core.checkpoint import read_seal
-
 CARD = """\
 ---
 library_name: transformers
@@ -27,16 +25,16 @@ Trained for {step} steps of {sequences} sequences of {length} tokens, at a learn
 """
 
 
-def card(checkpoint: Path, source: str, dtype: str, inputs: dict[str, str]) -> str:
+def card(checkpoint: Path, seal: dict[str, Any] | None, source: str, dtype: str, inputs: dict[str, str]) -> str:
     """The card's Markdown.
 
     Args:
         checkpoint: the checkpoint's folder.
+        seal: the checkpoint's, where it is a run's.
         source: `parameters` or `master`.
         dtype: of the weights.
         inputs: SHA-256 of the checkpoint and of each file that is taken over.
     """
-    seal = read_seal(checkpoint)
     rows = {f"{name}, SHA-256": f"`{value}`" for name, value in inputs.items()}
     training = ""
     if seal is not None:

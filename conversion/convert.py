@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ..core import log
-from ..core.checkpoint import HF, RELEASE
+from ..core.checkpoint import HF, RELEASE, read_seal
 from ..core.files import copy_present, write_text
 from ..core.hf_weights import NAMES, Weights, one_thread, pieces
 from ..core.hf_writer import Writer
@@ -103,7 +103,7 @@ def export_hf(
     """
     model = open_checkpoint(checkpoint, reference, source=source, dtype=dtype)
     folder = model.checkpoint.folder
-    settings = settings_of(folder, reference)
+    settings, seal = settings_of(folder, reference), read_seal(folder)
     hashes: dict[str, str] = {}
 
     def body(work: Path) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def export_hf(
         hashes.update(writer.finish())
         copy_present(settings, work, SIDE_FILES)
         write_config(settings, work, model.dtype)
-        write_text(work / "README.md", card(folder, source, NAMES[model.dtype], input_fingerprints(work)))
+        write_text(work / "README.md", card(folder, seal, source, NAMES[model.dtype], input_fingerprints(work)))
         return {"parameters": model.shape.parameters, "dtype": NAMES[model.dtype], "bytes": writer.total}
 
     log.info(f"export: {folder.name} -> {out}")

@@ -18,6 +18,7 @@ from pdapt.conversion.convert import export_hf, import_hf
 from pdapt.conversion.distcp import Checkpoint
 from pdapt.conversion.stored import map_tensor
 from pdapt.conversion.verify import verify
+from pdapt.core.checkpoint import SEAL
 from pdapt.core.dcp import read_metadata
 from pdapt.core.errors import UserError
 
@@ -190,3 +191,12 @@ def test_a_bin_file_that_would_run_code_is_refused(tiny_qwen3: Maker, tmp_path: 
         import_hf(source, tmp_path / "out", bin_files=True)
     assert not ran.exists()
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"files": {}}', "{"])
+def test_a_damaged_seal_is_named_before_anything_is_written(tiny_qwen3: Maker, tmp_path: Path, content: str) -> None:
+    import_hf(tiny_qwen3(), tmp_path / "mcore")
+    (tmp_path / "mcore" / "release" / SEAL).write_text(content)
+    with pytest.raises(UserError, match=r"is no seal|not valid JSON"):
+        export_hf(tmp_path / "mcore", tmp_path / "out")
+    assert not [path.name for path in tmp_path.iterdir() if "out" in path.name]

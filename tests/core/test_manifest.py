@@ -35,6 +35,22 @@ def test_a_finished_stage_is_not_done_again(tmp_path: Path, source: Path) -> Non
     assert second == first
 
 
+def test_an_input_that_is_hashed_beside_the_work_is_known_by_the_same_fingerprint(tmp_path: Path, source: Path) -> None:
+    first = run_stage("demo", {"text": source}, {}, tmp_path / "out", write, beside=True)
+    assert first.inputs == {"text": fingerprint(source)}
+    again = run_stage("demo", {"text": source}, {}, tmp_path / "out", lambda _: pytest.fail("ran again"), beside=True)
+    assert again == first
+    source.write_text("autre texte")
+    with pytest.raises(UserError, match="made by another run"):
+        run_stage("demo", {"text": source}, {}, tmp_path / "out", write, beside=True)
+
+
+def test_an_input_that_cannot_be_hashed_beside_the_work_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file or folder"):
+        run_stage("demo", {"text": tmp_path / "gone"}, {}, tmp_path / "out", write, beside=True)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("change", ["config", "input"])
 def test_other_work_into_the_same_folder_is_refused(tmp_path: Path, source: Path, change: str) -> None:
     run_stage("demo", {"text": source}, {"k": 1}, tmp_path / "out", write)

@@ -14,9 +14,11 @@ LENGTHS = [5, 1, 0, 9]  # a row may end in borders that enclose nothing
 BORDERS = torch.tensor([0, *LENGTHS], dtype=torch.int32).cumsum(0, dtype=torch.int32)
 
 
-def test_rotating_a_whole_pack_is_rotating_each_document() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rotating_a_whole_pack_is_rotating_each_document(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    tensor, freqs = torch.randn(15, 4, 16), torch.randn(9, 1, 1, 16)  # of as many positions as the longest has
+    tensor = torch.randn(15, 4, 16, dtype=dtype)
+    freqs = torch.randn(9, 1, 1, 16)  # of as many positions as the longest has
     config: Any = SimpleNamespace(apply_rope_fusion=False, rotary_interleaved=False, multi_latent_attention=False)
     group: Any = SimpleNamespace(size=lambda: 1, rank=lambda: 0)
     expected = rope_utils.apply_rotary_pos_emb(tensor, freqs, config, cu_seqlens=BORDERS, cp_group=group)
