@@ -86,6 +86,8 @@ def test_a_summary_counts_errors_and_ranks(halves: tuple[list[Case], list[Case]]
     found = summary(given, np.array([10.0, -20.0, 0.0, 30.0]))
     assert (found["rows"], found["mean"], found["max"]) == (4, 15.0, 30.0)
     assert summary([], np.array([])) == {"rows": 0}
+    alike = summary([given[0]] * 3, np.array([10.0] * 3))
+    assert not {"rank_speed", "rank_flops"} & set(alike)  # no order, and no number for it
 
 
 @pytest.mark.parametrize("value", [[], {}, {"constants": {"bf17": 1}}, {"constants": {"bf16": -1}}, {"constants": {}}])
