@@ -64,9 +64,9 @@ def read_fit(path: Path = FITTED) -> tuple[Constants, tuple[float, float]]:
         UserError: it is no such file.
     """
     value = read_json(path)
-    given = value.get("constants") if isinstance(value, dict) else None
-    interval = value.get("interval") if isinstance(value, dict) else None
-    known = isinstance(given, dict) and set(given) == set(NAMES) and all(map(_positive, given.values()))
+    given, interval = (value.get("constants"), value.get("interval")) if isinstance(value, dict) else (None, None)
+    constants: dict[str, float] = given if isinstance(given, dict) else {}
+    known = set(constants) == set(NAMES) and all(map(_positive, constants.values()))
     if not known or not isinstance(interval, list) or len(interval) != 2 or not all(map(_positive, interval)):
         raise UserError(
             "this is no file of constants",
@@ -74,7 +74,7 @@ def read_fit(path: Path = FITTED) -> tuple[Constants, tuple[float, float]]:
             allowed=f"an object `constants` with {', '.join(NAMES)}, and two numbers `interval`, each above 0",
             mend="`pdapt plan fit --out FILE` or `pdapt bench scaling` writes one",
         )
-    return Constants(**given), (interval[0], interval[1])
+    return Constants(**constants), (interval[0], interval[1])
 
 
 def _positive(value: Any) -> bool:
