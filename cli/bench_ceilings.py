@@ -3,6 +3,7 @@
 On GPUs, and elsewhere on the cores, which says nothing about GPUs. Times are medians over repeats after a warm-up.
 """
 
+import math
 import os
 import statistics
 import subprocess
@@ -107,8 +108,10 @@ def nccl(ranks: int, megabytes: list[float], repeats: int) -> dict[str, Any]:
         nccl-tests count them, which do not depend on the number of ranks.
 
     Raises:
-        UserError: there are fewer GPUs than ranks.
+        UserError: there are fewer GPUs than ranks, or a size is none.
     """
+    if not all(0 < size < math.inf for size in megabytes):
+        raise UserError(f"sizes are {megabytes}", where="--megabytes", allowed="more than 0")
     gpus = torch.cuda.device_count()
     if gpus and ranks > gpus:
         raise UserError(f"{ranks} ranks on {gpus} GPUs", where="--ranks", allowed=f"up to {gpus}")

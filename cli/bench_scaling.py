@@ -81,13 +81,14 @@ def run_all(
         paths = write_jobs(plan, tokens, out)
         yield json.dumps({"jobs": [str(path) for path in paths]}) if as_json else "\n".join(map(str, paths))
         return
+    collected = collect(plan, out) if collecting else None
     with TemporaryDirectory() as work:
         folder = Path(work)
         if tokens is None:
             (folder / "sample-tokens").mkdir()
             tokens = sample_tokens(plan.recipe, folder / "sample-tokens")
         begin, spent = time.monotonic(), spent_by_others()
-        found = collect(plan, out) if collecting else measure(plan, tokens, folder)
+        found = collected or measure(plan, tokens, folder)
         result = compared(plan, found, filling(plan.recipe, tokens))
         if not collecting:
             passed = (time.monotonic() - begin) * (os.cpu_count() or 1)

@@ -30,7 +30,13 @@ def fsync_path(path: Path) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success flush it and rename it to `path`, on failure remove it."""
+    """Give a temporary name beside `path`; on success flush it and rename it to `path`, on failure remove it.
+
+    Raises:
+        UserError: `path` is a folder.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder", where=str(path), allowed="the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -80,12 +86,14 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: the file is missing, not UTF-8 or not JSON.
+        UserError: the file is missing, a folder, not UTF-8 or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path.name} is missing", where=str(path), mend="check the path") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder", where=str(path), allowed="a JSON file") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path.name} is not valid JSON: {error}", where=str(path)) from None
 

@@ -3,7 +3,8 @@
 As read in megatron-core 0.19.2 (`DistributedOptimizer._compute_per_buffer_param_layout`, `resolve_ddp_bucket_size`) and
 compared with what it allocates. Each pipeline chunk has a buffer of its own. In it parameters stand in reverse order,
 each beginning at a multiple of 64 elements, in buckets whose ends are multiples of 128 and of the number of shards; the
-shards of a rank are an equal part of each bucket.
+shards of a rank are an equal part of each bucket. Only the first stage's first chunk is divided into buckets: what all
+other chunks have is a single one.
 """
 
 import math
@@ -45,8 +46,8 @@ def states(
         chunks: parts in which a stage holds its layers.
         shards: ranks that share the optimizer state: DP x CP.
         rank: of the rank among those, from 0.
-        bucketed: whether gradients are reduced while the backward pass goes on (`--overlap-grad-reduce`); else there is
-            one bucket.
+        bucketed: whether gradients are reduced while the backward pass goes on (`--overlap-grad-reduce`); else every
+            chunk has one bucket.
     """
     bucket = max(40_000_000, 1_000_000 * shards) if bucketed else None
     parameters = buffer = shard = 0
@@ -55,7 +56,7 @@ def states(
         sizes = _chunk(shape, tp, shape.layers // (pp * chunks), first=first, last=last)
         # The output layer that is a copy of the embedding, on another stage, has a bucket of its own; so has that one.
         apart = {index for index, here in ((0, first), (len(sizes) - 1, last)) if here and shape.tied and pp > 1}
-        length, part = _laid_out(sizes, apart, bucket, shards, rank)
+        length, part = _laid_out(sizes, apart, bucket if first else None, shards, rank)
         parameters, buffer, shard = parameters + sum(sizes), buffer + length, shard + part
     return States(parameters, buffer, shard)
 

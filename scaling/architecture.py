@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.errors import UserError, nearest
 from ..core.qwen3 import SIZES, Qwen3Config
+from .row import Row
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def of_flops(causal: float, full: float, seq: float) -> tuple[Architecture, str]
     return shape, f"the shape is not known: {shape.layers} layers of {shape.hidden} by its operations"
 
 
-def from_row(value: Any) -> Architecture:
+def from_row(value: Any, where: str) -> Architecture:
     """A shape that a row states itself, by the names of `Architecture`'s attributes.
 
     Raises:
@@ -224,13 +225,14 @@ def from_row(value: Any) -> Architecture:
     """
     names = [item.name for item in fields(Architecture)]
     if not isinstance(value, dict) or set(value) != set(names):
-        raise UserError(f"shape is {value!r}", where="shape", allowed=f"an object with {', '.join(names)}")
+        raise UserError(f"shape is {value!r}", where=where, allowed=f"an object with {', '.join(names)}")
+    row = Row(value, f"{where}: shape")
     for name in names[:7]:
-        if not isinstance(value[name], int) or isinstance(value[name], bool) or value[name] < 1:
-            raise UserError(f"shape.{name} is {value[name]!r}", where="shape", allowed="a whole number from 1")
+        if row.whole(name) is None:
+            raise UserError(f"{name} is null", where=row.where, allowed="a whole number from 1")
     for name in names[7:]:
         if not isinstance(value[name], bool):
-            raise UserError(f"shape.{name} is {value[name]!r}", where="shape", allowed="true or false")
+            raise UserError(f"{name} is {value[name]!r}", where=row.where, allowed="true or false")
     return Architecture(**value)
 
 

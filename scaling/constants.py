@@ -1,10 +1,12 @@
 """How much of the hardware's figures training reaches: shared by all models and settings, and fitted by `fit.py`."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from ..core.errors import UserError
 from ..core.files import read_json
+from .row import LARGEST
 
 FITTED = Path(__file__).parent / "fitted.json"
 
@@ -29,7 +31,6 @@ class Constants:
         network: share of the network cards' speed that collectives reach.
         hop: seconds that a collective takes for each rank of its group.
         pp_exposed: share of the time between stages that remains where chunks are interleaved.
-        power: exponent of the power limit over 700 W in the speed of arithmetic.
         progress: share by which software of the same kind becomes faster in a year.
         step: seconds of a step beyond all that.
     """
@@ -49,7 +50,6 @@ class Constants:
     network: float = 0.8
     hop: float = 3e-6
     pp_exposed: float = 0.3
-    power: float = 0.5
     progress: float = 0.02
     step: float = 0.01
 
@@ -64,15 +64,18 @@ def read_fit(path: Path = FITTED) -> tuple[Constants, tuple[float, float]]:
         UserError: it is no such file.
     """
     value = read_json(path)
-    given = value.get("constants") if isinstance(value, dict) else None
+    given, interval = (value.get("constants"), value.get("interval")) if isinstance(value, dict) else (None, None)
     constants: dict[str, float] = given if isinstance(given, dict) else {}
-    known = constants and set(constants) <= set(NAMES)
-    if not known or not all(isinstance(number, int | float) and number > 0 for number in constants.values()):
+    known = set(constants) == set(NAMES) and all(map(_positive, constants.values()))
+    if not known or not isinstance(interval, list) or len(interval) != 2 or not all(map(_positive, interval)):
         raise UserError(
             "this is no file of constants",
             where=str(path),
-            allowed=f"an object `constants` with some of {', '.join(NAMES)}, each above 0",
+            allowed=f"an object `constants` with {', '.join(NAMES)}, and two numbers `interval`, each above 0",
             mend="`pdapt plan fit --out FILE` or `pdapt bench scaling` writes one",
         )
-    low, high = value.get("interval", (0.9, 1.1))
-    return replace(Constants(), **constants), (low, high)
+    return Constants(**constants), (interval[0], interval[1])
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < LARGEST

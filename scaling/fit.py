@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 from ..core.files import write_json
 from .constants import NAMES, Constants
@@ -100,8 +100,9 @@ def write_fit(out: Path) -> None:
 def summary(given: list[Case], errors: np.ndarray) -> dict[str, Any]:
     """Errors of a set of rows: mean, median and max of their sizes, and the rank correlations.
 
-    `rank_speed` correlates predicted and published tokens a second, `rank_flops` operations a second, which differ
-    little from model to model, so that it tells how well configurations are put in order.
+    `rank_speed` correlates (Spearman) predicted and published tokens a second, `rank_flops` operations a second, which
+    differ little from model to model, so that it tells how well configurations are put in order. Fewer than three rows,
+    or rows that are all alike, have neither.
     """
     if not given:
         return {"rows": 0}
@@ -110,15 +111,11 @@ def summary(given: list[Case], errors: np.ndarray) -> dict[str, Any]:
     predicted = published * (1 + errors / 100)
     flops = np.array([case.work.flops / case.work.slots for case in given])
     found = {"rows": len(given), "mean": sizes.mean(), "median": np.median(sizes), "max": sizes.max()}
-    if len(given) > 2:
-        found["rank_speed"] = _rank_correlation(predicted, published)
-        found["rank_flops"] = _rank_correlation(predicted * flops, published * flops)
+    for name, scale in (("rank_speed", 1.0), ("rank_flops", flops)):
+        pair = (predicted * scale, published * scale)
+        if len(given) > 2 and all(np.ptp(values) > 0 for values in pair):
+            found[name] = spearmanr(*pair).statistic
     return {name: value if isinstance(value, int) else float(value) for name, value in found.items()}
-
-
-def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's: of the ranks, ties at their mean."""
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
 
 
 def report() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from ..core.errors import UserError, nearest
 from ..core.memory import GpuMemory, fits
 from ..core.qwen3 import Qwen3Config
-from ..recipes.memory import CHUNKS, GIB, RECOMPUTE, of_gpu
+from ..recipes.memory import CHUNKS, GIB, RECOMPUTE, of_gpu, recomputes, virtual_stages
 from ..recipes.schema import CONCAT, Recipe, masked, shape_of, world_size
 from .constants import Constants
 from .of_recipe import Filling, Run, Site, of_terms, work_of
@@ -61,8 +61,8 @@ def settings(recipe: Recipe) -> dict[str, Any]:
     parallel = recipe.parallel
     world = world_size(recipe)
     return {
-        "recompute": "recompute-granularity" in recipe.megatron,
-        "interleaving": int(recipe.megatron.get(CHUNKS, 1)),
+        "recompute": recomputes(recipe),
+        "interleaving": virtual_stages(recipe),
         "pp": parallel.pp,
         "cp": parallel.cp,
         "tp": parallel.tp,
@@ -172,7 +172,8 @@ def _spread(
     recipe: Recipe, spread: tuple[int, int, int], micro: int, chunks: int, grads: str, recompute: bool
 ) -> Recipe:
     tp, pp, cp = spread
-    kept = {name: value for name, value in recipe.megatron.items() if name not in (CHUNKS, *RECOMPUTE)}
+    dropped = {CHUNKS, *(RECOMPUTE if recomputes(recipe) else ())}  # selective recomputation stays as it is
+    kept = {name: value for name, value in recipe.megatron.items() if name not in dropped}
     further = ({CHUNKS: chunks} if chunks > 1 else {}) | (RECOMPUTE if recompute else {})
     sp = recipe.parallel.sp if tp > 1 else None
     return replace(

@@ -1,6 +1,5 @@
 """Published training speeds as settings that can be predicted: what rows state, and what is assumed else."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,16 @@ from ..core.errors import UserError, nearest
 from ..core.files import read_json
 from .architecture import Architecture, find, from_row, of_flops
 from .row import Row
+from .step_time import BF16, FP8
+from .trainer import OTHERS, hardware_of, recomputed, software_of, stack_of
 from .work import Work, of_architecture
 
 ROWS = Path(__file__).parent / "published.json"
 SPLIT = Path(__file__).parent / "split.json"
-PEAK = {"bf16": 989.4e12, "fp8": 1978.9e12}
-MEGATRON, FSDP, OTHERS = "Megatron", "FSDP", "others"
-FAST_ATTENTION = 2024.6
-"""Year from which NVIDIA's software attends with cuDNN's kernels for Hopper by default: Transformer Engine 1.9."""
+PEAK = {"bf16": BF16, "fp8": FP8}
 CAPACITY = 80e9
 """Bytes of an H100's memory."""
 UNSTATED_SEQ = 4096
-UNSTATED_YEAR = 2025.5
 
 
 @dataclass(frozen=True)
@@ -86,13 +83,20 @@ def _case(value: Any, where: str) -> Case:
         raise UserError(f"a row is {type(value).__name__}", where=where, allowed="an object")
     row = Row(value, f"{where} (id {value.get('id')})")
     shape = _shape(row)
-    stack = _stack(row)
+    known = not row.assumed
+    stack = stack_of(row)
     precision = _precision(row)
     seq = row.whole("seq", UNSTATED_SEQ, "common")
     assert seq is not None
-    software, spread = _software(row, stack), _spread(row, shape, stack)
+    software, spread = software_of(row, stack), _spread(row, shape, stack)
+    # Embedding and output layer may count as layers.
+    if known and spread["pp"] * (row.whole("vp") or 1) > shape.layers + 2:
+        raise UserError(
+            f"{shape.layers} layers do not fill PP {spread['pp']}, vp {row.value.get('vp')}", where=row.where
+        )
     if spread["pp"] > 1:
-        # Weights stay gathered from a pipeline's first micro-batch to its last (as above): as a distributed optimizer.
+        # Weights stay gathered from a pipeline's first micro-batch to its last (The Llama 3 Herd of Models, 3.3.2):
+        # as with a distributed optimizer.
         software["gathers"] = 0
     work = Work(
         **of_architecture(shape),
@@ -101,11 +105,13 @@ def _case(value: Any, where: str) -> Case:
         attended=float(seq),
         fp8=float(precision == "fp8"),
         **software,
-        **_hardware(row),
+        **hardware_of(row),
     )
-    if not row.text("recompute") and work.bytes > CAPACITY:
-        row.assumed.append(f"recompute is taken as full: without, a GPU would need {work.bytes / 1e9:.0f} GB")
-        work = replace(work, recompute=1.0)
+    if recomputed(row) is None:
+        full = work.bytes > CAPACITY
+        needed = f"without, a GPU would need {work.bytes / 1e9:.0f} GB"
+        row.assumed.append(f"recompute is taken as {'full' if full else 'none'}: {needed}")
+        work = replace(work, recompute=float(full))
     published = _published(row, shape, seq, precision, work)
     alone = not any(value.get(name) for name in ("tokens_s_gpu", "tokens_s_gpu_derived", "step_time_s", "tflops_gpu"))
     return Case(value.get("id"), row.text("model"), stack, work, published, tuple(row.assumed), mfu_only=alone)
@@ -113,20 +119,21 @@ def _case(value: Any, where: str) -> Case:
 
 def _shape(row: Row) -> Architecture:
     if row.value.get("shape") is not None:
-        return from_row(row.value["shape"])
+        return from_row(row.value["shape"], row.where)
     name = row.text("model")
     if not name:
         raise UserError("a row names no model", where=row.where, mend="give `model`, or `shape`")
-    causal, full = row.number("calc_gflop_per_token_causal"), row.number("calc_gflop_per_token_full")
-    counted = (causal or 0, full or 0)
+    causal = row.number("calc_gflop_per_token_causal") or 0.0
+    full = row.number("calc_gflop_per_token_full") or 0.0
+    counted = causal < full < 2 * causal  # half of attention is less than all of it with the matrices
     try:
         shape, assumed = find(name)
     except UserError as error:
-        if not 0 < counted[0] < counted[1]:
+        if not counted:
             raise UserError(error.what, where=row.where, allowed=error.allowed, mend=error.mend) from None
         shape, assumed = None, "unknown"
-    if assumed and 0 < counted[0] < counted[1]:  # operations tell more than a name
-        shape, assumed = of_flops(counted[0] * 1e9, counted[1] * 1e9, row.number("seq") or UNSTATED_SEQ)
+    if assumed and counted:  # operations tell more than a name
+        shape, assumed = of_flops(causal * 1e9, full * 1e9, row.number("seq") or UNSTATED_SEQ)
     if assumed:
         row.assumed.append(assumed)
     assert shape is not None
@@ -146,18 +153,6 @@ def _precision(row: Row) -> str:
     return given
 
 
-def _stack(row: Row) -> str:
-    """Which kind of trainer: PyTorch's FSDP however it is called; Megatron's; any other."""
-    software, sharding = row.text("software").lower(), row.text("sharding").lower()
-    if "fsdp" in sharding or re.search("foundry|titan|automodel", software):
-        return FSDP
-    if re.search("paxml|jax|nanotron|zero", f"{software} {sharding}"):
-        return OTHERS
-    if not software:
-        row.assumed.append("software is taken as Megatron's")
-    return MEGATRON
-
-
 def _spread(row: Row, shape: Architecture, stack: str) -> dict[str, Any]:
     """TP, PP, CP, DP, interleaving and the batch.
 
@@ -174,13 +169,13 @@ def _spread(row: Row, shape: Architecture, stack: str) -> dict[str, Any]:
     if gpus is not None and dp is not None and tp * pp * cp * dp != gpus:
         raise UserError(f"TP {tp} x PP {pp} x CP {cp} x DP {dp} is not {gpus} GPUs", where=row.where)
     dp = dp or gpus // (tp * pp * cp)  # pyright: ignore[reportOptionalOperand]  # one of the two is there
-    micro = row.number("mbs", 1, "the usual one of large models")
-    accumulation = row.number("ga")
+    micro = row.whole("mbs", 1, "the usual one of large models")
+    accumulation: float | None = row.whole("ga")
     batch = row.whole("gbs")
     if batch is not None:
         accumulation = batch / (dp * micro)  # pyright: ignore[reportOperatorIssue]
         if accumulation < 1:
-            raise UserError(f"gbs {batch} is less than DP {dp} x mbs {micro:g}", where=row.where)
+            raise UserError(f"gbs {batch} is less than DP {dp} x mbs {micro}", where=row.where)
     if accumulation is None:
         accumulation = max(4, 2 * pp)
         row.assumed.append(f"gbs is taken as {accumulation} micro-batches a copy")
@@ -201,55 +196,6 @@ def _spread(row: Row, shape: Architecture, stack: str) -> dict[str, Any]:
         "chunks": chunks,
         "balanced": float(balanced),
     }
-
-
-def _software(row: Row, stack: str) -> dict[str, Any]:
-    """What the software does, as its name and the row's fields tell."""
-    software, sharding = row.text("software").lower(), row.text("sharding").lower()
-    year = _year(software)
-    if year is None:
-        row.assumed.append(f"the software's year is taken as {UNSTATED_YEAR:g}")
-        year = UNSTATED_YEAR
-    compiled = "compile" in sharding or "te" in re.split(r"\W+", sharding)
-    nvidia = stack == MEGATRON or "nemo" in software or "paxml" in software
-    gathers = 0
-    if stack == FSDP:
-        gathers = 1 if "grad_op" in sharding else 2
-    elif "paxml" in software:
-        gathers = 2
-    recompute = row.text("recompute").lower()
-    return {
-        "grad_bytes": 4 if "nanotron" in software or "titan" in software else 2,
-        "gathers": gathers,
-        "recompute": 1.0 if recompute == "full" else 0.5 if re.search("sel|sac", recompute) else 0.0,
-        "dp_overlap": float(stack != OTHERS),
-        "tp_overlap": float(stack == MEGATRON or "async" in sharding),
-        "fused": float(nvidia or compiled or "foundry" in software),
-        "attention": 0 if "foundry" in software else 2 if nvidia and year >= FAST_ATTENTION else 1,
-        "year": year,
-    }
-
-
-def _year(software: str) -> float | None:
-    """Year and month in a software's name as a number: `NeMo 24.09`, `(2024-07)`, `2023`."""
-    found = re.search(r"(20\d\d)-(\d\d)", software) or re.search(r"\b(2\d)\.(0[1-9]|1[0-2])\b", software)
-    if found:
-        year, month = int(found.group(1)) % 100, int(found.group(2))
-        return 2000 + year + (month - 0.5) / 12
-    found = re.search(r"\b(20\d\d)\b", software)
-    return int(found.group(1)) + 0.5 if found else None
-
-
-def _hardware(row: Row) -> dict[str, Any]:
-    """GPUs of a node, power limit and memory, as the row's `hw` tells; an H100 SXM in nodes of 8 otherwise."""
-    text = row.text("hw")
-    node = re.search(r"(\d+)/node", text)
-    watts = re.search(r"(\d+) ?W\b", text)
-    memory = re.search(r"([\d.]+) ?TB/s", text)
-    slow = "HBM2e" in text
-    found: dict[str, Any] = {"node": int(node.group(1)) if node else 8, "watts": int(watts.group(1)) if watts else 700}
-    found["memory"] = float(memory.group(1)) * 1e12 if memory else 2.4e12 if slow else 3.35e12
-    return found | {"nics": found["node"]}
 
 
 def _published(row: Row, shape: Architecture, seq: int, precision: str, work: Work) -> float:

@@ -1,9 +1,11 @@
 """Reading a row of a table that somebody else has made: each field is checked, and what is assumed is noted."""
 
-import math
 from typing import Any
 
 from ..core.errors import UserError
+
+SMALLEST, LARGEST = 1e-9, 1e15
+"""Range of a number that a row may state: beyond it products of several would overflow."""
 
 
 class Row:
@@ -26,8 +28,9 @@ class Row:
             if default is not None:
                 self.assumed.append(f"{name} is taken as {default:g}{why and f': {why}'}")
             return default
-        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < math.inf:
-            raise UserError(f"{name} is {found!r}", where=self.where, allowed="a number above 0")
+        if isinstance(found, bool) or not isinstance(found, int | float) or not SMALLEST < found < LARGEST:
+            allowed = f"a number above 0 (from {SMALLEST:g} to {LARGEST:g})"
+            raise UserError(f"{name} is {repr(found)[:40]}", where=self.where, allowed=allowed)
         return float(found)
 
     def whole(self, name: str, default: int | None = None, why: str = "") -> int | None:

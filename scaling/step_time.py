@@ -18,6 +18,9 @@ NVLINK = 450e9
 """Bytes a second and direction of a GPU's NVLink 4: 18 links of 25 GB/s."""
 NVLINK_SHARE = 0.8
 """Of it, what NCCL's rings reach on 8 H100: 370 GB/s (nccl-tests issue 212)."""
+POWER = 0.5
+"""Exponent of the power limit in the speed of arithmetic: an assumption, between a limit that does not bind (0) and one
+that is all (1). One model alone has rows with another limit, so that a fit would be to that model."""
 REFERENCE_YEAR = 2025.0
 """Of the software that the shares hold for."""
 PRODUCTS = 4
@@ -120,7 +123,7 @@ def _tokens(work: Work) -> Numbers:
 
 def _pace(work: Work, constants: Constants) -> Numbers:
     """Speed of arithmetic relative to a GPU of 700 W with software of the reference year."""
-    return (work.watts / 700) ** constants.power * np.exp(constants.progress * (work.year - REFERENCE_YEAR))
+    return (work.watts / 700) ** POWER * np.exp(constants.progress * (work.year - REFERENCE_YEAR))
 
 
 def _product_speed(work: Work, constants: Constants) -> Numbers:

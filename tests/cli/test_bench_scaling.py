@@ -127,6 +127,19 @@ def test_a_site_takes_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> No
     assert all(getattr(constants, name) == getattr(read_fit()[0], name) for name in rest)
 
 
+@pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])
+def test_collectives_of_no_size_are_refused(size: float) -> None:
+    with pytest.raises(UserError, match="sizes are"):
+        bench_ceilings.nccl(2, [1.0, size], repeats=1)
+
+
+def test_missing_runs_are_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdapt.cli.bench_scaling.sample_tokens", None)  # it takes many seconds
+    given = ["bench", "scaling", "--out", str(tmp_path), "--steps", "6", "--collect"]
+    with pytest.raises(UserError, match="tells too little"):
+        CliRunner().invoke(app, given, catch_exceptions=False)
+
+
 @pytest.mark.slow
 def test_two_worlds_are_measured_and_collectives_moved(tmp_path: Path) -> None:
     given = ["bench", "scaling", "--out", str(tmp_path / "out"), "--world", "1", "--world", "2", "--way", "strong"]

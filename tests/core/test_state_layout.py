@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from pdapt.core.files import read_json, write_text
 from pdapt.core.qwen3 import SIZES, Qwen3Config
-from pdapt.core.state_layout import states
+from pdapt.core.state_layout import _chunk, states
 
 ODD = Qwen3Config(4, 72, 200, 4, 2, 20, 1000, tied=True)  # sizes that no multiple of 64 divides, so that padding shows
 
@@ -35,6 +36,47 @@ def test_every_parameter_has_one_place(size: str, tp: int, pp: int, chunks: int,
     for ranks in stages:
         assert sum(rank.shard for rank in ranks) == ranks[0].parameters
         assert ranks[0].parameters <= ranks[0].buffer < ranks[0].parameters + 64 * 12 * shape.layers + 384 * 300
+
+
+def test_only_the_first_chunk_of_the_first_stage_has_buckets() -> None:
+    """As megatron.training's `get_model` asks for them."""
+
+    def padding(stage: int, layers: int, chunks: int) -> int:
+        shape = replace(ODD, layers=layers, hidden=7201, ffn=9001)
+        given = {"tp": 1, "pp": 2, "stage": stage, "chunks": chunks, "shards": 6}
+        return states(shape, bucketed=True, **given).buffer - states(shape, bucketed=False, **given).buffer
+
+    assert padding(0, 4, 1) > 0
+    assert padding(1, 4, 1) == 0
+    assert padding(0, 8, 2) == padding(0, 4, 1)  # the first chunk has as many layers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["0p6b", "8b"])
+@pytest.mark.parametrize("shards", [6, 48])
+def test_buckets_are_those_that_megatron_lays_out(size: str, shards: int) -> None:
+    """On one GPU's stage, with buckets: the CPU runs below have none, since nothing overlaps there."""
+    import torch
+    from megatron.core.distributed import DistributedDataParallelConfig
+    from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+
+    shape = SIZES[size]
+    with torch.device("meta"):
+        weights = [
+            torch.nn.Parameter(torch.empty(count)) for count in _chunk(shape, 1, shape.layers, first=True, last=True)
+        ]
+    bucket = max(40_000_000, 1_000_000 * shards)
+    layout = DistributedOptimizer._compute_per_buffer_param_layout(
+        weights, bucket, shards, DistributedDataParallelConfig(use_distributed_optimizer=True)
+    )
+    assert len(layout.bucket_indices) > 5
+    found = states(shape, tp=1, pp=1, stage=0, shards=shards, rank=1, bucketed=True)
+    assert found.buffer == layout.bucket_indices[-1][1]
+    shard = 0
+    for begin, end in layout.bucket_indices:
+        low, high = begin + (end - begin) // shards, begin + 2 * (end - begin) // shards
+        shard += sum(max(0, min(stop, high) - max(start, low)) for start, stop, _ in layout.param_index_map.values())
+    assert found.shard == shard
 
 
 @pytest.mark.slow

@@ -78,6 +78,6 @@ def test_operations_alone_make_a_shape() -> None:
 )
 def test_a_rows_own_shape_is_checked(change: dict[str, object], message: str) -> None:
     whole = {**SHAPE, "gated": False, "tied": True}
-    assert from_row(whole).parameters == 2 * 8 * (16 + 8 + 2 * 16) + 80
+    assert from_row(whole, "row 0").parameters == 2 * 8 * (16 + 8 + 2 * 16) + 80
     with pytest.raises(UserError, match=message):
-        from_row(whole | change)
+        from_row(whole | change, "row 0")

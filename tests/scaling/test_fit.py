@@ -1,6 +1,6 @@
 """The fit: reproducible, blind to what is left out, and as good as it is said to be."""
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
+from pdapt.scaling.architecture import MODELS
 from pdapt.scaling.constants import NAMES, Constants, read_fit
 from pdapt.scaling.fit import errors_pct, fit, predict, split, summary
 from pdapt.scaling.published import Case, cases, left_out, rows
@@ -49,13 +50,25 @@ def test_a_calibration_row_does_move_it(halves: tuple[list[Case], list[Case]], f
     assert fit(changed) != fitted
 
 
-def test_no_constant_belongs_to_a_model_or_a_row() -> None:
-    """What is predicted depends on a row's work and the constants alone, and no work holds a name."""
+def test_no_prediction_depends_on_a_name() -> None:
+    """What is predicted depends on a row's work and the constants alone, and a row's work on no model, id or source."""
     assert all(item.name not in ("model", "id", "source", "software") for item in fields(Work))
-    assert len(NAMES) == 18
-    given = cases(rows(), "published.json")
-    renamed = [replace(case, model="other", id=0) for case in given]
-    assert predict(renamed, Constants()) == pytest.approx(predict(given, Constants()))
+    renamed = [
+        row | {"id": 0, "model": "other", "source": "", "note": "", "shape": asdict(MODELS[row["model"]])}
+        for row in rows()
+    ]
+    assert [case.work for case in cases(renamed, "")] == [case.work for case in cases(rows(), "")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_constant_belongs_to_a_model_or_a_row(
+    name: str, halves: tuple[list[Case], list[Case]], fitted: Constants
+) -> None:
+    """Each constant has a say in rows of several calibration models."""
+    before = predict(halves[0], fitted)
+    after = predict(halves[0], replace(fitted, **{name: 1.1 * getattr(fitted, name)}))
+    moved = {case.model for case, change in zip(halves[0], after / before - 1, strict=True) if abs(change) > 5e-4}
+    assert len(moved) >= 3
 
 
 def test_errors_are_what_docs_planner_says(halves: tuple[list[Case], list[Case]], fitted: Constants) -> None:
@@ -86,11 +99,28 @@ def test_a_summary_counts_errors_and_ranks(halves: tuple[list[Case], list[Case]]
     found = summary(given, np.array([10.0, -20.0, 0.0, 30.0]))
     assert (found["rows"], found["mean"], found["max"]) == (4, 15.0, 30.0)
     assert summary([], np.array([])) == {"rows": 0}
+    alike = summary([given[0]] * 3, np.array([10.0] * 3))
+    assert not {"rank_speed", "rank_flops"} & set(alike)  # no order, and no number for it
 
 
-@pytest.mark.parametrize("value", [[], {}, {"constants": {"bf17": 1}}, {"constants": {"bf16": -1}}, {"constants": {}}])
+WHOLE = {"constants": asdict(Constants()), "interval": [0.9, 1.1]}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {},
+        {"constants": {}},
+        WHOLE | {"constants": {"bf16": 1}},
+        *(WHOLE | {"constants": WHOLE["constants"] | change} for change in ({"bf17": 1}, {"bf16": -1}, {"bf16": True})),
+        *(WHOLE | {"interval": interval} for interval in (None, [1], [1, 2, 3], "ab", [0.9, float("nan")])),
+    ],
+)
 def test_a_file_without_constants_is_refused(value: object, tmp_path: Path) -> None:
     path = tmp_path / "site.json"
+    write_json(path, WHOLE)
+    assert read_fit(path) == (Constants(), (0.9, 1.1))
     write_json(path, value)
     with pytest.raises(UserError, match="no file of constants"):
         read_fit(path)

@@ -1,6 +1,7 @@
 """Reading rows: the project's own, what is assumed where they do not say, and rubbish."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
+from pdapt.scaling.architecture import MODELS
 from pdapt.scaling.published import SPLIT, cases, rows
 
 ROW = {
@@ -65,7 +67,7 @@ def test_what_a_row_states_is_taken() -> None:
     ("missing", "message"),
     [("mbs", "mbs is taken as 1"), ("gbs", "4 micro-batches"), ("vp", "vp is taken as 16"),
      ("seq", "seq is taken as 4096"), ("precision", "precision is taken as bf16"),
-     ("software", "year is taken as 2025.5")],
+     ("software", "year is taken as 2025.5"), ("hw", "hw is taken as H100 SXM"), ("recompute", "taken as none")],
 )  # fmt: skip
 def test_what_is_not_stated_is_assumed_and_said(missing: str, message: str) -> None:
     assert any(message in assumed for assumed in one(**{missing: None}).assumed)
@@ -86,6 +88,26 @@ def test_speed_follows_from_what_else_is_stated() -> None:
     whole = one(tokens_s_gpu=None, tflops_gpu=400)
     assert whole.published < half.published
     assert "in full" in whole.assumed[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("none", 0), ("No", 0), ("full", 1), ("full (uniform)", 1), ("selective AC (per-op)", 0.5), ("per-op SAC", 0.5)],
+)
+def test_recomputation_is_read(text: str, share: float) -> None:
+    assert one(recompute=text).work.recompute == share
+    assert one(recompute=text).assumed == ()
+
+
+def test_recomputation_that_is_not_understood_is_said() -> None:
+    assert "taken as none" in one(recompute="somewhat").assumed[-1]
+
+
+def test_unknown_models_take_operations_that_can_be() -> None:
+    known = {"model": "Foo-9B", "calc_gflop_per_token_causal": 50.0}
+    assert "by its operations" in one(**known, calc_gflop_per_token_full=60.0).assumed[0]
+    with pytest.raises(UserError, match="no dense model"):
+        one(**known, calc_gflop_per_token_full=101.0)
 
 
 def test_recomputation_is_assumed_only_where_nothing_else_fits() -> None:
@@ -116,12 +138,22 @@ def test_recomputation_is_assumed_only_where_nothing_else_fits() -> None:
         ({"tokens_s_gpu": float("nan")}, "tokens_s_gpu is nan"),
         ({"tokens_s_gpu": True}, "tokens_s_gpu is True"),
         ({"shape": {"layers": 3}}, "shape is"),
+        ({"shape": asdict(MODELS["Llama3-8B"]) | {"hidden": None}}, "hidden is null"),
+        ({"seq": 10**400}, "seq is 1000"),
+        ({"seq": 1e300}, "seq is 1e"),
+        ({"tokens_s_gpu": 1e-320}, "tokens_s_gpu is 1e-320"),
+        ({"mbs": 0.5}, "mbs is 0.5"),
+        ({"vp": 40}, "32 layers do not fill PP 2"),
+        ({"hw": "0/node"}, "node is 0"),
+        ({"hw": "H100, 0 W"}, "watts is 0"),
+        ({"hw": "H100 0.0 TB/s"}, "memory is 0"),
+        ({"hw": "A100 80GB"}, "other GPUs"),
     ],
 )
 def test_rubbish_is_refused_and_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         one(**changes)
-    assert "row 0" in str(error.value) or "shape" in str(error.value)
+    assert "row 0" in error.value.where
 
 
 @pytest.mark.parametrize("given", [None, {}, [], "rows", [1]])

@@ -95,6 +95,13 @@ def test_what_is_kept_stays(constants: Constants) -> None:
         plan(recipe, FULL, Site(), constants, keep=("grad",))
 
 
+def test_selective_recomputation_is_none_of_layers_and_stays(constants: Constants) -> None:
+    recipe = load("qwen3_0p6b_cpt_48xh100_packed", ["megatron.recompute-granularity=selective"])
+    choice, every = plan(recipe, FULL, Site(), constants, keep=("recompute",))
+    assert not any(other.settings["recompute"] for other in every)
+    assert choice.recipe.megatron["recompute-granularity"] == "selective"
+
+
 def test_the_choice_is_a_recipe_that_loads_again(constants: Constants, tmp_path: Path) -> None:
     choice, every = plan(load("qwen3_4b_cpt_48xh100_packed"), FULL, Site(), constants)
     interleaved = next(other for other in every if other.settings["interleaving"] > 1 and other.settings["recompute"])

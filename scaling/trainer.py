@@ -1,0 +1,90 @@
+"""What a published row's trainer and machine do, as the texts of its fields tell."""
+
+import re
+from typing import Any
+
+from ..core.errors import UserError
+from .row import Row
+
+MEGATRON, FSDP, OTHERS = "Megatron", "FSDP", "others"
+FAST_ATTENTION = 2024.6
+"""Year from which NVIDIA's software attends with cuDNN's kernels for Hopper by default: Transformer Engine 1.9."""
+UNSTATED_YEAR = 2025.5
+
+
+def stack_of(row: Row) -> str:
+    """Which kind of trainer: PyTorch's FSDP however it is called; Megatron's; any other."""
+    software, sharding = row.text("software").lower(), row.text("sharding").lower()
+    if "fsdp" in sharding or re.search("foundry|titan|automodel", software):
+        return FSDP
+    if re.search("paxml|jax|nanotron|zero", f"{software} {sharding}"):
+        return OTHERS
+    if not software:
+        row.assumed.append("software is taken as Megatron's")
+    return MEGATRON
+
+
+def software_of(row: Row, stack: str) -> dict[str, Any]:
+    """What the software does, as its name and the row's fields tell."""
+    software, sharding = row.text("software").lower(), row.text("sharding").lower()
+    year = _year(software)
+    if year is None:
+        row.assumed.append(f"the software's year is taken as {UNSTATED_YEAR:g}")
+        year = UNSTATED_YEAR
+    compiled = "compile" in sharding or "te" in re.split(r"\W+", sharding)
+    nvidia = stack == MEGATRON or "nemo" in software or "paxml" in software
+    gathers = 0
+    if stack == FSDP:
+        gathers = 1 if "grad_op" in sharding else 2
+    elif "paxml" in software:
+        gathers = 2
+    return {
+        "grad_bytes": 4 if "nanotron" in software or "titan" in software else 2,
+        "gathers": gathers,
+        "recompute": recomputed(row) or 0.0,
+        "dp_overlap": float(stack != OTHERS),
+        "tp_overlap": float(stack == MEGATRON or "async" in sharding),
+        "fused": float(nvidia or compiled or "foundry" in software),
+        "attention": 0 if "foundry" in software else 2 if nvidia and year >= FAST_ATTENTION else 1,
+        "year": year,
+    }
+
+
+def recomputed(row: Row) -> float | None:
+    """Share of the forward pass that is computed again, where the row tells."""
+    text = row.text("recompute").lower()
+    if re.match(r"(none|no|off|false)\b", text):
+        return 0.0
+    if re.search(r"sel|\bsac\b", text):
+        return 0.5
+    return 1.0 if re.search(r"\bfull\b", text) else None
+
+
+def _year(software: str) -> float | None:
+    """Year and month in a software's name as a number: `NeMo 24.09`, `(2024-07)`, `2023`."""
+    found = re.search(r"(20\d\d)-(0[1-9]|1[0-2])", software) or re.search(r"\b(2\d)\.(0[1-9]|1[0-2])\b", software)
+    if found:
+        year, month = int(found.group(1)) % 100, int(found.group(2))
+        return 2000 + year + (month - 0.5) / 12
+    found = re.search(r"\b(20\d\d)\b", software)
+    return int(found.group(1)) + 0.5 if found else None
+
+
+def hardware_of(row: Row) -> dict[str, Any]:
+    """GPUs of a node, power limit and memory, as the row's `hw` tells; an H100 SXM in nodes of 8 otherwise.
+
+    Raises:
+        UserError: it is another GPU, or has what cannot be.
+    """
+    text = row.text("hw")
+    if not text:
+        row.assumed.append("hw is taken as H100 SXM, 700 W, nodes of 8")
+    gpus = set(re.findall(r"\b(?:A|B|H|L|V|GB|GH|MI)\d{2,3}\w?\b", text))
+    if gpus and "H100" not in gpus:
+        raise UserError(f"hw is {text!r}", where=row.where, allowed="H100: speeds of other GPUs are not predicted")
+    patterns = {"node": r"(\d+)/node", "watts": r"(\d+) ?W\b", "memory": r"(\d+(?:\.\d+)?) ?TB/s"}
+    matches = {name: re.search(pattern, text) for name, pattern in patterns.items()}
+    stated = Row({name: float(match.group(1)) for name, match in matches.items() if match}, f"{row.where}: hw")
+    memory = stated.number("memory") or (2.4 if "HBM2e" in text else 3.35)
+    node = stated.number("node") or 8
+    return {"node": node, "nics": node, "watts": stated.number("watts") or 700, "memory": memory * 1e12}
