@@ -189,14 +189,14 @@ class _Runner:
     def _counts(self, work: Path, task: Benchmark) -> dict[str, Any]:
         """What was found, after a look at whether it is whole."""
         samples = read_samples(work)
-        value = read_json(work / RESULTS)["results"][task.name][task.metric]
+        value = read_json(work / RESULTS)["results"][task.name][task.score_key]
         wanted = min(self.settings.limits.questions or task.questions, self.index[task.name]["questions"])
         check_samples(task, samples, value, wanted)
         answers = [json.loads(line) for line in (work / ANSWERS).read_text(encoding="utf-8").splitlines()]
         flags = {flag: sum(bool(row[flag]) for row in answers) for flag in ("truncated", "unparseable", "prompt_cut")}
         settings = self.settings
         extra = {"vllm": metadata.version("vllm")} if settings.backend == "vllm" else {}
-        counts = {"questions": len(samples), task.metric: value, **flags, **extra}
+        counts = {"questions": len(samples), task.score_key: value, **flags, **extra}
         return counts | {"batch_size": settings.batch_size, "gpus": settings.gpus}
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import UserError
-from .cells import Answers, suite
+from .cells import Answers
+from .suite import TASKS
 
 
 def read_contaminated(path: Path) -> dict[str, set[str]]:
@@ -28,8 +29,8 @@ def read_contaminated(path: Path) -> dict[str, set[str]]:
                 where=f"{path}:{number}",
                 allowed='{"task": "mmlu_anatomy", "doc_id": 3}, or doc_hash in the place of doc_id',
             ) from None
-        if task not in suite():
-            raise UserError(f"no task is called {task!r}", where=f"{path}:{number}", allowed=", ".join(suite()))
+        if task not in TASKS:
+            raise UserError(f"no task is called {task!r}", where=f"{path}:{number}", allowed=", ".join(TASKS))
         found.setdefault(task, set()).add(str(question))
     return found
 

@@ -27,12 +27,12 @@ def test_the_table_is_the_papers(shared: Callable[[str], Path]) -> None:
         (
             row["lm_eval_task"][language],
             f"{language}-{row['group_suffix']}",
-            *(row[key] for key in ("topic", "num_fewshot", "result_key", "n_questions")),
+            *(row[key] for key in ("topic", "abbrev", "num_fewshot", "result_key", "n_questions")),
         )
         for row in rows
         for language in ("EN", "FR")
     }
-    found = {(t.name, t.group, t.subject, t.shots, t.metric, t.questions) for t in SUITE}
+    found = {(t.name, t.group, t.subject, t.abbreviation, t.shots, t.score_key, t.questions) for t in SUITE}
     assert found == expected
     assert len(SUITE) == 28
     assert Counter(task.group for task in SUITE) == dict.fromkeys(GROUPS, 7)

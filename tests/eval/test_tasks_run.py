@@ -55,10 +55,9 @@ def test_all_28_run(small, small_data: Path, tiny_qwen3: Maker, tmp_path: Path) 
         run_job(Job(told, units, tmp_path / "tasks", tmp_path / "scratch", limits=limits, shots=shots))
     for task in small.suite:
         found = read_json(tmp_path / "out" / task.name / "results.json")
-        value = found["results"][task.name][task.metric]
+        value = found["results"][task.name][task.score_key]
         samples = _rows(tmp_path / "out" / task.name / "samples.jsonl")
-        metric = task.metric.partition(",")[0]
-        assert value == pytest.approx(sum(sample[metric] for sample in samples) / task.questions)
+        assert value == pytest.approx(sum(sample[task.metric] for sample in samples) / task.questions)
         assert found["n-shot"][task.name] == task.shots
         assert found["n-samples"][task.name] == {"original": task.questions, "effective": task.questions}
         assert {"doc_id", "doc_hash", "prompt_hash", "target", "resps", "filtered_resps"} <= set(samples[0])
@@ -183,7 +182,7 @@ def started(monkeypatch: pytest.MonkeyPatch, small_data: Path) -> list[Job]:
         for unit in job.units:
             (task,) = (task for task in SUITE if task.name == unit.task)
             count = read_json(small_data / INDEX)[task.name]["questions"]
-            _fake(Path(unit.out), task.name, task.metric, job.limits.questions or count, task.generates)
+            _fake(Path(unit.out), task.name, task.score_key, job.limits.questions or count, task.generates)
 
     monkeypatch.setattr(benchmark, "run_job", run_job)
     return jobs
