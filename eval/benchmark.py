@@ -1,6 +1,5 @@
 """The 28 tasks on many models: a process for each task of each model, and what is finished is not repeated."""
 
-import json
 import math
 import tempfile
 from dataclasses import asdict, dataclass, field
@@ -22,7 +21,7 @@ from .plan import IDENTITY, claimed, identify, write_plan
 from .process import ANSWERS, RESULTS, SAMPLES, EvaluationFailed, Job, Unit, run_job
 from .run import check_models
 from .scores import Model
-from .scoring import read_samples
+from .scoring import read_rows
 from .suite import Benchmark
 
 
@@ -188,11 +187,11 @@ class _Runner:
 
     def _counts(self, work: Path, task: Benchmark) -> dict[str, Any]:
         """What was found, after a look at whether it is whole."""
-        samples = read_samples(work)
+        samples = read_rows(work / SAMPLES)
         value = read_json(work / RESULTS)["results"][task.name][task.score_key]
         wanted = min(self.settings.limits.questions or task.questions, self.index[task.name]["questions"])
         check_samples(task, samples, value, wanted)
-        answers = [json.loads(line) for line in (work / ANSWERS).read_text(encoding="utf-8").splitlines()]
+        answers = read_rows(work / ANSWERS)
         flags = {flag: sum(bool(row[flag]) for row in answers) for flag in ("truncated", "unparseable", "prompt_cut")}
         settings = self.settings
         extra = {"vllm": metadata.version("vllm")} if settings.backend == "vllm" else {}

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from pdapt.core.files import write_json
+from pdapt.core.files import read_json, write_json
 from pdapt.core.manifest import run_stage
-from pdapt.eval.fetch import fetch
+from pdapt.eval import benchmark as benchmark_runs
+from pdapt.eval.fetch import INDEX, fetch
+from pdapt.eval.process import Job
 from pdapt.eval.scores import SCORES, Comparison, Role, Score, Scores
 from pdapt.eval.suite import CATEGORIES, FRENCH, MEDICAL, MMLU, PROX, SUITE, TASKS, Benchmark
 
@@ -293,3 +295,30 @@ def make_benchmark() -> Callable[[Path], Written]:
 def benchmark(tmp_path: Path) -> Written:
     """An empty folder of runs to add models to."""
     return Written(tmp_path / "scores")
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, small_data: Path) -> list[Job]:
+    """Jobs that `run_benchmark` starts; in the place of lm-eval, files as it writes them appear."""
+    jobs: list[Job] = []
+
+    def run_job(job: Job) -> None:
+        jobs.append(job)
+        for unit in job.units:
+            task = TASKS[unit.task]
+            count = read_json(small_data / INDEX)[task.name]["questions"]
+            _fake(Path(unit.out), task, job.limits.questions or count)
+
+    monkeypatch.setattr(benchmark_runs, "run_job", run_job)
+    return jobs
+
+
+def _fake(out: Path, task: Benchmark, count: int) -> None:
+    out.mkdir()
+    samples = [
+        {"doc_id": n, "filtered_resps": ["A"] if task.generates else [["-1.0", "False"]] * 4} for n in range(count)
+    ]
+    answers = [{"truncated": None, "unparseable": n == 0, "prompt_cut": False} for n in range(count)]
+    (out / "results.json").write_text(json.dumps({"results": {task.name: {task.score_key: 0.5}}}))
+    for name, rows in (("samples", samples), ("answers", answers)):
+        (out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
