@@ -12,7 +12,7 @@ import yaml
 
 from ..core import log
 from ..core.device import has_gpu
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, check_known
 from ..core.files import read_json, write_text
 from ..core.manifest import run_stage
 from .backends import BACKENDS, Limits, arguments
@@ -35,13 +35,7 @@ class Settings:
     gpus: int = 1
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise UserError(
-                f"no backend is called {self.backend!r}",
-                where="--backend",
-                allowed=", ".join(BACKENDS),
-                mend=nearest(self.backend, list(BACKENDS)),
-            )
+        check_known(self.backend, BACKENDS, "backend", "--backend")
         if self.gpus < 1:
             raise UserError(f"{self.gpus} GPUs", where="--gpus", allowed="1 or more")
         if self.batch_size != "auto" and (not str(self.batch_size).isdigit() or int(self.batch_size) < 1):

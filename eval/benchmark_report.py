@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, check_known
 from ..core.files import write_json, write_text
 from ..core.manifest import Manifest, run_stage, versions
 from . import benchmark_tables as tables
@@ -73,13 +73,7 @@ def build_benchmark_report(wanted: Wanted, out: Path) -> Manifest:
         UserError: a folder holds no runs, a checkpoint, test or language is unknown, or a list is malformed.
     """
     check_language(wanted.language)
-    if wanted.test not in TESTS:
-        raise UserError(
-            f"{wanted.test!r} is no test",
-            where="--test",
-            allowed=", ".join(TESTS),
-            mend=nearest(wanted.test, list(TESTS)),
-        )
+    check_known(wanted.test, TESTS, "test", "--test")
     found = find(wanted)
     for problem in found.problems:
         w = Words("en", texts("en"))

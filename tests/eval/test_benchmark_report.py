@@ -223,7 +223,7 @@ def test_runs_without_a_base_are_ranked(make_benchmark, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"test": "t"}, "'t' is no test"),
+        ({"test": "t"}, "no test is called 't'"),
         ({"language": "de"}, "'de' is no language"),
         ({"checkpoints": {FAMILY: "cpt-9"}}, "no checkpoint 'cpt-9'"),
         ({"checkpoints": {"other": "cpt-9"}}, "not among the runs"),
