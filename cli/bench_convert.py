@@ -23,7 +23,7 @@ from ..conversion.distcp_write import write
 from ..conversion.names import hf_shapes
 from ..conversion.unfolded import MASTER, SOURCES
 from ..core import log
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, check_known
 from ..core.files import read_json, remove, write_json
 from ..core.hf_weights import DTYPES, NAMES, PIECE, Tensor, Weights
 from ..core.hf_writer import Writer
@@ -69,10 +69,7 @@ def bench(size: str, source: str, work: Path) -> dict[str, Any]:
     Raises:
         UserError: no such size, or the disk has not the space of two such folders.
     """
-    if size not in SIZES:
-        raise UserError(
-            f"no size is called {size!r}", where="--size", allowed=", ".join(SIZES), mend=nearest(size, [*SIZES])
-        )
+    check_known(size, SIZES, "size", "--size")
     shape, dtype = SIZES[size], "F32" if source == MASTER else "BF16"
     tensors = {name: Tensor(dtype, found) for name, found in hf_shapes(shape).items()}
     total = sum(tensor.nbytes for tensor in tensors.values())

@@ -16,7 +16,7 @@ from tokenizers.models import BPE
 
 from ..conversion.names import hf_shapes
 from ..core import log
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, check_known
 from ..core.files import remove, write_json
 from ..core.hf_weights import Tensor, Weights, one_thread, pieces
 from ..core.hf_writer import Writer
@@ -66,10 +66,7 @@ def bench(size: str, points: str, work: Path) -> dict[str, Any]:
         UserError: there is no such size, a point is lacking, or there is too little space.
         RuntimeError: a command failed.
     """
-    if size not in SIZES:
-        raise UserError(
-            f"no size is called {size!r}", where="--size", allowed=", ".join(SIZES), mend=nearest(size, list(SIZES))
-        )
+    check_known(size, SIZES, "size", "--size")
     chosen = parse_points(points)
     if not set(COMPARED) <= set(chosen):
         raise UserError(

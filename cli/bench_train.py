@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 
 from ..core import log
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, check_known
 from ..core.files import read_json, write_json, write_text
 from ..core.process import die_with_parent
 from ..data_prep.layouts import CONCAT, PACKED, PAPER
@@ -110,10 +110,7 @@ def check(recipe: Recipe, parts: list[str]) -> None:
             f"of {recipe.steps} steps {WARM} do not count", where="--steps", allowed=f"from {WARM + 1}, better 30"
         )
     for part in parts:
-        if part not in PARTS:
-            raise UserError(
-                f"no part is called {part!r}", where="--part", allowed=", ".join(PARTS), mend=nearest(part, list(PARTS))
-            )
+        check_known(part, PARTS, "part", "--part")
 
 
 def sample_tokens(recipe: Recipe, work: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import UserError
+from ..core.errors import UserError, check_known
 from ..core.files import read_json
 from ..data_prep.layouts import check_layout
 from ..data_prep.tokenizer import load_tokenizer
@@ -42,8 +42,7 @@ def read_sequence(
     """
     logging.getLogger("megatron").setLevel(logging.WARNING)  # it tells of every file that it opens
     warnings.filterwarnings("ignore", module="megatron")  # and of every kernel that a CPU lacks
-    if split not in SPLITS:
-        raise UserError(f"no split is called {split!r}", where="--split", allowed=", ".join(SPLITS))
+    check_known(split, SPLITS, "split", "--split")
     if recipe is not None:
         if layout is not None or seq_length is not None:
             raise UserError("the recipe says the layout", where="--layout", mend="override it: data.layout=concat")

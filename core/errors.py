@@ -1,6 +1,7 @@
 """The user's mistakes, told apart from ours."""
 
 import errno
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -37,6 +38,25 @@ def nearest(name: str, known: list[str]) -> str:
 
     close = get_close_matches(name, known, n=1)
     return f"did you mean '{close[0]}'?" if close else ""
+
+
+def check_known(name: str, known: Iterable[str], kind: str, where: str) -> None:
+    """Check that a name is one of those that are known.
+
+    Args:
+        name: what was given.
+        known: what is allowed.
+        kind: what they are names of.
+        where: the option or key that the name was given with.
+
+    Raises:
+        UserError: it is none of them; they, and the nearest of them, are in the message.
+    """
+    names = list(known)
+    if name not in names:
+        raise UserError(
+            f"no {kind} is called {name!r}", where=where, allowed=", ".join(names), mend=nearest(name, names)
+        )
 
 
 def disk_is_full(error: OSError) -> bool:

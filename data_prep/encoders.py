@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, check_known
 from .shards import utf8
 from .tokenizer import Vocabulary
 
@@ -81,9 +81,7 @@ def make_encoder(backend: str, vocabulary: Vocabulary) -> Encoder:
     Raises:
         UserError: there is none of that name, or the fast one does not know this kind of tokenizer.
     """
-    if backend not in BACKENDS:
-        allowed, mend = ", ".join(BACKENDS), nearest(backend, list(BACKENDS))
-        raise UserError(f"no back end is called {backend!r}", where="--backend", allowed=allowed, mend=mend)
+    check_known(backend, BACKENDS, "back end", "--backend")
     if backend == HF:
         return Reference(vocabulary)
     os.environ["FASTOKENS_BPE_THREADS"] = "1"  # the threads are ours: one for each shard at work

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, check_known
 
 PACKED, CONCAT, PAPER = "packed", "concat", "paper"
 LAYOUTS = (PACKED, CONCAT, PAPER)
@@ -80,9 +80,7 @@ def check_layout(layout: str, seq_length: int, names: tuple[str, str] = ("--layo
     Raises:
         UserError: there is no such layout, or the length is too small for it.
     """
-    if layout not in LAYOUTS:
-        mend = nearest(layout, list(LAYOUTS))
-        raise UserError(f"no layout is called {layout!r}", where=names[0], allowed=", ".join(LAYOUTS), mend=mend)
+    check_known(layout, LAYOUTS, "layout", names[0])
     least = OVERLAP + 1 if layout == PAPER else 1
     if seq_length < least:
         raise UserError(f"{seq_length} slots are too few", where=names[1], allowed=f"{least} or more with {layout}")

@@ -1,6 +1,5 @@
 """The 28 tasks on many models: a process for each task of each model, and what is finished is not repeated."""
 
-import json
 import math
 import tempfile
 from dataclasses import asdict, dataclass, field
@@ -13,7 +12,7 @@ import yaml
 
 from ..core import log
 from ..core.device import has_gpu
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, check_known
 from ..core.files import read_json, write_text
 from ..core.manifest import run_stage
 from .backends import BACKENDS, Limits, arguments
@@ -22,7 +21,7 @@ from .plan import IDENTITY, claimed, identify, write_plan
 from .process import ANSWERS, RESULTS, SAMPLES, EvaluationFailed, Job, Unit, run_job
 from .run import check_models
 from .scores import Model
-from .scoring import read_samples
+from .scoring import read_rows
 from .suite import Benchmark
 
 
@@ -36,13 +35,7 @@ class Settings:
     gpus: int = 1
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise UserError(
-                f"no backend is called {self.backend!r}",
-                where="--backend",
-                allowed=", ".join(BACKENDS),
-                mend=nearest(self.backend, list(BACKENDS)),
-            )
+        check_known(self.backend, BACKENDS, "backend", "--backend")
         if self.gpus < 1:
             raise UserError(f"{self.gpus} GPUs", where="--gpus", allowed="1 or more")
         if self.batch_size != "auto" and (not str(self.batch_size).isdigit() or int(self.batch_size) < 1):
@@ -188,15 +181,15 @@ class _Runner:
 
     def _counts(self, work: Path, task: Benchmark) -> dict[str, Any]:
         """What was found, after a look at whether it is whole."""
-        samples = read_samples(work)
-        value = read_json(work / RESULTS)["results"][task.name][task.metric]
+        samples = read_rows(work / SAMPLES)
+        value = read_json(work / RESULTS)["results"][task.name][task.score_key]
         wanted = min(self.settings.limits.questions or task.questions, self.index[task.name]["questions"])
         check_samples(task, samples, value, wanted)
-        answers = [json.loads(line) for line in (work / ANSWERS).read_text(encoding="utf-8").splitlines()]
+        answers = read_rows(work / ANSWERS)
         flags = {flag: sum(bool(row[flag]) for row in answers) for flag in ("truncated", "unparseable", "prompt_cut")}
         settings = self.settings
         extra = {"vllm": metadata.version("vllm")} if settings.backend == "vllm" else {}
-        counts = {"questions": len(samples), task.metric: value, **flags, **extra}
+        counts = {"questions": len(samples), task.score_key: value, **flags, **extra}
         return counts | {"batch_size": settings.batch_size, "gpus": settings.gpus}
 
 

@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, check_known
 from ..core.files import write_json, write_text
 from ..core.manifest import Manifest, run_stage, versions
 from . import benchmark_tables as tables
 from . import ranking_tables
 from .benchmark_figures import Bar, Series, draw_averages, draw_progress, draw_trade
 from .benchmark_tables import Words
-from .cells import PLAN, Problem, Runs, read_runs, suite
+from .cells import PLAN, Problem, Runs, read_runs
 from .compare import TESTS, Compared, Family, GroupChange, as_json, compare
 from .contamination import read_contaminated
 from .figures import draw_twice
 from .language import check_language, number, texts
 from .page import Picture, inline, render
-from .paper import GROUPS
 from .progress import Progress, progress
+from .suite import GROUPS, TASKS
 from .tabulate import Table, write_tables
 
 NUMBERS = "numbers.json"
@@ -61,7 +61,7 @@ class Findings:
         """What was left out anywhere, each once."""
         found = [*(p for its in self.runs for p in its.problems), *self.compared.problems]
         found += [p for its in self.progress for p in its.problems]
-        found += [p for task in suite() for p in ranking_tables.comparable_models(self.runs, task)[1]]
+        found += [p for task in TASKS for p in ranking_tables.comparable_models(self.runs, task)[1]]
         keyed = {(p.model.split("/")[-1], p.task, p.reason): p for p in found}
         return list(keyed.values())
 
@@ -73,13 +73,7 @@ def build_benchmark_report(wanted: Wanted, out: Path) -> Manifest:
         UserError: a folder holds no runs, a checkpoint, test or language is unknown, or a list is malformed.
     """
     check_language(wanted.language)
-    if wanted.test not in TESTS:
-        raise UserError(
-            f"{wanted.test!r} is no test",
-            where="--test",
-            allowed=", ".join(TESTS),
-            mend=nearest(wanted.test, list(TESTS)),
-        )
+    check_known(wanted.test, TESTS, "test", "--test")
     found = find(wanted)
     for problem in found.problems:
         w = Words("en", texts("en"))

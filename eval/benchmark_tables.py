@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .cells import Answers, Problem, Runs, suite
+from .cells import Answers, Problem, Runs
 from .compare import TESTS, CellChange, Compared, Family, GroupChange, average
 from .language import fill, number
-from .paper import GROUPS
 from .progress import SPLITS, Progress, Rule
 from .statistics import FALSE_POSITIVE_RATE, LEVEL
+from .suite import GROUPS, SUITE
 from .tabulate import Entry, Row, Table, plain, scored
 
 NONE = Entry("–")
@@ -31,7 +31,7 @@ class Words:
 
 def results_table(group: str, families: Sequence[Family], compared: Compared, test: str, w: Words) -> Table:
     """Tables 3 to 6: rows of base, adapted and merged, columns of tasks and the weighted average."""
-    tasks = [task for task in suite().values() if task.group == group]
+    tasks = [task for task in SUITE if task.group == group]
     cells = {(c.pair.family, c.pair.role, c.pair.base.task): c for c in compared.cells}
     rows = []
     for family in families:
@@ -87,15 +87,12 @@ def groups_table(groups: Sequence[GroupChange], w: Words) -> Table:
                 Entry(_interval(g.change.low, g.change.high, w)),
                 plain(g.p_holm, w.language, ".2g"),
             ],
-            begins=g.group == GROUPS_IN_ORDER[0],
+            begins=g.group == GROUPS[0],
         )
         for g in groups
     ]
     columns = [w(key) for key in ("comparison", "tasks", "before", "after", "change", "interval", "p_holm")]
     return Table("groups", w("groups_caption", groups=len(groups)), columns, rows)
-
-
-GROUPS_IN_ORDER = tuple(GROUPS)
 
 
 def clear(group: GroupChange) -> int:
@@ -160,9 +157,7 @@ def made_of_table(groups: Sequence[GroupChange], w: Words) -> Table:
 def margins_table(group: str, compared: Compared, w: Words) -> Table | None:
     """Changes of the gold margin on a group's multiple-choice tasks; None where it has none."""
     cells = [c for c in compared.cells if c.pair.group == group and c.margin is not None]
-    tasks = [
-        task for task in suite().values() if task.group == group and any(c.pair.base.task == task.name for c in cells)
-    ]
+    tasks = [task for task in SUITE if task.group == group and any(c.pair.base.task == task.name for c in cells)]
     rows = []
     for family, role in dict.fromkeys((c.pair.family, c.pair.role) for c in cells):
         its = {c.pair.base.task: c.margin for c in cells if (c.pair.family, c.pair.role) == (family, role)}

@@ -5,7 +5,6 @@ import json
 import math
 import re
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +12,12 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.files import read_json, sha256
-from .paper import TABLES
 from .plan import PLAN
+from .process import ANSWERS, RESULTS, SAMPLES
+from .suite import TASKS, Benchmark
 
-TARGET = "FR-MEDICAL"
-"""The group that models are adapted for, and that a checkpoint is chosen by."""
-RESULTS, SAMPLES, ANSWERS = "results.json", "samples.jsonl", "answers.jsonl"
 UNPARSEABLE = "[invalid]"
 """What lm-eval's filter puts in the place of an answer that it does not find."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task of Table 2: lm-eval's name, group, topic, and how it is asked and scored."""
-
-    name: str
-    group: str
-    topic: str
-    abbreviation: str
-    questions: int
-    shots: int
-    metric: str
-    filter: str
 
 
 @dataclass(frozen=True)
@@ -131,19 +114,6 @@ class _Unusable(Exception):
         self.reason, self.values = reason, values
 
 
-@cache
-def suite() -> dict[str, Task]:
-    """The 28 tasks of Table 2 by lm-eval's names, group by group."""
-    found = {}
-    for language in ("FR", "EN"):
-        for row in read_json(TABLES)["table2"]:
-            metric, _, filter_name = row["result_key"].partition(",")
-            name, group = row["lm_eval_task"][language], f"{language}-{row['group_suffix']}"
-            numbers = (int(row["n_questions"]), int(row["num_fewshot"]))
-            found[name] = Task(name, group, row["topic"], row["abbrev"], *numbers, metric, filter_name)
-    return found
-
-
 def read_runs(folder: Path, name: str | None = None) -> Runs:
     """Read `<folder>/<model>/<task>/` of every model and task that `runs.json` names.
 
@@ -153,7 +123,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
     plan = read_json(folder / PLAN)
     try:
         members = [Member(m["name"], m["role"], m.get("step")) for m in plan["models"]]
-        tasks = [task for task in suite() if task in plan["tasks"]]
+        tasks = [task for task in TASKS if task in plan["tasks"]]
         config = dict(plan["config"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{PLAN} is no plan of runs: {error!r}", where=str(folder / PLAN)) from None
@@ -166,7 +136,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
     for member in members:
         for task in tasks:
             try:
-                answers[member.name, task] = _read(folder / member.name / task, member.name, suite()[task])
+                answers[member.name, task] = _read(folder / member.name / task, member.name, TASKS[task])
             except _Unusable as error:
                 problems.append(Problem(member.name, task, error.reason, error.values))
     if not answers:
@@ -204,13 +174,13 @@ def differs(first: Answers, second: Answers) -> tuple[str, dict[str, Any]] | Non
     return ("other_prompts", {"count": changed, "questions": len(first.prompts)}) if changed else None
 
 
-def _read(folder: Path, model: str, task: Task) -> Answers:
+def _read(folder: Path, model: str, task: Benchmark) -> Answers:
     results, path = _results(folder, task), folder / SAMPLES
     rows = _rows(path, task)
     found = results["results"][task.name]
-    stated = found.get(f"{task.metric},{task.filter}")
+    stated = found.get(task.score_key)
     if not _finite(stated):
-        raise _Unusable("not_a_number", what=f"{task.metric},{task.filter}")
+        raise _Unusable("not_a_number", what=task.score_key)
     counts = results["n-samples"][task.name]
     if len(rows) != counts["original"]:
         raise _Unusable("partial", found=len(rows), wanted=counts["original"])
@@ -229,9 +199,9 @@ def _read(folder: Path, model: str, task: Task) -> Answers:
         keys=[f"{row['doc_id']}:{row['doc_hash']}" for row in rows],
         prompts=[row["prompt_hash"] for row in rows],
         right=right,
-        margin=_margins(rows) if task.metric == "acc" else None,
+        margin=None if task.generates else _margins(rows),
         unparseable=np.array([row["filtered_resps"] == [UNPARSEABLE] for row in rows]),
-        truncated=_truncated(folder / ANSWERS, rows) if task.metric != "acc" else None,
+        truncated=_truncated(folder / ANSWERS, rows) if task.generates else None,
         asked={
             "shots": results["n-shot"][task.name],
             "version": results["versions"][task.name],
@@ -241,7 +211,7 @@ def _read(folder: Path, model: str, task: Task) -> Answers:
     )
 
 
-def _results(folder: Path, task: Task) -> dict[str, Any]:
+def _results(folder: Path, task: Benchmark) -> dict[str, Any]:
     for name in (RESULTS, SAMPLES):
         if not (folder / name).is_file():
             raise _Unusable("missing", what=name)
@@ -254,7 +224,7 @@ def _results(folder: Path, task: Task) -> dict[str, Any]:
     return results
 
 
-def _rows(path: Path, task: Task) -> list[dict[str, Any]]:
+def _rows(path: Path, task: Benchmark) -> list[dict[str, Any]]:
     """Samples of the filter that scores the task, in the order of their questions, each without its texts."""
     kept = ("doc_id", "doc_hash", "prompt_hash", "target", "filtered_resps", task.metric)
     rows: dict[int, dict[str, Any]] = {}

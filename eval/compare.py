@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .cells import TARGET, Answers, Problem, Runs, differs, first_half, suite
+from .cells import Answers, Problem, Runs, differs, first_half
 from .contamination import kept
-from .paper import GROUPS
 from .statistics import (
     LEVEL,
     Difference,
@@ -21,6 +20,7 @@ from .statistics import (
     pooled_stderr,
     weighted_mean,
 )
+from .suite import GROUPS, TARGET, TASKS
 
 TESTS = ("holm", "fdr_bh", "mcnemar", "paper")
 """Rules by which a change is called clear: McNemar's p-value after Holm or Benjamini-Hochberg, or as it is, or the
@@ -64,7 +64,7 @@ class Pair:
     @property
     def group(self) -> str:
         """The task's group."""
-        return suite()[self.base.task].group
+        return TASKS[self.base.task].group
 
     def flips(self, keep: np.ndarray | None = None) -> Flips:
         """Answers gained and lost, of all questions or of those that are kept."""
@@ -220,7 +220,7 @@ def as_json(compared: Compared) -> dict[str, Any]:
 
 def _pairs(runs: Runs, base: str, role: str, name: str) -> tuple[list[Pair], list[Problem]]:
     made, problems = [], []
-    for task in suite():
+    for task in TASKS:
         first, second = runs.answers.get((base, task)), runs.answers.get((name, task))
         if first is None or second is None:
             continue

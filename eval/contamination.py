@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import UserError
-from .cells import Answers, suite
+from ..core.errors import UserError, check_known
+from .cells import Answers
+from .suite import TASKS
 
 
 def read_contaminated(path: Path) -> dict[str, set[str]]:
@@ -21,15 +22,14 @@ def read_contaminated(path: Path) -> dict[str, set[str]]:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             row = json.loads(line)
-            task, question = row["task"], row["doc_id"] if "doc_id" in row else row["doc_hash"]
+            task, question = str(row["task"]), row["doc_id"] if "doc_id" in row else row["doc_hash"]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise UserError(
                 f"not a contaminated question: {error!r}",
                 where=f"{path}:{number}",
                 allowed='{"task": "mmlu_anatomy", "doc_id": 3}, or doc_hash in the place of doc_id',
             ) from None
-        if task not in suite():
-            raise UserError(f"no task is called {task!r}", where=f"{path}:{number}", allowed=", ".join(suite()))
+        check_known(task, TASKS, "task", f"{path}:{number}")
         found.setdefault(task, set()).add(str(question))
     return found
 

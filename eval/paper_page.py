@@ -14,13 +14,14 @@ from ..core.manifest import Manifest, run_stage
 from .benchmark_figures import Bar, Series, draw_averages, draw_trade
 from .benchmark_report import Findings, Wanted, find
 from .benchmark_tables import Words
-from .cells import Problem, suite
+from .cells import Problem
 from .figures import draw_twice
 from .language import check_language, number, texts
 from .page import Picture, inline, render
 from .paper import BASE, CHANGED, GROUPS, STATED, VARIANTS, Cell, Tables
 from .paper_claims import WORDS, Claim, as_object, beyond_the_tables, claims
 from .paper_layout import sections
+from .suite import SUITE
 from .tabulate import Entry, Row, Table, scored, write_tables
 
 ROLES = {"base": BASE, "adapted": "PDAPT", "merged": "SLERP"}
@@ -92,7 +93,7 @@ def overlay_tables(tables: Tables, ours: Findings, w: Words) -> tuple[list[Table
         for family in ours.families:
             runs = family.runs
             for role, model in family.members():
-                for task in (t for t in suite().values() if t.group == group):
+                for task in (t for t in SUITE if t.group == group):
                     answers = runs.answers.get((model, task.name))
                     if answers is None:
                         continue
@@ -100,7 +101,7 @@ def overlay_tables(tables: Tables, ours: Findings, w: Words) -> tuple[list[Table
                         sizes = {"found": len(answers.right), "wanted": task.questions}
                         problems.append(Problem(answers.model, task.name, "other_size", sizes))
                         continue
-                    theirs = tables.cell(group, runs.name, ROLES[role], task.topic)
+                    theirs = tables.cell(group, runs.name, ROLES[role], task.subject)
                     mine = Cell(100 * answers.score, 100 * answers.stderr)
                     rows.append(
                         _beside(w("of", group=f"{runs.name}, {w(role)}", what=task.abbreviation), theirs, mine, w)

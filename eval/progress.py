@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cells import TARGET, Answers, Member, Problem, Runs, differs, first_half, suite
+from .cells import Answers, Member, Problem, Runs, differs, first_half
 from .compare import average
-from .paper import GROUPS
 from .statistics import Flips, paired_bootstrap
+from .suite import GROUPS, TARGET, TASKS
 
 SPLITS = 200
 """Random halves by which a rule's optimism is measured."""
@@ -82,7 +82,7 @@ def progress(runs: Runs) -> Progress | None:
     if not members or not bases:
         return None
     tasks, problems = _shared(runs, bases[0].name, members)
-    if not any(task for task in tasks if suite()[task].group == TARGET):
+    if not any(task for task in tasks if TASKS[task].group == TARGET):
         return None
     base = {task: runs.answers[bases[0].name, task] for task in tasks}
     points = [_point(runs, member, base, group) for member in members for group in _groups(tasks)]
@@ -103,7 +103,7 @@ def progress(runs: Runs) -> Progress | None:
 
 def _shared(runs: Runs, base: str, members: list[Member]) -> tuple[list[str], list[Problem]]:
     tasks, problems = [], []
-    for task in suite():
+    for task in TASKS:
         found = [runs.answers.get((name, task)) for name in (base, *(m.name for m in members))]
         whole = [its for its in found if its is not None]
         if len(whole) < len(found):
@@ -118,11 +118,11 @@ def _shared(runs: Runs, base: str, members: list[Member]) -> tuple[list[str], li
 
 
 def _groups(tasks: list[str]) -> list[str]:
-    return [group for group in GROUPS if any(suite()[task].group == group for task in tasks)]
+    return [group for group in GROUPS if any(TASKS[task].group == group for task in tasks)]
 
 
 def _point(runs: Runs, member: Member, base: dict[str, Answers], group: str) -> Point:
-    its = [(answers, runs.answers[member.name, task]) for task, answers in base.items() if suite()[task].group == group]
+    its = [(answers, runs.answers[member.name, task]) for task, answers in base.items() if TASKS[task].group == group]
     value, stderr = average([after for _, after in its])
     moved = [after.right - before.right for before, after in its]
     flips = [Flips(int((m > 0).sum()), int((m < 0).sum()), len(m)) for m in moved]
@@ -132,7 +132,7 @@ def _point(runs: Runs, member: Member, base: dict[str, Answers], group: str) -> 
 
 def _change(runs: Runs, members: list[Member], base: Answers) -> _Change:
     rows = np.stack([runs.answers[member.name, base.task].right - base.right for member in members])
-    return _Change(suite()[base.task].group == TARGET, rows, first_half(base.keys))
+    return _Change(TASKS[base.task].group == TARGET, rows, first_half(base.keys))
 
 
 def _all(changes: list[_Change]) -> list[np.ndarray]:

@@ -6,8 +6,9 @@ import numpy as np
 from scipy import stats
 
 from .benchmark_tables import NONE, Words, average_entry
-from .cells import Answers, Problem, Runs, differs, suite
+from .cells import Answers, Problem, Runs, differs
 from .statistics import disjoint
+from .suite import SUITE, TASKS
 from .tabulate import Entry, Row, Table, plain, scored
 
 PAIRS = (
@@ -39,7 +40,7 @@ def comparable_models(runs: Sequence[Runs], task: str) -> tuple[dict[str, Answer
 
 def ranking_table(group: str, runs: Sequence[Runs], w: Words) -> Table | None:
     """Table 7: mean rank over a group's tasks of the models that have them all; None where none has."""
-    tasks = [task.name for task in suite().values() if task.group == group]
+    tasks = [task.name for task in SUITE if task.group == group]
     by_task = {task: comparable_models(runs, task)[0] for task in tasks}
     tasks = [task for task in tasks if by_task[task]]
     models = [
@@ -68,7 +69,7 @@ def ranking_table(group: str, runs: Sequence[Runs], w: Words) -> Table | None:
 
 def all_models_tables(runs: Sequence[Runs], w: Words) -> list[Table]:
     """Tables 8 to 11: every model on the medical tasks, English beside French."""
-    names = {(task.group, task.topic): task.name for task in suite().values()}
+    names = {(task.group, task.subject): task.name for task in SUITE}
     tables = []
     for number_, topics in enumerate(PAIRS, start=8):
         columns = [(topic, language) for topic in topics for language in ("EN", "FR")]
@@ -78,7 +79,7 @@ def all_models_tables(runs: Sequence[Runs], w: Words) -> list[Table]:
             Row(model, [_standing(model, f, language, w) for (_, language), f in zip(columns, by_column, strict=True)])
             for model in models
         ]
-        heads = [f"{suite()[names['EN-MEDICAL', topic]].abbreviation} {language}" for topic, language in columns]
+        heads = [f"{TASKS[names['EN-MEDICAL', topic]].abbreviation} {language}" for topic, language in columns]
         if rows:
             tables.append(Table(f"models-{number_}", w("all_models_caption"), [w("model"), *heads], rows))
     return tables

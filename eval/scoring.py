@@ -51,7 +51,7 @@ def score(folder: Path, models: list[Model], tasks: list[Task]) -> Scores:
     Per source only perplexity is given: questions mix the sources of their answers.
     """
     samples = {
-        (model.name, task["task"]): read_samples(folder / model.name / task["task"])
+        (model.name, task["task"]): read_rows(folder / model.name / task["task"] / SAMPLES)
         for model in models
         for task in tasks
     }
@@ -70,9 +70,9 @@ def score(folder: Path, models: list[Model], tasks: list[Task]) -> Scores:
     )
 
 
-def read_samples(folder: Path) -> list[dict[str, Any]]:
-    """lm-eval's samples of one model on one task."""
-    with (folder / SAMPLES).open(encoding="utf-8") as lines:
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """A file of an object a line, such as lm-eval's samples of one model on one task."""
+    with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 

@@ -1,4 +1,7 @@
-"""The paper's 28 tasks: group, shots, metric, number of questions, data set (Table 2), and the task file of each."""
+"""The paper's 28 tasks: group, shots, metric, number of questions, data set (Table 2), and the task file of each.
+
+The only table of them: data, runs and reports take it from here.
+"""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -21,25 +24,25 @@ REVISIONS = {
 }
 """Data set on the Hub -> the commit that is read."""
 MEDICAL = {
-    "anatomy": 135,
-    "clinical_knowledge": 265,
-    "college_biology": 144,
-    "college_medicine": 173,
-    "medical_genetics": 100,
-    "professional_medicine": 272,
+    "anatomy": ("Anat.", 135),
+    "clinical_knowledge": ("C.K.", 265),
+    "college_biology": ("CBio.", 144),
+    "college_medicine": ("CMed.", 173),
+    "medical_genetics": ("MGen.", 100),
+    "professional_medicine": ("ProMed.", 272),
 }
-"""Subject of MMLU -> questions, in either language."""
+"""Subject of MMLU -> abbreviation, and questions in either language."""
 CATEGORIES = {
-    "health": 687,
-    "business": 789,
-    "computer_science": 410,
-    "economics": 844,
-    "history": 381,
-    "law": 959,
-    "philosophy": 499,
-    "psychology": 798,
+    "health": ("Health", 687),
+    "business": ("Bus.", 789),
+    "computer_science": ("CS", 410),
+    "economics": ("Econ.", 844),
+    "history": ("Hist.", 381),
+    "law": ("Law", 959),
+    "philosophy": ("Phil.", 499),
+    "psychology": ("Psych.", 798),
 }
-"""Category of MMLU-ProX -> questions, in either language; `health` is medical."""
+"""Category of MMLU-ProX -> abbreviation, and questions in either language; `health` is medical."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,10 @@ class Benchmark:
         language: of its questions.
         topic: the other half of its group's name.
         subject: subject of MMLU, or category of MMLU-ProX.
+        abbreviation: of the subject, at the head of a column.
         dataset: on the Hub.
         shots: worked examples before each question.
-        metric: key of the score in lm-eval's results: metric, filter.
+        metric, filter: lm-eval's names of the score that counts.
         questions: how many the data set has.
     """
 
@@ -61,15 +65,22 @@ class Benchmark:
     language: Language
     topic: Topic
     subject: str
+    abbreviation: str
     dataset: str
     shots: int
     metric: str
+    filter: str
     questions: int
 
     @property
     def group(self) -> str:
         """One of FR-MEDICAL, EN-MEDICAL, FR-OTHER, EN-OTHER."""
         return f"{self.language}-{self.topic}"
+
+    @property
+    def score_key(self) -> str:
+        """Key of the score in lm-eval's results."""
+        return f"{self.metric},{self.filter}"
 
     @property
     def generates(self) -> bool:
@@ -100,22 +111,32 @@ def _lm_eval_tasks() -> Path:
 
 def _mmlu(language: Language, subject: str) -> Benchmark:
     name, dataset = (f"mmlu_{subject}", MMLU) if language == "EN" else (f"mmlu_med_fr_{subject}", FRENCH)
-    return Benchmark(name, language, "MEDICAL", subject, dataset, 3, "acc,none", MEDICAL[subject])
+    abbreviation, questions = MEDICAL[subject]
+    return Benchmark(name, language, "MEDICAL", subject, abbreviation, dataset, 3, "acc", "none", questions)
 
 
 def _prox(language: Language, subject: str) -> Benchmark:
     name = f"mmlu_prox_{language.lower()}_{subject}"
     topic = "MEDICAL" if subject == "health" else "OTHER"
-    return Benchmark(name, language, topic, subject, PROX, 5, "exact_match,custom-extract", CATEGORIES[subject])
+    abbreviation, questions = CATEGORIES[subject]
+    scored = ("exact_match", "custom-extract")
+    return Benchmark(name, language, topic, subject, abbreviation, PROX, 5, *scored, questions)
 
 
 LANGUAGES: tuple[Language, ...] = ("FR", "EN")
 SUITE = tuple(
     task
     for language in LANGUAGES
-    for task in (*(_mmlu(language, s) for s in MEDICAL), *(_prox(language, s) for s in CATEGORIES))
+    for task in sorted(
+        (*(_mmlu(language, s) for s in MEDICAL), *(_prox(language, s) for s in CATEGORIES)),
+        key=lambda task: (task.topic, task.subject),
+    )
 )
+"""Group by group, in the order of Table 2."""
+TASKS = {task.name: task for task in SUITE}
 GROUPS = ("FR-MEDICAL", "EN-MEDICAL", "FR-OTHER", "EN-OTHER")
+TARGET = GROUPS[0]
+"""The group that models are adapted for, and that a checkpoint is chosen by."""
 
 
 def choose(patterns: list[str]) -> list[Benchmark]:

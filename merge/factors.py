@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, check_known
 
 MODULES = {
     "norms": ("norm",),
@@ -39,13 +39,7 @@ class Factors:
             UserError: a kind of module is unknown, or a factor is not from 0 to 1.
         """
         for name in self.modules:
-            if name not in MODULES:
-                raise UserError(
-                    f"no kind of module is called '{name}'",
-                    where="--t",
-                    allowed=", ".join(MODULES),
-                    mend=nearest(name, list(MODULES)),
-                )
+            check_known(name, MODULES, "kind of module", "--t")
         for value in (*self.everywhere, *(value for values in self.modules.values() for value in values)):
             if not 0 <= value <= 1:
                 raise UserError(f"t is {value}", where="--t", allowed="from 0 (base) to 1 (tuned)")

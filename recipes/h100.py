@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ..core.errors import UserError, nearest
+from ..core.errors import check_known
 from ..core.memory import fits, gpu_memory
 from ..core.qwen3 import SIZES
 from ..data_prep.layouts import OVERLAP, PACKED, PAPER
@@ -148,9 +148,7 @@ def _published() -> dict[str, Published]:
 
 def _find(name: str) -> Published:
     known = _published()
-    if name not in known:
-        mend = nearest(name, list(known))
-        raise UserError(f"no recipe is called {name!r}", where="RECIPE", allowed=", ".join(known), mend=mend)
+    check_known(name, known, "recipe", "RECIPE")
     return known[name]
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from pdapt.core.files import write_json
+from pdapt.core.files import read_json, write_json
 from pdapt.core.manifest import run_stage
-from pdapt.eval.cells import Task, suite
-from pdapt.eval.fetch import fetch
+from pdapt.eval import benchmark as benchmark_runs
+from pdapt.eval.fetch import INDEX, fetch
+from pdapt.eval.process import Job
 from pdapt.eval.scores import SCORES, Comparison, Role, Score, Scores
-from pdapt.eval.suite import CATEGORIES, FRENCH, MEDICAL, MMLU, PROX, SUITE, Benchmark
+from pdapt.eval.suite import CATEGORIES, FRENCH, MEDICAL, MMLU, PROX, SUITE, TASKS, Benchmark
 
 WORDS = {
     "medical": "le patient reçoit une dose de paracétamol matin et soir ; la fièvre baisse, température 37,5 °C",
@@ -227,7 +228,7 @@ class Written:
     questions: int = 40
     config: dict[str, Any] = field(default_factory=lambda: {"backend": "hf", "questions": None})
     members: list[dict[str, Any]] = field(default_factory=list)
-    tasks: list[str] = field(default_factory=lambda: list(suite()))
+    tasks: list[str] = field(default_factory=lambda: list(TASKS))
 
     def add(
         self, name: str, role: str, right: Callable[[str, int], bool], step: int | None = None, **options: Any
@@ -253,16 +254,16 @@ class Written:
         version: float = 1.0,
     ) -> None:
         """Write one model's answers to one task."""
-        its, folder = suite()[task], self.folder / model / task
+        its, folder = TASKS[task], self.folder / model / task
         folder.mkdir(parents=True, exist_ok=True)
         rows = [self._row(its, q, right(task, q), invalid(task, q), prompt) for q in range(self.questions)]
         (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        if its.metric != "acc":
+        if its.generates:
             noted = [{"doc_id": row["doc_id"], "truncated": invalid(task, row["doc_id"])} for row in rows]
             (folder / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in noted))
         score = sum(row[its.metric] for row in rows) / len(rows)
         results = {
-            "results": {task: {f"{its.metric},{its.filter}": score}},
+            "results": {task: {its.score_key: score}},
             "n-samples": {task: {"original": self.questions, "effective": self.questions}},
             "n-shot": {task: its.shots if shots is None else shots},
             "versions": {task: version},
@@ -272,12 +273,12 @@ class Written:
         write_json(folder / "results.json", results)
 
     @staticmethod
-    def _row(task: Task, question: int, right: bool, invalid: bool, prompt: str) -> dict[str, Any]:
+    def _row(task: Benchmark, question: int, right: bool, invalid: bool, prompt: str) -> dict[str, Any]:
         """One of lm-eval's samples: resps are written as strings."""
         digest = hashlib.sha256(f"{task.name}{question}".encode()).hexdigest()
         row = {"doc_id": question, "doc_hash": digest, "prompt_hash": f"{prompt}{question}", "filter": task.filter}
         row |= {"target": "2", "metrics": [task.metric], task.metric: float(right and not invalid)}
-        if task.metric == "acc":
+        if not task.generates:
             return row | {
                 "filtered_resps": [["-3.0", "False"], ["-2.5", "False"], [str(-2.0 if right else -4.0), "True"]]
             }
@@ -294,3 +295,30 @@ def make_benchmark() -> Callable[[Path], Written]:
 def benchmark(tmp_path: Path) -> Written:
     """An empty folder of runs to add models to."""
     return Written(tmp_path / "scores")
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, small_data: Path) -> list[Job]:
+    """Jobs that `run_benchmark` starts; in the place of lm-eval, files as it writes them appear."""
+    jobs: list[Job] = []
+
+    def run_job(job: Job) -> None:
+        jobs.append(job)
+        for unit in job.units:
+            task = TASKS[unit.task]
+            count = read_json(small_data / INDEX)[task.name]["questions"]
+            _fake(Path(unit.out), task, job.limits.questions or count)
+
+    monkeypatch.setattr(benchmark_runs, "run_job", run_job)
+    return jobs
+
+
+def _fake(out: Path, task: Benchmark, count: int) -> None:
+    out.mkdir()
+    samples = [
+        {"doc_id": n, "filtered_resps": ["A"] if task.generates else [["-1.0", "False"]] * 4} for n in range(count)
+    ]
+    answers = [{"truncated": None, "unparseable": n == 0, "prompt_cut": False} for n in range(count)]
+    (out / "results.json").write_text(json.dumps({"results": {task.name: {task.score_key: 0.5}}}))
+    for name, rows in (("samples", samples), ("answers", answers)):
+        (out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -15,10 +15,10 @@ from test_report import Page
 from pdapt.core.errors import UserError
 from pdapt.eval.benchmark_report import Wanted, build_benchmark_report, find
 from pdapt.eval.benchmark_tables import Words
-from pdapt.eval.cells import suite
 from pdapt.eval.language import texts
 from pdapt.eval.paper import TABLES, Tables
 from pdapt.eval.paper_page import build_paper_report, overlay_tables
+from pdapt.eval.suite import SUITE, TASKS
 from pdapt.eval.tabulate import Entry, Row, Table, to_csv, to_latex
 
 FAMILY = "Qwen3-0.6B-Base"
@@ -30,7 +30,7 @@ def _answers(seed: int, gain: float) -> Callable[[str, int], bool]:
     def right(task: str, question: int) -> bool:
         base = random.Random(f"{task}{question}").random() < 0.5
         draw = random.Random(f"{seed}{task}{question}").random()
-        if suite()[task].group == "FR-MEDICAL":
+        if TASKS[task].group == "FR-MEDICAL":
             return base or draw < gain
         return base and draw > gain / 4
 
@@ -52,7 +52,7 @@ def _write(benchmark: Any, tasks: list[str]) -> Path:
 @pytest.fixture(scope="module")
 def scores(make_benchmark, tmp_path_factory) -> Path:
     """Runs on French medicine alone: figures take the time."""
-    tasks = [task.name for task in suite().values() if task.group == "FR-MEDICAL"]
+    tasks = [task.name for task in SUITE if task.group == "FR-MEDICAL"]
     return _write(make_benchmark(tmp_path_factory.mktemp("runs") / FAMILY), tasks)
 
 
@@ -75,7 +75,7 @@ def small(scores, contaminated, tmp_path_factory) -> Path:
 def whole(make_benchmark, tmp_path_factory) -> Path:
     """The report of all 28 tasks, in English."""
     folder = tmp_path_factory.mktemp("whole")
-    scores = _write(make_benchmark(folder / FAMILY), list(suite()))
+    scores = _write(make_benchmark(folder / FAMILY), list(TASKS))
     build_benchmark_report(Wanted({FAMILY: scores}, {}), folder / "out")
     return folder / "out"
 
@@ -223,7 +223,7 @@ def test_runs_without_a_base_are_ranked(make_benchmark, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"test": "t"}, "'t' is no test"),
+        ({"test": "t"}, "no test is called 't'"),
         ({"language": "de"}, "'de' is no language"),
         ({"checkpoints": {FAMILY: "cpt-9"}}, "no checkpoint 'cpt-9'"),
         ({"checkpoints": {"other": "cpt-9"}}, "not among the runs"),

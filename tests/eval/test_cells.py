@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.eval.cells import SAMPLES, differs, read_runs, suite
-from pdapt.eval.paper import GROUPS
+from pdapt.eval.cells import SAMPLES, differs, read_runs
 
 MMLU, PROX = "mmlu_anatomy", "mmlu_prox_fr_health"
 
@@ -28,12 +27,6 @@ def _change(path: Path, number: int, **values: object) -> None:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     rows[number] |= values
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def test_suite_is_the_paper_s():
-    groups = [task.group for task in suite().values()]
-    assert {group: groups.count(group) for group in GROUPS} == dict.fromkeys(GROUPS, 7)
-    assert sum(task.questions for task in suite().values()) == 12_912
 
 
 def test_answers_are_read(runs):
