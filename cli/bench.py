@@ -105,6 +105,8 @@ def convert(
 
     from .bench_convert import bench, table
 
+    if work is not None:
+        work.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=work) as folder:
         found = bench(size, source, Path(folder))
     print(json.dumps(found) if as_json else "\n".join(table(found)))
