@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .options import Json, Overrides
+
 bench = typer.Typer()
 
 
@@ -13,7 +15,7 @@ bench = typer.Typer()
 def packing(
     seq_length: Annotated[int, typer.Option(help="Slots of a sequence.")] = 2048,
     spread: Annotated[float | None, typer.Option(help="Of the logarithm of a document's length.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """How full the layouts' sequences are on documents as those of PARCOMED's 17 commercial sources."""
     from ..data_prep.layouts import check_layout
@@ -37,7 +39,7 @@ def tokens(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Parquet files with a column `text`.")],
     tokenizer: Annotated[Path, typer.Option(help="Folder with tokenizer.json.")],
     way: Annotated[list[str] | None, typer.Option(help="Only this way; may be repeated.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """`pdapt tokens build` beside `datasets.map` and others: wall time, memory, and whether the ids are the same."""
     from dataclasses import asdict
@@ -60,14 +62,14 @@ def tokens(
 
 @bench.command("train")
 def train(
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")] = None,
+    overrides: Overrides = None,
     *,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "qwen3_tiny_cpt_2xcpu",
     tokens: Annotated[Path | None, typer.Option(help="Tokens; by default of the embedded sample.")] = None,
     steps: Annotated[int, typer.Option(help="Steps of each process; the first three do not count.")] = 30,
     repeats: Annotated[int, typer.Option(min=1, help="How often each process has its turn.")] = 3,
     part: Annotated[list[str] | None, typer.Option(help="throughput, overhead or saves; may be repeated.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """`pdapt train` beside transformers.Trainer and Megatron's trainer alone, on this machine's cores."""
     from tempfile import TemporaryDirectory
@@ -96,13 +98,15 @@ def convert(
     work: Annotated[
         Path | None, typer.Option(help="Folder with space for two models; by default the system's.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Random weights of a published size to Megatron and back: bits, speed beside `cp`, memory."""
     from tempfile import TemporaryDirectory
 
     from .bench_convert import bench, table
 
+    if work is not None:
+        work.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=work) as folder:
         found = bench(size, source, Path(folder))
     print(json.dumps(found) if as_json else "\n".join(table(found)))
@@ -114,7 +118,7 @@ def merge(
     size: Annotated[str, typer.Option(help="Qwen3's shapes: 0p6b, 1p7b, 4b, 8b.")] = "0p6b",
     t: Annotated[str, typer.Option(help="Points of the sweep, 0.1, 0.5 and 0.9 among them.")] = "0.1:0.9:0.1",
     folder: Annotated[Path | None, typer.Option(help="Where there is room for the models: 17 GB at 0p6b.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """`pdapt merge sweep` beside mergekit's command on random models: time, memory, and every value compared.
 
@@ -134,7 +138,7 @@ def merge(
 
 @bench.command("scaling")
 def scaling(
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")] = None,
+    overrides: Overrides = None,
     *,
     out: Annotated[Path, typer.Option(help="Folder for the page, the CSV and the site file.")],
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "qwen3_tiny_cpt_2xcpu",
@@ -146,7 +150,7 @@ def scaling(
     gpu: Annotated[bool, typer.Option("--gpu", help="The ranks are GPUs; else processes on the cores.")] = False,
     jobs: Annotated[bool, typer.Option("--jobs", help="Only write a Slurm script for each run.")] = False,
     collect: Annotated[bool, typer.Option("--collect", help="Read the runs that those jobs have left.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """A recipe on several numbers of ranks: weak and strong efficiency, beside the plan; adjusts the planner."""
     from ..core.errors import UserError
@@ -166,7 +170,6 @@ def scaling(
 
 Repeats = Annotated[int, typer.Option(min=1, help="Of each measurement.")]
 SiteOut = Annotated[Path | None, typer.Option(help="Site file to write, or to add to; on GPUs.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
 @bench.command("gemm")

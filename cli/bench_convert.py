@@ -30,11 +30,10 @@ from ..core.hf_writer import Writer
 from ..core.manifest import NAME
 from ..core.process import die_with_parent
 from ..core.qwen3 import SIZES, Qwen3Config
+from .bench_process import wait_and_watch
 
 GB = 1e9
 SEED = 0
-EVERY = 0.02
-"""Seconds between two looks at a process's memory."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,9 @@ def bench(size: str, source: str, work: Path) -> dict[str, Any]:
         weights; `limit_gb`, twice the largest tensor and 1 GB; and each step's figures, `cp`'s among them.
 
     Raises:
-        UserError: no such size, or the disk has not the space of two such folders.
+        UserError: no such size or source, or the disk has not the space of two such folders.
     """
+    check_known(source, SOURCES, "set of weights", "--from")
     check_known(size, SIZES, "size", "--size")
     shape, dtype = SIZES[size], "F32" if source == MASTER else "BF16"
     tensors = {name: Tensor(dtype, found) for name, found in hf_shapes(shape).items()}
@@ -153,24 +153,13 @@ def _convert(verb: str, arguments: list[Any], out: Path, total: int) -> Step:
 def _run(command: list[str], total: int) -> Step:
     """Run a command and look at its memory."""
     log.info(f"bench: {' '.join(command[-4:])}")
-    begin, anonymous = time.monotonic(), 0
+    begin = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
-    while process.poll() is None:
-        anonymous = max(anonymous, _anonymous(process.pid))
-        time.sleep(EVERY)
+    anonymous = wait_and_watch(process, "RssAnon")
     seconds = time.monotonic() - begin
     if process.returncode:
         raise RuntimeError(f"{command} ended with code {process.returncode}")
     return Step(seconds, seconds, total / GB / seconds, anonymous / GB)
-
-
-def _anonymous(pid: int) -> int:
-    """Bytes of a process's memory that no file stands behind."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
 def table(found: dict[str, Any]) -> list[str]:

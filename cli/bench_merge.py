@@ -1,6 +1,6 @@
 """`pdapt merge sweep` beside mergekit's own command, on random models of Qwen3's shapes: time, memory, equality."""
 
-import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -24,6 +24,7 @@ from ..core.process import die_with_parent
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..merge.card import CONFIG_NAME
 from ..merge.factors import parse_points
+from .bench_process import wait_and_watch
 
 COMPARED = (0.1, 0.5, 0.9)
 """Points at which mergekit's output is compared value by value."""
@@ -109,17 +110,22 @@ def _mergekit(config: Path) -> list[str]:
 def _run(what: str, arguments: list[str], work: Path) -> Result:
     log.info(f"bench: {what}")
     with (work / "log").open("w+b") as output:
-        begin = time.monotonic()
+        begin, cpu = time.monotonic(), _cpu_seconds()
         process = subprocess.Popen(
             [sys.executable, *arguments], stdout=output, stderr=output, cwd=work, preexec_fn=die_with_parent
         )
-        _, status, usage = os.wait4(process.pid, 0)
+        peak = wait_and_watch(process, "VmHWM")
         seconds = time.monotonic() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             output.seek(0)
             raise RuntimeError(f"{what} failed:\n{output.read().decode(errors='replace')[-3000:]}")
-    return Result(what, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
+    return Result(what, seconds, _cpu_seconds() - cpu, peak / 1e6)
+
+
+def _cpu_seconds() -> float:
+    """Of all children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 @one_thread()

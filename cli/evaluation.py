@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from .options import Json, show
+
 evaluation = typer.Typer()
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Models = Annotated[
     list[str],
     typer.Argument(
@@ -59,7 +60,6 @@ def fetch(
         return
     from ..eval.fetch import fetch as run
     from ..eval.suite import choose
-    from .stages import show
 
     show(run(out, source=source, french_shots=french_shots, tasks=tuple(choose(tasks or []))), as_json)
 

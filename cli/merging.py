@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .stages import Json, show
+from .options import Json, show
 
 merge = typer.Typer()
 
@@ -59,8 +59,8 @@ def merge_sweep(
     """SLERP with the base at many t, for about the price of one merge. A point that is there is not made again."""
     from dataclasses import asdict
 
-    from ..merge.factors import parse_points
-    from ..merge.sweep import point_name, sweep
+    from ..merge.factors import parse_points, point_name
+    from ..merge.sweep import sweep
     from .hf_models import as_hf
 
     points = parse_points(t)

@@ -6,16 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
+from .options import Json, Overrides, show
+
 plan = typer.Typer()
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Site = Annotated[Path | None, typer.Option(help="Constants of a site, as `pdapt bench scaling` writes them.")]
 
 
 @plan.command("recipe")
 def recipe(
     name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or a YAML file.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")] = None,
+    overrides: Overrides = None,
     *,
     tokens: Annotated[Path | None, typer.Option(help="Tokens; none: lengths as PARCOMED's Table 1 has them.")] = None,
     keep: Annotated[list[str] | None, typer.Option(help="Setting that stays as it is; may be repeated.")] = None,
@@ -118,7 +119,7 @@ def _figures(found: dict[str, Any]) -> str:
 def curves(
     name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or a YAML file.")],
     out: Annotated[Path, typer.Option(help="Folder to make.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")] = None,
+    overrides: Overrides = None,
     *,
     gpus: Annotated[int, typer.Option(min=1, help="Most GPUs.")] = 16_384,
     gpu_years: Annotated[float, typer.Option(min=0.01, help="Mean years between a GPU's failures.")] = 5.8,
@@ -131,7 +132,6 @@ def curves(
     from ..scaling.curves import draw
     from ..scaling.goodput import Failures
     from .plan_data import filling
-    from .stages import show
 
     given = load(name, overrides, fitting=False)
     failures = Failures(gpu_years=gpu_years, restart_minutes=restart)

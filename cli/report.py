@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .stages import Json, show
+from .options import Json, show
 
 report = typer.Typer()
 

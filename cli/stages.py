@@ -2,25 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from .options import Json, Overrides, show
 
 corpus, convert = (typer.Typer() for _ in range(2))
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to make.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the recipe.")]
-
-
-def show(manifest: Any, as_json: bool) -> None:
-    """Print a finished stage's counts, or its whole manifest as JSON."""
-    from dataclasses import asdict
-
-    if as_json:
-        print(json.dumps(asdict(manifest), ensure_ascii=False))
-    else:
-        print(json.dumps(manifest.counts, indent=2, ensure_ascii=False))
 
 
 @corpus.command("build")

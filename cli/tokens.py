@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from .options import Json, Overrides
+
 tokens = typer.Typer()
 
 Folder = Annotated[Path, typer.Argument(metavar="TOKENS", help="Folder made by `pdapt tokens build`.")]
 Layout = Annotated[str, typer.Option(help="packed, concat or paper.")]
 SeqLength = Annotated[int, typer.Option(help="Slots of a sequence.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
 @tokens.command("build")
@@ -133,7 +134,7 @@ def _console() -> Any:
 def show(
     folder: Folder,
     number: Annotated[int, typer.Argument(metavar="N", help="Which sequence of the stream, from 0.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")] = None,
+    overrides: Overrides = None,
     *,
     recipe: Annotated[str | None, typer.Option(help="Show its stream; by default one epoch of everything.")] = None,
     layout: Annotated[str | None, typer.Option(help="Without a recipe: packed, concat or paper.")] = None,

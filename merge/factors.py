@@ -111,19 +111,25 @@ def parse_points(given: str) -> list[float]:
         points = [_number(word, given) for word in given.split(",")]
     elif len(words) == 3:
         begin, end, step = (_number(word, given) for word in words)
+        Factors((float(begin), float(end)))
         if step <= 0 or end < begin:
             raise UserError(f"{given} has no points", where="--t", allowed="BEGIN:END:STEP with END >= BEGIN, STEP > 0")
-        if (end - begin) / step >= MOST_POINTS:
+        if (end - begin) / MOST_POINTS >= step:
             raise UserError(f"{given} has too many points", where="--t", allowed=f"at most {MOST_POINTS}")
         points = [begin + n * step for n in range(int((end - begin) / step) + 1)]
     else:
         raise UserError(f"{given!r} is no set of points", where="--t", allowed="0.1:0.9:0.1, or 0.2,0.5")
     found = [float(point) for point in points]
-    if len(set(found)) < len(found) or len(found) > MOST_POINTS:
+    if len(set(map(point_name, found))) < len(found) or len(found) > MOST_POINTS:
         raise UserError(f"points are given twice, or too many: {given}", where="--t", allowed=f"at most {MOST_POINTS}")
     for point in found:
         Factors((point,))
     return found
+
+
+def point_name(t: float) -> str:
+    """What the folder of a point is called."""
+    return f"t{t:.15g}"
 
 
 def _number(word: str, given: str) -> Decimal:

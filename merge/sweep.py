@@ -17,7 +17,7 @@ from ..core.hf_writer import AHEAD, Writer
 from ..core.manifest import Manifest, fingerprint, run_stage
 from ..core.qwen3 import SIDE_FILES
 from .card import describe
-from .factors import Factors
+from .factors import Factors, point_name
 from .methods import BASE, TUNED, Merge
 from .parents import check_parents, count_parameters
 from .slerp import CHUNK, Angle, buffers, chunks, combine, filled, measure
@@ -73,11 +73,6 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float]) -> dict[f
         for group in batched(waiting, TOGETHER):
             _together(list(group), parents, [])
     return {stage.t: Manifest.read(stage.out) for stage in stages}
-
-
-def point_name(t: float) -> str:
-    """The folder of a point; points that differ in what is written have different ones."""
-    return f"t{t:.15g}"
 
 
 class _Point:

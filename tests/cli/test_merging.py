@@ -1,6 +1,8 @@
 """The verbs under `pdapt merge`: exports on the way, a curve from a sweep to a proposal."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from pdapt.cli.bench_merge import CHECKS, differences, make_model
+from pdapt.cli.bench_process import wait_and_watch
 from pdapt.cli.hf_models import as_hf, is_checkpoint
 from pdapt.cli.main import app
 from pdapt.conversion.convert import import_hf
@@ -142,3 +145,11 @@ def test_a_sweep_of_the_benchmarks_models_is_mergekits(tmp_path: Path) -> None:
     sweep(base, tuned, tmp_path / "sweep", [0.1])
     merge(base, tuned, tmp_path / "mergekit", t=0.1)
     assert differences(tmp_path / "sweep" / "t0.1", tmp_path / "mergekit")["ulps"] <= 1
+
+
+def test_memory_is_the_childs_and_not_that_of_who_started_it() -> None:
+    held = bytearray(b"x") * 400_000_000  # more than the child has
+    sleep = [sys.executable, "-c", "import time; time.sleep(0.3)"]
+    child = subprocess.Popen(sleep, preexec_fn=lambda: None)
+    assert 2 * 10**6 < wait_and_watch(child, "VmHWM") < 100 * 10**6 < len(held)
+    assert child.returncode == 0
