@@ -247,7 +247,8 @@ def test_memory_does_not_grow_with_the_model(tiny_qwen3: Maker, tmp_path: Path) 
 
     code = "import mergekit.config, torch; from pathlib import Path; from pdapt.merge.sweep import sweep; "
     code += "torch.linalg.vector_norm(torch.ones(2**21).bfloat16().float() * 2)"
-    call = f"; sweep(Path({str(parents[0])!r}), Path({str(parents[1])!r}), Path({str(tmp_path / 'sweep')!r}), [0.3, 0.6])"
+    paths = ", ".join(f"Path({str(path)!r})" for path in (*parents, tmp_path / "sweep"))
+    call = f"; sweep({paths}, [0.3, 0.6])"
     used = peak(code + call) - peak(code)
     assert 0 < used < 2 * largest + 150 * 10**6 < 2 * total
 
