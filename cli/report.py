@@ -32,13 +32,17 @@ def report_build(
     contaminated: Annotated[
         Path | None, typer.Option(help='Questions that training has seen: JSONL of {"task", "doc_id" or "doc_hash"}.')
     ] = None,
+    training: Annotated[
+        list[str] | None, typer.Option(help="[NAME=]RUN: training run of a folder, for the page's costs; repeat.")
+    ] = None,
     language: Language = "en",
     as_json: Json = False,
 ) -> None:
     """The report of a run, or of benchmark runs: one HTML page that needs nothing else, figures, CSV and LaTeX."""
-    from .reporting import build
+    from .reporting import Asked, build
 
-    show(build(runs, out, checkpoint or [], test, contaminated, language), as_json)
+    asked = Asked(checkpoint or [], test, contaminated, training or [], language)
+    show(build(runs, out, asked), as_json)
 
 
 @report.command("paper")

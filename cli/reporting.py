@@ -1,16 +1,27 @@
 """Folders -> reports."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import UserError
+from ..core.errors import UserError, check_known
 from ..core.manifest import Manifest
+from ..core.spent import Spent
 from .pipeline import REQUEST, report_run
 
 
-def build(
-    runs: list[str], out: Path | None, checkpoints: list[str], test: str, contaminated: Path | None, language: str
-) -> Manifest:
+@dataclass(frozen=True)
+class Asked:
+    """The options of `pdapt report build`, as they are given."""
+
+    checkpoints: list[str]
+    test: str
+    contaminated: Path | None
+    training: list[str]
+    language: str
+
+
+def build(runs: list[str], out: Path | None, asked: Asked) -> Manifest:
     """The report of a run of the whole, or of folders of benchmark runs.
 
     Raises:
@@ -22,7 +33,7 @@ def build(
     folders = named(runs)
     first = next(iter(folders.values()))
     if (first / REQUEST).is_file():
-        if len(folders) > 1 or checkpoints or contaminated is not None or language != "en":
+        if len(folders) > 1 or asked != Asked([], asked.test, None, [], "en"):
             raise UserError(
                 "a `pdapt run` is reported alone, in English, and has no checkpoint to choose",
                 where=str(first),
@@ -38,8 +49,9 @@ def build(
             )
     if out is None:
         raise UserError("--out is missing", where="pdapt report build", mend="name the folder to make")
-    chosen = _chosen(checkpoints, folders)
-    return build_benchmark_report(Wanted(folders, chosen, test, contaminated, language), out)
+    chosen, training = _chosen(asked.checkpoints, folders), _training(asked.training, folders)
+    wanted = Wanted(folders, chosen, asked.test, asked.contaminated, asked.language, training)
+    return build_benchmark_report(wanted, out)
 
 
 def paper(
@@ -70,13 +82,31 @@ def paper(
 
 def _chosen(checkpoints: list[str], folders: dict[str, Path]) -> dict[str, str]:
     """`[NAME=]CHECKPOINT` of each as name -> checkpoint."""
-    chosen: dict[str, str] = {}
-    for item in checkpoints:
-        name, equals, model = item.rpartition("=")
-        if not equals and len(folders) != 1:
-            raise UserError(f"{item!r} names no runs", where="--checkpoint", allowed="NAME=CHECKPOINT")
-        chosen[name or next(iter(folders))] = model
-    return chosen
+    return dict(_split(item, folders, "--checkpoint", "CHECKPOINT") for item in checkpoints)
+
+
+def _training(runs: list[str], folders: dict[str, Path]) -> dict[str, Spent]:
+    """`[NAME=]RUN` of each as name -> what the run took."""
+    from ..recipes.journal import NAME, read, spent
+
+    found = {}
+    for item in runs:
+        name, run = _split(item, folders, "--training", "RUN")
+        check_known(name, folders, "folder", "--training")
+        its = spent(read(Path(run) / NAME))
+        if its is None:
+            allowed = f"a folder of `pdapt train`, with a step in its {NAME}"
+            raise UserError(f"{run} is no training run that has begun", where="--training", allowed=allowed)
+        found[name] = its
+    return found
+
+
+def _split(item: str, folders: dict[str, Path], option: str, what: str) -> tuple[str, str]:
+    """`NAME=VALUE`, or `VALUE` where there is one folder, as name and value."""
+    name, equals, value = item.rpartition("=")
+    if not equals and len(folders) != 1:
+        raise UserError(f"{item!r} names no folder", where=option, allowed=f"NAME={what}")
+    return name or next(iter(folders)), value
 
 
 def named(runs: list[str]) -> dict[str, Path]:

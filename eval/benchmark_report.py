@@ -1,7 +1,7 @@
 """The report of benchmark runs: did adaptation help, by how much, and how sure is that?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from ..core import log
 from ..core.errors import UserError, check_known
 from ..core.files import write_json, write_text
 from ..core.manifest import Manifest, run_stage, versions
+from ..core.spent import Spent
 from . import benchmark_tables as tables
 from . import ranking_tables
 from .benchmark_figures import Bar, Series, draw_averages, draw_progress, draw_trade
@@ -37,6 +38,7 @@ class Wanted:
         test: which rule colours the tables; one of TESTS.
         contaminated: list of contaminated questions.
         language: of the page.
+        training: name -> what its training took, for the page's costs.
     """
 
     folders: dict[str, Path]
@@ -44,6 +46,7 @@ class Wanted:
     test: str = "holm"
     contaminated: Path | None = None
     language: str = "en"
+    training: dict[str, Spent] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Findings:
     progress: list[Progress]
     compared: Compared
     contaminated: dict[str, set[str]] | None
+    training: dict[str, Spent]
 
     @property
     def problems(self) -> list[Problem]:
@@ -83,6 +87,7 @@ def build_benchmark_report(wanted: Wanted, out: Path) -> Manifest:
         inputs["contaminated"] = wanted.contaminated
     samples = {f"{its.name}/{m}/{t}": a.digest for its in found.runs for (m, t), a in its.answers.items()}
     config = {"test": wanted.test, "language": wanted.language, "checkpoints": wanted.checkpoints, "samples": samples}
+    config["training"] = {name: asdict(its) for name, its in wanted.training.items()}
 
     def body(work: Path) -> dict[str, Any]:
         w = Words(wanted.language, texts(wanted.language))
@@ -130,7 +135,8 @@ def find(wanted: Wanted) -> Findings:
             allowed=", ".join(its.runs.name for its in families) or "nothing: no folder has a base with checkpoints",
         )
     contaminated = None if wanted.contaminated is None else read_contaminated(wanted.contaminated)
-    return Findings(runs, families, [p for p in along.values() if p], compare(families, contaminated), contaminated)
+    compared, known = compare(families, contaminated), [p for p in along.values() if p]
+    return Findings(runs, families, known, compared, contaminated, wanted.training)
 
 
 def _family(runs: Runs, along: Progress | None, asked: str | None) -> Family:
@@ -183,7 +189,8 @@ def _sections(found: Findings, test: str, w: Words) -> list[tuple[str, list[Tabl
     ranking = [ranking_tables.ranking_table(g, found.runs, w) for g in GROUPS]
     sections.append(("ranking", [table for table in ranking if table]))
     sections.append(("all_models", ranking_tables.all_models_tables(found.runs, w)))
-    sections.append(("settings", tables.settings_tables(found.runs, versions(), w)))
+    cost = [tables.training_table(found.training, w)] if found.training else []
+    sections.append(("settings", [*tables.settings_tables(found.runs, versions(), w), *cost]))
     sections.append(("left_out", [tables.left_out_table(found.problems, w)] if found.problems else []))
     sections.append(("trace", [tables.trace_table(found.runs, w)]))
     return sections

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.spent import Spent
 from .cells import Answers, Problem, Runs
 from .compare import TESTS, CellChange, Compared, Family, GroupChange, average
 from .language import fill, number
@@ -241,6 +242,18 @@ def trace_table(runs: Sequence[Runs], w: Words) -> Table:
     ]
     columns = [w("model"), w("score"), w("questions"), w("samples"), "SHA-256"]
     return Table("trace", w("trace_caption"), columns, rows)
+
+
+def training_table(training: dict[str, Spent], w: Words) -> Table:
+    """What the training of each family took."""
+    columns = ("steps", "tokens", "hours", "rank_hours", "goodput_percent")
+    digits = ("d", ",d", ".2f", ".1f", ".1f")
+    rows = []
+    for name, its in training.items():
+        values = (its.steps, its.tokens, its.hours, its.rank_hours, 100 * its.goodput)
+        energy = NONE if its.joules is None else plain(its.joules / 3.6e6, w.language, ",.1f")
+        rows.append(Row(name, [*(plain(v, w.language, d) for v, d in zip(values, digits, strict=True)), energy]))
+    return Table("train-cost", w("training_caption"), [w("model"), *map(w, columns), "kWh"], rows)
 
 
 def settings_tables(runs: Sequence[Runs], versions: dict[str, str], w: Words) -> list[Table]:

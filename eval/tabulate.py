@@ -132,4 +132,4 @@ def _escape(text: str) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.10g}"
+    return f"{value:.12g}"

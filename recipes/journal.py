@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..core.spent import Spent
+
 NAME = "log.jsonl"
 Row = dict[str, Any]
 
@@ -89,6 +91,26 @@ class Goodput:
         """Count a step; the goodput at its end."""
         self.productive += productive(row)
         return self.productive / max(row["time"] - self.begin, 1e-9)
+
+
+def spent(rows: list[Row]) -> Spent | None:
+    """What a run took until now; None where it has not done a step."""
+    counted = kept(rows, "step").values()
+    if not counted:
+        return None
+    begins = {row["start"]: row for row in rows if row["event"] == "start"}
+    ends = {row["start"]: row["time"] for row in rows}
+    hours = {start: (ends[start] - row["time"]) / 3600 for start, row in begins.items()}
+    wall = max(ends.values()) - min(row["time"] for row in begins.values())
+    joules = [row["joules"] for row in rows if row["event"] == "step"]
+    return Spent(
+        steps=len(counted),
+        tokens=sum(row["tokens"] for row in counted),
+        hours=sum(hours.values()),
+        rank_hours=sum(hours[start] * row["ranks"] for start, row in begins.items()),
+        goodput=sum(map(productive, counted)) / wall,
+        joules=None if None in joules else sum(joules),
+    )
 
 
 def productive(row: Row) -> float:

@@ -13,6 +13,7 @@ import pytest
 from test_report import Page
 
 from pdapt.core.errors import UserError
+from pdapt.core.spent import Spent
 from pdapt.eval.benchmark_report import Wanted, build_benchmark_report, find
 from pdapt.eval.benchmark_tables import Words
 from pdapt.eval.language import texts
@@ -63,11 +64,16 @@ def contaminated(tmp_path_factory) -> Path:
     return path
 
 
+def _in_french(scores: Path, contaminated: Path) -> Wanted:
+    took = {FAMILY: Spent(4320, 10_191_000_000, 12.5, 600.0, 0.9312, 1.26e9)}
+    return Wanted({FAMILY: scores}, {}, contaminated=contaminated, language="fr", training=took)
+
+
 @pytest.fixture(scope="module")
 def small(scores, contaminated, tmp_path_factory) -> Path:
     """The report of French medicine, in French."""
     out = tmp_path_factory.mktemp("small") / "out"
-    build_benchmark_report(Wanted({FAMILY: scores}, {}, contaminated=contaminated, language="fr"), out)
+    build_benchmark_report(_in_french(scores, contaminated), out)
     return out
 
 
@@ -156,6 +162,13 @@ def test_csv_holds_the_samples_own_numbers(small, scores):
     assert (small / "tables/contamination.csv").is_file()
 
 
+def test_what_training_took_is_told(small):
+    """From joules to kWh, and a share as percent."""
+    (row,) = csv.reader((small / "tables/train-cost.csv").read_text(encoding="utf-8").splitlines()[1:])
+    assert row == [FAMILY, "4320", "10191000000", "12.5", "600", "93.12", "350"]
+    assert "temps utile" in _text(small)
+
+
 def test_numbers_name_their_samples(small):
     numbers = json.loads((small / "numbers.json").read_text())
     assert len(numbers["cells"]) == 2 * 7 - 1
@@ -200,7 +213,7 @@ def test_the_user_s_checkpoint_and_test(scores, tmp_path):
 
 @pytest.mark.slow
 def test_the_same_inputs_give_the_same_page(scores, contaminated, small, tmp_path):
-    build_benchmark_report(Wanted({FAMILY: scores}, {}, contaminated=contaminated, language="fr"), tmp_path / "again")
+    build_benchmark_report(_in_french(scores, contaminated), tmp_path / "again")
     assert _text(tmp_path / "again") == _text(small)
 
 

@@ -1,12 +1,13 @@
 """The journal: what counts of runs that were interrupted, and goodput."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pdapt.recipes.journal import Goodput, Journal, kept, metrics, read
+from pdapt.recipes.journal import Goodput, Journal, kept, metrics, read, spent
 
 
 def step(number: int, time: float, **values: Any) -> dict[str, Any]:
@@ -42,6 +43,23 @@ def test_goodput_is_productive_time_over_wall_time_since_the_first_start() -> No
     assert taken_up.add(step(3, 220)) == pytest.approx((9 + 9 + 9) / (220 - 100))
     assert taken_up.add(step(4, 230, skipped=True)) == pytest.approx(27 / 130)
     assert Goodput([], step=0, now=50).add(step(1, 60)) == pytest.approx(9 / 10)
+
+
+def test_what_a_run_took_counts_each_start_and_no_queue() -> None:
+    rows = [{**row, "tokens": 7, "joules": 3.6, "ranks": 4} for row in INTERRUPTED]
+    for row in rows[4:]:
+        row |= {"start": 1, "ranks": 2}
+    found = spent(rows)
+    assert found is not None
+    assert (found.steps, found.tokens) == (4, 28)
+    # 30 s of the first start, 31 of the second; the 70 s between them were spent waiting, by nobody.
+    assert found.hours == pytest.approx(61 / 3600)
+    assert found.rank_hours == pytest.approx((30 * 4 + 31 * 2) / 3600)
+    assert found.goodput == pytest.approx(27 / 131)
+    assert found.joules == pytest.approx(5 * 3.6)  # step 3 was done twice, and paid for twice
+    rows[1]["joules"] = None
+    assert spent(rows) == replace(found, joules=None)
+    assert spent([start(0, 100)]) is None
 
 
 def test_metrics_are_one_row_a_step_and_kind() -> None:

@@ -1,0 +1,38 @@
+"""What `pdapt report build` is asked for, and refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pdapt.cli.reporting import Asked, build
+from pdapt.core.errors import UserError
+from pdapt.core.files import write_json
+from pdapt.eval.cells import PLAN
+from pdapt.recipes.journal import NAME
+
+DEFAULT = {"checkpoints": [], "test": "holm", "contaminated": None, "training": [], "language": "en"}
+
+
+@pytest.mark.parametrize(
+    ("folders", "change", "message"),
+    [
+        (["0p6b"], {"training": ["empty"]}, "empty is no training run that has begun"),
+        (["0p6b"], {"training": ["8b=run"]}, "no folder is called '8b'"),
+        (["0p6b", "8b"], {"training": ["run"]}, "'run' names no folder"),
+        (["0p6b", "8b"], {"checkpoints": ["cpt-1"]}, "'cpt-1' names no folder"),
+        (["empty"], {}, "neither a run nor benchmark runs"),
+        (["whole"], {"training": ["run"]}, "reported alone"),
+    ],
+)
+def test_bad_wishes(
+    folders: list[str], change: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, file in (("0p6b", PLAN), ("8b", PLAN), ("whole", "request.json")):
+        write_json(tmp_path / name / file, {})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / NAME).write_text(json.dumps({"event": "start", "step": 0, "time": 0, "start": 0}) + "\n")
+    with pytest.raises(UserError, match=message):
+        build(folders, tmp_path / "out", Asked(**(DEFAULT | change)))  # pyright: ignore[reportArgumentType]
+    assert not (tmp_path / "out").exists()
