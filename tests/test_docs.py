@@ -1,0 +1,46 @@
+"""The commands that the documents show exist, with the options that they show."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from pdapt.cli.main import app
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _commands(text: str) -> list[list[str]]:
+    """Words of each command behind `pdapt`: lines of blocks, and code within lines that has a verb."""
+    lines = [line for block in re.findall(r"```(?:sh)?\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    shown = [line for line in lines if re.match(r"(\$ )?pdapt [a-z]", line)] + re.findall(r"`(pdapt [^`]+)`", text)
+    # Not the comment, nor what the shell does with the output.
+    return [re.split(r"\s+[#|>&]", line.removeprefix("$ "))[0].split()[1:] for line in shown]
+
+
+def _problem(words: list[str]) -> str:
+    command = typer.main.get_command(app)
+    left = list(words)
+    while isinstance(command, TyperGroup) and left and not left[0].startswith("-"):
+        verb = left.pop(0)
+        if verb not in command.commands:
+            return f"no verb {verb!r}"
+        command = command.commands[verb]
+    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    known.add("--help")
+    unknown = {word.partition("=")[0] for word in left if word.startswith("--")} - known
+    return f"no {', '.join(sorted(unknown))}" if unknown else ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_commands_exist(path: Path) -> None:
+    wrong = {" ".join(words): problem for words in _commands(path.read_text()) if (problem := _problem(words))}
+    assert wrong == {}
+
+
+def test_what_is_missing_would_be_found() -> None:
+    (inline, block) = _commands("```sh\npdapt eval runn --out x  # why\n```\n`pdapt train R --fast | tee x`")
+    assert (_problem(inline), _problem(block)) == ("no verb 'runn'", "no --fast")
