@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,31 @@ VERBS = {
 }
 
 
-def pdapt(*arguments: object, **options: object) -> "subprocess.CompletedProcess[str]":
+def pdapt(*arguments: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "pdapt.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What `main` left in this process: rooms are loaded once for all tests, not once for each."""
+
+    code: object
+    out: str
+    err: str
+
+
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """`say("merge", "run", ...)`: a command in this process."""
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["pdapt", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            face.main()
+        return Said(stop.value.code, *capfd.readouterr())
+
+    return run
 
 
 def test_help_is_quick_because_it_loads_no_torch() -> None:
@@ -38,15 +61,15 @@ def test_help_is_quick_because_it_loads_no_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_every_verb_is_there_and_explains_itself() -> None:
-    whole = pdapt("--help").stdout
+def test_every_verb_is_there_and_explains_itself(say: Callable[..., Said]) -> None:
+    whole = say("--help").out
     for verb in ("train", "launch", "run", "quickstart", "doctor", *VERBS):
         assert verb in whole
     for room, verbs in VERBS.items():
         for verb in verbs:
-            done = pdapt(room, verb, "--help")
-            assert done.returncode == 0
-            assert "--json" in done.stdout
+            said = say(room, verb, "--help")
+            assert said.code == 0
+            assert "--json" in said.out
 
 
 @pytest.mark.parametrize(
@@ -88,7 +111,7 @@ def test_every_verb_is_there_and_explains_itself() -> None:
         (["eval", "fetch", "--out", "data", "--source", "gone"], "is not there"),
         (["eval", "fetch", "Qwen3", "--out", "models"], "no baseline is called"),
         (["eval", "status", "out"], "runs.json is missing"),
-        (["merge", "sweep", "base", "tuned", "out", "--t", "0.1:1.2:0.1"], "t is 1.1"),
+        (["merge", "sweep", "base", "tuned", "out", "--t", "0.1:1.2:0.1"], "t is 1.2"),
         (["merge", "choose", "base", "tuned", "sweep", "--heldout", "medical=x", "--out", "out"], "'general'"),
         (["bench", "merge", "--size", "06b"], "did you mean '0p6b'"),
         (["train", "qwen3_8b", "--tokens", "tokens", "--out", "out"], "no recipe is called"),
@@ -109,19 +132,25 @@ def test_every_verb_is_there_and_explains_itself() -> None:
     ],
 )
 def test_a_mistake_is_one_clear_message_and_code_2(
-    tmp_path: Path, tokenizer_folder: Path, arguments: list[str], message: str
+    tmp_path: Path,
+    tokenizer_folder: Path,
+    say: Callable[..., Said],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.jsonl").write_bytes(b"")
     (tmp_path / "latin.txt").write_bytes("patient âgé".encode("latin-1"))
     (tmp_path / "ok.txt").write_text("Un texte.")
     (tmp_path / "ok.jsonl").write_text('{"text": "Un texte."}\n')
     (tmp_path / "bad.jsonl").write_text('{"text": "Un texte."}\n{"text": \n')
     before = set(tmp_path.iterdir())
-    done = pdapt(*(str(tokenizer_folder) if word == "TOK" else word for word in arguments), cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    said = say(*(tokenizer_folder if word == "TOK" else word for word in arguments))
+    assert said.code == 2, said.err
+    assert message in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
     left = set(tmp_path.iterdir()) - before
     assert not any((path / "manifest.json").exists() for path in left)
 
