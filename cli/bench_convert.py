@@ -6,6 +6,7 @@ most.
 """
 
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from ..conversion.names import hf_shapes
 from ..conversion.unfolded import MASTER, SOURCES
 from ..core import log
 from ..core.errors import UserError, check_known
-from ..core.files import read_json, remove, write_json
+from ..core.files import list_files, read_json, remove, write_json
 from ..core.hf_weights import DTYPES, NAMES, PIECE, Tensor, Weights
 from ..core.hf_writer import Writer
 from ..core.manifest import NAME
@@ -83,7 +84,7 @@ def bench(size: str, source: str, work: Path) -> dict[str, Any]:
         )
     log.info(f"bench: {total / GB:.1f} GB of random weights")
     sent = _generate(work / "hf", tensors, shape)
-    steps = {"cp": _run(["cp", "-r", str(work / "hf"), str(work / "copy")], total)}
+    steps = {"cp": _run(["cp", "-r", str(work / "hf"), str(work / "copy")], work / "hf", total)}
     remove(work / "copy")
     _settings(work / "settings", shape, dtype)
     if source == MASTER:
@@ -146,12 +147,20 @@ def _as_masters(source: Path, root: Path, shape: Qwen3Config) -> None:
 
 def _convert(verb: str, arguments: list[Any], out: Path, total: int) -> Step:
     command = [sys.executable, "-m", "pdapt.cli.main", "convert", verb, str(arguments[0]), str(out)]
-    step = _run([*command, *(str(argument) for argument in arguments[1:])], total)
+    step = _run([*command, *(str(argument) for argument in arguments[1:])], arguments[0], total)
     return replace(step, stage_seconds=read_json(out / NAME)["seconds"])
 
 
-def _run(command: list[str], total: int) -> Step:
-    """Run a command and look at its memory."""
+def _run(command: list[str], source: Path, total: int) -> Step:
+    """Run a command and look at its memory.
+
+    It begins with its input on the disk alone, and with nothing left to be written by the one before: else who comes
+    first writes for the others, and how much of a large model is in memory is chance.
+    """
+    os.sync()
+    for path in list_files(source):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     log.info(f"bench: {' '.join(command[-4:])}")
     begin = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
