@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,23 +164,28 @@ def _rank(job: dict[str, Any]) -> None:
 def data(recipe: Recipe, tokens: Path, samples: int) -> dict[str, Any]:
     """Samples and slots a second that one process reads of a recipe's data, in the order that training reads them.
 
+    Args:
+        recipe: the recipe; it is taken for as long as it lasts for so many samples.
+        tokens: the tokens stage's folder.
+        samples: that are read after the first.
+
     Raises:
         UserError: there is no tokens folder.
     """
     from ..recipes.stream import read_of_recipe
 
+    lasting = replace(recipe, steps=max(recipe.steps, samples // recipe.batch.global_size + 1))
     begin = time.perf_counter()
-    stream = iter(read_of_recipe(tokens, recipe, "train", range(samples)))
+    stream = read_of_recipe(tokens, lasting, "train", range(samples + 1))
     next(stream)
     ready = time.perf_counter()
     read = sum(1 for _ in stream)
     seconds = time.perf_counter() - ready
-    slots = read * recipe.data.seq_length / seconds if read else 0.0
     return {
         "samples": read,
         "start_seconds": ready - begin,
         "samples_per_second": read / seconds,
-        "slots_per_second": slots,
+        "slots_per_second": read * recipe.data.seq_length / seconds,
     }
 
 

@@ -1,7 +1,5 @@
 """A sequence of the training stream, decoded."""
 
-import logging
-import warnings
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -40,14 +38,12 @@ def read_sequence(
     Raises:
         UserError: options that do not go together, or there is no such sequence.
     """
-    logging.getLogger("megatron").setLevel(logging.WARNING)  # it tells of every file that it opens
-    warnings.filterwarnings("ignore", module="megatron")  # and of every kernel that a CPU lacks
     check_known(split, SPLITS, "split", "--split")
     if recipe is not None:
         if layout is not None or seq_length is not None:
             raise UserError("the recipe says the layout", where="--layout", mend="override it: data.layout=concat")
         loaded = load(recipe, overrides)
-        data, found = loaded.data, read_of_recipe(tokens, loaded, split, [number])[0]
+        data, found = loaded.data, next(read_of_recipe(tokens, loaded, split, [number]))
     else:
         if overrides:
             raise UserError(f"{overrides[0]!r} overrides no recipe", where="command line", mend="give --recipe")
@@ -57,7 +53,7 @@ def read_sequence(
         if seq_length is not None:
             data = replace(data, seq_length=seq_length)
         check_layout(data.layout, data.seq_length)
-        found = read_of_epoch(tokens, data, split, [number])[0]
+        found = next(read_of_epoch(tokens, data, split, [number]))
     return {
         "number": number,
         "samples": found.samples,

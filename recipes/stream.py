@@ -1,6 +1,8 @@
 """The sequences of a training run, outside a run: the data sets that the trainer would read, in its order."""
 
-from collections.abc import Iterable
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,8 +34,10 @@ class Sequence:
     real_tokens: int
 
 
-def read_of_recipe(tokens: Path, recipe: Recipe, split: str, numbers: Iterable[int]) -> list[Sequence]:
+def read_of_recipe(tokens: Path, recipe: Recipe, split: str, numbers: Iterable[int]) -> Iterator[Sequence]:
     """Samples of what a recipe trains on, or validates on: of the very data sets that its trainer builds.
+
+    The data sets are built at once, and each sample is read when its turn has come.
 
     Args:
         tokens: the tokens stage's folder.
@@ -49,7 +53,7 @@ def read_of_recipe(tokens: Path, recipe: Recipe, split: str, numbers: Iterable[i
     return _read(tokens, recipe.data, recipe.seed, sizes, split, list(numbers))
 
 
-def read_of_epoch(tokens: Path, data: Data, split: str, numbers: Iterable[int]) -> list[Sequence]:
+def read_of_epoch(tokens: Path, data: Data, split: str, numbers: Iterable[int]) -> Iterator[Sequence]:
     """Samples of about one epoch of a split, without a recipe.
 
     Args:
@@ -67,7 +71,7 @@ def read_of_epoch(tokens: Path, data: Data, split: str, numbers: Iterable[int]) 
 
 def _read(
     tokens: Path, data: Data, seed: int, sizes: tuple[int, int], split: str, numbers: list[int]
-) -> list[Sequence]:
+) -> Iterator[Sequence]:
     """Samples of a split; a split of size 0 is not built."""
     valid = split == "valid"
     for number in numbers:
@@ -75,6 +79,8 @@ def _read(
             raise UserError(f"there is no sequence {number}", where="N", allowed=f"0 to {sizes[valid] - 1}")
     train = as_megatron(train_blend(tokens, data, sizes[0])) if sizes[0] else None
     blends = train, valid_blend(tokens, data) if sizes[1] else None
+    logging.getLogger("megatron").setLevel(logging.WARNING)  # it tells of every file that it opens
+    warnings.filterwarnings("ignore", module="megatron")  # and of every kernel that a CPU lacks
     # Megatron takes seconds to import: what cannot be is said before.
     from . import seams
     from .datasets import build
@@ -83,7 +89,7 @@ def _read(
     with TemporaryDirectory() as cache:
         ids = megatron_ids(tokens)
         found = build(data, blends, sizes, seed=seed_of(seed), cache=cache, tokenizer=ids, reads=lambda: True)
-    return [_sequence(found[valid], sizes[valid], data, number) for number in numbers]
+    return (_sequence(found[valid], sizes[valid], data, number) for number in numbers)
 
 
 def _sequence(dataset: Any, samples: int, data: Data, number: int) -> Sequence:

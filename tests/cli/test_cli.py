@@ -48,7 +48,8 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
         monkeypatch.setattr(sys, "argv", ["pdapt", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             face.main()
-        return Said(stop.value.code, *capfd.readouterr())
+        out, err = capfd.readouterr()
+        return Said(stop.value.code, out, err)
 
     return run
 

@@ -56,7 +56,7 @@ def curve_of_transformers(source: Path, recipe: Recipe, tokens: Path) -> list[fl
     groups = [{"params": matrices, "weight_decay": chosen.weight_decay}, {"params": norms, "weight_decay": 0.0}]
     adam = torch.optim.AdamW(groups, lr=chosen.lr, betas=(chosen.beta1, chosen.beta2), eps=chosen.eps)
     curve, size = [], recipe.batch.global_size
-    sequences = read_of_recipe(tokens, recipe, "train", range(recipe.steps * size))
+    sequences = list(read_of_recipe(tokens, recipe, "train", range(recipe.steps * size)))
     for step in range(recipe.steps):
         loss = batch_loss(model, sequences[step * size : (step + 1) * size])
         adam.zero_grad()
