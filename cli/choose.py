@@ -1,4 +1,4 @@
-"""A sweep -> held-out scores of every point -> the trade-off curve, and the point that a rule takes."""
+"""A sweep -> held-out scores of every point -> the trade-off curve, and the point that a rule takes -> its tasks."""
 
 from pathlib import Path
 
@@ -6,9 +6,11 @@ from ..core.errors import UserError
 from ..core.files import read_json
 from ..core.manifest import NAME, Manifest, fingerprint
 from ..eval.backends import Limits
+from ..eval.benchmark import Settings, run_benchmark
 from ..eval.heldout import build_tasks
 from ..eval.run import evaluate
 from ..eval.scores import Model
+from ..eval.suite import Benchmark
 from ..eval.tradeoff import CURVE, build_tradeoff
 from .evaluate import domains
 
@@ -57,6 +59,27 @@ def choose(
         batch_size=batch_size,
     )
     return build_tradeoff(out / "scores", out / "curve", domain=domain, general=general, max_loss=max_loss)
+
+
+def run_tasks(
+    base: Path, tuned: Path, sweep: Path, out: Path, *, data: Path, tasks: list[Benchmark], settings: Settings
+) -> None:
+    """Run tasks on the base, the tuned model and the point that was proposed: after the choice, which they do not sway.
+
+    Args:
+        base, tuned, sweep, out: as of `choose`, which has been called.
+        data: folder made by `eval fetch`.
+        tasks: of the suite. Results go to `<out>/tasks`, which `report build` takes.
+        settings: how they are run.
+
+    Raises:
+        EvaluationFailed: lm-eval failed on one or more.
+    """
+    models = [Model("base", "base", base), Model("tuned", "checkpoint", tuned)]
+    proposed = read_json(out / "curve" / CURVE)["proposed"]
+    if proposed not in (model.name for model in models):
+        models.append(Model(proposed, "merged", sweep / proposed))
+    run_benchmark(models, tasks, data, out / "tasks", settings)
 
 
 def _domain(heldout: list[str], general: str) -> str:

@@ -105,6 +105,13 @@ def merge_choose(
     limit: Annotated[int | None, typer.Option(help="Only so many samples of each task.")] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences a forward pass.")] = 8,
     max_length: Annotated[int | None, typer.Option(help="Longest window in tokens.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `pdapt eval fetch`: base, tuned and the proposed point then do the 28 tasks."),
+    ] = None,
+    tasks: Annotated[
+        list[str] | None, typer.Option(help="With --data: only this task, group or pattern; repeat.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a sweep on held-out text, draw domain against general, and propose a point by a rule.
@@ -112,16 +119,26 @@ def merge_choose(
     The rule: of the points whose loss in general is at most --max-loss (the upper bound of the change of perplexity per
     byte against the base, paired over documents, one-sided at 0.05 shared by all points), the one with the lowest
     perplexity in the domain; the base where there is none, or none is better. Held-out text decides, never the tasks
-    that are reported: those come afterwards, with `pdapt eval run`.
+    that are reported: those come afterwards, by choice (--data).
     """
+    from ..core.errors import UserError
     from ..core.files import read_json
+    from ..eval import suite
+    from ..eval.backends import Limits
+    from ..eval.benchmark import Settings, read_index
     from ..eval.tradeoff import CURVE
-    from .choose import choose, table
+    from .choose import choose, run_tasks, table
     from .hf_models import as_hf
 
+    if tasks and data is None:
+        raise UserError("tasks without their data", where="--tasks", mend="give --data, made by `pdapt eval fetch`")
+    asked = suite.choose(tasks or [])
+    if data is not None:
+        read_index(data, asked)  # now, and not after an hour
+    tuned = as_hf(tuned, sweep)
     manifest = choose(
         base,
-        as_hf(tuned, sweep),
+        tuned,
         sweep,
         heldout,
         out,
@@ -132,6 +149,9 @@ def merge_choose(
         batch_size=batch_size,
         max_length=max_length,
     )
+    if data is not None:
+        settings = Settings(limits=Limits(limit, max_length), batch_size=batch_size)
+        run_tasks(base, tuned, sweep, out, data=data, tasks=asked, settings=settings)
     if as_json:
         print(json.dumps(read_json(out / "curve" / CURVE) | {"sentence": manifest.counts["sentence"]}))
         return

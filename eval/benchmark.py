@@ -78,7 +78,7 @@ def run_benchmark(
     settings = settings or Settings()
     _check_machine(settings)
     check_models(models)
-    index = _data(data, tasks)
+    index = read_index(data, tasks)
     told = {model.name: arguments(settings.backend, model.path, settings.limits, settings.gpus) for model in models}
     write_plan(models, tasks, settings.identity, out)
     for model in models:
@@ -102,7 +102,12 @@ def _check_machine(settings: Settings) -> None:
         raise UserError(f"{settings.gpus} GPUs, where there is none", where="--gpus", allowed="1: then the CPU works")
 
 
-def _data(data: Path, tasks: list[Benchmark]) -> dict[str, Any]:
+def read_index(data: Path, tasks: list[Benchmark]) -> dict[str, Any]:
+    """What `fetch` says of tasks: name -> files and hashes.
+
+    Raises:
+        UserError: `data` was not made by it, or lacks a task.
+    """
     index = read_json(data / INDEX)
     missing = [task.name for task in tasks if task.name not in index]
     if missing:

@@ -11,14 +11,19 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from pdapt.cli import choose
 from pdapt.cli.bench_merge import CHECKS, differences, make_model
 from pdapt.cli.bench_process import wait_and_watch
 from pdapt.cli.hf_models import as_hf, is_checkpoint
 from pdapt.cli.main import app
 from pdapt.conversion.convert import import_hf
 from pdapt.core.errors import UserError
-from pdapt.core.files import sha256
+from pdapt.core.files import sha256, write_json
 from pdapt.core.qwen3 import Qwen3Config
+from pdapt.eval.benchmark import Settings
+from pdapt.eval.scores import Model
+from pdapt.eval.suite import SUITE
+from pdapt.eval.tradeoff import CURVE
 from pdapt.merge.run import average, merge
 from pdapt.merge.sweep import sweep
 
@@ -106,6 +111,29 @@ def test_a_curve_from_a_sweep_and_an_average(tiny_qwen3: Maker, tmp_path: Path) 
     written = sha256(tmp_path / "choice/curve/tradeoff-light.png")
     assert json.loads(run("choose", base, tuned, points, *options, "--json"))["proposed"] == best["model"]
     assert sha256(tmp_path / "choice/curve/tradeoff-light.png") == written
+
+
+def test_tasks_are_done_by_what_the_choice_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base, the tuned model, and the point, unless it is one of them."""
+    asked: list[list[Model]] = []
+    monkeypatch.setattr(choose, "run_benchmark", lambda models, *_: asked.append(models))
+    for proposed in ("t0.5", "tuned", "base"):
+        write_json(tmp_path / "choice/curve" / CURVE, {"proposed": proposed})
+        paths = [tmp_path / name for name in ("base", "tuned", "points", "choice")]
+        choose.run_tasks(*paths, data=tmp_path, tasks=[*SUITE], settings=Settings())
+    parents = [Model("base", "base", tmp_path / "base"), Model("tuned", "checkpoint", tmp_path / "tuned")]
+    assert asked == [[*parents, Model("t0.5", "merged", tmp_path / "points/t0.5")], parents, parents]
+
+
+def test_tasks_are_refused_before_the_choice(tiny_qwen3: Maker, tmp_path: Path) -> None:
+    base, tuned = tiny_qwen3(0), tiny_qwen3(1)
+    sweep(base, tuned, tmp_path / "points", [0.5])
+    options = ["--out", tmp_path / "choice", "--heldout", heldout(tmp_path / "general", "general", "un texte")]
+    with pytest.raises(UserError, match="tasks without their data"):
+        run("choose", base, tuned, tmp_path / "points", *options, "--tasks", "FR-MEDICAL")
+    with pytest.raises(UserError, match="is missing"):
+        run("choose", base, tuned, tmp_path / "points", *options, "--data", tmp_path / "gone")
+    assert not (tmp_path / "choice").exists()
 
 
 def test_points_of_other_parents_have_no_curve(tiny_qwen3: Maker, tmp_path: Path) -> None:
