@@ -12,10 +12,7 @@ from ..eval.run import evaluate
 from ..eval.scores import Model
 from ..eval.suite import Benchmark
 from ..eval.tradeoff import CURVE, build_tradeoff
-from .evaluate import domains
-
-MADE_BY = ("sweep", "merge", "average")
-"""Stages whose folders are points of a curve."""
+from .evaluate import MERGES, domains
 
 
 def choose(
@@ -97,7 +94,7 @@ def _domain(heldout: list[str], general: str) -> str:
 def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
     """Name and folder of each point: those with a t in its order, then what else there is."""
     found = {path.parent: Manifest.read(path.parent) for path in sorted(sweep.glob(f"*/{NAME}"))}
-    found = {folder: manifest for folder, manifest in found.items() if manifest.stage in MADE_BY}
+    found = {folder: manifest for folder, manifest in found.items() if manifest.stage in MERGES}
     if not found:
         raise UserError("no points here", where=str(sweep), mend="make them: pdapt merge sweep BASE TUNED FOLDER")
     prints = {"base": fingerprint(base), "tuned": fingerprint(tuned)}

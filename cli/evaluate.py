@@ -10,7 +10,7 @@ from ..core import log
 from ..core.checkpoint import IDENTITY
 from ..core.errors import UserError
 from ..core.files import read_json
-from ..core.manifest import NAME
+from ..core.manifest import NAME, Manifest
 from ..eval.backends import Limits
 from ..eval.heldout import build_tasks
 from ..eval.proxy import measure
@@ -21,14 +21,17 @@ from .pipeline import REQUEST
 PAUSE = 20.0
 """Seconds between two looks for a new checkpoint."""
 ROLES: dict[str, Role] = {"base": "base", "merged": "merged"}
+MERGES = ("merge", "sweep", "average")
+"""Stages that make one model out of several."""
 
 
 def resolve(given: list[str], exports: Path) -> list[Model]:
     """The models that `[NAME=]PATH` stand for.
 
-    A Hugging Face folder is one; its role follows from its name where that is `base` or `merged`. A folder of `pdapt
-    run` stands for its base, its checkpoints and the merged one, and a training run for its checkpoints, which are
-    exported to `exports` where that has not been done. With a NAME these are called `NAME-…`.
+    A Hugging Face folder is one; its role follows from its name where that is `base` or `merged`, else from what made
+    it: the export of a run's checkpoint, or a merge. A folder of `pdapt run` stands for its base, its checkpoints and
+    the merged one, and a training run for its checkpoints, which are exported to `exports` where that has not been
+    done. With a NAME these are called `NAME-…`.
 
     Raises:
         UserError: a path is none of these.
@@ -55,8 +58,17 @@ def _models(name: str, path: Path, exports: Path) -> Iterator[Model]:
             mend="`pdapt eval fetch --out FOLDER NAME` downloads a baseline" if not path.exists() else "",
         )
     else:
-        label = name or path.resolve().name
-        yield Model(label, ROLES.get(label, "other"), path)
+        yield _of_folder(name or path.resolve().name, path)
+
+
+def _of_folder(name: str, path: Path) -> Model:
+    made = Manifest.read(path) if (path / NAME).is_file() else None
+    if name in ROLES or made is None:
+        return Model(name, ROLES.get(name, "other"), path)
+    if made.stage in MERGES:
+        return Model(name, "merged", path)
+    step = made.counts.get("step")
+    return Model(name, "checkpoint" if step is not None else "other", path, step)
 
 
 def _of_whole(run: Path, prefix: str) -> Iterator[Model]:

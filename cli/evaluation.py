@@ -16,7 +16,7 @@ Models = Annotated[
     typer.Argument(
         metavar="[NAME=]RUN|FOLDER...",
         help="A Hugging Face folder, a training run (its checkpoints), or a folder of `pdapt run` (base, checkpoints, "
-        "merged). The names base and merged say what a folder is.",
+        "merged). The names base and merged say what a folder is; else whoever made it does: an export, or a merge.",
     ),
 ]
 Tasks = Annotated[

@@ -117,7 +117,8 @@ def export_hf(
         copy_present(settings, work, SIDE_FILES)
         write_config(settings, work, model.dtype)
         write_text(work / "README.md", card(folder, seal, source, NAMES[model.dtype], input_fingerprints(work)))
-        return {"parameters": model.shape.parameters, "dtype": NAMES[model.dtype], "bytes": writer.total}
+        counts = {"parameters": model.shape.parameters, "dtype": NAMES[model.dtype], "bytes": writer.total}
+        return counts | ({"step": seal["step"]} if seal else {})
 
     log.info(f"export: {folder.name} -> {out}")
     # What an import wrote is known by its manifest, what a run saved by its seal: neither is read again for its hash.

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pdapt.cli.evaluate import resolve
 from pdapt.conversion.convert import import_hf
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
+from pdapt.core.manifest import NAME, Manifest
 from pdapt.eval.backends import Limits
 
 Maker = Callable[..., Path]
@@ -34,6 +36,19 @@ def test_folders_are_named(tmp_path: Path) -> None:
     ]
     with pytest.raises(UserError, match="no such folder: gone"):
         resolve([str(tmp_path / "gone")], tmp_path)
+
+
+def test_what_made_a_folder_says_what_it_is(tmp_path: Path) -> None:
+    made = {"last": ("export", {"step": 60}), "imported": ("export", {}), "half": ("merge", {}), "t0.5": ("sweep", {})}
+    for name, (stage, counts) in made.items():
+        write_json(tmp_path / name / NAME, asdict(Manifest(stage, {}, {}, counts, {})))
+    assert _names(resolve([str(tmp_path / name) for name in made], tmp_path)) == [
+        ("last", "checkpoint", 60),
+        ("imported", "other", None),
+        ("half", "merged", None),
+        ("t0.5", "merged", None),
+    ]
+    assert _names(resolve([f"base={tmp_path / 'last'}"], tmp_path)) == [("base", "base", None)]
 
 
 def test_a_whole_run_stands_for_its_models(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def test_master_weights_that_lie_elsewhere_are_not_taken_for_some(trained: Train
 
 def test_the_card_says_where_the_weights_come_from(trained: Trained, tmp_path: Path) -> None:
     checkpoint = trained("run")
-    export_hf(checkpoint, tmp_path / "out", dtype="float32")
+    manifest = export_hf(checkpoint, tmp_path / "out", dtype="float32")
+    assert manifest.counts["step"] == 3
     card = (tmp_path / "out" / "README.md").read_text()
     provenance = read_json(checkpoint / SEAL)["provenance"]
     for said in (
