@@ -9,7 +9,7 @@ from ..core.files import read_json
 from .architecture import Architecture, find, from_row, of_flops
 from .row import Row
 from .step_time import BF16, FP8
-from .trainer import OTHERS, hardware_of, recomputed, software_of, stack_of
+from .trainer import OTHERS, RECOMPUTED, hardware_of, recomputed, software_of, stack_of
 from .work import Work, of_architecture
 
 ROWS = Path(__file__).parent / "published.json"
@@ -108,13 +108,19 @@ def _case(value: Any, where: str) -> Case:
         **hardware_of(row),
     )
     if recomputed(row) is None:
-        full = work.bytes > CAPACITY
         needed = f"without, a GPU would need {work.bytes / 1e9:.0f} GB"
-        row.assumed.append(f"recompute is taken as {'full' if full else 'none'}: {needed}")
-        work = replace(work, recompute=float(full))
+        name, work = _least_recomputed(work)
+        row.assumed.append(f"recompute is taken as {name}: {needed}")
     published = _published(row, shape, seq, precision, work)
     alone = not any(value.get(name) for name in ("tokens_s_gpu", "tokens_s_gpu_derived", "step_time_s", "tflops_gpu"))
     return Case(value.get("id"), row.text("model"), stack, work, published, tuple(row.assumed), mfu_only=alone)
+
+
+def _least_recomputed(work: Work) -> tuple[str, Work]:
+    """As little recomputation as fits a GPU, and what it is called."""
+    ways = {name: replace(work, recompute=share) for name, share in RECOMPUTED.items()}
+    name = next((name for name, way in ways.items() if way.bytes <= CAPACITY), "full")
+    return name, ways[name]
 
 
 def _shape(row: Row) -> Architecture:

@@ -10,6 +10,8 @@ MEGATRON, FSDP, OTHERS = "Megatron", "FSDP", "others"
 FAST_ATTENTION = 2024.6
 """Year from which NVIDIA's software attends with cuDNN's kernels for Hopper by default: Transformer Engine 1.9."""
 UNSTATED_YEAR = 2025.5
+RECOMPUTED = {"none": 0.0, "selective": 0.5, "full": 1.0}
+"""Share of the forward pass that is computed again."""
 
 
 def stack_of(row: Row) -> str:
@@ -54,10 +56,10 @@ def recomputed(row: Row) -> float | None:
     """Share of the forward pass that is computed again, where the row tells."""
     text = row.text("recompute").lower()
     if re.match(r"(none|no|off|false)\b", text):
-        return 0.0
+        return RECOMPUTED["none"]
     if re.search(r"sel|\bsac\b", text):
-        return 0.5
-    return 1.0 if re.search(r"\bfull\b", text) else None
+        return RECOMPUTED["selective"]
+    return RECOMPUTED["full"] if re.search(r"\bfull\b", text) else None
 
 
 def _year(software: str) -> float | None:

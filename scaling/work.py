@@ -104,15 +104,17 @@ class Work:
 
     @property
     def bytes(self) -> Numbers:
-        """Least memory of a rank: BF16 weights, gradients, Adam's states, activations without recomputation, logits.
+        """Least memory of a rank: BF16 weights, gradients, Adam's states, activations, logits.
 
-        Of a pipeline's first stage, which holds the activations of as many micro-batches as there are stages.
+        Of a pipeline's first stage, which holds the activations of as many micro-batches as there are stages. What is
+        recomputed is not kept, but for the inputs of its layers.
         """
         sharded = np.where(self.gathers > 0, self.dp * self.cp, 1)
         states = self.parameters * ((2 + self.grad_bytes) / sharded + 12 / (self.dp * self.cp))
         split = 2 * (2 * self.q + 2 * self.kv) + 2 * (self.q + self.kv) + 2 * (1 + 2 * self.gated) * self.ffn
         tokens = self.micro * self.seq / self.cp
-        activations = tokens * self.layers * (8 * self.hidden + split) / self.tp
+        kept = (1 - self.recompute) * (8 * self.hidden + split) + self.recompute * 2 * self.hidden
+        activations = tokens * self.layers * kept / self.tp
         return states + activations + np.where(self.pp > 1, 0, 10 * tokens * self.vocab / self.tp)
 
     @property

@@ -1,7 +1,7 @@
 """Reading rows: the project's own, what is assumed where they do not say, and rubbish."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,9 @@ def test_unknown_models_take_operations_that_can_be() -> None:
 def test_recomputation_is_assumed_only_where_nothing_else_fits() -> None:
     fsdp = {"tp": 1, "pp": 1, "vp": None, "dp": 64, "sharding": "FSDP"}
     assert one(**fsdp, recompute=None).work.recompute == 0
+    tight = one(**fsdp, recompute=None, mbs=2, gbs=512)
+    assert tight.work.bytes < 80e9 < replace(tight.work, recompute=0).bytes
+    assert tight.work.recompute == 0.5
     large = one(**fsdp, recompute=None, model="Llama3-70B")
     assert large.work.recompute == 1
     assert "recompute is taken as full" in large.assumed[-1]
