@@ -93,7 +93,10 @@ def _training(runs: list[str], folders: dict[str, Path]) -> dict[str, Spent]:
     for item in runs:
         name, run = _split(item, folders, "--training", "RUN")
         check_known(name, folders, "folder", "--training")
-        its = spent(read(Path(run) / NAME))
+        try:
+            its = spent(read(Path(run) / NAME))
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{NAME} is no training run's journal: {error!r}", where=str(Path(run) / NAME)) from None
         if its is None:
             allowed = f"a folder of `pdapt train`, with a step in its {NAME}"
             raise UserError(f"{run} is no training run that has begun", where="--training", allowed=allowed)

@@ -18,6 +18,7 @@ DEFAULT = {"checkpoints": [], "test": "holm", "contaminated": None, "training": 
     ("folders", "change", "message"),
     [
         (["0p6b"], {"training": ["empty"]}, "empty is no training run that has begun"),
+        (["0p6b"], {"training": ["odd"]}, "no training run's journal: KeyError"),
         (["0p6b"], {"training": ["8b=run"]}, "no folder is called '8b'"),
         (["0p6b", "8b"], {"training": ["run"]}, "'run' names no folder"),
         (["0p6b", "8b"], {"checkpoints": ["cpt-1"]}, "'cpt-1' names no folder"),
@@ -33,6 +34,8 @@ def test_bad_wishes(
         write_json(tmp_path / name / file, {})
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / NAME).write_text(json.dumps({"event": "start", "step": 0, "time": 0, "start": 0}) + "\n")
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / NAME).write_text('{"event": "step", "step": 1, "start": 0}\n')
     with pytest.raises(UserError, match=message):
         build(folders, tmp_path / "out", Asked(**(DEFAULT | change)))  # pyright: ignore[reportArgumentType]
     assert not (tmp_path / "out").exists()
