@@ -247,7 +247,7 @@ def trace_table(runs: Sequence[Runs], w: Words) -> Table:
 def training_table(training: dict[str, Spent], w: Words) -> Table:
     """What the training of each family took."""
     columns = ("steps", "tokens", "hours", "rank_hours", "goodput_percent")
-    digits = ("d", ",d", ".2f", ".1f", ".1f")
+    digits = (",d", ",d", ".2f", ",.1f", ".1f")
     rows = []
     for name, its in training.items():
         values = (its.steps, its.tokens, its.hours, its.rank_hours, 100 * its.goodput)
