@@ -25,6 +25,10 @@ Trained for {step} steps of {sequences} sequences of {length} tokens, at a learn
 """
 
 
+STATED = ("recipe", "inputs", "commit", "versions")
+"""What a card takes from a seal's provenance."""
+
+
 def card(checkpoint: Path, seal: dict[str, Any] | None, source: str, dtype: str, inputs: dict[str, str]) -> str:
     """The card's Markdown.
 

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from ..core import log
-from ..core.checkpoint import HF, RELEASE, read_seal
+from ..core.checkpoint import HF, RELEASE, SEAL, read_seal
+from ..core.errors import UserError
 from ..core.files import copy_present, write_text
 from ..core.hf_weights import NAMES, Weights, one_thread, pieces
 from ..core.hf_writer import Writer
@@ -14,7 +15,7 @@ from ..core.manifest import NAME, Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import SIDE_FILES, Qwen3Config, read_config
 from . import distcp_write
 from .bin_folder import BinWeights
-from .card import card
+from .card import STATED, card
 from .hf_folder import check_weights, write_config
 from .names import EXTRA_STATES, LAYERS, Folded, folded, megatron_shapes
 from .unfolded import PARAMETERS, open_checkpoint, settings_of
@@ -104,6 +105,9 @@ def export_hf(
     model = open_checkpoint(checkpoint, reference, source=source, dtype=dtype)
     folder = model.checkpoint.folder
     settings, seal = settings_of(folder, reference), read_seal(folder)
+    lacking = [name for name in STATED if seal and name not in seal["provenance"]]
+    if lacking:
+        raise UserError(f"{SEAL} of {folder.name} does not state {', '.join(lacking)}", where=str(folder / SEAL))
     hashes: dict[str, str] = {}
 
     def body(work: Path) -> dict[str, Any]:

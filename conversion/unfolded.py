@@ -133,7 +133,7 @@ def _buckets(checkpoint: Checkpoint, shape: Qwen3Config) -> Masters | None:
             allowed="--from parameters",
         )
     seal = read_seal(folder)
-    if seal is None:
+    if seal is None or not {"recipe", "device"} <= seal["provenance"].keys():
         raise UserError(
             f"{folder.name} was saved for a change of DP alone, and has no {SEAL} that says how the model was split",
             where=str(folder / SEAL),

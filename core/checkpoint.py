@@ -30,7 +30,8 @@ def read_seal(checkpoint: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     seal = read_json(path)
-    if not isinstance(seal, dict) or not {"step", "provenance", "files"} <= seal.keys():
+    whole = isinstance(seal, dict) and {"step", "provenance", "files"} <= seal.keys()
+    if not whole or not isinstance(seal["provenance"], dict) or not isinstance(seal["files"], dict):
         raise UserError(f"{SEAL} of {checkpoint.name} is no seal", where=str(path), mend="take another checkpoint")
     return seal
 

@@ -25,6 +25,21 @@ from pdapt.core.errors import UserError
 Maker = Callable[..., Path]
 
 
+class Evil:
+    """Leaves a mark where its pickle is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_the_evil_would_leave_its_mark(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Evil(tmp_path / "ran")))  # noqa: S301 - so that the tests below could fail
+    assert (tmp_path / "ran").exists()
+
+
 def test_a_truncated_file_is_refused(tiny_qwen3: Maker, tmp_path: Path) -> None:
     source = tiny_qwen3()
     path = source / "model.safetensors"
@@ -45,11 +60,7 @@ def test_metadata_that_would_run_code_is_refused(tiny_qwen3: Maker, tmp_path: Pa
     import_hf(tiny_qwen3(), tmp_path / "mcore")
     ran = tmp_path / "ran"
 
-    class Evil:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return os.system, (f"touch {ran}",)
-
-    (tmp_path / "mcore" / "release" / ".metadata").write_bytes(pickle.dumps(Evil()))
+    (tmp_path / "mcore" / "release" / ".metadata").write_bytes(pickle.dumps(Evil(ran)))
     with pytest.raises(UserError, match=r"asks for (posix|os|nt)\.system"):
         Checkpoint(tmp_path / "mcore" / "release")
     with pytest.raises(UserError, match="refused"):
@@ -118,13 +129,9 @@ def test_a_stored_tensor_that_would_run_code_is_refused(tiny_qwen3: Maker, tmp_p
     import_hf(tiny_qwen3(), tmp_path / "mcore")
     ran = tmp_path / "ran"
 
-    class Evil:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return os.system, (f"touch {ran}",)
-
     path = tmp_path / "evil.distcp"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(Evil()))
+        archive.writestr("archive/data.pkl", pickle.dumps(Evil(ran)))
         archive.writestr("archive/data/0", bytes(64))
     with pytest.raises(UserError, match=r"asks for (posix|os)\.system, which is no part of weights"):
         map_tensor(path, 0, path.stat().st_size)
@@ -182,21 +189,28 @@ def test_a_bin_file_that_would_run_code_is_refused(tiny_qwen3: Maker, tmp_path: 
     source = tiny_qwen3()
     ran = tmp_path / "ran"
 
-    class Evil:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return os.system, (f"touch {ran}",)
-
-    torch.save({"model.norm.weight": Evil()}, source / "pytorch_model.bin")
+    torch.save({"model.norm.weight": Evil(ran)}, source / "pytorch_model.bin")
     with pytest.raises(UserError, match="not a whole file of weights alone"):
         import_hf(source, tmp_path / "out", bin_files=True)
     assert not ran.exists()
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", '{"files": {}}', "{"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        "[]",
+        '{"files": {}}',
+        "{",
+        '{"step": 1, "files": {}, "provenance": []}',
+        '{"step": 1, "files": [], "provenance": {}}',
+        '{"step": 1, "files": {}, "provenance": {}}',
+    ],
+)
 def test_a_damaged_seal_is_named_before_anything_is_written(tiny_qwen3: Maker, tmp_path: Path, content: str) -> None:
     import_hf(tiny_qwen3(), tmp_path / "mcore")
     (tmp_path / "mcore" / "release" / SEAL).write_text(content)
-    with pytest.raises(UserError, match=r"is no seal|not valid JSON"):
+    with pytest.raises(UserError, match=r"is no seal|not valid JSON|does not state recipe"):
         export_hf(tmp_path / "mcore", tmp_path / "out")
     assert not [path.name for path in tmp_path.iterdir() if "out" in path.name]

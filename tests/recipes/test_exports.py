@@ -82,6 +82,10 @@ def test_master_weights_that_lie_elsewhere_are_not_taken_for_some(trained: Train
     with pytest.raises(UserError, match="in an order that is not known here"):
         export_hf(checkpoint, tmp_path / "out", source="master")
     assert not (tmp_path / "out").exists()
+    del seal["provenance"]["device"]
+    write_json(checkpoint / SEAL, seal)
+    with pytest.raises(UserError, match="says how the model was split"):
+        export_hf(checkpoint, tmp_path / "out", source="master")
     (checkpoint / SEAL).unlink()
     with pytest.raises(UserError, match=r"has no pdapt\.json that says how the model was split"):
         export_hf(checkpoint, tmp_path / "out", source="master")
