@@ -11,7 +11,12 @@ from pathlib import Path
 
 from ..core.errors import UserError
 
-SPLITS = {name: name for name in ("train", "dev", "test")} | {"valid": "dev", "validation": "dev"}
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("dev", "valid", "validation", "val", "development"), "dev"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Publishers' words for their splits."""
 
 
 @dataclass(frozen=True)

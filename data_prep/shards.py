@@ -27,13 +27,20 @@ from ..core.files import require_file
 from .corpus import discover
 from .documents import FOLDER, document_files
 from .readers import files_at, format_of
-from .records import decode
+from .records import SPLITS, decode, split_of
 
 SHARD_BYTES = 16_000_000
 """Of a shard, as its file states them: bytes of JSONL, uncompressed bytes of Parquet columns."""
 BATCH_BYTES = 4_000_000
 """Of the text that is in memory at once in each thread, or one document if it is longer."""
-STATED = {"doc_id": pa.string(), "source": pa.string(), "document_type": pa.string(), "commercial": pa.bool_()}
+SPLIT = "original_split"
+STATED = {
+    "doc_id": pa.string(),
+    "source": pa.string(),
+    "document_type": pa.string(),
+    "commercial": pa.bool_(),
+    SPLIT: pa.string(),
+}
 """Columns beside the text that are read where records have them."""
 READABLE = ("jsonl", "parquet")
 LINE_START = b"{"
@@ -70,7 +77,8 @@ class Batch:
 
     Attributes:
         text: the texts, none of them null, [documents].
-        stated: what records state of themselves, [documents] each: a subset of STATED.
+        stated: what records state of themselves, [documents] each: a subset of STATED. `original_split` is always
+            there: the publisher's split (`train`, `dev`, `test`, or empty), the file's name's where a record has none.
     """
 
     text: pa.StringArray
@@ -209,7 +217,16 @@ def read_shard(shard: Shard) -> Iterator[Batch]:
         text = pc.fill_null(text, "") if text.null_count else text
         kinds = {name: kind for name, kind in _kinds(shard.text_column).items() if name in table.column_names}
         stated = {name: _array(table.column(name), kind) for name, kind in kinds.items() if name != shard.text_column}
-        yield Batch(text, stated)
+        yield Batch(text, stated | {SPLIT: _splits(stated.get(SPLIT), len(text), split_of(shard.name))})
+
+
+def _splits(stated: pa.StringArray | None, documents: int, default: str) -> pa.StringArray:
+    """The publisher's split of each document: as records state it, else as the file's name does."""
+    if stated is None:
+        return pa.array([default] * documents, pa.string())
+    encoded = stated.dictionary_encode(null_encoding="encode")
+    known = [SPLITS.get(name.strip().lower(), name) if name else default for name in encoded.dictionary.to_pylist()]
+    return pa.array(known, pa.string()).take(encoded.indices)
 
 
 def require_utf8(batch: Batch, shard: Shard) -> None:

@@ -127,6 +127,17 @@ def test_a_null_text_is_an_empty_one(tmp_path: Path) -> None:
     assert read_all(tmp_path / "a.parquet") == ["", ""]
 
 
+def test_every_document_has_its_publishers_split(tmp_path: Path) -> None:
+    rows = [{"text": "a", "original_split": "Validation"}, {"text": "b"}, {"text": "c", "original_split": "fold 3"}]
+    for name, default in (("a.jsonl", ""), ("test-00000-of-00001.jsonl", "test"), ("train.parquet", "train")):
+        if name.endswith(".parquet"):
+            pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+        else:
+            (tmp_path / name).write_bytes(lines(*rows))
+        (batch,) = read_shard(plan_shards("s", tmp_path / name, "text")[0])
+        assert batch.stated["original_split"].to_pylist() == ["dev", default, "fold 3"]
+
+
 def test_escapes_and_a_byte_order_mark_are_read_as_text(tmp_path: Path) -> None:
     content = b'\xef\xbb\xbf{"text":"\\u00e9\\ud83d\\ude00\\u2028\\n\\u0000"}\n{"text":"\xe2\x80\xa8"}\n'
     (tmp_path / "a.jsonl").write_bytes(content)
