@@ -1,36 +1,164 @@
-"""Cleaning a document without touching what it says."""
+"""Cleaning a document without altering a number, a sign, a unit or a column; every change is counted.
+
+Unicode's NFC replaces a few characters by ones that look and mean the same (the ohm sign by the letter omega, the
+angstrom sign by A with a ring); superscripts, µ, the minus sign and every hyphen and dash stay. Qwen3's tokenizer does
+NFC itself, so the model reads the same either way.
+"""
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Callable
 
-LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# Controls, lone surrogates, and the formatting marks that show nothing: soft hyphen, zero-width spaces and joiners,
-# direction marks, byte order mark. Unicode's class Cf as a whole would not do: it holds visible Arabic signs.
-INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ud800-\udfff\ufeff]"
-)
 NO_BREAK = "\u00a0\u202f"
 """The spaces of French typography, in « 1 000 mg » and before « : ; ! ? »."""
-OTHER_BLANK = re.compile("[\t\x1f\u1680\u2000-\u200a\u205f\u3000]")
-BLANKS = re.compile(f"[ {NO_BREAK}]{{2,}}")
-AROUND_LINE_BREAK = re.compile(f"[ {NO_BREAK}]?\n[ {NO_BREAK}]?")
-EMPTY_LINES = re.compile("\n{4,}")
+BLANK = f"[ {NO_BREAK}]"
+C1 = "\x80-\x9f"
+LINE_BREAKS = "\n\r\v\f\x1c-\x1e\u2028\u2029"
+MARKS = (
+    "\x00-\x08\x0e-\x1b\x7f\x81\x8d\x8f\x90\x9d\xad"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ud800-\udfff\ufeff"
+)
+"""Controls, bytes that Windows-1252 leaves undefined, lone surrogates, and the formatting marks that show nothing: soft
+hyphen, zero-width spaces and joiners, direction marks, byte order mark. Unicode's class Cf as a whole would not do: it
+holds visible Arabic signs."""
+OTHER_BLANKS = "\u1680\u2000-\u200a\u205f\u3000"
+SOFT_HYPHEN = "\xad"
+NEAR = 80
+"""Characters around a soft hyphen in which a digit is looked for."""
+
+RARE = re.compile(f"[\r\v\f\x1c-\x1f{C1}\u2028\u2029{MARKS}{OTHER_BLANKS}]")
+"""What a clean text has none of."""
+WINDOWS_1252 = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
+"""C1 character -> the character of that byte in Windows-1252, which is what was read as Latin-1."""
+MISREAD = re.compile("[" + "".join(raw for raw, meant in WINDOWS_1252.items() if meant) + "]")
+NEXT_LINE = "\x85"
+LINE_END = re.compile("(?<!\r)\r+\n|[\r\x1c-\x1e\u2029]")
+SOFT_LINE_END = re.compile("[\v\f\u2028]")
+TABLE_ROW = re.compile(f"\t|{BLANK}{{2}}")
+MARK_RUN = re.compile(f"[{MARKS}]+")
+OTHER_BLANK = re.compile(f"[{OTHER_BLANKS}]")
+TRAILING = re.compile(f"(?<!{BLANK}){BLANK}+(?=\n)")
+BEFORE = re.compile(f"(?:{BLANK}*\n)+")
+AFTER = re.compile(f"(?<![\n {NO_BREAK}])[\n {NO_BREAK}]+\\Z")
 
 
-def clean(text: str) -> str:
-    """Normalise a text's Unicode and white space, and nothing else.
+def clean(text: str, changes: Counter[str] | None = None) -> str:
+    """Normalise a text's Unicode and line ends, and nothing else.
 
-    Unicode NFC; every line break is `\\n`, with no blanks around it and at most two empty lines in a row; a run of
-    blanks is one blank, a no-break space if one was in it; controls and invisible marks are gone, the white space at
-    both ends too. No letter, digit, unit or sign is changed, and no blank within a line vanishes: `1 000 mg` stays
-    two numbers apart.
+    Unicode NFC; every line break is `\\n`, without blanks before it. C1 characters become what Windows-1252 means by
+    them. A soft hyphen beside a digit is the hyphen that was printed, and goes elsewhere; other controls and invisible
+    marks become a blank between two digits, and go elsewhere. Tabs, runs of blanks, indentation and empty lines stay,
+    since they are a table's columns and rows; empty lines and blanks at both ends of the text go.
+
+    Args:
+        text: the text.
+        changes: counts by kind, added to: characters that are replaced or removed; of `nfc`, texts.
     """
-    text = LINE_BREAK.sub("\n", text)
-    text = unicodedata.normalize("NFC", INVISIBLE.sub("", text))
-    text = BLANKS.sub(_one_blank, OTHER_BLANK.sub(" ", text))
-    text = AROUND_LINE_BREAK.sub("\n", text)
-    return EMPTY_LINES.sub("\n\n\n", text).strip()
+    changes = Counter() if changes is None else changes
+    if RARE.search(text):
+        text = _replace_rare(text, changes)
+    if not unicodedata.is_normalized("NFC", text):
+        text = unicodedata.normalize("NFC", text)
+        changes["nfc"] += 1
+    if any(f"{blank}\n" in text for blank in f" {NO_BREAK}"):
+        text = _count(TRAILING, "", text, changes, "trailing_blanks")
+    return _trim(text, changes)
 
 
-def _one_blank(run: re.Match[str]) -> str:
-    return next((blank for blank in run.group() if blank in NO_BREAK), " ")
+def _replace_rare(text: str, changes: Counter[str]) -> str:
+    """The text with none of the characters of RARE."""
+    if NEXT_LINE in text and _ends_lines(text):
+        text = _count(re.compile(NEXT_LINE), "\n", text, changes, "line_ends")
+    text = _count(MISREAD, lambda found: WINDOWS_1252[found.group()], text, changes, "windows_1252")
+    text = _count(LINE_END, "\n", text, changes, "line_ends")
+    if SOFT_LINE_END.search(text):
+        text = "\n".join(_soft_line_ends(line, changes) for line in text.split("\n"))
+    text = MARK_RUN.sub(lambda run: _mark(run, changes), text)
+    text = _count(re.compile("\x1f"), "\t", text, changes, "unit_separators")
+    return _count(OTHER_BLANK, " ", text, changes, "other_blanks")
+
+
+def _count(
+    pattern: re.Pattern[str], by: str | Callable[[re.Match[str]], str], text: str, changes: Counter[str], kind: str
+) -> str:
+    """Replace, and count the characters that are replaced."""
+    size = 0
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal size
+        size += len(found.group())
+        return by if isinstance(by, str) else by(found)
+
+    text = pattern.sub(replace, text)
+    if size:
+        changes[kind] += size
+    return text
+
+
+def _ends_lines(text: str) -> bool:
+    """Whether U+0085 ends lines, as in text from a mainframe, and is not the ellipsis of Windows-1252.
+
+    It does where the text has several, no other line break, no other C1 character, and goes on after each with a
+    word: an ellipsis is followed by a blank or a sign sooner or later.
+    """
+    others = re.search(f"[{LINE_BREAKS}\x80-\x84\x86-\x9f]", text)
+    return (
+        text.count(NEXT_LINE) > 1
+        and not others
+        and not re.search(rf"\d{NEXT_LINE}\d|{NEXT_LINE}[^\w{NEXT_LINE}]", text)
+    )
+
+
+def _soft_line_ends(line: str, changes: Counter[str]) -> str:
+    """A line whose form feeds, vertical tabs and line separators are line breaks, and in a row of a table blanks.
+
+    At the ends of a line, where a page ends, they go.
+    """
+    inner = line.strip("\v\f\u2028")
+    if len(line) > len(inner):
+        changes["page_breaks"] += len(line) - len(inner)
+    kind, by = ("soft_breaks_in_rows", " ") if TABLE_ROW.search(inner) else ("line_ends", "\n")
+    return _count(SOFT_LINE_END, by, inner, changes, kind)
+
+
+def _mark(run: re.Match[str], changes: Counter[str]) -> str:
+    """The hyphen, the blank or the nothing that stands for a run of invisible marks."""
+    before, after = run.string[max(0, run.start() - 1) : run.start()], run.string[run.end() : run.end() + 1]
+    marks = run.group()
+    hyphens = marks.count(SOFT_HYPHEN)
+    others = len(marks) - hyphens
+    if hyphens and _printed(run, before, after):
+        by, hyphen_kind, other_kind = "-", "soft_hyphens_kept", "marks_removed"
+    elif before.isnumeric() and after.isnumeric():
+        by, hyphen_kind, other_kind = " ", "", "marks_to_blanks"
+    else:
+        by, hyphen_kind, other_kind = "", "soft_hyphens_removed", "marks_removed"
+    changes.update({kind: count for kind, count in ((hyphen_kind, hyphens), (other_kind, others)) if count})
+    return by
+
+
+def _printed(run: re.Match[str], before: str, after: str) -> bool:
+    """Whether a soft hyphen was printed: beside a digit, over a line end too, or between blanks and a digit near."""
+    if before.isnumeric() or after.isnumeric():
+        return True
+    alone = not before.strip()
+    following = run.string[run.end() : run.end() + NEAR].lstrip(f" \t{NO_BREAK}")
+    if following.startswith("\n"):
+        return not alone and following.lstrip(f" \t\n{NO_BREAK}")[:1].isnumeric()
+    preceding = run.string[max(0, run.start() - NEAR) : run.start()].rstrip(f" \t{NO_BREAK}")
+    return alone and after.isspace() and (following[:1].isnumeric() or preceding[-1:].isnumeric())
+
+
+def _trim(text: str, changes: Counter[str]) -> str:
+    """The text without empty lines and blanks at its ends; the first of several lines keeps its indentation."""
+    trimmed = AFTER.sub("", text) if text[-1:] in f"\n {NO_BREAK}" else text
+    if found := BEFORE.match(trimmed):
+        trimmed = trimmed[found.end() :]
+    if "\n" not in trimmed:
+        trimmed = trimmed.lstrip(f" {NO_BREAK}")
+    if trimmed.isspace():
+        trimmed = ""
+    if len(trimmed) < len(text):
+        changes["at_the_ends"] += len(text) - len(trimmed)
+    return trimmed

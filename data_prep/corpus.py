@@ -1,6 +1,7 @@
 """The stage that makes a corpus: sources in, cleaned documents with their provenance out."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -100,7 +101,8 @@ def build_corpus(sources: list[Source], out: Path) -> Manifest:
     """Read, clean and write each source's documents: `documents/<source>.parquet`.
 
     A document that is empty after cleaning is left out and counted. The manifest's counts are, for each source, the
-    documents read, empty and kept, and the characters and words (between white space) of those kept.
+    documents read, empty and kept, the characters and words (between white space) of those kept, and the `changes` that
+    cleaning made, by kind (see `clean`).
 
     Raises:
         UserError: a source cannot be read, or has no document left.
@@ -123,20 +125,23 @@ def _config(source: Source) -> dict[str, Any]:
     return config | {"path": source.path if isinstance(source.path, str) else None}
 
 
-def _build_source(source: Source, path: Path) -> dict[str, int]:
+def _build_source(source: Source, path: Path) -> dict[str, Any]:
     """Write one source unless an earlier run did; its counts."""
     if not path.exists():
         log.info(f"corpus: {source.name} ({source.format})")
-        counts = {"read": 0, "empty": 0, "kept": 0, "characters": 0, "words": 0}
+        counts = {"read": 0, "empty": 0, "kept": 0, "characters": 0, "words": 0, "changes": Counter()}
         write_documents(path, _rows(source, counts), counts)
+        if counts["changes"]:
+            changes = ", ".join(f"{kind} {count:,}" for kind, count in sorted(counts["changes"].items()))
+            log.info(f"corpus: {source.name}: characters that cleaning changed: {changes}")
     return read_counts(path)
 
 
-def _rows(source: Source, counts: dict[str, int]) -> Iterator[Row]:
+def _rows(source: Source, counts: dict[str, Any]) -> Iterator[Row]:
     """The rows of the documents kept; fills `counts` on the way."""
     assert source.format
     for record in read(source.path, source.format, source.text_column):
-        text = clean(record.text)
+        text = clean(record.text, counts["changes"])
         counts["read"] += 1
         if not text:
             counts["empty"] += 1

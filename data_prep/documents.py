@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,7 +33,7 @@ ROWS_IN_MEMORY = 256
 Row = dict[str, str | bool | None]
 
 
-def write_documents(path: Path, rows: Iterator[Row], counts: dict[str, int]) -> None:
+def write_documents(path: Path, rows: Iterator[Row], counts: dict[str, Any]) -> None:
     """Write rows to a Parquet file in bounded memory, all of it or nothing.
 
     Args:
@@ -65,7 +66,7 @@ def grouped[T](items: Iterable[T], size: Callable[[T], int], limit: int) -> Iter
         yield group
 
 
-def read_counts(path: Path) -> dict[str, int]:
+def read_counts(path: Path) -> dict[str, Any]:
     """The counts kept in a documents file by `write_documents`."""
     return json.loads(pq.read_metadata(path).metadata[COUNTS.encode()])
 

@@ -49,7 +49,10 @@ def test_a_document_and_its_provenance(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "cas_test.jsonl", ["  Fièvre à\u00a039 °C \r\n", " ", "Rien."])
     source = Source("cas", path, licence="agreement", commercial=False)
     manifest = build_corpus([source], tmp_path / "corpus")
-    assert manifest.counts == {"cas": {"read": 3, "empty": 1, "kept": 2, "characters": 19, "words": 5}}
+    changes = {"line_ends": 2, "trailing_blanks": 1, "at_the_ends": 4}
+    assert manifest.counts == {
+        "cas": {"read": 3, "empty": 1, "kept": 2, "characters": 19, "words": 5, "changes": changes}
+    }
     first, second = pq.read_table(tmp_path / "corpus" / "documents" / "cas.parquet").to_pylist()
     assert first == {
         "text": "Fièvre à\u00a039 °C",
