@@ -72,6 +72,24 @@ class Manifest:
             raise UserError(f"{NAME} is not a stage manifest: {error}", where=str(folder / NAME)) from None
 
 
+class Outdated(UserError):
+    """A folder's finished stage was made from other inputs, or with other options.
+
+    Attributes:
+        out: the folder.
+        differences: which inputs are others, and which options: `t: 0.5 there, 0.3 now`.
+    """
+
+    def __init__(self, out: Path, differences: list[str]) -> None:
+        self.out, self.differences = out, differences
+        super().__init__(
+            f"{out} was made by another run: {'; '.join(differences)}",
+            where=str(out / NAME),
+            allowed="the same inputs and options again, or a new folder",
+            mend="choose another output folder, or remove this one",
+        )
+
+
 def versions() -> dict[str, str]:
     """Versions of the packages that decide a result."""
     return {name: metadata.version(name) for name in TRACKED}
@@ -195,18 +213,54 @@ def _finished(out: Path, key: dict[str, Any]) -> Manifest | None:
     found = {"stage": manifest.stage, "inputs": manifest.inputs, "config": manifest.config}
     if found == key:
         return manifest
-    differing = [name for name in key if found[name] != key[name]]
-    raise UserError(
-        f"{out} was made by another run: its {', '.join(differing)} differ",
-        where=str(out / NAME),
-        allowed=f"the same inputs and options again, or a new folder (it holds: {_short(found, differing)})",
-        mend="choose another output folder, or remove this one",
-    )
+    if manifest.stage != key["stage"]:
+        raise UserError(f"{out} was made by the stage {manifest.stage}", where="--out", mend="choose another folder")
+    raise Outdated(out, _differences(found, key))
 
 
-def _short(found: dict[str, Any], differing: list[str]) -> str:
-    text = json.dumps({name: found[name] for name in differing}, ensure_ascii=False)
-    return text if len(text) < 300 else text[:300] + " …"
+def _differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Sentences on what two keys of one stage do not share."""
+    inputs = sorted({*there["inputs"], *now["inputs"]})
+    differing = [name for name in inputs if there["inputs"].get(name) != now["inputs"].get(name)]
+    before, after = there["config"], now["config"]
+    options = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    return [
+        *([f"other {', '.join(differing)}"] if differing else []),
+        *(f"{name}: {_short(before.get(name))} there, {_short(after.get(name))} now" for name in options),
+    ]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) < 200 else text[:200] + " …"
+
+
+def renew(out: Path, run: Callable[[Path | None], Manifest]) -> Manifest:
+    """Run a stage whose choices may have changed since: what they were then makes way when the new result is whole.
+
+    Args:
+        out: the stage's folder.
+        run: runs the stage into `out`; it is given the folder of the outdated result, or None.
+
+    Returns:
+        The stage's manifest.
+    """
+    aside = out.with_name(f".{out.name}.outdated")
+    try:
+        manifest = run(aside if aside.is_dir() else None)
+    except Outdated as error:
+        if error.out != out:
+            raise
+        log.info(f"{out.name}: made anew ({'; '.join(error.differences)})")
+        remove(aside)
+        out.rename(aside)
+        return renew(out, run)
+    except BaseException:
+        if aside.is_dir() and not out.exists():
+            aside.rename(out)
+        raise
+    remove(aside)
+    return manifest
 
 
 def _enter(work: Path, key: dict[str, Any], stage: str, *, resumes: bool) -> None:

@@ -3,7 +3,7 @@
 Sizes are those of the published `config.json` files of Qwen3-{0.6B,1.7B,4B,8B}-Base.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,12 @@ SIZES = {
     "4b": Qwen3Config(36, 2560, 9728, 32, 8, 128, VOCAB_SIZE, tied=True),
     "8b": Qwen3Config(36, 4096, 12288, 32, 8, 128, VOCAB_SIZE, tied=False),
 }
+
+
+def size_of(shape: Qwen3Config) -> str | None:
+    """Which of the published sizes a model has; None where it has none. Window, rope and epsilon do not matter."""
+    free = {"max_positions": 0, "rope_base": 0.0, "norm_eps": 0.0}
+    return next((name for name, known in SIZES.items() if replace(known, **free) == replace(shape, **free)), None)
 
 
 def read_config(folder: Path) -> Qwen3Config:

@@ -23,6 +23,21 @@ LARGEST_MICRO = 8
 ATTEMPTS = ((1, "fp32"), (1, "bf16"), (2, "fp32"), (2, "bf16"))
 """TP and type of the gradients, in the order of preference: the first that fits is taken."""
 
+OPTIMIZER: dict[str, Any] = {
+    "lr": 2e-5,
+    "warmup_steps": 0,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 0.05,
+    "clip": 1.0,
+}
+"""What all of them share: keys of `schema.Optimizer`; see `SOURCES`."""
+EPOCHS = 2.53
+"""How often they read the corpus, by the paper's account."""
+SAVES = 6
+"""Checkpoints of a run: one every 720 of the paper's 4,320 steps."""
+
 SOURCES = {
     "model.size": "paper: all four sizes",
     "data.layout": "paper: one piece of one document a row; packed: ours",
@@ -96,16 +111,7 @@ def values(name: str) -> dict[str, Any]:
         "data": {"layout": found.layout, "seq_length": SEQ_LENGTH},
         "parallel": {"nodes": nodes, "ranks_per_node": ranks_per_node, "tp": found.tp},
         "batch": {"global_size": batch, "micro_size": found.micro},
-        "optimizer": {
-            "grads": found.grads,
-            "lr": 2e-5,
-            "warmup_steps": 0,
-            "beta1": 0.9,
-            "beta2": 0.999,
-            "eps": 1e-8,
-            "weight_decay": 0.05,
-            "clip": 1.0,
-        },
+        "optimizer": {"grads": found.grads, **OPTIMIZER},
         "checkpoint": {"every": 720, "keep_every": 720, "reshardable": False},
         "steps": steps,
     }

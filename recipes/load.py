@@ -55,22 +55,48 @@ def load(recipe: str, overrides: list[str] | None = None, *, fitting: bool = Tru
         UserError: an unknown key (the nearest valid one is named), a wrong type, a missing value, or values that do
             not go together.
     """
-    config = OmegaConf.structured(Recipe)
-    config = _merge(config, _read(recipe), recipe)
-    for item in overrides or []:
+    return resolve(_read(recipe), overrides or [], recipe, fitting=fitting)
+
+
+def resolve(values: DictConfig, overrides: list[str], where: str, *, fitting: bool = True) -> Recipe:
+    """Merge and check a recipe whose values are there already.
+
+    Args:
+        values, overrides, where: see `merge`.
+        fitting: see `load`.
+
+    Raises:
+        UserError: see `load`.
+    """
+    value = merge(values, overrides, where)
+    validate(value, fitting=fitting)
+    return value
+
+
+def merge(values: DictConfig, overrides: list[str], where: str) -> Recipe:
+    """Merge a recipe; its keys and types are checked, and not yet whether they go together.
+
+    Args:
+        values: nested keys of `schema.Recipe`.
+        overrides: see `load`.
+        where: what errors call the values.
+
+    Raises:
+        UserError: an unknown key, a wrong type or a missing value.
+    """
+    config = _merge(OmegaConf.structured(Recipe), values, where)
+    for item in overrides:
         if "=" not in item:
             raise UserError(
                 f"{item!r} is not key=value", where="command line", allowed="for instance optimizer.lr=1e-5"
             )
         config = _merge(config, OmegaConf.from_dotlist([item]), f"command line: {item}")
     try:
-        value = cast(Recipe, OmegaConf.to_object(config))
+        return cast(Recipe, OmegaConf.to_object(config))
     except MissingMandatoryValue as error:
         raise UserError(
-            f"the recipe does not say {error.full_key}", where=recipe, mend=f"add {error.full_key}"
+            f"the recipe does not say {error.full_key}", where=where, mend=f"add {error.full_key}"
         ) from None
-    validate(value, fitting=fitting)
-    return value
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.core.manifest import Manifest, fingerprint, run_stage
+from pdapt.core.manifest import Manifest, Outdated, fingerprint, renew, run_stage
 
 
 @pytest.fixture
@@ -139,3 +139,64 @@ def test_what_is_left_of_a_folder_that_was_being_thrown_away_is_not_taken_up(
         return {"found": len(list(work.glob("*.txt")))}
 
     assert run({"k": 1}, whole).counts == {"found": 0}
+
+
+def test_an_outdated_result_is_told_by_what_differs(tmp_path: Path, source: Path) -> None:
+    run_stage("demo", {"text": source}, {"t": 0.5, "k": 1}, tmp_path / "out", write)
+    source.write_text("autre texte")
+    with pytest.raises(Outdated) as raised:
+        run_stage("demo", {"text": source}, {"t": 0.3, "k": 1}, tmp_path / "out", write)
+    assert raised.value.differences == ["other text", "t: 0.5 there, 0.3 now"]
+    with pytest.raises(UserError, match="made by the stage demo") as other:
+        run_stage("merge", {}, {}, tmp_path / "out", write)
+    assert not isinstance(other.value, Outdated)
+
+
+def test_a_stage_is_renewed_only_where_its_choices_changed(tmp_path: Path, source: Path) -> None:
+    out, given = tmp_path / "out", list[Path | None]()
+
+    def run(k: int) -> Manifest:
+        def body(outdated: Path | None) -> Manifest:
+            given.append(outdated)
+            return run_stage("demo", {"text": source}, {"k": k}, out, write)
+
+        return renew(out, body)
+
+    first = run(1)
+    assert run(1) == first
+    assert given == [None, None], "nothing was outdated"
+    second = run(2)
+    assert (first.config, second.config) == ({"k": 1}, {"k": 2})
+    aside = given[-1]
+    assert aside is not None
+    assert Manifest.read(out) == second
+    assert [path.name for path in tmp_path.iterdir() if path.name != source.name] == ["out"]
+
+
+def test_a_renewal_that_fails_leaves_what_was_there(tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "out"
+    first = run_stage("demo", {"text": source}, {"k": 1}, out, write)
+
+    def fails(work: Path) -> dict[str, Any]:
+        raise OSError(f"no space in {work}")
+
+    with pytest.raises(OSError, match="no space"):
+        renew(out, lambda _: run_stage("demo", {"text": source}, {"k": 2}, out, fails))
+    assert Manifest.read(out) == first
+    assert (out / "a.txt").read_text() == "A"
+
+
+def test_a_renewal_that_was_killed_goes_on_with_what_is_outdated(tmp_path: Path, source: Path) -> None:
+    """As a kill leaves it: the outdated result aside, nothing at the stage's place."""
+    out = tmp_path / "out"
+    run_stage("demo", {"text": source}, {"k": 1}, out, write)
+    out.rename(tmp_path / ".out.outdated")
+    given = list[Path | None]()
+
+    def run(outdated: Path | None) -> Manifest:
+        given.append(outdated)
+        return run_stage("demo", {"text": source}, {"k": 2}, out, write)
+
+    assert renew(out, run).config == {"k": 2}
+    assert given == [tmp_path / ".out.outdated"]
+    assert not (tmp_path / ".out.outdated").exists()

@@ -1,0 +1,70 @@
+"""What this machine has for training: GPUs and their memory, cores, host memory."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import psutil
+
+from ..core.device import has_gpu
+from ..core.errors import UserError
+
+GIB = 2**30
+# A process of its own: torch would stay in this one, beside the ranks that train.
+_ASK = (
+    "import json, torch; "
+    "print(json.dumps([torch.cuda.get_device_properties(n).total_memory for n in range(torch.cuda.device_count())]))"
+)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """One machine.
+
+    Attributes:
+        gpus: how many can be used; 0: ranks run on the CPU.
+        gpu_gib: memory of the smallest of them, as PyTorch counts it.
+        cores: that this process may use.
+        host_gib: memory of the host.
+    """
+
+    gpus: int
+    gpu_gib: float
+    cores: int
+    host_gib: float
+
+    def __str__(self) -> str:
+        """Say it as a user would."""
+        if not self.gpus:
+            return f"no GPU, {self.cores} CPU cores, {self.host_gib:.0f} GiB"
+        return f"{self.gpus} GPU{'s' * (self.gpus > 1)} of {self.gpu_gib:.0f} GiB"
+
+
+def this_machine() -> Hardware:
+    """Look at the machine.
+
+    Raises:
+        UserError: NVIDIA's driver is there, and PyTorch cannot use a GPU.
+    """
+    memory = _gpu_bytes() if has_gpu() else []
+    return Hardware(
+        gpus=len(memory),
+        gpu_gib=min(memory, default=0) / GIB,
+        cores=len(os.sched_getaffinity(0)),
+        host_gib=psutil.virtual_memory().total / GIB,
+    )
+
+
+def _gpu_bytes() -> list[int]:
+    """Memory of each GPU that PyTorch sees."""
+    done = subprocess.run([sys.executable, "-c", _ASK], capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout) if not done.returncode else []
+    if not found:
+        raise UserError(
+            "NVIDIA's driver is there, and PyTorch finds no GPU",
+            where=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "torch.cuda",
+            mend="look with nvidia-smi, or train on the CPU: CUDA_VISIBLE_DEVICES=''",
+        )
+    return found
