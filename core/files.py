@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .jsonio import MAX_BYTES, JsonObject, parse_json
 
 
 def sha256(path: Path) -> str:
@@ -82,20 +83,82 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """Read a file that is expected to be small.
+
+    Args:
+        path: the file.
+        limit: bytes that it may have; no more are read.
 
     Raises:
-        UserError: the file is missing, a folder, not UTF-8 or not JSON.
+        UserError: the file is missing, is not a regular file, or is longer.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path.name} is missing", where=str(path), mend="check the path") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder", where=str(path), allowed="a JSON file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path.name} is not valid JSON: {error}", where=str(path)) from None
+    _check_regular(path)
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise UserError(f"{path.name} has {path.stat().st_size:,} bytes", where=str(path), allowed=f"up to {limit:,}")
+    return data
+
+
+def _check_regular(path: Path) -> None:
+    """A pipe or a device would be waited for, or never end."""
+    if path.is_file():
+        return
+    if not path.exists():
+        wrong = "is a link that leads nowhere" if path.is_symlink() else "is missing"
+        raise UserError(f"{path.name} {wrong}", where=str(path), mend="check the path")
+    kind = "a folder" if path.is_dir() else "not a regular file"
+    raise UserError(f"{path} is {kind}", where=str(path), allowed="a file")
+
+
+def read_json(path: Path, *, nan: bool = False) -> Any:
+    """Read a JSON file; `nan` as in `parse_json`.
+
+    Raises:
+        UserError: the file is missing, not a file, or not what `parse_json` accepts.
+    """
+    return parse_json(read_bytes(path), str(path), nan=nan)
+
+
+def read_object(path: Path, *, nan: bool = False) -> JsonObject:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        UserError: as `read_json`, or it holds something else.
+    """
+    return JsonObject(read_json(path, nan=nan), str(path))
+
+
+def read_lines(path: Path, limit: int = MAX_BYTES) -> Iterator[tuple[str, bytes]]:
+    """The lines of a file, each with its place, `FILE:NUMBER`.
+
+    Args:
+        path: the file.
+        limit: bytes that a line may have; of a longer one no more are read.
+
+    Raises:
+        UserError: the file is missing or is not one, or a line is longer.
+    """
+    _check_regular(path)
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(limit + 1):
+            number += 1
+            if len(line) > limit:
+                raise UserError("the line is too long", where=f"{path}:{number}", allowed=f"up to {limit:,} bytes")
+            yield f"{path}:{number}", line
+
+
+def read_jsonl(path: Path, *, nan: bool = False) -> Iterator[JsonObject]:
+    """The objects of a file that holds one a line; empty lines are left out.
+
+    Raises:
+        UserError: as `read_lines`, or a line is not a JSON object.
+    """
+    for where, line in read_lines(path):
+        if line.strip():
+            yield JsonObject(parse_json(line, where, nan=nan), where)
 
 
 def require_file(path: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzzing import survives
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,7 +19,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--train-kills", type=int, default=5, help="how often tests/recipes/test_train_kills.py kills a run"
     )
+    parser.addoption("--fuzz", type=int, default=200, help="how many damaged copies of a file each reader is given")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="of the damages")
     parser.addoption("--train-kills-seed", type=int, help="repeat the kills of an earlier run")
+
+
+@pytest.fixture
+def fuzz(request: pytest.FixtureRequest) -> Callable[[Path, Callable[[], Any]], None]:
+    """Check a reader on damaged copies of a file: `fuzz(path, read)`; see `fuzzing.survives`."""
+    count: Any = request.config.getoption("--fuzz")
+    seed: Any = request.config.getoption("--fuzz-seed")
+    return lambda path, read: survives(path, read, count, seed)
 
 
 @pytest.fixture(scope="session")

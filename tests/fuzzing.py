@@ -1,0 +1,151 @@
+"""Damaged files: a reader of bytes that others wrote gives a value or a `UserError`, whatever they are.
+
+`python -m pytest tests -k fuzz --fuzz 2000` makes a campaign of the fast layer's inputs.
+"""
+
+import random
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pdapt.core.errors import UserError
+
+MEMORY = 600 * 2**20
+"""Bytes by which a process may grow while it reads a damaged file."""
+SECONDS = 30
+"""After which a reader is taken to hang."""
+DEEP = 200_000
+WRONG_VALUES = (
+    b"null", b"true", b"-1", b"0", b"1e999", b"NaN", b"-Infinity", b"3.5", b'""', b'"x"', b"[]", b"{}", b"[[]]",
+    b"18446744073709551616", b"9223372036854775807", b"-9223372036854775809", b"9" * 400, b"9" * 20_000, b'"\\ud800"',
+    b'"\\u0000"', b'"../../x"', b'"/etc/passwd"', b'"' + b"x" * 300 + b'"', "\"١٢\"".encode(), b'{"a":1,"a":2}',
+)  # fmt: skip
+HOSTILE = (
+    b"", b"\0", b"{", b"[]", b"{}", b"null", b"1", b'"', b"\xff\xfe", b"\xef\xbb\xbf{}", b"\n\n\n", b"[" * DEEP,
+    b"[" * DEEP + b"]" * DEEP, b'{"a":' * DEEP + b"1" + b"}" * DEEP, b"9" * 20_000, b"-" * 9, b"\0" * 4096, b"{}\n" * 3,
+)  # fmt: skip
+VALUE = re.compile(rb'-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|"(?:[^"\\]|\\.)*"|true|false|null|\[[^\[\]{}]*\]|\{[^\[\]{}]*\}')
+
+
+def mutate(data: bytes, draw: random.Random) -> bytes:
+    """A damaged copy: bits flipped, a piece cut, doubled, moved or overwritten, a value of JSON replaced."""
+    for _ in range(draw.choice((1, 1, 1, 2, 5))):
+        data = draw.choice(WAYS)(data, draw)
+    return data
+
+
+def _flip(data: bytes, draw: random.Random) -> bytes:
+    if not data:
+        return b"\x80"
+    at = draw.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ 1 << draw.randrange(8)]) + data[at + 1 :]
+
+
+def _cut(data: bytes, draw: random.Random) -> bytes:
+    return data[: draw.randrange(len(data) + 1)]
+
+
+def _drop(data: bytes, draw: random.Random) -> bytes:
+    begin, end = _piece(data, draw)
+    return data[:begin] + data[end:]
+
+
+def _repeat(data: bytes, draw: random.Random) -> bytes:
+    begin, end = _piece(data, draw)
+    return data[:end] + data[begin:]
+
+
+def _overwrite(data: bytes, draw: random.Random) -> bytes:
+    begin, end = _piece(data, draw)
+    end = min(end, begin + 16)
+    filler = draw.choice((b"\0", b"\xff", b"\x7f", b"\x80"))
+    return data[:begin] + filler * (end - begin) + data[end:]
+
+
+def _value(data: bytes, draw: random.Random) -> bytes:
+    found = list(VALUE.finditer(data[: 2**20]))
+    if not found:
+        return _flip(data, draw)
+    chosen = draw.choice(found)
+    return data[: chosen.start()] + draw.choice(WRONG_VALUES) + data[chosen.end() :]
+
+
+def _integer(data: bytes, draw: random.Random) -> bytes:
+    """A length or an offset of a binary format that lies."""
+    at, width = draw.randrange(max(1, len(data))), draw.choice((4, 8))
+    lie = draw.choice((0, 1, -1, 2**31 - 1, -(2**31), 2**24, 2**62, -(2**63)))
+    return data[:at] + (lie % 256**width).to_bytes(width, draw.choice(("little", "big"))) + data[at + width :]
+
+
+def _piece(data: bytes, draw: random.Random) -> tuple[int, int]:
+    begin = draw.randrange(len(data) + 1)
+    return begin, min(len(data), begin + draw.choice((1, 2, 8, 64, 512)))
+
+
+WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
+    _flip, _flip, _cut, _drop, _repeat, _overwrite, _integer, _value, _value, _value,
+)  # fmt: skip
+
+
+def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:
+    """What is hostile to any reader, then as many damaged copies of a sound file as make `count`."""
+    draw = random.Random(seed)
+    yield from HOSTILE[:count]
+    for _ in range(count - len(HOSTILE)):
+        yield mutate(data, draw)
+
+
+def survives(path: Path, read: Callable[[], Any], count: int, seed: int = 0) -> None:
+    """Check a reader on damaged copies of a file.
+
+    Args:
+        path: a sound file, which `read` reads; it is sound again afterwards.
+        read: reads it, and uses what it read as far as whoever reads does.
+        count: number of copies.
+        seed: of the damages.
+
+    Raises:
+        AssertionError: the reader took too much memory, or ended with something else than a value or a `UserError`.
+    """
+    sound = path.read_bytes()
+    read()
+    refused = 0
+    for number, damaged in enumerate(mutations(sound, count, seed)):
+        path.write_bytes(damaged)
+        with _bounded(f"damage {number} of seed {seed} to {path}"):
+            try:
+                read()
+            except UserError:
+                refused += 1
+    path.write_bytes(sound)
+    assert refused, f"of {count} damages to {path.name} none was refused: is it read at all?"
+
+
+@contextmanager
+def _bounded(what: str) -> Iterator[None]:
+    def hangs(*_: Any) -> None:
+        raise TimeoutError(f"{what}: no answer after {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory is counted from here
+    begin = _memory("VmRSS")
+    signal.alarm(SECONDS)
+    try:
+        yield
+    except Exception as error:
+        error.add_note(what)
+        raise
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    grown = _memory("VmHWM") - begin
+    assert grown < MEMORY, f"{what}: takes {grown / 2**20:.0f} MiB"
+
+
+def _memory(field: str) -> int:
+    """Bytes of this process's memory, now (`VmRSS`) or at its peak (`VmHWM`)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
