@@ -22,7 +22,7 @@ from ..core.files import atomic_path, read_json, write_json
 from ..core.process import die_with_parent
 from ..data_prep.layouts import PACKED, PAPER
 from ..recipes.load import from_dict
-from ..recipes.schema import SAVED, data_parallel, shape_of
+from ..recipes.schema import LOCAL, SAVED, data_parallel, shape_of, transformer_impl
 from .bench_train import IGNORED
 
 Row = dict[str, np.ndarray]
@@ -185,7 +185,7 @@ def bare(job: dict[str, Any]) -> None:
     from ..recipes.megatron_args import Places, megatron_args
 
     recipe, out = from_dict(job["recipe"]), Path(job["out"])
-    gpu = prepare_megatron()
+    gpu = prepare_megatron(local=transformer_impl(recipe, gpu=True) == LOCAL)
     from megatron.core.enums import ModelType
     from megatron.training import pretrain
     from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args

@@ -1,15 +1,17 @@
 """What a recipe's slots hold, for the planner: counted in its tokens, or drawn as PARCOMED's table has it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ..core.device import has_gpu
 from ..core.files import read_json
 from ..data_prep.indexed import read_lengths
 from ..data_prep.layouts import Lengths, figures
 from ..data_prep.parcomed import drawn_lengths
 from ..data_prep.tokens import RECORD
-from ..recipes.schema import Recipe, masked
+from ..recipes.schema import AUTO, LOCAL, TRANSFORMER_ENGINE, Recipe, masked, transformer_impl
 from ..scaling.constants import read_fit
 from ..scaling.of_recipe import Filling, Site, run_of
 
@@ -42,6 +44,20 @@ def _squares(lengths: Lengths, longest: int) -> float:
     """Sum of the squared lengths of the documents' pieces over the sum of the lengths."""
     whole, rest = np.divmod(lengths.astype(np.int64), longest)
     return float((whole * longest**2 + rest**2).sum() / lengths.sum(dtype=np.int64))
+
+
+def cost_of_local_layers(recipe: Recipe) -> str | None:
+    """What a step takes more than with Transformer Engine, predicted, where `auto` finds none on this machine."""
+    if recipe.model.transformer_impl != AUTO or transformer_impl(recipe, gpu=has_gpu()) != LOCAL or not has_gpu():
+        return None
+    seconds = [
+        predicted_speed(replace(recipe, model=replace(recipe.model, transformer_impl=layers)), None)[0]
+        for layers in (TRANSFORMER_ENGINE, LOCAL)
+    ]
+    return (
+        "Transformer Engine is not installed: Megatron's local layers with torch's attention are used; predicted for "
+        f"H100s, a step takes {seconds[1]:.3g} s, {seconds[1] / seconds[0] - 1:.0%} more than with it"
+    )
 
 
 def predicted_speed(recipe: Recipe, tokens: Path | None) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """One verb for each stage."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -141,6 +142,13 @@ def train(
     if tokens is None or out is None:
         missing = "--tokens" if tokens is None else "--out"
         raise UserError(f"{missing} is missing", where="pdapt train", mend="give it, or only look with --dry-run")
+    if os.environ.get("RANK", "0") == "0":
+        from ..core import log
+        from .plan_data import cost_of_local_layers
+
+        cost = cost_of_local_layers(loaded)
+        if cost is not None:
+            log.warn(f"train: {cost}")
     from ..recipes.train import train as run
 
     manifest = run(loaded, tokens, out, base=base, stop_at=stop_at, wall_time=wall_time, other_data=other_data)

@@ -1,6 +1,9 @@
-"""Whether this machine has a GPU, told without loading torch."""
+"""Whether this machine has a GPU and what its kernels need, told without loading torch."""
 
 import os
+import shutil
+import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 DRIVER = Path("/dev/nvidiactl")
@@ -10,3 +13,21 @@ DRIVER = Path("/dev/nvidiactl")
 def has_gpu() -> bool:
     """Whether NVIDIA's driver is there, and its GPUs are not hidden."""
     return DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "0") != ""
+
+
+def has_transformer_engine() -> bool:
+    """Whether Transformer Engine is there with its part for PyTorch, which is compiled by itself."""
+    found = find_spec("transformer_engine")
+    if found is None or not found.submodule_search_locations:
+        return False
+    package = Path(next(iter(found.submodule_search_locations)))
+    # Built in a checkout, installed from one, or from the package index: as its own loader looks for it.
+    places = (package.parent, package, package / "wheel_lib", Path(sysconfig.get_path("purelib")))
+    return any(next(place.glob("transformer_engine_torch*.so"), None) for place in places)
+
+
+def can_compile() -> bool:
+    """Whether Triton can build the launchers of its kernels: with a C compiler, and Python's headers."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's, which Triton maps, too
+    return bool(compiler) and (Path(sysconfig.get_path("include", scheme)) / "Python.h").is_file()

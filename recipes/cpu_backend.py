@@ -16,10 +16,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch.optim.adamw import adamw
 from torch.overrides import TorchFunctionMode
 
 CPU = torch.device("cpu")
@@ -152,20 +151,10 @@ def replace_cuda() -> None:
 
 
 def replace_in_megatron() -> None:
-    """Let the trainer start without CUDA, and shard its optimizer. After megatron is imported."""
-    from megatron.core import optimizer
-    from megatron.core.optimizer import distrib_optimizer
-    from megatron.core.transformer import attention
+    """Let the trainer start without CUDA. After megatron is imported."""
     from megatron.training import training
 
-    from .attention import whole_pack
-
-    attention.apply_rotary_pos_emb = whole_pack(attention.apply_rotary_pos_emb)
     training.initialize_megatron = functools.partial(training.initialize_megatron, allow_no_cuda=True)
-    optimizer.Adam = distrib_optimizer.Adam = GroupStepAdam
-    # With these flags the checkpoint code expects `step` in the param group, where GroupStepAdam keeps it.
-    optimizer.USING_PYTORCH_OPTIMIZER = False
-    distrib_optimizer.HAVE_APEX_OR_TE = distrib_optimizer.USING_APEX_OPTIMIZER = True
 
 
 def save_in_this_process() -> None:
@@ -176,59 +165,3 @@ def save_in_this_process() -> None:
     from megatron.core.dist_checkpointing.strategies import filesystem_async
 
     filesystem_async._results_queue = queue.Queue()
-
-
-class GroupStepAdam(torch.optim.Optimizer):
-    """AdamW that keeps `step` in the param group, as Apex's and Transformer Engine's fused Adam do.
-
-    Megatron runs one of those on a GPU. torch's own keeps `step` per parameter, and then Megatron's distributed
-    optimizer cannot load what it saved.
-    """
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        adam_w_mode: bool = True,
-        bias_correction: bool = True,
-        capturable: bool = False,
-    ) -> None:
-        assert adam_w_mode, "only decoupled weight decay is used here"
-        assert bias_correction
-        del capturable  # says that a CUDA graph may hold the step
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One update of every parameter that has a gradient."""
-        assert closure is None
-        for group in self.param_groups:
-            if group["params"]:
-                group["step"] = int(group.get("step", 0)) + 1
-                self._update([parameter for parameter in group["params"] if parameter.grad is not None], group)
-
-    def _update(self, parameters: list[torch.Tensor], group: dict[str, Any]) -> None:
-        for parameter in parameters:
-            if not self.state[parameter]:
-                names = ("exp_avg", "exp_avg_sq")
-                self.state[parameter].update({name: torch.zeros_like(parameter) for name in names})
-        states = [self.state[parameter] for parameter in parameters]
-        adamw(
-            parameters,
-            [cast(torch.Tensor, parameter.grad) for parameter in parameters],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            [torch.tensor(group["step"] - 1.0) for _ in parameters],  # counted up by the function
-            fused=True,
-            amsgrad=False,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=False,
-        )

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,32 +10,42 @@ from typing import Any, cast
 
 from ..core import log
 from ..core.checkpoint import newest
+from ..core.device import can_compile
 from ..core.files import read_json
 from ..core.process import die_with_parent
 from . import seams
 from .load import from_dict, to_dict
 from .megatron_args import Places, asynchronous, megatron_args
-from .provenance import CPU, device_of
+from .provenance import layers_of
 from .run_folder import checkpoints, iteration, skipped
-from .schema import Recipe
+from .schema import LOCAL, TRANSFORMER_ENGINE, Recipe, masked, transformer_impl
 from .signals import Stops
 
 
-def prepare() -> bool:
-    """Import Megatron, with the CPU backend where there is no GPU. Returns whether there is one."""
+def prepare(*, local: bool = False) -> bool:
+    """Import Megatron, with the CPU backend where there is no GPU. Returns whether there is one.
+
+    Args:
+        local: whether GPUs, too, compute with Megatron's own layers.
+    """
     import torch
 
+    from . import local_layers
+
     gpu = torch.cuda.is_available()
-    if not gpu:
-        # Nothing is compiled on the CPU: kernels would be built for minutes to run for seconds.
+    if not gpu or not can_compile():
+        # Nothing is compiled on the CPU, either: kernels would be built for minutes to run for seconds.
         os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-        # Where it is installed, Megatron takes its norms and kernels even for local layers, and they need a GPU.
-        sys.modules.update({"transformer_engine": None, "apex": None})  # type: ignore[dict-item]
+    if not gpu or local:
+        local_layers.hide_others()
+    if not gpu:
         from . import cpu_backend
 
         cpu_backend.replace_cuda()
     import megatron.training
 
+    if not gpu or local:
+        local_layers.replace_in_megatron()
     if not gpu:
         from . import cpu_backend
 
@@ -53,7 +64,7 @@ def layer_spec(config: Any) -> Any:
     from megatron.training.models.gpt import default_layer_spec
 
     spec = cast(Any, default_layer_spec(config, vp_stage=0))
-    if config.transformer.transformer_impl == "local":
+    if config.transformer.transformer_impl == LOCAL:
         from .attention import DocumentAttention
 
         spec.submodules.self_attention.submodules.core_attention = DocumentAttention
@@ -101,7 +112,7 @@ class Job:
 def start(job: Job) -> None:
     """Be one rank of a run: train until the recipe's last step, or until it has to stop."""
     stops = Stops(job.deadline)  # first: a signal that comes while Megatron is imported counts, too
-    gpu = prepare()
+    gpu = prepare(local=transformer_impl(job.recipe, gpu=True) == LOCAL)
     from megatron.core.enums import ModelType
     from megatron.training import pretrain, training
     from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
@@ -114,6 +125,9 @@ def start(job: Job) -> None:
     arguments = megatron_args(job.recipe, job.places, gpu=gpu)
     out = job.places.achieved.parent
     arguments += _for_this_start(job, gpu=gpu)
+    if gpu and os.environ.get("RANK", "0") == "0":
+        for missing in missing_kernels(job.recipe):
+            log.warn(f"train: {missing}")
     if asynchronous(job.recipe, gpu=gpu):
         seams.pass_on_results()
     elif not gpu:
@@ -140,15 +154,34 @@ def _for_this_start(job: Job, *, gpu: bool) -> list[str]:
         arguments += ["--exit-interval", str(job.stop_at)]
     if skipped(out):
         arguments += ["--iterations-to-skip", *map(str, skipped(out))]
-    if gpu and find_spec("fused_weight_gradient_mlp_cuda") is None:
+    layers = transformer_impl(job.recipe, gpu=gpu)
+    if layers == TRANSFORMER_ENGINE and find_spec("fused_weight_gradient_mlp_cuda") is None:
         # The output layer asks for Apex' kernel, and Megatron has one switch for it and Transformer Engine's.
         log.warn("Apex is not installed: gradients are not added up inside the matrix products")
         arguments.append("--no-gradient-accumulation-fusion")
     source = newest(job.places.checkpoints) or (job.places.base and newest(job.places.base))
-    if gpu and source is not None and device_of(source) == CPU:
-        # Transformer Engine's norms ask for empty states that the CPU's layers do not save.
+    if layers == TRANSFORMER_ENGINE and source is not None and layers_of(source) == LOCAL:
+        # Transformer Engine's norms ask for empty states that local layers do not save.
         arguments += ["--dist-ckpt-strictness", "log_unexpected"]
     return arguments
+
+
+def missing_kernels(recipe: Recipe) -> Iterator[str]:
+    """Say which fast paths of a GPU are not taken for lack of something; after megatron is imported.
+
+    Raises:
+        UserError: torch's kernel for packs has parameters that are not known.
+    """
+    if not can_compile():
+        yield "there is no C compiler with Python's headers: nothing is fused that torch would have to compile"
+    if transformer_impl(recipe, gpu=True) != LOCAL or not masked(recipe.data):
+        return
+    from .attention import kernel
+
+    if recipe.model.precision == "fp32":
+        yield "attention in FP32 takes one document after the other"
+    elif kernel() is None:
+        yield "this torch has no torch.nn.attention.varlen: attention takes one document after the other"
 
 
 def _saves(job: Job) -> list[int]:

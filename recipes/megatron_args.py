@@ -6,23 +6,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import UserError
-from .schema import Recipe, data_parallel, masked, sequence_parallel, shape_of, world_size
+from .schema import (
+    LOCAL,
+    Recipe,
+    data_parallel,
+    masked,
+    sequence_parallel,
+    shape_of,
+    transformer_impl,
+    world_size,
+)
 
 # Kernels that only exist on a GPU. Each is Megatron's default, so each has to be switched off on a CPU.
 CPU_ARGUMENTS = [
     "--distributed-backend", "gloo",
     "--use-cpu-initialization",
-    "--transformer-impl", "local",
-    "--no-gradient-accumulation-fusion",
     "--no-bias-swiglu-fusion",
     "--no-bias-dropout-fusion",
-    "--no-rope-fusion",
-    "--no-persist-layer-norm",
     "--num-workers", "0",
 ]  # fmt: skip
+# Kernels of Transformer Engine and Apex, and Megatron's default, too.
+LOCAL_ARGUMENTS = [
+    "--no-gradient-accumulation-fusion",
+    "--no-rope-fusion",
+    "--no-persist-layer-norm",
+]
 GPU_ARGUMENTS = [
     "--distributed-backend", "nccl",
-    "--transformer-impl", "transformer_engine",
     "--manual-gc",
     "--manual-gc-interval", "100",
     "--num-workers", "2",
@@ -88,6 +98,7 @@ def _ours(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
         _checkpoints(recipe, places, gpu=gpu),
         _logging(recipe, places),
         GPU_ARGUMENTS if gpu else CPU_ARGUMENTS,
+        LOCAL_ARGUMENTS if transformer_impl(recipe, gpu=gpu) == LOCAL else [],
     ]
     return [text for part in parts for text in part]
 
@@ -103,6 +114,7 @@ def _model(recipe: Recipe, *, gpu: bool) -> list[str]:
         "--num-query-groups", shape.kv_heads,
         "--kv-channels", shape.head_dim,
         "--max-position-embeddings", shape.max_positions,
+        "--transformer-impl", transformer_impl(recipe, gpu=gpu),
         "--normalization", "RMSNorm",
         "--norm-epsilon", shape.norm_eps,
         "--qk-layernorm",

@@ -24,6 +24,8 @@ BRIDGE = {
     "model.precision": "mixed_precision.bf16 model.cross_entropy_loss_fusion model.cross_entropy_fusion_impl",
     "model.fp8": "mixed_precision.fp8 mixed_precision.fp8_recipe",
     "model.init_std": "model.init_method_std",
+    "model.transformer_impl": "model.transformer_impl model.gradient_accumulation_fusion model.apply_rope_fusion "
+    "model.persist_layer_norm",
     "data.seq_length": "dataset.seq_length model.seq_length",
     "data.layout": "dataset.inter_document_masking dataset.eod_mask_loss",
     "data.document_masks": "dataset.inter_document_masking dataset.eod_mask_loss",
@@ -126,7 +128,7 @@ DECIDES = {
 }
 """What an option decides, where neither `schema.py` nor `core/qwen3.py` has a comment on it."""
 
-NOT_RUN = {"model.fp8", "parallel.cp", "parallel.sp", "parallel.fsdp", "--transformer-impl"}
+NOT_RUN = {"model.fp8", "parallel.cp", "parallel.sp", "parallel.fsdp", "model.transformer_impl"}
 """What needs a GPU's own kernels, and no GPU has run yet."""
 
 QWEN3 = "Qwen3's architecture"
@@ -172,18 +174,14 @@ SET = {
     "--tensorboard-dir": (FOLDER, "logger.tensorboard_dir"),
     "--tensorboard-log-interval": ("every step is written down", "logger.tensorboard_log_interval"),
     "--distributed-backend": ("what the machine has", "dist.distributed_backend"),
-    "--transformer-impl": ("Transformer Engine's kernels are for GPUs", "model.transformer_impl"),
     "--use-cpu-initialization": ("there is no GPU", "model.use_cpu_initialization"),
-    "--no-gradient-accumulation-fusion": (KERNEL, "model.gradient_accumulation_fusion"),
     "--no-bias-swiglu-fusion": (KERNEL, "model.bias_activation_fusion"),
     "--no-bias-dropout-fusion": (KERNEL, "model.bias_dropout_fusion"),
-    "--no-rope-fusion": (KERNEL, "model.apply_rope_fusion"),
-    "--no-persist-layer-norm": (KERNEL, "model.persist_layer_norm"),
     "--num-workers": ("processes that read ahead; ranks on a CPU share its cores", "dataset.num_workers"),
     "--manual-gc": ("Python collects garbage on all ranks at the same step", "train.manual_gc"),
     "--manual-gc-interval": ("steps", "train.manual_gc_interval"),
     "--dist-ckpt-strictness": (
-        "a checkpoint from a CPU lacks empty states that Transformer Engine's norms ask for",
+        "a checkpoint of local layers lacks empty states that Transformer Engine's norms ask for",
         "checkpoint.dist_ckpt_strictness",
     ),
     "--exit-interval": ("where `pdapt train` is asked to stop at a step", "train.exit_interval"),
@@ -224,8 +222,13 @@ does the work.
 - **Megatron-FSDP** (`parallel.fsdp`): *not run*. It saves in a format of its own, `fsdp_dtensor`, which
   `pdapt convert export` names and refuses, and which a run without it does not go on from. `checkpoint.reshardable` is
   for the other format.
-- **Transformer Engine**: *not run*. Every recipe asks for it on GPUs; on a CPU its place is taken by Megatron's local
-  layers and our attention.
+- **Transformer Engine** (`model.transformer_impl=transformer_engine`): *not run*. Its part for PyTorch is compiled when
+  it is installed. `auto` takes it where it is there. FP8, SP, CP and Megatron-FSDP need it, and are refused without.
+- **Local layers** (`model.transformer_impl=local`): *not run* on a GPU; what the CPU trains with. Megatron's own layers
+  and fused operations, and nothing to compile beforehand. Attention over documents is torch's `varlen_attn` (BF16 on
+  GPUs; in FP32, and on a CPU, one document after the other). Gradients are added up outside the matrix products. What
+  torch itself would compile needs a C compiler and Python's headers; without them it runs operation by operation, which
+  is said. A run may change from one kind of layers to the other where its last checkpoint is reshardable.
 
 Any further Megatron argument goes under `megatron`, its name without dashes:
 

@@ -80,7 +80,11 @@ def _shown(value: Any) -> str:
 
 
 SHAPE = schema.Shape(2, 96, 9, 14, 1, 2, 9, tied=True, max_positions=9, rope_base=9, norm_eps=9)
-PLAIN = schema.Recipe(model=schema.Model(shape=SHAPE), batch=schema.Batch(global_size=4), steps=4)
+PLAIN = schema.Recipe(
+    model=schema.Model(shape=SHAPE, transformer_impl=schema.TRANSFORMER_ENGINE),
+    batch=schema.Batch(global_size=4),
+    steps=4,
+)
 STARTS = [PLAIN, replace(PLAIN, data=schema.Data(layout=CONCAT), log=schema.Log(profile=[1, 2]))]
 """Recipes in which one option is changed: some are only read beside another. No size of theirs is a published one."""
 PLACES = Places(
@@ -96,6 +100,7 @@ OTHER = {bool: [True, False], int: [7], float: [0.25], str: ["other"], list[int]
 OTHER_OF: dict[str, list[Any]] = {
     "model.size": ["8b"],
     "model.precision": ["fp32"],
+    "model.transformer_impl": [schema.LOCAL],
     "data.layout": [PAPER],
     "optimizer.grads": ["bf16"],
     "megatron": [],

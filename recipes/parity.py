@@ -16,7 +16,7 @@ from ..core.files import read_json, write_json
 from ..core.qwen3 import Qwen3Config
 from .engine import layer_spec, prepare
 from .megatron_args import Places, megatron_args
-from .schema import Batch, Data, Model, Recipe, Shape
+from .schema import LOCAL, Batch, Data, Model, Recipe, Shape
 
 
 def build(arguments: list[str]) -> Any:
@@ -25,7 +25,7 @@ def build(arguments: list[str]) -> Any:
     Args:
         arguments: Megatron's command line; its `--pretrained-checkpoint` holds the weights.
     """
-    prepare()
+    prepare(local=arguments[arguments.index("--transformer-impl") + 1] == LOCAL)
     from megatron.core.process_groups_config import ProcessGroupCollection
     from megatron.training import training
     from megatron.training.argument_utils import gpt_config_from_args
@@ -88,8 +88,6 @@ def measure_checkpoint(checkpoint: Path, shape: Qwen3Config, documents: list[lis
     Raises:
         RuntimeError: the process failed; its last lines are in the error.
     """
-    from safetensors.torch import load_file
-
     model = Model(shape=Shape(**asdict(shape)), precision="fp32")
     data = Data(seq_length=min(max(map(len, documents)), shape.max_positions))
     recipe = Recipe(model=model, data=data, batch=Batch(global_size=1), steps=1)
@@ -98,10 +96,27 @@ def measure_checkpoint(checkpoint: Path, shape: Qwen3Config, documents: list[lis
         places = Places(
             work / "none", checkpoint.resolve(), work / "tensorboard", work / "cache", work / "achieved", eod=0
         )
-        job, out = work / "job.json", work / "out.safetensors"
-        write_json(job, {"arguments": megatron_args(recipe, places, gpu=False), "documents": documents})
         # On the CPU everywhere: FP32 on a GPU may be TF32, and the local layers are compared.
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "MASTER_PORT": str(_free_port())}
+        return measure_job(megatron_args(recipe, places, gpu=False), documents, CUDA_VISIBLE_DEVICES="")
+
+
+def measure_job(arguments: list[str], documents: list[list[int]], **environment: str) -> dict[str, Any]:
+    """`measure` in a process of its own.
+
+    Args:
+        arguments: as for `build`.
+        documents: token ids of each document.
+        environment: variables that differ there.
+
+    Raises:
+        RuntimeError: the process failed; its last lines are in the error.
+    """
+    from safetensors.torch import load_file
+
+    with tempfile.TemporaryDirectory() as work:
+        job, out = Path(work) / "job.json", Path(work) / "out.safetensors"
+        write_json(job, {"arguments": arguments, "documents": documents})
+        environment = os.environ | {"MASTER_PORT": str(_free_port())} | environment
         command = [sys.executable, "-m", "pdapt.recipes.parity", str(job), str(out)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -11,7 +11,7 @@ from ..core.device import has_gpu
 from ..core.errors import UserError
 from ..core.manifest import versions
 from .load import to_dict
-from .schema import Recipe
+from .schema import LOCAL, TRANSFORMER_ENGINE, Recipe, transformer_impl
 
 CPU, GPU = "cpu", "gpu"
 
@@ -30,6 +30,7 @@ def provenance(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
         "commit": commit(),
         "command": shlex.join(sys.argv),
         "device": _device(),
+        "transformer_impl": transformer_impl(recipe, gpu=has_gpu()),
     }
 
 
@@ -41,6 +42,15 @@ def device_of(checkpoint: Path) -> str | None:
     """Whether a checkpoint was saved on a CPU or on GPUs; None where no seal says."""
     seal = read_seal(checkpoint)
     return seal["provenance"].get("device") if seal else None
+
+
+def layers_of(checkpoint: Path) -> str | None:
+    """Whose layers a checkpoint was saved by; None where no seal says."""
+    seal = read_seal(checkpoint)
+    if seal is None:
+        return None
+    by_device = {CPU: LOCAL, GPU: TRANSFORMER_ENGINE}  # seals that do not name them are older than the choice
+    return seal["provenance"].get("transformer_impl") or by_device.get(seal["provenance"].get("device"))
 
 
 def commit() -> str | None:
@@ -76,12 +86,13 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
         )
     if saved["checkpoint"]["reshardable"]:
         return
-    device = device_of(checkpoint)
-    if device not in (None, _device()):
+    device, layers = device_of(checkpoint), layers_of(checkpoint)
+    if device not in (None, _device()) or layers not in (None, transformer_impl(recipe, gpu=has_gpu())):
         raise UserError(
-            f"{checkpoint.name} was saved on a {device}, whose layers have another order, for a change of DP alone",
+            f"{checkpoint.name} was saved on a {device} by {layers} layers, which have another order, for a change of "
+            "DP alone",
             where=str(checkpoint),
-            allowed=f"on a {device}",
+            allowed=f"on a {device}, model.transformer_impl={layers}",
             mend="go on there for one step with checkpoint.reshardable=true and --stop-at the next step; then here",
         )
     if (before["tp"], before["pp"]) == (now.tp, now.pp):

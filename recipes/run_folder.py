@@ -38,7 +38,7 @@ def identity(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
     """
     values = {name: value for name, value in to_dict(recipe).items() if name not in _FREE}
     values["batch"] = {"global_size": recipe.batch.global_size}
-    del values["optimizer"]["grads"]
+    del values["optimizer"]["grads"], values["model"]["transformer_impl"]
     return {"recipe": values, **inputs}
 
 
@@ -94,8 +94,8 @@ def _check_rest(out: Path, held: dict[str, Any], found: dict[str, Any]) -> None:
         raise UserError(
             f"{out} holds another run: {'; '.join(differing)}",
             where=str(out / IDENTITY),
-            allowed=f"another {', '.join(_FREE)}, optimizer.grads or batch.micro_size; all else decides what a "
-            "step is, and stays",
+            allowed=f"another {', '.join(_FREE)}, model.transformer_impl, optimizer.grads or batch.micro_size; all "
+            "else decides what a step is, and stays",
             mend="choose another --out, or give the recipe, tokens and base of that run",
         )
 

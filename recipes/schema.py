@@ -5,11 +5,17 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from ..core.device import has_gpu, has_transformer_engine
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..data_prep.layouts import CONCAT, PACKED
 
 SAVED = {"bf16": "bfloat16", "fp32": "float32"}
 """model.precision -> type of the weights that training saves."""
+
+
+AUTO, TRANSFORMER_ENGINE, LOCAL = "auto", "transformer_engine", "local"
+LAYERS = (AUTO, TRANSFORMER_ENGINE, LOCAL)
+"""Whose layers a model is built of: Megatron's own names, and the choice by what is installed."""
 
 
 @dataclass
@@ -38,6 +44,8 @@ class Model:
     precision: str = "bf16"  # bf16 (weights and activations; main weights in FP32) or fp32
     fp8: bool = False  # matrix products in FP8, current scaling; on a GPU, with bf16
     init_std: float = 0.02  # only where training starts from random weights
+    # whose layers compute on GPUs: transformer_engine; local: Megatron's, torch's attention; auto: the first if there
+    transformer_impl: str = AUTO
 
 
 COMMERCIAL, RESEARCH = "commercial", "research"
@@ -212,7 +220,19 @@ def model_parallel(recipe: Recipe) -> int:
     return recipe.parallel.tp * recipe.parallel.pp * recipe.parallel.cp
 
 
+def transformer_impl(recipe: Recipe, *, gpu: bool) -> str:
+    """Whose layers compute. A machine without a GPU plans for others, which are taken to have Transformer Engine."""
+    chosen = recipe.model.transformer_impl
+    if not gpu:
+        return LOCAL
+    if chosen != AUTO:
+        return chosen
+    return LOCAL if has_gpu() and not has_transformer_engine() else TRANSFORMER_ENGINE
+
+
 def sequence_parallel(recipe: Recipe, *, gpu: bool) -> bool:
-    """Whether sequence parallelism is on: where it is asked for, else with TP on GPUs."""
+    """Whether sequence parallelism is on: where it is asked for, else with TP and Transformer Engine, so on GPUs."""
     chosen = recipe.parallel.sp
-    return gpu and recipe.parallel.tp > 1 if chosen is None else chosen
+    if chosen is not None:
+        return chosen
+    return recipe.parallel.tp > 1 and transformer_impl(recipe, gpu=gpu) == TRANSFORMER_ENGINE

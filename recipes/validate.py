@@ -1,13 +1,29 @@
 """Checks across a recipe's fields, made before any process starts."""
 
-from ..core.errors import UserError, nearest
+from ..core.device import has_transformer_engine
+from ..core.errors import UserError, check_known, nearest
 from ..core.memory import GRADIENT
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..data_prep.layouts import CONCAT, PACKED, PAPER, check_layout
 from .guard import ACTIONS, LEAST, WARN
 from .megatron_args import check_further
 from .memory import check_memory
-from .schema import EDITIONS, SAVED, Data, Guard, Recipe, data_parallel, masked, model_parallel, shape_of, world_size
+from .schema import (
+    AUTO,
+    EDITIONS,
+    LAYERS,
+    LOCAL,
+    SAVED,
+    TRANSFORMER_ENGINE,
+    Data,
+    Guard,
+    Recipe,
+    data_parallel,
+    masked,
+    model_parallel,
+    shape_of,
+    world_size,
+)
 
 
 def validate(recipe: Recipe, *, fitting: bool = True) -> None:
@@ -48,6 +64,15 @@ def _model(recipe: Recipe) -> None:
             where="model.size",
             allowed=", ".join(SIZES),
             mend=nearest(model.size, list(SIZES)),
+        )
+    check_known(model.transformer_impl, LAYERS, "layers", "model.transformer_impl")
+    needing = needs_transformer_engine(recipe)
+    if model.transformer_impl == LOCAL and needing:
+        raise UserError(
+            f"{', '.join(needing)} needs Transformer Engine, and model.transformer_impl is local",
+            where=needing[0],
+            allowed=f"with model.transformer_impl={TRANSFORMER_ENGINE} or {AUTO}",
+            mend=f"leave {needing[0]} out",
         )
     if model.precision not in SAVED:
         raise UserError(f"model.precision is {model.precision!r}", where="model.precision", allowed=" or ".join(SAVED))
@@ -204,15 +229,9 @@ def check_device(recipe: Recipe, *, gpu: bool) -> None:
     """Check that the machine can do what the recipe asks for.
 
     Raises:
-        UserError: it asks for what needs a GPU, and there is none.
+        UserError: it asks for what needs a GPU or Transformer Engine, and there is none.
     """
-    asked = {
-        "model.fp8": recipe.model.fp8,
-        "parallel.sp": bool(recipe.parallel.sp),
-        "parallel.cp": recipe.parallel.cp > 1,
-        "parallel.fsdp": recipe.parallel.fsdp,
-    }
-    needing = [name for name, given in asked.items() if given]
+    needing = needs_transformer_engine(recipe)
     if needing and not gpu:
         raise UserError(
             f"{', '.join(needing)} needs Transformer Engine, and so a GPU; this machine has none",
@@ -220,6 +239,25 @@ def check_device(recipe: Recipe, *, gpu: bool) -> None:
             allowed="on a machine with GPUs",
             mend="leave it out here; `--dry-run` shows it without a GPU",
         )
+    if needing and not has_transformer_engine():
+        raise UserError(
+            f"{', '.join(needing)} needs Transformer Engine, which is not installed here",
+            where=needing[0],
+            allowed="with Transformer Engine and its part for PyTorch",
+            mend="install requirements/gpu.txt, or leave it out",
+        )
+
+
+def needs_transformer_engine(recipe: Recipe) -> list[str]:
+    """What a recipe asks for that no other layers can do."""
+    asked = {
+        "model.fp8": recipe.model.fp8,
+        "model.transformer_impl": recipe.model.transformer_impl == TRANSFORMER_ENGINE,
+        "parallel.sp": bool(recipe.parallel.sp),
+        "parallel.cp": recipe.parallel.cp > 1,
+        "parallel.fsdp": recipe.parallel.fsdp,
+    }
+    return [name for name, given in asked.items() if given]
 
 
 def _checkpoint(recipe: Recipe) -> None:

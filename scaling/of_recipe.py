@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ..core.memory import save_stall_seconds
 from ..recipes.megatron_args import asynchronous
 from ..recipes.memory import of_host, recomputes, virtual_stages
-from ..recipes.schema import Recipe, data_parallel, shape_of
+from ..recipes.schema import TRANSFORMER_ENGINE, Recipe, data_parallel, shape_of, transformer_impl
 from .architecture import of_qwen3
 from .constants import Constants
 from .step_time import BF16, Terms, step_time
@@ -50,6 +50,7 @@ class Site:
 def work_of(recipe: Recipe, filling: Filling, site: Site) -> Work:
     """A recipe on H100s as work."""
     parallel, dp = recipe.parallel, data_parallel(recipe)
+    engine = transformer_impl(recipe, gpu=True) == TRANSFORMER_ENGINE
     return Work(
         **of_architecture(of_qwen3(shape_of(recipe))),
         tp=parallel.tp,
@@ -66,6 +67,8 @@ def work_of(recipe: Recipe, filling: Filling, site: Site) -> Work:
         gathers=2 if parallel.fsdp else 0,
         recompute=float(recomputes(recipe)),
         tp_overlap=float("tp-comm-overlap" in recipe.megatron),
+        fused=float(engine),
+        attention=2 if engine else 1,  # torch's own kernel is FlashAttention 2
         year=YEAR,
         node=parallel.ranks_per_node,
         nics=site.nics or parallel.ranks_per_node,

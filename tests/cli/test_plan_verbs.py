@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from pdapt.cli import plan_data
 from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
+from pdapt.recipes import schema
+from pdapt.recipes.load import load
 from pdapt.scaling.published import rows
 
 
@@ -119,3 +122,24 @@ def test_mistakes_are_named_and_nothing_is_written(
     with pytest.raises(UserError, match=message):
         plan(*("qwen3_8b_cpt_48xh100_packed" if word == "RECIPE" else word for word in arguments))
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]
+
+
+def test_local_layers_are_planned_slower_and_their_cost_is_said_where_auto_takes_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "qwen3_8b_cpt_48xh100_packed"
+    speeds = {
+        layers: plan_data.predicted_speed(load(name, [f"model.transformer_impl={layers}"]), None)[0]
+        for layers in ("transformer_engine", "local", "auto")
+    }
+    assert speeds["local"] > speeds["transformer_engine"] == speeds["auto"]
+    assert plan_data.cost_of_local_layers(load(name)) is None  # there is no GPU to train on
+    for module in (plan_data, schema):
+        monkeypatch.setattr(module, "has_gpu", lambda: True)
+    said = plan_data.cost_of_local_layers(load(name))
+    assert said is not None
+    assert f"a step takes {speeds['local']:.3g} s" in said
+    assert f"{speeds['local'] / speeds['transformer_engine'] - 1:.0%} more" in said
+    assert plan_data.cost_of_local_layers(load(name, ["model.transformer_impl=local"])) is None
+    monkeypatch.setattr(schema, "has_transformer_engine", lambda: True)
+    assert plan_data.cost_of_local_layers(load(name)) is None

@@ -6,6 +6,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.qwen3 import SIZES
+from pdapt.recipes import schema, validate
 from pdapt.recipes.load import from_dict, load, names, to_dict, to_yaml
 from pdapt.recipes.schema import data_parallel, shape_of, world_size
 from pdapt.recipes.validate import check_device
@@ -122,11 +123,41 @@ def test_megatron_fsdp_has_no_reshardable_format_of_its_own() -> None:
     "overrides",
     [["model.fp8=true", "optimizer.grads=bf16"], ["parallel.fsdp=true"], ["parallel.tp=2", "parallel.sp=true"]],
 )
-def test_what_needs_a_gpu_is_refused_without_one(overrides: list[str]) -> None:
+def test_what_needs_a_gpu_is_refused_without_one(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load(BIG, overrides)
+    monkeypatch.setattr(validate, "has_transformer_engine", lambda: True)
     check_device(recipe, gpu=True)
     with pytest.raises(UserError, match="needs Transformer Engine, and so a GPU"):
         check_device(recipe, gpu=False)
+    monkeypatch.setattr(validate, "has_transformer_engine", lambda: False)
+    with pytest.raises(UserError, match="needs Transformer Engine, which is not installed here"):
+        check_device(recipe, gpu=True)
+    with pytest.raises(UserError, match=r"needs Transformer Engine, and model\.transformer_impl is local"):
+        load(BIG, [*overrides, "model.transformer_impl=local"])
+
+
+def test_layers_are_chosen_by_name_or_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a GPU plans for others, which are taken to have Transformer Engine."""
+    for gpu, installed, expected in (
+        (False, False, "transformer_engine"),
+        (True, True, "transformer_engine"),
+        (True, False, "local"),
+    ):
+        monkeypatch.setattr(schema, "has_gpu", lambda gpu=gpu: gpu)
+        monkeypatch.setattr(schema, "has_transformer_engine", lambda installed=installed: installed)
+        wide = load(BIG, ["parallel.tp=2"])
+        assert schema.transformer_impl(wide, gpu=True) == expected
+        assert schema.sequence_parallel(wide, gpu=True) is (expected == "transformer_engine")
+        assert schema.transformer_impl(wide, gpu=False) == "local"
+    local = load(BIG, ["parallel.tp=2", "model.transformer_impl=local"])
+    assert schema.transformer_impl(local, gpu=True) == "local"
+    assert not schema.sequence_parallel(local, gpu=True)
+    with pytest.raises(UserError, match="did you mean 'local'"):
+        load(BIG, ["model.transformer_impl=locl"])
+    check_device(local, gpu=True)
+    check_device(local, gpu=False)
+    with pytest.raises(UserError, match=r"model\.transformer_impl needs Transformer Engine"):
+        check_device(load(BIG, ["model.transformer_impl=transformer_engine"]), gpu=False)
 
 
 def test_packed_pipelines_take_one_sequence_at_once() -> None:

@@ -1,6 +1,7 @@
 """The trainer's model against transformers' Qwen3, and documents in a pack against themselves alone."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from transformers import Qwen3ForCausalLM
 from pdapt.conversion.convert import import_hf
 from pdapt.conversion.names import LAYERS, folded
 from pdapt.core.qwen3 import Qwen3Config, read_config
-from pdapt.recipes.parity import measure_checkpoint
+from pdapt.recipes.megatron_args import Places, megatron_args
+from pdapt.recipes.parity import measure_checkpoint, measure_job
+from pdapt.recipes.schema import Batch, Data, Model, Recipe, Shape
 
 pytestmark = pytest.mark.slow
 Maker = Callable[..., Path]
@@ -65,6 +68,25 @@ def test_logits_loss_and_every_gradient_are_transformers(tiny_qwen3: Maker, tmp_
     assert {name.removeprefix("grad.") for name in ours if name.startswith("grad.")} == theirs.keys()
     for name, expected in theirs.items():
         assert (ours[f"grad.{name}"] - expected).norm() <= 1e-5 * expected.norm(), name
+
+
+def test_local_layers_with_a_gpus_arguments_compute_the_same(tiny_qwen3: Maker, tmp_path: Path) -> None:
+    """Megatron's own fused operations, here run one after the other, against the CPU's arguments without them."""
+    source = tiny_qwen3()
+    shape, pack = read_config(source), documents(*LENGTHS)
+    import_hf(source, tmp_path / "mcore")
+    model = Model(shape=Shape(**asdict(shape)), precision="fp32", transformer_impl="local")
+    recipe = Recipe(model=model, data=Data(seq_length=64), batch=Batch(global_size=1), steps=1)
+    places = Places(
+        tmp_path / "none", tmp_path / "mcore", *(tmp_path / name for name in ("tb", "cache", "read")), eod=0
+    )
+    arguments = [*megatron_args(recipe, places, gpu=True), "--use-cpu-initialization"]
+    arguments[arguments.index("nccl")] = "gloo"
+    assert not {"--no-bias-swiglu-fusion", "--no-bias-dropout-fusion"} & set(arguments)
+    found, expected = measure_job(arguments, pack), measure_checkpoint(tmp_path / "mcore", shape, pack)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert (found[name] - tensor).norm() <= 1e-5 * tensor.norm(), name
 
 
 def test_a_documents_logits_do_not_change_with_its_neighbours(tiny_qwen3: Maker, tmp_path: Path) -> None:
