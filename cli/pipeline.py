@@ -22,6 +22,7 @@ from ..recipes.validate import validate
 
 if TYPE_CHECKING:
     from ..data_prep.corpus import Source
+    from ..data_prep.tokens import Options
     from ..eval.scores import Model
 
 GENERAL = "general"
@@ -163,7 +164,7 @@ def _recipe(request: Request) -> Recipe:
 def _data(request: Request, recipe: Recipe, out: Path) -> Path:
     """Documents and tokens of domain and general text together, so that no text is on two sides of the split."""
     from ..data_prep.corpus import build_corpus, discover
-    from ..data_prep.tokens import Options, build_tokens
+    from ..data_prep.tokens import build_tokens
 
     log.info("corpus: reading and cleaning")
     domain = request.data or _sample(out, "medical")
@@ -171,8 +172,8 @@ def _data(request: Request, recipe: Recipe, out: Path) -> Path:
     sources = [*_named(discover(domain), request.domain), *_named(discover(general), GENERAL)]
     build_corpus(sources, out / "corpus")
     vocab = shape_of(recipe).vocab
-    tokenizer = request.base or str(_tokenizer(out, vocab))
-    options = Options(valid_fraction=VALID_FRACTION)
+    tokenizer = request.base or str(_tokenizer(request, out, vocab))
+    options = _token_options(request)
     build_tokens([str(out / "corpus")], tokenizer, out / "tokens", options, vocab_size=vocab)
     return out / "tokens"
 
@@ -194,13 +195,20 @@ def _named(sources: "list[Source]", prefix: str) -> "list[Source]":
     return [replace(source, name=f"{prefix}-{source.name}") for source in sources]
 
 
-def _tokenizer(out: Path, vocab: int) -> Path:
+def _token_options(request: Request) -> "Options":
+    """How the tokens are made: domain and general text are each held out from."""
+    from ..data_prep.tokens import Options
+
+    return Options(valid_fraction=VALID_FRACTION, domains=(f"{request.domain}-*", f"{GENERAL}-*"))
+
+
+def _tokenizer(request: Request, out: Path, vocab: int) -> Path:
     """Train a tokenizer on the corpus, held-out documents left out."""
     from ..data_prep.tokenizer import train_tokenizer
-    from ..data_prep.tokens import Options, training_texts
+    from ..data_prep.tokens import training_texts
 
     def body(work: Path) -> dict[str, Any]:
-        train_tokenizer(training_texts([str(out / "corpus")], Options(valid_fraction=VALID_FRACTION)), vocab, work)
+        train_tokenizer(training_texts([str(out / "corpus")], _token_options(request)), vocab, work)
         return {"vocabulary": vocab}
 
     log.info("tokenizer: training byte-level BPE on the training documents")

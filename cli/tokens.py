@@ -30,7 +30,14 @@ def build(
     ] = "sample",
     backend: Annotated[str, typer.Option(help="fast, or hf: the reference.")] = "fast",
     text_column: Annotated[str, typer.Option(help="Field that holds the text.")] = "text",
-    valid_fraction: Annotated[float, typer.Option(help="Part of each source held out.")] = 0.02,
+    valid_fraction: Annotated[float, typer.Option(help="Part of each domain's texts held out.")] = 0.02,
+    domain: Annotated[
+        list[str] | None, typer.Option(help="Pattern of sources' names that are a domain; by default all are one.")
+    ] = None,
+    splits: Annotated[str, typer.Option(help="train, or all: publishers' test and validation parts, too.")] = "train",
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Train on a text as often as it is given.")
+    ] = False,
     near_duplicates: Annotated[
         bool, typer.Option("--near-duplicates", help="Keep near-duplicates on one side, too (MinHash; slow).")
     ] = False,
@@ -51,7 +58,10 @@ def build(
     from ..data_prep.tokens import Options, build_tokens
 
     check_layout(layout, seq_length)
-    options = Options(valid_fraction, seed, text_column, near_duplicates, backend, verify)
+    domains = tuple(domain or ())
+    options = Options(
+        valid_fraction, seed, text_column, near_duplicates, backend, verify, splits, keep_duplicates, domains
+    )
     manifest = build_tokens(paths, tokenizer, out, options, vocab_size=vocab_size, workers=workers)
     stats = layout_stats(out, layout, seq_length)
     if as_json:
@@ -112,6 +122,8 @@ def _print_stats(found: dict[str, Any]) -> None:
             table.add_section()
         table.add_row(name, *(_figure(column, row[column]) for column in columns))
     _console().print(table)
+    if any(found["left_out"].values()):
+        print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in found["left_out"].items() if count))
     if "epochs" in found:
         run = f"{found['steps']} steps of {found['batch']} sequences"
         print(f"{run} read the training documents {found['epochs']:.2f} times")

@@ -58,7 +58,7 @@ class Words(WordTokenizer):
 
 
 def merge_near_duplicates(scans: list[Scan], workers: int) -> list[Scan]:
-    """The scans, with one hash (the lowest of theirs) for all documents of a cluster.
+    """The scans, with one hash (the lowest of theirs) as `clusters` of all documents of a cluster.
 
     Takes about 1 kB of temporary files a document.
     """
@@ -71,7 +71,7 @@ def merge_near_duplicates(scans: list[Scan], workers: int) -> list[Scan]:
         for shard, document in members:
             hashes[shard][document] = lowest
     log.info(f"tokens: {sum(map(len, clusters))} documents are near-duplicates, in {len(clusters)} clusters")
-    return [replace(scan, hashes=values) for scan, values in zip(scans, hashes, strict=True)]
+    return [replace(scan, clusters=values) for scan, values in zip(scans, hashes, strict=True)]
 
 
 def _clusters(shards: list[Shard], folder: Path, workers: int) -> list[list[tuple[int, int]]]:

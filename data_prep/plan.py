@@ -1,13 +1,15 @@
 """What becomes of every document, decided before the first is tokenized.
 
 One pass over the inputs takes each document's hash, its words and what it states of itself. From that follow the data
-sets (one for each source, or for each document type and edition of a source that has several) and the sides.
+sets (one for each source, or for each part, document type and edition of a source that has several) and the sides.
 """
 
 import re
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import chain, count, pairwise
 from pathlib import Path
@@ -17,19 +19,28 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from .shards import Batch, Shard, count_words, read_shard, require_utf8, utf8
-from .split import split, text_hasher
+from ..core import log
+from ..core.errors import UserError
+from .shards import SPLIT, Batch, Shard, count_words, read_shard, require_utf8, utf8
+from .split import DEV, EMPTY, SIDES, TEST, mark_duplicates, split, text_hasher
 
-EMPTY = 3
-"""Side of a document without a word, beside those of `split`."""
-SIDES = 4
+WITHHELD = {"test": TEST, "dev": DEV}
+"""Publisher's split -> side of its documents where they are left out."""
+MOST_PARTS = 1000
+"""Values of a source's column `source` beyond which it names documents, and no parts of the source."""
+NAME_BYTES = 180
 UNSAFE = re.compile(r"[^\w.-]+")
 
 
 class Key(NamedTuple):
-    """What the documents of a data set have in common."""
+    """What the documents of a data set have in common.
+
+    `source` is the name that the user gave, and `part` what the column `source` makes of it. Without a name of the
+    user's, `source` is what the column says, and the file's name where it says nothing.
+    """
 
     source: str
+    part: str
     document_type: str
     commercial: bool | None
 
@@ -41,14 +52,18 @@ class Scan:
     Attributes:
         shard: where they are.
         hashes: of the texts; 0 of one without a word.
+        clusters: of what counts as one text for the split: `hashes`, or those that near-duplicates share.
         words: as `str.split` counts them.
+        withheld: TEST or DEV of a document of that part of its publisher's; else 0.
         group: index in `keys`.
         keys: what they state of themselves.
     """
 
     shard: Shard
     hashes: npt.NDArray[np.uint64]
+    clusters: npt.NDArray[np.uint64]
     words: npt.NDArray[np.int64]
+    withheld: npt.NDArray[np.int8]
     group: npt.NDArray[np.int32]
     keys: list[Key]
 
@@ -66,13 +81,15 @@ class Plan:
         scans: of the shards, in order; `group` is an index in the plan's `keys`.
         keys: of the data sets.
         names: of the data sets, and of their files.
-        sides: TRAIN, VALID, DROPPED or EMPTY for each document of each shard.
+        sides: for each document of each shard; see `split`.
+        domains: number of the domain of each data set.
     """
 
     scans: list[Scan]
     keys: list[Key]
     names: list[str]
     sides: list[npt.NDArray[np.int8]]
+    domains: list[int]
 
     def words(self, group: int, side: int) -> int:
         """Words of a data set's documents on one side."""
@@ -108,64 +125,107 @@ class Plan:
         return table.reshape(-1, SIDES).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """How the sides are decided.
+
+    Attributes:
+        fraction: part of each domain's distinct texts that is held out for validation.
+        seed: of the draw.
+        withhold: whether the test and validation parts of publishers are left out.
+        deduplicate: whether a training text is kept once.
+        domains: patterns of sources' names. Those that match one are a domain; so are those that match none.
+    """
+
+    fraction: float = 0.02
+    seed: int = 0
+    withhold: bool = True
+    deduplicate: bool = True
+    domains: tuple[str, ...] = ()
+
+    def domain(self, key: Key) -> int:
+        """Number of the domain of a data set: of the first pattern that matches, or the number of patterns."""
+        matching = (number for number, pattern in enumerate(self.domains) if fnmatchcase(key.source, pattern))
+        return next(matching, len(self.domains))
+
+
 def make_plan(
     shards: list[Shard],
-    fraction: float,
-    seed: int,
+    choice: Choice,
     workers: int,
     *,
+    named: Collection[str] = (),
     merge: Callable[[list[Scan]], list[Scan]] = lambda scans: scans,
 ) -> Plan:
     """Scan the shards and decide.
 
     Args:
         shards: in order.
-        fraction: part of each data set's distinct texts that is held out for validation.
-        seed: of the draw.
+        choice: how it is decided.
         workers: threads.
-        merge: gives documents that count as duplicates the same hash; by default only equal texts have one.
+        named: the shards' sources whose names the user gave.
+        merge: gives documents that count as one text for the split the same cluster; by default equal texts have one.
 
     Raises:
-        UserError: a file does not hold what it should.
+        UserError: a file does not hold what it should, or no source is of a domain.
     """
     with ThreadPoolExecutor(workers) as pool:
-        scans = list(pool.map(lambda shard: scan_shard(shard, seed), shards))
-    scans, keys = _common_keys(merge(scans))
-    return Plan(scans, keys, _names(keys), _decide(scans, len(keys), fraction))
+        scans = list(pool.map(lambda shard: scan_shard(shard, choice.seed), shards))
+    scans, keys = _common_keys(merge(scans), choice, named)
+    domains = [choice.domain(key) for key in keys]
+    for number, pattern in enumerate(choice.domains):
+        if number not in domains:
+            known = ", ".join(sorted({key.source for key in keys}))
+            raise UserError(f"no source is of the domain {pattern!r}", where="--domain", allowed=known)
+    return Plan(scans, keys, _names(keys), _decide(scans, keys, domains, choice), domains)
 
 
 def scan_shard(shard: Shard, seed: int) -> Scan:
     """Read a shard's documents for their hashes, words and keys."""
     keys: dict[Key, int] = {}
     parts = [_scan_batch(batch, shard, seed, keys) for batch in read_shard(shard)]
-    hashes, words, group = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _nothing()
-    return Scan(shard, hashes, words, group, list(keys))
+    columns = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _nothing()
+    hashes, words, withheld, group = columns
+    return Scan(shard, hashes, hashes, words, withheld, group, list(keys))
 
 
-def _nothing() -> tuple[Any, Any, Any]:
-    return np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int32)
+def _nothing() -> tuple[Any, ...]:
+    return tuple(np.empty(0, kind) for kind in (np.uint64, np.int64, np.int8, np.int32))
 
 
-def _scan_batch(batch: Batch, shard: Shard, seed: int, keys: dict[Key, int]) -> tuple[Any, Any, Any]:
+def _scan_batch(batch: Batch, shard: Shard, seed: int, keys: dict[Key, int]) -> tuple[Any, ...]:
     require_utf8(batch, shard)
     values, offsets = utf8(batch.text)
     hash_text, view, borders = text_hasher(seed), memoryview(values), offsets.tolist()
     words = count_words(values, offsets)
     ranks = (hash_text(view[a:b]) if some else 0 for (a, b), some in zip(pairwise(borders), words, strict=True))
-    return np.fromiter(ranks, np.uint64, len(batch)), words, _groups(batch, shard, keys)
+    return np.fromiter(ranks, np.uint64, len(batch)), words, _withheld(batch), _groups(batch, shard, keys)
+
+
+def _withheld(batch: Batch) -> npt.NDArray[np.int8]:
+    """TEST, DEV or 0 of each document."""
+    encoded = batch.stated[SPLIT].dictionary_encode()
+    sides = np.array([WITHHELD.get(name, 0) for name in encoded.dictionary.to_pylist()], np.int8)
+    return sides[encoded.indices.to_numpy()]
+
+
+COLUMNS = {"part": "source"}
+"""Field of a key -> the column that states it, where it has another name."""
 
 
 def _groups(batch: Batch, shard: Shard, keys: dict[Key, int]) -> npt.NDArray[np.int32]:
     """Index in `keys` of each document, new keys appended."""
-    defaults = Key(shard.source, "", None)
-    codes, values = np.zeros(len(batch), np.int64), []
-    for name, default in defaults._asdict().items():
-        column = batch.stated.get(name)
+    codes, values = np.zeros(len(batch), np.int64), [[shard.source]]
+    for name, default in Key(shard.source, "", "", None)._asdict().items():
+        if name == "source":
+            continue
+        column = batch.stated.get(COLUMNS.get(name, name))
         if column is None:
             values.append([default])
             continue
         encoded = column.dictionary_encode(null_encoding="encode")
-        known = [default if value in (None, "") else value for value in encoded.dictionary.to_pylist()]
+        same = ("", None) if name != "part" else ("", None, shard.source)
+        known = [default if value in same else value for value in encoded.dictionary.to_pylist()]
         codes = codes * len(known) + encoded.indices.to_numpy()
         values.append(known)
     distinct, index = np.unique(codes, return_inverse=True)
@@ -178,46 +238,85 @@ def _key(values: list[list[Any]], sizes: list[int], code: int) -> Key:
     return Key(*(known[place] for known, place in zip(values, np.unravel_index(code, sizes), strict=True)))
 
 
-def _common_keys(scans: list[Scan]) -> tuple[list[Scan], list[Key]]:
-    """The scans with `group` an index in one list of all keys, sorted."""
-    keys = sorted({key for scan in scans for key in scan.keys}, key=lambda key: (*key[:2], str(key.commercial)))
+def _common_keys(scans: list[Scan], choice: Choice, named: Collection[str]) -> tuple[list[Scan], list[Key]]:
+    """The scans with `group` an index in one list of all keys, sorted by domain, source and what is stated."""
+    given = {key for scan in scans for key in scan.keys}
+    whole = _undivided(given)
+    meant = {key: _meant(key, whole, named) for key in given}
+    keys = sorted(set(meant.values()), key=lambda key: (choice.domain(key), *key[:3], str(key.commercial)))
     place = {key: number for number, key in enumerate(keys)}
-    maps = [np.array([place[key] for key in scan.keys], np.int32) for scan in scans]
+    maps = [np.array([place[meant[key]] for key in scan.keys], np.int32) for scan in scans]
     return [
         replace(scan, group=to[scan.group] if len(to) else scan.group, keys=keys)
         for scan, to in zip(scans, maps, strict=True)
     ], keys
 
 
+def _meant(key: Key, whole: set[str], named: Collection[str]) -> Key:
+    """The key of the data set of documents that were read as `key`."""
+    if key.source in whole:
+        return key._replace(part="")
+    return key if key.source in named or not key.part else key._replace(source=key.part, part="")
+
+
+def _undivided(keys: set[Key]) -> set[str]:
+    """The sources whose column `source` has too many values to be parts."""
+    parts: dict[str, set[str]] = defaultdict(set)
+    for key in keys:
+        parts[key.source].add(key.part)
+    found = {source for source, values in parts.items() if len(values) > MOST_PARTS}
+    for source in sorted(found):
+        log.warn(f"{source}: the column `source` has {len(parts[source]):,} values, so it does not divide the source")
+    return found
+
+
 def _names(keys: list[Key]) -> list[str]:
     """A file name for each data set: its source, and where a source has several, what tells them apart."""
-    names: list[str] = []
+    parts, types, editions = defaultdict(set), defaultdict(set), defaultdict(set)
     for key in keys:
-        alike = [other for other in keys if other.source == key.source]
-        parts = [key.source]
-        if len({other.document_type for other in alike}) > 1:
-            parts.append(key.document_type or "untyped")
-        if len({other.commercial for other in alike}) > 1:
-            parts.append({True: "commercial", False: "research", None: "unstated"}[key.commercial])
-        name = UNSAFE.sub("-", ".".join(parts)).lstrip(".-") or "unnamed"
-        # Names that differ only in what no file name may hold get a number.
+        parts[key.source].add(key.part)
+        types[key[:2]].add(key.document_type)
+        editions[key[:2]].add(key.commercial)
+    names: dict[str, None] = {}
+    for key in keys:
+        words = [key.source]
+        if len(parts[key.source]) > 1 and key.part:
+            words.append(key.part)
+        if len(types[key[:2]]) > 1:
+            words.append(key.document_type or "untyped")
+        if len(editions[key[:2]]) > 1:
+            words.append({True: "commercial", False: "research", None: "unstated"}[key.commercial])
+        name = _cut(UNSAFE.sub("-", ".".join(words)).lstrip(".-")) or "unnamed"
+        # Names that differ only in what no file name may hold, or in their ends, get a number.
         numbered = chain([name], (f"{name}-{number}" for number in count(len(names))))
-        names.append(next(one for one in numbered if one not in names))
-    return names
+        names[next(one for one in numbered if one not in names)] = None
+    return list(names)
 
 
-def _decide(scans: list[Scan], groups: int, fraction: float) -> list[npt.NDArray[np.int8]]:
+def _cut(name: str) -> str:
+    """As much of a name as a file system takes, with room for a number and an ending."""
+    return name.encode()[:NAME_BYTES].decode(errors="ignore")
+
+
+def _decide(scans: list[Scan], keys: list[Key], domains: list[int], choice: Choice) -> list[npt.NDArray[np.int8]]:
     """Sides of each shard's documents."""
-    if not scans:
-        return []
-    hashes, empty = (np.concatenate([getattr(scan, name) for scan in scans]) for name in ("hashes", "empty"))
-    group = np.where(empty, groups, np.concatenate([scan.group for scan in scans]))  # the empty ones come last
-    order = np.argsort(group, kind="stable")
-    borders = np.searchsorted(group[order], np.arange(groups + 1)).tolist()
-    members = {str(number): hashes[order[a:b]] for number, (a, b) in enumerate(pairwise(borders))}
-    sides = np.full(len(group), EMPTY, np.int8)
-    if members:
-        sides[order[: borders[-1]]] = np.concatenate(list(split(members, fraction).values()))
+    if not keys:
+        return [np.empty(0, np.int8) for _ in scans]
+    hashes, clusters, group, withheld = (
+        np.concatenate([getattr(scan, name) for scan in scans]) for name in ("hashes", "clusters", "group", "withheld")
+    )
+    withheld = withheld * np.int8(choice.withhold)
+    sides = np.where(hashes == 0, np.int8(EMPTY), withheld)
+    # A text that several data sets have stays in the one that may be used for most, and else in the first given.
+    edition = np.array([{True: 0, None: 1, False: 2}[key.commercial] for key in keys])
+    order = np.argsort(edition[group], kind="stable")
+    order = order[hashes[order] != 0]
+    decided = split(
+        clusters[order], group[order].astype(np.int64), np.array(domains), choice.fraction, withheld[order] != 0
+    )
+    if choice.deduplicate:
+        mark_duplicates(decided, hashes[order])
+    sides[order] = np.where(withheld[order] != 0, withheld[order], decided)
     return np.split(sides, np.cumsum([len(scan.hashes) for scan in scans])[:-1])
 
 

@@ -125,6 +125,7 @@ def _hold_out(files: _Files, batch: Batch, scan: Scan, documents: npt.NDArray[np
             "text": text,
             "doc_id": doc_id or f"{scan.shard.source}/{scan.shard.name}#{first + at + document + 1}",
             "source": key.source,
+            "part": key.part,
             "document_type": key.document_type,
         }
         files.write(text_part(files.folder, group), (json.dumps(row, ensure_ascii=False) + "\n").encode())

@@ -2,12 +2,20 @@
 
 import hashlib
 from collections.abc import Buffer, Callable
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
-TRAIN, VALID, DROPPED = 0, 1, 2
-"""What becomes of a document. DROPPED: a second copy of a validation text."""
+TRAIN, VALID, DROPPED, DUPLICATE, EMPTY, TEST, DEV = range(7)
+"""What becomes of a document.
+
+DROPPED: another copy of a text that is held out or withheld. DUPLICATE: another copy of a training text. EMPTY: without
+a word. TEST and DEV: of a publisher's test or validation part, and withheld.
+"""
+SIDES = 7
+
+Hashes = npt.NDArray[np.uint64]
 
 
 def text_hasher(seed: int) -> Callable[[Buffer], int]:
@@ -25,34 +33,80 @@ def text_hasher(seed: int) -> Callable[[Buffer], int]:
     return rank
 
 
-def split(hashes: dict[str, npt.NDArray[np.uint64]], fraction: float) -> dict[str, npt.NDArray[np.int8]]:
-    """Decide for each document of each source.
+def split(
+    clusters: Hashes,
+    strata: npt.NDArray[np.int64],
+    domains: npt.NDArray[np.int64],
+    fraction: float,
+    withheld: npt.NDArray[np.bool_] | None = None,
+) -> npt.NDArray[np.int8]:
+    """Decide for each document whether it is trained on or held out.
 
-    In each source, the `fraction` of the distinct texts with the lowest hashes is drawn for validation: at least one,
-    and none where there is only one text. A text that is drawn in any source is validation everywhere; its first
-    document, in the order of the sources and of their documents, is VALID, the others DROPPED.
+    Of each domain's distinct texts `fraction` is held out, rounded, at least one and never all; they are shared among
+    the domain's strata by size (see `quotas`). In each stratum those with the lowest hashes are drawn. A text belongs
+    to the stratum of its first document, which is the one that is held out; its other documents are dropped, wherever
+    they are. So are the copies of withheld texts.
 
     Args:
-        hashes: source -> hash of each document's text, in order.
-        fraction: part of each source's distinct texts, between 0 and 1.
+        clusters: hash of what counts as one text, [documents], in order of preference.
+        strata: number of each document's stratum, [documents].
+        domains: number of each stratum's domain, [strata]; those of a domain are neighbours.
+        fraction: part of each domain's distinct texts, between 0 and 1.
+        withheld: which documents are on neither side, [documents].
 
     Returns:
-        source -> TRAIN, VALID or DROPPED for each document.
+        TRAIN, VALID or DROPPED for each document; DROPPED for those withheld.
     """
-    drawn = np.unique(np.concatenate([_draw(np.unique(values), fraction) for values in hashes.values()]))
-    taken = np.array([], dtype=np.uint64)
-    decisions = {}
-    for source, values in hashes.items():
-        decision = np.where(np.isin(values, drawn), DROPPED, TRAIN).astype(np.int8)
-        distinct, first = np.unique(values, return_index=True)
-        kept = np.isin(distinct, drawn) & ~np.isin(distinct, taken)
-        decision[first[kept]] = VALID
-        taken = np.concatenate([taken, distinct[kept]])
-        decisions[source] = decision
-    return decisions
+    sides = np.full(len(clusters), TRAIN, np.int8)
+    if withheld is not None and withheld.any():
+        sides[np.isin(clusters, clusters[withheld])] = DROPPED
+    left = np.flatnonzero(sides == TRAIN)
+    distinct, first = np.unique(clusters[left], return_index=True)  # by rising hash
+    home = strata[left[first]]
+    sizes = np.bincount(home, minlength=len(domains))
+    order = np.argsort(home, kind="stable")
+    rank = np.arange(len(home)) - (np.cumsum(sizes) - sizes)[home[order]]
+    drawn = order[rank < np.concatenate([np.zeros(0, np.int64), *_by_domain(sizes, domains, fraction)])[home[order]]]
+    sides[left[np.isin(clusters[left], distinct[drawn])]] = DROPPED
+    sides[left[first[drawn]]] = VALID
+    return sides
 
 
-def _draw(distinct: npt.NDArray[np.uint64], fraction: float) -> npt.NDArray[np.uint64]:
-    """The lowest of the sorted hashes of a source's distinct texts."""
-    count = min(max(1, round(fraction * len(distinct))), len(distinct) - 1)
-    return distinct[:count]
+def _by_domain(
+    sizes: npt.NDArray[np.int64], domains: npt.NDArray[np.int64], fraction: float
+) -> list[npt.NDArray[np.int64]]:
+    borders = np.flatnonzero(np.diff(domains)) + 1
+    return [quotas(part, fraction) for part in np.split(sizes, borders)]
+
+
+def quotas(sizes: npt.NDArray[np.int64], fraction: float) -> npt.NDArray[np.int64]:
+    """How many of each stratum's texts are held out.
+
+    The strata lie one after the other, and each gives what its stretch adds to the domain's rounded share: one of 50
+    texts gives 1 of 2 %, and 25 of two texts together give 1. No run of neighbouring strata gives a whole text more or
+    less than its share, but where the share of all is less than half a text: then the largest gives one.
+
+    Args:
+        sizes: texts of each, [strata].
+        fraction: of all of them.
+    """
+    part = Fraction(str(fraction))
+    most = max(0, int(sizes.sum()) - 1)
+    reached = [min(round(part * int(size)), most) for size in np.cumsum(sizes)]
+    found = np.diff(np.array([0, *reached], np.int64))
+    if most and not reached[-1]:
+        found[np.argmax(sizes)] = 1
+    return found
+
+
+def mark_duplicates(sides: npt.NDArray[np.int8], texts: Hashes) -> None:
+    """Make DUPLICATE of every training document whose text an earlier one has.
+
+    Args:
+        sides: changed in place, [documents].
+        texts: hash of each document's text, [documents], in order of preference.
+    """
+    trained = np.flatnonzero(sides == TRAIN)
+    again = np.ones(len(trained), bool)
+    again[np.unique(texts[trained], return_index=True)[1]] = False
+    sides[trained[again]] = DUPLICATE

@@ -26,7 +26,8 @@ def layout_stats(
     Returns:
         `layout`, `seq_length`; `datasets`, one object for each data set and split (`prefix`, `split`, `source`,
         `document_type`, `commercial`, `documents`, `words`, `tokens`, `tokens_per_word`, `sequences`, `slots`,
-        `real_tokens`, `padding`, `fill`); `splits`, their sums; and with `batch` and `steps`, `epochs`: how often such
+        `real_tokens`, `padding`, `fill`); `splits`, their sums; `left_out`, documents by reason that are in neither;
+        and with `batch` and `steps`, `epochs`: how often such
         a run reads the training documents.
 
     Raises:
@@ -41,9 +42,19 @@ def layout_stats(
     ]
     splits = {split: _sum([row for row in datasets if row["split"] == split]) for split in record["splits"]}
     stats: dict[str, Any] = {"layout": layout, "seq_length": seq_length, "datasets": datasets, "splits": splits}
+    stats["left_out"] = left_out(record)
     if batch is not None and steps is not None:
         stats |= {"batch": batch, "steps": steps, "epochs": epochs(splits["train"]["sequences"], batch, steps)}
     return stats
+
+
+def left_out(record: dict[str, Any]) -> dict[str, int]:
+    """How many documents a tokens folder leaves out, by reason; `record` is its `tokens.json`."""
+    counts = {f"of publishers' {split} parts": documents for split, documents in record["withheld"].items()}
+    counts["copies of training texts"] = record["training_duplicates"]
+    counts["copies of held-out or left-out texts"] = record["dropped_duplicates"]
+    counts["without a word"] = record["empty"]
+    return {reason: sum(documents.values()) for reason, documents in counts.items()}
 
 
 def epochs(sequences: int, batch: int, steps: int) -> float:

@@ -22,10 +22,10 @@ from ..core.files import atomic_path, remove, sha256, write_json
 from ..core.manifest import Manifest, run_stage
 from .encoders import FAST, make_encoder
 from .indexed import DTYPE, count_indexed, idx_path, write_indexed
-from .plan import EMPTY, Plan, Scan, chosen, make_plan
+from .plan import WITHHELD, Choice, Plan, Scan, chosen, make_plan
 from .shard_tokens import FOLDERS, HELDOUT, ids_part, lengths_part, text_part, tokenize_shard, verified
 from .shards import SHARD_BYTES, Shard, find_inputs, plan_shards, read_shard
-from .split import DROPPED, TRAIN, VALID
+from .split import DROPPED, DUPLICATE, EMPTY, SIDES, TRAIN, VALID
 from .tokenizer import Vocabulary, load_tokenizer
 from .verify import SAMPLE, VERIFICATIONS, Verifier
 
@@ -34,6 +34,10 @@ PARTS = ".shards"
 """Folder of the shards' parts while the stage is at work."""
 CUT = "cut"
 """File in it that says which shards they are of: without it they are not whole."""
+SHOWN = 5
+"""Data sets that a message names."""
+SPLITS = TRAINING, ALL_SPLITS = "train", "all"
+"""Which parts of what a publisher has split are used: the training part, or also those for tests and validation."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,15 @@ class Options:
     """What decides a tokens folder beside its inputs.
 
     Attributes:
-        valid_fraction: part of each data set's distinct texts that is held out for validation (see `split`).
+        valid_fraction: part of each domain's distinct texts that is held out for validation (see `split`).
         seed: of the draw.
         text_column: the field that holds the text.
         near_duplicates: whether near-duplicates stay on one side, too (see `near_duplicates.py`).
         backend: one of `encoders.BACKENDS`.
         verify: which documents are compared with the reference: one of `verify.VERIFICATIONS`.
+        splits: TRAINING to leave out the test and validation parts of publishers, ALL_SPLITS to take them.
+        keep_duplicates: whether a training text is kept as often as it is given.
+        domains: patterns of sources' names, each a domain that texts are held out from; by default all are one.
     """
 
     valid_fraction: float = 0.02
@@ -55,6 +62,9 @@ class Options:
     near_duplicates: bool = False
     backend: str = FAST
     verify: str = SAMPLE
+    splits: str = TRAINING
+    keep_duplicates: bool = False
+    domains: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.valid_fraction < 1:
@@ -62,6 +72,14 @@ class Options:
         if self.verify not in VERIFICATIONS:
             allowed = ", ".join(VERIFICATIONS)
             raise UserError(f"{self.verify!r} is no verification", where="--verify", allowed=allowed)
+        if self.splits not in SPLITS:
+            raise UserError(f"{self.splits!r} is no choice of splits", where="--splits", allowed=", ".join(SPLITS))
+
+    @property
+    def choice(self) -> Choice:
+        """What a plan needs of them."""
+        withhold = self.splits == TRAINING
+        return Choice(self.valid_fraction, self.seed, withhold, not self.keep_duplicates, self.domains)
 
 
 def build_tokens(
@@ -76,7 +94,7 @@ def build_tokens(
 ) -> Manifest:
     """Tokenize documents, each ended by `<|endoftext|>`.
 
-    Writes, for each data set (a source, or a document type and edition of a source that has several),
+    Writes, for each data set (a source, or a part, document type and edition of a source that has several),
     `train/<name>.{bin,idx}` and `valid/<name>.{bin,idx}` (int32, a sequence a document), `heldout/<name>.jsonl` (the
     validation documents as text), and for the whole `tokens.json` and `tokenizer/`. A data set that has no document on
     one side has no files there.
@@ -101,21 +119,22 @@ def build_tokens(
     vocabulary = load_tokenizer(tokenizer, vocab_size)
 
     def body(work: Path) -> dict[str, Any]:
-        return _fill(work, shards, options, vocabulary, workers)
+        return _fill(work, shards, options, vocabulary, workers, _given_names(paths))
 
     inputs = _named([path for _, path, _ in found]) | {"tokenizer": vocabulary.files[0]}
     config = asdict(options) | {"sources": [name for name, _, _ in found]}  # they name the data sets, in this order
     return run_stage("tokens", inputs, config, out, body, resumes=True)
 
 
-def _fill(work: Path, shards: list[Shard], options: Options, vocabulary: Vocabulary, workers: int) -> dict[str, Any]:
+def _fill(
+    work: Path, shards: list[Shard], options: Options, vocabulary: Vocabulary, workers: int, named: set[str]
+) -> dict[str, Any]:
     """Fill the stage's folder; its counts."""
     with ThreadPoolExecutor(1) as background:  # a back end takes a second to load
         loading = background.submit(make_encoder, options.backend, vocabulary)
-        plan = make_plan(shards, options.valid_fraction, options.seed, workers, merge=_merger(options, workers))
+        plan = make_plan(shards, options.choice, workers, named=named, merge=_merger(options, workers))
         verifier = Verifier(loading.result(), vocabulary, options.verify)
-    if not any(plan.count(group, side) for group in range(len(plan.keys)) for side in FOLDERS):
-        raise UserError("the inputs hold no document with text", where="PATH")
+    _say(plan, options)
     parts = _parts(work, shards)
     _tokenize(plan, verifier, parts, workers)
     _assemble(plan, parts, work, workers)
@@ -124,8 +143,54 @@ def _fill(work: Path, shards: list[Shard], options: Options, vocabulary: Vocabul
     write_json(work / RECORD, record)
     compared = sum(verified(parts / str(number)) for number in range(len(shards)))
     _discard(parts)
-    names = ("totals", "dropped_duplicates", "empty")
+    names = ("totals", "withheld", "training_duplicates", "dropped_duplicates", "empty")
     return {name: record[name] for name in names} | {"verified_documents": compared}
+
+
+def _say(plan: Plan, options: Options) -> None:
+    """Say what is left out and what cannot be held out, before anything is tokenized.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    totals = [sum(plan.count(group, side) for group in range(len(plan.keys))) for side in range(SIDES)]
+    withheld = {name: totals[side] for name, side in WITHHELD.items() if totals[side]}
+    if not totals[TRAIN] + totals[VALID]:
+        if withheld:
+            mend = f"--splits {ALL_SPLITS} takes them"
+            raise UserError("all documents are of publishers' test and validation parts", where="PATH", mend=mend)
+        raise UserError("the inputs hold no document with text", where="PATH")
+    for name, documents in withheld.items():
+        sets = ", ".join(_counted(plan, WITHHELD[name]))
+        log.info(
+            f"tokens: left out {documents:,} documents of publishers' {name} parts ({sets}); --splits all takes them"
+        )
+    if totals[DUPLICATE]:
+        sets = ", ".join(_counted(plan, DUPLICATE))
+        log.info(
+            f"tokens: left out {totals[DUPLICATE]:,} documents whose text is in training already ({sets}); "
+            "--keep-duplicates keeps them"
+        )
+    if totals[EMPTY]:
+        log.info(f"tokens: left out {totals[EMPTY]:,} documents without a word ({', '.join(_counted(plan, EMPTY))})")
+    for domain in sorted(set(plan.domains)):
+        groups = [group for group, number in enumerate(plan.domains) if number == domain]
+        if not any(plan.count(group, VALID) for group in groups):
+            name = options.domains[domain] if domain < len(options.domains) else "the inputs"
+            log.warn(f"nothing can be held out of {name}: there are fewer than two distinct texts")
+
+
+def _counted(plan: Plan, side: int) -> list[str]:
+    """`NAME COUNT` of the data sets that have most documents on a side."""
+    counts = {name: plan.count(group, side) for group, name in enumerate(plan.names) if plan.count(group, side)}
+    largest = sorted(counts, key=lambda name: -counts[name])
+    rest = [f"and {len(largest) - SHOWN} more"] if len(largest) > SHOWN else []
+    return [*(f"{name} {counts[name]:,}" for name in largest[:SHOWN]), *rest]
+
+
+def _given_names(paths: list[str]) -> set[str]:
+    """The names in `NAME=PATH`."""
+    return {path.partition("=")[0] for path in paths if "=" in path and not Path(path).exists()}
 
 
 def _named(paths: list[Path]) -> dict[str, Path]:
@@ -141,7 +206,7 @@ def _named(paths: list[Path]) -> dict[str, Path]:
 def training_texts(paths: list[str], options: Options) -> Iterator[str]:
     """The texts that `build_tokens` with the same options puts into training: what a tokenizer may be trained on."""
     shards = _shards(find_inputs(paths), options.text_column, SHARD_BYTES)
-    plan = make_plan(shards, options.valid_fraction, options.seed, 1, merge=_merger(options, 1))
+    plan = make_plan(shards, options.choice, 1, named=_given_names(paths), merge=_merger(options, 1))
     for scan, sides in zip(plan.scans, plan.sides, strict=True):
         at = 0
         for batch in read_shard(scan.shard):
@@ -260,10 +325,16 @@ def _record(plan: Plan, vocabulary: Vocabulary, work: Path) -> dict[str, Any]:
     return {
         "splits": splits,
         "totals": totals,
-        "dropped_duplicates": {name: plan.count(group, DROPPED) for group, name in enumerate(plan.names)},
-        "empty": {name: plan.count(group, EMPTY) for group, name in enumerate(plan.names)},
+        "withheld": {split: _by_name(plan, side) for split, side in WITHHELD.items()},
+        "training_duplicates": _by_name(plan, DUPLICATE),
+        "dropped_duplicates": _by_name(plan, DROPPED),
+        "empty": _by_name(plan, EMPTY),
         "dtype": DTYPE.name,
         "eod_id": vocabulary.eod_id,
         "vocabulary_size": vocabulary.size,
         "tokenizer_sha256": sha256(vocabulary.files[0]),
     }
+
+
+def _by_name(plan: Plan, side: int) -> dict[str, int]:
+    return {name: plan.count(group, side) for group, name in enumerate(plan.names)}

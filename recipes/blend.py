@@ -122,10 +122,16 @@ def _nothing(where: str, part: Part, split: str, entries: dict[str, dict[str, An
 
 def _matches(part: Part, entry: dict[str, Any]) -> bool:
     return (
-        any(fnmatchcase(entry["source"], pattern) for pattern in part.sources)
+        any(fnmatchcase(name, pattern) for name in _source_names(entry) for pattern in part.sources)
         and any(fnmatchcase(entry["document_type"], pattern) for pattern in part.document_types)
         and (part.edition != COMMERCIAL or entry["commercial"] is True)
     )
+
+
+def _source_names(entry: dict[str, Any]) -> list[str]:
+    """What a data set's source may be called: the name it was given, its part of that, or both."""
+    source, part = entry["source"], entry.get("part", "")
+    return [source, part, f"{source}.{part}"] if part else [source]
 
 
 def _member(name: str, prefix: Path, data: Data) -> Member:

@@ -82,12 +82,15 @@ def test_stats_say_how_often_a_run_reads_the_training_documents(built: tuple[Pat
     options = ["--layout", "paper", "--seq-length", SEQ, "--batch", 8, "--steps", 100]
     found = said("tokens", "stats", out, *options)
     assert found["datasets"] == before["datasets"]
+    assert found["left_out"] == before["left_out"]
+    assert found["left_out"]["copies of training texts"] > 100
     assert found["epochs"] == 800 / found["splits"]["train"]["sequences"]
     words = {row["name"]: row["words"] for row in found["datasets"] if row["split"] == "train"}
     assert words["notes"] > 0
     done = pdapt("tokens", "stats", out, *options)
     assert "100 steps of 8 sequences read the training documents" in done.stdout
     assert "train/notes" in done.stdout
+    assert "left out: 1" in done.stdout
 
 
 @pytest.mark.slow

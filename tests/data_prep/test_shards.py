@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep import shards
-from pdapt.data_prep.plan import make_plan
+from pdapt.data_prep.plan import Choice, make_plan
 from pdapt.data_prep.shards import count_words, find_inputs, plan_shards, read_shard, utf8
 
 SPACES = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -44,7 +44,7 @@ def read_all(file: Path, text_column: str = "text") -> list[str]:
 
 def scan(file: Path, shard_bytes: int = 10**9) -> None:
     """Read a file as the stage's first pass does."""
-    make_plan(plan_shards("source", file, "text", shard_bytes), 0.5, 0, 1)
+    make_plan(plan_shards("source", file, "text", shard_bytes), Choice(0.5), 1)
 
 
 def lines(*rows: object) -> bytes:
@@ -152,7 +152,7 @@ def test_the_text_column_may_have_any_name(tmp_path: Path, column: str) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     for name in ("a.jsonl", "blank.jsonl", "a.parquet"):
         assert read_all(tmp_path / name, column) == ["un", "deux"]
-        assert make_plan(plan_shards("s", tmp_path / name, column), 0.5, 0, 1).names == ["s"]
+        assert make_plan(plan_shards("s", tmp_path / name, column), Choice(0.5), 1).names == ["s"]
 
 
 WRONG_LINES: dict[str, tuple[bytes, str]] = {

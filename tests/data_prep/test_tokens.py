@@ -93,7 +93,8 @@ def test_megatron_reads_the_corpus(tmp_path: Path, corpus: Path, tokenizer_folde
     for source in train:
         path = corpus / "documents" / f"{source}.parquet"
         given = [text for (text,) in read_documents(path, ("text",))]
-        assert train[source] == [text for text in given if text not in held]
+        first = list(dict.fromkeys(text for text in given if text not in held))
+        assert train[source] == [text for text in first if source == "alpha" or text != SHARED_TEXT]
         heldout = out / "heldout" / f"{source}.jsonl"
         rows = rows_of(heldout) if source in valid else []
         assert heldout.exists() == (source in valid)
@@ -108,9 +109,12 @@ def test_what_is_counted(tmp_path: Path, corpus: Path, tokenizer_folder: Path) -
     record = json.loads((out / "tokens.json").read_text())
     vocabulary = load_tokenizer(tokenizer_folder)
     assert record["totals"] == manifest.counts["totals"]
-    total = sum(side["documents"] for side in record["totals"].values()) + sum(record["dropped_duplicates"].values())
-    assert total == 101 + 31 + 1
+    total = sum(side["documents"] for side in record["totals"].values())
+    assert total == 50 + 30 + 1 + 1
+    copies = {name: sum(record[name].values()) for name in ("dropped_duplicates", "training_duplicates")}
+    assert total + sum(copies.values()) == 101 + 31 + 1
     assert record["dropped_duplicates"]["alpha"] >= 10
+    assert record["training_duplicates"]["alpha"] >= 35
     for entry in (entry for sources in record["splits"].values() for entry in sources.values()):
         dataset = IndexedDataset(str(out / entry["prefix"]))
         assert (entry["documents"], entry["tokens"]) == (len(dataset), int(dataset.sequence_lengths.sum()))
@@ -266,3 +270,51 @@ def test_files_of_one_name_in_a_source_have_documents_of_different_ids(tmp_path:
     ids = [row["doc_id"] for row in rows]
     assert len(set(ids)) == len(ids) == 20
     assert {doc_id.rpartition("#")[0] for doc_id in ids} <= {"notes/1/a.jsonl", "notes/2/a.jsonl", "notes/b.jsonl"}
+
+
+def test_duplicates_in_training_are_kept_on_demand(tmp_path: Path, corpus: Path, tokenizer_folder: Path) -> None:
+    options = Options(0.2, keep_duplicates=True)
+    build_tokens([str(corpus)], tokenizer_folder, tmp_path / "tokens", options)
+    train, valid = sides_of(tmp_path / "tokens", tokenizer_folder)
+    held = {text for texts in valid.values() for text in texts}
+    assert train["alpha"] == [text for text in [*patients("alpha", 50) * 2, SHARED_TEXT] if text not in held]
+
+
+def test_publishers_test_parts_are_left_out_unless_asked_for(
+    tmp_path: Path, tokenizer_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split, count in {"train": 50, "test": 20, "validation": 10}.items():
+        write_jsonl(tmp_path / "qa" / f"{split}-00000-of-00001.jsonl", patients(split, count))
+    build_corpus(discover([f"qa={tmp_path / 'qa'}"]), tmp_path / "corpus")
+    for name, path in {"raw": f"qa={tmp_path / 'qa'}", "cleaned": str(tmp_path / "corpus")}.items():
+        manifest = build_tokens([path], tokenizer_folder, tmp_path / name, Options(0.1))
+        train, valid = sides_of(tmp_path / name, tokenizer_folder)
+        assert {*train["qa"], *valid["qa"]} == set(patients("train", 50))
+        assert manifest.counts["withheld"] == {"test": {"qa": 20}, "dev": {"qa": 10}}
+        assert "left out 20 documents of publishers' test parts (qa 20)" in capsys.readouterr().err
+        everything = build_tokens([path], tokenizer_folder, tmp_path / f"{name}-all", Options(0.1, splits="all"))
+        assert everything.counts["totals"]["train"]["documents"] == 72
+    with pytest.raises(UserError, match="all documents are of publishers' test and validation parts"):
+        build_tokens([str(tmp_path / "qa" / "test-00000-of-00001.jsonl")], tokenizer_folder, tmp_path / "none")
+    with pytest.raises(UserError, match="'some' is no choice of splits"):
+        Options(splits="some")
+
+
+def test_too_little_to_hold_out_is_said(
+    tmp_path: Path, tokenizer_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [write_jsonl(tmp_path / f"{name}.jsonl", patients(name, count)) for name, count in (("a", 30), ("b", 1))]
+    options = Options(domains=("a", "b"))
+    build_tokens([str(path) for path in paths], tokenizer_folder, tmp_path / "tokens", options)
+    said = capsys.readouterr().err
+    assert "nothing can be held out of b: there are fewer than two distinct texts" in said
+    assert said.index("nothing can be held out") < said.index("shards to do")
+    assert "out of a" not in said
+
+
+def test_many_small_folders_hold_out_what_was_asked(tmp_path: Path, tokenizer_folder: Path) -> None:
+    for number in range(60):
+        write_jsonl(tmp_path / "in" / f"patient{number}" / "notes.jsonl", patients(f"{number}", 2))
+    manifest = build_tokens([str(tmp_path / "in")], tokenizer_folder, tmp_path / "tokens", Options(0.05))
+    assert manifest.counts["totals"]["valid"]["documents"] == 6
+    assert manifest.counts["totals"]["train"]["documents"] == 114
