@@ -1,10 +1,12 @@
 """The face: `pdapt <room> <verb>`. Import-light: a room is loaded when one of its verbs runs."""
 
 import sys
+from pathlib import Path
 
 import typer
 
-from ..core.errors import Halted, StoppedEarly, UserError, disk_is_full
+from ..core.disk import disk_error, full_disk
+from ..core.errors import Halted, StoppedEarly, UserError
 
 app = typer.Typer(
     help="Adapt a general language model to a domain at scale, and know whether that helped.",
@@ -54,9 +56,10 @@ def main() -> None:
         _say(str(error))
         sys.exit(error.code)
     except OSError as error:
-        if not disk_is_full(error):
+        words = full_disk(error)
+        if not words:
             raise
-        _say(f"the disk is full: {error.filename or error}\n  to mend it: free space and run the same command again")
+        _say(str(disk_error(words, Path(str(error.filename or ".")))))
         sys.exit(2)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from ..core import log
 from ..core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
 from ..core.errors import UserError
-from ..core.files import locked, read_json, remove, write_json
+from ..core.files import read_json, remove, write_json
+from ..core.lock import locked
 from ..core.manifest import NAME
 from .convert import export_hf
 

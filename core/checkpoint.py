@@ -1,10 +1,11 @@
 """Where Megatron keeps the checkpoints of a run."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import read_json
+from .files import read_bytes, read_object
 
 IDENTITY = "run.json"
 """File of a run's folder that says what it is a run of; there as soon as the run has begun."""
@@ -18,6 +19,8 @@ SEAL = "pdapt.json"
 """File of a run's checkpoint that says where it comes from, and holds the hashes of its other files."""
 HF = "hf"
 """Folder beside the checkpoints that keeps the Hugging Face side: configuration and tokenizer."""
+_ITERATION = re.compile(rb"\d{1,10}")
+_TRACKER_BYTES = 100
 
 
 def read_seal(checkpoint: Path) -> dict[str, Any] | None:
@@ -29,17 +32,43 @@ def read_seal(checkpoint: Path) -> dict[str, Any] | None:
     path = checkpoint / SEAL
     if not path.is_file():
         return None
-    seal = read_json(path)
-    whole = isinstance(seal, dict) and {"step", "provenance", "files"} <= seal.keys()
-    if not whole or not isinstance(seal["provenance"], dict) or not isinstance(seal["files"], dict):
-        raise UserError(f"{SEAL} of {checkpoint.name} is no seal", where=str(path), mend="take another checkpoint")
-    return seal
+    try:
+        seal = read_object(path)
+        seal.integer("step"), seal.object("provenance"), seal.texts("files")
+    except UserError as error:
+        raise UserError(
+            f"{SEAL} of {checkpoint.name} is damaged: {error.what}", where=error.where, mend="take another checkpoint"
+        ) from None
+    return seal.values
 
 
 def newest(root: Path) -> Path | None:
-    """The folder of the newest checkpoint under a root, or None where `root` is no checkpoint root."""
+    """The folder of the newest checkpoint under a root, or None where `root` is no checkpoint root.
+
+    Raises:
+        UserError: the tracker says nothing that Megatron writes.
+    """
     tracker = root / TRACKER
     if not tracker.is_file():
         return None
-    named = tracker.read_text(encoding="utf-8").strip()
-    return root / (named if named == RELEASE else f"iter_{int(named):07d}")
+    named = newest_named(tracker)
+    return root / (RELEASE if named is None else f"iter_{named:07d}")
+
+
+def newest_named(tracker: Path) -> int | None:
+    """The iteration that a tracker names; None for weights that belong to none (`release`).
+
+    Raises:
+        UserError: it says nothing that Megatron writes.
+    """
+    named = read_bytes(tracker, _TRACKER_BYTES).strip()
+    if named == RELEASE.encode():
+        return None
+    if not _ITERATION.fullmatch(named):
+        raise UserError(
+            f"{TRACKER} says {named.decode('utf-8', 'replace')!r}",
+            where=str(tracker),
+            allowed=f"the number of an iteration, or {RELEASE}",
+            mend="write the number of the newest whole checkpoint (iter_…) into it, or give that checkpoint itself",
+        )
+    return int(named)

@@ -1,10 +1,15 @@
 """The `.metadata` of PyTorch's distributed checkpoints (DCP), read without running what it names."""
 
+import io
 import pickle
+import pickletools
+import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .errors import UserError
+from .files import read_bytes
+from .jsonio import INT64_MAX
 
 if TYPE_CHECKING:
     from torch.distributed.checkpoint.metadata import Metadata
@@ -34,6 +39,22 @@ _ALLOWED = {
         "WriteItemType",
     },
 }
+_REMEMBER = ("PUT", "BINPUT", "LONG_BINPUT")
+_DAMAGED = (
+    pickle.UnpicklingError,
+    struct.error,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What an unpickler, and the constructors that it calls, raise on damaged bytes."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -51,19 +72,65 @@ def read_metadata(folder: Path) -> "Metadata":
     Raises:
         UserError: it is missing, not whole, or holds something else.
     """
-    from torch.distributed.checkpoint.metadata import Metadata
-
     path = folder / METADATA
+    if not path.is_file():
+        raise UserError("the checkpoint has no .metadata", where=str(path))
+    data = read_bytes(path)
     try:
-        with path.open("rb") as file:
-            metadata = _Unpickler(file).load()
-    except FileNotFoundError:
-        raise UserError("the checkpoint has no .metadata", where=str(path)) from None
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        _check_memo(data)
+        metadata = _Unpickler(io.BytesIO(data)).load()
+        _check(metadata)
+    except UserError as error:
+        raise UserError(error.what, where=str(path), allowed=error.allowed, mend=error.mend) from None
+    except _DAMAGED as error:
         raise UserError(f"the checkpoint's .metadata is not whole: {error}", where=str(path)) from None
-    if not isinstance(metadata, Metadata):
-        raise UserError(f"the checkpoint's .metadata holds a {type(metadata).__name__}", where=str(path))
     return metadata
+
+
+def _check_memo(data: bytes) -> None:
+    """Check that no instruction of a pickle asks for more memory than its bytes account for.
+
+    An unpickler makes room for every number up to the one under which a value is to be remembered: 5 bytes take 64 GB.
+    """
+    for instruction, argument, _ in pickletools.genops(data):
+        if instruction.name in _REMEMBER and cast(int, argument) > len(data):
+            raise ValueError(f"a value is numbered {argument}")
+
+
+def _check(metadata: Any) -> None:
+    """Check that what was unpickled has the parts of a checkpoint's metadata, of their types, with sizes from 0."""
+    from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+
+    if not isinstance(metadata, Metadata):
+        raise UserError(f"the checkpoint's .metadata holds a {type(metadata).__name__}")
+    for name, entry in metadata.state_dict_metadata.items():
+        if not isinstance(name, str):
+            raise TypeError(f"a tensor is called {name!r:.40}")
+        if isinstance(entry, TensorStorageMetadata):
+            _check_tensor(name, entry)
+    for index, info in (metadata.storage_data or {}).items():
+        _check_storage(index, info)
+
+
+def _check_tensor(name: str, entry: Any) -> None:
+    import torch
+
+    sizes = [entry.size, *(part for chunk in entry.chunks for part in (chunk.offsets, chunk.sizes))]
+    if not isinstance(entry.properties.dtype, torch.dtype):
+        raise TypeError(f"{name} has no type")
+    for size in sizes:
+        if not isinstance(size, tuple) or len(size) != len(entry.size) or min(size, default=0) < 0:
+            raise ValueError(f"{name} has a part of size or offset {tuple(size)}")
+
+
+def _check_storage(index: Any, info: Any) -> None:
+    from torch.distributed.checkpoint.metadata import MetadataIndex
+
+    if not isinstance(index, MetadataIndex) or not isinstance(info.relative_path, str):
+        raise TypeError("a chunk's place is not one")
+    for value in (info.offset, info.length):
+        if not isinstance(value, int) or not 0 <= value <= INT64_MAX:
+            raise ValueError(f"{index.fqn} is at byte {info.offset} of {info.relative_path}, {info.length} long")
 
 
 def shortened(folder: Path) -> str:

@@ -1,6 +1,5 @@
 """The user's mistakes, told apart from ours."""
 
-import errno
 from collections.abc import Iterable
 
 
@@ -57,8 +56,3 @@ def check_known(name: str, known: Iterable[str], kind: str, where: str) -> None:
         raise UserError(
             f"no {kind} is called {name!r}", where=where, allowed=", ".join(names), mend=nearest(name, names)
         )
-
-
-def disk_is_full(error: OSError) -> bool:
-    """Whether an operation failed for want of space (or quota)."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

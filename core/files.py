@@ -1,6 +1,5 @@
 """Writing so that a half-written file is never taken for a whole one."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -48,28 +47,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def locked(out: Path, doing: str) -> Iterator[None]:
-    """Keep a second process from doing the same in the same folder.
-
-    Args:
-        out: the folder.
-        doing: what is done, with its preposition: `training into`.
-
-    Raises:
-        UserError: another one does it.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with (out.parent / f".{out.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another process is {doing} {out}", where="--out", mend="wait for it, or end it first"
-            ) from None
-        yield
 
 
 def write_text(path: Path, text: str) -> None:

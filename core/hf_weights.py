@@ -4,7 +4,6 @@ The library checks a file's header; the bytes are taken from the mapped file, be
 out.
 """
 
-import json
 import math
 import mmap
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from .errors import UserError
-from .files import read_json, require_file
+from .files import read_object, require_file
+from .jsonio import parse_json
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -145,7 +145,7 @@ class _Mapped:
             self.bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         length = int.from_bytes(self.bytes[:8], "little")
         self.begin = 8 + length
-        self.header = json.loads(self.bytes[8 : self.begin])
+        self.header = parse_json(self.bytes[8 : self.begin], str(path))
 
     def tensor(self, name: str) -> torch.Tensor:
         declared = self.header[name]
@@ -175,10 +175,13 @@ def _shards(folder: Path) -> dict[Path, set[str]]:
                 else "",
             )
         return {require_file(folder / SINGLE): set()}
-    index = read_json(path)
-    named = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
-        raise UserError(f"{INDEX} has no weight_map", where=str(path), mend="copy or export the model again")
+    mend = "copy or export the model again"
+    try:
+        named = read_object(path).texts("weight_map")
+    except UserError as error:
+        raise UserError(f"{INDEX} has no weight_map: {error.what}", where=error.where, mend=mend) from None
+    if not named:
+        raise UserError(f"{INDEX} has an empty weight_map", where=str(path), mend=mend)
     shards: dict[Path, set[str]] = {}
     for tensor, name in named.items():
         if Path(name).name != name:

@@ -7,6 +7,7 @@ what it finds there it need not make twice.
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,10 @@ from typing import Any
 
 from . import log
 from .checkpoint import read_seal
+from .disk import disk_errors
 from .errors import UserError
-from .files import fsync_path, list_files, read_json, remove, require_file, sha256, write_json
+from .files import fsync_path, list_files, read_json, read_object, remove, require_file, sha256, write_json
+from .lock import locked
 
 NAME = "manifest.json"
 KEY = ".stage.json"
@@ -65,11 +68,19 @@ class Manifest:
         Raises:
             UserError: the folder has none, or it is not a manifest.
         """
-        value = read_json(folder / NAME)
+        value = read_object(folder / NAME, nan=True)
         try:
-            return Manifest(**value)
-        except TypeError as error:
-            raise UserError(f"{NAME} is not a stage manifest: {error}", where=str(folder / NAME)) from None
+            return Manifest(
+                value.text("stage"),
+                value.texts("inputs"),
+                value.object("config").values,
+                value.object("counts").values,
+                value.texts("outputs"),
+                value.texts("versions"),
+                value.number("seconds"),
+            )
+        except UserError as error:
+            raise UserError(f"{NAME} is not a stage manifest: {error.what}", where=error.where) from None
 
 
 class Outdated(UserError):
@@ -155,27 +166,45 @@ def run_stage(
         UserError: `out` holds something else.
     """
     assert not (resumes and beside), "what an interruption left is compared by the inputs' fingerprints"
-    later = beside and not _something(out)
-    key = {"stage": stage, "inputs": {} if later else _fingerprints(inputs), "config": json.loads(json.dumps(config))}
-    done = _finished(out, key)
-    if done:
-        log.info(f"{stage}: {out} is there already, nothing to do")
-        return done
+    config = json.loads(json.dumps(config))
+    if out.is_symlink():  # the folder is made where it leads
+        out = Path(os.path.realpath(out))
+    if not _something(out):
+        _check_replaceable(out)
+        with locked(out, f"writing ({stage}) to"), disk_errors(out):
+            if not _something(out):
+                key = {"stage": stage, "inputs": {} if beside else _fingerprints(inputs), "config": config}
+                return _make(key, inputs if beside else {}, out, body, hashes or {}, resumes=resumes)
+    done = _finished(out, {"stage": stage, "inputs": _fingerprints(inputs), "config": config})
+    log.info(f"{stage}: {out} is there already, nothing to do")
+    return done
+
+
+def _make(
+    key: dict[str, Any],
+    inputs: Mapping[str, Path | str],
+    out: Path,
+    body: Callable[[Path], dict[str, Any]],
+    hashes: Mapping[str, str],
+    *,
+    resumes: bool,
+) -> Manifest:
+    """Do a stage's work; `inputs` are those that are fingerprinted beside it."""
     work = out.parent / f".{out.name}.partial"
-    _enter(work, key, stage, resumes=resumes)
+    _enter(work, key, resumes=resumes)
     start = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
-        prints = pool.submit(_fingerprints, inputs) if later else None
+        prints = pool.submit(_fingerprints, inputs)
         counts = body(work)
-        outputs = _hashes(work, hashes or {})
-        key |= {"inputs": prints.result()} if prints else {}
+        outputs = _hashes(work, hashes)
+        key |= {"inputs": key["inputs"] | prints.result()}
     manifest = Manifest(**key, counts=counts, outputs=outputs, versions=versions(), seconds=time.monotonic() - start)
     write_json(work / NAME, asdict(manifest))
     (work / KEY).unlink()
     for path in list_files(work):
         fsync_path(path)
     if out.exists():
-        out.rmdir()  # an empty one; `_finished` has looked
+        out.rmdir()  # an empty one; `run_stage` has looked
     work.replace(out)
     fsync_path(out.parent)
     return manifest
@@ -204,9 +233,17 @@ def _something(out: Path) -> bool:
     return out.exists() and not (out.is_dir() and not any(out.iterdir()))
 
 
-def _finished(out: Path, key: dict[str, Any]) -> Manifest | None:
-    if not _something(out):
-        return None
+def _check_replaceable(out: Path) -> None:
+    """Check, before the work, that the finished folder can be put where an empty one is."""
+    if out.is_mount():
+        raise UserError(
+            f"{out} is where a disk is mounted, and cannot be replaced as a whole",
+            where="--out",
+            mend="give a folder within it",
+        )
+
+
+def _finished(out: Path, key: dict[str, Any]) -> Manifest:
     if not (out / NAME).is_file():
         raise UserError(f"the output exists and no stage wrote it: {out}", where="--out", mend="choose another folder")
     manifest = Manifest.read(out)
@@ -263,12 +300,20 @@ def renew(out: Path, run: Callable[[Path | None], Manifest]) -> Manifest:
     return manifest
 
 
-def _enter(work: Path, key: dict[str, Any], stage: str, *, resumes: bool) -> None:
+def _enter(work: Path, key: dict[str, Any], *, resumes: bool) -> None:
     """Take up an interrupted run of the same work, if the stage can; throw away any other."""
-    if resumes and work.is_dir() and (work / KEY).is_file() and read_json(work / KEY) == key:
-        log.info(f"{stage}: going on where an earlier run stopped")
+    if resumes and _interrupted(work) == key:
+        log.info(f"{key['stage']}: going on where an earlier run stopped")
         return
     (work / KEY).unlink(missing_ok=True)  # first: what an interruption leaves of the rest is not taken up again
     remove(work)
     work.mkdir(parents=True)
     write_json(work / KEY, key)
+
+
+def _interrupted(work: Path) -> Any:
+    """What an interrupted run was making; None where there is none, or nothing that says it."""
+    try:
+        return read_json(work / KEY)
+    except UserError:
+        return None

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import read_json
+from .files import read_object
+from .jsonio import JsonObject
 
 VOCAB_SIZE = 151_936
 """Rows of the embedding; the tokenizer knows 151,669 ids, the rest is padding that the weights carry."""
@@ -112,6 +113,21 @@ def size_of(shape: Qwen3Config) -> str | None:
     return next((name for name, known in SIZES.items() if replace(known, **free) == replace(shape, **free)), None)
 
 
+_SIZES = (
+    ("layers", "num_hidden_layers", None),
+    ("hidden", "hidden_size", None),
+    ("ffn", "intermediate_size", None),
+    ("heads", "num_attention_heads", None),
+    ("kv_heads", "num_key_value_heads", None),
+    ("head_dim", "head_dim", 128),
+    ("vocab", "vocab_size", None),
+    ("max_positions", "max_position_embeddings", 32_768),
+)
+"""Of `Qwen3Config`: our name, config.json's, and transformers' default."""
+_LARGEST = 2**31 - 1
+"""Of any size; beyond, torch's and Megatron's own arithmetic ends."""
+
+
 def read_config(folder: Path) -> Qwen3Config:
     """Read a Hugging Face folder's `config.json`.
 
@@ -121,7 +137,8 @@ def read_config(folder: Path) -> Qwen3Config:
     path = folder / "config.json"
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}", where=str(folder), allowed="a Hugging Face Qwen3 folder")
-    value = read_json(path)
+    config = read_object(path)
+    value = config.values
     kind = value.get("model_type")
     if kind != "qwen3":
         raise UserError(
@@ -130,7 +147,7 @@ def read_config(folder: Path) -> Qwen3Config:
             allowed="model_type 'qwen3' (dense, Qwen3ForCausalLM)",
             mend="give a folder of Qwen3-Base weights",
         )
-    rope = value.get("rope_parameters") or {}
+    rope = config.object("rope_parameters").values if "rope_parameters" in config else {}
     scaling = value.get("rope_scaling") or (rope if rope.get("rope_type", "default") != "default" else None)
     for name, bad in (
         ("attention_bias", value.get("attention_bias")),
@@ -140,19 +157,10 @@ def read_config(folder: Path) -> Qwen3Config:
     ):
         if bad:
             raise UserError(f"{name} = {value.get(name, scaling)!r} is not part of Qwen3-Base", where=str(path))
-    try:
-        return Qwen3Config(
-            layers=value["num_hidden_layers"],
-            hidden=value["hidden_size"],
-            ffn=value["intermediate_size"],
-            heads=value["num_attention_heads"],
-            kv_heads=value["num_key_value_heads"],
-            head_dim=value.get("head_dim", 128),
-            vocab=value["vocab_size"],
-            tied=value.get("tie_word_embeddings", False),
-            max_positions=value.get("max_position_embeddings", 32_768),
-            rope_base=rope.get("rope_theta") or value.get("rope_theta", 10_000),
-            norm_eps=value.get("rms_norm_eps", RMS_NORM_EPS),
-        )
-    except KeyError as error:
-        raise UserError(f"config.json has no {error.args[0]}", where=str(path)) from None
+    sizes = {name: config.integer(key, default, minimum=1, maximum=_LARGEST) for name, key, default in _SIZES}
+    return Qwen3Config(
+        **sizes,
+        tied=config.flag("tie_word_embeddings", False),
+        rope_base=JsonObject(value | rope, str(path)).number("rope_theta", 10_000),
+        norm_eps=config.number("rms_norm_eps", RMS_NORM_EPS),
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..core import log
-from ..core.checkpoint import TRACKER
+from ..core.checkpoint import TRACKER, newest_named
 from .schema import Checkpoint
 
 
@@ -43,8 +43,8 @@ class Saves:
             Step, and `stall_seconds` and `seconds` until it was whole.
         """
         tracker = root / TRACKER
-        newest = int(tracker.read_text()) if tracker.is_file() else -1
-        for step in [step for step in self.pending if step <= newest]:
+        newest = newest_named(tracker) if tracker.is_file() else None
+        for step in [step for step in self.pending if newest is not None and step <= newest]:
             begin, stall = self.pending.pop(step)
             yield step, {"stall_seconds": stall + stalled, "seconds": time.perf_counter() - begin}
 

@@ -16,7 +16,8 @@ from ..core import log
 from ..core.checkpoint import CHECKPOINTS, HF, newest
 from ..core.device import has_gpu
 from ..core.errors import Halted, StoppedEarly, UserError
-from ..core.files import locked, read_json, remove, sha256, write_json, write_text
+from ..core.files import read_json, remove, sha256, write_json, write_text
+from ..core.lock import locked
 from ..core.manifest import NAME, Manifest, fingerprint, versions
 from ..core.qwen3 import Qwen3Config, read_config
 from . import trackers

@@ -1,0 +1,85 @@
+"""One process at a time in a folder."""
+
+import errno
+import fcntl
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from . import log
+from .errors import UserError
+
+
+@contextmanager
+def locked(out: Path, doing: str) -> Iterator[None]:
+    """Keep a second process from doing the same in the same folder.
+
+    The kernel holds the lock and frees it with the process, however that ends. The file that it is on, `.NAME.lock`
+    beside the folder, is removed at the end of the block; a killed process leaves it, and it blocks nobody.
+
+    Args:
+        out: the folder; it need not be there.
+        doing: what is done, with its preposition: `training into`.
+
+    Raises:
+        UserError: another process does it; the message says which.
+    """
+    made = [folder for folder in out.parents if not folder.exists()]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = out.parent / f".{out.name}.lock"
+    file = _acquire(path, out, doing)
+    try:
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before the lock goes: a file that has no name is not locked for anybody
+        file.close()
+        _remove_empty(made)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, innermost first, as far as nothing is in them: nothing is left of work that was refused."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def _acquire(path: Path, out: Path, doing: str) -> IO[str]:
+    while True:
+        file = path.open("a+", encoding="utf-8", errors="replace")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _refusal(file, out, doing) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            log.warn(f"{path.parent} is on a file system without locks: nothing keeps a second process away")
+        if _is_at(file, path):
+            file.truncate(0)
+            return file
+        file.close()  # whoever held it has removed it since
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _refusal(file: IO[str], out: Path, doing: str) -> UserError:
+    file.seek(0)
+    holder = re.sub(r"[^ -~]", "", file.read(200))
+    file.close()
+    return UserError(
+        f"another process is {doing} {out}" + (f": {holder}" if holder else ""),
+        where="--out",
+        mend="wait for it, end it first, or choose another folder",
+    )

@@ -1,0 +1,114 @@
+"""The core's readers on damaged files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from pdapt.core.checkpoint import SEAL, TRACKER, newest, read_seal
+from pdapt.core.dcp import METADATA, read_metadata, shortened
+from pdapt.core.errors import UserError
+from pdapt.core.hf_weights import INDEX, SINGLE, Weights
+from pdapt.core.manifest import NAME, Manifest, fingerprint, run_stage
+from pdapt.core.qwen3 import SIZES, read_config
+
+Fuzz = Callable[[Path, Callable[[], Any]], None]
+
+
+def test_fuzz_config(fuzz: Fuzz, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    values = SIZES["8b"].to_hf("bfloat16")
+    path.write_text(json.dumps(values | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}))
+    fuzz(path, lambda: read_config(tmp_path).parameters)
+
+
+def test_fuzz_manifest(fuzz: Fuzz, tmp_path: Path) -> None:
+    def body(work: Path) -> dict[str, Any]:
+        (work / "a").write_text("a")
+        return {"files": 1}
+
+    run_stage("demo", {"text": "0" * 64}, {"k": 1}, tmp_path / "out", body)
+
+    fuzz(tmp_path / "out" / NAME, lambda: (fingerprint(tmp_path / "out"), Manifest.read(tmp_path / "out")))
+
+
+def test_fuzz_seal(fuzz: Fuzz, tmp_path: Path) -> None:
+    path = tmp_path / SEAL
+    path.write_text(json.dumps({"step": 4, "provenance": {"recipe": {}}, "files": {"a": "0" * 64}}))
+    fuzz(path, lambda: (read_seal(tmp_path), fingerprint(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "-5", "٣", "1e3", "iter_0000005", "9" * 90, "release ../..", "5\n6", "\0", "½"]
+)
+def test_a_tracker_of_rubbish_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / TRACKER).write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=TRACKER):
+        newest(tmp_path)
+
+
+def test_a_tracker_is_read_as_megatron_writes_it(tmp_path: Path) -> None:
+    for content, name in (("release", "release"), ("5", "iter_0000005"), ("12345678\n", "iter_12345678")):
+        (tmp_path / TRACKER).write_text(content)
+        assert newest(tmp_path) == tmp_path / name
+    (tmp_path / TRACKER).unlink()
+    (tmp_path / TRACKER).symlink_to("/dev/zero")
+    assert newest(tmp_path) is None
+
+
+def test_fuzz_tracker(fuzz: Fuzz, tmp_path: Path) -> None:
+    (tmp_path / TRACKER).write_text("5")
+    fuzz(tmp_path / TRACKER, lambda: newest(tmp_path))
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "iter_0000005"
+    save({"a.weight": torch.arange(6.0).view(2, 3), "step": {"n": 5}}, checkpoint_id=folder, no_dist=True)
+    return folder
+
+
+def test_fuzz_metadata(fuzz: Fuzz, checkpoint: Path) -> None:
+    fuzz(checkpoint / METADATA, lambda: shortened(checkpoint))
+
+
+def test_metadata_that_would_take_all_memory_is_refused(checkpoint: Path) -> None:
+    """A pickle of a few bytes that numbers a value 2,000,000,000: the unpickler would make room for as many."""
+    (checkpoint / METADATA).write_bytes(b"\x80\x02Nr" + (2_000_000_000).to_bytes(4, "little") + b".")
+    with pytest.raises(UserError, match="numbered 2000000000"):
+        read_metadata(checkpoint)
+
+
+@pytest.mark.parametrize(("attribute", "value"), [("offset", -8), ("length", -1), ("offset", 2**70), ("offset", 1.5)])
+def test_metadata_whose_places_lie_are_refused(checkpoint: Path, attribute: str, value: Any) -> None:
+    import pickle
+
+    metadata = read_metadata(checkpoint)
+    assert metadata.storage_data
+    object.__setattr__(next(iter(metadata.storage_data.values())), attribute, value)
+    (checkpoint / METADATA).write_bytes(pickle.dumps(metadata))
+    with pytest.raises(UserError, match="is at byte"):
+        read_metadata(checkpoint)
+
+
+def test_fuzz_safetensors(fuzz: Fuzz, tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2, 3), "b": torch.zeros(4, dtype=torch.bfloat16)}, tmp_path / SINGLE)
+
+    def read() -> None:
+        weights = Weights(tmp_path)
+        for name, tensor in weights.tensors.items():
+            assert tuple(weights.get(name).shape) == tensor.shape
+            weights.release(name)
+
+    fuzz(tmp_path / SINGLE, read)
+
+
+def test_fuzz_weights_index(fuzz: Fuzz, tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2, 3)}, tmp_path / "part-1.safetensors")
+    (tmp_path / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": {"a": "part-1.safetensors"}}))
+    fuzz(tmp_path / INDEX, lambda: Weights(tmp_path).tensors)
