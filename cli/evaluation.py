@@ -90,10 +90,26 @@ def run(
     ] = None,
     backend: Annotated[str, typer.Option(help="hf, or vllm, which has not been run yet.")] = "hf",
     gpus: Annotated[int, typer.Option(help="GPUs a task: hf shares its questions out, vllm splits the model.")] = 1,
-    batch_size: Annotated[str, typer.Option(help="Sequences a forward pass, or auto.")] = "auto",
+    batch_size: Annotated[
+        str,
+        typer.Option(
+            help="Sequences a forward pass, or auto: found by the longest prompt with its answer, once for each model "
+            "and kind of task."
+        ),
+    ] = "auto",
     limit: Questions = None,
     max_length: MaxLength = None,
-    max_gen_toks: Annotated[int | None, typer.Option(help="Tokens an answer may have; by default the task's.")] = None,
+    max_gen_toks: Annotated[
+        int | None, typer.Option(help="Tokens an answer may have; by default the task's, 2,048 in MMLU-ProX.")
+    ] = None,
+    chat_template: Annotated[
+        bool,
+        typer.Option(
+            "--chat-template",
+            help="Ask this command's models through their own chat templates, worked examples as turns. Others may be "
+            "asked without, into the same OUT.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the paper's 28 tasks on any number of models and checkpoints, each task in a process of its own.
@@ -107,7 +123,7 @@ def run(
     from ..eval.suite import choose
     from .evaluate import resolve
 
-    settings = Settings(backend, Limits(limit, max_length, max_gen_toks), batch_size, gpus)
+    settings = Settings(backend, Limits(limit, max_length, max_gen_toks), batch_size, gpus, chat_template)
     found = resolve(models, out.with_name(f"{out.name}-hf"))
     run_benchmark(found, choose(tasks or []), data, out, settings)
     _show_status(status(out), as_json)

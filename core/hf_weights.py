@@ -105,7 +105,7 @@ class Weights:
         self.tensors: dict[str, Tensor] = {}
         self._files: dict[str, Path] = {}
         self._maps: dict[Path, _Mapped] = {}
-        for path, promised in _shards(folder).items():
+        for path, promised in shards(folder).items():
             declared = _declared(path)
             lacking = sorted(promised - declared.keys())
             if lacking:
@@ -161,7 +161,7 @@ class _Mapped:
         self.bytes.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
-def _shards(folder: Path) -> dict[Path, set[str]]:
+def shards(folder: Path) -> dict[Path, set[str]]:
     """File -> tensors that the index says it holds (none where a single file needs no index)."""
     path = folder / INDEX
     if not path.is_file():

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..core.errors import UserError
 from ..core.files import read_json
+from .suite import Benchmark
 
 BACKENDS = ("hf", "vllm")
 """lm-eval's names of them. vLLM is constructed and validated only: it has not been run yet."""
@@ -65,6 +66,55 @@ def arguments(backend: str, folder: Path, limits: Limits, gpus: int = 1) -> dict
     if backend == "hf":
         return common | {"max_length": window, "softmax_dtype": "float32"}
     return common | {"max_model_len": window, "tensor_parallel_size": gpus}
+
+
+def check_room(told: dict[str, dict[str, Any]], tasks: list[Benchmark], limits: Limits) -> None:
+    """Check that models' windows have room for a prompt beside the longest answer that a task allows.
+
+    Args:
+        told: name of a model -> its arguments.
+        tasks: what it is asked.
+        limits: see there.
+
+    Raises:
+        UserError: one has not.
+    """
+    for name, its in told.items():
+        window = its.get("max_length") or its["max_model_len"]
+        asked = {task.name: limits.max_gen_toks or task.answer_tokens for task in tasks if task.answer_tokens}
+        large = {task: tokens for task, tokens in asked.items() if tokens and tokens >= window}
+        if large:
+            names = list(large)
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise UserError(
+                f"{name}'s window of {window:,} tokens has no room for a prompt beside answers of "
+                f"{max(large.values()):,}: {', '.join(names[:3])}{more}",
+                where="--max-gen-toks",
+                allowed=f"fewer than {window:,}",
+                mend=f"--max-gen-toks {window // 2} leaves prompts as much (of a longer one the end is kept, and such "
+                "prompts are counted); for all models alike, or choose other tasks with --tasks",
+            )
+
+
+def check_chat_template(folders: dict[str, Path]) -> None:
+    """Check that models have a chat template.
+
+    Args:
+        folders: name of a model -> its folder.
+
+    Raises:
+        UserError: one has none.
+    """
+    for name, folder in folders.items():
+        path = folder / "tokenizer_config.json"
+        stated = path.is_file() and read_json(path).get("chat_template")
+        if not stated and not (folder / "chat_template.jinja").is_file():
+            raise UserError(
+                f"{name} has no chat template",
+                where=str(folder),
+                allowed="a folder with chat_template.jinja, or with a chat_template in tokenizer_config.json",
+                mend="run it by a command of its own, without --chat-template, into the same --out",
+            )
 
 
 def _dtype(folder: Path) -> str:

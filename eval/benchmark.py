@@ -14,25 +14,34 @@ from ..core import log
 from ..core.device import has_gpu
 from ..core.errors import UserError, check_known
 from ..core.files import read_json, write_text
-from ..core.manifest import run_stage
-from .backends import BACKENDS, Limits, arguments
+from ..core.manifest import NAME, run_stage
+from .backends import BACKENDS, Limits, arguments, check_chat_template, check_room
 from .fetch import INDEX
+from .harness.weights import check_weights
 from .plan import IDENTITY, claimed, identify, write_plan
-from .process import ANSWERS, RESULTS, SAMPLES, EvaluationFailed, Job, Unit, run_job
+from .process import ANSWERS, RESULTS, SAMPLES, SETTINGS, EvaluationFailed, Job, Measure, Unit, run_job
 from .run import check_models
 from .scores import Model
 from .scoring import read_rows
 from .suite import Benchmark
 
+BATCH_SIZES = "batch_sizes.json"
+"""Of a model's folder: kind of task -> the batch size that was found for it, and by what."""
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How tasks are run. All but batch size and GPUs decide the results' identity."""
+    """How tasks are run. All but batch size and GPUs decide the results' identity.
+
+    `chat_template` says whether the models' own are put around what is asked; it belongs to a model's results, so that
+    one folder may hold chat models beside others.
+    """
 
     backend: str = "hf"
     limits: Limits = field(default_factory=Limits)
     batch_size: int | str = "auto"
     gpus: int = 1
+    chat_template: bool = False
 
     def __post_init__(self) -> None:
         check_known(self.backend, BACKENDS, "backend", "--backend")
@@ -43,7 +52,7 @@ class Settings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What two runs that are compared have in common."""
+        """What all runs of a folder have in common."""
         return {"backend": self.backend, "lm_eval": metadata.version("lm_eval"), **asdict(self.limits)}
 
 
@@ -72,7 +81,8 @@ def run_benchmark(
         settings: backend, limits, batch size, GPUs.
 
     Raises:
-        UserError: a model's folder or the data are unusable, or `out` holds results of another model or other settings.
+        UserError: a model's folder or the data are unusable, a model's window has no room for answers, or `out` holds
+            results of another model or other settings.
         EvaluationFailed: lm-eval failed on one unit or more, which are named; the others are finished.
     """
     settings = settings or Settings()
@@ -80,13 +90,17 @@ def run_benchmark(
     check_models(models)
     index = read_index(data, tasks)
     told = {model.name: arguments(settings.backend, model.path, settings.limits, settings.gpus) for model in models}
+    check_room(told, tasks, settings.limits)
+    check_chat_template({model.name: model.path for model in models} if settings.chat_template else {})
+    left = [model for model in models if not all((out / model.name / task.name / NAME).is_file() for task in tasks)]
+    check_weights({model.name: model.path for model in left})
     write_plan(models, tasks, settings.identity, out)
     for model in models:
-        identify(model, out)
+        identify(model, out, chat_template=settings.chat_template)
     outcome = Outcome([], [])
     errors: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
-        runner = _Runner(data, index, out, settings, Path(scratch))
+        runner = _Runner(data, index, out, settings, tasks, Path(scratch))
         for model in models:
             for task in tasks:
                 _attempt(runner, model.name, told[model.name], task, outcome, errors)
@@ -144,6 +158,7 @@ class _Runner:
     index: dict[str, Any]
     out: Path
     settings: Settings
+    tasks: list[Benchmark]
     scratch: Path
 
     def run(self, model: str, told: dict[str, Any], task: Benchmark) -> None:
@@ -159,30 +174,40 @@ class _Runner:
         config = {"task": task.name, "shots": task.shots, "dtype": told["dtype"], **self.settings.identity}
         config["max_length"] = window
 
+        if self.settings.chat_template:
+            config["chat_template"] = True
+
         def body(work: Path) -> dict[str, Any]:
-            tasks = self.scratch / "tasks" / task.name
-            write_task_file(task, entry, self.data, tasks)
             unit = Unit(model, task.name, str((work / "unit").resolve()))
-            settings = self.settings
-            run_job(
-                Job(
-                    {model: told},
-                    [unit],
-                    tasks,
-                    self.scratch,
-                    backend=settings.backend,
-                    limits=settings.limits,
-                    shots=task.shots,
-                    batch_size=settings.batch_size,
-                    gpus=settings.gpus,
-                )
-            )
+            run_job(self._job(model, told, task, unit))
             for path in (work / "unit").iterdir():
                 path.rename(work / path.name)
             (work / "unit").rmdir()
             return self._counts(work, task)
 
         run_stage("benchmark", inputs, config, self.out / model / task.name, body)
+
+    def _job(self, model: str, told: dict[str, Any], task: Benchmark, unit: Unit) -> Job:
+        """One unit's. All tasks of its kind are at hand: the longest prompt of them decides the batch size."""
+        alike = [its for its in self.tasks if its.kind == task.kind and its.shots == task.shots]
+        folder = self.scratch / "tasks" / f"{task.kind}-{task.shots}"
+        for its in alike:
+            write_task_file(its, self.index[its.name], self.data, folder)
+        file = (self.out / model / BATCH_SIZES).resolve()
+        settings = self.settings
+        return Job(
+            {model: told},
+            [unit],
+            folder,
+            self.scratch,
+            backend=settings.backend,
+            limits=settings.limits,
+            shots=task.shots,
+            batch_size=settings.batch_size,
+            measure=Measure(task.kind, [its.name for its in alike], str(file)),
+            chat_template=settings.chat_template,
+            gpus=settings.gpus,
+        )
 
     def _counts(self, work: Path, task: Benchmark) -> dict[str, Any]:
         """What was found, after a look at whether it is whole."""
@@ -195,7 +220,9 @@ class _Runner:
         settings = self.settings
         extra = {"vllm": metadata.version("vllm")} if settings.backend == "vllm" else {}
         counts = {"questions": len(samples), task.score_key: value, **flags, **extra}
-        return counts | {"batch_size": settings.batch_size, "gpus": settings.gpus}
+        if flags["prompt_cut"]:
+            log.warn(f"eval: {task.name}: {flags['prompt_cut']} of {len(answers)} prompts were cut to fit the window")
+        return counts | {"gpus": settings.gpus} | read_json(work / SETTINGS)
 
 
 def write_task_file(task: Benchmark, entry: dict[str, Any], data: Path, folder: Path) -> None:

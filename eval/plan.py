@@ -17,7 +17,7 @@ from .suite import SUITE, Benchmark
 PLAN = "runs.json"
 """What a folder of runs is to hold: `models`, `tasks`, `config`."""
 IDENTITY = "model.json"
-"""Which model a folder `<out>/<model>` holds the results of: `name`, `sha256` of its folder."""
+"""Which model a folder `<out>/<model>` holds the results of: `name`, `sha256` of its folder, `chat_template`."""
 
 
 def status(out: Path) -> dict[str, Any]:
@@ -76,19 +76,27 @@ def write_plan(models: list[Model], tasks: list[Benchmark], config: dict[str, An
         write_json(out / PLAN, plan)
 
 
-def identify(model: Model, out: Path) -> None:
-    """Write down which model a name stands for, or check that it is the one.
+def identify(model: Model, out: Path, *, chat_template: bool = False) -> None:
+    """Write down which model a name stands for, and whether it is asked through its chat template, or check that.
 
     Raises:
-        UserError: it is another.
+        UserError: it is another, or asked in the other way.
     """
     path = out / model.name / IDENTITY
     found = {"name": model.name, "sha256": fingerprint(model.path)}
-    if path.is_file() and read_json(path) != found:
+    found |= {"chat_template": True} if chat_template else {}
+    held = read_json(path) if path.is_file() else found
+    if held["sha256"] != found["sha256"]:
         raise UserError(
             f"{out} holds results of another model called {model.name}",
             where=str(path),
             mend="name this one differently (NAME=FOLDER), or choose another --out",
+        )
+    if held != found:
+        raise UserError(
+            f"{out} holds results of {model.name} {'without' if chat_template else 'with'} its chat template",
+            where=str(path),
+            mend="name it differently (NAME=FOLDER), or choose another --out: such results are not compared",
         )
     write_json(path, found)
 

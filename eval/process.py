@@ -10,14 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
+from ..core.errors import Halted
 from .backends import Limits
 
 RESULTS = "results.json"
 SAMPLES = "samples.jsonl"
 ANSWERS = "answers.jsonl"
 """Beside lm-eval's files: see `answers.write_answers`."""
+SETTINGS = "settings.json"
+"""How the answers were made: `batch_size`, `chat_template`, `warnings`; of text `generation`, and what of the folder's
+generation_config.json was not used."""
+LOG = "log.txt"
+"""What libraries said while the model was loaded and the task was run."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-QUIET = {"LMEVAL_LOG_LEVEL": "ERROR", "TRANSFORMERS_VERBOSITY": "error", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+# Warnings are not silenced, whatever the user's shell says; progress bars would fill the log.
+HEARD = {"TRANSFORMERS_VERBOSITY": "warning", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,21 @@ class Unit:
     model: str
     task: str
     out: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a batch size is found by, where it is left open.
+
+    Attributes:
+        kind: `generate_until`, or `loglikelihood`.
+        tasks: whose longest prompt with its answer decides.
+        file: where it is written down, for the next process.
+    """
+
+    kind: str
+    tasks: list[str]
+    file: str
 
 
 @dataclass(frozen=True)
@@ -40,7 +62,9 @@ class Job:
         backend: lm-eval's name of it.
         limits: see `Limits`.
         shots: worked examples before a question; None: as the task says.
-        batch_size: sequences a forward pass, or `auto`.
+        batch_size: sequences a forward pass, or `auto`: then, with `hf`, `measure` says what it is found by.
+        measure: see there.
+        chat_template: whether the model's own chat template is put around what is asked.
         gpus: GPUs that share the questions of a task (hf), or the model (vllm).
         scratch: folder that jobs on the same data and limits share. What is asked is built by the first of them, and
             read by the others. lm-eval keeps it as a pickle, so it is a folder that this program has made.
@@ -54,6 +78,8 @@ class Job:
     limits: Limits = field(default_factory=Limits)
     shots: int | None = None
     batch_size: int | str = 8
+    measure: Measure | None = None
+    chat_template: bool = False
     gpus: int = 1
 
     def to_json(self) -> dict[str, Any]:
@@ -61,7 +87,7 @@ class Job:
         return asdict(self) | {"tasks": str(self.tasks), "scratch": str(self.scratch)}
 
 
-class EvaluationFailed(RuntimeError):
+class EvaluationFailed(Halted):
     """lm-eval ended with an error, or with results that are none; the end of its messages is in the text."""
 
 
@@ -112,4 +138,4 @@ def _environment(job: Job) -> dict[str, str]:
         "HF_DATASETS_CACHE": str(job.scratch / "datasets"),
         "LM_HARNESS_CACHE_PATH": str(job.scratch / "requests"),
     }
-    return os.environ | OFFLINE | QUIET | caches
+    return os.environ | OFFLINE | HEARD | caches

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core.files import read_json, write_json
-from ..core.manifest import run_stage
+from ..core.manifest import NAME, run_stage
 from .backends import Limits
+from .harness.weights import check_weights
 from .heldout import INDEX
-from .run import check_models, run_units, tell
+from .run import check_models, run_units, tell, warnings_of
 from .scores import Model, Scores
 from .scoring import score
 
@@ -40,12 +41,13 @@ def measure(
     limits = limits or Limits()
     check_models(models)
     told = tell(models, limits)
+    check_weights({model.name: model.path for model in models if not (out / model.name / NAME).is_file()})
     config = {"questions": limits.questions, "max_length": limits.max_length}
     for model in models:
 
         def body(work: Path, name: str = model.name) -> dict[str, Any]:
             run_units([(name, work)], told, tasks, limits, batch_size)
-            return {"tasks": len(list(work.glob("[!.]*")))}
+            return {"tasks": len(list(work.glob("[!.]*"))), "warnings": warnings_of(work)}
 
         inputs = {"model": model.path, "tasks": tasks}
         run_stage("proxy", inputs, config, out / model.name, body, resumes=True)

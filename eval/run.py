@@ -9,11 +9,12 @@ from tokenizers import Tokenizer
 
 from ..core.errors import UserError
 from ..core.files import read_json, write_json
-from ..core.manifest import Manifest, run_stage
+from ..core.manifest import NAME, Manifest, run_stage
 from ..core.qwen3 import END_OF_DOCUMENT
 from .backends import Limits, arguments, check_folder
+from .harness.weights import check_weights
 from .heldout import INDEX
-from .process import Job, Unit, run_job
+from .process import SETTINGS, Job, Unit, run_job
 from .scores import SCORES, Model
 from .scoring import score
 
@@ -43,6 +44,8 @@ def evaluate(
         raise UserError(f"batch_size = {batch_size} is too small", allowed="1 or more")
     index = read_json(tasks / INDEX)
     told = tell(models, limits)
+    if not (out / NAME).is_file():
+        check_weights({model.name: model.path for model in models})
     options = {"limit": limits.questions, "batch_size": batch_size, "max_length": limits.max_length}
     config = options | {"models": [{"name": model.name, "role": model.role} for model in models]}
     inputs = {"tasks": tasks} | {f"model/{model.name}": model.path for model in models}
@@ -51,7 +54,8 @@ def evaluate(
         run_units([(model.name, work / model.name) for model in models], told, tasks, limits, batch_size)
         found = score(work, models, index)
         write_json(work / SCORES, found.to_json())
-        return {"models": len(models), "tasks": len(index), "comparisons": len(found.comparisons)}
+        counts = {"models": len(models), "tasks": len(index), "comparisons": len(found.comparisons)}
+        return counts | {"warnings": warnings_of(work)}
 
     return run_stage("eval", inputs, config, out, body, resumes=True)
 
@@ -90,6 +94,15 @@ def run_units(
     waiting = {unit.model: told[unit.model] for unit in units}
     with tempfile.TemporaryDirectory() as scratch:
         run_job(Job(waiting, units, tasks, Path(scratch), limits=limits, batch_size=batch_size))
+
+
+def warnings_of(folder: Path) -> list[dict[str, Any]]:
+    """What libraries warned of in the units under a folder: `from`, `message`, `times`, each message once."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.rglob(SETTINGS)):
+        for row in read_json(path)["warnings"]:
+            found.setdefault(row["message"], row | {"times": 0})["times"] += row["times"]
+    return list(found.values())
 
 
 def check_models(models: list[Model]) -> None:

@@ -88,6 +88,16 @@ class Benchmark:
         return self.dataset == PROX
 
     @property
+    def kind(self) -> str:
+        """What lm-eval asks of a model: `generate_until`, or `loglikelihood` of each choice."""
+        return "generate_until" if self.generates else "loglikelihood"
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """Tokens that an answer may have by the task file; None where choices are compared."""
+        return 2048 if self.generates else None
+
+    @property
     def shots_split(self) -> str:
         """The split that worked examples come from; questions come from `test`."""
         return "validation" if self.dataset == PROX else "dev"

@@ -320,5 +320,6 @@ def _fake(out: Path, task: Benchmark, count: int) -> None:
     ]
     answers = [{"truncated": None, "unparseable": n == 0, "prompt_cut": False} for n in range(count)]
     (out / "results.json").write_text(json.dumps({"results": {task.name: {task.score_key: 0.5}}}))
+    (out / "settings.json").write_text(json.dumps({"batch_size": {"size": 3}, "chat_template": False, "warnings": []}))
     for name, rows in (("samples", samples), ("answers", answers)):
         (out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -1,10 +1,12 @@
 """What is noted beside lm-eval's samples: answers that the limit ended, and prompts that did not fit."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
 from lm_eval.utils import hash_string
@@ -56,6 +58,36 @@ def test_notes_on_answers_against_transformers(tiny_qwen3: Maker, tmp_path: Path
     assert {f for f, fit in zip(found, fits, strict=True) if fit} == {True, False}, "answers of both kinds are met"
 
 
+@pytest.fixture
+def lm(tiny_qwen3: Maker) -> Any:
+    """lm-eval's model of a tiny one, with a window of 40 tokens, noted."""
+    found: Any = get_model("hf").create_from_arg_obj(
+        {"pretrained": str(tiny_qwen3()), "max_length": 40}, {"device": "cpu", "batch_size": 4}
+    )
+    found.notes = Notes(found)
+    return found
+
+
+def test_prompts_are_cut_where_lm_eval_cuts_them(lm: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """lm-eval warns of each; the last token of a choice needs no place in the window."""
+    texts = [("x" * n, "!") for n in range(30, 46)]
+    requests = [Instance("loglikelihood", {}, text, n) for n, text in enumerate(texts)]
+    lengths = [sum(map(len, lm._encode_pair(*text))) for text in texts]
+    assert {40, 41, 42} <= set(lengths)
+    lm.loglikelihood(requests, disable_tqdm=True)
+    cut = lm.notes.take()["cut"]
+    found = [cut[hash_string(prompt)] for prompt, _ in texts]
+    assert found == [length > 41 for length in lengths]
+    assert found.count(True) == sum("Truncating" in record.message for record in caplog.records)
+
+
+def test_a_logit_that_is_no_number_ends_the_generation(lm: Any) -> None:
+    lm.model.model.norm.weight.data[3] = math.nan
+    settings = {"until": [], "max_gen_toks": 6, "do_sample": False}
+    with pytest.raises(FloatingPointError, match="not a number"):
+        lm.generate_until([Instance("generate_until", {}, ("le patient", settings), 0)], disable_tqdm=True)
+
+
 class Vllm:
     """lm-eval's vLLM class as far as notes are concerned: what it calls, with what, and what comes back."""
 
@@ -74,6 +106,8 @@ class Vllm:
             for text in requests
         ]
 
+    def _loglikelihood_tokens(self, requests: list[Any]) -> None: ...
+
     def generate_until(self, prompts: list[str]) -> None:
         self._model_generate(requests=prompts, generate=True, sampling_params=[])
         for prompt in prompts:
@@ -82,7 +116,7 @@ class Vllm:
 
 def test_notes_on_vllms_answers(tmp_path: Path) -> None:
     lm: Any = Vllm()
-    notes = Notes(lm)
+    notes = Notes(lm, "vllm")
     prompts = ["a long one", "a short one", "one that fits beside no answer, long"]
     lm.generate_until(prompts)
     samples = [

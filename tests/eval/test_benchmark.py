@@ -21,7 +21,7 @@ Maker = Callable[..., Path]
 
 
 def test_what_lm_eval_is_told(small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path) -> None:
-    model = Model("a", "base", tiny_qwen3(dtype="bfloat16"))
+    model = Model("a", "base", tiny_qwen3(dtype="bfloat16", max_position_embeddings=4096))
     tasks = choose(["mmlu_med_fr_anatomy", "mmlu_prox_en_law"])
     outcome = run_benchmark([model], tasks, small_data, tmp_path / "out")
     assert outcome.done == [f"a/{task.name}" for task in tasks]
@@ -32,7 +32,7 @@ def test_what_lm_eval_is_told(small_data: Path, tiny_qwen3: Maker, started: list
     assert told == {
         "pretrained": str(model.path.resolve()),
         "dtype": "bfloat16",
-        "max_length": 512,
+        "max_length": 4096,
         "softmax_dtype": "float32",
     }
     manifest = Manifest.read(tmp_path / "out/a/mmlu_prox_en_law")
@@ -44,7 +44,10 @@ def test_finished_units_are_left_and_more_can_be_added(
     small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    first, second = (Model(name, "other", tiny_qwen3(seed=seed)) for seed, name in enumerate(("a", "b")))
+    first, second = (
+        Model(name, "other", tiny_qwen3(seed=seed, max_position_embeddings=4096))
+        for seed, name in enumerate(("a", "b"))
+    )
     run_benchmark([first], choose(["mmlu_anatomy"]), small_data, out)
     run_benchmark([second], choose(["mmlu_prox_en_*"]), small_data, out)
     run_benchmark([first], choose(["mmlu_anatomy"]), small_data, out, Settings(batch_size=2))

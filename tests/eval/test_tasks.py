@@ -124,6 +124,8 @@ def test_what_is_asked_is_what_lm_eval_asks(task: Benchmark, ours, packaged) -> 
         (i.doc_id, i.idx, i.request_type, i.arguments, i.doc) for i in theirs.instances
     ]
     assert len({i.doc_id for i in mine.instances}) == (7 if task.dataset == MMLU else 6)
+    assert {i.request_type for i in theirs.instances} == {task.kind}
+    assert (theirs.get_config("generation_kwargs") or {}).get("max_gen_toks") == task.answer_tokens
     configs = mine.dump_config(), theirs.dump_config()
     differing = {key for key in {*configs[0], *configs[1]} if str(configs[0].get(key)) != str(configs[1].get(key))}
     assert differing == {"dataset_path", "dataset_name", "dataset_kwargs", "metadata"}

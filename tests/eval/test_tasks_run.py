@@ -1,7 +1,6 @@
-"""The 28 tasks run by lm-eval on tiny models: all of them, killed and resumed, and on weights that are spoilt."""
+"""The 28 tasks run by lm-eval on tiny models: all of them, killed and resumed."""
 
 import json
-import math
 import signal
 import subprocess
 import sys
@@ -11,20 +10,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from pdapt.core.files import read_json
 from pdapt.core.manifest import Manifest
 from pdapt.eval.answers import UNPARSEABLE
 from pdapt.eval.backends import Limits, arguments
-from pdapt.eval.benchmark import Settings, run_benchmark, write_task_file
+from pdapt.eval.benchmark import write_task_file
 from pdapt.eval.fetch import INDEX
 from pdapt.eval.plan import status
-from pdapt.eval.process import EvaluationFailed, Job, Unit, run_job
-from pdapt.eval.scores import Model
+from pdapt.eval.process import Job, Unit, run_job
 from pdapt.eval.scoring import read_rows
-from pdapt.eval.suite import choose
 
 WINDOW = 4096
 Maker = Callable[..., Path]
@@ -90,7 +86,7 @@ def test_a_run_killed_half_way_repeats_no_task(small_data: Path, two: list[str],
     out = tmp_path / "out"
     command = [sys.executable, "-m", "pdapt.cli.main", "eval", "run", *(f"m{n}={path}" for n, path in enumerate(two))]
     command += ["--data", str(small_data), "--out", str(out), "--tasks", "mmlu_anatomy", "--tasks", "mmlu_prox_fr_law"]
-    command += ["--limit", "4", "--max-gen-toks", "4", "--batch-size", "8", "--json"]
+    command += ["--limit", "4", "--max-gen-toks", "4", "--json"]
     with subprocess.Popen(command) as run:
         workers: list[psutil.Process] = []
         while not workers:
@@ -113,27 +109,31 @@ def test_a_run_killed_half_way_repeats_no_task(small_data: Path, two: list[str],
     assert json.loads(again.stdout) == status(out)
     assert (status(out)["done"], status(out)["left"]) == (4, 0)
     manifest = Manifest.read(out / "m1/mmlu_anatomy")
-    assert set(manifest.outputs) == {"results.json", "samples.jsonl", "answers.jsonl"}
+    assert set(manifest.outputs) == {"results.json", "samples.jsonl", "answers.jsonl", "settings.json", "log.txt"}
     assert manifest.counts["questions"] == 4
     assert manifest.config["shots"] == 3
     assert manifest.config["max_length"] == WINDOW
+    _assert_told(out / "m1", two[1])
     prompts = [[s["prompt_hash"] for s in read_rows(out / m / "mmlu_anatomy/samples.jsonl")] for m in ("m0", "m1")]
     assert prompts[0] == prompts[1]
     assert read_rows(out / "m0/mmlu_anatomy/samples.jsonl") != read_rows(out / "m1/mmlu_anatomy/samples.jsonl")
 
 
-@pytest.mark.slow
-def test_weights_that_are_no_numbers_are_told(small_data: Path, two: list[str], tmp_path: Path) -> None:
-    path = Path(two[0]) / "model.safetensors"
-    weights = load_file(path)
-    weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"], math.nan)
-    save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(EvaluationFailed, match="log-probability"):
-        run_benchmark(
-            [Model("a", "other", Path(two[0]))],
-            choose(["mmlu_anatomy"]),
-            small_data,
-            tmp_path / "out",
-            Settings(batch_size=8),
-        )
-    assert not (tmp_path / "out/a/mmlu_anatomy").exists()
+def _assert_told(out: Path, model: str) -> None:
+    """What was used is written down: batch sizes, once for each kind, how text was written, and what libraries said."""
+    chosen = read_json(out / "batch_sizes.json")
+    assert {kind: its["tasks"] for kind, its in chosen.items()} == {
+        "loglikelihood": ["mmlu_anatomy"],
+        "generate_until": ["mmlu_prox_fr_law"],
+    }
+    written = Manifest.read(out / "mmlu_prox_fr_law").counts
+    tokens, tokenizer = chosen["generate_until"]["tokens"], AutoTokenizer.from_pretrained(model)
+    prompts = [row["arguments"]["gen_args_0"]["arg_0"] for row in read_rows(out / "mmlu_prox_fr_law/samples.jsonl")]
+    assert tokens == max(len(tokenizer.encode(prompt)) for prompt in prompts) + 4
+    assert written["batch_size"] == {"size": 8192 // tokens, "longest": tokens, "device": "cpu"}
+    results = read_json(out / "mmlu_prox_fr_law" / "results.json")
+    assert results["config"]["batch_size"] == written["batch_size"]["size"]
+    assert written["generation"]["max_gen_toks"] == 4
+    assert written["generation"]["do_sample"] is False
+    assert any("generation_kwargs" in row["message"] for row in written["warnings"]), "lm-eval's own is not silenced"
+    assert "generation_kwargs" in (out / "mmlu_prox_fr_law/log.txt").read_text()

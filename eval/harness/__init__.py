@@ -1,0 +1,1 @@
+"""What lies between a model's folder and lm-eval: whether it is whole, how it generates, how much fits a pass."""

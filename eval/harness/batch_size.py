@@ -1,0 +1,146 @@
+"""How many sequences go through a model at once, where the user leaves it open.
+
+lm-eval's own `auto` fills the model's whole window, anew for each task: of 32,768 tokens in which no prompt has 4,000.
+Here the longest prompt with its answer decides, of all tasks of a kind, once for each model.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.defaults import DEFAULT_OTHER_SEED
+from lm_eval.evaluator_utils import get_sample_size
+
+from ...core.files import read_json, write_json
+
+CEILING = 64
+"""More sequences a pass are no faster."""
+SHARE = 0.9
+"""Of a GPU's memory that a pass may take: what it needs varies a little with how it is cut up."""
+CPU_TOKENS, CPU_BYTES = 8192, 2 * 2**30
+"""Bounds of a pass on a CPU, where more sequences are hardly faster: tokens, and bytes of log-probabilities."""
+BLOCK = 256
+"""Texts that are tokenized at once."""
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """A model's batch size for a kind of task.
+
+    Attributes:
+        size: sequences a pass.
+        tokens: of the longest prompt with its answer.
+        tasks: whose prompts were looked at.
+        device: what it was found on.
+    """
+
+    size: int
+    tokens: int
+    tasks: list[str]
+    device: str
+
+
+def settle(lm: Any, tasks: dict[str, Any], kind: str, path: Path, options: dict[str, Any]) -> BatchSize:
+    """Take the batch size from `path` where it was found for these tasks on such a device, else find and write it.
+
+    Args:
+        lm: lm-eval's model.
+        tasks: name -> lm-eval's task, all of one kind.
+        kind: `generate_until`, or `loglikelihood`.
+        path: a JSON file, kind -> `BatchSize`.
+        options: of `build_all_requests`; `limit` as it is asked for.
+    """
+    found = read_json(path) if path.is_file() else {}
+    device = torch.cuda.get_device_name(lm.device) if lm.device.type == "cuda" else lm.device.type
+    before = BatchSize(**found[kind]) if kind in found else None
+    if before and before.device == device and set(tasks) <= set(before.tasks):
+        return before
+    tokens = longest(lm, tasks.values(), options)
+    size = on_gpu(lm, kind, tokens) if lm.device.type == "cuda" else on_cpu(kind, tokens, vocabulary(lm))
+    if lm.world_size > 1:
+        size = int(lm.all_gather(torch.tensor([size], device=lm.device)).min())
+    chosen = BatchSize(size, tokens, sorted(tasks), device)
+    if lm.rank == 0:
+        write_json(path, found | {kind: asdict(chosen)})
+    return chosen
+
+
+def prepare(tasks: dict[str, Any], shots: int | None, max_gen_toks: int | None) -> dict[str, Any]:
+    """Have tasks ask as `simple_evaluate` would have them ask."""
+    for task in tasks.values():
+        if shots is not None and task.get_config("num_fewshot") != 0:
+            task.set_config("num_fewshot", shots)
+        if max_gen_toks and task.get_config("output_type") == "generate_until":
+            task.set_config("generation_kwargs", {"max_gen_toks": max_gen_toks}, update=True)
+        task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
+    return tasks
+
+
+def longest(lm: Any, tasks: Iterable[Any], options: dict[str, Any]) -> int:
+    """Tokens of the longest prompt with its answer, as far as the window goes."""
+    most = 1
+    for task in tasks:
+        limit = get_sample_size(task, options["limit"])
+        task.build_all_requests(**options | {"limit": limit}, rank=0, world_size=1, cache_requests=True)
+        generates = task.OUTPUT_TYPE == "generate_until"
+        texts = {args[0] if generates else "".join(args) for args in (instance.args for instance in task.instances)}
+        room = task.get_config("generation_kwargs")["max_gen_toks"] if generates else 0
+        most = max(most, _longest_text(lm, sorted(texts)) + room)
+    return min(most, lm.max_length)
+
+
+def _longest_text(lm: Any, texts: list[str]) -> int:
+    blocks = (texts[begin : begin + BLOCK] for begin in range(0, len(texts), BLOCK))
+    return max(len(ids) for block in blocks for ids in lm.tokenizer(block)["input_ids"])
+
+
+def vocabulary(lm: Any) -> int:
+    """Logits that the model gives for each token."""
+    return int(lm.model.config.get_text_config().vocab_size)
+
+
+def on_cpu(kind: str, tokens: int, vocab: int) -> int:
+    """A batch size by the bounds above; generating, log-probabilities are of the last token alone."""
+    size = min(CEILING, CPU_TOKENS // tokens)
+    if kind != "generate_until":
+        size = min(size, CPU_BYTES // (tokens * vocab * 8))  # float32, and again what they are made of
+    return max(1, size)
+
+
+def on_gpu(lm: Any, kind: str, tokens: int) -> int:
+    """The largest power of two, up to the ceiling, with which a pass over so many tokens leaves a tenth of the GPU."""
+
+    def fits(size: int) -> bool:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(lm.device)
+        try:
+            run_pass(lm, kind, torch.ones((size, tokens), dtype=torch.long, device=lm.device))
+        except torch.OutOfMemoryError:
+            return False
+        taken = torch.cuda.max_memory_reserved(lm.device)
+        return taken <= SHARE * torch.cuda.get_device_properties(lm.device).total_memory
+
+    size = doubled(fits, CEILING)
+    torch.cuda.empty_cache()
+    return size
+
+
+def doubled(fits: Callable[[int], bool], ceiling: int) -> int:
+    """The largest power of two up to `ceiling` that fits; 1 is taken untried."""
+    size = 1
+    while size < ceiling and fits(2 * size):
+        size *= 2
+    return size
+
+
+def run_pass(lm: Any, kind: str, ids: torch.Tensor) -> None:
+    """Do with `ids`, [sequences, tokens], what takes most memory of a task of this kind."""
+    if kind == "generate_until":
+        # The cache of keys and values as it is when the longest answer ends, which is what grows.
+        lm._model_generate(
+            context=ids[:, :-2], max_length=ids.shape[1], stop=[], attention_mask=torch.ones_like(ids)[:, :-2]
+        )
+    else:
+        torch.nn.functional.log_softmax(lm._model_call(ids), dim=-1, dtype=lm.softmax_dtype)
