@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..core.errors import UserError
+from ..core.slurm import check_plain, check_time
 
-PLAIN = re.compile(r"[\w./%+,:=@&|()\[\]*-]+", re.ASCII)
-"""What a value of an #SBATCH line may hold: nothing that would need the quoting rules that sbatch has of its own."""
-TIME_LIMIT = re.compile(r"\d+(:\d\d?){0,2}|\d+-\d\d?(:\d\d?){0,2}", re.ASCII)
 VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -103,16 +101,9 @@ def _check_directives(job: Job) -> None:
     for name in ("name", "log_dir", "partition", "account", "qos", "constraint"):
         value = getattr(job, name)
         required = name in ("name", "log_dir")
-        if (value or required) and not PLAIN.fullmatch(value):
-            raise UserError(
-                f"{name} is {value!r}", where="job", allowed="letters, digits and . _ / % + , : = @ & | ( ) [ ] * -"
-            )
-    if not TIME_LIMIT.fullmatch(job.time_limit):
-        raise UserError(
-            f"time_limit is {job.time_limit!r}",
-            where="job",
-            allowed="minutes, hours:minutes:seconds or days-hours[:minutes[:seconds]]",
-        )
+        if value or required:
+            check_plain(value, name)
+    check_time(job.time_limit, "time_limit")
 
 
 def _check_command(job: Job) -> None:

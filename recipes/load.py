@@ -1,6 +1,8 @@
 """Reading a recipe: defaults, then the YAML file or published recipe, then `key=value` from the command line."""
 
+import re
 from dataclasses import asdict, fields
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -90,7 +92,7 @@ def merge(values: DictConfig, overrides: list[str], where: str) -> Recipe:
             raise UserError(
                 f"{item!r} is not key=value", where="command line", allowed="for instance optimizer.lr=1e-5"
             )
-        config = _merge(config, OmegaConf.from_dotlist([item]), f"command line: {item}")
+        config = _merge(config, OmegaConf.from_dotlist([_quote_times(item)]), f"command line: {item}")
     try:
         return cast(Recipe, OmegaConf.to_object(config))
     except MissingMandatoryValue as error:
@@ -118,12 +120,17 @@ def _read_yaml(path: Path) -> DictConfig:
     import yaml
 
     try:
-        value = OmegaConf.load(path)
+        value = OmegaConf.load(StringIO(_quote_times(path.read_text(encoding="utf-8"))))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"the recipe is not valid YAML: {error}", where=str(path)) from None
     if not isinstance(value, DictConfig):
         raise UserError("the recipe is not a mapping of keys to values", where=str(path))
     return value
+
+
+def _quote_times(text: str) -> str:
+    """Put quotes around values such as 20:00:00: YAML reads them as numbers to base 60, and Slurm those as minutes."""
+    return re.sub(r"(?m)(^|=|[:,\[-]\s+|\[)(\d+(?::\d+)+)(?=\s*(?:$|[,\]}]|\s#))", r"\1'\2'", text)
 
 
 def _merge(config: Any, layer: DictConfig, where: str) -> Any:

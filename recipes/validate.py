@@ -4,6 +4,7 @@ from ..core.device import has_transformer_engine
 from ..core.errors import UserError, check_known, nearest
 from ..core.memory import GRADIENT
 from ..core.qwen3 import SIZES, Qwen3Config
+from ..core.slurm import check_plain, check_time
 from ..data_prep.layouts import CONCAT, PACKED, PAPER, check_layout
 from .guard import ACTIONS, LEAST, WARN
 from .megatron_args import check_further
@@ -17,6 +18,7 @@ from .schema import (
     TRANSFORMER_ENGINE,
     Data,
     Guard,
+    Job,
     Recipe,
     data_parallel,
     masked,
@@ -48,6 +50,7 @@ def validate(recipe: Recipe, *, fitting: bool = True) -> None:
     _checkpoint(recipe)
     _guard(recipe.guard)
     _log(recipe)
+    _job(recipe.job)
     if fitting:
         check_memory(recipe)
     for gpu in (False, True):
@@ -302,6 +305,15 @@ def _log(recipe: Recipe) -> None:
         raise UserError(
             f"log.profile_ranks is {ranks}", where="log.profile_ranks", allowed=f"0 to {world_size(recipe) - 1}"
         )
+
+
+def _job(job: Job) -> None:
+    check_time(job.time, "job.time")
+    if job.cpus_per_rank < 1:
+        raise UserError(f"job.cpus_per_rank is {job.cpus_per_rank}", where="job.cpus_per_rank", allowed="from 1")
+    for name in ("partition", "account", "qos", "constraint"):
+        if getattr(job, name) is not None:
+            check_plain(getattr(job, name), f"job.{name}")
 
 
 def _tp_limits(shape: Qwen3Config) -> dict[str, int]:

@@ -179,3 +179,31 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None
     with pytest.raises(UserError, match=message) as error:
         load(str(path))
     assert "broken.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("job.time=banana", "job.time is 'banana'"),
+        ("job.time=1:99", "job.time is '1:99'"),
+        ("job.time=2-24:00:00", "job.time is '2-24:00:00'"),
+        ("job.time=0:00:00", "takes for no limit"),
+        ("job.time=-1", "job.time is '-1'"),
+        ("job.cpus_per_rank=0", "job.cpus_per_rank is 0"),
+        ("job.partition='gpu; rm'", "job.partition is 'gpu; rm'"),
+        ("job.account=''", "job.account is ''"),
+    ],
+)
+def test_what_slurm_would_not_take_is_refused_with_the_recipe(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load(BIG, [override])
+
+
+@pytest.mark.parametrize("time", ["30", "90:00", "10:00:00", "20:00:00", "2-12", "1-00:30", "7-23:59:59"])
+def test_a_time_stays_as_it_was_written(time: str, tmp_path: Path) -> None:
+    """YAML reads 10:00:00 as 36,000, which Slurm takes for minutes: 25 days."""
+    assert load(BIG, [f"job.time={time}"]).job.time == time
+    for spelled in (f"job: {{time: {time}, qos: a}}", f"job:\n  qos: a\n  time: {time}  # as long as allowed"):
+        path = tmp_path / "mine.yaml"
+        path.write_text(f"model: {{size: 0p6b}}\nbatch: {{global_size: 8}}\nsteps: 3\n{spelled}\n")
+        assert load(str(path)).job.time == time
