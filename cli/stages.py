@@ -113,7 +113,12 @@ def train(
     *,
     tokens: Annotated[Path | None, typer.Option(help="Folder made by `pdapt tokens build`.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; the same command goes on with it.")] = None,
-    base: Annotated[Path | None, typer.Option(help="Checkpoint root to start from; none: random weights.")] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Run (its newest checkpoint), or checkpoint root, to start from; none: random.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the base's tokenizer.json, for a root without hf/.")
+    ] = None,
     stop_at: Annotated[int | None, typer.Option(min=1, help="Stop after this step; run again to go on.")] = None,
     wall_time: Annotated[
         float | None, typer.Option(min=0, help="Minutes after which it saves and ends, with exit code 75.")
@@ -132,11 +137,12 @@ def train(
 
     loaded = load(recipe, overrides)
     if dry:
-        from ..core.qwen3 import END_OF_DOCUMENT_ID
         from ..recipes.dry_run import as_text, dry_run
+        from ..recipes.inputs import Inputs
         from .plan_data import predicted_speed
 
-        found = dry_run(loaded, out or Path("run"), base, END_OF_DOCUMENT_ID, predicted_speed(loaded, tokens))
+        inputs = tokens and Inputs(tokens, base, tokenizer)
+        found = dry_run(loaded, out or Path("run"), base, inputs, predicted_speed(loaded, tokens))
         print(json.dumps(found) if as_json else as_text(recipe, loaded, found))
         return
     if tokens is None or out is None:
@@ -151,7 +157,16 @@ def train(
             log.warn(f"train: {cost}")
     from ..recipes.train import train as run
 
-    manifest = run(loaded, tokens, out, base=base, stop_at=stop_at, wall_time=wall_time, other_data=other_data)
+    manifest = run(
+        loaded,
+        tokens,
+        out,
+        base=base,
+        tokenizer=tokenizer,
+        stop_at=stop_at,
+        wall_time=wall_time,
+        other_data=other_data,
+    )
     if manifest is not None:
         show(manifest, as_json)
 

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from . import log
+from .dcp import shortened
 from .errors import UserError
 from .files import read_bytes, read_object
 
@@ -42,12 +44,25 @@ def read_seal(checkpoint: Path) -> dict[str, Any] | None:
     return seal.values
 
 
+def root_of(path: Path) -> Path:
+    """The root of the checkpoints: of a run the folder that it saves them in, else the folder itself."""
+    return path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
+
+
 def newest(root: Path) -> Path | None:
-    """The folder of the newest checkpoint under a root, or None where `root` is no checkpoint root.
+    """The folder of the newest checkpoint under a root, or of a run its newest whole one.
+
+    Args:
+        root: where a tracker says which is the newest; or a run's folder.
+
+    Returns:
+        None where there is none.
 
     Raises:
         UserError: the tracker says nothing that Megatron writes.
     """
+    if (root / CHECKPOINTS).is_dir():
+        return _newest_whole(root / CHECKPOINTS)
     tracker = root / TRACKER
     if not tracker.is_file():
         return None
@@ -72,3 +87,17 @@ def newest_named(tracker: Path) -> int | None:
             mend="write the number of the newest whole checkpoint (iter_…) into it, or give that checkpoint itself",
         )
     return int(named)
+
+
+def _newest_whole(root: Path) -> Path | None:
+    """The newest checkpoint of a run that was finished and has kept its files, whatever the tracker says."""
+    finished = {path.parent for name in ("metadata.json", SEAL) for path in root.glob(f"iter_*/{name}")}
+    for path in sorted(finished, reverse=True):
+        try:
+            wrong = shortened(path)
+        except UserError as error:
+            wrong = error.what
+        if not wrong:
+            return path
+        log.warn(f"{path.name} is damaged ({wrong}): the one before it is taken")
+    return None

@@ -1,39 +1,61 @@
-"""What a recipe would do: its arguments, memory and speed, without a GPU, tokens or a network."""
+"""What a recipe would do: its arguments, memory and speed, without a GPU or a network; with tokens, what it reads."""
 
 from pathlib import Path
 from typing import Any
 
+from ..core.checkpoint import CHECKPOINTS, root_of
+from ..core.files import read_object
 from ..core.memory import save_stall_seconds
+from ..core.qwen3 import END_OF_DOCUMENT_ID
 from . import h100
+from .inputs import RECORD, Inputs, check_inputs
 from .load import to_dict, to_yaml
 from .megatron_args import Places, asynchronous, megatron_args, summary
 from .memory import GIB, of_gpu, of_host
+from .run_folder import ACHIEVED
 from .schema import Recipe
 
 
 def dry_run(
-    recipe: Recipe, out: Path, base: Path | None, eod: int, speed: tuple[float, float] | None = None
+    recipe: Recipe,
+    out: Path,
+    base: Path | None,
+    inputs: Inputs | None = None,
+    speed: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Predict a run on GPUs.
 
     Args:
         recipe: checked.
         out: run folder, as the arguments name it.
-        base: checkpoint root that it starts from.
-        eod: id that ends a document.
+        base: run or checkpoint root that it starts from.
+        inputs: what it is trained on; checked as training checks it. None where there are no tokens yet.
         speed: seconds of a step, and real tokens a second and GPU, as `scaling` predicts them.
 
     Returns:
         `recipe`; `megatron_args`, flag and value apart; `memory_gib` of the GPU that needs most, with its parts in
         `memory_parts_gib`; `host_memory_gib` of a node and `stall_seconds` at a save; `step_seconds` and
-        `tokens_per_second_per_gpu`, None without `speed`. All figures are predicted.
+        `tokens_per_second_per_gpu`, None without `speed`. All figures are predicted. `data`: for each data set that
+        it reads `name`, `sequences` and `epochs`.
+
+    Raises:
+        UserError: recipe and inputs do not go together.
     """
-    places = Places(out / "checkpoints", base, out / "tensorboard", out / "cache", out / "achieved.json", eod)
+    members = check_inputs(recipe, inputs) if inputs else []
+    places = Places(
+        checkpoints=out / CHECKPOINTS,
+        base=base and root_of(base),
+        tensorboard=out / "tensorboard",
+        cache=out / "cache",
+        achieved=out / ACHIEVED,
+        eod=read_object(inputs.tokens / RECORD).integer("eod_id") if inputs else END_OF_DOCUMENT_ID,
+    )
     memory, host = of_gpu(recipe), of_host(recipe)
     names = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "context")
     return {
         "recipe": to_dict(recipe),
         "megatron_args": megatron_args(recipe, places, gpu=True),
+        "data": [{"name": member.name, "sequences": member.samples, "epochs": member.epochs} for member in members],
         "memory_gib": memory.total / GIB,
         "memory_parts_gib": {name: getattr(memory, name) / GIB for name in names},
         "host_memory_gib": host.node / GIB,
@@ -55,6 +77,7 @@ def as_text(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
         "",
         "Megatron's arguments:",
         *_command_line(found["megatron_args"]),
+        *_data(found),
         "",
         "Predicted, not measured:",
         f"  a GPU: {found['memory_gib']:.1f} of {recipe.machine.gpu_gib:g} GiB ({parts} before 7 % for the peak)",
@@ -63,6 +86,13 @@ def as_text(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
         *_speed(found),
     ]
     return "\n".join(lines)
+
+
+def _data(found: dict[str, Any]) -> list[str]:
+    if not found["data"]:
+        return []
+    rows = [f"  {row['name']}: {row['sequences']:,.0f} sequences ({row['epochs']:.2f} epochs)" for row in found["data"]]
+    return ["", "Data that it reads:", *rows]
 
 
 def _speed(found: dict[str, Any]) -> list[str]:

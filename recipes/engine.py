@@ -71,6 +71,10 @@ def layer_spec(config: Any) -> Any:
     return spec
 
 
+NUMBERS = ("begun", "stop_at", "deadline", "base_step")
+"""A job's attributes that are numbers."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What one rank has to know.
@@ -82,6 +86,7 @@ class Job:
         begun: Unix time of this start.
         stop_at: last step of this start; None for the recipe's last.
         deadline: Unix time after which it saves and ends; None for no limit.
+        base_step: of a base that is a run, the step after which the weights were saved.
     """
 
     recipe: Recipe
@@ -90,13 +95,14 @@ class Job:
     begun: float
     stop_at: int | None = None
     deadline: float | None = None
+    base_step: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for a rank in another process."""
         places = {
             name: value if value is None or name == "eod" else str(value) for name, value in asdict(self.places).items()
         }
-        times = {name: getattr(self, name) for name in ("begun", "stop_at", "deadline")}
+        times = {name: getattr(self, name) for name in NUMBERS}
         return {"recipe": to_dict(self.recipe), "places": places, "tokens": str(self.tokens), **times}
 
     @staticmethod
@@ -105,7 +111,7 @@ class Job:
         given = value["places"]
         paths = {name: Path(given[name]) for name in ("checkpoints", "tensorboard", "cache", "achieved")}
         places = Places(**paths, base=given["base"] and Path(given["base"]), eod=given["eod"])
-        times = {name: value[name] for name in ("begun", "stop_at", "deadline")}
+        times = {name: value[name] for name in NUMBERS}
         return Job(from_dict(value["recipe"]), places, Path(value["tokens"]), **times)
 
 
@@ -159,7 +165,12 @@ def _for_this_start(job: Job, *, gpu: bool) -> list[str]:
         # The output layer asks for Apex' kernel, and Megatron has one switch for it and Transformer Engine's.
         log.warn("Apex is not installed: gradients are not added up inside the matrix products")
         arguments.append("--no-gradient-accumulation-fusion")
-    source = newest(job.places.checkpoints) or (job.places.base and newest(job.places.base))
+    source = newest(job.places.checkpoints)
+    if source is None and job.places.base is not None:
+        source = newest(job.places.base)
+        if job.base_step is not None:  # not what its tracker names by now: a base may still be training
+            source = job.places.base / f"iter_{job.base_step:07d}"
+            arguments += ["--ckpt-step", str(job.base_step)]
     if layers == TRANSFORMER_ENGINE and source is not None and layers_of(source) == LOCAL:
         # Transformer Engine's norms ask for empty states that local layers do not save.
         arguments += ["--dist-ckpt-strictness", "log_unexpected"]

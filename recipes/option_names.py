@@ -185,10 +185,11 @@ SET = {
         "checkpoint.dist_ckpt_strictness",
     ),
     "--exit-interval": ("where `pdapt train` is asked to stop at a step", "train.exit_interval"),
+    "--ckpt-step": ("the checkpoint of a base that is a run", "checkpoint.ckpt_step"),
     "--iterations-to-skip": ("steps whose batches the guard went back from", "train.iterations_to_skip"),
 }  # fmt: skip
 """Argument that no option becomes -> why it is set, and the Bridge's fields."""
-STARTED = ("--exit-interval", "--iterations-to-skip", "--dist-ckpt-strictness")
+STARTED = ("--exit-interval", "--ckpt-step", "--iterations-to-skip", "--dist-ckpt-strictness")
 """Those that `engine.start` adds, and only when they are needed."""
 
 INTRO = f"""# Options of a recipe

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
-from ..core.checkpoint import CHECKPOINTS, HF, newest
+from ..core.checkpoint import CHECKPOINTS, HF, RELEASE, newest, root_of
 from ..core.device import has_gpu
 from ..core.errors import Halted, StoppedEarly, UserError
 from ..core.files import read_json, remove, sha256, write_json, write_text
 from ..core.lock import locked
 from ..core.manifest import NAME, Manifest, fingerprint, versions
-from ..core.qwen3 import Qwen3Config, read_config
 from . import trackers
-from .blend import Member, train_blend, valid_blend
+from .blend import Member, train_blend
 from .engine import Job, start
+from .inputs import Inputs, check_inputs
 from .journal import NAME as JOURNAL
 from .journal import metrics, read
 from .load import to_dict
@@ -54,17 +54,30 @@ class Run:
         recipe: checked recipe.
         tokens: the tokens stage's folder.
         out: run folder: `checkpoints/`, `tensorboard/`, `metrics.jsonl`, `recipe.yaml`, `manifest.json` at the end.
-        base: Megatron checkpoint root that the weights start from; None for random weights.
+        base: run, or Megatron checkpoint root, that the weights start from; None for random weights.
+        tokenizer: folder of the base's tokenizer, for a root that has none of its own.
     """
 
     recipe: Recipe
     tokens: Path
     out: Path
     base: Path | None
+    tokenizer: Path | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        """What has to go together with the recipe."""
+        return Inputs(self.tokens, self.base, self.tokenizer)
+
+    @property
+    def weights(self) -> Path | None:
+        """The checkpoint that the weights start from."""
+        return self.base and newest(self.base)
 
     def identity(self) -> dict[str, Any]:
         """What makes another start the same run. Of a base that is a run, its newest checkpoint counts, not all."""
-        weights = self.base and (self.base if (self.base / NAME).is_file() else newest(self.base))
+        root = self.base and root_of(self.base)
+        weights = root if root and (root / NAME).is_file() else self.weights
         data = {"tokens": fingerprint(self.tokens), "tokenizer": fingerprint(self.tokens / "tokenizer")}
         return identity(self.recipe, data | {"base": weights and fingerprint(weights)})
 
@@ -77,13 +90,21 @@ class Run:
         out = self.out.resolve()
         places = Places(
             checkpoints=out / CHECKPOINTS,
-            base=self.base and self.base.resolve(),
+            base=self.base and root_of(self.base).resolve(),
             tensorboard=out / "tensorboard",
             cache=out / "cache",
             achieved=out / ACHIEVED,
             eod=read_json(self.tokens / "tokens.json")["eod_id"],
         )
-        return Job(self.recipe, places, self.tokens.resolve(), start.begun, start.stop_at, start.deadline)
+        return Job(
+            self.recipe,
+            places,
+            self.tokens.resolve(),
+            start.begun,
+            stop_at=start.stop_at,
+            deadline=start.deadline,
+            base_step=iteration(self.weights) if self.weights and self.weights.name != RELEASE else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -109,6 +130,7 @@ def train(
     out: Path,
     *,
     base: Path | None = None,
+    tokenizer: Path | None = None,
     stop_at: int | None = None,
     wall_time: float | None = None,
     other_data: bool = False,
@@ -116,7 +138,7 @@ def train(
     """Train until the recipe's last step, or go on with it.
 
     Args:
-        recipe, tokens, out, base: see `Run`.
+        recipe, tokens, out, base, tokenizer: see `Run`.
         stop_at: stop, with a checkpoint, after this step of the recipe; run again to go on.
         wall_time: save and stop after so many minutes.
         other_data: go on even where the tokens or the tokenizer are others than the run began with.
@@ -133,7 +155,7 @@ def train(
     begun = time.time()
     deadline = None if wall_time is None else begun + 60 * wall_time
     start_ = Start(begun, stop_at, deadline, other_data)
-    run = Run(recipe, tokens, out, base)
+    run = Run(recipe, tokens, out, base, tokenizer)
     if (out / NAME).is_file():
         check_same(out, run.identity(), other_data=other_data)
         log.info(f"train: {out} is whole already, nothing to do")
@@ -214,38 +236,9 @@ def _one_rank(run: Run, start_: Start, *, first: bool) -> None:
 
 def _check(run: Run) -> None:
     """What has to hold before a process group exists."""
-    record, shape = read_json(run.tokens / "tokens.json"), shape_of(run.recipe)
-    if record["vocabulary_size"] > shape.vocab:
-        raise UserError(
-            f"the tokens' vocabulary has {record['vocabulary_size']} ids, the model {shape.vocab} rows",
-            where=str(run.tokens / "tokens.json"),
-            mend="tokenize with the model's own tokenizer",
-        )
-    valid_blend(run.tokens, run.recipe.data)
-    run.members()
+    check_inputs(run.recipe, run.inputs)
     trackers.check(run.recipe.log)
     check_device(run.recipe, gpu=has_gpu())
-    if run.base is not None:
-        _check_base(run.base, shape)
-
-
-def _check_base(base: Path, shape: Qwen3Config) -> None:
-    if newest(base) is None:
-        raise UserError(
-            f"{base} is no Megatron checkpoint root",
-            where="--base",
-            mend="`pdapt convert import HF_FOLDER OUT` makes one of a Hugging Face folder",
-        )
-    found, wanted = asdict(read_config(base / HF)), asdict(shape)
-    differing = [
-        f"{name}: {found[name]} in the base, {wanted[name]} here" for name in wanted if found[name] != wanted[name]
-    ]
-    if differing:
-        raise UserError(
-            f"the recipe's model is not the base's ({', '.join(differing)})",
-            where="model",
-            mend="give the base's shape",
-        )
 
 
 def _prepare(run: Run, start_: Start) -> None:
@@ -267,8 +260,9 @@ def _prepare(run: Run, start_: Start) -> None:
         return
     partial = side.with_name(".hf.partial")
     remove(partial)
-    if run.base is not None:
-        shutil.copytree(run.base / HF, partial)
+    base_side = run.base and root_of(run.base) / HF
+    if base_side and (base_side / "config.json").is_file():
+        shutil.copytree(base_side, partial)
     else:
         shutil.copytree(run.tokens / "tokenizer", partial)
         config = shape_of(run.recipe).to_hf(SAVED[run.recipe.model.precision])
