@@ -8,15 +8,16 @@ import torch
 from ..core import log
 from ..core.checkpoint import HF, RELEASE, SEAL, read_seal
 from ..core.errors import UserError
-from ..core.files import copy_present, write_text
+from ..core.files import write_text
+from ..core.hf_config import CONFIG, SIDE_FILES, write_settings
 from ..core.hf_weights import NAMES, Weights, one_thread, pieces
 from ..core.hf_writer import Writer
 from ..core.manifest import NAME, Manifest, input_fingerprints, run_stage
-from ..core.qwen3 import SIDE_FILES, Qwen3Config, read_config
+from ..core.qwen3 import Qwen3Config, read_config
 from . import distcp_write
 from .bin_folder import BinWeights
 from .card import STATED, card
-from .hf_folder import check_weights, write_config
+from .hf_folder import check_weights
 from .names import EXTRA_STATES, LAYERS, Folded, folded, megatron_shapes
 from .unfolded import PARAMETERS, open_checkpoint, settings_of
 
@@ -42,7 +43,7 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False) -> Manifest:
         with one_thread():
             parts = parts_of(weights, shape, progress)
             hashes.update(distcp_write.write(work, parts, dtype, _extra_states(shape)))
-        copy_present(source, work / HF, ("config.json", *SIDE_FILES))
+        write_settings(source, work / HF, NAMES[dtype])
         return {"tensors": len(megatron_shapes(shape)), "parameters": shape.parameters, "bytes": progress.total}
 
     return run_stage("import", {"hf": source}, {}, out, body, beside=True, hashes=hashes)
@@ -118,8 +119,7 @@ def export_hf(
                 writer.write(name, pieces(model, name))
                 progress.add(tensor.nbytes)
         hashes.update(writer.finish())
-        copy_present(settings, work, SIDE_FILES)
-        write_config(settings, work, model.dtype)
+        write_settings(settings, work, NAMES[model.dtype])
         write_text(work / "README.md", card(folder, seal, source, NAMES[model.dtype], input_fingerprints(work)))
         counts = {"parameters": model.shape.parameters, "dtype": NAMES[model.dtype], "bytes": writer.total}
         return counts | ({"step": seal["step"]} if seal else {})
@@ -128,6 +128,6 @@ def export_hf(
     # What an import wrote is known by its manifest, what a run saved by its seal: neither is read again for its hash.
     known = folder.parent if folder.name == RELEASE and (folder.parent / NAME).is_file() else folder
     inputs = {"checkpoint": known} | {
-        name: settings / name for name in ("config.json", *SIDE_FILES) if (settings / name).is_file()
+        name: settings / name for name in (CONFIG, *SIDE_FILES) if (settings / name).is_file()
     }
     return run_stage("export", inputs, {"from": source, "dtype": NAMES[model.dtype]}, out, body, hashes=hashes)

@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.planner import (
     WriteItemType,
 )
 from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.checkpoint.storage import WriteResult
 
 from ..core.checkpoint import RELEASE, TRACKER
 from ..core.files import write_json, write_text
@@ -72,7 +73,7 @@ def write(root: Path, parts: list[Part], dtype: torch.dtype, empty_states: list[
     objects = {name: _object(None) for name in empty_states}
     # What Megatron keeps beside the tensors. No arguments: a run that starts from weights brings its own.
     objects["common_state/shard_0_1"] = _object({"checkpoint_version": 3.0, "iteration": 0})
-    writer = FileSystemWriter(folder, single_file_per_rank=False, sync_files=False, thread_count=THREADS)
+    writer = _Writer(folder, single_file_per_rank=False, sync_files=False, thread_count=THREADS)
     files = _HashingFiles()
     writer.fs = files
     with warnings.catch_warnings():
@@ -133,6 +134,21 @@ class _Planner(SavePlanner):
         assert write_item.index.offset is not None, "a part has a place"
         part = self.parts[MetadataIndex(write_item.index.fqn, write_item.index.offset)]
         return part.make().view(part.size)
+
+
+class _Writer(FileSystemWriter):
+    """torch's writer, whose `.metadata` says what was written and nothing else: neither where, nor by which thread."""
+
+    def storage_meta(self) -> StorageMeta | None:
+        """Nothing: torch puts the folder's path and a number drawn by chance here, which no reader needs."""
+        return None
+
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        super().finish(metadata, [sorted(written, key=_place) for written in results])
+
+
+def _place(result: WriteResult) -> tuple[str, tuple[int, ...]]:
+    return result.index.fqn, tuple(result.index.offset or ())
 
 
 class _HashingFiles(FileSystem):

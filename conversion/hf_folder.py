@@ -1,12 +1,10 @@
-"""Hugging Face folders: whether their tensors are a Qwen3's, and the configuration beside them."""
+"""Hugging Face folders: whether their tensors are a Qwen3's."""
 
-import json
 from pathlib import Path
 
 import torch
 
 from ..core.errors import UserError
-from ..core.files import write_json
 from ..core.hf_weights import DTYPES, NAMES, OUTPUT_LAYER, Weights
 from ..core.qwen3 import Qwen3Config
 from .bin_folder import BinWeights
@@ -73,14 +71,3 @@ def _some(what: str, names: list[str]) -> str:
         return ""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return f"{what}: {', '.join(names[:LISTED])}{more}; "
-
-
-def write_config(source: Path, target: Path, dtype: torch.dtype) -> None:
-    """Copy config.json; where it states another dtype than the weights have, correct that one line."""
-    text = (source / "config.json").read_text(encoding="utf-8")
-    config = json.loads(text)
-    key = "dtype" if "dtype" in config else "torch_dtype"
-    if config.get(key) == NAMES[dtype]:
-        (target / "config.json").write_text(text, encoding="utf-8")
-    else:
-        write_json(target / "config.json", config | {key: NAMES[dtype]})

@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import UserError
 from .files import read_object
-from .jsonio import JsonObject
+from .hf_config import CONFIG, both_spellings, check_supported, rope_base
 
 VOCAB_SIZE = 151_936
 """Rows of the embedding; the tokenizer knows 151,669 ids, the rest is padding that the weights carry."""
@@ -18,17 +18,6 @@ END_OF_DOCUMENT = "<|endoftext|>"
 END_OF_DOCUMENT_ID = 151_643
 """Its id in the published tokenizers."""
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-SIDE_FILES = (
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
-"""What a Hugging Face folder may hold beside config.json and weights; carried over byte for byte."""
 ROPE_BASE = 1_000_000
 RMS_NORM_EPS = 1e-6
 
@@ -74,7 +63,7 @@ class Qwen3Config:
 
     def to_hf(self, dtype: str) -> dict[str, Any]:
         """Contents of a Hugging Face `config.json` for weights of `dtype` (`bfloat16`, `float32`)."""
-        return {
+        config = {
             "architectures": ["Qwen3ForCausalLM"],
             "model_type": "qwen3",
             "attention_bias": False,
@@ -94,9 +83,9 @@ class Qwen3Config:
             "sliding_window": None,
             "use_sliding_window": False,
             "tie_word_embeddings": self.tied,
-            "torch_dtype": dtype,
             "vocab_size": self.vocab,
         }
+        return both_spellings(config, dtype)
 
 
 SIZES = {
@@ -134,7 +123,7 @@ def read_config(folder: Path) -> Qwen3Config:
     Raises:
         UserError: it is missing, is not a dense Qwen3, or asks for something Qwen3-Base does not have.
     """
-    path = folder / "config.json"
+    path = folder / CONFIG
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}", where=str(folder), allowed="a Hugging Face Qwen3 folder")
     config = read_object(path)
@@ -147,20 +136,11 @@ def read_config(folder: Path) -> Qwen3Config:
             allowed="model_type 'qwen3' (dense, Qwen3ForCausalLM)",
             mend="give a folder of Qwen3-Base weights",
         )
-    rope = config.object("rope_parameters").values if "rope_parameters" in config else {}
-    scaling = value.get("rope_scaling") or (rope if rope.get("rope_type", "default") != "default" else None)
-    for name, bad in (
-        ("attention_bias", value.get("attention_bias")),
-        ("rope_scaling", scaling),
-        ("use_sliding_window", value.get("use_sliding_window")),
-        ("hidden_act", value.get("hidden_act", "silu") != "silu"),
-    ):
-        if bad:
-            raise UserError(f"{name} = {value.get(name, scaling)!r} is not part of Qwen3-Base", where=str(path))
+    check_supported(value, str(path))
     sizes = {name: config.integer(key, default, minimum=1, maximum=_LARGEST) for name, key, default in _SIZES}
     return Qwen3Config(
         **sizes,
         tied=config.flag("tie_word_embeddings", False),
-        rope_base=JsonObject(value | rope, str(path)).number("rope_theta", 10_000),
+        rope_base=rope_base(value, str(path)),
         norm_eps=config.number("rms_norm_eps", RMS_NORM_EPS),
     )

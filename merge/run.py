@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import log
 from ..core.errors import UserError
-from ..core.files import copy_present
-from ..core.hf_weights import Tensor
+from ..core.hf_config import write_settings
+from ..core.hf_weights import DTYPES, NAMES, Tensor
 from ..core.manifest import Manifest, input_fingerprints, run_stage
-from ..core.qwen3 import SIDE_FILES
 from .card import describe
 from .factors import Factors
 from .methods import Average, Merge, choose_method
@@ -89,7 +88,7 @@ def _run(stage: str, plan: Merge | Average, models: Sequence[Path], tensors: dic
     def body(work: Path) -> dict[str, Any]:
         log.info(f"{stage}: {plan}, {len(tensors)} tensors")
         _run_mergekit(plan.mergekit([str(model.resolve()) for model in models], dtype), work, plan.seed)
-        copy_present(models[0], work, SIDE_FILES)
+        write_settings(models[0], work, NAMES[DTYPES[dtype]])  # over what mergekit wrote
         describe(plan, input_fingerprints(work), dtype, work, out.name)
         return {"tensors": len(tensors), "parameters": count_parameters(tensors)}
 

@@ -11,11 +11,10 @@ import torch
 
 from ..core import log
 from ..core.errors import UserError
-from ..core.files import copy_present
-from ..core.hf_weights import DTYPES, Tensor, Weights
+from ..core.hf_config import write_settings
+from ..core.hf_weights import DTYPES, NAMES, Tensor, Weights
 from ..core.hf_writer import AHEAD, Writer
 from ..core.manifest import Manifest, fingerprint, run_stage
-from ..core.qwen3 import SIDE_FILES
 from .card import describe
 from .factors import Factors, point_name
 from .methods import BASE, TUNED, Merge
@@ -138,7 +137,7 @@ def _together(points: list[_Point], parents: Parents, opened: list[tuple[_Point,
 
     def body(work: Path) -> dict[str, Any]:
         _together(points[1:], parents, [*opened, (point, work)])
-        copy_present(point.base, work, ("config.json", *SIDE_FILES))
+        write_settings(point.base, work, NAMES[DTYPES[dtype]])
         describe(point.plan, point.prints, dtype, work, point.out.name)
         return {"tensors": len(parents.tensors), "parameters": count_parameters(parents.tensors)}
 

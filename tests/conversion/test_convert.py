@@ -19,6 +19,7 @@ from pdapt.conversion.distcp import Checkpoint
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
 from pdapt.core.hf_writer import Writer
+from pdapt.core.manifest import fingerprint
 
 Maker = Callable[..., Path]
 
@@ -47,8 +48,11 @@ def test_there_and_back_is_bit_identical(tiny_qwen3: Maker, tmp_path: Path, tied
     import_hf(source, tmp_path / "mcore")
     export_hf(tmp_path / "mcore", tmp_path / "back")
     assert_identical(source, tmp_path / "back")
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         assert (tmp_path / "back" / name).read_bytes() == (source / name).read_bytes()
+    config = json.loads((source / "config.json").read_text())
+    both = {"rope_theta": 1e6, "rope_parameters": config["rope_parameters"], "dtype": dtype, "torch_dtype": dtype}
+    assert json.loads((tmp_path / "back" / "config.json").read_text()) == config | both
 
 
 def test_transformers_loads_the_export_without_a_missing_or_unexpected_tensor(
@@ -216,7 +220,7 @@ def test_the_type_of_what_is_written_is_chosen(tiny_qwen3: Maker, tmp_path: Path
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert config.get("dtype", config.get("torch_dtype")) == dtype
+    assert config["dtype"] == config["torch_dtype"] == dtype
 
 
 def test_what_fp16_does_not_hold_is_refused(tiny_qwen3: Maker, tmp_path: Path) -> None:
@@ -263,3 +267,14 @@ def test_hashes_in_the_manifest_are_those_of_the_files(tiny_qwen3: Maker, tmp_pa
     ):
         for name, expected in manifest.outputs.items():
             assert sha256(folder / name) == expected, name
+
+
+def test_the_same_model_gives_the_same_bytes_wherever_they_are_written(tiny_qwen3: Maker, tmp_path: Path) -> None:
+    source = tiny_qwen3(num_hidden_layers=4)
+    places = [tmp_path / "base", tmp_path / "elsewhere" / "of-another-name"]
+    manifests = [import_hf(source, place) for place in places]
+    assert manifests[0].outputs == manifests[1].outputs
+    assert "release/.metadata" in manifests[0].outputs
+    for name in manifests[0].outputs:
+        assert (places[0] / name).read_bytes() == (places[1] / name).read_bytes(), name
+    assert fingerprint(places[0]) == fingerprint(places[1])

@@ -1,5 +1,6 @@
 """The sweep against mergekit, the parents themselves, kills, and what must be refused."""
 
+import json
 import os
 import shutil
 import signal
@@ -17,8 +18,8 @@ from transformers import Qwen3ForCausalLM
 from pdapt.core import hf_writer
 from pdapt.core.errors import UserError
 from pdapt.core.files import list_files, sha256
+from pdapt.core.hf_config import SIDE_FILES, both_spellings
 from pdapt.core.manifest import Manifest, fingerprint
-from pdapt.core.qwen3 import SIDE_FILES
 from pdapt.merge import sweep as room
 from pdapt.merge.run import merge
 from pdapt.merge.slerp import CHUNK
@@ -135,8 +136,11 @@ def test_what_lies_beside_a_point(tiny_qwen3: Maker, tmp_path: Path) -> None:
     base, tuned = tiny_qwen3(0, dtype="bfloat16"), tiny_qwen3(1, dtype="bfloat16")
     sweep(base, tuned, tmp_path / "sweep", [0.1])
     point = tmp_path / "sweep" / "t0.1"
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         assert sha256(point / name) == sha256(base / name)
+    assert json.loads((point / "config.json").read_text()) == both_spellings(
+        json.loads((base / "config.json").read_text()), "bfloat16"
+    )
     card = (point / "README.md").read_text(encoding="utf-8")
     assert fingerprint(base) in card
     assert fingerprint(tuned) in card

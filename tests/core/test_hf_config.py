@@ -1,0 +1,120 @@
+"""Configurations: what is refused by name, and what is written so that every reader understands it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import Qwen3Config as TheirConfig
+
+from pdapt.core.errors import UserError
+from pdapt.core.hf_config import both_spellings, check_supported, rope_base, write_settings
+from pdapt.core.qwen3 import SIZES, read_config
+
+PUBLISHED = SIZES["0p6b"].to_hf("bfloat16")
+PLAIN: list[dict[str, Any]] = [
+    {"rope_scaling": {"rope_type": "default"}},
+    {"rope_scaling": {"type": "default", "rope_theta": 1e6}},
+    {"rope_scaling": {"rope_type": "default", "factor": 1.0}, "rope_parameters": None},
+    {"rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000, "partial_rotary_factor": 1.0}},
+    {"rope_parameters": {}, "rope_scaling": {}},
+    {"sliding_window": 4096, "use_sliding_window": False, "max_window_layers": 4},
+    {"layer_types": ["full_attention"] * 28, "partial_rotary_factor": 1.0, "architectures": None},
+]
+
+
+@pytest.mark.parametrize("changes", PLAIN)
+def test_what_transformers_computes_as_the_plain_rotary_embedding_is_accepted(changes: dict[str, Any]) -> None:
+    config = PUBLISHED | changes
+    check_supported(config, "config.json")
+    theirs = TheirConfig(**json.loads(json.dumps(config)))
+    parameters: Any = theirs.rope_parameters
+    assert parameters["rope_type"] == "default"
+    assert parameters["rope_theta"] == rope_base(config, "config.json") == 1e6
+    assert set(theirs.layer_types or []) == {"full_attention"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope_scaling.rope_type = "),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling.type = "),
+        ({"rope_scaling": {"factor": 2.0}}, "rope_scaling.factor = 2"),
+        ({"rope_scaling": "linear"}, "is not a JSON object"),
+        ({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e6}}, "rope_parameters.rope_type"),
+        ({"rope_parameters": {"rope_type": "default", "mrope_section": [1, 2]}}, "rope_parameters.mrope_section"),
+        ({"rope_parameters": {"full_attention": {"rope_type": "default"}}}, "rope_parameters.full_attention"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "rope_parameters.partial_rotary_factor = 0.5"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor = 0.5"),
+        ({"rotary_pct": 0.25}, "rotary_pct = 0.25"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 5e6}}, "rotary base is stated twice: .* = 5e\\+06"),
+        ({"rotary_emb_base": 10_000}, "rotary base is stated twice"),
+        ({"rope_theta": "1e6", "rope_parameters": None}, "rope_theta is"),
+        ({"rope_theta": -1, "rope_parameters": None}, "rope_theta is -1"),
+        ({"use_sliding_window": True, "sliding_window": 4096}, "use_sliding_window = true"),
+        ({"layer_types": ["full_attention"] * 27 + ["sliding_attention"]}, 'layer_types = "sliding_attention"'),
+        ({"layer_types": ["full_attention"] * 27}, "layer_types = a list of 27"),
+        ({"quantization_config": {"quant_method": "fp8"}}, "quantization_config = "),
+        ({"attention_bias": True}, "attention_bias = true"),
+        ({"hidden_act": "gelu"}, 'hidden_act = "gelu"'),
+        ({"is_causal": False}, "is_causal = false"),
+        ({"dual_chunk_attention_config": {"chunk_size": 8192}}, "dual_chunk_attention_config"),
+        ({"architectures": ["Qwen3ForSequenceClassification"]}, "architectures = .*ForSequenceClassification"),
+        ({"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"]}, "not Qwen3.*qwen3_moe"),
+    ],
+)
+def test_what_the_code_here_does_not_compute_is_refused_by_its_name(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED | changes))
+    with pytest.raises(UserError, match=message):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"rope_theta": 5_000_000, "torch_dtype": "bfloat16"},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 5e6}, "dtype": "bfloat16"},
+        {"rope_scaling": {"rope_type": "default", "rope_theta": 5e6}},
+        {"rope_theta": 5_000_000, "rope_scaling": {"rope_type": "default"}, "mine": [1]},
+    ],
+)
+def test_every_spelling_becomes_both_and_no_key_is_lost(kept: dict[str, Any]) -> None:
+    spelled = ("rope_theta", "rope_parameters", "rope_scaling", "dtype", "torch_dtype")
+    config = {key: value for key, value in PUBLISHED.items() if key not in spelled} | kept
+    found = both_spellings(config, "float32")
+    assert found["rope_theta"] == found["rope_parameters"]["rope_theta"] == 5e6
+    assert found["dtype"] == found["torch_dtype"] == "float32"
+    assert not found.get("rope_scaling")
+    assert {key: value for key, value in found.items() if key not in spelled} == {
+        key: value for key, value in config.items() if key not in spelled
+    }
+    assert config.keys() <= found.keys()
+    assert both_spellings(found, "float32") == found
+
+
+def test_a_config_without_a_base_gets_the_one_that_transformers_takes() -> None:
+    config = {key: value for key, value in PUBLISHED.items() if not key.startswith("rope_")}
+    theirs: Any = TheirConfig(**config).rope_parameters
+    assert both_spellings(config, "float32")["rope_theta"] == theirs["rope_theta"] == 10_000
+
+
+def test_what_has_code_run_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    code = {"auto_map": {"AutoModelForCausalLM": "modeling.Mine"}}
+    (source / "config.json").write_text(json.dumps(PUBLISHED | code))
+    (source / "tokenizer_config.json").write_text(json.dumps({"eos_token": "x", "trust_remote_code": True} | code))
+    (source / "generation_config.json").write_text('{"top_p":0.8}')
+    (source / "chat_template.jinja").write_text("{{ messages }}")
+    (source / "modeling.py").write_text("raise SystemExit")
+    write_settings(source, tmp_path / "target", "bfloat16")
+    said = capsys.readouterr().err
+    assert "config.json has code run that comes with a model (auto_map): left out" in said
+    assert "tokenizer_config.json has code run that comes with a model (auto_map, trust_remote_code): left out" in said
+    assert json.loads((tmp_path / "target" / "config.json").read_text()) == PUBLISHED
+    assert json.loads((tmp_path / "target" / "tokenizer_config.json").read_text()) == {"eos_token": "x"}
+    for name in ("generation_config.json", "chat_template.jinja"):
+        assert (tmp_path / "target" / name).read_bytes() == (source / name).read_bytes()
+    assert not (tmp_path / "target" / "modeling.py").exists()
