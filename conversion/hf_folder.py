@@ -1,11 +1,9 @@
 """Hugging Face folders: whether their tensors are a Qwen3's."""
 
-from pathlib import Path
-
 import torch
 
 from ..core.errors import UserError
-from ..core.hf_weights import DTYPES, NAMES, OUTPUT_LAYER, Weights
+from ..core.hf_weights import DTYPES, OUTPUT_LAYER, Weights
 from ..core.qwen3 import Qwen3Config
 from .bin_folder import BinWeights
 from .names import EMBEDDING, OUTER, hf_shapes

@@ -57,7 +57,7 @@ _HARMLESS: dict[str, tuple[Callable[[Any], bool], str]] = {
 _PLAIN_ROPE: dict[str, Callable[[Any], bool]] = {
     "rope_type": lambda value: value in (None, "default"),
     "type": lambda value: value in (None, "default"),
-    "rope_theta": lambda value: True,
+    "rope_theta": lambda value: value is not None,  # its value is judged with the other spellings
     "partial_rotary_factor": _is_one,
     "factor": _is_one,
 }

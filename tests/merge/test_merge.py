@@ -124,7 +124,7 @@ def test_a_finished_merge_is_not_redone_and_another_is_refused(tiny_qwen3: Maker
     written = (out / "model.safetensors").stat().st_mtime_ns
     assert merge(base, tuned, out, t=0.5) == manifest
     assert (out / "model.safetensors").stat().st_mtime_ns == written
-    with pytest.raises(UserError, match="made by another run: t: 0.5 there, 0.6 now"):
+    with pytest.raises(UserError, match=r"made by another run: t: 0\.5 there, 0\.6 now"):
         merge(base, tuned, out, t=0.6)
 
 
