@@ -53,6 +53,7 @@ class Result:
 def _pdapt(backend: str) -> Callable[[list[str], str, Path], list[str]]:
     def command(paths: list[str], tokenizer: str, out: Path) -> list[str]:
         options = ["--tokenizer", tokenizer, "--out", str(out), "--backend", backend]
+        options += ["--keep-duplicates", "--splits", "all"]  # as the others, which are compared document by document
         return ["-m", "pdapt.cli.main", "tokens", "build", *paths, *options]
 
     return command

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from ..core import log
 from ..core.errors import UserError
+from .screen import Counts, Screening
 from .shards import SPLIT, Batch, Shard, count_words, read_shard, require_utf8, utf8
 from .split import DEV, EMPTY, SIDES, TEST, mark_duplicates, split, text_hasher
 
@@ -57,6 +58,7 @@ class Scan:
         withheld: TEST or DEV of a document of that part of its publisher's; else 0.
         group: index in `keys`.
         keys: what they state of themselves.
+        screening: what was found in the texts that looks personal or is not French.
     """
 
     shard: Shard
@@ -66,6 +68,7 @@ class Scan:
     withheld: npt.NDArray[np.int8]
     group: npt.NDArray[np.int32]
     keys: list[Key]
+    screening: Screening
 
     @property
     def empty(self) -> npt.NDArray[np.bool_]:
@@ -98,6 +101,14 @@ class Plan:
     def count(self, group: int, side: int) -> int:
         """Documents of a data set that are on one side."""
         return int(self._counts[group, side])
+
+    @property
+    def screened(self) -> Counts:
+        """What was found in the texts that looks personal or is not French; see `Screening.counts`."""
+        found = Screening()
+        for scan in self.scans:
+            found.add(scan.screening)
+        return found.counts
 
     @cached_property
     def before(self) -> list[int]:
@@ -183,21 +194,23 @@ def make_plan(
 def scan_shard(shard: Shard, seed: int) -> Scan:
     """Read a shard's documents for their hashes, words and keys."""
     keys: dict[Key, int] = {}
-    parts = [_scan_batch(batch, shard, seed, keys) for batch in read_shard(shard)]
+    screening = Screening()
+    parts = [_scan_batch(batch, shard, seed, keys, screening) for batch in read_shard(shard)]
     columns = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _nothing()
     hashes, words, withheld, group = columns
-    return Scan(shard, hashes, hashes, words, withheld, group, list(keys))
+    return Scan(shard, hashes, hashes, words, withheld, group, list(keys), screening)
 
 
 def _nothing() -> tuple[Any, ...]:
     return tuple(np.empty(0, kind) for kind in (np.uint64, np.int64, np.int8, np.int32))
 
 
-def _scan_batch(batch: Batch, shard: Shard, seed: int, keys: dict[Key, int]) -> tuple[Any, ...]:
+def _scan_batch(batch: Batch, shard: Shard, seed: int, keys: dict[Key, int], screening: Screening) -> tuple[Any, ...]:
     require_utf8(batch, shard)
     values, offsets = utf8(batch.text)
     hash_text, view, borders = text_hasher(seed), memoryview(values), offsets.tolist()
     words = count_words(values, offsets)
+    screening.look(values, offsets, [f"{shard.source}/{shard.name}"])
     ranks = (hash_text(view[a:b]) if some else 0 for (a, b), some in zip(pairwise(borders), words, strict=True))
     return np.fromiter(ranks, np.uint64, len(batch)), words, _withheld(batch), _groups(batch, shard, keys)
 

@@ -50,8 +50,8 @@ def layout_stats(
 
 def left_out(record: dict[str, Any]) -> dict[str, int]:
     """How many documents a tokens folder leaves out, by reason; `record` is its `tokens.json`."""
-    counts = {f"of publishers' {split} parts": documents for split, documents in record["withheld"].items()}
-    counts["copies of training texts"] = record["training_duplicates"]
+    counts = {f"of publishers' {split} parts": documents for split, documents in record.get("withheld", {}).items()}
+    counts["copies of training texts"] = record.get("training_duplicates", {})
     counts["copies of held-out or left-out texts"] = record["dropped_duplicates"]
     counts["without a word"] = record["empty"]
     return {reason: sum(documents.values()) for reason, documents in counts.items()}

@@ -23,6 +23,7 @@ from ..core.manifest import Manifest, run_stage
 from .encoders import FAST, make_encoder
 from .indexed import DTYPE, count_indexed, idx_path, write_indexed
 from .plan import WITHHELD, Choice, Plan, Scan, chosen, make_plan
+from .screen import sentences
 from .shard_tokens import FOLDERS, HELDOUT, ids_part, lengths_part, text_part, tokenize_shard, verified
 from .shards import SHARD_BYTES, Shard, find_inputs, plan_shards, read_shard
 from .split import DROPPED, DUPLICATE, EMPTY, SIDES, TRAIN, VALID
@@ -144,7 +145,7 @@ def _fill(
     compared = sum(verified(parts / str(number)) for number in range(len(shards)))
     _discard(parts)
     names = ("totals", "withheld", "training_duplicates", "dropped_duplicates", "empty")
-    return {name: record[name] for name in names} | {"verified_documents": compared}
+    return {name: record[name] for name in names} | {"verified_documents": compared, "screened": plan.screened}
 
 
 def _say(plan: Plan, options: Options) -> None:
@@ -171,6 +172,8 @@ def _say(plan: Plan, options: Options) -> None:
             f"tokens: left out {totals[DUPLICATE]:,} documents whose text is in training already ({sets}); "
             "--keep-duplicates keeps them"
         )
+    for sentence in sentences(plan.screened):
+        log.info(f"tokens: {sentence}")
     if totals[EMPTY]:
         log.info(f"tokens: left out {totals[EMPTY]:,} documents without a word ({', '.join(_counted(plan, EMPTY))})")
     for domain in sorted(set(plan.domains)):

@@ -212,7 +212,7 @@ def test_another_name_or_option_is_another_build(tmp_path: Path, tokenizer_folde
     assert build_tokens([f"one={path}"], tokenizer_folder, out).outputs
     with pytest.raises(UserError, match="was made by another run"):
         build_tokens([f"two={path}"], tokenizer_folder, out)
-    with pytest.raises(UserError, match="was made by another run: its config differ"):
+    with pytest.raises(UserError, match="was made by another run: seed: 0 there, 1 now"):
         build_tokens([f"one={path}"], tokenizer_folder, out, Options(seed=1))
 
 
@@ -318,3 +318,25 @@ def test_many_small_folders_hold_out_what_was_asked(tmp_path: Path, tokenizer_fo
     manifest = build_tokens([str(tmp_path / "in")], tokenizer_folder, tmp_path / "tokens", Options(0.05))
     assert manifest.counts["totals"]["valid"]["documents"] == 6
     assert manifest.counts["totals"]["train"]["documents"] == 114
+
+
+def test_what_looks_personal_and_other_languages_are_counted_by_file(
+    tmp_path: Path, tokenizer_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    english = "The patient was sent to the emergency department with a chest pain that had begun during the night. "
+    texts = {
+        "a": ["Tél. 06 12 34 56 78, jean@chu.fr, NIR 1 85 05 78 006 084 36"],
+        "b": [english * 2, "RPPS 10101234567"],
+    }
+    for name, found in texts.items():
+        write_jsonl(tmp_path / "in" / f"{name}.jsonl", [*patients(name, 20), *found])
+    manifest = build_tokens([f"notes={tmp_path / 'in'}"], tokenizer_folder, tmp_path / "tokens", shard_bytes=500)
+    assert manifest.counts["screened"] == {
+        "email": {"notes/a.jsonl": 1},
+        "telephone": {"notes/a.jsonl": 1},
+        "nir": {"notes/a.jsonl": 1},
+        "rpps": {"notes/b.jsonl": 1},
+        "other_language": {"notes/b.jsonl": 1},
+        "languages": {"en": 1},
+    }
+    assert "tokens: 1 document is not in French (en 1): notes/b.jsonl 1" in capsys.readouterr().err

@@ -1,0 +1,71 @@
+"""Looking through texts for what nobody meant to hand over: what looks personal, and other languages than French."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from .language import Bytes, Offsets, other_languages
+from .personal import KINDS, personal
+
+FOUND = (*KINDS, "other_language")
+NAMES = {
+    "email": "an e-mail address",
+    "telephone": "a French telephone number",
+    "nir": "a French social security number (NIR)",
+    "rpps": "a number of a health professional (RPPS)",
+}
+SHOWN = 5
+"""Files that a message names."""
+
+Counts = dict[str, dict[str, int]]
+"""Kind -> file -> how often: occurrences of what looks personal, documents in another language; and `languages`."""
+
+
+class Screening:
+    """What is found in the texts of files, added up."""
+
+    def __init__(self) -> None:
+        self.languages: Counter[str] = Counter()
+        self._found: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def look(self, values: Bytes, offsets: Offsets, files: list[str]) -> None:
+        """Look through some texts.
+
+        Args:
+            values: UTF-8 of all texts.
+            offsets: where each begins, [documents + 1].
+            files: the file of each, or the one file of all.
+        """
+        for document, kind in personal(values, offsets):
+            self._found[kind][files[document % len(files)]] += 1
+        for document, language in other_languages(values, offsets):
+            self._found["other_language"][files[document % len(files)]] += 1
+            self.languages[language] += 1
+
+    def add(self, other: "Screening") -> None:
+        """Add what another one has found."""
+        self.languages.update(other.languages)
+        for kind, files in other._found.items():
+            self._found[kind].update(files)
+
+    @property
+    def counts(self) -> Counts:
+        """For a manifest: kind -> file -> how often, of all of FOUND, and `languages`: documents of each."""
+        found = {kind: dict(sorted(self._found[kind].items())) for kind in FOUND}
+        return found | {"languages": dict(self.languages.most_common())}
+
+
+def sentences(counts: Counts) -> Iterable[str]:
+    """A line for each kind that was found, with the files that have most."""
+    for kind in FOUND:
+        files = counts[kind]
+        if not files:
+            continue
+        total = sum(files.values())
+        if kind == "other_language":
+            languages = ", ".join(f"{name} {count:,}" for name, count in counts["languages"].items())
+            what = f"{total:,} document{'s are' if total > 1 else ' is'} not in French ({languages})"
+        else:
+            what = f"{f'{total:,} times' if total > 1 else 'once'} what looks like {NAMES[kind]}"
+        largest = sorted(files, key=lambda file: -files[file])[:SHOWN]
+        rest = f", and {len(files) - SHOWN:,} more files" if len(files) > SHOWN else ""
+        yield f"{what}: {', '.join(f'{file} {files[file]:,}' for file in largest)}{rest}"
