@@ -28,6 +28,7 @@ from ..core.errors import UserError, check_known
 from ..core.files import read_json, write_json, write_text
 from ..core.process import die_with_parent
 from ..data_prep.layouts import CONCAT, PACKED, PAPER
+from ..data_prep.tokens_record import read_record
 from ..recipes.journal import NAME as JOURNAL
 from ..recipes.journal import read
 from ..recipes.load import to_dict, to_yaml
@@ -218,7 +219,7 @@ def overhead(bench: Bench) -> dict[str, Any]:
     """What a step of pdapt takes more than one of Megatron's trainer alone, in percent: the median of the turns."""
     data = replace(bench.recipe.data, layout=CONCAT, document_masks=False)
     recipe = unsaved(replace(bench.recipe, data=data))
-    eod = read_json(bench.tokens / "tokens.json")["eod_id"]
+    eod = read_record(bench.tokens)["eod_id"]
     mine, alone = "pdapt train, without masks", "Megatron's trainer alone"
     turns = _turns(
         bench,

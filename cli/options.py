@@ -6,6 +6,9 @@ from typing import Annotated, Any
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+AllowEnv = Annotated[
+    bool, typer.Option("--allow-env", help="Let the recipe take values from elsewhere, such as ${oc.env:NAME}.")
+]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")]
 
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from ..core.device import has_gpu
-from ..core.files import read_json
 from ..data_prep.indexed import read_lengths
 from ..data_prep.layouts import Lengths, figures
 from ..data_prep.parcomed import drawn_lengths
-from ..data_prep.tokens import RECORD
+from ..data_prep.tokens_record import read_record
 from ..recipes.schema import AUTO, LOCAL, TRANSFORMER_ENGINE, Recipe, masked, transformer_impl
 from ..scaling.constants import read_fit
 from ..scaling.of_recipe import Filling, Site, run_of
@@ -29,7 +28,7 @@ def filling(recipe: Recipe, tokens: Path | None) -> Filling:
     if tokens is None:
         parts, source = list(drawn_lengths(0).values()), "documents' lengths drawn from PARCOMED's Table 1"
     else:
-        entries = read_json(tokens / RECORD)["splits"]["train"].values()
+        entries = read_record(tokens)["splits"]["train"].values()
         parts, source = [read_lengths(tokens / entry["prefix"]) for entry in entries], f"documents of {tokens}"
     data = recipe.data
     found = [figures(data.layout, lengths, data.seq_length) for lengths in parts if len(lengths)]

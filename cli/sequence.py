@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError, check_known
-from ..core.files import read_json
 from ..data_prep.layouts import check_layout
 from ..data_prep.tokenizer import load_tokenizer
+from ..data_prep.tokens_record import read_record
 from ..recipes.load import load
 from ..recipes.schema import Data
 from ..recipes.stream import Sequence, read_of_epoch, read_of_recipe
@@ -91,6 +91,6 @@ def _pieces(tokens: Path, found: Sequence) -> list[dict[str, Any]]:
 def _borders(tokens: Path, found: Sequence) -> list[int]:
     """Where a piece begins, and where the last one ends: masks' borders, ends of documents, the first free slot."""
     ids = found.sample["tokens"][: found.real_tokens]
-    ends = np.flatnonzero(ids == read_json(tokens / "tokens.json")["eod_id"]) + 1
+    ends = np.flatnonzero(ids == read_record(tokens)["eod_id"]) + 1
     masks = found.sample.get("cu_seqlens", np.empty(0, np.int64))
     return np.unique(np.concatenate([[0, found.real_tokens, len(found.sample["tokens"])], ends, masks])).tolist()

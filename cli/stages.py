@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Overrides, show
+from .options import AllowEnv, Json, Overrides, show
 
 corpus, convert = (typer.Typer() for _ in range(2))
 
@@ -124,6 +124,7 @@ def train(
         float | None, typer.Option(min=0, help="Minutes after which it saves and ends, with exit code 75.")
     ] = None,
     other_data: Annotated[bool, typer.Option("--other-data", help="Go on although data or tokenizer changed.")] = False,
+    allow_env: AllowEnv = False,
     dry: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do, on GPUs; needs none.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -135,7 +136,7 @@ def train(
     from ..core.errors import UserError
     from ..recipes.load import load
 
-    loaded = load(recipe, overrides)
+    loaded = load(recipe, overrides, allow_env=allow_env)
     if dry:
         from ..recipes.dry_run import as_text, dry_run
         from ..recipes.inputs import Inputs

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..core.errors import UserError
 from ..core.files import atomic_path
 
 MAGIC = b"MMIDIDX\x00\x00"
@@ -21,6 +22,7 @@ DTYPE_CODE = 4
 """Megatron's code of int32, which vocabularies of 65,500 ids and more need."""
 HEADER = struct.Struct("<9sQBQQ")
 """Magic, version, dtype code, sequences, documents + 1."""
+_REBUILD = "make the folder again with `pdapt tokens build`, or copy it again"
 
 
 def write_indexed(prefix: Path, parts: Iterable[tuple[Path, npt.NDArray[np.int32]]]) -> None:
@@ -59,17 +61,44 @@ def _offsets(lengths: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
 
 
 def count_indexed(prefix: Path) -> tuple[int, int]:
-    """Documents and tokens of a data set that `write_indexed` finished."""
-    with idx_path(prefix).open("rb") as file:
-        documents = HEADER.unpack(file.read(HEADER.size))[3]
-    return documents, bin_path(prefix).stat().st_size // DTYPE.itemsize
+    """Documents and tokens of a data set that `write_indexed` finished.
+
+    Raises:
+        UserError: see `read_lengths`.
+    """
+    lengths = read_lengths(prefix)
+    return len(lengths), int(lengths.sum(dtype=np.int64))
 
 
 def read_lengths(prefix: Path) -> npt.NDArray[np.int32]:
-    """Tokens of each document of a data set, its end included."""
-    with idx_path(prefix).open("rb") as file:
-        documents = HEADER.unpack(file.read(HEADER.size))[3]
-        return np.fromfile(file, "<i4", documents)
+    """Tokens of each document of a data set, its end included.
+
+    Raises:
+        UserError: one of the files is missing, or cut, or its index says what the files do not hold.
+    """
+    path = idx_path(prefix)
+    for needed in (path, bin_path(prefix)):
+        if not needed.is_file():
+            raise UserError(f"{needed.name} is missing", where=str(needed), mend=_REBUILD)
+    with path.open("rb") as file:
+        lengths = np.fromfile(file, "<i4", _documents(path, file.read(HEADER.size)))
+    held, told = bin_path(prefix).stat().st_size, int(lengths.sum(dtype=np.int64)) * DTYPE.itemsize
+    if lengths.min(initial=0) < 0 or held != told:
+        raise UserError(
+            f"{bin_path(prefix).name} has {held:,} bytes, its index tells of {told:,}", where=str(path), mend=_REBUILD
+        )
+    return lengths
+
+
+def _documents(path: Path, header: bytes) -> int:
+    """How many documents an index tells of, where it is as long as so many make it: no more than that is read."""
+    size = path.stat().st_size
+    if len(header) == HEADER.size:
+        magic, version, code, sequences, documents = HEADER.unpack(header)
+        whole = HEADER.size + 12 * sequences + 8 * documents
+        if (magic, version, code, whole) == (MAGIC, VERSION, DTYPE_CODE, size):
+            return sequences
+    raise UserError(f"{path.name} is not a whole index of int32 tokens: {size:,} bytes", where=str(path), mend=_REBUILD)
 
 
 def bin_path(prefix: Path) -> Path:

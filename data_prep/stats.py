@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from ..core.files import read_json
 from .indexed import read_lengths
 from .layouts import check_layout, figures
-from .tokens import RECORD
+from .tokens_record import read_record
 
 SUMMED = ("documents", "words", "tokens", "sequences", "slots", "real_tokens", "padding")
 
@@ -34,7 +33,7 @@ def layout_stats(
         UserError: there is no tokens folder, or the layout cannot be.
     """
     check_layout(layout, seq_length)
-    record = read_json(tokens / RECORD)
+    record = read_record(tokens)
     datasets = [
         _dataset(tokens, split, name, entry, layout, seq_length)
         for split, entries in record["splits"].items()

@@ -28,9 +28,9 @@ from .shard_tokens import FOLDERS, HELDOUT, ids_part, lengths_part, text_part, t
 from .shards import SHARD_BYTES, Shard, find_inputs, plan_shards, read_shard
 from .split import DROPPED, DUPLICATE, EMPTY, SIDES, TRAIN, VALID
 from .tokenizer import Vocabulary, load_tokenizer
+from .tokens_record import RECORD
 from .verify import SAMPLE, VERIFICATIONS, Verifier
 
-RECORD = "tokens.json"
 PARTS = ".shards"
 """Folder of the shards' parts while the stage is at work."""
 CUT = "cut"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError
-from ..core.files import read_json
 from ..data_prep.indexed import read_lengths
 from ..data_prep.layouts import CONCAT, figures
+from ..data_prep.tokens_record import read_record
 from .schema import COMMERCIAL, Data, Part
 
 Blend = tuple[list[str], list[float]]
@@ -96,7 +96,7 @@ def valid_blend(tokens: Path, data: Data) -> Blend:
 
 def _matched(tokens: Path, data: Data, split: str) -> list[list[tuple[str, dict[str, Any]]]]:
     """The data sets of each part: of every one that matches, the first part's. Only training needs all parts filled."""
-    entries: dict[str, dict[str, Any]] = read_json(tokens / "tokens.json")["splits"][split]
+    entries: dict[str, dict[str, Any]] = read_record(tokens)["splits"][split]
     left, parts = dict(entries), []
     for number, part in enumerate(data.blend):
         found = [(name, entry) for name, entry in left.items() if _matches(part, entry)]

@@ -18,6 +18,7 @@ from ..core.qwen3 import SIZES, Qwen3Config, size_of
 from ..data_prep.layouts import PACKED
 from .h100 import EPOCHS, LARGEST_MICRO, OPTIMIZER, RUNS, SAVES, SEQ_LENGTH
 from .hardware import GIB, Hardware
+from .layers import override_layer
 from .load import merge, resolve
 from .memory import of_gpu
 from .schema import SAVED, Recipe, data_parallel, model_parallel, shape_of, world_size
@@ -168,7 +169,7 @@ def fit(
 
 def set_by(overrides: list[str]) -> set[str]:
     """Dotted keys that overrides set."""
-    return set(_flat(OmegaConf.to_container(OmegaConf.from_dotlist(overrides))))
+    return {key for item in overrides for key in _flat(OmegaConf.to_container(override_layer(item)))}
 
 
 def _batch(total: float) -> int:

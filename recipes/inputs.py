@@ -8,12 +8,10 @@ from ..core.checkpoint import HF, newest, root_of
 from ..core.errors import UserError
 from ..core.files import read_object, sha256
 from ..core.qwen3 import Qwen3Config, read_config
+from ..data_prep.tokens_record import RECORD
 from .blend import Member, train_blend, valid_blend
 from .schema import Recipe, shape_of
 from .vocabulary import TOKENIZER, Vocabulary, differences, read_vocabulary
-
-RECORD = "tokens.json"
-"""File of a tokens folder that says what it holds."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..core.errors import UserError
-from ..core.files import read_json
+from ..data_prep.tokens_record import read_record
 from .blend import as_megatron, epoch, train_blend, valid_blend
 from .megatron_args import seed_of
 from .schema import Data, Recipe
@@ -111,7 +111,7 @@ def megatron_ids(tokens: Path) -> Any:
     """What Megatron's data sets ask of a tokenizer, as the trainer's own answers it."""
     from megatron.core.tokenizers import MegatronTokenizer
 
-    record = read_json(tokens / "tokens.json")
+    record = read_record(tokens)
     return cast(Any, MegatronTokenizer).from_pretrained(
         metadata_path={"library": "null-text"},
         vocab_size=record["vocabulary_size"],

@@ -19,6 +19,7 @@ from ..core.errors import Halted, StoppedEarly, UserError
 from ..core.files import read_json, remove, sha256, write_json, write_text
 from ..core.lock import locked
 from ..core.manifest import NAME, Manifest, fingerprint, versions
+from ..data_prep.tokens_record import read_record
 from . import trackers
 from .blend import Member, train_blend
 from .engine import Job, start
@@ -94,7 +95,7 @@ class Run:
             tensorboard=out / "tensorboard",
             cache=out / "cache",
             achieved=out / ACHIEVED,
-            eod=read_json(self.tokens / "tokens.json")["eod_id"],
+            eod=read_record(self.tokens)["eod_id"],
         )
         return Job(
             self.recipe,

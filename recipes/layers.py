@@ -1,0 +1,113 @@
+"""The layers of a recipe as the user writes them: a YAML file, and `key=value` on the command line."""
+
+import io
+import re
+from pathlib import Path
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ..core.errors import UserError
+from ..core.files import read_bytes
+from ..core.jsonio import shorten
+
+MAX_BYTES = 2**16
+"""Of a recipe; the published ones have 2,000."""
+_NOT_YAML = (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError, OSError, TypeError, LookupError)
+"""What YAML's reader and OmegaConf raise on text that is not a recipe's: wrong dates, long integers, a lone scalar."""
+
+
+def read_layer(path: Path, *, allow_env: bool = False) -> DictConfig:
+    """Read a recipe file.
+
+    Args:
+        path: the file.
+        allow_env: see `check_plain`.
+
+    Raises:
+        UserError: it is not one, or takes a value from elsewhere.
+    """
+    try:
+        text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
+        aliases = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+        value = None if aliases else OmegaConf.load(io.StringIO(_quote_times(text)))
+    except UserError:
+        raise
+    except _NOT_YAML as error:
+        raise UserError(f"the recipe is not valid YAML: {_first_line(error)}", where=str(path)) from None
+    if aliases:  # a few lines of them stand for terabytes
+        raise UserError("the recipe has YAML aliases (*name)", where=str(path), mend="write the values out")
+    if not isinstance(value, DictConfig):
+        raise UserError("the recipe is not a mapping of keys to values", where=str(path))
+    check_plain(value, str(path), allow_env=allow_env)
+    return value
+
+
+def override_layer(item: str, *, allow_env: bool = False) -> DictConfig:
+    """Read one `key=value` of the command line.
+
+    Args:
+        item: dotted keys, and a value in YAML.
+        allow_env: see `check_plain`.
+
+    Raises:
+        UserError: it is not one, or takes a value from elsewhere.
+    """
+    where = f"command line: {item if len(item) < 200 else item[:200] + '…'}"
+    key, equals, _ = item.partition("=")
+    if not equals or not key.strip() or len(item) > MAX_BYTES:
+        raise UserError(
+            f"{shorten(item)} is not key=value", where="command line", allowed="for instance optimizer.lr=1e-5"
+        )
+    try:
+        value = OmegaConf.from_dotlist([_quote_times(item)])
+    except _NOT_YAML as error:
+        raise UserError(
+            f"the value of {key} cannot be read: {_first_line(error)}",
+            where=where,
+            mend="close every quote and bracket; in the shell, put the whole key=value in single quotes",
+        ) from None
+    check_plain(value, where, allow_env=allow_env)
+    return value
+
+
+def check_plain(layer: DictConfig, where: str, *, allow_env: bool) -> None:
+    """Check that a layer's values are all in it: `${oc.env:NAME}` would take one from the environment.
+
+    Args:
+        layer: keys and values.
+        where: where they are from.
+        allow_env: whether the user has allowed that.
+
+    Raises:
+        UserError: one is not.
+    """
+    if allow_env:
+        return
+    for name, value in _leaves(OmegaConf.to_container(layer, resolve=False), ""):
+        if isinstance(value, str) and "${" in value:
+            raise UserError(
+                f"{name} is taken from elsewhere: {shorten(value)}",
+                where=where,
+                allowed="values as they are: a run is to be the same wherever its recipe is read",
+                mend="write the value out, or allow it with --allow-env (`pdapt train`, `pdapt launch`)",
+            )
+
+
+def _leaves(value: object, name: str) -> list[tuple[str, object]]:
+    if isinstance(value, dict):
+        keys: list[tuple[str, object]] = [("a key", key) for key in value]
+        return keys + [leaf for key, item in value.items() for leaf in _leaves(item, f"{name}.{key}".lstrip("."))]
+    if isinstance(value, list):
+        return [leaf for number, item in enumerate(value) for leaf in _leaves(item, f"{name}[{number}]")]
+    return [(name, value)]
+
+
+def _quote_times(text: str) -> str:
+    """Put quotes around values such as 20:00:00: YAML reads them as numbers to base 60, and Slurm those as minutes."""
+    return re.sub(r"(?m)(^|=|[:,\[-]\s+|\[)(\d+(?::\d+)+)(?=\s*(?:$|[,\]}]|\s#))", r"\1'\2'", text)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
