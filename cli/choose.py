@@ -7,12 +7,13 @@ from ..core.files import read_json
 from ..core.manifest import NAME, Manifest, fingerprint
 from ..eval.backends import Limits
 from ..eval.benchmark import Settings, run_benchmark
+from ..eval.domains import read_domains
 from ..eval.heldout import build_tasks
 from ..eval.run import evaluate
 from ..eval.scores import Model
 from ..eval.suite import Benchmark
 from ..eval.tradeoff import CURVE, build_tradeoff
-from .evaluate import MERGES, domains
+from .evaluate import MERGES
 
 
 def choose(
@@ -47,7 +48,7 @@ def choose(
     domain = domain or _domain(heldout, general)
     points = _points(base, tuned, sweep)
     models = [("base", base), *points, *([] if any(name == "t1" for name, _ in points) else [("tuned", tuned)])]
-    build_tasks(domains(heldout), out / "scores-tasks")
+    build_tasks(read_domains(heldout), out / "scores-tasks")
     evaluate(
         [Model(name, "checkpoint" if number else "base", path) for number, (name, path) in enumerate(models)],
         out / "scores-tasks",

@@ -3,40 +3,57 @@
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..core import log
 from ..core.checkpoint import IDENTITY
-from ..core.errors import UserError
+from ..core.errors import UserError, check_known
 from ..core.files import read_json
 from ..core.manifest import NAME, Manifest
 from ..eval.backends import Limits
+from ..eval.domains import read_domains
 from ..eval.heldout import build_tasks
 from ..eval.proxy import measure
-from ..eval.scores import Model, Role, Scores
+from ..eval.scores import ROLES, Model, Scores, parse_roles
 from ..recipes.run_folder import STATE, checkpoints, iteration
 from .pipeline import REQUEST
 
 PAUSE = 20.0
 """Seconds between two looks for a new checkpoint."""
-ROLES: dict[str, Role] = {"base": "base", "merged": "merged"}
 MERGES = ("merge", "sweep", "average")
 """Stages that make one model out of several."""
 
 
-def resolve(given: list[str], exports: Path) -> list[Model]:
+def resolve(given: list[str], exports: Path, roles: list[str] | None = None) -> list[Model]:
     """The models that `[NAME=]PATH` stand for.
 
-    A Hugging Face folder is one; its role follows from its name where that is `base` or `merged`, else from what made
-    it: the export of a run's checkpoint, or a merge. A folder of `pdapt run` stands for its base, its checkpoints and
-    the merged one, and a training run for its checkpoints, which are exported to `exports` where that has not been
-    done. With a NAME these are called `NAME-…`.
+    A Hugging Face folder is one. A folder of `pdapt run` stands for its base, its checkpoints and the merged one, and a
+    training run for its checkpoints, which are exported to `exports` where that has not been done. With a NAME these
+    are called `NAME-…`.
+
+    A model's role is what `roles` says; else its name, where that is a role's; else what made its folder: the export of
+    a run's checkpoint, or a merge. Beside a base, any other folder that was given a name is a tuned one, whoever made
+    it: it was named to be compared. A folder without a name takes part in rankings only.
+
+    Args:
+        given: the models.
+        exports: folder of exported checkpoints.
+        roles: `NAME=ROLE`.
 
     Raises:
-        UserError: a path is none of these.
+        UserError: a path is none of these, or a role or the name of its model is unknown.
     """
-    return [model for item in given for model in _models(*_named(item), exports)]
+    stated = parse_roles(roles or [])
+    found = [(model, _named(item)[0]) for item in given for model in _models(*_named(item), exports)]
+    models = [replace(model, role=stated.get(model.name, model.role)) for model, _ in found]
+    for name in stated:
+        check_known(name, [model.name for model in models], "model", "--role")
+    if any(model.role == "base" for model in models):
+        named = {name for model, name in found if model.name == name} - stated.keys() - ROLES.keys()
+        models = [replace(m, role="checkpoint") if m.name in named and m.role == "other" else m for m in models]
+    return models
 
 
 def _named(given: str) -> tuple[str, Path]:
@@ -94,17 +111,24 @@ def _of_training(run: Path, prefix: str, exports: Path) -> Iterator[Model]:
 
 
 def proxy(
-    given: list[str], heldout: list[str], out: Path, *, limits: Limits, batch_size: int, follow: bool
+    given: list[str],
+    heldout: list[str],
+    out: Path,
+    *,
+    limits: Limits,
+    batch_size: int,
+    follow: bool,
+    roles: list[str] | None = None,
 ) -> dict[str, Any]:
     """Measure models on held-out text; with `follow`, until the training runs among them have ended.
 
     `<out>-tasks` holds the tasks, `<out>-hf` exported checkpoints. Returns what `as_table` does.
     """
     tasks, exports = (out.with_name(f"{out.name}-{part}") for part in ("tasks", "hf"))
-    build_tasks(domains(heldout), tasks)
+    build_tasks(read_domains(heldout), tasks)
     while True:
         ended = _ended(given)
-        models = resolve(given, exports)
+        models = resolve(given, exports, roles)
         if models or not follow:
             found = measure(models, tasks, out, limits=limits, batch_size=batch_size)
             if ended or not follow:
@@ -129,18 +153,3 @@ def as_table(found: Scores) -> dict[str, Any]:
             cell = table[score.model].setdefault(place, {})
             cell[names[score.metric]], cell[f"{names[score.metric]}_stderr"] = score.value, score.stderr
     return table
-
-
-def domains(heldout: list[str]) -> dict[str, list[Path]]:
-    """`DOMAIN=PATH` items, gathered by domain.
-
-    Raises:
-        UserError: one names no domain.
-    """
-    found: dict[str, list[Path]] = {}
-    for item in heldout:
-        domain, equals, path = item.partition("=")
-        if not equals:
-            raise UserError(f"{item!r} names no domain", where="--heldout", allowed="DOMAIN=FOLDER")
-        found.setdefault(domain, []).append(Path(path))
-    return found

@@ -16,8 +16,13 @@ Models = Annotated[
     typer.Argument(
         metavar="[NAME=]RUN|FOLDER...",
         help="A Hugging Face folder, a training run (its checkpoints), or a folder of `pdapt run` (base, checkpoints, "
-        "merged). The names base and merged say what a folder is; else whoever made it does: an export, or a merge.",
+        "merged). The names base, tuned and merged say what a folder is; else whoever made it does: an export, or a "
+        "merge. Beside a base, any other NAME=FOLDER is a tuned one and compared with it; a folder without a name is "
+        "only ranked.",
     ),
+]
+Roles = Annotated[
+    list[str] | None, typer.Option("--role", help="NAME=base|tuned|merged|other: what a model is; repeat.")
 ]
 Tasks = Annotated[
     list[str] | None, typer.Option(help="A task, a group (FR-MEDICAL, ...) or a pattern; repeat. By default all 28.")
@@ -102,6 +107,7 @@ def run(
     max_gen_toks: Annotated[
         int | None, typer.Option(help="Tokens an answer may have; by default the task's, 2,048 in MMLU-ProX.")
     ] = None,
+    role: Roles = None,
     chat_template: Annotated[
         bool,
         typer.Option(
@@ -124,7 +130,7 @@ def run(
     from .evaluate import resolve
 
     settings = Settings(backend, Limits(limit, max_length, max_gen_toks), batch_size, gpus, chat_template)
-    found = resolve(models, out.with_name(f"{out.name}-hf"))
+    found = resolve(models, out.with_name(f"{out.name}-hf"), role)
     run_benchmark(found, choose(tasks or []), data, out, settings)
     _show_status(status(out), as_json)
 
@@ -159,11 +165,18 @@ def _show_status(found: dict[str, Any], as_json: bool) -> None:
 def proxy(
     models: Models,
     *,
-    heldout: Annotated[list[str], typer.Option(help="DOMAIN=FOLDER of held-out documents (TOKENS/heldout); repeat.")],
+    heldout: Annotated[
+        list[str],
+        typer.Option(
+            help="DOMAIN=PLACE of held-out documents: a folder (TOKENS/heldout), a file, or a pattern such as "
+            "'TOKENS/heldout/medical-*.jsonl'; repeat."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of all results; the same command adds new checkpoints.")],
     limit: Questions = None,
     batch_size: Annotated[int, typer.Option(help="Sequences a forward pass.")] = 8,
     max_length: MaxLength = None,
+    role: Roles = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on until the training runs among them have ended.")
     ] = False,
@@ -174,5 +187,5 @@ def proxy(
     from .evaluate import proxy as measure
 
     limits = Limits(limit, max_length)
-    found = measure(models, heldout, out, limits=limits, batch_size=batch_size, follow=follow)
+    found = measure(models, heldout, out, limits=limits, batch_size=batch_size, follow=follow, roles=role)
     print(json.dumps(found, ensure_ascii=False, indent=None if as_json else 2))

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..conversion.follow import follow
-from .evaluate import domains
 
 
 def follow_run(
@@ -24,12 +23,13 @@ def follow_run(
 
 
 def _evaluation(heldout: list[str], out: Path) -> Callable[[Path], None]:
+    from ..eval.domains import read_domains
     from ..eval.heldout import build_tasks
     from ..eval.run import evaluate
     from ..eval.scores import Model
 
     tasks, scores = out.with_name(f"{out.name}-tasks"), out.with_name(f"{out.name}-scores")
-    build_tasks(domains(heldout), tasks)
+    build_tasks(read_domains(heldout), tasks)
 
     def then(folder: Path) -> None:
         evaluate([Model(folder.name, "checkpoint", folder)], tasks, scores / folder.name)

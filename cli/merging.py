@@ -97,7 +97,13 @@ def merge_choose(
     tuned: Tuned,
     sweep: Annotated[Path, typer.Argument(help="Folder of the points, made by `pdapt merge sweep`.")],
     *,
-    heldout: Annotated[list[str], typer.Option(help="DOMAIN=FOLDER of held-out documents (TOKENS/heldout); repeat.")],
+    heldout: Annotated[
+        list[str],
+        typer.Option(
+            help="DOMAIN=PLACE of held-out documents: a folder (TOKENS/heldout), a file, or a pattern such as "
+            "'TOKENS/heldout/medical-*.jsonl'; repeat."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder to make: scores, curve.")],
     domain: Annotated[str | None, typer.Option(help="The domain that is to gain, where there are several.")] = None,
     general: Annotated[str, typer.Option(help="The domain that must not lose.")] = "general",

@@ -35,13 +35,17 @@ def report_build(
     training: Annotated[
         list[str] | None, typer.Option(help="[NAME=]RUN: training run of a folder, for the page's costs; repeat.")
     ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=base|tuned|merged|other, where a model is another than it was run as; repeat."),
+    ] = None,
     language: Language = "en",
     as_json: Json = False,
 ) -> None:
     """The report of a run, or of benchmark runs: one HTML page that needs nothing else, figures, CSV and LaTeX."""
     from .reporting import Asked, build
 
-    asked = Asked(checkpoint or [], test, contaminated, training or [], language)
+    asked = Asked(checkpoint or [], test, contaminated, training or [], language, role or [])
     show(build(runs, out, asked), as_json)
 
 

@@ -1,6 +1,6 @@
 """Folders -> reports."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ class Asked:
     contaminated: Path | None
     training: list[str]
     language: str
+    roles: list[str] = field(default_factory=list)
 
 
 def build(runs: list[str], out: Path | None, asked: Asked) -> Manifest:
@@ -29,6 +30,7 @@ def build(runs: list[str], out: Path | None, asked: Asked) -> Manifest:
     """
     from ..eval.benchmark_report import Wanted, build_benchmark_report
     from ..eval.cells import PLAN
+    from ..eval.scores import parse_roles
 
     folders = named(runs)
     first = next(iter(folders.values()))
@@ -50,7 +52,7 @@ def build(runs: list[str], out: Path | None, asked: Asked) -> Manifest:
     if out is None:
         raise UserError("--out is missing", where="pdapt report build", mend="name the folder to make")
     chosen, training = _chosen(asked.checkpoints, folders), _training(asked.training, folders)
-    wanted = Wanted(folders, chosen, asked.test, asked.contaminated, asked.language, training)
+    wanted = Wanted(folders, chosen, asked.test, asked.contaminated, asked.language, training, parse_roles(asked.roles))
     return build_benchmark_report(wanted, out)
 
 

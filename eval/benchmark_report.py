@@ -1,7 +1,7 @@
 """The report of benchmark runs: did adaptation help, by how much, and how sure is that?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from .figures import draw_twice
 from .language import check_language, number, texts
 from .page import Picture, inline, render
 from .progress import Progress, progress
+from .scores import ROLES, Role
 from .suite import GROUPS, TASKS
 from .tabulate import Table, write_tables
 
@@ -39,6 +40,7 @@ class Wanted:
         contaminated: list of contaminated questions.
         language: of the page.
         training: name -> what its training took, for the page's costs.
+        roles: name of a model -> its role, where that is another than it was run with.
     """
 
     folders: dict[str, Path]
@@ -47,6 +49,7 @@ class Wanted:
     contaminated: Path | None = None
     language: str = "en"
     training: dict[str, Spent] = field(default_factory=dict)
+    roles: dict[str, Role] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,13 @@ def build_benchmark_report(wanted: Wanted, out: Path) -> Manifest:
     """Write `index.html`, `figures/*.png`, `tables/*.csv` and `*.tex`, and `numbers.json` (stage `benchmark-report`).
 
     Raises:
-        UserError: a folder holds no runs, a checkpoint, test or language is unknown, or a list is malformed.
+        UserError: a folder holds no runs, nothing can be compared, a checkpoint, test, role's model or language is
+            unknown, or a list is malformed.
     """
     check_language(wanted.language)
     check_known(wanted.test, TESTS, "test", "--test")
     found = find(wanted)
+    _check_compared(found)
     for problem in found.problems:
         w = Words("en", texts("en"))
         log.warn(f"report: left out: {problem.model}, {problem.task}: {w(problem.reason, **problem.values)}")
@@ -87,6 +92,7 @@ def build_benchmark_report(wanted: Wanted, out: Path) -> Manifest:
         inputs["contaminated"] = wanted.contaminated
     samples = {f"{its.name}/{m}/{t}": a.digest for its in found.runs for (m, t), a in its.answers.items()}
     config = {"test": wanted.test, "language": wanted.language, "checkpoints": wanted.checkpoints, "samples": samples}
+    config |= {"roles": wanted.roles} if wanted.roles else {}
     config["training"] = {name: asdict(its) for name, its in wanted.training.items()}
 
     def body(work: Path) -> dict[str, Any]:
@@ -119,13 +125,13 @@ def find(wanted: Wanted) -> Findings:
     Raises:
         UserError: see `build_benchmark_report`.
     """
-    runs = [read_runs(folder, name) for name, folder in wanted.folders.items()]
+    runs = with_roles([read_runs(folder, name) for name, folder in wanted.folders.items()], wanted.roles)
     along = {its.name: progress(its) for its in runs}
     families = []
     for its in runs:
         if len(its.named("base")) > 1:
             raise UserError(f"{its.name} has several bases", where=str(its.folder / PLAN), allowed="one base a folder")
-        if its.named("base") and its.named("checkpoint"):
+        if its.named("base") and (its.named("checkpoint") or its.named("merged")):
             families.append(_family(its, along[its.name], wanted.checkpoints.get(its.name)))
     unknown = wanted.checkpoints.keys() - {its.runs.name for its in families}
     if unknown:
@@ -139,13 +145,48 @@ def find(wanted: Wanted) -> Findings:
     return Findings(runs, families, known, compared, contaminated, wanted.training)
 
 
+def with_roles(runs: list[Runs], roles: dict[str, Role]) -> list[Runs]:
+    """Runs in which the models that are named have other roles.
+
+    Raises:
+        UserError: no folder has a model of a name.
+    """
+    for name in roles:
+        check_known(name, [member.name for its in runs for member in its.members], "model", "--role")
+    return [replace(its, members=[replace(m, role=roles.get(m.name, m.role)) for m in its.members]) for its in runs]
+
+
 def _family(runs: Runs, along: Progress | None, asked: str | None) -> Family:
     names = [member.name for member in runs.named("checkpoint")]
     if asked is not None and asked not in names:
         raise UserError(f"{runs.name} has no checkpoint {asked!r}", where="--checkpoint", allowed=", ".join(names))
     merged = [member.name for member in runs.named("merged")]
-    adapted = asked or (along.ours.model if along else names[-1])
-    return Family(runs, adapted, merged[0] if merged else None, chosen=asked is None and along is not None)
+    # Of one checkpoint none is chosen, and all questions tell.
+    chosen = along if asked is None and len(names) > 1 else None
+    adapted = asked or (chosen.ours.model if chosen else next(iter(names[-1:]), None))
+    return Family(runs, adapted, merged[0] if merged else None, chosen=chosen is not None)
+
+
+def _check_compared(found: Findings) -> None:
+    """Refuse to make a page that says nothing. Runs of other models alone are ranked.
+
+    Raises:
+        UserError: roles ask for a comparison, or there is one model, and nothing can be compared.
+    """
+    members = [member for its in found.runs for member in its.members]
+    ranked = any(len(ranking_tables.comparable_models(found.runs, task)[0]) > 1 for task in TASKS)
+    if found.compared.cells or (ranked and all(member.role == "other" for member in members)):
+        return
+    words, spoken = Words("en", texts("en")), {role: name for name, role in ROLES.items()}
+    why = [f"{p.model}, {p.task}: {words(p.reason, **p.values)}" for p in found.problems[:3]]
+    told = f"{len(found.problems)} results were left out, such as {'; '.join(why)}" if why else "no two models fit"
+    raise UserError(
+        f"nothing can be compared: {told}",
+        where=", ".join(str(its.folder) for its in found.runs),
+        allowed="a base, and a tuned or a merged model that answered the same tasks; here are "
+        + ", ".join(f"{m.name} ({spoken.get(m.role, m.role)})" for m in members),
+        mend="say what a model is: --role NAME=base|tuned|merged, or run the tasks that one of them lacks",
+    )
 
 
 def sentences(groups: Sequence[GroupChange], w: Words) -> list[tuple[str, str]]:
@@ -190,7 +231,8 @@ def _sections(found: Findings, test: str, w: Words) -> list[tuple[str, list[Tabl
     sections.append(("ranking", [table for table in ranking if table]))
     sections.append(("all_models", ranking_tables.all_models_tables(found.runs, w)))
     cost = [tables.training_table(found.training, w)] if found.training else []
-    sections.append(("settings", [*tables.settings_tables(found.runs, versions(), w), *cost]))
+    made = tables.making_table(found.runs, w)
+    sections.append(("settings", [*tables.settings_tables(found.runs, versions(), w), made, *cost]))
     sections.append(("left_out", [tables.left_out_table(found.problems, w)] if found.problems else []))
     sections.append(("trace", [tables.trace_table(found.runs, w)]))
     return sections
@@ -224,7 +266,7 @@ def _pictures(found: Findings, w: Words, folder: Path) -> Iterator[Picture]:
 def _line(its: Progress, group: str) -> Series:
     """A family's averages, from the base at step 0 on; the interval is that of the change."""
     points = [point for point in its.points if point.group == group]
-    if not points:
+    if not all(point.step for point in points) or not points:  # a model of others' making has no place on the axis
         return Series(its.family, [], [])
     start = 100 * (points[0].value - points[0].change)
     bars = [(start, start, start)]

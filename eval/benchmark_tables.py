@@ -256,6 +256,45 @@ def training_table(training: dict[str, Spent], w: Words) -> Table:
     return Table("train-cost", w("training_caption"), [w("model"), *map(w, columns), "kWh"], rows)
 
 
+def making_table(runs: Sequence[Runs], w: Words) -> Table:
+    """How each model was asked: batch sizes, what was cut, chat template, advice that was not heeded, warnings."""
+    columns = ("batch_choices", "batch_text", "prompts_cut", "texts_cut", "chat_template", "not_heeded", "warnings")
+    rows = [
+        Row(f"{its.name}: {member.name}", _making([a for (m, _), a in its.answers.items() if m == member.name], w))
+        for its in runs
+        for member in its.members
+    ]
+    return Table("making", w("making_caption"), [w("model"), *map(w, columns)], rows)
+
+
+def _making(answers: Sequence[Answers], w: Words) -> list[Entry]:
+    made = [its.made for its in answers if its.made]
+    templates = {w("yes_" if one["chat_template"] else "no_") for one in made}
+    unheeded = {key for one in made for key in one.get("generation_config_unused", {})}
+    warnings = sum(row["times"] for one in made for row in one["warnings"])
+    return [
+        _listed({one["batch_size"]["size"] for one in made if "generation" not in one}),
+        _listed({one["batch_size"]["size"] for one in made if "generation" in one}),
+        _counted([its.cut for its in answers], w),
+        _counted([its.truncated for its in answers], w),
+        _listed(templates),
+        _listed(unheeded),
+        plain(warnings, w.language, ",d") if made else NONE,
+    ]
+
+
+def _listed(values: set[Any]) -> Entry:
+    return Entry(", ".join(sorted(map(str, values)))) if values else NONE
+
+
+def _counted(flags: Sequence[np.ndarray | None], w: Words) -> Entry:
+    """How many of those that were noted."""
+    noted = [its for its in flags if its is not None]
+    if not noted:
+        return NONE
+    return Entry(w("n_of", count=sum(int(its.sum()) for its in noted), all=sum(map(len, noted))))
+
+
 def settings_tables(runs: Sequence[Runs], versions: dict[str, str], w: Words) -> list[Table]:
     """Limits and versions of the runs, and what they took."""
     settings = [

@@ -13,7 +13,7 @@ import numpy as np
 from ..core.errors import UserError
 from ..core.files import read_json, sha256
 from .plan import PLAN
-from .process import ANSWERS, RESULTS, SAMPLES
+from .process import ANSWERS, RESULTS, SAMPLES, SETTINGS
 from .suite import TASKS, Benchmark
 
 UNPARSEABLE = "[invalid]"
@@ -42,7 +42,9 @@ class Answers:
         margin: log-probability of the true choice minus the best other one's, in nats; None where text is generated.
         unparseable: where no answer was found in the text; [questions].
         truncated: where the token limit ended the text; None where that was not noted.
-        asked: what must be alike in a comparison: shots, version of the task, version of lm-eval.
+        cut: where the prompt's beginning was left out; None where that was not noted.
+        asked: what must be alike in a comparison: shots, version of the task, version of lm-eval, chat template.
+        made: how the answers were made, as `settings.json` has it; empty where it is not there.
         seconds: what it took.
     """
 
@@ -56,7 +58,9 @@ class Answers:
     margin: np.ndarray | None
     unparseable: np.ndarray
     truncated: np.ndarray | None
+    cut: np.ndarray | None
     asked: dict[str, Any]
+    made: dict[str, Any]
     seconds: float
 
     def keep(self, mask: np.ndarray) -> "Answers":
@@ -69,6 +73,7 @@ class Answers:
             margin=None if self.margin is None else self.margin[mask],
             unparseable=self.unparseable[mask],
             truncated=None if self.truncated is None else self.truncated[mask],
+            cut=None if self.cut is None else self.cut[mask],
         )
 
     @property
@@ -201,12 +206,15 @@ def _read(folder: Path, model: str, task: Benchmark) -> Answers:
         right=right,
         margin=None if task.generates else _margins(rows),
         unparseable=np.array([row["filtered_resps"] == [UNPARSEABLE] for row in rows]),
-        truncated=_truncated(folder / ANSWERS, rows) if task.generates else None,
+        truncated=_noted(folder / ANSWERS, rows, "truncated") if task.generates else None,
+        cut=_noted(folder / ANSWERS, rows, "prompt_cut"),
         asked={
             "shots": results["n-shot"][task.name],
             "version": results["versions"][task.name],
             "lm_eval": results.get("lm_eval_version"),
+            "chat_template": results.get("chat_template_sha"),
         },
+        made=read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {},
         seconds=float(results.get("total_evaluation_time_seconds") or 0),
     )
 
@@ -260,12 +268,12 @@ def _margins(rows: list[dict[str, Any]]) -> np.ndarray:
     return np.array(margins)
 
 
-def _truncated(path: Path, rows: list[dict[str, Any]]) -> np.ndarray | None:
-    """Which answers the limit ended, as the run noted beside lm-eval's samples; None where it noted nothing."""
+def _noted(path: Path, rows: list[dict[str, Any]], key: str) -> np.ndarray | None:
+    """A flag of each answer, as the run noted it beside lm-eval's samples; None where it noted nothing."""
     if not path.is_file():
         return None
     try:
-        noted = {row["doc_id"]: row["truncated"] for row in map(json.loads, path.read_text("utf-8").splitlines())}
+        noted = {row["doc_id"]: row.get(key) for row in map(json.loads, path.read_text("utf-8").splitlines())}
         flags = [noted[row["doc_id"]] for row in rows]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise _Unusable("unreadable", what=ANSWERS, why=repr(error)) from None

@@ -34,22 +34,22 @@ class Family:
 
     Attributes:
         runs: its folder of runs.
-        adapted: name of the checkpoint that is reported.
+        adapted: name of the checkpoint that is reported, if there is one.
         merged: name of the merged model, if there is one.
         chosen: whether the first half of the target group's questions chose the checkpoint. Then that group's change is
             told on the second half.
     """
 
     runs: Runs
-    adapted: str
+    adapted: str | None
     merged: str | None = None
     chosen: bool = False
 
     def members(self) -> list[tuple[str, str]]:
         """Role and name of base, adapted and merged model."""
         (base,) = self.runs.named("base")
-        merged = [] if self.merged is None else [("merged", self.merged)]
-        return [("base", base.name), ("adapted", self.adapted), *merged]
+        others = [("adapted", self.adapted), ("merged", self.merged)]
+        return [("base", base.name), *((role, name) for role, name in others if name is not None)]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import heapq
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +18,7 @@ from ..core import log
 from ..core.errors import UserError
 from ..core.files import write_json, write_text
 from ..core.manifest import Manifest, run_stage
+from .domains import check_names, check_texts
 
 INDEX = "tasks.json"
 """Lists the tasks of a folder: `[{"task", "kind", "domain"}]`, kind `perplexity` or `continuation`."""
@@ -70,7 +72,8 @@ def build_tasks(
         seed: decides which documents, passages and wrong answers are drawn.
 
     Raises:
-        UserError: a folder has no held-out file, a line is not a document, or a domain is too small.
+        UserError: a folder has no held-out file, a line is not a document, a domain is too small, or two domains are
+            not told apart (see `domains`).
     """
     _check(domains, documents, questions)
     inputs = {f"{domain}/{i}": folder for domain, folders in domains.items() for i, folder in enumerate(folders)}
@@ -78,13 +81,16 @@ def build_tasks(
 
     def body(work: Path) -> dict[str, Any]:
         index, counts = [], {}
-        for domain, folders in domains.items():
-            chosen = _choose(folders, documents, seed)
+        samples = {domain: _choose(folders, documents, seed) for domain, folders in domains.items()}
+        check_names({domain: {document.source for document in chosen} for domain, chosen in samples.items()})
+        check_texts({domain: {document.text for document in chosen} for domain, chosen in samples.items()})
+        for domain, chosen in samples.items():
             asked = _questions(domain, chosen, questions, seed)
             _write_task(work, _perplexity_task(domain), [{"text": d.text, **_origin(d)} for d in chosen])
             _write_task(work, _continuation_task(domain), asked)
             index += [{"task": f"{k}_{domain}", "kind": k, "domain": domain} for k in ("perplexity", "continuation")]
-            counts[domain] = {"documents": len(chosen), "questions": len(asked)}
+            sources = dict(sorted(Counter(document.source for document in chosen).items()))
+            counts[domain] = {"documents": len(chosen), "questions": len(asked), "sources": sources}
             log.info(f"tasks: {domain}: {len(chosen)} documents, {len(asked)} questions")
         write_json(work / INDEX, index)
         return counts

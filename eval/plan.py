@@ -102,7 +102,7 @@ def identify(model: Model, out: Path, *, chat_template: bool = False) -> None:
 
 
 def _lock(folder: Path) -> Path:
-    return folder.parent / f".{folder.name}.lock"
+    return folder.parent / f".{folder.name}.claim"  # not the lock of the stage that fills the folder
 
 
 @contextmanager

@@ -4,11 +4,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core.errors import UserError
+from ..core.errors import UserError, check_known
 from ..core.files import read_json
 
 SCORES = "scores.json"
 Role = Literal["base", "checkpoint", "merged", "other"]
+ROLES: dict[str, Role] = {"base": "base", "tuned": "checkpoint", "merged": "merged", "other": "other"}
+"""What the user calls them: a tuned model is a checkpoint of some training, if not of ours."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,26 @@ class Model:
     role: Role
     path: Path
     step: int | None = None
+
+
+def parse_roles(given: list[str]) -> dict[str, Role]:
+    """`NAME=ROLE` of each as name -> role.
+
+    Raises:
+        UserError: an item has another form, a role is unknown, or a name is there twice.
+    """
+    found: dict[str, Role] = {}
+    for item in given:
+        name, equals, role = item.rpartition("=")
+        if not equals or not name or name in found:
+            raise UserError(
+                f"{name} has two roles" if name in found else f"{item!r} gives no model a role",
+                where="--role",
+                allowed=f"NAME={'|'.join(ROLES)}, a model once",
+            )
+        check_known(role, ROLES, "role", "--role")
+        found[name] = ROLES[role]
+    return found
 
 
 @dataclass(frozen=True)

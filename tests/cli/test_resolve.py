@@ -51,6 +51,47 @@ def test_what_made_a_folder_says_what_it_is(tmp_path: Path) -> None:
     assert _names(resolve([f"base={tmp_path / 'last'}"], tmp_path)) == [("base", "base", None)]
 
 
+def _roles(given: list[str], exports: Path, roles: list[str] | None = None) -> dict[str, str]:
+    return {model.name: model.role for model in resolve(given, exports, roles)}
+
+
+def test_a_folder_that_is_named_beside_a_base_is_compared_whoever_made_it(tmp_path: Path) -> None:
+    for name in ("A", "B", "C"):
+        (tmp_path / name).mkdir()
+    write_json(tmp_path / "B" / NAME, asdict(Manifest("baseline", {}, {}, {}, {})))
+    a, b, c = (str(tmp_path / name) for name in "ABC")
+    assert _roles([f"base={a}", f"cpt={b}", f"mine={c}"], tmp_path) == {
+        "base": "base",
+        "cpt": "checkpoint",
+        "mine": "checkpoint",
+    }
+    assert _roles([f"base={a}", f"cpt={b}", c], tmp_path)["C"] == "other", "a baseline is only ranked"
+    assert _roles([f"cpt={b}", f"mine={c}"], tmp_path) == {"cpt": "other", "mine": "other"}, "no base to compare with"
+    assert _roles([f"tuned={b}", c], tmp_path) == {"tuned": "checkpoint", "C": "other"}
+    assert _roles([f"base={a}", f"other={b}"], tmp_path)["other"] == "other"
+
+
+def test_a_role_may_be_stated(tmp_path: Path) -> None:
+    for name in ("A", "B", "C"):
+        (tmp_path / name).mkdir()
+    a, b, c = (str(tmp_path / name) for name in "ABC")
+    assert _roles([a, b, c], tmp_path, ["A=base", "B=tuned", "C=merged"]) == {
+        "A": "base",
+        "B": "checkpoint",
+        "C": "merged",
+    }
+    assert _roles([f"base={a}", f"cpt={b}"], tmp_path, ["cpt=other"]) == {"base": "base", "cpt": "other"}
+    assert _roles([f"x={a}", f"cpt={b}"], tmp_path, ["x=base"])["cpt"] == "checkpoint"
+    for roles, message in (
+        (["D=base"], "no model is called 'D'"),
+        (["A=bass"], "did you mean 'base'"),
+        (["base"], "gives no model a role"),
+        (["A=base", "A=other"], "A has two roles"),
+    ):
+        with pytest.raises(UserError, match=message):
+            resolve([a, b], tmp_path, roles)
+
+
 def test_a_whole_run_stands_for_its_models(tmp_path: Path) -> None:
     for name in ("base", "cpt-00020", "cpt-00100", "merged"):
         (tmp_path / "run" / "hf" / name).mkdir(parents=True)

@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from test_report import Page
 from pdapt.core.errors import UserError
 from pdapt.core.spent import Spent
 from pdapt.eval.benchmark_report import Wanted, build_benchmark_report, find
-from pdapt.eval.benchmark_tables import Words
+from pdapt.eval.benchmark_tables import Words, making_table
 from pdapt.eval.language import texts
 from pdapt.eval.paper import TABLES, Tables
 from pdapt.eval.paper_page import build_paper_report, overlay_tables
@@ -230,7 +231,83 @@ def test_runs_without_a_base_are_ranked(make_benchmark, tmp_path):
         ("bad", "2.5", "2"),
         ("alike", "2.5", "2"),
     ]
-    assert "There are no two models to compare" in _text(tmp_path / "out")
+    assert "No model here is a base, so the models are ranked" in _text(tmp_path / "out")
+
+
+def _pair(benchmark: Any, roles: tuple[str, str], **options: Any) -> Wanted:
+    benchmark.tasks = ["mmlu_med_fr_anatomy", "mmlu_prox_fr_health"]
+    benchmark.add("A", roles[0], lambda _, question: question % 4 < 1)
+    benchmark.add("B", roles[1], lambda _, question: question % 4 < 2, **options)
+    return Wanted({"runs": benchmark.folder}, {})
+
+
+def test_an_empty_comparison_is_an_error_not_a_page(make_benchmark, tmp_path):
+    for number, (roles, options, message) in enumerate(
+        (
+            (("base", "other"), {}, r"no two models fit(?s:.*)A \(base\), B \(other\)(?s:.*)--role NAME"),
+            (("other", "checkpoint"), {}, r"A \(other\), B \(tuned\)"),
+            (("base", "checkpoint"), {"prompt": "another"}, "2 results were left out, such as B, mmlu_med_fr_anatomy"),
+            (("base", "merged"), {"shots": 0}, "another number of examples"),
+        )
+    ):
+        wanted = _pair(make_benchmark(tmp_path / f"{number}"), roles, **options)
+        with pytest.raises(UserError, match=f"nothing can be compared: .*{message}|(?s:{message})"):
+            build_benchmark_report(wanted, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    alone = make_benchmark(tmp_path / "alone")
+    alone.tasks = ["mmlu_med_fr_anatomy"]
+    alone.add("A", "other", lambda _, question: question % 4 < 1)
+    with pytest.raises(UserError, match="nothing can be compared"):
+        build_benchmark_report(Wanted({"alone": alone.folder}, {}), tmp_path / "out")
+
+
+def test_a_role_may_be_corrected_where_the_report_is_made(make_benchmark, tmp_path):
+    wanted = _pair(make_benchmark(tmp_path / "runs"), ("base", "other"))
+    cells = find(replace(wanted, roles={"B": "checkpoint"})).compared.cells
+    assert [(c.pair.base.model, c.pair.other.model, c.change.value) for c in cells] == [("A", "B", 0.25)] * 2
+    assert len(cells[0].pair.base.right) == 40
+    with pytest.raises(UserError, match="no model is called 'C'"):
+        find(replace(wanted, roles={"C": "base"}))
+
+
+@pytest.mark.parametrize("role", ["checkpoint", "merged"])
+def test_one_model_beside_its_base_is_told_on_all_questions(make_benchmark, tmp_path, role):
+    """None was chosen, so no question is held back."""
+    found = find(_pair(make_benchmark(tmp_path / "runs"), ("base", role)))
+    (group,) = found.compared.groups
+    assert (group.role, group.half) == ({"checkpoint": "adapted", "merged": "merged"}[role], False)
+    assert group.change.documents == 80
+
+
+def test_how_models_were_asked_is_told(make_benchmark, tmp_path):
+    """Of 40 questions in each of two tasks: batch sizes, what was cut, advice that was not heeded, warnings."""
+    benchmark = make_benchmark(tmp_path / "runs")
+    wanted = _pair(benchmark, ("base", "checkpoint"))
+    for task, size in (("mmlu_med_fr_anatomy", 16), ("mmlu_prox_fr_health", 4)):
+        folder = benchmark.folder / "B" / task
+        rows = [{"doc_id": q, "truncated": q < 3, "prompt_cut": q < 5} for q in range(40)]
+        (folder / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        made = {"batch_size": {"size": size}, "chat_template": False, "warnings": [{"times": 2}, {"times": 1}]}
+        if size == 4:
+            made |= {"generation": {}, "generation_config_unused": {"temperature": 0.6}}
+        (folder / "settings.json").write_text(json.dumps(made))
+    table = making_table(find(wanted).runs, Words("en", texts("en")))
+    assert table.columns[1:] == [
+        "batch, choices", "batch, text", "prompts cut", "texts cut", "chat template", "not heeded", "warnings",
+    ]  # fmt: skip
+    rows = {row.head: [entry.text for entry in row.entries] for row in table.rows}
+    assert rows["runs: A"] == ["–", "–", "–", "0 of 40", "–", "–", "–"]
+    assert rows["runs: B"] == ["16", "4", "10 of 80", "3 of 40", "no", "temperature", "6"]
+
+
+def test_answers_through_another_chat_template_are_not_compared(make_benchmark, tmp_path):
+    benchmark = make_benchmark(tmp_path / "runs")
+    wanted = _pair(benchmark, ("base", "checkpoint"))
+    path = benchmark.folder / "B" / "mmlu_med_fr_anatomy" / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template_sha": "0" * 64}))
+    found = find(wanted)
+    assert [c.pair.base.task for c in found.compared.cells] == ["mmlu_prox_fr_health"]
+    assert {p.reason for p in found.problems} >= {"other_chat_template"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pdapt.core.files import read_json, write_json
-from pdapt.eval import worker
+from pdapt.eval.harness import units
 from pdapt.eval.harness.generation import end_tokens, unused, write_neutral
 
 Maker = Callable[..., Path]
@@ -39,7 +39,7 @@ def folder(tiny_qwen3: Maker) -> Path:
 
 def _answers(folder: Path, scratch: Path) -> list[str]:
     job = {"backend": "hf", "batch_size": 4, "models": {"m": {"pretrained": str(folder), "max_length": 128}}}
-    lm = worker._load(job, "m", scratch)
+    lm = units._load(job, "m", scratch)
     settings = {"until": [], "max_gen_toks": 12, "do_sample": False, "temperature": 0.0}
     requests = [Instance("generate_until", {}, (text, settings), n) for n, text in enumerate(PROMPTS)]
     return lm.generate_until(requests, disable_tqdm=True)
@@ -115,10 +115,10 @@ def test_vllm_is_told_the_same(folder: Path, tmp_path: Path, monkeypatch: pytest
         def create_from_arg_obj(arguments: dict[str, Any], options: dict[str, Any]) -> None:
             told.update(arguments | options)
 
-    monkeypatch.setattr(worker, "get_model", {"vllm": Vllm}.__getitem__)
+    monkeypatch.setattr(units, "get_model", {"vllm": Vllm}.__getitem__)
     write_json(folder / "generation_config.json", ADVICE)
     shutil.copy(folder / "config.json", tmp_path)
     job = {"backend": "vllm", "batch_size": "auto", "models": {"m": {"pretrained": str(folder)}}}
-    worker._load(job, "m", tmp_path / "neutral")
+    units._load(job, "m", tmp_path / "neutral")
     assert told["batch_size"] == "auto"
     assert read_json(Path(told["generation_config"]) / "generation_config.json") == {"eos_token_id": end_tokens(folder)}
