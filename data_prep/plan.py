@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
-from itertools import chain, count, pairwise
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from ..core import log
 from ..core.errors import UserError
 from .screen import Counts, Screening
 from .shards import SPLIT, Batch, Shard, count_words, read_shard, require_utf8, utf8
-from .split import DEV, EMPTY, SIDES, TEST, mark_duplicates, split, text_hasher
+from .split import DEV, EMPTY, SIDES, TEST, hash_texts, mark_duplicates, split
 
 WITHHELD = {"test": TEST, "dev": DEV}
 """Publisher's split -> side of its documents where they are left out."""
@@ -208,11 +208,11 @@ def _nothing() -> tuple[Any, ...]:
 def _scan_batch(batch: Batch, shard: Shard, seed: int, keys: dict[Key, int], screening: Screening) -> tuple[Any, ...]:
     require_utf8(batch, shard)
     values, offsets = utf8(batch.text)
-    hash_text, view, borders = text_hasher(seed), memoryview(values), offsets.tolist()
     words = count_words(values, offsets)
     screening.look(values, offsets, [f"{shard.source}/{shard.name}"])
-    ranks = (hash_text(view[a:b]) if some else 0 for (a, b), some in zip(pairwise(borders), words, strict=True))
-    return np.fromiter(ranks, np.uint64, len(batch)), words, _withheld(batch), _groups(batch, shard, keys)
+    hashes = np.fromiter(hash_texts(values, offsets, seed), np.uint64, len(batch))
+    hashes[words == 0] = 0
+    return hashes, words, _withheld(batch), _groups(batch, shard, keys)
 
 
 def _withheld(batch: Batch) -> npt.NDArray[np.int8]:

@@ -1,8 +1,9 @@
 """Training or validation, decided by what a text is: no text is on both sides, and no run decides otherwise."""
 
 import hashlib
-from collections.abc import Buffer, Callable
+from collections.abc import Buffer, Callable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,23 @@ def text_hasher(seed: int) -> Callable[[Buffer], int]:
         return int.from_bytes(digest.digest()[:8]) or 1
 
     return rank
+
+
+def hash_texts(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], seed: int) -> Iterator[int]:
+    """The hash of each text; texts that differ only in how many blanks stand in a row have the same.
+
+    Args:
+        values: UTF-8 of all texts.
+        offsets: where each begins, [documents + 1].
+        seed: see `text_hasher`.
+    """
+    blank = values == ord(" ")
+    again = np.flatnonzero(blank[1:] & blank[:-1]) + 1
+    again = again[~np.isin(again, offsets)]  # a text may begin with one
+    if len(again):
+        values, offsets = np.delete(values, again), offsets - np.searchsorted(again, offsets)
+    hash_text, view = text_hasher(seed), memoryview(values)
+    return (hash_text(view[start:stop]) for start, stop in pairwise(offsets.tolist()))
 
 
 def split(

@@ -1,5 +1,6 @@
 """The split: no text on both sides, and as many held out as asked, whatever is repeated where."""
 
+import re
 from collections import Counter
 from fractions import Fraction
 
@@ -8,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdapt.data_prep.split import DROPPED, DUPLICATE, TEST, TRAIN, VALID, mark_duplicates, quotas, split, text_hasher
+from pdapt.data_prep.split import (
+    DROPPED,
+    DUPLICATE,
+    TEST,
+    TRAIN,
+    VALID,
+    hash_texts,
+    mark_duplicates,
+    quotas,
+    split,
+    text_hasher,
+)
 
 CORPORA = st.lists(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=40), min_size=1, max_size=6)
 PERCENT = st.integers(1, 90).map(lambda number: number / 100)
@@ -122,3 +134,22 @@ def test_the_hash_is_sha256(text: str, seed: int, expected: int) -> None:
     hash_text = text_hasher(seed)
     for content in (text.encode(), memoryview(text.encode()), np.frombuffer(text.encode(), np.uint8)):
         assert hash_text(content) == hash_text(content) == expected
+
+
+def test_blanks_in_a_row_make_no_other_text() -> None:
+    texts = [
+        "à savoir :   - 5  mg",
+        "à savoir : - 5 mg ",
+        "5 mg",
+        "5mg",
+        "5\tmg",
+        "5\nmg",
+        "5\n\nmg",
+        " 5 mg",
+        "",
+        "  à savoir",
+    ]
+    parts = [text.encode() for text in texts]
+    values = np.frombuffer(b"".join(parts), np.uint8)
+    found = list(hash_texts(values, np.cumsum([0, *map(len, parts)]), 3))
+    assert found == [text_hasher(3)(re.sub(" +", " ", text).encode()) for text in texts]
