@@ -102,8 +102,9 @@ class Outdated(UserError):
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that decide a result."""
-    return {name: metadata.version(name) for name in TRACKED}
+    """Versions of the packages that decide a result, of those that are installed: none decides where it is not."""
+    installed = [name for name in TRACKED if next(iter(metadata.distributions(name=name)), None) is not None]
+    return {name: metadata.version(name) for name in installed}
 
 
 def fingerprint(path: Path) -> str:
