@@ -176,6 +176,7 @@ SiteOut = Annotated[Path | None, typer.Option(help="Site file to write, or to ad
 def gemm(
     recipe: Annotated[str, typer.Option(help="Whose layers' products.")] = "qwen3_tiny_cpt_2xcpu",
     repeats: Repeats = 20,
+    fp8: Annotated[bool, typer.Option("--fp8", help="In FP8 in place of BF16.")] = False,
     site_out: SiteOut = None,
     as_json: Json = False,
 ) -> None:
@@ -183,9 +184,9 @@ def gemm(
     from ..recipes.load import load
     from . import bench_ceilings as ceilings
 
-    found = ceilings.gemm(load(recipe), repeats)
+    found = ceilings.gemm(load(recipe), repeats, fp8=fp8)
     if site_out is not None:
-        ceilings.site(site_out, {"bf16": found["share"]})
+        ceilings.site(site_out, {"fp8" if fp8 else "bf16": found["share"]})
     if as_json:
         print(json.dumps(found))
         return

@@ -22,7 +22,7 @@ from ..core.files import read_json, write_json
 from ..core.process import die_with_parent
 from ..recipes.schema import Recipe, shape_of
 from ..scaling.constants import read_fit
-from ..scaling.step_time import BF16
+from ..scaling.step_time import BF16, FP8
 
 WARM = 3
 MEMORY = 3.35e12
@@ -53,14 +53,19 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def gemm(recipe: Recipe, repeats: int) -> dict[str, Any]:
-    """Operations a second of the matrix products of a recipe's layer and output layer, in BF16.
+def gemm(recipe: Recipe, repeats: int, *, fp8: bool = False) -> dict[str, Any]:
+    """Operations a second of the matrix products of a recipe's layer and output layer, in BF16 or FP8.
 
     Returns:
         `device`; `products`: name, M, N, K, seconds, TFLOP/s of each; `share`: of an H100's peak, over the layer's
         products together; None on the cores.
+
+    Raises:
+        UserError: this GPU has no FP8.
     """
-    shape, where = shape_of(recipe), device()
+    if fp8 and torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 9):
+        raise UserError(f"{_name()} has no FP8", where="--fp8", allowed="compute capability 8.9 or more")
+    shape = shape_of(recipe)
     tokens = recipe.batch.micro_size * recipe.data.seq_length // recipe.parallel.cp
     q, kv, tp = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, recipe.parallel.tp
     shapes = {
@@ -72,15 +77,26 @@ def gemm(recipe: Recipe, repeats: int) -> dict[str, Any]:
     }
     rows = []
     for name, (wide, deep) in shapes.items():
-        left = torch.randn(tokens, deep, device=where, dtype=torch.bfloat16)
-        right = torch.randn(wide, deep, device=where, dtype=torch.bfloat16)
-        seconds = timed(lambda left=left, right=right: left @ right.t(), repeats)
+        seconds = timed(_product(tokens, wide, deep, fp8=fp8), repeats)
         operations = 2 * tokens * wide * deep
         size = {"name": name, "m": tokens, "n": wide, "k": deep, "seconds": seconds}
         rows.append({**size, "tflops": operations / seconds / 1e12, "operations": operations})
     layer = rows[:4]
     speed = sum(row["operations"] for row in layer) / sum(row["seconds"] for row in layer)
-    return {"device": _name(), "products": rows, "share": speed / BF16 if where.type == "cuda" else None}
+    peak = FP8 if fp8 else BF16
+    return {"device": _name(), "products": rows, "share": speed / peak if torch.cuda.is_available() else None}
+
+
+def _product(tokens: int, wide: int, deep: int, *, fp8: bool) -> Callable[[], Any]:
+    """A product of random matrices, [tokens, deep] times [deep, wide], in BF16; from FP8 with one scale a matrix."""
+    left = torch.randn(tokens, deep, device=device(), dtype=torch.bfloat16)
+    right = torch.randn(wide, deep, device=device(), dtype=torch.bfloat16)
+    if not fp8:
+        return lambda: left @ right.t()
+    scale = torch.ones((), device=device())
+    small = [matrix.to(torch.float8_e4m3fn) for matrix in (left, right)]
+    options = {"scale_a": scale, "scale_b": scale, "out_dtype": torch.bfloat16, "use_fast_accum": True}
+    return lambda: torch._scaled_mm(small[0], small[1].t(), **options)
 
 
 def copy(megabytes: int, repeats: int) -> dict[str, Any]:

@@ -84,11 +84,21 @@ def score(
 
 @plan.command("fit")
 def fit(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Measured rows, as docs/planner.md says; none: published.")
+    ] = None,
+    *,
     out: Annotated[Path | None, typer.Option(help="File to write the constants to.")] = None,
     rows: Annotated[bool, typer.Option("--rows", help="Show each row.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Fit the constants to the published calibration rows, and score them on the models that were left out."""
+    """Fit the constants to the published calibration rows, and score them on the models that were left out.
+
+    With FILE, adjust that fit to rows measured on a site's own machines; --out is then a file for --site.
+    """
+    if file is not None:
+        _adjust(file, out, as_json=as_json)
+        return
     from ..scaling.fit import report, write_fit
 
     if out is not None:
@@ -107,6 +117,21 @@ def fit(
     for name, entries in found["rows"].items() if rows else ():
         for row in entries:
             print(f"{name} {row['id']} {row['model']} ({row['stack']}): {row['error_pct']:+.1f} %")
+
+
+def _adjust(file: Path, out: Path | None, *, as_json: bool) -> None:
+    """Fit to a file's rows, and say how far off each was before and is now."""
+    from ..core.files import write_json
+    from ..scaling.measured import adjusted
+
+    found = adjusted(file)
+    if out is not None:
+        write_json(out, {name: found[name] for name in ("constants", "interval", "rows")})
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    for row in found["errors_pct"]:
+        print(f"{row['id']}: {row['before']:+.1f} % by the published fit, {row['after']:+.1f} % adjusted")
 
 
 def _figures(found: dict[str, Any]) -> str:

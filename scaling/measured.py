@@ -3,6 +3,7 @@
 import statistics
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ from scipy.optimize import root_scalar
 
 from ..core.errors import UserError
 from ..recipes.schema import Recipe
-from .constants import Constants
-from .fit import COVERED, fit, predict
+from .constants import Constants, read_fit
+from .fit import COVERED, errors_pct, fit, predict
 from .of_recipe import Filling, Site, work_of
-from .published import Case
+from .published import Case, read_rows
 
 WARM = 3
 """First steps of a run that do not count: memory is allocated, and threads and kernels start."""
@@ -136,6 +137,26 @@ def rows_of(found: list[Measurement]) -> list[dict[str, Any]]:
             row["efficiency_by_core"] = one.tokens_per_second / used / (first.tokens_per_second / at_first)
         rows.append(row)
     return rows
+
+
+def adjusted(path: Path) -> dict[str, Any]:
+    """The published fit adjusted to a file of measured rows.
+
+    Args:
+        path: JSON in the form of published.json.
+
+    Returns:
+        `constants` and `interval`, as a site's file has them; `rows`, how many; `errors_pct`, of each row's prediction
+        before and after.
+
+    Raises:
+        UserError: the file has no rows, one of them cannot be, or nothing explains them.
+    """
+    cases, (start, _) = read_rows(path), read_fit()
+    found, interval = recalibrated(cases, start)
+    before, after = (errors_pct(cases, constants).tolist() for constants in (start, found))
+    pairs = [{"id": case.id, "before": old, "after": new} for case, old, new in zip(cases, before, after, strict=True)]
+    return {"constants": asdict(found), "interval": list(interval), "rows": len(cases), "errors_pct": pairs}
 
 
 def case_of(recipe: Recipe, filling: Filling, site: Site, one: Measurement) -> Case:

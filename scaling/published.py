@@ -102,7 +102,7 @@ def _case(value: Any, where: str) -> Case:
         **of_architecture(shape),
         **spread,
         seq=seq,
-        attended=float(seq),
+        attended=row.number("attended") or float(seq),
         fp8=float(precision == "fp8"),
         **software,
         **hardware_of(row),

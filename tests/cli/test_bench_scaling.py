@@ -108,6 +108,10 @@ def test_products_and_copies_are_timed_on_what_is_there() -> None:
     found = bench_ceilings.gemm(recipe, repeats=1)
     assert [row["n"] for row in found["products"]] == [384, 192, 1024, 192, 4096]
     assert all(row["tflops"] == row["operations"] / row["seconds"] / 1e12 for row in found["products"])
+    small = bench_ceilings.gemm(recipe, repeats=1, fp8=True)
+    assert [row["operations"] for row in small["products"]] == [row["operations"] for row in found["products"]]
+    exact, rough = (bench_ceilings._product(32, 48, 64, fp8=fp8) for fp8 in (False, True))
+    assert exact().shape == rough().shape == (32, 48)
     copied = bench_ceilings.copy(1, repeats=1)
     assert copied["copies"]["inside"] > 0
     if found["share"] is None:

@@ -143,3 +143,64 @@ def test_local_layers_are_planned_slower_and_their_cost_is_said_where_auto_takes
     assert plan_data.cost_of_local_layers(load(name, ["model.transformer_impl=local"])) is None
     monkeypatch.setattr(schema, "has_transformer_engine", lambda: True)
     assert plan_data.cost_of_local_layers(load(name)) is None
+
+
+def measured_rows(path: Path, slowness: float) -> Path:
+    """Rows of local layers on an H200, as much slower than predicted as told."""
+    shared = {"n_gpu": 1, "gbs": 32, "seq": 2048, "attended": 700, "grads": "bf16", "recompute": "none"}
+    shared |= {"hw": "H200 SXM, 1/node", "software": "Megatron, local layers (2025-07)", "tokens_s_gpu": 1.0}
+    given = [
+        shared | {"id": f"{model} {mbs}", "model": model, "mbs": mbs}
+        for model in ("Qwen3-0.6B", "Qwen3-1.7B")
+        for mbs in (4, 8)
+    ]
+    write_json(path, {"rows": given})
+    predicted = score(path)["rows"]
+    write_json(
+        path,
+        {
+            "rows": [
+                row | {"tokens_s_gpu": one["predicted"] / slowness} for row, one in zip(given, predicted, strict=True)
+            ]
+        },
+    )
+    return path
+
+
+def test_measured_rows_adjust_the_fit_to_a_site(tmp_path: Path) -> None:
+    path, out = measured_rows(tmp_path / "rows.json", 1.3), tmp_path / "site.json"
+    found = json.loads(plan("fit", path, "--out", out, "--json"))
+    assert found["rows"] == 4
+    assert all(row["before"] == pytest.approx(30, abs=0.01) for row in found["errors_pct"])
+    assert all(abs(row["after"]) < 1 for row in found["errors_pct"])
+    by_site = json.loads(plan("score", path, "--site", out, "--json"))
+    assert by_site["max_abs_error_pct"] < 1
+    assert "+30.0 % by the published fit" in plan("fit", path)
+
+
+def test_a_row_says_what_its_layers_memory_and_documents_are(tmp_path: Path) -> None:
+    """Each of these makes another speed, in the direction that it should."""
+    row = {
+        "model": "Qwen3-0.6B",
+        "n_gpu": 1,
+        "mbs": 8,
+        "gbs": 32,
+        "seq": 2048,
+        "recompute": "none",
+        "tokens_s_gpu": 1.0,
+    }
+    engine = {"software": "Megatron (2025-07)", "hw": "H100 SXM", "grads": "bf16"}
+    others = [
+        {},
+        {"software": "Megatron, local layers (2025-07)"},
+        {"hw": "H200 SXM"},
+        {"attended": 500},
+        {"grads": "fp32"},
+    ]
+    write_json(tmp_path / "rows.json", [row | engine | other for other in others])
+    plain, local, faster, shorter, wider = (one["predicted"] for one in score(tmp_path / "rows.json")["rows"])
+    assert local < plain < faster
+    assert wider < plain < shorter
+    write_json(tmp_path / "rows.json", [row | engine | {"hw": "B200"}])
+    with pytest.raises(UserError, match="H100 or H200"):
+        score(tmp_path / "rows.json")
