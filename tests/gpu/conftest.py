@@ -23,10 +23,13 @@ Run = Callable[..., Path]
 # What torch says of the GPUs, from a process of its own: pytest's would hold a CUDA context for the whole session.
 PROBE = """
 import json, torch
+from pdapt.core.device import has_transformer_engine
 assert torch.cuda.is_available(), "there is a GPU, and torch cannot use it"
-import transformer_engine.pytorch
+engine = has_transformer_engine()
+if engine:
+    import transformer_engine.pytorch
 print(json.dumps({
-    "name": torch.cuda.get_device_name(), "count": torch.cuda.device_count(),
+    "engine": engine, "name": torch.cuda.get_device_name(), "count": torch.cuda.device_count(),
     "capability": torch.cuda.get_device_capability(), "cudnn": torch.backends.cudnn.version(),
 }))
 """
@@ -57,12 +60,14 @@ class Gpu:
         count: GPUs that torch sees.
         capability: compute capability, such as (9, 0).
         cudnn: version number of cuDNN.
+        engine: whether Transformer Engine is installed; tests of what needs it are skipped otherwise.
     """
 
     name: str
     count: int
     capability: tuple[int, int]
     cudnn: int
+    engine: bool
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,25 @@ def gpu(pytestconfig: pytest.Config) -> Gpu:
     found = json.loads(done.stdout.splitlines()[-1])
     # One that torch has lost would otherwise only leave out the tests of several GPUs.
     assert found["count"] == len(given_gpus()), f"torch sees {found['count']} GPUs, given are {given_gpus()}"
-    packages = [f"{name} {version(name)}" for name in ("torch", "megatron-core", "transformer-engine")]
+    installed = ("torch", "megatron-core", *(["transformer-engine"] if found["engine"] else []))
+    packages = [*(f"{name} {version(name)}" for name in installed), *([] if found["engine"] else ["local layers"])]
     pytestconfig.stash[MACHINE] = f"{found['count']} x {found['name']}, cuDNN {found['cudnn']}, {', '.join(packages)}"
     return Gpu(**found | {"capability": tuple(found["capability"])})
+
+
+@pytest.fixture
+def engine(gpu: Gpu) -> None:
+    """For tests of what only Transformer Engine does."""
+    if not gpu.engine:
+        pytest.skip("needs Transformer Engine, which is not installed")
+
+
+@pytest.fixture(params=["transformer_engine", "local"])
+def layers(request: pytest.FixtureRequest, gpu: Gpu) -> str:
+    """Whose layers compute on the GPU."""
+    if request.param == "transformer_engine" and not gpu.engine:
+        pytest.skip("needs Transformer Engine, which is not installed")
+    return request.param
 
 
 @pytest.fixture(scope="session")
@@ -290,23 +311,23 @@ def transformers_loss(tokens: Path) -> Callable[..., float]:
 
 
 @pytest.fixture
-def engine_layers(tmp_path: Path) -> Callable[..., dict[str, torch.Tensor]]:
-    """Logits, loss and gradients of packs from Transformer Engine's layers on the GPU: see `measure.py`.
+def gpu_layers(tmp_path: Path, layers: str) -> Callable[..., dict[str, torch.Tensor]]:
+    """Logits, loss and gradients of packs from the GPU's layers: see `measure.py`.
 
-    `engine_layers(checkpoint, shape, packs, precision, **environment)`; gradients have the local layers' names.
+    `gpu_layers(checkpoint, shape, packs, precision, **environment)`; gradients have the local layers' names.
     """
     from safetensors.torch import load_file
 
     from pdapt.recipes.megatron_args import Places, megatron_args
-    from pdapt.recipes.schema import Batch, Data, Model, Recipe, Shape
+    from pdapt.recipes.schema import TRANSFORMER_ENGINE, Batch, Data, Model, Recipe, Shape
 
     def measure(
         checkpoint: Path, shape: Any, packs: list[list[list[int]]], precision: str, **environment: str
     ) -> dict[str, torch.Tensor]:
-        model = Model(shape=Shape(**asdict(shape)), precision=precision)
+        model = Model(shape=Shape(**asdict(shape)), precision=precision, transformer_impl=layers)
         recipe = Recipe(model=model, data=Data(seq_length=shape.max_positions), batch=Batch(global_size=1), steps=1)
-        # Fused, gradients would go into buffers of the trainer's that are not there.
-        recipe.megatron["no-gradient-accumulation-fusion"] = True
+        if layers == TRANSFORMER_ENGINE:  # fused, gradients would go into buffers of the trainer's that are not there
+            recipe.megatron["no-gradient-accumulation-fusion"] = True
         places = Places(
             tmp_path / "none", checkpoint, *(tmp_path / name for name in ("events", "cache", "read")), eod=0
         )

@@ -1,8 +1,8 @@
-"""Transformer Engine's layers against the local ones, which tests/recipes/test_parity.py compares with transformers'.
+"""A GPU's layers against the CPU's, which tests/recipes/test_parity.py compares with transformers'.
 
-The local layers run in FP32 on the CPU. Their own BF16 differs from that by up to 1.3 % of the logits' RMS, 4e-4 nats
-of loss and 3 % of a gradient's norm on this model (measured on a CPU). Where attention forgets the documents' borders
-it is 100 %, 1e-2 and 70 %.
+On the GPU those of Transformer Engine, where it is installed, and the local ones; on the CPU these in FP32. Their own
+BF16 differs from that by up to 1.3 % of the logits' RMS, 4e-4 nats of loss and 3 % of a gradient's norm on this model
+(measured on a CPU). Where attention forgets the documents' borders it is 100 %, 1e-2 and 70 %.
 """
 
 from collections.abc import Callable
@@ -50,28 +50,33 @@ def first_pack(found: Tensors) -> Tensors:
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
-def test_bf16_layers_are_the_local_ones_to_rounding(
-    tied: bool, tiny: Callable[..., Path], engine_layers: Callable[..., Tensors], figure: Figure, tmp_path: Path
+def test_bf16_layers_are_the_cpus_to_rounding(
+    tied: bool,
+    layers: str,
+    tiny: Callable[..., Path],
+    gpu_layers: Callable[..., Tensors],
+    figure: Figure,
+    tmp_path: Path,
 ) -> None:
     source, pack = tiny(tied), documents(*LENGTHS)
     import_hf(source, tmp_path / "base")
     expected = measure_checkpoint(tmp_path / "base", read_config(source), pack)
-    found = first_pack(engine_layers(tmp_path / "base", read_config(source), [pack], "bf16"))
+    found = first_pack(gpu_layers(tmp_path / "base", read_config(source), [pack], "bf16"))
     # BF16's own rounding and as much again, for another order of the same operations.
-    compare(f"TE in BF16, {'' if tied else 'un'}tied", found, expected, (2e-2, 2e-3, 6e-2), figure)
+    compare(f"{layers} in BF16, {'' if tied else 'un'}tied", found, expected, (2e-2, 2e-3, 6e-2), figure)
 
 
-def test_fp32_layers_are_the_local_ones(base: Path, engine_layers: Callable[..., Tensors], figure: Figure) -> None:
+def test_fp32_layers_are_the_cpus(base: Path, layers: str, gpu_layers: Callable[..., Tensors], figure: Figure) -> None:
     """With attention that is not fused: the fused kernels know no FP32."""
     shape, pack = read_config(base / "hf"), documents(*LENGTHS)
     expected = measure_checkpoint(base, shape, pack)
     # Transformer Engine asks cuBLAS for TF32. Should that not heed the variable, TF32 rounds to 1/8 of BF16's error.
-    found = first_pack(engine_layers(base, shape, [pack], "fp32", NVIDIA_TF32_OVERRIDE="0"))
-    compare("TE in FP32", found, expected, (3e-3, 3e-4, 8e-3), figure)
+    found = first_pack(gpu_layers(base, shape, [pack], "fp32", NVIDIA_TF32_OVERRIDE="0"))
+    compare(f"{layers} in FP32", found, expected, (3e-3, 3e-4, 8e-3), figure)
 
 
 def test_a_documents_logits_do_not_change_with_its_neighbours(
-    base: Path, engine_layers: Callable[..., Any], figure: Figure
+    base: Path, gpu_layers: Callable[..., Any], figure: Figure
 ) -> None:
     """To the bit: a masked score adds exactly nothing, and all else is computed a token at a time."""
     first, second, other, third = documents(200, 101, 101, 150)
@@ -81,7 +86,7 @@ def test_a_documents_logits_do_not_change_with_its_neighbours(
         [[*first, *second, *third]],  # the same as one document: what a leak looks like
         [[*first, *other, *third]],
     ]
-    found = engine_layers(base, read_config(base / "hf"), packs, "bf16")
+    found = gpu_layers(base, read_config(base / "hf"), packs, "bf16")
     with_second, with_other, joined_second, joined_other = (found[f"{n}.logits"] for n in range(4))
     changed = (with_second - with_other).abs().amax(1)
     assert changed[200:301].min() > 0

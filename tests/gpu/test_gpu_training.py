@@ -44,6 +44,7 @@ def test_the_first_losses_are_those_of_transformers(
         figure(f"BF16: loss - transformers' in {name}", worst, "nats", allowed=allowed)
 
 
+@pytest.mark.usefixtures("engine")
 def test_packs_are_attended_to_by_a_fused_kernel(on_gpu: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where no fused kernel serves, Transformer Engine falls back to a slow one and says so only when asked to."""
     monkeypatch.setenv("NVTE_DEBUG", "1")
@@ -53,6 +54,21 @@ def test_packs_are_attended_to_by_a_fused_kernel(on_gpu: Run, monkeypatch: pytes
     assert used in ({"FusedAttention"}, {"FlashAttention"})
 
 
+def test_local_layers_train_beside_others_and_attend_in_one_kernel(
+    on_gpu: Run, gpu_run: Path, losses: Losses, figure: Figure, tmp_path: Path
+) -> None:
+    """The same run by local layers, whatever is installed: what is missing would be said."""
+    run = on_gpu(tmp_path / "run", "model.transformer_impl=local")
+    log = (run / "train.log").read_text(errors="replace")
+    assert "one document after the other" not in log
+    assert re.search(r"transformer_impl \.+ local$", log, re.MULTILINE)
+    found, expected = losses(run), losses(gpu_run)
+    assert found.keys() == expected.keys()
+    worst = max(abs(found[step] - loss) for step, loss in expected.items())
+    figure("local layers: loss of 20 steps - the default's", worst, "nats", allowed=1e-2)
+
+
+@pytest.mark.usefixtures("engine")
 def test_fp8_learns_as_bf16_does(
     gpu: Any, on_gpu: Run, gpu_run: Path, losses: Losses, figure: Figure, tmp_path: Path
 ) -> None:
