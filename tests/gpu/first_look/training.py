@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from pdapt.core.files import write_json
+from pdapt.core.files import sha256, write_json
 from pdapt.core.process import die_with_parent
 from pdapt.recipes.journal import NAME as JOURNAL
 from pdapt.recipes.load import to_yaml
@@ -161,6 +161,7 @@ def write_tokens(folder: Path, vocabulary: int, count: int) -> Path:
     import numpy as np
 
     from pdapt.data_prep.indexed import write_indexed
+    from pdapt.data_prep.tokens_record import RECORD
 
     draw, eod = np.random.default_rng(0), vocabulary - 1
     splits: dict[str, Any] = {}
@@ -174,8 +175,11 @@ def write_tokens(folder: Path, vocabulary: int, count: int) -> Path:
         ids.astype("<i4").tofile(raw)
         write_indexed(folder / split / "random", [(raw, lengths)])
         raw.unlink()
-        entry = {"prefix": f"{split}/random", "source": "random", "document_type": "", "commercial": None}
-        splits[split] = {"random": entry | {"documents": documents, "tokens": len(ids)}}
-    write_json(folder / "tokenizer" / "tokenizer.json", {"model": {"type": "WordLevel"}})
-    write_json(folder / "tokens.json", {"splits": splits, "eod_id": eod, "vocabulary_size": vocabulary})
+        entry = {"prefix": f"{split}/random", "source": "random", "document_type": "", "commercial": True}
+        splits[split] = {"random": entry | {"documents": documents, "tokens": len(ids), "words": len(ids)}}
+    tokenizer = folder / "tokenizer" / "tokenizer.json"
+    write_json(tokenizer, {"model": {"type": "WordLevel"}})
+    nothing = {name: {} for name in ("withheld", "training_duplicates", "dropped_duplicates", "empty")}
+    known = {"eod_id": eod, "vocabulary_size": vocabulary, "tokenizer_sha256": sha256(tokenizer)}
+    write_json(folder / RECORD, {"splits": splits} | known | nothing)
     return folder
