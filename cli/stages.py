@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from .options import AllowEnv, Json, Overrides, show
+from .options import (
+    AllowEnv,
+    Commercial,
+    DocumentType,
+    Encoding,
+    Format,
+    Json,
+    Licence,
+    MaxRejected,
+    Overrides,
+    TextColumn,
+    show,
+)
 
 corpus, convert = (typer.Typer() for _ in range(2))
 
@@ -18,14 +30,19 @@ Out = Annotated[Path, typer.Option("--out", help="Folder to make.")]
 def corpus_build(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="[NAME=]PATH, or hub:OWNER/NAME[:CONFIG].")],
     out: Out,
-    format: Annotated[str | None, typer.Option(help="How the files are read; by default told from them.")] = None,
-    document_type: Annotated[str, typer.Option(help="Kind of text, for records that do not say.")] = "",
-    licence: Annotated[str, typer.Option(help="Licence, for records that do not say.")] = "",
-    commercial: Annotated[bool | None, typer.Option(help="May it be used commercially?")] = None,
-    text_column: Annotated[str, typer.Option(help="Field that holds the text.")] = "text",
+    format: Format = None,
+    encoding: Encoding = None,
+    document_type: DocumentType = "",
+    licence: Licence = "",
+    commercial: Commercial = None,
+    text_column: TextColumn = "text",
+    max_rejected: MaxRejected = None,
     as_json: Json = False,
 ) -> None:
-    """Read and clean text: JSONL(.gz), Parquet, one document a line .gz, a folder of .txt, or a Hub data set."""
+    """Read and clean text: JSON lines and arrays, Parquet, CSV, TSV, text; in gzip, zstd, xz, bzip2; or a Hub data set.
+
+    A file's format follows from its content. docs/documents.md says which text is a document, and what is refused.
+    """
     from ..data_prep.corpus import build_corpus, discover
 
     sources = discover(
@@ -35,8 +52,10 @@ def corpus_build(
         licence=licence,
         commercial=commercial,
         text_column=text_column,
+        encoding=encoding,
+        out=out,
     )
-    show(build_corpus(sources, out), as_json)
+    show(build_corpus(sources, out, max_rejected=max_rejected), as_json)
 
 
 @convert.command("import")

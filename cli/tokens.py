@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Json, Overrides
+from .options import Commercial, DocumentType, Encoding, Format, Json, Licence, MaxRejected, Overrides, TextColumn
 
 tokens = typer.Typer()
 
@@ -19,9 +19,11 @@ SeqLength = Annotated[int, typer.Option(help="Slots of a sequence.")]
 def build(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="[NAME=]PATH: a folder of `pdapt corpus build`, JSONL(.gz), Parquet."),
+        typer.Argument(
+            metavar="PATH...", help="[NAME=]PATH: a folder of `pdapt corpus build`, or local files like it."
+        ),
     ],
-    tokenizer: Annotated[str, typer.Option(help="Folder with tokenizer.json, or OWNER/NAME on the Hub.")],
+    tokenizer: Annotated[str, typer.Option(help="Folder with tokenizer.json, or hub:OWNER/NAME.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
     layout: Layout = "packed",
     seq_length: SeqLength = 2048,
@@ -29,7 +31,13 @@ def build(
         str, typer.Option(help="Compare with the reference: a sample of every shard, or all.")
     ] = "sample",
     backend: Annotated[str, typer.Option(help="fast, or hf: the reference.")] = "fast",
-    text_column: Annotated[str, typer.Option(help="Field that holds the text.")] = "text",
+    text_column: TextColumn = "text",
+    format: Format = None,
+    encoding: Encoding = None,
+    document_type: DocumentType = "",
+    licence: Licence = "",
+    commercial: Commercial = None,
+    max_rejected: MaxRejected = None,
     valid_fraction: Annotated[float, typer.Option(help="Part of each domain's texts held out.")] = 0.02,
     domain: Annotated[
         list[str] | None, typer.Option(help="Pattern of sources' names that are a domain; by default all are one.")
@@ -58,9 +66,22 @@ def build(
     from ..data_prep.tokens import Options, build_tokens
 
     check_layout(layout, seq_length)
-    domains = tuple(domain or ())
     options = Options(
-        valid_fraction, seed, text_column, near_duplicates, backend, verify, splits, keep_duplicates, domains
+        valid_fraction=valid_fraction,
+        seed=seed,
+        text_column=text_column,
+        near_duplicates=near_duplicates,
+        backend=backend,
+        verify=verify,
+        format=format,
+        encoding=encoding,
+        document_type=document_type,
+        licence=licence,
+        commercial=commercial,
+        max_rejected=max_rejected,
+        splits=splits,
+        keep_duplicates=keep_duplicates,
+        domains=tuple(domain or ()),
     )
     manifest = build_tokens(paths, tokenizer, out, options, vocab_size=vocab_size, workers=workers)
     stats = layout_stats(out, layout, seq_length)

@@ -1,121 +1,64 @@
 """The stage that makes a corpus: sources in, cleaned documents with their provenance out."""
 
-import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..core import log
 from ..core.errors import UserError
+from ..core.files import remove
 from ..core.manifest import Manifest, run_stage
 from .clean import clean
-from .documents import FOLDER, Row, read_counts, write_documents
-from .readers import detect, files_at, format_of, read
+from .documents.faults import check_rejected, check_share, printable, together
+from .documents.reading import describe, read_source
+from .documents.record import Rejected
+from .documents.sources import Source, discover
+from .documents.store import (
+    FOLDER,
+    REJECTED,
+    TEXTS,
+    Row,
+    read_counts,
+    read_rejected,
+    write_documents,
+    write_rejected,
+)
+from .documents.survey import Survey, fingerprint, survey
 
-NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+PARTS = ".rejected"
+"""Folder of each source's rejected documents while the stage is at work."""
 
-
-@dataclass(frozen=True)
-class Source:
-    """A data set that goes into the corpus.
-
-    Attributes:
-        name: what it is called in the corpus; also the name of its files.
-        path: a file or folder; a string is a data set on the Hugging Face Hub, `OWNER/NAME[:CONFIG]`.
-        format: a key of `readers.READERS`; None to tell it from the files.
-        document_type: the kind of text (scientific, clinical, ...); empty to take what the records state.
-        licence: its licence, for records that do not state their own.
-        commercial: whether the licence allows commercial use; None where that is not known.
-        text_column: the field that holds the text, where records have named fields.
-    """
-
-    name: str
-    path: Path | str
-    format: str | None = None
-    document_type: str = ""
-    licence: str = ""
-    commercial: bool | None = None
-    text_column: str = "text"
+__all__ = ["Source", "build_corpus", "discover"]
 
 
-def discover(
-    paths: list[str],
-    *,
-    format: str | None = None,
-    document_type: str = "",
-    licence: str = "",
-    commercial: bool | None = None,
-    text_column: str = "text",
-) -> list[Source]:
-    """The sources that the user's paths name; the other arguments go to each of them.
-
-    Args:
-        paths: `[NAME=]PATH` each. A file or folder is one source; a folder without documents of its own at its top is
-            one source per subfolder, unless it is given a NAME. `hub:OWNER/NAME[:CONFIG]`, or `OWNER/NAME` where
-            there is no such path, is a data set on the Hugging Face Hub.
-
-    Raises:
-        UserError: a path is missing, a folder is empty, or two sources have the same name.
-    """
-    named = [pair for path in paths for pair in _named(path)]
-    names = [name for name, _ in named]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"two sources are called {name!r}", where="sources", mend="name them: NAME=PATH")
-        if not NAME.fullmatch(name):
-            raise UserError(
-                f"{name!r} cannot name a source", allowed="letters, digits, '_', '.', '-'", mend="name it: NAME=PATH"
-            )
-    return [Source(name, path, format, document_type, licence, commercial, text_column) for name, path in named]
-
-
-def _named(given: str) -> list[tuple[str, Path | str]]:
-    """The (name, path) pairs that one of the user's paths stands for."""
-    before, equals, after = given.partition("=")
-    name, target = (before, after) if equals and not Path(given).exists() else ("", given)
-    path = Path(target)
-    if target.startswith("hub:") or (HUB_ID.fullmatch(target) and not path.exists()):
-        dataset = target.removeprefix("hub:")
-        return [(name or dataset.partition(":")[0].rpartition("/")[2], dataset)]
-    if not path.exists():
-        raise UserError(f"no such file or folder: {target}", where="sources", allowed="[NAME=]PATH, hub:OWNER/NAME")
-    path = path.absolute()
-    if name:
-        return [(name, path)]
-    if path.is_dir() and not any(file.parent == path and format_of(file) for file in files_at(path)):
-        return _subfolders(path)
-    return [(path.name if path.is_dir() else path.name.split(".")[0], path)]
-
-
-def _subfolders(folder: Path) -> list[tuple[str, Path | str]]:
-    found = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-    if not found:
-        raise UserError("the folder holds no documents and no subfolder", where=str(folder))
-    return [(child.name, child) for child in found]
-
-
-def build_corpus(sources: list[Source], out: Path) -> Manifest:
+def build_corpus(sources: Sequence[Source], out: Path, *, max_rejected: float | None = None) -> Manifest:
     """Read, clean and write each source's documents: `documents/<source>.parquet`.
 
-    A document that is empty after cleaning is left out and counted. The manifest's counts are, for each source, the
-    documents read, empty and kept, the characters and words (between white space) of those kept, and the `changes` that
-    cleaning made, by kind (see `clean`).
+    The manifest's counts are, for each source, its path, its files by format, what was left unread and why, the
+    documents read, rejected and kept, the characters and words (between white space) of those kept, and the `changes`
+    that cleaning made, by kind (see `clean`).
+
+    Args:
+        sources: what is read; see `discover`.
+        out: the folder to make.
+        max_rejected: share of the documents that may be spoilt (malformed, or without text): they are left out and
+            listed in `rejected.parquet`. None for none.
 
     Raises:
-        UserError: a source cannot be read, or has no document left.
+        UserError: files cannot be read (all of them are named), documents are spoilt, or a source has no document.
     """
     if not sources:
-        raise UserError("no source is given", where="sources", allowed="[NAME=]PATH, hub:OWNER/NAME")
-    sources = [replace(source, format=source.format or detect(source.path)) for source in sources]
+        raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
+    check_share(max_rejected)
+    found = survey(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
-        return {source.name: _build_source(source, work / FOLDER / f"{source.name}.parquet") for source in sources}
+        return _build(found, work, max_rejected)
 
-    inputs = {source.name: source.path for source in sources if isinstance(source.path, Path)}
-    config = {"sources": [_config(source) for source in sources]}
+    inputs = {each.source.name: fingerprint(each) for each in found if each.files}
+    config = {"sources": [_config(each.source) for each in found], "max_rejected": max_rejected}
     return run_stage("corpus", inputs, config, out, body, resumes=True)
 
 
@@ -125,38 +68,90 @@ def _config(source: Source) -> dict[str, Any]:
     return config | {"path": source.path if isinstance(source.path, str) else None}
 
 
-def _build_source(source: Source, path: Path) -> dict[str, Any]:
+def _build(found: Sequence[Survey], work: Path, max_rejected: float | None) -> dict[str, Any]:
+    """Write all sources; their counts."""
+    faults: list[UserError] = []
+    counts: dict[str, dict[str, Any]] = {}
+    for each in found:
+        try:
+            counts[each.source.name] = _about(each) | _build_source(each, work)
+        except _Unreadable as error:
+            faults += error.faults
+    if faults:
+        raise together(faults)
+    rejected = [one for each in found for one in _rejected(each, work)]
+    check_rejected(rejected, sum(each["read"] for each in counts.values()), max_rejected)
+    empty = [
+        UserError("no document has text", where=printable(s.source.path))
+        for s in found
+        if not counts[s.source.name]["kept"]
+    ]
+    if empty:
+        raise together(empty)
+    if rejected:
+        log.warn(f"corpus: {len(rejected)} documents are left out: {REJECTED} says which and why")
+        write_rejected(work / REJECTED, rejected)
+    remove(work / PARTS)
+    return counts
+
+
+class _Unreadable(Exception):
+    """Files of a source that cannot be read."""
+
+    def __init__(self, faults: list[UserError]) -> None:
+        super().__init__()
+        self.faults = faults
+
+
+def _about(found: Survey) -> dict[str, Any]:
+    path = found.source.path
+    where = f"hub:{path}" if isinstance(path, str) else printable(path)
+    return {"path": where, "files": found.formats(), "unread": found.unread_by_reason()}
+
+
+def _build_source(found: Survey, work: Path) -> dict[str, Any]:
     """Write one source unless an earlier run did; its counts."""
+    name = found.source.name
+    path = work / FOLDER / f"{name}.parquet"
     if not path.exists():
-        log.info(f"corpus: {source.name} ({source.format})")
-        counts = {"read": 0, "empty": 0, "kept": 0, "characters": 0, "words": 0, "changes": Counter()}
-        write_documents(path, _rows(source, counts), counts)
+        log.info(f"corpus: {name} ({', '.join(f'{count:,} {kind}' for kind, count in found.formats().items())})")
+        counts = {"read": 0, "rejected": 0, "kept": 0, "characters": 0, "words": 0, "changes": Counter()}
+        write_documents(path, _rows(found, work, counts), counts)
         if counts["changes"]:
             changes = ", ".join(f"{kind} {count:,}" for kind, count in sorted(counts["changes"].items()))
-            log.info(f"corpus: {source.name}: characters that cleaning changed: {changes}")
+            log.info(f"corpus: {name}: characters that cleaning changed: {changes}")
     return read_counts(path)
 
 
-def _rows(source: Source, counts: dict[str, Any]) -> Iterator[Row]:
-    """The rows of the documents kept; fills `counts` on the way."""
-    assert source.format
-    for record in read(source.path, source.format, source.text_column):
-        text = clean(record.text, counts["changes"])
+def _rejected(found: Survey, work: Path) -> list[Rejected]:
+    path = work / PARTS / f"{found.source.name}.parquet"
+    return read_rejected(path) if path.is_file() else []
+
+
+def _rows(found: Survey, work: Path, counts: dict[str, Any]) -> Iterator[Row]:
+    """The rows of the documents kept; fills `counts` on the way, and writes down what is rejected at the end."""
+    faults: list[UserError] = []
+    rejected: list[Rejected] = []
+    for item in read_source(found, faults):
         counts["read"] += 1
+        if isinstance(item, Rejected):
+            rejected.append(item)
+            continue
+        text = clean(item.text, counts["changes"])
         if not text:
-            counts["empty"] += 1
+            rejected.append(Rejected(printable(item.key), 0, "no text is left after cleaning"))
             continue
         counts["kept"] += 1
         counts["characters"] += len(text)
         counts["words"] += len(text.split())
-        yield {
-            "text": text,
-            "source": source.name,
-            "doc_id": f"{source.name}/{record.key}",
-            "document_type": source.document_type or record.document_type,
-            "licence": record.licence or source.licence,
-            "commercial": source.commercial,
-            "original_split": record.split,
-        }
-    if not counts["kept"]:
-        raise UserError(f"the source {source.name} has no document with text", where=str(source.path))
+        yield _row(describe(item, found.source), text, found.source.name, item.stated.get("source", ""))
+    if faults:
+        raise _Unreadable(faults)
+    counts["rejected"] = len(rejected)
+    if rejected:
+        write_rejected(work / PARTS / f"{found.source.name}.parquet", rejected)
+
+
+def _row(known: dict[str, Any], text: str, source: str, stated_source: str) -> Row:
+    row = {name: known[name] for name in (*TEXTS[1:], "commercial")}
+    return row | {"text": text, "source": source, "subset": row["subset"] or stated_source}

@@ -21,8 +21,10 @@ import pyarrow as pa
 
 from ..core import log
 from ..core.errors import UserError
+from .documents.faults import together
+from .documents.record import Rejected
 from .screen import Counts, Screening
-from .shards import SPLIT, Batch, Shard, count_words, read_shard, require_utf8, utf8
+from .shards import SPLIT, Batch, Shard, count_words, read_shard, utf8
 from .split import DEV, EMPTY, SIDES, TEST, hash_texts, mark_duplicates, split
 
 WITHHELD = {"test": TEST, "dev": DEV}
@@ -30,6 +32,8 @@ WITHHELD = {"test": TEST, "dev": DEV}
 MOST_PARTS = 1000
 """Values of a source's column `source` beyond which it names documents, and no parts of the source."""
 NAME_BYTES = 180
+NUMBER = re.compile(r"#\d+$")
+"""What follows the file's name in a document's key."""
 UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -59,6 +63,8 @@ class Scan:
         group: index in `keys`.
         keys: what they state of themselves.
         screening: what was found in the texts that looks personal or is not French.
+        rejected: documents that cannot be read, which are not among them.
+        lines: of the shard's file that it takes up.
     """
 
     shard: Shard
@@ -69,6 +75,8 @@ class Scan:
     group: npt.NDArray[np.int32]
     keys: list[Key]
     screening: Screening
+    rejected: list[Rejected]
+    lines: int
 
     @property
     def empty(self) -> npt.NDArray[np.bool_]:
@@ -112,13 +120,17 @@ class Plan:
 
     @cached_property
     def before(self) -> list[int]:
-        """Documents of the same file in the shards before each shard."""
-        seen: dict[Path, int] = {}
-        found = []
-        for scan in self.scans:
-            found.append(seen.get(scan.shard.file, 0))
-            seen[scan.shard.file] = found[-1] + len(scan.hashes)
-        return found
+        """Lines, or rows, of the same file in the shards before each shard."""
+        return lines_before(self.scans)
+
+    @cached_property
+    def rejected(self) -> list[Rejected]:
+        """The documents that cannot be read, with their lines in their files."""
+        return [
+            one if scan.shard.whole else replace(one, line=one.line + before)
+            for scan, before in zip(self.scans, self.before, strict=True)
+            for one in scan.rejected
+        ]
 
     @cached_property
     def _counts(self) -> npt.NDArray[np.int64]:
@@ -180,8 +192,7 @@ def make_plan(
     Raises:
         UserError: a file does not hold what it should, or no source is of a domain.
     """
-    with ThreadPoolExecutor(workers) as pool:
-        scans = list(pool.map(lambda shard: scan_shard(shard, choice.seed), shards))
+    scans = scan_shards(shards, choice.seed, workers)
     scans, keys = _common_keys(merge(scans), choice, named)
     domains = [choice.domain(key) for key in keys]
     for number, pattern in enumerate(choice.domains):
@@ -191,14 +202,49 @@ def make_plan(
     return Plan(scans, keys, _names(keys), _decide(scans, keys, domains, choice), domains)
 
 
+def scan_shards(shards: list[Shard], seed: int, workers: int) -> list[Scan]:
+    """Scan all shards.
+
+    Raises:
+        UserError: files cannot be read; names all of them.
+    """
+
+    def one(shard: Shard) -> Scan | UserError:
+        try:
+            return scan_shard(shard, seed)
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(one, shards))
+    faults = [each for each in found if isinstance(each, UserError)]
+    if faults:
+        raise together(faults)
+    return [each for each in found if isinstance(each, Scan)]
+
+
+def lines_before(scans: list[Scan]) -> list[int]:
+    """Lines, or rows, of the same file in the shards before each shard."""
+    seen: dict[Path, int] = {}
+    found = []
+    for scan in scans:
+        found.append(seen.get(scan.shard.file, 0))
+        seen[scan.shard.file] = found[-1] + scan.lines
+    return found
+
+
 def scan_shard(shard: Shard, seed: int) -> Scan:
     """Read a shard's documents for their hashes, words and keys."""
     keys: dict[Key, int] = {}
     screening = Screening()
-    parts = [_scan_batch(batch, shard, seed, keys, screening) for batch in read_shard(shard)]
+    parts, rejected, lines = [], [], 0
+    for batch in read_shard(shard):
+        parts.append(_scan_batch(batch, shard, seed, keys, screening))
+        rejected += batch.rejected
+        lines += batch.lines
     columns = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _nothing()
     hashes, words, withheld, group = columns
-    return Scan(shard, hashes, hashes, words, withheld, group, list(keys), screening)
+    return Scan(shard, hashes, hashes, words, withheld, group, list(keys), screening, rejected, lines)
 
 
 def _nothing() -> tuple[Any, ...]:
@@ -206,10 +252,10 @@ def _nothing() -> tuple[Any, ...]:
 
 
 def _scan_batch(batch: Batch, shard: Shard, seed: int, keys: dict[Key, int], screening: Screening) -> tuple[Any, ...]:
-    require_utf8(batch, shard)
     values, offsets = utf8(batch.text)
     words = count_words(values, offsets)
-    screening.look(values, offsets, [f"{shard.source}/{shard.name}"])
+    names = [NUMBER.sub("", key) for key in batch.keys] if batch.keys else [shard.name]
+    screening.look(values, offsets, [f"{shard.source}/{name}" for name in names])
     hashes = np.fromiter(hash_texts(values, offsets, seed), np.uint64, len(batch))
     hashes[words == 0] = 0
     return hashes, words, _withheld(batch), _groups(batch, shard, keys)

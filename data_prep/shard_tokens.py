@@ -64,7 +64,7 @@ def tokenize_shard(plan: Plan, shard: int, verifier: Verifier, folder: Path) -> 
             here = slice(at, at + len(batch))
             kept = np.isin(sides[here], list(FOLDERS))
             text = chosen(batch, kept)
-            where = f"{scan.shard.file}, after {first + at} documents"
+            where = f"{scan.shard.file}, document {at + 1} of the shard and after"
             ids, lengths, checked = verifier.encode(text, scan.hashes[here][kept], encoded, where)
             encoded += len(text) > 0
             _sort(files, ids, lengths, sides[here][kept], scan.group[here][kept])
@@ -78,16 +78,26 @@ def tokenize_shard(plan: Plan, shard: int, verifier: Verifier, folder: Path) -> 
 
 
 class _Files:
-    """The shard's files, opened when there is something to write."""
+    """The shard's files, opened when there is something to write; so many at once that no limit is met."""
+
+    AT_ONCE = 64
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
-        self.stack, self.folder = stack, folder
+        self.folder = folder
         self.open: dict[Path, IO[bytes]] = {}
+        stack.callback(self._close)
 
     def write(self, path: Path, data: Any) -> None:
         if path not in self.open:
-            self.open[path] = self.stack.enter_context(path.open("wb"))
+            if len(self.open) >= self.AT_ONCE:
+                self._close()
+            self.open[path] = path.open("ab")
         self.open[path].write(data)
+
+    def _close(self) -> None:
+        for file in self.open.values():
+            file.close()
+        self.open.clear()
 
 
 def _sort(files: _Files, ids: Ids, lengths: Ids, sides: npt.NDArray[np.int8], groups: npt.NDArray[np.int32]) -> None:
@@ -103,7 +113,7 @@ def _sort(files: _Files, ids: Ids, lengths: Ids, sides: npt.NDArray[np.int8], gr
 
 
 def _hold_out(files: _Files, batch: Batch, scan: Scan, documents: npt.NDArray[np.int64], at: int, first: int) -> None:
-    """Write validation documents as text, an object a line.
+    """Write validation documents as text, an object a line, with what is known of them.
 
     Args:
         files: the shard's.
@@ -111,21 +121,18 @@ def _hold_out(files: _Files, batch: Batch, scan: Scan, documents: npt.NDArray[np
         scan: the shard's.
         documents: those of the batch that are held out.
         at: documents of the shard before the batch.
-        first: documents of the file before the shard.
+        first: lines of the file before the shard.
     """
     if not len(documents):
         return
-    texts = batch.text.take(pa.array(documents)).to_pylist()
-    stated = batch.stated.get("doc_id")
-    given = stated.take(pa.array(documents)).to_pylist() if stated is not None else [None] * len(texts)
-    for document, text, doc_id in zip(documents.tolist(), texts, given, strict=True):
+    chosen = pa.array(documents)
+    texts = batch.text.take(chosen).to_pylist()
+    stated = {name: column.take(chosen).to_pylist() for name, column in batch.stated.items()}
+    for place, (document, text) in enumerate(zip(documents.tolist(), texts, strict=True)):
         group = int(scan.group[at + document])
         key = scan.keys[group]
-        row = {
-            "text": text,
-            "doc_id": doc_id or f"{scan.shard.source}/{scan.shard.name}#{first + at + document + 1}",
-            "source": key.source,
-            "part": key.part,
-            "document_type": key.document_type,
-        }
+        known = {name: values[place] for name, values in stated.items() if values[place] not in (None, "")}
+        origin = batch.keys[document] if batch.keys else f"{scan.shard.name}#{first + int(batch.numbers[document])}"
+        row = {"text": text, "doc_id": f"{scan.shard.source}/{origin}"} | known
+        row |= {"source": key.source, "part": key.part, "document_type": key.document_type}
         files.write(text_part(files.folder, group), (json.dumps(row, ensure_ascii=False) + "\n").encode())

@@ -17,6 +17,7 @@ from ..core import log
 from ..core.errors import UserError
 from ..core.files import atomic_path, read_json, require_file, write_json
 from ..core.qwen3 import END_OF_DOCUMENT, SPECIAL_TOKENS
+from .documents.sources import HUB
 
 FILES = ("tokenizer*.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.jinja")
 """The files of a Hugging Face folder that belong to its tokenizer."""
@@ -68,7 +69,7 @@ def load_tokenizer(source: str | Path, vocab_size: int | None = None) -> Vocabul
     `<|im_end|>`, which ends a turn of a conversation.
 
     Args:
-        source: a folder, or the Hub's `OWNER/NAME`.
+        source: a folder, or `hub:OWNER/NAME` on the Hub; nothing else is looked for on the network.
         vocab_size: rows of the model's embedding, which every id has to fit in.
 
     Raises:
@@ -103,20 +104,26 @@ def _ids(definition: Any) -> dict[str, int]:
 
 
 def _folder(source: str | Path) -> Path:
-    folder = Path(source)
-    if folder.is_dir():
-        return folder
+    if not str(source).startswith(HUB):
+        folder = Path(source)
+        if folder.is_dir():
+            return folder
+        raise UserError(
+            f"no tokenizer at {source}: there is no such folder",
+            where="tokenizer",
+            allowed="a folder with tokenizer.json, or hub:OWNER/NAME on the Hugging Face Hub",
+        )
     # Loaded here because it takes longer than the rest of this room together.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(str(source), allow_patterns=list(FILES)))
+        return Path(snapshot_download(str(source).removeprefix(HUB), allow_patterns=list(FILES)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise UserError(
             f"no tokenizer at {source}: {error}",
             where="tokenizer",
-            allowed="a folder with tokenizer.json, or OWNER/NAME on the Hugging Face Hub",
+            allowed="a folder with tokenizer.json, or hub:OWNER/NAME on the Hugging Face Hub",
         ) from None
 
 

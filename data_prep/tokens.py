@@ -20,12 +20,16 @@ from ..core import log
 from ..core.errors import UserError
 from ..core.files import atomic_path, remove, sha256, write_json
 from ..core.manifest import Manifest, run_stage
+from .documents.faults import check_rejected, check_share, printable
+from .documents.store import REJECTED, write_rejected
+from .documents.survey import Survey
 from .encoders import FAST, make_encoder
 from .indexed import DTYPE, count_indexed, idx_path, write_indexed
+from .inputs import find_sources, fingerprints, named_by_user
 from .plan import WITHHELD, Choice, Plan, Scan, chosen, make_plan
 from .screen import sentences
 from .shard_tokens import FOLDERS, HELDOUT, ids_part, lengths_part, text_part, tokenize_shard, verified
-from .shards import SHARD_BYTES, Shard, find_inputs, plan_shards, read_shard
+from .shards import SHARD_BYTES, Shard, plan_shards, read_shard
 from .split import DROPPED, DUPLICATE, EMPTY, SIDES, TRAIN, VALID
 from .tokenizer import Vocabulary, load_tokenizer
 from .tokens_record import RECORD
@@ -55,6 +59,8 @@ class Options:
         splits: TRAINING to leave out the test and validation parts of publishers, ALL_SPLITS to take them.
         keep_duplicates: whether a training text is kept as often as it is given.
         domains: patterns of sources' names, each a domain that texts are held out from; by default all are one.
+        format, encoding, document_type, licence, commercial: of what is read, see `documents.sources.Source`.
+        max_rejected: share of the documents that may be spoilt; see `corpus.build_corpus`.
     """
 
     valid_fraction: float = 0.02
@@ -66,10 +72,17 @@ class Options:
     splits: str = TRAINING
     keep_duplicates: bool = False
     domains: tuple[str, ...] = ()
+    format: str | None = None
+    encoding: str | None = None
+    document_type: str = ""
+    licence: str = ""
+    commercial: bool | None = None
+    max_rejected: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.valid_fraction < 1:
             raise UserError(f"{self.valid_fraction} is no fraction", where="valid_fraction", allowed="between 0 and 1")
+        check_share(self.max_rejected)
         if self.verify not in VERIFICATIONS:
             allowed = ", ".join(VERIFICATIONS)
             raise UserError(f"{self.verify!r} is no verification", where="--verify", allowed=allowed)
@@ -101,8 +114,8 @@ def build_tokens(
     one side has no files there.
 
     Args:
-        paths: `[NAME=]PATH` each: a corpus stage's folder, or JSONL(.gz) or Parquet with a text column.
-        tokenizer: a folder with `tokenizer.json`, or `OWNER/NAME` on the Hugging Face Hub.
+        paths: `[NAME=]PATH` each: a corpus stage's folder, or whatever `corpus.discover` takes of local files.
+        tokenizer: a folder with `tokenizer.json`, or `hub:OWNER/NAME` on the Hugging Face Hub.
         out: the folder to make.
         options: see `Options`.
         vocab_size: rows of the model's embedding, which every id has to fit in.
@@ -115,15 +128,15 @@ def build_tokens(
     """
     options = options or Options()
     workers = workers or len(os.sched_getaffinity(0))
-    found = find_inputs(paths)
-    shards = _shards(found, options.text_column, shard_bytes)
+    found = find_sources(paths, options, out)
+    shards = [shard for each in found for shard in plan_shards(each, shard_bytes)]
     vocabulary = load_tokenizer(tokenizer, vocab_size)
 
     def body(work: Path) -> dict[str, Any]:
-        return _fill(work, shards, options, vocabulary, workers, _given_names(paths))
+        return _fill(work, shards, options, vocabulary, workers, named_by_user(found)) | {"sources": _about(found)}
 
-    inputs = _named([path for _, path, _ in found]) | {"tokenizer": vocabulary.files[0]}
-    config = asdict(options) | {"sources": [name for name, _, _ in found]}  # they name the data sets, in this order
+    inputs = fingerprints(found) | {"tokenizer": vocabulary.files[0]}
+    config = asdict(options) | {"sources": [each.source.name for each in found]}  # they name the data sets, in order
     return run_stage("tokens", inputs, config, out, body, resumes=True)
 
 
@@ -135,6 +148,11 @@ def _fill(
         loading = background.submit(make_encoder, options.backend, vocabulary)
         plan = make_plan(shards, options.choice, workers, named=named, merge=_merger(options, workers))
         verifier = Verifier(loading.result(), vocabulary, options.verify)
+    documents = sum(len(scan.hashes) for scan in plan.scans) + len(plan.rejected)
+    check_rejected(plan.rejected, documents, options.max_rejected)
+    if plan.rejected:
+        log.warn(f"tokens: {len(plan.rejected)} documents are left out: {REJECTED} says which and why")
+        write_rejected(work / REJECTED, plan.rejected)
     _say(plan, options)
     parts = _parts(work, shards)
     _tokenize(plan, verifier, parts, workers)
@@ -145,7 +163,11 @@ def _fill(
     compared = sum(verified(parts / str(number)) for number in range(len(shards)))
     _discard(parts)
     names = ("totals", "withheld", "training_duplicates", "dropped_duplicates", "empty")
-    return {name: record[name] for name in names} | {"verified_documents": compared, "screened": plan.screened}
+    return {name: record[name] for name in names} | {
+        "rejected": len(plan.rejected),
+        "verified_documents": compared,
+        "screened": plan.screened,
+    }
 
 
 def _say(plan: Plan, options: Options) -> None:
@@ -191,39 +213,28 @@ def _counted(plan: Plan, side: int) -> list[str]:
     return [*(f"{name} {counts[name]:,}" for name in largest[:SHOWN]), *rest]
 
 
-def _given_names(paths: list[str]) -> set[str]:
-    """The names in `NAME=PATH`."""
-    return {path.partition("=")[0] for path in paths if "=" in path and not Path(path).exists()}
-
-
-def _named(paths: list[Path]) -> dict[str, Path]:
-    """The paths, each once, by their names; those of one name are numbered."""
-    distinct = list(dict.fromkeys(paths))
-    names = [path.name for path in distinct]
+def _about(found: list[Survey]) -> dict[str, Any]:
+    """For each source its path, its files by format, and what is left unread of it by reason."""
     return {
-        name if names.count(name) == 1 else f"{name} {number}": path
-        for number, (name, path) in enumerate(zip(names, distinct, strict=True), start=1)
+        each.source.name: {
+            "path": printable(each.source.path),
+            "files": each.formats(),
+            "unread": each.unread_by_reason(),
+        }
+        for each in found
     }
 
 
 def training_texts(paths: list[str], options: Options) -> Iterator[str]:
     """The texts that `build_tokens` with the same options puts into training: what a tokenizer may be trained on."""
-    shards = _shards(find_inputs(paths), options.text_column, SHARD_BYTES)
-    plan = make_plan(shards, options.choice, 1, named=_given_names(paths), merge=_merger(options, 1))
+    found = find_sources(paths, options)
+    shards = [shard for each in found for shard in plan_shards(each)]
+    plan = make_plan(shards, options.choice, 1, named=named_by_user(found), merge=_merger(options, 1))
     for scan, sides in zip(plan.scans, plan.sides, strict=True):
         at = 0
         for batch in read_shard(scan.shard):
             yield from chosen(batch, sides[at : at + len(batch)] == TRAIN).to_pylist()
             at += len(batch)
-
-
-def _shards(found: list[tuple[str, Path, list[Path]]], text_column: str, shard_bytes: int) -> list[Shard]:
-    return [
-        shard
-        for name, path, files in found
-        for file in files
-        for shard in plan_shards(name, file, text_column, shard_bytes, root=path)
-    ]
 
 
 def _merger(options: Options, workers: int) -> Callable[[list[Scan]], list[Scan]]:
@@ -237,7 +248,7 @@ def _merger(options: Options, workers: int) -> Callable[[list[Scan]], list[Scan]
 def _parts(work: Path, shards: list[Shard]) -> Path:
     """The folder of the shards' parts; empty if an earlier run cut the inputs otherwise."""
     parts = work / PARTS
-    cut = "".join(f"{shard.source} {shard.name} {shard.start} {shard.stop}\n" for shard in shards)
+    cut = "".join(f"{shard.source} {shard.name} {len(shard.files)} {shard.start} {shard.stop}\n" for shard in shards)
     if not (parts / CUT).is_file() or (parts / CUT).read_text(encoding="utf-8") != cut:
         _discard(parts)
         parts.mkdir()

@@ -18,6 +18,11 @@ from ..core import log
 from ..core.errors import UserError
 from ..core.files import write_json, write_text
 from ..core.manifest import Manifest, run_stage
+from ..data_prep.documents.faults import check_rejected, together
+from ..data_prep.documents.reading import describe, read_source
+from ..data_prep.documents.record import Rejected
+from ..data_prep.documents.sources import discover
+from ..data_prep.documents.survey import Survey, survey
 from .domains import check_names, check_texts
 
 INDEX = "tasks.json"
@@ -65,15 +70,16 @@ def build_tasks(
     pseudo-random order, and questions ask about each once before they ask about any again: the first N are a sample.
 
     Args:
-        domains: domain -> `<source>.jsonl` files with `text`, `doc_id` and `source` on a line, or folders of them.
+        domains: domain -> files or folders with documents, of any format that `corpus build` reads: `TOKENS/heldout`,
+            or a file of it.
         out: the folder of tasks to make.
         documents: at most so many documents a domain.
         questions: at most so many continuation questions a domain.
         seed: decides which documents, passages and wrong answers are drawn.
 
     Raises:
-        UserError: a folder has no held-out file, a line is not a document, a domain is too small, or two domains are
-            not told apart (see `domains`).
+        UserError: a path is none, files cannot be read, a domain is too small, or two domains are not told apart (see
+            `domains`).
     """
     _check(domains, documents, questions)
     inputs = {f"{domain}/{i}": folder for domain, folders in domains.items() for i, folder in enumerate(folders)}
@@ -81,7 +87,7 @@ def build_tasks(
 
     def body(work: Path) -> dict[str, Any]:
         index, counts = [], {}
-        samples = {domain: _choose(folders, documents, seed) for domain, folders in domains.items()}
+        samples = _choose(domains, documents, seed)
         check_names({domain: {document.source for document in chosen} for domain, chosen in samples.items()})
         check_texts({domain: {document.text for document in chosen} for domain, chosen in samples.items()})
         for domain, chosen in samples.items():
@@ -109,32 +115,45 @@ def _check(domains: dict[str, list[Path]], documents: int, questions: int) -> No
             raise UserError(f"{name} = {value} is too small", allowed=f"{CHOICES} or more")
 
 
-def _choose(folders: list[Path], count: int, seed: int) -> list[Document]:
-    """A sample of `count` documents of all sources, in pseudo-random order; no more than that is held in memory."""
-    return heapq.nsmallest(count, (d for folder in folders for d in _read(folder)), key=lambda d: d.order(seed))
+def _choose(domains: dict[str, list[Path]], count: int, seed: int) -> dict[str, list[Document]]:
+    """A sample of `count` documents of all sources of each domain, in pseudo-random order; no more are held in memory.
+
+    Raises:
+        UserError: files cannot be read, or documents are spoilt; names all of them.
+    """
+    places = {domain: [s for folder in folders for s in discover([str(folder)])] for domain, folders in domains.items()}
+    found = survey([source for sources in places.values() for source in sources])
+    read = _Reading()
+    chosen = {}
+    for domain, sources in places.items():
+        mine, found = found[: len(sources)], found[len(sources) :]
+        chosen[domain] = heapq.nsmallest(count, read.documents(mine), key=lambda d: d.order(seed))
+    read.check()
+    return chosen
 
 
-def _read(place: Path) -> Iterator[Document]:
-    paths = [place] if place.is_file() else sorted(place.glob("*.jsonl"))
-    if not paths:
-        raise UserError("no held-out documents here", where=str(place), allowed="<source>.jsonl files")
-    for path in paths:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield _document(line, f"{path}:{number}")
+class _Reading:
+    """Documents as they are read, and the faults on the way."""
 
+    def __init__(self) -> None:
+        self.faults: list[UserError] = []
+        self.rejected: list[Rejected] = []
+        self.count = 0
 
-def _document(line: str, where: str) -> Document:
-    try:
-        value = json.loads(line)
-        document = Document(source=value["source"], doc_id=value["doc_id"], text=value["text"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"not a held-out document: {error!r}", where=where, allowed="an object with text, doc_id and source"
-        ) from None
-    if not document.text.strip():
-        raise UserError("a held-out document is empty", where=where, mend="leave it out")
-    return document
+    def documents(self, found: list[Survey]) -> Iterator[Document]:
+        for each in found:
+            for item in read_source(each, self.faults):
+                self.count += 1
+                if isinstance(item, Rejected):
+                    self.rejected.append(item)
+                else:
+                    known = describe(item, each.source)
+                    yield Document(known["source"], known["doc_id"], item.text)
+
+    def check(self) -> None:
+        if self.faults:
+            raise together(self.faults)
+        check_rejected(self.rejected, self.count, None, "correct them, or leave them out of the file")
 
 
 def _origin(document: Document) -> dict[str, str]:

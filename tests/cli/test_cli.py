@@ -80,7 +80,7 @@ def test_every_verb_is_there_and_explains_itself(say: Callable[..., Said]) -> No
         (["corpus", "build", "empty.jsonl", "--out", "out"], "empty"),
         (["corpus", "build", "latin.txt", "--out", "out"], "UTF-8"),
         (["tokens", "build", "corpus", "--tokenizer", "tok", "--out", "out"], "no such file or folder: corpus"),
-        (["tokens", "build", "ok.txt", "--tokenizer", "tok", "--out", "out"], "`pdapt corpus build` reads the other"),
+        (["tokens", "build", "ok.txt", "--tokenizer", "tok/en", "--out", "out"], "no tokenizer at tok/en"),
         (["tokens", "build", "bad.jsonl", "--tokenizer", "TOK", "--out", "out"], "bad.jsonl:2"),
         (["tokens", "build", "ok.jsonl", "--tokenizer", "tok", "--out", "out"], "no tokenizer at tok"),
         (["tokens", "build", "ok.jsonl", "--tokenizer", "TOK", "--out", "out", "--layout", "pack"], "'packed'?"),

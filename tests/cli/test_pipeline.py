@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pdapt.core.manifest import Manifest
-from pdapt.data_prep.documents import document_files, read_documents
+from pdapt.data_prep.documents.store import document_files, read_documents
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 Maker = Callable[..., Path]

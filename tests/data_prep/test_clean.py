@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reading_helpers import records_of
 
 from pdapt.data_prep.clean import clean
-from pdapt.data_prep.readers import detect, read
 
 TEXTS = st.text(st.one_of(st.characters(), st.sampled_from("  \t\r\n\u00a0\u202f\u2009\u200b\ufeff\u0301eE1µ°<±,.")))
 MARKS = set("\ufeff\u200b\u200c\u200d\u200e\u200f") | {
@@ -143,7 +143,7 @@ def values(text: str) -> list[list[str]]:
 
 def sample_texts(shared: Callable[[str], Path]) -> list[str]:
     folders = [path for path in sorted(shared("samples").iterdir()) if path.is_dir()]
-    return [unicodedata.normalize("NFC", r.text) for path in folders for r in read(path, detect(path), "text")]
+    return [unicodedata.normalize("NFC", r.text) for path in folders for r in records_of(path)]
 
 
 def trimmed(text: str) -> str:

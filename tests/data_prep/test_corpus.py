@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -11,9 +13,18 @@ from pdapt.core.errors import UserError
 from pdapt.data_prep import corpus
 from pdapt.data_prep.clean import clean
 from pdapt.data_prep.corpus import Source, build_corpus, discover
-from pdapt.data_prep.records import Record
+from pdapt.data_prep.documents.reading import Item
+from pdapt.data_prep.documents.survey import Survey
+from pdapt.data_prep.tokens import Options, build_tokens
 
-COLUMNS = ["text", "source", "doc_id", "document_type", "licence", "commercial", "original_split"]
+COLUMNS = [
+    *("text", "source", "subset", "doc_id", "document_type", "licence", "original_split", "language", "url"),
+    *("authors", "title", "date", "doi", "origin", "commercial"),
+]
+
+
+def rows_of(corpus_folder: Path, source: str) -> list[dict[str, Any]]:
+    return pq.read_table(corpus_folder / "documents" / f"{source}.parquet").to_pylist()
 
 
 def write_lines(path: Path, texts: list[str]) -> Path:
@@ -24,50 +35,85 @@ def write_lines(path: Path, texts: list[str]) -> Path:
 def test_all_samples(shared: Callable[[str], Path], tmp_path: Path) -> None:
     folder = shared("samples")
     manifest = build_corpus(discover([str(folder)]), tmp_path / "corpus")
-    published = {"cnedimts": 2103, "e3c": 40, "ecdc_tm": 2560, "frasimed": 40, "mantra_gsc": 200}
+    published = {"cnedimts": 2103, "e3c": 40, "ecdc_tm": 2560 - 4, "frasimed": 40, "mantra_gsc": 200}
+    # Four lines of ecdc_tm are blank.
     published |= {"mqc": 41, "pxcorpus": 1981, "quaero": 2536, "frenchmedmcqa": 2171 + 622}
     assert set(manifest.counts) == {*published, "bdpm"}
     assert {source: manifest.counts[source]["read"] for source in published} == published
     for source, counts in manifest.counts.items():
         table = pq.read_table(tmp_path / "corpus" / "documents" / f"{source}.parquet")
         assert table.column_names == COLUMNS
-        assert table.num_rows == counts["kept"] == counts["read"] - counts["empty"] > 0
-        assert len(set(table["doc_id"].to_pylist())) == table.num_rows
+        assert table.num_rows == counts["kept"] == counts["read"] > 0
+        assert len(set(table["origin"].to_pylist())) == table.num_rows
         assert sum(map(len, table["text"].to_pylist())) == counts["characters"]
 
 
-def test_e3c_text_and_licence_are_the_publishers(shared: Callable[[str], Path], tmp_path: Path) -> None:
+def test_what_e3c_states_is_kept_and_a_flag_overrides_none_of_it(shared: Callable[[str], Path], tmp_path: Path) -> None:
     folder = shared("samples/e3c")
-    build_corpus([Source("e3c", folder, document_type="clinical")], tmp_path / "corpus")
+    source = Source("e3c", folder, document_type="clinical", licence="CC0", commercial=True)
+    build_corpus([source], tmp_path / "corpus")
     values = [json.loads(file.read_text()) for file in sorted(folder.rglob("*.json"))]
-    rows = pq.read_table(tmp_path / "corpus" / "documents" / "e3c.parquet").to_pylist()
-    assert [(row["text"], row["licence"]) for row in rows] == [(clean(v["text"]), v["licence"]) for v in values]
-    assert {row["document_type"] for row in rows} == {"clinical"}
+    for row, value in zip(rows_of(tmp_path / "corpus", "e3c"), values, strict=True):
+        stated = {"doc_id": "id", "document_type": "type", "date": "publication_date", "subset": "source"}
+        stated |= {name: name for name in ("licence", "url", "doi", "language")}
+        assert {name: row[name] for name in stated} == {name: value[theirs] for name, theirs in stated.items()}
+        assert row["text"] == clean(value["text"])
+        assert row["authors"] == "; ".join(author["author"].strip() for author in value["authors"])
+        assert (row["source"], row["commercial"]) == ("e3c", True)
+
+
+def test_no_record_that_says_no_is_of_the_commercial_edition(tmp_path: Path) -> None:
+    stated: list[tuple[dict[str, Any], bool]] = [
+        ({}, True),
+        ({"commercial": None, "licence": "CC BY-SA 4.0"}, True),
+        ({"commercial": False}, False),
+        ({"commercial": "non"}, False),
+        ({"Commercial": "0"}, False),
+        ({"License": "CC-BY-NC-4.0"}, False),
+        ({"license": "cc by nc sa"}, False),
+        ({"LICENCE": "Attribution-NonCommercial"}, False),
+        ({"licence": "CC BY-NC", "commercial": True}, True),
+        ({"licence": "Licence francaise, INCa"}, True),
+    ]
+    rows = [{"text": f"Document {n}.", **row} for n, (row, _) in enumerate(stated)]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sources = discover([str(tmp_path / "d.jsonl")], commercial=True, licence="Etalab")
+    build_corpus(sources, tmp_path / "corpus")
+    found = rows_of(tmp_path / "corpus", "d")
+    assert [row["commercial"] for row in found] == [expected for _, expected in stated]
+    assert [row["licence"] for row in found[:3]] == ["Etalab", "CC BY-SA 4.0", "Etalab"]
 
 
 def test_a_document_and_its_provenance(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "cas_test.jsonl", ["  Fièvre à\u00a039 °C \r\n", " ", "Rien."])
     source = Source("cas", path, licence="agreement", commercial=False)
-    manifest = build_corpus([source], tmp_path / "corpus")
-    changes = {"line_ends": 2, "trailing_blanks": 1, "at_the_ends": 4}
-    assert manifest.counts == {
-        "cas": {"read": 3, "empty": 1, "kept": 2, "characters": 19, "words": 5, "changes": changes}
-    }
-    first, second = pq.read_table(tmp_path / "corpus" / "documents" / "cas.parquet").to_pylist()
-    assert first == {
+    with pytest.raises(UserError, match="1 of 3 documents cannot be read") as caught:
+        build_corpus([source], tmp_path / "corpus", max_rejected=0.3)
+    assert f"{path}:2: the text 'text' is empty" in caught.value.where
+    assert not (tmp_path / "corpus").exists()
+    manifest = build_corpus([source], tmp_path / "corpus", max_rejected=0.34)
+    changes = {"line_ends": 2, "trailing_blanks": 1, "at_the_ends": 3}
+    about = {"path": str(path), "files": {"jsonl": 1}, "unread": {}}
+    counts = {"read": 3, "rejected": 1, "kept": 2, "characters": 19, "words": 5, "changes": changes}
+    assert manifest.counts == {"cas": about | counts}
+    assert pq.read_table(tmp_path / "corpus" / "rejected.parquet").to_pylist() == [
+        {"file": str(path), "line": 2, "reason": "the text 'text' is empty"}
+    ]
+    first, second = rows_of(tmp_path / "corpus", "cas")
+    assert {name: value for name, value in first.items() if value != ""} == {
         "text": "Fièvre à\u00a039 °C",
         "source": "cas",
         "doc_id": "cas/cas_test.jsonl#1",
-        "document_type": "",
         "licence": "agreement",
         "commercial": False,
         "original_split": "test",
+        "origin": "cas_test.jsonl#1",
     }
     assert second["doc_id"] == "cas/cas_test.jsonl#3"
 
 
 def test_row_groups_bound_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdapt.data_prep.documents.ROW_GROUP_BYTES", 1000)
+    monkeypatch.setattr("pdapt.data_prep.documents.store.ROW_GROUP_BYTES", 1000)
     path = write_lines(tmp_path / "a.jsonl", ["123456"] * 7)
     build_corpus(discover([str(path)]), tmp_path / "corpus")
     file = pq.ParquetFile(tmp_path / "corpus" / "documents" / "a.parquet")
@@ -77,7 +123,9 @@ def test_row_groups_bound_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_discover(tmp_path: Path) -> None:
     (tmp_path / "many" / "one").mkdir(parents=True)
     (tmp_path / "many" / "two").mkdir()
-    (tmp_path / "many" / "README.md").write_text("about")
+    (tmp_path / "many" / "empty").mkdir()
+    for name in ("README.md", "one/a.txt", "two/a.txt"):
+        (tmp_path / "many" / name).write_text("about")
     write_lines(tmp_path / "notes.v2.jsonl", ["a"])
     found = discover(
         [
@@ -85,7 +133,6 @@ def test_discover(tmp_path: Path) -> None:
             str(tmp_path / "notes.v2.jsonl"),
             f"whole={tmp_path / 'many'}",
             "hub:Owner/Data:config",
-            "Owner/Other",
             "named=hub:Owner/Data",
         ],
         text_column="input",
@@ -96,7 +143,6 @@ def test_discover(tmp_path: Path) -> None:
         ("notes", tmp_path / "notes.v2.jsonl"),
         ("whole", tmp_path / "many"),
         ("Data", "Owner/Data:config"),
-        ("Other", "Owner/Other"),
         ("named", "Owner/Data"),
     ]
     assert {source.text_column for source in found} == {"input"}
@@ -107,8 +153,12 @@ def test_discover(tmp_path: Path) -> None:
     [
         (["a.jsonl", "sub/a.jsonl"], "two sources are called 'a'"),
         (["no such file.txt"], "no such file or folder"),
-        (["empty"], "no documents and no subfolder"),
-        (["with space.txt"], "'with space' cannot name a source"),
+        (["Owner/Name"], "no such file or folder: Owner/Name"),
+        (["a=Owner/Name"], "no such file or folder: Owner/Name"),
+        (["x" * 5000], "no such file or folder"),
+        (["a\0b"], "no such file or folder"),
+        ([""], "no such file or folder"),
+        (["with space=a.jsonl"], "'with space' cannot name a source"),
     ],
 )
 def test_sources_that_cannot_be(
@@ -124,7 +174,12 @@ def test_sources_that_cannot_be(
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("", "the file is empty"), ('{"text": " "}\n', "has no document with text")]
+    ("content", "message"),
+    [
+        ("", "an empty file"),
+        ("\n", "no document has text"),
+        ('{"text": "\u200b"}\n', "1 of 1 documents cannot be read"),
+    ],
 )
 def test_nothing_to_read(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "a.jsonl"
@@ -137,22 +192,80 @@ def test_nothing_to_read(tmp_path: Path, content: str, message: str) -> None:
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = [write_lines(tmp_path / f"{name}.jsonl", [f"{name} {n}" for n in range(50)]) for name in "ab"]
+    paths = [write_lines(tmp_path / f"{name}.jsonl", [f"{name} {n}" for n in range(50)] + [" "]) for name in "ab"]
     sources = discover([str(path) for path in paths])
-    whole = build_corpus(sources, tmp_path / "whole")
+    whole = build_corpus(sources, tmp_path / "whole", max_rejected=0.5)
     started: list[str] = []
-    read = corpus.read
+    read = corpus.read_source
 
-    def interrupted(path: Path, format: str, text_column: str) -> Iterator[Record]:
-        started.append(path.stem)
-        for number, record in enumerate(read(path, format, text_column)):
+    def interrupted(found: Survey, faults: list[UserError]) -> Iterator[Item]:
+        started.append(found.source.name)
+        for number, record in enumerate(read(found, faults)):
             if started == ["a", "b"] and number == 25:
                 raise KeyboardInterrupt
             yield record
 
-    monkeypatch.setattr(corpus, "read", interrupted)
+    monkeypatch.setattr(corpus, "read_source", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        build_corpus(sources, tmp_path / "corpus")
-    manifest = build_corpus(sources, tmp_path / "corpus")
+        build_corpus(sources, tmp_path / "corpus", max_rejected=0.5)
+    manifest = build_corpus(sources, tmp_path / "corpus", max_rejected=0.5)
     assert started == ["a", "b", "b"]
     assert (manifest.outputs, manifest.counts) == (whole.outputs, whole.counts)
+    assert pq.read_table(tmp_path / "corpus" / "rejected.parquet").num_rows == 2
+
+
+def test_folders_of_any_name_are_sources_and_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["Comptes rendus", "Economie", "urgences", "Économie", "日本"]
+    for name in names:
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "a.txt").write_text(name)
+    found = {source.name: source.path for source in discover([str(tmp_path / "data")])}
+    made = ["Comptes-rendus", "Economie", "urgences", "Economie-2", "日本"]
+    assert found == {name: tmp_path / "data" / folder for name, folder in zip(made, names, strict=True)}
+    said = capsys.readouterr().err
+    assert "the folder Comptes rendus is the source Comptes-rendus" in said
+    assert "the folder Économie is the source Economie-2" in said
+    assert "urgences" not in said
+    assert discover([f"Mes_notes.2=\t{tmp_path}".replace("\t", "")])[0].name == "Mes_notes.2"
+    assert discover([f"Économie={tmp_path / 'data'}"])[0].name == "Économie"
+
+
+def test_the_output_in_the_input_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "note.txt").write_text(name)
+    for out in ("one", "two", "one"):  # the first is inside what the second reads; the third finds it done
+        manifest = build_corpus(discover(["."], out=Path(out)), Path(out))
+        assert set(manifest.counts) == {"a", "b"}
+    (tmp_path / "top.txt").write_text("c")
+    manifest = build_corpus(discover(["all=."], out=Path("three")), Path("three"))
+    assert manifest.counts["all"]["read"] == 3
+    assert manifest.counts["all"]["unread"] == {"made by pdapt": ["one", "two"]}
+
+
+def test_a_corpus_of_the_last_version_is_read(tmp_path: Path, tokenizer_folder: Path) -> None:
+    """As it was written before records kept what they state: seven columns, and another manifest."""
+    old = ["text", "source", "doc_id", "document_type", "licence", "commercial", "original_split"]
+    texts = [f"Le patient {n} va bien." for n in range(20)]
+    columns = {name: [f"{name} {n}" for n in range(20)] for name in old}
+    columns |= {"text": texts, "source": ["notes"] * 20, "commercial": [None] * 20, "document_type": [""] * 20}
+    (tmp_path / "old" / "documents").mkdir(parents=True)
+    schema = pa.schema([(name, pa.bool_() if name == "commercial" else pa.string()) for name in old])
+    pq.write_table(pa.table(columns, schema), tmp_path / "old" / "documents" / "notes.parquet")
+    manifest = {
+        "stage": "corpus",
+        "inputs": {},
+        "config": {},
+        "counts": {},
+        "outputs": {},
+        "versions": {},
+        "seconds": 1.0,
+    }
+    (tmp_path / "old" / "manifest.json").write_text(json.dumps(manifest))
+    build_tokens([str(tmp_path / "old")], tokenizer_folder, tmp_path / "tokens", Options(0.1))
+    rows = [json.loads(line) for line in (tmp_path / "tokens" / "heldout" / "notes.jsonl").read_text().splitlines()]
+    assert len(rows) == 2
+    for row in rows:
+        number = texts.index(row["text"])
+        assert (row["doc_id"], row["licence"]) == (f"doc_id {number}", f"licence {number}")

@@ -1,77 +1,303 @@
-"""Every format is read, and a fault in a file is named by where it is."""
+"""Every format is read under any name, by its content; what is not read is named, and so is every fault."""
 
+import bz2
+import codecs
+import csv
 import gzip
+import io
 import json
+import lzma
+import os
+import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from reading_helpers import items_of, records_of, survey_of
 
 from pdapt.core.errors import UserError
-from pdapt.data_prep.readers import READERS, detect, read
+from pdapt.data_prep.documents.record import Rejected
+from pdapt.data_prep.documents.sources import discover
+from pdapt.data_prep.documents.survey import survey
 
-TEXTS = ["Le patient va bien.", "", "37,5 °C"]
-
-
-def rows() -> list[dict[str, str]]:
-    return [{"text": text, "licence": "CC BY 4.0"} for text in TEXTS]
-
-
-def jsonl() -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows()).encode()
+TEXTS = ["Le patient va « bien » ; 5–10 mg.", "37,5 °C,\nhémoglobine\t12", '"œdème", 3 ; 4']
+STRING = pa.string()
+ROWS: list[dict[str, Any]] = [{"id": n, "text": text, "license": "CC BY 4.0"} for n, text in enumerate(TEXTS)]
 
 
-def write_parquet(path: Path) -> None:
-    pq.write_table(pa.Table.from_pylist(rows()), path)
+def jsonl(rows: list[dict[str, Any]] = ROWS) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "jsonl": ("train.jsonl", lambda path: path.write_bytes(jsonl())),
-    "jsonl.gz": ("train.jsonl.gz", lambda path: path.write_bytes(gzip.compress(jsonl()))),
-    "parquet": ("train.parquet", write_parquet),
-    "lines": ("train.txt.gz", lambda path: path.write_bytes(gzip.compress("\n".join(TEXTS).encode()))),
+def table(delimiter: str, end: str = "\r\n") -> bytes:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(ROWS[0]), delimiter=delimiter, lineterminator=end)
+    writer.writeheader()
+    writer.writerows(ROWS)
+    return stream.getvalue().encode()
+
+
+def parquet(kind: pa.DataType = STRING) -> bytes:
+    columns = pa.table(
+        {
+            "license": pa.array([row["license"] for row in ROWS]).dictionary_encode(),
+            "text": pa.array(TEXTS).cast(kind),
+            "id": pa.array(range(len(ROWS)), pa.uint16()),
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(columns, sink)
+    return sink.getvalue()
+
+
+def zstd(content: bytes) -> bytes:
+    codec = pa.Codec("zstd")
+    half = len(content) // 2
+    return codec.compress(content[:half], asbytes=True) + codec.compress(content[half:], asbytes=True)
+
+
+def members(content: bytes) -> bytes:
+    half = len(content) // 2
+    return gzip.compress(content[:half]) + gzip.compress(content[half:])
+
+
+CONTENTS = {
+    "jsonl": jsonl(),
+    "jsonl, old Mac": jsonl().replace(b"\n", b"\r"),
+    "jsonl, blank lines": b"\n\n" + jsonl().replace(b"\n", b"\r\n\r\n"),
+    "array": json.dumps(ROWS, ensure_ascii=False).encode(),
+    "array, indented": json.dumps(ROWS, indent=2).encode(),
+    "objects, indented": "\n".join(json.dumps(row, indent=1) for row in ROWS).encode(),
+    "csv": table(","),
+    "csv, semicolons": table(";"),
+    "csv, Excel": b"sep=;\r\n" + table(";"),
+    "tsv": table("\t", "\n"),
+}
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": lambda content: content,
+    "gzip": members,
+    "zstd": zstd,
+    "xz": lambda content: lzma.compress(content[:9]) + lzma.compress(content[9:]),
+    "bzip2": lambda content: bz2.compress(content[:9]) + bz2.compress(content[9:]),
+}
+ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "UTF-8": lambda content: content,
+    "UTF-8 with a mark": lambda content: codecs.BOM_UTF8 + content,
+    "UTF-16": lambda content: content.decode().encode("utf-16"),
+    "UTF-16, big end first": lambda content: codecs.BOM_UTF16_BE + content.decode().encode("utf-16-be"),
+    "UTF-32": lambda content: content.decode().encode("utf-32"),
 }
 
 
-@pytest.mark.parametrize("format", WRITERS)
-def test_a_record_a_document(tmp_path: Path, format: str) -> None:
-    name, write = WRITERS[format]
-    write(tmp_path / name)
-    for path in (tmp_path, tmp_path / name):
-        found = detect(path)
-        assert found == format.removesuffix(".gz")
-        records = list(read(path, found, "text"))
+def check(path: Path, **options: Any) -> None:
+    for place in (path, path.parent):
+        records = records_of(place, **options)
         assert [record.text for record in records] == TEXTS
-        assert [record.key for record in records] == [f"{name}#{number}" for number in (1, 2, 3)]
-        assert {record.split for record in records} == {"train"}
-        assert {record.licence for record in records} == ({""} if format == "lines" else {"CC BY 4.0"})
+        assert [(r.stated["doc_id"], r.stated["licence"]) for r in records] == [(f"{n}", "CC BY 4.0") for n in range(3)]
 
 
-def test_a_file_a_document(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("content", CONTENTS)
+def test_content_decides_whatever_it_is_packed_in(tmp_path: Path, content: str, packing: str) -> None:
+    path = tmp_path / "wiki_00"
+    path.write_bytes(PACKINGS[packing](CONTENTS[content]))
+    check(path)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("content", CONTENTS)
+def test_a_byte_order_mark_states_the_encoding(tmp_path: Path, content: str, encoding: str) -> None:
+    path = tmp_path / "EXPORT.DAT"
+    path.write_bytes(ENCODINGS[encoding](CONTENTS[content]))
+    check(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.json", "a.ndjson", "A.JSONL", "a.txt", "a", "a.parquet.jsonl", "train.json.gz", "é a"]
+)
+def test_the_name_decides_nothing(tmp_path: Path, name: str) -> None:
+    (tmp_path / "d").mkdir()
+    for content in CONTENTS.values():
+        (tmp_path / "d" / name).write_bytes(content)
+        if not name.lower().endswith(("json", "jsonl", "gz")) or content[:1] in b"[{\n":
+            check(tmp_path / "d" / name)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.string_view(),
+        pa.dictionary(pa.int8(), pa.string()),
+        pa.dictionary(pa.int32(), pa.large_string()),
+    ],
+    ids=str,
+)
+def test_parquet_has_several_types_of_text(tmp_path: Path, kind: pa.DataType) -> None:
+    (tmp_path / "0000.PARQUET").write_bytes(parquet(kind))
+    check(tmp_path / "0000.PARQUET")
+
+
+def test_text_is_a_document_a_file_and_published_line_files_a_document_a_line(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
-    (tmp_path / "dev" / "a.txt").write_text("un\ndeux")
-    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbftrois")
-    (tmp_path / "b.ann").write_text("T1")
-    (tmp_path / "README.txt").write_text("not a document")
-    assert detect(tmp_path) == "texts"
-    records = [(record.key, record.text, record.split) for record in read(tmp_path, "texts", "text")]
-    assert records == [("b.txt", "trois", ""), ("dev/a.txt", "un\ndeux", "dev")]
-    assert [record.text for record in read(tmp_path, "lines", "text")] == ["trois", "un", "deux"]
+    (tmp_path / "dev" / "a.txt.gz").write_bytes(gzip.compress(b"un\r\ndeux\n"))
+    (tmp_path / "b.TXT").write_bytes(b"\xef\xbb\xbftrois")
+    (tmp_path / "data.txt").write_text("note\nde deux lignes")
+    (tmp_path / "test-respiratoire.md").write_text("# EFR")
+    (tmp_path / "merged_full_text.txt").write_text("une\n\ndeux\n")
+    records = [(record.key, record.text, record.split) for record in records_of(tmp_path)]
+    assert records == [
+        ("b.TXT", "trois", ""),
+        ("data.txt", "note\nde deux lignes", ""),
+        ("dev/a.txt.gz", "un\r\ndeux\n", "dev"),
+        ("merged_full_text.txt#1", "une", ""),
+        ("merged_full_text.txt#3", "deux", ""),
+        ("test-respiratoire.md", "# EFR", ""),
+    ]
+    assert [r.text for r in records_of(tmp_path / "data.txt", format="lines")] == ["note", "de deux lignes"]
+    assert [r.text for r in records_of(tmp_path / "data.txt", name="pxcorpus")] == ["note", "de deux lignes"]
+    assert len(records_of(tmp_path / "merged_full_text.txt", format="text")) == 1
 
 
-def test_the_hub_call_on_a_local_data_set(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "train.parquet")
-    records = list(read(str(tmp_path), "hub", "text"))
-    assert [record.text for record in records] == TEXTS
-    assert [record.key for record in records] == ["train#1", "train#2", "train#3"]
-    assert detect("OWNER/NAME") == "hub"
+def test_format_is_forced_whatever_the_name(tmp_path: Path) -> None:
+    for name in ("licence.txt", "notes.doc2", "a.jsonl"):
+        (tmp_path / name).write_text('{"text": "un"}\n', encoding="utf-8")
+        assert [r.text for r in records_of(tmp_path / name, format="text")] == ['{"text": "un"}\n']
+        assert [r.text for r in records_of(tmp_path / name, format="jsonl")] == ["un"]
+    with pytest.raises(UserError, match="no format is called 'texts'") as caught:
+        discover([str(tmp_path)], format="texts")
+    assert "did you mean 'text'" in caught.value.mend
 
 
-def test_a_data_set_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be loaded"):
-        list(read(str(tmp_path / "nothing"), "hub", "text"))
+def test_an_encoding_is_of_what_has_no_mark_and_is_not_utf8(tmp_path: Path) -> None:
+    for name, encoding in {"a": "cp1252", "b": "utf-8", "c": "utf-16", "d": "utf-8-sig"}.items():
+        (tmp_path / f"{name}.txt").write_bytes("5–10 mg d’été".encode(encoding))
+    assert {r.text for r in records_of(tmp_path, encoding="cp1252")} == {"5–10 mg d’été"}
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "e.csv").write_bytes(table(";").decode().replace("–", "-").encode("utf-16-le"))
+    with pytest.raises(UserError, match="UTF-16 without a byte order mark") as caught:
+        survey_of(tmp_path / "only")
+    assert caught.value.mend == "--encoding utf-16-le"
+    assert len(records_of(tmp_path / "only", encoding="utf-16-le")) == 3
+    for name in ("cp12", "rot13", "hex", "\0", ""):
+        with pytest.raises(UserError, match="no encoding is called"):
+            discover([str(tmp_path)], encoding=name)
+
+
+UNREAD = {
+    "a.pdf": (b"%PDF-1.4\n", "PDF", "pdftotext"),
+    "a.docx": (b"PK\x03\x04" + bytes(26) + b"word/document.xml", "docx document", "pandoc"),
+    "a.zip": (b"PK\x03\x04" + bytes(26) + b"a.txt", "ZIP archive", "unzip"),
+    "a.tgz": (gzip.compress(bytes(257) + b"ustar" + bytes(250)), "tar archive", "tar xf"),
+    "a.txt": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "old Office document", "pandoc"),
+    "a.html": (b"\n<p>texte</p>", "HTML", "pandoc"),
+    "page": (b"<!DOCTYPE html><html>", "HTML", "pandoc"),
+    "a.xml": (b'<?xml version="1.0"?><a/>', "XML", "pandoc"),
+    "a.png": (b"\x89PNG\r\n\x1a\n" + bytes(20), "image", ""),
+    "a.bin": (bytes(range(256)), "binary data of no known format", ""),
+    "a.ann": (b"T1\tdisease 0 5\tgrippe\n", "text under the ending .ann", "--format"),
+    "a.py": (b"print()\n", "text under the ending .py", "--format"),
+    "a.7z": (b"7z\xbc\xaf\x27\x1c", "7z archive", "unpack"),
+    "a.jsonl": (b"", "an empty file", ""),
+    "twice.gz": (gzip.compress(gzip.compress(b"texte")), "gzip data inside gzip data", "unpack"),
+    "stub.zst": (b"\x28\xb5\x2f\xfd", "zstd data cut off after 4 bytes", "fetch"),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_what_is_not_read_is_refused_alone_and_listed_beside_text(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, reason, mend = UNREAD[name]
+    (tmp_path / name).write_bytes(content)
+    for place in (tmp_path, tmp_path / name):
+        with pytest.raises(UserError, match=reason) as caught:
+            survey_of(place)
+        assert name in caught.value.where
+        assert mend in caught.value.mend
+    (tmp_path / "note").write_text("Un texte.")
+    (tmp_path / "LICENCE.txt").write_text("CC BY")
+    found = survey_of(tmp_path)
+    assert [file.name for file in found.files] == ["note"]
+    (kind,) = (kind for kind, names in found.unread_by_reason().items() if names == [name])
+    assert reason in kind
+    assert found.unread_by_reason()["about the data, by its name"] == ["LICENCE.txt"]
+    said = capsys.readouterr().err
+    assert f"left unread, {kind}: {name}" in said
+    assert "LICENCE.txt" in said
+
+
+NOISE = "\n".join(str(random.Random(number).random()) for number in range(10_000)).encode()
+BAD_FILES: dict[str, tuple[bytes, str]] = {
+    "latin.txt": (b"ligne\nab\xe9", "not UTF-8: byte 0xe9 at line 2, byte 9 of the file"),
+    "marked.txt": (b"\xef\xbb\xbfab\xe9", "not UTF-8: byte 0xe9 at line 1, byte 6"),
+    "odd.txt": ("été".encode("utf-16")[:-1], "not utf-16"),
+    "cut.txt.gz": (gzip.compress(b"a line\n" * 100_000)[:-12], "the gzip data is damaged"),
+    "cut.zst": (zstd(NOISE)[:-9], "the zstd data is damaged"),
+    "cut.bz2": (bz2.compress(NOISE)[:-9], "the bzip2 data is damaged"),
+    "cut.xz": (lzma.compress(NOISE)[:-9], "the xz data is damaged"),
+    "bad.parquet": (b"PAR1 nothing", "not a Parquet file"),
+    "cut.parquet": (parquet()[:-20], "not a Parquet file"),
+    "inside.parquet.gz": (gzip.compress(parquet()), "Parquet inside gzip data"),
+    "column.csv": (b"id;note\n1;texte\n", "there is no text column 'text'"),
+    "columns.csv": (b"text,text\na,b\n", "there is more than one column 'text'"),
+    "column.jsonl": (b'{"input": "a", "label": "b"}\n', "there is no text column 'text'"),
+    "prose.jsonl": (b"Bonjour\n", "does not hold JSON objects"),
+    "cut.json": (b'[{"text": "a"},\n{"text": "b"', "not JSON: Expecting ',' delimiter"),
+    "after.json": (b'[{"text": "a"}]\n]', "not JSON: something follows the array"),
+    "comma.json": (b'[{"text": "a"}\n{"text": "b"}]', "not JSON: ',' is missing"),
+    "deep.json": (b'[{"text": "a", "b": ' + b"[" * 200_000, "nested too deep"),
+}
+
+
+def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
+    for name, (content, what) in BAD_FILES.items():
+        (tmp_path / "one").mkdir(exist_ok=True)
+        path = tmp_path / "one" / name
+        path.write_bytes(content)
+        with pytest.raises(UserError) as caught:
+            items_of(path)
+        assert what in caught.value.what or what in str(caught.value), (name, str(caught.value))
+        assert str(path) in caught.value.where
+    with pytest.raises(UserError) as caught:
+        items_of(tmp_path / "one")
+    seen_at_once = {name for name in BAD_FILES if name in caught.value.where}
+    for name in seen_at_once:  # whose first bytes tell; of the others the whole is read
+        (tmp_path / "one" / name).unlink()
+    with pytest.raises(UserError) as caught:
+        items_of(tmp_path / "one")
+    assert seen_at_once | {name for name in BAD_FILES if name in caught.value.where} == set(BAD_FILES)
+
+
+def test_a_spoilt_row_of_a_table_is_named_by_its_line(tmp_path: Path) -> None:
+    lines = [
+        "id,text",
+        '1,"deux',
+        'lignes"',
+        "2,5,5 mg",
+        '3,"a"b',
+        "",
+        '4," "',
+        "5,juste",
+        '6,"jamais fermé',
+        "",
+        "7,b",
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    found = items_of(tmp_path / "a.csv")
+    rejected = [(item.line, item.reason) for item in found if isinstance(item, Rejected)]
+    assert [line for line, _ in rejected] == [4, 5, 7, 9]
+    assert [reason.split(":")[0] for _, reason in rejected] == [
+        "3 fields, and the header has 2",
+        "not a row of the table",
+        "the text 'text' is empty",
+        "not a row of the table",
+    ]
+    assert [r.text for r in found if not isinstance(r, Rejected)] == ["deux\nlignes", "juste"]
 
 
 def test_drug_tables_are_joined_by_drug(tmp_path: Path) -> None:
@@ -80,54 +306,71 @@ def test_drug_tables_are_joined_by_drug(tmp_path: Path) -> None:
     parts = "60002283\tcomprimé\t42215\tANASTROZOLE\t1,00 mg\tun comprimé\tSA\t1\t\r\n"
     (tmp_path / "CIS_COMPO_bdpm.txt").write_bytes(parts.encode())
     (tmp_path / "CIS_GENER_bdpm.txt").write_text("1\tGROUPE X\t65383183\t0\t1\t\n")
-    first, second = read(tmp_path, detect(tmp_path), "text")
+    (tmp_path / "CIS_CPD_bdpm.txt").write_text("60002283\tliste I\n2\n")
+    found = items_of(tmp_path)
+    first, second = (item for item in found if not isinstance(item, Rejected))
     assert (first.key, second.key) == ("60002283", "65383183")
     assert first.text.startswith("ANASTROZOLE 1 mg\nForme : comprimé\n")
-    assert first.text.endswith("Titulaire : LABO\nComposition (comprimé) : ANASTROZOLE, 1,00 mg pour un comprimé")
+    assert "Titulaire : LABO\nComposition (comprimé) : ANASTROZOLE, 1,00 mg pour un comprimé\n" in first.text
     assert second.text == "Groupe générique : GROUPE X"
+    assert [item for item in found if isinstance(item, Rejected)] == [
+        Rejected(str(tmp_path / "CIS_CPD_bdpm.txt"), 2, "1 columns, not 2")
+    ]
 
 
-BAD = {
-    "bad.jsonl": (b'{"text": "a"}\n{"text": \n', "not JSON", "bad.jsonl:2"),
-    "array.jsonl": (b"[1]\n", "not a JSON object", "array.jsonl:1"),
-    "number.jsonl": (b'{"text": 5}\n', "'text' is int, not text", "number.jsonl:1"),
-    "column.jsonl": (b'{"input": "a", "label": "b"}\n', "no text column 'text'", "input, label"),
-    "latin.jsonl": (b'{"text": "a"}\n{"text": "\xe9t\xe9"}\n', "byte 0xe9 at line 2, byte 11", "latin.jsonl"),
-    "marked.txt": (b"\xef\xbb\xbfab\xe9", "byte 0xe9 at byte 6", "marked.txt"),
-    "latin.txt": (b"ab\xe9", "byte 0xe9 at byte 3", "latin.txt"),
-    "bad.parquet": (b"PAR1 nothing", "not a Parquet file", "bad.parquet"),
-    "bad.gz": (b"no gzip", "gzip data is damaged", "bad.gz"),
-    "cut.gz": (gzip.compress(b"a line\n" * 1000)[:-12], "gzip data is damaged", "cut.gz"),
-    "bad.json": (b'{"text":\n', "not JSON", "bad.json:2"),
-    "none.json": (b'{"title": "a"}', "no string 'text'", "none.json"),
-    "question.json": (b'[{"question": "a"}]', "question 1 is not as FrenchMedMCQA's: 'answers'", "question.json"),
-    "CIS_CPD_bdpm.txt": (b"1\ta\n2\n", "1 columns, not 2", "CIS_CPD_bdpm.txt:2"),
-    "dialogues": (b"d01 Bonjour\nBonjour\n", "names no speaker", "dialogues:2"),
-}
+def test_questions_and_dialogues_that_are_not_as_published(tmp_path: Path) -> None:
+    question = {"id": "q", "question": "?", "answers": {"a": "x"}, "correct_answers": ["a"]}
+    (tmp_path / "train.json").write_text(json.dumps([question, question | {"correct_answers": ["b"]}]))
+    first, second = items_of(tmp_path / "train.json")
+    assert not isinstance(first, Rejected)
+    assert (first.text, first.split, first.stated) == ("?\nA. x\nRéponse : A. x", "train", {"doc_id": "q"})
+    assert isinstance(second, Rejected)
+    assert second.reason.startswith("question 2 is not as FrenchMedMCQA's")
+    (tmp_path / "dialogues").write_text("d01 Bonjour\nBonjour\n")
+    (item,) = items_of(tmp_path / "dialogues")
+    assert item == Rejected(str(tmp_path / "dialogues"), 2, getattr(item, "reason", ""))
+    assert "names no speaker" in getattr(item, "reason", "")
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_a_fault_is_named(tmp_path: Path, name: str) -> None:
-    content, what, where = BAD[name]
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises(UserError) as caught:
-        list(read(path, detect(path), "text"))
-    assert what in caught.value.what
-    assert where in f"{caught.value.where} {caught.value.allowed}"
+def test_the_hub_call_on_a_local_data_set(tmp_path: Path) -> None:
+    (tmp_path / "train.parquet").write_bytes(parquet())
+    records = records_of(str(tmp_path))
+    assert [record.text for record in records] == TEXTS
+    assert [record.key for record in records] == ["train#1", "train#2", "train#3"]
+    with pytest.raises(UserError, match="cannot be loaded"):
+        records_of(str(tmp_path / "nothing"))
 
 
-def test_what_cannot_be_detected(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no file that a reader takes"):
-        detect(tmp_path)
-    with pytest.raises(UserError, match="no such file or folder"):
-        detect(tmp_path / "nothing")
-    for name in ("a.txt", "b.jsonl"):
-        (tmp_path / name).write_text("x")
-    with pytest.raises(UserError, match="several formats: jsonl, texts"):
-        detect(tmp_path)
-    with pytest.raises(UserError, match="did you mean 'texts'") as caught:
-        read(tmp_path, "text", "text")
-    assert caught.value.allowed == ", ".join(READERS)
-    with pytest.raises(UserError, match="no file of the format 'parquet'"):
-        read(tmp_path, "parquet", "text")
+def test_links_are_followed_and_loops_told(tmp_path: Path) -> None:
+    for folder in ("data/a", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / f"{Path(folder).name}.txt").write_text(folder)
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "a" / "loop").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "again").symlink_to(tmp_path / "data" / "a")
+    (tmp_path / "data" / "broken").symlink_to(tmp_path / "nothing")
+    (tmp_path / "data" / ".git").mkdir()
+    os.mkfifo(tmp_path / "data" / "pipe")
+    found = survey_of(tmp_path / "data")
+    assert [file.name for file in found.files] == ["a/a.txt", "linked/elsewhere.txt"]
+    assert {(each.name, each.reason) for each in found.unread} == {
+        (".git", "hidden"),
+        ("a/loop", "the same folder as data (a link)"),
+        ("again", "the same folder as a (a link)"),
+        ("broken", "a link that leads nowhere"),
+        ("pipe", "not a regular file"),
+    }
+
+
+def test_any_bytes_may_be_a_name(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 \n"))
+    folder.mkdir()
+    (folder / "a\n.txt").write_text("un")
+    (folder / "b.txt").write_bytes(b"\xe9")
+    (source,) = discover([str(folder)])
+    (found,) = survey([source])
+    assert source.name.isprintable()
+    assert [file.name for file in found.files] == ["a\\n.txt", "b.txt"]
+    with pytest.raises(UserError, match="not UTF-8") as caught:
+        items_of(folder)
+    str(caught.value).encode()

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from reading_helpers import shards_of
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep import tokens
 from pdapt.data_prep.encoders import FAST, HF, Encoder, Ids, make_encoder
-from pdapt.data_prep.shards import plan_shards, read_shard
+from pdapt.data_prep.shards import read_shard
 from pdapt.data_prep.tokenizer import Vocabulary, load_tokenizer
 from pdapt.data_prep.tokens import Options, build_tokens
 from pdapt.data_prep.verify import ALL, SAMPLE, SAMPLE_BYTES, VerificationError, Verifier
@@ -194,7 +195,7 @@ def test_a_build_with_a_sample_finds_a_fault_there(
 @pytest.mark.parametrize("shard_bytes", [300, 1000, 10**9])
 def test_how_many_documents_are_compared(tmp_path: Path, tokenizer_folder: Path, shard_bytes: int) -> None:
     given = write(tmp_path / "a.jsonl", TEXTS)
-    cut = plan_shards("a", Path(given), "text", shard_bytes)
+    cut = shards_of("a", Path(given), "text", shard_bytes)
     shards = sum(any(map(len, read_shard(shard))) for shard in cut)  # the last may begin in the last line
 
     def compared(name: str, options: Options) -> int:

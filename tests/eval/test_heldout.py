@@ -1,6 +1,9 @@
 """Task files from held-out documents."""
 
+import csv
+import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -80,19 +83,51 @@ def test_files_name_their_data_relative_to_the_folder(heldout, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "not a held-out document"),
-        ('{"text": "a"}', "source"),
-        ("[1]", "not a held-out document"),
-        ('{"text": " ", "doc_id": "1", "source": "s"}', "empty"),
+        ("{", "not JSON"),
+        ('{"title": "a"}', "no text column 'text'"),
+        ("[1]", "not a JSON object"),
+        ('{"text": " ", "doc_id": "1", "source": "s"}', "is empty"),
+        ('{"text": "a", "n": ' + "[" * 200_000, "not JSON|nested too deep|not closed"),
     ],
 )
 def test_a_bad_line_is_named(write_heldout, tmp_path, line, message):
     folder = write_heldout(tmp_path / "medical", "medical")
     with (folder / "notes.jsonl").open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UserError, match="1 of 9 documents") as caught:
         build_tasks({"medical": [folder]}, tmp_path / "tasks")
-    assert caught.value.where.endswith("notes.jsonl:9")
+    assert re.search(rf"notes\.jsonl:9: .*({message})", caught.value.where)
+    assert not (tmp_path / "tasks").exists()
+
+
+def test_held_out_text_may_be_of_any_format(write_heldout, tmp_path):
+    folder = write_heldout(tmp_path / "medical", "medical")
+    rows = _rows(folder / "notes.jsonl")
+    (tmp_path / "rows.json").write_text(json.dumps(rows, ensure_ascii=False, indent=2), encoding="utf-8")
+    with gzip.open(tmp_path / "table.csv.gz", "wt", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]), delimiter=";")
+        table.writeheader()
+        table.writerows(rows)
+    (tmp_path / "notes").mkdir()
+    for row in rows:
+        (tmp_path / "notes" / f"{row['doc_id'].replace('/', '-')}.txt").write_text(row["text"], encoding="utf-16")
+    outputs = {}
+    for name in ("medical", "rows.json", "table.csv.gz", "notes"):
+        build_tasks({"medical": [tmp_path / name]}, tmp_path / f"tasks of {name}")
+        outputs[name] = (tmp_path / f"tasks of {name}" / "perplexity_medical.jsonl").read_bytes()
+    assert outputs["medical"] == outputs["rows.json"] == outputs["table.csv.gz"]
+    scored = [json.loads(line)["text"] for line in outputs["notes"].decode().splitlines()]
+    assert sorted(scored) == sorted(row["text"] for row in rows)
+
+
+def test_all_bad_files_of_all_domains_are_named(write_heldout, tmp_path):
+    folder = write_heldout(tmp_path / "medical", "medical")
+    (folder / "bad.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "general.txt").write_bytes(b"na\xefve")
+    with pytest.raises(UserError, match="2 files cannot be read") as caught:
+        build_tasks({"medical": [folder], "general": [tmp_path / "general.txt"]}, tmp_path / "tasks")
+    assert "bad.txt: not UTF-8: byte 0xe9 at line 1, byte 4" in caught.value.where
+    assert "general.txt: not UTF-8: byte 0xef at line 1, byte 3" in caught.value.where
 
 
 def test_too_few_documents_or_words(write_heldout, tmp_path):
@@ -111,7 +146,7 @@ def test_bad_arguments(heldout, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "README").write_text("nothing")
-    with pytest.raises(UserError, match="no held-out documents"):
+    with pytest.raises(UserError, match="no file here is read: about the data"):
         build_tasks({"medical": [empty]}, tmp_path / "a")
     with pytest.raises(UserError, match="cannot name a domain"):
         build_tasks({"../x": heldout["medical"]}, tmp_path / "b")

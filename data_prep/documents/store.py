@@ -1,28 +1,42 @@
 """The documents between two stages: a Parquet file a source, `documents/<source>.parquet`."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..core.errors import UserError
-from ..core.files import atomic_path
+from ...core.errors import UserError
+from ...core.files import atomic_path
+from .record import Rejected
 
 FOLDER = "documents"
-SCHEMA = pa.schema(
-    [
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("doc_id", pa.string(), nullable=False),
-        pa.field("document_type", pa.string(), nullable=False),
-        pa.field("licence", pa.string(), nullable=False),
-        pa.field("commercial", pa.bool_()),
-        pa.field("original_split", pa.string(), nullable=False),
-    ]
+TEXTS = (
+    "text",
+    "source",
+    "subset",
+    "doc_id",
+    "document_type",
+    "licence",
+    "original_split",
+    "language",
+    "url",
+    "authors",
+    "title",
+    "date",
+    "doi",
+    "origin",
 )
+"""Columns of text; what is not known of a document is an empty string. `source` is the name that the corpus gives it,
+`subset` what the record itself calls its source, `origin` its file and line."""
+SCHEMA = pa.schema(
+    [*(pa.field(name, pa.string(), nullable=False) for name in TEXTS), pa.field("commercial", pa.bool_())]
+)
+REJECTED = "rejected.parquet"
+REJECTED_SCHEMA = pa.schema([("file", pa.string()), ("line", pa.int64()), ("reason", pa.string())])
 COUNTS = "pdapt.counts"
 """Key of the file's metadata that holds the counts of the source."""
 ROW_GROUP_BYTES = 16_000_000
@@ -30,7 +44,7 @@ ROW_BYTES = 500
 """What a row takes in memory beside its text."""
 ROWS_IN_MEMORY = 256
 
-Row = dict[str, str | bool | None]
+Row = dict[str, Any]
 
 
 def write_documents(path: Path, rows: Iterator[Row], counts: dict[str, Any]) -> None:
@@ -47,9 +61,20 @@ def write_documents(path: Path, rows: Iterator[Row], counts: dict[str, Any]) -> 
         writer.add_key_value_metadata({COUNTS: json.dumps(counts)})
 
 
+def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:
+    """Write the documents that were left out, with their files, lines and reasons."""
+    with atomic_path(path) as partial:
+        pq.write_table(pa.Table.from_pylist([asdict(one) for one in rejected], REJECTED_SCHEMA), partial)
+
+
+def read_rejected(path: Path) -> list[Rejected]:
+    """What `write_rejected` wrote."""
+    return [Rejected(**row) for row in pq.read_table(path).to_pylist()]
+
+
 def _memory(row: Row) -> int:
     """About the bytes that a row takes while it waits."""
-    return len(str(row["text"])) + ROW_BYTES
+    return len(row["text"]) + ROW_BYTES
 
 
 def grouped[T](items: Iterable[T], size: Callable[[T], int], limit: int) -> Iterator[list[T]]:

@@ -1,0 +1,1 @@
+"""The document, and the one layer that reads documents from whatever files they come in."""

@@ -1,0 +1,92 @@
+"""Two kinds of fault, and what becomes of them: a file that cannot be read, and a document that is spoilt."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...core.errors import UserError
+from .record import Rejected
+
+SHOWN = 5
+"""Faults of one file that are named; the others are counted."""
+
+
+class FileError(UserError):
+    """A file as a whole cannot be read."""
+
+
+def printable(path: Path | str) -> str:
+    """A path as text that can be written anywhere: bytes that are not UTF-8, and control characters, as escapes."""
+    text = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def together(faults: Sequence[UserError]) -> UserError:
+    """One error that names all files of a call that cannot be read."""
+    distinct = list({str(fault): fault for fault in faults}.values())
+    if len(distinct) == 1:
+        return distinct[0]
+    lines = [_line(fault) for fault in distinct]
+    return UserError(f"{len(lines)} files cannot be read", where="\n    ".join(["", *lines]))
+
+
+def _line(fault: UserError) -> str:
+    allowed, mend = (
+        f"; {name}: {text}" if text else "" for name, text in (("allowed", fault.allowed), ("", fault.mend))
+    )
+    return f"{fault.where}: {fault.what}{allowed}{mend.replace('; : ', '; ')}"
+
+
+def check_share(max_rejected: float | None) -> None:
+    """Check the share of documents that may be spoilt.
+
+    Raises:
+        UserError: it is none.
+    """
+    if max_rejected is not None and not 0 <= max_rejected <= 1:
+        raise UserError(f"{max_rejected} is not a share", where="--max-rejected", allowed="0 to 1: 0.01 is one in 100")
+
+
+LEAVE_OUT = "correct them; or leave them out, listed in rejected.parquet: --max-rejected SHARE"
+
+
+def check_rejected(
+    rejected: Sequence[Rejected], documents: int, max_rejected: float | None, mend: str = LEAVE_OUT
+) -> None:
+    """Check that no more documents are spoilt than may be.
+
+    Args:
+        rejected: those that are.
+        documents: how many there are, spoilt or not.
+        max_rejected: share of them that may be; None for none.
+        mend: what to do about it.
+
+    Raises:
+        UserError: there are more.
+    """
+    if not rejected or (max_rejected is not None and len(rejected) <= max_rejected * documents):
+        return
+    share = len(rejected) / documents
+    allowed = "none" if max_rejected is None else f"a share of {max_rejected:g} (--max-rejected)"
+    raise UserError(
+        f"{len(rejected)} of {documents} documents cannot be read, a share of {share:.4g}",
+        where="\n    ".join(["", *_by_file(rejected)]),
+        allowed=allowed,
+        mend=mend,
+    )
+
+
+def _by_file(rejected: Sequence[Rejected]) -> list[str]:
+    files: dict[str, list[Rejected]] = defaultdict(list)
+    for one in rejected:
+        files[one.file].append(one)
+    lines = []
+    for file, faults in files.items():
+        lines += [f"{fault.where}: {fault.reason}" for fault in faults[:SHOWN]]
+        if len(faults) > SHOWN:
+            lines.append(f"{file}: and {len(faults) - SHOWN} more")
+    return lines

@@ -1,0 +1,80 @@
+"""The files of a folder: links followed, loops told, and what is passed over noted with the reason."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.manifest import NAME as MANIFEST
+from .faults import printable
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file or folder that is left unread.
+
+    Attributes:
+        name: its path below the source's folder.
+        reason: why.
+        mend: what would make it readable, where anything would.
+    """
+
+    name: str
+    reason: str
+    mend: str = ""
+
+
+def walk(folder: Path, unread: list[Unread], out: Path | None = None) -> Iterator[tuple[Path, str]]:
+    """The files below a folder with their relative names, sorted; links are followed, each folder is entered once.
+
+    Args:
+        folder: where to look.
+        unread: is given what is passed over: what is hidden, linked twice, no regular file, or made by pdapt.
+        out: a folder that is passed over.
+    """
+    seen: dict[tuple[int, int], str] = {}
+    yield from _walk(folder, "", unread, seen, out)
+
+
+def _walk(
+    folder: Path, prefix: str, unread: list[Unread], seen: dict[tuple[int, int], str], out: Path | None
+) -> Iterator[tuple[Path, str]]:
+    here = printable(prefix.rstrip("/") or folder.name)
+    status = folder.stat()
+    first = seen.setdefault((status.st_dev, status.st_ino), here)
+    if first != here:
+        unread.append(Unread(here, f"the same folder as {first} (a link)"))
+        return
+    for entry in sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name)):
+        path, name = folder / entry.name, prefix + entry.name
+        reason = passed_over(path, out)
+        if reason:
+            unread.append(Unread(printable(name), reason))
+        elif path.is_dir():
+            yield from _walk(path, f"{name}/", unread, seen, out)
+        else:
+            yield path, printable(name)
+
+
+def passed_over(path: Path, out: Path | None) -> str:
+    """Why an entry of a folder is not looked into, or an empty string."""
+    if path.name.startswith("."):
+        return "hidden"
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return "a link that leads nowhere"
+    if stat.S_ISDIR(mode):
+        if out is not None and path.resolve() == out.resolve():
+            return "the output of this command"
+        return "made by pdapt" if _is_manifest(path / MANIFEST) else ""
+    if not stat.S_ISREG(mode):
+        return "not a regular file"
+    return "made by pdapt" if path.name == MANIFEST and _is_manifest(path) else ""
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a file is a stage's manifest, which stands in the folder that the stage made."""
+    content = path.read_bytes() if path.is_file() else b""
+    return all(f'"{name}"'.encode() in content for name in ("stage", "inputs", "outputs"))

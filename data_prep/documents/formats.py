@@ -1,0 +1,206 @@
+"""One reader for each format: the records of a file, in its order."""
+
+import csv
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...core.errors import UserError
+from . import content
+from .faults import FileError
+from .record import FIELDS, NAMES, BadDocumentError, Record, Rejected, is_blank, record_of
+from .sources import Source
+from .streams import SourceFile, open_text
+from .values import Repeated, parse_line, read_values
+
+Item = Record | Rejected
+ROWS_IN_MEMORY = 64
+E3C_NAMES = NAMES | {"type": "document_type"}
+csv.field_size_limit(sys.maxsize)  # size alone rejects nothing
+
+
+def read_text(file: SourceFile, source: Source) -> Iterator[Item]:
+    """A document a file."""
+    del source
+    with open_text(file, newline="") as stream:
+        text = stream.read()
+    if is_blank(text):
+        yield Rejected(file.where, 0, "the text is empty")
+    else:
+        yield Record(file.name, text, split=file.split)
+
+
+def read_lines(file: SourceFile, source: Source) -> Iterator[Item]:
+    """A document a line; a line without text is none."""
+    del source
+    with open_text(file) as stream:
+        for number, line in enumerate(stream, 1):
+            if not is_blank(line):
+                yield Record(f"{file.name}#{number}", line.rstrip("\n"), split=file.split)
+
+
+def read_jsonl(file: SourceFile, source: Source) -> Iterator[Item]:
+    """An object a line; a line of white space is none."""
+    with open_text(file) as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                yield json_record(line, number, file, source)
+
+
+def json_record(line: str, number: int, file: SourceFile, source: Source) -> Item:
+    """The record of one line."""
+    try:
+        return _of_object(parse_line(line), number, file, source.text_column, NAMES)
+    except ValueError as error:
+        return Rejected(file.where, number, str(error))
+
+
+def _of_object(value: Any, number: int, file: SourceFile, text_column: str, names: Mapping[str, str]) -> Record:
+    if not isinstance(value, dict):
+        raise BadDocumentError(f"{content.describe_json(value)}, not a JSON object")
+    if isinstance(value, Repeated) and (twice := value.repeated & {text_column, *names}):
+        raise BadDocumentError(f"the object names {', '.join(sorted(twice))} more than once")
+    return record_of(value, f"{file.name}#{number}", file.split, text_column, names)
+
+
+def read_json(file: SourceFile, source: Source) -> Iterator[Item]:
+    """The objects of an array, or objects one after the other, over as many lines as they like."""
+    return _read_json(file, lambda value, number: _of_object(value, number, file, source.text_column, NAMES))
+
+
+def read_e3c(file: SourceFile, source: Source) -> Iterator[Item]:
+    """E3C: an object a file, its `text` the document; `type` is the kind of document."""
+    return _read_json(file, lambda value, number: _of_object(value, number, file, source.text_column, E3C_NAMES))
+
+
+def read_frenchmedmcqa(file: SourceFile, source: Source) -> Iterator[Item]:
+    """FrenchMedMCQA: an array of questions; a document is a question, its options and the right ones."""
+    from .native import question_record
+
+    del source
+    return _read_json(file, lambda value, number: question_record(value, number, file))
+
+
+def _read_json(file: SourceFile, record: Callable[[Any, int], Record]) -> Iterator[Item]:
+    values = 0
+    with open_text(file) as stream:
+        try:
+            for line, value in read_values(stream):
+                values += 1
+                try:
+                    yield record(value, values)
+                except BadDocumentError as error:
+                    yield Rejected(file.where, line, str(error))
+        except UnicodeError:
+            raise
+        except ValueError as error:
+            what, line = error.args
+            raise FileError(what, where=f"{file.where}:{line}") from None
+
+
+def read_csv(file: SourceFile, source: Source) -> Iterator[Item]:
+    """A row a document, under a header that names the columns."""
+    names = table_names(file)
+    with open_text(file, newline="") as stream:
+        rows = csv.reader(stream, delimiter=file.delimiter, strict=True)
+        header = True
+        while True:
+            line = rows.line_num + 1
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Rejected(file.where, line, f"not a row of the table: {error}")
+                continue
+            if header:
+                header = "".join(row[:1]).startswith("sep=")
+            elif any(row):
+                yield _of_row(row, line, file, source, names)
+
+
+def table_names(file: SourceFile) -> dict[str, str]:
+    """Name of each column of a table that states something of a record -> what it states, first what counts first.
+
+    In a corpus that pdapt built, `source` is the name of the corpus's part, and `subset` what the record calls its own.
+    """
+    stated = NAMES if not {"subset", "origin"} <= set(file.columns) else NAMES | {"subset": "source", "source": "name"}
+    names = {column: stated[column.lower()] for column in file.columns if column.lower() in stated}
+    order = list(NAMES)
+    return {
+        name: names[name] for name in sorted(names, key=lambda name: order.index(name.lower())) if names[name] in FIELDS
+    }
+
+
+def _of_row(row: list[str], line: int, file: SourceFile, source: Source, names: Mapping[str, str]) -> Item:
+    if len(row) != len(file.columns):
+        return Rejected(file.where, line, f"{len(row)} fields, and the header has {len(file.columns)}")
+    try:
+        fields = dict(zip(file.columns, row, strict=True))
+        return record_of(fields, f"{file.name}#{line}", file.split, source.text_column, names)
+    except BadDocumentError as error:
+        return Rejected(file.where, line, str(error))
+
+
+def read_parquet(file: SourceFile, source: Source) -> Iterator[Item]:
+    """A row a document."""
+    names = table_names(file)
+    number = 0
+    for batch in parquet_batches(file, [source.text_column, *names]):
+        for row in batch.to_pylist():
+            number += 1
+            try:
+                yield record_of(row, f"{file.name}#{number}", file.split, source.text_column, names)
+            except BadDocumentError as error:
+                yield Rejected(file.where, number, str(error))
+
+
+def parquet_batches(file: SourceFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Batches of some columns of a Parquet file.
+
+    Raises:
+        FileError: it is damaged, or text in it is not UTF-8.
+    """
+    try:
+        parquet = pq.ParquetFile(file.path, memory_map=True)
+        for batch in parquet.iter_batches(ROWS_IN_MEMORY, columns=columns, use_threads=False):
+            require_utf8(batch, file)
+            yield batch
+    except (pa.ArrowException, OSError) as error:
+        raise FileError(f"the Parquet file is damaged: {error}", where=file.where) from None
+
+
+def require_utf8(batch: pa.RecordBatch | pa.Table, file: SourceFile) -> None:
+    """Check that text is UTF-8, which Parquet's reader does not.
+
+    Raises:
+        FileError: it is not.
+    """
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        mend = "write the file again from text that is decoded; its bytes may be Windows-1252"
+        raise FileError(f"the text is not UTF-8: {error}", where=file.where, mend=mend) from None
+
+
+def read_hub(source: Source) -> Iterator[Item]:
+    """The split `train` of `OWNER/NAME[:CONFIG]` on the Hugging Face Hub, or of a folder laid out like that."""
+    from datasets import load_dataset
+
+    name, _, config = str(source.path).partition(":")
+    try:
+        rows = load_dataset(name, config or None, split="train", streaming=True)
+        for number, row in enumerate(rows, 1):
+            try:
+                yield record_of(row, f"train#{number}", "train", source.text_column)
+            except BadDocumentError as error:
+                yield Rejected(f"hub:{source.path}", number, str(error))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the data set {source.path} cannot be loaded: {error}",
+            where=str(source.path),
+            allowed="a local path, or hub:OWNER/NAME[:CONFIG], a data set on the Hugging Face Hub with a split 'train'",
+        ) from None

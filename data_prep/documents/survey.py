@@ -1,0 +1,347 @@
+"""Which files a source has, how each of them is read, and which are left unread and why."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...core import log
+from ...core.errors import UserError
+from ...core.files import sha256
+from ...core.manifest import digest
+from . import content
+from .faults import FileError, printable, together
+from .folders import Unread, walk
+from .record import NAMES, split_of
+from .sources import Source
+from .streams import SourceFile, encoding_of, marked, open_bytes, packing_of
+
+HEAD = 2**16
+"""Bytes of a file that tell its format."""
+PACKING_ENDINGS = ("gz", "gzip", "zst", "zstd", "xz", "bz2")
+SMALLEST = 9
+"""Bytes that anything packed takes at least."""
+TEXT_ENDINGS = ("", "txt", "text", "md", "markdown", "rst", "asc")
+"""Under these endings, or none, text is a document."""
+JSON_ENDINGS = ("json", "jsonl", "ndjson")
+TABLE_ENDINGS = ("csv", "tsv", "tab")
+ABOUT = ("readme", "licence", "license", "copying", "notice", "changelog", "citation", "sha256sums", "md5sums")
+"""Names of files about a data set rather than of it; and sources.md."""
+LINE_FILES = ("seq.in", "merged_full_text.txt")
+"""Names under which corpora are published with a document a line: of PxCorpus, and of NACHOS's exports. So is
+data.txt in a folder, or under a NAME, with `pxcorpus` in it."""
+BDPM_TABLE = re.compile(r"CIS_(?:(?:COMPO|CPD|GENER|HAS_SMR|HAS_ASMR)_)?bdpm(?:\..*)?", re.IGNORECASE)
+DIALOGUE = re.compile(r"[dp]\d+\s+\S")
+NAMED = 5
+"""Unread files of a reason that are named on standard error."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A source and its files.
+
+    Attributes:
+        source: the source.
+        files: those that hold documents, sorted by name; none of the Hub's.
+        unread: what is left unread.
+    """
+
+    source: Source
+    files: list[SourceFile] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+
+    def unread_by_reason(self) -> dict[str, list[str]]:
+        """Reason -> names."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for each in self.unread:
+            found[each.reason].append(each.name)
+        return dict(found)
+
+    def formats(self) -> dict[str, int]:
+        """Format, with what it is packed in -> files."""
+        found: dict[str, int] = defaultdict(int)
+        for file in self.files:
+            found[" ".join(filter(None, [file.packing, file.format]))] += 1
+        return dict(found)
+
+
+def fingerprint(found: Survey) -> str:
+    """SHA-256 that stands for the files that are read of a source: a file's own where the source is that file."""
+    if [file.path for file in found.files] == [found.source.path]:
+        return sha256(found.files[0].path)
+    with ThreadPoolExecutor() as pool:
+        hashes = pool.map(sha256, (file.path for file in found.files))
+        return digest(dict(zip((file.name for file in found.files), hashes, strict=True)))
+
+
+def survey(sources: Sequence[Source], out: Path | None = None) -> list[Survey]:
+    """Look at the files of all sources, and say on standard error what is left unread.
+
+    Args:
+        sources: what is to be read.
+        out: the folder that will be made, which is not input.
+
+    Raises:
+        UserError: a file cannot be read, or a source has none that can; names all such files.
+    """
+    found, faults = [], []
+    for source in sources:
+        try:
+            found.append(Survey(source) if isinstance(source.path, str) else _survey(source, source.path, out, faults))
+        except UserError as error:
+            faults.append(error)
+    if faults:
+        raise together(faults)
+    for each in found:
+        _tell(each)
+    return found
+
+
+def _tell(found: Survey) -> None:
+    for reason, names in found.unread_by_reason().items():
+        shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        log.info(f"{found.source.name}: left unread, {reason}: {shown}")
+
+
+def _survey(source: Source, path: Path, out: Path | None, faults: list[UserError]) -> Survey:
+    found = Survey(source)
+    alone = not path.is_dir()
+    places = [(path, path.name)] if alone else walk(path, found.unread, out)
+    for file, name in places:
+        try:
+            each = examine(file, name, source, alone=alone)
+        except FileError as error:
+            faults.append(error)
+            continue
+        (found.files if isinstance(each, SourceFile) else found.unread).append(each)  # pyright: ignore
+    if not found.files and not faults:
+        _refuse(found, path)
+    return found
+
+
+def _refuse(found: Survey, path: Path) -> None:
+    """Raise because a source has no file that is read."""
+    unread = [each for each in found.unread if each.mend] or found.unread
+    if not unread:
+        raise UserError("the folder holds no documents", where=printable(path), mend="check the path")
+    base = path if path.is_dir() else path.parent
+    faults = [UserError(each.reason, where=printable(base / each.name), mend=each.mend) for each in unread]
+    if len(faults) == 1:
+        raise UserError(f"no file here is read: {faults[0].what}", where=faults[0].where, mend=faults[0].mend)
+    lines = [f"{fault.where}: {fault.what}" + (f"; {fault.mend}" if fault.mend else "") for fault in faults]
+    raise UserError("no file here is read", where="\n    ".join([printable(path), *lines]))
+
+
+def examine(path: Path, name: str, source: Source, *, alone: bool) -> SourceFile | Unread:
+    """How a file is read, or why it is not.
+
+    Args:
+        path: the file.
+        name: its name below its source's folder.
+        source: what the user said of it.
+        alone: whether it was given by its own name: then its name alone never keeps it from being read.
+
+    Raises:
+        FileError: it cannot be read, and by its content or name it should be.
+    """
+    if not alone and _is_about(path.name):
+        return Unread(name, "about the data, by its name", "give it by its own name, if it is a document")
+    ending = _ending(path.name)
+    with open_bytes(path) as stream:
+        raw = stream.read(HEAD)
+    size = path.stat().st_size
+    if not raw and not _is_text(ending, source):
+        return _unread(path, name, "an empty file", "", alone)
+    packing = packing_of(raw)
+    if packing and size < SMALLEST:
+        return _unread(path, name, f"{packing} data cut off after {size} bytes", "fetch the file again", alone)
+    head = _unpacked(path, packing) if packing else raw
+    file = SourceFile(path, name, "", packing, split="", size=size)
+    is_parquet = head.startswith(b"PAR1") and content.has_controls(head)
+    if is_parquet or (ending == "parquet" and not source.format):
+        return _parquet(file, source)
+    kind = content.binary_kind(head, ending) or _second_packing(head, packing)
+    if kind:
+        return _unread(path, name, *kind, alone)
+    if source.encoding is None and not marked(head) and (encoding := content.looks_utf16(head)):
+        raise FileError("UTF-16 without a byte order mark", where=printable(path), mend=f"--encoding {encoding}")
+    file = replace(file, encoding=encoding_of(path, packing, head, source.encoding))
+    if file.encoding.startswith("utf-8") and content.looks_binary(head):
+        return _unread(path, name, "binary data of no known format", "", alone)
+    return _text_file(file, source, head, ending, alone)
+
+
+def _unread(path: Path, name: str, reason: str, mend: str, alone: bool) -> Unread:
+    if alone:
+        raise FileError(f"{reason}, which is not read", where=printable(path), mend=mend)
+    return Unread(name, reason, mend)
+
+
+def _unpacked(path: Path, packing: str) -> bytes:
+    with open_bytes(path, packing) as stream:
+        return stream.read(HEAD)
+
+
+def _second_packing(head: bytes, packing: str) -> tuple[str, str] | None:
+    second = packing_of(head) if packing else ""
+    return (f"{second} data inside {packing} data", "unpack it once") if second else None
+
+
+def _is_about(name: str) -> bool:
+    lower = name.lower()
+    return lower.split(".")[0] in ABOUT or lower == "sources.md"
+
+
+def _ending(name: str) -> str:
+    """The ending of a file's name, lower case, without those of packing; empty where it has none."""
+    parts = name.lower().split(".")
+    while len(parts) > 1 and parts[-1] in PACKING_ENDINGS:
+        parts.pop()
+    return parts[-1] if len(parts) > 1 else ""
+
+
+def _is_text(ending: str, source: Source) -> bool:
+    return source.format in ("text", "lines") or (source.format is None and ending in TEXT_ENDINGS[1:])
+
+
+def _parquet(file: SourceFile, source: Source) -> SourceFile:
+    where = file.where
+    if file.packing:
+        raise FileError(f"Parquet inside {file.packing} data", where=where, mend="unpack it")
+    if source.format not in (None, "parquet"):
+        raise FileError(f"a Parquet file, and --format is {source.format}", where=where, mend="leave --format out")
+    try:
+        schema = pq.read_schema(file.path)
+    except (pa.ArrowException, OSError) as error:
+        raise FileError(f"not a Parquet file, or a damaged one: {error}", where=where) from None
+    columns = tuple(schema.names)
+    _require_column(columns, source, where)
+    kind = schema.field(source.text_column).type
+    if not holds_text(kind):
+        mend = "cast the column to string, or name another: --text-column"
+        raise FileError(f"the column {source.text_column!r} holds {kind}, not text", where=where, mend=mend)
+    return _with_split(replace(file, format="parquet", columns=columns), one_document=False)
+
+
+def holds_text(kind: pa.DataType) -> bool:
+    """Whether a column's type is one of text: Arrow has several."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    types = pa.types
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind)
+
+
+def _require_column(columns: Sequence[str], source: Source, where: str) -> None:
+    wanted = source.text_column
+    if columns.count(wanted) == 1:
+        return
+    count = "no text column" if wanted not in columns else "more than one column"
+    raise FileError(
+        f"there is {count} {wanted!r}", where=where, allowed=", ".join(columns), mend="--text-column names another"
+    )
+
+
+def _text_file(file: SourceFile, source: Source, head: bytes, ending: str, alone: bool) -> SourceFile | Unread:
+    whole = len(head) < HEAD
+    text = head.decode(file.encoding, "replace")
+    text = text if whole else text.rstrip("\ufffd")
+    format = _forced(text, whole, ending, source, alone) if source.format else ""
+    if source.format and not format:
+        return Unread(file.name, f"not {source.format}, as --format says")
+    if not format:
+        found = _told(file, text, whole, ending, source)
+        if isinstance(found, tuple):
+            return _unread(file.path, file.name, *found, alone)
+        format = found
+    return _described(replace(file, format=format), source, text, whole)
+
+
+def _forced(text: str, whole: bool, ending: str, source: Source, alone: bool) -> str:
+    """The format that the user names; empty where a file among others cannot be of it."""
+    wanted = source.format or ""
+    if alone or wanted in ("text", "lines", "csv", "mqc"):
+        return wanted
+    if wanted == "bdpm":
+        return wanted if "\t" in text else ""
+    kind = content.json_kind(text, whole, ending)
+    return wanted if wanted != "parquet" and (kind or ending in JSON_ENDINGS) else ""
+
+
+def _told(file: SourceFile, text: str, whole: bool, ending: str, source: Source) -> str | tuple[str, str]:
+    """The format of a text file, or why it is left unread and what would make it readable."""
+    lower = file.path.name.lower()
+    if lower == "dialogues" and DIALOGUE.match(text):
+        return "mqc"
+    if BDPM_TABLE.fullmatch(file.path.name) and "\t" in text:
+        return "bdpm"
+    if _is_line_file(file, source):
+        return "lines"
+    kind = content.json_kind(text, whole, ending)
+    if kind:
+        return _json_format(kind, text)
+    if ending in JSON_ENDINGS and not text.strip():
+        return "jsonl"  # of no lines
+    if ending in JSON_ENDINGS:
+        mend = "--format text or lines reads it as text"
+        raise FileError(f"the name ends in .{ending}, and it does not hold JSON objects", where=file.where, mend=mend)
+    markup = content.markup_kind(text, ending in TEXT_ENDINGS[1:])
+    if markup:
+        return markup, content.CONVERT
+    if ending in TABLE_ENDINGS or content.is_table(text, whole, source.text_column):
+        return "csv"
+    if ending in TEXT_ENDINGS or ending.isdigit():
+        return "text"
+    if ending in content.ENDINGS:
+        return content.ENDINGS[ending][1:]
+    return f"text under the ending .{ending}", "--format text, or lines, reads it"
+
+
+def _json_format(kind: str, text: str) -> str:
+    if content.is_frenchmedmcqa(text) and kind == "json":
+        return "frenchmedmcqa"
+    return "e3c" if content.is_e3c(text) else kind
+
+
+def _is_line_file(file: SourceFile, source: Source) -> bool:
+    """Whether a text file is published with a document a line, by its name."""
+    name = file.path.name.lower()
+    while name.rpartition(".")[2] in PACKING_ENDINGS:
+        name = name.rpartition(".")[0]
+    folder = f"{source.name}/{file.path.parent.name}".lower()
+    return name in LINE_FILES or (name == "data.txt" and "pxcorpus" in folder)
+
+
+def _described(file: SourceFile, source: Source, text: str, whole: bool) -> SourceFile:
+    """A file with its columns and its publisher's split, its text column looked for."""
+    if file.format == "csv":
+        columns, delimiter = content.csv_columns(text, source.text_column)
+        file = replace(file, columns=columns, delimiter=delimiter)
+        _require_column(columns, source, file.where)
+    if file.format == "jsonl":
+        objects = content.head_objects(text, whole)
+        if objects and not any(source.text_column in each for each in objects):
+            _require_column(tuple(objects[0]), source, file.where)
+        file = replace(file, schema=_schema(objects, source.text_column))
+    return _with_split(file, one_document=file.format == "text")
+
+
+def _schema(objects: Sequence[dict[str, Any]], text_column: str) -> pa.Schema | None:
+    """Types of the fields that are read of JSON lines, as their first objects have them; see `SourceFile`."""
+    types: dict[str, pa.DataType] = {text_column: pa.string()}
+    for name, what in NAMES.items():
+        if name == text_column:
+            continue
+        kinds = {type(each[name]) for each in objects if each.get(name) is not None}
+        if not kinds <= {bool} if what == "commercial" else kinds not in (set(), {str}, {int}):
+            return None
+        types[name] = pa.bool_() if what == "commercial" else pa.int64() if kinds == {int} else pa.string()
+    return pa.schema(list(types.items()))
+
+
+def _with_split(file: SourceFile, *, one_document: bool) -> SourceFile:
+    return replace(file, split=split_of(file.name, one_document=one_document))
