@@ -18,6 +18,7 @@ from ..eval.heldout import build_tasks
 from ..eval.proxy import measure
 from ..eval.scores import ROLES, Model, Scores, parse_roles
 from ..recipes.run_folder import STATE, checkpoints, iteration
+from .hf_models import EXPORTS, TASKS
 from .pipeline import REQUEST
 
 PAUSE = 20.0
@@ -122,9 +123,10 @@ def proxy(
 ) -> dict[str, Any]:
     """Measure models on held-out text; with `follow`, until the training runs among them have ended.
 
-    `<out>-tasks` holds the tasks, `<out>-hf` exported checkpoints. Returns what `as_table` does.
+    `<out>/.tasks` holds the tasks, `<out>/.hf` exported checkpoints: no model's name begins with a point. Returns what
+    `as_table` does.
     """
-    tasks, exports = (out.with_name(f"{out.name}-{part}") for part in ("tasks", "hf"))
+    tasks, exports = out / TASKS, out / EXPORTS
     build_tasks(read_domains(heldout), tasks)
     while True:
         ended = _ended(given)

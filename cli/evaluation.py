@@ -1,7 +1,6 @@
 """`pdapt eval`."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,9 +127,10 @@ def run(
     from ..eval.plan import status
     from ..eval.suite import choose
     from .evaluate import resolve
+    from .hf_models import EXPORTS
 
     settings = Settings(backend, Limits(limit, max_length, max_gen_toks), batch_size, gpus, chat_template)
-    found = resolve(models, out.with_name(f"{out.name}-hf"), role)
+    found = resolve(models, out / EXPORTS, role)
     run_benchmark(found, choose(tasks or []), data, out, settings)
     _show_status(status(out), as_json)
 
@@ -150,15 +150,11 @@ def _show_status(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from .terminal import print_table
 
-    table = Table(title=f"{found['done']} done, {found['running']} running, {found['left']} left")
-    for column in ("model", "done", "running", "left"):
-        table.add_column(column, justify="left" if column == "model" else "right")
-    for name, states in found["models"].items():
-        table.add_row(name, *(str(len(states[state])) for state in ("done", "running", "left")))
-    Console(file=sys.stdout).print(table)
+    states = ("done", "running", "left")
+    rows = [[name, *(str(len(tasks[state])) for state in states)] for name, tasks in found["models"].items()]
+    print_table(f"{found['done']} done, {found['running']} running, {found['left']} left", ["model", *states], rows)
 
 
 @evaluation.command("proxy")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..conversion.follow import follow
+from .hf_models import TASKS
 
 
 def follow_run(
@@ -14,7 +15,7 @@ def follow_run(
     Args:
         run: run folder of `pdapt train`.
         out: see `follow`; by default `hf` in the run folder.
-        heldout: `DOMAIN=PATH`; scores go to `<out>-scores/<checkpoint>`.
+        heldout: `DOMAIN=PATH`; scores go to `<out>/scores/<checkpoint>`.
         keep_last, poll, once: see `follow`.
     """
     out = out or run / "hf"
@@ -28,7 +29,7 @@ def _evaluation(heldout: list[str], out: Path) -> Callable[[Path], None]:
     from ..eval.run import evaluate
     from ..eval.scores import Model
 
-    tasks, scores = out.with_name(f"{out.name}-tasks"), out.with_name(f"{out.name}-scores")
+    tasks, scores = out / TASKS, out / "scores"
     build_tasks(read_domains(heldout), tasks)
 
     def then(folder: Path) -> None:

@@ -1,17 +1,22 @@
 """The face: `pdapt <room> <verb>`. Import-light: a room is loaded when one of its verbs runs."""
 
+import os
+import signal
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from ..core.disk import disk_error, full_disk
 from ..core.errors import Halted, StoppedEarly, UserError
+from ..core.system import user_error
+from .terminal import prepare, use_utf8
 
 app = typer.Typer(
     help="Adapt a general language model to a domain at scale, and know whether that helped.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -41,26 +46,70 @@ def _add_rooms() -> None:
 _add_rooms()
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"pdapt {version('pdapt')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del version  # `_print_version` has ended the program
+
+
 def main() -> None:
     """Run a command.
 
     Exit codes: 2 and a message for the user's mistakes, 1 and a traceback for ours, 75 for work that was asked to stop
-    and goes on with the same command, 76 for work that was ended because something was wrong with it.
+    and goes on with the same command, 76 for work that was ended because something was wrong with it, 141 where nobody
+    reads what is printed any more.
     """
+    use_utf8()
+    prepare()
+    try:
+        code = _run()
+        sys.stdout.flush()  # here, where it can be told that nobody reads it
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
+    sys.exit(code)
+
+
+def _run() -> int:
+    stdout = sys.stdout
     try:
         app(prog_name="pdapt")
+    except SystemExit as end:
+        if sys.stdout is not stdout:  # typer's way to say that nobody reads it
+            raise BrokenPipeError from None
+        return end.code if isinstance(end.code, int) else 0
     except UserError as error:
         _say(str(error))
-        sys.exit(2)
+        return 2
     except (StoppedEarly, Halted) as error:
         _say(str(error))
-        sys.exit(error.code)
+        return error.code
+    except BrokenPipeError:
+        raise
     except OSError as error:
+        mistake = user_error(error)
+        if mistake is None:
+            raise
+        _say(str(mistake))
+        return 2
+    except Exception as error:  # a library that met a full disk raises what it likes; all else is a defect of ours
         words = full_disk(error)
         if not words:
             raise
-        _say(str(disk_error(words, Path(str(error.filename or ".")))))
-        sys.exit(2)
+        _say(str(disk_error(words, Path())))
+        return 2
+    return 0
 
 
 def _say(message: str) -> None:

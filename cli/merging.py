@@ -40,11 +40,12 @@ def merge_run(
     from ..merge.factors import parse_factors
     from ..merge.methods import choose_method
     from ..merge.run import merge as run
-    from .hf_models import as_hf
+    from .hf_models import exported
 
     factors = parse_factors(t or [])
     choose_method(method, factors, density, seed)  # a mistake there is said before a checkpoint is exported
-    show(run(base, as_hf(tuned, out), out, method=method, t=factors, density=density, seed=seed), as_json)
+    with exported([tuned], out) as (model,):
+        show(run(base, model, out, method=method, t=factors, density=density, seed=seed), as_json)
 
 
 @merge.command("sweep")
@@ -61,10 +62,10 @@ def merge_sweep(
 
     from ..merge.factors import parse_points, point_name
     from ..merge.sweep import sweep
-    from .hf_models import as_hf
+    from .hf_models import EXPORTS, as_hf
 
     points = parse_points(t)
-    made = sweep(base, as_hf(tuned, out), out, points)
+    made = sweep(base, as_hf(tuned, out / EXPORTS), out, points)
     if as_json:
         print(json.dumps({point_name(point): asdict(manifest) for point, manifest in made.items()}, ensure_ascii=False))
     else:
@@ -86,9 +87,10 @@ def merge_average(
 ) -> None:
     """Average checkpoints along a run, through mergekit."""
     from ..merge.run import average
-    from .hf_models import as_hf
+    from .hf_models import exported
 
-    show(average([as_hf(model, out.parent / "hf") for model in checkpoints], out, decay=decay), as_json)
+    with exported(checkpoints, out) as models:
+        show(average(models, out, decay=decay), as_json)
 
 
 @merge.command("choose")
@@ -134,14 +136,14 @@ def merge_choose(
     from ..eval.benchmark import Settings, read_index
     from ..eval.tradeoff import CURVE
     from .choose import choose, run_tasks, table
-    from .hf_models import as_hf
+    from .hf_models import EXPORTS, as_hf
 
     if tasks and data is None:
         raise UserError("tasks without their data", where="--tasks", mend="give --data, made by `pdapt eval fetch`")
     asked = suite.choose(tasks or [])
     if data is not None:
         read_index(data, asked)  # now, and not after an hour
-    tuned = as_hf(tuned, sweep)
+    tuned = as_hf(tuned, sweep / EXPORTS)
     manifest = choose(
         base,
         tuned,

@@ -118,31 +118,18 @@ def stats(
         _print_stats(found)
 
 
-def _print_stats(found: dict[str, Any]) -> None:
-    from rich.table import Table
+COLUMNS = ("documents", "words", "tokens", "tokens_per_word", "sequences", "slots", "real_tokens", "padding", "fill")
 
-    table = Table(title=f"Layout {found['layout']}, {found['seq_length']} slots a sequence", title_justify="left")
-    columns = (
-        "documents",
-        "words",
-        "tokens",
-        "tokens_per_word",
-        "sequences",
-        "slots",
-        "real_tokens",
-        "padding",
-        "fill",
-    )
-    table.add_column("data set")
-    for name in columns:
-        table.add_column(name.replace("_", " ").replace("per", "a"), justify="right")
+
+def _print_stats(found: dict[str, Any]) -> None:
+    from .terminal import print_table
+
+    names = ["data set", *(name.replace("_", " ").replace("per", "a") for name in COLUMNS)]
     rows = [(f"{row['split']}/{row['name']}", row) for row in found["datasets"]]
     rows += [(f"{split}, all", total) for split, total in found["splits"].items()]
-    for number, (name, row) in enumerate(rows):
-        if number == len(found["datasets"]):
-            table.add_section()
-        table.add_row(name, *(_figure(column, row[column]) for column in columns))
-    _console().print(table)
+    shown = [[name, *(_figure(column, row[column]) for column in COLUMNS)] for name, row in rows]
+    title = f"Layout {found['layout']}, {found['seq_length']} slots a sequence"
+    print_table(title, names, shown, section=len(found["datasets"]))
     if any(found["left_out"].values()):
         print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in found["left_out"].items() if count))
     if "epochs" in found:
@@ -152,15 +139,6 @@ def _print_stats(found: dict[str, Any]) -> None:
 
 def _figure(column: str, value: float) -> str:
     return {"fill": f"{value:.2%}", "tokens_per_word": f"{value:.2f}"}.get(column, f"{value:,}")
-
-
-def _console() -> Any:
-    """A console that does not fold a table where its output is no terminal."""
-    import sys
-
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 @tokens.command("show")

@@ -1,7 +1,6 @@
 """`pdapt run`, `pdapt quickstart` and `pdapt doctor`."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,18 +77,14 @@ def _whole(
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from .terminal import print_table
 
     domains = [name for name in rows[0] if name not in ("model", "role")]
-    table = Table(title="Perplexity per byte on held-out text (± standard error; lower is better)")
-    table.add_column("model")
-    for domain in domains:
-        table.add_column(domain, justify="right")
-    for row in rows:
-        scores = [f"{row[name]['perplexity']:.4f} ± {row[name]['perplexity_stderr']:.4f}" for name in domains]
-        table.add_row(row["model"], *scores)
-    Console(file=sys.stdout).print(table)
+    shown = [
+        [row["model"], *(f"{row[name]['perplexity']:.4f} ± {row[name]['perplexity_stderr']:.4f}" for name in domains)]
+        for row in rows
+    ]
+    print_table("Perplexity per byte on held-out text (± standard error; lower is better)", ["model", *domains], shown)
 
 
 def doctor(

@@ -1,0 +1,140 @@
+"""Whatever the terminal, the folder and the pipe: no traceback, no cut number, a sign of life."""
+
+import errno
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pdapt.cli import main as face
+from pdapt.cli.terminal import prepare, print_table
+from pdapt.core.system import user_error
+
+FIGURES = ["4,320", "1,234,567,890", "98.76%", "12.34"]
+
+
+def pdapt(*arguments: object, pipe: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+    command: list[str] = [sys.executable, "-m", "pdapt.cli.main", *map(str, arguments)]
+    if pipe:
+        command = ["bash", "-o", "pipefail", "-c", f'"$@" | {pipe}', "bash", *command]
+    done = subprocess.run(command, capture_output=True, check=False, env=os.environ | environment)
+    out, err = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    assert "Traceback" not in err, err
+    return subprocess.CompletedProcess(command, done.returncode, out, err)
+
+
+def test_version_short_help_and_completion() -> None:
+    assert re.fullmatch(r"pdapt \d+\.\d+\S*\n", pdapt("--version").stdout)
+    for verb in ([], ["tokens", "build"]):
+        assert pdapt(*verb, "-h").stdout == pdapt(*verb, "--help").stdout != ""
+    script = pdapt("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
+    assert "complete " in script
+    assert "_PDAPT_COMPLETE" in script
+
+
+def test_a_pipe_that_nobody_reads_is_no_failure_of_ours() -> None:
+    done = pdapt("report", "paper", pipe="true")
+    assert (done.returncode, done.stderr.replace("[", "").count("rror")) == (141, 0)
+
+
+@pytest.mark.parametrize("locale", ["ascii", "C"])
+def test_a_terminal_without_utf_8_shows_all_that_it_can(locale: str, tmp_path: Path) -> None:
+    """`PYTHONIOENCODING=ascii`, and a locale in which even names of files are ASCII."""
+    settings = {"PYTHONIOENCODING": locale}
+    if locale == "C":
+        settings = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+    (tmp_path / "a.txt").write_text("Un texte.", encoding="utf-8")
+    command = ["corpus", "build", f"a={tmp_path / 'a.txt'}", "--out", tmp_path / "été"]
+    done = pdapt(*command, "--licence", "été ☀ 😀", **settings)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "été" / "manifest.json").is_file()
+    again = pdapt(*command, "--json", **settings)
+    assert again.returncode == 2, "another licence: refused"
+    assert "made by another run" in again.stderr
+
+
+def test_what_an_encoding_lacks_is_the_same_value_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    value, stream = "été ☀ 😀 \udcc3", io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    prepare()
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+    assert json.loads(stream.buffer.getvalue()) == value  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 200])
+def test_no_number_is_cut_or_broken(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = ["data set", "documents", "tokens", "fill [%]", "tokens a word"]
+    rows = [[f"train/medical-{n}_with_a_long_name", *FIGURES] for n in range(3)]
+    print_table("Layout [packed], 2,048 slots a sequence", names, rows, section=2)
+    out = capsys.readouterr().out
+    for word in (*FIGURES, rows[0][0], "fill [%]", "[packed]"):
+        assert word in out
+    assert "…" not in out
+    longest = max(len(line) for line in out.splitlines())
+    assert longest <= max(width, len("Layout [packed], 2,048 slots a sequence"))
+
+
+def test_where_output_is_no_terminal_rows_stay_on_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_table("T", ["model", *map(str, range(40))], [["m", *["1,234,567"] * 40]])
+    assert any(line.count("1,234,567") == 40 for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize("place", ["/proc/out", "a.txt/out", "a.txt", "x" * 300, "loop/out", "readonly/out"])
+def test_a_place_that_cannot_be_written_to_is_named(place: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Un texte.")
+    (tmp_path / "loop").symlink_to("loop")
+    if place.startswith("readonly"):
+        folder = tmp_path / "readonly"
+        folder.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", folder], check=False, capture_output=True)
+        if mounted.returncode:
+            pytest.skip("this user may not mount a file system")
+    try:
+        done = pdapt("corpus", "build", f"a={tmp_path / 'a.txt'}", "--out", tmp_path / place)
+    finally:
+        if place.startswith("readonly"):
+            subprocess.run(["umount", tmp_path / "readonly"], check=True)
+    assert done.returncode == 2, done.stderr
+    assert Path(place).parts[-2 if place.endswith("/out") else -1][:200] in done.stderr
+    assert (tmp_path / "a.txt").read_text() == "Un texte."
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.EMFILE, errno.EIO])
+def test_errors_of_the_system_are_told_from_ours(number: int) -> None:
+    mistake = user_error(OSError(number, os.strerror(number), "/data/x"))
+    assert mistake is not None
+    assert "/data/x" in str(mistake)
+    assert os.strerror(number) in str(mistake)
+    assert user_error(OSError(number, os.strerror(number))) is None, "no file is named: a defect of ours"
+    assert user_error(OSError(errno.EINVAL, "Invalid argument", "/data/x")) is None
+    own = Path(face.__file__).with_name("lost.yaml")
+    assert (user_error(OSError(number, os.strerror(number), str(own))) is None) == (number == errno.ENOENT)
+
+
+def test_a_defect_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(**_: object) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(face, "app", fails)
+    with pytest.raises(KeyError, match="a defect"):
+        face.main()
+
+
+def test_a_sign_of_life_comes_before_what_takes_long_to_load(tmp_path: Path) -> None:
+    """The line is printed before torch is looked for, so it is there however slow the disk is."""
+    (tmp_path / "torch.py").write_text("import sys; sys.stderr.write('TORCH\\n'); raise SystemExit(0)")
+    done = pdapt("convert", "verify", tmp_path, tmp_path, PYTHONPATH=str(tmp_path))
+    assert re.search(r"loading torch\n(.|\n)*TORCH", done.stderr), done.stderr
+    assert "loading" not in pdapt("--help").stderr
