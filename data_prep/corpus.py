@@ -1,5 +1,6 @@
 """The stage that makes a corpus: sources in, cleaned documents with their provenance out."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -20,13 +21,19 @@ from .documents.store import (
     REJECTED,
     TEXTS,
     Row,
+    grouped,
     read_counts,
     read_rejected,
     write_documents,
     write_rejected,
 )
 from .documents.survey import Survey, fingerprint, survey
+from .screen import Screening, sentences
 
+LINE = re.compile(r"#\d+$")
+"""What a document's id has after the name of its file."""
+SCREENED = 1_000_000
+"""Characters that are screened at once."""
 PARTS = ".rejected"
 """Folder of each source's rejected documents while the stage is at work."""
 
@@ -37,8 +44,8 @@ def build_corpus(sources: Sequence[Source], out: Path, *, max_rejected: float | 
     """Read, clean and write each source's documents: `documents/<source>.parquet`.
 
     The manifest's counts are, for each source, its path, its files by format, what was left unread and why, the
-    documents read, rejected and kept, the characters and words (between white space) of those kept, and the `changes`
-    that cleaning made, by kind (see `clean`).
+    documents read, rejected and kept, the characters and words (between white space) of those kept, the `changes`
+    that cleaning made, by kind (see `clean`), and what was found that looks personal or is not French (`Screening`).
 
     Args:
         sources: what is read; see `discover`.
@@ -116,7 +123,7 @@ def _build_source(found: Survey, work: Path) -> dict[str, Any]:
     if not path.exists():
         log.info(f"corpus: {name} ({', '.join(f'{count:,} {kind}' for kind, count in found.formats().items())})")
         counts = {"read": 0, "rejected": 0, "kept": 0, "characters": 0, "words": 0, "changes": Counter()}
-        write_documents(path, _rows(found, work, counts), counts)
+        write_documents(path, _screened(_rows(found, work, counts), counts), counts)
         if counts["changes"]:
             changes = ", ".join(f"{kind} {count:,}" for kind, count in sorted(counts["changes"].items()))
             log.info(f"corpus: {name}: characters that cleaning changed: {changes}")
@@ -126,6 +133,18 @@ def _build_source(found: Survey, work: Path) -> dict[str, Any]:
 def _rejected(found: Survey, work: Path) -> list[Rejected]:
     path = work / PARTS / f"{found.source.name}.parquet"
     return read_rejected(path) if path.is_file() else []
+
+
+def _screened(rows: Iterator[Row], counts: dict[str, Any]) -> Iterator[Row]:
+    """The same rows; fills the count `screened` on the way, and says at the end what was found."""
+    screening = Screening()
+    for group in grouped(rows, lambda row: len(str(row["text"])), SCREENED):
+        files = [LINE.sub("", str(row["doc_id"])) for row in group]
+        screening.look_at([str(row["text"]) for row in group], files)
+        yield from group
+    counts["screened"] = screening.counts
+    for sentence in sentences(screening.counts):
+        log.info(f"corpus: {sentence}")
 
 
 def _rows(found: Survey, work: Path, counts: dict[str, Any]) -> Iterator[Row]:

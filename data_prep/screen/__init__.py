@@ -1,7 +1,9 @@
 """Looking through texts for what nobody meant to hand over: what looks personal, and other languages than French."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from .language import Bytes, Offsets, other_languages
 from .personal import KINDS, personal
@@ -40,6 +42,12 @@ class Screening:
         for document, language in other_languages(values, offsets):
             self._found["other_language"][files[document % len(files)]] += 1
             self.languages[language] += 1
+
+    def look_at(self, texts: Sequence[str], files: list[str]) -> None:
+        """Look through texts, of the file of each."""
+        parts = [text.encode() for text in texts]
+        offsets = np.cumsum([0, *map(len, parts)]).astype(np.int64)
+        self.look(np.frombuffer(b"".join(parts), np.uint8), offsets, files)
 
     def add(self, other: "Screening") -> None:
         """Add what another one has found."""

@@ -95,6 +95,8 @@ def test_a_document_and_its_provenance(tmp_path: Path) -> None:
     changes = {"line_ends": 2, "trailing_blanks": 1, "at_the_ends": 3}
     about = {"path": str(path), "files": {"jsonl": 1}, "unread": {}}
     counts = {"read": 3, "rejected": 1, "kept": 2, "characters": 19, "words": 5, "changes": changes}
+    nothing = {kind: {} for kind in ("email", "telephone", "nir", "rpps", "other_language", "languages")}
+    counts |= {"screened": nothing}
     assert manifest.counts == {"cas": about | counts}
     assert pq.read_table(tmp_path / "corpus" / "rejected.parquet").to_pylist() == [
         {"file": str(path), "line": 2, "reason": "the text 'text' is empty"}
@@ -269,3 +271,19 @@ def test_a_corpus_of_the_last_version_is_read(tmp_path: Path, tokenizer_folder: 
     for row in rows:
         number = texts.index(row["text"])
         assert (row["doc_id"], row["licence"]) == (f"doc_id {number}", f"licence {number}")
+
+
+def test_what_looks_personal_is_counted_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(corpus, "SCREENED", 100)
+    (tmp_path / "notes").mkdir()
+    for number in range(5):
+        (tmp_path / "notes" / f"{number}.txt").write_text(f"Patient {number}, tél. 06 12 34 56 7{number}.")
+    write_lines(tmp_path / "lines.jsonl", ["Rien.", "jean@chu.fr", "1 85 05 78 006 084 36, jean@chu.fr", "fin"])
+    paths = [str(tmp_path / "notes"), str(tmp_path / "lines.jsonl")]
+    counts = build_corpus(discover(paths), tmp_path / "corpus").counts
+    assert counts["notes"]["screened"]["telephone"] == {f"notes/{number}.txt": 1 for number in range(5)}
+    assert counts["lines"]["screened"]["email"] == {"lines/lines.jsonl": 2}
+    assert counts["lines"]["screened"]["nir"] == {"lines/lines.jsonl": 1}
+    assert "corpus: 5 times what looks like a French telephone number: notes/0.txt 1" in capsys.readouterr().err
