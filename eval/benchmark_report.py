@@ -231,8 +231,8 @@ def _sections(found: Findings, test: str, w: Words) -> list[tuple[str, list[Tabl
     sections.append(("ranking", [table for table in ranking if table]))
     sections.append(("all_models", ranking_tables.all_models_tables(found.runs, w)))
     cost = [tables.training_table(found.training, w)] if found.training else []
-    made = tables.making_table(found.runs, w)
-    sections.append(("settings", [*tables.settings_tables(found.runs, versions(), w), made, *cost]))
+    made = tables.making_tables(found.runs, w)
+    sections.append(("settings", [*made, *tables.settings_tables(found.runs, versions(), w), *cost]))
     sections.append(("left_out", [tables.left_out_table(found.problems, w)] if found.problems else []))
     sections.append(("trace", [tables.trace_table(found.runs, w)]))
     return sections

@@ -256,31 +256,37 @@ def training_table(training: dict[str, Spent], w: Words) -> Table:
     return Table("train-cost", w("training_caption"), [w("model"), *map(w, columns), "kWh"], rows)
 
 
-def making_table(runs: Sequence[Runs], w: Words) -> Table:
-    """How each model was asked: batch sizes, what was cut, chat template, advice that was not heeded, warnings."""
-    columns = ("batch_choices", "batch_text", "prompts_cut", "texts_cut", "chat_template", "not_heeded", "warnings")
-    rows = [
-        Row(f"{its.name}: {member.name}", _making([a for (m, _), a in its.answers.items() if m == member.name], w))
+def making_tables(runs: Sequence[Runs], w: Words) -> list[Table]:
+    """How each model was asked: batch sizes, what was cut, chat template, warnings; and advice that was not heeded."""
+    answers = {
+        f"{its.name}: {member.name}": [a for (model, _), a in its.answers.items() if model == member.name]
         for its in runs
         for member in its.members
-    ]
-    return Table("making", w("making_caption"), [w("model"), *map(w, columns)], rows)
+    }
+    columns = ("batch_choices", "batch_text", "prompts_cut", "texts_cut", "chat_template", "warnings")
+    rows = [Row(head, _making(found, w)) for head, found in answers.items()]
+    making = Table("making", w("making_caption"), [w("model"), *map(w, columns)], rows)
+    advice = {head: _advice(found) for head, found in answers.items()}
+    rows = [Row(head, [Entry(keys)]) for head, keys in advice.items() if keys]
+    return [making, *([Table("advice", w("advice_caption"), [w("model"), w("advice")], rows)] if rows else [])]
 
 
 def _making(answers: Sequence[Answers], w: Words) -> list[Entry]:
     made = [its.made for its in answers if its.made]
-    templates = {w("yes_" if one["chat_template"] else "no_") for one in made}
-    unheeded = {key for one in made for key in one.get("generation_config_unused", {})}
     warnings = sum(row["times"] for one in made for row in one["warnings"])
     return [
         _listed({one["batch_size"]["size"] for one in made if "generation" not in one}),
         _listed({one["batch_size"]["size"] for one in made if "generation" in one}),
         _counted([its.cut for its in answers], w),
         _counted([its.truncated for its in answers], w),
-        _listed(templates),
-        _listed(unheeded),
+        _listed({w("yes_" if one["chat_template"] else "no_") for one in made}),
         plain(warnings, w.language, ",d") if made else NONE,
     ]
+
+
+def _advice(answers: Sequence[Answers]) -> str:
+    unused = [its.made.get("generation_config_unused", {}) for its in answers]
+    return ", ".join(sorted({f"{key}={value}" for advice in unused for key, value in advice.items()}))
 
 
 def _listed(values: set[Any]) -> Entry:

@@ -12,7 +12,7 @@ from ..core.manifest import NAME, run_stage
 from .backends import Limits
 from .harness.weights import check_weights
 from .heldout import INDEX
-from .run import check_models, run_units, tell, warnings_of
+from .run import check_models, prompts_cut, run_units, tell, warnings_of
 from .scores import Model, Scores
 from .scoring import score
 
@@ -47,7 +47,7 @@ def measure(
 
         def body(work: Path, name: str = model.name) -> dict[str, Any]:
             run_units([(name, work)], told, tasks, limits, batch_size)
-            return {"tasks": len(list(work.glob("[!.]*"))), "warnings": warnings_of(work)}
+            return {"tasks": len(list(work.glob("[!.]*")))} | prompts_cut(work) | {"warnings": warnings_of(work)}
 
         inputs = {"model": model.path, "tasks": tasks}
         run_stage("proxy", inputs, config, out / model.name, body, resumes=True)

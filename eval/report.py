@@ -34,7 +34,8 @@ def build_report(
         settings: name -> value, shown as a table.
 
     Raises:
-        UserError: a folder holds no finished stage or no scores, or a metrics file holds no losses.
+        UserError: a folder holds no finished stage or no scores, or of models that nobody compared, or a metrics file
+            holds no losses.
     """
     stages = [*manifests, scores]
     for folder in stages:
@@ -42,6 +43,12 @@ def build_report(
             raise UserError(
                 "no finished stage here", where=str(folder), mend="give the folder that holds manifest.json"
             )
+    if not verdict(scores):
+        raise UserError(
+            "nothing can be compared: " + ", ".join(f"{name} ({role})" for name, role in Scores.read(scores).models),
+            where=str(scores),
+            allowed="scores of a base, and of a checkpoint or a merged model",
+        )
     inputs = {"scores": scores / SCORES}
     inputs |= {f"training/{i}": path for i, path in enumerate(training)}
     inputs |= {f"stage/{i}": folder / NAME for i, folder in enumerate(stages)}
@@ -54,6 +61,7 @@ def build_report(
             title=title,
             sentences=verdict(scores),
             table=_table(found),
+            cut=Manifest.read(scores).counts,
             sources=_sources(found),
             pictures=pictures,
             settings=settings,

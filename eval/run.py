@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from ..core import log
 from ..core.errors import UserError
 from ..core.files import read_json, write_json
 from ..core.manifest import NAME, Manifest, run_stage
@@ -14,9 +15,9 @@ from ..core.qwen3 import END_OF_DOCUMENT
 from .backends import Limits, arguments, check_folder
 from .harness.weights import check_weights
 from .heldout import INDEX
-from .process import SETTINGS, Job, Unit, run_job
+from .process import ANSWERS, SETTINGS, Job, Unit, run_job
 from .scores import SCORES, Model
-from .scoring import score
+from .scoring import read_rows, score
 
 
 def evaluate(
@@ -55,7 +56,7 @@ def evaluate(
         found = score(work, models, index)
         write_json(work / SCORES, found.to_json())
         counts = {"models": len(models), "tasks": len(index), "comparisons": len(found.comparisons)}
-        return counts | {"warnings": warnings_of(work)}
+        return counts | prompts_cut(work) | {"warnings": warnings_of(work)}
 
     return run_stage("eval", inputs, config, out, body, resumes=True)
 
@@ -94,6 +95,15 @@ def run_units(
     waiting = {unit.model: told[unit.model] for unit in units}
     with tempfile.TemporaryDirectory() as scratch:
         run_job(Job(waiting, units, tasks, Path(scratch), limits=limits, batch_size=batch_size))
+
+
+def prompts_cut(folder: Path) -> dict[str, int]:
+    """How many prompts of the units under a folder lost their beginning to the window: `prompts_cut` of `prompts`."""
+    flags = [row["prompt_cut"] for path in sorted(folder.rglob(ANSWERS)) for row in read_rows(path)]
+    noted = [flag for flag in flags if flag is not None]
+    if cut := sum(noted):
+        log.warn(f"eval: {cut} of {len(noted)} prompts were cut to fit the window")
+    return {"prompts_cut": cut, "prompts": len(noted)}
 
 
 def warnings_of(folder: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from test_report import Page
 from pdapt.core.errors import UserError
 from pdapt.core.spent import Spent
 from pdapt.eval.benchmark_report import Wanted, build_benchmark_report, find
-from pdapt.eval.benchmark_tables import Words, making_table
+from pdapt.eval.benchmark_tables import Words, making_tables
 from pdapt.eval.language import texts
 from pdapt.eval.paper import TABLES, Tables
 from pdapt.eval.paper_page import build_paper_report, overlay_tables
@@ -291,13 +291,19 @@ def test_how_models_were_asked_is_told(make_benchmark, tmp_path):
         if size == 4:
             made |= {"generation": {}, "generation_config_unused": {"temperature": 0.6}}
         (folder / "settings.json").write_text(json.dumps(made))
-    table = making_table(find(wanted).runs, Words("en", texts("en")))
-    assert table.columns[1:] == [
-        "batch, choices", "batch, text", "prompts cut", "texts cut", "chat template", "not heeded", "warnings",
-    ]  # fmt: skip
-    rows = {row.head: [entry.text for entry in row.entries] for row in table.rows}
-    assert rows["runs: A"] == ["–", "–", "–", "0 of 40", "–", "–", "–"]
-    assert rows["runs: B"] == ["16", "4", "10 of 80", "3 of 40", "no", "temperature", "6"]
+    making, advice = making_tables(find(wanted).runs, Words("en", texts("en")))
+    assert making.columns[1:] == [
+        "batch, choices",
+        "batch, text",
+        "prompts cut",
+        "texts cut",
+        "chat template",
+        "warnings",
+    ]
+    rows = {row.head: [entry.text for entry in row.entries] for row in making.rows}
+    assert rows["runs: A"] == ["–", "–", "–", "0 of 40", "–", "–"]
+    assert rows["runs: B"] == ["16", "4", "10 of 80", "3 of 40", "no", "6"]
+    assert [(row.head, row.entries[0].text) for row in advice.rows] == [("runs: B", "temperature=0.6")]
 
 
 def test_answers_through_another_chat_template_are_not_compared(make_benchmark, tmp_path):

@@ -71,6 +71,11 @@ def test_scores_equal_a_direct_computation(tiny_qwen3, heldout, tmp_path):
     build_tasks(heldout, tmp_path / "tasks", questions=12)
     manifest = evaluate(models, tmp_path / "tasks", tmp_path / "scores", limits=Limits(max_length=WINDOW))
     assert manifest.counts["models"] == 2
+    asked = [row for domain in heldout for row in _rows(tmp_path / f"tasks/continuation_{domain}.jsonl")]
+    direct = Direct(models[0].path)
+    lengths = [[len(direct.ids(row["context"] + choice)) for choice in row["choices"]] for row in asked]
+    assert manifest.counts["prompts"] == 2 * len(asked)
+    assert manifest.counts["prompts_cut"] == 2 * sum(max(its) > WINDOW + 1 for its in lengths) > 0
     found = Scores.read(tmp_path / "scores")
     for model in models:
         direct = Direct(model.path)

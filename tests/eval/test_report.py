@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -104,6 +105,26 @@ def test_the_same_inputs_give_the_same_page(finished, report, tmp_path):
     metrics = [finished / run / "metrics.jsonl" for run in ("general", "medical")]
     build_report(TITLE, finished / "scores", metrics, [], tmp_path / "again", SETTINGS)
     assert (tmp_path / "again/index.html").read_bytes() == (report / "index.html").read_bytes()
+
+
+def test_prompts_that_were_cut_are_counted_on_the_page(finished, report, tmp_path):
+    assert "lost their beginning" not in (report / "index.html").read_text()
+    shutil.copytree(finished / "scores", tmp_path / "scores")
+    manifest = json.loads((finished / "scores/manifest.json").read_text())
+    manifest["counts"] |= {"prompts_cut": 3, "prompts": 1400}
+    (tmp_path / "scores/manifest.json").write_text(json.dumps(manifest))
+    build_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
+    assert "3 of 1,400 prompts" in (tmp_path / "out/index.html").read_text()
+
+
+def test_scores_that_nobody_can_compare_make_no_page(finished, tmp_path):
+    shutil.copytree(finished / "scores", tmp_path / "scores")
+    found = json.loads((tmp_path / "scores/scores.json").read_text()) | {"comparisons": []}
+    found["models"] = [{"name": "a", "role": "other"}, {"name": "b", "role": "checkpoint"}]
+    (tmp_path / "scores/scores.json").write_text(json.dumps(found))
+    with pytest.raises(UserError, match=r"nothing can be compared: a \(other\), b \(checkpoint\)"):
+        build_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_inputs(finished, tmp_path):
