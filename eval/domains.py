@@ -45,8 +45,10 @@ def _files(place: Path) -> list[Path]:
         found = sorted(path for path in place.glob("*.jsonl") if not path.name.startswith("."))
     elif place.is_file():
         found = [place]
+    elif not set(place.name) & set("*?["):
+        raise UserError(f"no such file or folder: {place.name}", where=str(place), mend="check the path")
     else:
-        found = sorted(path for path in place.parent.glob(place.name or "*") if path.is_file())
+        found = sorted(path for path in place.parent.glob(place.name) if path.is_file())
     if not found:
         raise UserError(
             "no held-out documents here",

@@ -62,10 +62,11 @@ def test_several_domains_under_one_name_are_refused_by_their_names(mixed: Path) 
 
 
 def test_places_that_hold_nothing(tmp_path: Path, mixed: Path) -> None:
-    for place in (tmp_path / "nothing", mixed / "*.csv", mixed / "medical.jsonl"):
-        assert "no held-out documents here" in _refused(f"a={place}")
     (tmp_path / "empty").mkdir()
-    assert "no held-out documents here" in _refused(f"a={tmp_path / 'empty'}")
+    for place in (tmp_path / "empty", mixed / "*.csv", tmp_path / "gone" / "*.jsonl"):
+        assert "no held-out documents here" in _refused(f"a={place}")
+    for place in (tmp_path / "nothing", mixed / "medical.jsonl"):
+        assert f"no such file or folder: {place.name}" in _refused(f"a={place}")
     assert "names no domain" in _refused(str(mixed))
     assert "names no domain" in _refused(f"={mixed}")
 
