@@ -219,14 +219,9 @@ def _pieces(path: Path, tensor: str) -> Iterator[Any]:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        part = file.get_slice(tensor)
-        if not part.get_shape():
-            yield file.get_tensor(tensor)
-            return
-        count, *rest = part.get_shape()
-        step = max(1, PIECE // max(1, math.prod(rest)))
-        for begin in range(0, count, step):
-            yield part[begin : begin + step]
+        values = file.get_tensor(tensor)  # a view of the file, which is mapped
+        step = max(1, PIECE // max(1, math.prod(values.shape[1:])))
+        yield from values.split(step) if values.ndim else [values]
 
 
 def _some(names: list[str]) -> str:
