@@ -141,7 +141,7 @@ def _as_masters(source: Path, root: Path, shape: Qwen3Config) -> None:
     """Write a folder's weights as an optimizer's master weights, as Megatron names them."""
     weights = Weights(source)
     total = sum(tensor.nbytes for tensor in weights.tensors.values())
-    parts = parts_of(weights, shape, log.Progress("masters", total))
+    parts = parts_of(weights, shape, log.Progress("masters", total), [])
     write(root, [replace(part, name=SOURCES[MASTER] + part.name) for part in parts], torch.float32, [])
 
 

@@ -278,3 +278,20 @@ def test_the_same_model_gives_the_same_bytes_wherever_they_are_written(tiny_qwen
     for name in manifests[0].outputs:
         assert (places[0] / name).read_bytes() == (places[1] / name).read_bytes(), name
     assert fingerprint(places[0]) == fingerprint(places[1])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    "name", ["model.layers.1.self_attn.k_proj.weight", "model.layers.0.mlp.up_proj.weight", "model.norm.weight"]
+)
+def test_a_weight_that_is_no_number_is_refused_by_name(
+    name: str, value: float, tiny_qwen3: Maker, tmp_path: Path
+) -> None:
+    """Also where it is one of several that become one of Megatron's."""
+    source = tiny_qwen3(dtype="bfloat16")
+    weights = tensors(source)
+    weights[name].view(-1)[-1] = value
+    save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=f"{re.escape(name)} holds 1 values that are not finite numbers.* {value}"):
+        import_hf(source, tmp_path / "base")
+    assert not (tmp_path / "base").exists()
