@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,12 +26,19 @@ from .schema import Recipe
 from .signals import SIGNALS
 
 LOG = "train.log"
+CONSEQUENCES = ("connection closed", "connection reset", "broken pipe", "socket", "timed out", "distbackenderror")
+"""Words of the error that a rank ends with when another one has."""
+OF_OURS = ("guard: ", "straggler: ", "hang: ", "tracker: ")
+"""How lines begin that a rank wants to be seen."""
 
 
 def spawn(job: Job, out: Path) -> int:
     """Run torchrun for this machine's ranks, with their output in `train.log`; its exit code.
 
-    A SIGTERM or SIGUSR1 is passed on to the ranks, which save and end.
+    A SIGTERM, SIGUSR1 or SIGINT is passed on to the ranks, which save and end.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed once more.
     """
     parallel = job.recipe.parallel
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -46,7 +54,9 @@ def spawn(job: Job, out: Path) -> int:
             command,
             stdout=file,
             stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
             env=environment,
+            process_group=0,  # a terminal sends Ctrl-C to its whole group, and torchrun would end the ranks at once
             preexec_fn=partial(_before_torchrun, os.getpid()),
         )
         return _watch(process, out / LOG, offset, asked)
@@ -60,7 +70,7 @@ def connections(recipe: Recipe) -> dict[str, str]:
 def _before_torchrun(launcher: int) -> None:
     die_with_parent(launcher)
     # Ranks inherit this, and lift it when they can note a signal: one that comes before does not kill them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 @contextmanager
@@ -89,10 +99,12 @@ def _watch(process: "subprocess.Popen[bytes]", path: Path, offset: int, asked: l
             time.sleep(0.5)
             ranks = psutil.Process(process.pid).children() if asked and not told else []
             for rank in ranks:
-                rank.send_signal(signal.SIGUSR1)
+                rank.send_signal(asked[0])
             if ranks:
                 log.info(f"train: {signal.Signals(asked[0]).name} received, saving and ending after this step")
                 told = True
+            if asked.count(signal.SIGINT) > 1:  # the ranks die with this process
+                raise KeyboardInterrupt
             lines = [line for line in file.read().decode(errors="replace").splitlines() if _is_progress(line)]
             important = [line for line in lines if "iteration" not in line or "validation loss" in line]
             if lines and (important or time.monotonic() - shown > 5):
@@ -103,7 +115,7 @@ def _watch(process: "subprocess.Popen[bytes]", path: Path, offset: int, asked: l
 
 
 def _is_progress(line: str) -> bool:
-    return ("lm loss" in line and "iteration" in line) or line.startswith(("guard: ", "straggler: ", "hang: "))
+    return ("lm loss" in line and "iteration" in line) or line.startswith(OF_OURS)
 
 
 def _brief(line: str) -> str:
@@ -137,7 +149,15 @@ def fail(code: int, path: Path, offset: int) -> NoReturn:
 
 
 def _last_error(lines: list[str]) -> str:
-    """The lines of a log that say what went wrong: a rank's own, without torchrun's report of it."""
-    ranked = [line for line in lines if line.startswith("[rank")]
+    """The lines of a log that say what went wrong: a rank's own, without torchrun's report of it.
+
+    The first rank's whose error is its own: the others only lose their connection to it.
+    """
+    ranks: dict[str, list[str]] = {}
+    for line in lines:
+        if found := re.match(r"\[rank\d+\]", line):
+            ranks.setdefault(found.group(), []).append(line)
+    own = [said for said in ranks.values() if not any(word in said[-1].lower() for word in CONSEQUENCES)]
     report = next((n for n, line in enumerate(lines) if "elastic/multiprocessing/api.py" in line), len(lines))
-    return "\n".join((ranked or lines[:report])[-15:])
+    chosen = next(iter(own or ranks.values()), lines[:report])
+    return "\n".join(chosen[-15:])
