@@ -149,8 +149,8 @@ def train(
 ) -> None:
     """Train a recipe, or go on with it. Alone it starts the recipe's ranks here; under torchrun it is one of them.
 
-    SIGTERM and SIGUSR1 save and end it. Exit codes: 0 done, 2 a mistake of yours, 75 stopped early (run again), 76
-    ended by a guard (look first), 1 failed.
+    SIGTERM, SIGUSR1 and Ctrl-C save and end it. Exit codes: 0 done, 2 a mistake of yours, 75 stopped early (run again),
+    76 ended by a guard (look first), 1 failed.
     """
     from ..core.errors import UserError
     from ..recipes.load import load

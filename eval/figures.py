@@ -56,7 +56,7 @@ def read_curve(path: Path) -> Curve:
         try:
             point = json.loads(line)
             for key, points in (("loss", curve.training), ("valid_loss", curve.validation)):
-                if key in point:
+                if point.get(key) is not None:  # null: a step whose loss was no number
                     points.append((int(point["iteration"]), float(point[key])))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise UserError(f"not a training record: {error!r}", where=f"{path}:{number}") from None

@@ -11,10 +11,10 @@ from ..core.errors import UserError
 from ..data_prep.indexed import read_lengths
 from ..data_prep.layouts import CONCAT, figures
 from ..data_prep.tokens_record import read_record
-from .schema import COMMERCIAL, Data, Part
+from .schema import COMMERCIAL, Data, Part, Recipe
 
-Blend = tuple[list[str], list[float]]
-"""Prefixes and weights, as Megatron takes them."""
+Blend = tuple[list[str], list[float] | None]
+"""Prefixes and weights, as Megatron takes them; without weights, each sequence is read once."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Member:
         prefix: of its files.
         sequences: of an epoch; of `concat`, not whole.
         tokens: real tokens of an epoch.
+        share: part of a run's sequences that are drawn from it.
         samples: sequences that a run draws from it, on average over the rounding.
     """
 
@@ -33,7 +34,8 @@ class Member:
     prefix: str
     sequences: float
     tokens: int
-    samples: float
+    share: float = 0.0
+    samples: float = 0.0
 
     @property
     def epochs(self) -> float:
@@ -65,33 +67,64 @@ def train_blend(tokens: Path, data: Data, samples: int) -> list[Member]:
         shares += [member.sequences * each for member in mine]
         caps += [np.inf if part.max_epochs is None else part.max_epochs * member.sequences for member in mine]
         members += mine
-    drawn = _within(np.array(shares), np.array(caps), samples, [member.name for member in members])
-    return [replace(member, samples=float(share)) for member, share in zip(members, drawn, strict=True)]
+    parts = _within(np.array(shares), np.array(caps), samples, [member.name for member in members])
+    return [
+        replace(member, share=part, samples=samples * part)
+        for member, part in zip(members, parts.tolist(), strict=True)
+    ]
 
 
-def epoch(tokens: Path, data: Data, split: str) -> float:
-    """Sequences of an epoch of all data sets of a split that the recipe's blend names.
+def epoch(tokens: Path, data: Data) -> float:
+    """Sequences of an epoch of all training sets that the recipe's blend names.
 
     Raises:
         UserError: it names none.
     """
-    parts = _matched(tokens, data, split)
+    parts = _matched(tokens, data, "train")
     return sum(_member(name, tokens / entry["prefix"], data).sequences for part in parts for name, entry in part)
 
 
 def as_megatron(members: list[Member]) -> Blend:
-    """The members' prefixes and shares of the samples."""
-    return [member.prefix for member in members], [member.samples for member in members]
+    """The members' prefixes and shares, which do not depend on the length of the run unless a cap binds."""
+    return [member.prefix for member in members], [member.share for member in members]
+
+
+def surplus(datasets: int, samples: int) -> float:
+    """How many more samples, of those asked for, each of a blend's training sets has to have ready.
+
+    Megatron rounds the shares of n data sets up, and draws so many more in all: of `samples`, a data set of weight w
+    gives up to w * (samples + n) + 1. Its own surplus of 0.005 is too little for many sets and few samples.
+    """
+    return max(0.005, 2 * (datasets + 1) / max(samples, 1))
 
 
 def valid_blend(tokens: Path, data: Data) -> Blend:
-    """Prefixes and sizes of the validation sets of the data sets that the recipe trains on.
+    """The validation sets of the data sets that the recipe trains on, each sequence once.
 
     Raises:
         UserError: none of them has validation documents.
     """
     entries = [entry for part in _matched(tokens, data, "valid") for _, entry in part]
-    return [str(tokens / entry["prefix"]) for entry in entries], [float(entry["tokens"]) for entry in entries]
+    return [str(tokens / entry["prefix"]) for entry in entries], None
+
+
+def valid_sequences(tokens: Path, data: Data) -> int:
+    """Sequences of all validation sets; of `concat`, the last of each set, which padding fills up, too."""
+    return sum(_valid_sequences(Path(prefix), data) for prefix in valid_blend(tokens, data)[0])
+
+
+def _valid_sequences(prefix: Path, data: Data) -> int:
+    lengths = read_lengths(prefix)
+    if data.layout != CONCAT:
+        return figures(data.layout, lengths, data.seq_length).sequences
+    return -(-(int(lengths.sum(dtype=np.int64)) - 1) // data.seq_length)  # the last token is only a label
+
+
+def valid_batches(recipe: Recipe, sequences: int) -> int:
+    """Global batches that a validation reads of so many sequences: none is read twice."""
+    there = -(-sequences // recipe.batch.global_size)
+    chosen = recipe.validation.batches
+    return there if isinstance(chosen, str) else min(chosen, there)
 
 
 def _matched(tokens: Path, data: Data, split: str) -> list[list[tuple[str, dict[str, Any]]]]:
@@ -139,13 +172,13 @@ def _member(name: str, prefix: Path, data: Data) -> Member:
     lengths = read_lengths(prefix)
     if data.layout == CONCAT:
         tokens = int(lengths.sum(dtype=np.int64))
-        return Member(name, str(prefix), tokens / data.seq_length, tokens, samples=0)
+        return Member(name, str(prefix), tokens / data.seq_length, tokens)
     found = figures(data.layout, lengths, data.seq_length)
-    return Member(name, str(prefix), found.sequences, found.real_tokens, samples=0)
+    return Member(name, str(prefix), found.sequences, found.real_tokens)
 
 
 def _within(shares: Any, caps: Any, samples: int, names: list[str]) -> Any:
-    """Divide `samples` by shares, none above its cap."""
+    """Parts of `samples` by shares, none above its cap."""
     if caps.sum() < samples:
         raise UserError(
             f"the run draws {samples} sequences, and the caps leave {caps.sum():.0f}",
@@ -153,10 +186,13 @@ def _within(shares: Any, caps: Any, samples: int, names: list[str]) -> Any:
             allowed=", ".join(f"{name}: {cap:.0f}" for name, cap in zip(names, caps, strict=True)),
             mend="raise or drop max_epochs, name further data sets, or take fewer steps",
         )
-    drawn = samples * shares / shares.sum()
+    parts = shares / shares.sum()
+    drawn = samples * parts
+    if not (drawn > caps * (1 + 1e-9)).any():
+        return parts
     capped = np.zeros(len(drawn), bool)
     while (drawn > caps * (1 + 1e-9)).any():
         capped |= drawn > caps
         rest = samples - caps[capped].sum()
         drawn = np.where(capped, caps, rest * shares / shares[~capped].sum() if not capped.all() else caps)
-    return drawn
+    return drawn / samples

@@ -13,27 +13,36 @@ from megatron.training import get_args, get_tokenizer
 from torch.utils.data import Dataset
 
 from ..core.files import write_json
-from .blend import Blend, Member, as_megatron, train_blend, valid_blend
+from .blend import Blend, Member, as_megatron, surplus, train_blend, valid_blend
 from .monitor import Monitor
 from .row_datasets import DATASETS, RowDataset
 from .schema import Data, masked
 
 
 class Repeated(Dataset[Any]):
-    """The first `period` samples, again and again: each validation sees the same ones.
+    """The first `period` samples, again and again: each validation sees the same ones, each of them once.
 
     Megatron goes on through the validation set from one evaluation to the next, so that their losses would differ by
-    the samples as well as by the model.
+    the samples as well as by the model. Where there are fewer samples, the last batch is filled up with such as do not
+    count.
     """
 
     def __init__(self, dataset: Any, period: int) -> None:
-        self.dataset, self.period = dataset, min(period, len(dataset))
+        self.dataset, self.period = dataset, period
 
     def __len__(self) -> int:
         return 2**31  # evaluations are counted by Megatron, not by this set's length
 
     def __getitem__(self, index: int) -> Any:
-        return self.dataset[index % self.period]
+        place = index % self.period
+        return self.dataset[place] if place < len(self.dataset) else self._filler()
+
+    def _filler(self) -> Any:
+        """A sample in which no label counts."""
+        if not isinstance(self.dataset, BlendedDataset):
+            return self.dataset[None]
+        first = self.dataset.dataset_index[0]
+        return {"dataset_id": first, **self.dataset.datasets[first][cast(int, None)]}
 
 
 class Provider:
@@ -67,7 +76,7 @@ class Provider:
         train, valid = build(
             self.data,
             (as_megatron(members), validation),
-            (sizes[0], period),
+            sizes[0],
             seed=args.seed,
             cache=args.data_cache_path,
             tokenizer=get_tokenizer(),
@@ -96,7 +105,7 @@ class Provider:
 def build(
     data: Data,
     blends: tuple[Blend | None, Blend | None],
-    sizes: tuple[int, int],
+    samples: int,
     *,
     seed: int,
     cache: str | None,
@@ -108,7 +117,7 @@ def build(
     Args:
         data: the recipe's.
         blends: of both; None for a set that is not wanted.
-        sizes: samples of both.
+        samples: of training; of validation, each sequence is a sample.
         seed: of the order.
         cache: folder of Megatron's index files.
         tokenizer: Megatron's; says which id ends a document.
@@ -119,7 +128,8 @@ def build(
         sequence_length=data.seq_length,
         blend_per_split=[*blends, None],
         path_to_cache=cache,
-        mid_level_dataset_surplus=_surplus(blends, sizes),
+        mid_level_dataset_surplus=surplus(len(blends[0][0]) if blends[0] else 1, samples),
+        drop_last_partial_validation_sequence=False,
         tokenizer=tokenizer,
         reset_position_ids=False,
         reset_attention_mask=False,
@@ -127,18 +137,9 @@ def build(
         create_attention_mask=False,
         inter_document_masking=masked(data),
     )
-    train, valid, _ = BlendedMegatronDatasetBuilder(DATASETS[data.layout], [*sizes, 0], reads, config).build()
+    sizes = cast(Any, [samples, None, 0])
+    train, valid, _ = BlendedMegatronDatasetBuilder(DATASETS[data.layout], sizes, reads, config).build()
     return train, valid
-
-
-def _surplus(blends: tuple[Blend | None, Blend | None], sizes: tuple[int, int]) -> float:
-    """How many more samples, of those asked for, each data set has to have ready.
-
-    Megatron rounds the shares of a blend's n data sets up, and draws so many more in all: of `size` samples, a data set
-    of weight w gives up to w * (size + n) + 1. Its own surplus of 0.005 is too little for many sets and few samples.
-    """
-    needed = [2 * (len(blend[0]) + 1) / size for blend, size in zip(blends, sizes, strict=True) if blend and size]
-    return max(0.005, *needed)
 
 
 def tokens_read(

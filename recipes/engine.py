@@ -16,7 +16,7 @@ from ..core.process import die_with_parent
 from . import seams
 from .load import from_dict, to_dict
 from .megatron_args import Places, asynchronous, megatron_args
-from .provenance import layers_of
+from .provenance import layers_of, steps_of
 from .run_folder import checkpoints, iteration, skipped
 from .schema import LOCAL, TRANSFORMER_ENGINE, Recipe, masked, transformer_impl
 from .signals import Stops
@@ -99,9 +99,7 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for a rank in another process."""
-        places = {
-            name: value if value is None or name == "eod" else str(value) for name, value in asdict(self.places).items()
-        }
+        places = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self.places).items()}
         times = {name: getattr(self, name) for name in NUMBERS}
         return {"recipe": to_dict(self.recipe), "places": places, "tokens": str(self.tokens), **times}
 
@@ -109,8 +107,8 @@ class Job:
     def from_json(value: dict[str, Any]) -> "Job":
         """Read back what `to_json` wrote."""
         given = value["places"]
-        paths = {name: Path(given[name]) for name in ("checkpoints", "tensorboard", "cache", "achieved")}
-        places = Places(**paths, base=given["base"] and Path(given["base"]), eod=given["eod"])
+        paths = {name: Path(value) for name, value in given.items() if isinstance(value, str)}
+        places = Places(**(given | paths))
         times = {name: value[name] for name in NUMBERS}
         return Job(from_dict(value["recipe"]), places, Path(value["tokens"]), **times)
 
@@ -166,6 +164,9 @@ def _for_this_start(job: Job, *, gpu: bool) -> list[str]:
         log.warn("Apex is not installed: gradients are not added up inside the matrix products")
         arguments.append("--no-gradient-accumulation-fusion")
     source = newest(job.places.checkpoints)
+    if source is not None and steps_of(source) != job.recipe.steps:
+        # The scheduler compares the number of steps with the checkpoint's. `longer.py` has seen to the rest.
+        arguments.append("--override-opt_param-scheduler")
     if source is None and job.places.base is not None:
         source = newest(job.places.base)
         if job.base_step is not None:  # not what its tracker names by now: a base may still be training

@@ -156,7 +156,7 @@ def fit(
         "steps": steps,
         "checkpoint.every": ceil(steps / SAVES),
         "validation.every": ceil(steps / VALIDATIONS),
-        "validation.batches": min(start.validation.batches, max(1, ceil(text.valid / batch))),
+        "validation.batches": _validation(start, ceil(text.valid / batch)),
     }
     keys = _nested(base, rhythm | (kept or {}) | spread)
     found = resolve(keys, overrides, WHERE, fitting=hardware.gpus > 0)
@@ -165,6 +165,12 @@ def fit(
     if overrides:
         told.append(f"set by you: {' '.join(overrides)}")
     return Fitted(found, {name: values[name] for name in OF_TRAINING}, told)
+
+
+def _validation(start: Recipe, there: int) -> int | str:
+    """Global batches of a validation, no more than there are."""
+    chosen = start.validation.batches
+    return chosen if isinstance(chosen, str) else min(chosen, max(1, there))
 
 
 def set_by(overrides: list[str]) -> set[str]:

@@ -51,7 +51,8 @@ class Judge:
 
     def remember(self, loss: float, norm: float) -> None:
         """Count a step that was taken among those that later ones are compared with."""
-        self.history.append((loss, norm))
+        if math.isfinite(loss) and math.isfinite(norm):
+            self.history.append((loss, norm))
 
     def _spike(self, loss: float | None, norm: float) -> str | None:
         if self.guard.spike is None or len(self.history) < min(LEAST, self.guard.window):

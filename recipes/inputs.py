@@ -9,7 +9,7 @@ from ..core.errors import UserError
 from ..core.files import read_object, sha256
 from ..core.qwen3 import Qwen3Config, read_config
 from ..data_prep.tokens_record import RECORD
-from .blend import Member, train_blend, valid_blend
+from .blend import Member, train_blend, valid_sequences
 from .schema import Recipe, shape_of
 from .vocabulary import TOKENIZER, Vocabulary, differences, read_vocabulary
 
@@ -48,7 +48,8 @@ def check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
             mend="tokenize with the model's own tokenizer",
         )
     members = train_blend(inputs.tokens, recipe.data, recipe.steps * recipe.batch.global_size)
-    valid_blend(inputs.tokens, recipe.data)
+    if not valid_sequences(inputs.tokens, recipe.data):
+        raise UserError("the validation sets hold no sequence", where=record.where, mend="hold out more documents")
     tokenizer = _tokens_tokenizer(inputs.tokens, record.text("tokenizer_sha256"))
     if inputs.base is not None:
         _check_base(inputs.base, shape)

@@ -10,6 +10,7 @@ Events, all with `event`, `time` (Unix seconds) and `start` (number of the start
 """
 
 import json
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,8 +42,21 @@ class Journal:
     def write(self, event: str, **values: Any) -> None:
         """Append an event; it is in the kernel's hands, and survives a kill, when this returns."""
         row = {"event": event, "time": time.time(), "start": self.start, **values}
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._file.write(as_line(row))
         self._file.flush()
+
+
+def as_line(row: Row) -> str:
+    """A row as a line of strict JSON: a number that is not finite, which JSON lacks, becomes null."""
+    return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(path: Path) -> list[Row]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import UserError
+from .schedule import schedule_args
 from .schema import (
     LOCAL,
     Recipe,
@@ -50,6 +51,7 @@ class Places:
         cache: folder of the data sets' index caches.
         achieved: file of the tokens read from each data set.
         eod: id that ends a document.
+        valid_batches: global batches of a validation; None for the recipe's own number.
     """
 
     checkpoints: Path
@@ -58,6 +60,7 @@ class Places:
     cache: Path
     achieved: Path
     eod: int
+    valid_batches: int | None = None
 
 
 def megatron_args(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
@@ -94,7 +97,7 @@ def _ours(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
         _model(recipe, gpu=gpu),
         _data(recipe, places),
         _parallel(recipe, gpu=gpu),
-        _training(recipe),
+        _training(recipe, places),
         _checkpoints(recipe, places, gpu=gpu),
         _logging(recipe, places),
         GPU_ARGUMENTS if gpu else CPU_ARGUMENTS,
@@ -178,7 +181,7 @@ def _parallel(recipe: Recipe, *, gpu: bool) -> list[str]:
     return flags
 
 
-def _training(recipe: Recipe) -> list[str]:
+def _training(recipe: Recipe, places: Places) -> list[str]:
     optimizer = recipe.optimizer
     flags = [
         "--global-batch-size", recipe.batch.global_size,
@@ -186,11 +189,7 @@ def _training(recipe: Recipe) -> list[str]:
         "--train-iters", recipe.steps,
         "--seed", seed_of(recipe.seed),
         "--optimizer", "adam",
-        "--lr", optimizer.lr,
-        "--min-lr", optimizer.lr,
-        "--lr-decay-style", "constant",
-        "--lr-decay-iters", recipe.steps,
-        "--lr-warmup-iters", optimizer.warmup_steps,
+        *schedule_args(recipe),
         "--adam-beta1", optimizer.beta1,
         "--adam-beta2", optimizer.beta2,
         "--adam-eps", optimizer.eps,
@@ -202,7 +201,7 @@ def _training(recipe: Recipe) -> list[str]:
         "--no-check-for-nan-in-loss-and-grad",
         "--rerun-mode", "disabled",
         "--eval-interval", recipe.validation.every,
-        "--eval-iters", recipe.validation.batches,
+        "--eval-iters", places.valid_batches or recipe.validation.batches,
     ]  # fmt: skip
     return [str(flag) for flag in flags]
 
@@ -237,9 +236,6 @@ def _logging(recipe: Recipe, places: Places) -> list[str]:
         "--tensorboard-log-interval", "1",
     ]  # fmt: skip
     log = recipe.log
-    if log.wandb is not None:
-        run = places.tensorboard.parent
-        flags += ["--wandb-project", log.wandb, "--wandb-exp-name", run.name, "--wandb-save-dir", str(run)]
     if log.profile:
         first, last = log.profile
         flags += ["--profile", "--use-pytorch-profiler"]

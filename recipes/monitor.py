@@ -60,6 +60,7 @@ class Monitor:
         self.recorders: dict[bool, Recorder] = {}
         self.achieve: Callable[[int], None] | None = None
         self.step, self.reason, self.began, self.norm = 0, "", 0.0, 0.0
+        self.rate = 0.0
         self.computing, self.computed = _clocks()
         self.saves = Saves(place.out, recipe.checkpoint)
         self.slow = (-1, 0)
@@ -90,12 +91,14 @@ class Monitor:
 
     def around_train_step(self, original: Any) -> Any:
         """Before the first step: take up the journal, and stand between gradient and update. Before each: the clock."""
+        from megatron.core.optimizer_param_scheduler import get_canonical_lr_for_logging as learning_rate
 
         def train_step(*args: Any, iteration: int, **kwargs: Any) -> Any:
             optimizer, config = args[3], args[5]
             if not self.step:
                 self._first(optimizer, config, iteration)
             self.step = iteration + 1
+            self.rate = float(learning_rate(optimizer.param_groups) or 0.0)
             self.watch.at(WAIT, self.step)
             self.computing, self.computed = _clocks()
             self.began = time.perf_counter()
@@ -105,13 +108,15 @@ class Monitor:
         return train_step
 
     def _first(self, optimizer: Any, config: Any, done: int) -> None:
+        self._check_stop_at(done)
         rows = read(self.place.out / JOURNAL)
         self.goodput = Goodput(rows, done, self.place.begun)
         # Every rank reads them: all have to judge alike, and as a run that was not interrupted.
         steps = kept(rows, "step", done).values()
-        history = [(row["loss"], row["grad_norm"]) for row in steps if not row["skipped"]]
+        taken = [(row["loss"], row["grad_norm"]) for row in steps if not row["skipped"]]
+        history = [pair for pair in taken if None not in pair]
         rewinds = len(skipped(self.place.out))
-        self.judge = Judge(self.recipe.guard, history, skips=len(steps) - len(history), rewinds=rewinds)
+        self.judge = Judge(self.recipe.guard, history, skips=len(steps) - len(taken), rewinds=rewinds)
         self.updated = done > 0
         self._stand_between(optimizer)
         finalize = config.finalize_model_grads_func
@@ -122,6 +127,14 @@ class Monitor:
 
         config.finalize_model_grads_func = finalize_model_grads
         self.watch.start()
+
+    def _check_stop_at(self, done: int) -> None:
+        """End this start before it does anything where it goes on from its last step."""
+        last = self.trainer.get_args().exit_interval
+        if last and done >= last:
+            self.reason = STOP_AT
+            self.journal  # noqa: B018 - a start without a step is one, too
+            sys.exit(0)
 
     @cached_property
     def journal(self) -> Journal:
@@ -179,15 +192,16 @@ class Monitor:
     def around_training_log(self, original: Any) -> Any:
         """After each step: what it was like."""
 
-        def training_log(loss_dict: Any, total: Any, rate: Any, step: int, *args: Any, **kwargs: Any) -> Any:
-            result = original(loss_dict, total, rate, step, *args, **kwargs)
+        def training_log(loss_dict: Any, total: Any, _: Any, step: int, *args: Any, **kwargs: Any) -> Any:
+            # The trainer has set the next step's rate by now, and would write that one down.
+            result = original(loss_dict, total, self.rate, step, *args, **kwargs)
             passed, norm = args[2], args[3]
-            self._after(loss_dict, rate, skipped=bool(passed), norm=norm)
+            self._after(loss_dict, skipped=bool(passed), norm=norm)
             return result
 
         return training_log
 
-    def _after(self, loss_dict: dict[str, Any], rate: float | None, *, skipped: bool, norm: float | None) -> None:
+    def _after(self, loss_dict: dict[str, Any], *, skipped: bool, norm: float | None) -> None:
         seconds = time.perf_counter() - self.began
         sums, waited = self.recorders[True].take()
         loss = float(loss_dict["lm loss"]) if self.writes else 0.0
@@ -208,12 +222,12 @@ class Monitor:
             flops = flops_per_step(shape_of(self.recipe), slots, squares)
             counted = int(sum(sums[1:-1:2]))
             row = {
-                "step": self.step, "loss": finite(loss), "grad_norm": finite(norm), "learning_rate": rate,
+                "step": self.step, "loss": loss, "grad_norm": norm, "learning_rate": self.rate,
                 "skipped": skipped, "seconds": seconds, "data_wait": max(waits), "tokens": counted, "slots": slots,
                 "tokens_per_second": counted / seconds, "slots_per_second": slots / seconds,
                 "tflops_per_rank": flops / seconds / self.world / 1e12,
                 "mfu": mfu(flops, seconds, self.world) if torch.cuda.is_available() else None,
-                "joules": finite(used), "sources": by_name(sums[:-1], self.names[True]), **self._slowest(computes),
+                "joules": used, "sources": by_name(sums[:-1], self.names[True]), **self._slowest(computes),
             }  # fmt: skip
             row["goodput"] = self.goodput.add(row | {"time": time.time()})
             self.journal.write("step", **row)
@@ -337,10 +351,16 @@ class Monitor:
         if self.writes and "journal" in vars(self):
             self.saves.wait()
             if not (self.place.out / STATE).is_file():
-                failed = error is not None and not (isinstance(error, SystemExit) and not error.code)
-                state = "failed" if failed else "stopped" if self.reason else "finished"
-                self._end(state, str(error) if failed else self.reason)
+                self._end(*self._how(error))
             self.trackers.close()
+
+    def _how(self, error: BaseException | None) -> tuple[str, str]:
+        """State and reason of this start's end."""
+        if error is not None and not (isinstance(error, SystemExit) and not error.code):
+            return "failed", str(error)
+        if self.step and not self.updated:  # the same again, however often it is started
+            return guard.STOP, "every update was skipped: there is nothing to save, and nothing to go on from"
+        return ("stopped", self.reason) if self.reason else ("finished", "")
 
 
 HOOKS = (
@@ -356,8 +376,3 @@ HOOKS = (
 def _clocks() -> tuple[Any, Any]:
     """Two moments on the GPU's own clock."""
     return torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-
-
-def finite(value: float) -> float | None:
-    """A number that JSON can hold."""
-    return value if math.isfinite(value) else None

@@ -48,6 +48,10 @@ BRIDGE = {
     "batch.micro_size": "train.micro_batch_size",
     "optimizer.grads": "mixed_precision.grad_reduce_in_fp32 ddp.grad_reduce_in_fp32",
     "optimizer.lr": "optimizer.lr optimizer.min_lr",
+    "optimizer.schedule": "scheduler.lr_decay_style scheduler.lr_wsd_decay_style scheduler.lr_decay_iters "
+    "scheduler.lr_wsd_decay_iters optimizer.min_lr",
+    "optimizer.min_lr": "optimizer.min_lr",
+    "optimizer.decay_steps": "scheduler.lr_decay_iters scheduler.lr_wsd_decay_iters",
     "optimizer.warmup_steps": "scheduler.lr_warmup_iters",
     "optimizer.beta1": "optimizer.adam_beta1",
     "optimizer.beta2": "optimizer.adam_beta2",
@@ -89,6 +93,7 @@ BLEND = "the blend (`recipes/blend.py`)"
 MEMORY = "the prediction of memory (`recipes/memory.py`), before anything starts"
 SEAL = "the seal (`recipes/seal.py`), which removes the others"
 GUARD = "the guard (`recipes/guard.py`)"
+TRACKERS = "the trackers (`recipes/trackers.py`)"
 SLURM = "the Slurm script (`cli/slurm.py`)"
 RANKS = "torchrun (`recipes/spawn.py`) and the Slurm script; where DP > 1 on GPUs:"
 READ_BY = {
@@ -111,7 +116,8 @@ READ_BY = {
     "guard.limit": GUARD,
     "guard.straggler": "the monitor (`recipes/monitor.py`)",
     "guard.hang": "the watch (`recipes/watch.py`); 10 minutes later collectives give up, too:",
-    "log.mlflow": "the trackers (`recipes/trackers.py`)",
+    "log.wandb": TRACKERS,
+    "log.mlflow": TRACKERS,
     "job.time": SLURM,
     "job.cpus_per_rank": SLURM,
     "job.partition": SLURM,
@@ -157,7 +163,6 @@ SET = {
         "ddp.use_distributed_optimizer optimizer.use_distributed_optimizer",
     ),
     "--optimizer": ("paper: AdamW", "optimizer.optimizer"),
-    "--lr-decay-style": ("paper: constant", "scheduler.lr_decay_style"),
     "--calculate-per-token-loss": (
         "mean over the real tokens of the whole batch, whatever the micro-batches and ranks",
         "model.calculate_per_token_loss",
@@ -185,11 +190,18 @@ SET = {
         "checkpoint.dist_ckpt_strictness",
     ),
     "--exit-interval": ("where `pdapt train` is asked to stop at a step", "train.exit_interval"),
+    "--override-opt_param-scheduler": ("where a run is made longer", "scheduler.override_opt_param_scheduler"),
     "--ckpt-step": ("the checkpoint of a base that is a run", "checkpoint.ckpt_step"),
     "--iterations-to-skip": ("steps whose batches the guard went back from", "train.iterations_to_skip"),
 }  # fmt: skip
 """Argument that no option becomes -> why it is set, and the Bridge's fields."""
-STARTED = ("--exit-interval", "--ckpt-step", "--iterations-to-skip", "--dist-ckpt-strictness")
+STARTED = (
+    "--exit-interval",
+    "--override-opt_param-scheduler",
+    "--ckpt-step",
+    "--iterations-to-skip",
+    "--dist-ckpt-strictness",
+)
 """Those that `engine.start` adds, and only when they are needed."""
 
 INTRO = f"""# Options of a recipe

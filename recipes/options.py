@@ -85,7 +85,12 @@ PLAIN = schema.Recipe(
     batch=schema.Batch(global_size=4),
     steps=4,
 )
-STARTS = [PLAIN, replace(PLAIN, data=schema.Data(layout=CONCAT), log=schema.Log(profile=[1, 2]))]
+STARTS = [
+    PLAIN,
+    replace(PLAIN, data=schema.Data(layout=CONCAT), log=schema.Log(profile=[1, 2])),
+    replace(PLAIN, optimizer=schema.Optimizer(schedule=schema.COSINE)),
+    replace(PLAIN, optimizer=schema.Optimizer(schedule=schema.WSD, decay_steps=1)),
+]
 """Recipes in which one option is changed: some are only read beside another. No size of theirs is a published one."""
 PLACES = Places(
     Path("OUT/checkpoints"),
@@ -103,6 +108,7 @@ OTHER_OF: dict[str, list[Any]] = {
     "model.transformer_impl": [schema.LOCAL],
     "data.layout": [PAPER],
     "optimizer.grads": ["bf16"],
+    "optimizer.schedule": [schema.LINEAR, schema.WSD],
     "megatron": [],
 }
 

@@ -53,6 +53,12 @@ def layers_of(checkpoint: Path) -> str | None:
     return seal["provenance"].get("transformer_impl") or by_device.get(seal["provenance"].get("device"))
 
 
+def steps_of(checkpoint: Path) -> int | None:
+    """Steps that a checkpoint's run was to have; None where no seal says."""
+    seal = read_seal(checkpoint)
+    return seal["provenance"]["recipe"]["steps"] if seal else None
+
+
 def commit() -> str | None:
     """Git's name of the code that runs, with `+` where files differ from it; None outside a checkout."""
     folder = Path(__file__).parent

@@ -7,6 +7,7 @@ from ..core import log
 from ..core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
 from ..core.errors import UserError
 from ..core.files import read_json, write_json, write_text
+from ..core.manifest import NAME
 from .load import to_dict, to_yaml
 from .schema import Recipe
 
@@ -50,6 +51,7 @@ def claim(out: Path, recipe: Recipe, found: dict[str, Any], *, other_data: bool 
     """
     if (out / IDENTITY).is_file():
         check_same(out, found, other_data=other_data)
+        (out / NAME).unlink(missing_ok=True)  # of a finished run that is made longer: whole only when it is again
     elif out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
     write_json(out / IDENTITY, found)
@@ -84,10 +86,13 @@ def check_same(out: Path, found: dict[str, Any], *, other_data: bool) -> None:
 
 def _check_rest(out: Path, held: dict[str, Any], found: dict[str, Any]) -> None:
     differing = ["base"] if held["base"] != found["base"] else []
-    there, now = _flat(held["recipe"]), _flat(found["recipe"])
+    # Of what an older release did not know, the run has the defaults.
+    there, now = _flat(_defaults()) | _flat(held["recipe"]), _flat(found["recipe"])
+    if there["steps"] < now["steps"]:  # see `longer.py`
+        del there["steps"], now["steps"]
     differing += [
         f"{key}: {there.get(key)} there, {now.get(key)} now"
-        for key in sorted({*there, *now})
+        for key in sorted({*_flat(held["recipe"]), *now})
         if there.get(key) != now.get(key)
     ]
     if differing:
@@ -98,6 +103,18 @@ def _check_rest(out: Path, held: dict[str, Any], found: dict[str, Any]) -> None:
             "else decides what a step is, and stays",
             mend="choose another --out, or give the recipe, tokens and base of that run",
         )
+
+
+def steps_before(out: Path, found: dict[str, Any]) -> int | None:
+    """Steps that the run at `out` was to have, where `found` asks for more of them; None where it does not."""
+    held = read_json(out / IDENTITY)["recipe"]["steps"]
+    return held if held < found["recipe"]["steps"] else None
+
+
+def _defaults() -> dict[str, Any]:
+    values = to_dict(Recipe())
+    del values["model"]["shape"]
+    return values
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -103,13 +103,22 @@ class Batch:
     micro_size: int = 1  # sequences at once on one rank
 
 
+CONSTANT, LINEAR, COSINE, WSD = "constant", "linear", "cosine", "wsd"
+SCHEDULES = (CONSTANT, LINEAR, COSINE, WSD)
+"""What the learning rate does after the warm-up."""
+
+
 @dataclass
 class Optimizer:
-    """AdamW at a constant learning rate, as in the paper."""
+    """AdamW, and the schedule of its learning rate: by default constant, as in the paper."""
 
     grads: str = "fp32"  # gradients are summed and reduced in fp32 or bf16, where precision is bf16
-    lr: float = 2e-5  # learning rate, the same at every step after the warm-up
-    warmup_steps: int = 0  # steps in which the learning rate rises from 0
+    lr: float = 2e-5  # learning rate after the warm-up, and the highest
+    schedule: str = CONSTANT  # after the warm-up: constant; linear or cosine: falls; wsd: constant, then falls
+    min_lr: float = 0.0  # what linear, cosine and wsd fall to
+    # linear, cosine: it has fallen after so many steps of the run, none: after all; wsd: it falls in so many last steps
+    decay_steps: int | None = None
+    warmup_steps: int = 0  # steps in which the learning rate rises from 0, evenly
     beta1: float = 0.9  # how much of the gradients' running mean a step keeps
     beta2: float = 0.999  # how much of the squares' running mean a step keeps
     eps: float = 1e-8  # what AdamW adds to the root of the squares' mean
@@ -129,12 +138,16 @@ class Checkpoint:
     asynchronous: bool | None = None  # training goes on while a process of its own writes; none: on GPUs
 
 
+ALL = "all"
+"""validation.batches: every sequence there is."""
+
+
 @dataclass
 class Validation:
-    """Loss on held-out sequences during training: the same ones every time."""
+    """Loss on held-out sequences during training: the same ones every time, each read once."""
 
     every: int = 180  # steps
-    batches: int = 4  # global batches
+    batches: int | str = 4  # global batches, of all data sets in proportion to their sequences; or all
 
 
 @dataclass

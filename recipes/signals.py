@@ -4,8 +4,8 @@ import signal
 import time
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""What Slurm and torchrun send before they kill."""
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+"""What Slurm and torchrun send before they kill, and what Ctrl-C sends."""
 
 
 class Stops:

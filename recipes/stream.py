@@ -12,9 +12,12 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..data_prep.tokens_record import read_record
-from .blend import as_megatron, epoch, train_blend, valid_blend
+from .blend import as_megatron, epoch, train_blend, valid_batches, valid_blend, valid_sequences
 from .megatron_args import seed_of
 from .schema import Data, Recipe
+
+VALID = "valid"
+"""The split that is validated on; the other is `train`."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,11 @@ def read_of_recipe(tokens: Path, recipe: Recipe, split: str, numbers: Iterable[i
         UserError: there is no such sample, or no such run.
     """
     batch = recipe.batch.global_size
-    sizes = recipe.steps * batch, recipe.validation.batches * batch
-    return _read(tokens, recipe.data, recipe.seed, sizes, split, list(numbers))
+    samples = recipe.steps * batch
+    if split == VALID:
+        there = valid_sequences(tokens, recipe.data)
+        samples = min(there, valid_batches(recipe, there) * batch)
+    return _read(tokens, recipe.data, recipe.seed, samples, split, list(numbers))
 
 
 def read_of_epoch(tokens: Path, data: Data, split: str, numbers: Iterable[int]) -> Iterator[Sequence]:
@@ -65,20 +71,18 @@ def read_of_epoch(tokens: Path, data: Data, split: str, numbers: Iterable[int]) 
     Raises:
         UserError: there is no such sample.
     """
-    samples = max(1, int(epoch(tokens, data, split)))
-    return _read(tokens, data, 0, (samples, 0) if split == "train" else (0, samples), split, list(numbers))
+    samples = valid_sequences(tokens, data) if split == VALID else max(1, int(epoch(tokens, data)))
+    return _read(tokens, data, 0, samples, split, list(numbers))
 
 
-def _read(
-    tokens: Path, data: Data, seed: int, sizes: tuple[int, int], split: str, numbers: list[int]
-) -> Iterator[Sequence]:
-    """Samples of a split; a split of size 0 is not built."""
-    valid = split == "valid"
+def _read(tokens: Path, data: Data, seed: int, samples: int, split: str, numbers: list[int]) -> Iterator[Sequence]:
+    """Samples of a split; the other one is not built."""
     for number in numbers:
-        if not 0 <= number < sizes[valid]:
-            raise UserError(f"there is no sequence {number}", where="N", allowed=f"0 to {sizes[valid] - 1}")
-    train = as_megatron(train_blend(tokens, data, sizes[0])) if sizes[0] else None
-    blends = train, valid_blend(tokens, data) if sizes[1] else None
+        if not 0 <= number < samples:
+            raise UserError(f"there is no sequence {number}", where="N", allowed=f"0 to {samples - 1}")
+    valid = split == VALID
+    train = None if valid else as_megatron(train_blend(tokens, data, samples))
+    blends = train, valid_blend(tokens, data) if valid else None
     logging.getLogger("megatron").setLevel(logging.WARNING)  # it tells of every file that it opens
     warnings.filterwarnings("ignore", module="megatron")  # and of every kernel that a CPU lacks
     # Megatron takes seconds to import: what cannot be is said before.
@@ -88,8 +92,8 @@ def _read(
     seams.use_compiled_helpers()
     with TemporaryDirectory() as cache:
         ids = megatron_ids(tokens)
-        found = build(data, blends, sizes, seed=seed_of(seed), cache=cache, tokenizer=ids, reads=lambda: True)
-    return (_sequence(found[valid], sizes[valid], data, number) for number in numbers)
+        found = build(data, blends, samples, seed=seed_of(seed), cache=cache, tokenizer=ids, reads=lambda: True)
+    return (_sequence(found[valid], samples, data, number) for number in numbers)
 
 
 def _sequence(dataset: Any, samples: int, data: Data, number: int) -> Sequence:
@@ -102,9 +106,17 @@ def _sequence(dataset: Any, samples: int, data: Data, number: int) -> Sequence:
     if isinstance(dataset, BlendedDataset):
         part = dataset.datasets[dataset.dataset_index[number]]
         index = int(dataset.dataset_sample_index[number])
-    real = sum(size for _, _, size in part.pieces(index)) if isinstance(part, RowDataset) else data.seq_length
+    real = sum(size for _, _, size in part.pieces(index)) if isinstance(part, RowDataset) else _real(part, index, data)
     sample = {name: np.asarray(value) for name, value in dataset[number].items()}
     return Sequence(Path(str(part.dataset_path)).name, samples, sample, real)
+
+
+def _real(part: Any, index: int, data: Data) -> int:
+    """Slots of a sample of Megatron's stream that hold a token: all, but for the last one of a validation set."""
+    row = int(part.shuffle_index[index])
+    if row < len(part) - 1 or part.index_split.name != VALID:
+        return data.seq_length
+    return min(data.seq_length, int(part.dataset.sequence_lengths.sum(dtype=np.int64)) - row * data.seq_length)
 
 
 def megatron_ids(tokens: Path) -> Any:

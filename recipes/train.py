@@ -4,7 +4,6 @@ Started under torchrun (or Slurm's torchrun) it is one rank of the run. Started 
 machine for the recipe's ranks. Either way the same command goes on where an earlier one stopped.
 """
 
-import json
 import os
 import shutil
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
-from ..core.checkpoint import CHECKPOINTS, HF, RELEASE, newest, root_of
+from ..core.checkpoint import CHECKPOINTS, HF, IDENTITY, RELEASE, newest, read_seal, root_of
 from ..core.device import has_gpu
 from ..core.errors import Halted, StoppedEarly, UserError
 from ..core.files import read_json, remove, sha256, write_json, write_text
@@ -21,12 +20,13 @@ from ..core.lock import locked
 from ..core.manifest import NAME, Manifest, fingerprint, versions
 from ..data_prep.tokens_record import read_record
 from . import trackers
-from .blend import Member, train_blend
+from .blend import Member, train_blend, valid_batches, valid_sequences
 from .engine import Job, start
 from .inputs import Inputs, check_inputs
 from .journal import NAME as JOURNAL
-from .journal import metrics, read
+from .journal import as_line, metrics, read
 from .load import to_dict
+from .longer import check_longer
 from .megatron_args import Places, summary
 from .provenance import check_resharding, provenance
 from .run_folder import (
@@ -40,6 +40,7 @@ from .run_folder import (
     claim,
     identity,
     iteration,
+    steps_before,
 )
 from .schema import SAVED, Recipe, shape_of, world_size
 from .seal import retain, settle
@@ -96,6 +97,7 @@ class Run:
             cache=out / "cache",
             achieved=out / ACHIEVED,
             eod=read_record(self.tokens)["eod_id"],
+            valid_batches=valid_batches(self.recipe, valid_sequences(self.tokens, self.recipe.data)),
         )
         return Job(
             self.recipe,
@@ -157,7 +159,8 @@ def train(
     deadline = None if wall_time is None else begun + 60 * wall_time
     start_ = Start(begun, stop_at, deadline, other_data)
     run = Run(recipe, tokens, out, base, tokenizer)
-    if (out / NAME).is_file():
+    longer = _check_longer(run, other_data=other_data)
+    if (out / NAME).is_file() and not longer:
         check_same(out, run.identity(), other_data=other_data)
         log.info(f"train: {out} is whole already, nothing to do")
         return Manifest.read(out)
@@ -174,7 +177,12 @@ def train(
         )
     with locked(out, "training into"):
         log.info(f"train: {summary(recipe)}")
-        _prepare(run, start_)
+        reached = _prepare(run, start_)
+        if stop_at is not None and stop_at <= reached < recipe.steps:
+            log.info(f"train: {out} is at step {reached} already: --stop-at {stop_at} leaves nothing to do")
+            return None
+        if stop_at is not None and stop_at > recipe.steps:
+            log.warn(f"train: --stop-at {stop_at} is past the recipe's last step: training ends at {recipe.steps}")
         _run_ranks(run, start_)
         return _finish(run, time.time() - begun)
 
@@ -192,7 +200,7 @@ def _run_ranks(run: Run, start_: Start) -> None:
                 log.warn(f"train: going back to the last checkpoint, without the batch of step {state['step']}")
                 settle(run.out, fsdp=run.recipe.parallel.fsdp)
             case "stop" | "hang":
-                raise Halted(f"step {state['step']}: {state['reason']}{_HALTED[state['state']]}\n  where: {path}")
+                _check_state(run.out)
             case _ if code:
                 fail(code, path, offset)
             case _:
@@ -204,6 +212,13 @@ _HALTED = {
     "guard.spike: skip or rewind",
     "hang": "\n  to mend it: run the same command again, without that node if it is to blame twice",
 }
+
+
+def _check_state(out: Path) -> None:
+    """Raise `Halted` where a start was ended because something was wrong."""
+    state = read_json(out / STATE)
+    if state["state"] in _HALTED:
+        raise Halted(f"step {state['step']}: {state['reason']}{_HALTED[state['state']]}\n  where: {out / LOG}")
 
 
 def _one_rank(run: Run, start_: Start, *, first: bool) -> None:
@@ -229,10 +244,24 @@ def _one_rank(run: Run, start_: Start, *, first: bool) -> None:
                 raise
         while not (run.out / STATE).is_file():  # the last rank writes it when the last checkpoint is sealed
             time.sleep(0.1)
+        _check_state(run.out)
         try:
             _finish(run, time.time() - start_.begun)
         except StoppedEarly as stopped:  # torchrun would call any code but 0 a failure: `state.json` says it instead
             log.info(str(stopped))
+
+
+def _check_longer(run: Run, *, other_data: bool) -> bool:
+    """Whether the run is one that is there and gets more steps; checked that it can."""
+    if not (run.out / IDENTITY).is_file():
+        return False
+    found = run.identity()
+    before = steps_before(run.out, found)
+    if before is None:
+        return False
+    check_same(run.out, found, other_data=other_data)
+    check_longer(run.recipe, run.tokens, before)
+    return True
 
 
 def _check(run: Run) -> None:
@@ -242,8 +271,12 @@ def _check(run: Run) -> None:
     check_device(run.recipe, gpu=has_gpu())
 
 
-def _prepare(run: Run, start_: Start) -> None:
-    """Make the folder this run's, settle where it goes on, and keep the Hugging Face side beside its checkpoints."""
+def _prepare(run: Run, start_: Start) -> int:
+    """Make the folder this run's, settle where it goes on, and keep the Hugging Face side beside its checkpoints.
+
+    Returns:
+        The step that it goes on after.
+    """
     found = run.identity()
     claim(run.out, run.recipe, found, other_data=start_.other_data)
     inputs = {name: value for name, value in found.items() if name != "recipe"}
@@ -254,8 +287,16 @@ def _prepare(run: Run, start_: Start) -> None:
         chosen = run.recipe.checkpoint
         retain(run.out, chosen.keep_every, chosen.keep_last)  # what a kill has kept
         log.info(f"train: going on after step {iteration(newest_sound)}")
+    elif run.weights is not None:
+        _say_weights(run, run.weights)
     for member in run.members():
         log.info(f"train: {member.samples:,.0f} sequences of {member.name} ({member.epochs:.2f} epochs)")
+    _say_validation(run)
+    _keep_side(run)
+    return iteration(newest_sound) if newest_sound else 0
+
+
+def _keep_side(run: Run) -> None:
     side = run.out / CHECKPOINTS / HF
     if side.is_dir():
         return
@@ -271,12 +312,43 @@ def _prepare(run: Run, start_: Start) -> None:
     partial.rename(side)
 
 
+def _say_weights(run: Run, weights: Path) -> None:
+    """Say where in the data a run begins that starts from another's weights."""
+    seal = read_seal(weights)
+    if seal is None:
+        return
+    held, seed = seal["provenance"], run.recipe.seed
+    log.info(
+        f"train: weights of {weights}, a new optimizer; the data begins at its first sequence, in the order of seed "
+        f"{seed}"
+    )
+    data, now = held["recipe"].get("data"), to_dict(run.recipe)["data"]
+    if (held["inputs"].get("tokens"), held["recipe"].get("seed"), data) == (fingerprint(run.tokens), seed, now):
+        log.warn(
+            f"train: those weights have seen the same sequences in the same order, for {seal['step']} steps: "
+            f"seed={seed + 1} gives another order"
+        )
+
+
+def _say_validation(run: Run) -> None:
+    """Say what a validation reads of what there is."""
+    there, chosen = valid_sequences(run.tokens, run.recipe.data), run.recipe.validation.batches
+    read = min(there, valid_batches(run.recipe, there) * run.recipe.batch.global_size)
+    log.info(f"train: each validation reads {read:,} of {there:,} sequences, each once")
+    asked = 0 if isinstance(chosen, str) else chosen * run.recipe.batch.global_size
+    if asked > there:
+        log.warn(
+            f"train: validation.batches={chosen} asks for {asked:,} sequences, which would read the validation sets "
+            f"{asked / there:.2f} times: each sequence is read once"
+        )
+
+
 def _finish(run: Run, seconds: float) -> Manifest | None:
     """Write the losses, and the manifest if the last step was reached."""
     recipe, out = run.recipe, run.out
     slots_a_step = recipe.batch.global_size * recipe.data.seq_length
     rows = metrics(read(out / JOURNAL), slots_a_step)
-    write_text(out / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(out / METRICS, "".join(map(as_line, rows)))
     saved = checkpoints(out)
     reached = iteration(saved[-1]) if saved else 0
     if reached < recipe.steps:

@@ -9,7 +9,9 @@ from ..data_prep.layouts import CONCAT, PACKED, PAPER, check_layout
 from .guard import ACTIONS, LEAST, WARN
 from .megatron_args import check_further
 from .memory import check_memory
+from .schedule import check_schedule
 from .schema import (
+    ALL,
     AUTO,
     EDITIONS,
     LAYERS,
@@ -139,18 +141,15 @@ def _positive(recipe: Recipe) -> None:
         "batch.micro_size": recipe.batch.micro_size,
         "checkpoint.every": recipe.checkpoint.every,
         "validation.every": recipe.validation.every,
-        "validation.batches": recipe.validation.batches,
     }
     for name, value in values.items():
         if value < 1:
             raise UserError(f"{name} is {value}", where=name, allowed="a whole number from 1")
-    warmup = recipe.optimizer.warmup_steps
-    if not 0 <= warmup < recipe.steps:
-        raise UserError(
-            f"optimizer.warmup_steps is {warmup} of {recipe.steps} steps",
-            where="optimizer.warmup_steps",
-            allowed=f"0 to {recipe.steps - 1}",
-        )
+    batches = recipe.validation.batches
+    if (isinstance(batches, str) and batches != ALL) or (isinstance(batches, int) and batches < 1):
+        where = "validation.batches"
+        raise UserError(f"{where} is {batches!r}", where=where, allowed=f"a whole number from 1, or {ALL}")
+    check_schedule(recipe)
     if not 0 < recipe.optimizer.clip < float("inf"):
         raise UserError(
             f"optimizer.clip is {recipe.optimizer.clip}",
@@ -158,8 +157,6 @@ def _positive(recipe: Recipe) -> None:
             allowed="more than 0",
             mend="a large one, such as 1e9, clips nothing",
         )
-    if not 0 < recipe.optimizer.lr < 1:
-        raise UserError(f"optimizer.lr is {recipe.optimizer.lr}", where="optimizer.lr", allowed="between 0 and 1")
 
 
 def _world(recipe: Recipe) -> None:

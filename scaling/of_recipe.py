@@ -14,6 +14,9 @@ from .work import Work, of_architecture
 YEAR = 2025.5
 """Of the software, for the constants' progress: the middle of the newest rows that they are fitted to."""
 
+VALIDATED = 4
+"""Global batches that a validation of `all` is counted as: how many there are, only the tokens say."""
+
 
 @dataclass(frozen=True)
 class Filling:
@@ -110,8 +113,10 @@ def of_terms(recipe: Recipe, filling: Filling, site: Site, work: Work, terms: Te
     seconds, gpus = float(terms.total), float(work.gpus)
     stall = save_stall_seconds(of_host(recipe), asynchronous=asynchronous(recipe, gpu=True))
     saves = -(-recipe.steps // recipe.checkpoint.every)
+    chosen = recipe.validation.batches
+    batches = VALIDATED if isinstance(chosen, str) else chosen
     # A validation's batch is a forward pass: a third of a step.
-    validations = recipe.steps // recipe.validation.every * recipe.validation.batches * seconds / 3
+    validations = recipe.steps // recipe.validation.every * batches * seconds / 3
     hours = (recipe.steps * seconds + validations + saves * stall) / 3600
     return Run(
         step_seconds=seconds,

@@ -102,8 +102,7 @@ def test_a_part_that_matches_nothing_is_named(mixed: Path, part: Part) -> None:
 def test_validation_is_that_of_the_data_sets_that_are_trained_on(mixed: Path) -> None:
     prefixes, weights = valid_blend(mixed, Data(seq_length=SEQ, blend=[Part(sources=["web", "CAS"])]))
     assert [Path(prefix).name for prefix in prefixes] == ["CAS", "web.Forum", "web.News"]
-    record = json.loads((mixed / "tokens.json").read_text())["splits"]["valid"]
-    assert weights == [record[Path(prefix).name]["tokens"] for prefix in prefixes]
+    assert weights is None, "each sequence is read once"
 
 
 def test_masks_are_the_layouts(mixed: Path) -> None:

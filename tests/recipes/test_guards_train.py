@@ -1,10 +1,10 @@
 """Guards in real runs: what is not finite and what spikes is stopped, skipped, or gone back from."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from pdapt.conversion.convert import import_hf
@@ -29,10 +29,10 @@ def events(out: Path, kind: str) -> list[Row]:
 
 @pytest.fixture
 def broken(tiny_qwen3: Maker, tmp_path: Path) -> Path:
-    """A base with a weight that is not a number."""
+    """A base whose weights are numbers, and whose logits are not."""
     source = tiny_qwen3()
     weights = load_file(source / "model.safetensors")
-    weights["model.norm.weight"][0] = torch.nan
+    weights["model.norm.weight"][:] = 3e38
     save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
     import_hf(source, tmp_path / "base")
     return tmp_path / "base"
@@ -62,6 +62,24 @@ def test_skipping_for_ever_is_stopped_by_the_limit(
         (4, "stop"),
     ]
     assert [row["skipped"] for row in events(tmp_path / "run", "step")] == [True, True, True]
+
+
+def test_a_run_that_skips_every_update_ends_for_somebody_to_look_at(
+    broken: Path, recipe_file: Path, tokens: Path, tmp_path: Path
+) -> None:
+    """Not as one that is started again, which would skip them again; and its journal stays strict JSON."""
+    recipe = load(str(recipe_file), ["guard.nonfinite=skip", "guard.limit=100", "steps=3", "validation.every=2"])
+    with pytest.raises(Halted, match="step 3: every update was skipped") as halted:
+        train(recipe, tokens, tmp_path / "run", base=broken)
+    assert halted.value.code == 76
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    lines = (tmp_path / "run" / JOURNAL).read_text().splitlines()
+    rows = [json.loads(line, parse_constant=refuse) for line in lines]
+    # Three steps, the validation after the second, and the one at the end.
+    assert [row["loss"] for row in rows if row["event"] in ("step", "validation")] == [None] * 5
 
 
 def test_a_spike_is_skipped_alike_by_a_run_that_was_interrupted(

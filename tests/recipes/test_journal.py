@@ -29,6 +29,20 @@ INTERRUPTED = [
 ]
 
 
+def test_the_journal_is_strict_json_whatever_is_written(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "log.jsonl")
+    sources = {"a": {"loss": float("nan"), "tokens": 3}}
+    journal.write("step", loss=float("inf"), rates=[1.5, float("-inf")], sources=sources, reason="loss nan")
+    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    row = json.loads(line, parse_constant=refuse)
+    assert (row["loss"], row["rates"], row["reason"]) == (None, [1.5, None], "loss nan")
+    assert row["sources"] == {"a": {"loss": None, "tokens": 3}}
+
+
 def test_a_step_that_was_done_again_counts_once() -> None:
     assert {number: row["loss"] for number, row in kept(INTERRUPTED, "step").items()} == {1: 1, 2: 2, 3: 30, 4: 4}
     assert list(kept(INTERRUPTED[:4], "step", last=2)) == [1, 2]

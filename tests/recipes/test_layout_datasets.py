@@ -14,10 +14,11 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.training.datasets.data_samplers import MegatronPretrainingSampler
 
 from pdapt.core.files import read_json
+from pdapt.data_prep.indexed import read_lengths
 from pdapt.data_prep.tokens import Options, build_tokens
 from pdapt.recipes import seams
-from pdapt.recipes.blend import as_megatron, train_blend
-from pdapt.recipes.datasets import build, tokens_read
+from pdapt.recipes.blend import as_megatron, train_blend, valid_blend, valid_sequences
+from pdapt.recipes.datasets import Repeated, build, tokens_read
 from pdapt.recipes.row_datasets import RowDataset
 from pdapt.recipes.schema import Data, Part
 from pdapt.recipes.stream import megatron_ids
@@ -38,10 +39,12 @@ def _megatron() -> Iterator[None]:
 
 def make(tokens: Path, cache: Path, data: Data, samples: int, seed: int = 1) -> Any:
     blends = as_megatron(train_blend(tokens, data, samples)), None
-    sizes = (samples, 0)
-    return build(data, blends, sizes, seed=seed, cache=str(cache), tokenizer=megatron_ids(tokens), reads=lambda: True)[
-        0
-    ]
+    return built(tokens, cache, data, blends, samples, seed)[0]
+
+
+def built(tokens: Path, cache: Path, data: Data, blends: Any, samples: int, seed: int = 1) -> tuple[Any, Any]:
+    ids = megatron_ids(tokens)
+    return build(data, blends, samples, seed=seed, cache=str(cache), tokenizer=ids, reads=lambda: True)
 
 
 def one_epoch(tokens: Path, cache: Path, data: Data) -> Any:
@@ -212,3 +215,56 @@ def test_a_batch_is_filled_up_without_loss(tokens: Path, tmp_path: Path) -> None
         dataset = make(tokens, tmp_path, of(layout), samples=4)
         assert not dataset[None]["loss_mask"].any()
         assert torch.equal(dataset[None]["tokens"], dataset[0]["tokens"])
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
+    """A source of many short documents, and one of few long ones: their shares of tokens and of sequences differ."""
+    folder = tmp_path_factory.mktemp("uneven")
+    for name, count, words in (("short", 300, 6), ("long", 40, 150)):
+        lines = [json.dumps({"text": f"{name} {number} " + "paracétamol " * words}) for number in range(count)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    paths = [str(folder / f"{name}.jsonl") for name in ("short", "long")]
+    build_tokens(paths, tokenizer_folder, folder / "tokens", Options(valid_fraction=0.3))
+    return folder / "tokens"
+
+
+@pytest.mark.parametrize("sources", [["*"], ["short"]], ids=["several sets", "one set"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_validation_reads_each_sequence_once_and_fills_up_with_what_does_not_count(
+    layout: str, sources: list[str], uneven: Path, tmp_path: Path
+) -> None:
+    """Every label of the held-out documents counts exactly once: all their tokens but the first of each."""
+    data = Data(seq_length=SEQ, layout=layout, blend=[Part(sources=sources)])
+    there = valid_sequences(uneven, data)
+    _, dataset = built(uneven, tmp_path, data, (None, valid_blend(uneven, data)), samples=0)
+    assert len(dataset) == there
+    period = there + 5
+    validation = Repeated(dataset, period)
+    counted = [int(validation[number]["loss_mask"].sum()) for number in range(period)]
+    assert counted[there:] == [0] * 5
+    assert [int(validation[number + period]["loss_mask"].sum()) for number in range(period)] == counted
+    prefixes = valid_blend(uneven, data)[0]
+    lengths = np.concatenate([read_lengths(Path(prefix)) for prefix in prefixes]).astype(np.int64)
+    if layout != "paper":
+        assert sum(counted) == int((lengths - 1).sum())
+    else:  # pieces of 64 tokens that begin 60 apart, each without a label for its last token
+        pieces = [min(SEQ, length - start) for length in lengths for start in range(0, max(1, length - 4), SEQ - 4)]
+        assert sum(counted) == sum(piece - 1 for piece in pieces)
+    if sources == ["*"]:
+        half = [dataset.dataset_index[number] for number in range(there // 2)]
+        names = [Path(str(part.dataset_path)).name for part in dataset.datasets]
+        shares = {name: half.count(number) / len(half) for number, name in enumerate(names)}
+        whole = {name: len(part) / there for name, part in zip(names, dataset.datasets, strict=True)}
+        assert shares == pytest.approx(whole, abs=0.02), "a part of it is read in proportion to the sequences"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_order_of_a_longer_run_begins_with_that_of_a_shorter_one(layout: str, tokens: Path, tmp_path: Path) -> None:
+    """What makes a run longer rests on: neither the blend nor the order within a set depends on the number of steps."""
+    data = Data(seq_length=SEQ, layout=layout)
+    short, long = 40, 60 if layout == "concat" else 700
+    first, second = (make(tokens, tmp_path / str(samples), data, samples) for samples in (short, long))
+    for number in range(short):
+        ours, theirs = first[number], second[number]
+        assert all(torch.equal(torch.as_tensor(ours[name]), torch.as_tensor(theirs[name])) for name in ours)

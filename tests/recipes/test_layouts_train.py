@@ -11,8 +11,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import Qwen3ForCausalLM
 
-from pdapt.conversion.convert import import_hf
+from pdapt.conversion.convert import export_hf, import_hf
 from pdapt.core.files import read_json
+from pdapt.recipes.blend import valid_sequences
 from pdapt.recipes.load import load
 from pdapt.recipes.run_folder import ACHIEVED, METRICS
 from pdapt.recipes.schema import Recipe
@@ -56,17 +57,22 @@ def test_the_first_losses_are_those_of_transformers(
     source = tiny_qwen3()
     import_hf(source, tmp_path / "base")
     still = ["optimizer.lr=1e-12", "checkpoint.every=1", "validation.every=1", "steps=2", "model.precision=fp32"]
+    still.append("validation.batches=all")  # their number is no multiple of the batch
     blend = "data.blend=[{sources: [soins], weight: 0.6}, {sources: [ville], weight: 0.4}]"
     recipe = load(str(recipe_file), [*still, blend, *overrides])
     manifest = train(recipe, tokens, tmp_path / "run", base=tmp_path / "base")
     rows = [json.loads(line) for line in (tmp_path / "run" / METRICS).read_text().splitlines()]
     found, validated = ([row[name] for row in rows if name in row] for name in ("loss", "valid_loss"))
+    export_hf(tmp_path / "run", tmp_path / "hf")
     model = Qwen3ForCausalLM.from_pretrained(source, dtype=torch.float32)
+    exported = Qwen3ForCausalLM.from_pretrained(tmp_path / "hf", dtype=torch.float32)
+    held_out = valid_sequences(tokens, recipe.data)
+    assert held_out % recipe.batch.global_size
     with torch.no_grad():
         expected = [expected_loss(model, recipe, tokens, "train", numbers) for numbers in (range(8), range(8, 16))]
-        valid = expected_loss(model, recipe, tokens, "valid", range(8))
+        valid = expected_loss(exported, recipe, tokens, "valid", range(held_out))
     assert found == pytest.approx(expected, rel=1e-5)
-    assert validated == pytest.approx([valid, valid], rel=1e-5)  # every time the same sequences
+    assert validated == pytest.approx([valid, valid], rel=1e-5)  # every time the same sequences, each once
 
     assert manifest is not None
     read = read_json(tmp_path / "run" / ACHIEVED)

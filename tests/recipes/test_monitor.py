@@ -11,7 +11,7 @@ import pytest
 from pdapt.core.files import read_json
 from pdapt.recipes.guard import Judge
 from pdapt.recipes.load import load
-from pdapt.recipes.monitor import Monitor, Place, finite
+from pdapt.recipes.monitor import Monitor, Place
 from pdapt.recipes.run_folder import STATE
 from pdapt.recipes.schema import Guard
 
@@ -65,7 +65,7 @@ def test_a_start_ends_in_the_state_that_it_ended_in(
     said: list[dict[str, Any]] = []
     monitor.journal = SimpleNamespace(write=lambda event, **values: said.append({"event": event, **values}))
     monitor.trackers = SimpleNamespace(close=lambda: None)
-    monitor.writes, monitor.step, monitor.reason = True, 7, reason
+    monitor.writes, monitor.step, monitor.reason, monitor.updated = True, 7, reason, True
     with pytest.raises(type(error)) if error else nullcontext(), monitor:
         if error:
             raise error
@@ -93,5 +93,13 @@ def test_a_gradient_that_is_not_a_number_reaches_no_weight(monitor: Any, chained
     assert (bad.step(), bad.updates) == (False, 0)
 
 
-def test_json_holds_no_number_that_is_not_finite() -> None:
-    assert [finite(value) for value in (1.5, math.nan, math.inf)] == [1.5, None, None]
+def test_a_run_whose_updates_were_all_skipped_ends_for_somebody_to_look_at(monitor: Any, tmp_path: Path) -> None:
+    """Started again it would only skip them again: nothing was saved."""
+    monitor.writes, monitor.step = True, 3
+    monitor.reason = "--wall-time"
+    monitor.journal = SimpleNamespace(write=lambda *_, **__: None)
+    monitor.trackers = SimpleNamespace(close=lambda: None)
+    monitor.__exit__(None, None, None)
+    state = read_json(tmp_path / STATE)
+    assert state["state"] == "stop"
+    assert "every update was skipped" in state["reason"]

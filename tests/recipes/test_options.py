@@ -18,7 +18,7 @@ from pdapt.recipes.schema import Checkpoint, Data, Log, Model, Optimizer, Parall
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
-FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]*")
 TABLES = [
     [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in TEXT.splitlines() if line[:3] == "| `"
 ]
@@ -137,8 +137,9 @@ def test_every_argument_that_a_recipe_becomes_is_on_the_page(name: str, gpu: boo
 
 def test_the_page_has_the_arguments_in_the_code_and_no_others() -> None:
     """Whatever a recipe has to say to get them."""
-    sources = [(ROOT / "recipes" / name).read_text(encoding="utf-8") for name in ("megatron_args.py", "engine.py")]
-    assert set(re.findall(r'"(--[a-z0-9-]+)"', "".join(sources))) == set(FLAG.findall(TEXT))
+    files = ("megatron_args.py", "schedule.py", "engine.py")
+    sources = [(ROOT / "recipes" / name).read_text(encoding="utf-8") for name in files]
+    assert set(re.findall(r'"(--[a-z0-9_-]+)"', "".join(sources))) == set(FLAG.findall(TEXT))
 
 
 def test_megatron_has_every_argument_on_the_page(parser: dict[str, Action]) -> None:

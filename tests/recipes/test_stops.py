@@ -16,7 +16,7 @@ from pdapt.recipes.journal import NAME as JOURNAL
 from pdapt.recipes.journal import kept, read
 from pdapt.recipes.load import load
 from pdapt.recipes.run_folder import ACHIEVED, STATE, checkpoints, iteration
-from pdapt.recipes.signals import Stops
+from pdapt.recipes.signals import SIGNALS, Stops
 from pdapt.recipes.train import train
 
 TWO = ["parallel.ranks_per_node=2", "steps=40", "checkpoint.every=100", "validation.every=100"]
@@ -29,7 +29,7 @@ def losses(out: Path) -> dict[int, float]:
 @pytest.fixture
 def handlers() -> object:
     """Put the process's own handlers back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     yield None
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -40,15 +40,18 @@ def test_signals_are_noted_and_named() -> None:
     stops = Stops(deadline=None)
     assert stops.reason(stops.flags()) == ""
     os.kill(os.getpid(), signal.SIGUSR1)
-    assert stops.flags() == [0, 1, 0]
-    assert Stops.reason([0, 2, 0]) == "SIGUSR1"
+    assert stops.flags() == [0, 1, 0, 0]
+    assert Stops.reason([0, 2, 0, 0]) == "SIGUSR1"
+    os.kill(os.getpid(), signal.SIGINT)  # what Ctrl-C sends
+    assert stops.flags() == [0, 1, 1, 0]
+    assert Stops.reason([0, 0, 1, 0]) == "SIGINT"
     os.kill(os.getpid(), signal.SIGTERM)
     assert Stops.reason(stops.flags()) == "SIGTERM"
 
 
 @pytest.mark.usefixtures("handlers")
 def test_a_deadline_is_over_when_it_is() -> None:
-    assert Stops(deadline=time.time() + 60).flags() == [0, 0, 0]
+    assert Stops(deadline=time.time() + 60).flags() == [0, 0, 0, 0]
     assert Stops.reason(Stops(deadline=time.time() - 1).flags()) == "--wall-time"
 
 
@@ -59,6 +62,7 @@ def start(recipe_file: Path, tokens: Path, out: Path, *more: str) -> "subprocess
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        process_group=0,
     )
 
 
@@ -78,22 +82,26 @@ def undisturbed(recipe_file: Path, tokens: Path, tmp_path_factory: pytest.TempPa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_ends_the_run_with_75_and_the_same_command_goes_on(
     number: signal.Signals, recipe_file: Path, tokens: Path, tmp_path: Path, undisturbed: dict[int, float]
 ) -> None:
     out = tmp_path / "run"
     process = start(recipe_file, tokens, out)
     wait_for(lambda: len(losses(out)) >= 3)
-    process.send_signal(number)
+    if number == signal.SIGINT:  # as a terminal does it: to the whole group that it started
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 75, said
     (saved,) = (iteration(path) for path in checkpoints(out))
     assert 3 <= saved < 40
-    assert f"stopped after step {saved} of 40 (SIGUSR1)" in said
-    assert number.name in said
+    assert f"stopped after step {saved} of 40 ({number.name})" in said
+    assert f"{number.name} received" in said
+    assert "SIGUSR1" not in said
     state = read_json(out / STATE)
-    assert (state["state"], state["step"]) == ("stopped", saved)
+    assert state == {"state": "stopped", "step": saved, "reason": number.name}
     assert saved in [row["step"] for row in read_json(out / ACHIEVED)]
 
     assert start(recipe_file, tokens, out).wait(timeout=300) == 0

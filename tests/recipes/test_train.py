@@ -17,7 +17,8 @@ import torch
 from pdapt.conversion.convert import import_hf
 from pdapt.conversion.distcp import Checkpoint
 from pdapt.core.errors import UserError
-from pdapt.core.files import locked, read_json
+from pdapt.core.files import read_json
+from pdapt.core.lock import locked
 from pdapt.recipes.load import load
 from pdapt.recipes.run_folder import METRICS, checkpoints, claim, iteration
 from pdapt.recipes.train import Run, train
@@ -111,6 +112,29 @@ def test_killed_half_way_and_started_again_the_run_is_the_same(
     assert names == list(theirs.entries)
     first, second = ours.read(names), theirs.read(names)
     assert all(torch.equal(first[name], second[name]) for name in names)
+
+
+@pytest.mark.slow
+def test_a_finished_run_that_is_made_longer_is_the_longer_run(
+    whole_run: Path, tokens: Path, recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To the bit: losses, weights and moments. And a tracker that is not there does not keep it from that."""
+    out, ten = tmp_path / "run", load(str(recipe_file))
+    assert train(load(str(recipe_file), ["steps=6"]), tokens, out) is not None
+    assert train(ten, tokens, out, stop_at=6) is None
+    assert "is at step 6 already: --stop-at 6 leaves nothing to do" in capsys.readouterr().err
+    assert not (out / "manifest.json").exists(), "it is no longer whole"
+    manifest = train(load(str(recipe_file), ["log.mlflow=http://127.0.0.1:9"]), tokens, out)
+    assert manifest is not None
+    assert manifest.counts["steps"] == 10
+    assert "tracker: mlflow is left out" in (out / "train.log").read_text()
+    assert losses(out) == losses(whole_run)
+    ours, theirs = (Checkpoint(checkpoints(run)[-1]) for run in (out, whole_run))
+    names = list(theirs.entries)
+    first, second = ours.read(names), theirs.read(names)
+    assert all(torch.equal(first[name], second[name]) for name in names)
+    with pytest.raises(UserError, match="steps: 10 there, 9 now"):
+        train(load(str(recipe_file), ["steps=9"]), tokens, out)
 
 
 @pytest.mark.slow

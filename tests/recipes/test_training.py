@@ -12,7 +12,7 @@ from transformers import Qwen3ForCausalLM
 
 from pdapt.conversion.convert import import_hf
 from pdapt.conversion.distcp import Checkpoint
-from pdapt.core.checkpoint import CHECKPOINTS
+from pdapt.core.checkpoint import CHECKPOINTS, newest
 from pdapt.core.errors import UserError
 from pdapt.recipes.journal import NAME as JOURNAL
 from pdapt.recipes.journal import kept, read
@@ -110,16 +110,31 @@ def test_in_fp32_every_parallelism_learns_alike(
 
 
 def test_a_run_from_a_runs_weights_starts_with_the_recipes_rate_and_no_moments(
-    tokens: Path, recipe_file: Path, tmp_path: Path
+    tokens: Path, recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever the source held: a step count, moments, another learning rate in the middle of its warm-up."""
+    """Whatever the source held: a step count, moments, another learning rate at the end of its schedule."""
     source = tmp_path / "source"
-    train(load(str(recipe_file), ["optimizer.warmup_steps=9", "optimizer.lr=1e-2"]), tokens, source)
+    schedule = [
+        "optimizer.schedule=wsd",
+        "optimizer.warmup_steps=4",
+        "optimizer.decay_steps=4",
+        "optimizer.min_lr=1e-3",
+    ]
+    train(load(str(recipe_file), [*schedule, "optimizer.lr=1e-2"]), tokens, source)
+    rates = [row["learning_rate"] for row in kept(read(source / JOURNAL), "step").values()]
+    falling = [1e-2 - 9e-3 * done / 4 for done in range(4)]
+    assert rates == pytest.approx([0, 2.5e-3, 5e-3, 7.5e-3, 1e-2, 1e-2, *falling]), "each step's own"
+    (source / CHECKPOINTS / "iter_0000010" / "__0_0.distcp").unlink()
+    capsys.readouterr()
     once = load(str(recipe_file), ["steps=1", "checkpoint.every=1", "optimizer.lr=3e-4", "optimizer.clip=1000"])
-    train(once, tokens, tmp_path / "run", base=source / CHECKPOINTS)
+    train(once, tokens, tmp_path / "run", base=source)
+    said = capsys.readouterr().err
+    assert "iter_0000010 is damaged (__0_0.distcp is missing): the one before it is taken" in said
+    assert f"weights of {source / CHECKPOINTS / 'iter_0000008'}" in said
+    assert "seen the same sequences in the same order, for 8 steps: seed=1 gives another order" in said
     (first,) = kept(read(tmp_path / "run" / JOURNAL), "step").values()
     assert (first["step"], first["learning_rate"]) == (1, 3e-4)
-    before, after = (Checkpoint(checkpoints(run)[-1]) for run in (source, tmp_path / "run"))
+    before, after = (Checkpoint(newest(run) or run) for run in (source, tmp_path / "run"))
     names = [name for name in before.entries if name.startswith("optimizer.state.exp_avg.")]
     assert len(names) > 5
     for name in names:
