@@ -19,7 +19,7 @@ from ..eval.proxy import measure
 from ..eval.scores import ROLES, Model, Scores, parse_roles
 from ..recipes.run_folder import STATE, checkpoints, iteration
 from .hf_models import EXPORTS, TASKS
-from .pipeline import REQUEST
+from .run.request import REQUEST
 
 PAUSE = 20.0
 """Seconds between two looks for a new checkpoint."""

@@ -7,7 +7,8 @@ from typing import Any
 from ..core.errors import UserError, check_known
 from ..core.manifest import Manifest
 from ..core.spent import Spent
-from .pipeline import REQUEST, report_run
+from .run.pipeline import report_run
+from .run.request import REQUEST
 
 
 @dataclass(frozen=True)

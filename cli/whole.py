@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .options import Json
+
+if TYPE_CHECKING:
+    from .run.request import Request
 
 
 def quickstart(
@@ -14,7 +17,9 @@ def quickstart(
     as_json: Json = False,
 ) -> None:
     """All stages on the embedded sample: a tiny Qwen3 is trained on general French and adapted to medical French."""
-    _whole("pdapt quickstart", "medical", [], [], None, None, [], 0.5, out, as_json)
+    from .run.request import Request
+
+    _whole(Request(title="pdapt quickstart: medical", domain="medical", data=[]), out, as_json)
 
 
 def run(
@@ -27,43 +32,65 @@ def run(
     out: Annotated[Path, typer.Option(help="Run folder; the same command goes on with it.")],
     base: Annotated[Path | None, typer.Option(help="Hugging Face Qwen3 folder; none: a tiny base is trained.")] = None,
     general: Annotated[
-        list[str] | None, typer.Option(help="[NAME=]PATH of general text; by default the embedded sample's.")
+        list[str] | None,
+        typer.Option(
+            help="[NAME=]PATH of general text; `none` leaves it out. By default the embedded French sample's, where "
+            "the domain's text is French."
+        ),
     ] = None,
     domain: Annotated[str, typer.Option(help="What the domain is called.")] = "domain",
-    recipe: Annotated[str | None, typer.Option(help="Recipe of the continued pre-training.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Recipe of the continued pre-training, taken as it is. By default, with --base, the published one "
+            "(learning rate 2e-5, packed sequences of 2,048 tokens, 2.53 epochs), its batch and steps fitted to the "
+            "text and its spread to this machine; without --base, qwen3_tiny_cpt_2xcpu."
+        ),
+    ] = None,
     t: Annotated[float, typer.Option(help="Merge: 0 is the base, 1 the last checkpoint.")] = 0.5,
+    text_column: Annotated[str, typer.Option(help="Field of --data that holds the text.")] = "text",
+    format: Annotated[str | None, typer.Option(help="How --data is read; by default told from its content.")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of --data, for records that do not say.")] = "",
+    valid_fraction: Annotated[float, typer.Option(help="Part of each domain's text that is held out.")] = 0.05,
+    splits: Annotated[str, typer.Option(help="train, or all: publishers' test and validation parts, too.")] = "train",
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Train on a text as often as it is given.")
+    ] = False,
+    documents: Annotated[int, typer.Option(help="Evaluate on at most so many held-out documents a domain.")] = 500,
+    questions: Annotated[int, typer.Option(help="Ask at most so many questions a domain.")] = 100,
+    title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
     as_json: Json = False,
 ) -> None:
-    """All stages on your own text, and on your own Qwen3 if you name one."""
-    overrides = [item for item in further or [] if "=" in item]
-    paths = [*data, *(item for item in further or [] if "=" not in item)]
-    _whole("pdapt run", domain, paths, general or [], base, recipe, overrides, t, out, as_json)
+    """All stages on your own text, and on your own Qwen3 if you name one.
 
+    --title, --t, --documents, --questions, and with --base --general, may be chosen anew after training: the same
+    command then does again only what depends on them.
+    """
+    from .run.request import Reading, Request, is_path
 
-def _whole(
-    title: str,
-    domain: str,
-    data: list[str],
-    general: list[str],
-    base: Path | None,
-    recipe: str | None,
-    overrides: list[str],
-    t: float,
-    out: Path,
-    as_json: bool,
-) -> None:
-    from .pipeline import CPT, Request, run_whole, summary
-
+    given = further or []
     request = Request(
-        title=f"{title}: {domain}",
+        title=title or f"pdapt run: {domain}",
         domain=domain,
-        data=data,
-        general=general,
+        data=[*data, *filter(is_path, given)],
+        general=general or [],
         base=None if base is None else str(base),
-        recipe=recipe or CPT,
-        overrides=overrides,
+        recipe=recipe,
+        overrides=[item for item in given if not is_path(item)],
         t=t,
+        reading=Reading(format, text_column, licence),
+        valid_fraction=valid_fraction,
+        splits=splits,
+        keep_duplicates=keep_duplicates,
+        documents=documents,
+        questions=questions,
     )
+    _whole(request, out, as_json)
+
+
+def _whole(request: "Request", out: Path, as_json: bool) -> None:
+    from .run.pipeline import run_whole, summary
+
     run_whole(request, out)
     rows, sentences = summary(out)
     page = out / "report" / "index.html"

@@ -28,6 +28,7 @@ from .domains import check_names, check_texts
 INDEX = "tasks.json"
 """Lists the tasks of a folder: `[{"task", "kind", "domain"}]`, kind `perplexity` or `continuation`."""
 CHOICES = 4
+MORE = "hold out a larger fraction (--valid-fraction), or give more text"
 CONTINUATION_WORDS = 12
 CONTEXT_WORDS = 32
 MIN_CONTEXT_WORDS = 12
@@ -180,7 +181,7 @@ def _questions(domain: str, documents: list[Document], count: int, seed: int) ->
         raise UserError(
             f"{domain}: only {able} held-out documents have {MIN_CONTEXT_WORDS + CONTINUATION_WORDS} words",
             allowed=f"{CHOICES} or more",
-            mend="hold out a larger fraction",
+            mend=MORE,
         )
     asked = sorted(pool, key=lambda passage: passage.number)[:count]
     return [_question(passage, pool, position, seed) for position, passage in enumerate(asked)]
@@ -194,7 +195,7 @@ def _question(passage: Passage, pool: list[Passage], position: int, seed: int) -
         if len(taken) < CHOICES and other.document not in taken and other.continuation not in taken.values():
             taken[other.document] = other.continuation
     if len(taken) < CHOICES:
-        raise UserError(f"fewer than {CHOICES} held-out documents differ", mend="hold out a larger fraction")
+        raise UserError(f"fewer than {CHOICES} held-out documents differ", mend=MORE)
     choices = list(taken.values())[1:]
     label = position % CHOICES
     choices.insert(label, passage.continuation)

@@ -10,18 +10,25 @@ from tokenizers import Tokenizer
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import read_json, write_json
-from ..core.manifest import NAME, Manifest, run_stage
+from ..core.manifest import NAME, Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import END_OF_DOCUMENT
 from .backends import Limits, arguments, check_folder
 from .harness.weights import check_weights
 from .heldout import INDEX
 from .process import ANSWERS, SETTINGS, Job, Unit, run_job
+from .reuse import MODEL, take_over, task_fingerprints
 from .scores import SCORES, Model
 from .scoring import read_rows, score
 
 
 def evaluate(
-    models: list[Model], tasks: Path, out: Path, *, limits: Limits | None = None, batch_size: int = 8
+    models: list[Model],
+    tasks: Path,
+    out: Path,
+    *,
+    limits: Limits | None = None,
+    batch_size: int = 8,
+    earlier: Path | None = None,
 ) -> Manifest:
     """Evaluate models on a folder of tasks (stage `eval`).
 
@@ -34,6 +41,7 @@ def evaluate(
         out: the folder to make.
         limits: see `Limits`; questions are in random order. A document longer than the window is scored in windows.
         batch_size: sequences per forward pass.
+        earlier: folder of a finished evaluation, whose results are taken over where they still hold.
 
     Raises:
         UserError: a model's folder or a number is unusable.
@@ -49,9 +57,12 @@ def evaluate(
         check_weights({model.name: model.path for model in models})
     options = {"limit": limits.questions, "batch_size": batch_size, "max_length": limits.max_length}
     config = options | {"models": [{"name": model.name, "role": model.role} for model in models]}
-    inputs = {"tasks": tasks} | {f"model/{model.name}": model.path for model in models}
+    inputs = {"tasks": tasks} | {f"{MODEL}{model.name}": model.path for model in models}
+    inputs |= task_fingerprints(tasks, [row["task"] for row in index])
 
     def body(work: Path) -> dict[str, Any]:
+        if earlier is not None:
+            take_over(earlier, work, input_fingerprints(work), config)
         run_units([(model.name, work / model.name) for model in models], told, tasks, limits, batch_size)
         found = score(work, models, index)
         write_json(work / SCORES, found.to_json())

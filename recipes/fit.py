@@ -162,8 +162,6 @@ def fit(
     found = resolve(keys, overrides, WHERE, fitting=hardware.gpus > 0)
     values = _flat(asdict(found))
     told = [_of_base(found), _of_text(found, text), f"{hardware}: {_of_spread(found, hardware)}"]
-    if overrides:
-        told.append(f"set by you: {' '.join(overrides)}")
     return Fitted(found, {name: values[name] for name in OF_TRAINING}, told)
 
 

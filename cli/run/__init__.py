@@ -1,0 +1,1 @@
+"""`pdapt run`: the whole way, from text to the report."""

@@ -1,0 +1,281 @@
+"""The whole way once: text -> documents -> tokens -> base -> checkpoints -> Hugging Face -> merged -> scores -> report.
+
+Each stage keeps its own manifest in its own folder of the run, so a run that was interrupted goes on at the stage, and
+within it at the place, where it stopped. What can fail is checked before the first step of training. What training
+depends on stays as it is once that has begun; what comes after it may be chosen anew, and only what depends on the
+choice is made again. A room is imported when its stage comes: torch would take this process to 0.8 GB beside the ranks
+that train.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core import log
+from ...core.checkpoint import CHECKPOINTS
+from ...core.errors import UserError
+from ...core.files import locked, read_json
+from ...core.manifest import NAME, Manifest, Outdated, renew
+from ...recipes.fit import Fitted, Text, before_text, fit, published
+from ...recipes.hardware import Hardware, this_machine
+from ...recipes.load import load
+from ...recipes.run_folder import METRICS, checkpoints, iteration
+from ...recipes.schema import Part, Recipe, Shape, shape_of
+from ...recipes.validate import validate
+from . import preflight
+from .preflight import GENERAL, Base
+from .request import FITTED, REQUEST, Request, changes, claim, training_began, write_request
+from .text import GENERAL_CORPUS, UNSEEN, Place, build_text
+
+if TYPE_CHECKING:
+    from ...eval.scores import Model
+
+PRETRAIN = "qwen3_tiny_pretrain_2xcpu"
+CPT = "qwen3_tiny_cpt_2xcpu"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run of the whole.
+
+    Attributes:
+        request: what it is asked for.
+        out: its folder.
+        base: the user's, checked; None where a tiny one is trained.
+        hardware: of this machine.
+        began: whether something has been trained; from then on, what training depends on stays as it is.
+        kept: what a run that began keeps of its fitted recipe.
+    """
+
+    request: Request
+    out: Path
+    base: Base | None
+    hardware: Hardware
+    began: bool
+    kept: dict[str, int] | None
+
+
+def run_whole(request: Request, out: Path) -> None:
+    """Run every stage into `out`, and say on standard error what happened.
+
+    Raises:
+        UserError: an input is unusable, or `out` holds a run whose training a change would alter.
+    """
+    preflight.check_request(request)
+    base = preflight.read_base(request.base) if request.base else None
+    with locked(out, "running into"):
+        before, began = claim(out), training_began(out)
+        kept = before.get(FITTED, {}).get("kept") if before and began else None
+        whole = Whole(request, out, base, this_machine(), began, kept)
+        recipe = _recipe(whole, Text()).recipe  # what is wrong with it is said before the text is read
+        if not began:
+            write_request(request, out, {})
+        try:
+            general = build_text(Place(request, base, out, fresh=not began), shape_of(recipe).vocab)
+            fitted = _train(whole, general)
+        except Outdated as error:
+            raise _refusal(out, before or {}, request, error) from None
+        write_request(request, out, _as_json(fitted))
+        _judge(whole, fitted.recipe)
+
+
+def _refusal(out: Path, before: dict[str, Any], request: Request, error: Outdated) -> UserError:
+    """A change that training would have to begin again for."""
+    differing = changes(before, request) or [f"{error.out.name}: {text}" for text in error.differences]
+    return UserError(
+        f"{out} has been trained on what it was asked for first; now it is other: {'; '.join(differing)}",
+        where=str(error.out),
+        allowed="another --title, --t, --documents or --questions, and with --base another --general: training depends "
+        "on none of them",
+        mend="choose another --out, or give what this run began with",
+    )
+
+
+def _recipe(whole: Whole, text: Text) -> Fitted:
+    """The recipe of the continued pre-training, checked for this machine.
+
+    With a base of the user's and no recipe it is the published one, fitted; with both, the recipe with the base's
+    shape, as it is.
+    """
+    request, base = whole.request, whole.base
+    if base is not None and request.recipe is None:
+        found = fit(published(base.shape, base.dtype), request.overrides, text, whole.hardware, whole.kept)
+    else:
+        found = Fitted(_given(request, base), {}, [f"{request.recipe or CPT}, as it is"])
+    preflight.check_machine(found.recipe, whole.hardware)
+    if base is None:
+        preflight.check_untrained(found.recipe)
+    else:
+        preflight.check_saved(base, found.recipe)
+    told = [f"set by you: {' '.join(request.overrides)}"] if request.overrides else []
+    return replace(found, told=found.told + told)
+
+
+def _given(request: Request, base: Base | None) -> Recipe:
+    """A recipe by its name, for the user's base, or on the domain's part of the text where a base is trained first."""
+    recipe = load(request.recipe or CPT, request.overrides)
+    if base is None:
+        domain = [Part(sources=[f"{request.domain}-*"])]
+        blend = domain if recipe.data.blend == [Part()] else recipe.data.blend
+        return replace(recipe, data=replace(recipe.data, blend=blend))
+    recipe = replace(recipe, model=replace(recipe.model, size=None, shape=Shape(**asdict(base.shape))))
+    validate(recipe)
+    return recipe
+
+
+def _as_json(fitted: Fitted) -> dict[str, Any]:
+    return {"kept": fitted.kept, "told": fitted.told}
+
+
+def _train(whole: Whole, general: list[Path]) -> Fitted:
+    """Train, once everything is known to be there that is needed in the end."""
+    from ...recipes.train import train
+
+    out, tokens = whole.out, whole.out / "tokens"
+    _tasks(whole, general)
+    fitted = _recipe(whole, _text(whole, tokens))
+    recipes = [fitted.recipe, *([] if whole.base else [_pretraining(fitted.recipe)])]
+    for recipe in recipes:
+        preflight.check_blend(recipe, tokens)
+    preflight.check_space(fitted.recipe, out, whole.base)
+    for line in fitted.told:
+        log.info(f"recipe: {line}")
+    if not whole.began:
+        write_request(whole.request, out, _as_json(fitted))
+    base = _import(whole, whole.base) if whole.base else _pretrain(recipes[-1], tokens, out / "base")
+    train(fitted.recipe, tokens, out / "cpt", base=base)
+    return fitted
+
+
+def _text(whole: Whole, tokens: Path) -> Text:
+    """How much text the recipe's layout makes of the tokens."""
+    from ...recipes.blend import epoch
+
+    if whole.base is None or whole.request.recipe is not None:
+        return Text()
+    recipe = before_text(published(whole.base.shape, whole.base.dtype), whole.request.overrides)
+    return Text(epoch(tokens, recipe.data, "train"), epoch(tokens, recipe.data, "valid"))
+
+
+def _tasks(whole: Whole, general: list[Path]) -> None:
+    """Make tasks from held-out documents: before training, which would be in vain without enough of them."""
+    from ...eval.heldout import build_tasks
+
+    request, tasks = whole.request, whole.out / "tasks"
+    domains = {request.domain: sorted((whole.out / "tokens" / "heldout").glob(f"{request.domain}-*.jsonl"))}
+    domains |= {GENERAL: general} if general else {}
+    log.info("tasks: from held-out documents")
+    chosen = {"documents": request.documents, "questions": request.questions}
+    renew(tasks, lambda _: build_tasks(domains, tasks, **chosen))
+
+
+def _pretraining(recipe: Recipe) -> Recipe:
+    """The recipe of a tiny base: on as many ranks as are asked for, without model parallelism."""
+    ranks = recipe.parallel.ranks_per_node
+    pretrain = load(PRETRAIN, [f"parallel.ranks_per_node={ranks}", f"data.blend=[{{sources: ['{GENERAL}-*']}}]"])
+    return replace(pretrain, model=recipe.model)
+
+
+def _import(whole: Whole, base: Base) -> Path:
+    """The user's base as a Megatron checkpoint root."""
+    from ...conversion.convert import import_hf
+
+    out = whole.out / "base"
+    log.info("base: importing")
+    if whole.began:
+        import_hf(base.folder, out)
+    else:
+        renew(out, lambda _: import_hf(base.folder, out))
+    return out
+
+
+def _pretrain(recipe: Recipe, tokens: Path, out: Path) -> Path:
+    """A tiny base, trained on the general text."""
+    from ...recipes.train import train
+
+    train(recipe, tokens, out)
+    return out / CHECKPOINTS
+
+
+def _judge(whole: Whole, recipe: Recipe) -> None:
+    """Export, merge, evaluate and report: what is done again where it was chosen anew."""
+    out = whole.out
+    models = _models(whole)
+    log.info(f"eval: {len(models)} models")
+    _evaluate(recipe, models, out)
+    log.info("report")
+    renew(out / "report", lambda _: report_run(out, out / "report"))
+
+
+def _models(whole: Whole) -> "list[Model]":
+    """Hugging Face folders: the base, every checkpoint, and the last one merged with the base."""
+    from ...conversion.convert import export_hf
+    from ...eval.scores import Model
+    from ...merge.run import merge
+
+    out, t = whole.out, whole.request.t
+    base = whole.base.folder if whole.base else out / "hf" / "base"
+    if whole.base is None:
+        export_hf(out / "base" / CHECKPOINTS, base)
+    models = [Model("base", "base", base)]
+    for checkpoint in checkpoints(out / "cpt"):
+        name = f"cpt-{iteration(checkpoint):05d}"
+        export_hf(checkpoint, out / "hf" / name)
+        models.append(Model(name, "checkpoint", out / "hf" / name))
+    last, merged = models[-1], out / "hf" / "merged"
+    log.info(f"merge: SLERP of {last.name} with its base, t = {t:g}")
+    renew(merged, lambda _: merge(base, last.path, merged, t=t))
+    return [*models, Model("merged", "merged", merged)]
+
+
+def _evaluate(recipe: Recipe, models: "list[Model]", out: Path) -> None:
+    """Score every model on the held-out documents; of an evaluation with other choices, what still holds is kept."""
+    from ...eval.backends import Limits
+    from ...eval.run import evaluate
+
+    limits = Limits(max_length=recipe.data.seq_length)
+    scores, tasks = out / "scores", out / "tasks"
+    renew(scores, lambda outdated: evaluate(models, tasks, scores, limits=limits, earlier=outdated))
+
+
+def report_run(run: Path, out: Path) -> Manifest:
+    """Write the report of a run of the whole.
+
+    Raises:
+        UserError: the folder holds no such run, or a stage of it is not finished.
+    """
+    from ...eval.report import build_report
+
+    request = read_json(run / REQUEST)
+    trained = [folder / METRICS for folder in (run / "base", run / "cpt") if (folder / METRICS).is_file()]
+    stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
+    stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))), "hf/merged"]
+    finished = [run / name for name in stages if (run / name / NAME).is_file()]
+    return build_report(request["title"], run / "scores", trained, finished, out, _settings(request, run))
+
+
+def _settings(request: dict[str, Any], run: Path) -> dict[str, Any]:
+    recipe, merged = Manifest.read(run / "cpt").config, Manifest.read(run / "hf" / "merged").config
+    parallel, optimizer = recipe["parallel"], recipe["optimizer"]
+    told = request.get(FITTED, {}).get("told", [])
+    return {
+        **{f"recipe ({number})": line for number, line in enumerate(told, start=1)},
+        "base": request["base"] or f"trained here on the {GENERAL} text ({PRETRAIN})",
+        "domain": request["domain"],
+        "steps": recipe["steps"],
+        "sequences a step": recipe["batch"]["global_size"],
+        "tokens a sequence": recipe["data"]["seq_length"],
+        "layout": recipe["data"]["layout"],
+        "learning rate": f"{optimizer['lr']:g}, constant",
+        "precision": recipe["model"]["precision"],
+        "ranks": f"{parallel['nodes']} x {parallel['ranks_per_node']} (TP {parallel['tp']}, PP {parallel['pp']})",
+        "merge": f"SLERP, t = {merged['t']:g}",
+        "seed": recipe["seed"],
+    }
+
+
+def summary(out: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The final table's rows, and the sentences that say what happened."""
+    from ...eval.verdict import summary_table, verdict
+
+    return summary_table(out / "scores"), verdict(out / "scores")
