@@ -101,15 +101,14 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def tiny_qwen3(tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Path]:
-    """Make a tiny random Qwen3 as a Hugging Face folder: `tiny_qwen3(seed=0, tied=True, dtype="float32", **config)`."""
-    import shutil
+@pytest.fixture(scope="session")
+def qwen3_at(tokenizer_folder: Path) -> Callable[..., Path]:
+    """As `tiny_qwen3`, in a folder that is given."""
 
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    def make(folder: Path, seed: int = 0, tied: bool = True, dtype: str = "float32", **overrides: Any) -> Path:
+        import torch
+        from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    def make(seed: int = 0, tied: bool = True, dtype: str = "float32", **overrides: Any) -> Path:
         shape: dict[str, Any] = {
             "vocab_size": 1024,
             "hidden_size": 64,
@@ -129,10 +128,20 @@ def tiny_qwen3(tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Path]:
             # Norm weights of exactly 1 would hide a norm that is left out or swapped with another.
             if "norm" in name:
                 torch.nn.init.uniform_(parameter, 0.5, 1.5)
-        folder = tmp_path / f"qwen3-{seed}-{'tied' if tied else 'untied'}-{dtype}-{len(list(tmp_path.iterdir()))}"
         model.to(getattr(torch, dtype)).save_pretrained(folder)
         for file in tokenizer_folder.iterdir():
             shutil.copy(file, folder / file.name)
         return folder
+
+    return make
+
+
+@pytest.fixture
+def tiny_qwen3(tmp_path: Path, qwen3_at: Callable[..., Path]) -> Callable[..., Path]:
+    """Make a tiny random Qwen3 as a Hugging Face folder: `tiny_qwen3(seed=0, tied=True, dtype="float32", **config)`."""
+
+    def make(seed: int = 0, tied: bool = True, dtype: str = "float32", **overrides: Any) -> Path:
+        folder = tmp_path / f"qwen3-{seed}-{'tied' if tied else 'untied'}-{dtype}-{len(list(tmp_path.iterdir()))}"
+        return qwen3_at(folder, seed, tied, dtype, **overrides)
 
     return make

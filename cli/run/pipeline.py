@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Any
 from ...core import log
 from ...core.checkpoint import CHECKPOINTS
 from ...core.errors import UserError
-from ...core.files import locked, read_json
+from ...core.files import read_object
+from ...core.jsonio import JsonObject
+from ...core.lock import locked
 from ...core.manifest import NAME, Manifest, Outdated, renew
+from ...recipes import trackers
 from ...recipes.fit import Fitted, Text, before_text, fit, published
 from ...recipes.hardware import Hardware, this_machine
+from ...recipes.inputs import Inputs, check_inputs
 from ...recipes.load import load
 from ...recipes.run_folder import METRICS, checkpoints, iteration
 from ...recipes.schema import Part, Recipe, Shape, shape_of
 from ...recipes.validate import validate
 from . import preflight
 from .preflight import GENERAL, Base
-from .request import FITTED, REQUEST, Request, changes, claim, training_began, write_request
+from .request import FITTED, REQUEST, Request, changes, claim, kept_of, training_began, write_request
 from .text import GENERAL_CORPUS, UNSEEN, Place, build_text
 
 if TYPE_CHECKING:
@@ -65,7 +69,7 @@ def run_whole(request: Request, out: Path) -> None:
     base = preflight.read_base(request.base) if request.base else None
     with locked(out, "running into"):
         before, began = claim(out), training_began(out)
-        kept = before.get(FITTED, {}).get("kept") if before and began else None
+        kept = kept_of(before) if before and began else None
         whole = Whole(request, out, base, this_machine(), began, kept)
         recipe = _recipe(whole, Text()).recipe  # what is wrong with it is said before the text is read
         if not began:
@@ -74,7 +78,7 @@ def run_whole(request: Request, out: Path) -> None:
             general = build_text(Place(request, base, out, fresh=not began), shape_of(recipe).vocab)
             fitted = _train(whole, general)
         except Outdated as error:
-            raise _refusal(out, before or {}, request, error) from None
+            raise _refusal(out, before.values if before else {}, request, error) from None
         write_request(request, out, _as_json(fitted))
         _judge(whole, fitted.recipe)
 
@@ -136,7 +140,8 @@ def _train(whole: Whole, general: list[Path]) -> Fitted:
     fitted = _recipe(whole, _text(whole, tokens))
     recipes = [fitted.recipe, *([] if whole.base else [_pretraining(fitted.recipe)])]
     for recipe in recipes:
-        preflight.check_blend(recipe, tokens)
+        check_inputs(recipe, Inputs(tokens))
+        trackers.check(recipe.log)
     preflight.check_space(fitted.recipe, out, whole.base)
     for line in fitted.told:
         log.info(f"recipe: {line}")
@@ -246,22 +251,22 @@ def report_run(run: Path, out: Path) -> Manifest:
     """
     from ...eval.report import build_report
 
-    request = read_json(run / REQUEST)
+    request = read_object(run / REQUEST)
     trained = [folder / METRICS for folder in (run / "base", run / "cpt") if (folder / METRICS).is_file()]
     stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
     stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))), "hf/merged"]
     finished = [run / name for name in stages if (run / name / NAME).is_file()]
-    return build_report(request["title"], run / "scores", trained, finished, out, _settings(request, run))
+    return build_report(request.text("title"), run / "scores", trained, finished, out, _settings(request, run))
 
 
-def _settings(request: dict[str, Any], run: Path) -> dict[str, Any]:
+def _settings(request: JsonObject, run: Path) -> dict[str, Any]:
     recipe, merged = Manifest.read(run / "cpt").config, Manifest.read(run / "hf" / "merged").config
     parallel, optimizer = recipe["parallel"], recipe["optimizer"]
-    told = request.get(FITTED, {}).get("told", [])
+    told = request.object(FITTED).list("told") if FITTED in request else []
     return {
         **{f"recipe ({number})": line for number, line in enumerate(told, start=1)},
-        "base": request["base"] or f"trained here on the {GENERAL} text ({PRETRAIN})",
-        "domain": request["domain"],
+        "base": request.text("base", "") or f"trained here on the {GENERAL} text ({PRETRAIN})",
+        "domain": request.text("domain"),
         "steps": recipe["steps"],
         "sequences a step": recipe["batch"]["global_size"],
         "tokens a sequence": recipe["data"]["seq_length"],

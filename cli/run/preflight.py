@@ -174,15 +174,3 @@ def _files(folder: Path) -> list[Path]:
 def _existing(path: Path) -> Path:
     """The path, or its nearest parent that is there."""
     return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
-
-
-def check_blend(recipe: Recipe, tokens: Path) -> None:
-    """Check that a recipe finds the data sets that it names, on both sides.
-
-    Raises:
-        UserError: it does not.
-    """
-    from ...recipes.blend import train_blend, valid_blend
-
-    train_blend(tokens, recipe.data, recipe.steps * recipe.batch.global_size)
-    valid_blend(tokens, recipe.data)

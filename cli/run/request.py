@@ -6,7 +6,8 @@ from typing import Any
 
 from ...core.checkpoint import IDENTITY
 from ...core.errors import UserError
-from ...core.files import read_json, write_json
+from ...core.files import read_object, write_json
+from ...core.jsonio import JsonObject
 from ...recipes.schema import Recipe
 
 REQUEST = "request.json"
@@ -73,14 +74,14 @@ def is_path(given: str) -> bool:
     return name.partition(".")[0] not in RECIPE_KEYS and Path(path).exists()
 
 
-def claim(out: Path) -> dict[str, Any] | None:
+def claim(out: Path) -> JsonObject | None:
     """The request that a folder was made for; None where it is new or empty.
 
     Raises:
-        UserError: the folder holds something else.
+        UserError: the folder holds something else, or the request is damaged.
     """
     if (out / REQUEST).is_file():
-        return read_json(out / REQUEST)
+        return read_object(out / REQUEST)
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
     return None
@@ -89,6 +90,14 @@ def claim(out: Path) -> dict[str, Any] | None:
 def write_request(request: Request, out: Path, fitted: dict[str, Any]) -> None:
     """Note in a run's folder what it is asked for, and what of its recipe was fitted."""
     write_json(out / REQUEST, asdict(request) | {FITTED: fitted})
+
+
+def kept_of(before: JsonObject) -> dict[str, int] | None:
+    """What of a fitted recipe a request's file holds; None where it was not fitted, or not yet."""
+    if FITTED not in before or "kept" not in before.object(FITTED):
+        return None
+    kept = before.object(FITTED).object("kept")
+    return {name: kept.integer(name, minimum=1) for name in kept.values} or None
 
 
 def training_began(out: Path) -> bool:

@@ -67,7 +67,7 @@ def build_text(place: Place, vocab: int) -> list[Path]:
     from ...data_prep.corpus import build_corpus
     from ...data_prep.tokens import build_tokens
 
-    request, out = place.request, place.out
+    out = place.out
     log.info("corpus: reading and cleaning")
     sources = _sources(place)
     place.training(CORPUS, lambda folder: build_corpus(sources, folder))
@@ -125,6 +125,7 @@ def _general(place: Place) -> list[str]:
 
 def _language(place: Place) -> str | None:
     """Language of most of the domain's documents, where that is clear and not the embedded sample's."""
+    del place
     return None
 
 

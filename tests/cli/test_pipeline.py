@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from pdapt.data_prep.documents.store import document_files, read_documents
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 Maker = Callable[..., Path]
-SHORT = ["steps=4", "checkpoint.every=2", "validation.every=2", "validation.batches=1", "data.seq_length=256"]
+SHORT = ["steps=4", "batch.global_size=8", "checkpoint.every=2", "data.seq_length=256"]
+SHORT += ["validation.every=2", "validation.batches=1"]
 
 
 def pdapt(*arguments: object) -> dict[str, Any]:
@@ -88,34 +90,107 @@ def test_a_second_quickstart_has_nothing_to_do(quickstart: tuple[Path, dict[str,
     assert {path: path.stat().st_mtime_ns for path in out.rglob("manifest.json")} == before
 
 
-@pytest.mark.parametrize("tp", [1, 2])
-def test_the_shared_samples_with_another_base(
-    shared: Callable[[str], Path], tiny_qwen3: Maker, tmp_path: Path, tp: int
-) -> None:
-    """All ten sources, two ranks: DP2, then TP2; the base is a Hugging Face folder."""
-    samples, base = shared("samples"), tiny_qwen3(dtype="bfloat16")
-    arguments = ["run", *SHORT, f"parallel.tp={tp}", "--data", samples, "--base", base]
-    found = pdapt(*arguments, "--domain", "medical", "--out", tmp_path / "run")
+@pytest.fixture(scope="module")
+def base(qwen3_at: Maker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return qwen3_at(tmp_path_factory.mktemp("base") / "qwen3", dtype="bfloat16")
+
+
+def assert_the_shared_samples_were_adapted_to(samples: Path, run: Path, found: dict[str, Any]) -> None:
     assert [row["model"] for row in found["models"]] == ["base", "cpt-00002", "cpt-00004", "merged"]
     sources = {path.name for path in samples.iterdir() if path.is_dir()}
     assert len(sources) == 10
-    built = document_files(tmp_path / "run" / "corpus")
+    built = document_files(run / "corpus")
     assert {f"medical-{name}" for name in sources} <= set(built)
     assert all(next(read_documents(path, ("text",)))[0] for path in built.values())
-    assert_no_text_is_on_two_sides(tmp_path / "run")
+    assert_no_text_is_on_two_sides(run)
 
 
-def test_killed_in_the_middle_and_started_again_the_run_ends_the_same(tiny_qwen3: Maker, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def adapted(
+    shared: Callable[[str], Path], base: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[object], Path, dict[str, Any]]:
+    """All ten sources on two ranks, DP 2: the command, the run's folder, what was printed."""
+    out = tmp_path_factory.mktemp("adapted") / "run"
+    command: list[object] = ["run", *SHORT, "--data", shared("samples"), "--base", base, "--domain", "medical"]
+    return [*command, "--out", out], out, pdapt(*command, "--out", out)
+
+
+def test_the_shared_samples_with_another_base(
+    shared: Callable[[str], Path], adapted: tuple[list[object], Path, dict[str, Any]]
+) -> None:
+    _, out, found = adapted
+    assert_the_shared_samples_were_adapted_to(shared("samples"), out, found)
+    recipe = Manifest.read(out / "cpt").config
+    assert recipe["optimizer"]["lr"] == pytest.approx(2e-4), "the published one, for a narrow model"
+    assert {"medical", "general"} <= set(found["models"][0])
+
+
+def test_the_shared_samples_on_tensor_parallel_ranks(shared: Callable[[str], Path], base: Path, tmp_path: Path) -> None:
+    few = ["--documents", 8, "--questions", 8, "--general", "none"]
+    arguments = ["run", *SHORT, *few, "parallel.tp=2", "--data", shared("samples"), "--base", base]
+    found = pdapt(*arguments, "--domain", "medical", "--out", tmp_path / "run")
+    assert_the_shared_samples_were_adapted_to(shared("samples"), tmp_path / "run", found)
+    assert set(found["models"][0]) == {"model", "role", "medical"}
+    assert len(found["verdict"]) == 3
+
+
+def test_a_later_choice_makes_again_only_what_depends_on_it(
+    adapted: tuple[list[object], Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Another t: one merge, its scores, the report. General text left out: not even a model is read."""
+    command, made, found = adapted
+    out = tmp_path / "run"
+    shutil.copytree(made, out)
+    command = [*command[:-1], out]
+    before = stamps(out)
+    third = pdapt(*command, "--t", 0.25, "--title", "A third")
+    changed = {name for name, stamp in stamps(out).items() if before.get(name) != stamp}
+    assert changed == {f"{folder}/manifest.json" for folder in ("hf/merged", "scores", "report")} | {
+        name for name in before if name.startswith("scores/merged/")
+    }
+    assert Manifest.read(out / "hf" / "merged").config["t"] == [0.25]
+    assert third["models"][:3] == found["models"][:3]
+    assert third["models"][3] != found["models"][3]
+    assert "A third" in (out / "report" / "index.html").read_text()
+    before = stamps(out)
+    alone = pdapt(*command, "--t", 0.25, "--title", "A third", "--general", "none")
+    assert [row["medical"] for row in alone["models"]] == [row["medical"] for row in third["models"]]
+    assert all("general" not in row for row in alone["models"])
+    kept = {name for name, stamp in stamps(out).items() if before.get(name) == stamp}
+    assert {name for name in before if name.startswith(("cpt/", "hf/", "tokens/"))} <= kept
+    assert {name for name in before if name.startswith("scores/") and "_medical/" in name} <= kept
+
+
+def stamps(run: Path) -> dict[str, int]:
+    """Times of what stages and lm-eval have written."""
+    files = [*run.rglob("manifest.json"), *run.glob("scores/*/*/results.json")]
+    return {str(path.relative_to(run)): path.stat().st_mtime_ns for path in files}
+
+
+def test_a_change_that_training_depends_on_is_refused(adapted: tuple[list[object], Path, dict[str, Any]]) -> None:
+    command, out, _ = adapted
+    before = stamps(out)
+    for change, message in (
+        (["--valid-fraction", "0.1"], "--valid-fraction: 0.05 then, 0.1 now"),
+        (["optimizer.lr=1e-3"], "optimizer.lr: 0.0002 there, 0.001 now"),
+    ):
+        arguments = [sys.executable, "-m", "pdapt.cli.main", *map(str, command), *change]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert message in done.stderr
+    assert stamps(out) == before
+
+
+def test_killed_in_the_middle_and_started_again_the_run_ends_the_same(base: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes.jsonl"
     rows = [{"text": f"Le patient {n} reçoit {n % 9 + 1} mg de morphine et {n * 3} ml de soluté salé, puis il est revu "
                      f"le {n % 28 + 1} mars avec une tension de {100 + n % 60} mmHg et un poids de {50 + n % 40},5 kg."
                      f" Le traitement est poursuivi {n % 14 + 2} jours à la dose de {n % 5 + 1} comprimés par jour."}
             for n in range(400)]  # fmt: skip
     notes.write_text("\n".join(json.dumps(row) for row in rows))
-    base = tiny_qwen3(dtype="bfloat16")
     letter = tmp_path / "letter.txt"
     letter.write_text("Cher confrère, je vous remercie de m'avoir adressé ce patient. " * 3)
-    arguments = ["run", "--data", str(notes), str(letter), *SHORT, "--base", str(base), "--json"]
+    arguments = ["run", "--data", str(notes), str(letter), *SHORT, "--base", str(base), "--general", "none", "--json"]
 
     def start(out: Path) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "pdapt.cli.main", *arguments, "--out", str(out)]

@@ -28,6 +28,11 @@ CPU = Hardware(gpus=0, gpu_gib=0, cores=2, host_gib=24)
 WORDS = "le patient reçoit du paracétamol contre la fièvre puis sera revu dans une semaine avec son dossier".split()  # noqa: SIM905
 
 
+@pytest.fixture(scope="module")
+def base(qwen3_at: Maker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return qwen3_at(tmp_path_factory.mktemp("base") / "qwen3", dtype="bfloat16")
+
+
 class Trained(Exception):
     """Training would begin now."""
 
@@ -78,8 +83,8 @@ def request_began(out: Path) -> bool:
     return request.training_began(out)
 
 
-def test_a_base_gets_the_fitted_recipe_and_the_request_holds_it(tiny_qwen3: Maker, tmp_path: Path) -> None:
-    recipe = begin(asked(notes(tmp_path), tiny_qwen3(dtype="bfloat16")), tmp_path / "run")
+def test_a_base_gets_the_fitted_recipe_and_the_request_holds_it(base: Path, tmp_path: Path) -> None:
+    recipe = begin(asked(notes(tmp_path), base), tmp_path / "run")
     kept = read_json(tmp_path / "run" / REQUEST)["fitted"]
     assert recipe.optimizer.lr == pytest.approx(2e-4)
     assert kept["kept"]["steps"] == recipe.steps
@@ -96,17 +101,17 @@ def test_without_a_base_the_toy_recipe_stays(tmp_path: Path) -> None:
     assert [part.sources for part in recipe.data.blend] == [["general-*"]]
 
 
-def test_a_recipe_by_name_is_taken_as_it_is(tiny_qwen3: Maker, tmp_path: Path) -> None:
-    given = asked(notes(tmp_path), tiny_qwen3(dtype="bfloat16"), recipe="qwen3_tiny_cpt_2xcpu")
+def test_a_recipe_by_name_is_taken_as_it_is(base: Path, tmp_path: Path) -> None:
+    given = asked(notes(tmp_path), base, recipe="qwen3_tiny_cpt_2xcpu")
     recipe = begin(replace(given, overrides=["steps=7", "checkpoint.every=5"]), tmp_path / "run")
     assert (recipe.optimizer.lr, recipe.steps, recipe.data.seq_length) == (1e-3, 7, 512)
     assert recipe.model.shape.hidden == 64
 
 
-def test_a_blend_of_the_users_is_not_replaced(tiny_qwen3: Maker, tmp_path: Path) -> None:
-    data = [f"a={notes(tmp_path)}", f"b={notes(tmp_path, 150)}"]
+def test_a_blend_of_the_users_is_not_replaced(base: Path, tmp_path: Path) -> None:
+    data = [f"a={notes(tmp_path)}", f"b={notes(tmp_path, first='lettre')}"]
     blend = "data.blend=[{sources: [medical-a], weight: 3}, {sources: [medical-b], weight: 1}]"
-    given = replace(asked("", tiny_qwen3(dtype="bfloat16")), data=data, overrides=[blend])
+    given = replace(asked("", base), data=data, overrides=[blend])
     assert [part.weight for part in begin(given, tmp_path / "run").data.blend] == [3, 1]
     gone = blend.replace("medical-b", "medical-c")
     refused(replace(given, overrides=[gone]), tmp_path / "other", r"matches sources \['medical-c'\]")
@@ -133,13 +138,13 @@ def test_a_blend_of_the_users_is_not_replaced(tiny_qwen3: Maker, tmp_path: Path)
     ],
 )
 def test_what_cannot_be_is_refused_before_any_text_is_read(
-    tiny_qwen3: Maker, tmp_path: Path, others: dict[str, Any], message: str
+    base: Path, tmp_path: Path, others: dict[str, Any], message: str
 ) -> None:
-    refused(replace(asked(notes(tmp_path), tiny_qwen3(dtype="bfloat16")), **others), tmp_path / "run", message)
+    refused(replace(asked(notes(tmp_path), base), **others), tmp_path / "run", message)
     assert not (tmp_path / "run" / "corpus").exists()
 
 
-def test_a_base_that_is_not_whole_is_refused_first(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_a_base_that_is_not_whole_is_refused_first(tiny_qwen3: Maker, base: Path, tmp_path: Path) -> None:
     base, data = tiny_qwen3(dtype="bfloat16"), notes(tmp_path)
     refused(asked(data, tiny_qwen3(dtype="float16")), tmp_path / "run", "float16")
     (base / "tokenizer.json").rename(base / "away.json")
@@ -150,33 +155,33 @@ def test_a_base_that_is_not_whole_is_refused_first(tiny_qwen3: Maker, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-def test_too_little_held_out_text_is_said_first_and_mended_in_place(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_too_little_held_out_text_is_said_first_and_mended_in_place(base: Path, tmp_path: Path) -> None:
     """30 documents: 5 % are 2 of them, a quarter are 8."""
-    given, out = asked(notes(tmp_path, 30), tiny_qwen3(dtype="bfloat16")), tmp_path / "run"
+    given, out = asked(notes(tmp_path, 30), base), tmp_path / "run"
     refused(given, out, r"medical: only 2 held-out documents have 24 words(.|\n)*--valid-fraction")
     begin(replace(given, valid_fraction=0.25), out)
     assert Manifest.read(out / "tasks").counts["medical"]["documents"] >= 4
     assert read_json(out / REQUEST)["valid_fraction"] == 0.25
 
 
-def test_documents_too_short_to_ask_about_are_said_before_training(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_documents_too_short_to_ask_about_are_said_before_training(base: Path, tmp_path: Path) -> None:
     refused(
-        asked(notes(tmp_path, 200, words=23), tiny_qwen3(dtype="bfloat16")),
+        asked(notes(tmp_path, 200, words=23), base),
         tmp_path / "run",
         "only 0 held-out documents have 24 words",
     )
 
 
-def test_general_text_may_be_left_out_with_a_base_and_not_without(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_general_text_may_be_left_out_with_a_base_and_not_without(base: Path, tmp_path: Path) -> None:
     data = notes(tmp_path)
-    begin(asked(data, tiny_qwen3(dtype="bfloat16"), general=["none"]), tmp_path / "run")
+    begin(asked(data, base, general=["none"]), tmp_path / "run")
     assert set(Manifest.read(tmp_path / "run" / "tasks").counts) == {"medical"}
     refused(asked(data, general=["none"]), tmp_path / "other", "tiny base is trained on general text")
 
 
-def test_general_text_that_training_holds_is_not_evaluated_on(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_general_text_that_training_holds_is_not_evaluated_on(base: Path, tmp_path: Path) -> None:
     """With a base, general text changes nothing of the tokens, and loses what is in them."""
-    base, data = tiny_qwen3(dtype="bfloat16"), notes(tmp_path)
+    data = notes(tmp_path)
     general = tmp_path / "mixed.jsonl"
     general.write_text(Path(notes(tmp_path, 60, first="ville")).read_text() + Path(data).read_text())
     begin(asked(data, base, general=[str(general)]), tmp_path / "run")
@@ -190,8 +195,8 @@ def test_general_text_that_training_holds_is_not_evaluated_on(tiny_qwen3: Maker,
     assert {row["text"] for row in rows if row["text"].startswith("note")} == held
 
 
-def test_once_training_began_a_change_of_its_text_is_refused_by_name(tiny_qwen3: Maker, tmp_path: Path) -> None:
-    base, data, out = tiny_qwen3(dtype="bfloat16"), notes(tmp_path), tmp_path / "run"
+def test_once_training_began_a_change_of_text_is_refused_by_name(tiny_qwen3: Maker, base: Path, tmp_path: Path) -> None:
+    data, out = notes(tmp_path), tmp_path / "run"
     given = asked(data, base, general=["none"])
     begin(given, out)
     began = read_json(out / REQUEST)
@@ -199,8 +204,8 @@ def test_once_training_began_a_change_of_its_text_is_refused_by_name(tiny_qwen3:
         ({"valid_fraction": 0.1}, r"--valid-fraction: 0.05 then, 0.1 now"),
         ({"domain": "clinical"}, r"--domain: medical then, clinical now"),
         ({"data": [notes(tmp_path, 199)]}, r"--data: \S+note-200-60.jsonl then, \S+note-199-60.jsonl now"),
-        ({"base": str(tiny_qwen3(seed=1, dtype="bfloat16"))}, r"--base: \S+qwen3-0\S+ then, \S+qwen3-1\S+ now"),
-        ({"base": None, "general": [notes(tmp_path, first="ville")]}, r"--base: \S+qwen3-0\S+ then, none now"),
+        ({"base": str(tiny_qwen3(seed=1, dtype="bfloat16"))}, r"--base: \S+base\S+ then, \S+qwen3-1\S+ now"),
+        ({"base": None, "general": [notes(tmp_path, first="ville")]}, r"--base: \S+base\S+ then, none now"),
     ):
         with pytest.raises(UserError, match=message):
             run_whole(replace(given, **others), out)
@@ -210,16 +215,16 @@ def test_once_training_began_a_change_of_its_text_is_refused_by_name(tiny_qwen3:
         run_whole(given, out)
 
 
-def test_a_copy_of_the_text_elsewhere_is_the_same_text(tiny_qwen3: Maker, tmp_path: Path) -> None:
-    base, data, out = tiny_qwen3(dtype="bfloat16"), notes(tmp_path), tmp_path / "run"
+def test_a_copy_of_the_text_elsewhere_is_the_same_text(base: Path, tmp_path: Path) -> None:
+    data, out = notes(tmp_path), tmp_path / "run"
     begin(asked(data, base, general=["none"]), out)
     (tmp_path / "moved").mkdir()
     moved = Path(data).rename(tmp_path / "moved" / Path(data).name)
     begin(asked(str(moved), base, general=["none"]), out)
 
 
-def test_later_choices_change_once_training_began(tiny_qwen3: Maker, tmp_path: Path) -> None:
-    base, data, out = tiny_qwen3(dtype="bfloat16"), notes(tmp_path), tmp_path / "run"
+def test_later_choices_change_once_training_began(base: Path, tmp_path: Path) -> None:
+    data, out = notes(tmp_path), tmp_path / "run"
     given = asked(data, base, general=["none"])
     first = begin(given, out)
     tokens = (out / "tokens" / "manifest.json").stat().st_mtime_ns
