@@ -169,6 +169,12 @@ def _tasks(whole: Whole, general: list[Path]) -> None:
     request, tasks = whole.request, whole.out / "tasks"
     domains = {request.domain: sorted((whole.out / "tokens" / "heldout").glob(f"{request.domain}-*.jsonl"))}
     domains |= {GENERAL: general} if general else {}
+    if not domains[request.domain]:
+        raise UserError(
+            "no document of the domain could be held out to evaluate on",
+            where=f"--valid-fraction {request.valid_fraction:g}",
+            mend="give more text: four different documents of 24 words have to be held out, and the rest trained on",
+        )
     log.info("tasks: from held-out documents")
     chosen = {"documents": request.documents, "questions": request.questions}
     renew(tasks, lambda _: build_tasks(domains, tasks, **chosen))

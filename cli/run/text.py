@@ -71,12 +71,12 @@ def build_text(place: Place, vocab: int) -> list[Path]:
     log.info("corpus: reading and cleaning")
     sources = _sources(place)
     place.training(CORPUS, lambda folder: build_corpus(sources, folder))
-    general = _general(place)
     tokenizer = place.base.folder if place.base else _tokenizer(place, vocab)
     options = _options(place)
     place.training(
         TOKENS, lambda folder: build_tokens([str(out / CORPUS)], tokenizer, folder, options, vocab_size=vocab)
     )
+    general = _general(place)
     if place.base is None:
         return sorted((out / TOKENS / "heldout").glob(f"{GENERAL}-*.jsonl"))
     return _unseen(place, general, options) if general else []
@@ -110,23 +110,27 @@ def _general(place: Place) -> list[str]:
         return _general_paths(place) if place.base and request.general != [NONE] else []
     if place.base is None:
         raise UserError(
-            f"the domain's text is {language}, and the embedded general text, which a tiny base would be trained on, "
-            "is French",
+            f"most of the domain's documents are not in French ({language}), and the embedded general text, which a tiny "
+            "base would be trained on, is",
             where="--data",
             mend=f"give --general PATH with general text of that language, or --base; --general {SAMPLE} takes the "
             "French one all the same",
         )
     log.warn(
-        f"general text is left out: the domain's is {language}, the embedded sample is French. "
-        "What general ability adaptation costs is not measured; --general PATH measures it, now or later"
+        f"general text is left out: most of the domain's documents are not in French ({language}), as the embedded one "
+        "is. What adaptation costs elsewhere is not measured; --general PATH measures it, now or later"
     )
     return []
 
 
 def _language(place: Place) -> str | None:
-    """Language of most of the domain's documents, where that is clear and not the embedded sample's."""
-    del place
-    return None
+    """The commonest language of the domain's documents where most of them are not in the embedded sample's."""
+    prefix = f"{place.request.domain}-"
+    screened = Manifest.read(place.out / TOKENS).counts["screened"]
+    other = sum(count for file, count in screened["other_language"].items() if file.startswith(prefix))
+    sources = Manifest.read(place.out / CORPUS).counts
+    documents = sum(counts["kept"] for name, counts in sources.items() if name.startswith(prefix))
+    return next(iter(screened["languages"])) if 2 * other > documents else None
 
 
 def _sample(out: Path, part: str) -> list[str]:

@@ -160,9 +160,10 @@ def test_a_base_of_another_type_is_refused_before_anything_is_made(
     tmp_path: Path, tiny_qwen3: Callable[..., Path]
 ) -> None:
     (tmp_path / "ok.txt").write_text("Un texte.")
-    done = pdapt("run", "--data", tmp_path / "ok.txt", "--base", tiny_qwen3(), "--out", tmp_path / "run")
+    base = tiny_qwen3(dtype="float16")
+    done = pdapt("run", "--data", tmp_path / "ok.txt", "--base", base, "--out", tmp_path / "run")
     assert done.returncode == 2, done.stderr
-    assert "the base's weights are float32, and model.precision=bf16 saves another type" in done.stderr
+    assert "the base's weights are float16, and training saves bfloat16 or float32" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

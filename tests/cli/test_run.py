@@ -179,6 +179,50 @@ def test_general_text_may_be_left_out_with_a_base_and_not_without(base: Path, tm
     refused(asked(data, general=["none"]), tmp_path / "other", "tiny base is trained on general text")
 
 
+def test_text_of_another_language_is_not_compared_with_the_french_sample(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Left out with a base, asked for without one; one's own, or the French one where it is asked for, is taken."""
+    words = [
+        "the",
+        "patient",
+        "was",
+        "given",
+        "paracetamol",
+        "for",
+        "the",
+        "fever",
+        "and",
+        "will",
+        "be",
+        "seen",
+        "in",
+        "a",
+        "week",
+        "with",
+        "all",
+        "of",
+        "his",
+        "papers",
+    ]
+    draw = random.Random(0)
+    data = tmp_path / "english.jsonl"
+    texts = (f"note {n} " + " ".join(draw.choices(words, k=60)) for n in range(200))
+    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    given = asked(str(data), base)
+    begin(given, tmp_path / "run")
+    assert set(Manifest.read(tmp_path / "run" / "tasks").counts) == {"medical"}
+    assert "general text is left out: most of the domain's documents are not in French (en)" in capsys.readouterr().err
+    begin(replace(given, general=["sample"]), tmp_path / "run")
+    assert set(Manifest.read(tmp_path / "run" / "tasks").counts) == {"medical", "general"}
+    refused(replace(given, base=None), tmp_path / "other", r"not in French \(en\)(.|\n)*give --general PATH")
+    begin(replace(given, base=None, general=[notes(tmp_path, first="city")]), tmp_path / "other")
+
+
+def test_too_few_documents_to_hold_out_any(base: Path, tmp_path: Path) -> None:
+    refused(asked(notes(tmp_path, 1), base), tmp_path / "run", "no document of the domain could be held out")
+
+
 def test_general_text_that_training_holds_is_not_evaluated_on(base: Path, tmp_path: Path) -> None:
     """With a base, general text changes nothing of the tokens, and loses what is in them."""
     data = notes(tmp_path)
