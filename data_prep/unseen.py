@@ -1,8 +1,8 @@
-"""The stage that takes documents for evaluation alone out of a corpus: none of them is in the training text."""
+"""The stage that takes documents for evaluation alone out of a corpus: none of them is in another one."""
 
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import asdict
 from heapq import nsmallest
 from pathlib import Path
 from typing import Any
@@ -14,56 +14,64 @@ from ..core.manifest import Manifest, run_stage
 from .documents import document_files, read_documents
 from .shard_tokens import HELDOUT
 from .split import text_hasher
-from .tokens import Options, training_texts
 
 COLUMNS = ("text", "doc_id", "source", "document_type")
+BLANKS = re.compile(" +")
 
 
-def build_unseen(corpus: Path, trained: Path, out: Path, options: Options, *, documents: int) -> Manifest:
-    """Draw documents of one corpus that training on another does not hold.
+def build_unseen(corpus: Path, known: Path, out: Path, *, documents: int, seed: int = 0) -> Manifest:
+    """Draw documents of one corpus that another does not hold.
 
-    Writes `heldout/<source>.jsonl`, as the tokens stage does. Those with the lowest hashes are drawn, each text once;
-    so which they are depends on nothing but the texts.
+    Writes `heldout/<source>.jsonl`, as the tokens stage does. Those with the lowest hashes are drawn, each text once:
+    which they are depends on nothing but the texts.
 
     Args:
         corpus: the corpus stage's folder that they are taken from.
-        trained: the one that is trained on, where `build_tokens` with the same options divides it.
+        known: the one that is trained on and evaluated on apart.
         out: the folder to make.
-        options: of that `build_tokens`.
         documents: at most so many.
+        seed: of the draw.
 
     Raises:
-        UserError: training holds every document.
+        UserError: every document is in both.
     """
-    config = asdict(options) | {"documents": documents}
 
     def body(work: Path) -> dict[str, Any]:
-        counts = {"read": 0, "repeated": 0, "in_training": 0}
-        rank = text_hasher(options.seed)
-        known = {rank(text.encode()) for text in training_texts([str(trained)], options)}
-        rows = _unseen(corpus, known, rank, counts)
+        counts = {"read": 0, "repeated": 0, "known": 0}
+        hashes = {number for number, _ in _hashed(known, seed)}
+        rows = _unseen(_hashed(corpus, seed), hashes, counts)
         chosen = [row for _, row in nsmallest(documents, rows, key=lambda ranked: ranked[0])]
         if not chosen:
-            raise UserError("every document is in the training text, too", where=str(corpus), mend="give other text")
+            mend = "give other text"
+            raise UserError("every document is in the text that is trained on, too", where=str(corpus), mend=mend)
         _write(chosen, work / HELDOUT)
-        log.info(f"unseen: {len(chosen):,} of {counts['read']:,} documents, {counts['in_training']:,} are in training")
+        log.info(f"unseen: {len(chosen):,} of {counts['read']:,} documents; {counts['known']:,} are the domain's, too")
         return counts | {"kept": len(chosen)}
 
-    return run_stage("unseen", {"corpus": corpus, "trained": trained}, config, out, body)
+    config = {"documents": documents, "seed": seed}
+    return run_stage("unseen", {"corpus": corpus, "known": known}, config, out, body)
 
 
-def _unseen(corpus: Path, known: set[int], rank: Any, counts: dict[str, int]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Hash and row of each document that is not known, each text once."""
-    seen: set[int] = set()
+def _hashed(corpus: Path, seed: int) -> Iterator[tuple[int, dict[str, str]]]:
+    """Hash and row of each document; as in the split, runs of blanks do not make another text."""
+    rank = text_hasher(seed)
     for path in document_files(corpus).values():
         for values in read_documents(path, COLUMNS):
-            number = rank(values[0].encode())
-            counts["read"] += 1
-            counts["in_training"] += number in known
-            counts["repeated"] += number in seen
-            if number not in known and number not in seen:
-                yield number, dict(zip(COLUMNS, values, strict=True))
-            seen.add(number)
+            yield rank(BLANKS.sub(" ", values[0]).encode()), dict(zip(COLUMNS, values, strict=True))
+
+
+def _unseen(
+    rows: Iterator[tuple[int, dict[str, str]]], known: set[int], counts: dict[str, int]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Those whose text is not known, each once."""
+    seen: set[int] = set()
+    for number, row in rows:
+        counts["read"] += 1
+        counts["known"] += number in known
+        counts["repeated"] += number in seen
+        if number not in known and number not in seen:
+            yield number, row
+        seen.add(number)
 
 
 def _write(rows: list[dict[str, str]], folder: Path) -> None:

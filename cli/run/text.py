@@ -2,7 +2,7 @@
 
 Without a base of the user's, general text is trained on: it is cleaned, split and tokenized together with the domain's,
 so that no text is on two sides. With one, it is only evaluated on: it comes from a corpus of its own, less what
-training holds, and may be changed after training.
+the domain's holds, and may be changed after training.
 """
 
 from collections.abc import Callable
@@ -79,7 +79,7 @@ def build_text(place: Place, vocab: int) -> list[Path]:
     general = _general(place)
     if place.base is None:
         return sorted((out / TOKENS / "heldout").glob(f"{GENERAL}-*.jsonl"))
-    return _unseen(place, general, options) if general else []
+    return _unseen(place, general) if general else []
 
 
 def _sources(place: Place) -> "list[Source]":
@@ -110,8 +110,8 @@ def _general(place: Place) -> list[str]:
         return _general_paths(place) if place.base and request.general != [NONE] else []
     if place.base is None:
         raise UserError(
-            f"most of the domain's documents are not in French ({language}), and the embedded general text, which a tiny "
-            "base would be trained on, is",
+            f"most of the domain's documents are not in French ({language}), and the embedded general text, which a "
+            "tiny base would be trained on, is",
             where="--data",
             mend=f"give --general PATH with general text of that language, or --base; --general {SAMPLE} takes the "
             "French one all the same",
@@ -180,13 +180,13 @@ def _tokenizer(place: Place, vocab: int) -> Path:
     return place.out / TOKENIZER
 
 
-def _unseen(place: Place, paths: list[str], options: "Options") -> list[Path]:
-    """Documents of general text that training does not hold; of other text than before, they are made anew."""
+def _unseen(place: Place, paths: list[str]) -> list[Path]:
+    """Documents of general text that the domain does not hold; of other text than before, they are made anew."""
     from ...data_prep.corpus import build_corpus, discover
     from ...data_prep.unseen import build_unseen
 
     corpus, out = place.out / GENERAL_CORPUS, place.out / UNSEEN
     sources, documents = _named(discover(paths), GENERAL), place.request.documents
     renew(corpus, lambda _: build_corpus(sources, corpus))
-    renew(out, lambda _: build_unseen(corpus, place.out / CORPUS, out, options, documents=documents))
+    renew(out, lambda _: build_unseen(corpus, place.out / CORPUS, out, documents=documents))
     return sorted((out / "heldout").glob("*.jsonl"))

@@ -19,7 +19,7 @@ from pdapt.data_prep.documents.store import document_files, read_documents
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 Maker = Callable[..., Path]
 SHORT = ["steps=4", "batch.global_size=8", "checkpoint.every=2", "data.seq_length=256"]
-SHORT += ["validation.every=2", "validation.batches=1"]
+SHORT += ["validation.every=2", "validation.batches=1", "--documents=24", "--questions=16"]
 
 
 def pdapt(*arguments: object) -> dict[str, Any]:
@@ -126,8 +126,7 @@ def test_the_shared_samples_with_another_base(
 
 
 def test_the_shared_samples_on_tensor_parallel_ranks(shared: Callable[[str], Path], base: Path, tmp_path: Path) -> None:
-    few = ["--documents", 8, "--questions", 8, "--general", "none"]
-    arguments = ["run", *SHORT, *few, "parallel.tp=2", "--data", shared("samples"), "--base", base]
+    arguments = ["run", *SHORT, "--general", "none", "parallel.tp=2", "--data", shared("samples"), "--base", base]
     found = pdapt(*arguments, "--domain", "medical", "--out", tmp_path / "run")
     assert_the_shared_samples_were_adapted_to(shared("samples"), tmp_path / "run", found)
     assert set(found["models"][0]) == {"model", "role", "medical"}
