@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Json
+from .options import Commercial, DocumentType, Encoding, Format, Json, Licence, MaxRejected, TextColumn
 
 if TYPE_CHECKING:
     from .run.request import Request
@@ -48,9 +48,13 @@ def run(
         ),
     ] = None,
     t: Annotated[float, typer.Option(help="Merge: 0 is the base, 1 the last checkpoint.")] = 0.5,
-    text_column: Annotated[str, typer.Option(help="Field of --data that holds the text.")] = "text",
-    format: Annotated[str | None, typer.Option(help="How --data is read; by default told from its content.")] = None,
-    licence: Annotated[str, typer.Option(help="Licence of --data, for records that do not say.")] = "",
+    format: Format = None,
+    encoding: Encoding = None,
+    document_type: DocumentType = "",
+    licence: Licence = "",
+    commercial: Commercial = None,
+    text_column: TextColumn = "text",
+    max_rejected: MaxRejected = None,
     valid_fraction: Annotated[float, typer.Option(help="Part of each domain's text that is held out.")] = 0.05,
     splits: Annotated[str, typer.Option(help="train, or all: publishers' test and validation parts, too.")] = "train",
     keep_duplicates: Annotated[
@@ -64,7 +68,8 @@ def run(
     """All stages on your own text, and on your own Qwen3 if you name one.
 
     --title, --t, --documents, --questions, and with --base --general, may be chosen anew after training: the same
-    command then does again only what depends on them.
+    command then does again only what depends on them. What is said of text (--format to --text-column) is of --data;
+    general text that needs its own is prepared with `pdapt corpus build`. docs/run.md has all of it.
     """
     from .run.request import Reading, Request, is_path
 
@@ -78,7 +83,8 @@ def run(
         recipe=recipe,
         overrides=[item for item in given if not is_path(item)],
         t=t,
-        reading=Reading(format, text_column, licence),
+        reading=Reading(format, encoding, document_type, licence, commercial, text_column),
+        max_rejected=max_rejected,
         valid_fraction=valid_fraction,
         splits=splits,
         keep_duplicates=keep_duplicates,

@@ -11,7 +11,7 @@ from ..core import log
 from ..core.errors import UserError
 from ..core.files import atomic_path
 from ..core.manifest import Manifest, run_stage
-from .documents import document_files, read_documents
+from .documents.store import document_files, read_documents
 from .shard_tokens import HELDOUT
 from .split import text_hasher
 

@@ -19,11 +19,14 @@ RECIPE_KEYS = {item.name for item in fields(Recipe)}
 
 @dataclass(frozen=True)
 class Reading:
-    """How the domain's text is read: see `data_prep.corpus.discover`."""
+    """How the domain's text is read: see `data_prep.documents.sources.Source`."""
 
     format: str | None = None
-    text_column: str = "text"
+    encoding: str | None = None
+    document_type: str = ""
     licence: str = ""
+    commercial: bool | None = None
+    text_column: str = "text"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Request:
         overrides: `key=value` for it.
         t: how far the merged model is from the base to the last checkpoint.
         reading: how the domain's text is read.
+        max_rejected: see `data_prep.corpus.build_corpus`.
         valid_fraction: part of each domain's text that is held out.
         splits, keep_duplicates: see `data_prep.tokens.Options`.
         documents, questions: at most so many a domain are evaluated on.
@@ -55,6 +59,7 @@ class Request:
     overrides: list[str] = field(default_factory=list)
     t: float = 0.5
     reading: Reading = field(default_factory=Reading)
+    max_rejected: float | None = None
     valid_fraction: float = VALID_FRACTION
     splits: str = "train"
     keep_duplicates: bool = False

@@ -69,8 +69,8 @@ def build_text(place: Place, vocab: int) -> list[Path]:
 
     out = place.out
     log.info("corpus: reading and cleaning")
-    sources = _sources(place)
-    place.training(CORPUS, lambda folder: build_corpus(sources, folder))
+    sources, max_rejected = _sources(place), place.request.max_rejected
+    place.training(CORPUS, lambda folder: build_corpus(sources, folder, max_rejected=max_rejected))
     tokenizer = place.base.folder if place.base else _tokenizer(place, vocab)
     options = _options(place)
     place.training(
@@ -86,10 +86,10 @@ def _sources(place: Place) -> "list[Source]":
     """What is trained on."""
     from ...data_prep.corpus import discover
 
-    request, reading = place.request, place.request.reading
-    given = request.data or _sample(place.out, "medical")
-    found = discover(given, format=reading.format, licence=reading.licence, text_column=reading.text_column)
-    return _named(found, request.domain) + ([] if place.base else _named(discover(_general_paths(place)), GENERAL))
+    request, out = place.request, place.out
+    given = request.data or _sample(out, "medical")
+    domain = _named(discover(given, out=out, **asdict(request.reading)), request.domain)
+    return domain + ([] if place.base else _named(discover(_general_paths(place), out=out), GENERAL))
 
 
 def _general_paths(place: Place) -> list[str]:
@@ -186,7 +186,8 @@ def _unseen(place: Place, paths: list[str]) -> list[Path]:
     from ...data_prep.unseen import build_unseen
 
     corpus, out = place.out / GENERAL_CORPUS, place.out / UNSEEN
-    sources, documents = _named(discover(paths), GENERAL), place.request.documents
-    renew(corpus, lambda _: build_corpus(sources, corpus))
+    request = place.request
+    sources, documents = _named(discover(paths, out=place.out), GENERAL), request.documents
+    renew(corpus, lambda _: build_corpus(sources, corpus, max_rejected=request.max_rejected))
     renew(out, lambda _: build_unseen(corpus, place.out / CORPUS, out, documents=documents))
     return sorted((out / "heldout").glob("*.jsonl"))
