@@ -45,6 +45,41 @@ def test_the_numbers_that_are_shipped_are_transformers(monkeypatch: pytest.Monke
     assert small.difference(damaged, shipped["logits"]) == pytest.approx(0.01, rel=0.01)
 
 
+STEP = """
+import json, pathlib, sys, time
+name, work = sys.argv[1], pathlib.Path(sys.argv[2])
+for part in (1, 2):
+    (work / f"{name}.partial").write_text(json.dumps({"parts": part}))
+    (work / f"{name}.partial").rename(work / f"{name}.json")
+if name == "fails":
+    raise RuntimeError("of no use")
+if name == "hangs":
+    time.sleep(100)
+"""
+
+
+def test_a_step_is_bounded_and_loses_nothing_that_it_has_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER / "first_look"))
+    import run  # pyright: ignore[reportMissingImports]
+    import table  # pyright: ignore[reportMissingImports]
+
+    names = ("whole", "hangs", "fails", "late")
+    monkeypatch.setattr(table, "SHOWN", {name: lambda found: [f"parts {found['parts']}"] for name in names})
+    monkeypatch.setattr(run, "LEAST", 1.0)
+    (tmp_path / "step.py").write_text(STEP)
+    look = run.Look(tmp_path, tmp_path, tmp_path / "step.py")
+    look.run({"whole": 10, "hangs": 1.5, "fails": 10}, seconds=20)
+    look.run({"late": 10}, seconds=0)
+    found = json.loads((tmp_path / "first_look.json").read_text())["steps"]
+    assert [step["state"] for step in found] == ["done", "cut", "failed", "left out"]
+    assert [step["result"] for step in found] == [{"parts": 2}] * 3 + [None]
+    assert 1.5 <= found[1]["seconds"] < 10
+    assert "of no use" in found[2]["log"]
+    shown = (tmp_path / "first_look.txt").read_text()
+    assert shown.count("parts 2") == 3
+    assert "| RuntimeError: of no use" in shown
+
+
 def needed(names: list[str]) -> Iterator[metadata.Distribution]:
     """These packages with all that they need."""
     waiting, seen = list(names), set[str]()

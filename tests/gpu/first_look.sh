@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The first twelve minutes on a machine with one GPU: `tests/gpu/first_look.sh WHEELS OUT`, from the checkout's root.
 #
-# It needs Python 3.12 with torch, numpy and pip, and WHEELS as tests/gpu/wheels.sh makes it; no network, no Transformer
+# It needs Python 3.12 with torch and numpy, and WHEELS as tests/gpu/wheels.sh makes it; no network, no Transformer
 # Engine, no compiler. OUT/first_look.json grows with each step; OUT/first_look.txt is for people. `-` for WHEELS: what
 # is needed is installed. Without a GPU the same steps are rehearsed with tiny shapes.
 set -euo pipefail
@@ -17,7 +17,7 @@ done
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml")
 printf 'Metadata-Version: 2.1\nName: pdapt\nVersion: %s\n' "$version" >"$work/site/pdapt-0.dist-info/METADATA"
 if [ "$1" != - ]; then
-  "$python" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --target "$work/wheels" "$1"/*.whl
+  for wheel in "$1"/*.whl; do "$python" -m zipfile -e "$wheel" "$work/wheels"; done
 fi
 export PYTHONPATH="$work/site:$work/wheels" PYTHONUNBUFFERED=1
 out=$(cd "$2" && pwd)

@@ -21,42 +21,53 @@ from pdapt.core.process import die_with_parent
 
 ALL = 11.5 * 60
 """Seconds of the whole look; half a minute is left for what starts it."""
+LEAST = 20.0
+"""Seconds that have to be left for another step."""
+MARGIN = 5.0
+"""Seconds before its end that a step is told to be ready by."""
+SCRIPT = Path(__file__).with_name("steps.py")
 DONE, FAILED, CUT, LEFT_OUT = "done", "failed", "cut", "left out"
 
 
 class Look:
     """What has been found so far, kept in `OUT`."""
 
-    def __init__(self, out: Path, work: Path) -> None:
+    def __init__(self, out: Path, work: Path, script: Path = SCRIPT) -> None:
         """Begin.
 
         Args:
             out: folder for the results.
             work: folder that is thrown away.
+            script: does a step: `NAME WORK SECONDS`.
         """
-        self.out, self.work = out, work
+        self.out, self.work, self.script = out, work, script
         self.begin = time.monotonic()
         self.steps: list[dict[str, Any]] = []
 
-    def run(self) -> None:
-        """Do every step for which there is time."""
-        for name, (_, most) in STEPS.items():
-            left = ALL - (time.monotonic() - self.begin)
+    def run(self, bounds: dict[str, float], seconds: float = ALL) -> None:
+        """Do every step for which there is time.
+
+        Args:
+            bounds: name of a step -> the most seconds that it may take, in their order.
+            seconds: of all together.
+        """
+        for name, most in bounds.items():
+            left = seconds - (time.monotonic() - self.begin)
             step = {"name": name, "state": LEFT_OUT, "seconds": 0.0, "result": None}
             self.steps.append(step)
-            if left > 20:
-                self._do(step, min(most, left - 5))
+            if left > LEAST:
+                self._do(step, min(most, left))
             self.write()
             print(f"first look: {name}: {step['state']}, {step['seconds']:.0f} s", file=sys.stderr, flush=True)
 
     def _do(self, step: dict[str, Any], seconds: float) -> None:
         """One step in a process group of its own, which is killed where it takes too long."""
         found, log = self.work / f"{step['name']}.json", self.work / f"{step['name']}.log"
-        command = [sys.executable, str(Path(__file__).with_name("steps.py")), step["name"], str(self.work)]
+        command = [sys.executable, str(self.script), step["name"], str(self.work)]
         begin, seen = time.monotonic(), 0
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command, str(seconds - 5)],
+                [*command, str(seconds - MARGIN)],
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -96,7 +107,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as work:
         look = Look(out, Path(work))
-        look.run()
+        look.run({name: most for name, (_, most) in STEPS.items()})
     print((out / "first_look.txt").read_text(encoding="utf-8"), end="")
     sys.exit(any(step["state"] == FAILED for step in look.steps))
 

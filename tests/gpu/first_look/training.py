@@ -24,9 +24,7 @@ from pdapt.recipes.schema import Recipe
 
 WARM = 3
 """First steps that do not count: kernels are chosen and compiled, memory is asked for."""
-DETERMINISTIC = (
-    "import torch; torch.use_deterministic_algorithms(True, warn_only=True); from pdapt.cli.main import main; main()"
-)
+DETERMINISTIC = "import torch; torch.use_deterministic_algorithms(True); from pdapt.cli.main import main; main()"
 Row = dict[str, Any]
 
 
@@ -38,7 +36,7 @@ class Training:
         recipe: of one rank.
         tokens: the tokens folder.
         work: folder for recipe, log and run folder.
-        deterministic: whether torch may only use operations that give the same bits each time.
+        deterministic: whether torch may only use operations that give the same bits each time; others then fail.
     """
 
     recipe: Recipe
