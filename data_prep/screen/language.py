@@ -21,30 +21,31 @@ READ = 17
 FRENCH = "fr"
 FUNCTION_WORDS = {
     FRENCH: "de la le les des et du en un une est dans pour par sur au aux avec pas qui que ne se ou ce il elle sont "
-    "cette ces son sa ses nous vous mais plus être chez sans à a lors leur leurs après on été même",
+    "cette ces son sa ses nous vous mais plus être chez sans à lors leur leurs après on été même",
     "en": "the of and to in is that for it as was with be by on not he or are this at from but have an which you were "
     "had has been their will can should may if when no into these than such its",
-    "es": "de la el los y en que las del por con una un para se no su al es lo como más o sus pero este ha sin sobre "
+    "es": "de la el los en que las del por con una un para se no su al es lo como más sus pero este ha sin sobre "
     "entre cuando muy esta son si puede fue ser desde también",
-    "it": "di e il la che un in per una non del con le della si da sono dei nel al più alla gli ha come dal delle ma "
-    "anche lo nella i se questo questa essere può tra ed ai",
-    "pt": "de a o e que do da em um para com não uma os no se na por mais as dos como mas ao das à foi são pelo pela "
-    "ou ser quando",
+    "it": "di il la che un in per una non del con le della si da sono dei nel al più alla gli ha come dal delle ma "
+    "anche lo nella se questo questa essere può tra ed ai",
+    "pt": "de que do da em um para com não uma os no se na por mais as dos como mas ao das à foi são pelo pela "
+    "ou ser quando também esta este sobre até sua seu",
     "de": "der die und in den von zu das mit sich des auf für ist im dem nicht ein eine als auch es an werden aus er "
     "bei oder wird sind einer durch nach",
     "nl": "de van het een en in is dat op te zijn met voor niet aan er om ook als bij door naar uit wordt of worden "
     "maar deze dit kan",
-    "ca": "de la el i que en les a els per del una amb un és no al es són dels més com o",
-    "ro": "și în de la cu pe nu este sau din care pentru mai fi sunt prin după o un",
-    "pl": "i w na z do nie się że jest to o od po jak przez dla oraz są lub przy",
-    "cs": "a v na se je že do to pro jako nebo jsou po při by od",
-    "sv": "och i att det som en på är av för med till den har inte om ett de från eller kan vid",
-    "da": "og i at det er en til på som med for af den ikke har de et om fra eller kan ved",
+    "ca": "de la el que en les els per del una amb un és no al es són dels més com",
+    "ro": "și în de la cu pe nu este sau din care pentru mai fi sunt prin după un",
+    "pl": "na do nie się że jest to od po jak przez dla oraz są lub przy",
+    "cs": "na se je že do to pro jako nebo jsou po při by od",
+    "sv": "och att det som en på är av för med till den har inte om ett de från eller kan vid",
+    "da": "og at det er en til på som med for af den ikke har de et om fra eller kan ved",
     "fi": "ja on ei se että oli mutta tai kun joka ovat voi myös kuin hän",
-    "hu": "a az és hogy nem is egy ez meg volt vagy mint csak már ha azt",
+    "hu": "az és hogy nem is egy ez meg volt vagy mint csak már ha azt",
     "tr": "ve bir bu ile için da de olarak daha çok gibi olan ya hem kadar",
 }
-"""Language -> its commonest words of up to seven bytes, those of several languages too."""
+"""Language -> its commonest words of up to seven bytes, those of several languages too; no single letters, which tables
+have as codes."""
 OTHER_SCRIPT = "another script"
 SCRIPT_SHARE = 0.15
 """Of a text's bytes begin a letter of another script than Latin: a third to a half where it is written in one."""

@@ -51,6 +51,7 @@ OTHERS = {
     OTHER_SCRIPT: "Пациент был направлен в отделение с болью в груди, которая началась ночью. Признаков тяжести не "
     "было, и лечение было продолжено в прежней дозе.",
 }
+ANTIBIOGRAM = "ANTIBIOGRAMME\n" + "Amikacine\tI\tCMI 3,7 mg/l\nCefotaxime\tS\tA\tO\n" * 12
 CHINESE = "患者因夜间开始的胸痛被送往急诊科。没有严重的迹象,继续按原剂量治疗。" * 3
 
 PERSONAL = {
@@ -120,7 +121,14 @@ def test_a_language_without_blanks_is_told() -> None:
 
 def test_a_short_quotation_is_no_other_language() -> None:
     mixed = f"{FRENCH} {FRENCH} Le titre de l'article est « The effect of the treatment »."
-    assert list(other_languages(*batch([mixed, "Ibuprofène 200 mg\n" * 20, "1\t2\t3\n" * 60, "", "the of and"]))) == []
+    assert (
+        list(
+            other_languages(
+                *batch([mixed, "Ibuprofène 200 mg\n" * 20, ANTIBIOGRAM, "1\t2\t3\n" * 60, "", "the of and"])
+            )
+        )
+        == []
+    )
 
 
 def test_of_a_long_document_all_of_it_counts() -> None:
