@@ -1,10 +1,12 @@
 """What a recipe's slots hold, for the planner: counted in its tokens, or drawn as PARCOMED's table has it."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ..core import log
 from ..core.device import has_gpu
 from ..data_prep.indexed import read_lengths
 from ..data_prep.layouts import Lengths, figures
@@ -57,6 +59,13 @@ def cost_of_local_layers(recipe: Recipe) -> str | None:
         "Transformer Engine is not installed: Megatron's local layers with torch's attention are used; predicted for "
         f"H100s, a step takes {seconds[1]:.3g} s, {seconds[1] / seconds[0] - 1:.0%} more than with it"
     )
+
+
+def tell_of_local_layers(recipe: Recipe) -> None:
+    """Say what local layers cost where `auto` takes them; one rank says it."""
+    cost = cost_of_local_layers(recipe) if os.environ.get("RANK", "0") == "0" else None
+    if cost is not None:
+        log.warn(f"train: {cost}")
 
 
 def predicted_speed(recipe: Recipe, tokens: Path | None) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """One verb for each stage."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -168,15 +167,10 @@ def train(
     if tokens is None or out is None:
         missing = "--tokens" if tokens is None else "--out"
         raise UserError(f"{missing} is missing", where="pdapt train", mend="give it, or only look with --dry-run")
-    if os.environ.get("RANK", "0") == "0":
-        from ..core import log
-        from .plan_data import cost_of_local_layers
-
-        cost = cost_of_local_layers(loaded)
-        if cost is not None:
-            log.warn(f"train: {cost}")
     from ..recipes.train import train as run
+    from .plan_data import tell_of_local_layers
 
+    tell_of_local_layers(loaded)
     manifest = run(
         loaded,
         tokens,

@@ -134,6 +134,7 @@ def _as_json(fitted: Fitted) -> dict[str, Any]:
 def _train(whole: Whole, general: list[Path]) -> Fitted:
     """Train, once everything is known to be there that is needed in the end."""
     from ...recipes.train import train
+    from ..plan_data import tell_of_local_layers
 
     out, tokens = whole.out, whole.out / "tokens"
     _tasks(whole, general)
@@ -145,6 +146,7 @@ def _train(whole: Whole, general: list[Path]) -> Fitted:
     preflight.check_space(fitted.recipe, out, whole.base)
     for line in fitted.told:
         log.info(f"recipe: {line}")
+    tell_of_local_layers(fitted.recipe)
     if not whole.began:
         write_request(whole.request, out, _as_json(fitted))
     base = _import(whole, whole.base) if whole.base else _pretrain(recipes[-1], tokens, out / "base")

@@ -125,7 +125,7 @@ def test_mistakes_are_named_and_nothing_is_written(
 
 
 def test_local_layers_are_planned_slower_and_their_cost_is_said_where_auto_takes_them(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = "qwen3_8b_cpt_48xh100_packed"
     speeds = {
@@ -140,6 +140,10 @@ def test_local_layers_are_planned_slower_and_their_cost_is_said_where_auto_takes
     assert said is not None
     assert f"a step takes {speeds['local']:.3g} s" in said
     assert f"{speeds['local'] / speeds['transformer_engine'] - 1:.0%} more" in said
+    for rank, lines in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("RANK", rank)
+        plan_data.tell_of_local_layers(load(name))
+        assert capsys.readouterr().err.count(said) == lines
     assert plan_data.cost_of_local_layers(load(name, ["model.transformer_impl=local"])) is None
     monkeypatch.setattr(schema, "has_transformer_engine", lambda: True)
     assert plan_data.cost_of_local_layers(load(name)) is None
