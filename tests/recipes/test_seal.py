@@ -1,6 +1,7 @@
 """Which checkpoint a run goes on from, and which are kept."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from pdapt.conversion.distcp_write import Part, write
 from pdapt.core.checkpoint import CHECKPOINTS, SEAL, TRACKER
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256, write_json
+from pdapt.recipes import provenance as provenance_module
+from pdapt.recipes import schema
 from pdapt.recipes.load import load, to_dict
-from pdapt.recipes.provenance import check_resharding, commit, provenance
-from pdapt.recipes.run_folder import PROVENANCE, checkpoints, iteration
+from pdapt.recipes.provenance import check_resharding, commit, layers_of, provenance
+from pdapt.recipes.run_folder import PROVENANCE, checkpoints, identity, iteration
 from pdapt.recipes.seal import DAMAGED, damage, retain, seal, settle
 
 
@@ -159,6 +162,34 @@ def test_megatron_fsdp_and_the_others_do_not_go_on_from_each_other(run: Path, re
     one = sealed_by(run, ["parallel.fsdp=true", "checkpoint.reshardable=false"], recipe_file)
     with pytest.raises(UserError, match="format of its own"):
         check_resharding(one, load(str(recipe_file)))
+
+
+def test_other_layers_go_on_from_what_was_saved_for_a_change(
+    run: Path, recipe_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transformer Engine's parameters have another order than local layers', on one device, too."""
+    for module in (schema, provenance_module):
+        monkeypatch.setattr(module, "has_gpu", lambda: True)
+    engine, local = (load(str(recipe_file), [f"model.transformer_impl={impl}"]) for impl in schema.LAYERS[1:])
+    for reshardable in (False, True):
+        saved = replace(local, checkpoint=replace(local.checkpoint, reshardable=reshardable))
+        seal(at(run, 6), provenance(saved, {}))
+        assert layers_of(at(run, 6)) == "local"
+        check_resharding(at(run, 6), local)
+        if reshardable:
+            check_resharding(at(run, 6), engine)
+        else:
+            with pytest.raises(UserError, match=r"by local layers(.|\n)*model\.transformer_impl=local"):
+                check_resharding(at(run, 6), engine)
+    assert identity(local, {}) == identity(engine, {})
+
+
+def test_seals_that_name_no_layers_are_of_the_devices(run: Path) -> None:
+    for device, layers in (("cpu", "local"), ("gpu", "transformer_engine")):
+        seal(at(run, 6), {"device": device})
+        assert layers_of(at(run, 6)) == layers
+    seal(at(run, 6), {})
+    assert layers_of(at(run, 6)) is None
 
 
 def test_provenance_names_versions_commit_and_command(recipe_file: Path) -> None:
