@@ -8,6 +8,7 @@ from ..core.files import read_object
 from ..core.memory import save_stall_seconds
 from ..core.qwen3 import END_OF_DOCUMENT_ID
 from . import h100
+from .blend import valid_batches, valid_sequences
 from .inputs import RECORD, Inputs, check_inputs
 from .load import to_dict, to_yaml
 from .megatron_args import Places, asynchronous, megatron_args, summary
@@ -49,6 +50,7 @@ def dry_run(
         cache=out / "cache",
         achieved=out / ACHIEVED,
         eod=read_object(inputs.tokens / RECORD).integer("eod_id") if inputs else END_OF_DOCUMENT_ID,
+        valid_batches=valid_batches(recipe, valid_sequences(inputs.tokens, recipe.data)) if inputs else None,
     )
     memory, host = of_gpu(recipe), of_host(recipe)
     names = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "context")
@@ -77,6 +79,7 @@ def as_text(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
         "",
         "Megatron's arguments:",
         *_command_line(found["megatron_args"]),
+        *_missing(recipe, found),
         *_data(found),
         "",
         "Predicted, not measured:",
@@ -86,6 +89,11 @@ def as_text(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
         *_speed(found),
     ]
     return "\n".join(lines)
+
+
+def _missing(recipe: Recipe, found: dict[str, Any]) -> list[str]:
+    unknown = isinstance(recipe.validation.batches, str) and not found["data"]
+    return ["  (how many batches validation.batches=all are, only --tokens says)"] if unknown else []
 
 
 def _data(found: dict[str, Any]) -> list[str]:

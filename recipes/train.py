@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
-from ..core.checkpoint import CHECKPOINTS, HF, IDENTITY, RELEASE, newest, read_seal, root_of
+from ..core.checkpoint import CHECKPOINTS, HF, IDENTITY, RELEASE, newest, root_of
 from ..core.device import has_gpu
 from ..core.errors import Halted, StoppedEarly, UserError
 from ..core.files import read_json, remove, sha256, write_json, write_text
@@ -20,6 +20,7 @@ from ..core.lock import locked
 from ..core.manifest import NAME, Manifest, fingerprint, versions
 from ..data_prep.tokens_record import read_record
 from . import trackers
+from .announce import announce_validation, announce_weights
 from .blend import Member, train_blend, valid_batches, valid_sequences
 from .engine import Job, start
 from .inputs import Inputs, check_inputs
@@ -288,10 +289,10 @@ def _prepare(run: Run, start_: Start) -> int:
         retain(run.out, chosen.keep_every, chosen.keep_last)  # what a kill has kept
         log.info(f"train: going on after step {iteration(newest_sound)}")
     elif run.weights is not None:
-        _say_weights(run, run.weights)
+        announce_weights(run.recipe, run.tokens, run.weights)
     for member in run.members():
         log.info(f"train: {member.samples:,.0f} sequences of {member.name} ({member.epochs:.2f} epochs)")
-    _say_validation(run)
+    announce_validation(run.recipe, run.tokens)
     _keep_side(run)
     return iteration(newest_sound) if newest_sound else 0
 
@@ -310,37 +311,6 @@ def _keep_side(run: Run) -> None:
         config = shape_of(run.recipe).to_hf(SAVED[run.recipe.model.precision])
         write_json(partial / "config.json", config)
     partial.rename(side)
-
-
-def _say_weights(run: Run, weights: Path) -> None:
-    """Say where in the data a run begins that starts from another's weights."""
-    seal = read_seal(weights)
-    if seal is None:
-        return
-    held, seed = seal["provenance"], run.recipe.seed
-    log.info(
-        f"train: weights of {weights}, a new optimizer; the data begins at its first sequence, in the order of seed "
-        f"{seed}"
-    )
-    data, now = held["recipe"].get("data"), to_dict(run.recipe)["data"]
-    if (held["inputs"].get("tokens"), held["recipe"].get("seed"), data) == (fingerprint(run.tokens), seed, now):
-        log.warn(
-            f"train: those weights have seen the same sequences in the same order, for {seal['step']} steps: "
-            f"seed={seed + 1} gives another order"
-        )
-
-
-def _say_validation(run: Run) -> None:
-    """Say what a validation reads of what there is."""
-    there, chosen = valid_sequences(run.tokens, run.recipe.data), run.recipe.validation.batches
-    read = min(there, valid_batches(run.recipe, there) * run.recipe.batch.global_size)
-    log.info(f"train: each validation reads {read:,} of {there:,} sequences, each once")
-    asked = 0 if isinstance(chosen, str) else chosen * run.recipe.batch.global_size
-    if asked > there:
-        log.warn(
-            f"train: validation.batches={chosen} asks for {asked:,} sequences, which would read the validation sets "
-            f"{asked / there:.2f} times: each sequence is read once"
-        )
 
 
 def _finish(run: Run, seconds: float) -> Manifest | None:

@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
+from pdapt.recipes.announce import announce_validation
+from pdapt.recipes.blend import valid_sequences
 from pdapt.recipes.inputs import Inputs, check_inputs
 from pdapt.recipes.load import load
 from pdapt.recipes.vocabulary import differences, read_vocabulary
@@ -154,6 +156,9 @@ def test_a_dry_run_checks_the_blend_and_the_tokenizer_against_the_tokens(
     done = dry_run(*given, "--base", str(base))
     assert done.returncode == 0, done.stderr
     assert "Data that it reads:\n  soins: " in done.stdout
+    batches = -(-valid_sequences(tokens, load(str(recipe_file)).data) // 8)
+    done = dry_run(*given, "validation.batches=all")
+    assert f"  --eval-iters {batches}\n" in done.stdout
     done = dry_run(*given, "data.blend=[{sources: ['mode*']}]")
     assert done.returncode == 2
     assert "no data set is left that has tokens for train and matches sources ['mode*']" in done.stderr
@@ -162,3 +167,28 @@ def test_a_dry_run_checks_the_blend_and_the_tokenizer_against_the_tokens(
     assert done.returncode == 2
     assert "another tokenizer than the base's" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("batches", "read", "warned"), [("2", "16 of", False), ("all", "{there} of", False), ("40", "{there} of", True)]
+)
+def test_what_a_validation_reads_is_said(
+    batches: str,
+    read: str,
+    warned: bool,
+    tokens: Path,
+    recipe_file: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = load(str(recipe_file), [f"validation.batches={batches}"])
+    there = valid_sequences(tokens, recipe.data)
+    announce_validation(recipe, tokens)
+    said = capsys.readouterr().err
+    assert f"each validation reads {read.format(there=there)} {there} sequences, each once" in said
+    assert (f"would read the validation sets {320 / there:.2f} times" in said) is warned
+
+
+@pytest.mark.parametrize("batches", ["0", "-1", "every", "1.5"])
+def test_a_number_of_batches_is_one_from_1_or_all(batches: str, recipe_file: Path) -> None:
+    with pytest.raises(UserError, match=r"validation\.batches"):
+        load(str(recipe_file), [f"validation.batches={batches}"])
