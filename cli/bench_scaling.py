@@ -171,6 +171,7 @@ def _name(way: str, world: int, turn: int) -> str:
 
 def write_jobs(plan: Plan, tokens: Path, out: Path) -> list[Path]:
     """Write a batch script and a recipe for each run; they are submitted by the user."""
+    from ..recipes.train import Run
     from .slurm import script
 
     paths = []
@@ -178,7 +179,7 @@ def write_jobs(plan: Plan, tokens: Path, out: Path) -> list[Path]:
         name = _name(way, world, turn)
         folder = out / name
         write_text(folder / "recipe.yaml", to_yaml(recipe))
-        text = script(name, str(folder / "recipe.yaml"), [], recipe, tokens, None, folder / "run")
+        text = script(name, str(folder / "recipe.yaml"), [], Run(recipe, tokens, folder / "run", None))
         write_text(folder / "job.sh", text)
         paths.append(folder / "job.sh")
     return paths

@@ -1,19 +1,23 @@
 """A recipe as a Slurm script."""
 
-from pathlib import Path
-
 from ..launch.sbatch import Job, render_sbatch
-from ..recipes.schema import Recipe
 from ..recipes.spawn import connections
+from ..recipes.train import Run
 
 
-def script(
-    name: str, recipe_name: str, overrides: list[str], recipe: Recipe, tokens: Path, base: Path | None, out: Path
-) -> str:
-    """The batch script that trains a recipe: on each node torchrun, in each rank `pdapt train`."""
-    command = ["--no-python", "pdapt", "train", recipe_name, *overrides, "--tokens", str(tokens), "--out", str(out)]
-    if base is not None:
-        command += ["--base", str(base)]
+def script(name: str, recipe_name: str, overrides: list[str], run: Run, *, allow_env: bool = False) -> str:
+    """The batch script that trains a recipe: on each node torchrun, in each rank `pdapt train`.
+
+    Args:
+        name: of the job.
+        recipe_name, overrides, allow_env: as `pdapt train` is given them.
+        run: what they stand for.
+    """
+    recipe = run.recipe
+    command = ["--no-python", "pdapt", "train", recipe_name, *overrides]
+    for option, value in (("tokens", run.tokens), ("out", run.out), ("base", run.base), ("tokenizer", run.tokenizer)):
+        command += [f"--{option}", str(value)] if value is not None else []
+    command += ["--allow-env"] if allow_env else []
     parallel, job = recipe.parallel, recipe.job
     return render_sbatch(
         Job(

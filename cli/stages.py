@@ -155,6 +155,8 @@ def train(
     from ..recipes.load import load
 
     loaded = load(recipe, overrides, allow_env=allow_env)
+    if not dry:
+        _check_base(recipe, base)
     if dry:
         from ..recipes.dry_run import as_text, dry_run
         from ..recipes.inputs import Inputs
@@ -190,17 +192,39 @@ def launch(
     overrides: Overrides = None,
     *,
     tokens: Annotated[Path, typer.Option(help="Folder made by `pdapt tokens build`.")] = Path("tokens"),
-    base: Annotated[Path | None, typer.Option(help="Checkpoint root to start from.")] = None,
+    base: Annotated[Path | None, typer.Option(help="Run, or checkpoint root, to start from.")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the base's tokenizer.json, for a root without hf/.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("run"),
+    allow_env: AllowEnv = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the script (submitting comes later).")] = False,
 ) -> None:
-    """The Slurm script that trains a recipe with torchrun."""
+    """The Slurm script that trains a recipe with torchrun. What `train` would refuse is refused before the queue."""
     from ..core.errors import UserError
     from ..recipes.load import load
+    from ..recipes.train import Run, check_run
     from .slurm import script
 
     if not print_:
         raise UserError(
             "only --print is there yet", where="pdapt launch", mend="`pdapt launch RECIPE --print | sbatch`"
         )
-    print(script(Path(recipe).stem, recipe, overrides or [], load(recipe, overrides), tokens, base, out))
+    run = Run(load(recipe, overrides, allow_env=allow_env), tokens, out, base, tokenizer)
+    _check_base(recipe, base)
+    check_run(run)
+    print(script(Path(recipe).stem, recipe, overrides or [], run, allow_env=allow_env))
+
+
+def _check_base(recipe: str, base: Path | None) -> None:
+    """Check that a recipe of continued pre-training is given what to continue."""
+    from ..core.errors import UserError
+
+    name = Path(recipe).stem
+    if base is None and "_cpt_" in name:
+        raise UserError(
+            f"{name} continues a base's pre-training, and there is no --base",
+            where="--base",
+            allowed="a run, or the folder that `pdapt convert import HF_FOLDER OUT` makes",
+            mend="give it; for random weights take a recipe of pre-training, or a file of your own",
+        )

@@ -1,5 +1,6 @@
 """A training run's folder: what it is a run of, and what is read out of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,22 @@ def claim(out: Path, recipe: Recipe, found: dict[str, Any], *, other_data: bool 
     Raises:
         UserError: the folder holds a run of another recipe, other data or another base, or something else.
     """
-    if (out / IDENTITY).is_file():
-        check_same(out, found, other_data=other_data)
-        (out / NAME).unlink(missing_ok=True)  # of a finished run that is made longer: whole only when it is again
-    elif out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
+    check_claim(out, lambda: found, other_data=other_data)
+    (out / NAME).unlink(missing_ok=True)  # of a finished run that is made longer: whole only when it is again
     write_json(out / IDENTITY, found)
     write_text(out / "recipe.yaml", to_yaml(recipe))
+
+
+def check_claim(out: Path, identify: Callable[[], dict[str, Any]], *, other_data: bool = False) -> None:
+    """Check that a folder is the run's, or can become it; `identify` is asked only where there is a run to compare.
+
+    Raises:
+        UserError: see `claim`.
+    """
+    if (out / IDENTITY).is_file():
+        check_same(out, identify(), other_data=other_data)
+    elif out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
 
 
 def check_same(out: Path, found: dict[str, Any], *, other_data: bool) -> None:

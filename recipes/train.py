@@ -36,6 +36,7 @@ from .run_folder import (
     PROVENANCE,
     STATE,
     STOP_AT,
+    check_claim,
     check_same,
     checkpoints,
     claim,
@@ -186,6 +187,17 @@ def train(
             log.warn(f"train: --stop-at {stop_at} is past the recipe's last step: training ends at {recipe.steps}")
         _run_ranks(run, start_)
         return _finish(run, time.time() - begun)
+
+
+def check_run(run: Run) -> None:
+    """Check, before a job is written or queued, what `train` checks: tokens, base, trackers and the run's folder.
+
+    Raises:
+        UserError: they do not go together, or `run.out` holds another run or something else.
+    """
+    check_inputs(run.recipe, run.inputs)
+    trackers.check(run.recipe.log)
+    check_claim(run.out, run.identity)
 
 
 def _run_ranks(run: Run, start_: Start) -> None:
