@@ -4,13 +4,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import UserError
-from ..core.files import read_json
+from ..core.errors import UserError, check_known
+from ..core.files import read_object
+from ..core.jsonio import JsonObject
 from .suite import Benchmark
 
 BACKENDS = ("hf", "vllm")
 """lm-eval's names of them. vLLM is constructed and validated only: it has not been run yet."""
 NEEDED = ("config.json", "tokenizer.json", "*.safetensors")
+DTYPES = ("bfloat16", "float16", "float32")
 # Where a configuration states the window, in lm-eval's order.
 WINDOWS = ("n_positions", "max_position_embeddings", "n_ctx")
 
@@ -107,7 +109,7 @@ def check_chat_template(folders: dict[str, Path]) -> None:
     """
     for name, folder in folders.items():
         path = folder / "tokenizer_config.json"
-        stated = path.is_file() and read_json(path).get("chat_template")
+        stated = path.is_file() and "chat_template" in read_object(path)
         if not stated and not (folder / "chat_template.jinja").is_file():
             raise UserError(
                 f"{name} has no chat template",
@@ -118,20 +120,18 @@ def check_chat_template(folders: dict[str, Path]) -> None:
 
 
 def _dtype(folder: Path) -> str:
-    config = read_json(folder / "config.json")
-    for part in (config, config.get("text_config") or {}):
+    path = folder / "config.json"
+    for part in _parts(path):
         for key in ("dtype", "torch_dtype"):
-            if part.get(key):
-                return str(part[key])
-    raise UserError(
-        "config.json states no dtype", where=str(folder / "config.json"), mend="add the type of the weights, as 'dtype'"
-    )
+            if key in part:
+                check_known(part.text(key), DTYPES, "type of weights", f"{path}: {key}")
+                return part.text(key)
+    raise UserError("config.json states no dtype", where=str(path), mend="add the type of the weights, as 'dtype'")
 
 
 def _window(folder: Path, limits: Limits) -> int:
-    config = read_json(folder / "config.json")
-    text = config.get("text_config") or config
-    own = next((int(text[key]) for key in WINDOWS if text.get(key)), None)
+    text = _parts(folder / "config.json")[-1]
+    own = next((text.integer(key, minimum=2) for key in WINDOWS if key in text), None)
     if limits.max_length is None and own is None:
         raise UserError("config.json states no window", where=str(folder / "config.json"), mend="give --max-length")
     if limits.max_length is not None and own is not None and limits.max_length > own:
@@ -143,3 +143,9 @@ def _window(folder: Path, limits: Limits) -> int:
     window = limits.max_length or own
     assert window is not None, "one of the two is there"
     return window
+
+
+def _parts(path: Path) -> list[JsonObject]:
+    """A configuration, and of a composite model the part that is about text."""
+    config = read_object(path)
+    return [config, *([config.object("text_config")] if "text_config" in config else [])]

@@ -275,8 +275,8 @@ def _making(answers: Sequence[Answers], w: Words) -> list[Entry]:
     made = [its.made for its in answers if its.made]
     warnings = sum(row["times"] for one in made for row in one["warnings"])
     return [
-        _listed({one["batch_size"]["size"] for one in made if "generation" not in one}),
-        _listed({one["batch_size"]["size"] for one in made if "generation" in one}),
+        _listed({one["batch_size"].get("size", "–") for one in made if "generation" not in one}),
+        _listed({one["batch_size"].get("size", "–") for one in made if "generation" in one}),
         _counted([its.cut for its in answers], w),
         _counted([its.truncated for its in answers], w),
         _listed({w("yes_" if one["chat_template"] else "no_") for one in made}),

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError
-from ..core.files import read_json, sha256
+from ..core.files import read_json, read_object, sha256
+from ..core.jsonio import JsonObject
 from .plan import PLAN
 from .process import ANSWERS, RESULTS, SAMPLES, SETTINGS
 from .suite import TASKS, Benchmark
@@ -214,7 +215,7 @@ def _read(folder: Path, model: str, task: Benchmark) -> Answers:
             "lm_eval": results.get("lm_eval_version"),
             "chat_template": results.get("chat_template_sha"),
         },
-        made=read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {},
+        made=_made(folder / SETTINGS),
         seconds=float(results.get("total_evaluation_time_seconds") or 0),
     )
 
@@ -268,6 +269,21 @@ def _margins(rows: list[dict[str, Any]]) -> np.ndarray:
     return np.array(margins)
 
 
+def _made(path: Path) -> dict[str, Any]:
+    """How the answers were made; empty where that was not written down."""
+    if not path.is_file():
+        return {}
+    try:
+        made = read_object(path)
+        made.object("batch_size"), made.flag("chat_template")
+        [JsonObject(row, str(path)).integer("times") for row in made.list("warnings")]
+        if "generation_config_unused" in made:
+            made.object("generation_config_unused")
+    except UserError as error:
+        raise _Unusable("unreadable", what=SETTINGS, why=error.what) from None
+    return made.values
+
+
 def _noted(path: Path, rows: list[dict[str, Any]], key: str) -> np.ndarray | None:
     """A flag of each answer, as the run noted it beside lm-eval's samples; None where it noted nothing."""
     if not path.is_file():
@@ -275,7 +291,7 @@ def _noted(path: Path, rows: list[dict[str, Any]], key: str) -> np.ndarray | Non
     try:
         noted = {row["doc_id"]: row.get(key) for row in map(json.loads, path.read_text("utf-8").splitlines())}
         flags = [noted[row["doc_id"]] for row in rows]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise _Unusable("unreadable", what=ANSWERS, why=repr(error)) from None
     return None if None in flags else np.array(flags, bool)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError
-from ..core.files import read_json, write_json
+from ..core.files import read_json, read_object, write_json
 from ..core.manifest import NAME, fingerprint
 from .scores import Model
 from .suite import SUITE, Benchmark
@@ -85,8 +85,8 @@ def identify(model: Model, out: Path, *, chat_template: bool = False) -> None:
     path = out / model.name / IDENTITY
     found = {"name": model.name, "sha256": fingerprint(model.path)}
     found |= {"chat_template": True} if chat_template else {}
-    held = read_json(path) if path.is_file() else found
-    if held["sha256"] != found["sha256"]:
+    held = read_object(path).values if path.is_file() else found
+    if held.get("sha256") != found["sha256"]:
         raise UserError(
             f"{out} holds results of another model called {model.name}",
             where=str(path),

@@ -13,7 +13,7 @@ import torch
 from lm_eval.defaults import DEFAULT_OTHER_SEED
 from lm_eval.evaluator_utils import get_sample_size
 
-from ...core.files import read_json, write_json
+from ...core.files import read_object, write_json
 
 CEILING = 64
 """More sequences a pass are no faster."""
@@ -52,7 +52,7 @@ def settle(lm: Any, tasks: dict[str, Any], kind: str, path: Path, options: dict[
         path: a JSON file, kind -> `BatchSize`.
         options: of `build_all_requests`; `limit` as it is asked for.
     """
-    found = read_json(path) if path.is_file() else {}
+    found = read_object(path).values if path.is_file() else {}
     device = torch.cuda.get_device_name(lm.device) if lm.device.type == "cuda" else lm.device.type
     before = BatchSize(**found[kind]) if kind in found else None
     if before and before.device == device and set(tasks) <= set(before.tasks):

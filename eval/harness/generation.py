@@ -5,13 +5,13 @@ states whether and how to sample, and transformers fills in the rest from that f
 with the same weights would get other answers.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from ...core.files import read_json, write_json
+from ...core.errors import UserError
+from ...core.files import read_object, write_json
 
 FILE = "generation_config.json"
 # What is not advice on how to write: who the tokens are, who wrote the file, what is handed out beside the text.
@@ -21,11 +21,12 @@ FACTS |= {"use_cache", "output_attentions", "output_hidden_states"}
 
 def end_tokens(folder: Path) -> list[int]:
     """Ids that end an answer: the tokenizer's `eos_token`, which lm-eval stops at, and those of config.json."""
-    config = read_json(folder / "config.json")
-    stated = config.get("eos_token_id", (config.get("text_config") or {}).get("eos_token_id"))
+    config = read_object(folder / "config.json")
+    text = config.object("text_config") if "text_config" in config else config
+    stated = (config if "eos_token_id" in config else text).values.get("eos_token_id")
     ids = stated if isinstance(stated, list) else [stated]
     path = folder / "tokenizer_config.json"
-    token = read_json(path).get("eos_token") if path.is_file() else None
+    token = read_object(path).values.get("eos_token") if path.is_file() else None
     name = token.get("content") if isinstance(token, dict) else token
     if isinstance(name, str):
         ids = [Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(name), *ids]
@@ -52,10 +53,8 @@ def unused(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return {"unreadable": True}
-    if not isinstance(stated, dict):
+        stated = read_object(path).values
+    except UserError:
         return {"unreadable": True}
     ends = stated.get("eos_token_id")
     others = [number for number in (ends if isinstance(ends, list) else [ends]) if number not in end_tokens(folder)]

@@ -67,5 +67,14 @@ def test_a_configuration_that_does_not_say(tiny_qwen3: Maker) -> None:
         (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != missing}))
         with pytest.raises(UserError, match=message):
             arguments("hf", folder, Limits())
+    for wrong, message in (
+        ({"dtype": "banana"}, "no type of weights is called 'banana'"),
+        ({"dtype": 16}, "dtype"),
+        ({"max_position_embeddings": "long"}, "max_position_embeddings"),
+        ({"text_config": 3}, "text_config"),
+    ):
+        (folder / "config.json").write_text(json.dumps(config | wrong))
+        with pytest.raises(UserError, match=message):
+            arguments("hf", folder, Limits())
     (folder / "config.json").write_text(json.dumps({"text_config": config}))
     assert arguments("hf", folder, Limits())["max_length"] == 512, "a composite model's text part says it"

@@ -60,6 +60,10 @@ def test_standard_error_is_lm_eval_s(runs):
         (lambda folder: _change(folder / SAMPLES, 3, filtered_resps=[["nan", "False"]] * 4), "not_a_number"),
         (lambda folder: _change(folder / SAMPLES, 3, target="9"), "unreadable"),
         (lambda folder: _change(folder / SAMPLES, 3, acc=1.0), "disagrees"),
+        (lambda folder: (folder / "settings.json").write_text("[1]"), "unreadable"),
+        (lambda folder: (folder / "settings.json").write_text('{"batch_size": 1, "warnings": []}'), "unreadable"),
+        (lambda folder: (folder / "settings.json").write_text('{"warnings": ' + "[" * 9000), "unreadable"),
+        (lambda folder: (folder / "answers.jsonl").write_text("[1]\n" * 40), "unreadable"),
         (lambda f: (f / SAMPLES).write_text("".join((f / SAMPLES).read_text().splitlines(True)[:9])), "partial"),
     ],
 )
