@@ -51,7 +51,14 @@ def test_qwen3s_own_vocabulary_is_passed_for_the_published_sizes(monkeypatch: py
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("overrides", "expected"), [([], [48, False]), (["parallel.tp=2"], [24, True])])
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], [48, False]),
+        (["parallel.tp=2"], [24, True]),
+        (["parallel.tp=2", "model.transformer_impl=local"], [24, False]),
+    ],
+)
 def test_megatron_accepts_the_gpu_arguments_and_keeps_what_they_ask_for(
     overrides: list[str], expected: list[object], tmp_path: Path
 ) -> None:
