@@ -21,7 +21,6 @@ import torch
 
 from ..conversion.convert import parts_of
 from ..conversion.distcp_write import write
-from ..conversion.names import hf_shapes
 from ..conversion.unfolded import MASTER, SOURCES
 from ..core import log
 from ..core.errors import UserError, check_known
@@ -30,7 +29,7 @@ from ..core.hf_weights import DTYPES, NAMES, PIECE, Tensor, Weights
 from ..core.hf_writer import Writer
 from ..core.manifest import NAME
 from ..core.process import die_with_parent
-from ..core.qwen3 import SIZES, Qwen3Config
+from ..core.qwen3 import SIZES, Qwen3Config, hf_shapes
 from .bench_process import wait_and_watch
 
 GB = 1e9

@@ -14,14 +14,13 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
-from ..conversion.names import hf_shapes
 from ..core import log
 from ..core.errors import UserError, check_known
 from ..core.files import remove, write_json
 from ..core.hf_weights import Tensor, Weights, one_thread, pieces
 from ..core.hf_writer import Writer
 from ..core.process import die_with_parent
-from ..core.qwen3 import SIZES, Qwen3Config
+from ..core.qwen3 import SIZES, Qwen3Config, hf_shapes
 from ..merge.card import CONFIG_NAME
 from ..merge.factors import parse_points
 from .bench_process import wait_and_watch

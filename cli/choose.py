@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.files import read_json
+from ..core.integrity import check, hf_files
 from ..core.manifest import NAME, Manifest, fingerprint
 from ..eval.backends import Limits
 from ..eval.benchmark import Settings, run_benchmark
@@ -29,6 +30,7 @@ def choose(
     limit: int | None,
     batch_size: int,
     max_length: int | None,
+    verify: bool = True,
 ) -> Manifest:
     """Evaluate base, points and tuned model on held-out text, and propose one of them.
 
@@ -41,12 +43,15 @@ def choose(
         general: the domain that must not lose.
         max_loss: see `build_tradeoff`.
         limit, batch_size, max_length: see `eval.run.evaluate`.
+        verify: whether the models' files are compared with the hashes that were written with them.
 
     Raises:
         UserError: no points, points of other parents, or domains that are not there.
     """
     domain = domain or _domain(heldout, general)
     points = _points(base, tuned, sweep)
+    folders = [base, tuned, *(path for _, path in points)]
+    check("merge choose", {path: hf_files(path) for path in folders}, verify=verify)
     models = [("base", base), *points, *([] if any(name == "t1" for name, _ in points) else [("tuned", tuned)])]
     build_tasks(read_domains(heldout), out / "scores-tasks")
     evaluate(

@@ -8,7 +8,7 @@ from .hf_models import TASKS
 
 
 def follow_run(
-    run: Path, out: Path | None, heldout: list[str], *, keep_last: int | None, poll: float, once: bool
+    run: Path, out: Path | None, heldout: list[str], *, keep_last: int | None, poll: float, once: bool, verify: bool
 ) -> list[str]:
     """Export each checkpoint of a run; where held-out text is given, evaluate it before the next.
 
@@ -16,11 +16,11 @@ def follow_run(
         run: run folder of `pdapt train`.
         out: see `follow`; by default `hf` in the run folder.
         heldout: `DOMAIN=PATH`; scores go to `<out>/scores/<checkpoint>`.
-        keep_last, poll, once: see `follow`.
+        keep_last, poll, once, verify: see `follow`.
     """
     out = out or run / "hf"
     then = _evaluation(heldout, out) if heldout else None
-    return follow(run, out, keep_last=keep_last, poll=poll, once=once, then=then)
+    return follow(run, out, keep_last=keep_last, poll=poll, once=once, then=then, verify=verify)
 
 
 def _evaluation(heldout: list[str], out: Path) -> Callable[[Path], None]:

@@ -14,12 +14,13 @@ TASKS = ".tasks"
 
 
 @contextmanager
-def exported(models: list[Path], out: Path) -> Iterator[list[Path]]:
+def exported(models: list[Path], out: Path, *, verify: bool = True) -> Iterator[list[Path]]:
     """Give models as Hugging Face folders; those that are made for it are removed at the end.
 
     Args:
         models: see `as_hf`.
         out: what is made of them; the exports lie on its disk meanwhile.
+        verify: as of `export_hf`.
 
     Raises:
         UserError: see `as_hf`.
@@ -29,15 +30,16 @@ def exported(models: list[Path], out: Path) -> Iterator[list[Path]]:
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.hf-", dir=out.parent) as folder:
-        yield [as_hf(model, Path(folder) / str(number)) for number, model in enumerate(models)]
+        yield [as_hf(model, Path(folder) / str(number), verify=verify) for number, model in enumerate(models)]
 
 
-def as_hf(model: Path, exports: Path) -> Path:
+def as_hf(model: Path, exports: Path, *, verify: bool = True) -> Path:
     """A model's Hugging Face folder; a Megatron checkpoint (or a root: its newest) is exported first.
 
     Args:
         model: the one or the other.
         exports: folder where the export is kept, under the checkpoint's name.
+        verify: as of `export_hf`.
 
     Raises:
         UserError: it is neither, or cannot be exported.
@@ -47,7 +49,7 @@ def as_hf(model: Path, exports: Path) -> Path:
     from ..conversion.convert import export_hf
 
     checkpoint = newest(model) or model
-    export_hf(checkpoint, exports / checkpoint.name)
+    export_hf(checkpoint, exports / checkpoint.name, verify=verify)
     return exports / checkpoint.name
 
 

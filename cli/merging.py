@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, show
+from .options import Json, Verify, show
 
 merge = typer.Typer()
 
@@ -34,6 +34,7 @@ def merge_run(
     ] = None,
     density: Annotated[float | None, typer.Option(help="Share of the difference that TIES and DARE keep: 0.5.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of DARE's draw: 0.")] = None,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Merge a model with its base, through mergekit."""
@@ -44,8 +45,8 @@ def merge_run(
 
     factors = parse_factors(t or [])
     choose_method(method, factors, density, seed)  # a mistake there is said before a checkpoint is exported
-    with exported([tuned], out) as (model,):
-        show(run(base, model, out, method=method, t=factors, density=density, seed=seed), as_json)
+    with exported([tuned], out, verify=verify) as (model,):
+        show(run(base, model, out, method=method, t=factors, density=density, seed=seed, verify=verify), as_json)
 
 
 @merge.command("sweep")
@@ -55,6 +56,7 @@ def merge_sweep(
     out: Annotated[Path, typer.Argument(help="Folder of the points: OUT/t0.1, OUT/t0.2, …")],
     *,
     t: Annotated[str, typer.Option(help="BEGIN:END:STEP, the end included, or 0.2,0.5.")] = "0.1:0.9:0.1",
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """SLERP with the base at many t: nine points for less than the price of two merges. One that is there stays."""
@@ -65,7 +67,7 @@ def merge_sweep(
     from .hf_models import EXPORTS, as_hf
 
     points = parse_points(t)
-    made = sweep(base, as_hf(tuned, out / EXPORTS), out, points)
+    made = sweep(base, as_hf(tuned, out / EXPORTS, verify=verify), out, points, verify=verify)
     if as_json:
         print(json.dumps({point_name(point): asdict(manifest) for point, manifest in made.items()}, ensure_ascii=False))
     else:
@@ -83,14 +85,15 @@ def merge_average(
     decay: Annotated[
         float | None, typer.Option(help="Of an exponential moving average; by default all count alike.")
     ] = None,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Average checkpoints along a run, through mergekit."""
     from ..merge.run import average
     from .hf_models import exported
 
-    with exported(checkpoints, out) as models:
-        show(average(models, out, decay=decay), as_json)
+    with exported(checkpoints, out, verify=verify) as models:
+        show(average(models, out, decay=decay, verify=verify), as_json)
 
 
 @merge.command("choose")
@@ -120,6 +123,7 @@ def merge_choose(
     tasks: Annotated[
         list[str] | None, typer.Option(help="With --data: only this task, group or pattern; repeat.")
     ] = None,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Evaluate a sweep on held-out text, draw domain against general, and propose a point by a rule.
@@ -143,7 +147,7 @@ def merge_choose(
     asked = suite.choose(tasks or [])
     if data is not None:
         read_index(data, asked)  # now, and not after an hour
-    tuned = as_hf(tuned, sweep / EXPORTS)
+    tuned = as_hf(tuned, sweep / EXPORTS, verify=verify)
     manifest = choose(
         base,
         tuned,
@@ -156,6 +160,7 @@ def merge_choose(
         limit=limit,
         batch_size=batch_size,
         max_length=max_length,
+        verify=verify,
     )
     if data is not None:
         settings = Settings(limits=Limits(limit, max_length), batch_size=batch_size)

@@ -9,6 +9,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 AllowEnv = Annotated[
     bool, typer.Option("--allow-env", help="Let the recipe take values from elsewhere, such as ${oc.env:NAME}.")
 ]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify/--no-verify", help="Compare what is read with the hashes that were written with it."),
+]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")]
 
 TextColumn = Annotated[str, typer.Option(help="Field or column that holds the text.")]

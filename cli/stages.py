@@ -17,6 +17,7 @@ from .options import (
     MaxRejected,
     Overrides,
     TextColumn,
+    Verify,
     show,
 )
 
@@ -63,12 +64,13 @@ def convert_import(
     out: Annotated[Path, typer.Argument(help="Checkpoint root to make.")],
     *,
     bin_files: Annotated[bool, typer.Option("--bin", help="Read pytorch_model.bin, a pickle.")] = False,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Hugging Face Qwen3 -> Megatron checkpoint."""
     from ..conversion.convert import import_hf
 
-    show(import_hf(source, out, bin_files=bin_files), as_json)
+    show(import_hf(source, out, bin_files=bin_files, verify=verify), as_json)
 
 
 @convert.command("export")
@@ -79,12 +81,13 @@ def convert_export(
     source: Annotated[str, typer.Option("--from", help="parameters, or master: the optimizer's FP32.")] = "parameters",
     dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32; by default the source's.")] = None,
     reference: Annotated[Path | None, typer.Option(help="Folder with config.json and tokenizer.")] = None,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Megatron checkpoint -> Hugging Face Qwen3."""
     from ..conversion.convert import export_hf
 
-    show(export_hf(checkpoint, out, reference, source=source, dtype=dtype), as_json)
+    show(export_hf(checkpoint, out, reference, source=source, dtype=dtype, verify=verify), as_json)
 
 
 @convert.command("follow")
@@ -98,12 +101,13 @@ def convert_follow(
     heldout: Annotated[
         list[str] | None, typer.Option(help="DOMAIN=PATH: evaluate each export on it; may be repeated.")
     ] = None,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Export every checkpoint of a run as it is completed, until the run is finished."""
     from .follow import follow_run
 
-    found = follow_run(run, out, heldout or [], keep_last=keep_last, poll=poll, once=once)
+    found = follow_run(run, out, heldout or [], keep_last=keep_last, poll=poll, once=once, verify=verify)
     print(json.dumps({"exported": found}) if as_json else f"exported: {', '.join(found) or 'nothing new'}")
 
 
@@ -112,12 +116,14 @@ def convert_verify(
     first: Annotated[Path, typer.Argument(help="Hugging Face folder, or Megatron checkpoint.")],
     second: Annotated[Path, typer.Argument(help="What it is compared with.")],
     reference: Annotated[Path | None, typer.Option(help="Folder with a checkpoint's config.json.")] = None,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Are two models the same, tensor by tensor? Exit code 1 where they are not."""
-    from ..conversion.verify import describe, verify
+    from ..conversion.verify import describe
+    from ..conversion.verify import verify as compare
 
-    found = verify(first, second, reference)
+    found = compare(first, second, reference, hashes=verify)
     if as_json:
         print(json.dumps(found))
     else:

@@ -6,54 +6,56 @@ from typing import Any
 import torch
 
 from ..core import log
-from ..core.checkpoint import HF, RELEASE, SEAL, read_seal
+from ..core.checkpoint import HF, SEAL, read_seal
 from ..core.errors import UserError
 from ..core.files import write_text
 from ..core.hf_config import CONFIG, SIDE_FILES, write_settings
-from ..core.hf_weights import NAMES, Weights, one_thread, pieces
+from ..core.hf_model import Folder, check_weights, open_model
+from ..core.hf_weights import NAMES, one_thread, pieces
 from ..core.hf_writer import Writer
-from ..core.manifest import NAME, Manifest, input_fingerprints, run_stage
+from ..core.integrity import checking, hf_files
+from ..core.manifest import Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import Qwen3Config, read_config
 from . import distcp_write
 from .bin_folder import BinWeights
 from .card import STATED, card
-from .hf_folder import check_weights
 from .names import EXTRA_STATES, LAYERS, Folded, folded, megatron_shapes
-from .unfolded import PARAMETERS, open_checkpoint, settings_of
+from .unfolded import PARAMETERS, files_of, hashed_folder, open_checkpoint, settings_of
 
 
-def import_hf(source: Path, out: Path, *, bin_files: bool = False) -> Manifest:
+def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool = True) -> Manifest:
     """Write a Hugging Face Qwen3's weights as a Megatron checkpoint root.
 
     Args:
         source: folder with config.json and safetensors.
         out: the checkpoint root to make: `release/`, and `hf/` with configuration and tokenizer.
         bin_files: read `pytorch_model.bin`, a pickle, instead of safetensors.
+        verify: whether the folder's files are compared with the hashes that were written with them, if any were.
 
     Raises:
-        UserError: the folder is not a whole Qwen3, or a weight is NaN or infinite.
+        UserError: the folder is not a whole Qwen3, a weight is NaN or infinite, or a file is damaged.
     """
-    shape = read_config(source)
-    weights = BinWeights(source) if bin_files else Weights(source)
+    shape, weights = (read_config(source), BinWeights(source)) if bin_files else open_model(source)
     dtype = check_weights(weights, shape)
     hashes: dict[str, str] = {}
     wrong: list[Folded] = []
 
     def body(work: Path) -> dict[str, Any]:
         progress = log.Progress("import", sum(tensor.nbytes for tensor in weights.tensors.values()))
-        with one_thread():
+        with one_thread(), checking("import", {source: hf_files(source)}, verify=verify) as checked:
             parts = parts_of(weights, shape, progress, wrong)
             hashes.update(distcp_write.write(work, parts, dtype, _extra_states(shape)))
+            write_settings(source, work / HF, NAMES[dtype])
         if wrong:
             raise _not_finite(weights, wrong[0])
-        write_settings(source, work / HF, NAMES[dtype])
-        return {"tensors": len(megatron_shapes(shape)), "parameters": shape.parameters, "bytes": progress.total}
+        counts = {"tensors": len(megatron_shapes(shape)), "parameters": shape.parameters, "bytes": progress.total}
+        return counts | checked
 
     return run_stage("import", {"hf": source}, {}, out, body, beside=True, hashes=hashes)
 
 
 def parts_of(
-    weights: Weights | BinWeights, shape: Qwen3Config, progress: log.Progress, wrong: list[Folded]
+    weights: Folder, shape: Qwen3Config, progress: log.Progress, wrong: list[Folded]
 ) -> list[distcp_write.Part]:
     """The parts of a checkpoint's weights, each made from the mapped file when its turn has come.
 
@@ -93,7 +95,7 @@ def _finite(tensor: torch.Tensor) -> bool:
     return bool(low.isfinite() and high.isfinite())
 
 
-def _not_finite(weights: Weights | BinWeights, place: Folded) -> UserError:
+def _not_finite(weights: Folder, place: Folded) -> UserError:
     """The error that names the first tensor of a part that holds a NaN or an infinity."""
     names: list[str] = []
 
@@ -120,7 +122,13 @@ def _extra_states(shape: Qwen3Config) -> list[str]:
 
 
 def export_hf(
-    checkpoint: Path, out: Path, reference: Path | None = None, *, source: str = PARAMETERS, dtype: str | None = None
+    checkpoint: Path,
+    out: Path,
+    reference: Path | None = None,
+    *,
+    source: str = PARAMETERS,
+    dtype: str | None = None,
+    verify: bool = True,
 ) -> Manifest:
     """Write a Megatron checkpoint as a Hugging Face Qwen3 folder.
 
@@ -131,10 +139,11 @@ def export_hf(
             beside the checkpoints.
         source: `parameters`, what training computed with, or `master`, the optimizer's FP32 copy of them.
         dtype: of what is written, in config.json's spelling; by default the source's.
+        verify: whether the checkpoint's files are compared with the hashes that were written with them, if any were.
 
     Raises:
-        UserError: no such checkpoint, no configuration, tensors of another shape, no master weights to be had, or a
-            dtype that is unknown or does not hold a value.
+        UserError: no such checkpoint, no configuration, tensors of another shape, no master weights to be had, a file
+            that is damaged, or a dtype that is unknown or does not hold a value.
     """
     model = open_checkpoint(checkpoint, reference, source=source, dtype=dtype)
     folder = model.checkpoint.folder
@@ -147,20 +156,19 @@ def export_hf(
     def body(work: Path) -> dict[str, Any]:
         writer = Writer(work, model.tensors)
         progress = log.Progress("export", writer.total)
-        with one_thread():
+        with one_thread(), checking("export", files_of(folder, reference), verify=verify) as checked:
             for name, tensor in model.tensors.items():
                 writer.write(name, pieces(model, name))
                 progress.add(tensor.nbytes)
-        hashes.update(writer.finish())
-        write_settings(settings, work, NAMES[model.dtype])
+            hashes.update(writer.finish())
+            write_settings(settings, work, NAMES[model.dtype])
         write_text(work / "README.md", card(folder, seal, source, NAMES[model.dtype], input_fingerprints(work)))
         counts = {"parameters": model.shape.parameters, "dtype": NAMES[model.dtype], "bytes": writer.total}
-        return counts | ({"step": seal["step"]} if seal else {})
+        return counts | checked | ({"step": seal["step"]} if seal else {})
 
     log.info(f"export: {folder.name} -> {out}")
     # What an import wrote is known by its manifest, what a run saved by its seal: neither is read again for its hash.
-    known = folder.parent if folder.name == RELEASE and (folder.parent / NAME).is_file() else folder
-    inputs = {"checkpoint": known} | {
+    inputs = {"checkpoint": hashed_folder(folder)} | {
         name: settings / name for name in (CONFIG, *SIDE_FILES) if (settings / name).is_file()
     }
     return run_stage("export", inputs, {"from": source, "dtype": NAMES[model.dtype]}, out, body, hashes=hashes)

@@ -31,9 +31,10 @@ def find(checkpoint: Path) -> Path:
             mend="only a run without parallel.fsdp can be exported",
         )
     if not (folder / METADATA).is_file() or not (folder / FORMAT).is_file():
+        missing = METADATA if not (folder / METADATA).is_file() else FORMAT
         raise UserError(
             f"no Megatron checkpoint: {checkpoint}",
-            where=str(folder),
+            where=f"{folder}, which has no {missing}",
             allowed=f"a torch_dist checkpoint folder (iter_…, {RELEASE}), or the folder of a run's checkpoints",
             mend="Megatron's older format (mp_rank_…) is converted by Megatron itself: --ckpt-convert-format torch_dist"
             if any(folder.glob("mp_rank_*"))

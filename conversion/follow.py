@@ -24,6 +24,7 @@ def follow(
     poll: float = 10.0,
     once: bool = False,
     then: Callable[[Path], None] | None = None,
+    verify: bool = True,
 ) -> list[str]:
     """Export every checkpoint of a run, oldest first, until the run is finished.
 
@@ -37,6 +38,7 @@ def follow(
         poll: seconds between two looks at the run.
         once: end when what is there now is exported.
         then: called with each exported folder, before the next is exported; again where it was interrupted.
+        verify: whether a checkpoint's files are compared with the hashes that were written with them.
 
     Returns:
         Names of the checkpoints that were exported now.
@@ -54,7 +56,7 @@ def follow(
         while True:
             finished = (run / NAME).is_file()  # before the look at the checkpoints: nothing comes after it
             for checkpoint in _waiting(run, out):
-                if _export(checkpoint, out / checkpoint.name, then):
+                if _export(checkpoint, out / checkpoint.name, then, verify=verify):
                     exported.append(checkpoint.name)
                 _note(out, checkpoint.name)
                 _retain(out, keep_last)
@@ -69,10 +71,10 @@ def _waiting(run: Path, out: Path) -> list[Path]:
     return [path.parent for path in sorted((run / CHECKPOINTS).glob(f"iter_*/{SEAL}")) if path.parent.name not in done]
 
 
-def _export(checkpoint: Path, folder: Path, then: Callable[[Path], None] | None) -> bool:
+def _export(checkpoint: Path, folder: Path, then: Callable[[Path], None] | None, *, verify: bool) -> bool:
     """Export one; say so where the run's retention was faster."""
     try:
-        export_hf(checkpoint, folder)
+        export_hf(checkpoint, folder, verify=verify)
     except (UserError, FileNotFoundError):
         if (checkpoint / SEAL).is_file():
             raise

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import torch
 
 from ..core.hf_weights import OUTPUT_LAYER
-from ..core.qwen3 import Qwen3Config
+from ..core.qwen3 import EMBEDDING as HF_EMBEDDING
+from ..core.qwen3 import Qwen3Config, hf_shapes
 
 LAYERS = "decoder.layers."
 EMBEDDING = "embedding.word_embeddings.weight"
 HEAD = "output_layer.weight"
 FINAL_NORM = "decoder.final_layernorm.weight"
-OUTER = {EMBEDDING: "model.embed_tokens.weight", FINAL_NORM: "model.norm.weight", HEAD: OUTPUT_LAYER}
+OUTER = {EMBEDDING: HF_EMBEDDING, FINAL_NORM: "model.norm.weight", HEAD: OUTPUT_LAYER}
 
 QKV = "self_attention.linear_qkv.weight"
 FC1 = "mlp.linear_fc1.weight"
@@ -119,12 +120,6 @@ def megatron_shapes(shape: Qwen3Config) -> dict[str, tuple[int, ...]]:
     """Shape of each tensor of a checkpoint's weights, layers stacked."""
     inner = {LAYERS + name: (shape.layers, *size) for name, size in layer_shapes(shape).items()}
     return outer_shapes(shape) | inner
-
-
-def hf_shapes(shape: Qwen3Config) -> dict[str, tuple[int, ...]]:
-    """Shape of each tensor of the Hugging Face model, by its name there, in its order."""
-    sizes = outer_shapes(shape) | {LAYERS + name: size for name, size in layer_shapes(shape).items()}
-    return {hf: (sum(count for _, count in place.rows), *sizes[place.name][1:]) for hf, place in places(shape).items()}
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ import torch
 
 from ..core import log
 from ..core.errors import UserError
-from ..core.hf_weights import INDEX, SINGLE, Model, Tensor, Weights, pieces
+from ..core.files import read_object
+from ..core.hf_config import CONFIG, effective
+from ..core.hf_model import BITS, drop_tied_head
+from ..core.hf_weights import INDEX, NAMES, SINGLE, Model, Tensor, Weights, pieces
+from ..core.integrity import checking, hf_files
+from ..core.jsonio import shorten
 from ..core.qwen3 import read_config
-from .hf_folder import drop_tied_head
-from .unfolded import open_checkpoint
-
-BITS = {2: torch.int16, 4: torch.int32}
-"""Bytes of a value -> a type in which values are equal where their bits are."""
+from .unfolded import files_of, open_checkpoint, settings_of
 
 
 @dataclass(frozen=True)
@@ -35,42 +36,78 @@ class Difference:
     largest: float | None = None
 
 
-def verify(first: Path, second: Path, reference: Path | None = None) -> dict[str, Any]:
-    """Compare two folders of weights, each in either format.
+@dataclass(frozen=True)
+class Opened:
+    """One of the two.
+
+    Attributes:
+        model: its weights.
+        config: its configuration, see `effective`.
+        files: what is read of it, for `checking`.
+    """
+
+    model: Model
+    config: dict[str, Any]
+    files: dict[Path, list[str]]
+
+
+def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: bool = True) -> dict[str, Any]:
+    """Compare two folders of weights, each in either format, and their configurations.
 
     Args:
         first: a Hugging Face folder, a Megatron checkpoint, or a root of such (then its newest).
         second: the same.
         reference: Hugging Face folder with the configuration of a checkpoint that has none beside it.
+        hashes: whether the files are compared with the hashes that were written with them, too.
 
     Returns:
-        `{"identical": whether all is the same to the bit, "tensors": how many there are in either, "different": what is
-        not, the largest difference first}`.
+        `{"identical": whether all is the same, the weights to the bit, "tensors": how many there are in either,
+        "different": what is not, the largest difference first, "config": {key: [first's value, second's]}}`.
 
     Raises:
-        UserError: one of them is neither.
+        UserError: one of them is neither, or a file is damaged.
     """
-    models = [_open(folder, reference) for folder in (first, second)]
-    names = list(dict.fromkeys(name for model in models for name in model.tensors))
-    progress = log.Progress("verify", sum(tensor.nbytes for model in models for tensor in model.tensors.values()))
-    found = []
-    for name in names:
-        difference = _compare(models[0], models[1], name)
-        if difference is not None:
-            found.append(difference)
-        progress.add(sum(model.tensors[name].nbytes for model in models if name in model.tensors))
-    found.sort(key=lambda difference: (difference.largest is not None, -(difference.largest or 0), difference.name))
-    return {"identical": not found, "tensors": len(names), "different": [asdict(difference) for difference in found]}
+    one, other = (_open(folder, reference) for folder in (first, second))
+    with checking("verify", one.files | other.files, verify=hashes):
+        different = _differences(one.model, other.model)
+    keys = sorted(one.config.keys() | other.config.keys())
+    config = {key: [one.config.get(key), other.config.get(key)] for key in keys}
+    config = {key: values for key, values in config.items() if values[0] != values[1]}
+    return {
+        "identical": not different and not config,
+        "tensors": len({*one.model.tensors, *other.model.tensors}),
+        "different": [asdict(difference) for difference in different],
+        "config": config,
+    }
 
 
-def _open(folder: Path, reference: Path | None) -> Model:
+def _open(folder: Path, reference: Path | None) -> Opened:
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}", where=str(folder), allowed="a model in either format")
     if (folder / SINGLE).is_file() or (folder / INDEX).is_file():
         weights = Weights(folder)
-        drop_tied_head(weights, read_config(folder))
-        return weights
-    return open_checkpoint(folder, reference)
+        drop_tied_head(weights, tied=read_config(folder).tied)
+        return Opened(weights, effective(read_object(folder / CONFIG).values), {folder: hf_files(folder)})
+    model = open_checkpoint(folder, reference)
+    place = model.checkpoint.folder
+    # An export states the type that the weights have, whatever is said beside them.
+    stated = read_object(settings_of(place, reference) / CONFIG).values | {"dtype": NAMES[model.dtype]}
+    return Opened(model, effective(stated), files_of(place, reference))
+
+
+def _differences(first: Model, second: Model) -> list[Difference]:
+    """The tensors that differ, the largest difference first."""
+    models = (first, second)
+    names = list(dict.fromkeys(name for model in models for name in model.tensors))
+    progress = log.Progress("verify", sum(tensor.nbytes for model in models for tensor in model.tensors.values()))
+    found = []
+    for name in names:
+        difference = _compare(first, second, name)
+        if difference is not None:
+            found.append(difference)
+        progress.add(sum(model.tensors[name].nbytes for model in models if name in model.tensors))
+    found.sort(key=lambda difference: (difference.largest is not None, -(difference.largest or 0), difference.name))
+    return found
 
 
 def _compare(first: Model, second: Model, name: str) -> Difference | None:
@@ -101,14 +138,24 @@ def _spelled(tensor: Tensor | None) -> str | None:
 def describe(found: dict[str, Any], most: int = 10) -> list[str]:
     """Lines for a person: whether they are identical, and the largest differences."""
     if found["identical"]:
-        return [f"identical: {found['tensors']} tensors, to the bit"]
-    lines = [f"different: {len(found['different'])} of {found['tensors']} tensors"]
+        return [f"identical: {found['tensors']} tensors, to the bit, and the configuration"]
+    tensors = f"{len(found['different'])} of {found['tensors']} tensors" if found["different"] else ""
+    config = f"{len(found['config'])} keys of the configuration" if found["config"] else ""
+    lines = [f"different: {' and '.join(part for part in (tensors, config) if part)}"]
+    for key, (first, second) in found["config"].items():
+        lines.append(f"  config.json, {key}: {shorten(first)} and {shorten(second)}")
     for row in found["different"][:most]:
-        if row["first"] != row["second"]:
-            lines.append(f"  {row['name']}: {row['first'] or 'absent'} and {row['second'] or 'absent'}")
-        if row["values"] is not None:
-            much = "no number" if row["largest"] is None else f"at most {row['largest']:.3g}"
-            lines.append(f"  {row['name']}: {row['values']:,} values differ, by {much}")
+        lines += _row(row)
     if len(found["different"]) > most:
         lines.append(f"  and {len(found['different']) - most} more (--json lists all)")
+    return lines
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    lines = []
+    if row["first"] != row["second"]:
+        lines.append(f"  {row['name']}: {row['first'] or 'absent'} and {row['second'] or 'absent'}")
+    if row["values"] is not None:
+        much = "no number" if row["largest"] is None else f"at most {row['largest']:.3g}"
+        lines.append(f"  {row['name']}: {row['values']:,} values differ, by {much}")
     return lines

@@ -33,6 +33,24 @@ ARCHITECTURE = "Qwen3ForCausalLM"
 DEFAULT_ROPE_BASE = 10_000
 """Of both lines of transformers, where a Qwen3's configuration states none."""
 FULL = "full_attention"
+DEFAULTS = {
+    "architectures": [ARCHITECTURE],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "head_dim": 128,
+    "hidden_act": "silu",
+    "initializer_range": 0.02,
+    "max_position_embeddings": 32_768,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False,
+    "use_cache": True,
+}
+"""What transformers takes where a Qwen3's configuration is silent."""
+_SAYS_NOTHING = (
+    *("_name_or_path", "transformers_version", "model_type", "torch_dtype", "rope_parameters"),
+    *("use_sliding_window", "sliding_window", "max_window_layers", "layer_types"),
+)
+"""Keys of history, of a second spelling, and of what has one value where `check_supported` is content."""
 REMOTE_CODE = ("auto_map", "trust_remote_code")
 """Keys that have code run that lies in a folder; the folders that are written hold none."""
 
@@ -126,7 +144,7 @@ def _refuse(key: str, value: Any, where: str, allowed: str) -> None:
     )
 
 
-def both_spellings(config: dict[str, Any], dtype: str, where: str = CONFIG) -> dict[str, Any]:
+def both_spellings(config: dict[str, Any], dtype: str | None, where: str = CONFIG) -> dict[str, Any]:
     """A configuration with its rotary base and its type as both lines of transformers spell them.
 
     Args:
@@ -143,6 +161,17 @@ def both_spellings(config: dict[str, Any], dtype: str, where: str = CONFIG) -> d
         "dtype": dtype,
         "torch_dtype": dtype,
     }
+
+
+def effective(config: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration says of the model, however it spells it and whether or not it states defaults.
+
+    Args:
+        config: that `check_supported` accepts.
+    """
+    dtype = config.get("dtype") or config.get("torch_dtype")
+    found = DEFAULTS | {key: value for key, value in both_spellings(config, dtype).items() if value is not None}
+    return {key: value for key, value in found.items() if key not in _SAYS_NOTHING}
 
 
 def write_settings(source: Path, target: Path, dtype: str) -> None:

@@ -116,6 +116,11 @@ class Weights:
             self.tensors |= declared
             self._files |= dict.fromkeys(declared, path)
 
+    @property
+    def files(self) -> set[Path]:
+        """The files that hold them."""
+        return set(self._files.values())
+
     def file(self, name: str) -> Path:
         """The file that holds a tensor."""
         return self._files[name]
@@ -187,6 +192,13 @@ def shards(folder: Path) -> dict[Path, set[str]]:
         if Path(name).name != name:
             raise UserError(f"the index names a file outside its folder: {name}", where=str(path))
         shards.setdefault(folder / name, set()).add(tensor)
+    if (folder / SINGLE).is_file() and folder / SINGLE not in shards:
+        raise UserError(
+            f"{SINGLE} lies beside {INDEX}, which names other files: libraries read the one or the other",
+            where=str(path),
+            allowed="a single file, or an index with its shards",
+            mend="remove what is older",
+        )
     missing = sorted(shard.name for shard in shards if not shard.is_file())
     if missing:
         raise UserError(

@@ -117,13 +117,13 @@ def fingerprint(path: Path) -> str:
         return sha256(require_file(path))
     if not path.is_dir():
         raise UserError(f"no such file or folder: {path.name}", where=str(path), mend="check the path")
-    content = _recorded(path) or _hashes(path)
+    content = recorded(path) or _hashes(path)
     if not content:
         raise UserError(f"the folder is empty: {path.name}", where=str(path), mend="give a folder with files")
     return digest(content)
 
 
-def _recorded(folder: Path) -> dict[str, str] | None:
+def recorded(folder: Path) -> dict[str, str] | None:
     """SHA-256 of a folder's files as who finished it wrote them down: a stage, or the run whose checkpoint it is."""
     if (folder / NAME).is_file():
         return Manifest.read(folder).outputs
@@ -196,7 +196,12 @@ def _make(
     start = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         prints = pool.submit(_fingerprints, inputs)
-        counts = body(work)
+        try:
+            counts = body(work)
+        except UserError:
+            if not resumes:  # the same inputs give no more than this
+                remove(work)
+            raise
         outputs = _hashes(work, hashes)
         key |= {"inputs": key["inputs"] | prints.result()}
     manifest = Manifest(**key, counts=counts, outputs=outputs, versions=versions(), seconds=time.monotonic() - start)

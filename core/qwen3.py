@@ -17,6 +17,8 @@ END_OF_DOCUMENT = "<|endoftext|>"
 """Ends a document. Not the tokenizer's `eos_token`, which Qwen3's configuration calls `<|im_end|>`."""
 END_OF_DOCUMENT_ID = 151_643
 """Its id in the published tokenizers."""
+EMBEDDING = "model.embed_tokens.weight"
+"""Hugging Face's name of the embedding, and of a tied output layer with it."""
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 ROPE_BASE = 1_000_000
 RMS_NORM_EPS = 1e-6
@@ -144,3 +146,26 @@ def read_config(folder: Path) -> Qwen3Config:
         rope_base=rope_base(value, str(path)),
         norm_eps=config.number("rms_norm_eps", RMS_NORM_EPS),
     )
+
+
+def hf_shapes(shape: Qwen3Config) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor of the Hugging Face model, by its name there, in the order of its files."""
+    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    layer = {
+        "self_attn.q_proj.weight": (q, shape.hidden),
+        "self_attn.k_proj.weight": (kv, shape.hidden),
+        "self_attn.v_proj.weight": (kv, shape.hidden),
+        "mlp.gate_proj.weight": (shape.ffn, shape.hidden),
+        "mlp.up_proj.weight": (shape.ffn, shape.hidden),
+        "self_attn.o_proj.weight": (shape.hidden, q),
+        "self_attn.q_norm.weight": (shape.head_dim,),
+        "self_attn.k_norm.weight": (shape.head_dim,),
+        "input_layernorm.weight": (shape.hidden,),
+        "post_attention_layernorm.weight": (shape.hidden,),
+        "mlp.down_proj.weight": (shape.hidden, shape.ffn),
+    }
+    layers = {f"model.layers.{n}.{name}": size for n in range(shape.layers) for name, size in layer.items()}
+    outer = {"model.norm.weight": (shape.hidden,)} | (
+        {} if shape.tied else {"lm_head.weight": (shape.vocab, shape.hidden)}
+    )
+    return {EMBEDDING: (shape.vocab, shape.hidden)} | layers | outer

@@ -1,104 +1,138 @@
-"""What two models must share before their weights may be mixed, checked from files and headers alone."""
+"""What models must share before their weights may be mixed, and which of their files are read."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from ..core import log
 from ..core.errors import UserError
-from ..core.files import require_file
-from ..core.hf_weights import OUTPUT_LAYER, Tensor, Weights
-from ..core.qwen3 import Qwen3Config, read_config
+from ..core.files import read_object, require_file, write_json
+from ..core.hf_config import CONFIG, both_spellings
+from ..core.hf_model import open_model
+from ..core.hf_weights import DTYPES, INDEX, NAMES, Weights
+from ..core.integrity import checking, hf_files
+from ..core.qwen3 import Qwen3Config
 from .slerp import check_finite
 
-
-def check_parents(base: Path, tuned: Path) -> dict[str, Tensor]:
-    """Return the tensors that both models have, having read no weight.
-
-    Raises:
-        UserError: they are one folder, or differ in architecture, vocabulary, tensors or tokenizer, or one of them is
-            not a whole Hugging Face folder of Qwen3 safetensors.
-    """
-    if base.resolve() == tuned.resolve():
-        raise UserError(f"base and tuned are the same folder: {base}", mend="give two models")
-    config = _same_architecture(base, tuned)
-    tensors = _same_tensors(base, tuned, config.tied)
-    found = count_parameters(tensors)
-    if found != config.parameters:
-        raise UserError(
-            f"the weights hold {found:,} parameters, and config.json promises {config.parameters:,}", where=str(base)
-        )
-    _same_tokenizer(base, tuned)
-    return tensors
+TOKENIZER = "tokenizer.json"
+OLDER_TOKENIZER = ("vocab.json", "merges.txt")
+"""Files of a tokenizer that has no `tokenizer.json`."""
 
 
-def check_finite_parent(folder: Path, tensors: Iterable[str]) -> None:
-    """Look at all values of a model.
+def open_parents(folders: Sequence[Path]) -> list[Weights]:
+    """Open models whose weights may be mixed, having read no weight but tied output layers.
 
     Raises:
-        UserError: one is a NaN or an infinity, which a merge would spread.
+        UserError: two are one folder, or differ in architecture, vocabulary, type or tokenizer, or one of them is not a
+            whole Hugging Face folder of Qwen3 safetensors.
     """
-    weights = Weights(folder)
-    for name in tensors:
-        check_finite(weights, name)
-        weights.release(name)
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError(f"the same folder is given twice: {', '.join(map(str, folders))}", mend="give two models")
+    first, *others = [open_model(folder) for folder in folders]
+    for shape, weights in others:
+        _check_alike(first[0], shape, folders[0], weights.folder)
+        _check_types(first[1], weights)
+        _check_tokenizers(folders[0], weights.folder)
+    if not has_tokenizer(folders[0]):
+        log.warn("the models have no tokenizer: they cannot be compared by it, and what is made of them has none")
+    return [weights for _, weights in (first, *others)]
 
 
-def count_parameters(tensors: dict[str, Tensor]) -> int:
-    """Number of weights in a model's tensors."""
-    return sum(math.prod(tensor.shape) for tensor in tensors.values())
+def check_values(stage: str, parents: Sequence[Weights], *, verify: bool) -> dict[str, int | None]:
+    """Look at all values of models, and compare their files with the hashes that were written with them.
+
+    Returns:
+        See `checking`.
+
+    Raises:
+        UserError: a value is a NaN or an infinity, which a merge would spread, or a file has another hash.
+    """
+    with checking(stage, {model.folder: hf_files(model.folder) for model in parents}, verify=verify) as counts:
+        for model in parents:
+            for name in model.tensors:
+                check_finite(model, name)
+                model.release(name)
+    return counts
 
 
-def _same_architecture(base: Path, tuned: Path) -> Qwen3Config:
-    config = read_config(base)
-    ours, theirs = asdict(config), asdict(read_config(tuned))
-    differing = [f"{name} {ours[name]} and {theirs[name]}" for name in ours if ours[name] != theirs[name]]
+def parameters(model: Weights) -> int:
+    """Number of weights of a model."""
+    return sum(tensor.nbytes // DTYPES[tensor.dtype].itemsize for tensor in model.tensors.values())
+
+
+def view(model: Weights, folder: Path) -> Path:
+    """Make a folder by which mergekit sees of a model what is merged, and nothing else.
+
+    mergekit reads what an index names: so not a tied output layer, not a file that is in no index, and no `@` or `+` in
+    a path.
+
+    Args:
+        model: whose files are linked to.
+        folder: is made.
+    """
+    folder.mkdir(parents=True)
+    links = {path: f"{number}.safetensors" for number, path in enumerate(sorted(model.files))}
+    for path, name in links.items():
+        (folder / name).symlink_to(path.resolve())
+    write_json(folder / INDEX, {"weight_map": {name: links[model.file(name)] for name in model.tensors}})
+    path = model.folder / CONFIG
+    write_json(folder / CONFIG, both_spellings(read_object(path).values, NAMES[DTYPES[type_of(model)]], str(path)))
+    return folder
+
+
+def type_of(model: Weights) -> str:
+    """The type of a whole model's weights, in safetensors' spelling."""
+    return next(iter(model.tensors.values())).dtype
+
+
+def _check_alike(ours: Qwen3Config, theirs: Qwen3Config, base: Path, tuned: Path) -> None:
+    first, second = asdict(ours), asdict(theirs)
+    differing = [f"{name} {first[name]} and {second[name]}" for name in first if first[name] != second[name]]
     if differing:
         raise UserError(
-            f"the models' architectures differ (base and tuned): {'; '.join(differing)}",
-            where=str(tuned / "config.json"),
+            f"the models' architectures differ ({base.name} and {tuned.name}): {'; '.join(differing)}",
+            where=str(tuned / CONFIG),
             allowed="two models of one architecture and vocabulary",
         )
-    return config
 
 
-def _same_tensors(base: Path, tuned: Path, tied: bool) -> dict[str, Tensor]:
-    ours, theirs = Weights(base).tensors, Weights(tuned).tensors
-    if tied:
-        # Some exports write the tied output layer out; it is the embedding, so it says nothing of its own.
-        ours.pop(OUTPUT_LAYER, None)
-        theirs.pop(OUTPUT_LAYER, None)
-    for name in sorted(ours.keys() | theirs.keys()):
-        if ours.get(name) != theirs.get(name):
-            raise UserError(
-                f"tensor {name} is {_describe(ours.get(name))} in base and {_describe(theirs.get(name))} in tuned",
-                where=str(tuned),
-                allowed="the same tensors, of the same shapes and dtypes, in both models",
-            )
-    types = {tensor.dtype for tensor in ours.values()}
-    if len(types) > 1:
-        raise UserError(f"the tensors are {', '.join(sorted(types))}", where=str(base), allowed="all of one type")
-    return ours
-
-
-def _describe(tensor: Tensor | None) -> str:
-    return f"{tensor.dtype} {list(tensor.shape)}" if tensor else "absent"
-
-
-def _same_tokenizer(base: Path, tuned: Path) -> None:
-    if _canonical_tokenizer(base) != _canonical_tokenizer(tuned):
+def _check_types(ours: Weights, theirs: Weights) -> None:
+    if type_of(ours) != type_of(theirs):
         raise UserError(
-            "the models' tokenizers differ, so the same id means another piece of text in each",
-            where=str(tuned / "tokenizer.json"),
-            allowed="two models of one tokenizer",
+            f"the weights are {type_of(ours)} in {ours.folder.name} and {type_of(theirs)} in {theirs.folder.name}",
+            where=str(theirs.folder),
+            allowed="models of one type",
         )
 
 
-def _canonical_tokenizer(folder: Path) -> str:
+def has_tokenizer(folder: Path) -> bool:
+    """Whether there is anything of a tokenizer."""
+    return any((folder / name).is_file() for name in (TOKENIZER, *OLDER_TOKENIZER))
+
+
+def _check_tokenizers(base: Path, tuned: Path) -> None:
+    if not has_tokenizer(base) and not has_tokenizer(tuned):
+        return
+    names = (TOKENIZER,) if (base / TOKENIZER).is_file() or (tuned / TOKENIZER).is_file() else OLDER_TOKENIZER
+    if any(_canonical(base / name) != _canonical(tuned / name) for name in names):
+        raise UserError(
+            "the models' tokenizers differ, so the same id means another piece of text in each",
+            where=str(tuned / names[0]),
+            allowed="two models of one tokenizer, or both without one",
+        )
+
+
+def _canonical(path: Path) -> str | bytes:
     """One spelling of a tokenizer, whatever release wrote it; padding and truncation belong to a call, not to it."""
-    tokenizer = Tokenizer.from_file(str(require_file(folder / "tokenizer.json")))
+    require_file(path)
+    if path.name != TOKENIZER:
+        return path.read_bytes()
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(f"{path.name} is not a tokenizer: {error}", where=str(path)) from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer.to_str()

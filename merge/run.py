@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import log
 from ..core.errors import UserError
+from ..core.files import remove
 from ..core.hf_config import write_settings
-from ..core.hf_weights import DTYPES, NAMES, Tensor
+from ..core.hf_weights import DTYPES, NAMES
 from ..core.manifest import Manifest, input_fingerprints, run_stage
 from .card import describe
 from .factors import Factors
 from .methods import Average, Merge, choose_method
-from .parents import check_finite_parent, check_parents, count_parameters
+from .parents import check_values, open_parents, parameters, type_of, view
 
 if TYPE_CHECKING:
     from mergekit.config import MergeConfiguration
@@ -30,6 +31,7 @@ def merge(
     t: float | Factors = 0.5,
     density: float | None = None,
     seed: int | None = None,
+    verify: bool = True,
 ) -> Manifest:
     """Merge `tuned` into `base`, both Hugging Face Qwen3 folders of safetensors.
 
@@ -47,52 +49,53 @@ def merge(
         t: how far to go from base to tuned, in [0, 1].
         density: share of the difference's values that TIES and DARE keep, in (0, 1]; by default 0.5.
         seed: of DARE's draw; by default 0.
+        verify: whether the parents' files are compared with the hashes that were written with them.
 
     Raises:
-        UserError: an unknown method, an option out of range or not the method's, parents that cannot be mixed or hold a
-            NaN, or another result at `out`; nothing has been written then.
+        UserError: an unknown method, an option out of range or not the method's, parents that cannot be mixed, hold a
+            NaN or are damaged, or another result at `out`; nothing has been written then.
     """
     factors = t if isinstance(t, Factors) else Factors((float(t),))
     plan = choose_method(method, factors, density, seed)
-    return _run("merge", plan, [base, tuned], check_parents(base, tuned), out)
+    return _run("merge", plan, [base, tuned], out, verify=verify)
 
 
-def average(models: Sequence[Path], out: Path, *, decay: float | None = None) -> Manifest:
+def average(models: Sequence[Path], out: Path, *, decay: float | None = None, verify: bool = True) -> Manifest:
     """Average checkpoints of one run, Hugging Face Qwen3 folders of safetensors, in FP32.
 
     Args:
         models: the checkpoints, the oldest first; tokenizer and configuration are taken from that.
         out: folder to make, as by `merge`.
         decay: of an exponential moving average (see `Average.weights`), in (0, 1); by default all count alike.
+        verify: as of `merge`.
 
     Raises:
-        UserError: fewer than two, a decay out of range, models that cannot be mixed or hold a NaN, or another result at
-            `out`; nothing has been written then.
+        UserError: fewer than two, a decay out of range, models that cannot be mixed, hold a NaN or are damaged, or
+            another result at `out`; nothing has been written then.
     """
     if len(models) < 2:
         raise UserError("an average needs two checkpoints or more", where="CHECKPOINT...")
     if decay is not None and not 0 < decay < 1:
         raise UserError(f"decay is {decay}", where="--decay", allowed="between 0 and 1")
-    first, *others = models
-    if len({model.resolve() for model in models}) < len(models):
-        raise UserError("a checkpoint is given twice", where="CHECKPOINT...")
-    tensors = [check_parents(first, other) for other in others]
-    return _run("average", Average(len(models), decay), models, tensors[0], out)
+    return _run("average", Average(len(models), decay), models, out, verify=verify)
 
 
-def _run(stage: str, plan: Merge | Average, models: Sequence[Path], tensors: dict[str, Tensor], out: Path) -> Manifest:
-    for model in models:
-        check_finite_parent(model, tensors)
-    dtype = next(iter(tensors.values())).dtype
+def _run(stage: str, plan: Merge | Average, folders: Sequence[Path], out: Path, *, verify: bool) -> Manifest:
+    models = open_parents(folders)
+    checked = check_values(stage, models, verify=verify)
+    dtype = type_of(models[0])
 
     def body(work: Path) -> dict[str, Any]:
-        log.info(f"{stage}: {plan}, {len(tensors)} tensors")
-        _run_mergekit(plan.mergekit([str(model.resolve()) for model in models], dtype), work, plan.seed)
-        write_settings(models[0], work, NAMES[DTYPES[dtype]])  # over what mergekit wrote
+        log.info(f"{stage}: {plan}, {len(models[0].tensors)} tensors")
+        views = work / ".parents"
+        seen = [view(model, views / role) for role, model in zip(plan.roles, models, strict=True)]
+        _run_mergekit(plan.mergekit([str(folder.resolve()) for folder in seen], dtype), work, plan.seed)
+        remove(views)
+        write_settings(folders[0], work, NAMES[DTYPES[dtype]])  # over what mergekit wrote
         describe(plan, input_fingerprints(work), dtype, work, out.name)
-        return {"tensors": len(tensors), "parameters": count_parameters(tensors)}
+        return {"tensors": len(models[0].tensors), "parameters": parameters(models[0])} | checked
 
-    return run_stage(stage, dict(zip(plan.roles, models, strict=True)), plan.to_json(), out, body)
+    return run_stage(stage, dict(zip(plan.roles, folders, strict=True)), plan.to_json(), out, body)
 
 
 def _run_mergekit(config: "MergeConfiguration", work: Path, seed: int | None) -> None:

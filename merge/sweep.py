@@ -14,11 +14,12 @@ from ..core.errors import UserError
 from ..core.hf_config import write_settings
 from ..core.hf_weights import DTYPES, NAMES, Tensor, Weights
 from ..core.hf_writer import AHEAD, Writer
+from ..core.integrity import checking, hf_files
 from ..core.manifest import Manifest, fingerprint, run_stage
 from .card import describe
 from .factors import Factors, point_name
 from .methods import BASE, TUNED, Merge
-from .parents import check_parents, count_parameters
+from .parents import open_parents, parameters, type_of
 from .slerp import CHUNK, Angle, buffers, chunks, combine, filled, measure
 
 TOGETHER = 20
@@ -33,15 +34,17 @@ class Parents:
         base, tuned: their folders' weights.
         tensors: what both have.
         angles: of each tensor.
+        checked: what was compared of their files, for manifests.
     """
 
     base: Weights
     tuned: Weights
     tensors: dict[str, Tensor]
     angles: dict[str, Angle]
+    checked: dict[str, int | None]
 
 
-def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float]) -> dict[float, Manifest]:
+def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify: bool = True) -> dict[float, Manifest]:
     """SLERP `tuned` into `base` at many t.
 
     Each point is a stage of its own, `OUT/t<T>`, with the values that `merge(…, method="slerp", t=T)` gives through
@@ -54,20 +57,23 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float]) -> dict[f
         tuned: another, of the same architecture and tokenizer.
         out: folder of the points' folders.
         points: each from 0 to 1, none twice.
+        verify: whether the parents' files are compared with the hashes that were written with them.
 
     Raises:
-        UserError: a point out of range, parents that cannot be mixed or hold a NaN, too little space, or another result
-            at a point's folder; nothing has been written then.
+        UserError: a point out of range, parents that cannot be mixed, hold a NaN or are damaged, too little space, or
+            another result at a point's folder; nothing has been written then.
     """
     for t in points:
         Factors((t,))
-    tensors = check_parents(base, tuned)
+    models = open_parents([base, tuned])
     prints = {BASE: fingerprint(base), TUNED: fingerprint(tuned)}
     stages = [_Point(base, out, t, prints) for t in points]
     waiting = [stage for stage in stages if not stage.is_made()]
     if waiting:
+        tensors = models[0].tensors
         _check_space(waiting, sum(tensor.nbytes for tensor in tensors.values()))
-        parents = _measured(Weights(base), Weights(tuned), tensors)
+        with checking("sweep", {folder: hf_files(folder) for folder in (base, tuned)}, verify=verify) as checked:
+            parents = _measured(models[0], models[1], tensors, checked)
         log.info(f"sweep: {len(waiting)} of {len(points)} points, {len(tensors)} tensors each")
         for group in batched(waiting, TOGETHER):
             _together(list(group), parents, [])
@@ -117,7 +123,7 @@ def _check_space(points: list[_Point], size: int) -> None:
         )
 
 
-def _measured(base: Weights, tuned: Weights, tensors: dict[str, Tensor]) -> Parents:
+def _measured(base: Weights, tuned: Weights, tensors: dict[str, Tensor], checked: dict[str, int | None]) -> Parents:
     progress = log.Progress("sweep, measuring", sum(tensor.nbytes for tensor in tensors.values()))
     angles = {}
     for name, tensor in tensors.items():
@@ -125,7 +131,7 @@ def _measured(base: Weights, tuned: Weights, tensors: dict[str, Tensor]) -> Pare
         base.release(name)
         tuned.release(name)
         progress.add(tensor.nbytes)
-    return Parents(base, tuned, tensors, angles)
+    return Parents(base, tuned, tensors, angles, checked)
 
 
 def _together(points: list[_Point], parents: Parents, opened: list[tuple[_Point, Path]]) -> None:
@@ -133,13 +139,13 @@ def _together(points: list[_Point], parents: Parents, opened: list[tuple[_Point,
     if not points:
         _write(opened, parents)
         return
-    point, dtype = points[0], next(iter(parents.tensors.values())).dtype
+    point, dtype = points[0], type_of(parents.base)
 
     def body(work: Path) -> dict[str, Any]:
         _together(points[1:], parents, [*opened, (point, work)])
         write_settings(point.base, work, NAMES[DTYPES[dtype]])
         describe(point.plan, point.prints, dtype, work, point.out.name)
-        return {"tensors": len(parents.tensors), "parameters": count_parameters(parents.tensors)}
+        return {"tensors": len(parents.tensors), "parameters": parameters(parents.base)} | parents.checked
 
     point.run(body)
 

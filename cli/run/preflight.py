@@ -69,7 +69,7 @@ def read_base(folder: str) -> Base:
     Raises:
         UserError: it is not.
     """
-    from ...conversion.hf_folder import check_weights
+    from ...core.hf_model import check_weights
     from ...core.hf_weights import NAMES, Weights
     from ...data_prep.tokenizer import load_tokenizer
     from ...eval.backends import Limits, arguments, check_folder

@@ -239,7 +239,10 @@ def test_a_padded_vocabulary_is_cut_to_the_configurations(tiny_qwen3: Maker, tmp
     source = tiny_qwen3(tied=tied)
     import_hf(source, tmp_path / "mcore")
     edit_config(tmp_path / "mcore" / "hf", vocab_size=1000)
-    export_hf(tmp_path / "mcore", tmp_path / "out")
+    with pytest.raises(UserError, match=r"config\.json: another SHA-256 than was written with it"):
+        export_hf(tmp_path / "mcore", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] in ([], [".out.lock"])
+    export_hf(tmp_path / "mcore", tmp_path / "out", verify=False)
     found, expected = tensors(tmp_path / "out"), tensors(source)
     for name in ("model.embed_tokens.weight", *(() if tied else ("lm_head.weight",))):
         assert torch.equal(found[name], expected[name][:1000])

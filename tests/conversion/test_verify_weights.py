@@ -18,7 +18,12 @@ def test_verify_finds_what_differs_and_by_how_much(tiny_qwen3: Maker, tmp_path: 
     source = tiny_qwen3(tied=tied, dtype="bfloat16")
     import_hf(source, tmp_path / "mcore")
     count = len(load_file(source / "model.safetensors"))
-    assert verify(source, tmp_path / "mcore") == {"identical": True, "tensors": count, "different": []}
+    assert verify(source, tmp_path / "mcore") == {
+        "identical": True,
+        "tensors": count,
+        "different": [],
+        "config": {},
+    }
     changed = tmp_path / "changed"
     shutil.copytree(source, changed)
     weights = load_file(source / "model.safetensors")

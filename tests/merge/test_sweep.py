@@ -305,7 +305,7 @@ def test_values_whose_norm_overflows_are_not_taken_for_infinite(tiny_qwen3: Make
     [
         ({"num_hidden_layers": 3}, "layers 2 and 3"),
         ({"vocab_size": 1040}, "vocab 1024 and 1040"),
-        ({"dtype": "bfloat16"}, "is F32 .* in base and BF16 .* in tuned"),
+        ({"dtype": "bfloat16"}, "the weights are F32 in .* and BF16 in "),
     ],
 )
 def test_parents_that_cannot_be_mixed_are_refused(
