@@ -25,7 +25,8 @@ def find(checkpoint: Path) -> Path:
     folder = newest(checkpoint) or checkpoint
     if (folder / METADATA).is_file() and not (folder / FORMAT).is_file():
         raise UserError(
-            f"the checkpoint was saved by Megatron-FSDP, in its own format (fsdp_dtensor): {folder.name}",
+            f"{folder.name} has no {FORMAT}: it was saved by Megatron-FSDP, in its own format (fsdp_dtensor), or the "
+            "file was lost",
             where=str(folder),
             allowed="torch_dist",
             mend="only a run without parallel.fsdp can be exported",
