@@ -44,21 +44,8 @@ VALIDATIONS = 24
 """Of a run: one every 180 of the paper's 4,320 steps."""
 ASSUMED = 100_000.0
 """Sequences of an epoch, before the text has been counted: for checks that can be made without it."""
-OF_TRAINING = ("steps", "batch.global_size", "checkpoint.every", "validation.every", "validation.batches")
+OF_TRAINING = ("steps", "batch.global_size", "checkpoint.every", "validation.every")
 """Keys that a run that has begun keeps, on whatever machine it goes on."""
-
-
-@dataclass(frozen=True)
-class Text:
-    """Text at hand, in sequences of the recipe's layout and length.
-
-    Attributes:
-        train: of an epoch of the training documents.
-        valid: of one of the validation documents.
-    """
-
-    train: float = ASSUMED
-    valid: float = ASSUMED
 
 
 @dataclass(frozen=True)
@@ -124,7 +111,7 @@ def before_text(base: dict[str, Any], overrides: list[str]) -> Recipe:
 def fit(
     base: dict[str, Any],
     overrides: list[str],
-    text: Text,
+    sequences: float,
     hardware: Hardware,
     kept: dict[str, int] | None = None,
 ) -> Fitted:
@@ -137,7 +124,7 @@ def fit(
     Args:
         base: from `published`.
         overrides: the user's `key=value`, which win.
-        text: how much there is.
+        sequences: of an epoch of the training text, in the recipe's layout and length.
         hardware: of this machine.
         kept: `Fitted.kept` of a run that has begun.
 
@@ -149,26 +136,19 @@ def fit(
     fixed = {name: values[name] for name in set_by(overrides) if name in values}
     known = (kept or {}) | {name: value for name, value in fixed.items() if name in OF_TRAINING}
     wanted = known.get("batch.global_size")
-    spread = _spread(start, fixed, hardware, wanted or _batch(EPOCHS * text.train), free=wanted is None)
+    spread = _spread(start, fixed, hardware, wanted or _batch(EPOCHS * sequences), free=wanted is None)
     batch = spread["batch.global_size"]
-    steps = known.get("steps") or max(1, round(EPOCHS * text.train / batch))
+    steps = known.get("steps") or max(1, round(EPOCHS * sequences / batch))
     rhythm = {
         "steps": steps,
         "checkpoint.every": ceil(steps / SAVES),
         "validation.every": ceil(steps / VALIDATIONS),
-        "validation.batches": _validation(start, ceil(text.valid / batch)),
     }
     keys = _nested(base, rhythm | (kept or {}) | spread)
     found = resolve(keys, overrides, WHERE, fitting=hardware.gpus > 0)
     values = _flat(asdict(found))
-    told = [_of_base(found), _of_text(found, text), f"{hardware}: {_of_spread(found, hardware)}"]
+    told = [_of_base(found), _of_text(found, sequences), f"{hardware}: {_of_spread(found, hardware)}"]
     return Fitted(found, {name: values[name] for name in OF_TRAINING}, told)
-
-
-def _validation(start: Recipe, there: int) -> int | str:
-    """Global batches of a validation, no more than there are."""
-    chosen = start.validation.batches
-    return chosen if isinstance(chosen, str) else min(chosen, max(1, there))
 
 
 def set_by(overrides: list[str]) -> set[str]:
@@ -282,11 +262,11 @@ def _of_base(recipe: Recipe) -> str:
     return f"{line} (learning rate: the published one times {scale:g}, as the model is narrower than any published)"
 
 
-def _of_text(recipe: Recipe, text: Text) -> str:
+def _of_text(recipe: Recipe, sequences: float) -> str:
     batch, steps = recipe.batch.global_size, recipe.steps
     return (
-        f"{text.train:,.0f} sequences of training text: {steps:,} steps of {batch:,} sequences read it "
-        f"{steps * batch / text.train:.2f} times (published: {EPOCHS} times, {LARGEST_BATCH} sequences a step); a "
+        f"{sequences:,.0f} sequences of training text: {steps:,} steps of {batch:,} sequences read it "
+        f"{steps * batch / sequences:.2f} times (published: {EPOCHS} times, {LARGEST_BATCH} sequences a step); a "
         f"checkpoint every {recipe.checkpoint.every:,} steps"
     )
 

@@ -19,7 +19,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
 from pdapt.core.manifest import Manifest
 from pdapt.core.qwen3 import SIZES
-from pdapt.recipes.fit import Text, fit, published
+from pdapt.recipes.fit import fit, published
 from pdapt.recipes.hardware import Hardware
 from pdapt.recipes.load import load
 
@@ -288,7 +288,7 @@ def test_a_disk_that_is_too_small_is_said_with_the_sum(monkeypatch: pytest.Monke
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage(0, 0, 100e9))
     shape = SIZES["8b"]
-    recipe = fit(published(shape, "bfloat16"), [], Text(7e3, 300), Hardware(8, 79.1, 64, 900)).recipe
+    recipe = fit(published(shape, "bfloat16"), [], 7e3, Hardware(8, 79.1, 64, 900)).recipe
     base = preflight.Base(tmp_path, shape, "bfloat16")
     # 8.19 G parameters: base 16.4, six times 114.7 + 16.4, merged 16.4.
     with pytest.raises(UserError, match=r"would write 819.1 GB \(6 checkpoints of 114.7 GB"):
