@@ -8,6 +8,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ..core.errors import UserError, check_known
+from .pieces import PIECE_BYTES, cuts_alike, pieces
 from .shards import utf8
 from .tokenizer import Vocabulary
 
@@ -43,6 +45,9 @@ class Reference:
 
     def encode(self, text: pa.StringArray) -> tuple[Ids, Ids]:
         """See `Encoder`."""
+        return _encode_by_pieces(text, self._encode, self.vocabulary)
+
+    def _encode(self, text: pa.StringArray) -> tuple[Ids, Ids]:
         documents = list(self.vocabulary.encode(text.to_pylist()))
         lengths = np.fromiter(map(len, documents), np.int32, len(documents))
         return np.concatenate([np.empty(0, np.int32), *documents]), lengths
@@ -63,10 +68,10 @@ class Fast:
     def encode(self, text: pa.StringArray) -> tuple[Ids, Ids]:
         """See `Encoder`."""
         if not _holds_unsafe(text):
-            return self._encode(text)
+            return _encode_by_pieces(text, self._encode, self.vocabulary)
         unsafe = np.array([UNSAFE.decode() in each for each in text.to_pylist()])
         safe, rest = text.filter(pa.array(~unsafe)), text.filter(pa.array(unsafe))
-        return _interleave(unsafe, self._encode(safe), Reference(self.vocabulary).encode(rest))
+        return _interleave(unsafe, self.encode(safe), Reference(self.vocabulary).encode(rest))
 
     def _encode(self, text: pa.StringArray) -> tuple[Ids, Ids]:
         ids, borders = self.tokenizer.encode_batch_flat(text.to_pylist())
@@ -95,6 +100,23 @@ def make_encoder(backend: str, vocabulary: Vocabulary) -> Encoder:
             where=str(vocabulary.files[0]),
             mend="--backend hf takes the reference, which is much slower",
         ) from None
+
+
+def _encode_by_pieces(
+    text: pa.StringArray, encode: Callable[[pa.StringArray], tuple[Ids, Ids]], vocabulary: Vocabulary
+) -> tuple[Ids, Ids]:
+    """Encode texts; of one that is very long a piece at a time, since a back end takes 140 bytes a character."""
+    _, borders = utf8(text)
+    if not len(text) or np.diff(borders).max() <= PIECE_BYTES or not cuts_alike(vocabulary.definition):
+        return encode(text)
+    parts, lengths = [], np.zeros(len(text), np.int32)
+    for document in range(len(text)):
+        for piece in pieces(utf8(text.slice(document, 1))[0]):
+            ids, _ = encode(pa.array([piece]))
+            parts.append(ids[:-1])
+            lengths[document] += len(ids) - 1
+        parts.append(np.array([vocabulary.eod_id], np.int32))
+    return np.concatenate(parts), lengths + 1
 
 
 def _holds_unsafe(text: pa.StringArray) -> bool:
