@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core import log
 from .options import Json, show
 
 evaluation = typer.Typer()
@@ -125,12 +126,14 @@ def run(
     from ..eval.backends import Limits
     from ..eval.benchmark import Settings, run_benchmark
     from ..eval.plan import status
+    from ..eval.scores import SPOKEN
     from ..eval.suite import choose
     from .evaluate import resolve
     from .hf_models import EXPORTS
 
     settings = Settings(backend, Limits(limit, max_length, max_gen_toks), batch_size, gpus, chat_template)
     found = resolve(models, out / EXPORTS, role)
+    log.info(f"eval: roles: {', '.join(f'{model.name}: {SPOKEN[model.role]}' for model in found)}")
     run_benchmark(found, choose(tasks or []), data, out, settings)
     _show_status(status(out), as_json)
 

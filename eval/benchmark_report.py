@@ -22,7 +22,7 @@ from .figures import draw_twice
 from .language import check_language, number, texts
 from .page import Picture, inline, render
 from .progress import Progress, progress
-from .scores import ROLES, Role
+from .scores import SPOKEN, Role
 from .suite import GROUPS, TASKS
 from .tabulate import Table, write_tables
 
@@ -177,14 +177,14 @@ def _check_compared(found: Findings) -> None:
     ranked = any(len(ranking_tables.comparable_models(found.runs, task)[0]) > 1 for task in TASKS)
     if found.compared.cells or (ranked and all(member.role == "other" for member in members)):
         return
-    words, spoken = Words("en", texts("en")), {role: name for name, role in ROLES.items()}
+    words = Words("en", texts("en"))
     why = [f"{p.model}, {p.task}: {words(p.reason, **p.values)}" for p in found.problems[:3]]
     told = f"{len(found.problems)} results were left out, such as {'; '.join(why)}" if why else "no two models fit"
     raise UserError(
         f"nothing can be compared: {told}",
         where=", ".join(str(its.folder) for its in found.runs),
         allowed="a base, and a tuned or a merged model that answered the same tasks; here are "
-        + ", ".join(f"{m.name} ({spoken.get(m.role, m.role)})" for m in members),
+        + ", ".join(f"{m.name} ({SPOKEN.get(m.role, m.role)})" for m in members),
         mend="say what a model is: --role NAME=base|tuned|merged, or run the tasks that one of them lacks",
     )
 

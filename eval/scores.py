@@ -11,6 +11,8 @@ SCORES = "scores.json"
 Role = Literal["base", "checkpoint", "merged", "other"]
 ROLES: dict[str, Role] = {"base": "base", "tuned": "checkpoint", "merged": "merged", "other": "other"}
 """What the user calls them: a tuned model is a checkpoint of some training, if not of ours."""
+SPOKEN = {role: name for name, role in ROLES.items()}
+"""The other way round."""
 
 
 @dataclass(frozen=True)
