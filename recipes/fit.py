@@ -42,6 +42,8 @@ LARGEST_SCALE = 10
 TPS = (1, 2, 4, 8)
 VALIDATIONS = 24
 """Of a run: one every 180 of the paper's 4,320 steps."""
+VALIDATION_BATCHES = 4
+"""Global batches of a validation, at most."""
 ASSUMED = 100_000.0
 """Sequences of an epoch, before the text has been counted: for checks that can be made without it."""
 OF_TRAINING = ("steps", "batch.global_size", "checkpoint.every", "validation.every")
@@ -114,6 +116,8 @@ def fit(
     sequences: float,
     hardware: Hardware,
     kept: dict[str, int] | None = None,
+    *,
+    valid: float = ASSUMED,
 ) -> Fitted:
     """Fit batch and steps to the text and the spread to the machine.
 
@@ -127,6 +131,7 @@ def fit(
         sequences: of an epoch of the training text, in the recipe's layout and length.
         hardware: of this machine.
         kept: `Fitted.kept` of a run that has begun.
+        valid: sequences of the validation text: a validation asks for no more than there are.
 
     Raises:
         UserError: an override does not go with the rest, or no spread fits.
@@ -143,6 +148,7 @@ def fit(
         "steps": steps,
         "checkpoint.every": ceil(steps / SAVES),
         "validation.every": ceil(steps / VALIDATIONS),
+        "validation.batches": min(VALIDATION_BATCHES, max(1, ceil(valid / batch))),
     }
     keys = _nested(base, rhythm | (kept or {}) | spread)
     found = resolve(keys, overrides, WHERE, fitting=hardware.gpus > 0)

@@ -71,7 +71,7 @@ def run_whole(request: Request, out: Path) -> None:
         before, began = claim(out), training_began(out)
         kept = kept_of(before) if before and began else None
         whole = Whole(request, out, base, this_machine(), began, kept)
-        recipe = _recipe(whole, ASSUMED).recipe  # what is wrong with it is said before the text is read
+        recipe = _recipe(whole, ASSUMED, ASSUMED).recipe  # what is wrong with it is said before the text is read
         if not began:
             write_request(request, out, {})
         try:
@@ -95,7 +95,7 @@ def _refusal(out: Path, before: dict[str, Any], request: Request, error: Outdate
     )
 
 
-def _recipe(whole: Whole, sequences: float) -> Fitted:
+def _recipe(whole: Whole, sequences: float, valid: float) -> Fitted:
     """The recipe of the continued pre-training, checked for this machine.
 
     With a base of the user's and no recipe it is the published one, fitted; with both, the recipe with the base's
@@ -103,7 +103,9 @@ def _recipe(whole: Whole, sequences: float) -> Fitted:
     """
     request, base = whole.request, whole.base
     if base is not None and request.recipe is None:
-        found = fit(published(base.shape, base.dtype), request.overrides, sequences, whole.hardware, whole.kept)
+        found = fit(
+            published(base.shape, base.dtype), request.overrides, sequences, whole.hardware, whole.kept, valid=valid
+        )
     else:
         found = Fitted(_given(request, base), {}, [f"{request.recipe or CPT}, as it is"])
     preflight.check_machine(found.recipe, whole.hardware)
@@ -138,7 +140,7 @@ def _train(whole: Whole, general: list[Path]) -> Fitted:
 
     out, tokens = whole.out, whole.out / "tokens"
     _tasks(whole, general)
-    fitted = _recipe(whole, _sequences(whole, tokens))
+    fitted = _recipe(whole, *_sequences(whole, tokens))
     recipes = [fitted.recipe, *([] if whole.base else [_pretraining(fitted.recipe)])]
     for recipe in recipes:
         check_inputs(recipe, Inputs(tokens))
@@ -154,14 +156,14 @@ def _train(whole: Whole, general: list[Path]) -> Fitted:
     return fitted
 
 
-def _sequences(whole: Whole, tokens: Path) -> float:
-    """How many sequences the recipe's layout makes of the training text."""
-    from ...recipes.blend import epoch
+def _sequences(whole: Whole, tokens: Path) -> tuple[float, float]:
+    """How many sequences the recipe's layout makes of the training text, and of the validation text."""
+    from ...recipes.blend import epoch, valid_sequences
 
     if whole.base is None or whole.request.recipe is not None:
-        return ASSUMED
+        return ASSUMED, ASSUMED
     recipe = before_text(published(whole.base.shape, whole.base.dtype), whole.request.overrides)
-    return epoch(tokens, recipe.data)
+    return epoch(tokens, recipe.data), valid_sequences(tokens, recipe.data)
 
 
 def _tasks(whole: Whole, general: list[Path]) -> None:

@@ -120,3 +120,14 @@ def test_a_run_that_has_begun_keeps_its_steps_on_another_machine() -> None:
     other = fit(published(SIZES["0p6b"], "bfloat16"), [], 9_999, Hardware(3, 79.1, 9, 500), first.kept)
     assert other.kept == first.kept
     assert first.kept["batch.global_size"] % data_parallel(other.recipe) == 0
+
+
+def test_a_validation_asks_for_no_more_than_there_is() -> None:
+    base = published(TINY, "bfloat16")
+    assert [fit(base, [], 300, CPU, valid=valid).recipe.validation.batches for valid in (0, 11, 17, 1000)] == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert fit(base, ["validation.batches=all"], 300, CPU, valid=11).recipe.validation.batches == "all"
