@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +133,13 @@ def speed(training: Training, seconds: float, steps: int) -> Row:
         RuntimeError: it failed, or not one step came to count in time.
     """
     training.watch(seconds, lambda: len(training.rows()) >= WARM + steps)
-    rows = training.rows()[WARM:]
+    done = training.rows()
+    rows = done[WARM:]
     if not rows:
         raise RuntimeError(f"after {seconds:.0f} s no step counts yet:\n{_end_of(training.log())}")
     recipe = training.recipe
-    step = statistics.median(row["seconds"] for row in rows)
+    # From one's end to the next one's end: what is done between two steps counts.
+    step = statistics.median(after["time"] - before["time"] for before, after in pairwise(done[WARM - 1 :]))
     # As much is read in every step, so that the mean of the tokens goes with the median of the seconds.
     tokens = statistics.mean(row["tokens"] for row in rows)
     memory = re.findall(r"max allocated: ([\d.]+)", training.log())
@@ -147,10 +150,10 @@ def speed(training: Training, seconds: float, steps: int) -> Row:
         "tokens_per_second": tokens / step,
         "slots_per_second": rows[0]["slots"] / step,
         "mfu": None if rows[0]["mfu"] is None else statistics.median(row["mfu"] for row in rows),
-        "data_wait_share": statistics.median(row["data_wait"] / row["seconds"] for row in rows),
+        "data_wait_share": statistics.median(row["data_wait"] for row in rows) / step,
         "max_allocated_gib": float(memory[-1]) / 1024 if memory else None,
         "watts": statistics.median(row["joules"] / row["seconds"] for row in rows) if rows[0]["joules"] else None,
-        "first_loss": training.rows()[0]["loss"],
+        "first_loss": done[0]["loss"],
     }
 
 
