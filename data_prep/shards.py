@@ -196,7 +196,7 @@ def _read_parquet(shard: Shard) -> Iterator[Batch]:
                 yield _of_columns(rows, row, shard, names) if easy else _of_rows(rows, row, shard, names)
                 row += len(rows)
         except (pa.ArrowException, OSError) as error:
-            raise FileError(f"the Parquet file is damaged: {error}", where=f"{file.where}, row group {group}") from None
+            raise FileError(f"the Parquet file is damaged in row group {group}: {error}", where=file.where) from None
 
 
 def _rows_at_once(group: pq.RowGroupMetaData, column: int) -> int:

@@ -31,7 +31,8 @@ def together(faults: Sequence[UserError]) -> UserError:
     if len(distinct) == 1:
         return distinct[0]
     lines = [_line(fault) for fault in distinct]
-    return UserError(f"{len(lines)} files cannot be read", where="\n    ".join(["", *lines]))
+    files = len({fault.where for fault in distinct})
+    return UserError(f"{files} file{'s' * (files > 1)} cannot be read", where="\n    ".join(["", *lines]))
 
 
 def _line(fault: UserError) -> str:

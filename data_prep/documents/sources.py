@@ -9,6 +9,7 @@ from typing import Any
 from ...core import log
 from ...core.errors import UserError, check_known
 from .faults import printable
+from .record import SPLITS
 from .streams import check_encoding
 
 NAME = re.compile(r"\w[\w.-]*")
@@ -60,8 +61,8 @@ def discover(
 
     Args:
         paths: `[NAME=]PATH` each. A file or folder is one source; a folder without documents of its own at its top is
-            one source per subfolder, unless it is given a NAME. `hub:OWNER/NAME[:CONFIG]` is a data set on the Hugging
-            Face Hub; nothing else is looked for on the network.
+            one source per subfolder, unless it is given a NAME or they are called after splits (train, test).
+            `hub:OWNER/NAME[:CONFIG]` is a data set on the Hugging Face Hub; nothing else is looked for on the network.
         format, document_type, licence, commercial, text_column, encoding: see `Source`.
         out: the folder that will be made, which is no source.
 
@@ -130,7 +131,7 @@ def _named(given: str, options: dict[str, Any], out: Path | None) -> list[tuple[
         return [(name, path)]
     if not path.is_dir():
         return [(_said(path.name.split(".")[0] or path.name, path), path)]
-    if _has_documents(path, options, out):
+    if _has_documents(path, options, out) or _is_split(path, out):
         return [(_said(path.resolve().name, path), path)]
     return _subfolders(path, out)
 
@@ -168,6 +169,14 @@ def _has_documents(folder: Path, options: dict[str, Any], out: Path | None) -> b
         if not isinstance(found, Unread):
             return True
     return not any(child.is_dir() and not passed_over(child, out) for child in folder.iterdir())
+
+
+def _is_split(folder: Path, out: Path | None) -> bool:
+    """Whether a folder's subfolders are a publisher's splits, such as train and test, and so one source."""
+    from .folders import passed_over
+
+    names = [child.name.lower() for child in folder.iterdir() if child.is_dir() and not passed_over(child, out)]
+    return all(name in SPLITS for name in names)
 
 
 def _subfolders(folder: Path, out: Path | None) -> list[tuple[str, Path | str]]:

@@ -232,6 +232,16 @@ def test_folders_of_any_name_are_sources_and_that_is_said(tmp_path: Path, capsys
     assert discover([f"Économie={tmp_path / 'data'}"])[0].name == "Économie"
 
 
+def test_folders_of_splits_are_one_source(tmp_path: Path) -> None:
+    for name in ("train", "test", "dev"):
+        (tmp_path / "cas" / name).mkdir(parents=True)
+        (tmp_path / "cas" / name / "a.txt").write_text(name)
+    build_corpus(discover([str(tmp_path / "cas")]), tmp_path / "corpus")
+    assert {row["text"]: row["original_split"] for row in rows_of(tmp_path / "corpus", "cas")} == {
+        name: name for name in ("train", "test", "dev")
+    }
+
+
 def test_the_output_in_the_input_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b"):

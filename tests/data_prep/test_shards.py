@@ -291,7 +291,7 @@ WRONG_PARQUET: dict[str, tuple[Callable[[Path], None], str]] = {
         "the text is not UTF-8",
     ),
     "a truncated file": (truncated, "not a Parquet file"),
-    "damaged pages": (with_damaged_pages, "the Parquet file is damaged"),
+    "damaged pages": (with_damaged_pages, "the Parquet file is damaged in row group 0"),
     "JSONL": (jsonl, "not a Parquet file"),
 }
 
@@ -303,9 +303,7 @@ def test_a_wrong_parquet_file_is_named(tmp_path: Path, write: Callable[[Path], N
     with pytest.raises(UserError) as caught:
         scan(file)
     assert what in caught.value.what
-    assert caught.value.where.startswith(str(file))
-    if write is with_damaged_pages:
-        assert caught.value.where == f"{file}, row group 0"
+    assert caught.value.where == str(file)
 
 
 @pytest.mark.parametrize("damage", [lambda raw: raw[:-20], lambda raw: raw[:50] + b"\0" * 50 + raw[100:]])
