@@ -147,7 +147,7 @@ def test_a_later_choice_makes_again_only_what_depends_on_it(
     assert changed == {f"{folder}/manifest.json" for folder in ("hf/merged", "scores", "report")} | {
         name for name in before if name.startswith("scores/merged/")
     }
-    assert Manifest.read(out / "hf" / "merged").config["t"] == [0.25]
+    assert Manifest.read(out / "hf" / "merged").config["t"] == 0.25
     assert third["models"][:3] == found["models"][:3]
     assert third["models"][3] != found["models"][3]
     assert "A third" in (out / "report" / "index.html").read_text()
