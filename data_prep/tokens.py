@@ -8,6 +8,7 @@ the number of threads nor on interruptions.
 import os
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -292,20 +293,22 @@ def _all[T](work: Callable[[T], None], items: list[T], workers: int) -> None:
 
 def _assemble(plan: Plan, parts: Path, work: Path, workers: int) -> None:
     """Put the shards' parts together, a data set at once, unless an earlier run did."""
-    shards = [parts / str(number) for number in range(len(plan.scans))]
+    holders: dict[str, list[Path]] = defaultdict(list)  # by a part's name, the shards that have it
+    for folder in (parts / str(number) for number in range(len(plan.scans))):
+        for part in folder.iterdir():
+            holders[part.name].append(folder)
 
     def one(task: tuple[int, int]) -> None:
         side, group = task
         prefix = _prefix(plan, work, side, group)
         if not idx_path(prefix).exists():
-            pieces = [folder for folder in shards if ids_part(folder, side, group).exists()]
+            pieces = holders[ids_part(parts, side, group).name]
             lengths = ((ids_part(f, side, group), np.fromfile(lengths_part(f, side, group), np.int32)) for f in pieces)
             write_indexed(prefix, lengths)
         if side == VALID:
             with atomic_path(work / HELDOUT / f"{prefix.name}.jsonl") as partial, partial.open("wb") as file:
-                for folder in shards:
-                    if (text := text_part(folder, group)).exists():
-                        file.write(text.read_bytes())
+                for folder in holders[text_part(parts, group).name]:
+                    file.write(text_part(folder, group).read_bytes())
 
     _all(
         one, [(side, group) for side in FOLDERS for group in range(len(plan.keys)) if plan.count(group, side)], workers
