@@ -141,7 +141,7 @@ class JsonObject:
         value = self._get(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool):
             self._refuse(key, value, "a number")
-        if not nan and not (abs(value) <= INT64_MAX if isinstance(value, int) else math.isfinite(value)):
+        if abs(value) > INT64_MAX if isinstance(value, int) else not nan and not math.isfinite(value):
             self._refuse(key, value, "a finite number")
         return float(value)
 

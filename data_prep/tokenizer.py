@@ -15,7 +15,9 @@ from tokenizers.trainers import BpeTrainer
 
 from ..core import log
 from ..core.errors import UserError
-from ..core.files import atomic_path, read_json, require_file, write_json
+from ..core.files import atomic_path, read_object, require_file, write_json
+from ..core.hf_tokenizer import open_tokenizer
+from ..core.jsonio import JsonObject
 from ..core.qwen3 import END_OF_DOCUMENT, SPECIAL_TOKENS
 from .documents.sources import HUB
 
@@ -26,6 +28,9 @@ WORD_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 """Qwen3's pre-tokenizer: how its `tokenizer.json` cuts text into words. Each digit is a word of its own."""
+
+LARGEST_ID = 2**31 - 1
+"""Ids are stored as int32."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Vocabulary:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return _text_only(Tokenizer.from_file(str(self.files[0])))
+        return _text_only(open_tokenizer(self.files[0]))
 
     def encode(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int32]]:
         """The ids of each text, ended by `eod_id`, in the texts' order."""
@@ -77,8 +82,9 @@ def load_tokenizer(source: str | Path, vocab_size: int | None = None) -> Vocabul
     """
     folder = _folder(source)
     path = require_file(folder / "tokenizer.json")
-    definition = read_json(path)
-    ids = _ids(definition)
+    found = read_object(path)
+    definition = found.values
+    ids = _ids(found)
     if not ids:
         raise UserError("tokenizer.json holds no BPE model", where=str(path), mend="give a Qwen3 tokenizer")
     if END_OF_DOCUMENT not in ids:
@@ -95,12 +101,19 @@ def load_tokenizer(source: str | Path, vocab_size: int | None = None) -> Vocabul
     return Vocabulary(definition, (path, *others), ids[END_OF_DOCUMENT], size)
 
 
-def _ids(definition: Any) -> dict[str, int]:
+def _ids(definition: JsonObject) -> dict[str, int]:
     """Id of each token of a byte-level BPE, or nothing where it is none."""
-    model = definition.get("model") if isinstance(definition, dict) else None
-    if not isinstance(model, dict) or model.get("type") != "BPE" or not isinstance(model.get("vocab"), dict):
+    if "model" not in definition:
         return {}
-    return model["vocab"] | {token["content"]: token["id"] for token in definition.get("added_tokens", [])}
+    model = definition.object("model")
+    if model.values.get("type") != "BPE" or "vocab" not in model:
+        return {}
+    words = model.object("vocab")
+    ids = {token: words.integer(token, maximum=LARGEST_ID) for token in words.values}
+    for entry in definition.list("added_tokens") if "added_tokens" in definition else []:
+        added = JsonObject(entry, f"{definition.where}: added_tokens")
+        ids[added.text("content")] = added.integer("id", maximum=LARGEST_ID)
+    return ids
 
 
 def _folder(source: str | Path) -> Path:

@@ -1,7 +1,6 @@
 """Benchmark runs as lm-eval left them: each model's answers to each task, or what is wrong with them."""
 
 import hashlib
-import json
 import math
 import re
 from dataclasses import dataclass, replace
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError
-from ..core.files import read_json, read_object, sha256
-from ..core.jsonio import JsonObject
+from ..core.files import read_jsonl, read_object, sha256
+from ..core.jsonio import JsonObject, parse_json
 from .plan import PLAN
 from .process import ANSWERS, RESULTS, SAMPLES, SETTINGS
 from .suite import TASKS, Benchmark
@@ -126,13 +125,15 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
     Raises:
         UserError: the folder holds no runs, or none that can be used.
     """
-    plan = read_json(folder / PLAN)
+    plan = read_object(folder / PLAN)
     try:
-        members = [Member(m["name"], m["role"], m.get("step")) for m in plan["models"]]
-        tasks = [task for task in TASKS if task in plan["tasks"]]
-        config = dict(plan["config"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{PLAN} is no plan of runs: {error!r}", where=str(folder / PLAN)) from None
+        rows = [JsonObject(row, f"{plan.where}: models") for row in plan.list("models")]
+        members = [Member(m.text("name"), m.text("role"), m.integer("step") if "step" in m else None) for m in rows]
+        asked = plan.list("tasks")
+        tasks = [task for task in TASKS if task in asked]
+        config = plan.object("config").values
+    except UserError as error:
+        raise UserError(f"{PLAN} is no plan of runs: {error.what}", where=error.where) from None
     if len(named := {m.name for m in members}) < len(members):
         raise UserError(f"models are there twice: {sorted(named)}", where=str(folder / PLAN))
     for model in named:
@@ -216,7 +217,7 @@ def _read(folder: Path, model: str, task: Benchmark) -> Answers:
             "chat_template": results.get("chat_template_sha"),
         },
         made=_made(folder / SETTINGS),
-        seconds=float(results.get("total_evaluation_time_seconds") or 0),
+        seconds=_seconds(results.get("total_evaluation_time_seconds")),
     )
 
 
@@ -225,12 +226,15 @@ def _results(folder: Path, task: Benchmark) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise _Unusable("missing", what=name)
     try:
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        results["results"][task.name], results["n-samples"][task.name]["original"]
-        results["n-shot"][task.name], results["versions"][task.name]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise _Unusable("unreadable", what=RESULTS, why=repr(error)) from None
-    return results
+        results = read_object(folder / RESULTS, nan=True)
+        results.object("results").object(task.name)
+        results.object("n-samples").object(task.name).integer("original")
+        results.object("n-shot").integer(task.name)
+        if task.name not in results.object("versions"):
+            raise UserError(f"versions: {task.name} is missing", where=results.where)
+    except UserError as error:
+        raise _Unusable("unreadable", what=RESULTS, why=str(error)) from None
+    return results.values
 
 
 def _rows(path: Path, task: Benchmark) -> list[dict[str, Any]]:
@@ -240,12 +244,14 @@ def _rows(path: Path, task: Benchmark) -> list[dict[str, Any]]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                sample = json.loads(line)
-                row = {key: sample[key] for key in kept}
-                if sample["filter"] != task.filter:
+                sample = JsonObject(parse_json(line, f"{path}:{number}", nan=True), f"{path}:{number}")
+                sample.integer("doc_id"), sample.text("doc_hash"), sample.text("prompt_hash")
+                sample.list("filtered_resps")
+                row = {key: sample.values[key] for key in kept}
+                if sample.text("filter") != task.filter:
                     continue
-            except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-                raise _Unusable("unreadable", what=f"{SAMPLES}:{number}", why=repr(error)) from None
+            except (UserError, KeyError) as error:
+                raise _Unusable("unreadable", what=f"{SAMPLES}:{number}", why=str(error)) from None
             if row["doc_id"] in rows:
                 raise _Unusable("duplicated", question=row["doc_id"])
             if not _finite(row[task.metric]):
@@ -261,7 +267,7 @@ def _margins(rows: list[dict[str, Any]]) -> np.ndarray:
         try:
             values = [float(choice[0]) for choice in row["filtered_resps"]]
             gold = values.pop(int(row["target"]))
-        except (ValueError, IndexError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, OverflowError) as error:
             raise _Unusable("unreadable", what=f"{SAMPLES}: {row['doc_id']}", why=repr(error)) from None
         margins.append(gold - max(values, default=math.nan))
     if not np.isfinite(margins).all():
@@ -289,12 +295,20 @@ def _noted(path: Path, rows: list[dict[str, Any]], key: str) -> np.ndarray | Non
     if not path.is_file():
         return None
     try:
-        noted = {row["doc_id"]: row.get(key) for row in map(json.loads, path.read_text("utf-8").splitlines())}
+        noted = {row.integer("doc_id"): row.flag(key) if key in row else None for row in read_jsonl(path, nan=True)}
         flags = [noted[row["doc_id"]] for row in rows]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise _Unusable("unreadable", what=ANSWERS, why=repr(error)) from None
+    except (UserError, KeyError) as error:
+        raise _Unusable("unreadable", what=ANSWERS, why=str(error)) from None
     return None if None in flags else np.array(flags, bool)
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and abs(value) < math.inf
+
+
+def _seconds(value: Any) -> float:
+    """lm-eval writes its time as a string; 0 where it wrote none."""
+    try:
+        return float(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0

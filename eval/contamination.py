@@ -1,11 +1,12 @@
 """Questions that training has seen: a list of them, and which answers that leaves."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from ..core.errors import UserError, check_known
+from ..core.files import read_lines
+from ..core.jsonio import JsonObject, parse_json
 from .cells import Answers
 from .suite import TASKS
 
@@ -16,20 +17,18 @@ def read_contaminated(path: Path) -> dict[str, set[str]]:
     Raises:
         UserError: a line is none of these, or names a task that is not of the 28.
     """
-    if not path.is_file():
-        raise UserError(f"no such file: {path.name}", where=str(path), mend="check the path")
     found: dict[str, set[str]] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for where, line in read_lines(path):
         try:
-            row = json.loads(line)
-            task, question = str(row["task"]), row["doc_id"] if "doc_id" in row else row["doc_hash"]
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            row = JsonObject(parse_json(line, where), where)
+            task, question = row.text("task"), row.integer("doc_id") if "doc_id" in row else row.text("doc_hash")
+        except UserError as error:
             raise UserError(
-                f"not a contaminated question: {error!r}",
-                where=f"{path}:{number}",
+                f"not a contaminated question: {error.what}",
+                where=where,
                 allowed='{"task": "mmlu_anatomy", "doc_id": 3}, or doc_hash in the place of doc_id',
             ) from None
-        check_known(task, TASKS, "task", f"{path}:{number}")
+        check_known(task, TASKS, "task", where)
         found.setdefault(task, set()).add(str(question))
     return found
 

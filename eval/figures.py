@@ -1,6 +1,5 @@
 """The report's figures: drawn once for light and once for dark pages."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..core.errors import UserError
+from ..core.files import read_jsonl
 from .scores import Scores
 
 SIZE = (4.8, 3.2)
@@ -52,14 +52,13 @@ def read_curve(path: Path) -> Curve:
         UserError: a line is not a JSON object with an iteration, or no line has a loss.
     """
     curve = Curve(path.parent.name)
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            point = json.loads(line)
+    try:
+        for row in read_jsonl(path, nan=True):
             for key, points in (("loss", curve.training), ("valid_loss", curve.validation)):
-                if point.get(key) is not None:  # null: a step whose loss was no number
-                    points.append((int(point["iteration"]), float(point[key])))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UserError(f"not a training record: {error!r}", where=f"{path}:{number}") from None
+                if key in row:  # null: a step whose loss was no number
+                    points.append((row.integer("iteration"), row.number(key, nan=True)))
+    except UserError as error:
+        raise UserError(f"not a training record: {error.what}", where=error.where) from None
     if not curve.training:
         raise UserError("no losses here", where=str(path), allowed='lines such as {"iteration": 1, "loss": 9.1}')
     return curve

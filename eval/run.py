@@ -5,11 +5,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import read_json, write_json
+from ..core.hf_tokenizer import open_tokenizer
 from ..core.manifest import NAME, Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import END_OF_DOCUMENT
 from .backends import Limits, arguments, check_folder
@@ -146,7 +145,7 @@ def check_models(models: list[Model]) -> None:
 
 def _prefix(folder: Path) -> int:
     """Id of the token that ends a document. A document is scored after it, as training saw it."""
-    token = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(END_OF_DOCUMENT)
+    token = open_tokenizer(folder / "tokenizer.json").token_to_id(END_OF_DOCUMENT)
     if token is None:
         raise UserError(f"the tokenizer has no {END_OF_DOCUMENT}", where=str(folder / "tokenizer.json"))
     return token

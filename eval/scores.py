@@ -1,11 +1,13 @@
 """What an evaluation found: scores with standard errors, and paired comparisons."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ..core.errors import UserError, check_known
-from ..core.files import read_json
+from ..core.files import read_object
+from ..core.jsonio import JsonObject
 
 SCORES = "scores.json"
 Role = Literal["base", "checkpoint", "merged", "other"]
@@ -113,15 +115,16 @@ class Scores:
         Raises:
             UserError: the folder has none.
         """
-        value = read_json(folder / SCORES)
-        try:
-            return Scores(
-                models=[(model["name"], model["role"]) for model in value["models"]],
-                scores=[Score(**row) for row in value["scores"]],
-                comparisons=[Comparison(**row) for row in value["comparisons"]],
-            )
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{SCORES} holds no scores: {error!r}", where=str(folder / SCORES)) from None
+        value = read_object(folder / SCORES, nan=True)
+
+        def rows(key: str) -> list[JsonObject]:
+            return [JsonObject(row, f"{value.where}: {key}") for row in value.list(key)]
+
+        return Scores(
+            models=[(model.text("name"), cast(Role, model.text("role"))) for model in rows("models")],
+            scores=[_typed(Score, row) for row in rows("scores")],
+            comparisons=[_typed(Comparison, row) for row in rows("comparisons")],
+        )
 
     @property
     def domains(self) -> list[str]:
@@ -149,3 +152,14 @@ class Scores:
             "scores": [asdict(score) for score in self.scores],
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
         }
+
+
+def _typed[T: (Score, Comparison)](kind: type[T], row: JsonObject) -> T:
+    """A row of the file, each value of the type that its field has; `float | None` may be null."""
+    take: dict[Any, Callable[[str], Any]] = {
+        str: row.text,
+        int: row.integer,
+        float: lambda name: row.number(name, nan=True),
+        float | None: lambda name: row.number(name, nan=True) if name in row else None,
+    }
+    return kind(**{field.name: take[field.type](field.name) for field in fields(kind)})

@@ -1,6 +1,5 @@
 """From lm-eval's samples to scores and comparisons."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -8,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ..core.files import read_jsonl
 from .process import SAMPLES
 from .scores import Comparison, Model, Score, Scores
 from .statistics import Estimate, holm, paired_difference, ratio
@@ -72,8 +72,7 @@ def score(folder: Path, models: list[Model], tasks: list[Task]) -> Scores:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """A file of an object a line, such as lm-eval's samples of one model on one task."""
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    return [row.values for row in read_jsonl(path, nan=True)]
 
 
 def gold_logprob(sample: dict[str, Any]) -> float:

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import read_object, require_file, write_json
 from ..core.hf_config import CONFIG, both_spellings
 from ..core.hf_model import open_model
+from ..core.hf_tokenizer import open_tokenizer
 from ..core.hf_weights import DTYPES, INDEX, NAMES, Weights
 from ..core.integrity import checking, hf_files
 from ..core.qwen3 import Qwen3Config
@@ -129,10 +128,7 @@ def _canonical(path: Path) -> str | bytes:
     require_file(path)
     if path.name != TOKENIZER:
         return path.read_bytes()
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing narrower
-        raise UserError(f"{path.name} is not a tokenizer: {error}", where=str(path)) from None
+    tokenizer = open_tokenizer(path)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer.to_str()

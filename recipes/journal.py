@@ -16,6 +16,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import UserError
+from ..core.files import read_lines
+from ..core.jsonio import JsonObject, parse_json
 from ..core.spent import Spent
 
 NAME = "log.jsonl"
@@ -64,12 +67,25 @@ def read(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for where, line in read_lines(path):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            row = JsonObject(parse_json(line, where, nan=True), where)
+            _check(row)
+        except UserError:
             continue
+        rows.append(row.values)
     return rows
+
+
+def _check(row: JsonObject) -> None:
+    """Check what is computed with of a row.
+
+    Raises:
+        UserError: it is missing, or of another type.
+    """
+    row.number("time"), row.integer("start")
+    if row.text("event") in ("start", "step", "validation"):
+        row.integer("step")
 
 
 def kept(rows: Iterable[Row], event: str, last: int | None = None) -> dict[int, Row]:
@@ -110,26 +126,26 @@ class Goodput:
 def spent(rows: list[Row]) -> Spent | None:
     """What a run took until now; None where it has not done a step."""
     counted = kept(rows, "step").values()
-    if not counted:
-        return None
     begins = {row["start"]: row for row in rows if row["event"] == "start"}
+    if not counted or not begins:
+        return None
     ends = {row["start"]: row["time"] for row in rows}
     hours = {start: (ends[start] - row["time"]) / 3600 for start, row in begins.items()}
     wall = max(ends.values()) - min(row["time"] for row in begins.values())
-    joules = [row["joules"] for row in rows if row["event"] == "step"]
+    joules = [row.get("joules") for row in rows if row["event"] == "step"]
     return Spent(
         steps=len(counted),
         tokens=sum(row["tokens"] for row in counted),
         hours=sum(hours.values()),
         rank_hours=sum(hours[start] * row["ranks"] for start, row in begins.items()),
-        goodput=sum(map(productive, counted)) / wall,
-        joules=None if None in joules else sum(joules),
+        goodput=sum(map(productive, counted)) / max(wall, 1e-9),
+        joules=None if None in joules else sum(value or 0 for value in joules),
     )
 
 
 def productive(row: Row) -> float:
     """Seconds of a step that moved the model on."""
-    return 0.0 if row["skipped"] else row["seconds"] - row["data_wait"]
+    return 0.0 if row.get("skipped") else row["seconds"] - row["data_wait"]
 
 
 def metrics(rows: list[Row], slots_a_step: int) -> list[Row]:
@@ -147,6 +163,6 @@ def metrics(rows: list[Row], slots_a_step: int) -> list[Row]:
     for event, name in (("step", "loss"), ("validation", "valid_loss")):
         for step, row in kept(rows, event).items():
             found.append(
-                {"iteration": step, "slots": step * slots_a_step, name: row["loss"], "sources": row["sources"]}
+                {"iteration": step, "slots": step * slots_a_step, name: row.get("loss"), "sources": row["sources"]}
             )
     return sorted(found, key=lambda row: (row["iteration"], "valid_loss" in row))

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from ...core.errors import UserError
 from ...core.files import atomic_path
+from ...core.jsonio import JsonObject, parse_json
 from .record import Rejected
 
 FOLDER = "documents"
@@ -92,8 +93,16 @@ def grouped[T](items: Iterable[T], size: Callable[[T], int], limit: int) -> Iter
 
 
 def read_counts(path: Path) -> dict[str, Any]:
-    """The counts kept in a documents file by `write_documents`."""
-    return json.loads(pq.read_metadata(path).metadata[COUNTS.encode()])
+    """The counts kept in a documents file by `write_documents`.
+
+    Raises:
+        UserError: it is damaged, or another's.
+    """
+    try:
+        kept = pq.read_metadata(path).metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path.name} is not a whole Parquet file: {error}", where=str(path)) from None
+    return JsonObject(parse_json(kept.get(COUNTS.encode(), b""), str(path)), str(path)).values
 
 
 def document_files(folder: Path) -> dict[str, Path]:

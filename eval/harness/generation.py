@@ -8,10 +8,9 @@ with the same weights would get other answers.
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from ...core.errors import UserError
 from ...core.files import read_object, write_json
+from ...core.hf_tokenizer import open_tokenizer
 
 FILE = "generation_config.json"
 # What is not advice on how to write: who the tokens are, who wrote the file, what is handed out beside the text.
@@ -29,7 +28,7 @@ def end_tokens(folder: Path) -> list[int]:
     token = read_object(path).values.get("eos_token") if path.is_file() else None
     name = token.get("content") if isinstance(token, dict) else token
     if isinstance(name, str):
-        ids = [Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(name), *ids]
+        ids = [open_tokenizer(folder / "tokenizer.json").token_to_id(name), *ids]
     return list(dict.fromkeys(number for number in ids if isinstance(number, int)))
 
 
@@ -53,7 +52,7 @@ def unused(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        stated = read_object(path).values
+        stated = read_object(path, nan=True).values
     except UserError:
         return {"unreadable": True}
     ends = stated.get("eos_token_id")

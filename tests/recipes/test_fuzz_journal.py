@@ -1,0 +1,51 @@
+"""A run's journal and tokenizer, damaged."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pdapt.core.errors import UserError
+from pdapt.data_prep.tokenizer import load_tokenizer
+from pdapt.recipes.journal import Journal, kept, read
+
+Fuzz = Callable[[Path, Callable[[], Any]], None]
+
+
+def test_fuzz_journal(fuzz: Fuzz, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    step = {
+        "seconds": 1.5,
+        "data_wait": 0.1,
+        "tokens": 64,
+        "skipped": False,
+        "joules": None,
+        "loss": 9.0,
+        "sources": {},
+    }
+    rows: list[dict[str, Any]] = [{"event": "start", "step": 0, "ranks": 2, "host": "a"}]
+    rows += [{"event": "step", "step": n, **step} for n in range(1, 4)]
+    rows += [{"event": "validation", "step": 3, "loss": 8.0, "seconds": 1.0, "sources": {}}]
+    path.write_text("".join(json.dumps({"time": 1e9 + n, "start": 0, **row}) + "\n" for n, row in enumerate(rows)))
+    assert len(read(path)) == 5
+
+    def use() -> None:
+        found = read(path)
+        kept(found, "step")
+        if len(found) < 5:
+            raise UserError("rows are left out")
+
+    fuzz(path, use)
+    assert Journal(path).start == 1
+
+
+def test_fuzz_tokenizer(fuzz: Fuzz, tokenizer_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tokenizer_folder, tmp_path / "tokenizer"))
+
+    def use() -> None:
+        loaded = load_tokenizer(folder)
+        assert loaded.size > 0
+        assert loaded.tokenizer.encode("Le patient").ids is not None
+
+    fuzz(folder / "tokenizer.json", use)
