@@ -161,8 +161,6 @@ def train(
     from ..recipes.load import load
 
     loaded = load(recipe, overrides, allow_env=allow_env)
-    if not dry:
-        _check_base(recipe, base)
     if dry:
         from ..recipes.dry_run import as_text, dry_run
         from ..recipes.inputs import Inputs
@@ -175,6 +173,7 @@ def train(
     if tokens is None or out is None:
         missing = "--tokens" if tokens is None else "--out"
         raise UserError(f"{missing} is missing", where="pdapt train", mend="give it, or only look with --dry-run")
+    _check_base(recipe, base)
     from ..recipes.train import train as run
     from .plan_data import tell_of_local_layers
 

@@ -69,7 +69,7 @@ def test_counts_that_print_as_a_score():
     [
         (lambda raw: raw["table5"]["results"]["Qwen3-8B-Base"].pop("law"), "law"),
         (lambda raw: raw["table3"]["results"]["Qwen3-8B-Base"]["health"]["base"].update(score="much"), "much"),
-        (lambda raw: raw["table3"]["results"]["Qwen3-8B-Base"]["health"]["base"].update(score=float("nan")), "nan"),
+        (lambda raw: raw["table3"]["results"]["Qwen3-8B-Base"]["health"]["base"].update(score=float("nan")), "NaN"),
         (lambda raw: raw["table4"].update(group="FR-OTHER"), "table4 is FR-OTHER"),
         (lambda raw: raw.pop("table7"), "table7"),
     ],
