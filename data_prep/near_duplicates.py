@@ -29,7 +29,7 @@ from datatrove.utils.word_tokenizers import WordTokenizer
 from loguru import logger
 
 from ..core import log
-from .plan import Scan
+from .scan import Scan
 from .shards import Shard, read_shard
 
 MINHASH = MinhashConfig(

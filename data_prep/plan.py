@@ -5,15 +5,13 @@ sets (one for each source, or for each part, document type and edition of a sour
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import chain, count
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,67 +19,16 @@ import pyarrow as pa
 
 from ..core import log
 from ..core.errors import UserError
-from .documents.faults import together
 from .documents.record import Rejected
+from .scan import Key, Scan, lines_before, scan_shards
 from .screen import Counts, Screening
-from .shards import SPLIT, Batch, Shard, count_words, read_shard, utf8
-from .split import DEV, EMPTY, SIDES, TEST, hash_texts, mark_duplicates, split
+from .shards import Batch, Shard
+from .split import EMPTY, SIDES, mark_duplicates, split
 
-WITHHELD = {"test": TEST, "dev": DEV}
-"""Publisher's split -> side of its documents where they are left out."""
 MOST_PARTS = 1000
 """Values of a source's column `source` beyond which it names documents, and no parts of the source."""
 NAME_BYTES = 180
-NUMBER = re.compile(r"#\d+$")
-"""What follows the file's name in a document's key."""
 UNSAFE = re.compile(r"[^\w.-]+")
-
-
-class Key(NamedTuple):
-    """What the documents of a data set have in common.
-
-    `source` is the name that the user gave, and `part` what the column `source` makes of it. Without a name of the
-    user's, `source` is what the column says, and the file's name where it says nothing.
-    """
-
-    source: str
-    part: str
-    document_type: str
-    commercial: bool | None
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What is known of a shard's documents, [documents] each.
-
-    Attributes:
-        shard: where they are.
-        hashes: of the texts; 0 of one without a word.
-        clusters: of what counts as one text for the split: `hashes`, or those that near-duplicates share.
-        words: as `str.split` counts them.
-        withheld: TEST or DEV of a document of that part of its publisher's; else 0.
-        group: index in `keys`.
-        keys: what they state of themselves.
-        screening: what was found in the texts that looks personal or is not French.
-        rejected: documents that cannot be read, which are not among them.
-        lines: of the shard's file that it takes up.
-    """
-
-    shard: Shard
-    hashes: npt.NDArray[np.uint64]
-    clusters: npt.NDArray[np.uint64]
-    words: npt.NDArray[np.int64]
-    withheld: npt.NDArray[np.int8]
-    group: npt.NDArray[np.int32]
-    keys: list[Key]
-    screening: Screening
-    rejected: list[Rejected]
-    lines: int
-
-    @property
-    def empty(self) -> npt.NDArray[np.bool_]:
-        """Which of the texts have no word."""
-        return self.hashes == 0
 
 
 @dataclass(frozen=True)
@@ -109,6 +56,10 @@ class Plan:
     def count(self, group: int, side: int) -> int:
         """Documents of a data set that are on one side."""
         return int(self._counts[group, side])
+
+    def licences(self, group: int, side: int) -> dict[str, int]:
+        """Documents of a data set on one side by licence, most frequent first; an empty string: not known."""
+        return dict(sorted(self._licences[group, side].items(), key=lambda each: (-each[1], each[0])))
 
     @property
     def screened(self) -> Counts:
@@ -139,6 +90,16 @@ class Plan:
     @cached_property
     def _words(self) -> npt.NDArray[np.int64]:
         return self._table([scan.words for scan in self.scans])
+
+    @cached_property
+    def _licences(self) -> dict[tuple[int, int], Counter[str]]:
+        """Documents by licence, of each data set and side."""
+        found: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
+        for scan, sides in zip(self.scans, self.sides, strict=True):
+            cells = np.stack([scan.group, sides, scan.licence], axis=1)
+            for (group, side, licence), documents in zip(*np.unique(cells, axis=0, return_counts=True), strict=True):
+                found[int(group), int(side)][scan.licences[licence]] += int(documents)
+        return found
 
     def _table(self, values: list[Any]) -> npt.NDArray[np.int64]:
         """Sum of each shard's values by data set and side, [data sets, SIDES]."""
@@ -200,101 +161,6 @@ def make_plan(
             known = ", ".join(sorted({key.source for key in keys}))
             raise UserError(f"no source is of the domain {pattern!r}", where="--domain", allowed=known)
     return Plan(scans, keys, _names(keys), _decide(scans, keys, domains, choice), domains)
-
-
-def scan_shards(shards: list[Shard], seed: int, workers: int) -> list[Scan]:
-    """Scan all shards.
-
-    Raises:
-        UserError: files cannot be read; names all of them.
-    """
-
-    def one(shard: Shard) -> Scan | UserError:
-        try:
-            return scan_shard(shard, seed)
-        except UserError as error:
-            return error
-
-    with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(one, shards))
-    faults = [each for each in found if isinstance(each, UserError)]
-    if faults:
-        raise together(faults)
-    return [each for each in found if isinstance(each, Scan)]
-
-
-def lines_before(scans: list[Scan]) -> list[int]:
-    """Lines, or rows, of the same file in the shards before each shard."""
-    seen: dict[Path, int] = {}
-    found = []
-    for scan in scans:
-        found.append(seen.get(scan.shard.file, 0))
-        seen[scan.shard.file] = found[-1] + scan.lines
-    return found
-
-
-def scan_shard(shard: Shard, seed: int) -> Scan:
-    """Read a shard's documents for their hashes, words and keys."""
-    keys: dict[Key, int] = {}
-    screening = Screening()
-    parts, rejected, lines = [], [], 0
-    for batch in read_shard(shard):
-        parts.append(_scan_batch(batch, shard, seed, keys, screening))
-        rejected += batch.rejected
-        lines += batch.lines
-    columns = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _nothing()
-    hashes, words, withheld, group = columns
-    return Scan(shard, hashes, hashes, words, withheld, group, list(keys), screening, rejected, lines)
-
-
-def _nothing() -> tuple[Any, ...]:
-    return tuple(np.empty(0, kind) for kind in (np.uint64, np.int64, np.int8, np.int32))
-
-
-def _scan_batch(batch: Batch, shard: Shard, seed: int, keys: dict[Key, int], screening: Screening) -> tuple[Any, ...]:
-    values, offsets = utf8(batch.text)
-    words = count_words(values, offsets)
-    names = [NUMBER.sub("", key) for key in batch.keys] if batch.keys else [shard.name]
-    screening.look(values, offsets, [f"{shard.source}/{name}" for name in names])
-    hashes = np.fromiter(hash_texts(values, offsets, seed), np.uint64, len(batch))
-    hashes[words == 0] = 0
-    return hashes, words, _withheld(batch), _groups(batch, shard, keys)
-
-
-def _withheld(batch: Batch) -> npt.NDArray[np.int8]:
-    """TEST, DEV or 0 of each document."""
-    encoded = batch.stated[SPLIT].dictionary_encode()
-    sides = np.array([WITHHELD.get(name, 0) for name in encoded.dictionary.to_pylist()], np.int8)
-    return sides[encoded.indices.to_numpy()]
-
-
-COLUMNS = {"part": "source"}
-"""Field of a key -> the column that states it, where it has another name."""
-
-
-def _groups(batch: Batch, shard: Shard, keys: dict[Key, int]) -> npt.NDArray[np.int32]:
-    """Index in `keys` of each document, new keys appended."""
-    codes, values = np.zeros(len(batch), np.int64), [[shard.source]]
-    for name, default in Key(shard.source, "", "", None)._asdict().items():
-        if name == "source":
-            continue
-        column = batch.stated.get(COLUMNS.get(name, name))
-        if column is None:
-            values.append([default])
-            continue
-        encoded = column.dictionary_encode(null_encoding="encode")
-        same = ("", None) if name != "part" else ("", None, shard.source)
-        known = [default if value in same else value for value in encoded.dictionary.to_pylist()]
-        codes = codes * len(known) + encoded.indices.to_numpy()
-        values.append(known)
-    distinct, index = np.unique(codes, return_inverse=True)
-    sizes = [len(known) for known in values]
-    places = np.array([keys.setdefault(_key(values, sizes, int(code)), len(keys)) for code in distinct], np.int32)
-    return places[index]
-
-
-def _key(values: list[list[Any]], sizes: list[int], code: int) -> Key:
-    return Key(*(known[place] for known, place in zip(values, np.unravel_index(code, sizes), strict=True)))
 
 
 def _common_keys(scans: list[Scan], choice: Choice, named: Collection[str]) -> tuple[list[Scan], list[Key]]:

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from ..core.files import fsync_path, remove
 from .encoders import Ids
-from .plan import Plan, Scan, chosen
+from .plan import Plan, chosen
+from .scan import Scan
 from .shards import Batch, read_shard
 from .split import TRAIN, VALID
 from .verify import Verifier

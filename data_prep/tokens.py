@@ -27,7 +27,8 @@ from .documents.survey import Survey
 from .encoders import FAST, make_encoder
 from .indexed import DTYPE, count_indexed, idx_path, write_indexed
 from .inputs import find_sources, fingerprints, named_by_user
-from .plan import WITHHELD, Choice, Plan, Scan, chosen, make_plan
+from .plan import Choice, Plan, chosen, make_plan
+from .scan import WITHHELD, Scan
 from .screen import sentences
 from .shard_tokens import FOLDERS, HELDOUT, ids_part, lengths_part, text_part, tokenize_shard, verified
 from .shards import SHARD_BYTES, Shard, plan_shards, read_shard
@@ -334,7 +335,8 @@ def _record(plan: Plan, vocabulary: Vocabulary, work: Path) -> dict[str, Any]:
                 continue
             documents, tokens = count_indexed(_prefix(plan, work, side, group))
             counts = {"documents": documents, "tokens": tokens, "words": plan.words(group, side)}
-            splits[folder][name] = {"prefix": f"{folder}/{name}", **key._asdict(), **counts}
+            licences = {"licences": plan.licences(group, side)}
+            splits[folder][name] = {"prefix": f"{folder}/{name}", **key._asdict(), **counts, **licences}
     totals = {
         folder: {what: sum(entry[what] for entry in entries.values()) for what in ("documents", "tokens", "words")}
         for folder, entries in splits.items()

@@ -21,7 +21,8 @@ def read_record(tokens: Path) -> dict[str, Any]:
 
     Returns:
         Its values. `splits` maps `train` and `valid` to data sets by name, each with `prefix` (of its files, in the
-        folder), `source`, `document_type`, `commercial`, `documents`, `tokens` and `words`.
+        folder), `source`, `document_type`, `commercial`, `documents`, `tokens`, `words` and, where this version made
+        it, `licences` (documents by licence).
 
     Raises:
         UserError: there is none, or a value that is read of it is missing, of another type or out of range, or a prefix

@@ -16,7 +16,8 @@ from pdapt.core.errors import UserError
 from pdapt.data_prep import plan as plan_module
 from pdapt.data_prep.documents.record import is_blank
 from pdapt.data_prep.near_duplicates import merge_near_duplicates
-from pdapt.data_prep.plan import Choice, Key, Plan, make_plan
+from pdapt.data_prep.plan import Choice, Plan, make_plan
+from pdapt.data_prep.scan import Key
 from pdapt.data_prep.shards import Shard
 from pdapt.data_prep.split import DEV, DROPPED, DUPLICATE, TEST, TRAIN, VALID, mark_duplicates, split
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pdapt.data_prep.documents.store import read_documents
 from pdapt.data_prep.encoders import FAST, HF
 from pdapt.data_prep.tokenizer import load_tokenizer
 from pdapt.data_prep.tokens import Options, build_tokens, training_texts
+from pdapt.data_prep.tokens_record import read_record
 
 SHARED_TEXT = "Ce texte est dans les deux sources, <|im_end|> compris."
 
@@ -238,6 +240,21 @@ def test_mixed_records_go_to_their_own_data_sets(tmp_path: Path, tokenizer_folde
         assert held == [text for text in given if text in held]
     assert not train
     assert not valid
+
+
+def test_licences_are_in_the_record_as_documents_state_them(tmp_path: Path, tokenizer_folder: Path) -> None:
+    texts = patients("p", 40)
+    stated = [{"licence": "CC-BY-4.0"}, {"license": "CC0-1.0"}, {}, {"licence": None}]
+    rows = [{"text": text} | stated[n % 4] for n, text in enumerate(texts)]
+    path = tmp_path / "notes.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    expected = dict(zip(texts, ["CC-BY-4.0", "CC0-1.0", "etalab-2.0", "etalab-2.0"] * 10, strict=True))
+    options = Options(0.2, licence="etalab-2.0")
+    build_tokens([str(path)], tokenizer_folder, tmp_path / "tokens", options, shard_bytes=700)
+    splits = read_record(tmp_path / "tokens")["splits"]
+    for split, texts_by_set in zip(("train", "valid"), sides_of(tmp_path / "tokens", tokenizer_folder), strict=True):
+        for name, held in texts_by_set.items():
+            assert splits[split][name]["licences"] == Counter(expected[text] for text in held)
 
 
 def test_no_source_writes_outside_the_folder(tmp_path: Path, tokenizer_folder: Path) -> None:
