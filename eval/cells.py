@@ -3,6 +3,7 @@
 import hashlib
 import math
 import re
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -303,7 +304,8 @@ def _noted(path: Path, rows: list[dict[str, Any]], key: str) -> np.ndarray | Non
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) < math.inf
+    """Whether a value is a number that a 64-bit float holds; an integer of 400 digits is not."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _seconds(value: Any) -> float:

@@ -126,6 +126,11 @@ def _merge(config: Any, layer: DictConfig, where: str) -> Any:
         raise UserError(f"unknown key {error.full_key!r}", where=where, allowed=", ".join(known), mend=mend) from None
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key or 'the recipe'}: {str(error).splitlines()[0]}", where=where) from None
-    except (TypeError, ValueError, RecursionError) as error:  # of a list or a mapping where the schema has another
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:  # of a list or a mapping where the schema has another
         allowed = "values of the schema's types (docs/options.md); of a list all elements: data.blend=[{...}]"
         raise UserError(f"the values do not fit a recipe: {error}", where=where, allowed=allowed) from None

@@ -20,6 +20,7 @@ BAD_OVERRIDES = (
     "steps",
     "steps=" + "9" * 20_000,
     "steps=" + "[" * 5_000,
+    "optimizer.lr=1" + "0" * 400,
     "optimizer.lr=2020-13-45",
     "data.blend[0].weight=1",
     "data.blend[=1",
