@@ -63,6 +63,7 @@ def test_master_weights_are_the_same_from_either_kind_of_save(
         "identical": True,
         "tensors": 24 + ("model.shape.tied=false" in split),
         "different": [],
+        "config": {},
     }
     masters, parameters = weights(tmp_path / "by-bucket"), weights(tmp_path / "parameters")
     assert all(tensor.dtype == torch.float32 for tensor in masters.values())
