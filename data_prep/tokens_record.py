@@ -10,7 +10,8 @@ from ..core.jsonio import JsonObject
 RECORD = "tokens.json"
 LARGEST_ID = 2**31 - 1
 """Ids are stored as int32."""
-_LEFT_OUT = ("training_duplicates", "dropped_duplicates", "empty")
+_LEFT_OUT = ("dropped_duplicates", "empty")
+"""Counts of documents by data set."""
 
 
 def read_record(tokens: Path) -> dict[str, Any]:
@@ -34,7 +35,10 @@ def read_record(tokens: Path) -> dict[str, Any]:
     for split in ("train", "valid"):
         for entry in record.object("splits").objects(split).values():
             _check_entry(entry)
-    for counts in (*record.objects("withheld").values(), *(record.object(name) for name in _LEFT_OUT)):
+    counted = [record.object(name) for name in _LEFT_OUT]
+    if "withheld" in record:  # records of version 0.1 have neither this nor training_duplicates
+        counted += [record.object("training_duplicates"), *record.objects("withheld").values()]
+    for counts in counted:
         for name in counts.values:
             counts.integer(name)
     return record.values

@@ -44,6 +44,16 @@ def test_fuzz_tokens_record(fuzz: Fuzz, tokens: Path) -> None:
     fuzz(tokens / RECORD, lambda: use(tokens))
 
 
+def test_a_record_of_version_0_1_is_read(tokens: Path) -> None:
+    record = json.loads((tokens / RECORD).read_text())
+    for name in ("withheld", "training_duplicates"):
+        del record[name]
+    for entry in (entry for split in record["splits"].values() for entry in split.values()):
+        del entry["part"], entry["licences"]
+    (tokens / RECORD).write_text(json.dumps(record))
+    use(tokens)
+
+
 @pytest.mark.parametrize("prefix", ["/etc/passwd", "../train/a", "train/../../x", "", ".", "a\0b"])
 def test_a_prefix_that_leads_out_of_the_folder_is_refused(tokens: Path, prefix: str) -> None:
     record = json.loads((tokens / RECORD).read_text())
