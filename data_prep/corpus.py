@@ -13,7 +13,7 @@ from ..core.files import remove
 from ..core.manifest import Manifest, run_stage
 from .clean import clean
 from .documents.faults import check_rejected, check_share, printable, together
-from .documents.reading import describe, read_source
+from .documents.reading import describe, find_documents, read_source
 from .documents.record import Rejected
 from .documents.sources import Source, discover
 from .documents.store import (
@@ -27,7 +27,7 @@ from .documents.store import (
     write_documents,
     write_rejected,
 )
-from .documents.survey import Survey, fingerprint, survey
+from .documents.survey import Survey, fingerprint
 from .screen import Screening, sentences
 
 LINE = re.compile(r"#\d+$")
@@ -59,7 +59,7 @@ def build_corpus(sources: Sequence[Source], out: Path, *, max_rejected: float | 
     if not sources:
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
     check_share(max_rejected)
-    found = survey(sources, out)
+    found = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
         return _build(found, work, max_rejected)

@@ -7,9 +7,10 @@ from typing import Protocol
 from ..core.errors import UserError
 from ..core.manifest import NAME as MANIFEST
 from ..core.manifest import Manifest, digest
+from .documents.reading import find_documents
 from .documents.sources import Source, check_names, discover, split_name
 from .documents.store import FOLDER, document_files
-from .documents.survey import Survey, fingerprint, survey
+from .documents.survey import Survey, fingerprint
 
 
 class Reading(Protocol):
@@ -44,7 +45,7 @@ def find_sources(paths: list[str], options: Reading, out: Path | None = None) ->
         raise UserError("no path is given", where="PATH", allowed="a corpus stage's folder, or files with documents")
     sources = [source for given in paths for source in _sources(given, options, out)]
     check_names([source.name for source in sources])
-    return survey(sources, out)
+    return find_documents(sources, out)
 
 
 def _sources(given: str, options: Reading, out: Path | None) -> list[Source]:

@@ -19,10 +19,10 @@ from ..core.errors import UserError
 from ..core.files import write_json, write_text
 from ..core.manifest import Manifest, run_stage
 from ..data_prep.documents.faults import check_rejected, together
-from ..data_prep.documents.reading import describe, read_source
+from ..data_prep.documents.reading import describe, find_documents, read_source
 from ..data_prep.documents.record import Rejected
 from ..data_prep.documents.sources import discover
-from ..data_prep.documents.survey import Survey, survey
+from ..data_prep.documents.survey import Survey
 from .domains import check_names, check_texts
 
 INDEX = "tasks.json"
@@ -123,7 +123,7 @@ def _choose(domains: dict[str, list[Path]], count: int, seed: int) -> dict[str, 
         UserError: files cannot be read, or documents are spoilt; names all of them.
     """
     places = {domain: [s for folder in folders for s in discover([str(folder)])] for domain, folders in domains.items()}
-    found = survey([source for sources in places.values() for source in sources])
+    found = find_documents([source for sources in places.values() for source in sources])
     read = _Reading()
     chosen = {}
     for domain, sources in places.items():

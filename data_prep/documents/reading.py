@@ -1,15 +1,18 @@
 """The records of a source, whatever its files are."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from ...core import log
 from ...core.errors import UserError
 from . import formats
+from .faults import together
 from .native import read_bdpm, read_mqc
 from .record import FIELDS, Record, Rejected, allows_commercial
 from .sources import Source
 from .streams import SourceFile
-from .survey import Survey
+from .survey import Survey, survey, tell_unread
 
 Item = Record | Rejected
 READERS: dict[str, Callable[[SourceFile, Source], Iterator[Item]]] = {
@@ -25,6 +28,30 @@ READERS: dict[str, Callable[[SourceFile, Source], Iterator[Item]]] = {
 }
 BDPM = "bdpm"
 """The format whose files are read together."""
+
+
+def find_documents(sources: Sequence[Source], out: Path | None = None) -> list[Survey]:
+    """The files of all sources; says on standard error what is left unread.
+
+    Args:
+        sources: what is to be read.
+        out: the folder that will be made, which is not input.
+
+    Raises:
+        UserError: a file cannot be read, or a source has none that can. All such files are named, those too whose
+            beginning looks sound: where one is found, the others are read to their ends.
+    """
+    found, faults = survey(sources, out)
+    if faults:
+        local = [each for each in found if isinstance(each.source.path, Path)]
+        log.info(f"{len(faults)} files cannot be read; reading the other {sum(len(each.files) for each in local)}")
+        for each in local:
+            for _ in read_source(each, faults):
+                pass
+        raise together(faults)
+    for each in found:
+        tell_unread(each)
+    return found
 
 
 def units(files: Sequence[SourceFile]) -> list[tuple[SourceFile, ...]]:

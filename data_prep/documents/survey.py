@@ -16,7 +16,7 @@ from ...core.errors import UserError
 from ...core.files import sha256
 from ...core.manifest import digest
 from . import content
-from .faults import FileError, printable, together
+from .faults import FileError, printable
 from .folders import Unread, walk
 from .record import NAMES, split_of
 from .sources import Source
@@ -80,30 +80,28 @@ def fingerprint(found: Survey) -> str:
         return digest(dict(zip((file.name for file in found.files), hashes, strict=True)))
 
 
-def survey(sources: Sequence[Source], out: Path | None = None) -> list[Survey]:
-    """Look at the files of all sources, and say on standard error what is left unread.
+def survey(sources: Sequence[Source], out: Path | None = None) -> tuple[list[Survey], list[UserError]]:
+    """Look at the files of all sources.
 
     Args:
         sources: what is to be read.
         out: the folder that will be made, which is not input.
 
-    Raises:
-        UserError: a file cannot be read, or a source has none that can; names all such files.
+    Returns:
+        The sources with their files, and what keeps a file, or a whole source, from being read.
     """
-    found, faults = [], []
+    found: list[Survey] = []
+    faults: list[UserError] = []
     for source in sources:
         try:
             found.append(Survey(source) if isinstance(source.path, str) else _survey(source, source.path, out, faults))
         except UserError as error:
             faults.append(error)
-    if faults:
-        raise together(faults)
-    for each in found:
-        _tell(each)
-    return found
+    return found, faults
 
 
-def _tell(found: Survey) -> None:
+def tell_unread(found: Survey) -> None:
+    """Say on standard error what is left unread of a source."""
     for reason, names in found.unread_by_reason().items():
         shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         log.info(f"{found.source.name}: left unread, {reason}: {shown}")

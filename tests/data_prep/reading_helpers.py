@@ -5,16 +5,16 @@ from typing import Any
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep.documents.faults import together
-from pdapt.data_prep.documents.reading import read_source
+from pdapt.data_prep.documents.reading import find_documents, read_source
 from pdapt.data_prep.documents.record import Record, Rejected
 from pdapt.data_prep.documents.sources import Source
-from pdapt.data_prep.documents.survey import Survey, survey
+from pdapt.data_prep.documents.survey import Survey
 from pdapt.data_prep.shards import SHARD_BYTES, Shard, plan_shards
 
 
 def survey_of(path: Path | str, name: str = "source", **options: Any) -> Survey:
     """One source and its files."""
-    return survey([Source(name, path, **options)])[0]
+    return find_documents([Source(name, path, **options)])[0]
 
 
 def items_of(path: Path | str, **options: Any) -> list[Record | Rejected]:
