@@ -119,9 +119,9 @@ def test_show_decodes_what_the_model_sees(
 @pytest.mark.slow
 def test_show_follows_a_recipe(built: tuple[Path, dict[str, Any]]) -> None:
     out, _ = built
-    blend = "data.blend=[{sources: [more]}]"
+    blend = "data.blend=[{sources: [notes]}]"
     found = said("tokens", "show", out, 479, "--recipe", "qwen3_tiny_cpt_2xcpu", blend, "data.seq_length=64")
-    assert (found["dataset"], found["samples"], found["slots"]) == ("more", 480, 64)
+    assert (found["dataset"], found["samples"], found["slots"]) == ("notes", 480, 64)
     for number, split in ((480, "train"), (16, "valid")):  # 60 steps, and 2 batches of validation, of 8
         done = pdapt("tokens", "show", out, number, "--recipe", "qwen3_tiny_cpt_2xcpu", blend, "--split", split)
         assert done.returncode == 2

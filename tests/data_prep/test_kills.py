@@ -73,6 +73,7 @@ class Builds:
         self.folder = folder
         self.command = [sys.executable, "-m", "pdapt.cli.main", "tokens", "build", *write_inputs(folder / "in")]
         self.command += ["--tokenizer", str(tokenizer), "--workers", "2", "--valid-fraction", "0.1"]
+        self.command += ["--max-rejected", "0.02"]  # the texts without a word
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         command = [*self.command, "--out", str(self.folder / name)]
