@@ -30,7 +30,7 @@ def leave_runs(given: Plan, folder: Path, per_rank: float) -> None:
         slots = recipe.batch.global_size * recipe.data.seq_length
         seconds = slots / world / per_rank
         rows = [
-            {"event": "step", "step": step, "time": step * seconds, "seconds": seconds, "data_wait": 0.0}
+            {"event": "step", "step": step, "start": 1, "time": step * seconds, "seconds": seconds, "data_wait": 0.0}
             | {"tokens": slots, "slots": slots}
             for step in range(1, 11)
         ]

@@ -96,7 +96,9 @@ def test_a_search_says_why_what_it_costs_and_writes_its_choice(tmp_path: Path) -
 
 
 def test_measured_energy_stands_beside_the_predicted(tmp_path: Path) -> None:
-    steps = [{"event": "step", "step": n, "joules": 5e5, "slots": 1_000_000} for n in range(4)]
+    steps = [
+        {"event": "step", "step": n, "start": 1, "time": float(n), "joules": 5e5, "slots": 1_000_000} for n in range(4)
+    ]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
     found = json.loads(plan("recipe", "qwen3_8b_cpt_48xh100_packed", "--run", tmp_path, "--json"))
     assert found["measured"] == {"steps": 4, "joules_per_step": 5e5, "joules_per_slot": 0.5}

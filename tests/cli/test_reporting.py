@@ -35,7 +35,8 @@ def test_bad_wishes(
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / NAME).write_text(json.dumps({"event": "start", "step": 0, "time": 0, "start": 0}) + "\n")
     (tmp_path / "odd").mkdir()
-    (tmp_path / "odd" / NAME).write_text('{"event": "step", "step": 1, "start": 0}\n')
+    rows = ({"event": "start", "step": 0, "time": 0, "start": 0}, {"event": "step", "step": 1, "time": 1, "start": 0})
+    (tmp_path / "odd" / NAME).write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UserError, match=message):
         build(folders, tmp_path / "out", Asked(**(DEFAULT | change)))  # pyright: ignore[reportArgumentType]
     assert not (tmp_path / "out").exists()

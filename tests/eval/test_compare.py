@@ -95,7 +95,7 @@ def test_contaminated_questions_are_left_out_beside_the_whole(family, tmp_path):
         ("{", "not a contaminated question"),
         ('{"task": "mmlu_anatomy"}', "doc_hash"),
         ('{"task": "x", "doc_id": 1}', "no task"),
-        ('{"task": ["mmlu_anatomy"], "doc_id": 1}', "no task"),
+        ('{"task": ["mmlu_anatomy"], "doc_id": 1}', "task is a list"),
     ],
 )
 def test_a_bad_list_of_contaminated_questions(tmp_path, line, message):

@@ -52,5 +52,5 @@ def test_a_folder_without_scores(tmp_path):
     with pytest.raises(UserError, match=r"scores\.json is missing"):
         verdict(tmp_path)
     (tmp_path / "scores.json").write_text("{}")
-    with pytest.raises(UserError, match="holds no scores"):
+    with pytest.raises(UserError, match=r"scores\.json"):
         verdict(tmp_path)
