@@ -38,7 +38,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Step:
-    """What a step took.
+    """Time and memory of a step.
 
     Attributes:
         seconds: wall time of its process.

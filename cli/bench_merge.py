@@ -34,7 +34,7 @@ STRAY = (0.0, 1e-3, 0.03, 0.3, 3.0)
 
 @dataclass(frozen=True)
 class Result:
-    """What a command took.
+    """Time and memory of a command.
 
     Attributes:
         what: the command.
@@ -122,7 +122,7 @@ def _run(what: str, arguments: list[str], work: Path) -> Result:
 
 
 def _cpu_seconds() -> float:
-    """Of all children that have ended."""
+    """CPU time of all children that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

@@ -35,7 +35,7 @@ WEAK, STRONG = "weak", "strong"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run.
+    """The runs of a benchmark.
 
     Attributes:
         recipe: that is scaled.
@@ -232,7 +232,7 @@ def written(plan: Plan, result: dict[str, Any], out: Path) -> None:
 
 
 def lines(result: dict[str, Any]) -> Iterator[str]:
-    """What was found, for people."""
+    """Print-ready sentences of a result."""
     for row in result["rows"]:
         share = f"{row['efficiency']:.0%} a rank"
         if "efficiency_by_core" in row:

@@ -114,7 +114,7 @@ def checking(
         checked.finish()
     except UserError:
         raise
-    except Exception:  # a damaged file can make a library raise anything: the file is then what is to be told
+    except Exception:  # a damaged file can make a library raise anything: name the file, or raise it again
         checked.finish()
         raise
     finally:

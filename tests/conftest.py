@@ -66,13 +66,13 @@ def programs() -> Callable[..., list[str]]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """Mount a file system of a given size, such as `4m`. Skips where mounting is forbidden; other failures fail."""
     folder = tmp_path / "small-disk"
 
-    def mount(size: str) -> Path:
+    def mount(size: str, access: str = "rw") -> Path:
         folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size},{access}", "none", str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"LC_ALL": "C"})
         forbidden = any(word in done.stderr for word in ("superuser", "permission denied", "not permitted"))
         if done.returncode and forbidden:

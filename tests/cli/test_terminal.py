@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -91,21 +92,15 @@ def test_where_output_is_no_terminal_rows_stay_on_a_line(
     assert any(line.count("1,234,567") == 40 for line in capsys.readouterr().out.splitlines())
 
 
-@pytest.mark.parametrize("place", ["/proc/out", "a.txt/out", "a.txt", "x" * 300, "loop/out", "readonly/out"])
-def test_a_place_that_cannot_be_written_to_is_named(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["/proc/out", "a.txt/out", "a.txt", "x" * 300, "loop/out", "small-disk/out"])
+def test_a_place_that_cannot_be_written_to_is_named(
+    place: str, small_disk: Callable[..., Path], tmp_path: Path
+) -> None:
     (tmp_path / "a.txt").write_text("Un texte.")
     (tmp_path / "loop").symlink_to("loop")
-    if place.startswith("readonly"):
-        folder = tmp_path / "readonly"
-        folder.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", folder], check=False, capture_output=True)
-        if mounted.returncode:
-            pytest.skip("this user may not mount a file system")
-    try:
-        done = pdapt("corpus", "build", f"a={tmp_path / 'a.txt'}", "--out", tmp_path / place)
-    finally:
-        if place.startswith("readonly"):
-            subprocess.run(["umount", tmp_path / "readonly"], check=True)
+    if place.startswith("small-disk"):
+        small_disk("1m", "ro")
+    done = pdapt("corpus", "build", f"a={tmp_path / 'a.txt'}", "--out", tmp_path / place)
     assert done.returncode == 2, done.stderr
     assert Path(place).parts[-2 if place.endswith("/out") else -1][:200] in done.stderr
     assert (tmp_path / "a.txt").read_text() == "Un texte."

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from test_report import Page
 
 from pdapt.core.errors import UserError
@@ -382,8 +383,6 @@ PROBE = """<script>addEventListener("load", () => {
 @pytest.mark.parametrize("page", ["small", "whole", "paper"], indirect=True)
 @pytest.mark.parametrize("width", [500, 1280])
 def test_a_browser_shows_all_of_it_without_a_sideways_scroll(page, programs, tmp_path, width):
-    from PIL import Image
-
     (browser,) = programs("chromium")
     probed = tmp_path / "probed.html"
     probed.write_text(_text(page).replace("</body>", PROBE), encoding="utf-8")
@@ -392,8 +391,7 @@ def test_a_browser_shows_all_of_it_without_a_sideways_scroll(page, programs, tmp
     flags += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},3000"]
     options = {"capture_output": True, "text": True, "check": True, "timeout": 120}
     shown = subprocess.run([browser, *flags, "--dump-dom", probed.as_uri()], **options).stdout  # type: ignore[call-overload]
-    pictures = len(Page(_text(page)).all("img"))
-    assert f'data-found="true,{width},{pictures},0"' in shown
+    assert f'data-found="true,{width},{len(Page(_text(page)).all("img"))},0"' in shown
     shot = tmp_path / "shot.png"
     subprocess.run([browser, *flags, f"--screenshot={shot}", probed.as_uri()], **options)  # type: ignore[call-overload]
     with Image.open(shot) as image:
