@@ -1,6 +1,7 @@
 """A file's kind by its content: its first bytes, its first character, the shape of its first lines."""
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -134,7 +135,7 @@ def json_kind(text: str, whole: bool, ending: str) -> str:
         ending: of the file's name, which tells a spoilt file from prose.
     """
     start = text.lstrip("\ufeff \t\r\n")
-    lines = [line for line in start.splitlines()[: LINES + 1] if line.strip()]
+    lines = [line for line in _lines(start)[: LINES + 1] if line.strip()]
     if not whole and len(lines) <= LINES:
         lines = lines[:-1] or lines  # the last one goes on
     objects = sum(_is_object(line) for line in lines)
@@ -144,6 +145,11 @@ def json_kind(text: str, whole: bool, ending: str) -> str:
         one_long_line = not whole and len(lines) == 1 and "\n" not in start.rstrip()
         return "jsonl" if objects or one_long_line else "json"
     return "jsonl" if objects else ""
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as a text file has them: U+2028, U+0085 and their like, which `str.splitlines` takes for ends, end none."""
+    return list(io.StringIO(text, newline=None))
 
 
 def _is_object(line: str) -> bool:
@@ -167,7 +173,7 @@ def is_frenchmedmcqa(text: str) -> bool:
 
 def head_objects(text: str, whole: bool) -> list[dict[str, Any]]:
     """The objects that stand, a line each, in the first characters of a file."""
-    lines = text.splitlines()
+    lines = _lines(text)
     lines = lines if whole else lines[:-1]
     return [parse_line(line) for line in lines if line.strip() and _is_object(line)]
 
@@ -191,7 +197,7 @@ def _header(text: str, delimiter: str) -> tuple[str, ...]:
 
 def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
     """The rows of the first characters of a table, up to the first that is none."""
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
         try:
             yield next(rows)

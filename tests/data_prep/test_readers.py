@@ -115,6 +115,22 @@ def test_a_byte_order_mark_states_the_encoding(tmp_path: Path, content: str, enc
     check(path)
 
 
+@pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"], ids=ascii)
+@pytest.mark.parametrize("kind", ["jsonl", "one line of jsonl", "csv"])
+def test_what_ends_a_line_for_python_alone_ends_none(tmp_path: Path, kind: str, mark: str) -> None:
+    texts = [f"un{mark}deux", f"trois{mark}{mark}quatre"][: 1 if kind.startswith("one") else 2]
+    if kind == "csv":
+        content = "text,note\n" + "".join(f"{text},b\n" for text in texts)
+    else:
+        escaped = mark < " "  # JSON asks for it
+        content = "".join(json.dumps({"text": text}, ensure_ascii=escaped) + "\n" for text in texts)
+    path = tmp_path / "export"
+    path.write_bytes(content.encode())
+    files = survey_of(path).files
+    assert [file.format for file in files] == [kind.removeprefix("one line of ")]
+    assert [record.text for record in records_of(path)] == texts
+
+
 @pytest.mark.parametrize(
     "name", ["a.json", "a.ndjson", "A.JSONL", "a.txt", "a", "a.parquet.jsonl", "train.json.gz", "é a"]
 )
