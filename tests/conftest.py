@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from fuzzing import survives
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")  # a change is judged by the same examples as the one before it; see CONTRIBUTING.md
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz", type=int, default=200, help="how many damaged copies of a file each reader is given")
     parser.addoption("--fuzz-seed", type=int, default=0, help="of the damages")
     parser.addoption("--train-kills-seed", type=int, help="repeat the kills of an earlier run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a room's tests in one process where rooms run side by side, since they share what costs seconds to make."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT / "tests").parts[0]))
 
 
 @pytest.fixture

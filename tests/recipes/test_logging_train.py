@@ -122,6 +122,7 @@ def test_a_seal_says_which_command_and_code_wrote_a_checkpoint(run: Path) -> Non
     assert {"metadata.json", ".metadata"} < set(found["files"])
 
 
+@pytest.mark.alone
 def test_a_rank_that_is_slow_for_long_is_reported(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:
     """Rank 1 is stopped and let go on by turns."""
     out = tmp_path / "run"
