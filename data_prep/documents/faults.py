@@ -30,16 +30,28 @@ def together(faults: Sequence[UserError]) -> UserError:
     distinct = list({str(fault): fault for fault in faults}.values())
     if len(distinct) == 1:
         return distinct[0]
-    lines = [_line(fault) for fault in distinct]
+    by_remedy: dict[tuple[str, str], list[UserError]] = defaultdict(list)
+    for fault in distinct:
+        by_remedy[fault.allowed, fault.mend].append(fault)
     files = len({fault.where for fault in distinct})
-    return UserError(f"{files} file{'s' * (files > 1)} cannot be read", where="\n    ".join(["", *lines]))
+    what = f"{files} file{'s' * (files > 1)} cannot be read"
+    if len(by_remedy) == 1:
+        ((allowed, mend),) = by_remedy
+        return UserError(what, where="\n    ".join(["", *map(_place, distinct)]), allowed=allowed, mend=mend)
+    lines = [line for remedy, alike in by_remedy.items() for line in _with_remedy(alike, *remedy)]
+    return UserError(what, where="\n    ".join(["", *lines]))
 
 
-def _line(fault: UserError) -> str:
-    allowed, mend = (
-        f"; {name}: {text}" if text else "" for name, text in (("allowed", fault.allowed), ("", fault.mend))
-    )
-    return f"{fault.where}: {fault.what}{allowed}{mend.replace('; : ', '; ')}"
+def _with_remedy(faults: Sequence[UserError], allowed: str, mend: str) -> list[str]:
+    """Faults that are mended alike, and then how."""
+    remedy = "; ".join([*(f"allowed: {text}" for text in [allowed] if text), *([mend] if mend else [])])
+    if len(faults) == 1:
+        return [_place(faults[0]) + (remedy and f"; {remedy}")]
+    return [*map(_place, faults), *([f"  these {len(faults)}: {remedy}"] if remedy else [])]
+
+
+def _place(fault: UserError) -> str:
+    return f"{fault.where}: {fault.what}"
 
 
 def check_share(max_rejected: float | None) -> None:

@@ -169,7 +169,7 @@ def undecodable(file: SourceFile, error: UnicodeError | None = None) -> FileErro
     return FileError(
         what,
         where=file.where,
-        mend="name its encoding, for instance --encoding cp1252; or convert it: iconv -f CP1252 -t UTF-8",
+        mend="name the encoding, for instance --encoding cp1252; or convert: iconv -f CP1252 -t UTF-8 FILE > NEW",
     )
 
 

@@ -284,6 +284,20 @@ def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
     assert {name for name in BAD_FILES if name in caught.value.where} == set(BAD_FILES)
 
 
+def test_what_mends_several_files_is_said_once(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"note {number}.txt").write_bytes("fièvre à 39 °C".encode("cp1252"))
+    with pytest.raises(UserError) as caught:
+        items_of(tmp_path)
+    assert caught.value.where.count("note ") == 3
+    assert str(caught.value).count("--encoding cp1252") == caught.value.mend.count("--encoding cp1252") == 1
+    (tmp_path / "table.jsonl").write_bytes(b'{"input": "a"}\n')
+    with pytest.raises(UserError) as caught:
+        items_of(tmp_path)
+    assert caught.value.where.count("note ") == 3
+    assert caught.value.where.count("--encoding cp1252") == 1
+
+
 def test_a_spoilt_row_of_a_table_is_named_by_its_line(tmp_path: Path) -> None:
     lines = [
         "id,text",
