@@ -261,11 +261,11 @@ def _of_base(recipe: Recipe) -> str:
     shape, optimizer, data = shape_of(recipe), recipe.optimizer, recipe.data
     size, scale = size_of(shape), _scale(shape)
     name = f"Qwen3-{size.replace('p', '.').upper()}" if size else f"a Qwen3 {shape.hidden} wide"
-    line = f"the published recipe for {name}: learning rate {optimizer.lr:g}, {data.layout} sequences of "
+    line = f"the published recipe for {name}: learning rate {optimizer.lr:.3g}, {data.layout} sequences of "
     line += f"{data.seq_length:,} tokens, {recipe.model.precision}"
     if scale == 1 or optimizer.lr != OPTIMIZER["lr"] * scale:
         return line
-    return f"{line} (learning rate: the published one times {scale:g}, as the model is narrower than any published)"
+    return f"{line} (learning rate: the published one times {scale:.3g}, as the model is narrower than any published)"
 
 
 def _of_text(recipe: Recipe, sequences: float) -> str:
