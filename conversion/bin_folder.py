@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..core.errors import UserError
-from ..core.files import read_json, require_file
+from ..core.files import read_object, require_file
 from ..core.hf_weights import DTYPES, Tensor
 
 SINGLE, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -53,7 +53,7 @@ class BinWeights:
 def _files(folder: Path) -> list[Path]:
     if not (folder / INDEX).is_file():
         return [require_file(folder / SINGLE)]
-    names = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
+    names = sorted(set(read_object(folder / INDEX).texts("weight_map").values()))
     if any(Path(name).name != name for name in names):
         raise UserError("the index names a file outside its folder", where=str(folder / INDEX))
     return [require_file(folder / name) for name in names]

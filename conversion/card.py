@@ -1,7 +1,12 @@
 """The model card that lies beside exported weights: what they are, and where they come from."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ..core.checkpoint import damaged_seal, read_provenance, read_seal
+from ..core.errors import UserError
+from ..core.jsonio import JsonObject
 
 CARD = """\
 ---
@@ -25,44 +30,83 @@ Trained for {step} steps of {sequences} sequences of {length} tokens, at a learn
 """
 
 
-STATED = ("recipe", "inputs", "commit", "versions")
-"""What a card takes from a seal's provenance."""
+@dataclass(frozen=True)
+class Training:
+    """The training that a run's checkpoint comes from, as its seal states it.
+
+    Attributes:
+        step: that it was saved after.
+        sequences: of a step.
+        length: of a sequence, in tokens.
+        lr: learning rate.
+        inputs: SHA-256 of what was trained on; of random weights there is no `base`.
+        commit: Git's name of the code, where it was in a checkout.
+        versions: of packages.
+    """
+
+    step: int
+    sequences: int
+    length: int
+    lr: float
+    inputs: dict[str, str]
+    commit: str | None
+    versions: dict[str, str]
 
 
-def card(checkpoint: Path, seal: dict[str, Any] | None, source: str, dtype: str, inputs: dict[str, str]) -> str:
+def read_training(checkpoint: Path) -> Training | None:
+    """Read a checkpoint's seal; None where it has none.
+
+    Raises:
+        UserError: the seal is damaged, or lacks what a card states.
+    """
+    seal, provenance = read_seal(checkpoint), read_provenance(checkpoint)
+    try:
+        return Training(**_stated(provenance), step=seal["step"]) if seal and provenance else None
+    except UserError as error:
+        raise damaged_seal(checkpoint, error) from None
+
+
+def _stated(provenance: JsonObject) -> dict[str, Any]:
+    """Of a run what a card states."""
+    recipe, inputs = provenance.object("recipe"), provenance.object("inputs")
+    return {
+        "sequences": recipe.object("batch").integer("global_size"),
+        "length": recipe.object("data").integer("seq_length"),
+        "lr": recipe.object("optimizer").number("lr"),
+        "inputs": {name: inputs.text(name) for name in inputs.values if name in inputs},
+        "commit": provenance.text("commit", "") or None,
+        "versions": provenance.texts("versions"),
+    }
+
+
+def card(checkpoint: Path, training: Training | None, source: str, dtype: str, inputs: dict[str, str]) -> str:
     """The card's Markdown.
 
     Args:
         checkpoint: the checkpoint's folder.
-        seal: the checkpoint's, where it is a run's.
+        training: that it comes from, where it is a run's.
         source: `parameters` or `master`.
         dtype: of the weights.
         inputs: SHA-256 of the checkpoint and of each file that is taken over.
     """
     rows = {f"{name}, SHA-256": f"`{value}`" for name, value in inputs.items()}
-    training = ""
-    if seal is not None:
-        rows |= _provenance(seal["provenance"])
-        recipe = seal["provenance"]["recipe"]
-        training = TRAINING.format(
-            step=seal["step"],
-            sequences=recipe["batch"]["global_size"],
-            length=recipe["data"]["seq_length"],
-            lr=recipe["optimizer"]["lr"],
-        )
+    sentence = ""
+    if training is not None:
+        rows |= _provenance(training)
+        sentence = TRAINING.format(**vars(training))
     return CARD.format(
         name=f"{checkpoint.parent.parent.name} / {checkpoint.name}",
         checkpoint=checkpoint.name,
         source={"parameters": "parameters", "master": "FP32 master weights"}[source],
         dtype=dtype,
-        training=training,
+        training=sentence,
         rows="\n".join(f"| {name} | {value} |" for name, value in rows.items()),
     )
 
 
-def _provenance(value: dict[str, Any]) -> dict[str, str]:
+def _provenance(training: Training) -> dict[str, str]:
     """Rows of what the run was made of."""
-    rows = {f"{name}, SHA-256": f"`{found}`" for name, found in value["inputs"].items() if found}
-    rows["commit"] = f"`{value['commit']}`"
-    rows["versions"] = ", ".join(f"{name} {version}" for name, version in value["versions"].items())
+    rows = {f"{name}, SHA-256": f"`{found}`" for name, found in training.inputs.items()}
+    rows["commit"] = f"`{training.commit}`"
+    rows["versions"] = ", ".join(f"{name} {version}" for name, version in training.versions.items())
     return rows

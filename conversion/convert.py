@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ..core import log
-from ..core.checkpoint import HF, SEAL, read_seal
+from ..core.checkpoint import HF
 from ..core.errors import UserError
 from ..core.files import write_text
 from ..core.hf_config import CONFIG, SIDE_FILES, write_settings
@@ -18,7 +18,7 @@ from ..core.manifest import Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import Qwen3Config, read_config
 from . import distcp_write
 from .bin_folder import BinWeights
-from .card import STATED, card
+from .card import card, read_training
 from .names import EXTRA_STATES, LAYERS, Folded, folded, megatron_shapes
 from .unfolded import PARAMETERS, files_of, hashed_folder, open_checkpoint, settings_of
 
@@ -147,10 +147,7 @@ def export_hf(
     """
     model = open_checkpoint(checkpoint, reference, source=source, dtype=dtype)
     folder = model.checkpoint.folder
-    settings, seal = settings_of(folder, reference), read_seal(folder)
-    lacking = [name for name in STATED if seal and name not in seal["provenance"]]
-    if lacking:
-        raise UserError(f"{SEAL} of {folder.name} does not state {', '.join(lacking)}", where=str(folder / SEAL))
+    settings, training = settings_of(folder, reference), read_training(folder)
     hashes: dict[str, str] = {}
 
     def body(work: Path) -> dict[str, Any]:
@@ -162,9 +159,9 @@ def export_hf(
                 progress.add(tensor.nbytes)
             hashes.update(writer.finish())
             write_settings(settings, work, NAMES[model.dtype])
-        write_text(work / "README.md", card(folder, seal, source, NAMES[model.dtype], input_fingerprints(work)))
+        write_text(work / "README.md", card(folder, training, source, NAMES[model.dtype], input_fingerprints(work)))
         counts = {"parameters": model.shape.parameters, "dtype": NAMES[model.dtype], "bytes": writer.total}
-        return counts | checked | ({"step": seal["step"]} if seal else {})
+        return counts | checked | ({"step": training.step} if training else {})
 
     log.info(f"export: {folder.name} -> {out}")
     # What an import wrote is known by its manifest, what a run saved by its seal: neither is read again for its hash.

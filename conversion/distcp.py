@@ -1,5 +1,6 @@
 """Megatron's `torch_dist` checkpoints are PyTorch's distributed ones (DCP): read here without Megatron."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 from ..core.checkpoint import RELEASE, newest
 from ..core.dcp import METADATA, read_metadata
 from ..core.errors import UserError
-from ..core.files import read_json
+from ..core.files import read_object
 from .stored import map_tensor
 
 BACKEND = {"sharded_backend": "torch_dist", "sharded_backend_version": 1}
@@ -41,7 +42,7 @@ def find(checkpoint: Path) -> Path:
             if any(folder.glob("mp_rank_*"))
             else "",
         )
-    backend = read_json(folder / FORMAT).get("sharded_backend")
+    backend = read_object(folder / FORMAT).values.get("sharded_backend")
     if backend != BACKEND["sharded_backend"]:
         raise UserError(f"the checkpoint's format is {backend!r}", where=str(folder), allowed="torch_dist")
     return folder
@@ -97,10 +98,8 @@ class Checkpoint:
         Raises:
             UserError: the chunks do not fill it.
         """
-        entry = self.entries[name]
-        whole: torch.Tensor | None = None
-        filled = 0
-        for chunk in entry.chunks:
+        parts: list[tuple[tuple[slice, ...], torch.Tensor]] = []
+        for chunk in self.entries[name].chunks:
             common = [
                 (max(b, c), min(b + s, c + cs))
                 for b, s, c, cs in zip(begin, size, chunk.offsets, chunk.sizes, strict=True)
@@ -112,11 +111,13 @@ class Checkpoint:
             ]
             if part.shape == torch.Size(size):
                 return part
-            whole = torch.empty(size, dtype=part.dtype) if whole is None else whole
-            whole[tuple(slice(a - b, z - b) for (a, z), b in zip(common, begin, strict=True))] = part
-            filled += part.numel()
-        if whole is None or filled != whole.numel():
+            parts.append((tuple(slice(a - b, z - b) for (a, z), b in zip(common, begin, strict=True)), part))
+        # Before there is room made for it: a size that no file bears out may be anything.
+        if not parts or sum(part.numel() for _, part in parts) != math.prod(size):
             raise UserError(f"the checkpoint's chunks do not fill {name}", where=str(self.folder))
+        whole = torch.empty(size, dtype=parts[0][1].dtype)
+        for place, part in parts:
+            whole[place] = part
         return whole
 
     def _map(self, name: str, chunk: ChunkStorageMetadata) -> torch.Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..core import log
 from ..core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
 from ..core.errors import UserError
-from ..core.files import read_json, remove, write_json
+from ..core.files import read_list, remove, write_json
 from ..core.lock import locked
 from ..core.manifest import NAME
 from .convert import export_hf
@@ -87,7 +87,7 @@ def _export(checkpoint: Path, folder: Path, then: Callable[[Path], None] | None,
 
 
 def _done(out: Path) -> list[str]:
-    return read_json(out / DONE) if (out / DONE).is_file() else []
+    return read_list(out / DONE, str) if (out / DONE).is_file() else []
 
 
 def _note(out: Path, name: str) -> None:

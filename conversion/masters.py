@@ -6,14 +6,15 @@ the model has its parameters, which the layer specs differ in. What is read is c
 training computed with, which are the master weights rounded: weights from a wrong place cannot pass.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 
-from ..core.errors import UserError
+from ..core.errors import UserError, check_known
+from ..core.jsonio import JsonObject
 from ..core.qwen3 import Qwen3Config
 from .distcp import Checkpoint
 from .names import EMBEDDING, FC1, FINAL_NORM, HEAD, LAYERS, QKV, layer_shapes, outer_shapes
@@ -30,6 +31,8 @@ ORDER = {
     "gpu": (_PROJECTION, _INPUT_NORM, *_ATTENTION, _MLP_NORM, FC1, _FC2),
 }
 """A layer's parameters as the model has them, by where it was trained: the local spec's order, Transformer Engine's."""
+MOST_RANKS = 2**16
+"""That a model may be split over, along TP or PP."""
 _BY_COLUMN = (_PROJECTION, _FC2)
 """Split by TP along the input; the others, but for norms, along the output."""
 
@@ -53,7 +56,7 @@ class Block:
 class Masters:
     """Reads regions of master weights out of buckets, under Megatron's names of the parameters."""
 
-    def __init__(self, checkpoint: Checkpoint, shape: Qwen3Config, provenance: dict[str, Any]) -> None:
+    def __init__(self, checkpoint: Checkpoint, shape: Qwen3Config, provenance: JsonObject) -> None:
         """Find where every tensor lies.
 
         Args:
@@ -62,10 +65,12 @@ class Masters:
             provenance: of the checkpoint's seal: how the model was split, and where it was trained.
 
         Raises:
-            UserError: the buckets are not those of such a model.
+            UserError: the buckets are not those of such a model, or the seal is damaged.
         """
-        self.checkpoint, parallel = checkpoint, provenance["recipe"]["parallel"]
-        tp, pp, order = parallel["tp"], parallel["pp"], ORDER[provenance["device"]]
+        self.checkpoint, parallel = checkpoint, provenance.object("recipe").object("parallel")
+        tp, pp = (parallel.integer(name, minimum=1, maximum=MOST_RANKS) for name in ("tp", "pp"))
+        check_known(provenance.text("device"), ORDER, "device", provenance.where)
+        order = ORDER[provenance.text("device")]
         self._blocks: dict[tuple[str, int | None], list[Block]] = {}
         for rank in range(tp * pp):
             stage, part = divmod(rank, tp)
@@ -110,8 +115,9 @@ class Masters:
 
     def _of_rank(self, rank: int) -> list[str]:
         prefix = f"{BUCKETS}dp_group_idx_{rank}.gbuf_idx_0."
-        names = [name for name in self.checkpoint.entries if name.startswith(prefix) and name.endswith(".param")]
-        return sorted(names, key=lambda name: int(name.rsplit("bucket_idx_", 1)[1].removesuffix(".param")))
+        pattern = re.compile(re.escape(prefix) + r".*bucket_idx_(\d{1,9})\.param", re.ASCII)
+        flat = (pattern.fullmatch(name) for name, entry in self.checkpoint.entries.items() if len(entry.size) == 1)
+        return [match[0] for match in sorted(filter(None, flat), key=lambda match: int(match[1]))]
 
     def _length(self, bucket: str) -> int:
         return self.checkpoint.entries[bucket].size[0]

@@ -6,6 +6,7 @@ tensor and nothing else.
 """
 
 import io
+import math
 import mmap
 import pickle
 import zipfile
@@ -16,6 +17,7 @@ from typing import Any, cast
 
 import torch
 
+from ..core.dcp import DAMAGED, check_memo
 from ..core.errors import UserError
 
 TYPES = {
@@ -54,29 +56,56 @@ def map_tensor(path: Path, offset: int, length: int) -> torch.Tensor:
     """
     before = offset % mmap.ALLOCATIONGRANULARITY
     with path.open("rb") as file:
-        if path.stat().st_size < offset + length:
+        if path.stat().st_size < offset + max(length, 1):
             raise UserError(f"{path.name} ends early", where=str(path), mend="take another checkpoint")
         # Copied on write, so that torch need not warn of memory that must not be written to. Nothing writes.
         mapped = mmap.mmap(file.fileno(), before + length, access=mmap.ACCESS_COPY, offset=offset - before)
     try:
-        # An archive's directory is at its end: what lies before its beginning is passed over.
-        with zipfile.ZipFile(cast(Any, mapped)) as archive:
-            members = {Path(member.filename).name: member for member in archive.infolist()}
-            described = _Unpickler(_content(mapped, members["data.pkl"])).load()
-            begin = _begin(mapped, members["0"])
-    except (zipfile.BadZipFile, KeyError, pickle.UnpicklingError, EOFError, ValueError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
+        described, begin = _find(mapped)
+    except UserError:
+        raise
+    except (zipfile.BadZipFile, *DAMAGED) as error:
         raise UserError(
             f"{path.name} is damaged: at byte {offset} there is no stored tensor ({error})", where=str(path)
         ) from None
-    if not isinstance(described, _Described) or described.stride != torch.empty(described.size, device="meta").stride():
-        raise UserError(f"{path.name} holds no plain tensor at byte {offset}", where=str(path))
-    count = torch.Size(described.size).numel()
-    begin += described.offset * described.dtype.itemsize
+    count = math.prod(described.size)
     if begin + count * described.dtype.itemsize > len(mapped):
         raise UserError(f"{path.name} is damaged: the tensor at byte {offset} is cut short", where=str(path))
+    if not count:
+        return torch.empty(described.size, dtype=described.dtype)
     return torch.frombuffer(mapped, dtype=described.dtype, count=count, offset=begin).view(described.size)
+
+
+def _find(mapped: mmap.mmap) -> tuple[_Described, int]:
+    """What an archive at the end of mapped bytes holds, and at which of them its values begin."""
+    # Its directory is at its end: what lies before its beginning is passed over.
+    with zipfile.ZipFile(cast(Any, mapped)) as archive:
+        members = {Path(member.filename).name: member for member in archive.infolist()}
+        content = _content(mapped, members["data.pkl"])
+        begin = _begin(mapped, members["0"])
+    check_memo(content)
+    described = _Unpickler(io.BytesIO(content)).load()
+    if not isinstance(described, _Described) or described.stride != _contiguous(described, len(mapped)):
+        raise TypeError("another object than a plain tensor")
+    return described, begin + described.offset * described.dtype.itemsize
+
+
+def _contiguous(described: _Described, most: int) -> tuple[int, ...]:
+    """Strides of a tensor whose values lie one after the other.
+
+    Args:
+        described: a tensor.
+        most: bytes that there are: no size is larger, whatever the pickle says.
+
+    Raises:
+        ValueError, TypeError: its sizes or offset are none.
+    """
+    numbers = (*described.size, *described.stride, described.offset)
+    if not isinstance(described.dtype, torch.dtype) or not all(type(number) is int for number in numbers):
+        raise TypeError("a size is no number")
+    if not all(0 <= number <= most for number in numbers):
+        raise ValueError(f"a size or offset of {numbers}")
+    return torch.empty(described.size, device="meta").stride()
 
 
 def _begin(mapped: mmap.mmap, member: zipfile.ZipInfo) -> int:
@@ -88,9 +117,9 @@ def _begin(mapped: mmap.mmap, member: zipfile.ZipInfo) -> int:
     return header + LOCAL_HEADER + name + extra
 
 
-def _content(mapped: mmap.mmap, member: zipfile.ZipInfo) -> io.BytesIO:
+def _content(mapped: mmap.mmap, member: zipfile.ZipInfo) -> bytes:
     begin = _begin(mapped, member)
-    return io.BytesIO(mapped[begin : begin + member.file_size])
+    return mapped[begin : begin + member.file_size]
 
 
 def _describe(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ..core.checkpoint import HF, RELEASE, SEAL, read_seal
+from ..core.checkpoint import HF, RELEASE, SEAL, read_provenance
 from ..core.errors import UserError, nearest
 from ..core.hf_weights import DTYPES, NAMES, Tensor
 from ..core.integrity import file_names, settings_files
@@ -134,14 +134,14 @@ def _buckets(checkpoint: Checkpoint, shape: Qwen3Config) -> Masters | None:
             where=str(folder),
             allowed="--from parameters",
         )
-    seal = read_seal(folder)
-    if seal is None or not {"recipe", "device"} <= seal["provenance"].keys():
+    found = read_provenance(folder)
+    if found is None or not {"recipe", "device"} <= found.values.keys():
         raise UserError(
             f"{folder.name} was saved for a change of DP alone, and has no {SEAL} that says how the model was split",
             where=str(folder / SEAL),
             allowed="--from parameters, or a checkpoint of `pdapt train`",
         )
-    return Masters(checkpoint, shape, seal["provenance"])
+    return Masters(checkpoint, shape, found)
 
 
 def open_checkpoint(

@@ -8,6 +8,7 @@ from . import log
 from .dcp import shortened
 from .errors import UserError
 from .files import read_bytes, read_object
+from .jsonio import JsonObject
 
 IDENTITY = "run.json"
 """File of a run's folder that says what it is a run of; there as soon as the run has begun."""
@@ -38,10 +39,25 @@ def read_seal(checkpoint: Path) -> dict[str, Any] | None:
         seal = read_object(path)
         seal.integer("step"), seal.object("provenance"), seal.texts("files")
     except UserError as error:
-        raise UserError(
-            f"{SEAL} of {checkpoint.name} is damaged: {error.what}", where=error.where, mend="take another checkpoint"
-        ) from None
+        raise damaged_seal(checkpoint, error) from None
     return seal.values
+
+
+def damaged_seal(checkpoint: Path, error: UserError) -> UserError:
+    """The error that a checkpoint's seal is damaged, of one that tells where."""
+    return UserError(
+        f"{SEAL} of {checkpoint.name} is damaged: {error.what}", where=error.where, mend="take another checkpoint"
+    )
+
+
+def read_provenance(checkpoint: Path) -> JsonObject | None:
+    """The run that a checkpoint is of, as its seal states it; None where it has none.
+
+    Raises:
+        UserError: the seal is damaged.
+    """
+    seal = read_seal(checkpoint)
+    return None if seal is None else JsonObject(seal["provenance"], f"{checkpoint / SEAL}: provenance")
 
 
 def root_of(path: Path) -> Path:

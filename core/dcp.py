@@ -40,7 +40,7 @@ _ALLOWED = {
     },
 }
 _REMEMBER = ("PUT", "BINPUT", "LONG_BINPUT")
-_DAMAGED = (
+DAMAGED = (
     pickle.UnpicklingError,
     struct.error,
     AttributeError,
@@ -77,17 +77,17 @@ def read_metadata(folder: Path) -> "Metadata":
         raise UserError("the checkpoint has no .metadata", where=str(path))
     data = read_bytes(path)
     try:
-        _check_memo(data)
+        check_memo(data)
         metadata = _Unpickler(io.BytesIO(data)).load()
         _check(metadata)
     except UserError as error:
         raise UserError(error.what, where=str(path), allowed=error.allowed, mend=error.mend) from None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise UserError(f"the checkpoint's .metadata is not whole: {error}", where=str(path)) from None
     return metadata
 
 
-def _check_memo(data: bytes) -> None:
+def check_memo(data: bytes) -> None:
     """Check that no instruction of a pickle asks for more memory than its bytes account for.
 
     An unpickler makes room for every number up to the one under which a value is to be remembered: 5 bytes take 64 GB.

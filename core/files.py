@@ -107,6 +107,27 @@ def read_object(path: Path, *, nan: bool = False) -> JsonObject:
     return JsonObject(read_json(path, nan=nan), str(path))
 
 
+def read_list[T](path: Path, kind: type[T]) -> list[T]:
+    """Read a JSON file that holds a list of values of one type, such as `str`.
+
+    Raises:
+        UserError: as `read_json`, or it holds something else.
+    """
+    values = read_json(path)
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise UserError(f"{path.name} is not a list of {kind.__name__}", where=str(path))
+    return values
+
+
+def read_objects(path: Path) -> list[JsonObject]:
+    """Read a JSON file that holds a list of objects.
+
+    Raises:
+        UserError: as `read_list`.
+    """
+    return [JsonObject(value, f"{path}: {number}") for number, value in enumerate(read_list(path, dict))]
+
+
 def read_lines(path: Path, limit: int = MAX_BYTES) -> Iterator[tuple[str, bytes]]:
     """The lines of a file, each with its place, `FILE:NUMBER`.
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..core import log
-from ..core.checkpoint import read_seal
+from ..core.checkpoint import read_provenance, read_seal
 from ..core.manifest import fingerprint
 from .blend import valid_batches, valid_sequences
 from .load import to_dict
@@ -11,17 +11,21 @@ from .schema import Recipe
 
 
 def announce_weights(recipe: Recipe, tokens: Path, weights: Path) -> None:
-    """Say where in the data a run begins that starts from another's weights."""
-    seal = read_seal(weights)
-    if seal is None:
+    """Say where in the data a run begins that starts from another's weights.
+
+    Raises:
+        UserError: the weights' seal is damaged.
+    """
+    seal, held, seed = read_seal(weights), read_provenance(weights), recipe.seed
+    if seal is None or held is None:
         return
-    held, seed = seal["provenance"], recipe.seed
     log.info(
         f"train: weights of {weights}, a new optimizer; the data begins at its first sequence, in the order of seed "
         f"{seed}"
     )
-    data, now = held["recipe"].get("data"), to_dict(recipe)["data"]
-    if (held["inputs"].get("tokens"), held["recipe"].get("seed"), data) == (fingerprint(tokens), seed, now):
+    before, now = held.object("recipe").values, to_dict(recipe)
+    same = all(before.get(name) == now[name] for name in ("data", "seed"))
+    if same and held.object("inputs").values.get("tokens") == fingerprint(tokens):
         log.warn(
             f"train: those weights have seen the same sequences in the same order, for {seal['step']} steps: "
             f"seed={seed + 1} gives another order"

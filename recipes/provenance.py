@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..core.checkpoint import read_seal
+from ..core.checkpoint import read_provenance
 from ..core.device import has_gpu
 from ..core.errors import UserError
 from ..core.manifest import versions
@@ -40,23 +40,23 @@ def _device() -> str:
 
 def device_of(checkpoint: Path) -> str | None:
     """Whether a checkpoint was saved on a CPU or on GPUs; None where no seal says."""
-    seal = read_seal(checkpoint)
-    return seal["provenance"].get("device") if seal else None
+    found = read_provenance(checkpoint)
+    return found.text("device", "") or None if found else None
 
 
 def layers_of(checkpoint: Path) -> str | None:
     """Whose layers a checkpoint was saved by; None where no seal says."""
-    seal = read_seal(checkpoint)
-    if seal is None:
+    found = read_provenance(checkpoint)
+    if found is None:
         return None
     by_device = {CPU: LOCAL, GPU: TRANSFORMER_ENGINE}  # seals that do not name them are older than the choice
-    return seal["provenance"].get("transformer_impl") or by_device.get(seal["provenance"].get("device"))
+    return found.text("transformer_impl", "") or by_device.get(found.text("device", ""))
 
 
 def steps_of(checkpoint: Path) -> int | None:
     """Steps that a checkpoint's run was to have; None where no seal says."""
-    seal = read_seal(checkpoint)
-    return seal["provenance"]["recipe"]["steps"] if seal else None
+    found = read_provenance(checkpoint)
+    return found.object("recipe").integer("steps") if found else None
 
 
 def commit() -> str | None:
@@ -77,20 +77,21 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
     """Check that a checkpoint's optimizer state can be spread as the recipe is.
 
     Raises:
-        UserError: TP or PP, or the kind of sharding, is another, and the checkpoint was not saved for that.
+        UserError: TP or PP, or the kind of sharding, is another, and the checkpoint was not saved for that; or its seal
+            is damaged.
     """
-    seal = read_seal(checkpoint)
-    assert seal is not None, "`settle` has sealed it"
-    saved = seal["provenance"]["recipe"]
-    before, now = saved["parallel"], recipe.parallel
-    if before["fsdp"] != now.fsdp:
+    found = read_provenance(checkpoint)
+    assert found is not None, "`settle` has sealed it"
+    saved = found.object("recipe")
+    before, now = saved.object("parallel"), recipe.parallel
+    tp, pp, fsdp = before.integer("tp"), before.integer("pp"), before.flag("fsdp")
+    if fsdp != now.fsdp:
         raise UserError(
-            f"{checkpoint.name} was saved {'by' if before['fsdp'] else 'without'} Megatron-FSDP, which has a format of "
-            "its own",
+            f"{checkpoint.name} was saved {'by' if fsdp else 'without'} Megatron-FSDP, which has a format of its own",
             where="parallel.fsdp",
-            allowed=f"{str(before['fsdp']).lower()}",
+            allowed=f"{str(fsdp).lower()}",
         )
-    if saved["checkpoint"]["reshardable"]:
+    if saved.object("checkpoint").flag("reshardable"):
         return
     device, layers = device_of(checkpoint), layers_of(checkpoint)
     if device not in (None, _device()) or layers not in (None, transformer_impl(recipe, gpu=has_gpu())):
@@ -101,12 +102,12 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
             allowed=f"on a {device}, model.transformer_impl={layers}",
             mend="go on there for one step with checkpoint.reshardable=true and --stop-at the next step; then here",
         )
-    if (before["tp"], before["pp"]) == (now.tp, now.pp):
+    if (tp, pp) == (now.tp, now.pp):
         return
     raise UserError(
-        f"{checkpoint.name} was saved at TP {before['tp']} x PP {before['pp']} for a change of DP alone, the recipe "
-        f"wants TP {now.tp} x PP {now.pp}",
+        f"{checkpoint.name} was saved at TP {tp} x PP {pp} for a change of DP alone, the recipe wants TP {now.tp} x PP "
+        f"{now.pp}",
         where="parallel",
-        allowed=f"parallel.tp={before['tp']} parallel.pp={before['pp']}",
+        allowed=f"parallel.tp={tp} parallel.pp={pp}",
         mend="go on for one step as before, with checkpoint.reshardable=true and --stop-at the next step; then change",
     )

@@ -1,5 +1,6 @@
 """A training run's folder: what it is a run of, and what is read out of it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from ..core import log
 from ..core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
 from ..core.errors import UserError
-from ..core.files import read_json, write_json, write_text
+from ..core.files import read_list, read_object, read_objects, write_json, write_text
+from ..core.jsonio import JsonObject
 from ..core.manifest import NAME
 from .load import to_dict, to_yaml
 from .schema import Recipe
@@ -80,7 +82,7 @@ def check_same(out: Path, found: dict[str, Any], *, other_data: bool) -> None:
         UserError: it is another; the message says in what.
     """
     path = out / IDENTITY
-    held = read_json(path)
+    held = read_identity(out).values
     differing = [name for name in ("tokens", "tokenizer") if held[name] != found[name]]
     if differing and other_data:
         log.warn(f"train: going on with other data than the run began with: {', '.join(differing)} differ")
@@ -95,7 +97,7 @@ def check_same(out: Path, found: dict[str, Any], *, other_data: bool) -> None:
 
 
 def _check_rest(out: Path, held: dict[str, Any], found: dict[str, Any]) -> None:
-    differing = ["base"] if held["base"] != found["base"] else []
+    differing = ["base"] if held.get("base") != found["base"] else []
     # Of what an older release did not know, the run has the defaults.
     there, now = _flat(_defaults()) | _flat(held["recipe"]), _flat(found["recipe"])
     if there["steps"] < now["steps"]:  # see `longer.py`
@@ -115,9 +117,20 @@ def _check_rest(out: Path, held: dict[str, Any], found: dict[str, Any]) -> None:
         )
 
 
+def read_identity(out: Path) -> JsonObject:
+    """What the folder holds a run of: see `identity`.
+
+    Raises:
+        UserError: what says so is damaged.
+    """
+    found = read_object(out / IDENTITY)
+    found.text("tokens"), found.text("tokenizer"), found.object("recipe").integer("steps")
+    return found
+
+
 def steps_before(out: Path, found: dict[str, Any]) -> int | None:
     """Steps that the run at `out` was to have, where `found` asks for more of them; None where it does not."""
-    held = read_json(out / IDENTITY)["recipe"]["steps"]
+    held = read_identity(out).object("recipe").integer("steps")
     return held if held < found["recipe"]["steps"] else None
 
 
@@ -141,8 +154,38 @@ def checkpoints(out: Path) -> list[Path]:
 
 
 def skipped(out: Path) -> list[int]:
-    """Steps whose batches the run leaves out, because the guard went back from them."""
-    return read_json(out / SKIPPED) if (out / SKIPPED).is_file() else []
+    """Steps whose batches the run leaves out, because the guard went back from them.
+
+    Raises:
+        UserError: the file that says so is damaged.
+    """
+    return read_list(out / SKIPPED, int) if os.path.lexists(out / SKIPPED) else []
+
+
+def read_state(out: Path) -> JsonObject:
+    """How the run's last start ended: see `STATE`.
+
+    Raises:
+        UserError: nothing says so, or what does is damaged.
+    """
+    state = read_object(out / STATE)
+    state.text("state"), state.integer("step"), state.text("reason")
+    return state
+
+
+def read_achieved(out: Path, step: int) -> dict[str, JsonObject]:
+    """Of each data set the `tokens` and `epochs` that the run has read after a step, of those it was to be saved after.
+
+    Raises:
+        UserError: nothing says so, or what does is damaged.
+    """
+    for row in read_objects(out / ACHIEVED):
+        if row.integer("step") == step:
+            sources = row.objects("sources")
+            for source in sources.values():
+                source.integer("tokens"), source.number("epochs")
+            return sources
+    raise UserError(f"{ACHIEVED} does not tell of step {step}", where=str(out / ACHIEVED))
 
 
 def iteration(checkpoint: Path) -> int:

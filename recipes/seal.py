@@ -14,7 +14,7 @@ from ..core import log
 from ..core.checkpoint import CHECKPOINTS, SEAL, TRACKER, read_seal
 from ..core.dcp import METADATA, shortened
 from ..core.errors import UserError
-from ..core.files import read_json, remove, sha256, write_json, write_text
+from ..core.files import read_object, remove, sha256, write_json, write_text
 from ..core.process import die_with_parent
 from .run_folder import PROVENANCE, checkpoints, iteration
 
@@ -82,7 +82,7 @@ def settle(out: Path, *, fsdp: bool) -> Path | None:
     write_text(root / TRACKER, str(iteration(newest)))
     if not (newest / SEAL).is_file():
         log.warn(f"train: {newest.name} was saved without its hashes when the run was interrupted: its sizes are right")
-        seal(newest, read_json(out / PROVENANCE))
+        seal(newest, read_object(out / PROVENANCE).values)
     return newest
 
 
@@ -127,7 +127,7 @@ def main() -> None:
     """
     out, step, keep_every, keep_last, rank = Path(sys.argv[1]), *(int(value) for value in sys.argv[2:6])
     die_with_parent(rank)
-    seal(out / CHECKPOINTS / f"iter_{step:07d}", read_json(out / PROVENANCE))
+    seal(out / CHECKPOINTS / f"iter_{step:07d}", read_object(out / PROVENANCE).values)
     for path in retain(out, keep_every or None, keep_last):
         print(f"removed {path.name}: not one of those that are kept", flush=True)
 

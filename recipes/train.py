@@ -15,7 +15,7 @@ from ..core import log
 from ..core.checkpoint import CHECKPOINTS, HF, IDENTITY, RELEASE, newest, root_of
 from ..core.device import has_gpu
 from ..core.errors import Halted, StoppedEarly, UserError
-from ..core.files import read_json, remove, sha256, write_json, write_text
+from ..core.files import remove, sha256, write_json, write_text
 from ..core.lock import locked
 from ..core.manifest import NAME, Manifest, fingerprint, versions
 from ..data_prep.tokens_record import read_record
@@ -42,6 +42,8 @@ from .run_folder import (
     claim,
     identity,
     iteration,
+    read_achieved,
+    read_state,
     steps_before,
 )
 from .schema import SAVED, Recipe, shape_of, world_size
@@ -207,10 +209,11 @@ def _run_ranks(run: Run, start_: Start) -> None:
         offset = path.stat().st_size if path.is_file() else 0
         (run.out / STATE).unlink(missing_ok=True)
         code = spawn(run.job(start_), run.out)
-        state = read_json(run.out / STATE) if (run.out / STATE).is_file() else {"state": ""}
-        match state["state"]:
+        state = read_state(run.out) if (run.out / STATE).is_file() else None
+        match state and state.text("state"):
             case "rewind":
-                log.warn(f"train: going back to the last checkpoint, without the batch of step {state['step']}")
+                assert state is not None
+                log.warn(f"train: going back to the last checkpoint, without the batch of step {state.integer('step')}")
                 settle(run.out, fsdp=run.recipe.parallel.fsdp)
             case "stop" | "hang":
                 _check_state(run.out)
@@ -229,7 +232,7 @@ _HALTED = {
 
 def _check_state(out: Path) -> None:
     """Raise `Halted` where a start was ended because something was wrong."""
-    state = read_json(out / STATE)
+    state = read_state(out).values
     if state["state"] in _HALTED:
         raise Halted(f"step {state['step']}: {state['reason']}{_HALTED[state['state']]}\n  where: {out / LOG}")
 
@@ -336,7 +339,7 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
     if reached < recipe.steps:
         _stopped(out, reached, recipe.steps)
         return None
-    sources = next(row["sources"] for row in read_json(out / ACHIEVED) if row["step"] == reached)
+    sources = {name: found.values for name, found in read_achieved(out, reached).items()}
     for name, found in sources.items():
         log.info(f"train: read {found['tokens']:,} tokens of {name} ({found['epochs']:.2f} epochs)")
     inputs = run.identity()
@@ -363,7 +366,7 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
 
 def _stopped(out: Path, reached: int, steps: int) -> None:
     """Say that the last step was not reached; to a launcher, too, unless it asked for that."""
-    reason = read_json(out / STATE)["reason"]
+    reason = read_state(out).text("reason")
     text = f"train: stopped after step {reached} of {steps} ({reason}); run the same command again to go on"
     if reason != STOP_AT:
         raise StoppedEarly(text)

@@ -3,6 +3,8 @@
 `python -m pytest tests -k fuzz --fuzz 2000` makes a campaign of the fast layer's inputs.
 """
 
+import json
+import os
 import random
 import re
 import signal
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pdapt.core.errors import UserError
+from pdapt.core.system import user_error
 
 MEMORY = 600 * 2**20
 """Bytes by which a process may grow while it reads a damaged file."""
@@ -27,6 +30,7 @@ HOSTILE = (
     b"", b"\0", b"{", b"[]", b"{}", b"null", b"1", b'"', b"\xff\xfe", b"\xef\xbb\xbf{}", b"\n\n\n", b"[" * DEEP,
     b"[" * DEEP + b"]" * DEEP, b'{"a":' * DEEP + b"1" + b"}" * DEEP, b"9" * 20_000, b"-" * 9, b"\0" * 4096, b"{}\n" * 3,
 )  # fmt: skip
+MARK = "here comes another value"
 VALUE = re.compile(rb'-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|"(?:[^"\\]|\\.)*"|true|false|null|\[[^\[\]{}]*\]|\{[^\[\]{}]*\}')
 
 
@@ -80,13 +84,65 @@ def _integer(data: bytes, draw: random.Random) -> bytes:
     return data[:at] + (lie % 256**width).to_bytes(width, draw.choice(("little", "big"))) + data[at + width :]
 
 
+def _structure(data: bytes, draw: random.Random) -> bytes:
+    """A key or an item of JSON gone, there twice, called otherwise, one level deeper, or with another's value."""
+    lines = data.splitlines(keepends=True)
+    place = draw.randrange(len(lines)) if lines else 0
+    for begin, end in ((place, place + 1), (0, len(lines))):
+        text = b"".join(lines[begin:end])
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        damaged = _restructured(value, draw)
+        return b"".join([*lines[:begin], damaged, b"\n", *lines[end:]])
+    return _value(data, draw)
+
+
+def _restructured(value: Any, draw: random.Random) -> bytes:
+    wrong = draw.choice(WRONG_VALUES)
+    containers = _containers([value])
+    if not containers or not draw.randrange(20):
+        return wrong
+    chosen = draw.choice(containers)
+    key = draw.choice(list(chosen if isinstance(chosen, dict) else range(len(chosen))))
+    others = [item for other in containers for item in (other.values() if isinstance(other, dict) else other)]
+    match draw.randrange(6):
+        case 0:
+            del chosen[key]
+        case 1 if isinstance(chosen, dict):
+            chosen[draw.choice(("", "x", f"{key}s"))] = chosen.pop(key)
+        case 1:
+            chosen[key:key] = [chosen[key]]
+        case 2:
+            chosen[key] = draw.choice(([chosen[key]], {"a": chosen[key]}))
+        case 3:
+            chosen[key] = draw.choice(others)
+        case _:
+            chosen[key] = MARK
+    try:
+        return json.dumps(value).encode().replace(f'"{MARK}"'.encode(), wrong)
+    except (ValueError, RecursionError):  # a container that was put into itself has no end
+        return b"[" * DEEP
+
+
+def _containers(level: list[Any]) -> list[Any]:
+    """The objects and lists that hold something, at any depth."""
+    found: list[Any] = []
+    while level := [item for item in level if isinstance(item, dict | list) and item]:
+        found += level
+        level = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
+    return found
+
+
 def _piece(data: bytes, draw: random.Random) -> tuple[int, int]:
     begin = draw.randrange(len(data) + 1)
     return begin, min(len(data), begin + draw.choice((1, 2, 8, 64, 512)))
 
 
 WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
-    _flip, _flip, _cut, _drop, _repeat, _overwrite, _integer, _value, _value, _value,
+    _flip, _flip, _cut, _drop, _repeat, _overwrite, _integer, _value, _value, _value, _structure, _structure,
+    _structure, _structure,
 )  # fmt: skip
 
 
@@ -98,14 +154,15 @@ def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:
         yield mutate(data, draw)
 
 
-def survives(path: Path, read: Callable[[], Any], count: int, seed: int = 0) -> None:
-    """Check a reader on damaged copies of a file.
+def survives(path: Path, read: Callable[[], Any], count: int, seed: int = 0, *, places: bool = True) -> None:
+    """Check a reader on damaged copies of a file, and on what is no file in its place.
 
     Args:
         path: a sound file, which `read` reads; it is sound again afterwards.
         read: reads it, and uses what it read as far as whoever reads does.
         count: number of copies.
         seed: of the damages.
+        places: whether other things are put in the file's place, too.
 
     Raises:
         AssertionError: the reader took too much memory, or ended with something else than a value or a `UserError`.
@@ -115,13 +172,48 @@ def survives(path: Path, read: Callable[[], Any], count: int, seed: int = 0) -> 
     refused = 0
     for number, damaged in enumerate(mutations(sound, count, seed)):
         path.write_bytes(damaged)
-        with _bounded(f"damage {number} of seed {seed} to {path}"):
-            try:
-                read()
-            except UserError:
-                refused += 1
+        refused += _refuses(read, f"damage {number} of seed {seed} to {path}")
+    for put in PLACES if places else ():
+        path.unlink(missing_ok=True)
+        put(path)
+        refused += _refuses(read, f"{put.__name__} for {path}")
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     path.write_bytes(sound)
     assert refused, f"of {count} damages to {path.name} none was refused: is it read at all?"
+
+
+def _refuses(read: Callable[[], Any], what: str) -> bool:
+    """Whether a reader refuses what is there: by a `UserError`, or by an error that `main` makes one of."""
+    with _bounded(what):
+        try:
+            read()
+        except UserError:
+            return True
+        except OSError as error:
+            if user_error(error) is None:
+                raise
+            return True
+    return False
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _link_to_nowhere(path: Path) -> None:
+    path.symlink_to(path.with_name("nowhere"))
+
+
+def _link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def _pipe(path: Path) -> None:
+    """Nobody writes to it: who opens it waits for ever."""
+    os.mkfifo(path)
+
+
+PLACES = (_folder, _link_to_nowhere, _link_to_itself, _pipe)
 
 
 @contextmanager

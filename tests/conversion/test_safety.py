@@ -208,6 +208,6 @@ def test_a_bin_file_that_would_run_code_is_refused(tiny_qwen3: Maker, tmp_path: 
 def test_a_damaged_seal_is_named_before_anything_is_written(tiny_qwen3: Maker, tmp_path: Path, content: str) -> None:
     import_hf(tiny_qwen3(), tmp_path / "mcore")
     (tmp_path / "mcore" / "release" / SEAL).write_text(content)
-    with pytest.raises(UserError, match=r"is damaged|does not state recipe"):
+    with pytest.raises(UserError, match="is damaged"):
         export_hf(tmp_path / "mcore", tmp_path / "out")
     assert not [path.name for path in tmp_path.iterdir() if "out" in path.name]
