@@ -145,7 +145,7 @@ def _scan_batch(
     words = count_words(values, offsets)
     names = [NUMBER.sub("", key) for key in batch.keys] if batch.keys else [shard.name]
     screening.look(values, offsets, [f"{shard.source}/{name}" for name in names])
-    hashes = np.fromiter(hash_texts(values, offsets, seed), np.uint64, len(batch))
+    hashes = hash_texts(values, offsets, seed)
     hashes[words == 0] = 0
     return hashes, words, _withheld(batch), _groups(batch, shard, keys), _licences(batch, licences)
 

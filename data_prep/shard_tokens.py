@@ -6,6 +6,8 @@ reference.
 """
 
 import json
+from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -88,12 +90,12 @@ class _Files:
         self.open: dict[Path, IO[bytes]] = {}
         stack.callback(self._close)
 
-    def write(self, path: Path, data: Any) -> None:
+    def write(self, path: Path, parts: Iterable[Any]) -> None:
         if path not in self.open:
             if len(self.open) >= self.AT_ONCE:
                 self._close()
             self.open[path] = path.open("ab")
-        self.open[path].write(data)
+        self.open[path].writelines(parts)
 
     def _close(self) -> None:
         for file in self.open.values():
@@ -107,10 +109,12 @@ def _sort(files: _Files, ids: Ids, lengths: Ids, sides: npt.NDArray[np.int8], gr
         return
     changes = np.flatnonzero((np.diff(groups) != 0) | (np.diff(sides) != 0)) + 1
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    runs: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)  # of documents, by side and data set
     for begin, end in pairwise([0, *changes.tolist(), len(lengths)]):
-        side, group = int(sides[begin]), int(groups[begin])
-        files.write(ids_part(files.folder, side, group), ids[ends[begin] : ends[end]].data)
-        files.write(lengths_part(files.folder, side, group), lengths[begin:end].data)
+        runs[int(sides[begin]), int(groups[begin])].append((begin, end))
+    for cell, ranges in runs.items():
+        files.write(ids_part(files.folder, *cell), (ids[ends[begin] : ends[end]].data for begin, end in ranges))
+        files.write(lengths_part(files.folder, *cell), (lengths[begin:end].data for begin, end in ranges))
 
 
 def _hold_out(files: _Files, batch: Batch, scan: Scan, documents: npt.NDArray[np.int64], at: int, first: int) -> None:
@@ -129,6 +133,7 @@ def _hold_out(files: _Files, batch: Batch, scan: Scan, documents: npt.NDArray[np
     chosen = pa.array(documents)
     texts = batch.text.take(chosen).to_pylist()
     stated = {name: column.take(chosen).to_pylist() for name, column in batch.stated.items()}
+    lines: dict[int, list[bytes]] = defaultdict(list)  # by data set
     for place, (document, text) in enumerate(zip(documents.tolist(), texts, strict=True)):
         group = int(scan.group[at + document])
         key = scan.keys[group]
@@ -136,4 +141,6 @@ def _hold_out(files: _Files, batch: Batch, scan: Scan, documents: npt.NDArray[np
         origin = batch.keys[document] if batch.keys else f"{scan.shard.name}#{first + int(batch.numbers[document])}"
         row = {"text": text, "doc_id": f"{scan.shard.source}/{origin}"} | known
         row |= {"source": key.source, "part": key.part, "document_type": key.document_type}
-        files.write(text_part(files.folder, group), (json.dumps(row, ensure_ascii=False) + "\n").encode())
+        lines[group].append((json.dumps(row, ensure_ascii=False) + "\n").encode())
+    for group, rows in lines.items():
+        files.write(text_part(files.folder, group), rows)

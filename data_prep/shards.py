@@ -8,7 +8,6 @@ JSON lines are read by columns; what Arrow refuses, or reads otherwise, is read 
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -370,6 +369,13 @@ def count_words(values: Bytes, offsets: Offsets) -> npt.NDArray[np.int64]:
     np.greater(space[:-1], space[1:], out=begins[1:])  # a space, and then none
     starts = offsets[:-1][offsets[:-1] < len(values)]
     begins[starts] = ~space[starts]  # a text does not go on with the word that ends the one before
-    borders = offsets.tolist()
-    counts = (np.count_nonzero(begins[a:b]) for a, b in pairwise(borders))
-    return np.fromiter(counts, np.int64, len(borders) - 1)
+    return np.diff(_marked_before(begins, offsets))
+
+
+def _marked_before(marks: npt.NDArray[np.bool_], places: Offsets) -> npt.NDArray[np.int64]:
+    """How many marks there are before each place: bits are counted 64 at once, which is quicker than text by text."""
+    packed, bits = np.packbits(marks, bitorder="little"), np.zeros(len(marks) // 64 + 1, np.uint64)
+    bits.view(np.uint8)[: len(packed)] = packed
+    before = np.cumsum(np.bitwise_count(bits), dtype=np.int64) - np.bitwise_count(bits)
+    block, rest = places >> 6, (places & 63).astype(np.uint64)
+    return before[block] + np.bitwise_count(bits[block] & ((np.uint64(1) << rest) - np.uint64(1)))

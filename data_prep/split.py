@@ -1,7 +1,7 @@
 """Training or validation, decided by what a text is: no text is on both sides, and no run decides otherwise."""
 
 import hashlib
-from collections.abc import Buffer, Callable, Iterator
+from collections.abc import Buffer, Callable
 from fractions import Fraction
 from itertools import pairwise
 
@@ -17,6 +17,8 @@ a word. TEST and DEV: of a publisher's test or validation part, and withheld.
 SIDES = 7
 
 Hashes = npt.NDArray[np.uint64]
+Bytes = npt.NDArray[np.uint8]
+Offsets = npt.NDArray[np.int64]
 
 
 def text_hasher(seed: int) -> Callable[[Buffer], int]:
@@ -34,21 +36,27 @@ def text_hasher(seed: int) -> Callable[[Buffer], int]:
     return rank
 
 
-def hash_texts(values: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], seed: int) -> Iterator[int]:
-    """The hash of each text; texts that differ only in how many blanks stand in a row have the same.
+def hash_texts(values: Bytes, offsets: Offsets, seed: int) -> Hashes:
+    """The hash of each text, [documents]; texts that differ only in how many blanks stand in a row have the same.
 
     Args:
         values: UTF-8 of all texts.
         offsets: where each begins, [documents + 1].
         seed: see `text_hasher`.
     """
-    blank = values == ord(" ")
-    again = np.flatnonzero(blank[1:] & blank[:-1]) + 1
-    again = again[~np.isin(again, offsets)]  # a text may begin with one
-    if len(again):
-        values, offsets = np.delete(values, again), offsets - np.searchsorted(again, offsets)
+    values, offsets = _fold_blanks(values, offsets)
     hash_text, view = text_hasher(seed), memoryview(values)
-    return (hash_text(view[start:stop]) for start, stop in pairwise(offsets.tolist()))
+    hashes = (hash_text(view[start:stop]) for start, stop in pairwise(offsets.tolist()))
+    return np.fromiter(hashes, np.uint64, len(offsets) - 1)
+
+
+def _fold_blanks(values: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
+    """Texts with one blank for each run of them, and where each begins."""
+    blank, kept = values == ord(" "), np.ones(len(values), bool)
+    np.invert(blank[1:] & blank[:-1], out=kept[1:])
+    kept[offsets[:-1][offsets[:-1] < len(values)]] = True  # a text may begin with one
+    dropped = np.flatnonzero(~kept)
+    return (values[kept], offsets - np.searchsorted(dropped, offsets)) if len(dropped) else (values, offsets)
 
 
 def split(

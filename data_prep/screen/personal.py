@@ -14,31 +14,42 @@ from .language import Bytes, Offsets
 KINDS = ("email", "telephone", "nir", "rpps")
 GAP = rb"(?:[ .\-/]|\xc2\xa0|\xe2\x80\xaf|\xe2\x80\x91)"
 """What stands between groups of digits: a blank, a no-break one, a point, a hyphen, a slash."""
-BEFORE = rb"(?<![0-9])(?<![0-9][.,])"
+BEFORE = rb"(?<![0-9].)(?<![0-9][.,].)"
+"""What does not stand before the character that a number begins with."""
 TELEPHONE = (
     # +33 6 12 34 56 78, also with (0), and the overseas departments; then 06 12 34 56 78 with one kind of gap, or none;
     # then, after a word for telephone, any grouping.
-    rb"(?:\+|\b00)(?:33|26[29]|59[046])%(gap)s?(?:\(0\))?%(gap)s?[1-9](?:%(gap)s?[0-9]){8}(?![0-9])"
-    rb"|%(before)s0[1-9](?P<same>%(gap)s?)[0-9]{2}(?:(?P=same)[0-9]{2}){3}(?![0-9])"
-    rb"|(?i:t(?:e|\xc3\xa9|\xc3\x89)l|fax|portable|mobile)[^0-9+\n]{0,20}(?<![0-9])0(?:%(gap)s?[0-9]){9}(?![0-9])"
+    rb"(?:(?<=\+)|(?<=\b0)0)(?:33|26[29]|59[046])%(gap)s?(?:\(0\))?%(gap)s?[1-9](?:%(gap)s?[0-9]){8}(?![0-9])"
+    rb"|(?<=0)%(before)s[1-9](?P<same>%(gap)s?)[0-9]{2}(?:(?P=same)[0-9]{2}){3}(?![0-9])"
+    rb"|(?i:(?<=t)(?:e|\xc3\xa9|\xc3\x89)l|(?<=f)ax|(?<=p)ortable|(?<=m)obile)"
+    rb"[^0-9+\n]{0,20}(?<![0-9])0(?:%(gap)s?[0-9]){9}(?![0-9])"
 ) % {b"gap": GAP, b"before": BEFORE}
 NIR = (
     # Sex, year, month (or 20 and more), department (2A, 2B), commune, order, key; without the key where all gaps are.
-    rb"%(before)s[1-478]%(gap)s?[0-9]{2}%(gap)s?(?:0[1-9]|1[0-2]|[2-9][0-9])%(gap)s?(?:[0-9]{2}|2[ABab])%(gap)s?[0-9]{3}"
+    rb"(?<=[1-478])%(before)s(?:"
+    rb"%(gap)s?[0-9]{2}%(gap)s?(?:0[1-9]|1[0-2]|[2-9][0-9])%(gap)s?(?:[0-9]{2}|2[ABab])%(gap)s?[0-9]{3}"
     rb"%(gap)s?[0-9]{3}%(gap)s?[0-9]{2}(?![0-9])"
-    rb"|%(before)s[1-478]%(gap)s[0-9]{2}%(gap)s(?:0[1-9]|1[0-2]|[2-9][0-9])%(gap)s(?:[0-9]{2}|2[ABab])%(gap)s[0-9]{3}"
-    rb"%(gap)s[0-9]{3}(?![0-9])"
+    rb"|%(gap)s[0-9]{2}%(gap)s(?:0[1-9]|1[0-2]|[2-9][0-9])%(gap)s(?:[0-9]{2}|2[ABab])%(gap)s[0-9]{3}"
+    rb"%(gap)s[0-9]{3}(?![0-9]))"
 ) % {b"gap": GAP, b"before": BEFORE}
-RPPS = rb"%(before)s[0-9]{11}(?![0-9])|(?i:rpps)[^0-9\n]{0,20}[0-9](?:%(gap)s?[0-9]){10}(?![0-9])" % {
+RPPS = (rb"(?<=[0-9])%(before)s[0-9]{10}(?![0-9])|(?i:(?<=r)pps)[^0-9\n]{0,20}[0-9](?:%(gap)s?[0-9]){10}(?![0-9])") % {
     b"gap": GAP,
     b"before": BEFORE,
 }
-NUMBER = re.compile(rb"(?P<nir>%s)|(?P<telephone>%s)|(?P<rpps>%s)" % (NIR, TELEPHONE, RPPS))
-DIGITS, SPAN = 10, 34
-"""So many digits within so many bytes may be a number of these."""
+NUMBER = re.compile(
+    rb"[0-9+FMPRTfmprt](?:(?P<nir>%s)|(?P<telephone>%s)|(?P<rpps>%s))" % (NIR, TELEPHONE, RPPS), re.DOTALL
+)
+"""Each kind looks back at its first character: that all begin with one of a set lets the others be skipped, which is
+four times as fast."""
+DIGITS, SPAN, APART = 10, 34, 5
+"""So many digits within so many bytes, none further from the next than APART, may be a number of these."""
 AROUND = 48
 """Bytes before and after that are looked at, too."""
-USER = re.compile(rb"[\w.%+-]$", re.ASCII)
+USER = np.zeros(256, bool)
+USER[[*b"%+-._", *range(ord("0"), ord("9") + 1), *range(ord("A"), ord("Z") + 1), *range(ord("a"), ord("z") + 1)]] = True
+USER[0x80:] = True
+"""Bytes that an address may have before the @."""
+DOMAIN_BYTES = 255
 DOMAIN = re.compile(rb"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 
 
@@ -52,16 +63,23 @@ def personal(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]]:
     Yields:
         Number of the document, one of KINDS; once for each occurrence.
     """
-    for at in np.flatnonzero(values == ord("@")).tolist():
-        document = int(np.searchsorted(offsets, at, side="right")) - 1
-        before = values[max(at - 1, offsets[document]) : at].tobytes()
-        after = values[at + 1 : min(at + 256, offsets[document + 1])].tobytes()
-        if (USER.search(before) or before > b"\x7f") and DOMAIN.match(after):
-            yield document, "email"
+    yield from _emails(values, offsets)
+    view = memoryview(values)
     for document, start, stop in _close_digits(values, offsets):
-        for found in NUMBER.finditer(values[start:stop].tobytes()):
+        for found in NUMBER.finditer(view[start:stop]):
             kind = found.lastgroup if found.lastgroup in KINDS else "telephone"
             yield document, str(kind)
+
+
+def _emails(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]]:
+    at = np.flatnonzero(values == ord("@"))
+    document = np.searchsorted(offsets, at, side="right") - 1
+    named = (at > offsets[document]) & USER[values[at - 1]]
+    at, document = at[named], document[named]
+    stop, view = np.minimum(at + 1 + DOMAIN_BYTES, offsets[document + 1]), memoryview(values)
+    for number, begin, end in zip(document.tolist(), (at + 1).tolist(), stop.tolist(), strict=True):
+        if DOMAIN.match(view, begin, end):
+            yield number, "email"
 
 
 def _close_digits(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, int, int]]:
@@ -70,7 +88,8 @@ def _close_digits(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, int, i
     if len(digits) < DIGITS:
         return
     first, last = digits[: 1 - DIGITS], digits[DIGITS - 1 :]
-    close = last - first < SPAN
+    jumps = np.cumsum(np.diff(digits, prepend=digits[0]) > APART)
+    close = (last - first < SPAN) & (jumps[: 1 - DIGITS] == jumps[DIGITS - 1 :])
     first, last = first[close], last[close]
     document = np.searchsorted(offsets, first, side="right") - 1
     inside = last < offsets[document + 1]

@@ -1,16 +1,27 @@
 """Screening: what looks personal and what is not French is found, in whichever text of a batch it stands."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdapt.data_prep.screen import Screening, sentences
-from pdapt.data_prep.screen.language import OTHER_SCRIPT, other_languages
+from pdapt.data_prep.screen.language import (
+    FEWEST_BYTES,
+    FEWEST_VOTES,
+    FUNCTION_WORDS,
+    LEAD,
+    OTHER_SCRIPT,
+    READ,
+    SAMPLES,
+    other_languages,
+)
 from pdapt.data_prep.screen.personal import personal
 
 FRENCH = (
@@ -140,6 +151,47 @@ def test_of_a_long_document_all_of_it_counts() -> None:
 def test_a_language_does_not_depend_on_the_neighbours(texts: list[str]) -> None:
     alone = [(n, language) for n, text in enumerate(texts) for _, language in other_languages(*batch([text]))]
     assert list(other_languages(*batch(texts))) == alone
+
+
+ELIDING = ("fr", "it", "ca")
+
+
+def language_of(text: bytes) -> str | None:
+    """What is asked of a document, a sample after the other."""
+    if len(text) < FEWEST_BYTES:
+        return None
+    votes: Counter[str] = Counter()
+    for number in range(SAMPLES):
+        place = int((len(text) - READ) * ((number + 0.5) / SAMPLES))
+        head = re.match(rb"[^\x00-\x20]{0,7}[\x00-\x20]", text[place:])
+        if not head:
+            continue
+        eight = text[place + head.end() :][:8]
+        if re.match("(?s:.)(?:'|’)".encode(), eight):
+            votes.update(ELIDING)
+        word = re.match(rb"[^\x00-\x20]{0,7}(?=[\x00-\x20])", eight)
+        spelt = bytes(byte | 0x20 for byte in word[0]) if word else b"-"
+        votes.update(language for language, words in FUNCTION_WORDS.items() if spelt in lowered(words))
+    most = max((votes[language], -place) for place, language in enumerate(FUNCTION_WORDS) if language != "fr")
+    if most[0] >= votes["fr"] + FEWEST_VOTES and most[0] >= LEAD * votes["fr"]:
+        return list(FUNCTION_WORDS)[-most[1]]
+    return None
+
+
+@cache
+def lowered(words: str) -> set[bytes]:
+    return {bytes(byte | 0x20 for byte in word.encode()) for word in words.split()}
+
+
+WORDS = st.sampled_from([word for words in FUNCTION_WORDS.values() for word in words.split()][::7])
+MARKS = st.sampled_from([" ", " ", " ", "\t", "  ", ", ", "'", "’", "é", "12", "\n", "tambémx ", "L’eau "])
+
+
+@given(st.lists(st.lists(st.one_of(WORDS, MARKS, MARKS), min_size=60, max_size=90).map("".join), max_size=4))
+@settings(max_examples=30)
+def test_many_votes_at_once_are_the_votes_one_by_one(texts: list[str]) -> None:
+    expected = [(number, language_of(text.encode())) for number, text in enumerate(texts)]
+    assert list(other_languages(*batch(texts))) == [each for each in expected if each[1]]
 
 
 def test_the_samples_are_french(shared: Callable[[str], Path]) -> None:
