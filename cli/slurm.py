@@ -17,6 +17,7 @@ def script(name: str, recipe_name: str, overrides: list[str], run: Run, *, allow
     command = ["--no-python", "pdapt", "train", recipe_name, *overrides]
     for option, value in (("tokens", run.tokens), ("out", run.out), ("base", run.base), ("tokenizer", run.tokenizer)):
         command += [f"--{option}", str(value)] if value is not None else []
+    command += ["--no-verify"] if not run.verify else []
     command += ["--allow-env"] if allow_env else []
     parallel, job = recipe.parallel, recipe.job
     return render_sbatch(

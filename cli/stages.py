@@ -148,6 +148,7 @@ def train(
         float | None, typer.Option(min=0, help="Minutes after which it saves and ends, with exit code 75.")
     ] = None,
     other_data: Annotated[bool, typer.Option("--other-data", help="Go on although data or tokenizer changed.")] = False,
+    verify: Verify = True,
     allow_env: AllowEnv = False,
     dry: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do, on GPUs; needs none.")] = False,
     as_json: Json = False,
@@ -166,7 +167,7 @@ def train(
         from ..recipes.inputs import Inputs
         from .plan_data import predicted_speed
 
-        inputs = tokens and Inputs(tokens, base, tokenizer)
+        inputs = tokens and Inputs(tokens, base, tokenizer, verify)
         found = dry_run(loaded, out or Path("run"), base, inputs, predicted_speed(loaded, tokens))
         print(json.dumps(found) if as_json else as_text(recipe, loaded, found))
         return
@@ -187,6 +188,7 @@ def train(
         stop_at=stop_at,
         wall_time=wall_time,
         other_data=other_data,
+        verify=verify,
     )
     if manifest is not None:
         show(manifest, as_json)
@@ -202,6 +204,7 @@ def launch(
         Path | None, typer.Option(help="Folder of the base's tokenizer.json, for a root without hf/.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("run"),
+    verify: Verify = True,
     allow_env: AllowEnv = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the script (submitting comes later).")] = False,
 ) -> None:
@@ -215,7 +218,7 @@ def launch(
         raise UserError(
             "only --print is there yet", where="pdapt launch", mend="`pdapt launch RECIPE --print | sbatch`"
         )
-    run = Run(load(recipe, overrides, allow_env=allow_env), tokens, out, base, tokenizer)
+    run = Run(load(recipe, overrides, allow_env=allow_env), tokens, out, base, tokenizer, verify)
     _check_base(recipe, base)
     check_run(run)
     print(script(Path(recipe).stem, recipe, overrides or [], run, allow_env=allow_env))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Commercial, DocumentType, Encoding, Format, Json, Licence, MaxRejected, TextColumn
+from .options import Commercial, DocumentType, Encoding, Format, Json, Licence, MaxRejected, TextColumn, Verify
 
 if TYPE_CHECKING:
     from .run.request import Request
@@ -63,6 +63,7 @@ def run(
     documents: Annotated[int, typer.Option(help="Evaluate on at most so many held-out documents a domain.")] = 500,
     questions: Annotated[int, typer.Option(help="Ask at most so many questions a domain.")] = 100,
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """All stages on your own text, and on your own Qwen3 if you name one.
@@ -91,13 +92,13 @@ def run(
         documents=documents,
         questions=questions,
     )
-    _whole(request, out, as_json)
+    _whole(request, out, as_json, verify=verify)
 
 
-def _whole(request: "Request", out: Path, as_json: bool) -> None:
+def _whole(request: "Request", out: Path, as_json: bool, *, verify: bool = True) -> None:
     from .run.pipeline import run_whole, summary
 
-    run_whole(request, out)
+    run_whole(request, out, verify=verify)
     rows, sentences = summary(out)
     page = out / "report" / "index.html"
     if as_json:

@@ -6,21 +6,21 @@ from typing import Any
 import torch
 
 from ..core import log
-from ..core.checkpoint import HF
+from ..core.checkpoint import HF, newest
 from ..core.errors import UserError
 from ..core.files import write_text
 from ..core.hf_config import CONFIG, SIDE_FILES, write_settings
 from ..core.hf_model import Folder, check_weights, open_model
 from ..core.hf_weights import NAMES, one_thread, pieces
 from ..core.hf_writer import Writer
-from ..core.integrity import checking, hf_files
+from ..core.integrity import checking, checkpoint_files, damage_first, hashed_folder, hf_files
 from ..core.manifest import Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import Qwen3Config, read_config
 from . import distcp_write
 from .bin_folder import BinWeights
 from .card import card, read_training
 from .names import EXTRA_STATES, LAYERS, Folded, folded, megatron_shapes
-from .unfolded import PARAMETERS, files_of, hashed_folder, open_checkpoint, settings_of
+from .unfolded import PARAMETERS, open_checkpoint, settings_of
 
 
 def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool = True) -> Manifest:
@@ -35,8 +35,9 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool 
     Raises:
         UserError: the folder is not a whole Qwen3, a weight is NaN or infinite, or a file is damaged.
     """
-    shape, weights = (read_config(source), BinWeights(source)) if bin_files else open_model(source)
-    dtype = check_weights(weights, shape)
+    with damage_first(lambda: {source: hf_files(source)}, verify=verify):
+        shape, weights = (read_config(source), BinWeights(source)) if bin_files else open_model(source)
+        dtype = check_weights(weights, shape)
     hashes: dict[str, str] = {}
     wrong: list[Folded] = []
 
@@ -145,15 +146,16 @@ def export_hf(
         UserError: no such checkpoint, no configuration, tensors of another shape, no master weights to be had, a file
             that is damaged, or a dtype that is unknown or does not hold a value.
     """
-    model = open_checkpoint(checkpoint, reference, source=source, dtype=dtype)
-    folder = model.checkpoint.folder
-    settings, training = settings_of(folder, reference), read_training(folder)
+    with damage_first(lambda: checkpoint_files(newest(checkpoint) or checkpoint, reference), verify=verify):
+        model = open_checkpoint(checkpoint, reference, source=source, dtype=dtype)
+        folder = model.checkpoint.folder
+        settings, training = settings_of(folder, reference), read_training(folder)
     hashes: dict[str, str] = {}
 
     def body(work: Path) -> dict[str, Any]:
         writer = Writer(work, model.tensors)
         progress = log.Progress("export", writer.total)
-        with one_thread(), checking("export", files_of(folder, reference), verify=verify) as checked:
+        with one_thread(), checking("export", checkpoint_files(folder, reference), verify=verify) as checked:
             for name, tensor in model.tensors.items():
                 writer.write(name, pieces(model, name))
                 progress.add(tensor.nbytes)

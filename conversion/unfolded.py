@@ -4,11 +4,9 @@ from pathlib import Path
 
 import torch
 
-from ..core.checkpoint import HF, RELEASE, SEAL, read_provenance
+from ..core.checkpoint import HF, SEAL, read_provenance
 from ..core.errors import UserError, nearest
 from ..core.hf_weights import DTYPES, NAMES, Tensor
-from ..core.integrity import file_names, settings_files
-from ..core.manifest import NAME
 from ..core.qwen3 import Qwen3Config, hf_shapes, read_config
 from .distcp import Checkpoint, find
 from .masters import BUCKETS, Masters
@@ -186,23 +184,3 @@ def settings_of(folder: Path, reference: Path | None) -> Path:
             mend="name a Hugging Face folder with --reference",
         )
     return found
-
-
-def hashed_folder(folder: Path) -> Path:
-    """The folder that holds the hashes of a checkpoint: the root where an import wrote it, else its own."""
-    return folder.parent if folder.name == RELEASE and (folder.parent / NAME).is_file() else folder
-
-
-def files_of(folder: Path, reference: Path | None) -> dict[Path, list[str]]:
-    """What is read of a checkpoint, for `checking`: folder -> names of its files.
-
-    Args:
-        folder: the checkpoint's.
-        reference: see `settings_of`.
-    """
-    hashed = hashed_folder(folder)
-    read = {hashed: file_names(hashed)}
-    if hashed != folder:
-        beside = (f"{RELEASE}/",) if reference else (f"{RELEASE}/", f"{HF}/")
-        read = {hashed: [name for name in read[hashed] if name.startswith(beside)]}
-    return read | ({reference: settings_files(reference)} if reference else {})

@@ -7,15 +7,16 @@ from typing import Any
 import torch
 
 from ..core import log
+from ..core.checkpoint import newest
 from ..core.errors import UserError
 from ..core.files import read_object
 from ..core.hf_config import CONFIG, effective
 from ..core.hf_model import BITS, drop_tied_head
 from ..core.hf_weights import INDEX, NAMES, SINGLE, Model, Tensor, Weights, pieces
-from ..core.integrity import checking, hf_files
+from ..core.integrity import checking, checkpoint_files, damage_first, hf_files
 from ..core.jsonio import shorten
 from ..core.qwen3 import read_config
-from .unfolded import files_of, open_checkpoint, settings_of
+from .unfolded import open_checkpoint, settings_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: 
     Raises:
         UserError: one of them is neither, or a file is damaged.
     """
-    one, other = (_open(folder, reference) for folder in (first, second))
+    one, other = (_open(folder, reference, hashes=hashes) for folder in (first, second))
     with checking("verify", one.files | other.files, verify=hashes):
         different = _differences(one.model, other.model)
     keys = sorted(one.config.keys() | other.config.keys())
@@ -81,18 +82,28 @@ def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: 
     }
 
 
-def _open(folder: Path, reference: Path | None) -> Opened:
+def _open(folder: Path, reference: Path | None, *, hashes: bool) -> Opened:
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}", where=str(folder), allowed="a model in either format")
     if (folder / SINGLE).is_file() or (folder / INDEX).is_file():
-        weights = Weights(folder)
-        drop_tied_head(weights, tied=read_config(folder).tied)
-        return Opened(weights, effective(read_object(folder / CONFIG).values), {folder: hf_files(folder)})
+        with damage_first(lambda: {folder: hf_files(folder)}, verify=hashes):
+            return _open_hf(folder)
+    with damage_first(lambda: checkpoint_files(newest(folder) or folder, reference), verify=hashes):
+        return _open_megatron(folder, reference)
+
+
+def _open_hf(folder: Path) -> Opened:
+    weights = Weights(folder)
+    drop_tied_head(weights, tied=read_config(folder).tied)
+    return Opened(weights, effective(read_object(folder / CONFIG).values), {folder: hf_files(folder)})
+
+
+def _open_megatron(folder: Path, reference: Path | None) -> Opened:
     model = open_checkpoint(folder, reference)
     place = model.checkpoint.folder
     # An export states the type that the weights have, whatever is said beside them.
     stated = read_object(settings_of(place, reference) / CONFIG).values | {"dtype": NAMES[model.dtype]}
-    return Opened(model, effective(stated), files_of(place, reference))
+    return Opened(model, effective(stated), checkpoint_files(place, reference))
 
 
 def _differences(first: Model, second: Model) -> list[Difference]:

@@ -5,64 +5,81 @@ its own where there are cores to spare. The stage ends when both have: what it m
 """
 
 import hashlib
+import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from . import log
-from .checkpoint import SEAL
+from .checkpoint import HF, RELEASE, SEAL
 from .errors import UserError
 from .files import list_files
 from .hf_config import CONFIG, SIDE_FILES
 from .manifest import NAME, recorded
 
-BLOCK = 2**22
-"""Bytes that are hashed at once."""
-THREADS = 4
-"""Files that are hashed at once."""
+BLOCK = 2**20
+"""Bytes that are hashed at once: few enough to stay in a core's cache."""
+MOST_THREADS = 16
+"""Files that are hashed at once, where there are so many cores."""
 HASHES = (NAME, SEAL)
 """Files that hold the hashes."""
 NO_VERIFY = "give --no-verify where the change is yours, or you have compared the files already"
+
+Look = Callable[[memoryview], None]
+"""Is shown a file's bytes as they pass, in their order."""
 
 
 class Checked:
     """Files whose hashes are being compared.
 
     Attributes:
-        count: how many.
-        total: bytes of them.
+        count: how many have a hash.
+        total: bytes of all that are read.
     """
 
-    def __init__(self, wanted: Mapping[Path, str]) -> None:
-        """Begin to hash the files, in threads.
+    def __init__(self, wanted: Mapping[Path, str], looks: Mapping[Path, Look] = MappingProxyType({})) -> None:
+        """Begin to read the files, in threads.
 
         Args:
             wanted: file -> SHA-256 that was written with it.
+            looks: file -> who is shown its bytes, whether it has a hash or not.
         """
-        self.count, self.total = len(wanted), sum(path.stat().st_size for path in wanted)
-        self._wanted = dict(wanted)
+        paths = dict.fromkeys([*wanted, *looks])
+        self.count, self.total = len(wanted), sum(path.stat().st_size for path in paths)
+        self._wanted, self._looks = dict(wanted), dict(looks)
+        self._begin = time.monotonic()
         self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(THREADS)
-        self._found: dict[Path, Future[str]] = {path: self._pool.submit(self._hash, path) for path in wanted}
+        self._pool = ThreadPoolExecutor(min(MOST_THREADS, max(2, len(os.sched_getaffinity(0)))))
+        self._found: dict[Path, Future[str]] = {path: self._pool.submit(self._hash, path) for path in paths}
 
     def _hash(self, path: Path) -> str:
-        value = hashlib.sha256()
+        value, look, buffer = hashlib.sha256(), self._looks.get(path), memoryview(bytearray(BLOCK))
         with path.open("rb", buffering=0) as file:
-            while not self._stop.is_set() and (block := file.read(BLOCK)):
+            while not self._stop.is_set() and (count := file.readinto(buffer)):
+                block = buffer[:count]
                 value.update(block)
+                if look is not None:
+                    look(block)
         return value.hexdigest()
 
-    def finish(self) -> None:
+    def finish(self) -> float:
         """Wait for the hashes.
+
+        Returns:
+            Seconds that it took.
 
         Raises:
             UserError: one is another than was written, by the file's name.
         """
-        differing = [path for path, found in self._found.items() if found.result() != self._wanted[path]]
+        found = {path: future.result() for path, future in self._found.items()}
+        differing = [path for path, value in self._wanted.items() if found[path] != value]
         if differing:
             _refuse(differing, "another SHA-256 than was written with it")
+        return time.monotonic() - self._begin
 
     def end(self) -> None:
         """Leave off."""
@@ -87,6 +104,27 @@ def hf_files(folder: Path) -> list[str]:
     return [*settings_files(folder), *weights]
 
 
+def hashed_folder(checkpoint: Path) -> Path:
+    """The folder that holds the hashes of a checkpoint: the root where an import wrote it, else its own."""
+    imported = checkpoint.name == RELEASE and (checkpoint.parent / NAME).is_file()
+    return checkpoint.parent if imported else checkpoint
+
+
+def checkpoint_files(checkpoint: Path, reference: Path | None = None) -> dict[Path, list[str]]:
+    """What is read of a checkpoint: folder -> names of its files.
+
+    Args:
+        checkpoint: its folder.
+        reference: the Hugging Face folder that its settings are taken from; None for the one beside it.
+    """
+    settings, hashed = reference or checkpoint.parent / HF, hashed_folder(checkpoint)
+    if hashed == checkpoint:
+        return {checkpoint: file_names(checkpoint), settings: settings_files(settings)}
+    beside = (f"{RELEASE}/",) if reference else (f"{RELEASE}/", f"{HF}/")
+    read = {hashed: [name for name in file_names(hashed) if name.startswith(beside)]}
+    return read | ({reference: settings_files(reference)} if reference else {})
+
+
 @contextmanager
 def checking(
     stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = True
@@ -103,18 +141,16 @@ def checking(
 
     Raises:
         UserError: a file is missing, is not one of those that were written, or has another hash. Whatever the block
-            raised is then what led to it.
+            raised is then what came of it.
     """
     if not verify:
         yield {"verified": None}
         return
-    checked = Checked(_wanted(stage, folders))
+    checked = Checked(wanted_hashes(stage, folders))
     try:
         yield {"verified": checked.count}
         checked.finish()
-    except UserError:
-        raise
-    except Exception:  # a damaged file can make a library raise anything: name the file, or raise it again
+    except Exception:  # a damaged file can make a reader raise anything: name the file, or raise it again
         checked.finish()
         raise
     finally:
@@ -130,13 +166,47 @@ def check(stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = T
         pass
 
 
-def _wanted(stage: str, folders: Mapping[Path, Iterable[str]]) -> dict[Path, str]:
-    """File -> SHA-256 that was written with it."""
+@contextmanager
+def damage_first(folders: Callable[[], Mapping[Path, Iterable[str]]], *, verify: bool = True) -> Iterator[None]:
+    """Where the block refuses what it reads, say that a file is damaged, if one is: that is the cause.
+
+    For what is read before a stage's bytes pass. Where nothing is refused, nothing is hashed.
+
+    Args:
+        folders: returns folder -> names of its files that are read.
+        verify: whether they are compared.
+
+    Raises:
+        UserError: the block's own, or what `checking` raises.
+    """
+    try:
+        yield
+    except UserError:
+        if verify:
+            checked = Checked(wanted_hashes("", folders()))
+            try:
+                checked.finish()
+            finally:
+                checked.end()
+        raise
+
+
+def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]]) -> dict[Path, str]:
+    """File -> SHA-256 that was written with it.
+
+    Args:
+        stage: what reads them, for saying that a folder holds no hashes; empty where that is said elsewhere.
+        folders: folder -> names of its files that are read.
+
+    Raises:
+        UserError: a file is missing, or is not one of those that were written.
+    """
     wanted: dict[Path, str] = {}
     for folder, names in folders.items():
         hashes = recorded(folder)
         if hashes is None:
-            log.info(f"{stage}: {folder} holds no hashes of its files: there is nothing to check them against")
+            if stage:
+                log.info(f"{stage}: {folder} holds no hashes of its files: there is nothing to check them against")
             continue
         there, read = {str(path.relative_to(folder)) for path in list_files(folder)}, set(names)
         missing, unknown = sorted(read & hashes.keys() - there), sorted(read & there - hashes.keys())

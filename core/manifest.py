@@ -117,7 +117,7 @@ def fingerprint(path: Path) -> str:
         return sha256(require_file(path))
     if not path.is_dir():
         raise UserError(f"no such file or folder: {path.name}", where=str(path), mend="check the path")
-    content = recorded(path) or _hashes(path)
+    content = recorded(path) or hash_files(path)
     if not content:
         raise UserError(f"the folder is empty: {path.name}", where=str(path), mend="give a folder with files")
     return digest(content)
@@ -202,7 +202,7 @@ def _make(
             if not resumes:  # the same inputs give no more than this
                 remove(work)
             raise
-        outputs = _hashes(work, hashes)
+        outputs = hash_files(work, hashes)
         key |= {"inputs": key["inputs"] | prints.result()}
     manifest = Manifest(**key, counts=counts, outputs=outputs, versions=versions(), seconds=time.monotonic() - start)
     write_json(work / NAME, asdict(manifest))
@@ -220,7 +220,7 @@ def _fingerprints(inputs: Mapping[str, Path | str]) -> dict[str, str]:
     return {name: fingerprint(given) if isinstance(given, Path) else given for name, given in inputs.items()}
 
 
-def _hashes(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+def hash_files(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """SHA-256 of each file, by its path in the folder; those that are known are not read."""
     files = {str(path.relative_to(folder)): path for path in list_files(folder)}
     unread = {name: path for name, path in files.items() if name not in known}

@@ -101,6 +101,68 @@ def _documents(path: Path, header: bytes) -> int:
     raise UserError(f"{path.name} is not a whole index of int32 tokens: {size:,} bytes", where=str(path), mend=_REBUILD)
 
 
+def check_offsets(prefix: Path) -> None:
+    """Check that an index says of each document that it begins where the one before ends.
+
+    Raises:
+        UserError: it does not, or see `read_lengths`.
+    """
+    lengths, path = read_lengths(prefix), idx_path(prefix)
+    offsets = np.fromfile(path, "<i8", len(lengths), offset=HEADER.size + lengths.nbytes)
+    wrong = np.flatnonzero(offsets != _offsets(lengths))
+    if wrong.size:
+        first = int(wrong[0])
+        raise UserError(
+            f"{path.name} puts document {first + 1:,} at byte {offsets[first]:,} of {bin_path(prefix).name}",
+            where=str(path),
+            allowed=f"{_offsets(lengths)[first]:,}, where the one before ends",
+            mend=_REBUILD,
+        )
+
+
+class IdRange:
+    """Looks for ids that a vocabulary does not have, in a `.bin` file whose bytes pass."""
+
+    def __init__(self, prefix: Path, size: int) -> None:
+        """Prepare.
+
+        Args:
+            prefix: of the files.
+            size: of the vocabulary, whose ids begin at 0.
+        """
+        self.prefix, self.size = prefix, size
+        self._passed, self._first = 0, (0, 0)
+        self._count = 0
+
+    def __call__(self, block: memoryview) -> None:
+        """Look at the next bytes, a whole number of ids."""
+        ids = np.frombuffer(block, "<u4", len(block) // DTYPE.itemsize)  # unsigned: what is below 0 is large, too
+        if ids.max(initial=0) >= self.size:
+            wrong = np.flatnonzero(ids >= self.size)
+            if not self._count:
+                self._first = self._passed + int(wrong[0]), int(ids.view(DTYPE)[wrong[0]])
+            self._count += len(wrong)
+        self._passed += len(ids)
+
+    def check(self) -> None:
+        """Raise where an id was out of range.
+
+        Raises:
+            UserError: names the first by its place.
+        """
+        if not self._count:
+            return
+        token, value = self._first
+        document = int(np.searchsorted(np.cumsum(read_lengths(self.prefix), dtype=np.int64), token, side="right"))
+        path = bin_path(self.prefix)
+        raise UserError(
+            f"{path.name} holds {self._count:,} ids that the vocabulary does not have, the first of them {value:,}",
+            where=f"{path}, token {token + 1:,}, in document {document + 1:,}",
+            allowed=f"0 to {self.size - 1:,}",
+            mend=_REBUILD,
+        )
+
+
 def bin_path(prefix: Path) -> Path:
     """The file of token ids."""
     return prefix.with_name(f"{prefix.name}.bin")

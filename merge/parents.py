@@ -11,7 +11,7 @@ from ..core.hf_config import CONFIG, both_spellings
 from ..core.hf_model import open_model
 from ..core.hf_tokenizer import open_tokenizer
 from ..core.hf_weights import DTYPES, INDEX, NAMES, Weights
-from ..core.integrity import checking, hf_files
+from ..core.integrity import checking, damage_first, hf_files
 from ..core.qwen3 import Qwen3Config
 from .slerp import check_finite
 
@@ -20,8 +20,12 @@ OLDER_TOKENIZER = ("vocab.json", "merges.txt")
 """Files of a tokenizer that has no `tokenizer.json`."""
 
 
-def open_parents(folders: Sequence[Path]) -> list[Weights]:
+def open_parents(folders: Sequence[Path], *, verify: bool) -> list[Weights]:
     """Open models whose weights may be mixed, having read no weight but tied output layers.
+
+    Args:
+        folders: of the models.
+        verify: whether their files' hashes decide what is wrong, where something is.
 
     Raises:
         UserError: two are one folder, or differ in architecture, vocabulary, type or tokenizer, or one of them is not a
@@ -29,11 +33,12 @@ def open_parents(folders: Sequence[Path]) -> list[Weights]:
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UserError(f"the same folder is given twice: {', '.join(map(str, folders))}", mend="give two models")
-    first, *others = [open_model(folder) for folder in folders]
-    for shape, weights in others:
-        _check_alike(first[0], shape, folders[0], weights.folder)
-        _check_types(first[1], weights)
-        _check_tokenizers(folders[0], weights.folder)
+    with damage_first(lambda: {folder: hf_files(folder) for folder in folders}, verify=verify):
+        first, *others = [open_model(folder) for folder in folders]
+        for shape, weights in others:
+            _check_alike(first[0], shape, folders[0], weights.folder)
+            _check_types(first[1], weights)
+            _check_tokenizers(folders[0], weights.folder)
     if not has_tokenizer(folders[0]):
         log.warn("the models have no tokenizer: they cannot be compared by it, and what is made of them has none")
     return [weights for _, weights in (first, *others)]

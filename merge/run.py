@@ -81,7 +81,7 @@ def average(models: Sequence[Path], out: Path, *, decay: float | None = None, ve
 
 
 def _run(stage: str, plan: Merge | Average, folders: Sequence[Path], out: Path, *, verify: bool) -> Manifest:
-    models = open_parents(folders)
+    models = open_parents(folders, verify=verify)
     checked = check_values(stage, models, verify=verify)
     dtype = type_of(models[0])
 

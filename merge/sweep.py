@@ -65,7 +65,7 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify
     """
     for t in points:
         Factors((t,))
-    models = open_parents([base, tuned])
+    models = open_parents([base, tuned], verify=verify)
     prints = {BASE: fingerprint(base), TUNED: fingerprint(tuned)}
     stages = [_Point(base, out, t, prints) for t in points]
     waiting = [stage for stage in stages if not stage.is_made()]

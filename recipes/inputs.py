@@ -1,32 +1,19 @@
 """Whether a recipe, its tokens and its base go together, asked before anything is started."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from ..core import log
 from ..core.checkpoint import HF, newest, root_of
 from ..core.errors import UserError
 from ..core.files import read_object, sha256
+from ..core.integrity import damage_first
 from ..core.qwen3 import Qwen3Config, read_config
 from ..data_prep.tokens_record import RECORD
 from .blend import Member, train_blend, valid_sequences
+from .input_hashes import Inputs, small_files
 from .schema import Recipe, shape_of
 from .vocabulary import TOKENIZER, Vocabulary, differences, read_vocabulary
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a recipe is trained on.
-
-    Attributes:
-        tokens: the tokens stage's folder.
-        base: run, or checkpoint root, that the weights start from; None for random weights.
-        tokenizer: folder of the base's tokenizer, for a root that has none of its own.
-    """
-
-    tokens: Path
-    base: Path | None = None
-    tokenizer: Path | None = None
 
 
 def check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
@@ -37,8 +24,13 @@ def check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
 
     Raises:
         UserError: the tokens are too many for the model, the blend names none of them, or they are another tokenizer's;
-            the base is not a Megatron checkpoint, or another model's.
+            the base is not a Megatron checkpoint, or another model's. Where a file is damaged, that is said.
     """
+    with damage_first(lambda: small_files(inputs), verify=inputs.verify):
+        return _check_inputs(recipe, inputs)
+
+
+def _check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
     record, shape = read_object(inputs.tokens / RECORD), shape_of(recipe)
     size = record.integer("vocabulary_size")
     if size > shape.vocab:

@@ -43,6 +43,8 @@ def damage(checkpoint: Path) -> str:
         sealed = read_seal(checkpoint)
         if sealed is None:
             return shortened(checkpoint)
+        if sealed["step"] != iteration(checkpoint):
+            return f"{SEAL}: of step {sealed['step']}"
         wanted, found = sealed["files"], hashes(checkpoint)
     except (UserError, OSError) as error:
         return str(error).splitlines()[0]

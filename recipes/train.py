@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from ..core.device import has_gpu
 from ..core.errors import Halted, StoppedEarly, UserError
 from ..core.files import remove, sha256, write_json, write_text
 from ..core.lock import locked
-from ..core.manifest import NAME, Manifest, fingerprint, versions
+from ..core.manifest import NAME, Manifest, fingerprint, hash_files, versions
 from ..data_prep.tokens_record import read_record
 from . import trackers
 from .announce import announce_validation, announce_weights
 from .blend import Member, train_blend, valid_batches, valid_sequences
 from .engine import Job, start
-from .inputs import Inputs, check_inputs
+from .input_hashes import Inputs, check_bytes, on_one_rank_of_each_node
+from .inputs import check_inputs
 from .journal import NAME as JOURNAL
 from .journal import as_line, metrics, read
 from .load import to_dict
@@ -62,6 +64,7 @@ class Run:
         out: run folder: `checkpoints/`, `tensorboard/`, `metrics.jsonl`, `recipe.yaml`, `manifest.json` at the end.
         base: run, or Megatron checkpoint root, that the weights start from; None for random weights.
         tokenizer: folder of the base's tokenizer, for a root that has none of its own.
+        verify: see `Inputs`.
     """
 
     recipe: Recipe
@@ -69,11 +72,12 @@ class Run:
     out: Path
     base: Path | None
     tokenizer: Path | None = None
+    verify: bool = True
 
     @property
     def inputs(self) -> Inputs:
         """What has to go together with the recipe."""
-        return Inputs(self.tokens, self.base, self.tokenizer)
+        return Inputs(self.tokens, self.base, self.tokenizer, self.verify)
 
     @property
     def weights(self) -> Path | None:
@@ -141,11 +145,12 @@ def train(
     stop_at: int | None = None,
     wall_time: float | None = None,
     other_data: bool = False,
+    verify: bool = True,
 ) -> Manifest | None:
     """Train until the recipe's last step, or go on with it.
 
     Args:
-        recipe, tokens, out, base, tokenizer: see `Run`.
+        recipe, tokens, out, base, tokenizer, verify: see `Run`.
         stop_at: stop, with a checkpoint, after this step of the recipe; run again to go on.
         wall_time: save and stop after so many minutes.
         other_data: go on even where the tokens or the tokenizer are others than the run began with.
@@ -162,7 +167,7 @@ def train(
     begun = time.time()
     deadline = None if wall_time is None else begun + 60 * wall_time
     start_ = Start(begun, stop_at, deadline, other_data)
-    run = Run(recipe, tokens, out, base, tokenizer)
+    run = Run(recipe, tokens, out, base, tokenizer, verify)
     longer = _check_longer(run, other_data=other_data)
     if (out / NAME).is_file() and not longer:
         check_same(out, run.identity(), other_data=other_data)
@@ -171,7 +176,7 @@ def train(
     _check(run)
     rank = os.environ.get("RANK")
     if rank is not None:
-        _one_rank(run, start_, first=rank == "0")
+        _one_rank(run, start_, rank)
         return None
     if recipe.parallel.nodes > 1:
         raise UserError(
@@ -181,6 +186,7 @@ def train(
         )
     with locked(out, "training into"):
         log.info(f"train: {summary(recipe)}")
+        check_bytes(recipe, run.inputs)
         reached = _prepare(run, start_)
         if stop_at is not None and stop_at <= reached < recipe.steps:
             log.info(f"train: {out} is at step {reached} already: --stop-at {stop_at} leaves nothing to do")
@@ -237,7 +243,7 @@ def _check_state(out: Path) -> None:
         raise Halted(f"step {state['step']}: {state['reason']}{_HALTED[state['state']]}\n  where: {out / LOG}")
 
 
-def _one_rank(run: Run, start_: Start, *, first: bool) -> None:
+def _one_rank(run: Run, start_: Start, rank: str) -> None:
     """This process is a rank that torchrun started."""
     wanted = world_size(run.recipe)
     if int(os.environ["WORLD_SIZE"]) != wanted:
@@ -246,8 +252,10 @@ def _one_rank(run: Run, start_: Start, *, first: bool) -> None:
             where="parallel",
             mend=f"start {wanted} ranks, or set parallel.nodes and parallel.ranks_per_node",
         )
+    if run.verify:
+        on_one_rank_of_each_node(partial(check_bytes, run.recipe, run.inputs), rank)
     job = run.job(start_)
-    if not first:
+    if rank != "0":
         start(job)
         return
     with locked(run.out, "training into"):
@@ -313,6 +321,7 @@ def _prepare(run: Run, start_: Start) -> int:
 
 
 def _keep_side(run: Run) -> None:
+    """Keep configuration and tokenizer beside the checkpoints, with their hashes."""
     side = run.out / CHECKPOINTS / HF
     if side.is_dir():
         return
@@ -325,6 +334,9 @@ def _keep_side(run: Run) -> None:
         shutil.copytree(run.tokens / "tokenizer", partial)
         config = shape_of(run.recipe).to_hf(SAVED[run.recipe.model.precision])
         write_json(partial / "config.json", config)
+    remove(partial / NAME)  # of a base that is a run
+    kept = Manifest("settings", inputs={}, config={}, counts={}, outputs=hash_files(partial), versions=versions())
+    write_json(partial / NAME, asdict(kept))
     partial.rename(side)
 
 

@@ -49,6 +49,7 @@ class Whole:
         hardware: of this machine.
         began: whether something has been trained; from then on, what training depends on stays as it is.
         kept: what a run that began keeps of its fitted recipe.
+        verify: whether each stage compares what it reads with the hashes that were written with it.
     """
 
     request: Request
@@ -57,9 +58,10 @@ class Whole:
     hardware: Hardware
     began: bool
     kept: dict[str, int] | None
+    verify: bool = True
 
 
-def run_whole(request: Request, out: Path) -> None:
+def run_whole(request: Request, out: Path, *, verify: bool = True) -> None:
     """Run every stage into `out`, and say on standard error what happened.
 
     Raises:
@@ -70,7 +72,7 @@ def run_whole(request: Request, out: Path) -> None:
     with locked(out, "running into"):
         before, began = claim(out), training_began(out)
         kept = kept_of(before) if before and began else None
-        whole = Whole(request, out, base, this_machine(), began, kept)
+        whole = Whole(request, out, base, this_machine(), began, kept, verify)
         recipe = _recipe(whole, ASSUMED, ASSUMED).recipe  # what is wrong with it is said before the text is read
         if not began:
             write_request(request, out, {})
@@ -143,7 +145,7 @@ def _train(whole: Whole, general: list[Path]) -> Fitted:
     fitted = _recipe(whole, *_sequences(whole, tokens))
     recipes = [fitted.recipe, *([] if whole.base else [_pretraining(fitted.recipe)])]
     for recipe in recipes:
-        check_inputs(recipe, Inputs(tokens))
+        check_inputs(recipe, Inputs(tokens, verify=whole.verify))
         trackers.check(recipe.log)
     preflight.check_space(fitted.recipe, out, whole.base)
     for line in fitted.told:
@@ -151,8 +153,8 @@ def _train(whole: Whole, general: list[Path]) -> Fitted:
     tell_of_local_layers(fitted.recipe)
     if not whole.began:
         write_request(whole.request, out, _as_json(fitted))
-    base = _import(whole, whole.base) if whole.base else _pretrain(recipes[-1], tokens, out / "base")
-    train(fitted.recipe, tokens, out / "cpt", base=base)
+    base = _import(whole, whole.base) if whole.base else _pretrain(whole, recipes[-1])
+    train(fitted.recipe, tokens, out / "cpt", base=base, verify=whole.verify)
     return fitted
 
 
@@ -198,17 +200,18 @@ def _import(whole: Whole, base: Base) -> Path:
     out = whole.out / "base"
     log.info("base: importing")
     if whole.began:
-        import_hf(base.folder, out)
+        import_hf(base.folder, out, verify=whole.verify)
     else:
-        renew(out, lambda _: import_hf(base.folder, out))
+        renew(out, lambda _: import_hf(base.folder, out, verify=whole.verify))
     return out
 
 
-def _pretrain(recipe: Recipe, tokens: Path, out: Path) -> Path:
+def _pretrain(whole: Whole, recipe: Recipe) -> Path:
     """A tiny base, trained on the general text."""
     from ...recipes.train import train
 
-    train(recipe, tokens, out)
+    out = whole.out / "base"
+    train(recipe, whole.out / "tokens", out, verify=whole.verify)
     return out / CHECKPOINTS
 
 
@@ -231,15 +234,15 @@ def _models(whole: Whole) -> "list[Model]":
     out, t = whole.out, whole.request.t
     base = whole.base.folder if whole.base else out / "hf" / "base"
     if whole.base is None:
-        export_hf(out / "base" / CHECKPOINTS, base)
+        export_hf(out / "base" / CHECKPOINTS, base, verify=whole.verify)
     models = [Model("base", "base", base)]
     for checkpoint in checkpoints(out / "cpt"):
         name = f"cpt-{iteration(checkpoint):05d}"
-        export_hf(checkpoint, out / "hf" / name)
+        export_hf(checkpoint, out / "hf" / name, verify=whole.verify)
         models.append(Model(name, "checkpoint", out / "hf" / name))
     last, merged = models[-1], out / "hf" / "merged"
     log.info(f"merge: SLERP of {last.name} with its base, t = {t:g}")
-    renew(merged, lambda _: merge(base, last.path, merged, t=t))
+    renew(merged, lambda _: merge(base, last.path, merged, t=t, verify=whole.verify))
     return [*models, Model("merged", "merged", merged)]
 
 

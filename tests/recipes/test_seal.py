@@ -1,6 +1,7 @@
 """Which checkpoint a run goes on from, and which are kept."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,16 @@ def test_a_missing_file_and_a_broken_seal_are_damage_too(run: Path) -> None:
     (at(run, 4) / SEAL).write_text("{")
     assert damage(at(run, 6)).endswith("missing")
     assert settle(run, fsdp=False) == at(run, 2)
+
+
+def test_another_steps_files_under_a_right_name_are_damage(run: Path) -> None:
+    """One of them, and all of them with the seal that they were saved with."""
+    shutil.copyfile(shard(at(run, 4)), at(run, 6) / shard(at(run, 4)).name)
+    assert "another SHA-256" in damage(at(run, 6))
+    shutil.rmtree(at(run, 6))
+    shutil.copytree(at(run, 4), at(run, 6))
+    assert damage(at(run, 6)) == f"{SEAL}: of step 4"
+    assert settle(run, fsdp=False) == at(run, 4)
 
 
 def test_without_a_sound_checkpoint_a_run_begins_again(run: Path) -> None:
