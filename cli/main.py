@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..core.disk import disk_error, full_disk
-from ..core.errors import Halted, StoppedEarly, UserError
+from ..core.errors import Failed, Halted, StoppedEarly, UserError
 from ..core.system import user_error
 from .terminal import prepare, use_utf8
 
@@ -66,7 +66,8 @@ def _options(
 def main() -> None:
     """Run a command.
 
-    Exit codes: 2 and a message for the user's mistakes, 1 and a traceback for ours, 75 for work that was asked to stop
+    Exit codes: 2 and a message for the user's mistakes, 1 and a traceback for ours, 1 and the first cause where a
+    process of a training run failed, 75 for work that was asked to stop
     and goes on with the same command, 76 for work that was ended because something was wrong with it, 141 where nobody
     reads what is printed any more.
     """
@@ -92,7 +93,7 @@ def _run() -> int:
     except UserError as error:
         _say(str(error))
         return 2
-    except (StoppedEarly, Halted) as error:
+    except (StoppedEarly, Halted, Failed) as error:
         _say(str(error))
         return error.code
     except BrokenPipeError:

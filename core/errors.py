@@ -31,6 +31,12 @@ class Halted(Exception):
     code = 76
 
 
+class Failed(RuntimeError):
+    """Processes that work for this one have failed; the message says which one first, and why. Exit code 1."""
+
+    code = 1
+
+
 def nearest(name: str, known: list[str]) -> str:
     """The known name closest to a mistyped one, as `did you mean 'x'?`, or an empty string."""
     from difflib import get_close_matches

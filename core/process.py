@@ -16,12 +16,12 @@ def die_with_parent(ancestor: int | None = None) -> None:
     """
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if ancestor is not None and not _lives(ancestor):
+    if ancestor is not None and not lives(ancestor):
         sys.stderr.write(f"process {os.getpid()}: {ancestor}, which it works for, is gone: ending\n")
         os._exit(1)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     """Whether a process is there and not only waits for its exit code to be read."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -13,9 +13,9 @@ from megatron.core.utils import (
 )
 from megatron.training import get_args
 
+from .failures.record import COMPUTE, DATA
 from .monitor import Monitor
 from .recorder import Recorder
-from .watch import COMPUTE, DATA, WAIT
 
 Batch = dict[str, Any]
 
@@ -120,7 +120,6 @@ class ForwardStep:
             loss_mask=batch["loss_mask"],
             packed_seq_params=packed,
         )
-        self.monitor.watch.at(WAIT)
 
         def loss(output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
             if batch["dataset_id"] is not None:

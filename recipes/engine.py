@@ -14,6 +14,7 @@ from ..core.device import can_compile
 from ..core.files import read_json
 from ..core.process import die_with_parent
 from . import seams
+from .failures.record import FOLDER, RankFile
 from .load import from_dict, to_dict
 from .megatron_args import Places, asynchronous, megatron_args
 from .provenance import layers_of, steps_of
@@ -116,6 +117,11 @@ class Job:
 def start(job: Job) -> None:
     """Be one rank of a run: train until the recipe's last step, or until it has to stop."""
     stops = Stops(job.deadline)  # first: a signal that comes while Megatron is imported counts, too
+    with RankFile(job.places.achieved.parent / FOLDER, int(os.environ["RANK"])) as file:
+        _train(job, stops, file)
+
+
+def _train(job: Job, stops: Stops, file: RankFile) -> None:
     gpu = prepare(local=transformer_impl(job.recipe, gpu=True) == LOCAL)
     from megatron.core.enums import ModelType
     from megatron.training import pretrain, training
@@ -143,10 +149,11 @@ def start(job: Job) -> None:
     model = gpt_config_from_args(args)
     model.transformer_layer_spec = layer_spec
     container = pretrain_cfg_container_from_args(args, model)
-    monitor = Monitor(job.recipe, Place(out, job.begun), stops, args.rank, args.world_size)
+    monitor = Monitor(job.recipe, Place(out, job.begun), stops, file, args.world_size)
     monitor.install(training)
     provider = Provider(job.tokens, job.recipe.data, job.places.achieved, _saves(job), monitor)
     with monitor:
+        monitor.watch.start()
         pretrain(container, provider, ModelType.encoder_or_decoder, ForwardStep(monitor))
 
 

@@ -21,6 +21,7 @@ from ..core.files import write_json
 from ..core.flops import flops_per_step, mfu
 from . import guard
 from .energy import joules
+from .failures.record import BETWEEN, EXCHANGE, OPTIMIZER, SAVE, VALIDATE, RankFile
 from .guard import Judge, Verdict
 from .journal import NAME as JOURNAL
 from .journal import Goodput, Journal, kept, read
@@ -30,7 +31,7 @@ from .saves import Saves
 from .schema import Recipe, masked, shape_of
 from .signals import Stops
 from .trackers import Trackers
-from .watch import WAIT, Watch
+from .watch import Watch
 
 STRAGGLING = 10
 """Steps after which a rank that has been the slowest in each of them is reported."""
@@ -52,10 +53,10 @@ class Place:
 class Monitor:
     """One rank's. The world's last one, which has the losses, writes for all."""
 
-    def __init__(self, recipe: Recipe, place: Place, stops: Stops, rank: int, world: int) -> None:
-        self.recipe, self.place, self.stops, self.rank, self.world = recipe, place, stops, rank, world
-        self.writes = rank == world - 1
-        self.watch = Watch(rank, world, recipe.guard.hang, self._hung)
+    def __init__(self, recipe: Recipe, place: Place, stops: Stops, file: RankFile, world: int) -> None:
+        self.recipe, self.place, self.stops, self.rank, self.world = recipe, place, stops, file.rank, world
+        self.writes = self.rank == world - 1
+        self.watch = Watch(file, world, recipe.guard.hang, self._hung)
         self.names: dict[bool, list[str]] = {}
         self.recorders: dict[bool, Recorder] = {}
         self.achieve: Callable[[int], None] | None = None
@@ -99,7 +100,7 @@ class Monitor:
                 self._first(optimizer, config, iteration)
             self.step = iteration + 1
             self.rate = float(learning_rate(optimizer.param_groups) or 0.0)
-            self.watch.at(WAIT, self.step)
+            self.watch.at(BETWEEN, self.step)
             self.computing, self.computed = _clocks()
             self.began = time.perf_counter()
             self.computing.record()
@@ -123,10 +124,10 @@ class Monitor:
 
         def finalize_model_grads(*args: Any, **kwargs: Any) -> None:
             self.computed.record()
+            self.watch.at(EXCHANGE)
             finalize(*args, **kwargs)
 
         config.finalize_model_grads_func = finalize_model_grads
-        self.watch.start()
 
     def _check_stop_at(self, done: int) -> None:
         """End this start before it does anything where it goes on from its last step."""
@@ -160,6 +161,7 @@ class Monitor:
             return self.norm
 
         def step_with_ready_grads() -> bool:
+            self.watch.at(OPTIMIZER)
             verdict = self.judge.judge(self._mean_loss() if self.recipe.guard.spike else None, self.norm)
             return self._obey(verdict) and update()
 
@@ -193,6 +195,7 @@ class Monitor:
         """After each step: what it was like."""
 
         def training_log(loss_dict: Any, total: Any, _: Any, step: int, *args: Any, **kwargs: Any) -> Any:
+            self.watch.at(BETWEEN)
             # The trainer has set the next step's rate by now, and would write that one down.
             result = original(loss_dict, total, self.rate, step, *args, **kwargs)
             passed, norm = args[2], args[3]
@@ -267,7 +270,8 @@ class Monitor:
 
         def evaluate_and_print_results(*args: Any, **kwargs: Any) -> None:
             begin = time.perf_counter()
-            original(*args, **kwargs)
+            with self.watch.during(VALIDATE):
+                original(*args, **kwargs)
             sums, _ = self.recorders[False].take()
             (sums,) = self._sum([sums.tolist()])
             if self.writes and sum(sums[1:-1:2]):
@@ -287,7 +291,8 @@ class Monitor:
                 print(f"guard: step {iteration}: every update so far was skipped: nothing to save", flush=True)
                 return
             begin = time.perf_counter()
-            original(iteration, *args, **kwargs)
+            with self.watch.during(SAVE):
+                original(iteration, *args, **kwargs)
             self.saves.begun(iteration, begin)
             if not self.trainer.get_args().async_save:
                 self._saved(0.0)
@@ -299,7 +304,8 @@ class Monitor:
 
         def maybe_finalize_async_save(*args: Any, **kwargs: Any) -> None:
             begin = time.perf_counter()
-            original(*args, **kwargs)
+            with self.watch.during(SAVE):
+                original(*args, **kwargs)
             if self.saves.pending:
                 self._saved(time.perf_counter() - begin)
 

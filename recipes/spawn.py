@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -18,16 +17,18 @@ from typing import NoReturn
 import psutil
 
 from ..core import log
-from ..core.errors import UserError
-from ..core.files import write_json
+from ..core.errors import Failed, UserError
+from ..core.files import read_json, remove, write_json
 from ..core.process import die_with_parent
 from .engine import Job
+from .failures.cause import first_cause
+from .failures.record import FOLDER
 from .schema import Recipe
 from .signals import SIGNALS
 
 LOG = "train.log"
-CONSEQUENCES = ("connection closed", "connection reset", "broken pipe", "socket", "timed out", "distbackenderror")
-"""Words of the error that a rank ends with when another one has."""
+CODES = "codes.json"
+"""Among the ranks' files: the exit codes of those that torchrun saw end first."""
 OF_OURS = ("guard: ", "straggler: ", "hang: ", "tracker: ")
 """How lines begin that a rank wants to be seen."""
 
@@ -41,7 +42,9 @@ def spawn(job: Job, out: Path) -> int:
         KeyboardInterrupt: Ctrl-C was pressed once more.
     """
     parallel = job.recipe.parallel
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    remove(out / FOLDER)
+    (out / FOLDER).mkdir()
+    command = [sys.executable, "-m", "pdapt.recipes.failures.agent", str(out / FOLDER / CODES), "--standalone"]
     command += ["--nproc-per-node", str(parallel.ranks_per_node), "-m", "pdapt.recipes.engine", str(out / "job.json")]
     command.append(str(os.getpid()))
     # One thread a rank where ranks share the cores.
@@ -132,8 +135,12 @@ def fail(code: int, path: Path, offset: int) -> NoReturn:
 
     Args:
         code: its exit code.
-        path: its log.
+        path: its log, in the run's folder.
         offset: where this start's part begins.
+
+    Raises:
+        UserError: the disk is full.
+        Failed: anything else; the rank that failed first is named.
     """
     with path.open("rb") as file:
         file.seek(offset)
@@ -145,19 +152,15 @@ def fail(code: int, path: Path, offset: int) -> NoReturn:
             where=str(path.parent),
             mend="free space and run the same command again: it goes on from the last whole checkpoint",
         )
-    raise RuntimeError(f"the trainer failed with code {code}; the end of {path}:\n{_last_error(text.splitlines())}")
+    folder = path.parent / FOLDER
+    codes = read_json(folder / CODES) if (folder / CODES).is_file() else {}
+    said = _end_of(text.splitlines())
+    cause = first_cause(folder, {int(rank): number for rank, number in codes.items()}, said=said)
+    cause = cause or f"it ended with code {code}; the end of its log:\n{said}"
+    raise Failed(f"the trainer failed: {cause}\n  where: {path}")
 
 
-def _last_error(lines: list[str]) -> str:
-    """The lines of a log that say what went wrong: a rank's own, without torchrun's report of it.
-
-    The first rank's whose error is its own: the others only lose their connection to it.
-    """
-    ranks: dict[str, list[str]] = {}
-    for line in lines:
-        if found := re.match(r"\[rank\d+\]", line):
-            ranks.setdefault(found.group(), []).append(line)
-    own = [said for said in ranks.values() if not any(word in said[-1].lower() for word in CONSEQUENCES)]
+def _end_of(lines: list[str]) -> str:
+    """The last lines of a log before torchrun's report of it."""
     report = next((n for n, line in enumerate(lines) if "elastic/multiprocessing/api.py" in line), len(lines))
-    chosen = next(iter(own or ranks.values()), lines[:report])
-    return "\n".join(chosen[-15:])
+    return "\n".join(lines[:report][-15:])

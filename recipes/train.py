@@ -24,6 +24,8 @@ from . import trackers
 from .announce import announce_validation, announce_weights
 from .blend import Member, train_blend, valid_batches, valid_sequences
 from .engine import Job, start
+from .failures.cause import publish
+from .failures.record import FOLDER
 from .input_hashes import Inputs, check_bytes, on_one_rank_of_each_node
 from .inputs import check_inputs
 from .journal import NAME as JOURNAL
@@ -162,7 +164,7 @@ def train(
         UserError: the inputs do not go together, or `out` holds another run.
         StoppedEarly: a signal or the wall time ended it before the last step, with a checkpoint.
         Halted: the guard ended it, or it stood still.
-        RuntimeError: the trainer failed; its log is named.
+        Failed: the trainer failed; the rank that failed first is named, and its log.
     """
     begun = time.time()
     deadline = None if wall_time is None else begun + 60 * wall_time
@@ -256,13 +258,13 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
         on_one_rank_of_each_node(partial(check_bytes, run.recipe, run.inputs), rank)
     job = run.job(start_)
     if rank != "0":
-        start(job)
+        _start(job)
         return
     with locked(run.out, "training into"):
         _prepare(run, start_)
         (run.out / STATE).unlink(missing_ok=True)
         try:
-            start(job)
+            _start(job)
         except SystemExit as end:  # the trainer's way to stop before the last step
             if end.code:
                 raise
@@ -273,6 +275,15 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
             _finish(run, time.time() - start_.begun)
         except StoppedEarly as stopped:  # torchrun would call any code but 0 a failure: `state.json` says it instead
             log.info(str(stopped))
+
+
+def _start(job: Job) -> None:
+    """Be a rank that nobody of ours looks after: where it ends because it has lost another one, it says why."""
+    try:
+        start(job)
+    except Exception:
+        publish(job.places.achieved.parent / FOLDER, int(os.environ["RANK"]))
+        raise
 
 
 def _check_longer(run: Run, *, other_data: bool) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pdapt.core.files import read_json
+from pdapt.recipes.failures.record import RankFile
 from pdapt.recipes.guard import Judge
 from pdapt.recipes.load import load
 from pdapt.recipes.monitor import Monitor, Place
@@ -45,7 +46,8 @@ class Optimizer:
 def monitor(tmp_path: Path, recipe_file: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Of a rank that does not write, in a world of two."""
     monkeypatch.setattr("torch.cuda.Event", lambda **_: None)
-    found = Monitor(load(str(recipe_file)), Place(tmp_path, 0.0), stops=None, rank=0, world=2)  # type: ignore[arg-type]
+    file = RankFile(tmp_path / "ranks", 0)
+    found = Monitor(load(str(recipe_file)), Place(tmp_path, 0.0), stops=None, file=file, world=2)  # type: ignore[arg-type]
     found.judge = Judge(Guard(nonfinite="skip"), [])
     return found
 

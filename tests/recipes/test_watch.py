@@ -12,14 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pdapt.recipes.failures.record import BETWEEN, COMPUTE, DATA, EXCHANGE
 from pdapt.recipes.journal import NAME as JOURNAL
 from pdapt.recipes.journal import kept, read
-from pdapt.recipes.watch import COMPUTE, DATA, WAIT, Progress, to_blame
+from pdapt.recipes.watch import Progress, places, to_blame
 
 
 def ranks(*doing: str, counts: tuple[int, ...] = (5, 5, 5)) -> list[Progress]:
     return [
-        Progress(rank, "n1", step=3, count=count, doing=what)
+        Progress(rank, "n1", step=3, count=count, phase=what)
         for rank, (what, count) in enumerate(zip(doing, counts, strict=True))
     ]
 
@@ -31,16 +32,24 @@ def beat(before: list[Progress], *silent: int) -> list[Progress]:
 @pytest.mark.parametrize(
     ("told", "silent", "blamed"),
     [
-        (ranks(WAIT, WAIT, WAIT), (1,), [1]),
-        (ranks(WAIT, DATA, WAIT), (), [1]),
-        (ranks(DATA, WAIT, COMPUTE), (2,), [2]),
-        (ranks(WAIT, WAIT, WAIT, counts=(9, 9, 7)), (), [2]),
-        (ranks(WAIT, WAIT, WAIT), (), [0, 1, 2]),
+        (ranks(EXCHANGE, EXCHANGE, EXCHANGE), (1,), [1]),
+        (ranks(EXCHANGE, DATA, EXCHANGE), (), [1]),
+        (ranks(DATA, EXCHANGE, COMPUTE), (2,), [2]),
+        (ranks(EXCHANGE, EXCHANGE, EXCHANGE, counts=(9, 9, 7)), (), [2]),
+        (ranks(EXCHANGE, EXCHANGE, EXCHANGE), (), [0, 1, 2]),
     ],
     ids=["stopped", "waits for data", "stopped comes first", "behind", "nobody knows"],
 )
 def test_who_is_to_blame(told: list[Progress], silent: tuple[int, ...], blamed: list[int]) -> None:
     assert [one.rank for one in to_blame(told, beat(told, *silent))] == blamed
+
+
+def test_ranks_that_stand_together_are_told_together() -> None:
+    told = places(ranks(EXCHANGE, f"validating: {DATA}", EXCHANGE))
+    assert told.count("gradient exchange, step 3, since ") == 1
+    assert told.startswith("rank 0 on n1, rank 2 on n1, gradient exchange")
+    assert "rank 1 on n1, validating: waiting for data, step 3" in told
+    assert "92 others, between steps" in places([Progress(rank, "n1", phase=BETWEEN) for rank in range(100)])
 
 
 @pytest.mark.slow
