@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from ..core.errors import UserError
-from ..core.files import read_json
 from ..core.integrity import check, hf_files
 from ..core.manifest import NAME, Manifest, fingerprint
 from ..eval.backends import Limits
@@ -13,7 +12,7 @@ from ..eval.heldout import build_tasks
 from ..eval.run import evaluate
 from ..eval.scores import Model
 from ..eval.suite import Benchmark
-from ..eval.tradeoff import CURVE, build_tradeoff
+from ..eval.tradeoff import build_tradeoff, read_tradeoff
 from .evaluate import MERGES
 
 
@@ -79,7 +78,7 @@ def run_tasks(
         EvaluationFailed: lm-eval failed on one or more.
     """
     models = [Model("base", "base", base), Model("tuned", "checkpoint", tuned)]
-    proposed = read_json(out / "curve" / CURVE)["proposed"]
+    proposed = read_tradeoff(out / "curve").text("proposed")
     if proposed not in (model.name for model in models):
         models.append(Model(proposed, "merged", sweep / proposed))
     run_benchmark(models, tasks, data, out / "tasks", settings)
@@ -118,7 +117,7 @@ def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
 
 def table(out: Path) -> list[str]:
     """Lines for who reads them: every point, the rule, and what it takes."""
-    found = read_json(out / "curve" / CURVE)
+    found = read_tradeoff(out / "curve").values
     domain, general = found["domain"], found["general"]
     lines = [f"change of perplexity per byte against the base, in % (95 % interval): {domain}; {general}"]
     for point in found["points"]:

@@ -10,7 +10,7 @@ from typing import Any
 from ..core import log
 from ..core.checkpoint import IDENTITY
 from ..core.errors import UserError, check_known
-from ..core.files import read_json
+from ..core.files import read_object
 from ..core.manifest import NAME, Manifest
 from ..eval.backends import Limits
 from ..eval.domains import read_domains
@@ -86,14 +86,13 @@ def _of_folder(name: str, path: Path) -> Model:
     if made.stage in MERGES:
         return Model(name, "merged", path)
     step = made.counts.get("step")
-    return Model(name, "checkpoint" if step is not None else "other", path, step)
+    return Model(name, "checkpoint", path, step) if isinstance(step, int) else Model(name, "other", path)
 
 
 def _of_whole(run: Path, prefix: str) -> Iterator[Model]:
-    base = read_json(run / REQUEST)["base"]
+    base = read_object(run / REQUEST).text("base", "")
     yield Model(f"{prefix}base", "base", Path(base) if base else run / "hf" / "base")
-    for folder in sorted((run / "hf").glob("cpt-*")):
-        step = int(re.sub(r"\D", "", folder.name))
+    for folder, step in _steps(run / "hf", "cpt-"):
         yield Model(f"{prefix}{folder.name}", "checkpoint", folder, step)
     if (run / "hf" / "merged").is_dir():
         yield Model(f"{prefix}merged", "merged", run / "hf" / "merged")
@@ -107,8 +106,15 @@ def _of_training(run: Path, prefix: str, exports: Path) -> Iterator[Model]:
         if not (folder / NAME).is_file():
             export_hf(checkpoint, folder)
     # Not only those that are still there: training removes what its recipe does not keep.
-    for folder in sorted(exports.glob(f"{prefix}*")):
-        yield Model(folder.name, "checkpoint", folder, int(folder.name.removeprefix(prefix)))
+    for folder, step in _steps(exports, prefix):
+        yield Model(folder.name, "checkpoint", folder, step)
+
+
+def _steps(parent: Path, prefix: str) -> list[tuple[Path, int]]:
+    """Folders that are called by a prefix and a step, and that step; no other prefix that begins alike is one."""
+    pattern = re.compile(re.escape(prefix) + r"(\d{1,10})", re.ASCII)
+    named = ((path, pattern.fullmatch(path.name)) for path in sorted(parent.glob("*")))
+    return [(path, int(match[1])) for path, match in named if match]
 
 
 def proxy(

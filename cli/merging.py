@@ -134,11 +134,10 @@ def merge_choose(
     that are reported: those come afterwards, by choice (--data).
     """
     from ..core.errors import UserError
-    from ..core.files import read_json
     from ..eval import suite
     from ..eval.backends import Limits
     from ..eval.benchmark import Settings, read_index
-    from ..eval.tradeoff import CURVE
+    from ..eval.tradeoff import read_tradeoff
     from .choose import choose, run_tasks, table
     from .hf_models import EXPORTS, as_hf
 
@@ -166,6 +165,6 @@ def merge_choose(
         settings = Settings(limits=Limits(limit, max_length), batch_size=batch_size)
         run_tasks(base, tuned, sweep, out, data=data, tasks=asked, settings=settings)
     if as_json:
-        print(json.dumps(read_json(out / "curve" / CURVE) | {"sentence": manifest.counts["sentence"]}))
+        print(json.dumps(read_tradeoff(out / "curve").values | {"sentence": manifest.counts["sentence"]}))
         return
     print("\n".join([*table(out), manifest.counts["sentence"], f"Curve: {out / 'curve'}"]))

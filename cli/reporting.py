@@ -30,7 +30,7 @@ def build(runs: list[str], out: Path | None, asked: Asked) -> Manifest:
         UserError: a folder holds neither, a name is given twice, or `out` is missing.
     """
     from ..eval.benchmark_report import Wanted, build_benchmark_report
-    from ..eval.cells import PLAN
+    from ..eval.plan import PLAN
     from ..eval.scores import parse_roles
 
     folders = named(runs)
@@ -121,7 +121,7 @@ def named(runs: list[str]) -> dict[str, Path]:
     Raises:
         UserError: two have one name.
     """
-    from ..eval.cells import check_name
+    from ..eval.plan import check_name
 
     folders: dict[str, Path] = {}
     for item in runs:

@@ -70,7 +70,7 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     Raises:
         UserError: the file is missing, is not a regular file, or is longer.
     """
-    _check_regular(path)
+    check_regular(path)
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -78,8 +78,12 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     return data
 
 
-def _check_regular(path: Path) -> None:
-    """A pipe or a device would be waited for, or never end."""
+def check_regular(path: Path) -> None:
+    """Check that a path is that of a file: a pipe or a device would be waited for, or never end.
+
+    Raises:
+        UserError: it is not.
+    """
     if path.is_file():
         return
     if not path.exists():
@@ -138,7 +142,7 @@ def read_lines(path: Path, limit: int = MAX_BYTES) -> Iterator[tuple[str, bytes]
     Raises:
         UserError: the file is missing or is not one, or a line is longer.
     """
-    _check_regular(path)
+    check_regular(path)
     with path.open("rb") as file:
         number = 0
         while line := file.readline(limit + 1):

@@ -32,7 +32,9 @@ def locked(out: Path, doing: str) -> Iterator[None]:
     made = [folder for folder in out.parents if not folder.exists()]
     out.parent.mkdir(parents=True, exist_ok=True)
     path = out.parent / f".{out.name}.lock"
-    file = _acquire(path, out, doing)
+    file, mine = _acquire(path, wait=False)
+    if not mine:
+        raise _refusal(file, out, doing)
     try:
         file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         file.flush()
@@ -43,6 +45,23 @@ def locked(out: Path, doing: str) -> Iterator[None]:
         _remove_empty(made)
 
 
+@contextmanager
+def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether this process alone holds the lock on a file until the block ends; the file is removed then.
+
+    Args:
+        path: the file. A killed process leaves it, and it blocks nobody.
+        wait: whether another process is waited for.
+    """
+    file, mine = _acquire(path, wait=wait)
+    try:
+        yield mine
+    finally:
+        if mine:
+            path.unlink(missing_ok=True)
+        file.close()
+
+
 def _remove_empty(folders: list[Path]) -> None:
     """Remove folders, innermost first, as far as nothing is in them: nothing is left of work that was refused."""
     with suppress(OSError):
@@ -50,21 +69,29 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def _acquire(path: Path, out: Path, doing: str) -> IO[str]:
+def _acquire(path: Path, *, wait: bool) -> tuple[IO[str], bool]:
+    """The file, and whether it is locked for this process."""
     while True:
+        _check_regular(path)
         file = path.open("a+", encoding="utf-8", errors="replace")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise _refusal(file, out, doing) from None
+            return file, False
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
             log.warn(f"{path.parent} is on a file system without locks: nothing keeps a second process away")
         if _is_at(file, path):
             file.truncate(0)
-            return file
+            return file, True
         file.close()  # whoever held it has removed it since
+
+
+def _check_regular(path: Path) -> None:
+    """A pipe would be waited for; what is on a device is written to it."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a regular file", where=str(path), mend="remove it: pdapt keeps a lock there")
 
 
 def _is_at(file: IO[str], path: Path) -> bool:

@@ -1,6 +1,7 @@
 """The 28 tasks on many models: a process for each task of each model, and what is finished is not repeated."""
 
 import math
+import re
 import tempfile
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -13,7 +14,8 @@ import yaml
 from ..core import log
 from ..core.device import has_gpu
 from ..core.errors import UserError, check_known
-from ..core.files import read_json, write_text
+from ..core.files import read_json, read_object, write_text
+from ..core.jsonio import JsonObject, shorten
 from ..core.manifest import NAME, run_stage
 from .backends import BACKENDS, Limits, arguments, check_chat_template, check_room
 from .fetch import INDEX
@@ -25,6 +27,8 @@ from .scores import Model
 from .scoring import read_rows
 from .suite import Benchmark
 
+SAFE = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_.-]+)*\.(?:parquet|jsonl)")
+"""A file below a folder, in one of the two formats that `fetch` writes."""
 BATCH_SIZES = "batch_sizes.json"
 """Of a model's folder: kind of task -> the batch size that was found for it, and by what."""
 
@@ -120,17 +124,26 @@ def read_index(data: Path, tasks: list[Benchmark]) -> dict[str, Any]:
     """What `fetch` says of tasks: name -> files and hashes.
 
     Raises:
-        UserError: `data` was not made by it, or lacks a task.
+        UserError: `data` was not made by it, lacks a task, or is damaged.
     """
-    index = read_json(data / INDEX)
-    missing = [task.name for task in tasks if task.name not in index]
+    found = read_object(data / INDEX)
+    missing = [task.name for task in tasks if task.name not in found]
     if missing:
         raise UserError(
             f"the data of {len(missing)} tasks are not there: {', '.join(missing)}",
             where=str(data / INDEX),
             mend="`pdapt eval fetch`, or choose others with --tasks",
         )
-    return index
+    return {task.name: _entry(found.object(task.name), data) for task in tasks}
+
+
+def _entry(entry: JsonObject, data: Path) -> dict[str, Any]:
+    """What the index says of a task, checked."""
+    files = {name: entry.text(name) for name in ("test", "shots")}
+    for name in files.values():
+        if not SAFE.fullmatch(name) or ".." in name:
+            raise UserError(f"{shorten(name)} is no file of {data}", where=entry.where, mend="run `pdapt eval fetch`")
+    return files | {"questions": entry.integer("questions")}
 
 
 def _attempt(

@@ -6,46 +6,70 @@
 prompts show before it.
 """
 
-import json
+import io
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..core import log
 from ..core.errors import UserError
+from ..core.files import require_file
+from ..core.jsonio import shorten
+from ..data_prep.documents.values import WHITE, read_values
 
 MEMBER = "langs_processed/French-full.json"
 ALLOWED = f"data.zip or {MEMBER}, as BioMistral/BioInstructQA publishes them"
 LETTERS = "ABCD"
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
+"""What reading raises on an archive that is none, is cut, encrypted or packed otherwise, and on what is not JSON."""
 Row = dict[str, Any]
 """`id`, `question`, `choices` (four), `answer` (0 to 3)."""
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of `French-full.json`, or of the `data.zip` that holds it.
+    """The records on MMLU of `French-full.json`, or of the `data.zip` that holds it; the others are passed over.
 
     Raises:
         UserError: neither of the two, or not a list of records.
     """
     try:
-        text = _text(path)
-        records = json.loads(text)
-    except (UnicodeDecodeError, json.JSONDecodeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path.name} cannot be read: {error}", where=str(path), allowed=ALLOWED) from None
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        with _opened(path) as stream:
+            is_list = stream.read(1024).lstrip(WHITE)[:1] in ("[", "")
+        with _opened(path) as stream:
+            values = (value for _, value in read_values(stream))
+            records = [value for value in values if not isinstance(value, dict) or _is_asked(value)]
+    except UserError:
+        raise
+    except _DAMAGED as error:
+        words = next((word for word in error.args if isinstance(word, str)), type(error).__name__)
+        raise UserError(f"{path.name} cannot be read: {words[:200]}", where=str(path), allowed=ALLOWED) from None
+    if not is_list or not all(isinstance(record, dict) for record in records):
         raise UserError(f"{path.name} is not a list of records", where=str(path), allowed=ALLOWED)
     return records
 
 
-def _text(path: Path) -> str:
-    if path.suffix != ".zip":
-        return path.read_text(encoding="utf-8")
+def _is_asked(record: dict[str, Any]) -> bool:
+    name = record.get("corpus_name")
+    return isinstance(name, str) and name.startswith("MMLU_")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.TextIOBase]:
+    """The text of the records."""
+    require_file(path)
+    if not zipfile.is_zipfile(path):
+        with path.open(encoding="utf-8-sig") as stream:
+            yield stream
+        return
     with zipfile.ZipFile(path) as archive:
         found = [name for name in archive.namelist() if name.endswith(MEMBER)]
         if len(found) != 1:
             raise UserError(f"the archive holds {len(found)} files called {MEMBER}", where=str(path), allowed="one")
-        return archive.read(found[0]).decode("utf-8")
+        with archive.open(found[0]) as member, io.TextIOWrapper(member, encoding="utf-8-sig") as stream:
+            yield stream
 
 
 def questions(records: list[dict[str, Any]], subject: str, where: str) -> list[Row]:
@@ -100,12 +124,15 @@ def _samples(records: list[dict[str, Any]], subject: str) -> Iterator[tuple[dict
     """Each example once for every record that it stands before; the longest lists first."""
     for shots in (3, 2, 1):
         for record in _of(records, subject):
-            for sample in record.get(f"few_shot_samples[{shots}]") or []:
-                yield record, sample
+            samples = record.get(f"few_shot_samples[{shots}]")
+            for sample in samples if isinstance(samples, list) else []:
+                if isinstance(sample, dict):  # one that is none is missed where their number is compared
+                    yield record, sample
 
 
 def _name(record: dict[str, Any]) -> str:
-    return str(record.get("identifier", "a record without identifier"))
+    name = record.get("identifier")
+    return name if _is_text(name) else "a record without identifier"
 
 
 def _key(row: Row) -> str:
@@ -117,12 +144,12 @@ def _row(record: dict[str, Any], where: str, *, fallback: bool = False) -> Row:
     suffix = "" if fallback and "question_translated" not in record else "_translated"
     question, options = record.get(f"question{suffix}"), record.get(f"options{suffix}")
     answer = record.get("correct_answer_letter")
-    if not isinstance(question, str) or not question.strip():
+    if not _is_text(question):
         raise UserError(f"no question{suffix}", where=where, allowed="text")
     if not isinstance(options, dict) or sorted(options) != list(LETTERS) or not all(map(_is_text, options.values())):
-        raise UserError(f"options{suffix} is {options!r}", where=where, allowed="a text for each of A, B, C, D")
+        raise UserError(f"options{suffix} is {shorten(options)}", where=where, allowed="a text for each of A, B, C, D")
     if not isinstance(answer, str) or answer not in tuple(LETTERS):
-        raise UserError(f"correct_answer_letter is {answer!r}", where=where, allowed="A, B, C or D")
+        raise UserError(f"correct_answer_letter is {answer!r:.60}", where=where, allowed="A, B, C or D")
     return {
         "id": _name(record),
         "question": _unquoted(question),
@@ -131,8 +158,9 @@ def _row(record: dict[str, Any], where: str, *, fallback: bool = False) -> Row:
     }
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _is_text(value: Any) -> TypeGuard[str]:
+    """Whether a value is text that says something, and can be written: half of a surrogate pair cannot."""
+    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _unquoted(text: str) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from ..core.errors import UserError
 from ..core.files import read_jsonl, read_object, sha256
 from ..core.jsonio import JsonObject, parse_json
-from .plan import PLAN
+from .plan import PLAN, read_plan
 from .process import ANSWERS, RESULTS, SAMPLES, SETTINGS
 from .suite import TASKS, Benchmark
 
@@ -126,19 +125,12 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
     Raises:
         UserError: the folder holds no runs, or none that can be used.
     """
-    plan = read_object(folder / PLAN)
-    try:
-        rows = [JsonObject(row, f"{plan.where}: models") for row in plan.list("models")]
-        members = [Member(m.text("name"), m.text("role"), m.integer("step") if "step" in m else None) for m in rows]
-        asked = plan.list("tasks")
-        tasks = [task for task in TASKS if task in asked]
-        config = plan.object("config").values
-    except UserError as error:
-        raise UserError(f"{PLAN} is no plan of runs: {error.what}", where=error.where) from None
+    plan = read_plan(folder)
+    members = [Member(row["name"], row["role"], row.get("step")) for row in plan.values["models"]]
+    tasks = [task for task in TASKS if task in plan.values["tasks"]]
+    config = plan.values["config"]
     if len(named := {m.name for m in members}) < len(members):
         raise UserError(f"models are there twice: {sorted(named)}", where=str(folder / PLAN))
-    for model in named:
-        check_name(model, str(folder / PLAN))
     answers: dict[tuple[str, str], Answers] = {}
     problems: list[Problem] = []
     for member in members:
@@ -162,12 +154,6 @@ def first_half(keys: list[str]) -> np.ndarray:
     [questions] of bool.
     """
     return np.array([hashlib.sha256(f"half\0{key}".encode()).digest()[0] < 128 for key in keys], bool)
-
-
-def check_name(name: str, where: str) -> None:
-    """Raise a UserError where a name cannot be that of a folder, and so of a file of the report."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UserError(f"{name!r} cannot name a model", where=where, allowed="letters, digits, '.', '_', '-'")
 
 
 def differs(first: Answers, second: Answers) -> tuple[str, dict[str, Any]] | None:

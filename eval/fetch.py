@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -15,6 +14,7 @@ from ..core import log
 from ..core.errors import UserError
 from ..core.files import require_file, write_json, write_text
 from ..core.manifest import Manifest, run_stage
+from ..data_prep.documents.store import parquet_errors
 from .bioinstruct import MEMBER, questions, read_records, worked_examples
 from .suite import FRENCH, MMLU, PROX, REVISIONS, SUITE, Benchmark
 
@@ -167,10 +167,8 @@ def _french_examples(
 
 def _texts(path: Path, task: Benchmark) -> list[str]:
     """The questions of a Parquet file that belong to a task."""
-    try:
+    with parquet_errors(path):
         columns = set(pq.read_schema(path).names)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path.name} is not a Parquet file: {error}", where=task.dataset) from None
     missing = sorted(COLUMNS[task.dataset] - columns)
     if missing:
         raise UserError(
@@ -179,7 +177,11 @@ def _texts(path: Path, task: Benchmark) -> list[str]:
             allowed=f"{task.dataset} at revision {REVISIONS[task.dataset]}",
         )
     category = [("category", "==", task.subject.replace("_", " "))] if task.dataset == PROX else None
-    return pq.read_table(path, columns=["question"], filters=category)["question"].to_pylist()
+    with parquet_errors(path):
+        questions = pq.read_table(path, columns=["question"], filters=category)["question"].to_pylist()
+    if not all(isinstance(question, str) for question in questions):
+        raise UserError(f"{task.name}: a question is no text", where=str(path))
+    return questions
 
 
 def _counted(task: Benchmark, asked: list[str], shown: list[str], where: str) -> dict[str, Any]:

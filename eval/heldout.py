@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from ..core import log
-from ..core.errors import UserError
-from ..core.files import write_json, write_text
+from ..core.errors import UserError, check_known
+from ..core.files import read_objects, write_json, write_text
+from ..core.jsonio import shorten
 from ..core.manifest import Manifest, run_stage
 from ..data_prep.documents.faults import check_rejected, together
 from ..data_prep.documents.reading import describe, find_documents, read_source
@@ -27,6 +28,8 @@ from .domains import check_names, check_texts
 
 INDEX = "tasks.json"
 """Lists the tasks of a folder: `[{"task", "kind", "domain"}]`, kind `perplexity` or `continuation`."""
+KINDS = ("perplexity", "continuation")
+DOMAIN = r"[a-z0-9-]+"
 CHOICES = 4
 MORE = "hold out a larger fraction (--valid-fraction), or give more text"
 CONTINUATION_WORDS = 12
@@ -95,7 +98,7 @@ def build_tasks(
             asked = _questions(domain, chosen, questions, seed)
             _write_task(work, _perplexity_task(domain), [{"text": d.text, **_origin(d)} for d in chosen])
             _write_task(work, _continuation_task(domain), asked)
-            index += [{"task": f"{k}_{domain}", "kind": k, "domain": domain} for k in ("perplexity", "continuation")]
+            index += [{"task": f"{k}_{domain}", "kind": k, "domain": domain} for k in KINDS]
             sources = dict(sorted(Counter(document.source for document in chosen).items()))
             counts[domain] = {"documents": len(chosen), "questions": len(asked), "sources": sources}
             log.info(f"tasks: {domain}: {len(chosen)} documents, {len(asked)} questions")
@@ -105,11 +108,26 @@ def build_tasks(
     return run_stage("tasks", inputs, config, out, body)
 
 
+def read_tasks(folder: Path) -> list[dict[str, str]]:
+    """The tasks of a folder that `build_tasks` has made; see `INDEX`.
+
+    Raises:
+        UserError: the folder has none, or what lists them is damaged.
+    """
+    tasks = read_objects(folder / INDEX)
+    for task in tasks:
+        kind, domain = task.text("kind"), task.text("domain")
+        check_known(kind, KINDS, "kind of task", task.where)
+        if not re.fullmatch(DOMAIN, domain) or task.text("task") != f"{kind}_{domain}":
+            raise UserError(f"{shorten(task.text('task'))} is no task of {shorten(domain)}", where=task.where)
+    return [task.values for task in tasks]
+
+
 def _check(domains: dict[str, list[Path]], documents: int, questions: int) -> None:
     if not domains or not all(domains.values()):
         raise UserError("a domain needs at least one folder of held-out documents", mend="give DOMAIN=FOLDER")
     for domain in domains:
-        if not re.fullmatch(r"[a-z0-9-]+", domain):
+        if not re.fullmatch(DOMAIN, domain):
             raise UserError(f"{domain!r} cannot name a domain", allowed="lower-case letters, digits and hyphens")
     for name, value in (("documents", documents), ("questions", questions)):
         if value < CHOICES:

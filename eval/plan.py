@@ -1,15 +1,17 @@
 """What a folder of runs is to hold, which models those are, and who is at what."""
 
-import fcntl
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..core import lock
 from ..core.errors import UserError
-from ..core.files import read_json, read_object, write_json
+from ..core.files import read_object, write_json
+from ..core.jsonio import JsonObject
 from ..core.manifest import NAME, fingerprint
 from .scores import Model
 from .suite import SUITE, Benchmark
@@ -18,6 +20,40 @@ PLAN = "runs.json"
 """What a folder of runs is to hold: `models`, `tasks`, `config`."""
 IDENTITY = "model.json"
 """Which model a folder `<out>/<model>` holds the results of: `name`, `sha256` of its folder, `chat_template`."""
+
+TRIES = 3
+"""How often a claim is tried, since who only looks whether there is one holds it a moment."""
+
+
+def read_plan(out: Path) -> JsonObject:
+    """What a folder of runs is to hold; see `PLAN`.
+
+    Raises:
+        UserError: the folder holds no runs, or what says so is damaged.
+    """
+    plan = read_object(out / PLAN)
+    try:
+        for row in plan.list("models"):
+            _check_member(JsonObject(row, f"{plan.where}: models"))
+        for task in plan.list("tasks"):
+            check_name(task, f"{plan.where}: tasks")
+        plan.object("config")
+    except UserError as error:
+        raise UserError(f"{PLAN} is no plan of runs: {error.what}", where=error.where) from None
+    return plan
+
+
+def _check_member(model: JsonObject) -> None:
+    check_name(model.text("name"), model.where)
+    model.text("role")
+    if "step" in model:
+        model.integer("step")
+
+
+def check_name(name: Any, where: str) -> None:
+    """Raise a UserError where a name cannot be that of a folder, and so of a file of the report."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(f"{name!r} cannot name a model", where=where, allowed="letters, digits, '.', '_', '-'")
 
 
 def status(out: Path) -> dict[str, Any]:
@@ -29,7 +65,7 @@ def status(out: Path) -> dict[str, Any]:
     Raises:
         UserError: the folder holds no runs.
     """
-    plan = read_json(out / PLAN)
+    plan = read_plan(out).values
     models = {}
     for model in plan["models"]:
         states: dict[str, list[str]] = {"done": [], "running": [], "left": []}
@@ -43,7 +79,7 @@ def status(out: Path) -> dict[str, Any]:
 def _state(folder: Path) -> str:
     if (folder / NAME).is_file():
         return "done"
-    if not _lock(folder).exists():
+    if not _claim(folder).exists():
         return "left"
     with claimed(folder) as mine:
         return "left" if mine else "running"
@@ -57,7 +93,7 @@ def write_plan(models: list[Model], tasks: list[Benchmark], config: dict[str, An
     """
     wanted = {model.name: {"name": model.name, "role": model.role, "step": model.step} for model in models}
     with claimed(out / PLAN, wait=True):
-        held: dict[str, Any] = read_json(out / PLAN) if (out / PLAN).is_file() else {"models": [], "tasks": []}
+        held: dict[str, Any] = read_plan(out).values if (out / PLAN).is_file() else {"models": [], "tasks": []}
         before = held.get("config", config)
         differing = [name for name in before if before[name] != config.get(name)]
         if differing:
@@ -101,7 +137,7 @@ def identify(model: Model, out: Path, *, chat_template: bool = False) -> None:
     write_json(path, found)
 
 
-def _lock(folder: Path) -> Path:
+def _claim(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.claim"  # not the lock of the stage that fills the folder
 
 
@@ -109,21 +145,9 @@ def _lock(folder: Path) -> Path:
 def claimed(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether this process alone is at `folder` until the block ends. A killed process's claim goes with it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(folder).open("w") as file:
-        yield _locked(file.fileno(), tries=None if wait else 3)
-
-
-def _locked(descriptor: int, tries: int | None) -> bool:
-    """Lock a file; `tries` is how often that is tried, since who only looks whether it is locked holds it a moment."""
-    if tries is None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return True
-    for left in reversed(range(tries)):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if left:
-                time.sleep(0.1)
-        else:
-            return True
-    return False
+    for left in reversed(range(1 if wait else TRIES)):
+        with lock.claimed(_claim(folder), wait=wait) as mine:
+            if mine or not left:
+                yield mine
+                return
+        time.sleep(0.1)

@@ -7,11 +7,11 @@ accuracies do.
 from pathlib import Path
 from typing import Any
 
-from ..core.files import read_json, write_json
+from ..core.files import write_json
 from ..core.manifest import NAME, run_stage
 from .backends import Limits
 from .harness.weights import check_weights
-from .heldout import INDEX
+from .heldout import read_tasks
 from .run import check_models, prompts_cut, run_units, tell, warnings_of
 from .scores import Model, Scores
 from .scoring import score
@@ -51,6 +51,6 @@ def measure(
 
         inputs = {"model": model.path, "tasks": tasks}
         run_stage("proxy", inputs, config, out / model.name, body, resumes=True)
-    found = score(out, models, read_json(tasks / INDEX))
+    found = score(out, models, read_tasks(tasks))
     write_json(out / PROXY, found.to_json())
     return found

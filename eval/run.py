@@ -7,17 +7,18 @@ from typing import Any
 
 from ..core import log
 from ..core.errors import UserError
-from ..core.files import read_json, write_json
+from ..core.files import read_jsonl, read_object, write_json
 from ..core.hf_tokenizer import open_tokenizer
+from ..core.jsonio import JsonObject
 from ..core.manifest import NAME, Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import END_OF_DOCUMENT
 from .backends import Limits, arguments, check_folder
 from .harness.weights import check_weights
-from .heldout import INDEX
+from .heldout import read_tasks
 from .process import ANSWERS, SETTINGS, Job, Unit, run_job
 from .reuse import MODEL, take_over, task_fingerprints
 from .scores import SCORES, Model
-from .scoring import read_rows, score
+from .scoring import score
 
 
 def evaluate(
@@ -50,7 +51,7 @@ def evaluate(
     check_models(models)
     if batch_size < 1:
         raise UserError(f"batch_size = {batch_size} is too small", allowed="1 or more")
-    index = read_json(tasks / INDEX)
+    index = read_tasks(tasks)
     told = tell(models, limits)
     if not (out / NAME).is_file():
         check_weights({model.name: model.path for model in models})
@@ -93,7 +94,7 @@ def run_units(
         limits: see `Limits`.
         batch_size: sequences per forward pass.
     """
-    names = [row["task"] for row in read_json(tasks / INDEX)]
+    names = [row["task"] for row in read_tasks(tasks)]
     units = [
         Unit(model, task, str((folder / task).resolve()))
         for model, folder in folders
@@ -109,8 +110,8 @@ def run_units(
 
 def prompts_cut(folder: Path) -> dict[str, int]:
     """How many prompts of the units under a folder lost their beginning to the window: `prompts_cut` of `prompts`."""
-    flags = [row["prompt_cut"] for path in sorted(folder.rglob(ANSWERS)) for row in read_rows(path)]
-    noted = [flag for flag in flags if flag is not None]
+    rows = (row for path in sorted(folder.rglob(ANSWERS)) for row in read_jsonl(path, nan=True))
+    noted = [row.flag("prompt_cut") for row in rows if "prompt_cut" in row]
     if cut := sum(noted):
         log.warn(f"eval: {cut} of {len(noted)} prompts were cut to fit the window")
     return {"prompts_cut": cut, "prompts": len(noted)}
@@ -120,8 +121,8 @@ def warnings_of(folder: Path) -> list[dict[str, Any]]:
     """What libraries warned of in the units under a folder: `from`, `message`, `times`, each message once."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.rglob(SETTINGS)):
-        for row in read_json(path)["warnings"]:
-            found.setdefault(row["message"], row | {"times": 0})["times"] += row["times"]
+        for row in (JsonObject(value, str(path)) for value in read_object(path).list("warnings")):
+            found.setdefault(row.text("message"), row.values | {"times": 0})["times"] += row.integer("times")
     return list(found.values())
 
 

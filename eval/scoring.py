@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import UserError
 from ..core.files import read_jsonl
 from .process import SAMPLES
 from .scores import Comparison, Model, Score, Scores
@@ -17,6 +18,8 @@ Totals = dict[tuple[str, str], tuple[float, float]]
 Task = dict[str, str]
 """A line of a task folder's index: `task`, `kind`, `domain`."""
 
+LEAST, MOST, LARGEST = 1e-9, 1e15, 700.0
+"""Bounds of a sample's denominator, of its parts, and of their ratio: its exponential is below 1.8e308."""
 GOLD = "gold_logprob"
 """Log-probability of the true answer in nats, which moves before accuracy does; not one of lm-eval's metrics."""
 
@@ -49,9 +52,12 @@ def score(folder: Path, models: list[Model], tasks: list[Task]) -> Scores:
     """Compute scores and paired comparisons from `folder/<model>/<task>/samples.jsonl`.
 
     Per source only perplexity is given: questions mix the sources of their answers.
+
+    Raises:
+        UserError: a file of samples is damaged, or two models' are of other documents.
     """
     samples = {
-        (model.name, task["task"]): read_rows(folder / model.name / task["task"] / SAMPLES)
+        (model.name, task["task"]): _read_samples(folder / model.name / task["task"] / SAMPLES, task["kind"])
         for model in models
         for task in tasks
     }
@@ -75,17 +81,43 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [row.values for row in read_jsonl(path, nan=True)]
 
 
+def _read_samples(path: Path, kind: str) -> list[dict[str, Any]]:
+    """lm-eval's samples of a task, what is computed with checked."""
+    rows = list(read_jsonl(path, nan=True))
+    for row in rows:
+        row.object("doc").text("source"), row.object("doc").text("doc_id")
+        try:
+            sound = all(_is_sound(*_parts(row.values, metric)) for metric in METRICS[kind])
+        except (LookupError, TypeError, ValueError, OverflowError):
+            sound = False
+        if not sound:
+            raise UserError(f"not one of lm-eval's samples of {kind}", where=row.where)
+    if len({row["doc"]["source"] + "\0" + row["doc"]["doc_id"] for row in (row.values for row in rows)}) < 2:
+        raise UserError("samples of fewer than two documents", where=str(path))
+    return [row.values for row in rows]
+
+
+def _is_sound(numerator: float, denominator: float) -> bool:
+    """Whether a ratio of such is a number, and so is its exponential."""
+    return LEAST <= denominator <= MOST and abs(numerator) <= MOST and numerator / denominator < LARGEST
+
+
+def _parts(sample: dict[str, Any], metric: str) -> tuple[float, float]:
+    """Numerator and denominator: lm-eval's samples hold (log-likelihood, bytes or words), or 1.0 for a right answer."""
+    value = gold_logprob(sample) if metric == GOLD else sample[metric]
+    return (-float(value[0]), float(value[1])) if isinstance(value, list) else (float(value), 1.0)
+
+
 def gold_logprob(sample: dict[str, Any]) -> float:
     """Log-probability of the true choice in one of lm-eval's samples of a multiple-choice task, in nats."""
     return float(sample["filtered_resps"][int(sample["target"])][0])
 
 
 def _totals(samples: list[dict[str, Any]], metric: str) -> Totals:
-    """Totals by document; lm-eval's samples hold (log-likelihood, bytes or words), or 1.0 for a right answer."""
+    """Totals by document."""
     totals: Totals = defaultdict(lambda: (0.0, 0.0))
     for sample in samples:
-        value = gold_logprob(sample) if metric == GOLD else sample[metric]
-        numerator, denominator = (-value[0], value[1]) if isinstance(value, list) else (value, 1)
+        numerator, denominator = _parts(sample, metric)
         key = (sample["doc"]["source"], sample["doc"]["doc_id"])
         totals[key] = (totals[key][0] + numerator, totals[key][1] + denominator)
     return totals
@@ -116,7 +148,12 @@ def _pairs(models: list[Model]) -> Iterator[tuple[str, str]]:
 def _compare(model: str, against: str, task: Task, samples: dict[tuple[str, str], list[dict[str, Any]]]) -> Comparison:
     metric = COMPARED[task["kind"]]
     first, second = (_totals(samples[name, task["task"]], metric) for name in (model, against))
-    assert first.keys() == second.keys(), "both models saw the same documents"
+    if first.keys() != second.keys():
+        raise UserError(
+            f"{model} and {against} were asked about other documents of {task['task']}",
+            where=SAMPLES,
+            mend="evaluate both again, into a new folder",
+        )
     difference = paired_difference(
         [first[key][0] for key in first], [second[key][0] for key in first], [first[key][1] for key in first]
     )

@@ -10,9 +10,11 @@ from typing import Any
 from scipy import stats
 
 from ..core.errors import UserError
-from ..core.files import write_json
+from ..core.files import read_object, write_json
+from ..core.jsonio import JsonObject
 from ..core.manifest import Manifest, run_stage
 from .figures import Theme, draw_twice, legend_above, themed_axes
+from .plan import check_name
 from .scores import SCORES, Comparison, Scores
 from .verdict import PERPLEXITY
 
@@ -86,6 +88,24 @@ def build_tradeoff(scores: Path, out: Path, *, domain: str, general: str, max_lo
 
     config = {"domain": domain, "general": general, "max_loss": float(max_loss)}
     return run_stage("tradeoff", {"scores": scores / SCORES}, config, out, body)
+
+
+def read_tradeoff(folder: Path) -> JsonObject:
+    """What `build_tradeoff` wrote: `rule`, `domain`, `general`, `proposed`, and `points` as `Point`.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    found = read_object(folder / CURVE)
+    found.text("rule"), found.text("domain"), found.text("general")
+    check_name(found.text("proposed"), found.where)
+    for value in found.list("points"):
+        point = JsonObject(value, f"{found.where}: points")
+        point.text("model"), point.flag("allowed"), point.flag("pareto")
+        for name in ("domain", "general"):
+            change = point.object(name)
+            change.number("value"), change.number("low"), change.number("high")
+    return found
 
 
 def curve(scores: Scores, domain: str, general: str, max_loss: float) -> list[Point]:

@@ -1,6 +1,7 @@
 """A training run's folder: what it is a run of, and what is read out of it."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,13 @@ def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def checkpoints(out: Path) -> list[Path]:
     """The run's whole checkpoints, oldest first. One that is being written has neither `metadata.json` nor seal yet."""
-    found = {path.parent for name in ("metadata.json", SEAL) for path in (out / CHECKPOINTS).glob(f"iter_*/{name}")}
-    return sorted(found)
+    folders = iterations(out / CHECKPOINTS)
+    return [folder for folder in folders if any((folder / name).is_file() for name in ("metadata.json", SEAL))]
+
+
+def iterations(root: Path) -> list[Path]:
+    """The folders of checkpoints under a root, whole or not, oldest first; what others are called is none of them."""
+    return sorted(path for path in root.glob("iter_*") if re.fullmatch(r"iter_[0-9]{1,10}", path.name))
 
 
 def skipped(out: Path) -> list[int]:

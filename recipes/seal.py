@@ -16,7 +16,7 @@ from ..core.dcp import METADATA, shortened
 from ..core.errors import UserError
 from ..core.files import read_object, remove, sha256, write_json, write_text
 from ..core.process import die_with_parent
-from .run_folder import PROVENANCE, checkpoints, iteration
+from .run_folder import PROVENANCE, checkpoints, iteration, iterations
 
 DAMAGED = "damaged"
 
@@ -68,9 +68,9 @@ def settle(out: Path, *, fsdp: bool) -> Path | None:
         That checkpoint; None where there is none.
     """
     root = out / CHECKPOINTS
-    finished = {path for path in root.glob("iter_*") if fsdp and (path / METADATA).is_file()}
+    finished = {path for path in iterations(root) if fsdp and (path / METADATA).is_file()}
     whole = sorted({*checkpoints(out), *finished})
-    for path in sorted(set(root.glob("iter_*")) - set(whole)):
+    for path in sorted(set(iterations(root)) - set(whole)):
         log.warn(f"train: {path.name} was not finished when the run was interrupted: removed")
         remove(path)
     while whole and (wrong := damage(whole[-1])):

@@ -8,8 +8,9 @@ import os
 import random
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -172,19 +173,19 @@ def survives(path: Path, read: Callable[[], Any], count: int, seed: int = 0, *, 
     refused = 0
     for number, damaged in enumerate(mutations(sound, count, seed)):
         path.write_bytes(damaged)
-        refused += _refuses(read, f"damage {number} of seed {seed} to {path}")
+        refused += _refuses(read, path, f"damage {number} of seed {seed} to {path}")
     for put in PLACES if places else ():
         path.unlink(missing_ok=True)
         put(path)
-        refused += _refuses(read, f"{put.__name__} for {path}")
+        refused += _refuses(read, path, f"{put.__name__} for {path}")
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     path.write_bytes(sound)
     assert refused, f"of {count} damages to {path.name} none was refused: is it read at all?"
 
 
-def _refuses(read: Callable[[], Any], what: str) -> bool:
+def _refuses(read: Callable[[], Any], path: Path, what: str) -> bool:
     """Whether a reader refuses what is there: by a `UserError`, or by an error that `main` makes one of."""
-    with _bounded(what):
+    with _bounded(what, path):
         try:
             read()
         except UserError:
@@ -217,11 +218,13 @@ PLACES = (_folder, _link_to_nowhere, _link_to_itself, _pipe)
 
 
 @contextmanager
-def _bounded(what: str) -> Iterator[None]:
+def _bounded(what: str, path: Path) -> Iterator[None]:
     def hangs(*_: Any) -> None:
         raise TimeoutError(f"{what}: no answer after {SECONDS} s")
 
     before = signal.signal(signal.SIGALRM, hangs)
+    waker = threading.Timer(SECONDS + 1, _end_wait, [path])
+    waker.start()
     Path("/proc/self/clear_refs").write_text("5")  # the peak of memory is counted from here
     begin = _memory("VmRSS")
     signal.alarm(SECONDS)
@@ -231,10 +234,17 @@ def _bounded(what: str) -> Iterator[None]:
         error.add_note(what)
         raise
     finally:
+        waker.cancel()
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
     grown = _memory("VmHWM") - begin
     assert grown < MEMORY, f"{what}: takes {grown / 2**20:.0f} MiB"
+
+
+def _end_wait(path: Path) -> None:
+    """End a wait for the other end of a pipe, which no signal ends where a library waits."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
 
 
 def _memory(field: str) -> int:

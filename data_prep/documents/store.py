@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...core.errors import UserError
-from ...core.files import atomic_path
+from ...core.files import atomic_path, check_regular
 from ...core.jsonio import JsonObject, parse_json
 from .record import Rejected
 
@@ -69,8 +70,26 @@ def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:
 
 
 def read_rejected(path: Path) -> list[Rejected]:
-    """What `write_rejected` wrote."""
-    return [Rejected(**row) for row in pq.read_table(path).to_pylist()]
+    """What `write_rejected` wrote.
+
+    Raises:
+        UserError: it is damaged, or another's.
+    """
+    with parquet_errors(path), pq.ParquetFile(path) as file:
+        if file.schema_arrow != REJECTED_SCHEMA:
+            raise UserError(f"{path.name} holds no rejected documents", where=str(path))
+        return [Rejected(**row) for row in file.read(use_threads=False).to_pylist()]
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Turn what a damaged Parquet file raises in the block into a UserError that names it."""
+    check_regular(path)
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        words = next(iter(str(error).splitlines()), "")[:200]
+        raise UserError(f"{path.name} is not a whole Parquet file: {words}", where=str(path)) from None
 
 
 def _memory(row: Row) -> int:
@@ -98,10 +117,8 @@ def read_counts(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it is damaged, or another's.
     """
-    try:
+    with parquet_errors(path):
         kept = pq.read_metadata(path).metadata or {}
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path.name} is not a whole Parquet file: {error}", where=str(path)) from None
     return JsonObject(parse_json(kept.get(COUNTS.encode(), b""), str(path)), str(path)).values
 
 
@@ -122,6 +139,22 @@ def document_files(folder: Path) -> dict[str, Path]:
 
 
 def read_documents(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The documents of a file, in its order, as tuples of `columns`, in bounded memory."""
-    for batch in pq.ParquetFile(path).iter_batches(ROWS_IN_MEMORY, columns=list(columns)):
-        yield from zip(*(batch[column].to_pylist() for column in columns), strict=True)
+    """The documents of a file, in its order, as tuples of `columns`, in bounded memory.
+
+    Raises:
+        UserError: it is damaged, or lacks a column.
+    """
+    for rows in _read_columns(path, columns):
+        yield from zip(*rows, strict=True)
+
+
+def _read_columns(path: Path, columns: tuple[str, ...]) -> Iterator[list[list[Any]]]:
+    """Rows of a file, some at a time, as a list for each of its columns that are asked for."""
+    with parquet_errors(path), pq.ParquetFile(path) as file:
+        types = {field.name: field.type for field in file.schema_arrow}
+        for batch in file.iter_batches(ROWS_IN_MEMORY, columns=list(columns)):
+            for name in columns:
+                field = SCHEMA.field(name)
+                if types.get(name) != field.type or (batch[name].null_count and not field.nullable):
+                    raise UserError(f"{path.name}: the column {name} is not that of a corpus", where=str(path))
+            yield [batch[column].to_pylist() for column in columns]

@@ -10,6 +10,8 @@ from typing import Any
 LONGEST_INTEGER = 4000
 """Digits of an integer that is read as one; Python refuses more than 4,300."""
 CHUNK = 2**20
+LONGEST = 2**28
+"""Characters of a value of a stream. A longer one is a bracket that is not closed, or was made to fill memory."""
 
 
 def _integer(digits: str) -> int | str:
@@ -150,6 +152,8 @@ class _Values:
                 raise ValueError("brackets nested too deep", self.line) from None
             except json.JSONDecodeError as error:
                 # What is cut off looks like what is wrong: twice as much is read before it is said.
+                if len(self.buffer) - self.at > LONGEST:
+                    raise ValueError(f"not JSON: a value of more than {LONGEST:,} characters", self.line) from None
                 if self._more(max(CHUNK, len(self.buffer) - self.at)):
                     continue
                 line = self.line + self.buffer.count("\n", self.at, error.pos)

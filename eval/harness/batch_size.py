@@ -13,7 +13,10 @@ import torch
 from lm_eval.defaults import DEFAULT_OTHER_SEED
 from lm_eval.evaluator_utils import get_sample_size
 
+from ...core import log
+from ...core.errors import UserError
 from ...core.files import read_object, write_json
+from ...core.jsonio import JsonObject
 
 CEILING = 64
 """More sequences a pass are no faster."""
@@ -52,9 +55,9 @@ def settle(lm: Any, tasks: dict[str, Any], kind: str, path: Path, options: dict[
         path: a JSON file, kind -> `BatchSize`.
         options: of `build_all_requests`; `limit` as it is asked for.
     """
-    found = read_object(path).values if path.is_file() else {}
+    known = read_known(path)
     device = torch.cuda.get_device_name(lm.device) if lm.device.type == "cuda" else lm.device.type
-    before = BatchSize(**found[kind]) if kind in found else None
+    before = known.get(kind)
     if before and before.device == device and set(tasks) <= set(before.tasks):
         return before
     tokens = longest(lm, tasks.values(), options)
@@ -63,8 +66,23 @@ def settle(lm: Any, tasks: dict[str, Any], kind: str, path: Path, options: dict[
         size = int(lm.all_gather(torch.tensor([size], device=lm.device)).min())
     chosen = BatchSize(size, tokens, sorted(tasks), device)
     if lm.rank == 0:
-        write_json(path, found | {kind: asdict(chosen)})
+        write_json(path, {name: asdict(value) for name, value in (known | {kind: chosen}).items()})
     return chosen
+
+
+def read_known(path: Path) -> dict[str, BatchSize]:
+    """The batch sizes that were found before, by kind of task. Of a damaged file none: they are found again."""
+    try:
+        kinds = read_object(path) if path.exists() else None
+        return {kind: _known(kinds.object(kind)) for kind in kinds.values} if kinds else {}
+    except UserError as error:
+        log.warn(f"eval: batch sizes are looked for again: {error.what} ({error.where})")
+        return {}
+
+
+def _known(row: JsonObject) -> BatchSize:
+    tasks = [name for name in row.list("tasks") if isinstance(name, str)]
+    return BatchSize(row.integer("size", minimum=1), row.integer("tokens"), tasks, row.text("device"))
 
 
 def prepare(tasks: dict[str, Any], shots: int | None, max_gen_toks: int | None) -> dict[str, Any]:

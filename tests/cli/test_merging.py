@@ -118,7 +118,8 @@ def test_tasks_are_done_by_what_the_choice_leaves(tmp_path: Path, monkeypatch: p
     asked: list[list[Model]] = []
     monkeypatch.setattr(choose, "run_benchmark", lambda models, *_: asked.append(models))
     for proposed in ("t0.5", "tuned", "base"):
-        write_json(tmp_path / "choice/curve" / CURVE, {"proposed": proposed})
+        curve = {"rule": "", "domain": "medical", "general": "general", "proposed": proposed, "points": []}
+        write_json(tmp_path / "choice/curve" / CURVE, curve)
         paths = [tmp_path / name for name in ("base", "tuned", "points", "choice")]
         choose.run_tasks(*paths, data=tmp_path, tasks=[*SUITE], settings=Settings())
     parents = [Model("base", "base", tmp_path / "base"), Model("tuned", "checkpoint", tmp_path / "tuned")]

@@ -81,6 +81,8 @@ def test_what_another_process_is_at_is_left_to_it(
     assert run_benchmark([model], tasks, small_data, out).elsewhere == []
     with claimed(out / "a" / "mmlu_anatomy") as mine:
         assert mine
+    hidden = [path for path in tmp_path.rglob(".*") if path.is_relative_to(out) or path.parent == tmp_path]
+    assert not hidden, "nothing is left of the claims"
 
 
 def test_one_failure_does_not_hold_up_the_rest(

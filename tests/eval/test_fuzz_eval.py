@@ -1,18 +1,37 @@
 """What evaluation reads, damaged."""
 
 import json
+import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pdapt.core.errors import UserError
+from pdapt.eval import fetch
+from pdapt.eval.backends import Limits, arguments, check_chat_template
+from pdapt.eval.benchmark import read_index
+from pdapt.eval.bioinstruct import MEMBER, questions, read_records, worked_examples
 from pdapt.eval.cells import read_runs
 from pdapt.eval.contamination import read_contaminated
 from pdapt.eval.figures import read_curve
-from pdapt.eval.scores import SCORES, Comparison, Score, Scores
-from pdapt.eval.scoring import read_rows
+from pdapt.eval.harness.batch_size import read_known
+from pdapt.eval.harness.generation import end_tokens, unused
+from pdapt.eval.heldout import INDEX, read_tasks
+from pdapt.eval.paper import TABLES, Tables, summary
+from pdapt.eval.plan import identify, status, write_plan
+from pdapt.eval.run import prompts_cut, warnings_of
+from pdapt.eval.scores import SCORES, Comparison, Model, Score, Scores
+from pdapt.eval.scoring import read_rows, score
+from pdapt.eval.suite import TASKS
+from pdapt.eval.tradeoff import CURVE, read_tradeoff
 
-Fuzz = Callable[[Path, Callable[[], Any]], None]
+Fuzz = Callable[..., None]
 TASK = "mmlu_anatomy"
 
 
@@ -49,6 +68,14 @@ def test_fuzz_rows(fuzz: Fuzz, tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     path.write_text('{"doc_id": 1, "acc": 1.0, "filtered_resps": [["-1.5", "True"]]}\n' * 3)
     fuzz(path, lambda: read_rows(path))
+
+
+MADE: dict[str, Any] = {
+    "batch_size": {"size": 8, "tokens": 90, "tasks": [TASK], "device": "cpu"},
+    "chat_template": False,
+    "warnings": [{"from": "transformers", "message": "slow", "times": 2}],
+    "generation_config_unused": {"temperature": 0.6},
+}
 
 
 def make_runs(folder: Path) -> Path:
@@ -89,6 +116,157 @@ def test_fuzz_runs(fuzz: Fuzz, tmp_path: Path) -> None:
     answers = read_runs(folder).answers["base", TASK]
     assert (len(answers.keys), answers.seconds, float(answers.right.mean())) == (8, 12.5, 0.25)
     for name in ("runs.json", f"base/{TASK}/results.json", f"base/{TASK}/samples.jsonl", f"base/{TASK}/answers.jsonl"):
-        if name.endswith("answers.jsonl"):
-            continue  # damaged, it makes the only task unusable, or takes its flags away: both are read
         fuzz(folder / name, lambda: read_runs(folder))
+    (folder / "base" / TASK / "settings.json").write_text(json.dumps(MADE))
+    fuzz(folder / "base" / TASK / "settings.json", lambda: read_runs(folder))
+
+
+def test_fuzz_plan(fuzz: Fuzz, tmp_path: Path) -> None:
+    folder = make_runs(tmp_path / "runs")
+    models, tasks = [Model("base", "base", folder)], [TASKS[TASK]]
+    fuzz(folder / "runs.json", lambda: (status(folder), write_plan(models, tasks, {}, folder)))
+
+
+def test_fuzz_model_identity(fuzz: Fuzz, tmp_path: Path) -> None:
+    model = Model("base", "base", tmp_path / "model")
+    model.path.mkdir()
+    (model.path / "config.json").write_text("{}")
+    out = tmp_path / "runs"
+    identify(model, out)
+    fuzz(out / "base" / "model.json", lambda: identify(model, out), places=False)
+
+
+def test_fuzz_tasks(fuzz: Fuzz, tmp_path: Path) -> None:
+    (tmp_path / INDEX).write_text(json.dumps(HELDOUT_TASKS))
+    assert read_tasks(tmp_path) == HELDOUT_TASKS
+    fuzz(tmp_path / INDEX, lambda: read_tasks(tmp_path))
+
+
+HELDOUT_TASKS = [
+    {"task": f"{kind}_medical", "kind": kind, "domain": "medical"} for kind in ("perplexity", "continuation")
+]
+
+
+@pytest.mark.parametrize("task", [task["task"] for task in HELDOUT_TASKS])
+def test_fuzz_samples(fuzz: Fuzz, tmp_path: Path, task: str) -> None:
+    """Of held-out text, as far as scores and comparisons."""
+    models = [Model("base", "base", tmp_path), Model("a", "checkpoint", tmp_path)]
+    docs = [{"source": "s", "doc_id": str(number)} for number in range(3)]
+    ratios = {name: [-120.5, 90] for name in ("byte_perplexity", "word_perplexity", "bits_per_byte")}
+    asked = {"acc": 1.0, "acc_norm": 0.0, "target": "1", "filtered_resps": [["-9.0", "False"], ["-1.5", "True"]]}
+    for model in models:
+        for each, values in zip(HELDOUT_TASKS, (ratios, asked), strict=True):
+            folder = tmp_path / model.name / each["task"]
+            folder.mkdir(parents=True)
+            (folder / "samples.jsonl").write_text("".join(json.dumps({"doc": doc} | values) + "\n" for doc in docs))
+    fuzz(tmp_path / "a" / task / "samples.jsonl", lambda: score(tmp_path, models, HELDOUT_TASKS), share=8)
+
+
+def test_fuzz_notes_of_answers(fuzz: Fuzz, tmp_path: Path) -> None:
+    unit = tmp_path / "base" / TASK
+    unit.mkdir(parents=True)
+    (unit / "answers.jsonl").write_text('{"doc_id": 1, "prompt_cut": true}\n{"doc_id": 2, "prompt_cut": null}\n')
+    (unit / "settings.json").write_text(json.dumps(MADE))
+    assert prompts_cut(tmp_path) == {"prompts_cut": 1, "prompts": 1}
+    assert warnings_of(tmp_path) == MADE["warnings"]
+    fuzz(unit / "answers.jsonl", lambda: prompts_cut(tmp_path))
+    fuzz(unit / "settings.json", lambda: warnings_of(tmp_path))
+
+
+def test_fuzz_batch_sizes(fuzz: Fuzz, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is damaged is looked for again, which is said."""
+    path = tmp_path / "batch_sizes.json"
+    path.write_text(json.dumps({"loglikelihood": MADE["batch_size"]}))
+    assert read_known(path)["loglikelihood"].size == 8
+
+    def use() -> None:
+        for known in read_known(path).values():
+            assert known.size > 0
+        if "looked for again" in capsys.readouterr().err:
+            raise UserError("said")
+
+    fuzz(path, use)
+
+
+def test_fuzz_tradeoff(fuzz: Fuzz, tmp_path: Path) -> None:
+    change = {"value": -1.5, "low": -2.0, "high": -1.0}
+    point = {"model": "t0.5", "domain": change, "general": change, "general_bound": 0.5}
+    point |= {"allowed": True, "pareto": True}
+    curve = {"rule": "the lowest", "domain": "medical", "general": "general", "proposed": "t0.5", "points": [point]}
+    (tmp_path / CURVE).write_text(json.dumps(curve))
+    fuzz(tmp_path / CURVE, lambda: read_tradeoff(tmp_path))
+
+
+def test_fuzz_benchmark_index(fuzz: Fuzz, tmp_path: Path) -> None:
+    entry = {"test": "mmlu/anatomy/test.parquet", "shots": "mmlu/anatomy/dev.parquet"}
+    entry |= {"questions": 135, "self_shots": 0}
+    (tmp_path / fetch.INDEX).write_text(json.dumps({TASK: entry}))
+    fuzz(tmp_path / fetch.INDEX, lambda: read_index(tmp_path, [TASKS[TASK]]))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_fuzz_french_records(fuzz: Fuzz, tmp_path: Path, *, packed: bool) -> None:
+    asked = {"question_translated": "Où ?", "options_translated": dict(zip("ABCD", "wxyz", strict=True))}
+    asked |= {"correct_answer_letter": "B", "identifier": "MMLU_anatomy-0"}
+    shown = {"question": "Where?", "options": dict(zip("ABCD", "wxyz", strict=True)), "correct_answer_letter": "C"}
+    record = asked | {"corpus_name": "MMLU_anatomy", "few_shot_samples[1]": [shown]}
+    text = json.dumps([record, {"corpus_name": "MedQA"}], ensure_ascii=False)
+    path = tmp_path / ("data.zip" if packed else "French-full.json")
+    if packed:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(MEMBER, text)
+    else:
+        path.write_text(text)
+
+    def use() -> None:
+        records = read_records(path)
+        rows = questions(records, "anatomy", "file")
+        json.dumps(worked_examples(records, "anatomy", rows, 1, "file"), ensure_ascii=False).encode()
+
+    fuzz(path, use)
+
+
+def test_an_archive_that_would_fill_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdapt.data_prep.documents.values.LONGEST", 2**22)
+    with (
+        zipfile.ZipFile(tmp_path / "data.zip", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(MEMBER, "w") as member,
+    ):
+        member.write(b'[{"corpus_name": "')
+        for _ in range(64):
+            member.write(b"x" * 2**20)
+    with pytest.raises(UserError, match="a value of more than"):
+        read_records(tmp_path / "data.zip")
+
+
+def test_fuzz_benchmark_parquet(fuzz: Fuzz, tmp_path: Path) -> None:
+    rows = {"question": [f"Q {n}" for n in range(9)], "choices": [["a", "b"]] * 9, "answer": [n % 2 for n in range(9)]}
+    path = tmp_path / "test.parquet"
+    pq.write_table(pa.table(rows), path)
+    fuzz(path, lambda: fetch._texts(path, TASKS[TASK]))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
+def test_fuzz_model_settings(fuzz: Fuzz, tmp_path: Path, tokenizer_folder: Path, name: str) -> None:
+    """What evaluation takes from a model's folder before it is loaded."""
+    shutil.copytree(tokenizer_folder, tmp_path, dirs_exist_ok=True)
+    config = {"dtype": "bfloat16", "max_position_embeddings": 512, "eos_token_id": [3, 4], "text_config": None}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    tokens = {"eos_token": {"content": "<|endoftext|>"}, "chat_template": "{{ messages }}"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokens))
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [5], "temperature": 0.6}))
+
+    def use() -> None:
+        arguments("hf", tmp_path, Limits())
+        check_chat_template({"a": tmp_path})
+        assert all(isinstance(number, int) for number in end_tokens(tmp_path))
+        if "unreadable" in unused(tmp_path):
+            raise UserError("said in the run's settings")
+
+    fuzz(tmp_path / name, use)
+
+
+def test_fuzz_paper_tables(fuzz: Fuzz, tmp_path: Path) -> None:
+    path = tmp_path / "tables.json"
+    path.write_bytes(TABLES.read_bytes())
+    fuzz(path, lambda: summary(Tables.read(path)), share=8)

@@ -191,7 +191,7 @@ def test_bad_sources(small, copied: Path, tmp_path: Path) -> None:
     pq.write_table(pq.read_table(path).drop_columns(["choices"]), path)
     refused("columns that are missing: choices")
     path.write_bytes(b"no parquet")
-    refused("test.parquet is not a Parquet file")
+    refused("test.parquet is not a whole Parquet file")
     path.unlink()
     assert "hf download cais/mmlu" in refused("cais/mmlu: anatomy/test-00000-of-00001.parquet is not there").mend
 
