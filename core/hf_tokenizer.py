@@ -10,15 +10,20 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-def open_tokenizer(path: Path) -> "Tokenizer":
+def open_tokenizer(path: Path, *, checked: bool = False) -> "Tokenizer":
     """Open a `tokenizer.json`.
+
+    Args:
+        path: the file.
+        checked: whether `read_object` has taken it, which costs as much as opening it.
 
     Raises:
         UserError: it is missing, or the tokenizers library does not take it.
     """
     from tokenizers import Tokenizer
 
-    read_object(require_file(path))  # its bounds: the library's own end in an abort
+    if not checked:
+        read_object(require_file(path))  # its bounds: the library's own end in an abort
     try:
         return Tokenizer.from_file(str(path))
     except BaseException as error:  # the library raises Exception itself, and a panic in Rust is not even one

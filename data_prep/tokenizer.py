@@ -59,7 +59,7 @@ class Vocabulary:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return _text_only(open_tokenizer(self.files[0]))
+        return _text_only(open_tokenizer(self.files[0], checked=True))
 
     def encode(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int32]]:
         """The ids of each text, ended by `eod_id`, in the texts' order."""

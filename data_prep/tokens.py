@@ -146,8 +146,9 @@ def _fill(
     work: Path, shards: list[Shard], options: Options, vocabulary: Vocabulary, workers: int, named: set[str]
 ) -> dict[str, Any]:
     """Fill the stage's folder; its counts."""
-    with ThreadPoolExecutor(1) as background:  # a back end takes a second to load
+    with ThreadPoolExecutor(1) as background:  # a back end takes a second to load, and the reference half of one
         loading = background.submit(make_encoder, options.backend, vocabulary)
+        background.submit(lambda: vocabulary.tokenizer)
         plan = make_plan(shards, options.choice, workers, named=named, merge=_merger(options, workers))
         verifier = Verifier(loading.result(), vocabulary, options.verify)
     documents = sum(len(scan.hashes) for scan in plan.scans) + len(plan.rejected)

@@ -41,10 +41,11 @@ NUMBER = re.compile(
 )
 """Each kind looks back at its first character: that all begin with one of a set lets the others be skipped, which is
 four times as fast."""
-DIGITS, SPAN, APART = 10, 34, 5
-"""So many digits within so many bytes, none further from the next than APART, may be a number of these."""
-AROUND = 48
-"""Bytes before and after that are looked at, too."""
+DIGITS, APART = 10, 5
+"""So many digits, none further from the next than APART bytes, may be a number of these: a gap has up to three, and
+`(0)6` and `2A 3` put two more between."""
+BEFORE_BYTES, AFTER_BYTES = 32, 8
+"""What is looked at, too: a word for a telephone and what may follow it; whether a digit follows."""
 USER = np.zeros(256, bool)
 USER[[*b"%+-._", *range(ord("0"), ord("9") + 1), *range(ord("A"), ord("Z") + 1), *range(ord("a"), ord("z") + 1)]] = True
 USER[0x80:] = True
@@ -87,17 +88,17 @@ def _close_digits(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, int, i
     digits = np.flatnonzero((values - np.uint8(48)) < 10)
     if len(digits) < DIGITS:
         return
-    first, last = digits[: 1 - DIGITS], digits[DIGITS - 1 :]
-    jumps = np.cumsum(np.diff(digits, prepend=digits[0]) > APART)
-    close = (last - first < SPAN) & (jumps[: 1 - DIGITS] == jumps[DIGITS - 1 :])
-    first, last = first[close], last[close]
-    document = np.searchsorted(offsets, first, side="right") - 1
-    inside = last < offsets[document + 1]
-    first, last, document = first[inside], last[inside], document[inside]
+    ends = np.diff(digits, append=digits[-1] + APART + 1) > APART
+    ends[np.searchsorted(digits, offsets[1:]) - 1] = True  # of the last before a border, or of the very last
+    last = np.flatnonzero(ends)
+    first = np.concatenate([np.zeros(1, np.int64), last[:-1] + 1])
+    many = last - first >= DIGITS - 1
+    first, last = digits[first[many]], digits[last[many]]
     if not len(first):
         return
-    start = np.maximum(first - AROUND, offsets[document])
-    stop = np.minimum(last + 1 + AROUND, offsets[document + 1])
+    document = np.searchsorted(offsets, first, side="right") - 1
+    start = np.maximum(first - BEFORE_BYTES, offsets[document])
+    stop = np.minimum(last + 1 + AFTER_BYTES, offsets[document + 1])
     apart = np.flatnonzero((start[1:] > stop[:-1]) | (document[1:] != document[:-1])) + 1
     for begin, end in pairwise([0, *apart.tolist(), len(start)]):
         yield int(document[begin]), int(start[begin]), int(stop[end - 1])
