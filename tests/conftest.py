@@ -12,6 +12,9 @@ from fuzzing import survives
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // PROCESSES)))
+"""Threads of one test process: more of them than cores wait for each other."""
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")  # a change is judged by the same examples as the one before it; see CONTRIBUTING.md
 
