@@ -19,7 +19,7 @@ from ..core import log
 from ..core.errors import UserError
 from ..core.files import atomic_path, write_json, write_text
 from ..recipes.journal import NAME as JOURNAL
-from ..recipes.journal import read
+from ..recipes.journal import read_steps
 from ..recipes.load import to_dict, to_yaml
 from ..recipes.schema import Recipe, data_parallel, model_parallel
 from ..recipes.validate import validate
@@ -155,8 +155,9 @@ def collect(plan: Plan, work: Path) -> list[Measurement]:
             folders = [work / _name(way, world, turn) / "run" for turn in range(plan.repeats)]
             turns = []
             for folder in folders:
+                rows = read_steps(folder / JOURNAL).rows
                 try:
-                    turns.append(turn_of(read(folder / JOURNAL)))
+                    turns.append(turn_of(rows))
                 except ValueError as error:
                     raise UserError(f"{folder} tells too little: {error}", where=str(folder / JOURNAL)) from None
             cores = None if plan.gpu else len(os.sched_getaffinity(0)) / world

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.errors import UserError
 from ..recipes.journal import NAME as JOURNAL
-from ..recipes.journal import read
+from ..recipes.journal import read_steps
 from ..recipes.schema import Recipe, world_size
 from ..scaling.constants import FITTED, read_fit
 from ..scaling.of_recipe import Run, Site
@@ -99,7 +99,8 @@ def energy(run: Path) -> dict[str, float]:
     Raises:
         UserError: the folder has no journal, or no step of it was measured.
     """
-    rows = [row for row in read(run / JOURNAL) if row["event"] == "step" and row.get("joules")]
+    steps = [row for row in read_steps(run / JOURNAL).rows if row["event"] == "step"]
+    rows = [row for row in steps if row.get("joules")]
     if not rows:
         raise UserError(f"no step of {run} has a measured energy", where="--run", allowed="a run on GPUs with NVML")
     joules, slots = sum(row["joules"] for row in rows), sum(row["slots"] for row in rows)

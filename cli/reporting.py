@@ -90,19 +90,14 @@ def _chosen(checkpoints: list[str], folders: dict[str, Path]) -> dict[str, str]:
 
 def _training(runs: list[str], folders: dict[str, Path]) -> dict[str, Spent]:
     """`[NAME=]RUN` of each as name -> what the run took."""
-    from ..recipes.journal import NAME, read, spent
+    from ..recipes.journal import NAME, read_steps, spent
 
     found = {}
     for item in runs:
         name, run = _split(item, folders, "--training", "RUN")
         check_known(name, folders, "folder", "--training")
-        try:
-            its = spent(read(Path(run) / NAME))
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{NAME} is no training run's journal: {error!r}", where=str(Path(run) / NAME)) from None
-        if its is None:
-            allowed = f"a folder of `pdapt train`, with a step in its {NAME}"
-            raise UserError(f"{run} is no training run that has begun", where="--training", allowed=allowed)
+        its = spent(read_steps(Path(run) / NAME))
+        assert its, "there is a step"
         found[name] = its
     return found
 

@@ -11,14 +11,18 @@ class Spent:
         steps: that count; one that was done again after a restart counts once.
         tokens: of those steps, without padding.
         hours: that processes were up, from each start to the last thing it noted.
-        rank_hours: the same, times the ranks (GPUs, or processes on a CPU).
-        goodput: share of the wall time since the first start that moved the model on.
+        rank_hours: the same, times the ranks (GPUs, or processes on a CPU); None where the record of a start is lost.
+        goodput: share of the wall time since the first start that moved the model on, as far as is known.
         joules: that the GPUs took in all steps, those done again included; None where a step has no measurement.
+        unknown: share of that wall time of which records are lost: the goodput may be higher by as much.
+        lost: steps that count and of which nothing is known.
     """
 
     steps: int
     tokens: int
     hours: float
-    rank_hours: float
+    rank_hours: float | None
     goodput: float
     joules: float | None
+    unknown: float = 0.0
+    lost: int = 0

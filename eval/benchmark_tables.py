@@ -251,8 +251,13 @@ def training_table(training: dict[str, Spent], w: Words) -> Table:
     rows = []
     for name, its in training.items():
         values = (its.steps, its.tokens, its.hours, its.rank_hours, 100 * its.goodput)
+        shown = [NONE if v is None else plain(v, w.language, d) for v, d in zip(values, digits, strict=True)]
+        if its.lost:
+            shown[:2] = [Entry(f"≥ {entry.text}") for entry in shown[:2]]
+        if its.unknown:
+            shown[4] = Entry(f"{shown[4].text} – {plain(100 * (its.goodput + its.unknown), w.language, '.1f').text}")
         energy = NONE if its.joules is None else plain(its.joules / 3.6e6, w.language, ",.1f")
-        rows.append(Row(name, [*(plain(v, w.language, d) for v, d in zip(values, digits, strict=True)), energy]))
+        rows.append(Row(name, [*shown, energy]))
     return Table("train-cost", w("training_caption"), [w("model"), *map(w, columns), "kWh"], rows)
 
 

@@ -24,7 +24,7 @@ from .energy import joules
 from .failures.record import BETWEEN, EXCHANGE, OPTIMIZER, SAVE, VALIDATE, RankFile
 from .guard import Judge, Verdict
 from .journal import NAME as JOURNAL
-from .journal import Goodput, Journal, kept, read
+from .journal import Goodput, Journal, kept, read_history
 from .recorder import Recorder, by_name
 from .run_folder import SKIPPED, STATE, STOP_AT, skipped
 from .saves import Saves
@@ -110,14 +110,15 @@ class Monitor:
 
     def _first(self, optimizer: Any, config: Any, done: int) -> None:
         self._check_stop_at(done)
-        rows = read(self.place.out / JOURNAL)
-        self.goodput = Goodput(rows, done, self.place.begun)
+        history = read_history(self.place.out / JOURNAL)  # what of it is lost, whoever started the run has said
+        self.goodput = Goodput(history, done, self.place.begun)
         # Every rank reads them: all have to judge alike, and as a run that was not interrupted.
-        steps = kept(rows, "step", done).values()
-        taken = [(row["loss"], row["grad_norm"]) for row in steps if not row["skipped"]]
-        history = [pair for pair in taken if None not in pair]
+        steps = kept(history.rows, "step", done).values()
+        taken = [row for row in steps if not row["skipped"]]
+        pairs = [(row.get("loss"), row.get("grad_norm")) for row in taken]
+        numbers = [(loss, norm) for loss, norm in pairs if loss is not None and norm is not None]
         rewinds = len(skipped(self.place.out))
-        self.judge = Judge(self.recipe.guard, history, skips=len(steps) - len(taken), rewinds=rewinds)
+        self.judge = Judge(self.recipe.guard, numbers, skips=len(steps) - len(taken), rewinds=rewinds)
         self.updated = done > 0
         self._stand_between(optimizer)
         finalize = config.finalize_model_grads_func
@@ -232,7 +233,10 @@ class Monitor:
                 "mfu": mfu(flops, seconds, self.world) if torch.cuda.is_available() else None,
                 "joules": used, "sources": by_name(sums[:-1], self.names[True]), **self._slowest(computes),
             }  # fmt: skip
-            row["goodput"] = self.goodput.add(row | {"time": time.time()})
+            now = time.time()
+            row["goodput"] = self.goodput.add(row | {"time": now})
+            if self.goodput.unknown:
+                row["goodput_unknown"] = self.goodput.unknown_share(now)
             self.journal.write("step", **row)
             self.trackers.log(row, self.step, "train")
 

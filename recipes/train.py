@@ -29,7 +29,7 @@ from .failures.record import FOLDER
 from .input_hashes import Inputs, check_bytes, on_one_rank_of_each_node
 from .inputs import check_inputs
 from .journal import NAME as JOURNAL
-from .journal import as_line, metrics, read
+from .journal import as_line, metrics, read_history
 from .load import to_dict
 from .longer import check_longer
 from .megatron_args import Places, summary
@@ -322,6 +322,7 @@ def _prepare(run: Run, start_: Start) -> int:
         chosen = run.recipe.checkpoint
         retain(run.out, chosen.keep_every, chosen.keep_last)  # what a kill has kept
         log.info(f"train: going on after step {iteration(newest_sound)}")
+        read_history(run.out / JOURNAL).say()
     elif run.weights is not None:
         announce_weights(run.recipe, run.tokens, run.weights)
     for member in run.members():
@@ -355,7 +356,7 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
     """Write the losses, and the manifest if the last step was reached."""
     recipe, out = run.recipe, run.out
     slots_a_step = recipe.batch.global_size * recipe.data.seq_length
-    rows = metrics(read(out / JOURNAL), slots_a_step)
+    rows = metrics(read_history(out / JOURNAL).rows, slots_a_step)
     write_text(out / METRICS, "".join(map(as_line, rows)))
     saved = checkpoints(out)
     reached = iteration(saved[-1]) if saved else 0

@@ -31,7 +31,7 @@ def leave_runs(given: Plan, folder: Path, per_rank: float) -> None:
         seconds = slots / world / per_rank
         rows = [
             {"event": "step", "step": step, "start": 1, "time": step * seconds, "seconds": seconds, "data_wait": 0.0}
-            | {"tokens": slots, "slots": slots}
+            | {"tokens": slots, "slots": slots, "skipped": False, "sources": {}}
             for step in range(1, 11)
         ]
         run = folder / f"{way}-{world}-{turn}" / "run"
@@ -91,7 +91,7 @@ def test_on_gpus_the_published_plan_stands_beside(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"weak-1-0.*0 steps"):
+    with pytest.raises(UserError, match=r"weak-1-0.*is no training run that has begun: the file is missing"):
         collect(plan([1]), tmp_path)
 
 
@@ -140,7 +140,7 @@ def test_collectives_of_no_size_are_refused(size: float) -> None:
 def test_missing_runs_are_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pdapt.cli.bench_scaling.sample_tokens", None)  # it takes many seconds
     given = ["bench", "scaling", "--out", str(tmp_path), "--steps", "6", "--collect"]
-    with pytest.raises(UserError, match="tells too little"):
+    with pytest.raises(UserError, match="no training run that has begun: the file is missing"):
         CliRunner().invoke(app, given, catch_exceptions=False)
 
 

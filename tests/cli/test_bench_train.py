@@ -98,9 +98,10 @@ def test_warm_steps_do_not_count() -> None:
 
 
 def test_steps_and_stalls_are_read_from_the_journal(tmp_path: Path) -> None:
-    rows: list[dict[str, Any]] = [{"event": "start", "start": 0, "time": 0.0, "step": 0}]
+    rows: list[dict[str, Any]] = [{"event": "start", "start": 0, "time": 0.0, "step": 0, "ranks": 2}]
     for step, end in enumerate([5.0, 6.0, 7.0, 7.5, 8.5], start=1):
-        rows.append({"event": "step", "start": 0, "time": end, "step": step, "seconds": 0.1, "loss": 9.0 - step})
+        row = {"event": "step", "start": 0, "time": end, "step": step, "seconds": 0.1, "loss": 9.0 - step}
+        rows.append(row | {"data_wait": 0.0, "tokens": 9, "skipped": False, "sources": {}})
     rows.append({"event": "save", "start": 0, "time": 9.0, "step": 4, "stall_seconds": 0.4, "seconds": 2.0})
     rows.append({"event": "save", "start": 0, "time": 9.1, "step": 2, "stall_seconds": 0.2, "seconds": 4.0})
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

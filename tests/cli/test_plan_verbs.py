@@ -96,8 +96,10 @@ def test_a_search_says_why_what_it_costs_and_writes_its_choice(tmp_path: Path) -
 
 
 def test_measured_energy_stands_beside_the_predicted(tmp_path: Path) -> None:
+    same = {"seconds": 1.0, "data_wait": 0.0, "tokens": 900_000, "skipped": False, "loss": 2.0, "sources": {}}
     steps = [
-        {"event": "step", "step": n, "start": 1, "time": float(n), "joules": 5e5, "slots": 1_000_000} for n in range(4)
+        {"event": "step", "step": n, "start": 0, "time": float(n), "joules": 5e5, "slots": 1_000_000, **same}
+        for n in range(1, 5)
     ]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
     found = json.loads(plan("recipe", "qwen3_8b_cpt_48xh100_packed", "--run", tmp_path, "--json"))
@@ -108,7 +110,7 @@ def test_measured_energy_stands_beside_the_predicted(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["recipe", "RECIPE", "--out", "out.txt"], "no name of a recipe file"),
-        (["recipe", "RECIPE", "--run", "gone"], "has a measured energy"),
+        (["recipe", "RECIPE", "--run", "gone"], "gone is no training run that has begun: the file is missing"),
         (["recipe", "RECIPE", "--keep", "pq"], "'pq' is no setting"),
         (["recipe", "RECIPE", "--site", "bad.json"], "no file of constants"),
         (["recipe", "RECIPE", "--tokens", "gone"], "tokens.json is missing"),

@@ -17,8 +17,12 @@ DEFAULT = {"checkpoints": [], "test": "holm", "contaminated": None, "training": 
 @pytest.mark.parametrize(
     ("folders", "change", "message"),
     [
-        (["0p6b"], {"training": ["empty"]}, "empty is no training run that has begun"),
-        (["0p6b"], {"training": ["odd"]}, "no training run's journal: KeyError"),
+        (["0p6b"], {"training": ["empty"]}, "empty is no training run that has begun: the file is missing"),
+        (
+            ["0p6b"],
+            {"training": ["odd"]},
+            r"odd is no training run that has begun: line odd/log.jsonl:1: ranks is missing",
+        ),
         (["0p6b"], {"training": ["8b=run"]}, "no folder is called '8b'"),
         (["0p6b", "8b"], {"training": ["run"]}, "'run' names no folder"),
         (["0p6b", "8b"], {"checkpoints": ["cpt-1"]}, "'cpt-1' names no folder"),
