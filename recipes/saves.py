@@ -1,13 +1,13 @@
 """A run's saves while it trains: how long each holds training up, when it is whole, and its seal."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..core import log
 from ..core.checkpoint import TRACKER, newest_named
 from .schema import Checkpoint
 
@@ -26,6 +26,7 @@ class Saves:
         self.last = -1
         self.pending: dict[int, tuple[float, float]] = {}
         self._sealing: subprocess.Popen[bytes] | None = None
+        self._unsealed: list[int] = []
 
     def begun(self, step: int, begin: float) -> None:
         """Note a save that training has gone on from; it began at `begin` of `time.perf_counter`."""
@@ -49,13 +50,24 @@ class Saves:
             yield step, {"stall_seconds": stall + stalled, "seconds": time.perf_counter() - begin}
 
     def seal(self, step: int) -> None:
-        """Start the process that seals a checkpoint and removes what is not kept: `recipes/seal.py`."""
-        values = [step, self.chosen.keep_every or 0, self.chosen.keep_last, os.getpid()]
-        command = [sys.executable, "-m", "pdapt.recipes.seal", str(self.out), *map(str, values)]
+        """Start the process that seals a checkpoint and removes what is not kept: `recipes/seal.py`.
+
+        One that an earlier process has left, because it was killed, is sealed with it.
+        """
         self.wait()  # one after the other: a later one removes what an earlier one has sealed
+        self._unsealed.append(step)
+        values = [self.chosen.keep_every or 0, self.chosen.keep_last, os.getpid(), *self._unsealed]
+        command = [sys.executable, "-m", "pdapt.recipes.seal", str(self.out), *map(str, values)]
         self._sealing = subprocess.Popen(command)
 
     def wait(self) -> None:
-        """Wait until the last checkpoint is sealed."""
-        if self._sealing and self._sealing.wait():
-            log.warn(f"train: a checkpoint could not be sealed: {self._sealing.args}")
+        """Wait until the last checkpoint is sealed; where its process failed, say so."""
+        if self._sealing is None:
+            return
+        code, self._sealing = self._sealing.wait(), None
+        if code == 0:
+            self._unsealed.clear()
+            return
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with code {code}"
+        steps = ", ".join(map(str, self._unsealed))
+        print(f"save: the process that hashes the checkpoint of step {steps} {how}: it is hashed later", flush=True)

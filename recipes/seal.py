@@ -1,7 +1,7 @@
 """What makes a checkpoint one that can be trusted: where it comes from, and a hash of each of its files.
 
 Megatron can hash, too, but on one rank and while the others wait: a minute for each save of an 8B model. Here a process
-of its own does it while training goes on (`python -m pdapt.recipes.seal RUN STEP`), and removes what is not kept.
+of its own does it while training goes on (`python -m pdapt.recipes.seal RUN … STEP`), and removes what is not kept.
 """
 
 import shutil
@@ -68,8 +68,7 @@ def settle(out: Path, *, fsdp: bool) -> Path | None:
         That checkpoint; None where there is none.
     """
     root = out / CHECKPOINTS
-    finished = {path for path in iterations(root) if fsdp and (path / METADATA).is_file()}
-    whole = sorted({*checkpoints(out), *finished})
+    whole = _finished(out, fsdp=fsdp)
     for path in sorted(set(iterations(root)) - set(whole)):
         log.warn(f"train: {path.name} was not finished when the run was interrupted: removed")
         remove(path)
@@ -82,10 +81,35 @@ def settle(out: Path, *, fsdp: bool) -> Path | None:
         return None
     newest = whole[-1]
     write_text(root / TRACKER, str(iteration(newest)))
-    if not (newest / SEAL).is_file():
-        log.warn(f"train: {newest.name} was saved without its hashes when the run was interrupted: its sizes are right")
-        seal(newest, read_object(out / PROVENANCE).values)
+    for path, wrong in seal_rest(out, fsdp=fsdp):
+        log.warn(f"train: {path.name} has no hashes and is damaged ({wrong}): left where it is, and not gone on from")
     return newest
+
+
+def _finished(out: Path, *, fsdp: bool) -> list[Path]:
+    """The run's checkpoints that were written to their end, oldest first."""
+    found = {path for path in iterations(out / CHECKPOINTS) if fsdp and (path / METADATA).is_file()}
+    return sorted({*checkpoints(out), *found})
+
+
+def seal_rest(out: Path, *, fsdp: bool) -> list[tuple[Path, str]]:
+    """Seal the checkpoints that have no seal, because the run or the hashing process was killed, and say so.
+
+    Their hashes are of the bytes as they are now: all that can be compared with when they were saved is their sizes.
+
+    Returns:
+        Those that cannot be sealed, and what is wrong with them.
+    """
+    left = []
+    for path in _finished(out, fsdp=fsdp):
+        if (path / SEAL).is_file():
+            continue
+        if wrong := damage(path):
+            left.append((path, wrong))
+            continue
+        log.warn(f"train: {path.name} was saved without its hashes, whose process was killed: its sizes are right")
+        seal(path, read_object(out / PROVENANCE).values)
+    return left
 
 
 def _aside(root: Path, checkpoint: Path) -> Path:
@@ -123,13 +147,15 @@ def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
 
 
 def main() -> None:
-    """Seal the checkpoint of a step, and remove what the recipe does not keep: `RUN STEP KEEP_EVERY KEEP_LAST RANK`.
+    """Seal the checkpoints of steps, and remove what the recipe does not keep: `RUN KEEP_EVERY KEEP_LAST RANK STEP…`.
 
     RANK is the process that has asked for it, and that it ends with.
     """
-    out, step, keep_every, keep_last, rank = Path(sys.argv[1]), *(int(value) for value in sys.argv[2:6])
+    out, keep_every, keep_last, rank, *steps = Path(sys.argv[1]), *(int(value) for value in sys.argv[2:])
     die_with_parent(rank)
-    seal(out / CHECKPOINTS / f"iter_{step:07d}", read_object(out / PROVENANCE).values)
+    for path in (out / CHECKPOINTS / f"iter_{step:07d}" for step in steps):
+        if path.is_dir() and not (path / SEAL).is_file():
+            seal(path, read_object(out / PROVENANCE).values)
     for path in retain(out, keep_every or None, keep_last):
         print(f"removed {path.name}: not one of those that are kept", flush=True)
 

@@ -29,7 +29,7 @@ from .signals import SIGNALS
 LOG = "train.log"
 CODES = "codes.json"
 """Among the ranks' files: the exit codes of those that torchrun saw end first."""
-OF_OURS = ("guard: ", "straggler: ", "hang: ", "tracker: ")
+OF_OURS = ("save: ", "guard: ", "straggler: ", "hang: ", "tracker: ")
 """How lines begin that a rank wants to be seen."""
 
 

@@ -51,7 +51,7 @@ from .run_folder import (
     steps_before,
 )
 from .schema import SAVED, Recipe, shape_of, world_size
-from .seal import retain, settle
+from .seal import retain, seal_rest, settle
 from .spawn import LOG, fail, spawn
 from .validate import check_device
 
@@ -163,7 +163,7 @@ def train(
     Raises:
         UserError: the inputs do not go together, or `out` holds another run.
         StoppedEarly: a signal or the wall time ended it before the last step, with a checkpoint.
-        Halted: the guard ended it, or it stood still.
+        Halted: the guard ended it, it stood still, or a checkpoint could not be hashed because it is damaged.
         Failed: the trainer failed; the rank that failed first is named, and its log.
     """
     begun = time.time()
@@ -358,6 +358,11 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
     slots_a_step = recipe.batch.global_size * recipe.data.seq_length
     rows = metrics(read_history(out / JOURNAL).rows, slots_a_step)
     write_text(out / METRICS, "".join(map(as_line, rows)))
+    for path, wrong in seal_rest(out, fsdp=recipe.parallel.fsdp):
+        raise Halted(
+            f"{path.name} has no hashes and is damaged ({wrong}): it is kept, and not taken for a good one\n  to mend "
+            f"it: look at the disk, then run the same command again: it goes on from the one before\n  where: {path}"
+        )
     saved = checkpoints(out)
     reached = iteration(saved[-1]) if saved else 0
     if reached < recipe.steps:

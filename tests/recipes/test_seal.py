@@ -17,7 +17,8 @@ from pdapt.recipes import schema
 from pdapt.recipes.load import load, to_dict
 from pdapt.recipes.provenance import check_resharding, commit, layers_of, provenance
 from pdapt.recipes.run_folder import PROVENANCE, checkpoints, identity, iteration
-from pdapt.recipes.seal import DAMAGED, damage, retain, seal, settle
+from pdapt.recipes.saves import Saves
+from pdapt.recipes.seal import DAMAGED, damage, retain, seal, seal_rest, settle
 
 
 @pytest.fixture
@@ -210,3 +211,35 @@ def test_provenance_names_versions_commit_and_command(recipe_file: Path) -> None
     assert found["recipe"]["steps"] == 10
     assert found["command"]
     assert found["commit"] == commit()
+
+
+def test_hashes_whose_process_was_killed_are_written_with_the_next_ones(
+    run: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for step in (2, 4, 6):
+        (at(run, step) / SEAL).unlink()
+    saves = Saves(run, schema.Checkpoint())
+    saves.seal(2)
+    assert saves._sealing
+    saves._sealing.kill()
+    saves.seal(4)
+    saves.wait()
+    assert "save: the process that hashes the checkpoint of step 2 was ended by SIGKILL" in capfd.readouterr().out
+    assert [(at(run, step) / SEAL).is_file() for step in (2, 4, 6)] == [True, True, False]
+    assert damage(at(run, 2)) == ""
+
+
+def test_what_is_left_without_hashes_gets_them_at_the_end_unless_it_is_damaged(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in (2, 6):
+        (at(run, step) / SEAL).unlink()
+    shard(at(run, 2)).write_bytes(b"")
+    ((path, wrong),) = seal_rest(run, fsdp=False)
+    assert path == at(run, 2)
+    assert shard(path).parent == at(run, 2)
+    assert "bytes" in wrong
+    assert not (at(run, 2) / SEAL).is_file()
+    assert damage(at(run, 6)) == ""
+    assert (at(run, 6) / SEAL).is_file()
+    assert "iter_0000006 was saved without its hashes, whose process was killed" in capsys.readouterr().err
