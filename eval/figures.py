@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ THEMES = (
 )
 
 
+GAPS = 5
+"""Of a curve, that are named."""
+
+
 @dataclass
 class Curve:
     """Losses of one training run: points (iteration, nats per token)."""
@@ -62,6 +67,22 @@ def read_curve(path: Path) -> Curve:
     if not curve.training:
         raise UserError("no losses here", where=str(path), allowed='lines such as {"iteration": 1, "loss": 9.1}')
     return curve
+
+
+def lacking(curve: Curve) -> str:
+    """What a training curve lacks, in words; empty where its points are as far apart as its closest ones."""
+    places = sorted(iteration for iteration, _ in curve.training)
+    apart = [after - before for before, after in pairwise(places)]
+    step = min((gap for gap in apart if gap), default=1)
+    gaps = [(before + step, after - step) for before, after in pairwise([0, *places]) if after - before > step]
+    if not gaps:
+        return ""
+    named = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in gaps[:GAPS])
+    more = f" and {len(gaps) - GAPS} more gaps" if len(gaps) > GAPS else ""
+    return (
+        f"The curve of {curve.name} lacks iterations {named}{more}: rows of the run's log.jsonl are lost, batches were "
+        "left out, or their loss was not a number."
+    )
 
 
 def draw_loss(curve: Curve, theme: Theme, path: Path) -> None:

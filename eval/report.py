@@ -5,10 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..core import log
 from ..core.errors import UserError
 from ..core.files import write_text
 from ..core.manifest import NAME, Manifest, run_stage
-from .figures import draw_loss, draw_scores, draw_twice, read_curve
+from .figures import Curve, draw_loss, draw_scores, draw_twice, lacking, read_curve
 from .page import SYMBOLS, Picture, inline, render
 from .scores import SCORES, Scores
 from .verdict import ACCURACY, PERPLEXITY, change, outcome, verdict
@@ -28,7 +29,7 @@ def build_report(
         title: heading of the page.
         scores: folder of a finished evaluation.
         training: `metrics.jsonl` files, lines {"iteration", "slots", "loss"} or {"iteration", "valid_loss"}; each is
-            named after its folder.
+            named after its folder. One that is missing is said on the page.
         manifests: folders of the other finished stages, in the order of the run.
         out: the folder to make.
         settings: name -> value, shown as a table.
@@ -50,12 +51,22 @@ def build_report(
             allowed="scores of a base, and of a checkpoint or a merged model",
         )
     inputs = {"scores": scores / SCORES}
-    inputs |= {f"training/{i}": path for i, path in enumerate(training)}
+    there = [path for path in training if path.is_file()]
+    inputs |= {f"training/{i}": path for i, path in enumerate(there)}
     inputs |= {f"stage/{i}": folder / NAME for i, folder in enumerate(stages)}
 
     def body(work: Path) -> dict[str, Any]:
         found = Scores.read(scores)
-        pictures = list(_pictures(found, training, work / "figures"))
+        curves = [read_curve(path) for path in there]
+        lacks = [
+            f"The curve of {path.parent.name} is missing: {path} is not there."
+            for path in training
+            if path not in there
+        ]
+        lacks += filter(None, map(lacking, curves))
+        for sentence in lacks:
+            log.warn(f"report: {sentence}")
+        pictures = list(_pictures(found, curves, work / "figures"))
         page = render(
             "report.html.jinja",
             title=title,
@@ -64,6 +75,7 @@ def build_report(
             cut=Manifest.read(scores).counts,
             sources=_sources(found),
             pictures=pictures,
+            lacks=lacks,
             settings=settings,
             stages=[(folder.name, Manifest.read(folder)) for folder in stages],
         )
@@ -73,10 +85,9 @@ def build_report(
     return run_stage("report", inputs, {"title": title, "settings": settings}, out, body)
 
 
-def _pictures(scores: Scores, training: list[Path], folder: Path) -> Iterator[Picture]:
+def _pictures(scores: Scores, curves: list[Curve], folder: Path) -> Iterator[Picture]:
     folder.mkdir(exist_ok=True)
-    for number, path in enumerate(training):
-        curve = read_curve(path)
+    for number, curve in enumerate(curves):
         images = draw_twice(partial(draw_loss, curve), folder, f"loss-{number}-{curve.name}")
         (start, first), (end, last) = curve.training[0], curve.training[-1]
         told = f"Training loss of {curve.name}: {first:.3f} at iteration {start}, {last:.3f} at iteration {end}."

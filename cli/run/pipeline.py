@@ -265,11 +265,16 @@ def report_run(run: Path, out: Path) -> Manifest:
     from ...eval.report import build_report
 
     request = read_object(run / REQUEST)
-    trained = [folder / METRICS for folder in (run / "base", run / "cpt") if (folder / METRICS).is_file()]
+    trained = [folder / METRICS for folder in (run / "base", run / "cpt") if _was_trained(folder)]
     stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
     stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))), "hf/merged"]
     finished = [run / name for name in stages if (run / name / NAME).is_file()]
     return build_report(request.text("title"), run / "scores", trained, finished, out, _settings(request, run))
+
+
+def _was_trained(folder: Path) -> bool:
+    """Whether a base was trained here and not imported; a curve of a training run is missed where it is not there."""
+    return (folder / NAME).is_file() and Manifest.read(folder).stage == "train"
 
 
 def _settings(request: JsonObject, run: Path) -> dict[str, Any]:

@@ -165,3 +165,23 @@ def test_a_browser_shows_all_of_it_without_a_sideways_scroll(report, programs, t
         timeout=120,
     ).stdout
     assert f'data-found="true,{width},5,{tables_scroll}"' in shown
+
+
+def test_curves_that_are_missing_or_have_gaps_are_said(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lossy = tmp_path / "cpt" / "metrics.jsonl"
+    lossy.parent.mkdir()
+    points = [{"iteration": i, "loss": 9.0 - i / 100} for i in range(2, 41) if i not in (5, 6, 7, 20)]
+    points.append({"iteration": 41, "loss": None})
+    points.append({"iteration": 42, "loss": 8.0})
+    lossy.write_text("".join(json.dumps(point) + "\n" for point in points))
+    training = [tmp_path / "base" / "metrics.jsonl", lossy, finished / "medical" / "metrics.jsonl"]
+    build_report(TITLE, finished / "scores", training, [], tmp_path / "out", {})
+    said, page = capsys.readouterr().err, (tmp_path / "out" / "index.html").read_text()
+    for text in ("The curve of base is missing: ", "The curve of cpt lacks iterations 1, 5 to 7, 20, 41: "):
+        assert text in said
+        assert text in page
+    assert "curve of medical" not in page
+    assert "Loss of cpt." in page
+    assert "Loss of base." not in page
