@@ -8,6 +8,7 @@ from typing import Any
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import write_text
+from ..core.jsonio import JsonObject
 from ..core.manifest import NAME, Manifest, run_stage
 from .figures import Curve, draw_loss, draw_scores, draw_twice, lacking, read_curve
 from .page import SYMBOLS, Picture, inline, render
@@ -72,7 +73,7 @@ def build_report(
             title=title,
             sentences=verdict(scores),
             table=_table(found),
-            cut=Manifest.read(scores).counts,
+            cut=_cut(scores),
             sources=_sources(found),
             pictures=pictures,
             lacks=lacks,
@@ -83,6 +84,12 @@ def build_report(
         return {"figures": len(pictures)}
 
     return run_stage("report", inputs, {"title": title, "settings": settings}, out, body)
+
+
+def _cut(scores: Path) -> dict[str, int]:
+    """Prompts that were cut, and how many there were."""
+    counts = JsonObject(Manifest.read(scores).counts, f"{scores / NAME}: counts")
+    return {name: counts.integer(name, 0) for name in ("prompts_cut", "prompts")}
 
 
 def _pictures(scores: Scores, curves: list[Curve], folder: Path) -> Iterator[Picture]:

@@ -10,6 +10,8 @@ from ..core.files import read_object
 from ..core.jsonio import JsonObject
 
 SCORES = "scores.json"
+LARGEST = 700.0
+"""Of a logarithm: its exponential is below 1.8e308."""
 Role = Literal["base", "checkpoint", "merged", "other"]
 ROLES: dict[str, Role] = {"base": "base", "tuned": "checkpoint", "merged": "merged", "other": "other"}
 """What the user calls them: a tuned model is a checkpoint of some training, if not of ours."""
@@ -123,7 +125,7 @@ class Scores:
         return Scores(
             models=[(model.text("name"), cast(Role, model.text("role"))) for model in rows("models")],
             scores=[_typed(Score, row) for row in rows("scores")],
-            comparisons=[_typed(Comparison, row) for row in rows("comparisons")],
+            comparisons=[_bounded(_typed(Comparison, row), row.where) for row in rows("comparisons")],
         )
 
     @property
@@ -136,14 +138,22 @@ class Scores:
         return [name for name, its in self.models if its == role]
 
     def score(self, model: str, domain: str, metric: str, source: str = "") -> Score:
-        """One score; a KeyError if there is none."""
+        """One score.
+
+        Raises:
+            UserError: there is none.
+        """
         found = {(s.model, s.domain, s.metric, s.source): s for s in self.scores}
-        return found[model, domain, metric, source]
+        return _of(found, (model, domain, metric, source))
 
     def comparison(self, model: str, against: str, domain: str, metric: str) -> Comparison:
-        """One comparison; a KeyError if there is none."""
+        """One comparison.
+
+        Raises:
+            UserError: there is none.
+        """
         found = {(c.model, c.against, c.domain, c.metric): c for c in self.comparisons}
-        return found[model, against, domain, metric]
+        return _of(found, (model, against, domain, metric))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -152,6 +162,23 @@ class Scores:
             "scores": [asdict(score) for score in self.scores],
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
         }
+
+
+def _of[T](found: dict[tuple[str, str, str, str], T], key: tuple[str, str, str, str]) -> T:
+    if key not in found:
+        raise UserError(
+            f"{SCORES} does not tell of {', '.join(filter(None, key))}",
+            where=SCORES,
+            mend="evaluate the models again, into a new folder",
+        )
+    return found[key]
+
+
+def _bounded(row: Comparison, where: str) -> Comparison:
+    """Check that a comparison's values are such that their exponentials are numbers."""
+    if any(abs(value) > LARGEST for value in (row.difference, row.low, row.high)):
+        raise UserError(f"the difference of {row.model} and {row.against} is {row.difference:g}", where=where)
+    return row
 
 
 def _typed[T: (Score, Comparison)](kind: type[T], row: JsonObject) -> T:

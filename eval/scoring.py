@@ -10,7 +10,7 @@ from typing import Any
 from ..core.errors import UserError
 from ..core.files import read_jsonl
 from .process import SAMPLES
-from .scores import Comparison, Model, Score, Scores
+from .scores import LARGEST, Comparison, Model, Score, Scores
 from .statistics import Estimate, holm, paired_difference, ratio
 
 Totals = dict[tuple[str, str], tuple[float, float]]
@@ -18,8 +18,8 @@ Totals = dict[tuple[str, str], tuple[float, float]]
 Task = dict[str, str]
 """A line of a task folder's index: `task`, `kind`, `domain`."""
 
-LEAST, MOST, LARGEST = 1e-9, 1e15, 700.0
-"""Bounds of a sample's denominator, of its parts, and of their ratio: its exponential is below 1.8e308."""
+LEAST, MOST = 1e-9, 1e15
+"""Bounds of a sample's denominator, and of its parts."""
 GOLD = "gold_logprob"
 """Log-probability of the true answer in nats, which moves before accuracy does; not one of lm-eval's metrics."""
 

@@ -278,23 +278,29 @@ def _was_trained(folder: Path) -> bool:
 
 
 def _settings(request: JsonObject, run: Path) -> dict[str, Any]:
-    recipe, merged = Manifest.read(run / "cpt").config, Manifest.read(run / "hf" / "merged").config
-    parallel, optimizer = recipe["parallel"], recipe["optimizer"]
+    recipe, merged = _config(run / "cpt"), _config(run / "hf" / "merged")
+    parallel, data = recipe.object("parallel"), recipe.object("data")
+    nodes, ranks, tp, pp = (parallel.integer(name) for name in ("nodes", "ranks_per_node", "tp", "pp"))
     told = request.object(FITTED).list("told") if FITTED in request else []
     return {
         **{f"recipe ({number})": line for number, line in enumerate(told, start=1)},
         "base": request.text("base", "") or f"trained here on the {GENERAL} text ({PRETRAIN})",
         "domain": request.text("domain"),
-        "steps": recipe["steps"],
-        "sequences a step": recipe["batch"]["global_size"],
-        "tokens a sequence": recipe["data"]["seq_length"],
-        "layout": recipe["data"]["layout"],
-        "learning rate": f"{optimizer['lr']:g}, constant",
-        "precision": recipe["model"]["precision"],
-        "ranks": f"{parallel['nodes']} x {parallel['ranks_per_node']} (TP {parallel['tp']}, PP {parallel['pp']})",
-        "merge": f"SLERP, t = {merged['t']:g}",
-        "seed": recipe["seed"],
+        "steps": recipe.integer("steps"),
+        "sequences a step": recipe.object("batch").integer("global_size"),
+        "tokens a sequence": data.integer("seq_length"),
+        "layout": data.text("layout"),
+        "learning rate": f"{recipe.object('optimizer').number('lr'):g}, constant",
+        "precision": recipe.object("model").text("precision"),
+        "ranks": f"{nodes} x {ranks} (TP {tp}, PP {pp})",
+        "merge": f"SLERP, t = {merged.number('t'):g}",
+        "seed": recipe.integer("seed"),
     }
+
+
+def _config(folder: Path) -> JsonObject:
+    """The options that a stage's folder was made with."""
+    return JsonObject(Manifest.read(folder).config, f"{folder / NAME}: config")
 
 
 def summary(out: Path) -> tuple[list[dict[str, Any]], list[str]]:

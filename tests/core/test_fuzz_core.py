@@ -13,11 +13,21 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from pdapt.core.checkpoint import SEAL, TRACKER, newest, read_seal
 from pdapt.core.dcp import METADATA, read_metadata, shortened
 from pdapt.core.errors import UserError
+from pdapt.core.files import read_object
+from pdapt.core.hf_config import effective, write_settings
 from pdapt.core.hf_weights import INDEX, SINGLE, Weights
-from pdapt.core.manifest import NAME, Manifest, fingerprint, run_stage
+from pdapt.core.manifest import (
+    KEY,
+    NAME,
+    Manifest,
+    _interrupted,  # pyright: ignore[reportPrivateUsage]
+    fingerprint,
+    input_fingerprints,
+    run_stage,
+)
 from pdapt.core.qwen3 import SIZES, read_config
 
-Fuzz = Callable[[Path, Callable[[], Any]], None]
+Fuzz = Callable[..., None]
 
 
 def test_fuzz_config(fuzz: Fuzz, tmp_path: Path) -> None:
@@ -35,6 +45,37 @@ def test_fuzz_manifest(fuzz: Fuzz, tmp_path: Path) -> None:
     run_stage("demo", {"text": "0" * 64}, {"k": 1}, tmp_path / "out", body)
 
     fuzz(tmp_path / "out" / NAME, lambda: (fingerprint(tmp_path / "out"), Manifest.read(tmp_path / "out")))
+
+
+def test_fuzz_interrupted(fuzz: Fuzz, tmp_path: Path) -> None:
+    """What an interruption left says what it was: damaged, nothing is taken up."""
+    work = tmp_path / ".out.partial"
+    key = {"stage": "demo", "inputs": {"text": "0" * 64}, "config": {"k": 1}}
+    work.mkdir()
+    (work / KEY).write_text(json.dumps(key))
+
+    def use() -> None:
+        if _interrupted(work) != key:
+            raise UserError("another run's, or damaged")
+        assert input_fingerprints(work) == key["inputs"]
+
+    fuzz(work / KEY, use)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
+def test_fuzz_settings(fuzz: Fuzz, tmp_path: Path, name: str) -> None:
+    """What is carried over from a Hugging Face folder to another."""
+    config = SIZES["8b"].to_hf("bfloat16") | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}
+    contents = {"config.json": config, "tokenizer_config.json": {"eos_token": "x", "auto_map": {}}}
+    contents["generation_config.json"] = {"temperature": 0.6}
+    for file, content in contents.items():
+        (tmp_path / file).write_text(json.dumps(content))
+
+    def use() -> None:
+        write_settings(tmp_path, tmp_path / "copy", "bfloat16")
+        effective(read_object(tmp_path / "config.json").values)
+
+    fuzz(tmp_path / name, use, places=name == "config.json")  # others may be absent
 
 
 def test_fuzz_seal(fuzz: Fuzz, tmp_path: Path) -> None:

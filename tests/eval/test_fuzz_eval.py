@@ -4,7 +4,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,16 @@ from pdapt.eval.contamination import read_contaminated
 from pdapt.eval.figures import read_curve
 from pdapt.eval.harness.batch_size import read_known
 from pdapt.eval.harness.generation import end_tokens, unused
+from pdapt.eval.harness.weights import check_weights
 from pdapt.eval.heldout import INDEX, read_tasks
 from pdapt.eval.paper import TABLES, Tables, summary
 from pdapt.eval.plan import identify, status, write_plan
 from pdapt.eval.run import prompts_cut, warnings_of
-from pdapt.eval.scores import SCORES, Comparison, Model, Score, Scores
+from pdapt.eval.scores import SCORES, Comparison, Model, Role, Score, Scores
 from pdapt.eval.scoring import read_rows, score
 from pdapt.eval.suite import TASKS
 from pdapt.eval.tradeoff import CURVE, read_tradeoff
+from pdapt.eval.verdict import summary_table, verdict
 
 Fuzz = Callable[..., None]
 TASK = "mmlu_anatomy"
@@ -45,7 +47,9 @@ def test_fuzz_curve(fuzz: Fuzz, tmp_path: Path) -> None:
 def test_fuzz_scores(fuzz: Fuzz, tmp_path: Path) -> None:
     score = Score("base", "medical", "medical", "", "byte_perplexity", 2.5, 0.1, 10, 1000)
     compared = Comparison("a", "base", "medical", "medical", "byte_perplexity", -0.1, 0.01, -0.2, 0.0, 0.01, 0.02, 10)
-    found = Scores([("base", "base")], [score], [compared])
+    models: list[tuple[str, Role]] = [("base", "base"), ("a", "checkpoint")]
+    scores = [replace(score, model=name, metric=metric) for name, _ in models for metric in ("byte_perplexity", "acc")]
+    found = Scores(models, scores, [compared, replace(compared, metric="acc")])
     (tmp_path / SCORES).write_text(json.dumps(found.to_json()))
     assert Scores.read(tmp_path) == found
     assert asdict(found.scores[0])["stderr"] == 0.1
@@ -53,6 +57,8 @@ def test_fuzz_scores(fuzz: Fuzz, tmp_path: Path) -> None:
     def read() -> None:
         for row in Scores.read(tmp_path).comparisons:
             assert row.clear in (True, False)
+        assert isinstance(json.dumps(summary_table(tmp_path)), str)
+        assert all(verdict(tmp_path))
 
     fuzz(tmp_path / SCORES, read)
 
@@ -270,3 +276,14 @@ def test_fuzz_paper_tables(fuzz: Fuzz, tmp_path: Path) -> None:
     path = tmp_path / "tables.json"
     path.write_bytes(TABLES.read_bytes())
     fuzz(path, lambda: summary(Tables.read(path)), share=8)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_fuzz_weights(fuzz: Fuzz, tmp_path: Path, name: str) -> None:
+    """Before the first task. transformers builds the model for each, some 50 ms: few copies."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    shape = {"vocab_size": 64, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 4}
+    heads: Any = shape | {"num_attention_heads": 2, "num_key_value_heads": 1}
+    Qwen3ForCausalLM(Qwen3Config(**heads)).save_pretrained(tmp_path)
+    fuzz(tmp_path / name, lambda: check_weights({"a": tmp_path}), share=8)

@@ -8,9 +8,11 @@ from typing import Any
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep.tokenizer import load_tokenizer
+from pdapt.recipes.failures.record import RankFile, read_records
 from pdapt.recipes.journal import Journal, kept, read
+from pdapt.recipes.vocabulary import differences, read_vocabulary
 
-Fuzz = Callable[[Path, Callable[[], Any]], None]
+Fuzz = Callable[..., None]
 
 
 def test_fuzz_journal(fuzz: Fuzz, tmp_path: Path) -> None:
@@ -49,3 +51,23 @@ def test_fuzz_tokenizer(fuzz: Fuzz, tokenizer_folder: Path, tmp_path: Path) -> N
         assert loaded.tokenizer.encode("Le patient").ids is not None
 
     fuzz(folder / "tokenizer.json", use)
+
+
+def test_fuzz_vocabulary(fuzz: Fuzz, tokenizer_folder: Path, tmp_path: Path) -> None:
+    """As training compares the base's tokenizer with the tokens'."""
+    folder, ours = Path(shutil.copytree(tokenizer_folder, tmp_path / "tokenizer")), read_vocabulary(tokenizer_folder)
+    assert differences(ours, read_vocabulary(folder)) == []
+    fuzz(folder / "tokenizer.json", lambda: differences(ours, read_vocabulary(folder)))
+
+
+def test_fuzz_ranks(fuzz: Fuzz, tmp_path: Path) -> None:
+    """A rank's file that is damaged is left out."""
+    rank = RankFile(tmp_path, 0)
+    rank.write()
+    assert [record.rank for record in read_records(tmp_path)] == [0]
+
+    def use() -> None:
+        if not read_records(tmp_path):
+            raise UserError("left out")
+
+    fuzz(rank.path, use)
