@@ -50,20 +50,20 @@ def verified(folder: Path) -> int:
 
 
 def tokenize_shard(plan: Plan, shard: int, verifier: Verifier, folder: Path) -> int:
-    """Tokenize a shard of a plan into a folder; bytes of text that were encoded.
+    """Tokenize a shard of a plan; bytes of text that were encoded. `finish_shard` makes the folder appear.
 
     Raises:
         VerificationError: the back end's ids are not the reference's.
     """
     scan, sides = plan.scans[shard], plan.sides[shard]
     first = plan.before[shard]
-    partial = folder.with_name(f"{folder.name}.partial")
+    partial = _partial(folder)
     remove(partial)
     partial.mkdir()
     at = compared = size = encoded = 0
     with ExitStack() as stack:
         files = _Files(stack, partial)
-        for batch in read_shard(scan.shard):
+        for batch in read_shard(scan.shard, checked=True):
             here = slice(at, at + len(batch))
             kept = np.isin(sides[here], list(FOLDERS))
             text = chosen(batch, kept)
@@ -74,10 +74,18 @@ def tokenize_shard(plan: Plan, shard: int, verifier: Verifier, folder: Path) -> 
             _hold_out(files, batch, scan, np.flatnonzero(sides[here] == VALID), at, first)
             at, compared, size = here.stop, compared + checked, size + text.nbytes
     (partial / "verified").write_text(str(compared), encoding="utf-8")
-    for path in partial.iterdir():
-        fsync_path(path)
-    partial.rename(folder)
     return size
+
+
+def finish_shard(folder: Path) -> None:
+    """Flush what `tokenize_shard` wrote to disk, and give it its name."""
+    for path in _partial(folder).iterdir():
+        fsync_path(path)
+    _partial(folder).rename(folder)
+
+
+def _partial(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.partial")
 
 
 class _Files:

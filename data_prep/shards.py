@@ -149,15 +149,19 @@ def open_parquet(file: SourceFile) -> pq.ParquetFile:
         raise FileError(f"not a Parquet file, or a damaged one: {error}", where=file.where) from None
 
 
-def read_shard(shard: Shard) -> Iterator[Batch]:
+def read_shard(shard: Shard, *, checked: bool = False) -> Iterator[Batch]:
     """The documents of a shard, in order.
+
+    Args:
+        shard: where they are.
+        checked: whether it has been read before, so that its text is known to be UTF-8.
 
     Raises:
         UserError: a file cannot be read; says where.
     """
     if shard.whole:
         return _read_whole(shard)
-    return _read_parquet(shard) if shard.files[0].format == "parquet" else _read_jsonl(shard)
+    return _read_parquet(shard, checked) if shard.files[0].format == "parquet" else _read_jsonl(shard)
 
 
 def _read_whole(shard: Shard) -> Iterator[Batch]:
@@ -179,7 +183,7 @@ def _read_whole(shard: Shard) -> Iterator[Batch]:
         yield of_records(records, shard.given, rejected=rejected, keyed=True)
 
 
-def _read_parquet(shard: Shard) -> Iterator[Batch]:
+def _read_parquet(shard: Shard, checked: bool) -> Iterator[Batch]:
     file, source = shard.files[0], shard.given
     parquet = open_parquet(file)
     names = {name: what for name, what in table_names(file).items() if name != source.text_column}
@@ -191,7 +195,8 @@ def _read_parquet(shard: Shard) -> Iterator[Batch]:
         rows_at_once = _rows_at_once(parquet.metadata.row_group(group), index)
         try:
             for rows in parquet.iter_batches(rows_at_once, row_groups=[group], columns=columns, use_threads=False):
-                require_utf8(rows, file)
+                if not checked:
+                    require_utf8(rows, file)
                 yield _of_columns(rows, row, shard, names) if easy else _of_rows(rows, row, shard, names)
                 row += len(rows)
         except (pa.ArrowException, OSError) as error:

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,16 @@ from .inputs import find_sources, fingerprints, named_by_user
 from .plan import Choice, Plan, chosen, make_plan
 from .scan import WITHHELD, Scan
 from .screen import sentences
-from .shard_tokens import FOLDERS, HELDOUT, ids_part, lengths_part, text_part, tokenize_shard, verified
+from .shard_tokens import (
+    FOLDERS,
+    HELDOUT,
+    finish_shard,
+    ids_part,
+    lengths_part,
+    text_part,
+    tokenize_shard,
+    verified,
+)
 from .shards import SHARD_BYTES, Shard, plan_shards, read_shard
 from .split import DROPPED, DUPLICATE, EMPTY, SIDES, TRAIN, VALID
 from .tokenizer import Vocabulary, load_tokenizer
@@ -273,13 +282,19 @@ def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int) -> None
         f"tokens: {len(left)} of {total} shards to do, {workers} threads, back end {type(verifier.encoder).__name__}"
     )
 
+    flushes: list[Future[None]] = []
+
     def one(number: int) -> None:
         seconds = time.monotonic()
         size = tokenize_shard(plan, number, verifier, parts / str(number))
+        flushes.append(flushing.submit(finish_shard, parts / str(number)))
         seconds = time.monotonic() - seconds
         log.info(f"tokens: shard {number + 1} of {total}, {size / 1e6:.1f} MB of text in {seconds:.1f} s")
 
-    _all(one, left, workers)
+    with ThreadPoolExecutor(1) as flushing:  # waits for the disk while the next shards are tokenized
+        _all(one, left, workers)
+        for flush in flushes:
+            flush.result()
 
 
 def _all[T](work: Callable[[T], None], items: list[T], workers: int) -> None:
