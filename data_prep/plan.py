@@ -23,7 +23,7 @@ from .documents.record import Rejected
 from .scan import Key, Scan, lines_before, scan_shards
 from .screen import Counts, Screening
 from .shards import Batch, Shard
-from .split import EMPTY, SIDES, mark_duplicates, split
+from .split import SIDES, mark_duplicates, split
 
 MOST_PARTS = 1000
 """Values of a source's column `source` beyond which it names documents, and no parts of the source."""
@@ -231,16 +231,15 @@ def _decide(scans: list[Scan], keys: list[Key], domains: list[int], choice: Choi
         np.concatenate([getattr(scan, name) for scan in scans]) for name in ("hashes", "clusters", "group", "withheld")
     )
     withheld = withheld * np.int8(choice.withhold)
-    sides = np.where(hashes == 0, np.int8(EMPTY), withheld)
     # A text that several data sets have stays in the one that may be used for most, and else in the first given.
     edition = np.array([{True: 0, None: 1, False: 2}[key.commercial] for key in keys])
     order = np.argsort(edition[group], kind="stable")
-    order = order[hashes[order] != 0]
     decided = split(
         clusters[order], group[order].astype(np.int64), np.array(domains), choice.fraction, withheld[order] != 0
     )
     if choice.deduplicate:
         mark_duplicates(decided, hashes[order])
+    sides = np.empty(len(hashes), np.int8)
     sides[order] = np.where(withheld[order] != 0, withheld[order], decided)
     return np.split(sides, np.cumsum([len(scan.hashes) for scan in scans])[:-1])
 

@@ -43,7 +43,7 @@ class Scan:
 
     Attributes:
         shard: where they are.
-        hashes: of the texts; 0 of one without a word.
+        hashes: of the texts.
         clusters: of what counts as one text for the split: `hashes`, or those that near-duplicates share.
         words: as `str.split` counts them.
         withheld: TEST or DEV of a document of that part of its publisher's; else 0.
@@ -68,11 +68,6 @@ class Scan:
     screening: Screening
     rejected: list[Rejected]
     lines: int
-
-    @property
-    def empty(self) -> npt.NDArray[np.bool_]:
-        """Which of the texts have no word."""
-        return self.hashes == 0
 
 
 def scan_shards(shards: list[Shard], seed: int, workers: int) -> list[Scan]:
@@ -146,7 +141,6 @@ def _scan_batch(
     names = [NUMBER.sub("", key) for key in batch.keys] if batch.keys else [shard.name]
     screening.look(values, offsets, [f"{shard.source}/{name}" for name in names])
     hashes = hash_texts(values, offsets, seed)
-    hashes[words == 0] = 0
     return hashes, words, _withheld(batch), _groups(batch, shard, keys), _licences(batch, licences)
 
 

@@ -8,13 +8,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-TRAIN, VALID, DROPPED, DUPLICATE, EMPTY, TEST, DEV = range(7)
+TRAIN, VALID, DROPPED, DUPLICATE, TEST, DEV = range(6)
 """What becomes of a document.
 
-DROPPED: another copy of a text that is held out or withheld. DUPLICATE: another copy of a training text. EMPTY: without
-a word. TEST and DEV: of a publisher's test or validation part, and withheld.
+DROPPED: another copy of a text that is held out or withheld. DUPLICATE: another copy of a training text. TEST and DEV:
+of a publisher's test or validation part, and withheld.
 """
-SIDES = 7
+SIDES = 6
 
 Hashes = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]

@@ -52,7 +52,8 @@ def left_out(record: dict[str, Any]) -> dict[str, int]:
     counts = {f"of publishers' {split} parts": documents for split, documents in record.get("withheld", {}).items()}
     counts["copies of training texts"] = record.get("training_duplicates", {})
     counts["copies of held-out or left-out texts"] = record["dropped_duplicates"]
-    counts["without a word"] = record["empty"]
+    if "empty" in record:  # of earlier versions, which counted them; now they are rejected
+        counts["without a word"] = record["empty"]
     return {reason: sum(documents.values()) for reason, documents in counts.items()}
 
 

@@ -41,7 +41,7 @@ from .shard_tokens import (
     verified,
 )
 from .shards import SHARD_BYTES, Shard, plan_shards, read_shard
-from .split import DROPPED, DUPLICATE, EMPTY, SIDES, TRAIN, VALID
+from .split import DROPPED, DUPLICATE, SIDES, TRAIN, VALID
 from .tokenizer import Vocabulary, load_tokenizer
 from .tokens_record import RECORD
 from .verify import SAMPLE, VERIFICATIONS, Verifier
@@ -174,7 +174,7 @@ def _fill(
     write_json(work / RECORD, record)
     compared = sum(verified(parts / str(number)) for number in range(len(shards)))
     _discard(parts)
-    names = ("totals", "withheld", "training_duplicates", "dropped_duplicates", "empty")
+    names = ("totals", "withheld", "training_duplicates", "dropped_duplicates")
     return {name: record[name] for name in names} | {
         "rejected": len(plan.rejected),
         "verified_documents": compared,
@@ -208,8 +208,6 @@ def _say(plan: Plan, options: Options) -> None:
         )
     for sentence in sentences(plan.screened):
         log.info(f"tokens: {sentence}")
-    if totals[EMPTY]:
-        log.info(f"tokens: left out {totals[EMPTY]:,} documents without a word ({', '.join(_counted(plan, EMPTY))})")
     for domain in sorted(set(plan.domains)):
         groups = [group for group, number in enumerate(plan.domains) if number == domain]
         if not any(plan.count(group, VALID) for group in groups):
@@ -363,7 +361,6 @@ def _record(plan: Plan, vocabulary: Vocabulary, work: Path) -> dict[str, Any]:
         "withheld": {split: _by_name(plan, side) for split, side in WITHHELD.items()},
         "training_duplicates": _by_name(plan, DUPLICATE),
         "dropped_duplicates": _by_name(plan, DROPPED),
-        "empty": _by_name(plan, EMPTY),
         "dtype": DTYPE.name,
         "eod_id": vocabulary.eod_id,
         "vocabulary_size": vocabulary.size,

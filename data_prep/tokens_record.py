@@ -10,8 +10,6 @@ from ..core.jsonio import JsonObject
 RECORD = "tokens.json"
 LARGEST_ID = 2**31 - 1
 """Ids are stored as int32."""
-_LEFT_OUT = ("dropped_duplicates", "empty")
-"""Counts of documents by data set."""
 
 
 def read_record(tokens: Path) -> dict[str, Any]:
@@ -35,7 +33,9 @@ def read_record(tokens: Path) -> dict[str, Any]:
     for split in ("train", "valid"):
         for entry in record.object("splits").objects(split).values():
             _check_entry(entry)
-    counted = [record.object(name) for name in _LEFT_OUT]
+    counted = [record.object("dropped_duplicates")]
+    if "empty" in record:  # earlier versions counted texts without a word, which are rejected now
+        counted.append(record.object("empty"))
     if "withheld" in record:  # records of version 0.1 have neither this nor training_duplicates
         counted += [record.object("training_duplicates"), *record.objects("withheld").values()]
     for counts in counted:

@@ -50,8 +50,17 @@ def test_a_record_of_version_0_1_is_read(tokens: Path) -> None:
         del record[name]
     for entry in (entry for split in record["splits"].values() for entry in split.values()):
         del entry["part"], entry["licences"]
+    record["empty"] = {"a": 3}
     (tokens / RECORD).write_text(json.dumps(record))
     use(tokens)
+    assert layout_stats(tokens, "packed", 64)["left_out"]["without a word"] == 3
+
+
+def test_a_count_of_an_earlier_version_that_is_none_is_refused(tokens: Path) -> None:
+    record = json.loads((tokens / RECORD).read_text()) | {"empty": {"a": "three"}}
+    (tokens / RECORD).write_text(json.dumps(record))
+    with pytest.raises(UserError, match="empty"):
+        read_record(tokens)
 
 
 @pytest.mark.parametrize("prefix", ["/etc/passwd", "../train/a", "train/../../x", "", ".", "a\0b"])

@@ -180,7 +180,7 @@ def write_tokens(folder: Path, vocabulary: int, count: int) -> Path:
         splits[split] = {"random": entry | {"documents": documents, "tokens": len(ids), "words": len(ids)}}
     tokenizer = folder / "tokenizer" / "tokenizer.json"
     write_json(tokenizer, {"model": {"type": "WordLevel"}})
-    nothing = {name: {} for name in ("withheld", "training_duplicates", "dropped_duplicates", "empty")}
+    nothing = {name: {} for name in ("withheld", "training_duplicates", "dropped_duplicates")}
     known = {"eod_id": eod, "vocabulary_size": vocabulary, "tokenizer_sha256": sha256(tokenizer)}
     write_json(folder / RECORD, {"splits": splits} | known | nothing)
     return folder
