@@ -9,7 +9,12 @@ _START = time.monotonic()
 
 def info(message: str) -> None:
     """One line of progress, with the seconds since the program started."""
-    print(f"[{time.monotonic() - _START:7.1f} s] {message}", file=sys.stderr, flush=True)
+    print(line(message), file=sys.stderr, flush=True)
+
+
+def line(message: str) -> str:
+    """A line of progress as it is shown."""
+    return f"[{time.monotonic() - _START:7.1f} s] {message}"
 
 
 def warn(message: str) -> None:

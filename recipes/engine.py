@@ -168,7 +168,8 @@ def _for_this_start(job: Job, *, gpu: bool) -> list[str]:
     layers = transformer_impl(job.recipe, gpu=gpu)
     if layers == TRANSFORMER_ENGINE and find_spec("fused_weight_gradient_mlp_cuda") is None:
         # The output layer asks for Apex' kernel, and Megatron has one switch for it and Transformer Engine's.
-        log.warn("Apex is not installed: gradients are not added up inside the matrix products")
+        if os.environ.get("RANK", "0") == "0":
+            log.warn("train: Apex is not installed: gradients are not added up inside the matrix products")
         arguments.append("--no-gradient-accumulation-fusion")
     source = newest(job.places.checkpoints)
     if source is not None and steps_of(source) != job.recipe.steps:

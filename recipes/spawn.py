@@ -23,14 +23,13 @@ from ..core.process import die_with_parent
 from .engine import Job
 from .failures.cause import first_cause
 from .failures.record import FOLDER
+from .output import Follower
 from .schema import Recipe
 from .signals import SIGNALS
 
 LOG = "train.log"
 CODES = "codes.json"
 """Among the ranks' files: the exit codes of those that torchrun saw end first."""
-OF_OURS = ("save: ", "guard: ", "straggler: ", "hang: ", "tracker: ")
-"""How lines begin that a rank wants to be seen."""
 
 
 def spawn(job: Job, out: Path) -> int:
@@ -62,7 +61,7 @@ def spawn(job: Job, out: Path) -> int:
             process_group=0,  # a terminal sends Ctrl-C to its whole group, and torchrun would end the ranks at once
             preexec_fn=partial(_before_torchrun, os.getpid()),
         )
-        return _watch(process, out / LOG, offset, asked)
+        return _watch(process, Follower(out / LOG, offset, log.info), asked)
 
 
 def connections(recipe: Recipe) -> dict[str, str]:
@@ -93,41 +92,22 @@ def _asked_to_stop() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _watch(process: "subprocess.Popen[bytes]", path: Path, offset: int, asked: list[int]) -> int:
-    """Wait for the trainer, passing on signals, and its progress a line every few seconds; its exit code."""
-    shown, told = time.monotonic(), False
-    with path.open("rb") as file:
-        file.seek(offset)
-        while process.poll() is None:
-            time.sleep(0.5)
-            ranks = psutil.Process(process.pid).children() if asked and not told else []
-            for rank in ranks:
-                rank.send_signal(asked[0])
-            if ranks:
-                log.info(f"train: {signal.Signals(asked[0]).name} received, saving and ending after this step")
-                told = True
-            if asked.count(signal.SIGINT) > 1:  # the ranks die with this process
-                raise KeyboardInterrupt
-            lines = [line for line in file.read().decode(errors="replace").splitlines() if _is_progress(line)]
-            important = [line for line in lines if "iteration" not in line or "validation loss" in line]
-            if lines and (important or time.monotonic() - shown > 5):
-                for line in important or lines[-1:]:
-                    log.info(f"train: {_brief(line)}")
-                shown = time.monotonic()
+def _watch(process: "subprocess.Popen[bytes]", follower: Follower, asked: list[int]) -> int:
+    """Wait for the trainer, passing on signals, and showing its progress; its exit code."""
+    told = False
+    while process.poll() is None:
+        time.sleep(0.5)
+        ranks = psutil.Process(process.pid).children() if asked and not told else []
+        for rank in ranks:
+            rank.send_signal(asked[0])
+        if ranks:
+            log.info(f"train: {signal.Signals(asked[0]).name} received, saving and ending after this step")
+            told = True
+        if asked.count(signal.SIGINT) > 1:  # the ranks die with this process
+            raise KeyboardInterrupt
+        follower.show()
+    follower.end()
     return process.returncode
-
-
-def _is_progress(line: str) -> bool:
-    return ("lm loss" in line and "iteration" in line) or line.startswith(OF_OURS)
-
-
-def _brief(line: str) -> str:
-    """Step and loss of one of Megatron's lines."""
-    if "validation loss" in line:
-        return line.strip(" -|").split(" | lm loss PPL")[0]
-    fields = [part.strip() for part in line.split("|")]
-    step = fields[0].split("]")[-1].strip()
-    return ", ".join([" ".join(step.split()), *(part for part in fields if part.startswith(("lm loss", "elapsed")))])
 
 
 def fail(code: int, path: Path, offset: int) -> NoReturn:

@@ -33,6 +33,7 @@ from .journal import as_line, metrics, read_history
 from .load import to_dict
 from .longer import check_longer
 from .megatron_args import Places, summary
+from .output import LOGS, kept_apart
 from .provenance import check_resharding, provenance
 from .run_folder import (
     ACHIEVED,
@@ -279,10 +280,14 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
 
 def _start(job: Job) -> None:
     """Be a rank that nobody of ours looks after: where it ends because it has lost another one, it says why."""
+    out, rank = job.places.achieved.parent, int(os.environ["RANK"])
+    if rank == 0:
+        log.info(f"train: what torch and Megatron print goes to {out / LOGS}")
     try:
-        start(job)
+        with kept_apart(out / LOGS / f"rank-{rank}.log"):
+            start(job)
     except Exception:
-        publish(job.places.achieved.parent / FOLDER, int(os.environ["RANK"]))
+        publish(out / FOLDER, rank)
         raise
 
 

@@ -160,6 +160,7 @@ class Watch:
         if store.add("reported", 1) == 1:
             minutes = f"no rank has moved for {self.limit / 60:g} minutes"
             self.report(f"{minutes}; to blame: {places(blamed)}; where all stand: {places(self._told(store))}")
+            time.sleep(1)  # for whoever shows it
         else:
             time.sleep(10)  # for the rank that reports
         os._exit(1)
