@@ -7,6 +7,7 @@ import torch
 
 from ..core import log
 from ..core.checkpoint import HF, newest
+from ..core.disk import check_space
 from ..core.errors import UserError
 from ..core.files import write_text
 from ..core.hf_config import CONFIG, SIDE_FILES, write_settings
@@ -43,6 +44,7 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool 
 
     def body(work: Path) -> dict[str, Any]:
         progress = log.Progress("import", sum(tensor.nbytes for tensor in weights.tensors.values()))
+        check_space(work, progress.total)
         with one_thread(), checking("import", {source: hf_files(source)}, verify=verify) as checked:
             parts = parts_of(weights, shape, progress, wrong)
             hashes.update(distcp_write.write(work, parts, dtype, _extra_states(shape)))
@@ -155,6 +157,7 @@ def export_hf(
     def body(work: Path) -> dict[str, Any]:
         writer = Writer(work, model.tensors)
         progress = log.Progress("export", writer.total)
+        check_space(work, writer.total)
         with one_thread(), checking("export", checkpoint_files(folder, reference), verify=verify) as checked:
             for name, tensor in model.tensors.items():
                 writer.write(name, pieces(model, name))

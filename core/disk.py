@@ -49,6 +49,28 @@ def disk_error(words: str, path: Path) -> UserError:
     )
 
 
+def check_space(out: Path, needed: int, *, left: int = 0) -> None:
+    """Check, before anything is written, that a disk has room for it.
+
+    Args:
+        out: what is to be written.
+        needed: bytes of it.
+        left: bytes that an interrupted run left there, and that make way.
+
+    Raises:
+        UserError: it has not.
+    """
+    disk = _disk_of(out)
+    free = shutil.disk_usage(disk).free + left
+    if needed > free:
+        raise UserError(
+            f"the disk has too little room: {needed / 1e6:,.1f} MB are to be written, {free / 1e6:,.1f} MB are free on "
+            f"{disk}",
+            where=str(out),
+            mend="free space, or write elsewhere; then run the same command again",
+        )
+
+
 def _disk_of(path: Path) -> Path:
     """Where the file system that holds a path, or will hold it, is mounted."""
     place = Path(os.path.realpath(path))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .disk import disk_errors
 from .errors import UserError
 from .jsonio import MAX_BYTES, JsonObject, parse_json
 
@@ -33,17 +34,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success flush it and rename it to `path`, on failure remove it.
 
     Raises:
-        UserError: `path` is a folder.
+        UserError: `path` is a folder, or its disk is full: an error of writing does not tell which.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder", where=str(path), allowed="the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        yield partial
-        fsync_path(partial)
-        partial.replace(path)
-        fsync_path(path.parent)
+        with disk_errors(path):
+            yield partial
+            fsync_path(partial)
+            partial.replace(path)
+            fsync_path(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

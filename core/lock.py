@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from . import log
+from .disk import disk_errors
 from .errors import UserError
 
 
@@ -36,13 +37,24 @@ def locked(out: Path, doing: str) -> Iterator[None]:
     if not mine:
         raise _refusal(file, out, doing)
     try:
-        file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        file.flush()
+        _name_holder(file, path)
         yield
     finally:
         path.unlink(missing_ok=True)  # before the lock goes: a file that has no name is not locked for anybody
-        file.close()
+        _close(file)
         _remove_empty(made)
+
+
+def _name_holder(file: IO[str], path: Path) -> None:
+    with disk_errors(path):
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+
+
+def _close(file: IO[str]) -> None:
+    """Close the file; what a full disk has kept from being written is of no use any more."""
+    with suppress(OSError):
+        file.close()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import log
+from ..core.disk import check_space
 from ..core.errors import UserError
 from ..core.files import remove
 from ..core.hf_config import write_settings
@@ -86,6 +87,7 @@ def _run(stage: str, plan: Merge | Average, folders: Sequence[Path], out: Path, 
     dtype = type_of(models[0])
 
     def body(work: Path) -> dict[str, Any]:
+        check_space(work, sum(tensor.nbytes for tensor in models[0].tensors.values()))
         log.info(f"{stage}: {plan}, {len(models[0].tensors)} tensors")
         views = work / ".parents"
         seen = [view(model, views / role) for role, model in zip(plan.roles, models, strict=True)]

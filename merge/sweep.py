@@ -1,6 +1,5 @@
 """Many points between two parents at once: read once for all of them, and written as they come."""
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import batched, cycle
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 
 from ..core import log
-from ..core.errors import UserError
+from ..core.disk import check_space
 from ..core.hf_config import write_settings
 from ..core.hf_weights import DTYPES, NAMES, Tensor, Weights
 from ..core.hf_writer import AHEAD, Writer
@@ -71,7 +70,7 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify
     waiting = [stage for stage in stages if not stage.is_made()]
     if waiting:
         tensors = models[0].tensors
-        _check_space(waiting, sum(tensor.nbytes for tensor in tensors.values()))
+        _check_room(waiting, sum(tensor.nbytes for tensor in tensors.values()))
         with checking("sweep", {folder: hf_files(folder) for folder in (base, tuned)}, verify=verify) as checked:
             parents = _measured(models[0], models[1], tensors, checked)
         log.info(f"sweep: {len(waiting)} of {len(points)} points, {len(tensors)} tensors each")
@@ -109,18 +108,10 @@ class _Point:
         return True
 
 
-def _check_space(points: list[_Point], size: int) -> None:
+def _check_room(points: list[_Point], size: int) -> None:
     """Refuse what would fill the disk; what an interrupted run left gives its space back."""
-    out = points[0].out
-    existing = next(folder for folder in out.absolute().parents if folder.exists())
     left = sum(path.stat().st_size for point in points for path in point.work.glob("*"))
-    free, needed = shutil.disk_usage(existing).free + left, len(points) * size
-    if free < needed:
-        raise UserError(
-            f"the points take {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free",
-            where=str(out.parent),
-            mend="give fewer points, or a folder on another disk",
-        )
+    check_space(points[0].out.parent, len(points) * size, left=left)
 
 
 def _measured(base: Weights, tuned: Weights, tensors: dict[str, Tensor], checked: dict[str, int | None]) -> Parents:
