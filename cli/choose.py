@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from ..core.errors import UserError
-from ..core.integrity import check, hf_files
 from ..core.manifest import NAME, Manifest, fingerprint
 from ..eval.backends import Limits
 from ..eval.benchmark import Settings, run_benchmark
@@ -49,22 +48,29 @@ def choose(
     """
     domain = domain or _domain(heldout, general)
     points = _points(base, tuned, sweep)
-    folders = [base, tuned, *(path for _, path in points)]
-    check("merge choose", {path: hf_files(path) for path in folders}, verify=verify)
     models = [("base", base), *points, *([] if any(name == "t1" for name, _ in points) else [("tuned", tuned)])]
-    build_tasks(read_domains(heldout), out / "scores-tasks")
+    build_tasks(read_domains(heldout, verify=verify), out / "scores-tasks")
     evaluate(
         [Model(name, "checkpoint" if number else "base", path) for number, (name, path) in enumerate(models)],
         out / "scores-tasks",
         out / "scores",
         limits=Limits(questions=limit, max_length=max_length),
         batch_size=batch_size,
+        verify=verify,
     )
     return build_tradeoff(out / "scores", out / "curve", domain=domain, general=general, max_loss=max_loss)
 
 
 def run_tasks(
-    base: Path, tuned: Path, sweep: Path, out: Path, *, data: Path, tasks: list[Benchmark], settings: Settings
+    base: Path,
+    tuned: Path,
+    sweep: Path,
+    out: Path,
+    *,
+    data: Path,
+    tasks: list[Benchmark],
+    settings: Settings,
+    verify: bool = True,
 ) -> None:
     """Run tasks on the base, the tuned model and the point that was proposed: after the choice, which they do not sway.
 
@@ -73,6 +79,7 @@ def run_tasks(
         data: folder made by `eval fetch`.
         tasks: of the suite. Results go to `<out>/tasks`, which `report build` takes.
         settings: how they are run.
+        verify: as of `choose`.
 
     Raises:
         EvaluationFailed: lm-eval failed on one or more.
@@ -81,7 +88,7 @@ def run_tasks(
     proposed = read_tradeoff(out / "curve").text("proposed")
     if proposed not in (model.name for model in models):
         models.append(Model(proposed, "merged", sweep / proposed))
-    run_benchmark(models, tasks, data, out / "tasks", settings)
+    run_benchmark(models, tasks, data, out / "tasks", settings, verify=verify)
 
 
 def _domain(heldout: list[str], general: str) -> str:

@@ -27,7 +27,7 @@ MERGES = ("merge", "sweep", "average")
 """Stages that make one model out of several."""
 
 
-def resolve(given: list[str], exports: Path, roles: list[str] | None = None) -> list[Model]:
+def resolve(given: list[str], exports: Path, roles: list[str] | None = None, *, verify: bool = True) -> list[Model]:
     """The models that `[NAME=]PATH` stand for.
 
     A Hugging Face folder is one. A folder of `pdapt run` stands for its base, its checkpoints and the merged one, and a
@@ -42,12 +42,13 @@ def resolve(given: list[str], exports: Path, roles: list[str] | None = None) -> 
         given: the models.
         exports: folder of exported checkpoints.
         roles: `NAME=ROLE`.
+        verify: whether checkpoints that are exported are compared with their hashes.
 
     Raises:
         UserError: a path is none of these, or a role or the name of its model is unknown.
     """
     stated = parse_roles(roles or [])
-    found = [(model, _named(item)[0]) for item in given for model in _models(*_named(item), exports)]
+    found = [(model, _named(item)[0]) for item in given for model in _models(*_named(item), exports, verify)]
     models = [replace(model, role=stated.get(model.name, model.role)) for model, _ in found]
     for name in stated:
         check_known(name, [model.name for model in models], "model", "--role")
@@ -62,12 +63,12 @@ def _named(given: str) -> tuple[str, Path]:
     return (name, Path(path)) if equals else ("", Path(given))
 
 
-def _models(name: str, path: Path, exports: Path) -> Iterator[Model]:
+def _models(name: str, path: Path, exports: Path, verify: bool) -> Iterator[Model]:
     prefix = f"{name}-" if name else ""
     if (path / REQUEST).is_file():
         yield from _of_whole(path, prefix)
     elif (path / IDENTITY).is_file():
-        yield from _of_training(path, f"{name or path.resolve().name}-", exports)
+        yield from _of_training(path, f"{name or path.resolve().name}-", exports, verify)
     elif not path.is_dir():
         raise UserError(
             f"no such folder: {path.name}",
@@ -98,13 +99,13 @@ def _of_whole(run: Path, prefix: str) -> Iterator[Model]:
         yield Model(f"{prefix}merged", "merged", run / "hf" / "merged")
 
 
-def _of_training(run: Path, prefix: str, exports: Path) -> Iterator[Model]:
+def _of_training(run: Path, prefix: str, exports: Path, verify: bool) -> Iterator[Model]:
     from ..conversion.convert import export_hf
 
     for checkpoint in checkpoints(run):
         folder = exports / f"{prefix}{iteration(checkpoint):05d}"
         if not (folder / NAME).is_file():
-            export_hf(checkpoint, folder)
+            export_hf(checkpoint, folder, verify=verify)
     # Not only those that are still there: training removes what its recipe does not keep.
     for folder, step in _steps(exports, prefix):
         yield Model(folder.name, "checkpoint", folder, step)
@@ -126,6 +127,7 @@ def proxy(
     batch_size: int,
     follow: bool,
     roles: list[str] | None = None,
+    verify: bool = True,
 ) -> dict[str, Any]:
     """Measure models on held-out text; with `follow`, until the training runs among them have ended.
 
@@ -133,12 +135,12 @@ def proxy(
     `as_table` does.
     """
     tasks, exports = out / TASKS, out / EXPORTS
-    build_tasks(read_domains(heldout), tasks)
+    build_tasks(read_domains(heldout, verify=verify), tasks)
     while True:
         ended = _ended(given)
-        models = resolve(given, exports, roles)
+        models = resolve(given, exports, roles, verify=verify)
         if models or not follow:
-            found = measure(models, tasks, out, limits=limits, batch_size=batch_size)
+            found = measure(models, tasks, out, limits=limits, batch_size=batch_size, verify=verify)
             if ended or not follow:
                 return as_table(found)
             log.info(f"eval: {len(models)} models measured, training goes on")

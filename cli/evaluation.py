@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..core import log
-from .options import Json, show
+from .options import Json, Verify, show
 
 evaluation = typer.Typer()
 
@@ -116,6 +116,7 @@ def run(
             "asked without, into the same OUT.",
         ),
     ] = False,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Run the paper's 28 tasks on any number of models and checkpoints, each task in a process of its own.
@@ -132,9 +133,9 @@ def run(
     from .hf_models import EXPORTS
 
     settings = Settings(backend, Limits(limit, max_length, max_gen_toks), batch_size, gpus, chat_template)
-    found = resolve(models, out / EXPORTS, role)
+    found = resolve(models, out / EXPORTS, role, verify=verify)
     log.info(f"eval: roles: {', '.join(f'{model.name}: {SPOKEN[model.role]}' for model in found)}")
-    run_benchmark(found, choose(tasks or []), data, out, settings)
+    run_benchmark(found, choose(tasks or []), data, out, settings, verify=verify)
     _show_status(status(out), as_json)
 
 
@@ -179,6 +180,7 @@ def proxy(
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on until the training runs among them have ended.")
     ] = False,
+    verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Fast figures while training goes on: held-out perplexity by source, log-probability of true answers."""
@@ -186,5 +188,7 @@ def proxy(
     from .evaluate import proxy as measure
 
     limits = Limits(limit, max_length)
-    found = measure(models, heldout, out, limits=limits, batch_size=batch_size, follow=follow, roles=role)
+    found = measure(
+        models, heldout, out, limits=limits, batch_size=batch_size, follow=follow, roles=role, verify=verify
+    )
     print(json.dumps(found, ensure_ascii=False, indent=None if as_json else 2))

@@ -19,20 +19,20 @@ def follow_run(
         keep_last, poll, once, verify: see `follow`.
     """
     out = out or run / "hf"
-    then = _evaluation(heldout, out) if heldout else None
+    then = _evaluation(heldout, out, verify=verify) if heldout else None
     return follow(run, out, keep_last=keep_last, poll=poll, once=once, then=then, verify=verify)
 
 
-def _evaluation(heldout: list[str], out: Path) -> Callable[[Path], None]:
+def _evaluation(heldout: list[str], out: Path, *, verify: bool) -> Callable[[Path], None]:
     from ..eval.domains import read_domains
     from ..eval.heldout import build_tasks
     from ..eval.run import evaluate
     from ..eval.scores import Model
 
     tasks, scores = out / TASKS, out / "scores"
-    build_tasks(read_domains(heldout), tasks)
+    build_tasks(read_domains(heldout, verify=verify), tasks)
 
     def then(folder: Path) -> None:
-        evaluate([Model(folder.name, "checkpoint", folder)], tasks, scores / folder.name)
+        evaluate([Model(folder.name, "checkpoint", folder)], tasks, scores / folder.name, verify=verify)
 
     return then

@@ -163,7 +163,7 @@ def merge_choose(
     )
     if data is not None:
         settings = Settings(limits=Limits(limit, max_length), batch_size=batch_size)
-        run_tasks(base, tuned, sweep, out, data=data, tasks=asked, settings=settings)
+        run_tasks(base, tuned, sweep, out, data=data, tasks=asked, settings=settings, verify=verify)
     if as_json:
         print(json.dumps(read_tradeoff(out / "curve").values | {"sentence": manifest.counts["sentence"]}))
         return

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 
@@ -27,7 +28,9 @@ MOST_THREADS = 16
 """Files that are hashed at once, where there are so many cores."""
 HASHES = (NAME, SEAL)
 """Files that hold the hashes."""
-NO_VERIFY = "give --no-verify where the change is yours, or you have compared the files already"
+AGAIN = "make or copy it again"
+"""What to do about a damaged file, where nothing lets it pass."""
+NO_VERIFY = f"{AGAIN}; give --no-verify where the change is yours, or you have compared the files already"
 
 Look = Callable[[memoryview], None]
 """Is shown a file's bytes as they pass, in their order."""
@@ -41,13 +44,21 @@ class Checked:
         total: bytes of all that are read.
     """
 
-    def __init__(self, wanted: Mapping[Path, str], looks: Mapping[Path, Look] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        wanted: Mapping[Path, str],
+        looks: Mapping[Path, Look] = MappingProxyType({}),
+        *,
+        mend: str = NO_VERIFY,
+    ) -> None:
         """Begin to read the files, in threads.
 
         Args:
             wanted: file -> SHA-256 that was written with it.
             looks: file -> who is shown its bytes, whether it has a hash or not.
+            mend: what to do where one differs.
         """
+        self._mend = mend
         paths = dict.fromkeys([*wanted, *looks])
         self.count, self.total = len(wanted), sum(path.stat().st_size for path in paths)
         self._wanted, self._looks = dict(wanted), dict(looks)
@@ -78,7 +89,7 @@ class Checked:
         found = {path: future.result() for path, future in self._found.items()}
         differing = [path for path, value in self._wanted.items() if found[path] != value]
         if differing:
-            _refuse(differing, "another SHA-256 than was written with it")
+            _refuse(differing, "another SHA-256 than was written with it", self._mend)
         return time.monotonic() - self._begin
 
     def end(self) -> None:
@@ -104,6 +115,38 @@ def hf_files(folder: Path) -> list[str]:
     return [*settings_files(folder), *weights]
 
 
+def stage_files(places: Iterable[Path]) -> dict[Path, list[str]]:
+    """Those files that a stage wrote, by its folder, for `checking`.
+
+    Args:
+        places: files, folders and patterns of names, wherever they are. Of a folder or a pattern the files that the
+            stage wrote there and that are gone count, too, and those that came to them.
+    """
+    found: dict[Path, list[str]] = {}
+    for place in places:
+        for folder in (place, *place.parents[:3]):
+            name, there = str(place.relative_to(folder)), _recorded(folder)
+            names = {file for file in there if _within(file, name)}
+            if names:
+                beside = () if name in there else (file for file in file_names(folder) if _within(file, name))
+                found.setdefault(folder, []).extend(sorted({*names, *beside}))
+    return found
+
+
+def _within(file: str, place: str) -> bool:
+    """Whether a file is one that a folder or a pattern stands for, in a stage's folder."""
+    return place == "." or fnmatchcase(file, place) or file.startswith(f"{place}/")
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """The hashes of a folder that may be anybody's."""
+    try:
+        return recorded(folder) or {}
+    except UserError as error:
+        log.info(f"{folder / NAME} is not a stage's: {error.what}")
+        return {}
+
+
 def hashed_folder(checkpoint: Path) -> Path:
     """The folder that holds the hashes of a checkpoint: the root where an import wrote it, else its own."""
     imported = checkpoint.name == RELEASE and (checkpoint.parent / NAME).is_file()
@@ -127,7 +170,7 @@ def checkpoint_files(checkpoint: Path, reference: Path | None = None) -> dict[Pa
 
 @contextmanager
 def checking(
-    stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = True
+    stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = True, mend: str = NO_VERIFY
 ) -> Iterator[dict[str, int | None]]:
     """Compare files with the hashes that were written with them, while the block reads them.
 
@@ -135,6 +178,7 @@ def checking(
         stage: what reads them, for messages.
         folders: folder -> names of its files that are read.
         verify: whether they are compared.
+        mend: what to do where one differs.
 
     Yields:
         `{"verified": how many files are compared}`, for a manifest's counts; None where that was not wanted.
@@ -146,7 +190,7 @@ def checking(
     if not verify:
         yield {"verified": None}
         return
-    checked = Checked(wanted_hashes(stage, folders))
+    checked = Checked(wanted_hashes(stage, folders, mend), mend=mend)
     try:
         yield {"verified": checked.count}
         checked.finish()
@@ -160,9 +204,9 @@ def checking(
         log.info(f"{stage}: {size}, have the SHA-256 that was written with them")
 
 
-def check(stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = True) -> None:
+def check(stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = True, mend: str = NO_VERIFY) -> None:
     """Compare files with the hashes that were written with them, now; see `checking`."""
-    with checking(stage, folders, verify=verify):
+    with checking(stage, folders, verify=verify, mend=mend):
         pass
 
 
@@ -191,12 +235,13 @@ def damage_first(folders: Callable[[], Mapping[Path, Iterable[str]]], *, verify:
         raise
 
 
-def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]]) -> dict[Path, str]:
+def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]], mend: str = NO_VERIFY) -> dict[Path, str]:
     """File -> SHA-256 that was written with it.
 
     Args:
         stage: what reads them, for saying that a folder holds no hashes; empty where that is said elsewhere.
         folders: folder -> names of its files that are read.
+        mend: what to do where they are others.
 
     Raises:
         UserError: a file is missing, or is not one of those that were written.
@@ -211,17 +256,13 @@ def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]]) -> dict[Pat
         there, read = {str(path.relative_to(folder)) for path in list_files(folder)}, set(names)
         missing, unknown = sorted(read & hashes.keys() - there), sorted(read & there - hashes.keys())
         if missing:
-            _refuse([folder / name for name in missing], "missing")
+            _refuse([folder / name for name in missing], "missing", mend)
         if unknown:
-            _refuse([folder / name for name in unknown], "not one of the files that were written there")
+            _refuse([folder / name for name in unknown], "not one of the files that were written there", mend)
         wanted |= {folder / name: hashes[name] for name in sorted(read & hashes.keys())}
     return wanted
 
 
-def _refuse(paths: list[Path], wrong: str) -> None:
+def _refuse(paths: list[Path], wrong: str, mend: str) -> None:
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    raise UserError(
-        f"{', '.join(path.name for path in paths[:3])}{more}: {wrong}",
-        where=str(paths[0]),
-        mend=f"make or copy it again; {NO_VERIFY}",
-    )
+    raise UserError(f"{', '.join(path.name for path in paths[:3])}{more}: {wrong}", where=str(paths[0]), mend=mend)

@@ -5,12 +5,18 @@ from pathlib import Path
 from typing import Protocol
 
 from ..core.errors import UserError
+from ..core.integrity import stage_files, wanted_hashes
 from ..core.manifest import NAME as MANIFEST
 from ..core.manifest import Manifest, digest
 from .documents.reading import find_documents
 from .documents.sources import Source, check_names, discover, split_name
 from .documents.store import FOLDER, document_files
 from .documents.survey import Survey, fingerprint
+
+REBUILD = (
+    "copy it again, or build the corpus again; documents that you have changed yourself are read from another folder"
+)
+"""What to do where a corpus is not what its manifest says."""
 
 
 class Reading(Protocol):
@@ -51,6 +57,7 @@ def find_sources(paths: list[str], options: Reading, out: Path | None = None) ->
 def _sources(given: str, options: Reading, out: Path | None) -> list[Source]:
     name, target = split_name(given)
     if is_corpus(Path(target)):
+        wanted_hashes("", stage_files([Path(target).absolute() / FOLDER]), REBUILD)  # before what is left is believed
         files = document_files(Path(target).absolute())
         plain = Source("", "", None, options.document_type, options.licence, options.commercial, named=True)
         names = {stem: f"{name}-{stem}" if name and len(files) > 1 else name or stem for stem in files}
@@ -85,6 +92,16 @@ def is_corpus(folder: Path) -> bool:
 def fingerprints(found: list[Survey]) -> dict[str, str]:
     """A SHA-256 for each source that stands for its files. What a corpus stage wrote is not read for it."""
     return {each.source.name: _recorded(each) or fingerprint(each) for each in found}
+
+
+def recorded_files(found: list[Survey]) -> dict[Path, list[str]]:
+    """The files whose fingerprints are not of their bytes, for `checking`: a corpus' folder -> their names."""
+    files: dict[Path, list[str]] = {}
+    for each in found:
+        if _recorded(each) is not None:
+            path = Path(each.source.path)
+            files.setdefault(path.parent.parent, []).append(f"{FOLDER}/{path.name}")
+    return files
 
 
 def _recorded(found: Survey) -> str | None:

@@ -20,13 +20,14 @@ import numpy as np
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import atomic_path, remove, sha256, write_json
+from ..core.integrity import checking
 from ..core.manifest import Manifest, run_stage
 from .documents.faults import check_rejected, check_share, printable
 from .documents.store import REJECTED, write_rejected
 from .documents.survey import Survey
 from .encoders import FAST, make_encoder
 from .indexed import DTYPE, count_indexed, idx_path, write_indexed
-from .inputs import find_sources, fingerprints, named_by_user
+from .inputs import REBUILD, find_sources, fingerprints, named_by_user, recorded_files
 from .plan import Choice, Plan, chosen, make_plan
 from .scan import WITHHELD, Scan
 from .screen import sentences
@@ -144,7 +145,7 @@ def build_tokens(
     vocabulary = load_tokenizer(tokenizer, vocab_size)
 
     def body(work: Path) -> dict[str, Any]:
-        return _fill(work, shards, options, vocabulary, workers, named_by_user(found)) | {"sources": _about(found)}
+        return _fill(work, shards, options, vocabulary, workers, found) | {"sources": _about(found)}
 
     inputs = fingerprints(found) | {"tokenizer": vocabulary.files[0]}
     config = asdict(options) | {"sources": [each.source.name for each in found]}  # they name the data sets, in order
@@ -152,13 +153,17 @@ def build_tokens(
 
 
 def _fill(
-    work: Path, shards: list[Shard], options: Options, vocabulary: Vocabulary, workers: int, named: set[str]
+    work: Path, shards: list[Shard], options: Options, vocabulary: Vocabulary, workers: int, found: list[Survey]
 ) -> dict[str, Any]:
     """Fill the stage's folder; its counts."""
     with ThreadPoolExecutor(1) as background:  # a back end takes a second to load, and the reference half of one
         loading = background.submit(make_encoder, options.backend, vocabulary)
         background.submit(lambda: vocabulary.tokenizer)
-        plan = make_plan(shards, options.choice, workers, named=named, merge=_merger(options, workers))
+        # Beside the scan, and before the first shard is written: an interrupted run goes on with what it wrote.
+        with checking("tokens", recorded_files(found), mend=REBUILD) as checked:
+            plan = make_plan(
+                shards, options.choice, workers, named=named_by_user(found), merge=_merger(options, workers)
+            )
         verifier = Verifier(loading.result(), vocabulary, options.verify)
     documents = sum(len(scan.hashes) for scan in plan.scans) + len(plan.rejected)
     check_rejected(plan.rejected, documents, options.max_rejected)
@@ -176,6 +181,7 @@ def _fill(
     _discard(parts)
     names = ("totals", "withheld", "training_duplicates", "dropped_duplicates")
     return {name: record[name] for name in names} | {
+        **checked,
         "rejected": len(plan.rejected),
         "verified_documents": compared,
         "screened": plan.screened,

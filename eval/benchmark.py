@@ -15,6 +15,7 @@ from ..core import log
 from ..core.device import has_gpu
 from ..core.errors import UserError, check_known
 from ..core.files import read_json, read_object, write_text
+from ..core.integrity import check
 from ..core.jsonio import JsonObject, shorten
 from ..core.manifest import NAME, run_stage
 from .backends import BACKENDS, Limits, arguments, check_chat_template, check_room
@@ -22,7 +23,7 @@ from .fetch import INDEX
 from .harness.weights import check_weights
 from .plan import IDENTITY, claimed, identify, write_plan
 from .process import ANSWERS, RESULTS, SAMPLES, SETTINGS, EvaluationFailed, Job, Measure, Unit, run_job
-from .run import check_models
+from .run import check_models, models_damage_first
 from .scores import Model
 from .scoring import read_rows
 from .suite import Benchmark
@@ -69,7 +70,13 @@ class Outcome:
 
 
 def run_benchmark(
-    models: list[Model], tasks: list[Benchmark], data: Path, out: Path, settings: Settings | None = None
+    models: list[Model],
+    tasks: list[Benchmark],
+    data: Path,
+    out: Path,
+    settings: Settings | None = None,
+    *,
+    verify: bool = True,
 ) -> Outcome:
     """Run tasks on models, each task of each model in a process of its own (stage `benchmark`).
 
@@ -83,6 +90,7 @@ def run_benchmark(
         data: a folder made by `fetch`.
         out: folder of all results.
         settings: backend, limits, batch size, GPUs.
+        verify: whether data and models are compared with the hashes that were written with them.
 
     Raises:
         UserError: a model's folder or the data are unusable, a model's window has no room for answers, or `out` holds
@@ -91,13 +99,16 @@ def run_benchmark(
     """
     settings = settings or Settings()
     _check_machine(settings)
-    check_models(models)
     index = read_index(data, tasks)
-    told = {model.name: arguments(settings.backend, model.path, settings.limits, settings.gpus) for model in models}
-    check_room(told, tasks, settings.limits)
-    check_chat_template({model.name: model.path for model in models} if settings.chat_template else {})
+    with models_damage_first(models, verify=verify):
+        check_models(models)
+        told = {model.name: arguments(settings.backend, model.path, settings.limits, settings.gpus) for model in models}
+        check_room(told, tasks, settings.limits)
+        check_chat_template({model.name: model.path for model in models} if settings.chat_template else {})
     left = [model for model in models if not all((out / model.name / task.name / NAME).is_file() for task in tasks)]
-    check_weights({model.name: model.path for model in left})
+    files = {file for task in tasks for file in (index[task.name]["test"], index[task.name]["shots"])}
+    check("eval", {data: [INDEX, *sorted(files)] if left else []}, verify=verify)
+    check_weights({model.name: model.path for model in left}, verify=verify)
     write_plan(models, tasks, settings.identity, out)
     for model in models:
         identify(model, out, chat_template=settings.chat_template)

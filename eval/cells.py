@@ -11,7 +11,9 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.files import read_jsonl, read_object, sha256
+from ..core.integrity import AGAIN, check, file_names
 from ..core.jsonio import JsonObject, parse_json
+from ..core.manifest import NAME
 from .plan import PLAN, read_plan
 from .process import ANSWERS, RESULTS, SAMPLES, SETTINGS
 from .suite import TASKS, Benchmark
@@ -131,6 +133,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
     config = plan.values["config"]
     if len(named := {m.name for m in members}) < len(members):
         raise UserError(f"models are there twice: {sorted(named)}", where=str(folder / PLAN))
+    check("report", _finished(folder, [member.name for member in members], tasks), mend=AGAIN)
     answers: dict[tuple[str, str], Answers] = {}
     problems: list[Problem] = []
     for member in members:
@@ -146,6 +149,12 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
             mend="run `pdapt eval run` to the end",
         )
     return Runs(name or folder.name, folder, members, answers, problems, config)
+
+
+def _finished(folder: Path, models: list[str], tasks: list[str]) -> dict[Path, list[str]]:
+    """The files of all finished units, for `checking`."""
+    units = [folder / model / task for model in models for task in tasks]
+    return {unit: file_names(unit) for unit in units if (unit / NAME).is_file()}
 
 
 def first_half(keys: list[str]) -> np.ndarray:

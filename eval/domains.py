@@ -5,31 +5,39 @@ from pathlib import Path
 
 from ..core import log
 from ..core.errors import UserError
+from ..core.integrity import check, stage_files
 
 SHARED = 0.5
 """Share of a domain's documents that, met in another domain as well, makes them one text under two names."""
 OPTION = "--heldout"
 
 
-def read_domains(given: list[str]) -> dict[str, list[Path]]:
+def read_domains(given: list[str], *, verify: bool = True) -> dict[str, list[Path]]:
     """The files that `DOMAIN=PLACE` stand for, a place being a folder, a file, or a pattern such as `heldout/med-*`.
 
     A folder that is given under several names is split by its files' names, where those tell the domain as
     `pdapt run` writes them: `medical-notes.jsonl` belongs to `medical`.
 
+    Args:
+        given: see above.
+        verify: whether files that a stage wrote, as `tokens build` writes `heldout/`, are compared with its hashes.
+
     Returns:
         Domain -> its files.
 
     Raises:
-        UserError: an item names no domain, a place holds nothing, a file is given twice, or one of several domains as
-            far as their names tell.
+        UserError: a file is damaged or missing, an item names no domain, a place holds nothing, a file is given twice,
+            or one of several domains as far as their names tell.
     """
     files: dict[str, list[Path]] = defaultdict(list)
+    places: list[Path] = []
     for item in given:
         domain, equals, place = item.partition("=")
         if not equals or not domain:
             raise UserError(f"{item!r} names no domain", where=OPTION, allowed="DOMAIN=FOLDER")
-        files[domain] += _files(Path(place))
+        places.append(Path(place))
+        files[domain] += _files(places[-1])
+    check("tasks", stage_files(places), verify=verify)
     for domain, its in files.items():
         if len({path.resolve() for path in its}) < len(its):
             raise UserError(f"{domain}: the same file is given twice", where=OPTION, mend="give each place once")

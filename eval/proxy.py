@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..core.files import write_json
+from ..core.integrity import check, file_names
 from ..core.manifest import NAME, run_stage
 from .backends import Limits
 from .harness.weights import check_weights
 from .heldout import read_tasks
-from .run import check_models, prompts_cut, run_units, tell, warnings_of
+from .run import check_models, models_damage_first, prompts_cut, run_units, tell, warnings_of
 from .scores import Model, Scores
 from .scoring import score
 
@@ -20,7 +21,13 @@ PROXY = "proxy.json"
 
 
 def measure(
-    models: list[Model], tasks: Path, out: Path, *, limits: Limits | None = None, batch_size: int = 8
+    models: list[Model],
+    tasks: Path,
+    out: Path,
+    *,
+    limits: Limits | None = None,
+    batch_size: int = 8,
+    verify: bool = True,
 ) -> Scores:
     """Score models on held-out text (stage `proxy`, a folder `<out>/<model>` each).
 
@@ -33,15 +40,20 @@ def measure(
         out: folder of all results.
         limits: see `Limits`; questions are in random order.
         batch_size: sequences per forward pass.
+        verify: see `eval.run.evaluate`.
 
     Raises:
         UserError: a model's folder is unusable, or `<out>/<model>` holds other results.
         EvaluationFailed: lm-eval failed.
     """
     limits = limits or Limits()
-    check_models(models)
-    told = tell(models, limits)
-    check_weights({model.name: model.path for model in models if not (out / model.name / NAME).is_file()})
+    with models_damage_first(models, verify=verify):
+        check_models(models)
+        told = tell(models, limits)
+    left = {model.name: model.path for model in models if not (out / model.name / NAME).is_file()}
+    if left:
+        check("eval", {tasks: file_names(tasks)}, verify=verify)
+    check_weights(left, verify=verify)
     config = {"questions": limits.questions, "max_length": limits.max_length}
     for model in models:
 

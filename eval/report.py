@@ -8,6 +8,7 @@ from typing import Any
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import write_text
+from ..core.integrity import AGAIN, check, stage_files
 from ..core.jsonio import JsonObject
 from ..core.manifest import NAME, Manifest, run_stage
 from .figures import Curve, draw_loss, draw_scores, draw_twice, lacking, read_curve
@@ -45,6 +46,8 @@ def build_report(
             raise UserError(
                 "no finished stage here", where=str(folder), mend="give the folder that holds manifest.json"
             )
+    there = [path for path in training if path.is_file()]
+    check("report", stage_files([scores / SCORES, *there]), mend=AGAIN)
     if not verdict(scores):
         raise UserError(
             "nothing can be compared: " + ", ".join(f"{name} ({role})" for name, role in Scores.read(scores).models),
@@ -52,7 +55,6 @@ def build_report(
             allowed="scores of a base, and of a checkpoint or a merged model",
         )
     inputs = {"scores": scores / SCORES}
-    there = [path for path in training if path.is_file()]
     inputs |= {f"training/{i}": path for i, path in enumerate(there)}
     inputs |= {f"stage/{i}": folder / NAME for i, folder in enumerate(stages)}
 

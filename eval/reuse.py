@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core import log
 from ..core.files import remove
+from ..core.integrity import AGAIN, check, stage_files
 from ..core.manifest import Manifest, digest
 
 MODEL, TASK = "model/", "task/"
@@ -41,8 +42,10 @@ def take_over(earlier: Path, work: Path, inputs: Mapping[str, str], config: Mapp
     models, tasks = (
         [name.removeprefix(kind) for name in sorted(same) if name.startswith(kind)] for kind in (MODEL, TASK)
     )
+    units = [f"{model}/{task}" for model in models for task in tasks]
+    check("eval", stage_files([earlier / unit for unit in units if (earlier / unit).is_dir()]), mend=AGAIN)
     taken = []
-    for unit in [f"{model}/{task}" for model in models for task in tasks]:
+    for unit in units:
         if (earlier / unit).is_dir() and not (work / unit).exists():
             partial = (work / unit).with_name(f".{Path(unit).name}.copy")
             remove(partial)

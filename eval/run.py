@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from ..core import log
 from ..core.errors import UserError
 from ..core.files import read_jsonl, read_object, write_json
 from ..core.hf_tokenizer import open_tokenizer
+from ..core.integrity import check, damage_first, file_names, hf_files
 from ..core.jsonio import JsonObject
 from ..core.manifest import NAME, Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import END_OF_DOCUMENT
@@ -29,6 +31,7 @@ def evaluate(
     limits: Limits | None = None,
     batch_size: int = 8,
     earlier: Path | None = None,
+    verify: bool = True,
 ) -> Manifest:
     """Evaluate models on a folder of tasks (stage `eval`).
 
@@ -42,19 +45,24 @@ def evaluate(
         limits: see `Limits`; questions are in random order. A document longer than the window is scored in windows.
         batch_size: sequences per forward pass.
         earlier: folder of a finished evaluation, whose results are taken over where they still hold.
+        verify: whether tasks and models are compared with the hashes that were written with them.
 
     Raises:
         UserError: a model's folder or a number is unusable.
         EvaluationFailed: lm-eval failed.
     """
     limits = limits or Limits()
-    check_models(models)
+    with models_damage_first(models, verify=verify):
+        check_models(models)
+        told = tell(models, limits)
     if batch_size < 1:
         raise UserError(f"batch_size = {batch_size} is too small", allowed="1 or more")
+    finished = (out / NAME).is_file()
+    if not finished:
+        check("eval", {tasks: file_names(tasks)}, verify=verify)
     index = read_tasks(tasks)
-    told = tell(models, limits)
-    if not (out / NAME).is_file():
-        check_weights({model.name: model.path for model in models})
+    if not finished:
+        check_weights({model.name: model.path for model in models}, verify=verify)
     options = {"limit": limits.questions, "batch_size": batch_size, "max_length": limits.max_length}
     config = options | {"models": [{"name": model.name, "role": model.role} for model in models]}
     inputs = {"tasks": tasks} | {f"{MODEL}{model.name}": model.path for model in models}
@@ -70,6 +78,11 @@ def evaluate(
         return counts | prompts_cut(work) | {"warnings": warnings_of(work)}
 
     return run_stage("eval", inputs, config, out, body, resumes=True)
+
+
+def models_damage_first(models: list[Model], *, verify: bool) -> AbstractContextManager[None]:
+    """`damage_first` of models' folders."""
+    return damage_first(lambda: {model.path: hf_files(model.path) for model in models}, verify=verify)
 
 
 def tell(models: list[Model], limits: Limits) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from ..core.errors import UserError
 from ..core.files import read_object, write_json
+from ..core.integrity import AGAIN, check, stage_files
 from ..core.jsonio import JsonObject
 from ..core.manifest import Manifest, run_stage
 from .figures import Theme, draw_twice, legend_above, themed_axes
@@ -75,6 +76,7 @@ def build_tradeoff(scores: Path, out: Path, *, domain: str, general: str, max_lo
     """
     if not 0 <= max_loss < 100:
         raise UserError(f"the loss allowed is {max_loss} %", where="--max-loss", allowed="from 0 to below 100")
+    check("tradeoff", stage_files([scores / SCORES]), mend=AGAIN)
     found = Scores.read(scores)
     points = curve(found, domain, general, max_loss)
     rule = RULE.format(general=general, domain=domain, max_loss=max_loss, error=ERROR, count=len(points) - 1)

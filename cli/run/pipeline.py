@@ -15,6 +15,7 @@ from ...core import log
 from ...core.checkpoint import CHECKPOINTS
 from ...core.errors import UserError
 from ...core.files import read_object
+from ...core.integrity import check, stage_files
 from ...core.jsonio import JsonObject
 from ...core.lock import locked
 from ...core.manifest import NAME, Manifest, Outdated, renew
@@ -172,8 +173,9 @@ def _tasks(whole: Whole, general: list[Path]) -> None:
     """Make tasks from held-out documents: before training, which would be in vain without enough of them."""
     from ...eval.heldout import build_tasks
 
-    request, tasks = whole.request, whole.out / "tasks"
-    domains = {request.domain: sorted((whole.out / "tokens" / "heldout").glob(f"{request.domain}-*.jsonl"))}
+    request, tasks, heldout = whole.request, whole.out / "tasks", whole.out / "tokens" / "heldout"
+    check("tasks", stage_files([heldout, *general]), verify=whole.verify)
+    domains = {request.domain: sorted(heldout.glob(f"{request.domain}-*.jsonl"))}
     domains |= {GENERAL: general} if general else {}
     if not domains[request.domain]:
         raise UserError(
@@ -220,7 +222,7 @@ def _judge(whole: Whole, recipe: Recipe) -> None:
     out = whole.out
     models = _models(whole)
     log.info(f"eval: {len(models)} models")
-    _evaluate(recipe, models, out)
+    _evaluate(whole, recipe, models)
     log.info("report")
     renew(out / "report", lambda _: report_run(out, out / "report"))
 
@@ -246,14 +248,17 @@ def _models(whole: Whole) -> "list[Model]":
     return [*models, Model("merged", "merged", merged)]
 
 
-def _evaluate(recipe: Recipe, models: "list[Model]", out: Path) -> None:
+def _evaluate(whole: Whole, recipe: Recipe, models: "list[Model]") -> None:
     """Score every model on the held-out documents; of an evaluation with other choices, what still holds is kept."""
     from ...eval.backends import Limits
     from ...eval.run import evaluate
 
     limits = Limits(max_length=recipe.data.seq_length)
-    scores, tasks = out / "scores", out / "tasks"
-    renew(scores, lambda outdated: evaluate(models, tasks, scores, limits=limits, earlier=outdated))
+    scores, tasks = whole.out / "scores", whole.out / "tasks"
+    renew(
+        scores,
+        lambda outdated: evaluate(models, tasks, scores, limits=limits, earlier=outdated, verify=whole.verify),
+    )
 
 
 def report_run(run: Path, out: Path) -> Manifest:

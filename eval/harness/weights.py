@@ -15,6 +15,7 @@ from typing import Any
 from ...core import log
 from ...core.errors import UserError
 from ...core.hf_weights import PIECE, shards
+from ...core.integrity import checking, hf_files
 
 LISTED = 5
 """How many names an error lists."""
@@ -38,13 +39,14 @@ class Report:
     tied: dict[str, str]
 
 
-def check_weights(folders: dict[str, Path]) -> None:
+def check_weights(folders: dict[str, Path], *, verify: bool = True) -> None:
     """Check that models are whole, and that all their values are numbers.
 
     The files' headers tell the former; for the latter every value is read once, at the speed of the disk.
 
     Args:
         folders: name of a model -> its Hugging Face folder.
+        verify: whether files that a stage wrote are compared with its hashes.
 
     Raises:
         UserError: a file is damaged, a tensor is missing, unknown, of another shape or holds NaN or infinity, a tied
@@ -52,12 +54,17 @@ def check_weights(folders: dict[str, Path]) -> None:
     """
     for name, folder in folders.items():
         log.info(f"eval: {name}: checking the weights of {folder}")
-        files = _files(folder)
-        report = _report(folder)
-        _check_names(name, folder, report)
-        _check_tied(name, folder, files, report.tied)
-        for tensor, path in files.items():
-            _check_finite(name, tensor, path)
+        with checking("eval", {folder: hf_files(folder)}, verify=verify):
+            _check(name, folder)
+
+
+def _check(name: str, folder: Path) -> None:
+    files = _files(folder)
+    report = _report(folder)
+    _check_names(name, folder, report)
+    _check_tied(name, folder, files, report.tied)
+    for tensor, path in files.items():
+        _check_finite(name, tensor, path)
 
 
 def _files(folder: Path) -> dict[str, Path]:

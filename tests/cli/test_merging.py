@@ -116,7 +116,7 @@ def test_a_curve_from_a_sweep_and_an_average(tiny_qwen3: Maker, tmp_path: Path) 
 def test_tasks_are_done_by_what_the_choice_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The base, the tuned model, and the point, unless it is one of them."""
     asked: list[list[Model]] = []
-    monkeypatch.setattr(choose, "run_benchmark", lambda models, *_: asked.append(models))
+    monkeypatch.setattr(choose, "run_benchmark", lambda models, *_, **__: asked.append(models))
     for proposed in ("t0.5", "tuned", "base"):
         curve = {"rule": "", "domain": "medical", "general": "general", "proposed": proposed, "points": []}
         write_json(tmp_path / "choice/curve" / CURVE, curve)

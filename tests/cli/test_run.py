@@ -39,7 +39,8 @@ class Trained(Exception):
 
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    def train(recipe: Any, tokens: Path, out: Path, *, base: Path | None = None) -> None:
+    def train(recipe: Any, tokens: Path, out: Path, *, base: Path | None = None, verify: bool = True) -> None:
+        assert verify
         write_json(out / "run.json", {})
         raise Trained(recipe)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pdapt.core.errors import UserError
+from pdapt.core.files import sha256
 from pdapt.eval.report import build_report
 
 TITLE = "Qwen3 <on> French text"
@@ -122,6 +123,11 @@ def test_scores_that_nobody_can_compare_make_no_page(finished, tmp_path):
     found = json.loads((tmp_path / "scores/scores.json").read_text()) | {"comparisons": []}
     found["models"] = [{"name": "a", "role": "other"}, {"name": "b", "role": "checkpoint"}]
     (tmp_path / "scores/scores.json").write_text(json.dumps(found))
+    with pytest.raises(UserError, match=r"scores\.json: another SHA-256"):
+        build_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
+    manifest = json.loads((tmp_path / "scores/manifest.json").read_text())
+    manifest["outputs"]["scores.json"] = sha256(tmp_path / "scores/scores.json")
+    (tmp_path / "scores/manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match=r"nothing can be compared: a \(other\), b \(checkpoint\)"):
         build_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
     assert not (tmp_path / "out").exists()
