@@ -91,6 +91,8 @@ def open_bytes(path: Path, packing: str = "") -> Iterator[IO[bytes]]:
         FileError: the file cannot be opened, or what it is packed in is damaged.
     """
     where = printable(path)
+    if path.exists() and not path.is_file():  # a pipe would be waited for, and is read but once
+        raise FileError("a pipe or a device, not a file", where=where, mend="write its content to a file first")
     try:
         with _opened(path, packing) as stream:
             yield stream

@@ -40,7 +40,7 @@ _DECODER = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_object)
 WHITE = " \t\r\n\ufeff"
 _MEMBER = re.compile(r'\s*("(?:[^"\\]|\\.)*")\s*:\s*')
 _NEXT = re.compile(r"\s*([,}])")
-_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]+|[\]}]+')
 
 
 def parse_line(line: str) -> Any:
@@ -84,10 +84,14 @@ def _shallow(line: str) -> dict[str, Any]:
 def _closing(line: str, at: int) -> int:
     """The place after the bracket that closes the one at `at`."""
     depth = 0
-    for part in _BRACKET.finditer(line, at):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(part[0], 0)
-        if depth == 0:
-            return part.end()
+    for part in _BRACKETS.finditer(line, at):
+        run = part[0]
+        if run[0] in "[{":
+            depth += len(run)
+        elif run[0] in "]}":
+            if len(run) >= depth:
+                return part.start() + depth
+            depth -= len(run)
     raise ValueError("not JSON: a bracket is not closed")
 
 

@@ -22,7 +22,7 @@ from pdapt.data_prep.shards import plan_shards, read_shard
 
 ROWS: list[dict[str, Any]] = [
     {"id": n, "text": f"Dose {n} : « 5–10 mg », œdème.", "licence": "CC BY-NC", "commercial": None, "lang": "fr"}
-    for n in range(30)
+    for n in range(12)
 ]
 LINES = "".join(json.dumps(row, ensure_ascii=n % 2 == 0) + "\n" for n, row in enumerate(ROWS)).encode()
 ARRAY = json.dumps(ROWS, indent=1, ensure_ascii=False).encode()
@@ -54,16 +54,17 @@ FILES: dict[str, bytes] = {
     "dialogues": "d01 Bonjour\np01 J’ai mal.\n".encode() * 9,
     "CIS_CPD_bdpm.txt": b"60002283\tliste I\n60002284\tprescription\n" * 9,
 }
+NAMED = ("a.jsonl", "train.json", "FR1.json", "dialogues")
+"""Those that get what is no copy of a file: it is told by content, and for others by no other name."""
 Row = dict[str, Any]
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_fuzz_documents(tmp_path: Path, request: pytest.FixtureRequest, name: str) -> None:
-    """A quarter of --fuzz for each of the many files."""
     count, seed = (int(str(request.config.getoption(name))) for name in ("--fuzz", "--fuzz-seed"))
     path = tmp_path / name
     path.write_bytes(FILES[name])
-    survives(path, lambda: check(path), count // 4, seed)
+    survives(path, lambda: check(path), count, seed, hostile=name in NAMED)
 
 
 def check(path: Path) -> None:
