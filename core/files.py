@@ -4,20 +4,45 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from . import log
 from .disk import disk_errors
 from .errors import UserError
 from .jsonio import MAX_BYTES, JsonObject, parse_json
+from .log import Progress
+
+BLOCK = 2**20
+"""Bytes that are hashed at once."""
+LONG = 10**9
+"""Bytes from which on hashing is announced: more than a second of it."""
 
 
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(path: Path, progress: Progress | None = None) -> str:
+    """Hex SHA-256 of a file's bytes; `progress` is told of them as they are read."""
+    value, buffer = hashlib.sha256(), memoryview(bytearray(BLOCK))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            value.update(buffer[:count])
+            if progress is not None:
+                progress.add(count)
+    return value.hexdigest()
+
+
+def sha256_of_all(paths: Sequence[Path]) -> list[str]:
+    """Hex SHA-256 of each file, by threads; where that takes long, it is said beforehand and meanwhile."""
+    total = sum(path.stat().st_size for path in paths)
+    progress = Progress("hashing", total) if total >= LONG else None
+    if progress:
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        log.info(f"hashing {paths[0]}{more}: {total / 1e9:.1f} GB")
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(partial(sha256, progress=progress), paths))
 
 
 def fsync_path(path: Path) -> None:

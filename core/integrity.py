@@ -20,6 +20,7 @@ from .checkpoint import HF, RELEASE, SEAL
 from .errors import UserError
 from .files import list_files
 from .hf_config import CONFIG, SIDE_FILES
+from .log import Progress
 from .manifest import NAME, recorded
 
 BLOCK = 2**20
@@ -50,6 +51,7 @@ class Checked:
         looks: Mapping[Path, Look] = MappingProxyType({}),
         *,
         mend: str = NO_VERIFY,
+        say: str = "",
     ) -> None:
         """Begin to read the files, in threads.
 
@@ -57,12 +59,14 @@ class Checked:
             wanted: file -> SHA-256 that was written with it.
             looks: file -> who is shown its bytes, whether it has a hash or not.
             mend: what to do where one differs.
+            say: stage whose progress this is; empty where the files are checked beside other work.
         """
         self._mend = mend
         paths = dict.fromkeys([*wanted, *looks])
         self.count, self.total = len(wanted), sum(path.stat().st_size for path in paths)
         self._wanted, self._looks = dict(wanted), dict(looks)
         self._begin = time.monotonic()
+        self._progress = Progress(say, self.total) if say else None
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(min(MOST_THREADS, max(2, len(os.sched_getaffinity(0)))))
         self._found: dict[Path, Future[str]] = {path: self._pool.submit(self._hash, path) for path in paths}
@@ -75,6 +79,8 @@ class Checked:
                 value.update(block)
                 if look is not None:
                     look(block)
+                if self._progress is not None:
+                    self._progress.add(count)
         return value.hexdigest()
 
     def finish(self) -> float:

@@ -21,7 +21,7 @@ from . import log
 from .checkpoint import read_seal
 from .disk import disk_errors
 from .errors import UserError
-from .files import fsync_path, list_files, read_json, read_object, remove, require_file, sha256, write_json
+from .files import fsync_path, list_files, read_json, read_object, remove, require_file, sha256_of_all, write_json
 from .lock import locked
 
 NAME = "manifest.json"
@@ -114,7 +114,7 @@ def fingerprint(path: Path) -> str:
         UserError: there is nothing at `path`, or the file is empty.
     """
     if path.is_file():
-        return sha256(require_file(path))
+        return sha256_of_all([require_file(path)])[0]
     if not path.is_dir():
         raise UserError(f"no such file or folder: {path.name}", where=str(path), mend="check the path")
     content = recorded(path) or hash_files(path)
@@ -224,8 +224,7 @@ def hash_files(folder: Path, known: Mapping[str, str] = MappingProxyType({})) ->
     """SHA-256 of each file, by its path in the folder; those that are known are not read."""
     files = {str(path.relative_to(folder)): path for path in list_files(folder)}
     unread = {name: path for name, path in files.items() if name not in known}
-    with ThreadPoolExecutor() as pool:
-        found = dict(zip(unread, pool.map(sha256, unread.values()), strict=True))
+    found = dict(zip(unread, sha256_of_all(list(unread.values())), strict=True))
     return {name: known.get(name) or found[name] for name in files}
 
 

@@ -53,7 +53,7 @@ def check_bytes(recipe: Recipe, inputs: Inputs) -> None:
     prefixes = _prefixes(recipe, inputs.tokens)
     looks = {bin_path(prefix): IdRange(prefix, size) for prefix in prefixes}
     wanted = wanted_hashes("train", _token_files(inputs.tokens, prefixes) | _base_files(inputs))
-    checked = Checked(wanted, looks)
+    checked = Checked(wanted, looks, say="train: checking tokens and base")
     try:
         seconds = checked.finish()
     finally:

@@ -3,7 +3,6 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ...core import log
 from ...core.errors import UserError
-from ...core.files import sha256
+from ...core.files import sha256_of_all
 from ...core.manifest import digest
 from . import content
 from .faults import FileError, printable
@@ -73,11 +72,10 @@ class Survey:
 
 def fingerprint(found: Survey) -> str:
     """SHA-256 that stands for the files that are read of a source: a file's own where the source is that file."""
+    hashes = sha256_of_all([file.path for file in found.files])
     if [file.path for file in found.files] == [found.source.path]:
-        return sha256(found.files[0].path)
-    with ThreadPoolExecutor() as pool:
-        hashes = pool.map(sha256, (file.path for file in found.files))
-        return digest(dict(zip((file.name for file in found.files), hashes, strict=True)))
+        return hashes[0]
+    return digest(dict(zip((file.name for file in found.files), hashes, strict=True)))
 
 
 def survey(sources: Sequence[Source], out: Path | None = None) -> tuple[list[Survey], list[UserError]]:

@@ -1,5 +1,6 @@
 """A stage runs once, goes on where it stopped, and never passes half of its work off as the whole."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,23 @@ def test_a_renewal_that_was_killed_goes_on_with_what_is_outdated(tmp_path: Path,
     assert renew(out, run).config == {"k": 2}
     assert given == [tmp_path / ".out.outdated"]
     assert not (tmp_path / ".out.outdated").exists()
+
+
+def test_hashing_that_takes_long_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it begins, and while it goes on: a terminal that says nothing looks as one that hangs."""
+    (tmp_path / "folder").mkdir()
+    for name in ("a", "b"):
+        with (tmp_path / "folder" / name).open("wb") as file:
+            file.truncate(3 * 2**20)
+    before = fingerprint(tmp_path / "folder"), fingerprint(tmp_path / "folder" / "a")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("pdapt.core.files.LONG", 2**20)
+    monkeypatch.setattr("pdapt.core.log.Progress.EVERY", 0.0)
+    assert (fingerprint(tmp_path / "folder"), fingerprint(tmp_path / "folder" / "a")) == before
+    assert before[1] == hashlib.sha256(bytes(3 * 2**20)).hexdigest()
+    said = capsys.readouterr().err
+    assert f"hashing {tmp_path / 'folder' / 'a'} and 1 more: 0.0 GB" in said
+    assert f"hashing {tmp_path / 'folder' / 'a'}: 0.0 GB" in said
+    assert said.count("hashing: 0.0 of 0.0 GB") == 9
