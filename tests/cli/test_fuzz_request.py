@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pdapt.cli.evaluate import resolve
+from pdapt.cli.evaluate import _steps, resolve  # pyright: ignore[reportPrivateUsage]
 from pdapt.cli.run.pipeline import _settings  # pyright: ignore[reportPrivateUsage]
 from pdapt.cli.run.request import REQUEST, Request, changes, claim, kept_of, write_request
 from pdapt.core.files import read_object
@@ -54,3 +54,9 @@ def test_fuzz_request(fuzz: Fuzz, run: Path) -> None:
 def test_fuzz_stages_of_a_report(fuzz: Fuzz, run: Path, stage: str) -> None:
     request = read_object(run / REQUEST)
     fuzz(run / stage / NAME, lambda: _settings(request, run))
+
+
+def test_exports_of_another_run_whose_name_begins_alike_are_not_taken(tmp_path: Path) -> None:
+    for name in ("run-00004", "run-b-00008", "run-00012", "run-notes"):
+        (tmp_path / name).mkdir()
+    assert [step for _, step in _steps(tmp_path, "run-")] == [4, 12]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pdapt.core.checkpoint import IDENTITY, SEAL
+from pdapt.core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
 from pdapt.core.errors import UserError
 from pdapt.recipes.announce import announce_weights
 from pdapt.recipes.load import load
@@ -16,6 +16,7 @@ from pdapt.recipes.run_folder import (
     SKIPPED,
     STATE,
     check_same,
+    checkpoints,
     identity,
     read_achieved,
     read_state,
@@ -23,6 +24,7 @@ from pdapt.recipes.run_folder import (
     steps_before,
 )
 from pdapt.recipes.schema import Recipe
+from pdapt.recipes.seal import settle
 
 Fuzz = Callable[..., None]
 INPUTS = {"tokens": "0" * 64, "tokenizer": "1" * 64, "base": None}
@@ -81,3 +83,14 @@ def test_fuzz_provenance(fuzz: Fuzz, tmp_path: Path, recipe: Recipe) -> None:
         check_resharding(checkpoint, recipe)
 
     fuzz(checkpoint / SEAL, read)
+
+
+def test_what_is_no_checkpoint_is_left_alone(tmp_path: Path) -> None:
+    """A run that goes on removes what it had not finished, and nothing that its user has put beside that."""
+    for name in ("iter_0000002", "iter_backup", "iter_0000002.old"):
+        (tmp_path / CHECKPOINTS / name).mkdir(parents=True)
+        (tmp_path / CHECKPOINTS / name / "metadata.json.part").write_text("{}")
+    (tmp_path / CHECKPOINTS / "iter_backup" / "metadata.json").write_text("{}")
+    assert checkpoints(tmp_path) == []
+    assert settle(tmp_path, fsdp=False) is None
+    assert sorted(path.name for path in (tmp_path / CHECKPOINTS).iterdir()) == ["iter_0000002.old", "iter_backup"]
