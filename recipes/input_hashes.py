@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..core import log
-from ..core.checkpoint import HF, newest, root_of
+from ..core.checkpoint import SEAL, newest, root_of
 from ..core.errors import UserError
-from ..core.integrity import Checked, checkpoint_files, file_names, settings_files, wanted_hashes
+from ..core.integrity import Checked, checkpoint_files, file_names, wanted_hashes
 from ..data_prep.indexed import IdRange, bin_path, check_offsets, idx_path
 from ..data_prep.tokens_record import RECORD, read_record
 from .blend import train_blend, valid_blend
@@ -70,12 +70,13 @@ def check_bytes(recipe: Recipe, inputs: Inputs) -> None:
 
 
 def small_files(inputs: Inputs) -> Files:
-    """Those files that say what tokens and base are, without the ids and the weights."""
+    """Those files that say what tokens and base are, without the ids and, where there is a whole one, the weights."""
     tokens = [name for name in file_names(inputs.tokens) if name == RECORD or name.startswith("tokenizer/")]
     files = {inputs.tokens: tokens}
     if inputs.base is not None:
-        read = _base_files(inputs)
-        files |= {folder: [name for name in names if not name.endswith(".distcp")] for folder, names in read.items()}
+        sound = newest(inputs.base) is not None
+        for folder, names in _base_files(inputs).items():
+            files[folder] = [name for name in names if not (sound and name.endswith(".distcp"))]
     return files
 
 
@@ -95,10 +96,9 @@ def _base_files(inputs: Inputs) -> Files:
     if inputs.base is None:
         return {}
     weights = newest(inputs.base)
-    if weights is None:  # `check_inputs` says what is wrong
-        settings = root_of(inputs.base) / HF
-        return {settings: settings_files(settings)}
-    return checkpoint_files(weights)
+    if weights is None:  # `check_inputs` refuses it: because the only checkpoints are damaged, or for another reason
+        weights = max((path.parent for path in root_of(inputs.base).glob(f"iter_*/{SEAL}")), default=None)
+    return {} if weights is None else checkpoint_files(weights)
 
 
 def on_one_rank_of_each_node(check: Callable[[], None], rank: str) -> None:

@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 from pdapt.cli.choose import choose
 from pdapt.conversion.convert import import_hf
 from pdapt.conversion.follow import follow
-from pdapt.core.checkpoint import CHECKPOINTS, HF, SEAL
+from pdapt.core.checkpoint import CHECKPOINTS, HF, SEAL, newest
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256, write_json
+from pdapt.core.integrity import damage_first
 from pdapt.core.manifest import Manifest
 from pdapt.data_prep.corpus import Source, build_corpus
 from pdapt.data_prep.tokens import Options, build_tokens
@@ -29,6 +30,8 @@ from pdapt.eval.reuse import take_over
 from pdapt.eval.run import evaluate
 from pdapt.eval.scores import Model
 from pdapt.merge.sweep import sweep
+from pdapt.recipes.input_hashes import Inputs, check_bytes, small_files
+from pdapt.recipes.load import load
 
 Maker = Callable[..., Path]
 Damage = Callable[[Path, Path], Path]
@@ -238,6 +241,32 @@ def test_a_run_is_followed_as_it_was_saved(run: Callable[[int], Path], tmp_path:
         assert path.name in str(caught.value), f"{file}: {damage}"
         assert not (out / name).exists(), f"{file}: {damage}"
     stage(tmp_path / "sound")
+
+
+def test_a_run_that_another_starts_from_is_read_as_it_was_saved(
+    run: Callable[[int], Path], tokens: list[Path], tmp_path: Path
+) -> None:
+    """Its newest checkpoint by the hashes in it, and the settings beside it by theirs."""
+    mine, other, recipe = run(0), run(1), load("qwen3_tiny_cpt_2xcpu", ["steps=1"])
+    saved = mine / CHECKPOINTS / "iter_0000004"
+    weights = max(saved.glob("*.distcp"), key=lambda path: path.stat().st_size)
+    files = [
+        str(path.relative_to(mine)) for path in (weights, saved / ".metadata", mine / CHECKPOINTS / HF / "config.json")
+    ]
+    inputs = Inputs(tokens[0], mine)
+
+    def stage(_: Path) -> None:
+        with damage_first(lambda: small_files(inputs)):
+            if newest(mine) is None:  # cut and missing files are told by their sizes, and there is none before it
+                raise UserError("neither a run with a checkpoint nor a root")
+            check_bytes(recipe, inputs)
+
+    read = Read(mine, {file: other / file for file in files}, stage, adds=False)
+    for file, damage, path, out in damaged(read, tmp_path):
+        with pytest.raises(UserError) as caught:
+            read.stage(out)
+        assert path.name in str(caught.value), f"{file}: {damage}: {caught.value}"
+    read.stage(tmp_path)
 
 
 def test_a_point_is_chosen_of_models_as_they_were_written(
