@@ -114,7 +114,7 @@ def another_run(tokens: Path, base: Path, run: Path) -> dict[str, Any]:
     del tokens
     (base / "release").mkdir()
     (base / "release" / "weights").write_text("weights")
-    write_json(run / IDENTITY, {"recipe": {}, "tokens": "0", "tokenizer": "0", "base": "0"})
+    write_json(run / IDENTITY, {"recipe": {"steps": 1}, "tokens": "0", "tokenizer": "0", "base": "0"})
     return {}
 
 
