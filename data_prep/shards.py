@@ -145,7 +145,7 @@ def open_parquet(file: SourceFile) -> pq.ParquetFile:
     """
     try:
         return pq.ParquetFile(file.path, memory_map=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileError(f"not a Parquet file, or a damaged one: {error}", where=file.where) from None
 
 
@@ -192,15 +192,19 @@ def _read_parquet(shard: Shard, checked: bool) -> Iterator[Batch]:
     easy = all(_is_easy(schema.field(name).type, what) for name, what in names.items())
     index, row = _column(parquet.metadata, source.text_column), 0
     for group in range(shard.start, shard.stop):
-        rows_at_once = _rows_at_once(parquet.metadata.row_group(group), index)
+        stated = parquet.metadata.row_group(group)
+        rows_at_once, first = _rows_at_once(stated, index), row
         try:
             for rows in parquet.iter_batches(rows_at_once, row_groups=[group], columns=columns, use_threads=False):
                 if not checked:
                     require_utf8(rows, file)
                 yield _of_columns(rows, row, shard, names) if easy else _of_rows(rows, row, shard, names)
                 row += len(rows)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise FileError(f"the Parquet file is damaged in row group {group}: {error}", where=file.where) from None
+        if row - first != stated.num_rows:
+            what = f"row group {group} has {row - first} rows, not {stated.num_rows}"
+            raise FileError(f"the Parquet file is damaged: {what}", where=file.where)
 
 
 def _rows_at_once(group: pq.RowGroupMetaData, column: int) -> int:

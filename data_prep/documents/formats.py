@@ -165,11 +165,15 @@ def parquet_batches(file: SourceFile, columns: list[str]) -> Iterator[pa.RecordB
         FileError: it is damaged, or text in it is not UTF-8.
     """
     try:
-        parquet = pq.ParquetFile(file.path, memory_map=True)
+        parquet, rows = pq.ParquetFile(file.path, memory_map=True), 0
         for batch in parquet.iter_batches(ROWS_IN_MEMORY, columns=columns, use_threads=False):
             require_utf8(batch, file)
+            rows += len(batch)
             yield batch
-    except (pa.ArrowException, OSError) as error:
+        if rows != parquet.metadata.num_rows:
+            what = f"it has {rows} rows, not {parquet.metadata.num_rows}"
+            raise FileError(f"the Parquet file is damaged: {what}", where=file.where)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileError(f"the Parquet file is damaged: {error}", where=file.where) from None
 
 

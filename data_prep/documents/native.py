@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .record import BadDocumentError, Record, Rejected, is_blank
+from .record import BadDocumentError, Record, Rejected, is_blank, require_unicode
 from .sources import Source
 from .streams import SourceFile, open_text
 
@@ -20,8 +20,8 @@ def question_record(question: Any, number: int, file: SourceFile) -> Record:
         BadDocumentError: it is not as FrenchMedMCQA's are.
     """
     try:
-        text = _question_text(question)
-        stated = {"doc_id": question["id"]} if isinstance(question.get("id"), str) else {}
+        text = require_unicode(_question_text(question), "question")
+        stated = {"doc_id": require_unicode(question["id"], "id")} if isinstance(question.get("id"), str) else {}
     except (KeyError, TypeError, AttributeError) as error:
         raise BadDocumentError(
             f"question {number} is not as FrenchMedMCQA's, an object with question, answers {{letter: text}} and "

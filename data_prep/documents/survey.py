@@ -214,7 +214,7 @@ def _parquet(file: SourceFile, source: Source) -> SourceFile:
         raise FileError(f"a Parquet file, and --format is {source.format}", where=where, mend="leave --format out")
     try:
         schema = pq.read_schema(file.path)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileError(f"not a Parquet file, or a damaged one: {error}", where=where) from None
     columns = tuple(schema.names)
     _require_column(columns, source, where)

@@ -27,7 +27,8 @@ ROWS: list[dict[str, Any]] = [
 LINES = "".join(json.dumps(row, ensure_ascii=n % 2 == 0) + "\n" for n, row in enumerate(ROWS)).encode()
 ARRAY = json.dumps(ROWS, indent=1, ensure_ascii=False).encode()
 TABLE = "id;text;licence\n" + "".join(f'{r["id"]};"{r["text"]}";{r["licence"]}\n' for r in ROWS)
-QUESTIONS = json.dumps([{"id": "a", "question": "?", "answers": {"a": "x"}, "correct_answers": ["a"]}] * 9).encode()
+QUESTION: dict[str, Any] = {"id": "a", "question": "?", "answers": {"a": "x"}, "correct_answers": ["a"]}
+QUESTIONS = json.dumps([QUESTION] * 9).encode()
 E3C = json.dumps(ROWS[0] | {"publication_date": "2011", "source_url": "u", "type": "note", "authors": [{"a": "b"}]})
 
 
@@ -65,6 +66,23 @@ def test_fuzz_documents(tmp_path: Path, request: pytest.FixtureRequest, name: st
     path = tmp_path / name
     path.write_bytes(FILES[name])
     survives(path, lambda: check(path), count, seed, hostile=name in NAMED)
+
+
+def test_half_a_surrogate_pair_in_a_question_spoils_it_alone(tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    for wrong in ({"question": "\ud800?"}, {"id": "\ud800"}, {"answers": {"a": "\ud800"}}):
+        path.write_text(json.dumps([QUESTION | wrong, QUESTION]))
+        rows, rejected = by_records(survey_of(path))
+        assert (len(rows), [line for line, _ in rejected]) == (1, [1])
+        assert by_shards(survey_of(path), 10**9)[1] == rejected
+
+
+def test_a_parquet_file_whose_columns_are_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a"], "naïf": ["b"]}), path)
+    path.write_bytes(path.read_bytes().replace("naïf".encode(), b"na\xff\xfff"))
+    with pytest.raises(UserError, match="not a Parquet file, or a damaged one"):
+        by_records(survey_of(path))
 
 
 def check(path: Path) -> None:
