@@ -12,12 +12,15 @@ import re
 from collections.abc import Buffer, Iterator
 from typing import Any
 
+from ..core import log
 from .tokenizer import WORD_PATTERN
 
 PIECE_BYTES = 2**20
 """Of UTF-8; a longer text is cut."""
 LETTERS = "A-Za-zÀ-ÖØ-öø-ʯЀ-ҁ一-龥"
 """Letters in every version of Unicode that a tokenizer may have, which compose with no ASCII character."""
+LONG_BYTES = 16 * PIECE_BYTES
+"""Of a text without a place to cut it, from which on it is said: a back end takes up to 60 times its bytes."""
 CUT = re.compile(f"(?<=[{LETTERS}])(?=[\\x00-/:-@\\[-`{{-\\x7f])|(?<=[0-9])(?=[\\x00-\\x7f])")
 
 
@@ -38,6 +41,11 @@ def pieces(text: Buffer, size: int = PIECE_BYTES) -> Iterator[str]:
             start += len(piece[:cut].encode())
             end = start + size
         else:
+            if end - start < LONG_BYTES <= 2 * (end - start):
+                log.warn(
+                    f"a text of {len(whole) / 1e6:.0f} MB has no place to cut it in {LONG_BYTES / 1e6:.0f} MB: "
+                    "it is tokenized whole there, which takes up to 60 times as much memory"
+                )
             end += end - start
     if start < len(whole):
         yield bytes(whole[start:]).decode()

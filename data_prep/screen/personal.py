@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from .language import Bytes, Offsets
 
@@ -46,6 +47,7 @@ DIGITS, APART = 10, 5
 `(0)6` and `2A 3` put two more between."""
 BEFORE_BYTES, AFTER_BYTES = 32, 8
 """What is looked at, too: a word for a telephone and what may follow it; whether a digit follows."""
+BLOCK_BYTES = 2**23
 USER = np.zeros(256, bool)
 USER[[*b"%+-._", *range(ord("0"), ord("9") + 1), *range(ord("A"), ord("Z") + 1), *range(ord("a"), ord("z") + 1)]] = True
 USER[0x80:] = True
@@ -85,15 +87,16 @@ def _emails(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]]:
 
 def _close_digits(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, int, int]]:
     """Document, start and stop of the stretches that may hold a number."""
-    digits = np.flatnonzero((values - np.uint8(48)) < 10)
+    digits = _digits(values)
     if len(digits) < DIGITS:
         return
-    ends = np.diff(digits, append=digits[-1] + APART + 1) > APART
+    ends = np.ones(len(digits), bool)
+    np.greater(np.diff(digits), APART, out=ends[:-1])
     ends[np.searchsorted(digits, offsets[1:]) - 1] = True  # of the last before a border, or of the very last
     last = np.flatnonzero(ends)
     first = np.concatenate([np.zeros(1, np.int64), last[:-1] + 1])
     many = last - first >= DIGITS - 1
-    first, last = digits[first[many]], digits[last[many]]
+    first, last = digits[first[many]].astype(np.int64), digits[last[many]].astype(np.int64)
     if not len(first):
         return
     document = np.searchsorted(offsets, first, side="right") - 1
@@ -102,3 +105,13 @@ def _close_digits(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, int, i
     apart = np.flatnonzero((start[1:] > stop[:-1]) | (document[1:] != document[:-1])) + 1
     for begin, end in pairwise([0, *apart.tolist(), len(start)]):
         yield int(document[begin]), int(start[begin]), int(stop[end - 1])
+
+
+def _digits(values: Bytes) -> npt.NDArray[np.int32]:
+    """Places of the digits, four bytes each: NumPy's take eight, and a long text may be all digits."""
+    blocks = (values[at : at + BLOCK_BYTES] for at in range(0, len(values), BLOCK_BYTES))
+    found = [
+        (np.flatnonzero((block - np.uint8(48)) < 10) + at * BLOCK_BYTES).astype(np.int32)
+        for at, block in enumerate(blocks)
+    ]
+    return np.concatenate([np.empty(0, np.int32), *found])

@@ -57,6 +57,14 @@ def test_prose_is_cut_near_the_size_asked_for() -> None:
     assert min(sizes[:-1]) > 480
 
 
+def test_a_long_stretch_without_a_place_to_cut_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pdapt.data_prep.pieces.LONG_BYTES", 64)
+    assert list(pieces(b"mot 1 " + b"a" * 300 + b" fin", 8))[-1].endswith(" fin")
+    assert capsys.readouterr().err.count("has no place to cut it") == 1
+
+
 def test_only_a_tokenizer_that_cuts_text_as_qwen3_does_is_given_pieces(vocabulary: Vocabulary) -> None:
     definition = vocabulary.definition
     assert cuts_alike(definition)
