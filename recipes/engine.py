@@ -14,9 +14,11 @@ from ..core.device import can_compile
 from ..core.files import read_json
 from ..core.process import die_with_parent
 from . import seams
+from .failures.cause import publish
 from .failures.record import FOLDER, RankFile
 from .load import from_dict, to_dict
 from .megatron_args import Places, asynchronous, megatron_args
+from .output import LOGS, kept_apart
 from .provenance import layers_of, steps_of
 from .run_folder import checkpoints, iteration, skipped
 from .schema import LOCAL, TRANSFORMER_ENGINE, Recipe, masked, transformer_impl
@@ -119,6 +121,19 @@ def start(job: Job) -> None:
     stops = Stops(job.deadline)  # first: a signal that comes while Megatron is imported counts, too
     with RankFile(job.places.achieved.parent / FOLDER, int(os.environ["RANK"])) as file:
         _train(job, stops, file)
+
+
+def start_alone(job: Job) -> None:
+    """Be a rank that nobody of ours looks after: where it ends because it has lost another one, it says why."""
+    out, rank = job.places.achieved.parent, int(os.environ["RANK"])
+    if rank == 0:
+        log.info(f"train: what torch and Megatron print goes to {out / LOGS}")
+    try:
+        with kept_apart(out / LOGS / f"rank-{rank}.log"):
+            start(job)
+    except Exception:
+        publish(out / FOLDER, rank)
+        raise
 
 
 def _train(job: Job, stops: Stops, file: RankFile) -> None:

@@ -23,9 +23,7 @@ from ..data_prep.tokens_record import read_record
 from . import trackers
 from .announce import announce_validation, announce_weights
 from .blend import Member, train_blend, valid_batches, valid_sequences
-from .engine import Job, start
-from .failures.cause import publish
-from .failures.record import FOLDER
+from .engine import Job, start_alone
 from .input_hashes import Inputs, check_bytes, on_one_rank_of_each_node
 from .inputs import check_inputs
 from .journal import NAME as JOURNAL
@@ -33,7 +31,6 @@ from .journal import as_line, metrics, read_history
 from .load import to_dict
 from .longer import check_longer
 from .megatron_args import Places, summary
-from .output import LOGS, kept_apart
 from .provenance import check_resharding, provenance
 from .run_folder import (
     ACHIEVED,
@@ -259,13 +256,13 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
         on_one_rank_of_each_node(partial(check_bytes, run.recipe, run.inputs), rank)
     job = run.job(start_)
     if rank != "0":
-        _start(job)
+        start_alone(job)
         return
     with locked(run.out, "training into"):
         _prepare(run, start_)
         (run.out / STATE).unlink(missing_ok=True)
         try:
-            _start(job)
+            start_alone(job)
         except SystemExit as end:  # the trainer's way to stop before the last step
             if end.code:
                 raise
@@ -276,19 +273,6 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
             _finish(run, time.time() - start_.begun)
         except StoppedEarly as stopped:  # torchrun would call any code but 0 a failure: `state.json` says it instead
             log.info(str(stopped))
-
-
-def _start(job: Job) -> None:
-    """Be a rank that nobody of ours looks after: where it ends because it has lost another one, it says why."""
-    out, rank = job.places.achieved.parent, int(os.environ["RANK"])
-    if rank == 0:
-        log.info(f"train: what torch and Megatron print goes to {out / LOGS}")
-    try:
-        with kept_apart(out / LOGS / f"rank-{rank}.log"):
-            start(job)
-    except Exception:
-        publish(out / FOLDER, rank)
-        raise
 
 
 def _check_longer(run: Run, *, other_data: bool) -> bool:
