@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...core.errors import UserError
-from . import content
+from . import content, streams
 from .faults import FileError
 from .record import FIELDS, NAMES, BadDocumentError, Record, Rejected, is_blank, record_of
 from .sources import Source
@@ -26,7 +26,9 @@ def read_text(file: SourceFile, source: Source) -> Iterator[Item]:
     """A document a file."""
     del source
     with open_text(file, newline="") as stream:
-        text = stream.read()
+        text = stream.read(streams.LINE_BYTES) if file.packing else stream.read()
+        if file.packing and stream.read(1):
+            raise streams.too_long("a text", file.where)
     if is_blank(text):
         yield Rejected(file.where, 0, "the text is empty")
     else:
@@ -94,7 +96,7 @@ def _read_json(file: SourceFile, record: Callable[[Any, int], Record]) -> Iterat
                     yield record(value, values)
                 except BadDocumentError as error:
                     yield Rejected(file.where, line, str(error))
-        except UnicodeError:
+        except (UnicodeError, UserError):
             raise
         except ValueError as error:
             what, line = error.args

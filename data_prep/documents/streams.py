@@ -35,6 +35,8 @@ MARKS = {
 """Byte order mark -> encoding; UTF-32's before those of UTF-16, with which one of them begins."""
 UTF8 = "utf-8-sig"
 BLOCK = 2**18
+LINE_BYTES = 2**30
+"""Unpacked bytes of one line, or of one text file, of a packed file. A gzip file of 1 MB may hold a line of 1 GB."""
 _Damaged = (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
@@ -95,7 +97,7 @@ def open_bytes(path: Path, packing: str = "") -> Iterator[IO[bytes]]:
         raise FileError("a pipe or a device, not a file", where=where, mend="write its content to a file first")
     try:
         with _opened(path, packing) as stream:
-            yield stream
+            yield cast(IO[bytes], io.BufferedReader(_Lines(stream, where), BLOCK)) if packing else stream
     except _Damaged as error:
         if not packing:
             raise
@@ -140,6 +142,36 @@ class _Zstd(io.RawIOBase):
         if not self.closed:
             self._file.close()
         super().close()
+
+
+class _Lines(io.RawIOBase):
+    """Unpacked bytes of which no line is longer than LINE_BYTES, so that a small file cannot take all memory."""
+
+    def __init__(self, stream: IO[bytes], where: str) -> None:
+        self._stream, self._where, self._line = stream, where, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._stream.read(len(buffer))
+        buffer[: len(content)] = content
+        first, last = content.find(b"\n"), content.rfind(b"\n")
+        if self._line + (first if first >= 0 else len(content)) > LINE_BYTES:
+            raise too_long("a line", self._where)
+        self._line = len(content) - last - 1 if last >= 0 else self._line + len(content)
+        return len(content)
+
+
+def too_long(what: str, where: str) -> FileError:
+    """The error that says that a packed file holds more in one piece than is unpacked."""
+    allowed = f"{LINE_BYTES / 2**30:g} GiB in one piece of a packed file"
+    return FileError(
+        f"{what} of more than {LINE_BYTES / 2**30:g} GiB once unpacked",
+        where=where,
+        allowed=allowed,
+        mend="unpack the file: what is not packed has no such bound",
+    )
 
 
 @contextmanager

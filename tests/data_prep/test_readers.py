@@ -19,6 +19,7 @@ import pytest
 from reading_helpers import items_of, records_of, survey_of
 
 from pdapt.core.errors import UserError
+from pdapt.data_prep.documents import streams
 from pdapt.data_prep.documents.reading import find_documents
 from pdapt.data_prep.documents.record import Rejected
 from pdapt.data_prep.documents.sources import discover
@@ -113,6 +114,38 @@ def test_a_byte_order_mark_states_the_encoding(tmp_path: Path, content: str, enc
     path = tmp_path / "EXPORT.DAT"
     path.write_bytes(ENCODINGS[encoding](CONTENTS[content]))
     check(path)
+
+
+@pytest.mark.parametrize("packing", [name for name in PACKINGS if name != "plain"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"text": "' + b"a" * 5000 + b'"}\n',
+        b'[{"text": "' + b"a" * 5000 + b'"}]',
+        b"a" * 5000,
+        b"a\n" * 2500,
+        b"\n" * 5000,
+    ],
+    ids=["a line", "a string", "a text", "a text of lines", "blank lines"],
+)
+def test_what_a_packed_file_grows_to_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, packing: str
+) -> None:
+    monkeypatch.setattr(streams, "LINE_BYTES", 4000)
+    monkeypatch.setattr(streams, "BLOCK", 512)
+    path = tmp_path / "a.txt"
+    path.write_bytes(PACKINGS[packing](content))
+    with pytest.raises(UserError, match="GiB once unpacked"):
+        items_of(path)
+    path.write_bytes(content)
+    assert len(items_of(path)) == 1
+
+
+def test_lines_that_are_short_have_no_bound_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LINE_BYTES", 4000)
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(jsonl() * 1000))
+    assert len(items_of(path)) == len(TEXTS) * 1000
 
 
 @pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"], ids=ascii)
