@@ -93,7 +93,7 @@ def test_fuzz_recipe(fuzz: Callable[[Path, Callable[[], Any]], None], recipe: Pa
     fuzz(recipe, lambda: load(str(recipe), fitting=False))
 
 
-def test_fuzz_override(fuzz: Callable[[Path, Callable[[], Any]], None], recipe: Path, tmp_path: Path) -> None:
+def test_fuzz_override(fuzz: Callable[..., None], recipe: Path, tmp_path: Path) -> None:
     path = tmp_path / "override"
     path.write_text("data.blend=[{sources: ['a*', 'b'], weight: 0.5}, {sources: ['*'], weight: 1, max_epochs: 2}]")
     values = read_layer(recipe)
