@@ -18,9 +18,9 @@ def packing(
     as_json: Json = False,
 ) -> None:
     """How full the layouts' sequences are on documents as those of PARCOMED's 17 commercial sources."""
-    from ..data_prep.layouts import check_layout
-    from ..data_prep.parcomed import SPREAD
-    from .bench_packing import bench
+    from ..bench.packing import bench
+    from ..data_prep.tokens.layouts import check_layout
+    from ..data_prep.tokens.parcomed import SPREAD
 
     check_layout("paper", seq_length)
     results = bench(seq_length, SPREAD if spread is None else spread)
@@ -44,7 +44,7 @@ def tokens(
     """`pdapt tokens build` beside `datasets.map` and others: wall time, memory, and whether the ids are the same."""
     from dataclasses import asdict
 
-    from .bench_tokens import MAP, bench
+    from ..bench.tokens import MAP, bench
 
     results = bench(paths, str(tokenizer), way or [])
     if as_json:
@@ -74,8 +74,8 @@ def train(
     """`pdapt train` beside transformers.Trainer and Megatron's trainer alone, on this machine's cores."""
     from tempfile import TemporaryDirectory
 
+    from ..bench.train import Bench, check, run, sample_tokens, table
     from ..recipes.load import load
-    from .bench_train import Bench, check, run, sample_tokens, table
 
     loaded = load(recipe, [*(overrides or []), f"steps={steps}"])
     check(loaded, part or [])
@@ -103,7 +103,7 @@ def convert(
     """Random weights of a published size to Megatron and back: bits, speed beside `cp`, memory."""
     from tempfile import TemporaryDirectory
 
-    from .bench_convert import bench, table
+    from ..bench.convert import bench, table
 
     if work is not None:
         work.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def merge(
     """
     from tempfile import TemporaryDirectory
 
-    from .bench_merge import CHECKS, bench, table
+    from ..bench.merge import CHECKS, bench, table
 
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -153,9 +153,9 @@ def scaling(
     as_json: Json = False,
 ) -> None:
     """A recipe on several numbers of ranks: weak and strong efficiency, beside the plan; adjusts the planner."""
+    from ..bench.scaling import STRONG, WEAK, Plan, check, run_all
     from ..core.errors import UserError
     from ..recipes.load import load
-    from .bench_scaling import STRONG, WEAK, Plan, check, run_all
 
     ways = list(dict.fromkeys(way or [WEAK, STRONG]))
     unknown = [name for name in ways if name not in (WEAK, STRONG)]
@@ -181,8 +181,8 @@ def gemm(
     as_json: Json = False,
 ) -> None:
     """Operations a second of a recipe's matrix products."""
+    from ..bench import ceilings
     from ..recipes.load import load
-    from . import bench_ceilings as ceilings
 
     found = ceilings.gemm(load(recipe), repeats, fp8=fp8)
     if site_out is not None:
@@ -203,7 +203,7 @@ def copy(
     as_json: Json = False,
 ) -> None:
     """Bytes a second inside the memory, and between host and GPU."""
-    from . import bench_ceilings as ceilings
+    from ..bench import ceilings
 
     found = ceilings.copy(megabytes, repeats)
     if site_out is not None:
@@ -224,7 +224,7 @@ def nccl(
     as_json: Json = False,
 ) -> None:
     """Collectives: NCCL between this machine's GPUs, gloo between processes where there is none."""
-    from . import bench_ceilings as ceilings
+    from ..bench import ceilings
 
     found = ceilings.nccl(ranks, megabytes or [1.0, 16.0, 64.0], repeats)
     if as_json:
@@ -246,8 +246,8 @@ def data(
     as_json: Json = False,
 ) -> None:
     """Slots a second that one process reads of a recipe's data."""
+    from ..bench import ceilings
     from ..recipes.load import load
-    from . import bench_ceilings as ceilings
 
     found = ceilings.data(load(recipe), tokens, samples)
     if as_json:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from ..core.disk import disk_error, full_disk
 from ..core.errors import Failed, Halted, StoppedEarly, UserError
-from ..core.system import user_error
+from ..core.system.disk import disk_error, full_disk
+from ..core.system.os_errors import user_error
 from .terminal import prepare, use_utf8
 
 app = typer.Typer(
@@ -23,7 +23,10 @@ app = typer.Typer(
 
 
 def _add_rooms() -> None:
-    from . import bench, evaluation, merging, plan, report, stages, tokens, whole  # all load their rooms in a verb
+    from . import bench, plan, report, stages, tokens  # all load their rooms in a verb
+    from . import eval as evaluation
+    from . import merge as merging
+    from . import run as whole
 
     for name, room, help_text in (
         ("corpus", stages.corpus, "Documents: read, clean."),

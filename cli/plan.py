@@ -31,8 +31,8 @@ def recipe(
     as_json: Json = False,
 ) -> None:
     """Search how to spread a recipe over its GPUs: what fits, how fast it is, what limits it, what it costs."""
+    from ..launch.plan_recipe import Prices, lines, planned
     from ..recipes.load import load
-    from .plan_recipe import Prices, lines, planned
 
     given = load(name, overrides, fitting=False)
     prices = Prices(gpu_hour=gpu_hour, kwh=kwh, watts=watts)
@@ -155,8 +155,8 @@ def curves(
     """Weak and strong scaling from one GPU on, and goodput under failures: simulated, as figures and CSV."""
     from ..recipes.load import load
     from ..scaling.curves import draw
+    from ..scaling.filling import filling
     from ..scaling.goodput import Failures
-    from .plan_data import filling
 
     given = load(name, overrides, fitting=False)
     failures = Failures(gpu_years=gpu_years, restart_minutes=restart)

@@ -43,7 +43,7 @@ def report_build(
     as_json: Json = False,
 ) -> None:
     """The report of a run, or of benchmark runs: one HTML page that needs nothing else, figures, CSV and LaTeX."""
-    from .reporting import Asked, build
+    from ..launch.reports import Asked, build
 
     asked = Asked(checkpoint or [], test, contaminated, training or [], language, role or [])
     show(build(runs, out, asked), as_json)
@@ -52,7 +52,7 @@ def report_build(
 @report.command("paper")
 def report_paper(
     *,
-    tables: Annotated[Path | None, typer.Option(help="Other tables, of the form of eval/paper_tables.json.")] = None,
+    tables: Annotated[Path | None, typer.Option(help="Other tables, of the form of eval/paper/tables.json.")] = None,
     runs: Annotated[
         list[str] | None, typer.Option(help="MODEL=FOLDER of `pdapt eval run` to lay beside the paper's; repeat.")
     ] = None,
@@ -62,7 +62,7 @@ def report_paper(
     as_json: Json = False,
 ) -> None:
     """The paper's tables again: averages, significant changes, and whether each claim follows from them."""
-    from .reporting import paper
+    from ..launch.reports import paper
 
     found = paper(tables, runs or [], checkpoint or [], out, language)
     if as_json:

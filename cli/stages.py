@@ -105,7 +105,7 @@ def convert_follow(
     as_json: Json = False,
 ) -> None:
     """Export every checkpoint of a run as it is completed, until the run is finished."""
-    from .follow import follow_run
+    from ..launch.follow_and_score import follow_run
 
     found = follow_run(run, out, heldout or [], keep_last=keep_last, poll=poll, once=once, verify=verify)
     print(json.dumps({"exported": found}) if as_json else f"exported: {', '.join(found) or 'nothing new'}")
@@ -163,9 +163,9 @@ def train(
 
     loaded = load(recipe, overrides, allow_env=allow_env)
     if dry:
-        from ..recipes.dry_run import as_text, dry_run
-        from ..recipes.inputs import Inputs
-        from .plan_data import predicted_speed
+        from ..scaling.filling import predicted_speed
+        from ..training.dry_run import as_text, dry_run
+        from ..training.inputs import Inputs
 
         inputs = tokens and Inputs(tokens, base, tokenizer, verify)
         found = dry_run(loaded, out or Path("run"), base, inputs, predicted_speed(loaded, tokens))
@@ -175,8 +175,8 @@ def train(
         missing = "--tokens" if tokens is None else "--out"
         raise UserError(f"{missing} is missing", where="pdapt train", mend="give it, or only look with --dry-run")
     _check_base(recipe, base)
-    from ..recipes.train import train as run
-    from .plan_data import tell_of_local_layers
+    from ..scaling.filling import tell_of_local_layers
+    from ..training.train import train as run
 
     tell_of_local_layers(loaded)
     manifest = run(
@@ -210,9 +210,9 @@ def launch(
 ) -> None:
     """The Slurm script that trains a recipe with torchrun. What `train` would refuse is refused before the queue."""
     from ..core.errors import UserError
+    from ..launch.recipe_job import script
     from ..recipes.load import load
-    from ..recipes.train import Run, check_run
-    from .slurm import script
+    from ..training.train import Run, check_run
 
     if not print_:
         raise UserError(

@@ -61,9 +61,9 @@ def build(
     """
     from dataclasses import asdict
 
-    from ..data_prep.layouts import check_layout
-    from ..data_prep.stats import layout_stats, overall
-    from ..data_prep.tokens import Options, build_tokens
+    from ..data_prep.tokens.build import Options, build_tokens
+    from ..data_prep.tokens.layouts import check_layout
+    from ..data_prep.tokens.stats import layout_stats, overall
 
     check_layout(layout, seq_length)
     options = Options(
@@ -103,7 +103,7 @@ def stats(
 ) -> None:
     """What a layout makes of the tokens: slots, real tokens, padding, tokens a word, epochs of a run."""
     from ..core.errors import UserError
-    from ..data_prep.stats import layout_stats
+    from ..data_prep.tokens.stats import layout_stats
 
     if (batch is None) != (steps is None) or any(value is not None and value < 1 for value in (batch, steps)):
         raise UserError(
@@ -154,7 +154,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """What the model sees: sequence N decoded, with document borders, positions, loss mask and sources."""
-    from .sequence import read_sequence
+    from ..launch.show_sequence import read_sequence
 
     found = read_sequence(folder, number, recipe, overrides or [], layout, seq_length, split)
     if as_json:

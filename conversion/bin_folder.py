@@ -10,7 +10,7 @@ import torch
 
 from ..core.errors import UserError
 from ..core.files import read_object, require_file
-from ..core.hf_weights import DTYPES, Tensor
+from ..core.hf.weights import DTYPES, Tensor
 
 SINGLE, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 

@@ -7,21 +7,21 @@ import torch
 
 from ..core import log
 from ..core.checkpoint import HF, newest
-from ..core.disk import check_space
 from ..core.errors import UserError
 from ..core.files import write_text
-from ..core.hf_config import CONFIG, SIDE_FILES, write_settings
-from ..core.hf_model import Folder, check_weights, open_model
-from ..core.hf_weights import NAMES, one_thread, pieces
-from ..core.hf_writer import Writer
+from ..core.hf.config import CONFIG, SIDE_FILES, write_settings
+from ..core.hf.model import Folder, check_weights, open_model
+from ..core.hf.weights import NAMES, one_thread, pieces
+from ..core.hf.writer import Writer
 from ..core.integrity import checking, checkpoint_files, damage_first, hashed_folder, hf_files
 from ..core.manifest import Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import Qwen3Config, read_config
+from ..core.system.disk import check_space
 from . import distcp_write
 from .bin_folder import BinWeights
 from .card import card, read_training
-from .names import EXTRA_STATES, LAYERS, Folded, folded, megatron_shapes
-from .unfolded import PARAMETERS, open_checkpoint, settings_of
+from .checkpoint_as_hf import PARAMETERS, open_checkpoint, settings_of
+from .tensor_names import EXTRA_STATES, LAYERS, Folded, folded, megatron_shapes
 
 
 def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool = True) -> Manifest:

@@ -32,7 +32,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 
 from ..core.checkpoint import RELEASE, TRACKER
 from ..core.files import write_json, write_text
-from .distcp import BACKEND, FORMAT
+from .distcp_read import BACKEND, FORMAT
 
 THREADS = 2
 """Files that are written at a time: while one waits for the disk, another is put together."""

@@ -8,8 +8,8 @@ from ..core import log
 from ..core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
 from ..core.errors import UserError
 from ..core.files import read_list, remove, write_json
-from ..core.lock import locked
 from ..core.manifest import NAME
+from ..core.system.lock import locked
 from .convert import export_hf
 
 DONE = "followed.json"

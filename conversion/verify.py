@@ -10,13 +10,13 @@ from ..core import log
 from ..core.checkpoint import newest
 from ..core.errors import UserError
 from ..core.files import read_object
-from ..core.hf_config import CONFIG, effective
-from ..core.hf_model import BITS, drop_tied_head
-from ..core.hf_weights import INDEX, NAMES, SINGLE, Model, Tensor, Weights, pieces
+from ..core.hf.config import CONFIG, effective
+from ..core.hf.model import BITS, drop_tied_head
+from ..core.hf.weights import INDEX, NAMES, SINGLE, Model, Tensor, Weights, pieces
 from ..core.integrity import checking, checkpoint_files, damage_first, hf_files
 from ..core.jsonio import shorten
 from ..core.qwen3 import read_config
-from .unfolded import open_checkpoint, settings_of
+from .checkpoint_as_hf import open_checkpoint, settings_of
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from . import log
-from .disk import disk_errors
 from .errors import UserError
 from .jsonio import MAX_BYTES, JsonObject, parse_json
 from .log import Progress
+from .system.disk import disk_errors
 
 BLOCK = 2**20
 """Bytes that are hashed at once."""

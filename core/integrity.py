@@ -19,7 +19,7 @@ from . import log
 from .checkpoint import HF, RELEASE, SEAL
 from .errors import UserError
 from .files import list_files
-from .hf_config import CONFIG, SIDE_FILES
+from .hf.config import CONFIG, SIDE_FILES
 from .log import Progress
 from .manifest import NAME, recorded
 

@@ -19,10 +19,10 @@ from typing import Any
 
 from . import log
 from .checkpoint import read_seal
-from .disk import disk_errors
 from .errors import UserError
 from .files import fsync_path, list_files, read_json, read_object, remove, require_file, sha256_of_all, write_json
-from .lock import locked
+from .system.disk import disk_errors
+from .system.lock import locked
 
 NAME = "manifest.json"
 KEY = ".stage.json"

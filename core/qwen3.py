@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import UserError
 from .files import read_object
-from .hf_config import CONFIG, both_spellings, check_supported, rope_base
+from .hf.config import CONFIG, both_spellings, check_supported, rope_base
 
 VOCAB_SIZE = 151_936
 """Rows of the embedding; the tokenizer knows 151,669 ids, the rest is padding that the weights carry."""

@@ -11,7 +11,8 @@ from ..core import log
 from ..core.errors import UserError
 from ..core.files import remove
 from ..core.manifest import Manifest, run_stage
-from .clean import clean
+from .clean.clean import clean
+from .clean.screen import Screening, sentences
 from .documents.faults import check_rejected, check_share, printable, together
 from .documents.reading import describe, find_documents, read_source
 from .documents.record import Rejected
@@ -28,7 +29,6 @@ from .documents.store import (
     write_rejected,
 )
 from .documents.survey import Survey, fingerprint
-from .screen import Screening, sentences
 
 LINE = re.compile(r"#\d+$")
 """What a document's id has after the name of its file."""

@@ -12,8 +12,8 @@ from ..core.errors import UserError
 from ..core.files import atomic_path
 from ..core.manifest import Manifest, run_stage
 from .documents.store import document_files, read_documents
-from .shard_tokens import HELDOUT
-from .split import text_hasher
+from .tokens.selection.split import text_hasher
+from .tokens.shard_tokens import HELDOUT
 
 COLUMNS = ("text", "doc_id", "source", "document_type")
 BLANKS = re.compile(" +")

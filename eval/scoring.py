@@ -9,9 +9,9 @@ from typing import Any
 
 from ..core.errors import UserError
 from ..core.files import read_jsonl
-from .process import SAMPLES
+from .harness.lm_eval_process import SAMPLES
 from .scores import LARGEST, Comparison, Model, Score, Scores
-from .statistics import Estimate, holm, paired_difference, ratio
+from .statistics.estimates import Estimate, holm, paired_difference, ratio
 
 Totals = dict[tuple[str, str], tuple[float, float]]
 """(source, doc_id) -> numerator and denominator of a metric, summed over the document's samples."""

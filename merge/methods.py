@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UserError, nearest
-from ..core.hf_weights import DTYPES, NAMES
+from ..core.hf.weights import DTYPES, NAMES
 from .factors import Factors
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from pathlib import Path
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import read_object, require_file, write_json
-from ..core.hf_config import CONFIG, both_spellings
-from ..core.hf_model import open_model
-from ..core.hf_tokenizer import open_tokenizer
-from ..core.hf_weights import DTYPES, INDEX, NAMES, Weights
+from ..core.hf.config import CONFIG, both_spellings
+from ..core.hf.model import open_model
+from ..core.hf.tokenizer_file import open_tokenizer
+from ..core.hf.weights import DTYPES, INDEX, NAMES, Weights
 from ..core.integrity import checking, damage_first, hf_files
 from ..core.qwen3 import Qwen3Config
 from .slerp import check_finite

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import log
-from ..core.disk import check_space
 from ..core.errors import UserError
 from ..core.files import remove
-from ..core.hf_config import write_settings
-from ..core.hf_weights import DTYPES, NAMES
+from ..core.hf.config import write_settings
+from ..core.hf.weights import DTYPES, NAMES
 from ..core.manifest import Manifest, input_fingerprints, run_stage
+from ..core.system.disk import check_space
 from .card import describe
 from .factors import Factors
 from .methods import Average, Merge, choose_method

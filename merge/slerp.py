@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..core.errors import UserError
-from ..core.hf_weights import Weights, one_thread
+from ..core.hf.weights import Weights, one_thread
 
 CHUNK = 2**20
 """Values at once. mergekit's own number: norms and dot products are sums over such chunks, so ours round as its do."""

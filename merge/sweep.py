@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from ..core import log
-from ..core.disk import check_space
-from ..core.hf_config import write_settings
-from ..core.hf_weights import DTYPES, NAMES, Tensor, Weights
-from ..core.hf_writer import AHEAD, Writer
+from ..core.hf.config import write_settings
+from ..core.hf.weights import DTYPES, NAMES, Tensor, Weights
+from ..core.hf.writer import AHEAD, Writer
 from ..core.integrity import checking, hf_files
 from ..core.manifest import Manifest, fingerprint, run_stage
+from ..core.system.disk import check_space
 from .card import describe
 from .factors import Factors, point_name
 from .methods import BASE, TUNED, Merge

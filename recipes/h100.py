@@ -11,8 +11,8 @@ from typing import Any
 from ..core.errors import check_known
 from ..core.memory import fits, gpu_memory
 from ..core.qwen3 import SIZES
-from ..data_prep.layouts import OVERLAP, PACKED, PAPER
-from ..data_prep.parcomed import SEQUENCES, table
+from ..data_prep.tokens.layouts import OVERLAP, PACKED, PAPER
+from ..data_prep.tokens.parcomed import SEQUENCES, table
 
 SEQ_LENGTH = 2048
 NODES = {48: (12, 4), 16: (4, 4), 8: (1, 8), 4: (1, 4), 1: (1, 1)}

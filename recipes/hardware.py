@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from ..core.device import has_gpu
 from ..core.errors import UserError
+from ..core.system.device import has_gpu
 
 GIB = 2**30
 # A process of its own: torch would stay in this one, beside the ranks that train.

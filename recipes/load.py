@@ -9,7 +9,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from ..core.errors import UserError, nearest
 from . import h100
-from .layers import override_layer, read_layer
+from .overrides import override_layer, read_layer
 from .schema import Recipe
 from .validate import validate
 

@@ -7,16 +7,7 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from .schedule import schedule_args
-from .schema import (
-    LOCAL,
-    Recipe,
-    data_parallel,
-    masked,
-    sequence_parallel,
-    shape_of,
-    transformer_impl,
-    world_size,
-)
+from .schema import LOCAL, Recipe, data_parallel, masked, sequence_parallel, shape_of, transformer_impl, world_size
 
 # Kernels that only exist on a GPU. Each is Megatron's default, so each has to be switched off on a CPU.
 CPU_ARGUMENTS = [

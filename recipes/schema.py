@@ -5,9 +5,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from ..core.device import has_gpu, has_transformer_engine
 from ..core.qwen3 import SIZES, Qwen3Config
-from ..data_prep.layouts import CONCAT, PACKED
+from ..core.system.device import has_gpu, has_transformer_engine
+from ..data_prep.tokens.layouts import CONCAT, PACKED
 
 SAVED = {"bf16": "bfloat16", "fp32": "float32"}
 """model.precision -> type of the weights that training saves."""
@@ -69,7 +69,7 @@ class Data:
     """How tokens become batches."""
 
     seq_length: int = 2048  # slots of a sequence
-    layout: str = PACKED  # packed, concat or paper: see data_prep/layouts.py
+    layout: str = PACKED  # packed, concat or paper: see data_prep/tokens/layouts.py
     document_masks: bool | None = None  # attention and positions stop at a document's border; only concat has a choice
     blend: list[Part] = field(default_factory=lambda: [Part()])  # without weights, all are read equally often
 

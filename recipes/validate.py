@@ -1,12 +1,12 @@
 """Checks across a recipe's fields, made before any process starts."""
 
-from ..core.device import has_transformer_engine
 from ..core.errors import UserError, check_known, nearest
 from ..core.memory import GRADIENT
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..core.slurm import check_plain, check_time
-from ..data_prep.layouts import CONCAT, PACKED, PAPER, check_layout
-from .guard import ACTIONS, LEAST, WARN
+from ..core.system.device import has_transformer_engine
+from ..data_prep.tokens.layouts import CONCAT, PACKED, PAPER, check_layout
+from ..training.run.guard import ACTIONS, LEAST, WARN
 from .megatron_args import check_further
 from .memory import check_memory
 from .schedule import check_schedule

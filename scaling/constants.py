@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.errors import UserError
 from ..core.files import read_json
-from .row import LARGEST
+from .read_row import LARGEST
 
 FITTED = Path(__file__).parent / "fitted.json"
 

@@ -6,8 +6,8 @@ from ..core.memory import save_stall_seconds
 from ..recipes.megatron_args import asynchronous
 from ..recipes.memory import of_host, recomputes, virtual_stages
 from ..recipes.schema import TRANSFORMER_ENGINE, Recipe, data_parallel, shape_of, transformer_impl
-from .architecture import of_qwen3
 from .constants import Constants
+from .model_shapes import of_qwen3
 from .step_time import BF16, Terms, step_time
 from .work import Work, of_architecture
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from ..core.errors import UserError, nearest
 from ..core.files import read_json
-from .architecture import Architecture, find, from_row, of_flops
-from .row import Row
+from .model_shapes import Architecture, find, from_row, of_flops
+from .published_trainer import OTHERS, RECOMPUTED, hardware_of, recomputed, software_of, stack_of
+from .read_row import Row
 from .step_time import BF16, FP8
-from .trainer import OTHERS, RECOMPUTED, hardware_of, recomputed, software_of, stack_of
 from .work import Work, of_architecture
 
 ROWS = Path(__file__).parent / "published.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .architecture import Architecture
+from .model_shapes import Architecture
 
 Numbers = Any
 """A float, or an array of floats with one element a setting."""

@@ -21,9 +21,11 @@ settings.load_profile("repeatable")  # a change is judged by the same examples a
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a campaign kill more often than a test run does."""
-    parser.addoption("--kills", type=int, default=20, help="how often tests/data_prep/test_kills.py kills the stage")
     parser.addoption(
-        "--train-kills", type=int, default=5, help="how often tests/recipes/test_train_kills.py kills a run"
+        "--kills", type=int, default=20, help="how often tests/data_prep/tokens/test_kills.py kills the stage"
+    )
+    parser.addoption(
+        "--train-kills", type=int, default=5, help="how often tests/training/test_train_kills.py kills a run"
     )
     parser.addoption("--fuzz", type=int, default=200, help="how many damaged copies of a file each reader is given")
     parser.addoption("--fuzz-seed", type=int, default=0, help="of the damages")
@@ -103,7 +105,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A byte-level BPE tokenizer of 1,000 ids with Qwen3's pre-tokenizer, as a Hugging Face folder."""
-    from pdapt.data_prep.tokenizer import train_tokenizer
+    from pdapt.data_prep.tokens.tokenizer import train_tokenizer
 
     folder = tmp_path_factory.mktemp("tokenizer") / "tokenizer"
     lines = [

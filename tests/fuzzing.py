@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pdapt.core.errors import UserError
-from pdapt.core.system import user_error
+from pdapt.core.system.os_errors import user_error
 
 MEMORY = 600 * 2**20
 """Bytes by which a process may grow while it reads a damaged file."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...core.files import write_text
 from .grammar import read_rules, write_document
-from .guard import RepeatGuard
+from .repeats import RepeatGuard
 
 SEED = 20_240
 

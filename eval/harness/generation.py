@@ -10,7 +10,7 @@ from typing import Any
 
 from ...core.errors import UserError
 from ...core.files import read_object, write_json
-from ...core.hf_tokenizer import open_tokenizer
+from ...core.hf.tokenizer_file import open_tokenizer
 
 FILE = "generation_config.json"
 # What is not advice on how to write: who the tokens are, who wrote the file, what is handed out beside the text.

@@ -17,10 +17,10 @@ from lm_eval.tasks import TaskManager
 from transformers import GenerationConfig
 
 from ...core.files import fsync_path, list_files, remove, write_json
-from ..answers import Notes, write_answers
-from ..process import ANSWERS, LOG, RESULTS, SAMPLES, SETTINGS
+from .answers import Notes, write_answers
 from .batch_size import prepare, settle
 from .generation import end_tokens, unused, write_neutral
+from .lm_eval_process import ANSWERS, LOG, RESULTS, SAMPLES, SETTINGS
 from .messages import Warnings, listen, written_to
 
 

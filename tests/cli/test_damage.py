@@ -1,7 +1,7 @@
 """A table of damages against every stage that reads what another one wrote: each is refused, by the file's name.
 
 Import, export, merges and verify have theirs in tests/conversion/test_integrity.py, training in
-tests/recipes/test_input_hashes.py.
+tests/training/test_input_hashes.py.
 """
 
 import json
@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from pdapt.cli.choose import choose
 from pdapt.conversion.convert import import_hf
 from pdapt.conversion.follow import follow
 from pdapt.core.checkpoint import CHECKPOINTS, HF, SEAL, newest
@@ -23,15 +22,16 @@ from pdapt.core.files import sha256, write_json
 from pdapt.core.integrity import damage_first
 from pdapt.core.manifest import Manifest
 from pdapt.data_prep.corpus import Source, build_corpus
-from pdapt.data_prep.tokens import Options, build_tokens
-from pdapt.eval.domains import read_domains
-from pdapt.eval.heldout import build_tasks
+from pdapt.data_prep.tokens.build import Options, build_tokens
+from pdapt.eval.heldout.build_tasks import build_tasks
+from pdapt.eval.heldout.domains import read_domains
+from pdapt.eval.heldout.evaluate import evaluate
 from pdapt.eval.reuse import take_over
-from pdapt.eval.run import evaluate
 from pdapt.eval.scores import Model
+from pdapt.launch.choose import choose
 from pdapt.merge.sweep import sweep
-from pdapt.recipes.input_hashes import Inputs, check_bytes, small_files
 from pdapt.recipes.load import load
+from pdapt.training.input_hashes import Inputs, check_bytes, small_files
 
 Maker = Callable[..., Path]
 Damage = Callable[[Path, Path], Path]
@@ -330,7 +330,7 @@ def test_tasks_models_and_earlier_results_are_read_as_they_were_written(
 
 def test_a_value_that_is_another_number_is_met_by_the_hash_alone(tiny_qwen3: Maker, tmp_path: Path) -> None:
     """Whole, finite, of the right shapes: nothing but the hash tells."""
-    from pdapt.eval.harness.weights import check_weights
+    from pdapt.eval.harness.check_weights import check_weights
 
     folder = tmp_path / "point" / "t0.5"
     sweep(tiny_qwen3(0, dtype="bfloat16"), tiny_qwen3(1, dtype="bfloat16"), tmp_path / "point", [0.5])

@@ -1,6 +1,6 @@
 """A full disk, verb by verb: the user's error, which names the disk; nothing that passes for whole is left.
 
-`launch` writes nothing but to standard output. Training's ranks on a full disk are in tests/recipes/test_train.py.
+`launch` writes nothing but to standard output. Training's ranks on a full disk are in tests/training/test_train.py.
 """
 
 import json
@@ -16,8 +16,8 @@ from pdapt.conversion.convert import import_hf
 from pdapt.core.checkpoint import CHECKPOINTS, SEAL
 from pdapt.core.files import list_files, sha256, write_json
 from pdapt.core.manifest import NAME, versions
-from pdapt.data_prep.tokens import build_tokens
-from pdapt.eval.fetch import INDEX
+from pdapt.data_prep.tokens.build import build_tokens
+from pdapt.eval.tasks.fetch import INDEX
 from pdapt.merge.sweep import sweep
 from pdapt.recipes.load import load, to_dict
 

@@ -11,19 +11,19 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from pdapt.cli import choose
-from pdapt.cli.bench_merge import CHECKS, differences, make_model
-from pdapt.cli.bench_process import wait_and_watch
-from pdapt.cli.hf_models import as_hf, is_checkpoint
+from pdapt.bench.merge import CHECKS, differences, make_model
+from pdapt.bench.resident_memory import wait_and_watch
 from pdapt.cli.main import app
 from pdapt.conversion.convert import import_hf
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256, write_json
 from pdapt.core.qwen3 import Qwen3Config
-from pdapt.eval.benchmark import Settings
+from pdapt.eval.benchmark.run import Settings
 from pdapt.eval.scores import Model
-from pdapt.eval.suite import SUITE
-from pdapt.eval.tradeoff import CURVE
+from pdapt.eval.statistics.tradeoff import CURVE
+from pdapt.eval.tasks.suite import SUITE
+from pdapt.launch import choose
+from pdapt.launch.hf_models import as_hf, is_checkpoint
 from pdapt.merge.run import average, merge
 from pdapt.merge.sweep import sweep
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pdapt.cli import plan_data
 from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
 from pdapt.recipes import schema
 from pdapt.recipes.load import load
+from pdapt.scaling import filling as plan_data
 from pdapt.scaling.published import rows
 
 

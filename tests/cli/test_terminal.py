@@ -14,7 +14,7 @@ import pytest
 
 from pdapt.cli import main as face
 from pdapt.cli.terminal import prepare, print_table
-from pdapt.core.system import user_error
+from pdapt.core.system.os_errors import user_error
 
 FIGURES = ["4,320", "1,234,567,890", "98.76%", "12.34"]
 

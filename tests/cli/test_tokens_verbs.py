@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 
-from pdapt.data_prep.layouts import figures
-from pdapt.data_prep.tokenizer import load_tokenizer
+from pdapt.data_prep.tokens.layouts import figures
+from pdapt.data_prep.tokens.tokenizer import load_tokenizer
 
 SEQ = 32
 

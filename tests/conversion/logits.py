@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from pdapt.recipes.batch import packed_parameters
-from pdapt.recipes.parity import build
+from pdapt.training.megatron.batch import packed_parameters
+from pdapt.training.megatron.parity import build
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from pdapt.conversion import convert
 from pdapt.conversion.convert import export_hf, import_hf
-from pdapt.conversion.distcp import Checkpoint
+from pdapt.conversion.distcp_read import Checkpoint
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
-from pdapt.core.hf_writer import Writer
+from pdapt.core.hf.writer import Writer
 from pdapt.core.manifest import fingerprint
 
 Maker = Callable[..., Path]

@@ -10,9 +10,9 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from pdapt.conversion.bin_folder import INDEX, SINGLE, BinWeights
 from pdapt.conversion.card import card, read_training
-from pdapt.conversion.distcp import FORMAT, Checkpoint, find
+from pdapt.conversion.distcp_read import FORMAT, Checkpoint, find
 from pdapt.conversion.follow import DONE, follow
-from pdapt.conversion.stored import map_tensor
+from pdapt.conversion.stored_tensor import map_tensor
 from pdapt.core.checkpoint import CHECKPOINTS, SEAL
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import versions

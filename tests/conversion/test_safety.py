@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from pdapt.conversion.convert import export_hf, import_hf
-from pdapt.conversion.distcp import Checkpoint
-from pdapt.conversion.stored import map_tensor
+from pdapt.conversion.distcp_read import Checkpoint
+from pdapt.conversion.stored_tensor import map_tensor
 from pdapt.conversion.verify import verify
 from pdapt.core.checkpoint import SEAL
 from pdapt.core.dcp import read_metadata

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from pdapt.recipes.engine import layer_spec, prepare
 from pdapt.recipes.load import load
 from pdapt.recipes.megatron_args import Places, megatron_args
+from pdapt.training.megatron.engine import layer_spec, prepare
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pdapt.core import device
+from pdapt.core.system import device
 
 
 def test_transformer_engine_counts_with_its_part_for_pytorch_alone(

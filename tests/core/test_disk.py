@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from pdapt.core.disk import disk_error, disk_errors, full_disk
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import run_stage
+from pdapt.core.system.disk import disk_error, disk_errors, full_disk
 
 
 def fill(work: Path) -> dict[str, Any]:

@@ -14,17 +14,9 @@ from pdapt.core.checkpoint import SEAL, TRACKER, newest, read_seal
 from pdapt.core.dcp import METADATA, read_metadata, shortened
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_object
-from pdapt.core.hf_config import effective, write_settings
-from pdapt.core.hf_weights import INDEX, SINGLE, Weights
-from pdapt.core.manifest import (
-    KEY,
-    NAME,
-    Manifest,
-    _interrupted,  # pyright: ignore[reportPrivateUsage]
-    fingerprint,
-    input_fingerprints,
-    run_stage,
-)
+from pdapt.core.hf.config import effective, write_settings
+from pdapt.core.hf.weights import INDEX, SINGLE, Weights
+from pdapt.core.manifest import KEY, NAME, Manifest, _interrupted, fingerprint, input_fingerprints, run_stage
 from pdapt.core.qwen3 import SIZES, read_config
 
 Fuzz = Callable[..., None]

@@ -8,7 +8,7 @@ import pytest
 from transformers import Qwen3Config as TheirConfig
 
 from pdapt.core.errors import UserError
-from pdapt.core.hf_config import both_spellings, check_supported, rope_base, write_settings
+from pdapt.core.hf.config import both_spellings, check_supported, rope_base, write_settings
 from pdapt.core.qwen3 import SIZES, read_config
 
 PUBLISHED = SIZES["0p6b"].to_hf("bfloat16")

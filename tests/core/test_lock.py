@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.core.lock import locked
 from pdapt.core.manifest import run_stage
+from pdapt.core.system.lock import locked
 
 HOLD = """
 import sys, time

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-CHILD = "import sys, time; from pdapt.core.process import die_with_parent; "
+CHILD = "import sys, time; from pdapt.core.system.process import die_with_parent; "
 
 
 def gone(pid: int) -> bool:

@@ -11,11 +11,11 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep import corpus
-from pdapt.data_prep.clean import clean
+from pdapt.data_prep.clean.clean import clean
 from pdapt.data_prep.corpus import Source, build_corpus, discover
 from pdapt.data_prep.documents.reading import Item
 from pdapt.data_prep.documents.survey import Survey
-from pdapt.data_prep.tokens import Options, build_tokens
+from pdapt.data_prep.tokens.build import Options, build_tokens
 
 COLUMNS = [
     *("text", "source", "subset", "doc_id", "document_type", "licence", "original_split", "language", "url"),

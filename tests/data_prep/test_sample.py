@@ -16,7 +16,7 @@ from pdapt.core.manifest import fingerprint
 from pdapt.data_prep.sample import SOURCES, write_sample
 from pdapt.data_prep.sample.french import polish
 from pdapt.data_prep.sample.grammar import read_rules, write_document
-from pdapt.data_prep.sample.guard import LIMIT, WINDOW, RepeatGuard
+from pdapt.data_prep.sample.repeats import LIMIT, WINDOW, RepeatGuard
 
 PARTS = ("general", "medical")
 

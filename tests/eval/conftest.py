@@ -12,11 +12,11 @@ import pytest
 
 from pdapt.core.files import read_json, write_json
 from pdapt.core.manifest import run_stage
-from pdapt.eval import benchmark as benchmark_runs
-from pdapt.eval.fetch import INDEX, fetch
-from pdapt.eval.process import Job
+from pdapt.eval.benchmark import run as benchmark_runs
+from pdapt.eval.harness.lm_eval_process import Job
 from pdapt.eval.scores import SCORES, Comparison, Role, Score, Scores
-from pdapt.eval.suite import CATEGORIES, FRENCH, MEDICAL, MMLU, PROX, SUITE, TASKS, Benchmark
+from pdapt.eval.tasks.fetch import INDEX, fetch
+from pdapt.eval.tasks.suite import CATEGORIES, FRENCH, MEDICAL, MMLU, PROX, SUITE, TASKS, Benchmark
 
 WORDS = {
     "medical": "le patient reçoit une dose de paracétamol matin et soir ; la fièvre baisse, température 37,5 °C",

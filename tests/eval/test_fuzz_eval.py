@@ -13,25 +13,25 @@ import pyarrow.parquet as pq
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.eval import fetch
-from pdapt.eval.backends import Limits, arguments, check_chat_template
-from pdapt.eval.benchmark import read_index
-from pdapt.eval.bioinstruct import MEMBER, questions, read_records, worked_examples
-from pdapt.eval.cells import read_runs
-from pdapt.eval.contamination import read_contaminated
-from pdapt.eval.figures import read_curve
+from pdapt.eval.benchmark.cells import read_runs
+from pdapt.eval.benchmark.results_folder import identify, status, write_plan
+from pdapt.eval.benchmark.run import read_index
+from pdapt.eval.harness.backends import Limits, arguments, check_chat_template
 from pdapt.eval.harness.batch_size import read_known
+from pdapt.eval.harness.check_weights import check_weights
 from pdapt.eval.harness.generation import end_tokens, unused
-from pdapt.eval.harness.weights import check_weights
-from pdapt.eval.heldout import INDEX, read_tasks
-from pdapt.eval.paper import TABLES, Tables, summary
-from pdapt.eval.plan import identify, status, write_plan
-from pdapt.eval.run import prompts_cut, warnings_of
+from pdapt.eval.heldout.build_tasks import INDEX, read_tasks
+from pdapt.eval.heldout.evaluate import prompts_cut, warnings_of
+from pdapt.eval.paper.tables import TABLES, Tables, summary
+from pdapt.eval.report.figures import read_curve
 from pdapt.eval.scores import SCORES, Comparison, Model, Role, Score, Scores
 from pdapt.eval.scoring import read_rows, score
-from pdapt.eval.suite import TASKS
-from pdapt.eval.tradeoff import CURVE, read_tradeoff
-from pdapt.eval.verdict import summary_table, verdict
+from pdapt.eval.statistics.contamination import read_contaminated
+from pdapt.eval.statistics.tradeoff import CURVE, read_tradeoff
+from pdapt.eval.statistics.verdict import summary_table, verdict
+from pdapt.eval.tasks import fetch
+from pdapt.eval.tasks.bioinstruct import MEMBER, questions, read_records, worked_examples
+from pdapt.eval.tasks.suite import TASKS
 
 Fuzz = Callable[..., None]
 TASK = "mmlu_anatomy"

@@ -16,14 +16,14 @@ from typing import Any, cast
 import pytest
 import torch
 
-from pdapt.core.device import DRIVER
+from pdapt.core.system.device import DRIVER
 
 Run = Callable[..., Path]
 
 # What torch says of the GPUs, from a process of its own: pytest's would hold a CUDA context for the whole session.
 PROBE = """
 import json, torch
-from pdapt.core.device import has_transformer_engine
+from pdapt.core.system.device import has_transformer_engine
 assert torch.cuda.is_available(), "there is a GPU, and torch cannot use it"
 engine = has_transformer_engine()
 if engine:
@@ -164,7 +164,7 @@ def _shown(value: float | None) -> str:
 def _tokens(folder: Path, tokenizer: Path, words: list[int]) -> Path:
     """A tokens folder of documents of so many words."""
     from pdapt.data_prep.corpus import build_corpus, discover
-    from pdapt.data_prep.tokens import Options, build_tokens
+    from pdapt.data_prep.tokens.build import Options, build_tokens
 
     draw = random.Random(0)
     known = ["le", "patient", "reçoit", "mg", "de", "paracétamol", "puis", "la", "ville", "compte", "des", "écoles"]
@@ -241,7 +241,7 @@ def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_gpu(recipe_file: Path, tokens: Path, base: Path) -> Run:
     """Train the tiny recipe on the machine's GPUs: `on_gpu(out, *overrides, stop_at=None)`; gives `out`."""
     from pdapt.recipes.load import load
-    from pdapt.recipes.train import train
+    from pdapt.training.train import train
 
     def run(out: Path, *overrides: str, stop_at: int | None = None) -> Path:
         train(load(str(recipe_file), list(overrides)), tokens, out, base=base, stop_at=stop_at)
@@ -275,7 +275,7 @@ def gpu_run(on_gpu: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def losses() -> Callable[..., dict[int, float]]:
     """Loss by step of a run: `losses(run, name="loss")`, or with `valid_loss`."""
-    from pdapt.recipes.run_folder import METRICS
+    from pdapt.training.run.folder import METRICS
 
     def read(run: Path, name: str = "loss") -> dict[int, float]:
         rows = [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
@@ -293,7 +293,7 @@ def transformers_loss(tokens: Path) -> Callable[..., float]:
     import numpy as np
     from torch.nn.functional import cross_entropy
 
-    from pdapt.recipes.stream import read_of_recipe
+    from pdapt.training.megatron.sequences import read_of_recipe
 
     def mean(model: Any, recipe: Any, split: str, numbers: range) -> float:
         total, count = 0.0, 0

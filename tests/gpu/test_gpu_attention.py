@@ -6,7 +6,7 @@ import pytest
 import torch
 from packaging.version import Version
 
-from pdapt.recipes.attention import by_document, kernel
+from pdapt.training.megatron.attention import by_document, kernel
 
 pytestmark = pytest.mark.gpu
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from pdapt.conversion.convert import export_hf
-from pdapt.conversion.distcp import Checkpoint
+from pdapt.conversion.distcp_read import Checkpoint
 from pdapt.recipes.load import load
-from pdapt.recipes.run_folder import checkpoints
+from pdapt.training.run.folder import checkpoints
 
 pytestmark = pytest.mark.gpu
 Run = Callable[..., Path]

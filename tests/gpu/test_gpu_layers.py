@@ -1,4 +1,4 @@
-"""A GPU's layers against the CPU's, which tests/recipes/test_parity.py compares with transformers'.
+"""A GPU's layers against the CPU's, which tests/training/megatron/test_parity.py compares with transformers'.
 
 On the GPU those of Transformer Engine, where it is installed, and the local ones; on the CPU these in FP32. Their own
 BF16 differs from that by up to 1.3 % of the logits' RMS, 4e-4 nats of loss and 3 % of a gradient's norm on this model
@@ -14,7 +14,7 @@ import torch
 
 from pdapt.conversion.convert import import_hf
 from pdapt.core.qwen3 import read_config
-from pdapt.recipes.parity import measure_checkpoint
+from pdapt.training.megatron.parity import measure_checkpoint
 
 pytestmark = pytest.mark.gpu
 Tensors = dict[str, torch.Tensor]

@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 
 from pdapt.recipes.load import load
-from pdapt.recipes.train import train
+from pdapt.training.train import train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(1800)]
 

@@ -19,7 +19,7 @@ JOB = Job(
     gpus_per_node=4,
     cpus_per_task=96,
     time_limit="20:00:00",
-    command=["-m", "pdapt.recipes.train", "qwen3_8b_cpt_48xh100_packed"],
+    command=["-m", "pdapt.training.train", "qwen3_8b_cpt_48xh100_packed"],
     log_dir="logs",
     env={"CUDA_DEVICE_MAX_CONNECTIONS": "1"},
 )
@@ -50,7 +50,7 @@ srun \\
   --rdzv-id="$SLURM_JOB_ID" \\
   --rdzv-backend=c10d \\
   --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \\
-  -m pdapt.recipes.train qwen3_8b_cpt_48xh100_packed
+  -m pdapt.training.train qwen3_8b_cpt_48xh100_packed
 """
 
 FAKE_SRUN = """\

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import list_files, sha256
-from pdapt.core.hf_config import SIDE_FILES
+from pdapt.core.hf.config import SIDE_FILES
 from pdapt.merge.run import merge
 
 Maker = Callable[..., Path]

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Qwen3ForCausalLM
 
-from pdapt.core import hf_writer
 from pdapt.core.errors import UserError
 from pdapt.core.files import list_files, sha256
-from pdapt.core.hf_config import SIDE_FILES, both_spellings
+from pdapt.core.hf import writer as hf_writer
+from pdapt.core.hf.config import SIDE_FILES, both_spellings
 from pdapt.core.manifest import Manifest, fingerprint
 from pdapt.merge import sweep as room
 from pdapt.merge.run import merge

@@ -66,7 +66,7 @@ def test_megatron_accepts_the_gpu_arguments_and_keeps_what_they_ask_for(
     script = f"""
 import json, sys
 from pathlib import Path
-from pdapt.recipes.engine import prepare
+from pdapt.training.megatron.engine import prepare
 from pdapt.recipes.load import load
 from pdapt.recipes.megatron_args import Places, megatron_args
 prepare()

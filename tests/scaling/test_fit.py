@@ -9,9 +9,9 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
-from pdapt.scaling.architecture import MODELS
 from pdapt.scaling.constants import NAMES, Constants, read_fit
 from pdapt.scaling.fit import errors_pct, fit, predict, split, summary
+from pdapt.scaling.model_shapes import MODELS
 from pdapt.scaling.published import Case, cases, left_out, rows
 from pdapt.scaling.work import Work
 

@@ -9,7 +9,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
-from pdapt.scaling.architecture import MODELS
+from pdapt.scaling.model_shapes import MODELS
 from pdapt.scaling.published import SPLIT, cases, rows
 
 ROW = {

@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from pdapt.scaling.architecture import MODELS
 from pdapt.scaling.constants import Constants, read_fit
+from pdapt.scaling.model_shapes import MODELS
 from pdapt.scaling.published import cases, rows
 from pdapt.scaling.step_time import BF16, FP8, Terms, speed, step_time
 from pdapt.scaling.work import Work, of_architecture, stack

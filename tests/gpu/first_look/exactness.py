@@ -10,8 +10,8 @@ from typing import Any
 import sizes
 import small
 import torch
+from one_run import Training, one_rank
 from step import GPU, Step
-from training import Training, one_rank
 
 from pdapt.core.files import read_json, write_json
 from pdapt.recipes.megatron_args import Places, megatron_args

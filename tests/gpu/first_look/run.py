@@ -17,7 +17,7 @@ from steps import STEPS
 from table import lines
 
 from pdapt.core.files import read_json, write_json, write_text
-from pdapt.core.process import die_with_parent
+from pdapt.core.system.process import die_with_parent
 
 ALL = 11.5 * 60
 """Seconds of the whole look; half a minute is left for what starts it."""

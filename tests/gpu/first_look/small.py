@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pdapt.conversion.names import LAYERS, folded, hf_shapes
+from pdapt.conversion.tensor_names import LAYERS, folded, hf_shapes
 from pdapt.core.files import write_json
 from pdapt.core.qwen3 import Qwen3Config
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import sizes
 import torch
+from one_run import Row, speed
 from step import GPU, Step, gpu_gib
-from training import Row, speed
 
 from pdapt.recipes.memory import GIB, of_gpu
 from pdapt.recipes.schema import TRANSFORMER_ENGINE, Recipe, shape_of
@@ -47,11 +47,11 @@ def _speed(step: Step, folder: str, name: str, recipe: Recipe) -> Row:
 
 def _planned(step: Step, recipe: Recipe) -> Row:
     """Tokens a second and memory as the planner says, for an H100, with this GPU's memory where it is an H200."""
-    from pdapt.cli.plan_data import filling
     from pdapt.scaling.constants import read_fit
+    from pdapt.scaling.filling import filling
     from pdapt.scaling.of_recipe import Site, work_of
+    from pdapt.scaling.published_trainer import MEMORY
     from pdapt.scaling.step_time import step_time
-    from pdapt.scaling.trainer import MEMORY
 
     slots = filling(recipe, step.tokens())
     work = replace(work_of(recipe, slots, Site()), node=1, nics=1, memory=MEMORY[_kind()] * 1e12)
@@ -66,7 +66,7 @@ def _kind() -> str:
 
 def _row(step: Step, name: str, recipe: Recipe, measured: Row) -> Row:
     """A speed in the form of the planner's rows."""
-    from pdapt.cli.plan_data import filling
+    from pdapt.scaling.filling import filling
 
     layers = "Transformer Engine" if sizes.LAYERS == TRANSFORMER_ENGINE else "local layers"
     return {

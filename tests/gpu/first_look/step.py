@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from training import Training, write_tokens
+from one_run import Training, write_tokens
 
 from pdapt.recipes.memory import GIB
 from pdapt.recipes.schema import Recipe

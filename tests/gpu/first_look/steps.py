@@ -21,16 +21,16 @@ from typing import Any
 import sizes
 import torch
 from exactness import checkpoint, numbers
+from one_run import WARM, Row
 from speeds import layouts, speeds, sweep
 from step import GPU, Step, gpu_gib
 from torch.cuda import nccl
-from training import WARM, Row
 
-from pdapt.core.device import can_compile, has_gpu, has_transformer_engine
 from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
-from pdapt.recipes.provenance import commit
+from pdapt.core.system.device import can_compile, has_gpu, has_transformer_engine
 from pdapt.recipes.schema import Log
+from pdapt.training.run.provenance import commit
 
 PROFILED = (5, 7)
 KERNELS = 10
@@ -81,7 +81,7 @@ def _varlen() -> str | None:
 
 def ceilings(step: Step) -> None:
     """What matrix products, in BF16 and FP8, and copies reach at most."""
-    from pdapt.cli import bench_ceilings
+    from pdapt.bench import ceilings as bench_ceilings
 
     found: dict[str, Any] = {"products": {}, "fp8": {}}
     for case in sizes.cases(gpu_gib()):
@@ -135,7 +135,7 @@ def _longest(events: list[Row], seconds: float, category: str) -> Row:
 
 def data(step: Step) -> None:
     """What one process reads of the data a second, beside what the trainer takes."""
-    from pdapt.cli import bench_ceilings
+    from pdapt.bench import ceilings as bench_ceilings
 
     step.note(bench_ceilings.data(sizes.cases(gpu_gib())[0].recipe, step.tokens(), 500 if GPU else 20))
 

@@ -1,0 +1,230 @@
+"""`pdapt bench gemm|copy|nccl|data`: what this machine's arithmetic, memory, links and data can do at most.
+
+On GPUs, and elsewhere on the cores, which says nothing about GPUs. Times are medians over repeats after a warm-up.
+"""
+
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from ..core.errors import UserError
+from ..core.files import read_json, write_json
+from ..core.system.process import die_with_parent
+from ..recipes.schema import Recipe, shape_of
+from ..scaling.constants import read_fit
+from ..scaling.step_time import BF16, FP8
+
+WARM = 3
+MEMORY = 3.35e12
+"""Bytes a second of an H100 SXM's memory: NVIDIA's data sheet."""
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
+
+
+def device() -> torch.device:
+    """This machine's first GPU, or its cores."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def timed(work: Callable[[], Any], repeats: int) -> float:
+    """Median seconds of `work`, after a warm-up."""
+    seconds = []
+    for number in range(WARM + repeats):
+        _wait()
+        begin = time.perf_counter()
+        work()
+        _wait()
+        if number >= WARM:
+            seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def gemm(recipe: Recipe, repeats: int, *, fp8: bool = False) -> dict[str, Any]:
+    """Operations a second of the matrix products of a recipe's layer and output layer, in BF16 or FP8.
+
+    Returns:
+        `device`; `products`: name, M, N, K, seconds, TFLOP/s of each; `share`: of an H100's peak, over the layer's
+        products together; None on the cores.
+
+    Raises:
+        UserError: this GPU has no FP8.
+    """
+    if fp8 and torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 9):
+        raise UserError(f"{_name()} has no FP8", where="--fp8", allowed="compute capability 8.9 or more")
+    shape = shape_of(recipe)
+    tokens = recipe.batch.micro_size * recipe.data.seq_length // recipe.parallel.cp
+    q, kv, tp = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, recipe.parallel.tp
+    shapes = {
+        "queries, keys and values": ((q + 2 * kv) // tp, shape.hidden),
+        "attention's output": (shape.hidden, q // tp),
+        "MLP, in": (2 * shape.ffn // tp, shape.hidden),
+        "MLP, out": (shape.hidden, shape.ffn // tp),
+        "output layer": (shape.vocab // tp, shape.hidden),
+    }
+    rows = []
+    for name, (wide, deep) in shapes.items():
+        seconds = timed(_product(tokens, wide, deep, fp8=fp8), repeats)
+        operations = 2 * tokens * wide * deep
+        size = {"name": name, "m": tokens, "n": wide, "k": deep, "seconds": seconds}
+        rows.append({**size, "tflops": operations / seconds / 1e12, "operations": operations})
+    layer = rows[:4]
+    speed = sum(row["operations"] for row in layer) / sum(row["seconds"] for row in layer)
+    peak = FP8 if fp8 else BF16
+    return {"device": _name(), "products": rows, "share": speed / peak if torch.cuda.is_available() else None}
+
+
+def _product(tokens: int, wide: int, deep: int, *, fp8: bool) -> Callable[[], Any]:
+    """A product of random matrices, [tokens, deep] times [deep, wide], in BF16; from FP8 with one scale a matrix."""
+    left = torch.randn(tokens, deep, device=device(), dtype=torch.bfloat16)
+    right = torch.randn(wide, deep, device=device(), dtype=torch.bfloat16)
+    if not fp8:
+        return lambda: left @ right.t()
+    scale = torch.ones((), device=device())
+    small = [matrix.to(torch.float8_e4m3fn) for matrix in (left, right)]
+    options = {"scale_a": scale, "scale_b": scale, "out_dtype": torch.bfloat16, "use_fast_accum": True}
+    product = cast(Any, torch)._scaled_mm  # a name that torch keeps to itself, and documents
+    return lambda: product(small[0], small[1].t(), **options)
+
+
+def copy(megabytes: int, repeats: int) -> dict[str, Any]:
+    """Bytes a second of a copy inside the memory, read and written; and on a GPU from and to the host.
+
+    Returns:
+        `device`; `copies`: GB/s of each; `share`: of an H100's memory; None on the cores.
+    """
+    where, size = device(), megabytes * 10**6
+    source = torch.empty(size, dtype=torch.uint8, device=where).fill_(1)
+    target = torch.empty_like(source)
+    found = {"inside": 2 * size / timed(lambda: target.copy_(source), repeats) / 1e9}
+    if where.type == "cuda":
+        host = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        found["to the host"] = size / timed(lambda: host.copy_(source), repeats) / 1e9
+        found["from the host"] = size / timed(lambda: target.copy_(host), repeats) / 1e9
+    share = found["inside"] * 1e9 / MEMORY if where.type == "cuda" else None
+    return {"device": _name(), "megabytes": megabytes, "copies": found, "share": share}
+
+
+def nccl(ranks: int, megabytes: list[float], repeats: int) -> dict[str, Any]:
+    """Collectives over ranks of this machine: NCCL between GPUs, gloo between processes on the cores.
+
+    Returns:
+        `device`, `backend`, `ranks`, `oversubscribed`; `collectives`: name, megabytes, seconds, and `busbw`, GB/s as
+        nccl-tests count them, which do not depend on the number of ranks.
+
+    Raises:
+        UserError: there are fewer GPUs than ranks, or a size is none.
+    """
+    if not all(0 < size < math.inf for size in megabytes):
+        raise UserError(f"sizes are {megabytes}", where="--megabytes", allowed="more than 0")
+    gpus = torch.cuda.device_count()
+    if gpus and ranks > gpus:
+        raise UserError(f"{ranks} ranks on {gpus} GPUs", where="--ranks", allowed=f"up to {gpus}")
+    with tempfile.TemporaryDirectory() as work:
+        out = Path(work) / "found.json"
+        write_json(Path(work) / "job.json", {"megabytes": megabytes, "repeats": repeats, "out": str(out)})
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+        command += ["-m", "pdapt.bench.ceilings", str(Path(work) / "job.json")]
+        cores = len(os.sched_getaffinity(0))
+        environment = os.environ | {"OMP_NUM_THREADS": str(max(1, cores // ranks))}
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, preexec_fn=die_with_parent
+        )
+        if done.returncode:
+            raise RuntimeError(f"the collectives failed:\n{done.stderr[-3000:]}")
+        found = read_json(out)
+    return {"device": _name(), "ranks": ranks, "oversubscribed": not gpus and ranks > cores, **found}
+
+
+def _rank(job: dict[str, Any]) -> None:
+    """Be one rank of `nccl`; the first one writes what it measured."""
+    import torch.distributed as dist
+
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if cuda else "gloo")
+    ranks, rows = dist.get_world_size(), []
+    for megabytes in job["megabytes"]:
+        count = max(1, int(megabytes * 1e6 / 4 / ranks)) * ranks
+        whole = torch.ones(count, device=device())
+        part = torch.ones(count // ranks, device=device())
+        works: dict[str, Callable[[], Any]] = {
+            "all_reduce": lambda whole=whole: dist.all_reduce(whole),
+            "all_gather": lambda whole=whole, part=part: dist.all_gather_into_tensor(whole, part),
+            "reduce_scatter": lambda whole=whole, part=part: dist.reduce_scatter_tensor(part, whole),
+        }
+        for name in COLLECTIVES:
+            seconds = timed(works[name], job["repeats"])
+            moved = 4 * count * (ranks - 1) / ranks * (2 if name == "all_reduce" else 1)
+            rows.append(
+                {"name": name, "megabytes": 4 * count / 1e6, "seconds": seconds, "busbw": moved / seconds / 1e9}
+            )
+    if dist.get_rank() == 0:
+        write_json(Path(job["out"]), {"backend": "nccl" if cuda else "gloo", "collectives": rows})
+    dist.destroy_process_group()
+
+
+def data(recipe: Recipe, tokens: Path, samples: int) -> dict[str, Any]:
+    """Samples and slots a second that one process reads of a recipe's data, in the order that training reads them.
+
+    Args:
+        recipe: the recipe; it is taken for as long as it lasts for so many samples.
+        tokens: the tokens stage's folder.
+        samples: that are read after the first.
+
+    Raises:
+        UserError: there is no tokens folder.
+    """
+    from ..training.megatron.sequences import read_of_recipe
+
+    lasting = replace(recipe, steps=max(recipe.steps, samples // recipe.batch.global_size + 1))
+    begin = time.perf_counter()
+    stream = read_of_recipe(tokens, lasting, "train", range(samples + 1))
+    next(stream)
+    ready = time.perf_counter()
+    read = sum(1 for _ in stream)
+    seconds = time.perf_counter() - ready
+    return {
+        "samples": read,
+        "start_seconds": ready - begin,
+        "samples_per_second": read / seconds,
+        "slots_per_second": read * recipe.data.seq_length / seconds,
+    }
+
+
+def site(out: Path, shares: dict[str, float | None]) -> None:
+    """Write a site's constants: the fitted ones, with what was measured instead of theirs.
+
+    Raises:
+        UserError: a share was not measured on a GPU.
+    """
+    missing = [name for name, share in shares.items() if share is None]
+    if missing:
+        raise UserError(f"{', '.join(missing)} was measured on cores", where="--site-out", allowed="on GPUs")
+    constants, interval = read_fit(out) if out.is_file() else read_fit()
+    values = {name: getattr(constants, name) for name in vars(constants)} | shares
+    write_json(out, {"constants": values, "interval": list(interval)})
+
+
+def _name() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads: says nothing about GPUs"
+
+
+if __name__ == "__main__":
+    _rank(read_json(Path(sys.argv[1])))

@@ -1,0 +1,208 @@
+"""`pdapt merge sweep` beside mergekit's own command, on random models of Qwen3's shapes: time, memory, equality."""
+
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+
+from ..core import log
+from ..core.errors import UserError, check_known
+from ..core.files import remove, write_json
+from ..core.hf.weights import Tensor, Weights, one_thread, pieces
+from ..core.hf.writer import Writer
+from ..core.qwen3 import SIZES, Qwen3Config, hf_shapes
+from ..core.system.process import die_with_parent
+from ..merge.card import CONFIG_NAME
+from ..merge.factors import parse_points
+from .resident_memory import wait_and_watch
+
+COMPARED = (0.1, 0.5, 0.9)
+"""Points at which mergekit's output is compared value by value."""
+SWEEP = ("-m", "pdapt.cli.main", "merge", "sweep", "base", "tuned")
+STRAY = (0.0, 1e-3, 0.03, 0.3, 3.0)
+"""How far the second model's tensors are from the first's, in their own size: from equal over parallel to unlike."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Time and memory of a command.
+
+    Attributes:
+        what: the command.
+        seconds: wall time, start-up included.
+        cpu_seconds: of all its threads, in which other work on the machine counts less.
+        peak_mb: memory at the highest, mapped files included, in 10^6 bytes.
+    """
+
+    what: str
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+
+
+def bench(size: str, points: str, work: Path) -> dict[str, Any]:
+    """Make two models in `work`, merge them both ways, and compare.
+
+    Args:
+        size: a key of SIZES.
+        points: of the sweep, as `--t` has them; COMPARED must be among them.
+        work: an empty folder for the models, which are left there.
+
+    Returns:
+        `ways` (see `Result`), `times_one_merge`, `equality`: for each of COMPARED the values that differ from
+        mergekit's, and the most BF16 units in the last place by which one does; `ends`: whether t = 0 and t = 1 are the
+        parents.
+
+    Raises:
+        UserError: there is no such size, a point is lacking, or there is too little space.
+        RuntimeError: a command failed.
+    """
+    check_known(size, SIZES, "size", "--size")
+    chosen = parse_points(points)
+    if not set(COMPARED) <= set(chosen):
+        raise UserError(
+            f"{points} lacks a point that is compared", where="--t", allowed="0.1, 0.5 and 0.9 among others"
+        )
+    # Two parents, the points, mergekit's, and the two ends.
+    needed, free = 2 * SIZES[size].parameters * (len(chosen) + 5), shutil.disk_usage(work).free
+    if free < needed:
+        raise UserError(f"the models take {needed / 1e9:.0f} GB, and {free / 1e9:.0f} GB are free", where=str(work))
+    for seed, name in enumerate(("base", "tuned")):
+        log.info(f"bench: making {name}")
+        make_model(SIZES[size], work / name, seed)
+    ours = _run("pdapt merge sweep", [*SWEEP, "sweep", "--t", points], work)
+    log.info(f"bench: {ours}")
+    theirs, equality = [], {}
+    for t in COMPARED:
+        theirs.append(_run(f"mergekit-yaml, t = {t:g}", _mergekit(work / "sweep" / f"t{t:g}" / CONFIG_NAME), work))
+        equality[f"{t:g}"] = differences(work / "sweep" / f"t{t:g}", work / "theirs")
+        log.info(f"bench: {theirs[-1]}, {equality[f'{t:g}']}")
+        remove(work / "theirs")
+    _run("the ends", [*SWEEP, "ends", "--t", "0,1"], work)
+    ends = {
+        name: not differences(work / "ends" / point, work / name)["differing"]
+        for point, name in (("t0", "base"), ("t1", "tuned"))
+    }
+    mean = sum(result.seconds for result in theirs) / len(theirs)
+    return {
+        "ways": [asdict(result) for result in (ours, *theirs)],
+        "times_one_merge": ours.seconds / mean,
+        "equality": equality,
+        "ends": ends,
+    }
+
+
+def _mergekit(config: Path) -> list[str]:
+    options = ["--device", "cpu", "--quiet", "--no-copy-tokenizer"]
+    return ["-m", "mergekit.scripts.run_yaml", str(config), "theirs", *options]
+
+
+def _run(what: str, arguments: list[str], work: Path) -> Result:
+    log.info(f"bench: {what}")
+    with (work / "log").open("w+b") as output:
+        begin, cpu = time.monotonic(), _cpu_seconds()
+        process = subprocess.Popen(
+            [sys.executable, *arguments], stdout=output, stderr=output, cwd=work, preexec_fn=die_with_parent
+        )
+        peak = wait_and_watch(process, "VmHWM")
+        seconds = time.monotonic() - begin
+        if process.returncode:
+            output.seek(0)
+            raise RuntimeError(f"{what} failed:\n{output.read().decode(errors='replace')[-3000:]}")
+    return Result(what, seconds, _cpu_seconds() - cpu, peak / 1e6)
+
+
+def _cpu_seconds() -> float:
+    """CPU time of all children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+@one_thread()
+def make_model(shape: Qwen3Config, folder: Path, seed: int) -> None:
+    """Write a random BF16 model; of seed 0 it is the base, of others it strays from that, tensor by tensor.
+
+    Args:
+        shape: of the model.
+        folder: to make.
+        seed: whose.
+    """
+    folder.mkdir()
+    tensors = {name: Tensor("BF16", size) for name, size in hf_shapes(shape).items()}
+    writer = Writer(folder, tensors)
+    for place, (name, tensor) in enumerate(tensors.items()):
+        writer.write(name, [_values(tensor, place, seed)])
+    writer.finish()
+    write_json(folder / "config.json", shape.to_hf("bfloat16"))
+    Tokenizer(BPE()).save(str(folder / "tokenizer.json"))
+
+
+def _values(tensor: Tensor, place: int, seed: int) -> torch.Tensor:
+    def draw(number: int) -> torch.Tensor:
+        return torch.randn(tensor.shape, generator=torch.Generator().manual_seed(number)) * 0.02
+
+    first = draw(place)
+    if len(tensor.shape) == 1:
+        first += 1
+    if seed:
+        first += STRAY[place % len(STRAY)] * draw(seed * 1_000_003 + place)
+    return first.to(torch.bfloat16)
+
+
+def differences(ours: Path, theirs: Path) -> dict[str, int]:
+    """Compare two BF16 models of the same tensors.
+
+    Returns:
+        `values` that there are, `differing` ones, and the most `ulps` by which one differs: how many BF16 numbers it is
+        away.
+    """
+    first, second = Weights(ours), Weights(theirs)
+    assert first.tensors == second.tensors, "both have the same tensors"
+    found = {"values": 0, "differing": 0, "ulps": 0}
+    for name in first.tensors:
+        for x, y in zip(pieces(first, name), pieces(second, name), strict=True):
+            found["values"] += x.numel()
+            if not torch.equal(x, y):
+                steps = (_ordered(x) - _ordered(y)).abs()
+                found["differing"] += int((steps > 0).sum())
+                found["ulps"] = max(found["ulps"], int(steps.max()))
+    return found
+
+
+def _ordered(values: torch.Tensor) -> torch.Tensor:
+    """BF16 numbers as integers in the same order, neighbours one apart; both zeros are 0."""
+    bits = values.contiguous().view(torch.int16).int()
+    return torch.where(bits < 0, -(bits & 0x7FFF), bits)
+
+
+def table(found: dict[str, Any]) -> list[str]:
+    """Lines for who reads them."""
+    lines = [
+        f"{way['what']}: {way['seconds']:.1f} s, {way['cpu_seconds']:.1f} s of CPU, {way['peak_mb']:,.0f} MB"
+        for way in found["ways"]
+    ]
+    lines.append(f"the sweep took {found['times_one_merge']:.2f} times one merge")
+    for t, row in found["equality"].items():
+        lines.append(
+            f"t = {t}: {row['differing']:,} of {row['values']:,} values differ from mergekit's, by at most "
+            f"{row['ulps']} BF16 units in the last place"
+        )
+    lines += [f"t = {t} is {name}: {'yes' if same else 'NO'}" for t, (name, same) in enumerate(found["ends"].items())]
+    return lines
+
+
+CHECKS: list[Callable[[dict[str, Any]], bool]] = [
+    lambda found: found["times_one_merge"] <= 2,
+    lambda found: all(row["ulps"] <= 1 for row in found["equality"].values()),
+    lambda found: all(found["ends"].values()),
+]
+"""What must hold: else the command's exit code is 1."""

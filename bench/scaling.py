@@ -1,0 +1,250 @@
+"""`pdapt bench scaling`: a recipe on several numbers of ranks, measured, beside what the planner says.
+
+Each run is `pdapt train` as a user starts it, in a folder that is thrown away. Worlds take turns, because other work on
+a machine slows down whatever runs at the time. On a cluster the runs are jobs: `--jobs` writes them, and `--collect`
+reads what they have left.
+"""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..core import log
+from ..core.errors import UserError
+from ..core.files import atomic_path, write_json, write_text
+from ..recipes.load import to_dict, to_yaml
+from ..recipes.schema import Recipe, data_parallel, model_parallel
+from ..recipes.validate import validate
+from ..scaling.constants import read_fit
+from ..scaling.filling import filling
+from ..scaling.fit import predict
+from ..scaling.measured import WARM, Measurement, case_of, measurement, recalibrated, rows_of, turn_of
+from ..scaling.of_recipe import Filling, Site
+from ..training.run.journal import NAME as JOURNAL
+from ..training.run.journal import read_steps
+from .train import DISTURBED, run_pdapt, sample_tokens, spent_by_others, unsaved
+
+WEAK, STRONG = "weak", "strong"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a benchmark.
+
+    Attributes:
+        recipe: that is scaled.
+        worlds: numbers of ranks.
+        ways: WEAK, STRONG or both.
+        repeats: how often each has its turn.
+        gpu: whether the ranks are GPUs.
+    """
+
+    recipe: Recipe
+    worlds: list[int]
+    ways: list[str]
+    repeats: int
+    gpu: bool
+
+    def runs(self) -> Iterator[tuple[str, int, int, Recipe]]:
+        """Way, world, turn and recipe of each run; worlds take turns."""
+        for turn in range(self.repeats):
+            for way in self.ways:
+                for world in self.worlds:
+                    yield way, world, turn, spread(self.recipe, way, world, self.worlds[0], gpu=self.gpu)
+
+
+def run_all(
+    plan: Plan, tokens: Path | None, out: Path, *, jobs: bool, collecting: bool, as_json: bool
+) -> Iterator[str]:
+    """Do what is asked for, and say what came of it.
+
+    Args:
+        plan: checked.
+        tokens: the tokens stage's folder; None: of the embedded sample.
+        out: folder for what is found; with `jobs` and `collecting` also of the runs.
+        jobs: only write a batch script for each run.
+        collecting: only read what such runs have left.
+        as_json: say it as one JSON object.
+
+    Raises:
+        UserError: tokens are missing for jobs, or a run is not whole.
+    """
+    if jobs:
+        if tokens is None:
+            raise UserError("--tokens is missing", where="--jobs", mend="give the folder as the cluster sees it")
+        paths = write_jobs(plan, tokens, out)
+        yield json.dumps({"jobs": [str(path) for path in paths]}) if as_json else "\n".join(map(str, paths))
+        return
+    collected = collect(plan, out) if collecting else None
+    with TemporaryDirectory() as work:
+        folder = Path(work)
+        if tokens is None:
+            (folder / "sample-tokens").mkdir()
+            tokens = sample_tokens(plan.recipe, folder / "sample-tokens")
+        begin, spent = time.monotonic(), spent_by_others()
+        found = collected or measure(plan, tokens, folder)
+        result = compared(plan, found, filling(plan.recipe, tokens))
+        if not collecting:
+            passed = (time.monotonic() - begin) * (os.cpu_count() or 1)
+            result["others"] = max(0.0, (spent_by_others() - spent) / passed)
+    written(plan, result, out)
+    yield from [json.dumps(result)] if as_json else lines(result)
+
+
+def check(plan: Plan) -> None:
+    """Check that every run can be.
+
+    Raises:
+        UserError: a world cannot hold the recipe, or too few steps are asked for.
+    """
+    if plan.recipe.steps < WARM + 2:
+        raise UserError(
+            f"of {plan.recipe.steps} steps {WARM} do not count", where="--steps", allowed=f"from {WARM + 2}"
+        )
+    if not plan.worlds or any(world < 1 for world in plan.worlds):
+        raise UserError(f"worlds are {plan.worlds}", where="--world", allowed="whole numbers from 1")
+    parallel = model_parallel(plan.recipe)
+    for world in plan.worlds:
+        if world % parallel:
+            raise UserError(f"TP x PP x CP = {parallel} does not divide {world} ranks", where="--world")
+    for _, _, _, recipe in plan.runs():
+        validate(recipe)
+
+
+def spread(recipe: Recipe, way: str, world: int, first: int, *, gpu: bool) -> Recipe:
+    """The recipe on so many ranks: with as many sequences a rank as on the fewest (weak), or a step (strong).
+
+    Where a rank has fewer sequences than the recipe's micro-batch, or it does not divide them, that is smaller.
+    """
+    node = min(world, recipe.parallel.ranks_per_node) if gpu else world
+    if world % node:
+        raise UserError(f"nodes of {node} do not make {world} ranks", where="--world", allowed=f"multiples of {node}")
+    batch = recipe.batch.global_size * world // first if way == WEAK else recipe.batch.global_size
+    each = batch * model_parallel(recipe) // world
+    micro = max((size for size in range(1, recipe.batch.micro_size + 1) if each % size == 0), default=1)
+    return replace(
+        unsaved(recipe),
+        parallel=replace(recipe.parallel, nodes=world // node, ranks_per_node=node),
+        batch=replace(recipe.batch, global_size=batch, micro_size=micro),
+    )
+
+
+def measure(plan: Plan, tokens: Path, work: Path) -> list[Measurement]:
+    """Run everything on this machine, and put it together."""
+    for way, world, turn, recipe in plan.runs():
+        log.info(f"bench: {way}, {world} ranks, turn {turn + 1} of {plan.repeats}")
+        run_pdapt(recipe, tokens, work / _name(way, world, turn), gpu=plan.gpu)
+    return collect(plan, work)
+
+
+def collect(plan: Plan, work: Path) -> list[Measurement]:
+    """Read what the runs have left.
+
+    Raises:
+        UserError: a run is not there, or did too few steps.
+    """
+    found = []
+    for way in plan.ways:
+        for world in plan.worlds:
+            folders = [work / _name(way, world, turn) / "run" for turn in range(plan.repeats)]
+            turns = []
+            for folder in folders:
+                rows = read_steps(folder / JOURNAL).rows
+                try:
+                    turns.append(turn_of(rows))
+                except ValueError as error:
+                    raise UserError(f"{folder} tells too little: {error}", where=str(folder / JOURNAL)) from None
+            cores = None if plan.gpu else len(os.sched_getaffinity(0)) / world
+            batch = spread(plan.recipe, way, world, plan.worlds[0], gpu=plan.gpu).batch.global_size
+            found.append(measurement(way, world, cores, batch, turns))
+    return found
+
+
+def _name(way: str, world: int, turn: int) -> str:
+    return f"{way}-{world}-{turn}"
+
+
+def write_jobs(plan: Plan, tokens: Path, out: Path) -> list[Path]:
+    """Write a batch script and a recipe for each run; they are submitted by the user."""
+    from ..launch.recipe_job import script
+    from ..training.train import Run
+
+    paths = []
+    for way, world, turn, recipe in plan.runs():
+        name = _name(way, world, turn)
+        folder = out / name
+        write_text(folder / "recipe.yaml", to_yaml(recipe))
+        text = script(name, str(folder / "recipe.yaml"), [], Run(recipe, tokens, folder / "run", None))
+        write_text(folder / "job.sh", text)
+        paths.append(folder / "job.sh")
+    return paths
+
+
+def compared(plan: Plan, found: list[Measurement], filling: Filling) -> dict[str, Any]:
+    """Rows with the plan beside: of the published fit, and adjusted to the fewest ranks alone.
+
+    Returns:
+        `rows`; `site`: constants fitted to all measurements, as a file for `--site`; `errors` of the plan in percent.
+    """
+    start, _ = read_fit()
+    recipes = [spread(plan.recipe, one.scaling, one.world, plan.worlds[0], gpu=plan.gpu) for one in found]
+    shares = [_share(one, found[0]) for one in found]
+    cases = [
+        case_of(recipe, filling, Site(), replace(one, slots_per_second_per_rank=one.slots_per_second_per_rank / share))
+        for recipe, one, share in zip(recipes, found, shares, strict=True)
+    ]
+    published = predict(cases, start)
+    adjusted, _ = recalibrated(cases[:1], start)
+    beforehand = predict(cases, adjusted)
+    site, interval = recalibrated(cases, start)
+    rows = rows_of(found)
+    for number, (row, recipe) in enumerate(zip(rows, recipes, strict=True)):
+        row["dp"] = data_parallel(recipe)
+        if plan.gpu:
+            row["planned_slots_per_second_per_rank"] = float(published[number])
+        row["planned_from_fewest_ranks"] = float(beforehand[number]) * shares[number]
+        row["error_from_fewest_ranks_pct"] = 100 * (float(beforehand[number]) / cases[number].published - 1)
+    return {"rows": rows, "site": {"constants": asdict(site), "interval": list(interval), "rows": len(cases)}}
+
+
+def _share(one: Measurement, first: Measurement) -> float:
+    """Cores of a rank over those of a rank of the first measurement: on the cores, a rank is taken to be as fast."""
+    return one.cores / first.cores if one.cores is not None and first.cores is not None else 1.0
+
+
+def written(plan: Plan, result: dict[str, Any], out: Path) -> None:
+    """Write `scaling.json`, `scaling.csv`, `site.json`, `scaling.png` and the page `scaling.html`."""
+    from .scaling_page import page
+
+    columns = list(dict.fromkeys(name for row in result["rows"] for name in row))
+    with atomic_path(out / "scaling.csv") as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(result["rows"])
+    write_json(out / "site.json", result["site"])
+    write_json(out / "scaling.json", {"recipe": to_dict(plan.recipe), **result})
+    page(plan.recipe, result, out, gpu=plan.gpu)
+
+
+def lines(result: dict[str, Any]) -> Iterator[str]:
+    """Print-ready sentences of a result."""
+    for row in result["rows"]:
+        share = f"{row['efficiency']:.0%} a rank"
+        if "efficiency_by_core" in row:
+            share += f", {row['efficiency_by_core']:.0%} a core"
+        yield (
+            f"{row['scaling']}, {row['world']} ranks, batch {row['global_batch']}: {row['seconds']:.3f} s a step "
+            f"(turns differ by {row['spread']:.1%}), {row['tokens_per_second']:,.0f} tokens/s; efficiency {share}; "
+            f"data {row['data_wait']:.3f} s, between steps {row['between']:.3f} s; planned from the fewest ranks "
+            f"{row['error_from_fewest_ranks_pct']:+.0f} %"
+        )
+        if row["oversubscribed"]:
+            yield "    OVERSUBSCRIBED: ranks share cores, so this says nothing about scaling"
+    if result.get("others", 0.0) > DISTURBED:
+        yield f"DISTURBED: other processes took {result['others']:.0%} of the cores' time; measure again when they rest"

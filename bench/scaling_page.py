@@ -1,0 +1,65 @@
+"""The page of `pdapt bench scaling`: one HTML file that needs nothing else."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from ..core.files import atomic_path, write_text
+from ..recipes.megatron_args import summary
+from ..recipes.schema import Recipe
+
+TEMPLATE = Path(__file__).with_name("scaling.html.jinja")
+
+
+def page(recipe: Recipe, result: dict[str, Any], out: Path, *, gpu: bool) -> None:
+    """Write `scaling.png` and `scaling.html`.
+
+    Args:
+        recipe: that was scaled.
+        result: of `bench_scaling.compared`.
+        out: folder.
+        gpu: whether the ranks were GPUs.
+    """
+    from jinja2 import Environment
+
+    from ..scaling.measured import WARM
+    from .train import DISTURBED
+
+    rows, others = result["rows"], result.get("others", 0.0)
+    _draw(rows, out / "scaling.png")
+    image = base64.b64encode((out / "scaling.png").read_bytes()).decode()
+    shared = sorted({row["world"] for row in rows if row["oversubscribed"]})
+    template = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    values = {"summary": summary(recipe), "rows": rows, "gpu": gpu, "warm": WARM, "shared": shared, "image": image}
+    values["others"] = others if others > DISTURBED else None
+    write_text(out / "scaling.html", template.render(values))
+
+
+def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Tokens a second over ranks, with the line that the fewest ranks would keep, and the plan."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for scaling, style in (("weak", "o-"), ("strong", "s-")):
+        chosen = [row for row in rows if row["scaling"] == scaling]
+        if not chosen:
+            continue
+        worlds = [row["world"] for row in chosen]
+        speeds = [row["tokens_per_second"] for row in chosen]
+        planned = [
+            speed * row["planned_from_fewest_ranks"] / row["slots_per_second_per_rank"]
+            for speed, row in zip(speeds, chosen, strict=True)
+        ]
+        axis.plot(worlds, speeds, style, label=f"{scaling}, measured")
+        axis.plot(worlds, planned, ":", color="gray", label=f"{scaling}, planned from the fewest ranks")
+    shared = [row["world"] for row in rows if row["oversubscribed"]]
+    if shared:
+        axis.axvspan(min(shared) - 0.5, max(shared) + 0.5, color="orange", alpha=0.15, label="more ranks than cores")
+    axis.set(xlabel="ranks", ylabel="tokens/s", ylim=(0, None))
+    axis.legend(fontsize=8)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,374 @@
+"""`pdapt train` beside what a user would otherwise train with, on the cores of this machine.
+
+Three parts, each of processes that take turns, because other work on a machine slows down whatever runs at the time:
+
+- `throughput`: tokens that count a second, of pdapt and of transformers.Trainer, which reads the same packed rows, or
+  the paper's: a document's piece a row, padded. All begin with the same weights.
+- `overhead`: a step of pdapt against one of Megatron's trainer alone, on rows without masks, where both compute the
+  same.
+- `saves`: how long training stands still for a checkpoint, asynchronous and synchronous.
+"""
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from ..core import log
+from ..core.errors import UserError, check_known
+from ..core.files import read_json, write_json, write_text
+from ..core.system.process import die_with_parent
+from ..data_prep.tokens.layouts import CONCAT, PACKED, PAPER
+from ..data_prep.tokens.tokens_record import read_record
+from ..recipes.load import to_dict, to_yaml
+from ..recipes.schema import Recipe, model_parallel, shape_of
+from ..training.run.journal import NAME as JOURNAL
+from ..training.run.journal import read
+
+WARM = 3
+"""First steps that do not count: memory is allocated, and threads start."""
+DISTURBED = 0.05
+"""Share of the cores' time from which on other processes are warned of: they slow down whichever side runs."""
+SAVES = 3
+"""Checkpoints of a run of the part `saves`, the last step's aside."""
+IGNORED = -100
+"""The label of a slot that does not count, in transformers."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps of one process.
+
+    Attributes:
+        seconds: of each from one's end to the next one's, the warm ones left out.
+        loss: of the first, nats a token; None where it is not comparable.
+    """
+
+    seconds: list[float]
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Way:
+    """What one way to train took.
+
+    Attributes:
+        way: its name.
+        seconds: of a step, the median.
+        tokens: labels that count in a step, the mean.
+        tokens_per_second: of those.
+        first_loss: of the first step, nats a token.
+    """
+
+    way: str
+    seconds: float
+    tokens: float
+    tokens_per_second: float
+    first_loss: float | None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is compared, and where.
+
+    Attributes:
+        recipe: of one machine, without model parallelism: transformers.Trainer knows none on CPUs.
+        tokens: the tokens stage's folder.
+        work: a folder that is thrown away.
+        repeats: how often each process has its turn.
+    """
+
+    recipe: Recipe
+    tokens: Path
+    work: Path
+    repeats: int
+
+
+def check(recipe: Recipe, parts: list[str]) -> None:
+    """Check that there is something to compare.
+
+    Raises:
+        UserError: the recipe is spread in a way that others cannot follow, too short, or a part is unknown.
+    """
+    if recipe.parallel.nodes > 1 or model_parallel(recipe) > 1:
+        raise UserError(
+            "the recipe is of several nodes, or splits the model",
+            where="parallel",
+            allowed="one node, and copies of the model on its ranks",
+            mend="parallel.nodes=1 parallel.tp=1 parallel.pp=1 parallel.cp=1",
+        )
+    if recipe.steps < WARM + 1:
+        raise UserError(
+            f"of {recipe.steps} steps {WARM} do not count", where="--steps", allowed=f"from {WARM + 1}, better 30"
+        )
+    for part in parts:
+        check_known(part, PARTS, "part", "--part")
+
+
+def sample_tokens(recipe: Recipe, work: Path) -> Path:
+    """Tokens of the embedded sample, all of it, with a tokenizer of its own."""
+    from ..data_prep.corpus import build_corpus, discover
+    from ..data_prep.sample import write_sample
+    from ..data_prep.tokens.build import Options, build_tokens, training_texts
+    from ..data_prep.tokens.tokenizer import train_tokenizer
+
+    write_sample(work / "sample")
+    build_corpus(discover([str(path) for path in sorted((work / "sample").rglob("*.jsonl"))]), work / "corpus")
+    corpus, options, vocab = [str(work / "corpus")], Options(), shape_of(recipe).vocab
+    train_tokenizer(training_texts(corpus, options), vocab, work / "tokenizer")
+    build_tokens(corpus, work / "tokenizer", work / "tokens", options, vocab_size=vocab)
+    return work / "tokens"
+
+
+def run(bench: Bench, parts: list[str]) -> dict[str, Any]:
+    """Measure.
+
+    Args:
+        bench: see `Bench`.
+        parts: keys of PARTS; none for all.
+
+    Returns:
+        JSON values of each part, and `others`: share of the cores' time that other processes took meanwhile.
+    """
+    check(bench.recipe, parts)
+    found: dict[str, Any] = {}
+    begin, spent = time.monotonic(), spent_by_others()
+    for part in parts or PARTS:
+        work = bench.work / part
+        work.mkdir()
+        found[part] = PARTS[part](replace(bench, work=work))
+    cores = psutil.cpu_count() or 1
+    found["others"] = (spent_by_others() - spent) / (time.monotonic() - begin) / cores
+    if found["others"] > DISTURBED:
+        log.warn(f"bench: other processes took {found['others']:.0%} of the cores' time; measure again when they rest")
+    return found
+
+
+def spent_by_others() -> float:
+    """CPU seconds, of all cores together, that have gone to other processes than this one and its children."""
+    times = psutil.cpu_times()
+    busy = sum(getattr(times, name) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
+    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return busy - sum(usage.ru_utime + usage.ru_stime for usage in own)
+
+
+# Throughput.
+
+
+def throughput(bench: Bench) -> dict[str, Any]:
+    """Each way, with pdapt's tokens a second over each other's as `speedup`."""
+    recipe = unsaved(replace(bench.recipe, data=replace(bench.recipe.data, layout=PACKED, document_masks=None)))
+    _side("prepare", recipe, bench.work / "same", tokens=str(bench.tokens))
+    same = bench.work / "same"
+
+    def pdapt(turn: Path) -> Steps:
+        return _pdapt(recipe, bench.tokens, turn, same / "base")
+
+    def theirs(layout: str) -> Callable[[Path], Steps]:
+        def steps(turn: Path) -> Steps:
+            rows = str(same / f"{layout}.npz")
+            found = _side("trainer", recipe, turn, model=str(same / "hf"), rows=rows)
+            return Steps(durations(found["ends"]), found["loss"])
+
+        return steps
+
+    sides = {
+        "pdapt train, packed": (PACKED, pdapt),
+        "transformers.Trainer, packed": (PACKED, theirs(PACKED)),
+        "transformers.Trainer, padded": (PAPER, theirs(PAPER)),
+    }
+    turns = _turns(bench, {way: steps for way, (_, steps) in sides.items()})
+    counts = {layout: counted(same / f"{layout}.npz") / recipe.steps for layout in (PACKED, PAPER)}
+    ways = [way_of(way, turns[way], counts[layout]) for way, (layout, _) in sides.items()]
+    speedup = {way.way: ways[0].tokens_per_second / way.tokens_per_second for way in ways[1:]}
+    return {"ways": [asdict(way) for way in ways], "speedup": speedup}
+
+
+def counted(rows: Path) -> int:
+    """Labels that count in a file of rows."""
+    columns = np.load(rows)
+    labels = columns["shift_labels"] if "shift_labels" in columns else columns["labels"][:, 1:]
+    return int(np.count_nonzero(labels != IGNORED))
+
+
+def way_of(way: str, turns: list[Steps], tokens: float) -> Way:
+    """A way's figures, of all its turns.
+
+    Args:
+        way: its name.
+        turns: at least one.
+        tokens: labels that count in a step, the mean.
+    """
+    seconds = statistics.median(second for turn in turns for second in turn.seconds)
+    return Way(way, seconds, tokens, tokens / seconds, turns[0].loss)
+
+
+# Overhead.
+
+
+def overhead(bench: Bench) -> dict[str, Any]:
+    """What a step of pdapt takes more than one of Megatron's trainer alone, in percent: the median of the turns."""
+    data = replace(bench.recipe.data, layout=CONCAT, document_masks=False)
+    recipe = unsaved(replace(bench.recipe, data=data))
+    eod = read_record(bench.tokens)["eod_id"]
+    mine, alone = "pdapt train, without masks", "Megatron's trainer alone"
+    turns = _turns(
+        bench,
+        {
+            mine: lambda turn: _pdapt(recipe, bench.tokens, turn),
+            alone: lambda turn: Steps(durations(_side("bare", recipe, turn, eod=eod)["begins"])),
+        },
+    )
+    medians = {way: [statistics.median(turn.seconds) for turn in found] for way, found in turns.items()}
+    percents = [100 * (ours / bare - 1) for ours, bare in zip(medians[mine], medians[alone], strict=True)]
+    return {"seconds": medians, "percents": percents, "percent": statistics.median(percents)}
+
+
+# Saves.
+
+
+def saves(bench: Bench) -> dict[str, Any]:
+    """Seconds that training stood still for each checkpoint, by whether it was written asynchronously."""
+    every = max(2, bench.recipe.steps // (SAVES + 1))
+    found = {}
+    for name, asynchronous in (("synchronous", False), ("asynchronous", True)):
+        checkpoint = replace(bench.recipe.checkpoint, every=every, asynchronous=asynchronous)
+        recipe = replace(unsaved(bench.recipe), checkpoint=checkpoint, steps=every * SAVES + 1)
+        log.info(f"bench: {name} saves")
+        _pdapt(recipe, bench.tokens, bench.work / name)
+        stalled = stalls(bench.work / name / "run")[:SAVES]  # nothing trains on after the last step's
+        found[name] = {"stalls": stalled, "seconds": statistics.median(stalled)}
+    return found
+
+
+def stalls(run_folder: Path) -> list[float]:
+    """Seconds that training stood still for each of a run's checkpoints, in their order."""
+    rows = [row for row in read(run_folder / JOURNAL) if row["event"] == "save"]
+    return [row["stall_seconds"] for row in sorted(rows, key=lambda row: row["step"])]
+
+
+PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "throughput": throughput,
+    "overhead": overhead,
+    "saves": saves,
+}
+
+
+# Processes.
+
+
+def unsaved(recipe: Recipe) -> Recipe:
+    """The recipe without saves and validation before its end."""
+    later = recipe.steps + 1
+    checkpoint = replace(recipe.checkpoint, every=later, keep_every=None)
+    return replace(recipe, checkpoint=checkpoint, validation=replace(recipe.validation, every=later, batches=1))
+
+
+def _turns(bench: Bench, sides: dict[str, Callable[[Path], Steps]]) -> dict[str, list[Steps]]:
+    """Let the sides run one after the other, again and again; each turn has a folder of its own."""
+    found: dict[str, list[Steps]] = {side: [] for side in sides}
+    for turn in range(bench.repeats):
+        for number, (side, steps) in enumerate(sides.items()):
+            log.info(f"bench: {side}, turn {turn + 1} of {bench.repeats}")
+            found[side].append(steps(bench.work / f"{turn}-{number}"))
+    return found
+
+
+def durations(moments: list[float]) -> list[float]:
+    """Seconds of the steps that count.
+
+    Args:
+        moments: one of each step, always the same one, such as its end.
+    """
+    return [after - before for before, after in zip(moments[WARM - 1 :], moments[WARM:], strict=False)]
+
+
+def _pdapt(recipe: Recipe, tokens: Path, work: Path, base: Path | None = None) -> Steps:
+    """The steps of `run_pdapt`."""
+    run_pdapt(recipe, tokens, work, base)
+    return steps_of(work / "run")
+
+
+def run_pdapt(recipe: Recipe, tokens: Path, work: Path, base: Path | None = None, *, gpu: bool = False) -> None:
+    """`pdapt train` into `work/run`, as a user starts it; on the cores, whatever GPUs there are, unless `gpu`."""
+    work.mkdir(parents=True)
+    write_text(work / "recipe.yaml", to_yaml(recipe))
+    command = ["-m", "pdapt.cli.main", "train", str(work / "recipe.yaml"), "--tokens", str(tokens.resolve())]
+    command += ["--out", str(work / "run"), *(["--base", str(base)] if base else [])]
+    _process(command, work, gpu=gpu)
+
+
+def steps_of(run_folder: Path) -> Steps:
+    """The steps of a run of `pdapt train`, of its journal's rows: all that is done between two of them counts."""
+    rows = [row for row in read(run_folder / JOURNAL) if row["event"] == "step"]
+    return Steps(durations([row["time"] for row in rows]), rows[0]["loss"])
+
+
+def _side(side: str, recipe: Recipe, work: Path, **further: Any) -> Any:
+    """A side of `bench_trainers`; what it wrote, but of `prepare`, which writes into `work` itself."""
+    work.mkdir()
+    alone = side == "prepare"
+    out, job = work / "steps.json", work / "job.json"
+    write_json(job, {"recipe": to_dict(recipe), "out": str(work if alone else out), **further})
+    ranks = recipe.parallel.ranks_per_node
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    _process([*([] if alone else torchrun), "-m", "pdapt.bench.trainers", side, str(job)], work, ranks)
+    return None if alone else read_json(out)
+
+
+def _process(arguments: list[str], work: Path, ranks: int = 1, *, gpu: bool = False) -> None:
+    """Run Python with as many threads a rank as `pdapt train` gives it, output in `work/log`.
+
+    Raises:
+        RuntimeError: it failed; its last lines are in the error.
+    """
+    threads = max(1, len(os.sched_getaffinity(0)) // ranks)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+    if not gpu:
+        environment["CUDA_VISIBLE_DEVICES"] = ""  # cores are compared
+    with (work / "log").open("w+b") as output:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            stdout=output,
+            stderr=output,
+            cwd=work,
+            env=environment,
+            preexec_fn=die_with_parent,
+            check=False,
+        )
+        if done.returncode:
+            output.seek(0)
+            raise RuntimeError(f"{' '.join(arguments)} failed:\n{output.read().decode(errors='replace')[-3000:]}")
+
+
+# What is shown.
+
+
+def table(found: dict[str, Any]) -> Iterator[str]:
+    """Lines for people, of what `run` returns."""
+    if "throughput" in found:
+        for way in found["throughput"]["ways"]:
+            speedup = found["throughput"]["speedup"].get(way["way"])
+            times = f", pdapt {speedup:.2f} x as fast" if speedup else ""
+            yield (
+                f"{way['way']}: {way['seconds']:.3f} s a step, {way['tokens_per_second']:,.0f} tokens that count a "
+                f"second{times}; loss of the first step {way['first_loss']:.4f}"
+            )
+    if "overhead" in found:
+        for way, seconds in found["overhead"]["seconds"].items():
+            yield f"{way}: {statistics.median(seconds):.3f} s a step"
+        turns = ", ".join(f"{percent:+.1f}" for percent in found["overhead"]["percents"])
+        yield f"overhead of pdapt: {found['overhead']['percent']:+.1f} % (turns: {turns})"
+    for name, save in found.get("saves", {}).items():
+        each = ", ".join(f"{stall:.2f}" for stall in save["stalls"])
+        yield f"{name} save: training stands still for {save['seconds']:.2f} s (saves: {each})"
+    yield f"other processes took {found['others']:.0%} of the cores' time"

@@ -1,0 +1,170 @@
+"""`pdapt merge …`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Json, Verify, show
+
+merge = typer.Typer()
+
+Base = Annotated[Path, typer.Argument(help="Hugging Face folder of the base.")]
+Tuned = Annotated[
+    Path, typer.Argument(help="Hugging Face folder of the adapted model, or Megatron checkpoint: then exported first.")
+]
+
+
+@merge.command("run")
+def merge_run(
+    base: Base,
+    tuned: Tuned,
+    out: Annotated[Path, typer.Argument(help="Hugging Face folder to make.")],
+    *,
+    method: Annotated[
+        str, typer.Option(help="slerp, linear, task_arithmetic, ties, dare_linear or dare_ties.")
+    ] = "slerp",
+    t: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="0 is the base, 1 the adapted model; 0.2,0.8 goes from one to the other over the layers; MODULE=0.3 "
+            "(attention, mlp, norms, embeddings) is for these alone, may be repeated. By default 0.5."
+        ),
+    ] = None,
+    density: Annotated[float | None, typer.Option(help="Share of the difference that TIES and DARE keep: 0.5.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of DARE's draw: 0.")] = None,
+    verify: Verify = True,
+    as_json: Json = False,
+) -> None:
+    """Merge a model with its base, through mergekit."""
+    from ..launch.hf_models import exported
+    from ..merge.factors import parse_factors
+    from ..merge.methods import choose_method
+    from ..merge.run import merge as run
+
+    factors = parse_factors(t or [])
+    choose_method(method, factors, density, seed)  # a mistake there is said before a checkpoint is exported
+    with exported([tuned], out, verify=verify) as (model,):
+        show(run(base, model, out, method=method, t=factors, density=density, seed=seed, verify=verify), as_json)
+
+
+@merge.command("sweep")
+def merge_sweep(
+    base: Base,
+    tuned: Tuned,
+    out: Annotated[Path, typer.Argument(help="Folder of the points: OUT/t0.1, OUT/t0.2, …")],
+    *,
+    t: Annotated[str, typer.Option(help="BEGIN:END:STEP, the end included, or 0.2,0.5.")] = "0.1:0.9:0.1",
+    verify: Verify = True,
+    as_json: Json = False,
+) -> None:
+    """SLERP with the base at many t: nine points for less than the price of two merges. One that is there stays."""
+    from dataclasses import asdict
+
+    from ..launch.hf_models import EXPORTS, as_hf
+    from ..merge.factors import parse_points, point_name
+    from ..merge.sweep import sweep
+
+    points = parse_points(t)
+    made = sweep(base, as_hf(tuned, out / EXPORTS, verify=verify), out, points, verify=verify)
+    if as_json:
+        print(json.dumps({point_name(point): asdict(manifest) for point, manifest in made.items()}, ensure_ascii=False))
+    else:
+        print("\n".join(str(out / point_name(point)) for point in made))
+
+
+@merge.command("average")
+def merge_average(
+    checkpoints: Annotated[
+        list[Path],
+        typer.Argument(metavar="CHECKPOINT...", help="Of one run, the oldest first: Hugging Face, or Megatron's."),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Hugging Face folder to make; in a sweep's folder it joins its curve.")],
+    decay: Annotated[
+        float | None, typer.Option(help="Of an exponential moving average; by default all count alike.")
+    ] = None,
+    verify: Verify = True,
+    as_json: Json = False,
+) -> None:
+    """Average checkpoints along a run, through mergekit."""
+    from ..launch.hf_models import exported
+    from ..merge.run import average
+
+    with exported(checkpoints, out, verify=verify) as models:
+        show(average(models, out, decay=decay, verify=verify), as_json)
+
+
+@merge.command("choose")
+def merge_choose(
+    base: Base,
+    tuned: Tuned,
+    sweep: Annotated[Path, typer.Argument(help="Folder of the points, made by `pdapt merge sweep`.")],
+    *,
+    heldout: Annotated[
+        list[str],
+        typer.Option(
+            help="DOMAIN=PLACE of held-out documents: a folder (TOKENS/heldout), a file, or a pattern such as "
+            "'TOKENS/heldout/medical-*.jsonl'; repeat."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to make: scores, curve.")],
+    domain: Annotated[str | None, typer.Option(help="The domain that is to gain, where there are several.")] = None,
+    general: Annotated[str, typer.Option(help="The domain that must not lose.")] = "general",
+    max_loss: Annotated[float, typer.Option(help="What it may lose: per cent of its perplexity per byte.")] = 1.0,
+    limit: Annotated[int | None, typer.Option(help="Only so many samples of each task.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Sequences a forward pass.")] = 8,
+    max_length: Annotated[int | None, typer.Option(help="Longest window in tokens.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `pdapt eval fetch`: base, tuned and the proposed point then do the 28 tasks."),
+    ] = None,
+    tasks: Annotated[
+        list[str] | None, typer.Option(help="With --data: only this task, group or pattern; repeat.")
+    ] = None,
+    verify: Verify = True,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a sweep on held-out text, draw domain against general, and propose a point by a rule.
+
+    The rule: of the points whose loss in general is at most --max-loss (the upper bound of the change of perplexity per
+    byte against the base, paired over documents, one-sided at 0.05 shared by all points), the one with the lowest
+    perplexity in the domain; the base where there is none, or none is better. Held-out text decides, never the tasks
+    that are reported: those come afterwards, by choice (--data).
+    """
+    from ..core.errors import UserError
+    from ..eval.benchmark.run import Settings, read_index
+    from ..eval.harness.backends import Limits
+    from ..eval.statistics.tradeoff import read_tradeoff
+    from ..eval.tasks import suite
+    from ..launch.choose import choose, run_tasks, table
+    from ..launch.hf_models import EXPORTS, as_hf
+
+    if tasks and data is None:
+        raise UserError("tasks without their data", where="--tasks", mend="give --data, made by `pdapt eval fetch`")
+    asked = suite.choose(tasks or [])
+    if data is not None:
+        read_index(data, asked)  # now, and not after an hour
+    tuned = as_hf(tuned, sweep / EXPORTS, verify=verify)
+    manifest = choose(
+        base,
+        tuned,
+        sweep,
+        heldout,
+        out,
+        domain=domain,
+        general=general,
+        max_loss=max_loss,
+        limit=limit,
+        batch_size=batch_size,
+        max_length=max_length,
+        verify=verify,
+    )
+    if data is not None:
+        settings = Settings(limits=Limits(limit, max_length), batch_size=batch_size)
+        run_tasks(base, tuned, sweep, out, data=data, tasks=asked, settings=settings, verify=verify)
+    if as_json:
+        print(json.dumps(read_tradeoff(out / "curve").values | {"sentence": manifest.counts["sentence"]}))
+        return
+    print("\n".join([*table(out), manifest.counts["sentence"], f"Curve: {out / 'curve'}"]))

@@ -1,1 +1,0 @@
-"""`pdapt run`: the whole way, from text to the report."""

@@ -1,0 +1,186 @@
+"""A Megatron checkpoint as Hugging Face would have it: its names, shapes and rows, read when they are asked for."""
+
+from pathlib import Path
+
+import torch
+
+from ..core.checkpoint import HF, SEAL, read_provenance
+from ..core.errors import UserError, nearest
+from ..core.hf.weights import DTYPES, NAMES, Tensor
+from ..core.qwen3 import Qwen3Config, hf_shapes, read_config
+from .distcp_read import Checkpoint, find
+from .master_weights import BUCKETS, Masters
+from .tensor_names import EMBEDDING, HEAD, megatron_shapes, places
+
+PARAMETERS, MASTER = "parameters", "master"
+SOURCES = {PARAMETERS: "", MASTER: "optimizer.state.param."}
+"""What weights are read from: prefix of its tensors' names in a checkpoint."""
+
+
+class Unfolded:
+    """A checkpoint's weights under the names of Hugging Face.
+
+    Attributes:
+        checkpoint: what they are read from.
+        shape: of the model.
+        dtype: of the rows that are handed out.
+        tensors: name -> type and shape, in the order of Hugging Face's files.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, shape: Qwen3Config, source: str = PARAMETERS, dtype: torch.dtype | None = None
+    ) -> None:
+        """Check that the weights are there, all of them, in the model's shapes and in one type.
+
+        Raises:
+            UserError: they are not, or there is no such source.
+        """
+        if source not in SOURCES:
+            raise UserError(f"weights cannot be read from {source!r}", allowed=", ".join(SOURCES), where="--from")
+        self.checkpoint, self.shape = checkpoint, shape
+        self._masters = _buckets(checkpoint, shape) if source == MASTER else None
+        self._prefix = SOURCES[source] if self._masters is None else ""
+        stored = self._check()
+        if self._masters is not None:
+            stored = torch.float32
+        self.dtype = stored if dtype is None else dtype
+        spelled = next(name for name, value in DTYPES.items() if value == self.dtype)
+        self.tensors = {name: Tensor(spelled, size) for name, size in hf_shapes(shape).items()}
+        self._places = places(shape)
+
+    def rows(self, name: str, begin: int, end: int) -> torch.Tensor:
+        """Rows of a tensor: a view of the checkpoint's file where they lie there in one piece and one type.
+
+        Args:
+            name: Hugging Face's.
+            begin: the first row.
+            end: the row after the last.
+
+        Raises:
+            UserError: the checkpoint's chunks do not fill them, or FP16 does not hold a value.
+        """
+        place, first, parts = self._places[name], 0, []
+        for start, count in place.rows:
+            low, high = max(begin, first), min(end, first + count)
+            if low < high:
+                parts.append(self._region(place.name, place.layer, start + low - first, high - low))
+            first += count
+        found = parts[0] if len(parts) == 1 else torch.cat(parts)
+        converted = found.to(self.dtype)
+        if self.dtype == torch.float16 and bool((converted.isinf() & found.isfinite()).any()):
+            raise UserError(
+                f"{name} has values that FP16 does not hold (above 65,504)",
+                where=str(self.checkpoint.folder),
+                mend="export as bfloat16 or float32",
+            )
+        return converted
+
+    def _region(self, name: str, layer: int | None, begin: int, count: int) -> torch.Tensor:
+        if self._masters is None:
+            return self._stored(self._prefix + name, layer, begin, count)
+        parameters = self._stored(name, layer, begin, count)
+        found = self._masters.region(name, layer, begin, count).view(parameters.shape)
+        self._masters.check(found, parameters)
+        return found
+
+    def _stored(self, name: str, layer: int | None, begin: int, count: int) -> torch.Tensor:
+        size = tuple(self.checkpoint.entries[name].size)
+        if layer is None:
+            return self.checkpoint.region(name, (begin, *(0,) * (len(size) - 1)), (count, *size[1:]))
+        rest = (0,) * (len(size) - 2)
+        return self.checkpoint.region(name, (layer, begin, *rest), (1, count, *size[2:])).squeeze(0)
+
+    def _check(self) -> torch.dtype:
+        """Compare names, shapes and types with those that the model has."""
+        folder, entries = self.checkpoint.folder, self.checkpoint.entries
+        expected = {self._prefix + name: size for name, size in megatron_shapes(self.shape).items()}
+        missing = [name for name in expected if name not in entries]
+        if missing:
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise UserError(f"the checkpoint has no tensor {', '.join(missing[:5])}{more}", where=str(folder))
+        for name, size in expected.items():
+            found = tuple(entries[name].size)
+            # Megatron pads the vocabulary where TP does not divide it; rows beyond the configuration's are left out.
+            padded = name.removeprefix(self._prefix) in (EMBEDDING, HEAD) and found[0] >= size[0]
+            if found[padded:] != size[padded:]:
+                raise UserError(
+                    f"{name} is {found} in the checkpoint, the configuration makes it {size}", where=str(folder)
+                )
+        types = {entries[name].properties.dtype for name in expected}
+        if len(types) > 1 or not types <= set(NAMES):
+            spelled = sorted(str(found).removeprefix("torch.") for found in types)
+            raise UserError(
+                f"the checkpoint's weights are {', '.join(spelled)}",
+                where=str(folder),
+                allowed=f"all of one type: {', '.join(NAMES.values())}",
+            )
+        return types.pop()
+
+
+def _buckets(checkpoint: Checkpoint, shape: Qwen3Config) -> Masters | None:
+    """Master weights that lie in buckets; None where they lie tensor by tensor.
+
+    Raises:
+        UserError: there are none, or nothing says how the buckets were made.
+    """
+    if any(name.startswith(SOURCES[MASTER]) for name in checkpoint.entries):
+        return None
+    folder = checkpoint.folder
+    if not any(name.startswith(BUCKETS) for name in checkpoint.entries):
+        raise UserError(
+            f"{folder.name} has no optimizer's state, so no master weights",
+            where=str(folder),
+            allowed="--from parameters",
+        )
+    found = read_provenance(folder)
+    if found is None or not {"recipe", "device"} <= found.values.keys():
+        raise UserError(
+            f"{folder.name} was saved for a change of DP alone, and has no {SEAL} that says how the model was split",
+            where=str(folder / SEAL),
+            allowed="--from parameters, or a checkpoint of `pdapt train`",
+        )
+    return Masters(checkpoint, shape, found)
+
+
+def open_checkpoint(
+    checkpoint: Path, reference: Path | None = None, *, source: str = PARAMETERS, dtype: str | None = None
+) -> Unfolded:
+    """Open a checkpoint as Hugging Face would have it.
+
+    Args:
+        checkpoint: one checkpoint's folder, or a root (then its newest).
+        reference: see `settings_of`.
+        source: a key of `SOURCES`.
+        dtype: of the rows, in config.json's spelling; None for the source's.
+
+    Raises:
+        UserError: no such checkpoint, configuration, source or type, or it does not hold the model's weights.
+    """
+    types = {name: value for value, name in NAMES.items()}
+    if dtype is not None and dtype not in types:
+        raise UserError(
+            f"weights cannot be {dtype!r}", where="--dtype", allowed=", ".join(types), mend=nearest(dtype, list(types))
+        )
+    folder = find(checkpoint)
+    shape = read_config(settings_of(folder, reference))
+    return Unfolded(Checkpoint(folder), shape, source, None if dtype is None else types[dtype])
+
+
+def settings_of(folder: Path, reference: Path | None) -> Path:
+    """The Hugging Face folder that has a checkpoint's configuration and tokenizer.
+
+    Args:
+        folder: the checkpoint's.
+        reference: the user's choice; None for the `hf` folder that is kept beside the checkpoints.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = reference or folder.parent / HF
+    if not found.is_dir():
+        raise UserError(
+            f"no configuration for {folder.name}",
+            where=str(found),
+            mend="name a Hugging Face folder with --reference",
+        )
+    return found

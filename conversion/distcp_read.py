@@ -1,0 +1,140 @@
+"""Megatron's `torch_dist` checkpoints are PyTorch's distributed ones (DCP): read here without Megatron."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorStorageMetadata
+
+from ..core.checkpoint import RELEASE, newest
+from ..core.dcp import METADATA, read_metadata
+from ..core.errors import UserError
+from ..core.files import read_object
+from .stored_tensor import map_tensor
+
+BACKEND = {"sharded_backend": "torch_dist", "sharded_backend_version": 1}
+FORMAT = "metadata.json"
+"""File that says what a checkpoint's format is; written last."""
+
+
+def find(checkpoint: Path) -> Path:
+    """The folder of one checkpoint: the one given, or the newest one under a checkpoint root.
+
+    Raises:
+        UserError: there is none, or it is another format.
+    """
+    folder = newest(checkpoint) or checkpoint
+    if (folder / METADATA).is_file() and not (folder / FORMAT).is_file():
+        raise UserError(
+            f"{folder.name} has no {FORMAT}: it was saved by Megatron-FSDP, in its own format (fsdp_dtensor), or the "
+            "file was lost",
+            where=str(folder),
+            allowed="torch_dist",
+            mend="only a run without parallel.fsdp can be exported",
+        )
+    if not (folder / METADATA).is_file() or not (folder / FORMAT).is_file():
+        missing = METADATA if not (folder / METADATA).is_file() else FORMAT
+        raise UserError(
+            f"no Megatron checkpoint: {checkpoint}",
+            where=f"{folder}, which has no {missing}",
+            allowed=f"a torch_dist checkpoint folder (iter_…, {RELEASE}), or the folder of a run's checkpoints",
+            mend="Megatron's older format (mp_rank_…) is converted by Megatron itself: --ckpt-convert-format torch_dist"
+            if any(folder.glob("mp_rank_*"))
+            else "",
+        )
+    backend = read_object(folder / FORMAT).values.get("sharded_backend")
+    if backend != BACKEND["sharded_backend"]:
+        raise UserError(f"the checkpoint's format is {backend!r}", where=str(folder), allowed="torch_dist")
+    return folder
+
+
+class Checkpoint:
+    """The tensors of one checkpoint, put together from however many ranks wrote them.
+
+    Attributes:
+        folder: where it is.
+        entries: name -> size, dtype and chunks of each tensor.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read `.metadata`.
+
+        Raises:
+            UserError: it is missing, damaged or asks for what is no part of one, or names files outside the folder.
+        """
+        metadata = read_metadata(folder)
+        self.folder = folder
+        self.entries = {
+            name: entry
+            for name, entry in metadata.state_dict_metadata.items()
+            if isinstance(entry, TensorStorageMetadata)
+        }
+        self._storage = metadata.storage_data or {}
+        self._maps: dict[MetadataIndex, torch.Tensor] = {}
+        for info in self._storage.values():
+            if Path(info.relative_path).name != info.relative_path:
+                raise UserError(
+                    f"the checkpoint names a file outside its folder: {info.relative_path}", where=str(folder)
+                )
+            if info.transform_descriptors:
+                raise UserError(
+                    f"the checkpoint is stored with {', '.join(info.transform_descriptors)}",
+                    where=str(folder),
+                    allowed="torch_dist without extensions",
+                )
+
+    def read(self, names: list[str]) -> dict[str, torch.Tensor]:
+        """Read whole tensors."""
+        return {name: self.region(name, (0,) * len(self.entries[name].size), self.entries[name].size) for name in names}
+
+    def region(self, name: str, begin: tuple[int, ...], size: tuple[int, ...]) -> torch.Tensor:
+        """A part of a tensor: a view of the file where one chunk holds it, else put together.
+
+        Args:
+            name: the tensor's.
+            begin: first index in each dimension.
+            size: sizes of the part.
+
+        Raises:
+            UserError: the chunks do not fill it.
+        """
+        parts: list[tuple[tuple[slice, ...], torch.Tensor]] = []
+        for chunk in self.entries[name].chunks:
+            common = [
+                (max(b, c), min(b + s, c + cs))
+                for b, s, c, cs in zip(begin, size, chunk.offsets, chunk.sizes, strict=True)
+            ]
+            if any(low >= high for low, high in common):
+                continue
+            part = self._map(name, chunk)[
+                tuple(slice(a - c, z - c) for (a, z), c in zip(common, chunk.offsets, strict=True))
+            ]
+            if part.shape == torch.Size(size):
+                return part
+            parts.append((tuple(slice(a - b, z - b) for (a, z), b in zip(common, begin, strict=True)), part))
+        # Before there is room made for it: a size that no file bears out may be anything.
+        if not parts or sum(part.numel() for _, part in parts) != math.prod(size):
+            raise UserError(f"the checkpoint's chunks do not fill {name}", where=str(self.folder))
+        whole = torch.empty(size, dtype=parts[0][1].dtype)
+        for place, part in parts:
+            whole[place] = part
+        return whole
+
+    def _map(self, name: str, chunk: ChunkStorageMetadata) -> torch.Tensor:
+        index = MetadataIndex(name, chunk.offsets)
+        if index not in self._maps:
+            if index not in self._storage:
+                raise UserError(f"the checkpoint's .metadata does not say where {name} is", where=str(self.folder))
+            info = self._storage[index]
+            path = self.folder / info.relative_path
+            if not path.is_file():
+                raise UserError(f"{info.relative_path} is missing", where=str(path), mend="take another checkpoint")
+            found = map_tensor(path, info.offset, info.length)
+            if found.shape != chunk.sizes or found.dtype != self.entries[name].properties.dtype:
+                raise UserError(
+                    f"a chunk of {name} is {found.dtype} {tuple(found.shape)}, .metadata says "
+                    f"{self.entries[name].properties.dtype} {tuple(chunk.sizes)}",
+                    where=str(path),
+                )
+            self._maps[index] = found
+        return self._maps[index]

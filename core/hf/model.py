@@ -1,0 +1,117 @@
+"""Whether the tensors of a Hugging Face folder are those of the Qwen3 that its configuration describes."""
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from .. import log
+from ..errors import UserError
+from ..qwen3 import EMBEDDING, Qwen3Config, hf_shapes, read_config
+from .weights import DTYPES, OUTPUT_LAYER, Model, Tensor, Weights
+
+LISTED = 5
+"""How many names an error lists."""
+BITS = {2: torch.int16, 4: torch.int32}
+"""Bytes of a value -> a type in which values are equal where their bits are."""
+
+
+class Folder(Model, Protocol):
+    """A folder's tensors, by name and whole."""
+
+    folder: Path
+
+    def file(self, name: str) -> Path:
+        """The file that holds a tensor."""
+        ...
+
+    def get(self, name: str) -> torch.Tensor:
+        """One tensor; not to be written to."""
+        ...
+
+
+def open_model(folder: Path) -> tuple[Qwen3Config, Weights]:
+    """Open a folder of safetensors, having read its configuration and the files' headers, and check that it is whole.
+
+    Raises:
+        UserError: it is not a Qwen3, or not a whole one.
+    """
+    shape = read_config(folder)
+    weights = Weights(folder)
+    check_weights(weights, shape)
+    unread = sorted(path.name for path in folder.glob("*.safetensors") if path not in weights.files)
+    if unread:
+        more = f" and {len(unread) - LISTED} more" if len(unread) > LISTED else ""
+        log.warn(f"{folder}: {', '.join(unread[:LISTED])}{more}: in no index, not read")
+    return shape, weights
+
+
+def check_weights(weights: Folder, shape: Qwen3Config) -> torch.dtype:
+    """Compare names, shapes and types of a folder's tensors with those of the model.
+
+    A tied model's output layer that is the embedding again is forgotten; see `drop_tied_head`.
+
+    Returns:
+        The type that all of them have.
+
+    Raises:
+        UserError: missing or unknown tensors, another shape, several types, or a tied output layer of its own.
+    """
+    drop_tied_head(weights, tied=shape.tied)
+    expected, present = hf_shapes(shape), weights.tensors.keys()
+    missing, extra = sorted(expected.keys() - present), sorted(present - expected.keys())
+    if missing or extra:
+        raise UserError(
+            f"the tensors are not Qwen3's: {_some('missing', missing)}{_some('unknown', extra)}".rstrip(" ;"),
+            where=str(weights.folder),
+            mend="give the whole, unchanged folder of a Qwen3 model",
+        )
+    for name, size in expected.items():
+        if weights.tensors[name].shape != size:
+            raise UserError(
+                f"{name} is {weights.tensors[name].shape}, config.json makes it {size}", where=str(weights.file(name))
+            )
+    return _one_type(weights)
+
+
+def _one_type(weights: Folder) -> torch.dtype:
+    types = {tensor.dtype for tensor in weights.tensors.values()}
+    if len(types) > 1:
+        raise UserError(
+            f"the tensors are {', '.join(sorted(types))}",
+            where=str(weights.folder),
+            allowed=f"all of one type: {', '.join(DTYPES)}",
+        )
+    return DTYPES[types.pop()]
+
+
+def drop_tied_head(weights: Folder, *, tied: bool) -> None:
+    """Forget a tied model's output layer, which some folders hold all the same, and say so.
+
+    Libraries differ in whether they read it: so it has to be the embedding again, to the bit.
+
+    Raises:
+        UserError: it is another tensor.
+    """
+    head = weights.tensors.pop(OUTPUT_LAYER, None) if tied else None
+    if head is None:
+        return
+    if head != weights.tensors.get(EMBEDDING) or not _same(weights, head):
+        raise UserError(
+            f"config.json ties the output layer to the embedding, and {OUTPUT_LAYER} is another tensor",
+            where=str(weights.file(OUTPUT_LAYER)),
+            mend="say tie_word_embeddings: false in config.json if the folder's weights are right",
+        )
+    log.info(f"{weights.folder.name}: {OUTPUT_LAYER} is the embedding again, to which it is tied: left out")
+
+
+def _same(weights: Folder, head: Tensor) -> bool:
+    bits = BITS[DTYPES[head.dtype].itemsize]
+    return torch.equal(weights.get(OUTPUT_LAYER).view(bits), weights.get(EMBEDDING).view(bits))
+
+
+def _some(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{what}: {', '.join(names[:LISTED])}{more}; "

@@ -1,0 +1,226 @@
+"""The weights of a Hugging Face folder: safetensors files, mapped instead of read.
+
+The library checks a file's header; the bytes are taken from the mapped file, because it would copy a tensor to hand it
+out.
+"""
+
+import math
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ..errors import UserError
+from ..files import read_object, require_file
+from ..jsonio import parse_json
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+OUTPUT_LAYER = "lm_head.weight"
+"""Some folders write a tied output layer out; it is the embedding again."""
+DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+"""safetensors' spelling of the types that weights may have."""
+NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
+"""config.json's spelling."""
+PIECE = 8 * 2**20
+"""Values that are converted, compared, hashed or written at once."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor as its file's header declares it.
+
+    Attributes:
+        dtype: in safetensors' spelling (`BF16`, `F32`).
+        shape: its sizes.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its values."""
+        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+
+
+class Model(Protocol):
+    """A model's weights under the names of Hugging Face, wherever they are kept.
+
+    Attributes:
+        tensors: name -> type and shape.
+    """
+
+    tensors: dict[str, Tensor]
+
+    def rows(self, name: str, begin: int, end: int) -> torch.Tensor:
+        """Rows `begin` to `end` of a tensor; not to be written to."""
+        ...
+
+
+def pieces(model: Model, name: str) -> Iterator[torch.Tensor]:
+    """A tensor, some rows at a time: as many values a time whatever their type."""
+    count, *rest = model.tensors[name].shape
+    step = max(1, PIECE // max(1, math.prod(rest)))
+    for begin in range(0, count, step):
+        yield model.rows(name, begin, min(begin + step, count))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch from spreading an operation over the cores.
+
+    What moves weights is as fast as memory, and has threads of its own for what else there is to do; torch's would wait
+    for each other, busily.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Weights:
+    """The tensors of a Hugging Face folder, each a view of its mapped file: no value is read before it is used.
+
+    Attributes:
+        folder: where they are.
+        tensors: name -> what its file's header declares.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read the headers.
+
+        Raises:
+            UserError: no safetensors there, an index that leaves the folder, or a shard that is missing, damaged or
+                without a tensor that the index promises.
+        """
+        self.folder = folder
+        self.tensors: dict[str, Tensor] = {}
+        self._files: dict[str, Path] = {}
+        self._maps: dict[Path, _Mapped] = {}
+        for path, promised in shards(folder).items():
+            declared = _declared(path)
+            lacking = sorted(promised - declared.keys())
+            if lacking:
+                raise UserError(f"the index puts {lacking[0]} in {path.name}, which lacks it", where=str(path))
+            twice = sorted(declared.keys() & self._files.keys())
+            if twice:
+                raise UserError(f"{twice[0]} is in {self._files[twice[0]].name} and in {path.name}", where=str(folder))
+            self.tensors |= declared
+            self._files |= dict.fromkeys(declared, path)
+
+    @property
+    def files(self) -> set[Path]:
+        """The files that hold them."""
+        return set(self._files.values())
+
+    def file(self, name: str) -> Path:
+        """The file that holds a tensor."""
+        return self._files[name]
+
+    def get(self, name: str) -> torch.Tensor:
+        """One tensor, in its file's dtype; not to be written to."""
+        path = self._files[name]
+        if path not in self._maps:
+            self._maps[path] = _Mapped(path)
+        return self._maps[path].tensor(name)
+
+    def rows(self, name: str, begin: int, end: int) -> torch.Tensor:
+        """Rows of a tensor; see `Model`."""
+        return self.get(name)[begin:end]
+
+    def release(self, name: str) -> None:
+        """Take a tensor's pages out of this process's memory, until somebody reads them again."""
+        self._maps[self._files[name]].release(name)
+
+
+class _Mapped:
+    """A safetensors file that is mapped into memory."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            # Copied on write, so that torch need not warn of memory that must not be written to. Nothing writes.
+            self.bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        length = int.from_bytes(self.bytes[:8], "little")
+        self.begin = 8 + length
+        self.header = parse_json(self.bytes[8 : self.begin], str(path))
+
+    def tensor(self, name: str) -> torch.Tensor:
+        declared = self.header[name]
+        dtype, shape = DTYPES[declared["dtype"]], declared["shape"]
+        if not math.prod(shape):
+            return torch.empty(shape, dtype=dtype)
+        offset = self.begin + declared["data_offsets"][0]
+        return torch.frombuffer(self.bytes, dtype=dtype, count=math.prod(shape), offset=offset).view(shape)
+
+    def release(self, name: str) -> None:
+        begin, end = (self.begin + offset for offset in self.header[name]["data_offsets"])
+        begin -= begin % mmap.PAGESIZE  # what else is on these pages is only read once more
+        self.bytes.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+
+
+def shards(folder: Path) -> dict[Path, set[str]]:
+    """File -> tensors that the index says it holds (none where a single file needs no index)."""
+    path = folder / INDEX
+    if not path.is_file():
+        if not (folder / SINGLE).is_file():
+            raise UserError(
+                "there are no weights",
+                where=str(folder),
+                allowed=f"{SINGLE}, or {INDEX} with its shards (safetensors only)",
+                mend="`pdapt convert import --bin` reads pytorch_model.bin, which is a pickle, where you trust it"
+                if any(folder.glob("pytorch_model*.bin"))
+                else "",
+            )
+        return {require_file(folder / SINGLE): set()}
+    mend = "copy or export the model again"
+    try:
+        named = read_object(path).texts("weight_map")
+    except UserError as error:
+        raise UserError(f"{INDEX} has no weight_map: {error.what}", where=error.where, mend=mend) from None
+    if not named:
+        raise UserError(f"{INDEX} has an empty weight_map", where=str(path), mend=mend)
+    shards: dict[Path, set[str]] = {}
+    for tensor, name in named.items():
+        if Path(name).name != name:
+            raise UserError(f"the index names a file outside its folder: {name}", where=str(path))
+        shards.setdefault(folder / name, set()).add(tensor)
+    if (folder / SINGLE).is_file() and folder / SINGLE not in shards:
+        raise UserError(
+            f"{SINGLE} lies beside {INDEX}, which names other files: libraries read the one or the other",
+            where=str(path),
+            allowed="a single file, or an index with its shards",
+            mend="remove what is older",
+        )
+    missing = sorted(shard.name for shard in shards if not shard.is_file())
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(shards)} shards are missing: {', '.join(missing)}",
+            where=str(path),
+            mend="copy or export the model again",
+        )
+    return dict(sorted(shards.items()))
+
+
+def _declared(path: Path) -> dict[str, Tensor]:
+    """What a file's header declares, checked by the library against the file's length."""
+    require_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            found = {name: Tensor(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+    except SafetensorError as error:
+        raise UserError(
+            f"{path.name} is not a whole safetensors file: {error}", where=str(path), mend="fetch it again"
+        ) from None
+    for name, tensor in found.items():
+        if tensor.dtype not in DTYPES:
+            raise UserError(f"{name} is {tensor.dtype}", where=str(path), allowed=", ".join(DTYPES))
+    return found

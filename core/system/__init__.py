@@ -1,0 +1,1 @@
+"""The operating system and the machine: locks, child processes, disks, devices, errors."""

@@ -1,0 +1,100 @@
+"""A disk's end: how it is recognised, whoever met it, and how it is told."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import UserError
+
+_WORDS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk's quota is used up",
+    errno.EFBIG: "the file is larger than the file system or this shell (`ulimit -f`) allows",
+}
+# Libraries in Rust and C++, and processes of which only the messages are left, put the system's error into words.
+_IN_WORDS = re.compile(
+    r"No space left on device|Disk quota exceeded|(?:os error|errno:?) (?:27|28|122)\b", re.IGNORECASE
+)
+
+
+def full_disk(error: BaseException) -> str:
+    """Words for the end of a disk that an error, or one that led to it, tells of; empty where none does."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _WORDS:
+            return _WORDS[seen.errno]
+        if _IN_WORDS.search(str(seen)):
+            return _WORDS[errno.ENOSPC]
+        seen = seen.__cause__ or seen.__context__
+    return ""
+
+
+def disk_error(words: str, path: Path) -> UserError:
+    """The user's error that a disk came to its end.
+
+    Args:
+        words: from `full_disk`.
+        path: what was being written, there or not.
+    """
+    disk = _disk_of(path)
+    space = shutil.disk_usage(disk)
+    return UserError(
+        f"{words}: {space.free / 1e9:,.2f} of {space.total / 1e9:,.2f} GB are free on {disk}",
+        where=str(path),
+        mend="free space, or write elsewhere; then run the same command again",
+    )
+
+
+def check_space(out: Path, needed: int, *, left: int = 0) -> None:
+    """Check, before anything is written, that a disk has room for it.
+
+    Args:
+        out: what is to be written.
+        needed: bytes of it.
+        left: bytes that an interrupted run left there, and that make way.
+
+    Raises:
+        UserError: it has not.
+    """
+    disk = _disk_of(out)
+    free = shutil.disk_usage(disk).free + left
+    if needed > free:
+        raise UserError(
+            f"the disk has too little room: {needed / 1e6:,.1f} MB are to be written, {free / 1e6:,.1f} MB are free on "
+            f"{disk}",
+            where=str(out),
+            mend="free space, or write elsewhere; then run the same command again",
+        )
+
+
+def _disk_of(path: Path) -> Path:
+    """Where the file system that holds a path, or will hold it, is mounted."""
+    place = Path(os.path.realpath(path))
+    while not place.exists() or not (place.is_mount() or place == place.parent):
+        place = place.parent
+    return place
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk, met anywhere in the block, into the user's error that names the disk.
+
+    Args:
+        path: what is being written.
+
+    Raises:
+        UserError: the disk is full, the quota used up or a file too large.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # whatever a library made of the system's error; all else goes on as it is
+        words = full_disk(error)
+        if not words:
+            raise
+        raise disk_error(words, path) from error

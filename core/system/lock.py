@@ -1,0 +1,124 @@
+"""One process at a time in a folder."""
+
+import errno
+import fcntl
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from .. import log
+from ..errors import UserError
+from .disk import disk_errors
+
+
+@contextmanager
+def locked(out: Path, doing: str) -> Iterator[None]:
+    """Keep a second process from doing the same in the same folder.
+
+    The kernel holds the lock and frees it with the process, however that ends. The file that it is on, `.NAME.lock`
+    beside the folder, is removed at the end of the block; a killed process leaves it, and it blocks nobody.
+
+    Args:
+        out: the folder; it need not be there.
+        doing: what is done, with its preposition: `training into`.
+
+    Raises:
+        UserError: another process does it; the message says which.
+    """
+    made = [folder for folder in out.parents if not folder.exists()]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = out.parent / f".{out.name}.lock"
+    file, mine = _acquire(path, wait=False)
+    if not mine:
+        raise _refusal(file, out, doing)
+    try:
+        _name_holder(file, path)
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before the lock goes: a file that has no name is not locked for anybody
+        _close(file)
+        _remove_empty(made)
+
+
+def _name_holder(file: IO[str], path: Path) -> None:
+    with disk_errors(path):
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+
+
+def _close(file: IO[str]) -> None:
+    """Close the file; what a full disk has kept from being written is of no use any more."""
+    with suppress(OSError):
+        file.close()
+
+
+@contextmanager
+def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether this process alone holds the lock on a file until the block ends; the file is removed then.
+
+    Args:
+        path: the file. A killed process leaves it, and it blocks nobody.
+        wait: whether another process is waited for.
+    """
+    file, mine = _acquire(path, wait=wait)
+    try:
+        yield mine
+    finally:
+        if mine:
+            path.unlink(missing_ok=True)
+        file.close()
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, innermost first, as far as nothing is in them: nothing is left of work that was refused."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def _acquire(path: Path, *, wait: bool) -> tuple[IO[str], bool]:
+    """The file, and whether it is locked for this process."""
+    while True:
+        _check_regular(path)
+        file = path.open("a+", encoding="utf-8", errors="replace")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return file, False
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            log.warn(f"{path.parent} is on a file system without locks: nothing keeps a second process away")
+        if _is_at(file, path):
+            file.truncate(0)
+            return file, True
+        file.close()  # whoever held it has removed it since
+
+
+def _check_regular(path: Path) -> None:
+    """A pipe would be waited for; what is on a device is written to it."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a regular file", where=str(path), mend="remove it: pdapt keeps a lock there")
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _refusal(file: IO[str], out: Path, doing: str) -> UserError:
+    file.seek(0)
+    holder = re.sub(r"[^ -~]", "", file.read(200))
+    file.close()
+    return UserError(
+        f"another process is {doing} {out}" + (f": {holder}" if holder else ""),
+        where="--out",
+        mend="wait for it, end it first, or choose another folder",
+    )

@@ -1,0 +1,47 @@
+"""Errors of the operating system that are the user's to mend: told from ours, and put into words."""
+
+import errno
+from pathlib import Path
+
+from ..errors import UserError
+from .disk import disk_error, full_disk
+
+_WORDS = {
+    errno.EACCES: ("may not be read or written by you", "change its rights, or choose another place"),
+    errno.EPERM: ("may not be changed by you", "change its rights, or choose another place"),
+    errno.EROFS: ("is on a file system that is mounted for reading only", "choose another place"),
+    errno.ENOENT: ("is not there", "check the path"),
+    errno.ENOTDIR: ("has a file where a folder should be", "check the path"),
+    errno.EISDIR: ("is a folder, and a file is wanted", "check the path"),
+    errno.EEXIST: ("is there already, as something else", "remove it, or choose another place"),
+    errno.ENOTEMPTY: ("is a folder that is not empty", "empty it, or choose another place"),
+    errno.ENAMETOOLONG: ("has too long a name", "choose a shorter one"),
+    errno.ELOOP: ("is a link that leads to itself", "check the path"),
+    errno.EBUSY: ("is in use", "end what uses it, or choose another place"),
+    errno.EXDEV: ("would have to be moved from one disk to another", "choose a folder that is not a disk of its own"),
+    errno.EMFILE: ("cannot be opened: this process has too many files open", "raise the limit: ulimit -n 65536"),
+    errno.ENFILE: ("cannot be opened: this machine has too many files open", "end other processes"),
+    errno.ENXIO: ("is a device or pipe that nobody serves", "give a file"),
+    errno.ENODEV: ("is not a file", "give a file"),
+    errno.EIO: ("cannot be read or written: the disk reports an error", "look at the disk"),
+    errno.ESTALE: ("was removed on the file server meanwhile", "run the same command again"),
+}
+_OURS = Path(__file__).resolve().parents[2]
+
+
+def user_error(error: OSError) -> UserError | None:
+    """The user's error that an error of the operating system is; None where it is a defect of ours.
+
+    Ours are those that name no file, or one of the program's own that is not there.
+    """
+    words = full_disk(error)
+    if words:
+        return disk_error(words, Path(str(error.filename or ".")))
+    if error.errno not in _WORDS or not isinstance(error.filename, str | bytes):
+        return None
+    path = Path(error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename)
+    if error.errno == errno.ENOENT and path.is_relative_to(_OURS):
+        return None
+    what, mend = _WORDS[error.errno]
+    shown = str(path) if len(str(path)) < 300 else f"{str(path)[:300]}…"
+    return UserError(f"{shown} {what} ({error.strerror})", mend=mend)

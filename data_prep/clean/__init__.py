@@ -1,0 +1,1 @@
+"""Cleaning of documents, and screening for personal data and other languages."""

@@ -1,0 +1,1 @@
+"""Duplicates beyond equal texts."""

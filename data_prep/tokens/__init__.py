@@ -1,0 +1,1 @@
+"""Documents to token ids: tokenizer, selection, shards, Megatron's index files, layouts."""

@@ -1,0 +1,369 @@
+"""The stage that turns documents into token ids, split into training and validation, as Megatron reads them.
+
+It decides what becomes of every document (`plan.py`), tokenizes shard by shard on all cores (`shard_tokens.py`), and
+puts the shards' parts together. A finished shard is kept through an interruption; what is written depends neither on
+the number of threads nor on interruptions.
+"""
+
+import os
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core import log
+from ...core.errors import UserError
+from ...core.files import atomic_path, remove, sha256, write_json
+from ...core.integrity import checking
+from ...core.manifest import Manifest, run_stage
+from ..clean.screen import sentences
+from ..documents.faults import check_rejected, check_share, printable
+from ..documents.store import REJECTED, write_rejected
+from ..documents.survey import Survey
+from .check_encoder import SAMPLE, VERIFICATIONS, Verifier
+from .encoders import FAST, make_encoder
+from .index import DTYPE, count_indexed, idx_path, write_indexed
+from .selection.given_paths import REBUILD, find_sources, fingerprints, named_by_user, recorded_files
+from .selection.scan import WITHHELD, Scan
+from .selection.selection import Choice, Plan, chosen, make_plan
+from .selection.shards import SHARD_BYTES, Shard, plan_shards, read_shard
+from .selection.split import DROPPED, DUPLICATE, SIDES, TRAIN, VALID
+from .shard_tokens import FOLDERS, HELDOUT, finish_shard, ids_part, lengths_part, text_part, tokenize_shard, verified
+from .tokenizer import Vocabulary, load_tokenizer
+from .tokens_record import RECORD
+
+PARTS = ".shards"
+"""Folder of the shards' parts while the stage is at work."""
+CUT = "cut"
+"""File in it that says which shards they are of: without it they are not whole."""
+SHOWN = 5
+"""Data sets that a message names."""
+SPLITS = TRAINING, ALL_SPLITS = "train", "all"
+"""Which parts of what a publisher has split are used: the training part, or also those for tests and validation."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides a tokens folder beside its inputs.
+
+    Attributes:
+        valid_fraction: part of each domain's distinct texts that is held out for validation (see `split`).
+        seed: of the draw.
+        text_column: the field that holds the text.
+        near_duplicates: whether near-duplicates stay on one side, too (see `near_duplicates.py`).
+        backend: one of `encoders.BACKENDS`.
+        verify: which documents are compared with the reference: one of `verify.VERIFICATIONS`.
+        splits: TRAINING to leave out the test and validation parts of publishers, ALL_SPLITS to take them.
+        keep_duplicates: whether a training text is kept as often as it is given.
+        domains: patterns of sources' names, each a domain that texts are held out from; by default all are one.
+        format, encoding, document_type, licence, commercial: of what is read, see `documents.sources.Source`.
+        max_rejected: share of the documents that may be spoilt; see `corpus.build_corpus`.
+    """
+
+    valid_fraction: float = 0.02
+    seed: int = 0
+    text_column: str = "text"
+    near_duplicates: bool = False
+    backend: str = FAST
+    verify: str = SAMPLE
+    splits: str = TRAINING
+    keep_duplicates: bool = False
+    domains: tuple[str, ...] = ()
+    format: str | None = None
+    encoding: str | None = None
+    document_type: str = ""
+    licence: str = ""
+    commercial: bool | None = None
+    max_rejected: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.valid_fraction < 1:
+            raise UserError(f"{self.valid_fraction} is no fraction", where="valid_fraction", allowed="between 0 and 1")
+        check_share(self.max_rejected)
+        if self.verify not in VERIFICATIONS:
+            allowed = ", ".join(VERIFICATIONS)
+            raise UserError(f"{self.verify!r} is no verification", where="--verify", allowed=allowed)
+        if self.splits not in SPLITS:
+            raise UserError(f"{self.splits!r} is no choice of splits", where="--splits", allowed=", ".join(SPLITS))
+
+    @property
+    def choice(self) -> Choice:
+        """What a plan needs of them."""
+        withhold = self.splits == TRAINING
+        return Choice(self.valid_fraction, self.seed, withhold, not self.keep_duplicates, self.domains)
+
+
+def build_tokens(
+    paths: list[str],
+    tokenizer: str | Path,
+    out: Path,
+    options: Options | None = None,
+    *,
+    vocab_size: int | None = None,
+    workers: int | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> Manifest:
+    """Tokenize documents, each ended by `<|endoftext|>`.
+
+    Writes, for each data set (a source, or a part, document type and edition of a source that has several),
+    `train/<name>.{bin,idx}` and `valid/<name>.{bin,idx}` (int32, a sequence a document), `heldout/<name>.jsonl` (the
+    validation documents as text), and for the whole `tokens.json` and `tokenizer/`. A data set that has no document on
+    one side has no files there.
+
+    Args:
+        paths: `[NAME=]PATH` each: a corpus stage's folder, or whatever `corpus.discover` takes of local files.
+        tokenizer: a folder with `tokenizer.json`, or `hub:OWNER/NAME` on the Hugging Face Hub.
+        out: the folder to make.
+        options: see `Options`.
+        vocab_size: rows of the model's embedding, which every id has to fit in.
+        workers: threads; by default one a core.
+        shard_bytes: see `plan_shards`; decides how much an interruption loses, and nothing else.
+
+    Raises:
+        UserError: there are no documents, or the tokenizer does not serve.
+        VerificationError: the back end's ids are not the reference's.
+    """
+    options = options or Options()
+    workers = workers or len(os.sched_getaffinity(0))
+    found = find_sources(paths, options, out)
+    shards = [shard for each in found for shard in plan_shards(each, shard_bytes)]
+    vocabulary = load_tokenizer(tokenizer, vocab_size)
+
+    def body(work: Path) -> dict[str, Any]:
+        return _fill(work, shards, options, vocabulary, workers, found) | {"sources": _about(found)}
+
+    inputs = fingerprints(found) | {"tokenizer": vocabulary.files[0]}
+    config = asdict(options) | {"sources": [each.source.name for each in found]}  # they name the data sets, in order
+    return run_stage("tokens", inputs, config, out, body, resumes=True)
+
+
+def _fill(
+    work: Path, shards: list[Shard], options: Options, vocabulary: Vocabulary, workers: int, found: list[Survey]
+) -> dict[str, Any]:
+    """Fill the stage's folder; its counts."""
+    with ThreadPoolExecutor(1) as background:  # a back end takes a second to load, and the reference half of one
+        loading = background.submit(make_encoder, options.backend, vocabulary)
+        background.submit(lambda: vocabulary.tokenizer)
+        # Beside the scan, and before the first shard is written: an interrupted run goes on with what it wrote.
+        with checking("tokens", recorded_files(found), mend=REBUILD) as checked:
+            plan = make_plan(
+                shards, options.choice, workers, named=named_by_user(found), merge=_merger(options, workers)
+            )
+        verifier = Verifier(loading.result(), vocabulary, options.verify)
+    documents = sum(len(scan.hashes) for scan in plan.scans) + len(plan.rejected)
+    check_rejected(plan.rejected, documents, options.max_rejected)
+    if plan.rejected:
+        log.warn(f"tokens: {len(plan.rejected)} documents are left out: {REJECTED} says which and why")
+        write_rejected(work / REJECTED, plan.rejected)
+    _say(plan, options)
+    parts = _parts(work, shards)
+    _tokenize(plan, verifier, parts, workers)
+    _assemble(plan, parts, work, workers)
+    _copy_tokenizer(vocabulary, work / "tokenizer")
+    record = _record(plan, vocabulary, work)
+    write_json(work / RECORD, record)
+    compared = sum(verified(parts / str(number)) for number in range(len(shards)))
+    _discard(parts)
+    names = ("totals", "withheld", "training_duplicates", "dropped_duplicates")
+    return {name: record[name] for name in names} | {
+        **checked,
+        "rejected": len(plan.rejected),
+        "verified_documents": compared,
+        "screened": plan.screened,
+    }
+
+
+def _say(plan: Plan, options: Options) -> None:
+    """Say what is left out and what cannot be held out, before anything is tokenized.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    totals = [sum(plan.count(group, side) for group in range(len(plan.keys))) for side in range(SIDES)]
+    withheld = {name: totals[side] for name, side in WITHHELD.items() if totals[side]}
+    if not totals[TRAIN] + totals[VALID]:
+        if withheld:
+            mend = f"--splits {ALL_SPLITS} takes them"
+            raise UserError("all documents are of publishers' test and validation parts", where="PATH", mend=mend)
+        raise UserError("the inputs hold no document with text", where="PATH")
+    for name, documents in withheld.items():
+        sets = ", ".join(_counted(plan, WITHHELD[name]))
+        log.info(
+            f"tokens: left out {documents:,} documents of publishers' {name} parts ({sets}); --splits all takes them"
+        )
+    if totals[DUPLICATE]:
+        sets = ", ".join(_counted(plan, DUPLICATE))
+        log.info(
+            f"tokens: left out {totals[DUPLICATE]:,} documents whose text is in training already ({sets}); "
+            "--keep-duplicates keeps them"
+        )
+    for sentence in sentences(plan.screened):
+        log.info(f"tokens: {sentence}")
+    for domain in sorted(set(plan.domains)):
+        groups = [group for group, number in enumerate(plan.domains) if number == domain]
+        if not any(plan.count(group, VALID) for group in groups):
+            name = options.domains[domain] if domain < len(options.domains) else "the inputs"
+            log.warn(f"nothing can be held out of {name}: there are fewer than two distinct texts")
+
+
+def _counted(plan: Plan, side: int) -> list[str]:
+    """`NAME COUNT` of the data sets that have most documents on a side."""
+    counts = {name: plan.count(group, side) for group, name in enumerate(plan.names) if plan.count(group, side)}
+    largest = sorted(counts, key=lambda name: -counts[name])
+    rest = [f"and {len(largest) - SHOWN} more"] if len(largest) > SHOWN else []
+    return [*(f"{name} {counts[name]:,}" for name in largest[:SHOWN]), *rest]
+
+
+def _about(found: list[Survey]) -> dict[str, Any]:
+    """For each source its path, its files by format, and what is left unread of it by reason."""
+    return {
+        each.source.name: {
+            "path": printable(each.source.path),
+            "files": each.formats(),
+            "unread": each.unread_by_reason(),
+        }
+        for each in found
+    }
+
+
+def training_texts(paths: list[str], options: Options) -> Iterator[str]:
+    """The texts that `build_tokens` with the same options puts into training: what a tokenizer may be trained on."""
+    found = find_sources(paths, options)
+    shards = [shard for each in found for shard in plan_shards(each)]
+    plan = make_plan(shards, options.choice, 1, named=named_by_user(found), merge=_merger(options, 1))
+    for scan, sides in zip(plan.scans, plan.sides, strict=True):
+        at = 0
+        for batch in read_shard(scan.shard):
+            yield from chosen(batch, sides[at : at + len(batch)] == TRAIN).to_pylist()
+            at += len(batch)
+
+
+def _merger(options: Options, workers: int) -> Callable[[list[Scan]], list[Scan]]:
+    if not options.near_duplicates:
+        return lambda scans: scans
+    from ..dedup.near_duplicates import merge_near_duplicates
+
+    return lambda scans: merge_near_duplicates(scans, workers)
+
+
+def _parts(work: Path, shards: list[Shard]) -> Path:
+    """The folder of the shards' parts; empty if an earlier run cut the inputs otherwise."""
+    parts = work / PARTS
+    cut = "".join(f"{shard.source} {shard.name} {len(shard.files)} {shard.start} {shard.stop}\n" for shard in shards)
+    if not (parts / CUT).is_file() or (parts / CUT).read_text(encoding="utf-8") != cut:
+        _discard(parts)
+        parts.mkdir()
+        (parts / CUT).write_text(cut, encoding="utf-8")
+    return parts
+
+
+def _discard(parts: Path) -> None:
+    """Remove the parts; what an interruption leaves of them is not taken for whole."""
+    (parts / CUT).unlink(missing_ok=True)
+    remove(parts)
+
+
+def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int) -> None:
+    """Tokenize the shards that no earlier run finished."""
+    left = [number for number in range(len(plan.scans)) if not (parts / str(number)).is_dir()]
+    total = len(plan.scans)
+    log.info(
+        f"tokens: {len(left)} of {total} shards to do, {workers} threads, back end {type(verifier.encoder).__name__}"
+    )
+
+    flushes: list[Future[None]] = []
+
+    def one(number: int) -> None:
+        seconds = time.monotonic()
+        size = tokenize_shard(plan, number, verifier, parts / str(number))
+        flushes.append(flushing.submit(finish_shard, parts / str(number)))
+        seconds = time.monotonic() - seconds
+        log.info(f"tokens: shard {number + 1} of {total}, {size / 1e6:.1f} MB of text in {seconds:.1f} s")
+
+    with ThreadPoolExecutor(1) as flushing:  # waits for the disk while the next shards are tokenized
+        _all(one, left, workers)
+        for flush in flushes:
+            flush.result()
+
+
+def _all[T](work: Callable[[T], None], items: list[T], workers: int) -> None:
+    """Do something for all items with threads; the first failure ends it."""
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in waiting:
+            future.cancel()
+        for future in done:
+            future.result()
+
+
+def _assemble(plan: Plan, parts: Path, work: Path, workers: int) -> None:
+    """Put the shards' parts together, a data set at once, unless an earlier run did."""
+    holders: dict[str, list[Path]] = defaultdict(list)  # by a part's name, the shards that have it
+    for folder in (parts / str(number) for number in range(len(plan.scans))):
+        for part in folder.iterdir():
+            holders[part.name].append(folder)
+
+    def one(task: tuple[int, int]) -> None:
+        side, group = task
+        prefix = _prefix(plan, work, side, group)
+        if not idx_path(prefix).exists():
+            pieces = holders[ids_part(parts, side, group).name]
+            lengths = ((ids_part(f, side, group), np.fromfile(lengths_part(f, side, group), np.int32)) for f in pieces)
+            write_indexed(prefix, lengths)
+        if side == VALID:
+            with atomic_path(work / HELDOUT / f"{prefix.name}.jsonl") as partial, partial.open("wb") as file:
+                for folder in holders[text_part(parts, group).name]:
+                    file.write(text_part(folder, group).read_bytes())
+
+    _all(
+        one, [(side, group) for side in FOLDERS for group in range(len(plan.keys)) if plan.count(group, side)], workers
+    )
+
+
+def _prefix(plan: Plan, work: Path, side: int, group: int) -> Path:
+    return work / FOLDERS[side] / plan.names[group]
+
+
+def _copy_tokenizer(vocabulary: Vocabulary, folder: Path) -> None:
+    for file in vocabulary.files:
+        with atomic_path(folder / file.name) as partial:
+            shutil.copyfile(file, partial)
+
+
+def _record(plan: Plan, vocabulary: Vocabulary, work: Path) -> dict[str, Any]:
+    """Contents of `tokens.json`: what the trainer and a reader have to know of the data sets."""
+    splits: dict[str, dict[str, Any]] = {folder: {} for folder in FOLDERS.values()}
+    for group, (key, name) in enumerate(zip(plan.keys, plan.names, strict=True)):
+        for side, folder in FOLDERS.items():
+            if not plan.count(group, side):
+                continue
+            documents, tokens = count_indexed(_prefix(plan, work, side, group))
+            counts = {"documents": documents, "tokens": tokens, "words": plan.words(group, side)}
+            licences = {"licences": plan.licences(group, side)}
+            splits[folder][name] = {"prefix": f"{folder}/{name}", **key._asdict(), **counts, **licences}
+    totals = {
+        folder: {what: sum(entry[what] for entry in entries.values()) for what in ("documents", "tokens", "words")}
+        for folder, entries in splits.items()
+    }
+    return {
+        "splits": splits,
+        "totals": totals,
+        "withheld": {split: _by_name(plan, side) for split, side in WITHHELD.items()},
+        "training_duplicates": _by_name(plan, DUPLICATE),
+        "dropped_duplicates": _by_name(plan, DROPPED),
+        "dtype": DTYPE.name,
+        "eod_id": vocabulary.eod_id,
+        "vocabulary_size": vocabulary.size,
+        "tokenizer_sha256": sha256(vocabulary.files[0]),
+    }
+
+
+def _by_name(plan: Plan, side: int) -> dict[str, int]:
+    return {name: plan.count(group, side) for group, name in enumerate(plan.names)}

@@ -1,0 +1,136 @@
+"""Two back ends that turn text into the same ids: the reference, and a fast one that is checked against it.
+
+- `hf`: Hugging Face's `tokenizers`, as in `Vocabulary`.
+- `fast`: fastokens (Apache-2.0). With Qwen3's vocabulary no difference was found on any character in any context that
+  was tried; with another one, a long s after an apostrophe may be cut otherwise, so that documents that hold UNSAFE go
+  through the reference. `tests/data_prep/tokens/test_encoders.py` tries every character.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ...core.errors import UserError, check_known
+from .pieces import PIECE_BYTES, cuts_alike, pieces
+from .selection.shards import utf8
+from .tokenizer import Vocabulary
+
+HF, FAST = "hf", "fast"
+BACKENDS = (FAST, HF)
+UNSAFE = "\u017f".encode()
+"""The long s, which the pattern's `(?i:'s|…)` takes for an s, and fastokens does not."""
+
+Ids = npt.NDArray[np.int32]
+
+
+class Encoder(Protocol):
+    """Turns texts into ids. Threads may share one."""
+
+    def encode(self, text: pa.StringArray) -> tuple[Ids, Ids]:
+        """All ids one after the other, each text's ended by the end of a document; and the number of each text's."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The `hf` back end."""
+
+    vocabulary: Vocabulary
+
+    def encode(self, text: pa.StringArray) -> tuple[Ids, Ids]:
+        """See `Encoder`."""
+        return _encode_by_pieces(text, self._encode, self.vocabulary)
+
+    def _encode(self, text: pa.StringArray) -> tuple[Ids, Ids]:
+        documents = list(self.vocabulary.encode(text.to_pylist()))
+        lengths = np.fromiter(map(len, documents), np.int32, len(documents))
+        return np.concatenate([np.empty(0, np.int32), *documents]), lengths
+
+
+@dataclass(frozen=True)
+class Fast:
+    """The `fast` back end.
+
+    Attributes:
+        vocabulary: for what goes through the reference, and the end of a document.
+        tokenizer: fastokens', which knows no added token and so cannot make one of a document's text.
+    """
+
+    vocabulary: Vocabulary
+    tokenizer: Any
+
+    def encode(self, text: pa.StringArray) -> tuple[Ids, Ids]:
+        """See `Encoder`."""
+        if not _holds_unsafe(text):
+            return _encode_by_pieces(text, self._encode, self.vocabulary)
+        unsafe = np.array([UNSAFE.decode() in each for each in text.to_pylist()])
+        safe, rest = text.filter(pa.array(~unsafe)), text.filter(pa.array(unsafe))
+        return _interleave(unsafe, self.encode(safe), Reference(self.vocabulary).encode(rest))
+
+    def _encode(self, text: pa.StringArray) -> tuple[Ids, Ids]:
+        ids, borders = self.tokenizer.encode_batch_flat(text.to_pylist())
+        ends = np.frombuffer(borders, np.uint64)[1:].astype(np.int64)
+        lengths = np.diff(ends, prepend=0).astype(np.int32)
+        return np.insert(np.frombuffer(ids, np.int32), ends, self.vocabulary.eod_id), lengths + 1
+
+
+def make_encoder(backend: str, vocabulary: Vocabulary) -> Encoder:
+    """The back end of a name.
+
+    Raises:
+        UserError: there is none of that name, or the fast one does not know this kind of tokenizer.
+    """
+    check_known(backend, BACKENDS, "back end", "--backend")
+    if backend == HF:
+        return Reference(vocabulary)
+    os.environ["FASTOKENS_BPE_THREADS"] = "1"  # the threads are ours: one for each shard at work
+    from fastokens import Tokenizer
+
+    try:
+        return Fast(vocabulary, Tokenizer.from_json_str(json.dumps(vocabulary.definition | {"added_tokens": []})))
+    except ValueError as error:
+        raise UserError(
+            f"the fast back end does not know this kind of tokenizer: {error}",
+            where=str(vocabulary.files[0]),
+            mend="--backend hf takes the reference, which is much slower",
+        ) from None
+
+
+def _encode_by_pieces(
+    text: pa.StringArray, encode: Callable[[pa.StringArray], tuple[Ids, Ids]], vocabulary: Vocabulary
+) -> tuple[Ids, Ids]:
+    """Encode texts; of one that is very long a piece at a time, since a back end takes 140 bytes a character."""
+    _, borders = utf8(text)
+    if not len(text) or np.diff(borders).max() <= PIECE_BYTES or not cuts_alike(vocabulary.definition):
+        return encode(text)
+    parts, lengths = [], np.zeros(len(text), np.int32)
+    for document in range(len(text)):
+        for piece in pieces(utf8(text.slice(document, 1))[0]):
+            ids, _ = encode(pa.array([piece]))
+            parts.append(ids[:-1])
+            lengths[document] += len(ids) - 1
+        parts.append(np.array([vocabulary.eod_id], np.int32))
+    return np.concatenate(parts), lengths + 1
+
+
+def _holds_unsafe(text: pa.StringArray) -> bool:
+    """Whether any text holds UNSAFE; ten times faster than to look for it in each."""
+    values, _ = utf8(text)
+    first = np.flatnonzero(values[:-1] == UNSAFE[0])
+    return bool((values[first + 1] == UNSAFE[1]).any())
+
+
+def _interleave(mask: npt.NDArray[np.bool_], false: tuple[Ids, Ids], true: tuple[Ids, Ids]) -> tuple[Ids, Ids]:
+    """Documents of two groups in their common order: those that `mask` marks are the second group's."""
+    lengths = np.empty(len(mask), np.int32)
+    lengths[~mask], lengths[mask] = false[1], true[1]
+    of_true = np.repeat(mask, lengths)
+    ids = np.empty(len(of_true), np.int32)
+    ids[~of_true], ids[of_true] = false[0], true[0]
+    return ids, lengths

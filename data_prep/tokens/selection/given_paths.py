@@ -1,0 +1,112 @@
+"""What `pdapt tokens build` reads: folders of the corpus stage, and whatever else holds documents."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from ....core.errors import UserError
+from ....core.integrity import stage_files, wanted_hashes
+from ....core.manifest import NAME as MANIFEST
+from ....core.manifest import Manifest, digest
+from ...documents.reading import find_documents
+from ...documents.sources import Source, check_names, discover, split_name
+from ...documents.store import FOLDER, document_files
+from ...documents.survey import Survey, fingerprint
+
+REBUILD = (
+    "copy it again, or build the corpus again; documents that you have changed yourself are read from another folder"
+)
+"""What to do where a corpus is not what its manifest says."""
+
+
+class Reading(Protocol):
+    """What the user says of what is read; see `documents.sources.Source`."""
+
+    @property
+    def text_column(self) -> str: ...
+    @property
+    def format(self) -> str | None: ...
+    @property
+    def encoding(self) -> str | None: ...
+    @property
+    def document_type(self) -> str: ...
+    @property
+    def licence(self) -> str: ...
+    @property
+    def commercial(self) -> bool | None: ...
+
+
+def find_sources(paths: list[str], options: Reading, out: Path | None = None) -> list[Survey]:
+    """The sources at some paths, with their files.
+
+    Args:
+        paths: `[NAME=]PATH` each: a corpus stage's folder, or local files as `discover` finds them.
+        options: what the user says of them. Of a corpus the text column is known.
+        out: the folder that will be made, which is no input.
+
+    Raises:
+        UserError: a path is missing or on the Hub, files cannot be read, or two sources have the same name.
+    """
+    if not paths:
+        raise UserError("no path is given", where="PATH", allowed="a corpus stage's folder, or files with documents")
+    sources = [source for given in paths for source in _sources(given, options, out)]
+    check_names([source.name for source in sources])
+    return find_documents(sources, out)
+
+
+def _sources(given: str, options: Reading, out: Path | None) -> list[Source]:
+    name, target = split_name(given)
+    if is_corpus(Path(target)):
+        wanted_hashes("", stage_files([Path(target).absolute() / FOLDER]), REBUILD)  # before what is left is believed
+        files = document_files(Path(target).absolute())
+        plain = Source("", "", None, options.document_type, options.licence, options.commercial, named=True)
+        names = {stem: f"{name}-{stem}" if name and len(files) > 1 else name or stem for stem in files}
+        return [replace(plain, name=names[stem], path=file) for stem, file in files.items()]
+    found = discover(
+        [given],
+        format=options.format,
+        document_type=options.document_type,
+        licence=options.licence,
+        commercial=options.commercial,
+        text_column=options.text_column,
+        encoding=options.encoding,
+        out=out,
+    )
+    if any(isinstance(source.path, str) for source in found):
+        mend = f"pdapt corpus build {given} --out corpus"
+        raise UserError(f"{given} is on the Hub", where="PATH", allowed="local files", mend=mend)
+    return found
+
+
+def named_by_user(found: list[Survey]) -> set[str]:
+    """Names of the sources that the user gave one, here or when their corpus was built."""
+    return {each.source.name for each in found if each.source.named}
+
+
+def is_corpus(folder: Path) -> bool:
+    """Whether a folder was made by the corpus stage."""
+    manifest = folder / MANIFEST
+    return (folder / FOLDER).is_dir() and manifest.is_file() and Manifest.read(folder).stage == "corpus"
+
+
+def fingerprints(found: list[Survey]) -> dict[str, str]:
+    """A SHA-256 for each source that stands for its files. What a corpus stage wrote is not read for it."""
+    return {each.source.name: _recorded(each) or fingerprint(each) for each in found}
+
+
+def recorded_files(found: list[Survey]) -> dict[Path, list[str]]:
+    """The files whose fingerprints are not of their bytes, for `checking`: a corpus' folder -> their names."""
+    files: dict[Path, list[str]] = {}
+    for each in found:
+        if _recorded(each) is not None:
+            path = Path(each.source.path)
+            files.setdefault(path.parent.parent, []).append(f"{FOLDER}/{path.name}")
+    return files
+
+
+def _recorded(found: Survey) -> str | None:
+    path = found.source.path
+    if isinstance(path, str) or path.parent.name != FOLDER or not is_corpus(path.parent.parent):
+        return None
+    recorded = Manifest.read(path.parent.parent).outputs.get(f"{FOLDER}/{path.name}")
+    return digest({path.name: recorded}) if recorded else None

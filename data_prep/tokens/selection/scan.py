@@ -1,0 +1,185 @@
+"""One pass over the documents, before the first is tokenized: hashes, words, and what each states of itself."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ....core.errors import UserError
+from ...clean.screen import Screening
+from ...documents.faults import together
+from ...documents.record import Rejected
+from .shards import SPLIT, Batch, Shard, count_words, read_shard, utf8
+from .split import DEV, TEST, hash_texts
+
+WITHHELD = {"test": TEST, "dev": DEV}
+"""Publisher's split -> side of its documents where they are left out."""
+NUMBER = re.compile(r"#\d+$")
+"""What follows the file's name in a document's key."""
+COLUMNS = {"part": "source"}
+"""Field of a key -> the column that states it, where it has another name."""
+
+
+class Key(NamedTuple):
+    """What the documents of a data set have in common.
+
+    `source` is the name that the user gave, and `part` what the column `source` makes of it. Without a name of the
+    user's, `source` is what the column says, and the file's name where it says nothing.
+    """
+
+    source: str
+    part: str
+    document_type: str
+    commercial: bool | None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What is known of a shard's documents, [documents] each.
+
+    Attributes:
+        shard: where they are.
+        hashes: of the texts.
+        clusters: of what counts as one text for the split: `hashes`, or those that near-duplicates share.
+        words: as `str.split` counts them.
+        withheld: TEST or DEV of a document of that part of its publisher's; else 0.
+        group: index in `keys`.
+        licence: index in `licences`.
+        keys: what they state of themselves.
+        licences: their licences, an empty string for one that is not known.
+        screening: what was found in the texts that looks personal or is not French.
+        rejected: documents that cannot be read, which are not among them.
+        lines: of the shard's file that it takes up.
+    """
+
+    shard: Shard
+    hashes: npt.NDArray[np.uint64]
+    clusters: npt.NDArray[np.uint64]
+    words: npt.NDArray[np.int64]
+    withheld: npt.NDArray[np.int8]
+    group: npt.NDArray[np.int32]
+    licence: npt.NDArray[np.int32]
+    keys: list[Key]
+    licences: list[str]
+    screening: Screening
+    rejected: list[Rejected]
+    lines: int
+
+
+def scan_shards(shards: list[Shard], seed: int, workers: int) -> list[Scan]:
+    """Scan all shards.
+
+    Raises:
+        UserError: files cannot be read; names all of them.
+    """
+
+    def one(shard: Shard) -> Scan | UserError:
+        try:
+            return scan_shard(shard, seed)
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(one, shards))
+    faults = [each for each in found if isinstance(each, UserError)]
+    if faults:
+        raise together(faults)
+    return [each for each in found if isinstance(each, Scan)]
+
+
+def lines_before(scans: list[Scan]) -> list[int]:
+    """Lines, or rows, of the same file in the shards before each shard."""
+    seen: dict[Path, int] = {}
+    found = []
+    for scan in scans:
+        found.append(seen.get(scan.shard.file, 0))
+        seen[scan.shard.file] = found[-1] + scan.lines
+    return found
+
+
+def scan_shard(shard: Shard, seed: int) -> Scan:
+    """Read a shard's documents for their hashes, words and keys."""
+    keys: dict[Key, int] = {}
+    licences: dict[str, int] = {}
+    screening = Screening()
+    parts, rejected, lines = [], [], 0
+    for batch in read_shard(shard):
+        parts.append(_scan_batch(batch, shard, seed, keys, licences, screening))
+        rejected += batch.rejected
+        lines += batch.lines
+    columns = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _nothing()
+    hashes, words, withheld, group, licence = columns
+    return Scan(
+        shard=shard,
+        hashes=hashes,
+        clusters=hashes,
+        words=words,
+        withheld=withheld,
+        group=group,
+        licence=licence,
+        keys=list(keys),
+        licences=list(licences),
+        screening=screening,
+        rejected=rejected,
+        lines=lines,
+    )
+
+
+def _nothing() -> tuple[Any, ...]:
+    return tuple(np.empty(0, kind) for kind in (np.uint64, np.int64, np.int8, np.int32, np.int32))
+
+
+def _scan_batch(
+    batch: Batch, shard: Shard, seed: int, keys: dict[Key, int], licences: dict[str, int], screening: Screening
+) -> tuple[Any, ...]:
+    values, offsets = utf8(batch.text)
+    words = count_words(values, offsets)
+    names = [NUMBER.sub("", key) for key in batch.keys] if batch.keys else [shard.name]
+    screening.look(values, offsets, [f"{shard.source}/{name}" for name in names])
+    hashes = hash_texts(values, offsets, seed)
+    return hashes, words, _withheld(batch), _groups(batch, shard, keys), _licences(batch, licences)
+
+
+def _licences(batch: Batch, known: dict[str, int]) -> npt.NDArray[np.int32]:
+    """Index in `known` of each document's licence, new ones appended."""
+    if "licence" not in batch.stated:
+        return np.full(len(batch), known.setdefault("", len(known)), np.int32)
+    encoded = batch.stated["licence"].dictionary_encode(null_encoding="encode")
+    names = [name or "" for name in encoded.dictionary.to_pylist()]
+    return np.array([known.setdefault(name, len(known)) for name in names], np.int32)[encoded.indices.to_numpy()]
+
+
+def _withheld(batch: Batch) -> npt.NDArray[np.int8]:
+    """TEST, DEV or 0 of each document."""
+    encoded = batch.stated[SPLIT].dictionary_encode()
+    sides = np.array([WITHHELD.get(name, 0) for name in encoded.dictionary.to_pylist()], np.int8)
+    return sides[encoded.indices.to_numpy()]
+
+
+def _groups(batch: Batch, shard: Shard, keys: dict[Key, int]) -> npt.NDArray[np.int32]:
+    """Index in `keys` of each document, new keys appended."""
+    codes, values = np.zeros(len(batch), np.int64), [[shard.source]]
+    for name, default in Key(shard.source, "", "", None)._asdict().items():
+        if name == "source":
+            continue
+        column = batch.stated.get(COLUMNS.get(name, name))
+        if column is None:
+            values.append([default])
+            continue
+        encoded = column.dictionary_encode(null_encoding="encode")
+        same = ("", None) if name != "part" else ("", None, shard.source)
+        known = [default if value in same else value for value in encoded.dictionary.to_pylist()]
+        codes = codes * len(known) + encoded.indices.to_numpy()
+        values.append(known)
+    distinct, index = np.unique(codes, return_inverse=True)
+    sizes = [len(known) for known in values]
+    places = np.array([keys.setdefault(_key(values, sizes, int(code)), len(keys)) for code in distinct], np.int32)
+    return places[index]
+
+
+def _key(values: list[list[Any]], sizes: list[int], code: int) -> Key:
+    return Key(*(known[place] for known, place in zip(values, np.unravel_index(code, sizes), strict=True)))

@@ -1,0 +1,390 @@
+"""Documents in files, read in parts that any number of threads may take, in bounded memory.
+
+A shard is a run of row groups of a Parquet file, a range of bytes of JSON lines (a line belongs to the shard in which
+it begins), or some whole files of any format. What a shard holds does not depend on who reads it, or when. Parquet and
+JSON lines are read by columns; what Arrow refuses, or reads otherwise, is read record by record, as all other formats.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.json as pj
+import pyarrow.parquet as pq
+
+from ...documents.faults import FileError
+from ...documents.formats import json_record, require_utf8, table_names
+from ...documents.reading import BDPM, read_unit, units
+from ...documents.record import NAMES, BadDocumentError, Record, Rejected, record_of
+from ...documents.sources import Source
+from ...documents.streams import SourceFile, open_bytes, undecodable
+from ...documents.survey import Survey
+from .batches import SPLIT, Batch, as_stated, complete, first_stated, is_visible, of_records, one_chunk
+
+SHARD_BYTES = 16_000_000
+"""Of a shard, as its file states them: bytes of JSONL, uncompressed bytes of Parquet columns."""
+BATCH_BYTES = 4_000_000
+"""Of the text that is in memory at once in each thread, or one document if it is longer."""
+SMALL = 16
+"""Files of which so many fit in a shard are put together in one."""
+LINE_START = b"{"
+"""Of a line that Arrow may parse: at a `null` it ends the process (pyarrow 26)."""
+
+Bytes = npt.NDArray[np.uint8]
+Offsets = npt.NDArray[np.int64]
+
+__all__ = ["SPLIT", "Batch", "Shard", "count_words", "plan_shards", "read_shard", "utf8"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a source.
+
+    Attributes:
+        files: one, or several that are read whole.
+        given: the source, and what the user says of it.
+        start: first row group, or byte, of the one file.
+        stop: the row group, or byte, after the last; -1 where the files are read whole, record by record.
+    """
+
+    files: tuple[SourceFile, ...]
+    given: Source
+    start: int = 0
+    stop: int = -1
+
+    @property
+    def source(self) -> str:
+        """Name of the source."""
+        return self.given.name
+
+    @property
+    def file(self) -> Path:
+        """The first file."""
+        return self.files[0].path
+
+    @property
+    def name(self) -> str:
+        """The first file's name, which no other file of its source has."""
+        return self.files[0].name
+
+    @property
+    def whole(self) -> bool:
+        """Whether its files are read whole, record by record."""
+        return self.stop < 0
+
+
+def plan_shards(found: Survey, shard_bytes: int = SHARD_BYTES) -> list[Shard]:
+    """The shards of a source, in the order of its files.
+
+    Raises:
+        FileError: a Parquet file is damaged.
+    """
+    shards: list[Shard] = []
+    waiting: list[SourceFile] = []
+
+    def flush() -> None:
+        if waiting:
+            shards.append(Shard(tuple(waiting), found.source))
+            waiting.clear()
+
+    for unit in units(found.files):
+        ranges = _ranges(unit, found.source, shard_bytes)
+        if ranges is None:
+            if unit[0].format == BDPM or sum(file.size for file in waiting) >= shard_bytes:
+                flush()
+            waiting.extend(unit)
+            if unit[0].format == BDPM:
+                flush()
+        else:
+            flush()
+            shards += [Shard(unit, found.source, *ends) for ends in ranges]
+    flush()
+    return shards
+
+
+def _ranges(unit: Sequence[SourceFile], source: Source, shard_bytes: int) -> list[tuple[int, int]] | None:
+    """Start and stop of each shard of a file, or None where it is read whole, record by record."""
+    file = unit[0]
+    if file.format == "parquet":
+        return _parquet_ranges(file, source.text_column, shard_bytes)
+    if file.format != "jsonl" or not file.is_utf8 or file.size * SMALL <= shard_bytes:
+        return None
+    if file.packing:
+        return [(0, 2**62)]  # packed data has no place to start in but the first
+    return [(at, min(at + shard_bytes, file.size)) for at in range(0, file.size, shard_bytes)]
+
+
+def _parquet_ranges(file: SourceFile, text_column: str, shard_bytes: int) -> list[tuple[int, int]]:
+    metadata = open_parquet(file).metadata
+    column = _column(metadata, text_column)
+    ranges, begin, size = [], 0, 0
+    for group in range(metadata.num_row_groups):
+        size += metadata.row_group(group).column(column).total_uncompressed_size
+        if size >= shard_bytes or group == metadata.num_row_groups - 1:
+            ranges.append((begin, group + 1))
+            begin, size = group + 1, 0
+    return ranges
+
+
+def _column(metadata: pq.FileMetaData, name: str) -> int:
+    """Number of a column in the file's metadata, where a nested field counts as one of its own."""
+    schema = metadata.schema
+    return next(number for number in range(len(schema)) if schema.column(number).path == name)
+
+
+def open_parquet(file: SourceFile) -> pq.ParquetFile:
+    """A Parquet file.
+
+    Raises:
+        FileError: it is none, or damaged.
+    """
+    try:
+        return pq.ParquetFile(file.path, memory_map=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise FileError(f"not a Parquet file, or a damaged one: {error}", where=file.where) from None
+
+
+def read_shard(shard: Shard, *, checked: bool = False) -> Iterator[Batch]:
+    """The documents of a shard, in order.
+
+    Args:
+        shard: where they are.
+        checked: whether it has been read before, so that its text is known to be UTF-8.
+
+    Raises:
+        UserError: a file cannot be read; says where.
+    """
+    if shard.whole:
+        return _read_whole(shard)
+    return _read_parquet(shard, checked) if shard.files[0].format == "parquet" else _read_jsonl(shard)
+
+
+def _read_whole(shard: Shard) -> Iterator[Batch]:
+    """The documents of whole files, read record by record."""
+    records: list[tuple[int, Record]] = []
+    rejected: list[Rejected] = []
+    size = 0
+    for unit in units(shard.files):
+        for item in read_unit(unit, shard.given):
+            if isinstance(item, Rejected):
+                rejected.append(item)
+                continue
+            records.append((0, item))
+            size += len(item.text)
+            if size >= BATCH_BYTES:
+                yield of_records(records, shard.given, rejected=rejected, keyed=True)
+                records, rejected, size = [], [], 0
+    if records or rejected:
+        yield of_records(records, shard.given, rejected=rejected, keyed=True)
+
+
+def _read_parquet(shard: Shard, checked: bool) -> Iterator[Batch]:
+    file, source = shard.files[0], shard.given
+    parquet = open_parquet(file)
+    names = {name: what for name, what in table_names(file).items() if name != source.text_column}
+    columns = [source.text_column, *names]
+    schema = parquet.schema_arrow
+    easy = all(_is_easy(schema.field(name).type, what) for name, what in names.items())
+    index, row = _column(parquet.metadata, source.text_column), 0
+    for group in range(shard.start, shard.stop):
+        stated = parquet.metadata.row_group(group)
+        rows_at_once, first = _rows_at_once(stated, index), row
+        try:
+            for rows in parquet.iter_batches(rows_at_once, row_groups=[group], columns=columns, use_threads=False):
+                if not checked:
+                    require_utf8(rows, file)
+                yield _of_columns(rows, row, shard, names) if easy else _of_rows(rows, row, shard, names)
+                row += len(rows)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise FileError(f"the Parquet file is damaged in row group {group}: {error}", where=file.where) from None
+        if row - first != stated.num_rows:
+            what = f"row group {group} has {row - first} rows, not {stated.num_rows}"
+            raise FileError(f"the Parquet file is damaged: {what}", where=file.where)
+
+
+def _rows_at_once(group: pq.RowGroupMetaData, column: int) -> int:
+    """Rows of a row group whose text is about BATCH_BYTES."""
+    rows, size = group.num_rows, group.column(column).total_uncompressed_size
+    return max(1, min(rows, rows * BATCH_BYTES // max(1, size)))
+
+
+def _is_easy(kind: pa.DataType, what: str) -> bool:
+    """Whether a column states something in one of the types that nearly all files have."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if what == "commercial":
+        return pa.types.is_boolean(kind)
+    types = pa.types
+    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return text or types.is_null(kind) or types.is_integer(kind)
+
+
+def _of_columns(rows: pa.RecordBatch, before: int, shard: Shard, names: dict[str, str]) -> Batch:
+    """A batch of rows whose columns are of the usual types."""
+    numbers = np.arange(before + 1, before + len(rows) + 1)
+    text = one_chunk(rows.column(shard.given.text_column).cast(pa.string()))
+    mask = is_visible(text)
+    rejected = []
+    if not mask.all():
+        reason = f"the text {shard.given.text_column!r} is empty"
+        rejected = [Rejected(shard.files[0].where, int(number), reason) for number in numbers[~mask]]
+        rows, text, numbers = rows.filter(pa.array(mask)), text.filter(pa.array(mask)), numbers[mask]
+    columns = {
+        name: rows.column(name) if what == "commercial" else as_stated(rows.column(name))
+        for name, what in names.items()
+    }
+    stated = complete(first_stated(columns, names), shard.files[0].split, shard.given, len(text))
+    return Batch(text, stated, numbers, None, rejected, len(numbers) + len(rejected))
+
+
+def _of_rows(rows: pa.RecordBatch, before: int, shard: Shard, names: dict[str, str]) -> Batch:
+    """A batch of rows that are read one by one."""
+    file, records, rejected = shard.files[0], [], []
+    for number, row in enumerate(rows.to_pylist(), before + 1):
+        try:
+            records.append((number, record_of(row, "", file.split, shard.given.text_column, names)))
+        except BadDocumentError as error:
+            rejected.append(Rejected(file.where, number, str(error)))
+    return of_records(records, shard.given, rejected=rejected, lines=len(rows))
+
+
+def _read_jsonl(shard: Shard) -> Iterator[Batch]:
+    lines = 0
+    for block in _line_blocks(shard):
+        batch = _parse(block, shard, lines)
+        lines += batch.lines
+        yield batch
+
+
+def _line_blocks(shard: Shard) -> Iterator[bytes]:
+    """Whole lines of the shard, about BATCH_BYTES at once."""
+    file = shard.files[0]
+    with open_bytes(file.path, file.packing) as stream:
+        at = _first_line(stream, shard.start)
+        while at < shard.stop:
+            block = stream.read(min(BATCH_BYTES, shard.stop - at))
+            if not block:
+                return
+            if not block.endswith(b"\n"):
+                block += stream.readline()
+            yield block
+            at += len(block)
+
+
+def _first_line(stream: IO[bytes], start: int) -> int:
+    """Go to the first line that begins at `start` or after it."""
+    if start == 0:
+        return 0
+    stream.seek(start - 1)
+    return start - 1 + len(stream.readline())
+
+
+def _parse(block: bytes, shard: Shard, before: int) -> Batch:
+    """The documents of some lines; `before` of the shard's lines come before them."""
+    schema = shard.files[0].schema
+    lines = block.count(b"\n") + (block[-1:] != b"\n")
+    if schema is not None and block.count(b"\n" + LINE_START) + block.startswith(LINE_START) == lines:
+        table = _parse_block(block, schema, shard)
+        if table is not None and len(table) == lines:
+            return _of_table(table, before, shard)
+    return _parse_lines(block, shard, before)
+
+
+def _parse_block(block: bytes, schema: pa.Schema, shard: Shard) -> pa.Table | None:
+    """The fields of the lines' objects that are read; None where not all of them are as they should be."""
+    parse = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    read = pj.ReadOptions(use_threads=False, block_size=len(block) + 1)
+    try:
+        str(block, "utf-8")
+        table = pj.read_json(io.BytesIO(block), read_options=read, parse_options=parse)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return None  # said with its line by who reads line by line
+    return table if is_visible(one_chunk(table.column(shard.given.text_column))).all() else None
+
+
+def _of_table(table: pa.Table, before: int, shard: Shard) -> Batch:
+    text = one_chunk(table.column(shard.given.text_column))
+    names = {name: what for name, what in NAMES.items() if name != shard.given.text_column}
+    columns = {
+        name: one_chunk(table.column(name)) if what == "commercial" else as_stated(table.column(name))
+        for name, what in names.items()
+        if table.column(name).null_count < len(table)
+    }
+    stated = complete(first_stated(columns, names), shard.files[0].split, shard.given, len(text))
+    return Batch(text, stated, np.arange(before + 1, before + len(table) + 1), lines=len(table))
+
+
+def _parse_lines(block: bytes, shard: Shard, before: int) -> Batch:
+    """Parse line by line, which is slow, and can say which line is wrong."""
+    file = shard.files[0]
+    try:
+        text = str(block, "utf-8")
+    except UnicodeDecodeError as error:
+        raise undecodable(file, error) from None
+    records: list[tuple[int, Record]] = []
+    rejected: list[Rejected] = []
+    lines = io.StringIO(text, newline=None).readlines()
+    for number, line in enumerate(lines, before + 1):
+        if line.strip():
+            item = json_record(line, number, file, shard.given)
+            if isinstance(item, Rejected):
+                rejected.append(item)
+            else:
+                records.append((number, item))
+    return of_records(records, shard.given, rejected=rejected, lines=len(lines))
+
+
+def utf8(text: pa.StringArray) -> tuple[Bytes, Offsets]:
+    """The bytes of all texts one after the other, and where each begins, [documents + 1], without copying the bytes."""
+    offsets = np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1].astype(np.int64)
+    data = text.buffers()[2]
+    values = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    return values[offsets[0] : offsets[-1]], offsets - offsets[0]
+
+
+_WIDE_SPACES = {
+    0xC2: ("\x85", "\xa0"),
+    0xE1: ("\u1680",),
+    0xE2: (*map(chr, range(0x2000, 0x200B)), "\u2028", "\u2029", "\u202f", "\u205f"),
+    0xE3: ("\u3000",),
+}
+"""First byte -> white space that begins with it: as `str.split` knows it."""
+
+
+def count_words(values: Bytes, offsets: Offsets) -> npt.NDArray[np.int64]:
+    """Words of each text, as `len(text.split())` counts them; control characters are white space, too.
+
+    Args:
+        values: UTF-8 of all texts.
+        offsets: where each begins, [documents + 1].
+    """
+    space = values <= 32
+    rare = np.flatnonzero((values == 0xC2) | (values > 0xE0))  # quotes, dashes and «; no French letter
+    firsts = values[rare]
+    for first, spaces in _WIDE_SPACES.items():
+        places = rare[firsts == first]
+        for wide in spaces:
+            tail = wide.encode()[1:]
+            at = places[places + len(tail) < len(values)]
+            for number, byte in enumerate(tail, start=1):
+                at = at[values[at + number] == byte]
+            for number in range(len(tail) + 1):
+                space[at + number] = True
+    begins = ~space
+    np.greater(space[:-1], space[1:], out=begins[1:])  # a space, and then none
+    starts = offsets[:-1][offsets[:-1] < len(values)]
+    begins[starts] = ~space[starts]  # a text does not go on with the word that ends the one before
+    return np.diff(_marked_before(begins, offsets))
+
+
+def _marked_before(marks: npt.NDArray[np.bool_], places: Offsets) -> npt.NDArray[np.int64]:
+    """How many marks there are before each place: bits are counted 64 at once, which is quicker than text by text."""
+    packed, bits = np.packbits(marks, bitorder="little"), np.zeros(len(marks) // 64 + 1, np.uint64)
+    bits.view(np.uint8)[: len(packed)] = packed
+    before = np.cumsum(np.bitwise_count(bits), dtype=np.int64) - np.bitwise_count(bits)
+    block, rest = places >> 6, (places & 63).astype(np.uint64)
+    return before[block] + np.bitwise_count(bits[block] & ((np.uint64(1) << rest) - np.uint64(1)))

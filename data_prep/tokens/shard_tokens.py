@@ -1,0 +1,154 @@
+"""One shard: its documents' ids, sorted by data set and side, in a folder that appears when it is whole.
+
+`train-3.bin` and `train-3.lengths` are the ids and the documents' lengths (int32) of the third data set's training
+documents, `heldout-3.jsonl` its validation documents as text, `verified` how many documents were compared with the
+reference.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ...core.files import fsync_path, remove
+from .check_encoder import Verifier
+from .encoders import Ids
+from .selection.scan import Scan
+from .selection.selection import Plan, chosen
+from .selection.shards import Batch, read_shard
+from .selection.split import TRAIN, VALID
+
+FOLDERS = {TRAIN: "train", VALID: "valid"}
+HELDOUT = "heldout"
+
+
+def ids_part(folder: Path, side: int, group: int) -> Path:
+    """A shard's ids of one data set and side."""
+    return folder / f"{FOLDERS[side]}-{group}.bin"
+
+
+def lengths_part(folder: Path, side: int, group: int) -> Path:
+    """The lengths of the documents of `ids_part`."""
+    return folder / f"{FOLDERS[side]}-{group}.lengths"
+
+
+def text_part(folder: Path, group: int) -> Path:
+    """A shard's validation documents of one data set as text."""
+    return folder / f"{HELDOUT}-{group}.jsonl"
+
+
+def verified(folder: Path) -> int:
+    """How many of a finished shard's documents were compared with the reference."""
+    return int((folder / "verified").read_text(encoding="utf-8"))
+
+
+def tokenize_shard(plan: Plan, shard: int, verifier: Verifier, folder: Path) -> int:
+    """Tokenize a shard of a plan; bytes of text that were encoded. `finish_shard` makes the folder appear.
+
+    Raises:
+        VerificationError: the back end's ids are not the reference's.
+    """
+    scan, sides = plan.scans[shard], plan.sides[shard]
+    first = plan.before[shard]
+    partial = _partial(folder)
+    remove(partial)
+    partial.mkdir()
+    at = compared = size = encoded = 0
+    with ExitStack() as stack:
+        files = _Files(stack, partial)
+        for batch in read_shard(scan.shard, checked=True):
+            here = slice(at, at + len(batch))
+            kept = np.isin(sides[here], list(FOLDERS))
+            text = chosen(batch, kept)
+            where = f"{scan.shard.file}, document {at + 1} of the shard and after"
+            ids, lengths, checked = verifier.encode(text, scan.hashes[here][kept], encoded, where)
+            encoded += len(text) > 0
+            _sort(files, ids, lengths, sides[here][kept], scan.group[here][kept])
+            _hold_out(files, batch, scan, np.flatnonzero(sides[here] == VALID), at, first)
+            at, compared, size = here.stop, compared + checked, size + text.nbytes
+    (partial / "verified").write_text(str(compared), encoding="utf-8")
+    return size
+
+
+def finish_shard(folder: Path) -> None:
+    """Flush what `tokenize_shard` wrote to disk, and give it its name."""
+    for path in _partial(folder).iterdir():
+        fsync_path(path)
+    _partial(folder).rename(folder)
+
+
+def _partial(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.partial")
+
+
+class _Files:
+    """The shard's files, opened when there is something to write; so many at once that no limit is met."""
+
+    AT_ONCE = 64
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self.folder = folder
+        self.open: dict[Path, IO[bytes]] = {}
+        stack.callback(self._close)
+
+    def write(self, path: Path, parts: Iterable[Any]) -> None:
+        if path not in self.open:
+            if len(self.open) >= self.AT_ONCE:
+                self._close()
+            self.open[path] = path.open("ab")
+        self.open[path].writelines(parts)
+
+    def _close(self) -> None:
+        for file in self.open.values():
+            file.close()
+        self.open.clear()
+
+
+def _sort(files: _Files, ids: Ids, lengths: Ids, sides: npt.NDArray[np.int8], groups: npt.NDArray[np.int32]) -> None:
+    """Write each document's ids to its data set and side."""
+    if not len(lengths):
+        return
+    changes = np.flatnonzero((np.diff(groups) != 0) | (np.diff(sides) != 0)) + 1
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    runs: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)  # of documents, by side and data set
+    for begin, end in pairwise([0, *changes.tolist(), len(lengths)]):
+        runs[int(sides[begin]), int(groups[begin])].append((begin, end))
+    for cell, ranges in runs.items():
+        files.write(ids_part(files.folder, *cell), (ids[ends[begin] : ends[end]].data for begin, end in ranges))
+        files.write(lengths_part(files.folder, *cell), (lengths[begin:end].data for begin, end in ranges))
+
+
+def _hold_out(files: _Files, batch: Batch, scan: Scan, documents: npt.NDArray[np.int64], at: int, first: int) -> None:
+    """Write validation documents as text, an object a line, with what is known of them.
+
+    Args:
+        files: the shard's.
+        batch: some documents of the shard.
+        scan: the shard's.
+        documents: those of the batch that are held out.
+        at: documents of the shard before the batch.
+        first: lines of the file before the shard.
+    """
+    if not len(documents):
+        return
+    chosen = pa.array(documents)
+    texts = batch.text.take(chosen).to_pylist()
+    stated = {name: column.take(chosen).to_pylist() for name, column in batch.stated.items()}
+    lines: dict[int, list[bytes]] = defaultdict(list)  # by data set
+    for place, (document, text) in enumerate(zip(documents.tolist(), texts, strict=True)):
+        group = int(scan.group[at + document])
+        key = scan.keys[group]
+        known = {name: values[place] for name, values in stated.items() if values[place] not in (None, "")}
+        origin = batch.keys[document] if batch.keys else f"{scan.shard.name}#{first + int(batch.numbers[document])}"
+        row = {"text": text, "doc_id": f"{scan.shard.source}/{origin}"} | known
+        row |= {"source": key.source, "part": key.part, "document_type": key.document_type}
+        lines[group].append((json.dumps(row, ensure_ascii=False) + "\n").encode())
+    for group, rows in lines.items():
+        files.write(text_part(files.folder, group), rows)

@@ -1,0 +1,1 @@
+"""Runs of the 28 tasks on many models."""

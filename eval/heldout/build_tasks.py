@@ -1,0 +1,260 @@
+"""Task files for lm-eval, made from held-out documents: perplexity, and choosing the true continuation."""
+
+import hashlib
+import heapq
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...core import log
+from ...core.errors import UserError, check_known
+from ...core.files import read_objects, write_json, write_text
+from ...core.jsonio import shorten
+from ...core.manifest import Manifest, run_stage
+from ...data_prep.documents.faults import check_rejected, together
+from ...data_prep.documents.reading import describe, find_documents, read_source
+from ...data_prep.documents.record import Rejected
+from ...data_prep.documents.sources import discover
+from ...data_prep.documents.survey import Survey
+from .domains import check_names, check_texts
+
+INDEX = "tasks.json"
+"""Lists the tasks of a folder: `[{"task", "kind", "domain"}]`, kind `perplexity` or `continuation`."""
+KINDS = ("perplexity", "continuation")
+DOMAIN = r"[a-z0-9-]+"
+CHOICES = 4
+MORE = "hold out a larger fraction (--valid-fraction), or give more text"
+CONTINUATION_WORDS = 12
+CONTEXT_WORDS = 32
+MIN_CONTEXT_WORDS = 12
+PASSAGES = 8
+"""At most this many questions are asked about one document."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A held-out document."""
+
+    source: str
+    doc_id: str
+    text: str
+
+    def order(self, seed: int) -> str:
+        """Place of the document in a pseudo-random order that depends on nothing but its name and the seed."""
+        return hashlib.sha256(f"{seed}\0{self.source}\0{self.doc_id}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of a document, cut between two words; the continuation begins with its white space."""
+
+    document: Document
+    number: int
+    context: str
+    continuation: str
+
+
+def build_tasks(
+    domains: dict[str, list[Path]], out: Path, *, documents: int = 500, questions: int = 100, seed: int = 0
+) -> Manifest:
+    """Make lm-eval tasks from held-out documents (stage `tasks`).
+
+    For a domain D: `perplexity_D` (`loglikelihood_rolling`; word and byte perplexity, bits per byte) over whole
+    documents, and `continuation_D` (`multiple_choice`; acc, acc_norm), which shows 12 to 32 words and asks which of
+    four stretches of 12 words follows; the three wrong ones come from other documents of the domain. The YAML files
+    name their data relative to the folder, so lm-eval runs with the folder as its working directory. Documents are in
+    pseudo-random order, and questions ask about each once before they ask about any again: the first N are a sample.
+
+    Args:
+        domains: domain -> files or folders with documents, of any format that `corpus build` reads: `TOKENS/heldout`,
+            or a file of it.
+        out: the folder of tasks to make.
+        documents: at most so many documents a domain.
+        questions: at most so many continuation questions a domain.
+        seed: decides which documents, passages and wrong answers are drawn.
+
+    Raises:
+        UserError: a path is none, files cannot be read, a domain is too small, or two domains are not told apart (see
+            `domains`).
+    """
+    _check(domains, documents, questions)
+    inputs = {f"{domain}/{i}": folder for domain, folders in domains.items() for i, folder in enumerate(folders)}
+    config = {"documents": documents, "questions": questions, "seed": seed}
+
+    def body(work: Path) -> dict[str, Any]:
+        index, counts = [], {}
+        samples = _choose(domains, documents, seed)
+        check_names({domain: {document.source for document in chosen} for domain, chosen in samples.items()})
+        check_texts({domain: {document.text for document in chosen} for domain, chosen in samples.items()})
+        for domain, chosen in samples.items():
+            asked = _questions(domain, chosen, questions, seed)
+            _write_task(work, _perplexity_task(domain), [{"text": d.text, **_origin(d)} for d in chosen])
+            _write_task(work, _continuation_task(domain), asked)
+            index += [{"task": f"{k}_{domain}", "kind": k, "domain": domain} for k in KINDS]
+            sources = dict(sorted(Counter(document.source for document in chosen).items()))
+            counts[domain] = {"documents": len(chosen), "questions": len(asked), "sources": sources}
+            log.info(f"tasks: {domain}: {len(chosen)} documents, {len(asked)} questions")
+        write_json(work / INDEX, index)
+        return counts
+
+    return run_stage("tasks", inputs, config, out, body)
+
+
+def read_tasks(folder: Path) -> list[dict[str, str]]:
+    """The tasks of a folder that `build_tasks` has made; see `INDEX`.
+
+    Raises:
+        UserError: the folder has none, or what lists them is damaged.
+    """
+    tasks = read_objects(folder / INDEX)
+    for task in tasks:
+        kind, domain = task.text("kind"), task.text("domain")
+        check_known(kind, KINDS, "kind of task", task.where)
+        if not re.fullmatch(DOMAIN, domain) or task.text("task") != f"{kind}_{domain}":
+            raise UserError(f"{shorten(task.text('task'))} is no task of {shorten(domain)}", where=task.where)
+    return [task.values for task in tasks]
+
+
+def _check(domains: dict[str, list[Path]], documents: int, questions: int) -> None:
+    if not domains or not all(domains.values()):
+        raise UserError("a domain needs at least one folder of held-out documents", mend="give DOMAIN=FOLDER")
+    for domain in domains:
+        if not re.fullmatch(DOMAIN, domain):
+            raise UserError(f"{domain!r} cannot name a domain", allowed="lower-case letters, digits and hyphens")
+    for name, value in (("documents", documents), ("questions", questions)):
+        if value < CHOICES:
+            raise UserError(f"{name} = {value} is too small", allowed=f"{CHOICES} or more")
+
+
+def _choose(domains: dict[str, list[Path]], count: int, seed: int) -> dict[str, list[Document]]:
+    """A sample of `count` documents of all sources of each domain, in pseudo-random order; no more are held in memory.
+
+    Raises:
+        UserError: files cannot be read, or documents are spoilt; names all of them.
+    """
+    places = {domain: [s for folder in folders for s in discover([str(folder)])] for domain, folders in domains.items()}
+    found = find_documents([source for sources in places.values() for source in sources])
+    read = _Reading()
+    chosen = {}
+    for domain, sources in places.items():
+        mine, found = found[: len(sources)], found[len(sources) :]
+        chosen[domain] = heapq.nsmallest(count, read.documents(mine), key=lambda d: d.order(seed))
+    read.check()
+    return chosen
+
+
+class _Reading:
+    """Documents as they are read, and the faults on the way."""
+
+    def __init__(self) -> None:
+        self.faults: list[UserError] = []
+        self.rejected: list[Rejected] = []
+        self.count = 0
+
+    def documents(self, found: list[Survey]) -> Iterator[Document]:
+        for each in found:
+            for item in read_source(each, self.faults):
+                self.count += 1
+                if isinstance(item, Rejected):
+                    self.rejected.append(item)
+                else:
+                    known = describe(item, each.source)
+                    yield Document(known["source"], known["doc_id"], item.text)
+
+    def check(self) -> None:
+        if self.faults:
+            raise together(self.faults)
+        check_rejected(self.rejected, self.count, None, "correct them, or leave them out of the file")
+
+
+def _origin(document: Document) -> dict[str, str]:
+    return {"source": document.source, "doc_id": document.doc_id}
+
+
+def _passages(document: Document) -> Iterator[Passage]:
+    """Disjoint passages of a document, from its beginning on."""
+    words = list(re.finditer(r"\S+", document.text))
+    step = CONTEXT_WORDS + CONTINUATION_WORDS
+    for number, first in enumerate(range(0, len(words), step)):
+        piece = words[first : first + step]
+        if len(piece) < MIN_CONTEXT_WORDS + CONTINUATION_WORDS:
+            return
+        start, cut, end = piece[0].start(), piece[-CONTINUATION_WORDS - 1].end(), piece[-1].end()
+        yield Passage(document, number, document.text[start:cut], document.text[cut:end])
+
+
+def _questions(domain: str, documents: list[Document], count: int, seed: int) -> list[dict[str, Any]]:
+    """Questions about every document's first passage, then about every second one, and so on."""
+    pool = [passage for document in documents for passage in islice(_passages(document), PASSAGES)]
+    able = len({passage.document for passage in pool})
+    if able < CHOICES:
+        raise UserError(
+            f"{domain}: only {able} held-out documents have {MIN_CONTEXT_WORDS + CONTINUATION_WORDS} words",
+            allowed=f"{CHOICES} or more",
+            mend=MORE,
+        )
+    asked = sorted(pool, key=lambda passage: passage.number)[:count]
+    return [_question(passage, pool, position, seed) for position, passage in enumerate(asked)]
+
+
+def _question(passage: Passage, pool: list[Passage], position: int, seed: int) -> dict[str, Any]:
+    """One question; the place of the true answer goes round with `position`, so that each is right equally often."""
+    draw = random.Random(f"{seed}\0{passage.document.order(seed)}\0{passage.number}")  # noqa: S311
+    taken = {passage.document: passage.continuation}
+    for other in draw.sample(pool, len(pool)):
+        if len(taken) < CHOICES and other.document not in taken and other.continuation not in taken.values():
+            taken[other.document] = other.continuation
+    if len(taken) < CHOICES:
+        raise UserError(f"fewer than {CHOICES} held-out documents differ", mend=MORE)
+    choices = list(taken.values())[1:]
+    label = position % CHOICES
+    choices.insert(label, passage.continuation)
+    return {"context": passage.context, "choices": choices, "label": label, **_origin(passage.document)}
+
+
+def _perplexity_task(domain: str) -> dict[str, Any]:
+    metrics = ("word_perplexity", "byte_perplexity", "bits_per_byte")
+    return {
+        "task": f"perplexity_{domain}",
+        "output_type": "loglikelihood_rolling",
+        "doc_to_text": "",
+        "doc_to_target": "text",
+        "metric_list": [{"metric": metric} for metric in metrics],
+    }
+
+
+def _continuation_task(domain: str) -> dict[str, Any]:
+    return {
+        "task": f"continuation_{domain}",
+        "output_type": "multiple_choice",
+        "doc_to_text": "context",
+        "doc_to_choice": "choices",
+        "doc_to_target": "label",
+        "target_delimiter": "",
+        "metric_list": [
+            {"metric": metric, "aggregation": "mean", "higher_is_better": True} for metric in ("acc", "acc_norm")
+        ],
+    }
+
+
+def _write_task(folder: Path, task: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Write `<task>.jsonl` and the `<task>.yaml` that reads it."""
+    name = task["task"]
+    task |= {
+        "tag": "heldout",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": f"{name}.jsonl"}},
+        "test_split": "test",
+        "num_fewshot": 0,
+        "metadata": {"version": 1.0},
+    }
+    write_text(folder / f"{name}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(folder / f"{name}.yaml", yaml.safe_dump(task, sort_keys=False, allow_unicode=True))

@@ -1,0 +1,205 @@
+"""What the paper's sections 3 to 5 state of corpus, training and errors, computed again from its tables.
+
+Each function takes the tables and returns whether the statement follows, and the values that say why; the words are in
+`paper_claims.yaml`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .tables import GROUPS, Tables, possible_counts
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether a statement follows from the tables, and the values that were compared."""
+
+    holds: bool
+    values: dict[str, Any]
+
+
+Check = Callable[[Tables], Finding]
+
+
+def _total(tables: Tables, what: str, *, commercial_only: bool) -> int:
+    return sum(row[what] for row in tables.raw["table1"]["rows"] if row["commercial"] or not commercial_only)
+
+
+def _scientific(tables: Tables, *, commercial_only: bool) -> float:
+    rows = tables.raw["table1"]["rows"]
+    words = sum(
+        row["n_words"] for row in rows if row["doc_type"] == "Scientific" and (row["commercial"] or not commercial_only)
+    )
+    return 100 * words / _total(tables, "n_words", commercial_only=commercial_only)
+
+
+def sources_listed(tables: Tables) -> Finding:
+    """Do all sources that section 3.1 names stand in Table 1?"""
+    listed = {row["source"] for row in tables.raw["table1"]["rows"]}
+    missing = [name for name in tables.stated["3.1"]["sources"] if name not in listed]
+    values = {
+        "named": len(tables.stated["3.1"]["sources"]),
+        "listed": len(listed),
+        "missing": ", ".join(missing) or "-",
+    }
+    return Finding(not missing, values)
+
+
+def _totals(tables: Tables, edition: str) -> Finding:
+    stated = tables.raw["table1"]["stated_totals"][edition]
+    docs, words = (_total(tables, what, commercial_only=edition == "commercial") for what in ("n_docs", "n_words"))
+    values = {"docs": docs, "words": words, "stated_docs": stated["n_docs"], "stated_words": stated["n_words"]}
+    values |= {"docs_off": stated["n_docs"] - docs, "words_off": stated["n_words"] - words}
+    return Finding((docs, words) == (stated["n_docs"], stated["n_words"]), values)
+
+
+def commercial_totals(tables: Tables) -> Finding:
+    """Do the commercial rows of Table 1 add up to its subtotal?"""
+    return _totals(tables, "commercial")
+
+
+def research_totals(tables: Tables) -> Finding:
+    """Do all rows of Table 1 add up to its total?"""
+    return _totals(tables, "research")
+
+
+def scientific_share(tables: Tables) -> Finding:
+    """Are about 94 % of the words scientific?"""
+    research, commercial = (_scientific(tables, commercial_only=only) for only in (False, True))
+    stated = tables.stated["3.2"]["scientific_percent"]
+    return Finding(round(research) == stated, {"research": research, "commercial": commercial, "stated": stated})
+
+
+def documents_collected(tables: Tables) -> Finding:
+    """Were 906,489 documents collected?"""
+    docs, stated = _total(tables, "n_docs", commercial_only=False), tables.stated["3.3"]["documents"]
+    return Finding(docs == stated, {"docs": docs, "stated": stated})
+
+
+def training_documents(tables: Tables) -> Finding:
+    """Has the edition that was trained on 892 thousand documents?"""
+    docs, stated = _total(tables, "n_docs", commercial_only=True), tables.stated["3.3"]["training_documents_thousand"]
+    return Finding(round(docs / 1000) == stated, {"docs": docs, "stated": stated})
+
+
+def best_base(tables: Tables) -> Finding:
+    """Is Qwen3-8B-Base ahead of the other base models, and of Llama, Mistral, Apollo and BioMistral?"""
+    stated, ranks = tables.stated["4"], tables.ranks()
+    types = tables.raw["table8_11"]["model_type"]
+    others = {name for name, kind in types.items() if kind == "Base"} | set(stated["base_beats"])
+    ordered = sorted(others, key=lambda name: ranks[name])
+    best, second = ordered[:2]
+    values = {"best": best, "rank": ranks[best], "second": second, "second_rank": ranks[second], "models": len(others)}
+    return Finding(best == stated["best_base"], values)
+
+
+def four_sizes(tables: Tables) -> Finding:
+    """Are the same four sizes in Tables 3 to 6?"""
+    sizes = [[name.split("-")[1] for name in tables.raw[table]["results"]] for table in GROUPS.values()]
+    holds = all(its == ["0.6B", "1.7B", "4B", "8B"] for its in sizes)
+    return Finding(holds, {"sizes": "; ".join(", ".join(its) for its in sizes)})
+
+
+def tokens_and_words(tables: Tables) -> Finding:
+    """Are there over 1.95 G tokens in under 1 G words?"""
+    stated, words = tables.stated["4.1"], _total(tables, "n_words", commercial_only=True)
+    holds = stated["tokens"] > stated["tokens_over"] and words < stated["words_under"]
+    return Finding(holds, {"tokens": stated["tokens"], "words": words, "ratio": stated["tokens"] / words})
+
+
+def epochs(tables: Tables) -> Finding:
+    """Can 4,320 steps of 1,152 sequences be 2.53 epochs?
+
+    A document of n tokens gives at most 1 + n / (2,048 - 4) sequences, and all documents together at least
+    tokens / 2,048; so the passes over the corpus have bounds.
+    """
+    stated, docs = tables.stated["4.1"], _total(tables, "n_docs", commercial_only=True)
+    read = stated["steps"] * stated["batch"]
+    most = docs + stated["tokens"] / (stated["sequence"] - stated["overlap"])
+    least = stated["tokens"] / stated["sequence"]
+    low, high = read / most, read / least
+    values = {"sequences": read, "most": round(most), "least": round(least), "low": low, "high": high}
+    values |= {"stated": stated["epochs"], "needed": round(read / stated["epochs"])}
+    return Finding(low <= stated["epochs"] <= high, values)
+
+
+def checkpoints(tables: Tables) -> Finding:
+    """Is the chosen step one of the checkpoints that were saved every 720 steps?"""
+    every, steps = tables.stated["4.1"]["checkpoint_every"], tables.stated["4.1"]["steps"]
+    chosen = tables.stated["6"]["checkpoint"]
+    saved = list(range(every, steps + 1, every))
+    return Finding(chosen in saved and saved[-1] == steps, {"count": len(saved), "every": every, "chosen": chosen})
+
+
+def errors_bootstrapped(tables: Tables) -> Finding:
+    """Are the standard errors bootstrapped?
+
+    lm-eval computes the error of a mean as s / sqrt(n) with n - 1 in s; a bootstrap estimates the same with n in s. The
+    cells where the two print differently tell which it was.
+    """
+    fits = total = analytic = bootstrap = 0
+    for _, cell, questions, decimals in tables.cells():
+        total += 1
+        rights = possible_counts(cell.score, questions, decimals) or [cell.score * questions / 100]
+        with_n_1 = {_printed_error(right, questions, questions - 1) for right in rights}
+        with_n = {_printed_error(right, questions, questions) for right in rights}
+        fits += cell.stderr in with_n_1
+        if not with_n_1 & with_n:
+            analytic += cell.stderr in with_n_1
+            bootstrap += cell.stderr in with_n
+    values = {
+        "fits": fits,
+        "cells": total,
+        "telling": analytic + bootstrap,
+        "analytic": analytic,
+        "bootstrap": bootstrap,
+    }
+    return Finding(bootstrap > analytic, values)
+
+
+def _printed_error(right: float, questions: int, divisor: int) -> float:
+    share = right / questions
+    return round(100 * math.sqrt(share * (1 - share) / divisor), 1)
+
+
+def smaller_sets_wider_errors(tables: Tables) -> Finding:
+    """Are the errors wider on the small medical sets?"""
+    medical, other = (
+        [cell.stderr for _, cell, questions, _ in tables.cells() if (questions < 300) == small]
+        for small in (True, False)
+    )
+    values = {"small": float(np.mean(medical)), "large": float(np.mean(other))}
+    return Finding(values["small"] > values["large"], values)
+
+
+def scores_possible(tables: Tables) -> Finding:
+    """Is every score a number of right answers over the number of questions?"""
+    wrong = [
+        f"{where}: {cell.score:g}"
+        for where, cell, questions, decimals in tables.cells()
+        if not possible_counts(cell.score, questions, decimals)
+    ]
+    cells = sum(1 for _ in tables.cells())
+    return Finding(not wrong, {"cells": cells, "impossible": len(wrong), "which": "; ".join(wrong) or "-"})
+
+
+CHECKS: dict[str, Check] = {
+    "corpus-sources-listed": sources_listed,
+    "corpus-totals-commercial": commercial_totals,
+    "corpus-totals-research": research_totals,
+    "corpus-scientific-share": scientific_share,
+    "corpus-documents-collected": documents_collected,
+    "corpus-training-documents": training_documents,
+    "best-base-model": best_base,
+    "four-sizes": four_sizes,
+    "tokens-and-words": tokens_and_words,
+    "epochs": epochs,
+    "checkpoint-interval": checkpoints,
+    "errors-bootstrapped": errors_bootstrapped,
+    "errors-wider-on-small-sets": smaller_sets_wider_errors,
+    "scores-are-counts": scores_possible,
+}

@@ -1,0 +1,1 @@
+"""Estimates, comparisons of models, and verdicts."""

@@ -1,0 +1,1 @@
+"""The 28 tasks: their table, their data, and our task files."""

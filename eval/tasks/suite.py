@@ -1,0 +1,170 @@
+"""The paper's 28 tasks: group, shots, metric, number of questions, data set (Table 2), and the task file of each.
+
+The only table of them: data, runs and reports take it from here.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from ...core.errors import UserError, nearest
+
+Language = Literal["EN", "FR"]
+Topic = Literal["MEDICAL", "OTHER"]
+
+MMLU = "cais/mmlu"
+PROX = "li-lab/MMLU-ProX"
+FRENCH = "BioMistral/BioInstructQA"
+REVISIONS = {
+    MMLU: "c30699e8356da336a370243923dbaf21066bb9fe",
+    PROX: "8e6106a6c6ce1c5027e66cc338143cf997b2aa09",
+    FRENCH: "9da56bce17e88e59ce1a4469e899173bb14f3fdc",
+}
+"""Data set on the Hub -> the commit that is read."""
+MEDICAL = {
+    "anatomy": ("Anat.", 135),
+    "clinical_knowledge": ("C.K.", 265),
+    "college_biology": ("CBio.", 144),
+    "college_medicine": ("CMed.", 173),
+    "medical_genetics": ("MGen.", 100),
+    "professional_medicine": ("ProMed.", 272),
+}
+"""Subject of MMLU -> abbreviation, and questions in either language."""
+CATEGORIES = {
+    "health": ("Health", 687),
+    "business": ("Bus.", 789),
+    "computer_science": ("CS", 410),
+    "economics": ("Econ.", 844),
+    "history": ("Hist.", 381),
+    "law": ("Law", 959),
+    "philosophy": ("Phil.", 499),
+    "psychology": ("Psych.", 798),
+}
+"""Category of MMLU-ProX -> abbreviation, and questions in either language; `health` is medical."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A task.
+
+    Attributes:
+        name: its name in lm-eval.
+        language: of its questions.
+        topic: the other half of its group's name.
+        subject: subject of MMLU, or category of MMLU-ProX.
+        abbreviation: of the subject, at the head of a column.
+        dataset: on the Hub.
+        shots: worked examples before each question.
+        metric, filter: lm-eval's names of the score that counts.
+        questions: how many the data set has.
+    """
+
+    name: str
+    language: Language
+    topic: Topic
+    subject: str
+    abbreviation: str
+    dataset: str
+    shots: int
+    metric: str
+    filter: str
+    questions: int
+
+    @property
+    def group(self) -> str:
+        """One of FR-MEDICAL, EN-MEDICAL, FR-OTHER, EN-OTHER."""
+        return f"{self.language}-{self.topic}"
+
+    @property
+    def score_key(self) -> str:
+        """Key of the score in lm-eval's results."""
+        return f"{self.metric},{self.filter}"
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model writes an answer, rather than that choices are compared by their log-probabilities."""
+        return self.dataset == PROX
+
+    @property
+    def kind(self) -> str:
+        """What lm-eval asks of a model: `generate_until`, or `loglikelihood` of each choice."""
+        return "generate_until" if self.generates else "loglikelihood"
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """Tokens that an answer may have by the task file; None where choices are compared."""
+        return 2048 if self.generates else None
+
+    @property
+    def shots_split(self) -> str:
+        """The split that worked examples come from; questions come from `test`."""
+        return "validation" if self.dataset == PROX else "dev"
+
+    @property
+    def task_file(self) -> Path:
+        """The YAML file that says how the task is asked: lm-eval's own, or for French MMLU ours."""
+        if self.dataset == FRENCH:
+            return Path(__file__).with_name(f"{self.name}.yaml")
+        folder = f"mmlu_prox/{self.language.lower()}" if self.dataset == PROX else "mmlu/default"
+        return _lm_eval_tasks() / folder / f"{self.name}.yaml"
+
+
+def _lm_eval_tasks() -> Path:
+    """Found without importing lm-eval, which would load torch."""
+    spec = find_spec("lm_eval")
+    assert spec is not None, "a requirement"
+    assert spec.origin is not None, "a package"
+    return Path(spec.origin).parent / "tasks"
+
+
+def _mmlu(language: Language, subject: str) -> Benchmark:
+    name, dataset = (f"mmlu_{subject}", MMLU) if language == "EN" else (f"mmlu_med_fr_{subject}", FRENCH)
+    abbreviation, questions = MEDICAL[subject]
+    return Benchmark(name, language, "MEDICAL", subject, abbreviation, dataset, 3, "acc", "none", questions)
+
+
+def _prox(language: Language, subject: str) -> Benchmark:
+    name = f"mmlu_prox_{language.lower()}_{subject}"
+    topic = "MEDICAL" if subject == "health" else "OTHER"
+    abbreviation, questions = CATEGORIES[subject]
+    scored = ("exact_match", "custom-extract")
+    return Benchmark(name, language, topic, subject, abbreviation, PROX, 5, *scored, questions)
+
+
+LANGUAGES: tuple[Language, ...] = ("FR", "EN")
+SUITE = tuple(
+    task
+    for language in LANGUAGES
+    for task in sorted(
+        (*(_mmlu(language, s) for s in MEDICAL), *(_prox(language, s) for s in CATEGORIES)),
+        key=lambda task: (task.topic, task.subject),
+    )
+)
+"""Group by group, in the order of Table 2."""
+TASKS = {task.name: task for task in SUITE}
+GROUPS = ("FR-MEDICAL", "EN-MEDICAL", "FR-OTHER", "EN-OTHER")
+TARGET = GROUPS[0]
+"""The group that models are adapted for, and that a checkpoint is chosen by."""
+
+
+def choose(patterns: list[str]) -> list[Benchmark]:
+    """The tasks that any of the patterns names: a task, a group, or a pattern such as `mmlu_prox_fr_*`; none: all.
+
+    Raises:
+        UserError: a pattern names none.
+    """
+    for pattern in patterns:
+        if not any(_named(task, pattern) for task in SUITE):
+            raise UserError(
+                f"no task is called {pattern!r}",
+                where="--tasks",
+                allowed=f"{', '.join(GROUPS)}, a task's name, or a pattern such as 'mmlu_prox_fr_*'",
+                mend=nearest(pattern, [*GROUPS, *(task.name for task in SUITE)]),
+            )
+    return [task for task in SUITE if not patterns or any(_named(task, pattern) for pattern in patterns)]
+
+
+def _named(task: Benchmark, pattern: str) -> bool:
+    return pattern == task.group or fnmatchcase(task.name, pattern)

@@ -1,0 +1,136 @@
+"""A sweep -> held-out scores of every point -> the trade-off curve, and the point that a rule takes -> its tasks."""
+
+from pathlib import Path
+
+from ..core.errors import UserError
+from ..core.manifest import NAME, Manifest, fingerprint
+from ..eval.benchmark.run import Settings, run_benchmark
+from ..eval.harness.backends import Limits
+from ..eval.heldout.build_tasks import build_tasks
+from ..eval.heldout.domains import read_domains
+from ..eval.heldout.evaluate import evaluate
+from ..eval.scores import Model
+from ..eval.statistics.tradeoff import build_tradeoff, read_tradeoff
+from ..eval.tasks.suite import Benchmark
+from .score_models import MERGES
+
+
+def choose(
+    base: Path,
+    tuned: Path,
+    sweep: Path,
+    heldout: list[str],
+    out: Path,
+    *,
+    domain: str | None,
+    general: str,
+    max_loss: float,
+    limit: int | None,
+    batch_size: int,
+    max_length: int | None,
+    verify: bool = True,
+) -> Manifest:
+    """Evaluate base, points and tuned model on held-out text, and propose one of them.
+
+    Args:
+        base, tuned: Hugging Face folders, the sweep's parents.
+        sweep: folder of the points: made by `sweep`, `merge` or `average`.
+        heldout: `DOMAIN=PATH`, of two domains.
+        out: folder to make: `scores`, `scores-tasks`, and `curve` with the figure and `tradeoff.json`.
+        domain: the domain that is to gain; by default the one beside `general`.
+        general: the domain that must not lose.
+        max_loss: see `build_tradeoff`.
+        limit, batch_size, max_length: see `eval.run.evaluate`.
+        verify: whether the models' files are compared with the hashes that were written with them.
+
+    Raises:
+        UserError: no points, points of other parents, or domains that are not there.
+    """
+    domain = domain or _domain(heldout, general)
+    points = _points(base, tuned, sweep)
+    models = [("base", base), *points, *([] if any(name == "t1" for name, _ in points) else [("tuned", tuned)])]
+    build_tasks(read_domains(heldout, verify=verify), out / "scores-tasks")
+    evaluate(
+        [Model(name, "checkpoint" if number else "base", path) for number, (name, path) in enumerate(models)],
+        out / "scores-tasks",
+        out / "scores",
+        limits=Limits(questions=limit, max_length=max_length),
+        batch_size=batch_size,
+        verify=verify,
+    )
+    return build_tradeoff(out / "scores", out / "curve", domain=domain, general=general, max_loss=max_loss)
+
+
+def run_tasks(
+    base: Path,
+    tuned: Path,
+    sweep: Path,
+    out: Path,
+    *,
+    data: Path,
+    tasks: list[Benchmark],
+    settings: Settings,
+    verify: bool = True,
+) -> None:
+    """Run tasks on the base, the tuned model and the point that was proposed: after the choice, which they do not sway.
+
+    Args:
+        base, tuned, sweep, out: as of `choose`, which has been called.
+        data: folder made by `eval fetch`.
+        tasks: of the suite. Results go to `<out>/tasks`, which `report build` takes.
+        settings: how they are run.
+        verify: as of `choose`.
+
+    Raises:
+        EvaluationFailed: lm-eval failed on one or more.
+    """
+    models = [Model("base", "base", base), Model("tuned", "checkpoint", tuned)]
+    proposed = read_tradeoff(out / "curve").text("proposed")
+    if proposed not in (model.name for model in models):
+        models.append(Model(proposed, "merged", sweep / proposed))
+    run_benchmark(models, tasks, data, out / "tasks", settings, verify=verify)
+
+
+def _domain(heldout: list[str], general: str) -> str:
+    named = list(dict.fromkeys(item.partition("=")[0] for item in heldout))
+    others = [name for name in named if name != general]
+    if len(others) != 1 or general not in named:
+        raise UserError(
+            f"held-out text is of {', '.join(named)}",
+            where="--heldout",
+            allowed=f"of '{general}' (--general) and of one other domain, or of more with --domain",
+        )
+    return others[0]
+
+
+def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
+    """Name and folder of each point: those with a t in its order, then what else there is."""
+    found = {path.parent: Manifest.read(path.parent) for path in sorted(sweep.glob(f"*/{NAME}"))}
+    found = {folder: manifest for folder, manifest in found.items() if manifest.stage in MERGES}
+    if not found:
+        raise UserError("no points here", where=str(sweep), mend="make them: pdapt merge sweep BASE TUNED FOLDER")
+    prints = {"base": fingerprint(base), "tuned": fingerprint(tuned)}
+    for folder, manifest in found.items():
+        differing = [name for name, value in prints.items() if manifest.inputs.get(name, value) != value]
+        if differing:
+            raise UserError(f"{folder.name} was made from another {differing[0]} model", where=str(folder / NAME))
+
+    def order(item: tuple[Path, Manifest]) -> tuple[float, str]:
+        t = item[1].config.get("t")
+        return (t if isinstance(t, float) and item[1].stage == "sweep" else 2.0), item[0].name
+
+    return [(folder.name, folder) for folder, _ in sorted(found.items(), key=order)]
+
+
+def table(out: Path) -> list[str]:
+    """Lines for who reads them: every point, the rule, and what it takes."""
+    found = read_tradeoff(out / "curve").values
+    domain, general = found["domain"], found["general"]
+    lines = [f"change of perplexity per byte against the base, in % (95 % interval): {domain}; {general}"]
+    for point in found["points"]:
+        changes = "; ".join(
+            f"{c['value']:+7.2f} ({c['low']:+.2f} to {c['high']:+.2f})" for c in (point["domain"], point["general"])
+        )
+        marks = [word for word, shown in (("Pareto", point["pareto"]), ("within the loss", point["allowed"])) if shown]
+        lines.append(f"{point['model']:>12}: {changes}  {', '.join(marks)}")
+    return [*lines, f"Rule: {found['rule']}"]

@@ -1,0 +1,176 @@
+"""What can fail in a run of the whole, checked before anything is spent on it."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from ..core.errors import UserError
+from ..core.files import list_files
+from ..core.memory import MOMENTS, WEIGHT, WHOLE_MOMENTS, WHOLE_WEIGHT
+from ..core.qwen3 import Qwen3Config, read_config
+from ..recipes.hardware import Hardware
+from ..recipes.schema import SAVED, Recipe, shape_of
+from ..recipes.validate import check_device
+from .request import Request
+
+GENERAL = "general"
+NONE, SAMPLE = "none", "sample"
+"""Instead of general text: leave it out; the embedded sample's."""
+DOMAIN = re.compile(r"[a-z0-9-]+")
+LEAST = 4
+"""Documents and questions of a domain: a question has so many choices, each of another document."""
+LARGEST_UNTRAINED = 100e6
+"""Parameters of a base that is trained here, from nothing."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base of the user's: its folder, shape, and the type of its weights in config.json's spelling."""
+
+    folder: Path
+    shape: Qwen3Config
+    dtype: str
+
+
+def check_request(request: Request) -> None:
+    """Check names and numbers.
+
+    Raises:
+        UserError: one cannot be.
+    """
+    from ..merge.factors import Factors
+
+    if not DOMAIN.fullmatch(request.domain) or request.domain.split("-")[0] == GENERAL:
+        raise UserError(
+            f"{request.domain!r} cannot name the domain",
+            where="--domain",
+            allowed=f"lower-case letters, digits and hyphens; not {GENERAL}, which is the other text's name",
+        )
+    if request.base is None and request.general == [NONE]:
+        raise UserError(
+            f"without --base a tiny base is trained on general text, and --general {NONE} leaves that out",
+            where="--general",
+            mend="give --general PATH, or --base with a Hugging Face Qwen3 folder",
+        )
+    if {NONE, SAMPLE} & set(request.general) and len(request.general) > 1:
+        raise UserError(f"--general {NONE} and {SAMPLE} stand alone", where=f"--general {' '.join(request.general)}")
+    Factors((request.t,))
+    for name in ("documents", "questions"):
+        value = getattr(request, name)
+        if value < LEAST:
+            raise UserError(f"--{name} is {value}", where=f"--{name}", allowed=f"{LEAST} or more")
+
+
+def read_base(folder: str) -> Base:
+    """Check a base of the user's: whole, of a known type, with its tokenizer, and readable for lm-eval.
+
+    Raises:
+        UserError: it is not.
+    """
+    from ..core.hf.model import check_weights
+    from ..core.hf.weights import NAMES, Weights
+    from ..data_prep.tokens.tokenizer import load_tokenizer
+    from ..eval.harness.backends import Limits, arguments, check_folder
+
+    path = Path(folder)
+    shape = read_config(path)
+    dtype = NAMES[check_weights(Weights(path), shape)]
+    load_tokenizer(path, shape.vocab)
+    check_folder("base", path)
+    arguments("hf", path, Limits())
+    return Base(path, shape, dtype)
+
+
+def check_saved(base: Base, recipe: Recipe) -> None:
+    """Check that training saves the base's type: the merge of the two would be refused in the end.
+
+    Raises:
+        UserError: it saves another.
+    """
+    if base.dtype != SAVED[recipe.model.precision]:
+        raise UserError(
+            f"the base's weights are {base.dtype}, and model.precision={recipe.model.precision} saves another type",
+            where=str(base.folder),
+            allowed=", ".join(f"{saved} with model.precision={name}" for name, saved in SAVED.items()),
+        )
+
+
+def check_machine(recipe: Recipe, hardware: Hardware) -> None:
+    """Check that this machine can run a recipe as it is.
+
+    Raises:
+        UserError: it wants several nodes, more GPUs or more memory.
+    """
+    from ..recipes.fit_to_machine import holds
+
+    ranks = recipe.parallel.ranks_per_node
+    if recipe.parallel.nodes > 1:
+        raise UserError(
+            f"the recipe wants {recipe.parallel.nodes} nodes, and `pdapt run` works on one",
+            where="parallel.nodes",
+            mend="parallel.nodes=1, or the stages one by one: `pdapt launch RECIPE --print` writes the Slurm script",
+        )
+    if hardware.gpus and ranks > hardware.gpus:
+        raise UserError(
+            f"the recipe wants {ranks} GPUs, this machine has {hardware}",
+            where="parallel.ranks_per_node",
+            allowed=f"up to {hardware.gpus}",
+        )
+    check_device(recipe, gpu=hardware.gpus > 0)
+    if not holds(recipe, hardware):
+        raise UserError(
+            f"the recipe, for {shape_of(recipe).parameters / 1e9:.2f} G parameters, is predicted to need more memory "
+            f"than this machine has ({hardware})",
+            where="parallel, batch.micro_size",
+            mend="smaller batch.micro_size, larger parallel.tp, or another machine",
+        )
+
+
+def check_untrained(recipe: Recipe) -> None:
+    """Check that a base that is trained here, from nothing, is a tiny one.
+
+    Raises:
+        UserError: it is not.
+    """
+    found = shape_of(recipe).parameters
+    if found > LARGEST_UNTRAINED:
+        raise UserError(
+            f"without --base a base is trained here from nothing, and the recipe's has {found / 1e9:.2f} G parameters",
+            where="--recipe",
+            allowed=f"up to {LARGEST_UNTRAINED / 1e9:g} G",
+            mend="give --base with the Hugging Face folder of a Qwen3-Base",
+        )
+
+
+def check_space(recipe: Recipe, out: Path, base: Base | None) -> None:
+    """Check that the disk holds what the run will write, beside what it has written.
+
+    Raises:
+        UserError: it does not.
+    """
+    parameters, saves = shape_of(recipe).parameters, ceil(recipe.steps / recipe.checkpoint.every)
+    whole = recipe.model.precision == "bf16"
+    weights = parameters * (WEIGHT if whole else WHOLE_WEIGHT)
+    checkpoint = parameters * (WEIGHT + MOMENTS if whole else WHOLE_WEIGHT + WHOLE_MOMENTS)
+    # The base in Megatron's form (or with its optimizer, and exported), checkpoints and their exports, the merged one.
+    needed = (weights if base else checkpoint + weights) + saves * (checkpoint + weights) + weights
+    there = sum(path.stat().st_size for name in ("base", "cpt", "hf") for path in _files(out / name))
+    free = shutil.disk_usage(_existing(out)).free
+    if needed - there > free:
+        raise UserError(
+            f"the run would write {needed / 1e9:,.1f} GB ({saves} checkpoints of {checkpoint / 1e9:,.1f} GB, as many "
+            f"exports of {weights / 1e9:,.1f} GB, base and merged model), and the disk has {free / 1e9:,.1f} GB free",
+            where=str(out),
+            mend=f"free space, choose an --out on another disk, or save less often (checkpoint.every={recipe.steps})",
+        )
+
+
+def _files(folder: Path) -> list[Path]:
+    return list_files(folder) if folder.is_dir() else []
+
+
+def _existing(path: Path) -> Path:
+    """The path, or its nearest parent that is there."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())

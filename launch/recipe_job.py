@@ -1,0 +1,43 @@
+"""A recipe as a Slurm script."""
+
+from ..training.run.spawn import connections
+from ..training.train import Run
+from .sbatch import Job, render_sbatch
+
+
+def script(name: str, recipe_name: str, overrides: list[str], run: Run, *, allow_env: bool = False) -> str:
+    """The batch script that trains a recipe: on each node torchrun, in each rank `pdapt train`.
+
+    Args:
+        name: of the job.
+        recipe_name, overrides, allow_env: as `pdapt train` is given them.
+        run: what they stand for.
+    """
+    recipe = run.recipe
+    command = ["--no-python", "pdapt", "train", recipe_name, *overrides]
+    for option, value in (("tokens", run.tokens), ("out", run.out), ("base", run.base), ("tokenizer", run.tokenizer)):
+        command += [f"--{option}", str(value)] if value is not None else []
+    command += ["--no-verify"] if not run.verify else []
+    command += ["--allow-env"] if allow_env else []
+    parallel, job = recipe.parallel, recipe.job
+    return render_sbatch(
+        Job(
+            name=name,
+            nodes=parallel.nodes,
+            gpus_per_node=parallel.ranks_per_node,
+            cpus_per_task=job.cpus_per_rank * parallel.ranks_per_node,
+            time_limit=job.time,
+            command=command,
+            log_dir=".",
+            env={
+                **connections(recipe),
+                "OMP_NUM_THREADS": str(job.cpus_per_rank),
+                # A failed collective ends the job instead of hanging it.
+                "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
+            },
+            partition=job.partition or "",
+            account=job.account or "",
+            qos=job.qos or "",
+            constraint=job.constraint or "",
+        )
+    )

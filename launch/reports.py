@@ -1,0 +1,129 @@
+"""Folders -> reports."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import UserError, check_known
+from ..core.manifest import Manifest
+from ..core.training_cost import Spent
+from .pipeline import report_run
+from .request import REQUEST
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `pdapt report build`, as they are given."""
+
+    checkpoints: list[str]
+    test: str
+    contaminated: Path | None
+    training: list[str]
+    language: str
+    roles: list[str] = field(default_factory=list)
+
+
+def build(runs: list[str], out: Path | None, asked: Asked) -> Manifest:
+    """The report of a run of the whole, or of folders of benchmark runs.
+
+    Raises:
+        UserError: a folder holds neither, a name is given twice, or `out` is missing.
+    """
+    from ..eval.benchmark.results_folder import PLAN
+    from ..eval.report.benchmark_report import Wanted, build_benchmark_report
+    from ..eval.scores import parse_roles
+
+    folders = named(runs)
+    first = next(iter(folders.values()))
+    if (first / REQUEST).is_file():
+        if len(folders) > 1 or asked != Asked([], asked.test, None, [], "en"):
+            raise UserError(
+                "a `pdapt run` is reported alone, in English, and has no checkpoint to choose",
+                where=str(first),
+                mend="give folders of `pdapt eval run`, or this one without options",
+            )
+        return report_run(first, out or first / "report")
+    for folder in folders.values():
+        if not (folder / PLAN).is_file():
+            raise UserError(
+                "neither a run nor benchmark runs",
+                where=str(folder),
+                allowed=f"a folder with {REQUEST} (`pdapt run`) or {PLAN} (`pdapt eval run`)",
+            )
+    if out is None:
+        raise UserError("--out is missing", where="pdapt report build", mend="name the folder to make")
+    chosen, training = _chosen(asked.checkpoints, folders), _training(asked.training, folders)
+    wanted = Wanted(folders, chosen, asked.test, asked.contaminated, asked.language, training, parse_roles(asked.roles))
+    return build_benchmark_report(wanted, out)
+
+
+def paper(
+    tables: Path | None, runs: list[str], checkpoints: list[str], out: Path | None, language: str
+) -> dict[str, Any]:
+    """What the paper's tables say, as JSON values; with `out`, the page of it, too.
+
+    Raises:
+        UserError: the tables are spoilt, or runs are given without `out` or by an unknown name.
+    """
+    from ..eval.paper.claims import as_object
+    from ..eval.paper.tables import TABLES, Tables
+    from ..eval.report.words import check_language
+
+    check_language(language)
+    path = tables or TABLES
+    folders = named(runs)
+    if out is not None:
+        from ..eval.paper.paper_report import build_paper_report
+        from ..eval.report.benchmark_report import Wanted
+
+        wanted = Wanted(folders, _chosen(checkpoints, folders), language=language)
+        build_paper_report(path, wanted, out)
+    elif runs or checkpoints:
+        raise UserError("--out is missing", where="pdapt report paper", mend="name the folder to make")
+    return as_object(Tables.read(path), language)
+
+
+def _chosen(checkpoints: list[str], folders: dict[str, Path]) -> dict[str, str]:
+    """`[NAME=]CHECKPOINT` of each as name -> checkpoint."""
+    return dict(_split(item, folders, "--checkpoint", "CHECKPOINT") for item in checkpoints)
+
+
+def _training(runs: list[str], folders: dict[str, Path]) -> dict[str, Spent]:
+    """`[NAME=]RUN` of each as name -> what the run took."""
+    from ..training.run.journal import NAME, read_steps, spent
+
+    found = {}
+    for item in runs:
+        name, run = _split(item, folders, "--training", "RUN")
+        check_known(name, folders, "folder", "--training")
+        its = spent(read_steps(Path(run) / NAME))
+        assert its, "there is a step"
+        found[name] = its
+    return found
+
+
+def _split(item: str, folders: dict[str, Path], option: str, what: str) -> tuple[str, str]:
+    """`NAME=VALUE`, or `VALUE` where there is one folder, as name and value."""
+    name, equals, value = item.rpartition("=")
+    if not equals and len(folders) != 1:
+        raise UserError(f"{item!r} names no folder", where=option, allowed=f"NAME={what}")
+    return name or next(iter(folders)), value
+
+
+def named(runs: list[str]) -> dict[str, Path]:
+    """`[NAME=]FOLDER` of each as name -> folder.
+
+    Raises:
+        UserError: two have one name.
+    """
+    from ..eval.benchmark.results_folder import check_name
+
+    folders: dict[str, Path] = {}
+    for item in runs:
+        name, equals, path = item.rpartition("=")
+        name = name if equals else Path(path).resolve().name
+        check_name(name, item)
+        if name in folders:
+            raise UserError(f"two folders are called {name}", where=item, mend="give NAME=FOLDER")
+        folders[name] = Path(path)
+    return folders

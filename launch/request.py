@@ -1,0 +1,133 @@
+"""What a run of the whole is asked for, and whether its folder is of the same request."""
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..core.checkpoint import IDENTITY
+from ..core.errors import UserError
+from ..core.files import read_object, write_json
+from ..core.jsonio import JsonObject
+from ..recipes.schema import Recipe
+
+REQUEST = "request.json"
+FITTED = "fitted"
+"""Key of the request's file that holds what of the recipe was fitted, for a run that goes on: see `recipes.fit`."""
+VALID_FRACTION = 0.05
+RECIPE_KEYS = {item.name for item in fields(Recipe)}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the domain's text is read: see `data_prep.documents.sources.Source`."""
+
+    format: str | None = None
+    encoding: str | None = None
+    document_type: str = ""
+    licence: str = ""
+    commercial: bool | None = None
+    text_column: str = "text"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run of the whole is asked for.
+
+    Attributes:
+        title: heading of the report.
+        domain: what the domain is called: prefix of its sources, and a domain of the evaluation.
+        data: `[NAME=]PATH` of the domain's text; empty for the embedded sample's medical part.
+        general: the same of general text, on which a tiny base is trained, and all models are judged; empty for the
+            embedded sample's; `["none"]` to leave it out.
+        base: Hugging Face Qwen3 folder; None to train a tiny base on the general text.
+        recipe: name or file of the recipe of the continued pre-training; None for the base's published one, fitted.
+        overrides: `key=value` for it.
+        t: how far the merged model is from the base to the last checkpoint.
+        reading: how the domain's text is read.
+        max_rejected: see `data_prep.corpus.build_corpus`.
+        valid_fraction: part of each domain's text that is held out.
+        splits, keep_duplicates: see `data_prep.tokens.Options`.
+        documents, questions: at most so many a domain are evaluated on.
+    """
+
+    title: str
+    domain: str
+    data: list[str]
+    general: list[str] = field(default_factory=list)
+    base: str | None = None
+    recipe: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    t: float = 0.5
+    reading: Reading = field(default_factory=Reading)
+    max_rejected: float | None = None
+    valid_fraction: float = VALID_FRACTION
+    splits: str = "train"
+    keep_duplicates: bool = False
+    documents: int = 500
+    questions: int = 100
+
+
+LATER = ("title", "t", "documents", "questions")
+"""Choices that no stage up to the last checkpoint depends on; with a base of the user's, `general` is one, too."""
+
+
+def is_path(given: str) -> bool:
+    """Whether an argument is `[NAME=]PATH` of text, and no `key=value` of a recipe."""
+    name, equals, path = given.partition("=")
+    if not equals or Path(given).exists():
+        return True
+    return name.partition(".")[0] not in RECIPE_KEYS and Path(path).exists()
+
+
+def claim(out: Path) -> JsonObject | None:
+    """The request that a folder was made for; None where it is new or empty.
+
+    Raises:
+        UserError: the folder holds something else, or the request is damaged.
+    """
+    if (out / REQUEST).is_file():
+        return read_object(out / REQUEST)
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
+    return None
+
+
+def write_request(request: Request, out: Path, fitted: dict[str, Any]) -> None:
+    """Note in a run's folder what it is asked for, and what of its recipe was fitted."""
+    write_json(out / REQUEST, asdict(request) | {FITTED: fitted})
+
+
+def kept_of(before: JsonObject) -> dict[str, int] | None:
+    """What of a fitted recipe a request's file holds; None where it was not fitted, or not yet."""
+    if FITTED not in before or "kept" not in before.object(FITTED):
+        return None
+    kept = before.object(FITTED).object("kept")
+    return {name: kept.integer(name, minimum=1) for name in kept.values} or None
+
+
+def training_began(out: Path) -> bool:
+    """Whether a run has spent anything on training yet."""
+    return any((out / name / IDENTITY).is_file() for name in ("base", "cpt"))
+
+
+def changes(before: dict[str, Any], request: Request) -> list[str]:
+    """Sentences on which options are others than before, but for those that training does not depend on."""
+    now = asdict(request)
+    names = [item.name for item in fields(request) if item.name not in LATER]
+    return [
+        f"{_option(name)}: {_short(before.get(name))} then, {_short(now[name])} now"
+        for name in names
+        if before.get(name) != now[name]
+    ]
+
+
+def _option(name: str) -> str:
+    return {"overrides": "KEY=VALUE", "reading": "how text is read"}.get(name, "--" + name.replace("_", "-"))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items() if item)
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

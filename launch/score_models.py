@@ -1,0 +1,165 @@
+"""Models given on the command line -> folders -> scores."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..core import log
+from ..core.checkpoint import IDENTITY
+from ..core.errors import UserError, check_known
+from ..core.files import read_object
+from ..core.manifest import NAME, Manifest
+from ..eval.harness.backends import Limits
+from ..eval.heldout.build_tasks import build_tasks
+from ..eval.heldout.domains import read_domains
+from ..eval.heldout.proxy import measure
+from ..eval.scores import ROLES, Model, Scores, parse_roles
+from ..training.run.folder import STATE, checkpoints, iteration
+from .hf_models import EXPORTS, TASKS
+from .request import REQUEST
+
+PAUSE = 20.0
+"""Seconds between two looks for a new checkpoint."""
+MERGES = ("merge", "sweep", "average")
+"""Stages that make one model out of several."""
+
+
+def resolve(given: list[str], exports: Path, roles: list[str] | None = None, *, verify: bool = True) -> list[Model]:
+    """The models that `[NAME=]PATH` stand for.
+
+    A Hugging Face folder is one. A folder of `pdapt run` stands for its base, its checkpoints and the merged one, and a
+    training run for its checkpoints, which are exported to `exports` where that has not been done. With a NAME these
+    are called `NAME-…`.
+
+    A model's role is what `roles` says; else its name, where that is a role's; else what made its folder: the export of
+    a run's checkpoint, or a merge. Beside a base, any other folder that was given a name is a tuned one, whoever made
+    it: it was named to be compared. A folder without a name takes part in rankings only.
+
+    Args:
+        given: the models.
+        exports: folder of exported checkpoints.
+        roles: `NAME=ROLE`.
+        verify: whether checkpoints that are exported are compared with their hashes.
+
+    Raises:
+        UserError: a path is none of these, or a role or the name of its model is unknown.
+    """
+    stated = parse_roles(roles or [])
+    found = [(model, _named(item)[0]) for item in given for model in _models(*_named(item), exports, verify)]
+    models = [replace(model, role=stated.get(model.name, model.role)) for model, _ in found]
+    for name in stated:
+        check_known(name, [model.name for model in models], "model", "--role")
+    if any(model.role == "base" for model in models):
+        named = {name for model, name in found if model.name == name} - stated.keys() - ROLES.keys()
+        models = [replace(m, role="checkpoint") if m.name in named and m.role == "other" else m for m in models]
+    return models
+
+
+def _named(given: str) -> tuple[str, Path]:
+    name, equals, path = given.partition("=")
+    return (name, Path(path)) if equals else ("", Path(given))
+
+
+def _models(name: str, path: Path, exports: Path, verify: bool) -> Iterator[Model]:
+    prefix = f"{name}-" if name else ""
+    if (path / REQUEST).is_file():
+        yield from _of_whole(path, prefix)
+    elif (path / IDENTITY).is_file():
+        yield from _of_training(path, f"{name or path.resolve().name}-", exports, verify)
+    elif not path.is_dir():
+        raise UserError(
+            f"no such folder: {path.name}",
+            where=str(path),
+            allowed="a Hugging Face folder, a training run, or a folder of `pdapt run`",
+            mend="`pdapt eval fetch --out FOLDER NAME` downloads a baseline" if not path.exists() else "",
+        )
+    else:
+        yield _of_folder(name or path.resolve().name, path)
+
+
+def _of_folder(name: str, path: Path) -> Model:
+    made = Manifest.read(path) if (path / NAME).is_file() else None
+    if name in ROLES or made is None:
+        return Model(name, ROLES.get(name, "other"), path)
+    if made.stage in MERGES:
+        return Model(name, "merged", path)
+    step = made.counts.get("step")
+    return Model(name, "checkpoint", path, step) if isinstance(step, int) else Model(name, "other", path)
+
+
+def _of_whole(run: Path, prefix: str) -> Iterator[Model]:
+    base = read_object(run / REQUEST).text("base", "")
+    yield Model(f"{prefix}base", "base", Path(base) if base else run / "hf" / "base")
+    for folder, step in _steps(run / "hf", "cpt-"):
+        yield Model(f"{prefix}{folder.name}", "checkpoint", folder, step)
+    if (run / "hf" / "merged").is_dir():
+        yield Model(f"{prefix}merged", "merged", run / "hf" / "merged")
+
+
+def _of_training(run: Path, prefix: str, exports: Path, verify: bool) -> Iterator[Model]:
+    from ..conversion.convert import export_hf
+
+    for checkpoint in checkpoints(run):
+        folder = exports / f"{prefix}{iteration(checkpoint):05d}"
+        if not (folder / NAME).is_file():
+            export_hf(checkpoint, folder, verify=verify)
+    # Not only those that are still there: training removes what its recipe does not keep.
+    for folder, step in _steps(exports, prefix):
+        yield Model(folder.name, "checkpoint", folder, step)
+
+
+def _steps(parent: Path, prefix: str) -> list[tuple[Path, int]]:
+    """Folders that are called by a prefix and a step, and that step; no other prefix that begins alike is one."""
+    pattern = re.compile(re.escape(prefix) + r"(\d{1,10})", re.ASCII)
+    named = ((path, pattern.fullmatch(path.name)) for path in sorted(parent.glob("*")))
+    return [(path, int(match[1])) for path, match in named if match]
+
+
+def proxy(
+    given: list[str],
+    heldout: list[str],
+    out: Path,
+    *,
+    limits: Limits,
+    batch_size: int,
+    follow: bool,
+    roles: list[str] | None = None,
+    verify: bool = True,
+) -> dict[str, Any]:
+    """Measure models on held-out text; with `follow`, until the training runs among them have ended.
+
+    `<out>/.tasks` holds the tasks, `<out>/.hf` exported checkpoints: no model's name begins with a point. Returns what
+    `as_table` does.
+    """
+    tasks, exports = out / TASKS, out / EXPORTS
+    build_tasks(read_domains(heldout, verify=verify), tasks)
+    while True:
+        ended = _ended(given)
+        models = resolve(given, exports, roles, verify=verify)
+        if models or not follow:
+            found = measure(models, tasks, out, limits=limits, batch_size=batch_size, verify=verify)
+            if ended or not follow:
+                return as_table(found)
+            log.info(f"eval: {len(models)} models measured, training goes on")
+        time.sleep(PAUSE)
+
+
+def _ended(given: list[str]) -> bool:
+    """Whether no training run among the models goes on. Asked before its checkpoints are listed: none is missed."""
+    runs = [path for _, path in map(_named, given) if (path / IDENTITY).is_file()]
+    return all((run / NAME).is_file() or (run / STATE).is_file() for run in runs)
+
+
+def as_table(found: Scores) -> dict[str, Any]:
+    """Scores as JSON: model -> domain, or domain/source -> `perplexity`, `gold_logprob` and their errors."""
+    names = {"byte_perplexity": "perplexity", "gold_logprob": "gold_logprob"}
+    table: dict[str, Any] = {name: {} for name, _ in found.models}
+    for score in found.scores:
+        if score.metric in names:
+            place = f"{score.domain}/{score.source}" if score.source else score.domain
+            cell = table[score.model].setdefault(place, {})
+            cell[names[score.metric]], cell[f"{names[score.metric]}_stderr"] = score.value, score.stderr
+    return table

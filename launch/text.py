@@ -1,0 +1,193 @@
+"""The text of a run of the whole: documents, the tokenizer, tokens, and general text to evaluate on.
+
+Without a base of the user's, general text is trained on: it is cleaned, split and tokenized together with the domain's,
+so that no text is on two sides. With one, it is only evaluated on: it comes from a corpus of its own, less what
+the domain's holds, and may be changed after training.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core import log
+from ..core.errors import UserError
+from ..core.manifest import Manifest, renew, run_stage
+from .preflight import GENERAL, NONE, SAMPLE, Base
+from .request import Request
+
+if TYPE_CHECKING:
+    from ..data_prep.corpus import Source
+    from ..data_prep.tokens.build import Options
+
+CORPUS, TOKENIZER, TOKENS = "corpus", "tokenizer", "tokens"
+GENERAL_CORPUS, UNSEEN = "general-corpus", "general"
+"""Folders of general documents, and of those of them that are evaluated on."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run's text is made.
+
+    Attributes:
+        request: what the run is asked for.
+        base: the user's; None where a tiny one is trained on the general text.
+        out: the run's folder.
+        fresh: whether nothing has been trained yet, so that all of it may be made anew.
+    """
+
+    request: Request
+    base: Base | None
+    out: Path
+    fresh: bool
+
+    def training(self, name: str, run: Callable[[Path], Manifest]) -> None:
+        """Run a stage that training depends on."""
+        folder = self.out / name
+        if self.fresh:
+            renew(folder, lambda _: run(folder))
+        else:
+            run(folder)
+
+
+def build_text(place: Place, vocab: int) -> list[Path]:
+    """Build all text of a run.
+
+    Args:
+        place: see `Place`.
+        vocab: rows of the model's embedding.
+
+    Returns:
+        Held-out documents of general text, as files; none where it is left out.
+
+    Raises:
+        UserError: an input is unusable, or general text is needed and missing.
+        Outdated: training has begun on other text.
+    """
+    from ..data_prep.corpus import build_corpus
+    from ..data_prep.tokens.build import build_tokens
+
+    out = place.out
+    log.info("corpus: reading and cleaning")
+    sources, max_rejected = _sources(place), place.request.max_rejected
+    place.training(CORPUS, lambda folder: build_corpus(sources, folder, max_rejected=max_rejected))
+    tokenizer = place.base.folder if place.base else _tokenizer(place, vocab)
+    options = _options(place)
+    place.training(
+        TOKENS, lambda folder: build_tokens([str(out / CORPUS)], tokenizer, folder, options, vocab_size=vocab)
+    )
+    general = _general(place)
+    if place.base is None:
+        return sorted((out / TOKENS / "heldout").glob(f"{GENERAL}-*.jsonl"))
+    return _unseen(place, general) if general else []
+
+
+def _sources(place: Place) -> "list[Source]":
+    """What is trained on."""
+    from ..data_prep.corpus import discover
+
+    request, out = place.request, place.out
+    given = request.data or _sample(out, "medical")
+    domain = _named(discover(given, out=out, **asdict(request.reading)), request.domain)
+    return domain + ([] if place.base else _named(discover(_general_paths(place), out=out), GENERAL))
+
+
+def _general_paths(place: Place) -> list[str]:
+    """What general text is asked for, the embedded sample's where none is."""
+    given = place.request.general
+    return _sample(place.out, GENERAL) if given in ([], [SAMPLE]) else given
+
+
+def _general(place: Place) -> list[str]:
+    """Paths of general text to evaluate on alone, now that the domain's language is known; none: there is none.
+
+    Raises:
+        UserError: it is needed, and the embedded sample is of another language.
+    """
+    request = place.request
+    language = _language(place) if request.data and not request.general else None
+    if language is None:
+        return _general_paths(place) if place.base and request.general != [NONE] else []
+    if place.base is None:
+        raise UserError(
+            f"most of the domain's documents are not in French ({language}), and the embedded general text, which a "
+            "tiny base would be trained on, is",
+            where="--data",
+            mend=f"give --general PATH with general text of that language, or --base; --general {SAMPLE} takes the "
+            "French one all the same",
+        )
+    log.warn(
+        f"general text is left out: most of the domain's documents are not in French ({language}), as the embedded one "
+        "is. What adaptation costs elsewhere is not measured; --general PATH measures it, now or later"
+    )
+    return []
+
+
+def _language(place: Place) -> str | None:
+    """The commonest language of the domain's documents where most of them are not in the embedded sample's."""
+    prefix = f"{place.request.domain}-"
+    screened = Manifest.read(place.out / TOKENS).counts["screened"]
+    other = sum(count for file, count in screened["other_language"].items() if file.startswith(prefix))
+    sources = Manifest.read(place.out / CORPUS).counts
+    documents = sum(counts["kept"] for name, counts in sources.items() if name.startswith(prefix))
+    return next(iter(screened["languages"])) if 2 * other > documents else None
+
+
+def _sample(out: Path, part: str) -> list[str]:
+    """Files of one part of the embedded sample."""
+    from ..data_prep.sample import write_sample
+
+    def body(work: Path) -> dict[str, Any]:
+        write_sample(work)
+        return {"bytes": sum(path.stat().st_size for path in work.rglob("*.jsonl"))}
+
+    run_stage("sample", {}, {}, out / "sample", body)
+    return [str(path) for path in sorted((out / "sample" / part).glob("*.jsonl"))]
+
+
+def _named(sources: "list[Source]", prefix: str) -> "list[Source]":
+    """Sources whose names tell which side they belong to."""
+    return [replace(source, name=f"{prefix}-{source.name}") for source in sources]
+
+
+def _options(place: Place) -> "Options":
+    """How the tokens are made: domain and general text are each held out from."""
+    from ..data_prep.tokens.build import Options
+
+    request = place.request
+    return Options(
+        valid_fraction=request.valid_fraction,
+        splits=request.splits,
+        keep_duplicates=request.keep_duplicates,
+        domains=() if place.base else (f"{request.domain}-*", f"{GENERAL}-*"),
+    )
+
+
+def _tokenizer(place: Place, vocab: int) -> Path:
+    """Train a tokenizer on the corpus, held-out documents left out."""
+    from ..data_prep.tokens.build import training_texts
+    from ..data_prep.tokens.tokenizer import train_tokenizer
+
+    corpus, options = place.out / CORPUS, _options(place)
+
+    def body(work: Path) -> dict[str, Any]:
+        train_tokenizer(training_texts([str(corpus)], options), vocab, work)
+        return {"vocabulary": vocab}
+
+    log.info("tokenizer: training byte-level BPE on the training documents")
+    config = {"vocab": vocab, "tokens": asdict(options)}
+    place.training(TOKENIZER, lambda out: run_stage("tokenizer", {"corpus": corpus}, config, out, body))
+    return place.out / TOKENIZER
+
+
+def _unseen(place: Place, paths: list[str]) -> list[Path]:
+    """Documents of general text that the domain does not hold; of other text than before, they are made anew."""
+    from ..data_prep.corpus import build_corpus, discover
+    from ..data_prep.unseen import build_unseen
+
+    corpus, out = place.out / GENERAL_CORPUS, place.out / UNSEEN
+    request = place.request
+    sources, documents = _named(discover(paths, out=place.out), GENERAL), request.documents
+    renew(corpus, lambda _: build_corpus(sources, corpus, max_rejected=request.max_rejected))
+    renew(out, lambda _: build_unseen(corpus, place.out / CORPUS, out, documents=documents))
+    return sorted((out / "heldout").glob("*.jsonl"))

@@ -1,0 +1,302 @@
+"""The published recipe, fitted to a base, to the text at hand and to this machine.
+
+The paper's values were for 2.53 epochs of 1.955 G tokens on 48 GPUs. What depends on neither stays: optimizer, layout,
+length of a sequence. Batch and steps follow from the text, the spread from the machine. What the user sets, stays set.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from math import ceil
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ..core.errors import UserError
+from ..core.memory import fits
+from ..core.qwen3 import SIZES, Qwen3Config, size_of
+from ..data_prep.tokens.layouts import PACKED
+from .h100 import EPOCHS, LARGEST_MICRO, OPTIMIZER, RUNS, SAVES, SEQ_LENGTH
+from .hardware import GIB, Hardware
+from .load import merge, resolve
+from .memory import of_gpu
+from .overrides import override_layer
+from .schema import SAVED, Recipe, data_parallel, model_parallel, shape_of, world_size
+
+WHERE = "the published recipe, fitted"
+"""What errors call it."""
+LARGEST_BATCH = RUNS[PACKED][0]
+STEPS = 1000
+"""Steps of a run whose text allows them; with more text the published batch is reached, and then there are more."""
+BATCH = 8
+"""Sequences a step that are not gone below for the sake of more than `LEAST` steps."""
+LEAST = 100
+CPU_RANKS = 2
+CPU_TOKENS = 2048
+"""Tokens at once on a CPU rank, whose attention takes memory by their square."""
+CPU_CONTEXT = 1e9
+"""Bytes of a CPU rank beside the model: PyTorch and Megatron, imported."""
+NARROWEST = min(shape.hidden for shape in SIZES.values())
+LARGEST_SCALE = 10
+"""Most by which the learning rate of a narrow model is above the published one."""
+TPS = (1, 2, 4, 8)
+VALIDATIONS = 24
+"""Of a run: one every 180 of the paper's 4,320 steps."""
+VALIDATION_BATCHES = 4
+"""Global batches of a validation, at most."""
+ASSUMED = 100_000.0
+"""Sequences of an epoch, before the text has been counted: for checks that can be made without it."""
+OF_TRAINING = ("steps", "batch.global_size", "checkpoint.every", "validation.every")
+"""Keys that a run that has begun keeps, on whatever machine it goes on."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A recipe and how it came about.
+
+    Attributes:
+        recipe: checked.
+        kept: keys of `OF_TRAINING` -> their values.
+        told: sentences for the user.
+    """
+
+    recipe: Recipe
+    kept: dict[str, int]
+    told: list[str]
+
+
+def published(shape: Qwen3Config, dtype: str) -> dict[str, Any]:
+    """What of the published recipe depends on the base alone, as nested keys of `schema.Recipe`.
+
+    The learning rate is 2e-5, which the paper has for all four sizes. A model narrower than the narrowest of them gets
+    it times their ratio of widths, as in Yang et al. 2022 (arXiv:2203.03466) for Adam's hidden matrices, at most times
+    `LARGEST_SCALE`.
+
+    Args:
+        shape: of the base.
+        dtype: of its weights, in config.json's spelling.
+
+    Raises:
+        UserError: training saves no weights of that type.
+    """
+    precision = next((name for name, saved in SAVED.items() if saved == dtype), None)
+    if precision is None:
+        raise UserError(
+            f"the base's weights are {dtype}, and training saves {' or '.join(SAVED.values())}",
+            where="--base",
+            mend="convert it: pdapt convert import BASE ROOT, then pdapt convert export ROOT OUT --dtype bfloat16",
+        )
+    return {
+        "model": {"shape": asdict(shape), "precision": precision},
+        "data": {"layout": PACKED, "seq_length": min(SEQ_LENGTH, shape.max_positions)},
+        "optimizer": OPTIMIZER | {"lr": OPTIMIZER["lr"] * _scale(shape)},
+    }
+
+
+def _scale(shape: Qwen3Config) -> float:
+    return 1 if size_of(shape) else min(LARGEST_SCALE, max(1, NARROWEST / shape.hidden))
+
+
+def before_text(base: dict[str, Any], overrides: list[str]) -> Recipe:
+    """The recipe as far as it stands before the text has been counted: its layout and length are final.
+
+    Args:
+        base: from `published`.
+        overrides: the user's `key=value`.
+
+    Raises:
+        UserError: an override is none, or of a wrong type.
+    """
+    return merge(_nested(base, {"steps": STEPS, "batch.global_size": BATCH}), overrides, WHERE)
+
+
+def fit(
+    base: dict[str, Any],
+    overrides: list[str],
+    sequences: float,
+    hardware: Hardware,
+    kept: dict[str, int] | None = None,
+    *,
+    valid: float = ASSUMED,
+) -> Fitted:
+    """Fit batch and steps to the text and the spread to the machine.
+
+    Steps are the published 2.53 epochs. A batch has as many sequences as make `STEPS` steps, from `BATCH` to the
+    published 576; where that leaves fewer than `LEAST` steps, as many as make `LEAST`, and at least one a copy of the
+    model.
+
+    Args:
+        base: from `published`.
+        overrides: the user's `key=value`, which win.
+        sequences: of an epoch of the training text, in the recipe's layout and length.
+        hardware: of this machine.
+        kept: `Fitted.kept` of a run that has begun.
+        valid: sequences of the validation text: a validation asks for no more than there are.
+
+    Raises:
+        UserError: an override does not go with the rest, or no spread fits.
+    """
+    start = before_text(base, overrides)
+    values = _flat(asdict(start))
+    fixed = {name: values[name] for name in set_by(overrides) if name in values}
+    known = (kept or {}) | {name: value for name, value in fixed.items() if name in OF_TRAINING}
+    wanted = known.get("batch.global_size")
+    spread = _spread(start, fixed, hardware, wanted or _batch(EPOCHS * sequences), free=wanted is None)
+    batch = spread["batch.global_size"]
+    steps = known.get("steps") or max(1, round(EPOCHS * sequences / batch))
+    rhythm = {
+        "steps": steps,
+        "checkpoint.every": ceil(steps / SAVES),
+        "validation.every": ceil(steps / VALIDATIONS),
+        "validation.batches": min(VALIDATION_BATCHES, max(1, ceil(valid / batch))),
+    }
+    keys = _nested(base, rhythm | (kept or {}) | spread)
+    found = resolve(keys, overrides, WHERE, fitting=hardware.gpus > 0)
+    values = _flat(asdict(found))
+    told = [_of_base(found), _of_text(found, sequences), f"{hardware}: {_of_spread(found, hardware)}"]
+    return Fitted(found, {name: values[name] for name in OF_TRAINING}, told)
+
+
+def set_by(overrides: list[str]) -> set[str]:
+    """Dotted keys that overrides set."""
+    return {key for item in overrides for key in _flat(OmegaConf.to_container(override_layer(item)))}
+
+
+def _batch(total: float) -> int:
+    """Sequences a step of a run of `total`, before they are shared out."""
+    if total >= STEPS * BATCH:
+        return min(LARGEST_BATCH, int(total / STEPS))
+    return max(1, min(BATCH, int(total / LEAST)))
+
+
+def _spread(start: Recipe, fixed: dict[str, Any], hardware: Hardware, batch: int, *, free: bool) -> dict[str, Any]:
+    """The first spread that divides and fits, as keys: as many ranks as there are, then as little TP as will do.
+
+    Args:
+        start: the recipe so far.
+        fixed: keys that the user has set.
+        hardware: of this machine.
+        batch: sequences a step.
+        free: whether the batch may be rounded to the ranks' number.
+    """
+    for tried in _attempts(start, fixed, hardware):
+        dp = data_parallel(tried)
+        unit = dp * fixed.get("batch.micro_size", 1)
+        sequences = max(unit, round(batch / unit) * unit) if free else batch
+        for micro in _micros(tried, fixed, hardware):
+            whole = replace(tried, batch=replace(tried.batch, global_size=sequences, micro_size=micro))
+            if sequences % (dp * micro) == 0 and holds(whole, hardware):
+                return _keys(whole, hardware)
+    _check_division(start, fixed, hardware)
+    raise UserError(
+        f"a model of {shape_of(start).parameters / 1e9:.2f} G parameters does not fit into this machine ({hardware}) "
+        "in any way that was tried" + (f", with {', '.join(sorted(fixed))} as you set them" if fixed else ""),
+        where="--base",
+        allowed="as `core/memory.py` predicts: weights, gradients, Adam's state and activations, with a tenth to spare",
+        mend="take a machine with more memory or more GPUs; on several nodes the stages run one by one "
+        "(`pdapt launch RECIPE --print`)",
+    )
+
+
+def _check_division(start: Recipe, fixed: dict[str, Any], hardware: Hardware) -> None:
+    """Say what of the user's settings does not divide, where something does not."""
+    ranks = hardware.gpus or min(CPU_RANKS, hardware.cores)
+    largest = {"parallel.ranks_per_node": ranks, "steps": STEPS}
+    largest["batch.global_size"] = ranks * start.parallel.nodes * start.batch.micro_size
+    resolve(_nested(asdict(start), largest | fixed), [], WHERE, fitting=False)
+
+
+def _keys(spread: Recipe, hardware: Hardware) -> dict[str, Any]:
+    """The keys of a spread; a machine's memory is stated where it has GPUs, whose memory is checked by it."""
+    keys: dict[str, Any] = {
+        "batch.global_size": spread.batch.global_size,
+        "batch.micro_size": spread.batch.micro_size,
+        "parallel.ranks_per_node": spread.parallel.ranks_per_node,
+        "parallel.tp": spread.parallel.tp,
+        "optimizer.grads": spread.optimizer.grads,
+    }
+    memory = {"machine.gpu_gib": spread.machine.gpu_gib, "machine.host_gib": hardware.host_gib}
+    return keys | memory if hardware.gpus else keys
+
+
+def holds(recipe: Recipe, hardware: Hardware) -> bool:
+    """Whether a machine's memory holds what a recipe is predicted to need."""
+    memory = of_gpu(recipe)
+    if hardware.gpus:
+        return fits(memory, recipe.machine.gpu_gib * GIB)
+    ranks = recipe.parallel.ranks_per_node
+    return fits(replace(memory, context=CPU_CONTEXT), hardware.host_gib * GIB / ranks)
+
+
+def _attempts(start: Recipe, fixed: dict[str, Any], hardware: Hardware) -> Iterator[Recipe]:
+    """The recipe, spread in each way that divides, without its batch."""
+    shape = shape_of(start)
+    kinds = ["fp32", "bf16"] if hardware.gpus and start.model.precision == "bf16" else ["fp32"]
+    ranks = _asked(fixed, "parallel.ranks_per_node", range(hardware.gpus or min(CPU_RANKS, hardware.cores), 0, -1))
+    tps = _asked(fixed, "parallel.tp", TPS if hardware.gpus else TPS[:1])
+    (gpu_gib,) = _asked(fixed, "machine.gpu_gib", [hardware.gpu_gib])
+    for count, tp, grads in product(ranks, tps, _asked(fixed, "optimizer.grads", kinds)):
+        tried = replace(
+            start,
+            parallel=replace(start.parallel, ranks_per_node=count, tp=tp),
+            optimizer=replace(start.optimizer, grads=grads),
+            machine=replace(start.machine, gpu_gib=gpu_gib),
+        )
+        divides = tp > 0 and all(size % tp == 0 for size in (shape.kv_heads, shape.heads, shape.ffn, shape.vocab))
+        if divides and world_size(tried) and world_size(tried) % model_parallel(tried) == 0:
+            yield tried
+
+
+def _micros(tried: Recipe, fixed: dict[str, Any], hardware: Hardware) -> Any:
+    """Sequences at once on a rank, the most first."""
+    most = LARGEST_MICRO if hardware.gpus else max(1, CPU_TOKENS // tried.data.seq_length)
+    return _asked(fixed, "batch.micro_size", range(most if tried.parallel.pp == 1 else 1, 0, -1))
+
+
+def _asked(fixed: dict[str, Any], name: str, choices: Any) -> Any:
+    return [fixed[name]] if name in fixed else choices
+
+
+def _of_base(recipe: Recipe) -> str:
+    shape, optimizer, data = shape_of(recipe), recipe.optimizer, recipe.data
+    size, scale = size_of(shape), _scale(shape)
+    name = f"Qwen3-{size.replace('p', '.').upper()}" if size else f"a Qwen3 {shape.hidden} wide"
+    line = f"the published recipe for {name}: learning rate {optimizer.lr:.3g}, {data.layout} sequences of "
+    line += f"{data.seq_length:,} tokens, {recipe.model.precision}"
+    if scale == 1 or optimizer.lr != OPTIMIZER["lr"] * scale:
+        return line
+    return f"{line} (learning rate: the published one times {scale:.3g}, as the model is narrower than any published)"
+
+
+def _of_text(recipe: Recipe, sequences: float) -> str:
+    batch, steps = recipe.batch.global_size, recipe.steps
+    return (
+        f"{sequences:,.0f} sequences of training text: {steps:,} steps of {batch:,} sequences read it "
+        f"{steps * batch / sequences:.2f} times (published: {EPOCHS} times, {LARGEST_BATCH} sequences a step); a "
+        f"checkpoint every {recipe.checkpoint.every:,} steps"
+    )
+
+
+def _of_spread(recipe: Recipe, hardware: Hardware) -> str:
+    parallel = recipe.parallel
+    kind = "GPU" if hardware.gpus else "CPU"
+    return (
+        f"{parallel.ranks_per_node} {kind} rank{'s' * (parallel.ranks_per_node > 1)}, TP {parallel.tp}, "
+        f"PP {parallel.pp}, DP {data_parallel(recipe)}, {recipe.batch.micro_size} at once on a rank, gradients in "
+        f"{recipe.optimizer.grads}"
+    )
+
+
+def _nested(base: dict[str, Any], further: dict[str, Any]) -> DictConfig:
+    """`base` with dotted keys merged in."""
+    merged = OmegaConf.create(base)
+    for name, value in further.items():
+        OmegaConf.update(merged, name, value)
+    return merged
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

@@ -1,0 +1,100 @@
+"""What a published row's trainer and machine do, as the texts of its fields tell."""
+
+import re
+from typing import Any
+
+from ..core.errors import UserError
+from .read_row import Row
+
+MEGATRON, FSDP, OTHERS = "Megatron", "FSDP", "others"
+FAST_ATTENTION = 2024.6
+"""Year from which NVIDIA's software attends with cuDNN's kernels for Hopper by default: Transformer Engine 1.9."""
+UNSTATED_YEAR = 2025.5
+MEMORY = {"H100": 3.35, "H200": 4.8}
+"""TB/s of a GPU's memory: NVIDIA's data sheets."""
+GRADIENTS = {"fp32": 4, "bf16": 2}
+"""Bytes of a gradient as it is reduced, where the row tells."""
+RECOMPUTED = {"none": 0.0, "selective": 0.5, "full": 1.0}
+"""Share of the forward pass that is computed again."""
+
+
+def stack_of(row: Row) -> str:
+    """Which kind of trainer: PyTorch's FSDP however it is called; Megatron's; any other."""
+    software, sharding = row.text("software").lower(), row.text("sharding").lower()
+    if "fsdp" in sharding or re.search("foundry|titan|automodel", software):
+        return FSDP
+    if re.search("paxml|jax|nanotron|zero", f"{software} {sharding}"):
+        return OTHERS
+    if not software:
+        row.assumed.append("software is taken as Megatron's")
+    return MEGATRON
+
+
+def software_of(row: Row, stack: str) -> dict[str, Any]:
+    """What the software does, as its name and the row's fields tell."""
+    software, sharding = row.text("software").lower(), row.text("sharding").lower()
+    year = _year(software)
+    if year is None:
+        row.assumed.append(f"the software's year is taken as {UNSTATED_YEAR:g}")
+        year = UNSTATED_YEAR
+    local = "local layers" in software  # Megatron's own, with FlashAttention 2
+    compiled = "compile" in sharding or "te" in re.split(r"\W+", sharding)
+    nvidia = stack == MEGATRON or "nemo" in software or "paxml" in software
+    gathers = 0
+    if stack == FSDP:
+        gathers = 1 if "grad_op" in sharding else 2
+    elif "paxml" in software:
+        gathers = 2
+    return {
+        "grad_bytes": GRADIENTS.get(row.text("grads"), 4 if "nanotron" in software or "titan" in software else 2),
+        "gathers": gathers,
+        "recompute": recomputed(row) or 0.0,
+        "dp_overlap": float(stack != OTHERS),
+        "tp_overlap": float(stack == MEGATRON or "async" in sharding),
+        "fused": float((nvidia and not local) or compiled or "foundry" in software),
+        "attention": 0 if "foundry" in software else 2 if nvidia and not local and year >= FAST_ATTENTION else 1,
+        "year": year,
+    }
+
+
+def recomputed(row: Row) -> float | None:
+    """Share of the forward pass that is computed again, where the row tells."""
+    text = row.text("recompute").lower()
+    if re.match(r"(none|no|off|false)\b", text):
+        return RECOMPUTED["none"]
+    if re.search(r"sel|\bsac\b", text):
+        return RECOMPUTED["selective"]
+    return RECOMPUTED["full"] if re.search(r"\bfull\b", text) else None
+
+
+def _year(software: str) -> float | None:
+    """Year and month in a software's name as a number: `NeMo 24.09`, `(2024-07)`, `2023`."""
+    found = re.search(r"(20\d\d)-(0[1-9]|1[0-2])", software) or re.search(r"\b(2\d)\.(0[1-9]|1[0-2])\b", software)
+    if found:
+        year, month = int(found.group(1)) % 100, int(found.group(2))
+        return 2000 + year + (month - 0.5) / 12
+    found = re.search(r"\b(20\d\d)\b", software)
+    return int(found.group(1)) + 0.5 if found else None
+
+
+def hardware_of(row: Row) -> dict[str, Any]:
+    """GPUs of a node, power limit and memory, as the row's `hw` tells; an H100 SXM in nodes of 8 otherwise.
+
+    An H200 is an H100's chip with faster memory.
+
+    Raises:
+        UserError: it is another GPU, or has what cannot be.
+    """
+    text = row.text("hw")
+    if not text:
+        row.assumed.append("hw is taken as H100 SXM, 700 W, nodes of 8")
+    gpus = set(re.findall(r"\b(?:A|B|H|L|V|GB|GH|MI)\d{2,3}\w?\b", text))
+    if gpus and not gpus & set(MEMORY):
+        allowed = f"{' or '.join(MEMORY)}: speeds of other GPUs are not predicted"
+        raise UserError(f"hw is {text!r}", where=row.where, allowed=allowed)
+    patterns = {"node": r"(\d+)/node", "watts": r"(\d+) ?W\b", "memory": r"(\d+(?:\.\d+)?) ?TB/s"}
+    matches = {name: re.search(pattern, text) for name, pattern in patterns.items()}
+    stated = Row({name: float(match.group(1)) for name, match in matches.items() if match}, f"{row.where}: hw")
+    memory = stated.number("memory") or (2.4 if "HBM2e" in text else MEMORY["H200" if "H200" in gpus else "H100"])
+    node = stated.number("node") or 8
+    return {"node": node, "nics": node, "watts": stated.number("watts") or 700, "memory": memory * 1e12}

@@ -1,0 +1,158 @@
+"""`pdapt bench scaling` and the ceilings: what is run, what journals are made into, the page, and real ranks."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pdapt.bench import ceilings as bench_ceilings
+from pdapt.bench.scaling import STRONG, WEAK, Plan, check, collect, compared, lines, spread, write_jobs, written
+from pdapt.cli.main import app
+from pdapt.core.errors import UserError
+from pdapt.core.files import read_json
+from pdapt.recipes.load import load
+from pdapt.scaling.constants import NAMES, read_fit
+from pdapt.scaling.of_recipe import Filling
+
+FULL = Filling(1.0, 512.0, "made up")
+
+
+def plan(worlds: list[int], repeats: int = 2, *, gpu: bool = False) -> Plan:
+    return Plan(load("qwen3_tiny_cpt_2xcpu", ["steps=10"]), worlds, [WEAK, STRONG], repeats, gpu)
+
+
+def leave_runs(given: Plan, folder: Path, per_rank: float) -> None:
+    """Journals of runs whose ranks do not slow each other down: `per_rank` slots a second and rank."""
+    for way, world, turn, recipe in given.runs():
+        slots = recipe.batch.global_size * recipe.data.seq_length
+        seconds = slots / world / per_rank
+        rows = [
+            {"event": "step", "step": step, "start": 1, "time": step * seconds, "seconds": seconds, "data_wait": 0.0}
+            | {"tokens": slots, "slots": slots, "skipped": False, "sources": {}}
+            for step in range(1, 11)
+        ]
+        run = folder / f"{way}-{world}-{turn}" / "run"
+        run.mkdir(parents=True)
+        (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_worlds_take_turns_with_as_many_sequences_a_rank_or_a_step() -> None:
+    found = [(way, world, turn, one.batch.global_size) for way, world, turn, one in plan([1, 2, 4]).runs()]
+    assert found[:6] == [
+        ("weak", 1, 0, 8), ("weak", 2, 0, 16), ("weak", 4, 0, 32),
+        ("strong", 1, 0, 8), ("strong", 2, 0, 8), ("strong", 4, 0, 8),
+    ]  # fmt: skip
+    assert {turn for _, _, turn, _ in found} == {0, 1}
+    assert spread(plan([1]).recipe, STRONG, 4, 1, gpu=False).batch.micro_size == 2
+    eight = spread(load("qwen3_8b_cpt_48xh100_packed"), WEAK, 8, 4, gpu=True)
+    assert (eight.parallel.nodes, eight.parallel.ranks_per_node, eight.batch.global_size) == (2, 4, 1152)
+    with pytest.raises(UserError, match="nodes of 4 do not make 6 ranks"):
+        spread(load("qwen3_8b_cpt_48xh100_packed"), WEAK, 6, 4, gpu=True)
+
+
+def test_what_cannot_be_run_is_refused_beforehand() -> None:
+    with pytest.raises(UserError, match="does not divide"):
+        check(plan([3]))  # eight sequences
+    with pytest.raises(UserError, match="3 do not count"):
+        check(Plan(load("qwen3_tiny_cpt_2xcpu", ["steps=4"]), [1], [WEAK], 1, gpu=False))
+
+
+def test_runs_become_rows_a_page_and_a_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    given = plan([1, 2, 4])
+    leave_runs(given, tmp_path / "runs", per_rank=1000)
+    result = compared(given, collect(given, tmp_path / "runs"), FULL)
+    assert [row["oversubscribed"] for row in result["rows"]] == [False, False, True] * 2
+    assert [row["efficiency"] for row in result["rows"]] == pytest.approx([1.0] * 6)
+    written(given, result | {"others": 0.5}, tmp_path / "out")
+    page = (tmp_path / "out" / "scaling.html").read_text()
+    assert "Oversubscribed" in page
+    assert "Disturbed" in page
+    assert "says nothing about GPUs" in page
+    assert 'src="data:image/png' in page
+    rows = list(csv.DictReader((tmp_path / "out" / "scaling.csv").open()))
+    assert [(row["scaling"], row["world"]) for row in rows[:2]] == [("weak", "1"), ("weak", "2")]
+    constants, _ = read_fit(tmp_path / "out" / "site.json")
+    assert constants.bf16 < read_fit()[0].bf16 / 100
+    text = "\n".join(lines(result | {"others": 0.5}))
+    assert "OVERSUBSCRIBED" in text
+    assert "DISTURBED" in text
+
+
+def test_on_gpus_the_published_plan_stands_beside(tmp_path: Path) -> None:
+    given = Plan(load("qwen3_0p6b_cpt_8xh100_packed", ["steps=10"]), [4, 8], [WEAK], 1, gpu=True)
+    leave_runs(given, tmp_path, per_rank=60_000)
+    rows = compared(given, collect(given, tmp_path), FULL)["rows"]
+    assert all(row["planned_slots_per_second_per_rank"] > 20_000 for row in rows)
+    assert not any(row["oversubscribed"] for row in rows)
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"weak-1-0.*is no training run that has begun: the file is missing"):
+        collect(plan([1]), tmp_path)
+
+
+def test_each_run_is_a_job_on_a_cluster(tmp_path: Path) -> None:
+    given = Plan(load("qwen3_0p6b_cpt_48xh100_packed", ["steps=10"]), [4, 8], [WEAK], 1, gpu=True)
+    paths = write_jobs(given, Path("tokens"), tmp_path)
+    assert [path.parent.name for path in paths] == ["weak-4-0", "weak-8-0"]
+    assert "#SBATCH --nodes=2" in paths[1].read_text()
+    assert load(str(paths[1].parent / "recipe.yaml")).parallel.nodes == 2
+
+
+def test_products_and_copies_are_timed_on_what_is_there() -> None:
+    recipe = load("qwen3_tiny_cpt_2xcpu", ["batch.micro_size=1", "data.seq_length=64"])
+    found = bench_ceilings.gemm(recipe, repeats=1)
+    assert [row["n"] for row in found["products"]] == [384, 192, 1024, 192, 4096]
+    assert all(row["tflops"] == row["operations"] / row["seconds"] / 1e12 for row in found["products"])
+    small = bench_ceilings.gemm(recipe, repeats=1, fp8=True)
+    assert [row["operations"] for row in small["products"]] == [row["operations"] for row in found["products"]]
+    exact, rough = (bench_ceilings._product(32, 48, 64, fp8=fp8) for fp8 in (False, True))
+    assert exact().shape == rough().shape == (32, 48)
+    copied = bench_ceilings.copy(1, repeats=1)
+    assert copied["copies"]["inside"] > 0
+    if found["share"] is None:
+        assert "nothing about GPUs" in found["device"]
+
+
+def test_a_site_takes_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> None:
+    out = tmp_path / "site.json"
+    bench_ceilings.site(out, {"bf16": 0.8})
+    bench_ceilings.site(out, {"memory": 0.9})
+    constants, _ = read_fit(out)
+    assert (constants.bf16, constants.memory) == (0.8, 0.9)
+    with pytest.raises(UserError, match="bf16 was measured on cores"):
+        bench_ceilings.site(tmp_path / "none.json", {"bf16": None})
+    assert not (tmp_path / "none.json").exists()
+    rest = set(NAMES) - {"bf16", "memory"}
+    assert all(getattr(constants, name) == getattr(read_fit()[0], name) for name in rest)
+
+
+@pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])
+def test_collectives_of_no_size_are_refused(size: float) -> None:
+    with pytest.raises(UserError, match="sizes are"):
+        bench_ceilings.nccl(2, [1.0, size], repeats=1)
+
+
+def test_missing_runs_are_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdapt.bench.scaling.sample_tokens", None)  # it takes many seconds
+    given = ["bench", "scaling", "--out", str(tmp_path), "--steps", "6", "--collect"]
+    with pytest.raises(UserError, match="no training run that has begun: the file is missing"):
+        CliRunner().invoke(app, given, catch_exceptions=False)
+
+
+@pytest.mark.slow
+def test_two_worlds_are_measured_and_collectives_moved(tmp_path: Path) -> None:
+    given = ["bench", "scaling", "--out", str(tmp_path / "out"), "--world", "1", "--world", "2", "--way", "strong"]
+    result = CliRunner().invoke(app, [*given, "--steps", "6", "--repeats", "1", "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert [row["world"] for row in found["rows"]] == [1, 2]
+    assert all(row["seconds"] > 0 and row["turns"] == 1 for row in found["rows"])
+    assert read_json(tmp_path / "out" / "scaling.json")["rows"] == found["rows"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"scaling.html", "scaling.csv", "site.json"}
+    moved = bench_ceilings.nccl(2, [1.0], repeats=2)
+    assert [row["name"] for row in moved["collectives"]] == ["all_reduce", "all_gather", "reduce_scatter"]
+    assert all(row["busbw"] > 0 for row in moved["collectives"])

@@ -1,0 +1,202 @@
+"""`pdapt bench train`: what it compares is the same work, and its figures are those of the steps."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pdapt.bench import train as bench_train
+from pdapt.bench.train import Bench, Steps, check, counted, durations, stalls, steps_of, table, way_of
+from pdapt.bench.trainers import bare_arguments, packed_inputs, padded_inputs
+from pdapt.core.errors import UserError
+from pdapt.recipes.load import load
+from pdapt.recipes.megatron_args import Places, megatron_args
+from pdapt.recipes.schema import Recipe
+
+LENGTHS = [7, 1, 12, 4]
+"""Of the pieces of one row: three whole documents, and the beginning of a fourth."""
+
+
+def recipe(*overrides: str) -> Recipe:
+    return load("qwen3_tiny_cpt_2xcpu", list(overrides))
+
+
+def packed_sample() -> dict[str, Any]:
+    """A row as `PackedDataset` lays it out."""
+    positions = np.concatenate([np.arange(length) for length in LENGTHS])
+    ids = np.arange(100, 100 + len(positions))
+    counts = np.ones(len(ids), np.float32)
+    counts[np.cumsum(LENGTHS[:-1]) - 1] = 0  # ends of documents
+    return {"tokens": ids, "labels": ids + 1, "loss_mask": counts, "position_ids": positions}
+
+
+def test_a_packed_row_keeps_its_labels_and_ignores_documents_ends() -> None:
+    sample = packed_sample()
+    inputs = packed_inputs(sample)
+    assert inputs["input_ids"].tolist() == sample["tokens"].tolist()
+    assert "attention_mask" not in inputs  # with one, transformers does not look for documents
+    assert inputs["shift_labels"].tolist() == inputs["labels"].tolist()
+    ignored = np.flatnonzero(inputs["labels"] == -100)
+    assert ignored.tolist() == [6, 7, 19]
+    assert inputs["labels"][-1] == sample["labels"][-1]
+
+
+def test_a_padded_row_counts_what_pdapt_counts(tmp_path: Path) -> None:
+    sample = {"tokens": np.array([5, 6, 7, 0, 0]), "loss_mask": np.array([1, 1, 0, 0, 0], np.float32)}
+    inputs = padded_inputs(sample)
+    assert inputs["attention_mask"].tolist() == [1, 1, 1, 0, 0]
+    assert inputs["labels"].tolist() == [5, 6, 7, -100, -100]
+    np.savez(tmp_path / "padded.npz", **{name: column[None] for name, column in inputs.items()})
+    assert counted(tmp_path / "padded.npz") == 2
+    rows: dict[str, Any] = {name: np.stack([column] * 3) for name, column in packed_inputs(packed_sample()).items()}
+    np.savez(tmp_path / "packed.npz", **rows)
+    assert counted(tmp_path / "packed.npz") == 3 * int(packed_sample()["loss_mask"].sum())
+
+
+@pytest.fixture
+def logits(tiny_qwen3: Callable[..., Path]) -> Callable[..., torch.Tensor]:
+    """Logits of a row in transformers, as its Trainer computes them in training."""
+    from transformers import Qwen3ForCausalLM
+
+    model = Qwen3ForCausalLM.from_pretrained(tiny_qwen3(), dtype=torch.float32, attn_implementation="sdpa").train()
+    model.config.use_cache = False  # as Trainer sets it; with a cache transformers does not look for documents
+
+    def run(ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return model(input_ids=ids[None], position_ids=positions[None]).logits[0]
+
+    return run
+
+
+def test_transformers_keeps_packed_documents_apart(logits: Callable[..., torch.Tensor]) -> None:
+    inputs = packed_inputs(packed_sample())
+    ids, positions = (torch.from_numpy(inputs[name]) for name in ("input_ids", "position_ids"))
+    whole = logits(ids, positions)
+    begin = 0
+    for length in LENGTHS:
+        piece = slice(begin, begin + length)
+        torch.testing.assert_close(whole[piece], logits(ids[piece], positions[piece]), atol=1e-5, rtol=1e-5)
+        begin += length
+    changed = ids.clone()
+    changed[:7] += 300
+    assert torch.equal(logits(changed, positions)[7:], whole[7:])
+    # And the test can fail: where positions go on, attention does too.
+    straight = torch.arange(len(ids))
+    assert not torch.allclose(logits(changed, straight)[7:], logits(ids, straight)[7:], atol=1e-3)
+
+
+def test_warm_steps_do_not_count() -> None:
+    ends = [0.0, 10.0, 20.0, 21.0, 23.0, 26.0]  # of steps 1 to 6
+    assert durations(ends) == [1.0, 2.0, 3.0]  # of steps 4 to 6
+
+
+def test_steps_and_stalls_are_read_from_the_journal(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"event": "start", "start": 0, "time": 0.0, "step": 0, "ranks": 2}]
+    for step, end in enumerate([5.0, 6.0, 7.0, 7.5, 8.5], start=1):
+        row = {"event": "step", "start": 0, "time": end, "step": step, "seconds": 0.1, "loss": 9.0 - step}
+        rows.append(row | {"data_wait": 0.0, "tokens": 9, "skipped": False, "sources": {}})
+    rows.append({"event": "save", "start": 0, "time": 9.0, "step": 4, "stall_seconds": 0.4, "seconds": 2.0})
+    rows.append({"event": "save", "start": 0, "time": 9.1, "step": 2, "stall_seconds": 0.2, "seconds": 4.0})
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert steps_of(tmp_path) == Steps([0.5, 1.0], 8.0)
+    assert stalls(tmp_path) == [0.2, 0.4]
+
+
+def test_a_way_has_the_median_of_all_its_turns() -> None:
+    way = way_of("a", [Steps([1.0, 9.0], 8.5), Steps([2.0], 8.5)], tokens=100.0)
+    assert (way.seconds, way.tokens_per_second, way.first_loss) == (2.0, 50.0, 8.5)
+
+
+def test_the_bare_loop_computes_what_pdapt_computes() -> None:
+    unused = Path("none")
+    places = Places(unused, unused, unused, unused, unused, eod=0)
+    given = megatron_args(recipe("data.layout=concat", "data.document_masks=false"), places, gpu=False)
+    kept = bare_arguments(given)
+    dropped = {word for word in given if word.startswith("--")} - set(kept)
+    assert {"--log-interval", "--tensorboard-dir", "--save", "--load", "--pretrained-checkpoint"} <= dropped
+    assert str(unused) not in kept  # no value is left behind
+    assert "--mock-data" in kept
+    decisive = ("--num-layers", "--seq-length", "--micro-batch-size", "--use-distributed-optimizer", "--clip-grad")
+    for flag in (*decisive, "--calculate-per-token-loss", "--distributed-backend", "--rerun-mode"):
+        assert flag in kept
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts", "where"),
+    [
+        (["parallel.tp=2"], [], "parallel"),
+        (["steps=3"], [], "--steps"),
+        ([], ["troughput"], "--part"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(overrides: list[str], parts: list[str], where: str) -> None:
+    with pytest.raises(UserError, match=where):
+        check(recipe(*overrides), parts)
+
+
+def test_the_table_says_what_was_found() -> None:
+    found = {
+        "throughput": {
+            "ways": [
+                {"way": "pdapt", "seconds": 0.5, "tokens": 100.0, "tokens_per_second": 200.0, "first_loss": 8.0},
+                {"way": "other", "seconds": 1.0, "tokens": 100.0, "tokens_per_second": 100.0, "first_loss": 8.0},
+            ],
+            "speedup": {"other": 2.0},
+        },
+        "overhead": {"seconds": {"pdapt": [1.01], "bare": [1.0]}, "percents": [1.0], "percent": 1.0},
+        "saves": {"synchronous": {"stalls": [0.5], "seconds": 0.5}},
+        "others": 0.25,
+    }
+    lines = list(table(found))
+    assert "200 tokens that count a second" in lines[0]
+    assert "pdapt 2.00 x as fast" in lines[1]
+    assert lines[-3].startswith("overhead of pdapt: +1.0 %")
+    assert "0.50 s" in lines[-2]
+    assert "25%" in lines[-1]
+
+
+@pytest.mark.slow
+def test_pdapt_and_transformers_begin_with_the_same_loss_on_the_same_rows(tmp_path: Path) -> None:
+    chosen = recipe("steps=4", "model.precision=fp32")
+    tokens = bench_train.sample_tokens(chosen, tmp_path)
+    found = bench_train.run(Bench(chosen, tokens, tmp_path, repeats=1), ["throughput"])["throughput"]
+    pdapt, packed, padded = found["ways"]
+    assert abs(pdapt["first_loss"] - packed["first_loss"]) < 1e-5  # about 8.4 nats
+    assert pdapt["tokens"] == packed["tokens"] > 1.5 * padded["tokens"]
+    assert min(found["speedup"].values()) > 0
+
+
+@pytest.mark.slow
+def test_the_bare_loop_and_both_kinds_of_save_run(tmp_path: Path) -> None:
+    chosen = recipe("steps=8", "model.precision=fp32")
+    tokens = bench_train.sample_tokens(chosen, tmp_path)
+    found = bench_train.run(Bench(chosen, tokens, tmp_path, repeats=1), ["overhead", "saves"])
+    assert len(found["overhead"]["percents"]) == 1
+    assert {len(seconds) for seconds in found["overhead"]["seconds"].values()} == {1}
+    for save in found["saves"].values():
+        assert len(save["stalls"]) == bench_train.SAVES
+        assert min(save["stalls"]) > 0
+
+
+def test_the_work_of_other_processes_is_noticed() -> None:
+    before = bench_train.spent_by_others()
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(1.5)
+        assert bench_train.spent_by_others() - before > 0.2  # a child is not ours before it is waited for
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_the_parent_loads_no_torch() -> None:
+    """It would stand beside the ranks with 0.5 GB, and take their cores while it loads."""
+    code = "import sys, pdapt.bench.train; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

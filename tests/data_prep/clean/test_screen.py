@@ -1,0 +1,225 @@
+"""Screening: what looks personal and what is not French is found, in whichever text of a batch it stands."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdapt.data_prep.clean.language import (
+    FEWEST_BYTES,
+    FEWEST_VOTES,
+    FUNCTION_WORDS,
+    LEAD,
+    OTHER_SCRIPT,
+    READ,
+    SAMPLES,
+    other_languages,
+)
+from pdapt.data_prep.clean.personal import personal
+from pdapt.data_prep.clean.screen import Screening, sentences
+
+FRENCH = (
+    "Le patient a été adressé aux urgences pour une douleur thoracique apparue dans la nuit. L'examen ne montre pas de "
+    "signe de gravité, et le traitement habituel a été poursuivi avec une surveillance de la tension."
+)
+OTHERS = {
+    "en": "The patient was sent to the emergency department with a chest pain that had begun during the night. There "
+    "was no sign of severity, and the usual treatment was continued.",
+    "es": "El paciente fue enviado a urgencias por un dolor en el pecho que había comenzado durante la noche. No había "
+    "signos de gravedad y el tratamiento se mantuvo con una vigilancia de la tensión por las enfermeras.",
+    "it": "Il paziente è stato inviato al pronto soccorso per un dolore al torace che era iniziato durante la notte. "
+    "Non ci sono segni di gravità e il trattamento della paziente è stato mantenuto con le stesse dosi.",
+    "pt": "O doente foi enviado para a urgência por uma dor no peito que tinha começado durante a noite. Não havia "
+    "sinais de gravidade e o tratamento foi mantido com uma vigilância da tensão pelos enfermeiros.",
+    "de": "Der Patient wurde wegen eines Schmerzes in der Brust, der in der Nacht begonnen hatte, in die Klinik "
+    "gebracht. Es gab keine Zeichen von Gefahr, und die Behandlung wurde mit der gleichen Dosis fortgesetzt.",
+    "nl": "De patiënt werd naar de spoed gestuurd met een pijn op de borst die in de nacht begonnen was. Er was geen "
+    "teken van ernst en de behandeling werd met dezelfde dosis voortgezet door het team van de dag.",
+    "ro": "Pacientul a fost trimis la urgență pentru o durere în piept care a început în timpul nopții. Nu sunt semne "
+    "de gravitate și tratamentul este continuat cu aceeași doză din prima zi, după cum a cerut medicul.",
+    "pl": "Pacjent został wysłany na oddział z powodu bólu w klatce, który zaczął się w nocy. Nie było oznak "
+    "zagrożenia i leczenie jest kontynuowane przez zespół, który od rana jest na oddziale, oraz po konsultacji.",
+    "sv": "Patienten skickades till akuten med en smärta i bröstet som hade börjat under natten. Det fanns inte några "
+    "tecken på allvar och behandlingen har fortsatt med den dos som gavs av läkaren vid avdelningen.",
+    "da": "Patienten blev sendt til skadestuen med en smerte i brystet, som er begyndt om natten. Der var ikke tegn på "
+    "alvor, og behandlingen er fortsat med den dosis, som lægen har givet fra den første dag.",
+    "cs": "Pacient byl poslán na oddělení pro bolest na hrudi, která se objevila v noci. Nejsou to známky nebezpečí a "
+    "léčba je od rána stejná jako po přijetí, že by se měla změnit, se neříká, ale tým je na oddělení.",
+    "hu": "A beteg az éjszaka kezdődő mellkasi fájdalom miatt került az osztályra. Nem volt jele annak, hogy a helyzet "
+    "súlyos, és a kezelés már az első naptól egy adag, csak a vérnyomást kell mérni, mint az előző héten.",
+    "fi": "Potilas lähetettiin päivystykseen, kun kipu rinnassa oli alkanut yöllä. Hän ei ollut vakavasti sairas, "
+    "mutta hoito on jatkunut samalla annoksella, joka on annettu myös aiemmin, ja he ovat tyytyväisiä, että se auttaa.",
+    "tr": "Hasta gece başlayan bir göğüs ağrısı için acile gönderildi. Ciddi bir bulgu olarak kabul edilmedi ve tedavi "
+    "ilk gün olan doz ile devam etti; bu doz daha çok yaşlı hasta için de hem güvenli hem etkili gibi.",
+    "ca": "El pacient va ser enviat a urgències amb un dolor al pit que havia començat durant la nit. No hi ha signes "
+    "de gravetat i el tractament és el mateix amb les dosis dels dies anteriors, i una més per la nit.",
+    OTHER_SCRIPT: "Пациент был направлен в отделение с болью в груди, которая началась ночью. Признаков тяжести не "
+    "было, и лечение было продолжено в прежней дозе.",
+}
+ANTIBIOGRAM = "ANTIBIOGRAMME\n" + "Amikacine\tI\tCMI 3,7 mg/l\nCefotaxime\tS\tA\tO\n" * 12
+CHINESE = "患者因夜间开始的胸痛被送往急诊科。没有严重的迹象,继续按原剂量治疗。" * 3
+
+PERSONAL = {
+    "email": ["jean.dupont@chu-lyon.fr", "Mail:a_b+c@x.org.", "<s@hopital.fr>"],
+    "telephone": [
+        *("06 12 34 56 78", "06.12.34.56.78", "06-12-34-56-78", "0612345678", "06/12/34/56/78"),
+        *("06\u00a012\u00a034\u00a056\u00a078", "04\u202f76\u202f12\u202f34\u202f56", "Tél.0476123456"),
+        *("+33 6 12 34 56 78", "+33612345678", "+33 (0)6 12 34 56 78", "0033 6 12 34 56 78", "+262 692 12 34 56"),
+        *("Tél : 0612 34 56 78", "TÉL. 0 476 123 456", "fax 04 76123456"),
+    ],
+    "nir": [
+        *(
+            "1 85 05 78 006 084 36",
+            "185057800608436",
+            "2 55 08 14 168 025 38",
+            "1 85 05 2A 006 084 36",
+            "285052B00608436",
+        ),
+        *("1.85.05.78.006.084.36", "1\u00a085\u00a005\u00a078\u00a0006\u00a0084\u00a036", "2 92 33 99 123 456 07"),
+        "1 85 05 78 006 084",
+    ],
+    "rpps": ["10101234567", "RPPS : 10003456789", "RPPS n° 101 0123 4567"],
+}
+HARMLESS = [
+    *("le 23/03/2022 à 14:30", "01-02-2003 14:30", "2023-01-02 10:15:30", "1 000 000 mg", "12,5 mg/l ; 0.0123456789"),
+    *("3400930000120", "CIP 34009 300 001 2 0", "978-2-07-036822-8", "SIRET 732 829 320 00074", "10.1016/S0140-6736"),
+    *("5 à 10 mg, 2 fois, 3 jours, 37,5 °C, 120/80", "12 13 14 15 16 17 18", "a@b", "@clinique", "10 @ 20 mg"),
+    *("123456789012", "1234567890", "Na\t140\t135\t145\t4,1\t3,5\t5,0", "FR76 3000 4000 5000 6000 7000 890"),
+]
+
+
+def batch(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    parts = [text.encode() for text in texts]
+    return np.frombuffer(b"".join(parts), np.uint8), np.cumsum([0, *map(len, parts)]).astype(np.int64)
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in PERSONAL.items() for text in texts])
+@pytest.mark.parametrize("around", ["{}", "Patient {} depuis", "({})", "n°{},\n2 mg", "5 mg ; {} ; 37 °C"])
+def test_what_looks_personal_is_found(kind: str, text: str, around: str) -> None:
+    assert list(personal(*batch(["avant", around.format(text), "après"]))) == [(1, kind)]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_other_numbers_are_not(text: str) -> None:
+    assert list(personal(*batch([f"Le patient : {text}. Fin"]))) == []
+
+
+PIECES = st.sampled_from([*(text for texts in PERSONAL.values() for text in texts), *HARMLESS, "0", " 06 12", "é", "@"])
+
+
+@given(st.lists(st.lists(PIECES, max_size=4).map(" ; ".join), max_size=6))
+def test_each_text_is_looked_at_by_itself(texts: list[str]) -> None:
+    """A number does not begin in one text and end in the next, and no text hides what is in another."""
+    together = Counter(personal(*batch(texts)))
+    alone = Counter((n, kind) for n, text in enumerate(texts) for _, kind in personal(*batch([text])))
+    assert together == alone
+
+
+@pytest.mark.parametrize(("language", "text"), OTHERS.items())
+def test_other_languages_are_told(language: str, text: str) -> None:
+    assert list(other_languages(*batch([FRENCH, text, FRENCH, "court"]))) == [(1, language)]
+
+
+def test_a_language_without_blanks_is_told() -> None:
+    assert list(other_languages(*batch([CHINESE]))) == [(0, OTHER_SCRIPT)]
+
+
+def test_a_short_quotation_is_no_other_language() -> None:
+    mixed = f"{FRENCH} {FRENCH} Le titre de l'article est « The effect of the treatment »."
+    assert (
+        list(
+            other_languages(
+                *batch([mixed, "Ibuprofène 200 mg\n" * 20, ANTIBIOGRAM, "1\t2\t3\n" * 60, "", "the of and"])
+            )
+        )
+        == []
+    )
+
+
+def test_of_a_long_document_all_of_it_counts() -> None:
+    """A French first page does not hide an English document."""
+    assert list(other_languages(*batch([FRENCH + " " + OTHERS["en"] * 8]))) == [(0, "en")]
+
+
+@given(st.lists(st.sampled_from([FRENCH, "", "mot", *OTHERS.values(), CHINESE]), max_size=8))
+def test_a_language_does_not_depend_on_the_neighbours(texts: list[str]) -> None:
+    alone = [(n, language) for n, text in enumerate(texts) for _, language in other_languages(*batch([text]))]
+    assert list(other_languages(*batch(texts))) == alone
+
+
+ELIDING = ("fr", "it", "ca")
+
+
+def language_of(text: bytes) -> str | None:
+    """What is asked of a document, a sample after the other."""
+    if len(text) < FEWEST_BYTES:
+        return None
+    votes: Counter[str] = Counter()
+    for number in range(SAMPLES):
+        place = int((len(text) - READ) * ((number + 0.5) / SAMPLES))
+        head = re.match(rb"[^\x00-\x20]{0,7}[\x00-\x20]", text[place:])
+        if not head:
+            continue
+        eight = text[place + head.end() :][:8]
+        if re.match("(?s:.)(?:'|’)".encode(), eight):
+            votes.update(ELIDING)
+        word = re.match(rb"[^\x00-\x20]{0,7}(?=[\x00-\x20])", eight)
+        spelt = bytes(byte | 0x20 for byte in word[0]) if word else b"-"
+        votes.update(language for language, words in FUNCTION_WORDS.items() if spelt in lowered(words))
+    most = max((votes[language], -place) for place, language in enumerate(FUNCTION_WORDS) if language != "fr")
+    if most[0] >= votes["fr"] + FEWEST_VOTES and most[0] >= LEAD * votes["fr"]:
+        return list(FUNCTION_WORDS)[-most[1]]
+    return None
+
+
+@cache
+def lowered(words: str) -> set[bytes]:
+    return {bytes(byte | 0x20 for byte in word.encode()) for word in words.split()}
+
+
+WORDS = st.sampled_from([word for words in FUNCTION_WORDS.values() for word in words.split()][::7])
+MARKS = st.sampled_from([" ", " ", " ", "\t", "  ", ", ", "'", "’", "é", "12", "\n", "tambémx ", "L’eau "])
+
+
+@given(st.lists(st.lists(st.one_of(WORDS, MARKS, MARKS), min_size=60, max_size=90).map("".join), max_size=4))
+@settings(max_examples=30)
+def test_many_votes_at_once_are_the_votes_one_by_one(texts: list[str]) -> None:
+    expected = [(number, language_of(text.encode())) for number, text in enumerate(texts)]
+    assert list(other_languages(*batch(texts))) == [each for each in expected if each[1]]
+
+
+def test_the_samples_are_french(shared: Callable[[str], Path]) -> None:
+    texts = [file.read_text(encoding="utf-8") for file in sorted(shared("samples").rglob("*.txt"))]
+    assert len(texts) > 200
+    assert list(other_languages(*batch(texts))) == []
+
+
+def test_findings_are_added_up_by_file() -> None:
+    first, second = Screening(), Screening()
+    first.look(*batch([f"{PERSONAL['nir'][0]} {PERSONAL['email'][0]}", OTHERS["en"]]), ["a", "b"])
+    second.look(*batch([PERSONAL["email"][0], PERSONAL["email"][1], FRENCH]), ["b"])
+    first.add(second)
+    assert first.counts == {
+        "email": {"a": 1, "b": 2},
+        "telephone": {},
+        "nir": {"a": 1},
+        "rpps": {},
+        "other_language": {"b": 1},
+        "languages": {"en": 1},
+    }
+    assert list(sentences(first.counts)) == [
+        "3 times what looks like an e-mail address: b 2, a 1",
+        "once what looks like a French social security number (NIR): a 1",
+        "1 document is not in French (en 1): b 1",
+    ]
+    many = {kind: {} for kind in first.counts} | {"rpps": {f"file {n}": n for n in range(1, 9)}}
+    assert list(sentences(many)) == [
+        "36 times what looks like a number of a health professional (RPPS): file 8 8, file 7 7, file 6 6, file 5 5, "
+        "file 4 4, and 3 more files"
+    ]

@@ -1,0 +1,135 @@
+"""What `run_benchmark` refuses: other settings, models or versions beside those that are there, and rubbish."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdapt.core.errors import UserError
+from pdapt.core.manifest import Manifest
+from pdapt.eval.benchmark import run as benchmark
+from pdapt.eval.benchmark.results_folder import status
+from pdapt.eval.benchmark.run import Settings, run_benchmark
+from pdapt.eval.harness.backends import Limits
+from pdapt.eval.harness.lm_eval_process import Job
+from pdapt.eval.scores import Model
+from pdapt.eval.tasks.fetch import fetch
+from pdapt.eval.tasks.suite import PROX, SUITE, choose
+
+Maker = Callable[..., Path]
+
+
+def test_bad_input_is_refused(small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path) -> None:
+    folder, other, out = tiny_qwen3(), tiny_qwen3(seed=1), tmp_path / "out"
+    tasks = choose(["mmlu_anatomy"])
+    run_benchmark([Model("a", "other", folder)], tasks, small_data, out)
+    for model, settings, message in (
+        (Model("a", "other", folder), Settings(limits=Limits(questions=3)), "another questions"),
+        (Model("a", "other", folder), Settings(limits=Limits(max_gen_toks=3)), "another max_gen_toks"),
+        (Model("a", "other", other), None, "holds results of another model called a"),
+        (Model("b", "other", tmp_path), None, "not a Hugging Face model folder"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_benchmark([model], tasks, small_data, out, settings)
+    with pytest.raises(UserError, match=r"benchmark\.json is missing"):
+        run_benchmark([Model("a", "other", folder)], tasks, tmp_path / "nothing", out)
+    with pytest.raises(UserError, match=r"runs\.json is missing"):
+        status(tmp_path / "nothing")
+    assert len(started) == 1
+
+
+def test_another_backends_results_are_not_put_beside(
+    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, tasks = [Model("a", "other", tiny_qwen3())], choose(["mmlu_anatomy"])
+    run_benchmark(models, tasks, small_data, tmp_path / "out")
+    with pytest.raises(UserError, match="vllm is not installed"):
+        run_benchmark(models, tasks, small_data, tmp_path / "out", Settings(backend="vllm"))
+    monkeypatch.setattr(benchmark, "find_spec", lambda name: name)
+    with pytest.raises(UserError, match="another backend"):
+        run_benchmark(models, tasks, small_data, tmp_path / "out", Settings(backend="vllm"))
+
+
+def test_another_lm_evals_results_are_not_put_beside(
+    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, tasks = [Model("a", "other", tiny_qwen3())], choose(["mmlu_anatomy"])
+    run_benchmark(models, tasks, small_data, tmp_path / "out")
+    monkeypatch.setattr(benchmark.metadata, "version", lambda _: "0.4.14")
+    with pytest.raises(UserError, match="another lm_eval"):
+        run_benchmark(models, tasks, small_data, tmp_path / "out")
+
+
+def test_a_window_without_room_for_answers_is_refused_with_what_fits(
+    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path
+) -> None:
+    """pdapt's own models of 2,048 tokens, and answers of as many."""
+    models, out = [Model("a", "other", tiny_qwen3(max_position_embeddings=2048))], tmp_path / "out"
+    with pytest.raises(UserError) as refused:
+        run_benchmark(models, list(SUITE), small_data, out)
+    told = str(refused.value)
+    assert "a's window of 2,048 tokens has no room for a prompt beside answers of 2,048" in told
+    assert "and 13 more" in told
+    assert not out.exists()
+    (value,) = re.findall(r"--max-gen-toks (\d+)", told)
+    tasks = choose(["mmlu_prox_en_law"])
+    run_benchmark(models, tasks, small_data, out, Settings(limits=Limits(max_gen_toks=int(value))))
+    run_benchmark(models, choose(["mmlu_anatomy"]), small_data, tmp_path / "choices")
+    for limits in (Limits(max_length=64, max_gen_toks=64), Limits(max_length=2048)):
+        with pytest.raises(UserError, match="no room"):
+            run_benchmark(models, tasks, small_data, tmp_path / "cut", Settings(limits=limits))
+    assert len(started) == 2
+
+
+def test_a_chat_template_belongs_to_a_model_s_results(
+    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path
+) -> None:
+    """A chat model and a base may be in one folder; the same model asked in both ways may not bear one name."""
+    chat, base = (Model(name, "other", tiny_qwen3(seed=seed)) for seed, name in enumerate(("chat", "base")))
+    tasks, out, asked = choose(["mmlu_anatomy"]), tmp_path / "out", Settings(chat_template=True)
+    with pytest.raises(UserError, match="chat has no chat template"):
+        run_benchmark([chat], tasks, small_data, out, asked)
+    (chat.path / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    run_benchmark([chat], tasks, small_data, out, asked)
+    run_benchmark([base], tasks, small_data, out)
+    assert [job.chat_template for job in started] == [True, False]
+    assert Manifest.read(out / "chat/mmlu_anatomy").config["chat_template"] is True
+    for model, settings, message in (
+        (chat, None, "with its chat template"),
+        (base, asked, "base has no chat template"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_benchmark([model], choose(["mmlu_college_*"]), small_data, out, settings)
+    (base.path / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    with pytest.raises(UserError, match="another model called base"):
+        run_benchmark([base], tasks, small_data, out, asked)
+
+
+def test_gpus_that_are_not_there(small_data: Path, tiny_qwen3: Maker, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UserError, match="4 GPUs, where there is none"):
+        run_benchmark([Model("a", "other", tiny_qwen3())], list(SUITE), small_data, tmp_path / "out", Settings(gpus=4))
+
+
+def test_data_that_lack_a_task(small, small_source: Path, tiny_qwen3: Maker, tmp_path: Path) -> None:
+    fetch(tmp_path / "data", source=small_source, tasks=tuple(t for t in small.suite if t.dataset == PROX))
+    with pytest.raises(UserError, match="the data of 1 tasks are not there: mmlu_anatomy"):
+        run_benchmark(
+            [Model("a", "other", tiny_qwen3())], choose(["mmlu_anatomy"]), tmp_path / "data", tmp_path / "out"
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "vlm"}, "did you mean 'vllm'"),
+        ({"gpus": 0}, "0 GPUs"),
+        ({"batch_size": "many"}, "batch_size = many"),
+        ({"batch_size": 0}, "batch_size = 0"),
+    ],
+)
+def test_bad_settings(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Settings(**options)

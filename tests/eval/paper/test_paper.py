@@ -1,0 +1,88 @@
+"""The paper's tables: what its rules make of them, against numbers worked out apart from the code."""
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+
+from pdapt.core.errors import UserError
+from pdapt.eval.paper.tables import GROUPS, TABLES, Tables, count, possible_counts, summary
+
+
+@pytest.fixture(scope="module")
+def tables() -> Tables:
+    return Tables.read()
+
+
+def test_figures_are_those_of_the_evidence(tables, shared):
+    evidence = json.loads(shared("paper/paper_tables.json").read_text())
+    ours = tables.raw["table2"]
+    assert ours == [{key: row[key] for key in ours[0]} for row in evidence["table2"]]
+    assert tables.raw["table7"] == evidence["table7"]
+    assert tables.raw["table1"]["rows"] == evidence["table1"]["rows"]
+    assert Tables.read(shared("paper/paper_tables.json")).all_changes() == tables.all_changes()
+    assert list(Tables(evidence, {}).cells()) == list(tables.cells())
+
+
+def test_significant_changes_by_the_paper_s_rule(tables):
+    found = summary(tables)["significant_changes"]
+    assert found == {
+        "FR-MEDICAL": {"PDAPT": {"positive": 3, "negative": 1}, "SLERP": {"positive": 1, "negative": 0}},
+        "EN-MEDICAL": {"PDAPT": {"positive": 0, "negative": 3}, "SLERP": {"positive": 0, "negative": 0}},
+        "FR-OTHER": {"PDAPT": {"positive": 0, "negative": 13}, "SLERP": {"positive": 0, "negative": 1}},
+        "EN-OTHER": {"PDAPT": {"positive": 0, "negative": 11}, "SLERP": {"positive": 1, "negative": 0}},
+    }
+
+
+def test_averages_and_errors_are_lm_eval_s(tables):
+    from lm_eval.api.metrics import aggregate_subtask_metrics, pooled_sample_stderr
+
+    for group in GROUPS:
+        sizes = list(tables.topics(group).values())
+        cells = [tables.cell(group, "Qwen3-4B-Base", "SLERP", topic) for topic in tables.topics(group)]
+        found = tables.average(group, "Qwen3-4B-Base", "SLERP")
+        assert found.score == pytest.approx(aggregate_subtask_metrics([cell.score for cell in cells], sizes))
+        assert found.stderr == pytest.approx(pooled_sample_stderr([cell.stderr for cell in cells], sizes))
+    averages = summary(tables)["weighted_averages"]
+    # 135 x 30.4 + 265 x 49.8 + ... over 1,776 questions.
+    assert averages["FR-MEDICAL"]["Qwen3-0.6B-Base"]["base"] == pytest.approx(31.657, abs=5e-4)
+    assert averages["EN-OTHER"]["Qwen3-8B-Base"]["PDAPT"] == pytest.approx(53.786, abs=5e-4)
+
+
+def test_intervals_that_touch_are_not_apart(tables):
+    change = tables.changes("FR-MEDICAL", "PDAPT")[0]
+    at = replace(change, after=replace(change.after, score=round(change.before.score + 8.2, 1)))
+    beyond = replace(change, after=replace(change.after, score=round(change.before.score + 8.3, 1)))
+    assert (at.sign, beyond.sign) == (0, 1)
+    assert count([at, beyond]) == {"positive": 1, "negative": 0}
+
+
+def test_counts_that_print_as_a_score():
+    assert possible_counts(30.4, 135, 1) == [41]
+    assert possible_counts(72.22, 100, 2) == []
+    assert possible_counts(100.0, 100, 1) == [100]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda raw: raw["table5"]["results"]["Qwen3-8B-Base"].pop("law"), "law"),
+        (lambda raw: raw["table3"]["results"]["Qwen3-8B-Base"]["health"]["base"].update(score="much"), "much"),
+        (lambda raw: raw["table3"]["results"]["Qwen3-8B-Base"]["health"]["base"].update(score=float("nan")), "NaN"),
+        (lambda raw: raw["table4"].update(group="FR-OTHER"), "table4 is FR-OTHER"),
+        (lambda raw: raw.pop("table7"), "table7"),
+    ],
+)
+def test_spoilt_tables_are_named(tables, tmp_path, spoil, message):
+    raw = deepcopy(tables.raw)
+    spoil(raw)
+    (tmp_path / "tables.json").write_text(json.dumps(raw))
+    with pytest.raises(UserError, match=message):
+        Tables.read(tmp_path / "tables.json")
+
+
+def test_the_file_says_where_its_figures_come_from():
+    meta = json.loads(TABLES.read_text())["meta"]
+    assert "PARCOMED" in meta["source"]
+    assert meta["score_unit"] == "percent"

@@ -1,0 +1,400 @@
+"""The report of benchmark runs and the page on the paper: complete, self-contained, in two languages."""
+
+import csv
+import json
+import random
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from test_heldout_report import Page
+
+from pdapt.core.errors import UserError
+from pdapt.core.training_cost import Spent
+from pdapt.eval.paper.paper_report import build_paper_report, overlay_tables
+from pdapt.eval.paper.tables import TABLES, Tables
+from pdapt.eval.report.benchmark_report import Wanted, build_benchmark_report, find
+from pdapt.eval.report.benchmark_tables import Words, making_tables
+from pdapt.eval.report.tabulate import Entry, Row, Table, to_csv, to_latex
+from pdapt.eval.report.words import texts
+from pdapt.eval.tasks.suite import SUITE, TASKS
+
+FAMILY = "Qwen3-0.6B-Base"
+
+
+def _answers(seed: int, gain: float) -> Callable[[str, int], bool]:
+    """Answers that are the base's but for a few; French medicine gains."""
+
+    def right(task: str, question: int) -> bool:
+        base = random.Random(f"{task}{question}").random() < 0.5
+        draw = random.Random(f"{seed}{task}{question}").random()
+        if TASKS[task].group == "FR-MEDICAL":
+            return base or draw < gain
+        return base and draw > gain / 4
+
+    return right
+
+
+def _write(benchmark: Any, tasks: list[str]) -> Path:
+    """One family with three checkpoints and a merge, and a baseline."""
+    benchmark.tasks = tasks
+    benchmark.add("base", "base", _answers(0, 0))
+    for number, step in enumerate((720, 1440, 2160)):
+        benchmark.add(f"cpt-{step:05d}", "checkpoint", _answers(1 + number, 0.8 if step == 1440 else 0.2), step=step)
+    benchmark.add("merged", "merged", _answers(9, 0.6), invalid=lambda _, question: question % 20 == 0)
+    benchmark.add("Apollo-7B", "other", lambda task, question: random.Random(f"x{task}{question}").random() < 0.4)
+    benchmark.write("merged", "mmlu_med_fr_anatomy", _answers(9, 0.6), prompt="another")
+    return benchmark.folder
+
+
+@pytest.fixture(scope="module")
+def scores(make_benchmark, tmp_path_factory) -> Path:
+    """Runs on French medicine alone: figures take the time."""
+    tasks = [task.name for task in SUITE if task.group == "FR-MEDICAL"]
+    return _write(make_benchmark(tmp_path_factory.mktemp("runs") / FAMILY), tasks)
+
+
+@pytest.fixture(scope="module")
+def contaminated(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("list") / "contaminated.jsonl"
+    path.write_text('{"task": "mmlu_med_fr_anatomy", "doc_id": 1}\n')
+    return path
+
+
+def _in_french(scores: Path, contaminated: Path) -> Wanted:
+    took = {FAMILY: Spent(4320, 10_191_000_000, 12.5, 600.0, 0.9312, 1.26e9)}
+    return Wanted({FAMILY: scores}, {}, contaminated=contaminated, language="fr", training=took)
+
+
+@pytest.fixture(scope="module")
+def small(scores, contaminated, tmp_path_factory) -> Path:
+    """The report of French medicine, in French."""
+    out = tmp_path_factory.mktemp("small") / "out"
+    build_benchmark_report(_in_french(scores, contaminated), out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def whole(make_benchmark, tmp_path_factory) -> Path:
+    """The report of all 28 tasks, in English."""
+    folder = tmp_path_factory.mktemp("whole")
+    scores = _write(make_benchmark(folder / FAMILY), list(TASKS))
+    build_benchmark_report(Wanted({FAMILY: scores}, {}), folder / "out")
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory) -> Path:
+    """The page on the paper, in French."""
+    out = tmp_path_factory.mktemp("paper") / "out"
+    build_paper_report(TABLES, Wanted({}, {}, language="fr"), out)
+    return out
+
+
+@pytest.fixture
+def page(request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue(request.param)
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("whole", "paper")]
+each_page = pytest.mark.parametrize("page", ["small", *SLOW], indirect=True)
+LANGUAGE = {"small": "fr", "whole": "en", "paper": "fr"}
+
+
+def _text(page: Path) -> str:
+    return (page / "index.html").read_text(encoding="utf-8")
+
+
+@each_page
+def test_a_page_needs_nothing_else(page):
+    found = Page(_text(page))
+    addresses = [str(value) for _, a in found.elements for key, value in a.items() if key in ("src", "href", "srcset")]
+    assert len(addresses) >= 4
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    assert not found.all("script")
+    assert not found.all("link")
+
+
+@each_page
+def test_a_page_is_semantic(page, request):
+    text = _text(page)
+    found = Page(text)
+    assert found.all("html") == [{"lang": LANGUAGE[request.node.callspec.params["page"]]}]
+    assert len(found.all("h1")) == len(found.all("main")) == 1
+    assert all(len(image["alt"] or "") > 20 for image in found.all("img"))
+    assert all(cell.get("scope") in ("row", "col") for cell in found.all("th"))
+    ids = [a["id"] for _, a in found.elements if "id" in a]
+    assert len(set(ids)) == len(ids)
+    named = [str(a["aria-labelledby"]) for _, a in found.elements if "aria-labelledby" in a]
+    assert len(named) > 10
+    assert set(named) <= set(ids), "what a region is named by is there"
+    marks = [a for a in found.all("span") if str(a.get("class", "")).startswith("mark ")]
+    assert marks, "some change is clear"
+    assert len(marks) == text.count('<span class="hidden">'), "each symbol is said in words, too"
+
+
+@pytest.mark.slow
+def test_tables_are_those_of_the_paper(whole, paper):
+    names = {path.stem for path in (whole / "tables").glob("*.csv")}
+    groups = ("FR-MEDICAL", "EN-MEDICAL", "FR-OTHER", "EN-OTHER")
+    assert {f"results-{group}" for group in groups} <= names
+    assert {f"ranking-{group}" for group in groups} <= names
+    assert {"models-8", "models-9", "models-10", "models-11", "rules", "made-of", "trace"} <= names
+    assert {path.stem for path in (whole / "tables").glob("*.tex")} == names
+    assert {f"table-{number}" for number in (1, 3, 4, 5, 6, 7, 8, 9, 10, 11)} <= {
+        path.stem for path in (paper / "tables").glob("*.csv")
+    }
+
+
+def test_csv_holds_the_samples_own_numbers(small, scores):
+    with (small / "tables/results-FR-MEDICAL.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    results = json.loads((scores / "base/mmlu_med_fr_anatomy/results.json").read_text())
+    stated = results["results"]["mmlu_med_fr_anatomy"]["acc,none"]
+    assert float(rows[0]["Anat."]) == pytest.approx(100 * stated)
+    marks = {row[key] for row in rows for key in row if key.endswith(" mark")}
+    assert marks == {"", "better"}
+    with (small / "tables/trace.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 6 * 7
+    assert (small / "tables/contamination.csv").is_file()
+
+
+def test_what_training_took_is_told(small):
+    """From joules to kWh, and a share as percent."""
+    (row,) = csv.reader((small / "tables/train-cost.csv").read_text(encoding="utf-8").splitlines()[1:])
+    assert row == [FAMILY, "4320", "10191000000", "12.5", "600", "93.12", "350"]
+    assert "temps utile" in _text(small)
+
+
+def test_numbers_name_their_samples(small):
+    numbers = json.loads((small / "numbers.json").read_text())
+    assert len(numbers["cells"]) == 2 * 7 - 1
+    assert all(len(its["sha256"]) == 64 for cell in numbers["cells"] for its in cell["samples"].values())
+    assert numbers["left_out"] == [
+        {"model": "merged", "task": "mmlu_med_fr_anatomy", "reason": "other_prompts", "count": 40, "questions": 40}
+    ]
+
+
+def test_what_happened_is_said_in_french(small):
+    text = _text(small)
+    assert "nettement mieux" in text
+    assert re.search(r"\d,\d à \d+,\d bonnes réponses sur 100", text)
+    assert "autres énoncés : 40 sur 40 diffèrent" in text
+    assert "+ adapté (cpt-01440)" in text, "the best one is chosen"
+    for words in ("training", "right answers", "adapted"):
+        assert words not in text
+
+
+@pytest.mark.slow
+def test_what_happened_is_said_in_english(whole):
+    text = _text(whole)
+    assert "clearly better" in text
+    assert "clearly worse" in text
+    assert "other prompts: 40 of 40 differ" in text
+
+
+def test_every_word_is_in_both_languages():
+    english, french = texts("en"), texts("fr")
+    names = {
+        key: (set(re.findall(r"{(\w+)", english[key])), set(re.findall(r"{(\w+)", french[key]))) for key in english
+    }
+    assert {key for key, (one, other) in names.items() if one != other} == set()
+
+
+@pytest.mark.slow
+def test_the_user_s_checkpoint_and_test(scores, tmp_path):
+    build_benchmark_report(Wanted({FAMILY: scores}, {FAMILY: "cpt-00720"}, test="paper"), tmp_path / "out")
+    assert "+ adapted (cpt-00720)" in _text(tmp_path / "out")
+    assert "intervals of one standard error that do not meet" in _text(tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_the_same_inputs_give_the_same_page(scores, contaminated, small, tmp_path):
+    build_benchmark_report(_in_french(scores, contaminated), tmp_path / "again")
+    assert _text(tmp_path / "again") == _text(small)
+
+
+def test_runs_without_a_base_are_ranked(make_benchmark, tmp_path):
+    benchmark = make_benchmark(tmp_path / "baselines")
+    benchmark.tasks = ["mmlu_med_fr_anatomy", "mmlu_prox_fr_health"]
+    for name, chance in (("good", 3), ("bad", 2), ("alike", 2)):
+        benchmark.add(name, "other", lambda _, question, chance=chance: question % 4 < chance)
+    build_benchmark_report(Wanted({"baselines": benchmark.folder}, {}), tmp_path / "out")
+    with (tmp_path / "out/tables/ranking-FR-MEDICAL.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["Model"], row["mean rank"], row["ties"]) for row in rows] == [
+        ("good", "1", "0"),
+        ("bad", "2.5", "2"),
+        ("alike", "2.5", "2"),
+    ]
+    assert "No model here is a base, so the models are ranked" in _text(tmp_path / "out")
+
+
+def _pair(benchmark: Any, roles: tuple[str, str], **options: Any) -> Wanted:
+    benchmark.tasks = ["mmlu_med_fr_anatomy", "mmlu_prox_fr_health"]
+    benchmark.add("A", roles[0], lambda _, question: question % 4 < 1)
+    benchmark.add("B", roles[1], lambda _, question: question % 4 < 2, **options)
+    return Wanted({"runs": benchmark.folder}, {})
+
+
+def test_an_empty_comparison_is_an_error_not_a_page(make_benchmark, tmp_path):
+    for number, (roles, options, message) in enumerate(
+        (
+            (("base", "other"), {}, r"no two models fit(?s:.*)A \(base\), B \(other\)(?s:.*)--role NAME"),
+            (("other", "checkpoint"), {}, r"A \(other\), B \(tuned\)"),
+            (("base", "checkpoint"), {"prompt": "another"}, "2 results were left out, such as B, mmlu_med_fr_anatomy"),
+            (("base", "merged"), {"shots": 0}, "another number of examples"),
+        )
+    ):
+        wanted = _pair(make_benchmark(tmp_path / f"{number}"), roles, **options)
+        with pytest.raises(UserError, match=f"nothing can be compared: .*{message}|(?s:{message})"):
+            build_benchmark_report(wanted, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    alone = make_benchmark(tmp_path / "alone")
+    alone.tasks = ["mmlu_med_fr_anatomy"]
+    alone.add("A", "other", lambda _, question: question % 4 < 1)
+    with pytest.raises(UserError, match="nothing can be compared"):
+        build_benchmark_report(Wanted({"alone": alone.folder}, {}), tmp_path / "out")
+
+
+def test_a_role_may_be_corrected_where_the_report_is_made(make_benchmark, tmp_path):
+    wanted = _pair(make_benchmark(tmp_path / "runs"), ("base", "other"))
+    cells = find(replace(wanted, roles={"B": "checkpoint"})).compared.cells
+    assert [(c.pair.base.model, c.pair.other.model, c.change.value) for c in cells] == [("A", "B", 0.25)] * 2
+    assert len(cells[0].pair.base.right) == 40
+    with pytest.raises(UserError, match="no model is called 'C'"):
+        find(replace(wanted, roles={"C": "base"}))
+
+
+@pytest.mark.parametrize("role", ["checkpoint", "merged"])
+def test_one_model_beside_its_base_is_told_on_all_questions(make_benchmark, tmp_path, role):
+    """None was chosen, so no question is held back."""
+    found = find(_pair(make_benchmark(tmp_path / "runs"), ("base", role)))
+    (group,) = found.compared.groups
+    assert (group.role, group.half) == ({"checkpoint": "adapted", "merged": "merged"}[role], False)
+    assert group.change.documents == 80
+
+
+def test_how_models_were_asked_is_told(make_benchmark, tmp_path):
+    """Of 40 questions in each of two tasks: batch sizes, what was cut, advice that was not heeded, warnings."""
+    benchmark = make_benchmark(tmp_path / "runs")
+    wanted = _pair(benchmark, ("base", "checkpoint"))
+    for task, size in (("mmlu_med_fr_anatomy", 16), ("mmlu_prox_fr_health", 4)):
+        folder = benchmark.folder / "B" / task
+        rows = [{"doc_id": q, "truncated": q < 3, "prompt_cut": q < 5} for q in range(40)]
+        (folder / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        made = {"batch_size": {"size": size}, "chat_template": False, "warnings": [{"times": 2}, {"times": 1}]}
+        if size == 4:
+            made |= {"generation": {}, "generation_config_unused": {"temperature": 0.6}}
+        (folder / "settings.json").write_text(json.dumps(made))
+    making, advice = making_tables(find(wanted).runs, Words("en", texts("en")))
+    assert making.columns[1:] == [
+        "batch, choices",
+        "batch, text",
+        "prompts cut",
+        "texts cut",
+        "chat template",
+        "warnings",
+    ]
+    rows = {row.head: [entry.text for entry in row.entries] for row in making.rows}
+    assert rows["runs: A"] == ["–", "–", "–", "0 of 40", "–", "–"]
+    assert rows["runs: B"] == ["16", "4", "10 of 80", "3 of 40", "no", "6"]
+    assert [(row.head, row.entries[0].text) for row in advice.rows] == [("runs: B", "temperature=0.6")]
+
+
+def test_answers_through_another_chat_template_are_not_compared(make_benchmark, tmp_path):
+    benchmark = make_benchmark(tmp_path / "runs")
+    wanted = _pair(benchmark, ("base", "checkpoint"))
+    path = benchmark.folder / "B" / "mmlu_med_fr_anatomy" / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template_sha": "0" * 64}))
+    found = find(wanted)
+    assert [c.pair.base.task for c in found.compared.cells] == ["mmlu_prox_fr_health"]
+    assert {p.reason for p in found.problems} >= {"other_chat_template"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test": "t"}, "no test is called 't'"),
+        ({"language": "de"}, "'de' is no language"),
+        ({"checkpoints": {FAMILY: "cpt-9"}}, "no checkpoint 'cpt-9'"),
+        ({"checkpoints": {"other": "cpt-9"}}, "not among the runs"),
+    ],
+)
+def test_bad_wishes(scores, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        build_benchmark_report(Wanted(**({"folders": {FAMILY: scores}, "checkpoints": {}} | change)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_our_runs_lie_beside_the_paper_s(make_benchmark, tmp_path):
+    """Of anatomy, with all its 135 questions; a task with fewer is named and left out."""
+    benchmark = make_benchmark(tmp_path / "runs")
+    benchmark.tasks, benchmark.questions = ["mmlu_med_fr_anatomy"], 135
+    benchmark.add("base", "base", lambda _, question: question < 41)
+    benchmark.add("cpt-1", "checkpoint", lambda _, question: question < 90, step=1)
+    tables, wanted, w = Tables.read(), Wanted({FAMILY: benchmark.folder}, {}), Words("en", texts("en"))
+    (overlay,), problems = overlay_tables(tables, find(wanted), w)
+    base, adapted = (dict(zip(overlay.columns[1:], row.entries, strict=True)) for row in overlay.rows)
+    assert problems == []
+    # 41 of 135 are 30.4 %, and 39.3 is printed of the adapted one.
+    assert (base["paper"].value, base["ours"].value) == (30.4, pytest.approx(100 * 41 / 135))
+    assert adapted["difference"].value == pytest.approx(100 * 90 / 135 - 39.3)
+    assert (base["difference"].mark, adapted["difference"].mark) == ("", "better")
+    benchmark.questions = 40
+    for model in ("base", "cpt-1"):
+        benchmark.write(model, "mmlu_med_fr_anatomy", lambda _, question: question < 20)
+    overlay, problems = overlay_tables(tables, find(wanted), w)
+    assert overlay == []
+    assert {(p.reason, p.values["found"]) for p in problems} == {("other_size", 40)}
+    with pytest.raises(UserError, match="no model 'Qwen3-1B'"):
+        build_paper_report(TABLES, Wanted({"Qwen3-1B": benchmark.folder}, {}), tmp_path / "none")
+
+
+def test_latex_and_csv_of_a_table():
+    entries = [Entry("30.4 ± 4.0", 30.4, 4.0, "better", "better", strong=True), Entry("−1 % & _")]
+    table = Table(
+        "t", "A {caption}", ["Model", "Anat.", "note"], [Row("a_b", entries, begins=True), Row("c", entries[:1] * 2)]
+    )
+    latex = to_latex(table)
+    assert r"a\_b & \cellcolor{green!20}\textbf{30.4 $\pm$ 4.0} & $-$1 \% \& \_ \\" in latex
+    assert r"\caption{A \{caption\}}" in latex
+    assert to_csv(table).splitlines()[:2] == [
+        "Model,Anat.,Anat. stderr,Anat. mark,note,note stderr,note mark",
+        "a_b,30.4,4,better,−1 % & _,,",
+    ]
+
+
+PROBE = """<script>addEventListener("load", () => {
+  const root = document.documentElement;
+  const drawn = [...document.images].filter(image => image.naturalWidth > 0).length;
+  const texts = [...document.querySelectorAll("p, li, figcaption, h1, h2")];
+  const cut = texts.filter(element => element.getBoundingClientRect().right > innerWidth);
+  root.dataset.found = [root.scrollWidth <= innerWidth, innerWidth, drawn, cut.length];
+})</script></body>"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["small", "whole", "paper"], indirect=True)
+@pytest.mark.parametrize("width", [500, 1280])
+def test_a_browser_shows_all_of_it_without_a_sideways_scroll(page, programs, tmp_path, width):
+    (browser,) = programs("chromium")
+    probed = tmp_path / "probed.html"
+    probed.write_text(_text(page).replace("</body>", PROBE), encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    flags += ["--disable-component-update", "--disable-sync", "--hide-scrollbars"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},3000"]
+    options = {"capture_output": True, "text": True, "check": True, "timeout": 120}
+    shown = subprocess.run([browser, *flags, "--dump-dom", probed.as_uri()], **options).stdout  # type: ignore[call-overload]
+    assert f'data-found="true,{width},{len(Page(_text(page)).all("img"))},0"' in shown
+    shot = tmp_path / "shot.png"
+    subprocess.run([browser, *flags, f"--screenshot={shot}", probed.as_uri()], **options)  # type: ignore[call-overload]
+    with Image.open(shot) as image:
+        assert image.size[0] == width
+        colours = len(image.convert("RGB").resize((200, 1200)).getcolors(1 << 20) or [])
+    assert colours > 50, "text, tables and figures are drawn"

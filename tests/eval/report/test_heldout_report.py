@@ -1,0 +1,193 @@
+"""The page: complete, self-contained, readable without colour, on a telephone and by a screen reader."""
+
+import json
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pdapt.core.errors import UserError
+from pdapt.core.files import sha256
+from pdapt.eval.report.heldout_report import build_report
+
+TITLE = "Qwen3 <on> French text"
+
+
+class Page(HTMLParser):
+    """Every element of a page with its attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+SETTINGS = {"learning rate": 3e-4, "merge": "slerp <t>"}
+
+
+def _write_metrics(folder: Path) -> list[Path]:
+    paths = [folder / run / "metrics.jsonl" for run in ("general", "medical")]
+    points = [{"iteration": i, "slots": 512 * i, "loss": 3 + 5 * math.exp(-i / 20)} for i in range(1, 101)]
+    points += [{"iteration": i, "valid_loss": 3.1 + 5 * math.exp(-i / 20)} for i in (50, 100)]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text("".join(json.dumps(point) + "\n" for point in points))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def finished(make_scores, trade, tmp_path_factory) -> Path:
+    """A folder with `scores`, two runs' metrics, and the `report` made of them."""
+    folder = tmp_path_factory.mktemp("run")
+    build_report(TITLE, make_scores(folder, trade), _write_metrics(folder), [], folder / "report", SETTINGS)
+    return folder
+
+
+@pytest.fixture
+def report(finished: Path) -> Path:
+    return finished / "report"
+
+
+def test_page_needs_nothing_else(report):
+    text = (report / "index.html").read_text()
+    page = Page(text)
+    addresses = [str(value) for _, a in page.elements for key, value in a.items() if key in ("src", "href", "srcset")]
+    assert len(addresses) == 10
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    assert not page.all("script")
+    assert not page.all("link")
+    assert not re.search(r"https?:|url\(|@import", text)
+
+
+def test_page_is_semantic(report):
+    page = Page((report / "index.html").read_text())
+    assert page.all("html") == [{"lang": "en"}]
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta")
+    assert len(page.all("h1")) == len(page.all("main")) == 1
+    assert all(len(image["alt"] or "") > 20 for image in page.all("img"))
+    assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
+    assert len(page.all("table")) == len([a for a in page.all("div") if a.get("class") == "scroll"]) == 3
+
+
+def test_page_says_what_happened_with_symbols_and_words(report):
+    text = (report / "index.html").read_text()
+    assert "Medical improved from base to cpt-10" in text
+    assert "Qwen3 &lt;on&gt; French text" in text
+    assert "slerp &lt;t&gt;" in text
+    assert re.search(r'class="mark better" aria-hidden="true">▲</span><span class="hidden">better, −18\.1 %', text)
+    assert re.search(r'class="mark worse" aria-hidden="true">▼</span><span class="hidden">worse, \+10\.5 %', text)
+
+
+def test_figures_are_files_too(report):
+    names = {path.name for path in (report / "figures").iterdir()}
+    assert {"loss-0-general-light.png", "byte_perplexity-medical-dark.png", "acc-medical-general-light.png"} <= names
+    assert len(names) == 10
+    assert all((report / "figures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
+
+
+def test_stages_are_listed_with_hashes_and_versions(finished, report):
+    text = (report / "index.html").read_text()
+    manifest = json.loads((finished / "scores/manifest.json").read_text())
+    for expected in (manifest["outputs"]["scores.json"], manifest["inputs"]["source"], manifest["versions"]["torch"]):
+        assert expected in text
+
+
+def test_the_same_inputs_give_the_same_page(finished, report, tmp_path):
+    metrics = [finished / run / "metrics.jsonl" for run in ("general", "medical")]
+    build_report(TITLE, finished / "scores", metrics, [], tmp_path / "again", SETTINGS)
+    assert (tmp_path / "again/index.html").read_bytes() == (report / "index.html").read_bytes()
+
+
+def test_prompts_that_were_cut_are_counted_on_the_page(finished, report, tmp_path):
+    assert "lost their beginning" not in (report / "index.html").read_text()
+    shutil.copytree(finished / "scores", tmp_path / "scores")
+    manifest = json.loads((finished / "scores/manifest.json").read_text())
+    manifest["counts"] |= {"prompts_cut": 3, "prompts": 1400}
+    (tmp_path / "scores/manifest.json").write_text(json.dumps(manifest))
+    build_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
+    assert "3 of 1,400 prompts" in (tmp_path / "out/index.html").read_text()
+
+
+def test_scores_that_nobody_can_compare_make_no_page(finished, tmp_path):
+    shutil.copytree(finished / "scores", tmp_path / "scores")
+    found = json.loads((tmp_path / "scores/scores.json").read_text()) | {"comparisons": []}
+    found["models"] = [{"name": "a", "role": "other"}, {"name": "b", "role": "checkpoint"}]
+    (tmp_path / "scores/scores.json").write_text(json.dumps(found))
+    with pytest.raises(UserError, match=r"scores\.json: another SHA-256"):
+        build_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
+    manifest = json.loads((tmp_path / "scores/manifest.json").read_text())
+    manifest["outputs"]["scores.json"] = sha256(tmp_path / "scores/scores.json")
+    (tmp_path / "scores/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"nothing can be compared: a \(other\), b \(checkpoint\)"):
+        build_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_inputs(finished, tmp_path):
+    def build(lines: str, stages: list[Path]) -> None:
+        (tmp_path / "metrics.jsonl").write_text(lines)
+        build_report(TITLE, finished / "scores", [tmp_path / "metrics.jsonl"], stages, tmp_path / "out", {})
+
+    with pytest.raises(UserError, match="no finished stage"):
+        build('{"iteration": 1, "loss": 3}\n', [finished / "general"])
+    with pytest.raises(UserError, match="no losses"):
+        build('{"iteration": 1}\n', [])
+    with pytest.raises(UserError, match="not a training record") as caught:
+        build('{"loss": 3}\n', [])
+    assert caught.value.where.endswith("metrics.jsonl:1")
+
+
+PROBE = """<script>addEventListener("load", () => {
+  const root = document.documentElement, wide = [...document.querySelectorAll(".scroll")];
+  const drawn = [...document.images].filter(image => image.naturalWidth > 0).length;
+  const scrolling = wide.some(element => element.scrollWidth > element.clientWidth);
+  root.dataset.found = [root.scrollWidth <= innerWidth, innerWidth, drawn, scrolling];
+})</script></body>"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "tables_scroll"), [(500, "true"), (1280, "false")])
+def test_a_browser_shows_all_of_it_without_a_sideways_scroll(report, programs, tmp_path, width, tables_scroll):
+    (browser,) = programs("chromium")
+    probed = tmp_path / "probed.html"
+    probed.write_text((report / "index.html").read_text().replace("</body>", PROBE))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
+    shown = subprocess.run(
+        [browser, *flags, f"--window-size={width},900", "--dump-dom", probed.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout
+    assert f'data-found="true,{width},5,{tables_scroll}"' in shown
+
+
+def test_curves_that_are_missing_or_have_gaps_are_said(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lossy = tmp_path / "cpt" / "metrics.jsonl"
+    lossy.parent.mkdir()
+    points = [{"iteration": i, "loss": 9.0 - i / 100} for i in range(2, 41) if i not in (5, 6, 7, 20)]
+    points.append({"iteration": 41, "loss": None})
+    points.append({"iteration": 42, "loss": 8.0})
+    lossy.write_text("".join(json.dumps(point) + "\n" for point in points))
+    training = [tmp_path / "base" / "metrics.jsonl", lossy, finished / "medical" / "metrics.jsonl"]
+    build_report(TITLE, finished / "scores", training, [], tmp_path / "out", {})
+    said, page = capsys.readouterr().err, (tmp_path / "out" / "index.html").read_text()
+    for text in ("The curve of base is missing: ", "The curve of cpt lacks iterations 1, 5 to 7, 20, 41: "):
+        assert text in said
+        assert text in page
+    assert "curve of medical" not in page
+    assert "Loss of cpt." in page
+    assert "Loss of base." not in page

@@ -1,0 +1,181 @@
+"""The 28 tasks: the table against the paper's, and what is asked against what lm-eval's own task files ask."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from lm_eval.api import task as lm_eval_task
+from lm_eval.tasks import TaskManager
+
+from pdapt.core.errors import UserError
+from pdapt.core.files import read_json
+from pdapt.eval.benchmark.run import write_task_file
+from pdapt.eval.paper.tables import TABLES
+from pdapt.eval.tasks.fetch import INDEX
+from pdapt.eval.tasks.suite import CATEGORIES, FRENCH, GROUPS, MEDICAL, MMLU, PROX, SUITE, Benchmark, choose
+
+
+def test_the_table_is_the_papers() -> None:
+    """Table 2, and the names and keys of lm-eval, were written down by others; `test_paper` holds them to that."""
+    rows = read_json(TABLES)["table2"]
+    expected = {
+        (
+            row["lm_eval_task"][language],
+            f"{language}-{row['group_suffix']}",
+            *(row[key] for key in ("topic", "abbrev", "num_fewshot", "result_key", "n_questions")),
+        )
+        for row in rows
+        for language in ("EN", "FR")
+    }
+    found = {(t.name, t.group, t.subject, t.abbreviation, t.shots, t.score_key, t.questions) for t in SUITE}
+    assert found == expected
+    assert len(SUITE) == 28
+    assert Counter(task.group for task in SUITE) == dict.fromkeys(GROUPS, 7)
+
+
+def test_tasks_are_chosen_by_name_group_and_pattern() -> None:
+    assert choose([]) == list(SUITE)
+    assert {task.group for task in choose(["FR-MEDICAL", "EN-OTHER"])} == {"FR-MEDICAL", "EN-OTHER"}
+    assert [task.name for task in choose(["mmlu_prox_*_law", "mmlu_anatomy"])] == [
+        "mmlu_prox_fr_law",
+        "mmlu_anatomy",
+        "mmlu_prox_en_law",
+    ]
+    with pytest.raises(UserError, match="did you mean 'mmlu_anatomy'"):
+        choose(["mmlu_anatomi"])
+
+
+def built(task: Benchmark, manager: TaskManager) -> Any:
+    """lm-eval's task with its requests, as `simple_evaluate` builds them."""
+    found = manager.load([task.name])["tasks"][task.name]
+    found.set_config(key="num_fewshot", value=task.shots)
+    found.set_fewshot_seed(seed=1234)
+    found.build_all_requests()
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what `datasets` prepares out of the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def ours(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Benchmark], Any]:
+    """A task as `pdapt eval run` runs it."""
+
+    @cache
+    def build(task: Benchmark) -> Any:
+        folder = tmp_path_factory.mktemp(task.name)
+        write_task_file(task, read_json(small_data / INDEX)[task.name], small_data, folder)
+        return built(task, TaskManager(include_path=str(folder), include_defaults=False))
+
+    return build
+
+
+FEATURES = Features(
+    {
+        "question": Value("string"),
+        "subject": Value("string"),
+        "choices": List(Value("string")),
+        "answer": ClassLabel(names=list("ABCD")),
+    }
+)
+
+
+@pytest.fixture
+def packaged(small) -> Callable[[Benchmark], Any]:
+    """A task as lm-eval's own file says; where that looks for its data set, the same made-up rows are."""
+
+    def load_dataset(path: str, name: str | None = None, **options: Any) -> DatasetDict:
+        assert name is not None
+        assert not options
+        if path == MMLU:
+            splits = {split: small.mmlu(name, split) for split in ("test", "dev")}
+            return DatasetDict({s: Dataset.from_list(rows, features=FEATURES) for s, rows in splits.items()})
+        assert path == PROX
+        return DatasetDict({s: Dataset.from_list(small.prox(name, s)) for s in ("test", "validation")})
+
+    def build(task: Benchmark) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lm_eval_task.datasets, "load_dataset", load_dataset)
+            return built(task, TaskManager(include_path=str(task.task_file.parent), include_defaults=False))
+
+    return build
+
+
+PACKAGED = [task for task in SUITE if task.dataset != FRENCH]
+FRENCH_TASKS = [task for task in SUITE if task.dataset == FRENCH]
+
+
+@pytest.mark.parametrize("task", PACKAGED, ids=lambda task: task.name)
+def test_what_is_asked_is_what_lm_eval_asks(task: Benchmark, ours, packaged) -> None:
+    """Byte for byte: contexts with their examples, choices, stop strings and token limits; and how it is scored."""
+    mine, theirs = ours(task), packaged(task)
+    assert [(i.doc_id, i.idx, i.request_type, i.arguments, i.doc) for i in mine.instances] == [
+        (i.doc_id, i.idx, i.request_type, i.arguments, i.doc) for i in theirs.instances
+    ]
+    assert len({i.doc_id for i in mine.instances}) == (7 if task.dataset == MMLU else 6)
+    assert {i.request_type for i in theirs.instances} == {task.kind}
+    assert (theirs.get_config("generation_kwargs") or {}).get("max_gen_toks") == task.answer_tokens
+    configs = mine.dump_config(), theirs.dump_config()
+    differing = {key for key in {*configs[0], *configs[1]} if str(configs[0].get(key)) != str(configs[1].get(key))}
+    assert differing == {"dataset_path", "dataset_name", "dataset_kwargs", "metadata"}
+    assert configs[0]["metadata"]["version"] == configs[1]["metadata"]["version"]
+
+
+@pytest.mark.parametrize("task", FRENCH_TASKS, ids=lambda task: task.name)
+def test_what_is_asked_in_french(task: Benchmark, ours) -> None:
+    mine = ours(task)
+    contexts = {instance.doc_id: instance.arguments[0] for instance in mine.instances}
+    corpus = f"MMLU_{task.subject}"
+    description = yaml.safe_load(task.task_file.read_text(encoding="utf-8"))["description"]
+    example = (
+        "Exemple {k} de {corpus} ?\nA. exemple A{k}\nB. exemple B{k}\nC. exemple C{k}\nD. exemple D{k}\nRéponse : {a}"
+    )
+    shown = "\n\n".join(example.format(k=k, corpus=corpus, a="ABC"[k]) for k in range(3))
+    question = f"Question 1 de {corpus} ?\nA. réponse A1\nB. réponse B1\nC. réponse C1\nD. réponse D1\nRéponse :"
+    assert contexts[1] == f"{description}{shown}\n\n{question}"
+    assert [i.arguments[1] for i in mine.instances if i.doc_id == 1] == [" A", " B", " C", " D"]
+    assert mine.doc_to_target(mine.eval_docs[1]) == 2
+
+
+@pytest.mark.parametrize("task", SUITE, ids=lambda task: task.name)
+def test_no_question_is_its_own_example(task: Benchmark, ours) -> None:
+    mine = ours(task)
+    for instance in mine.instances:
+        question = instance.doc["question"].strip()
+        assert instance.arguments[0].count(question) == 1
+
+
+def test_french_task_files_find_their_data_in_the_folder_that_fetch_makes(small_data: Path, monkeypatch) -> None:
+    """So that lm-eval's own command runs them: `lm_eval --include_path …/eval/tasks`, started there."""
+    monkeypatch.chdir(small_data)
+    folder = FRENCH_TASKS[0].task_file.parent
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    assert set(manager.all_subtasks) == {task.name for task in FRENCH_TASKS}
+    assert len(built(FRENCH_TASKS[0], manager).instances) == 5 * 4
+
+
+def test_the_files_that_are_run_differ_in_paths_alone(small_data: Path, tmp_path: Path) -> None:
+    index = json.loads((small_data / INDEX).read_text())
+    assert list(index) == sorted(task.name for task in SUITE)
+    for task in SUITE:
+        write_task_file(task, index[task.name], small_data, tmp_path)
+        value = yaml.safe_load((tmp_path / f"{task.name}.yaml").read_text())
+        assert set(value) == {"include", "dataset_path", "dataset_name", "dataset_kwargs"}
+        assert Path(value["include"]) == task.task_file
+        assert task.task_file.is_file()
+        assert set(value["dataset_kwargs"]) == {"data_files"}
+
+
+def test_subjects_are_named() -> None:
+    assert {task.subject for task in SUITE} == {*MEDICAL, *CATEGORIES}

@@ -1,0 +1,46 @@
+"""What `pdapt report build` is asked for, and refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pdapt.core.errors import UserError
+from pdapt.core.files import write_json
+from pdapt.eval.benchmark.cells import PLAN
+from pdapt.launch.reports import Asked, build
+from pdapt.training.run.journal import NAME
+
+DEFAULT = {"checkpoints": [], "test": "holm", "contaminated": None, "training": [], "language": "en"}
+
+
+@pytest.mark.parametrize(
+    ("folders", "change", "message"),
+    [
+        (["0p6b"], {"training": ["empty"]}, "empty is no training run that has begun: the file is missing"),
+        (
+            ["0p6b"],
+            {"training": ["odd"]},
+            r"odd is no training run that has begun: line odd/log.jsonl:1: ranks is missing",
+        ),
+        (["0p6b"], {"training": ["8b=run"]}, "no folder is called '8b'"),
+        (["0p6b", "8b"], {"training": ["run"]}, "'run' names no folder"),
+        (["0p6b", "8b"], {"checkpoints": ["cpt-1"]}, "'cpt-1' names no folder"),
+        (["empty"], {}, "neither a run nor benchmark runs"),
+        (["whole"], {"training": ["run"]}, "reported alone"),
+    ],
+)
+def test_bad_wishes(
+    folders: list[str], change: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, file in (("0p6b", PLAN), ("8b", PLAN), ("whole", "request.json")):
+        write_json(tmp_path / name / file, {})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / NAME).write_text(json.dumps({"event": "start", "step": 0, "time": 0, "start": 0}) + "\n")
+    (tmp_path / "odd").mkdir()
+    rows = ({"event": "start", "step": 0, "time": 0, "start": 0}, {"event": "step", "step": 1, "time": 1, "start": 0})
+    (tmp_path / "odd" / NAME).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match=message):
+        build(folders, tmp_path / "out", Asked(**(DEFAULT | change)))  # pyright: ignore[reportArgumentType]
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,83 @@
+"""Shapes, against the operations that the shared evidence computes for each published row, and their names."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pdapt.core.errors import UserError
+from pdapt.core.files import read_json
+from pdapt.core.flops import flops_per_step
+from pdapt.core.qwen3 import SIZES
+from pdapt.scaling.model_shapes import MODELS, find, from_row, of_flops, of_qwen3
+
+SHAPE = {"layers": 2, "hidden": 8, "ffn": 16, "heads": 2, "kv_heads": 1, "head_dim": 4, "vocab": 10}
+
+
+def test_every_published_models_operations_are_those_of_the_evidence(shared: Callable[[str], Path]) -> None:
+    rows = [row for row in read_json(shared("perf/published_h100.json"))["rows"] if "calc_gflop_per_token_full" in row]
+    assert len(rows) > 200
+    for row in rows:
+        shape, assumed = find(row["model"])
+        assert assumed is None
+        for name, causal in (("causal", True), ("full", False)):
+            found = shape.flops_per_token(row["seq"], causal=causal) / 1e9
+            assert found == pytest.approx(row[f"calc_gflop_per_token_{name}"], rel=2e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_name_tells_the_parameters(name: str) -> None:
+    size = re.search(r"(\d+(?:\.\d+)?)([bm])$", name.lower())
+    assert size
+    stated = float(size.group(1)) * {"b": 1e9, "m": 1e6}[size.group(2)]
+    assert MODELS[name].parameters == pytest.approx(stated, rel=0.5 if stated < 2e9 else 0.15)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_qwen3_costs_what_core_counts(size: str) -> None:
+    expected = flops_per_step(SIZES[size], 100, 100 * 2048)
+    assert 100 * of_qwen3(SIZES[size]).flops_per_token(2048, causal=True) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["meta-llama/Llama-3.1-8B", "llama3_8b", "Llama3-8B-Instruct"])
+def test_spellings_are_the_same_model(name: str) -> None:
+    assert find(name) == (MODELS["Llama3-8B"], None)
+
+
+@pytest.mark.parametrize("name", ["GPT3-13B", "Llama2-34B", "MegatronGPT-8.3B", "MPT-2.5b"])
+def test_an_unknown_size_has_as_many_parameters(name: str) -> None:
+    shape, assumed = find(name)
+    assert assumed
+    assert "not known" in assumed
+    assert shape.parameters / 1e9 == pytest.approx(float(re.findall(r"[\d.]+", name)[-1]), rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["Mixtral-8x7B", "Qwen3-30B-A3B", "GPT3", "", "llama3-moe-8b"])
+def test_what_is_no_dense_model_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="no dense model"):
+        find(name)
+
+
+def test_operations_alone_make_a_shape() -> None:
+    known = MODELS["Llama3-70B"]
+    causal, full = (known.flops_per_token(8192, causal=causal) for causal in (True, False))
+    shape, assumed = of_flops(causal, full, 8192)
+    assert "by its operations" in assumed
+    assert shape.flops_per_token(8192, causal=True) == pytest.approx(causal, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": 0}, "layers is 0"),
+        ({"gated": 1}, "gated is 1"),
+        ({"width": 1}, "shape is"),
+        ({"heads": True}, "heads"),
+    ],
+)
+def test_a_rows_own_shape_is_checked(change: dict[str, object], message: str) -> None:
+    whole = {**SHAPE, "gated": False, "tied": True}
+    assert from_row(whole, "row 0").parameters == 2 * 8 * (16 + 8 + 2 * 16) + 80
+    with pytest.raises(UserError, match=message):
+        from_row(whole | change, "row 0")

@@ -1,0 +1,133 @@
+"""The search: only what is allowed and fits, the simplest of what is as fast, and why."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pdapt.core.errors import UserError
+from pdapt.core.memory import fits
+from pdapt.recipes.load import load, to_yaml
+from pdapt.recipes.memory import CHUNKS, GIB
+from pdapt.recipes.schema import Recipe
+from pdapt.recipes.validate import validate
+from pdapt.scaling.constants import Constants, read_fit
+from pdapt.scaling.of_recipe import Filling, Site, run_of, work_of
+from pdapt.scaling.search import CLOSE, candidates, explanation, plan, settings
+
+FULL = Filling(1.0, 2000.0, "made up")
+EXPECTED = {"0p6b": (6, 8), "1p7b": (6, 8), "4b": (4,), "8b": (2,)}
+"""Size -> micro-batches that the shared evidence names, or that divide its packed batch."""
+
+
+@pytest.fixture(scope="module")
+def constants() -> Constants:
+    return read_fit()[0]
+
+
+def paper(size: str = "8b", *overrides: str) -> Recipe:
+    return load(f"qwen3_{size}_cpt_48xh100_paper", list(overrides))
+
+
+@pytest.mark.parametrize("size", EXPECTED)
+@pytest.mark.parametrize("layout", ["packed", "paper"])
+def test_the_four_sizes_are_copied_48_times(size: str, layout: str, constants: Constants) -> None:
+    recipe = load(f"qwen3_{size}_cpt_48xh100_{layout}")
+    choice, every = plan(recipe, FULL, Site(), constants)
+    chosen = choice.settings
+    assert (chosen["tp"], chosen["pp"], chosen["cp"], chosen["dp"]) == (1, 1, 1, 48)
+    assert not chosen["recompute"]
+    assert chosen["micro"] in EXPECTED[size]
+    assert choice.run.step_seconds <= (1 + CLOSE) * every[0].run.step_seconds
+    assert all(fits(other.memory, recipe.machine.gpu_gib * GIB) for other in every)
+    times = [other.run.step_seconds for other in every]
+    assert times == sorted(times)
+
+
+def test_every_way_is_one_that_a_recipe_may_say() -> None:
+    recipe = paper("0p6b", "batch.global_size=96", "batch.micro_size=1")
+    found = list(candidates(recipe))
+    assert len(found) > 100
+    for one in found:
+        roomy = replace(one, machine=replace(one.machine, gpu_gib=10_000.0, host_gib=10_000.0))
+        validate(roomy)
+    assert {settings(one)["interleaving"] for one in found} > {1}
+    assert len({str(settings(one)) for one in found}) == len(found)
+
+
+def test_masked_pipelines_take_one_sequence_and_only_unmasked_windows_use_cp() -> None:
+    packed = load("qwen3_8b_cpt_48xh100_packed")
+    assert all(one.batch.micro_size == 1 for one in candidates(packed) if one.parallel.pp > 1)
+    assert all(one.parallel.cp == 1 for one in candidates(packed))
+    windows = load("qwen3_8b_cpt_48xh100_packed", ["data.layout=concat", "data.document_masks=false"])
+    assert any(one.parallel.cp == 2 for one in candidates(windows))
+
+
+def test_less_memory_asks_for_more_ways_to_save_it(constants: Constants) -> None:
+    roomy = load("qwen3_8b_cpt_48xh100_packed")
+    choice, _ = plan(roomy, FULL, Site(), constants)
+    tight = replace(roomy, machine=replace(roomy.machine, gpu_gib=30.0))
+    small, _ = plan(tight, FULL, Site(), constants)
+    assert small.memory.total <= 0.9 * 30 * GIB < choice.memory.total
+    assert small.settings["tp"] > 1 or small.settings["pp"] > 1
+    assert small.run.step_seconds > choice.run.step_seconds
+
+
+def test_where_nothing_fits_it_says_what_the_least_needs(constants: Constants) -> None:
+    tiny = replace(paper("8b"), machine=replace(paper("8b").machine, gpu_gib=5.0))
+    with pytest.raises(UserError, match="the least needs"):
+        plan(tiny, FULL, Site(), constants)
+
+
+def test_a_recipe_that_does_not_fit_as_it_is_is_spread_so_that_it_does(constants: Constants) -> None:
+    overrides = ["batch.micro_size=4"]
+    with pytest.raises(UserError, match="a GPU would need"):
+        load("qwen3_8b_cpt_48xh100_packed", overrides)
+    choice, _ = plan(load("qwen3_8b_cpt_48xh100_packed", overrides, fitting=False), FULL, Site(), constants)
+    assert choice.settings["micro"] == 2
+
+
+def test_what_is_kept_stays(constants: Constants) -> None:
+    recipe = load("qwen3_8b_cpt_48xh100_packed")
+    choice, every = plan(recipe, FULL, Site(), constants, keep=("grads",))
+    assert {other.settings["grads"] for other in every} == {recipe.optimizer.grads} == {choice.settings["grads"]}
+    with pytest.raises(UserError, match="'grad' is no setting"):
+        plan(recipe, FULL, Site(), constants, keep=("grad",))
+
+
+def test_selective_recomputation_is_none_of_layers_and_stays(constants: Constants) -> None:
+    recipe = load("qwen3_0p6b_cpt_48xh100_packed", ["megatron.recompute-granularity=selective"])
+    choice, every = plan(recipe, FULL, Site(), constants, keep=("recompute",))
+    assert not any(other.settings["recompute"] for other in every)
+    assert choice.recipe.megatron["recompute-granularity"] == "selective"
+
+
+def test_the_choice_is_a_recipe_that_loads_again(constants: Constants, tmp_path: Path) -> None:
+    choice, every = plan(load("qwen3_4b_cpt_48xh100_packed"), FULL, Site(), constants)
+    interleaved = next(other for other in every if other.settings["interleaving"] > 1 and other.settings["recompute"])
+    for one in (choice, interleaved):
+        path = tmp_path / "chosen.yaml"
+        path.write_text(to_yaml(one.recipe))
+        assert settings(load(str(path))) == one.settings
+    assert interleaved.recipe.megatron[CHUNKS] == interleaved.settings["interleaving"]
+
+
+def test_each_setting_is_explained_by_the_best_without_it(constants: Constants) -> None:
+    choice, every = plan(load("qwen3_8b_cpt_48xh100_packed"), FULL, Site(), constants)
+    lines = explanation(choice, every)
+    assert "MFU" in lines[0]
+    pipelined = min(other.run.step_seconds for other in every if other.settings["pp"] != 1)
+    line = next(line for line in lines if line.startswith("pp 1"))
+    assert f"{pipelined / choice.run.step_seconds - 1:+.1%}" in line
+
+
+def test_a_run_counts_steps_validation_and_saves(constants: Constants) -> None:
+    recipe = paper("8b")
+    run = run_of(recipe, Filling(0.5, 2048.0, "half"), Site(watts=500), constants)
+    assert run.tokens_per_second_per_gpu == pytest.approx(0.5 * 1152 * 2048 / run.step_seconds / 48)
+    assert run.hours * 3600 > recipe.steps * run.step_seconds
+    assert run.hours * 3600 < 1.05 * recipe.steps * run.step_seconds
+    assert run.gpu_hours == 48 * run.hours
+    assert run.kwh == run.gpu_hours / 2
+    flops = float(work_of(recipe, Filling(0.5, 2048.0, "half"), Site()).flops)
+    assert run.mfu == pytest.approx(flops / run.step_seconds / 48 / 989.4e12)

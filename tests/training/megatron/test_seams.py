@@ -1,0 +1,99 @@
+"""What we replace in Megatron is still what it was when the replacement was written."""
+
+import hashlib
+import inspect
+import subprocess
+import sys
+from importlib import import_module, metadata
+from typing import Any
+
+import pytest
+
+from pdapt.training.megatron.monitor import HOOKS, Monitor
+from pdapt.training.megatron.seams import SEAMS
+
+OPTIMIZER = "megatron.core.optimizer.distrib_optimizer.DistributedOptimizer"
+# The functions and names that `seams` and `cpu_backend` replace or rest on -> SHA-256 of their source, first 16 digits.
+SOURCES = {
+    "megatron.core.datasets.utils.compile_helpers": "84029a50ae8cfac1",
+    "megatron.training.initialize.initialize_megatron": "d9b467adcaed1325",
+    "megatron.core.dist_checkpointing.strategies.filesystem_async.get_write_results_queue": "e395fb0e86a062e2",
+    "megatron.training.models.gpt.default_layer_spec": "5d3ef624992d436a",
+    "megatron.core.utils.flatten_batch_for_packed_sequences": "48e60b28b9cafd55",
+    "megatron.core.datasets.gpt_dataset.GPTDataset.__getitem__": "fc9cde713ea87aed",
+    "megatron.core.models.common.embeddings.rope_utils.apply_rotary_pos_emb": "6ebc796813c1ef91",
+    f"{OPTIMIZER}._set_main_param_and_optimizer_states": "40cab784659711a8",
+    "megatron.core.dist_checkpointing.strategies.async_utils.PersistentAsyncCaller.async_loop": "8511da332fcc8172",
+    "megatron.core.optimizer.optimizer.ChainedOptimizer.step": "c2b301e02ec29f4e",
+    "megatron.training.training.train": "3c2299658ae7928b",
+    "megatron.training.training.train_step": "68989d425b2300aa",
+    "megatron.training.training.training_log": "5e34a182d566e325",
+    "megatron.training.training.evaluate_and_print_results": "699dfbe69cf22ec4",
+    "megatron.training.training.save_checkpoint_and_time": "f72b7873e1709b5e",
+    "megatron.training.training.checkpoint_and_decide_exit": "a581d0350f89e3d5",
+    "megatron.training.async_utils.maybe_finalize_async_save": "403a01e56d5a3462",
+}
+
+
+def find(path: str) -> Any:
+    parts = path.split(".")
+    for size in range(len(parts) - 1, 0, -1):
+        try:
+            found: Any = import_module(".".join(parts[:size]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[size:]:
+            found = getattr(found, part)
+        return found
+    raise AssertionError(path)
+
+
+def test_the_version_is_the_one_that_was_read() -> None:
+    assert metadata.version("megatron-core") == "0.19.2"
+
+
+def test_every_seam_is_watched() -> None:
+    assert set(SEAMS) <= set(SOURCES)
+
+
+def test_everything_that_the_monitor_stands_around_is_watched_and_there() -> None:
+    from megatron.training import training
+
+    watched = {path.rsplit(".", 1)[1] for path in SOURCES if path.startswith("megatron.training.")}
+    assert set(HOOKS) <= watched
+    assert all(hasattr(training, name) and hasattr(Monitor, f"around_{name}") for name in HOOKS)
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_megatron_has_not_changed_what_is_replaced(path: str) -> None:
+    source = inspect.getsource(find(path))
+    assert hashlib.sha256(source.encode()).hexdigest()[:16] == SOURCES[path]
+
+
+def test_the_trainer_takes_the_names_that_the_cpu_backend_sets() -> None:
+    from megatron.core import optimizer
+    from megatron.core.optimizer import distrib_optimizer
+    from megatron.training import training
+
+    assert "allow_no_cuda" in inspect.signature(training.initialize_megatron).parameters
+    assert optimizer.USING_PYTORCH_OPTIMIZER is True
+    assert distrib_optimizer.HAVE_APEX_OR_TE is False
+    assert distrib_optimizer.USING_APEX_OPTIMIZER is False
+    assert hasattr(optimizer, "Adam")
+    assert hasattr(distrib_optimizer, "Adam")
+
+
+@pytest.mark.slow
+def test_the_cpu_backend_is_imported_only_without_a_gpu() -> None:
+    """In processes of their own: the backend changes torch for good."""
+    script = """
+import sys, torch
+torch.cuda.is_available = lambda: {gpu}
+from pdapt.training.megatron.engine import prepare
+assert prepare() is {gpu}
+print("pdapt.training.megatron.cpu_backend" in sys.modules)
+"""
+    for gpu, expected in ((False, "True"), (True, "False")):
+        code = script.format(gpu=gpu)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.stdout.strip().splitlines()[-1:] == [expected], done.stderr

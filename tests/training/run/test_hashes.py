@@ -1,0 +1,245 @@
+"""Which checkpoint a run goes on from, and which are kept."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pdapt.conversion.distcp_write import Part, write
+from pdapt.core.checkpoint import CHECKPOINTS, SEAL, TRACKER
+from pdapt.core.errors import UserError
+from pdapt.core.files import sha256, write_json
+from pdapt.recipes import schema
+from pdapt.recipes.load import load, to_dict
+from pdapt.training.run import provenance as provenance_module
+from pdapt.training.run.folder import PROVENANCE, checkpoints, identity, iteration
+from pdapt.training.run.hashes import DAMAGED, damage, retain, seal, seal_rest, settle
+from pdapt.training.run.provenance import check_resharding, commit, layers_of, provenance
+from pdapt.training.run.saves import Saves
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder with sealed checkpoints of steps 2, 4 and 6."""
+    for step in (2, 4, 6):
+        root = tmp_path / CHECKPOINTS
+        weight = torch.full((4, 4), float(step))
+        write(root, [Part("weight", (4, 4), (0, 0), (4, 4), lambda weight=weight: weight)], torch.float32, [])
+        (root / "release").rename(root / f"iter_{step:07d}")
+        (root / TRACKER).write_text(str(step))
+    write_json(tmp_path / PROVENANCE, {"command": "pdapt train"})
+    for path in checkpoints(tmp_path):
+        seal(path, {"command": "pdapt train"})
+    return tmp_path
+
+
+def at(run: Path, step: int) -> Path:
+    return run / CHECKPOINTS / f"iter_{step:07d}"
+
+
+def shard(checkpoint: Path) -> Path:
+    return max(checkpoint.glob("*.distcp"), key=lambda path: path.stat().st_size)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_seal_names_every_file_with_its_hash_and_where_it_comes_from(run: Path) -> None:
+    found = json.loads((at(run, 4) / SEAL).read_text())
+    assert (found["step"], found["provenance"]) == (4, {"command": "pdapt train"})
+    there = {path.name: sha256(path) for path in at(run, 4).iterdir() if path.name != SEAL}
+    assert found["files"] == there
+    assert len(there) == 4  # two files of values, what is where in them, and the format
+
+
+def test_the_newest_sound_checkpoint_is_gone_on_from(run: Path) -> None:
+    assert settle(run, fsdp=False) == at(run, 6)
+
+
+@pytest.mark.parametrize("name", ["shard", ".metadata", "metadata.json"])
+def test_one_flipped_bit_is_found_and_the_one_before_is_used(
+    run: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip(shard(at(run, 6)) if name == "shard" else at(run, 6) / name)
+    assert settle(run, fsdp=False) == at(run, 4)
+    assert (run / CHECKPOINTS / TRACKER).read_text() == "4"
+    assert (run / CHECKPOINTS / DAMAGED / "iter_0000006.0").is_dir(), "nothing is lost"
+    said = capsys.readouterr().err
+    assert "iter_0000006 is damaged" in said
+    assert "another SHA-256" in said
+    assert "going on from iter_0000004" in said
+
+
+def test_a_missing_file_and_a_broken_seal_are_damage_too(run: Path) -> None:
+    shard(at(run, 6)).unlink()
+    (at(run, 4) / SEAL).write_text("{")
+    assert damage(at(run, 6)).endswith("missing")
+    assert settle(run, fsdp=False) == at(run, 2)
+
+
+def test_another_steps_files_under_a_right_name_are_damage(run: Path) -> None:
+    """One of them, and all of them with the seal that they were saved with."""
+    shutil.copyfile(shard(at(run, 4)), at(run, 6) / shard(at(run, 4)).name)
+    assert "another SHA-256" in damage(at(run, 6))
+    shutil.rmtree(at(run, 6))
+    shutil.copytree(at(run, 4), at(run, 6))
+    assert damage(at(run, 6)) == f"{SEAL}: of step 4"
+    assert settle(run, fsdp=False) == at(run, 4)
+
+
+def test_without_a_sound_checkpoint_a_run_begins_again(run: Path) -> None:
+    for step in (2, 4, 6):
+        flip(shard(at(run, step)))
+    assert settle(run, fsdp=False) is None
+    assert not (run / CHECKPOINTS / TRACKER).exists()
+
+
+def test_one_that_was_not_finished_is_removed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("metadata.json", SEAL):
+        (at(run, 6) / name).unlink()
+    assert settle(run, fsdp=False) == at(run, 4)
+    assert not at(run, 6).exists()
+    assert "was not finished" in capsys.readouterr().err
+
+
+def test_one_without_a_seal_is_judged_by_its_sizes_and_sealed(run: Path) -> None:
+    (at(run, 6) / SEAL).unlink()
+    assert settle(run, fsdp=False) == at(run, 6)
+    assert damage(at(run, 6)) == ""
+    (at(run, 6) / SEAL).unlink()
+    with shard(at(run, 6)).open("r+b") as file:
+        file.truncate(100)
+    assert "100 of" in damage(at(run, 6))
+    assert settle(run, fsdp=False) == at(run, 4)
+
+
+def test_a_torn_tracker_is_put_right(run: Path) -> None:
+    (run / CHECKPOINTS / TRACKER).write_text("")
+    assert settle(run, fsdp=False) == at(run, 6)
+    assert (run / CHECKPOINTS / TRACKER).read_text() == "6"
+
+
+def test_megatron_fsdps_checkpoints_end_with_their_metadata(run: Path) -> None:
+    for name in ("metadata.json", SEAL):
+        (at(run, 6) / name).unlink()
+    assert settle(run, fsdp=True) == at(run, 6)
+
+
+@pytest.mark.parametrize(
+    ("keep_every", "keep_last", "left"),
+    [(None, 1, [2, 4, 6]), (4, 1, [4, 6]), (4, 2, [2, 4, 6]), (6, 1, [4, 6]), (6, 2, [2, 4, 6]), (100, 1, [6])],
+)
+def test_multiples_and_the_last_others_are_kept(
+    run: Path, keep_every: int | None, keep_last: int, left: list[int]
+) -> None:
+    retain(run, keep_every, keep_last)
+    assert [iteration(path) for path in checkpoints(run)] == left
+
+
+def test_one_that_a_kill_has_left_without_a_seal_goes_like_the_others(run: Path) -> None:
+    (at(run, 2) / SEAL).unlink()
+    retain(run, 100, 1)
+    assert [iteration(path) for path in checkpoints(run)] == [6]
+
+
+def test_nothing_is_removed_before_a_newer_one_is_sealed(run: Path) -> None:
+    (at(run, 6) / SEAL).unlink()
+    retain(run, 100, 1)
+    assert [iteration(path) for path in checkpoints(run)] == [4, 6]
+
+
+def sealed_by(run: Path, overrides: list[str], recipe_file: Path) -> Path:
+    seal(at(run, 6), {"recipe": to_dict(load(str(recipe_file), ["parallel.ranks_per_node=4", *overrides]))})
+    return at(run, 6)
+
+
+def test_another_tp_or_pp_needs_a_checkpoint_saved_for_it(run: Path, recipe_file: Path) -> None:
+    one = sealed_by(run, ["checkpoint.reshardable=false"], recipe_file)
+    check_resharding(one, load(str(recipe_file), ["parallel.ranks_per_node=2"]))
+    other = load(str(recipe_file), ["parallel.ranks_per_node=2", "parallel.tp=2"])
+    with pytest.raises(
+        UserError, match=r"TP 1 x PP 1 for a change of DP alone.*TP 2(.|\n)*checkpoint\.reshardable=true"
+    ):
+        check_resharding(one, other)
+    check_resharding(sealed_by(run, ["checkpoint.reshardable=true"], recipe_file), other)
+
+
+def test_megatron_fsdp_and_the_others_do_not_go_on_from_each_other(run: Path, recipe_file: Path) -> None:
+    one = sealed_by(run, ["parallel.fsdp=true", "checkpoint.reshardable=false"], recipe_file)
+    with pytest.raises(UserError, match="format of its own"):
+        check_resharding(one, load(str(recipe_file)))
+
+
+def test_other_layers_go_on_from_what_was_saved_for_a_change(
+    run: Path, recipe_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transformer Engine's parameters have another order than local layers', on one device, too."""
+    for module in (schema, provenance_module):
+        monkeypatch.setattr(module, "has_gpu", lambda: True)
+    engine, local = (load(str(recipe_file), [f"model.transformer_impl={impl}"]) for impl in schema.LAYERS[1:])
+    for reshardable in (False, True):
+        saved = replace(local, checkpoint=replace(local.checkpoint, reshardable=reshardable))
+        seal(at(run, 6), provenance(saved, {}))
+        assert layers_of(at(run, 6)) == "local"
+        check_resharding(at(run, 6), local)
+        if reshardable:
+            check_resharding(at(run, 6), engine)
+        else:
+            with pytest.raises(UserError, match=r"by local layers(.|\n)*model\.transformer_impl=local"):
+                check_resharding(at(run, 6), engine)
+    assert identity(local, {}) == identity(engine, {})
+
+
+def test_seals_that_name_no_layers_are_of_the_devices(run: Path) -> None:
+    for device, layers in (("cpu", "local"), ("gpu", "transformer_engine")):
+        seal(at(run, 6), {"device": device})
+        assert layers_of(at(run, 6)) == layers
+    seal(at(run, 6), {})
+    assert layers_of(at(run, 6)) is None
+
+
+def test_provenance_names_versions_commit_and_command(recipe_file: Path) -> None:
+    found = provenance(load(str(recipe_file)), {"tokens": "a", "tokenizer": "b", "base": None})
+    assert found["versions"]["megatron-core"] == "0.19.2"
+    assert found["inputs"] == {"tokens": "a", "tokenizer": "b", "base": None}
+    assert found["recipe"]["steps"] == 10
+    assert found["command"]
+    assert found["commit"] == commit()
+
+
+def test_hashes_whose_process_was_killed_are_written_with_the_next_ones(
+    run: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for step in (2, 4, 6):
+        (at(run, step) / SEAL).unlink()
+    saves = Saves(run, schema.Checkpoint())
+    saves.seal(2)
+    assert saves._sealing
+    saves._sealing.kill()
+    saves.seal(4)
+    saves.wait()
+    assert "save: the process that hashes the checkpoint of step 2 was ended by SIGKILL" in capfd.readouterr().out
+    assert [(at(run, step) / SEAL).is_file() for step in (2, 4, 6)] == [True, True, False]
+    assert damage(at(run, 2)) == ""
+
+
+def test_what_is_left_without_hashes_gets_them_at_the_end_unless_it_is_damaged(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in (2, 6):
+        (at(run, step) / SEAL).unlink()
+    shard(at(run, 2)).write_bytes(b"")
+    ((path, wrong),) = seal_rest(run, fsdp=False)
+    assert path == at(run, 2)
+    assert shard(path).parent == at(run, 2)
+    assert "bytes" in wrong
+    assert not (at(run, 2) / SEAL).is_file()
+    assert damage(at(run, 6)) == ""
+    assert (at(run, 6) / SEAL).is_file()
+    assert "iter_0000006 was saved without its hashes, whose process was killed" in capsys.readouterr().err

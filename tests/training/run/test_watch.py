@@ -1,0 +1,77 @@
+"""Which rank a run stands still for, and that it is ended for it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pdapt.training.run.failures.rank_file import BETWEEN, COMPUTE, DATA, EXCHANGE
+from pdapt.training.run.journal import NAME as JOURNAL
+from pdapt.training.run.journal import kept, read
+from pdapt.training.run.watch import Progress, places, to_blame
+
+
+def ranks(*doing: str, counts: tuple[int, ...] = (5, 5, 5)) -> list[Progress]:
+    return [
+        Progress(rank, "n1", step=3, count=count, phase=what)
+        for rank, (what, count) in enumerate(zip(doing, counts, strict=True))
+    ]
+
+
+def beat(before: list[Progress], *silent: int) -> list[Progress]:
+    return [one if one.rank in silent else replace(one, beat=one.beat + 1) for one in before]
+
+
+@pytest.mark.parametrize(
+    ("told", "silent", "blamed"),
+    [
+        (ranks(EXCHANGE, EXCHANGE, EXCHANGE), (1,), [1]),
+        (ranks(EXCHANGE, DATA, EXCHANGE), (), [1]),
+        (ranks(DATA, EXCHANGE, COMPUTE), (2,), [2]),
+        (ranks(EXCHANGE, EXCHANGE, EXCHANGE, counts=(9, 9, 7)), (), [2]),
+        (ranks(EXCHANGE, EXCHANGE, EXCHANGE), (), [0, 1, 2]),
+    ],
+    ids=["stopped", "waits for data", "stopped comes first", "behind", "nobody knows"],
+)
+def test_who_is_to_blame(told: list[Progress], silent: tuple[int, ...], blamed: list[int]) -> None:
+    assert [one.rank for one in to_blame(told, beat(told, *silent))] == blamed
+
+
+def test_ranks_that_stand_together_are_told_together() -> None:
+    told = places(ranks(EXCHANGE, f"validating: {DATA}", EXCHANGE))
+    assert told.count("gradient exchange, step 3, since ") == 1
+    assert told.startswith("rank 0 on n1, rank 2 on n1, gradient exchange")
+    assert "rank 1 on n1, validating: waiting for data, step 3" in told
+    assert "92 others, between steps" in places([Progress(rank, "n1", phase=BETWEEN) for rank in range(100)])
+
+
+@pytest.mark.slow
+def test_a_rank_that_stands_still_is_named_and_the_run_ended(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "pdapt.cli.main", "train", str(recipe_file), "parallel.ranks_per_node=2"]
+    command += ["steps=2000", "checkpoint.every=5", "validation.every=3000", "guard.hang=0.1"]
+    process = subprocess.Popen(
+        [*command, "--tokens", str(tokens), "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(kept(read(out / JOURNAL), "step")) < 7:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (agent,) = psutil.Process(process.pid).children()
+    (victim,) = (rank for rank in agent.children() if rank.environ().get("RANK") == "1")
+    victim.send_signal(signal.SIGSTOP)
+    _, said = process.communicate(timeout=180)
+    assert process.returncode == 76, said
+    assert f"no rank has moved for 0.1 minutes; to blame: rank 1 on {os.uname().nodename}" in said
+    assert json.loads((out / "state.json").read_text())["state"] == "hang"
+    assert not victim.is_running()

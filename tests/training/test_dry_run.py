@@ -1,0 +1,55 @@
+"""`pdapt train --dry-run`: every recipe, offline, without a GPU or tokens."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pdapt.recipes.load import load, names
+from pdapt.training.dry_run import as_text, dry_run
+
+KEYS = ("recipe", "megatron_args", "memory_gib", "step_seconds", "tokens_per_second_per_gpu")
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_recipe_says_what_it_would_do(name: str) -> None:
+    recipe = load(name)
+    found = json.loads(json.dumps(dry_run(recipe, Path("run"), None)))
+    assert set(KEYS) <= set(found)
+    assert all(isinstance(text, str) and text for text in found["megatron_args"])
+    assert not any(" " in text for text in found["megatron_args"])
+    assert 3 < found["memory_gib"] < 0.9 * recipe.machine.gpu_gib
+    assert found["step_seconds"] is found["tokens_per_second_per_gpu"] is None  # the command line asks the planner
+    assert "predicted" in as_text(name, recipe, found).lower()
+    assert "  a step:" not in as_text(name, recipe, found)
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pdapt.cli.main", "train", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_prints_one_json_object_and_nothing_else(tmp_path: Path) -> None:
+    done = run("qwen3_8b_cpt_48xh100_packed", "optimizer.lr=1e-5", "--dry-run", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found["recipe"]["optimizer"]["lr"] == 1e-5
+    arguments = found["megatron_args"]
+    assert arguments[arguments.index("--lr") + 1] == "1e-05"
+    slots = 576 * 2048
+    assert found["tokens_per_second_per_gpu"] == pytest.approx(slots / found["step_seconds"] / 48, rel=1e-3)
+    assert 1 < found["step_seconds"] < 10
+
+
+def test_it_states_tokens_epochs_and_that_figures_are_predicted() -> None:
+    text = run("qwen3_8b_cpt_48xh100_paper", "--dry-run").stdout
+    assert "4,320 steps = 2.53 epochs" in text
+    assert "Predicted, not measured" in text
+
+
+def test_without_a_dry_run_tokens_and_out_are_needed() -> None:
+    done = run("qwen3_8b_cpt_48xh100_packed", "--out", "run")
+    assert done.returncode == 2
+    assert "--tokens is missing" in done.stderr

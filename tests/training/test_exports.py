@@ -1,0 +1,164 @@
+"""What a run leaves can be exported, however it was split and saved; and a run can be followed while it trains."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pdapt.conversion.convert import export_hf
+from pdapt.conversion.follow import DONE, follow
+from pdapt.conversion.verify import verify
+from pdapt.core.checkpoint import CHECKPOINTS, SEAL
+from pdapt.core.errors import UserError
+from pdapt.core.files import read_json, write_json
+from pdapt.core.manifest import NAME
+from pdapt.recipes.load import load
+from pdapt.training.run.folder import checkpoints
+from pdapt.training.train import train
+
+pytestmark = pytest.mark.slow
+Trained = Callable[..., Path]
+SHORT = ["steps=3", "checkpoint.every=3", "parallel.ranks_per_node=2"]
+
+
+@pytest.fixture
+def trained(tokens: Path, recipe_file: Path, tmp_path: Path) -> Trained:
+    """A run of three steps, given what is to be otherwise: its newest checkpoint."""
+
+    def make(name: str, *overrides: str) -> Path:
+        train(load(str(recipe_file), [*SHORT, *overrides]), tokens, tmp_path / name)
+        return checkpoints(tmp_path / name)[-1]
+
+    return make
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "split",
+    [[], ["parallel.tp=2"], ["parallel.pp=2", "batch.micro_size=1"], ["parallel.tp=2", "model.shape.tied=false"]],
+    ids=["dp2", "tp2", "pp2-tied", "tp2-untied"],
+)
+def test_master_weights_are_the_same_from_either_kind_of_save(
+    trained: Trained, tmp_path: Path, split: list[str]
+) -> None:
+    """By bucket, for a change of DP alone, and tensor by tensor: the same run, so the same FP32 values."""
+    by_bucket, by_tensor = (
+        trained(f"reshardable-{kind}", f"checkpoint.reshardable={kind}", *split) for kind in ("false", "true")
+    )
+    export_hf(by_bucket, tmp_path / "by-bucket", source="master")
+    export_hf(by_tensor, tmp_path / "by-tensor", source="master")
+    export_hf(by_tensor, tmp_path / "parameters")
+    assert verify(tmp_path / "by-bucket", tmp_path / "by-tensor") == {
+        "identical": True,
+        "tensors": 24 + ("model.shape.tied=false" in split),
+        "different": [],
+        "config": {},
+    }
+    masters, parameters = weights(tmp_path / "by-bucket"), weights(tmp_path / "parameters")
+    assert all(tensor.dtype == torch.float32 for tensor in masters.values())
+    assert any(not torch.equal(tensor.bfloat16().float(), tensor) for tensor in masters.values()), (
+        "FP32 has more to say"
+    )
+    for name, tensor in masters.items():
+        assert torch.equal(tensor.bfloat16(), parameters[name]), name
+
+
+def test_master_weights_that_lie_elsewhere_are_not_taken_for_some(trained: Trained, tmp_path: Path) -> None:
+    """As from a GPU, whose layers have another order."""
+    checkpoint = trained("run", "checkpoint.reshardable=false")
+    seal = read_json(checkpoint / SEAL)
+    seal["provenance"]["device"] = "gpu"
+    write_json(checkpoint / SEAL, seal)
+    with pytest.raises(UserError, match="in an order that is not known here"):
+        export_hf(checkpoint, tmp_path / "out", source="master")
+    assert not (tmp_path / "out").exists()
+    del seal["provenance"]["device"]
+    write_json(checkpoint / SEAL, seal)
+    with pytest.raises(UserError, match="says how the model was split"):
+        export_hf(checkpoint, tmp_path / "out", source="master")
+    (checkpoint / SEAL).unlink()
+    with pytest.raises(UserError, match=r"has no pdapt\.json that says how the model was split"):
+        export_hf(checkpoint, tmp_path / "out", source="master")
+
+
+def test_the_card_says_where_the_weights_come_from(trained: Trained, tmp_path: Path) -> None:
+    checkpoint = trained("run")
+    manifest = export_hf(checkpoint, tmp_path / "out", dtype="float32")
+    assert manifest.counts["step"] == 3
+    card = (tmp_path / "out" / "README.md").read_text()
+    provenance = read_json(checkpoint / SEAL)["provenance"]
+    for said in (
+        "`iter_0000003`",
+        "3 steps of 8 sequences of 128 tokens",
+        "as float32",
+        provenance["inputs"]["tokens"],
+    ):
+        assert said in card
+    assert read_json(tmp_path / "out" / "config.json")["torch_dtype"] == "float32"
+
+
+def test_a_run_is_followed_while_it_trains_and_whoever_is_killed(
+    tokens: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    """The follower is killed again and again: in the end every checkpoint's export is that of an undisturbed one."""
+    run, out = tmp_path / "run", tmp_path / "hf"
+    command = [
+        sys.executable,
+        "-m",
+        "pdapt.cli.main",
+        "train",
+        str(recipe_file),
+        "--tokens",
+        str(tokens),
+        "--out",
+        str(run),
+    ]
+    follower = [
+        sys.executable,
+        "-m",
+        "pdapt.cli.main",
+        "convert",
+        "follow",
+        str(run),
+        "--out",
+        str(out),
+        "--poll",
+        "0.1",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
+        while not (run / "run.json").is_file():
+            assert training.poll() is None
+            time.sleep(0.1)
+        kills = 0
+        while training.poll() is None:
+            with subprocess.Popen(follower, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as following:
+                time.sleep(2.0 + kills % 3)
+                if following.poll() is None:
+                    os.kill(following.pid, signal.SIGKILL)
+                    kills += 1
+        assert training.returncode == 0
+    assert kills > 0
+    done = subprocess.run([*follower, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    json.loads(done.stdout)
+    names = [path.name for path in checkpoints(run)]
+    assert len(names) == 5
+    assert sorted(read_json(out / DONE)) == names
+    assert sorted(path.name for path in out.glob("iter_*")) == names
+    for name in names:
+        export_hf(run / CHECKPOINTS / name, tmp_path / "alone" / name)
+        assert verify(out / name, tmp_path / "alone" / name)["identical"]
+        assert read_json(out / name / NAME)["outputs"] == read_json(tmp_path / "alone" / name / NAME)["outputs"]
+    assert not list(out.glob(".*.partial"))
+    assert follow(run, out) == [], "nothing is done twice"

@@ -1,0 +1,101 @@
+"""Killed at random moments of the wall clock, a run gives bit for bit what it gives undisturbed.
+
+`--train-kills 50 --timeout 3600` makes a campaign of it.
+"""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from pdapt.conversion.distcp_read import Checkpoint
+from pdapt.core.checkpoint import CHECKPOINTS
+from pdapt.training.run.folder import checkpoints, iteration
+from pdapt.training.run.journal import NAME as JOURNAL
+from pdapt.training.run.journal import kept, read
+
+OVERRIDES = ["parallel.ranks_per_node=2", "steps=30", "checkpoint.every=1", "validation.every=10"]
+# A save after each step: about half of the time that training takes. Kept are each tenth, and two others.
+OVERRIDES += ["checkpoint.keep_every=10", "checkpoint.keep_last=2", "checkpoint.reshardable=false"]
+
+
+def start(recipe_file: Path, tokens: Path, out: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "pdapt.cli.main", "train", str(recipe_file), *OVERRIDES]
+    return subprocess.Popen(
+        [*command, "--tokens", str(tokens), "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive, "a killed run must leave nothing behind"
+
+
+def saving(out: Path) -> bool:
+    """Whether a checkpoint was begun and is not whole."""
+    there = {path for path in (out / CHECKPOINTS).glob("iter_*") if path.is_dir()}
+    return bool(there - set(checkpoints(out)))
+
+
+def results(out: Path) -> tuple[dict[int, float], dict[int, float]]:
+    rows = read(out / JOURNAL)
+    losses, valid = ({step: row["loss"] for step, row in kept(rows, kind).items()} for kind in ("step", "validation"))
+    return losses, valid
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    """Of the optimizer's flat buffers the filling is never written: what they hold shows in the losses."""
+    ours, theirs = Checkpoint(checkpoints(first)[-1]), Checkpoint(checkpoints(second)[-1])
+    names = [name for name in ours.entries if not name.startswith("optimizer.")]
+    assert len(names) > 8
+    assert list(ours.entries) == list(theirs.entries)
+    one, other = ours.read(names), theirs.read(names)
+    return all(torch.equal(one[name], other[name]) for name in names)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_losses_are_the_same(
+    request: pytest.FixtureRequest, recipe_file: Path, tokens: Path, tmp_path: Path
+) -> None:
+    wanted: int = request.config.getoption("--train-kills")  # type: ignore[assignment]
+    seed = request.config.getoption("--train-kills-seed")
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    begin = time.monotonic()
+    undisturbed = start(recipe_file, tokens, tmp_path / "undisturbed")
+    assert undisturbed.wait(timeout=300) == 0
+    span = time.monotonic() - begin
+
+    kills, inside, finished, run = 0, 0, 0, 0
+    while kills < wanted or inside < wanted // 5 or not finished:
+        out = tmp_path / f"run-{run}"
+        process = start(recipe_file, tokens, out)
+        patience = draw.uniform(0, span) if kills < wanted or inside < wanted // 5 else 300
+        try:
+            code = process.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            kill(process)
+            kills += 1
+            inside += saving(out)
+            continue
+        assert process.stderr is not None
+        assert code == 0, f"seed {seed}, after {kills} kills: {process.stderr.read().decode()[-2000:]}"
+        assert results(out) == results(tmp_path / "undisturbed"), f"seed {seed}, run {run}"
+        assert same_weights(out, tmp_path / "undisturbed"), f"seed {seed}, run {run}"
+        assert [iteration(path) for path in checkpoints(out)] == [10, 20, 28, 29, 30], f"seed {seed}, run {run}"
+        finished, run = finished + 1, run + 1
+    counts = {"kills": kills, "inside a save": inside, "runs finished": finished, "seed": seed}
+    print(json.dumps(counts))
+    assert kills >= wanted
+    assert inside >= wanted // 5

@@ -1,0 +1,45 @@
+"""Announcements before a run starts: where in the data it begins, and what a validation reads."""
+
+from pathlib import Path
+
+from ..core import log
+from ..core.checkpoint import read_provenance, read_seal
+from ..core.manifest import fingerprint
+from ..recipes.load import to_dict
+from ..recipes.schema import Recipe
+from .blend import valid_batches, valid_sequences
+
+
+def announce_weights(recipe: Recipe, tokens: Path, weights: Path) -> None:
+    """Say where in the data a run begins that starts from another's weights.
+
+    Raises:
+        UserError: the weights' seal is damaged.
+    """
+    seal, held, seed = read_seal(weights), read_provenance(weights), recipe.seed
+    if seal is None or held is None:
+        return
+    log.info(
+        f"train: weights of {weights}, a new optimizer; the data begins at its first sequence, in the order of seed "
+        f"{seed}"
+    )
+    before, now = held.object("recipe").values, to_dict(recipe)
+    same = all(before.get(name) == now[name] for name in ("data", "seed"))
+    if same and held.object("inputs").values.get("tokens") == fingerprint(tokens):
+        log.warn(
+            f"train: those weights have seen the same sequences in the same order, for {seal['step']} steps: "
+            f"seed={seed + 1} gives another order"
+        )
+
+
+def announce_validation(recipe: Recipe, tokens: Path) -> None:
+    """Say what a validation reads of what there is."""
+    there, chosen = valid_sequences(tokens, recipe.data), recipe.validation.batches
+    read = min(there, valid_batches(recipe, there) * recipe.batch.global_size)
+    log.info(f"train: each validation reads {read:,} of {there:,} sequences, each once")
+    asked = 0 if isinstance(chosen, str) else chosen * recipe.batch.global_size
+    if asked > there:
+        log.warn(
+            f"train: validation.batches={chosen} asks for {asked:,} sequences, which would read the validation sets "
+            f"{asked / there:.2f} times: each sequence is read once"
+        )

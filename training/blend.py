@@ -1,0 +1,198 @@
+"""Which of the tokens' data sets a run reads, and in what proportion."""
+
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import UserError
+from ..data_prep.tokens.index import read_lengths
+from ..data_prep.tokens.layouts import CONCAT, figures
+from ..data_prep.tokens.tokens_record import read_record
+from ..recipes.schema import COMMERCIAL, Data, Part, Recipe
+
+Blend = tuple[list[str], list[float] | None]
+"""Prefixes and weights, as Megatron takes them; without weights, each sequence is read once."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A data set of a blend.
+
+    Attributes:
+        name: in `tokens.json`.
+        prefix: of its files.
+        sequences: of an epoch; of `concat`, not whole.
+        tokens: real tokens of an epoch.
+        share: part of a run's sequences that are drawn from it.
+        samples: sequences that a run draws from it, on average over the rounding.
+    """
+
+    name: str
+    prefix: str
+    sequences: float
+    tokens: int
+    share: float = 0.0
+    samples: float = 0.0
+
+    @property
+    def epochs(self) -> float:
+        """How often the run reads it."""
+        return self.samples / self.sequences
+
+
+def train_blend(tokens: Path, data: Data, samples: int) -> list[Member]:
+    """The training data sets, with the sequences that a run of `samples` draws from each.
+
+    A part's weight is its share of the real tokens, and is shared among its data sets by their sizes; without weights
+    all are read equally often. What a cap takes from a data set goes to the others, in their proportion.
+
+    Args:
+        tokens: the tokens stage's folder.
+        data: the recipe's.
+        samples: sequences of the whole run.
+
+    Raises:
+        UserError: a part matches nothing that has training documents, or the caps leave too little.
+    """
+    members: list[Member] = []
+    shares, caps = [], []
+    for part, entries in zip(data.blend, _matched(tokens, data, "train"), strict=True):
+        mine = [_member(name, tokens / entry["prefix"], data) for name, entry in entries]
+        size = sum(member.tokens for member in mine)
+        # A weight is of tokens, a share of sequences: a part of many tokens a sequence needs fewer of them.
+        each = 1.0 if part.weight is None else part.weight / size
+        shares += [member.sequences * each for member in mine]
+        caps += [np.inf if part.max_epochs is None else part.max_epochs * member.sequences for member in mine]
+        members += mine
+    parts = _within(np.array(shares), np.array(caps), samples, [member.name for member in members])
+    return [
+        replace(member, share=part, samples=samples * part)
+        for member, part in zip(members, parts.tolist(), strict=True)
+    ]
+
+
+def epoch(tokens: Path, data: Data) -> float:
+    """Sequences of an epoch of all training sets that the recipe's blend names.
+
+    Raises:
+        UserError: it names none.
+    """
+    parts = _matched(tokens, data, "train")
+    return sum(_member(name, tokens / entry["prefix"], data).sequences for part in parts for name, entry in part)
+
+
+def as_megatron(members: list[Member]) -> Blend:
+    """The members' prefixes and shares, which do not depend on the length of the run unless a cap binds."""
+    return [member.prefix for member in members], [member.share for member in members]
+
+
+def surplus(datasets: int, samples: int) -> float:
+    """How many more samples, of those asked for, each of a blend's training sets has to have ready.
+
+    Megatron rounds the shares of n data sets up, and draws so many more in all: of `samples`, a data set of weight w
+    gives up to w * (samples + n) + 1. Its own surplus of 0.005 is too little for many sets and few samples.
+    """
+    return max(0.005, 2 * (datasets + 1) / max(samples, 1))
+
+
+def valid_blend(tokens: Path, data: Data) -> Blend:
+    """The validation sets of the data sets that the recipe trains on, each sequence once.
+
+    Raises:
+        UserError: none of them has validation documents.
+    """
+    entries = [entry for part in _matched(tokens, data, "valid") for _, entry in part]
+    return [str(tokens / entry["prefix"]) for entry in entries], None
+
+
+def valid_sequences(tokens: Path, data: Data) -> int:
+    """Sequences of all validation sets; of `concat`, the last of each set, which padding fills up, too."""
+    return sum(_valid_sequences(Path(prefix), data) for prefix in valid_blend(tokens, data)[0])
+
+
+def _valid_sequences(prefix: Path, data: Data) -> int:
+    lengths = read_lengths(prefix)
+    if data.layout != CONCAT:
+        return figures(data.layout, lengths, data.seq_length).sequences
+    return -(-(int(lengths.sum(dtype=np.int64)) - 1) // data.seq_length)  # the last token is only a label
+
+
+def valid_batches(recipe: Recipe, sequences: int) -> int:
+    """Global batches that a validation reads of so many sequences: none is read twice."""
+    there = -(-sequences // recipe.batch.global_size)
+    chosen = recipe.validation.batches
+    return there if isinstance(chosen, str) else min(chosen, there)
+
+
+def _matched(tokens: Path, data: Data, split: str) -> list[list[tuple[str, dict[str, Any]]]]:
+    """The data sets of each part: of every one that matches, the first part's. Only training needs all parts filled."""
+    entries: dict[str, dict[str, Any]] = read_record(tokens)["splits"][split]
+    left, parts = dict(entries), []
+    for number, part in enumerate(data.blend):
+        found = [(name, entry) for name, entry in left.items() if _matches(part, entry)]
+        left = {name: entry for name, entry in left.items() if name not in dict(found)}
+        if not found and split == "train":
+            _nothing(f"data.blend[{number}]", part, split, entries)
+        parts.append(found)
+    if not any(parts):
+        _nothing("data.blend", data.blend[0], split, entries)
+    return parts
+
+
+def _nothing(where: str, part: Part, split: str, entries: dict[str, dict[str, Any]]) -> None:
+    known = [f"{name} ({entry['document_type'] or 'no type'})" for name, entry in entries.items()]
+    raise UserError(
+        f"no data set is left that has tokens for {split} and matches sources {part.sources}, document types "
+        f"{part.document_types}" + (f", edition {part.edition}" if part.edition else ""),
+        where=where,
+        allowed=", ".join(known) + "; each belongs to the first part that matches it",
+        mend="name others, or give more text to `pdapt tokens build`",
+    )
+
+
+def _matches(part: Part, entry: dict[str, Any]) -> bool:
+    return (
+        any(fnmatchcase(name, pattern) for name in _source_names(entry) for pattern in part.sources)
+        and any(fnmatchcase(entry["document_type"], pattern) for pattern in part.document_types)
+        and (part.edition != COMMERCIAL or entry["commercial"] is True)
+    )
+
+
+def _source_names(entry: dict[str, Any]) -> list[str]:
+    """What a data set's source may be called: the name it was given, its part of that, or both."""
+    source, part = entry["source"], entry.get("part", "")
+    return [source, part, f"{source}.{part}"] if part else [source]
+
+
+def _member(name: str, prefix: Path, data: Data) -> Member:
+    """A data set's sequences and real tokens of an epoch; none drawn yet."""
+    lengths = read_lengths(prefix)
+    if data.layout == CONCAT:
+        tokens = int(lengths.sum(dtype=np.int64))
+        return Member(name, str(prefix), tokens / data.seq_length, tokens)
+    found = figures(data.layout, lengths, data.seq_length)
+    return Member(name, str(prefix), found.sequences, found.real_tokens)
+
+
+def _within(shares: Any, caps: Any, samples: int, names: list[str]) -> Any:
+    """Parts of `samples` by shares, none above its cap."""
+    if caps.sum() < samples:
+        raise UserError(
+            f"the run draws {samples} sequences, and the caps leave {caps.sum():.0f}",
+            where="data.blend.max_epochs",
+            allowed=", ".join(f"{name}: {cap:.0f}" for name, cap in zip(names, caps, strict=True)),
+            mend="raise or drop max_epochs, name further data sets, or take fewer steps",
+        )
+    parts = shares / shares.sum()
+    drawn = samples * parts
+    if not (drawn > caps * (1 + 1e-9)).any():
+        return parts
+    capped = np.zeros(len(drawn), bool)
+    while (drawn > caps * (1 + 1e-9)).any():
+        capped |= drawn > caps
+        rest = samples - caps[capped].sum()
+        drawn = np.where(capped, caps, rest * shares / shares[~capped].sum() if not capped.all() else caps)
+    return drawn / samples

@@ -1,0 +1,121 @@
+"""What a recipe would do: its arguments, memory and speed, without a GPU or a network; with tokens, what it reads."""
+
+from pathlib import Path
+from typing import Any
+
+from ..core.checkpoint import CHECKPOINTS, root_of
+from ..core.files import read_object
+from ..core.memory import save_stall_seconds
+from ..core.qwen3 import END_OF_DOCUMENT_ID
+from ..recipes import h100
+from ..recipes.load import to_dict, to_yaml
+from ..recipes.megatron_args import Places, asynchronous, megatron_args, summary
+from ..recipes.memory import GIB, of_gpu, of_host
+from ..recipes.schema import Recipe
+from .blend import valid_batches, valid_sequences
+from .inputs import RECORD, Inputs, check_inputs
+from .run.folder import ACHIEVED
+
+
+def dry_run(
+    recipe: Recipe,
+    out: Path,
+    base: Path | None,
+    inputs: Inputs | None = None,
+    speed: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """Predict a run on GPUs.
+
+    Args:
+        recipe: checked.
+        out: run folder, as the arguments name it.
+        base: run or checkpoint root that it starts from.
+        inputs: what it is trained on; checked as training checks it. None where there are no tokens yet.
+        speed: seconds of a step, and real tokens a second and GPU, as `scaling` predicts them.
+
+    Returns:
+        `recipe`; `megatron_args`, flag and value apart; `memory_gib` of the GPU that needs most, with its parts in
+        `memory_parts_gib`; `host_memory_gib` of a node and `stall_seconds` at a save; `step_seconds` and
+        `tokens_per_second_per_gpu`, None without `speed`. All figures are predicted. `data`: for each data set that
+        it reads `name`, `sequences` and `epochs`.
+
+    Raises:
+        UserError: recipe and inputs do not go together.
+    """
+    members = check_inputs(recipe, inputs) if inputs else []
+    places = Places(
+        checkpoints=out / CHECKPOINTS,
+        base=base and root_of(base),
+        tensorboard=out / "tensorboard",
+        cache=out / "cache",
+        achieved=out / ACHIEVED,
+        eod=read_object(inputs.tokens / RECORD).integer("eod_id") if inputs else END_OF_DOCUMENT_ID,
+        valid_batches=valid_batches(recipe, valid_sequences(inputs.tokens, recipe.data)) if inputs else None,
+    )
+    memory, host = of_gpu(recipe), of_host(recipe)
+    names = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "context")
+    return {
+        "recipe": to_dict(recipe),
+        "megatron_args": megatron_args(recipe, places, gpu=True),
+        "data": [{"name": member.name, "sequences": member.samples, "epochs": member.epochs} for member in members],
+        "memory_gib": memory.total / GIB,
+        "memory_parts_gib": {name: getattr(memory, name) / GIB for name in names},
+        "host_memory_gib": host.node / GIB,
+        "stall_seconds": save_stall_seconds(host, asynchronous=asynchronous(recipe, gpu=True)),
+        "step_seconds": speed and speed[0],
+        "tokens_per_second_per_gpu": speed and speed[1],
+    }
+
+
+def as_text(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
+    """What `dry_run` found, for a person."""
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in found["memory_parts_gib"].items())
+    saves = "fully reshardable" if recipe.checkpoint.reshardable else "for a change of DP"
+    lines = [
+        to_yaml(recipe).rstrip(),
+        "",
+        summary(recipe),
+        *([h100.statement(name)] if name in h100.names() else []),
+        "",
+        "Megatron's arguments:",
+        *_command_line(found["megatron_args"]),
+        *_missing(recipe, found),
+        *_data(found),
+        "",
+        "Predicted, not measured:",
+        f"  a GPU: {found['memory_gib']:.1f} of {recipe.machine.gpu_gib:g} GiB ({parts} before 7 % for the peak)",
+        f"  a node while it saves ({saves}): {found['host_memory_gib']:.1f} of {recipe.machine.host_gib:g} GiB",
+        f"  a save holds up training for {found['stall_seconds']:.1f} s",
+        *_speed(found),
+    ]
+    return "\n".join(lines)
+
+
+def _missing(recipe: Recipe, found: dict[str, Any]) -> list[str]:
+    unknown = isinstance(recipe.validation.batches, str) and not found["data"]
+    return ["  (how many batches validation.batches=all are, only --tokens says)"] if unknown else []
+
+
+def _data(found: dict[str, Any]) -> list[str]:
+    if not found["data"]:
+        return []
+    rows = [f"  {row['name']}: {row['sequences']:,.0f} sequences ({row['epochs']:.2f} epochs)" for row in found["data"]]
+    return ["", "Data that it reads:", *rows]
+
+
+def _speed(found: dict[str, Any]) -> list[str]:
+    if found["step_seconds"] is None:
+        return []
+    step, tokens = found["step_seconds"], found["tokens_per_second_per_gpu"]
+    return [f"  a step: {step:.3g} s, {tokens:,.0f} real tokens a second and GPU (`pdapt plan recipe` says why)"]
+
+
+def _command_line(arguments: list[str]) -> list[str]:
+    """The arguments, a flag with its values a line."""
+    lines: list[str] = []
+    for text in arguments:
+        if text.startswith("--"):
+            lines.append(f"  {text}")
+        else:
+            lines[-1] += f" {text}"
+    return lines

@@ -1,0 +1,137 @@
+"""Whether the bytes that a run reads, tokens and base, are those that were written; asked once a start."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from ..core import log
+from ..core.checkpoint import SEAL, newest, root_of
+from ..core.errors import UserError
+from ..core.integrity import Checked, checkpoint_files, file_names, wanted_hashes
+from ..data_prep.tokens.index import IdRange, bin_path, check_offsets, idx_path
+from ..data_prep.tokens.tokens_record import RECORD, read_record
+from ..recipes.schema import Recipe
+from .blend import train_blend, valid_blend
+
+Files = dict[Path, list[str]]
+"""Folder -> names of its files."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a recipe is trained on.
+
+    Attributes:
+        tokens: the tokens stage's folder.
+        base: run, or checkpoint root, that the weights start from; None for random weights.
+        tokenizer: folder of the base's tokenizer, for a root that has none of its own.
+        verify: whether tokens and base are compared with the hashes that were written with them.
+    """
+
+    tokens: Path
+    base: Path | None = None
+    tokenizer: Path | None = None
+    verify: bool = True
+
+
+def check_bytes(recipe: Recipe, inputs: Inputs) -> None:
+    """Read what the run will read once, by threads: hashes, lengths, offsets and the range of ids; say how fast.
+
+    Of the tokens these are the data sets that the recipe names, of the base the checkpoint that the weights start from.
+
+    Raises:
+        UserError: a file has another hash than was written with it, is missing or was not written there; an index does
+            not fit its tokens; or an id is not one of the vocabulary.
+    """
+    if not inputs.verify:
+        return
+    size = read_record(inputs.tokens)["vocabulary_size"]
+    prefixes = _prefixes(recipe, inputs.tokens)
+    looks = {bin_path(prefix): IdRange(prefix, size) for prefix in prefixes}
+    wanted = wanted_hashes("train", _token_files(inputs.tokens, prefixes) | _base_files(inputs))
+    checked = Checked(wanted, looks, say="train: checking tokens and base")
+    try:
+        seconds = checked.finish()
+    finally:
+        checked.end()
+    for prefix, look in zip(prefixes, looks.values(), strict=True):
+        check_offsets(prefix)
+        look.check()
+    base = " and base" if inputs.base is not None else ""
+    log.info(
+        f"train: checked {checked.total / 1e9:.2f} GB of tokens{base} in {seconds:.1f} s, "
+        f"{checked.total / 1e6 / seconds:,.0f} MB/s: {checked.count} files have the SHA-256 that was written with "
+        f"them, and all ids are below {size:,}"
+    )
+
+
+def small_files(inputs: Inputs) -> Files:
+    """Those files that say what tokens and base are, without the ids and, where there is a whole one, the weights."""
+    tokens = [name for name in file_names(inputs.tokens) if name == RECORD or name.startswith("tokenizer/")]
+    files = {inputs.tokens: tokens}
+    if inputs.base is not None:
+        sound = newest(inputs.base) is not None
+        for folder, names in _base_files(inputs).items():
+            files[folder] = [name for name in names if not (sound and name.endswith(".distcp"))]
+    return files
+
+
+def _prefixes(recipe: Recipe, tokens: Path) -> list[Path]:
+    """Of the data sets that the run trains and validates on."""
+    train = [member.prefix for member in train_blend(tokens, recipe.data, recipe.steps * recipe.batch.global_size)]
+    return [Path(prefix) for prefix in (*train, *valid_blend(tokens, recipe.data)[0])]
+
+
+def _token_files(tokens: Path, prefixes: list[Path]) -> Files:
+    ids = [path(prefix).relative_to(tokens) for prefix in prefixes for path in (bin_path, idx_path)]
+    tokenizer = [name for name in file_names(tokens) if name.startswith("tokenizer/")]
+    return {tokens: [RECORD, *tokenizer, *map(str, ids)]}
+
+
+def _base_files(inputs: Inputs) -> Files:
+    if inputs.base is None:
+        return {}
+    weights = newest(inputs.base)
+    if weights is None:  # `check_inputs` refuses it: because the only checkpoints are damaged, or for another reason
+        weights = max((path.parent for path in root_of(inputs.base).glob(f"iter_*/{SEAL}")), default=None)
+    return {} if weights is None else checkpoint_files(weights)
+
+
+def on_one_rank_of_each_node(check: Callable[[], None], rank: str) -> None:
+    """Run a check on the first rank of this node; every rank goes on when those of all nodes have passed.
+
+    Args:
+        check: raises a UserError where it does not pass.
+        rank: this one's number, for messages.
+
+    Raises:
+        UserError: it does not pass here, or on another node.
+    """
+    store = _store()
+    if os.environ["LOCAL_RANK"] == "0":
+        try:
+            check()
+        except UserError as error:
+            store.set("failed", f"rank {rank} on {os.uname().nodename}: {error}")
+            raise
+        store.add("passed", 1)
+    nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+    while store.add("passed", 0) < nodes:
+        if store.check(["failed"]):
+            raise UserError(store.get("failed").decode())
+        time.sleep(0.5)
+
+
+def _store() -> Any:
+    """torchrun's store, in which all ranks find what one has told."""
+    import torch
+
+    c10d = cast(Any, torch.distributed)  # its stubs do not name the stores
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    client = c10d.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=60))
+    # What an earlier start of the ranks under the same torchrun has told does not count.
+    return c10d.PrefixStore(f"pdapt/inputs/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", client)

@@ -1,0 +1,120 @@
+"""Whether a recipe, its tokens and its base go together, asked before anything is started."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from ..core import log
+from ..core.checkpoint import HF, newest, root_of
+from ..core.errors import UserError
+from ..core.files import read_object, sha256
+from ..core.integrity import damage_first
+from ..core.qwen3 import Qwen3Config, read_config
+from ..data_prep.tokens.tokens_record import RECORD
+from ..recipes.schema import Recipe, shape_of
+from .blend import Member, train_blend, valid_sequences
+from .input_hashes import Inputs, small_files
+from .vocabulary import TOKENIZER, Vocabulary, differences, read_vocabulary
+
+
+def check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
+    """Check that what is trained on is what the recipe and the base are made for.
+
+    Returns:
+        The data sets that the run reads.
+
+    Raises:
+        UserError: the tokens are too many for the model, the blend names none of them, or they are another tokenizer's;
+            the base is not a Megatron checkpoint, or another model's. Where a file is damaged, that is said.
+    """
+    with damage_first(lambda: small_files(inputs), verify=inputs.verify):
+        return _check_inputs(recipe, inputs)
+
+
+def _check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
+    record, shape = read_object(inputs.tokens / RECORD), shape_of(recipe)
+    size = record.integer("vocabulary_size")
+    if size > shape.vocab:
+        raise UserError(
+            f"the tokens' vocabulary has {size} ids, the model {shape.vocab} rows",
+            where=record.where,
+            mend="tokenize with the model's own tokenizer",
+        )
+    members = train_blend(inputs.tokens, recipe.data, recipe.steps * recipe.batch.global_size)
+    if not valid_sequences(inputs.tokens, recipe.data):
+        raise UserError("the validation sets hold no sequence", where=record.where, mend="hold out more documents")
+    tokenizer = _tokens_tokenizer(inputs.tokens, record.text("tokenizer_sha256"))
+    if inputs.base is not None:
+        _check_base(inputs.base, shape)
+        _check_tokenizer(inputs, tokenizer, record.integer("eod_id"))
+    return members
+
+
+def _check_base(base: Path, shape: Qwen3Config) -> None:
+    if newest(base) is None:
+        raise UserError(
+            f"{base} is neither a run with a checkpoint nor a Megatron checkpoint root",
+            where="--base",
+            mend="`pdapt convert import HF_FOLDER OUT` makes one of a Hugging Face folder",
+        )
+    settings = root_of(base) / HF
+    if not (settings / "config.json").is_file():
+        log.warn(f"train: {settings} has no config.json: the base's shape cannot be compared with the recipe's")
+        return
+    found, wanted = asdict(read_config(settings)), asdict(shape)
+    differing = [
+        f"{name}: {found[name]} in the base, {wanted[name]} here" for name in wanted if found[name] != wanted[name]
+    ]
+    if differing:
+        raise UserError(
+            f"the recipe's model is not the base's ({', '.join(differing)})",
+            where="model",
+            mend="give the base's shape",
+        )
+
+
+def _tokens_tokenizer(tokens: Path, known: str) -> Path:
+    """Folder of the tokenizer that the tokens were made with; checked to be that."""
+    folder = tokens / "tokenizer"
+    path = folder / TOKENIZER
+    if not path.is_file():
+        raise UserError(f"the tokens folder has lost its {TOKENIZER}", where=str(path), mend="build the tokens again")
+    if sha256(path) != known:
+        raise UserError(
+            f"{TOKENIZER} is not the one that the tokens were made with",
+            where=str(path),
+            allowed=f"the file whose SHA-256 {RECORD} has: {known}",
+            mend="build the tokens again",
+        )
+    return folder
+
+
+def _check_tokenizer(inputs: Inputs, tokenizer: Path, eod: int) -> None:
+    """Check that the tokens' ids mean to the base what they mean in the tokens."""
+    assert inputs.base is not None
+    named = [root_of(inputs.base) / HF, *([inputs.tokenizer] if inputs.tokenizer else [])]
+    folders = [folder for folder in named if folder == inputs.tokenizer or (folder / TOKENIZER).is_file()]
+    if not folders:
+        log.warn(
+            f"train: the base has no {HF}/{TOKENIZER}: whether the tokens are of its tokenizer cannot be compared "
+            "(--tokenizer FOLDER gives it)"
+        )
+        return
+    ours = read_vocabulary(tokenizer)
+    for folder in folders:
+        _check_same(ours, read_vocabulary(folder), eod)
+
+
+def _check_same(ours: Vocabulary, theirs: Vocabulary, eod: int) -> None:
+    found = differences(ours, theirs)
+    if theirs.eod != eod:
+        found.append(f"documents end with id {eod:,} in the tokens and {theirs.eod} in the base's tokenizer")
+    if found:
+        raise UserError(
+            f"the tokens were made with another tokenizer than the base's (tokens and base): {'; '.join(found)}",
+            where=f"{ours.path} and {theirs.path}",
+            allowed="one vocabulary, in the same order, with the same merges and the same end of a document",
+            mend="build the tokens again with the base's tokenizer",
+        )
+    differing = [name for name in ours.steps if ours.steps[name] != theirs.steps[name]]
+    if differing:
+        log.warn(f"train: ids mean the same to base and tokens, but their tokenizers' {' and '.join(differing)} differ")

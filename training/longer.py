@@ -1,0 +1,53 @@
+"""Whether a run can be made longer, so that it is to the bit the run that was to be so long from its beginning."""
+
+from collections.abc import Iterator
+from math import ceil
+from pathlib import Path
+
+from ..core.errors import UserError
+from ..data_prep.tokens.layouts import CONCAT
+from ..recipes.schema import CONSTANT, Recipe
+from .blend import Member, surplus, train_blend
+
+
+def check_longer(recipe: Recipe, tokens: Path, before: int) -> None:
+    """Check that the steps that are done would have been the same.
+
+    Args:
+        recipe: of the longer run.
+        tokens: the tokens stage's folder.
+        before: steps that the run was to have.
+
+    Raises:
+        UserError: they would not; the message says why.
+    """
+    reasons = list(_reasons(recipe, tokens, before))
+    if reasons:
+        raise UserError(
+            f"the run was to have {before} steps and cannot go on to {recipe.steps}: {'; '.join(reasons)}",
+            where="steps",
+            allowed=f"steps={before}; more where neither rate nor order of what is done depend on their number",
+            mend="start a new run from its weights: --base RUN with another --out",
+        )
+
+
+def _reasons(recipe: Recipe, tokens: Path, before: int) -> Iterator[str]:
+    schedule = recipe.optimizer.schedule
+    if schedule != CONSTANT:
+        yield f"with optimizer.schedule={schedule} the learning rate of each step depends on how many there are"
+    batch = recipe.batch.global_size
+    old, new = (train_blend(tokens, recipe.data, steps * batch) for steps in (before, recipe.steps))
+    if [member.share for member in old] != [member.share for member in new]:
+        yield "data.blend.max_epochs binds, so that a longer run blends otherwise from its first step"
+    if recipe.data.layout == CONCAT:
+        again = [member.name for member in new if _needed(member, new, recipe.steps * batch) > member.tokens]
+        if again:
+            yield f"data.layout=concat shuffles all epochs of a data set together, and {', '.join(again)} is read again"
+
+
+def _needed(member: Member, members: list[Member], samples: int) -> int:
+    """Tokens of a data set that Megatron prepares for a run: as `BlendedMegatronDatasetBuilder` counts them."""
+    size = samples
+    if len(members) > 1:
+        size = ceil(ceil(samples * member.share) * (1 + surplus(len(members), samples)))
+    return ceil(size * member.tokens / member.sequences) + 1

@@ -1,0 +1,129 @@
+"""One step's batch and loss: what Megatron-LM's training script does that is not in the wheel."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from megatron.core import mpu
+from megatron.core.packed_seq_params import PackedSeqParams
+from megatron.core.utils import (
+    flatten_batch_for_packed_sequences,
+    get_batch_on_this_cp_rank,
+    get_batch_on_this_tp_rank,
+)
+from megatron.training import get_args
+
+from ..run.failures.rank_file import COMPUTE, DATA
+from .monitor import Monitor
+from .recorder import Recorder
+
+Batch = dict[str, Any]
+
+
+def get_batch(samples: Iterator[Batch] | None, recorder: Recorder) -> Batch:
+    """The next micro-batch on this rank.
+
+    The first rank of each tensor-parallel group reads it and sends it to the others, each pipeline stage what it needs.
+
+    Args:
+        samples: of this rank; None where it reads none.
+        recorder: counts the wait.
+
+    Returns:
+        `tokens`, `labels`, `loss_mask`, `position_ids` as [batch, sequence], or as [1, batch * sequence] with document
+        masks, and then `cu_seqlens` as [1, documents + 1] with `max_seqlen`; None for what this stage does not need.
+        On ranks that read, `dataset_id` as [batch].
+    """
+    args = cast(Any, get_args())
+    masked = args.dataloader_inter_document_masking
+    batch: Batch = {}
+    datasets: torch.Tensor | None = None
+    if mpu.get_tensor_model_parallel_rank() == 0:
+        assert samples is not None
+        batch = {name: tensor.cuda(non_blocking=True) for name, tensor in recorder.next(samples).items()}
+        batch.setdefault("attention_mask", None)
+        # Megatron names the data set only where there are several.
+        datasets = batch.pop("dataset_id", torch.zeros(args.micro_batch_size, dtype=torch.int64).cuda())
+    batch = get_batch_on_this_tp_rank(
+        batch,
+        has_cu_seqlens=masked,
+        is_hybrid_cp=False,
+        create_attention_mask_in_dataloader=False,
+        broadcast_src_rank=mpu.get_tensor_model_parallel_src_rank(),
+        broadcast_group=cast(torch.distributed.ProcessGroup, mpu.get_tensor_model_parallel_group()),
+        cp_size=args.context_parallel_size,
+        tp_rank=mpu.get_tensor_model_parallel_rank(),
+        micro_batch_size=args.micro_batch_size,
+        seq_length=args.seq_length,
+        mtp_on_this_rank=False,
+        pipeline_model_parallel_size=mpu.get_pipeline_model_parallel_world_size(),
+        is_pipeline_first_stage=mpu.is_pipeline_first_stage(),
+        is_pipeline_last_stage=mpu.is_pipeline_last_stage(),
+    )
+    if masked:
+        batch = flatten_batch_for_packed_sequences(batch)
+    elif args.context_parallel_size > 1:
+        group = cast(torch.distributed.ProcessGroup, mpu.get_context_parallel_group())
+        batch = get_batch_on_this_cp_rank(batch, is_hybrid_cp=False, cp_group=group)
+    return batch | {"dataset_id": datasets}
+
+
+def packed_parameters(cu_seqlens: torch.Tensor, max_seqlen: torch.Tensor) -> PackedSeqParams:
+    """Borders of the documents in a flat sequence, as attention and rotary embedding take them.
+
+    Args:
+        cu_seqlens: int32 [1, documents + 1], starting at 0.
+        max_seqlen: the longest document, one element.
+    """
+    borders, longest = cu_seqlens[0], int(max_seqlen)
+    return PackedSeqParams(
+        qkv_format="thd", cu_seqlens_q=borders, cu_seqlens_kv=borders, max_seqlen_q=longest, max_seqlen_kv=longest
+    )
+
+
+def token_loss(loss_mask: torch.Tensor, losses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
+    """Sum of the tokens' losses, number of tokens that count, and what is reported.
+
+    Megatron divides the one by the other over the whole global batch (`--calculate-per-token-loss`).
+
+    Args:
+        loss_mask: [batch, sequence], 0 where a label does not count.
+        losses: [batch, sequence], cross-entropy in nats.
+    """
+    mask = loss_mask.reshape(-1).float()
+    total = (losses.reshape(-1).float() * mask).sum()
+    count = mask.sum().detach().to(torch.int)
+    return total, count, {"lm loss": torch.stack([total.detach(), count.to(total.dtype)])}
+
+
+class ForwardStep:
+    """Runs the model on the next micro-batch, and says how a loss is made of its output."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        """Prepare; `monitor` is told what is going on."""
+        self.monitor = monitor
+
+    def __call__(self, samples: Iterator[Batch] | None, model: Any) -> tuple[torch.Tensor, Any]:
+        """The model's output, and the function that makes a loss of it."""
+        self.monitor.watch.at(DATA)
+        recorder = self.monitor.recorder(training=model.training)
+        batch = get_batch(samples, recorder)
+        self.monitor.watch.at(COMPUTE)
+        packed = None
+        if batch.get("cu_seqlens") is not None:
+            packed = packed_parameters(batch["cu_seqlens"], batch["max_seqlen"])
+        output = model(
+            batch["tokens"],
+            batch["position_ids"],
+            None,
+            labels=batch["labels"],
+            loss_mask=batch["loss_mask"],
+            packed_seq_params=packed,
+        )
+
+        def loss(output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
+            if batch["dataset_id"] is not None:
+                recorder.add(output.detach(), batch["loss_mask"], batch["dataset_id"], batch.get("cu_seqlens"))
+            return token_loss(batch["loss_mask"], output)
+
+        return output, loss

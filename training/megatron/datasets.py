@@ -1,0 +1,168 @@
+"""The tokens stage's files as Megatron data sets."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from megatron.core.datasets.blended_dataset import BlendedDataset
+from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
+from megatron.core.datasets.gpt_dataset import GPTDatasetConfig
+from megatron.training import get_args, get_tokenizer
+from torch.utils.data import Dataset
+
+from ...core.files import write_json
+from ...recipes.schema import Data, masked
+from ..blend import Blend, Member, as_megatron, surplus, train_blend, valid_blend
+from .monitor import Monitor
+from .row_datasets import DATASETS, RowDataset
+
+
+class Repeated(Dataset[Any]):
+    """The first `period` samples, again and again: each validation sees the same ones, each of them once.
+
+    Megatron goes on through the validation set from one evaluation to the next, so that their losses would differ by
+    the samples as well as by the model. Where there are fewer samples, the last batch is filled up with such as do not
+    count.
+    """
+
+    def __init__(self, dataset: Any, period: int) -> None:
+        self.dataset, self.period = dataset, period
+
+    def __len__(self) -> int:
+        return 2**31  # evaluations are counted by Megatron, not by this set's length
+
+    def __getitem__(self, index: int) -> Any:
+        place = index % self.period
+        return self.dataset[place] if place < len(self.dataset) else self._filler()
+
+    def _filler(self) -> Any:
+        """A sample in which no label counts."""
+        if not isinstance(self.dataset, BlendedDataset):
+            return self.dataset[None]
+        first = self.dataset.dataset_index[0]
+        return {"dataset_id": first, **self.dataset.datasets[first][cast(int, None)]}
+
+
+class Provider:
+    """Builds the data sets when the trainer asks for them.
+
+    Attributes:
+        is_distributed: tells Megatron that every rank may call this; ranks that need no data get None.
+    """
+
+    is_distributed = True
+
+    def __init__(self, tokens: Path, data: Data, achieved: Path, steps: list[int], monitor: Monitor) -> None:
+        """Prepare.
+
+        Args:
+            tokens: the tokens stage's folder.
+            data: the recipe's.
+            achieved: file that says which tokens a run has read after each of `steps`.
+            steps: in rising order.
+            monitor: is told which data sets there are.
+        """
+        self.tokens, self.data, self.achieved, self.steps, self.monitor = tokens, data, achieved, steps, monitor
+
+    def __call__(self, sizes: Sequence[int]) -> tuple[Any, Any, None]:
+        """Training and validation sets of `sizes` samples (there is no test set)."""
+        args = cast(Any, get_args())
+        period = args.eval_iters * args.global_batch_size
+        members = train_blend(self.tokens, self.data, sizes[0])
+        validation = valid_blend(self.tokens, self.data)
+        self.monitor.expect([member.name for member in members], [Path(prefix).name for prefix in validation[0]])
+        train, valid = build(
+            self.data,
+            (as_megatron(members), validation),
+            sizes[0],
+            seed=args.seed,
+            cache=args.data_cache_path,
+            tokenizer=get_tokenizer(),
+            reads=self._reads,
+        )
+        if train is not None and torch.distributed.get_rank() == 0:
+
+            def achieve(*further: int) -> None:
+                steps = sorted({*self.steps, *further})
+                read = tokens_read(train, members, self.data, [step * args.global_batch_size for step in steps])
+                rows = zip(steps, read, strict=True)
+                write_json(self.achieved, [{"step": step, "sources": sources} for step, sources in rows])
+
+            achieve()
+            self.monitor.achieve = achieve  # a run that is stopped saves at a step that nobody foresaw
+        return train, valid and Repeated(valid, period), None
+
+    @staticmethod
+    def _reads() -> bool:
+        """Whether this rank reads data: the first of each tensor-parallel group does, at every pipeline stage."""
+        from megatron.core import mpu
+
+        return mpu.get_tensor_model_parallel_rank() == 0
+
+
+def build(
+    data: Data,
+    blends: tuple[Blend | None, Blend | None],
+    samples: int,
+    *,
+    seed: int,
+    cache: str | None,
+    tokenizer: Any,
+    reads: Any,
+) -> tuple[Any, Any]:
+    """Megatron's data sets of training and validation.
+
+    Args:
+        data: the recipe's.
+        blends: of both; None for a set that is not wanted.
+        samples: of training; of validation, each sequence is a sample.
+        seed: of the order.
+        cache: folder of Megatron's index files.
+        tokenizer: Megatron's; says which id ends a document.
+        reads: whether this rank reads data.
+    """
+    config = GPTDatasetConfig(
+        random_seed=seed,
+        sequence_length=data.seq_length,
+        blend_per_split=[*blends, None],
+        path_to_cache=cache,
+        mid_level_dataset_surplus=surplus(len(blends[0][0]) if blends[0] else 1, samples),
+        drop_last_partial_validation_sequence=False,
+        tokenizer=tokenizer,
+        reset_position_ids=False,
+        reset_attention_mask=False,
+        eod_mask_loss=masked(data),
+        create_attention_mask=False,
+        inter_document_masking=masked(data),
+    )
+    sizes = cast(Any, [samples, None, 0])
+    train, valid, _ = BlendedMegatronDatasetBuilder(DATASETS[data.layout], sizes, reads, config).build()
+    return train, valid
+
+
+def tokens_read(
+    dataset: Any, members: list[Member], data: Data, samples: list[int]
+) -> list[dict[str, dict[str, float]]]:
+    """What the first samples of a training set hold of each member: `sequences`, `tokens` (real ones), `epochs`.
+
+    Args:
+        dataset: from `build`.
+        members: of its blend.
+        data: the recipe's.
+        samples: how many of the data set's samples count, from the first; an answer for each.
+    """
+    parts = dataset.datasets if isinstance(dataset, BlendedDataset) else [dataset]
+    found: list[dict[str, dict[str, float]]] = [{} for _ in samples]
+    for number, (member, part) in enumerate(zip(members, parts, strict=True)):
+        counts = np.array(samples)
+        if isinstance(dataset, BlendedDataset):
+            counts = np.searchsorted(np.flatnonzero(dataset.dataset_index == number), counts)
+        tokens = counts * data.seq_length
+        if isinstance(part, RowDataset):
+            ends = np.cumsum(part.rows.tokens()[part.order], dtype=np.int64)
+            tokens = np.concatenate([np.zeros(1, np.int64), ends])[counts]
+        for row, count, total in zip(found, counts.tolist(), tokens.tolist(), strict=True):
+            row[member.name] = {"sequences": count, "tokens": total, "epochs": count / member.sequences}
+    return found

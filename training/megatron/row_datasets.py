@@ -1,0 +1,133 @@
+"""The layouts that Megatron's `GPTDataset` does not serve, as Megatron data sets over its indexed files.
+
+Which sample comes at which index depends on the files, the sequence length and the seed alone: not on ranks, and not on
+where a run was stopped. Every epoch holds each row once, in an order of its own.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from megatron.core.datasets.gpt_dataset import GPTDataset
+from megatron.core.datasets.indexed_dataset import IndexedDataset
+from megatron.core.datasets.megatron_dataset import MegatronDataset
+from megatron.core.datasets.utils import Split
+
+from ...data_prep.tokens.layouts import CONCAT, PACKED, PAPER, Lengths, Rows, overlapping, pack
+
+Sample = dict[str, torch.Tensor | np.ndarray]
+
+
+class RowDataset(MegatronDataset):
+    """Rows of a layout over an indexed data set that holds a sequence a document.
+
+    Takes what Megatron's builder gives: see `MegatronDataset`.
+
+    Attributes:
+        rows: the layout's rows, of one epoch.
+        order: row of each sample, [samples].
+    """
+
+    def __init__(
+        self,
+        indexed_dataset: IndexedDataset,
+        dataset_path: str | None,
+        indexed_indices: Any,
+        num_samples: int | None,
+        index_split: Split,
+        config: Any,
+    ) -> None:
+        super().__init__(indexed_dataset, dataset_path, indexed_indices, num_samples, index_split, config)
+        assert len(indexed_indices) == len(indexed_dataset), "a split has files of its own"
+        self.lengths: Lengths = np.asarray(indexed_dataset.sequence_lengths)
+        self.rows = self.make_rows(self.lengths, config.sequence_length, config.random_seed)
+        samples = len(self.rows) if num_samples is None else num_samples
+        epochs = [
+            np.random.RandomState([config.random_seed, epoch]).permutation(len(self.rows)).astype(np.int32)
+            for epoch in range(-(-samples // len(self.rows)))
+        ]
+        self.order = np.concatenate(epochs)[:samples]
+
+    numel_low_level_dataset: Any = staticmethod(GPTDataset.numel_low_level_dataset)
+    build_low_level_dataset: Any = staticmethod(GPTDataset.build_low_level_dataset)
+    dataset: IndexedDataset
+
+    @staticmethod
+    def make_rows(lengths: Lengths, seq_length: int, seed: int) -> Rows:
+        """The layout's rows of documents of these lengths."""
+        raise NotImplementedError
+
+    def pieces(self, index: int) -> list[tuple[int, int, int]]:
+        """Document, first token in it, and length of each piece of a sample."""
+        rows, row = self.rows, int(self.order[index])
+        chosen = slice(int(rows.borders[row]), int(rows.borders[row + 1]))
+        return list(
+            zip(rows.document[chosen].tolist(), rows.start[chosen].tolist(), rows.length[chosen].tolist(), strict=True)
+        )
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+class PackedDataset(RowDataset):
+    """Documents that share a row: positions restart at each, and attention and loss stop at its border.
+
+    A sample is `tokens`, `labels`, `loss_mask` and `position_ids`, [sequence], with `cu_seqlens`, int32 [sequence + 1],
+    the pieces' borders and then the row's end again and again, and `max_seqlen`. Free slots are a piece of their own.
+    The last token of a document has no label; that of a piece that was cut has, the document's next one.
+    """
+
+    make_rows = staticmethod(pack)
+
+    def __getitem__(self, index: int | None) -> Sample:
+        length = self.config.sequence_length
+        tokens, labels, positions = (np.zeros(length, np.int64) for _ in range(3))
+        counts = np.zeros(length, np.float32)
+        borders = np.full(length + 1, length, np.int32)
+        borders[0] = at = longest = 0
+        for number, (document, start, size) in enumerate(self.pieces(index or 0), start=1):
+            labelled = min(size, int(self.lengths[document]) - start - 1)
+            ids = self.dataset.get(document, offset=start, length=labelled + 1)
+            tokens[at : at + size] = ids[:size]
+            labels[at : at + labelled] = ids[1:]
+            counts[at : at + labelled] = index is not None  # Megatron asks for None to fill up a batch
+            positions[at : at + size] = np.arange(size)
+            at += size
+            longest = max(longest, size)
+            borders[number] = at
+        positions[at:] = np.arange(length - at)
+        return _tensors(tokens, labels, counts, positions) | {
+            "cu_seqlens": torch.from_numpy(borders),
+            "max_seqlen": torch.tensor(max(longest, length - at), dtype=torch.int32),
+        }
+
+
+class PaperDataset(RowDataset):
+    """One piece of a document a row, then padding that does not count. As in the paper, its last token has no label.
+
+    A sample is `tokens`, `labels`, `loss_mask` and `position_ids`, [sequence].
+    """
+
+    @staticmethod
+    def make_rows(lengths: Lengths, seq_length: int, seed: int) -> Rows:
+        """The paper's rows; `seed` decides nothing here."""
+        del seed
+        return overlapping(lengths, seq_length)
+
+    def __getitem__(self, index: int | None) -> Sample:
+        ((document, start, size),) = self.pieces(index or 0)
+        length = self.config.sequence_length
+        tokens, labels = np.zeros(length, np.int64), np.zeros(length, np.int64)
+        counts = np.zeros(length, np.float32)
+        tokens[:size] = self.dataset.get(document, offset=start, length=size)
+        labels[: size - 1] = tokens[1:size]
+        counts[: size - 1] = index is not None
+        return _tensors(tokens, labels, counts, np.arange(length))
+
+
+DATASETS: dict[str, type[MegatronDataset]] = {PACKED: PackedDataset, CONCAT: GPTDataset, PAPER: PaperDataset}
+
+
+def _tensors(tokens: Any, labels: Any, counts: Any, positions: Any) -> Sample:
+    named = {"tokens": tokens, "labels": labels, "loss_mask": counts, "position_ids": positions}
+    return {name: torch.from_numpy(values) for name, values in named.items()}

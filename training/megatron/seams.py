@@ -1,0 +1,74 @@
+"""What we change in Megatron beyond its interfaces, wherever it runs, with the reason.
+
+The CPU-only replacements are in `cpu_backend`. `tests/training/megatron/test_seams.py` fails when megatron-core changes what
+these rest on.
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, cast
+
+from ...core.system.process import die_with_parent
+
+SEAMS = {
+    "megatron.core.datasets.utils.compile_helpers": (
+        "runs `make` in a folder that the wheel ships without a Makefile, and exits the process when that fails; "
+        "the wheel ships the compiled `helpers_cpp` instead"
+    ),
+    "megatron.core.optimizer.distrib_optimizer.DistributedOptimizer._set_main_param_and_optimizer_states": (
+        "copies a checkpoint into parameters, which torch refuses while gradients are recorded: in FP32 the main "
+        "weights are the model's own, and a run could not go on"
+    ),
+    "megatron.core.dist_checkpointing.strategies.async_utils.PersistentAsyncCaller.async_loop": (
+        "is what a rank's writing process runs, which would outlive a killed rank and write on, and which asks CUDA "
+        "for a device where there is none"
+    ),
+    "megatron.core.dist_checkpointing.strategies.filesystem_async.get_write_results_queue": (
+        "starts a process that passes results on, and outlives a killed rank; a queue that is there is used instead"
+    ),
+}
+_loop: Callable[..., None] | None = None
+
+
+def apply() -> None:
+    """Put the seams in place. After megatron is imported, before the trainer starts, once."""
+    global _loop
+    import torch
+    from megatron.core.dist_checkpointing.strategies.async_utils import PersistentAsyncCaller
+    from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+
+    use_compiled_helpers()
+    copy = DistributedOptimizer._set_main_param_and_optimizer_states
+    DistributedOptimizer._set_main_param_and_optimizer_states = torch.no_grad()(copy)
+    _loop = PersistentAsyncCaller.async_loop
+    cast(Any, PersistentAsyncCaller).async_loop = staticmethod(write_until_done)
+
+
+def use_compiled_helpers() -> None:
+    """The seam that data sets need: alone where there is no trainer."""
+    from megatron.core.datasets import utils
+
+    assert find_spec("megatron.core.datasets.helpers_cpp"), "megatron-core's wheel must ship its compiled helpers"
+    utils.compile_helpers = lambda: None
+
+
+def write_until_done(*args: Any) -> None:
+    """A rank's writing process: Megatron's loop, ended with its rank."""
+    die_with_parent()
+    from .engine import prepare
+
+    prepare()
+    assert _loop is not None
+    _loop(*args)
+
+
+def pass_on_results() -> None:
+    """Have the results of asynchronous saves passed on by a process that ends with its rank."""
+    from multiprocessing import get_context
+    from multiprocessing.managers import SyncManager
+
+    from megatron.core.dist_checkpointing.strategies import filesystem_async
+
+    manager = SyncManager(ctx=get_context("fork"))
+    manager.start(die_with_parent)
+    filesystem_async._results_queue = manager.Queue()

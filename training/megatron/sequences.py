@@ -1,0 +1,132 @@
+"""The sequences of a training run, outside a run: the data sets that the trainer would read, in its order."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import numpy as np
+
+from ...core.errors import UserError
+from ...data_prep.tokens.tokens_record import read_record
+from ...recipes.megatron_args import seed_of
+from ...recipes.schema import Data, Recipe
+from ..blend import as_megatron, epoch, train_blend, valid_batches, valid_blend, valid_sequences
+
+VALID = "valid"
+"""The split that is validated on; the other is `train`."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One sample of a stream.
+
+    Attributes:
+        dataset: which data set it comes from.
+        samples: how many the stream has.
+        sample: arrays as the trainer gets them, without the batch dimension.
+        real_tokens: slots that hold a token; they come first.
+    """
+
+    dataset: str
+    samples: int
+    sample: dict[str, Any]
+    real_tokens: int
+
+
+def read_of_recipe(tokens: Path, recipe: Recipe, split: str, numbers: Iterable[int]) -> Iterator[Sequence]:
+    """Samples of what a recipe trains on, or validates on: of the very data sets that its trainer builds.
+
+    The data sets are built at once, and each sample is read when its turn has come.
+
+    Args:
+        tokens: the tokens stage's folder.
+        recipe: the recipe.
+        split: train or valid.
+        numbers: of the samples, from 0.
+
+    Raises:
+        UserError: there is no such sample, or no such run.
+    """
+    batch = recipe.batch.global_size
+    samples = recipe.steps * batch
+    if split == VALID:
+        there = valid_sequences(tokens, recipe.data)
+        samples = min(there, valid_batches(recipe, there) * batch)
+    return _read(tokens, recipe.data, recipe.seed, samples, split, list(numbers))
+
+
+def read_of_epoch(tokens: Path, data: Data, split: str, numbers: Iterable[int]) -> Iterator[Sequence]:
+    """Samples of about one epoch of a split, without a recipe.
+
+    Args:
+        tokens: the tokens stage's folder.
+        data: how it is laid out and blended.
+        split: train or valid.
+        numbers: of the samples, from 0.
+
+    Raises:
+        UserError: there is no such sample.
+    """
+    samples = valid_sequences(tokens, data) if split == VALID else max(1, int(epoch(tokens, data)))
+    return _read(tokens, data, 0, samples, split, list(numbers))
+
+
+def _read(tokens: Path, data: Data, seed: int, samples: int, split: str, numbers: list[int]) -> Iterator[Sequence]:
+    """Samples of a split; the other one is not built."""
+    for number in numbers:
+        if not 0 <= number < samples:
+            raise UserError(f"there is no sequence {number}", where="N", allowed=f"0 to {samples - 1}")
+    valid = split == VALID
+    train = None if valid else as_megatron(train_blend(tokens, data, samples))
+    blends = train, valid_blend(tokens, data) if valid else None
+    logging.getLogger("megatron").setLevel(logging.WARNING)  # it tells of every file that it opens
+    warnings.filterwarnings("ignore", module="megatron")  # and of every kernel that a CPU lacks
+    # Megatron takes seconds to import: what cannot be is said before.
+    from . import seams
+    from .datasets import build
+
+    seams.use_compiled_helpers()
+    with TemporaryDirectory() as cache:
+        ids = megatron_ids(tokens)
+        found = build(data, blends, samples, seed=seed_of(seed), cache=cache, tokenizer=ids, reads=lambda: True)
+    return (_sequence(found[valid], samples, data, number) for number in numbers)
+
+
+def _sequence(dataset: Any, samples: int, data: Data, number: int) -> Sequence:
+    """A sample of a data set."""
+    from .datasets import BlendedDataset
+    from .row_datasets import RowDataset
+
+    part: Any = dataset
+    index = number
+    if isinstance(dataset, BlendedDataset):
+        part = dataset.datasets[dataset.dataset_index[number]]
+        index = int(dataset.dataset_sample_index[number])
+    real = sum(size for _, _, size in part.pieces(index)) if isinstance(part, RowDataset) else _real(part, index, data)
+    sample = {name: np.asarray(value) for name, value in dataset[number].items()}
+    return Sequence(Path(str(part.dataset_path)).name, samples, sample, real)
+
+
+def _real(part: Any, index: int, data: Data) -> int:
+    """Slots of a sample of Megatron's stream that hold a token: all, but for the last one of a validation set."""
+    row = int(part.shuffle_index[index])
+    if row < len(part) - 1 or part.index_split.name != VALID:
+        return data.seq_length
+    return min(data.seq_length, int(part.dataset.sequence_lengths.sum(dtype=np.int64)) - row * data.seq_length)
+
+
+def megatron_ids(tokens: Path) -> Any:
+    """What Megatron's data sets ask of a tokenizer, as the trainer's own answers it."""
+    from megatron.core.tokenizers import MegatronTokenizer
+
+    record = read_record(tokens)
+    return cast(Any, MegatronTokenizer).from_pretrained(
+        metadata_path={"library": "null-text"},
+        vocab_size=record["vocabulary_size"],
+        eod_id=record["eod_id"],
+        pad_id=-1,
+    )

@@ -1,0 +1,1 @@
+"""A run: folder, journal, hashes, guard, signals, watch, trackers. No Megatron."""

@@ -1,0 +1,118 @@
+"""The rank that failed first, among all that have ended, and why: the others only lose their connection to it."""
+
+import signal
+import socket
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from ....core import log
+from ....core.system.process import lives
+from .out_of_memory import Memory, explain_kill, read_memory
+from .rank_file import PUBLISHED, Record, read_records, stack_of, this_start
+
+PATIENCE = 10.0
+"""Seconds in which the rank to blame has to write its error, or to be gone, after another has lost it."""
+ENDED_BY_US = (signal.SIGTERM, signal.SIGABRT)
+"""Signals that a rank ends with because another one has: torchrun's, and NCCL's watchdog."""
+
+
+def first_cause(
+    folder: Path, codes: dict[int, int], *, said: str = "", start: str | None = None, memory: Memory | None = None
+) -> str:
+    """What ended a run, in words; empty where nothing is known.
+
+    Args:
+        folder: of the ranks' files.
+        codes: exit codes of the ranks that torchrun saw end first, negative ones of signals; empty where unknown.
+        said: the end of their log, for a rank that has left no error.
+        start: which start's files count; None for all.
+        memory: of this machine, now.
+    """
+    records = {record.rank: record for record in read_records(folder, start)}
+    now = memory or read_memory()
+    several = len({record.host for record in records.values()}) > 1
+    killed = {rank: code for rank, code in codes.items() if code < 0 and -code not in ENDED_BY_US}
+    silent = {rank: code for rank, code in codes.items() if rank not in records or not records[rank].error}
+    for rank in sorted(killed):
+        return _killed(folder, rank, records.get(rank), -killed[rank], several=several, memory=now)
+    own = [record for record in records.values() if record.error and not record.lost_others]
+    for record in sorted(own, key=lambda one: one.time):
+        return _raised(record, now, several=several)
+    for rank, code in sorted(silent.items()):
+        if code < 0:
+            return _killed(folder, rank, records.get(rank), -code, several=several, memory=now)
+        name = _name(rank, records.get(rank), several=several)
+        return f"{name} ended with exit code {code} and left no error; the end of the log:\n{said}"
+    for record in _gone(records.values()):
+        return f"{_killed(folder, record.rank, record, None, several=several, memory=now)}"
+    return _behind(list(records.values()), now, several=several)
+
+
+def _name(rank: int, record: Record | None, *, several: bool) -> str:
+    return f"rank {rank} on {record.host}" if record and several else f"rank {rank}"
+
+
+def _raised(record: Record, memory: Memory, *, several: bool) -> str:
+    told = [f"{_name(record.rank, record, several=several)} failed ({record.place}): {record.error}"]
+    if "killed by signal: Killed" in record.error and record.host == socket.gethostname():  # a DataLoader's process
+        told.append(f"  {explain_kill(record.memory, memory)}")
+    return "\n".join([*told, record.trace])
+
+
+def _killed(
+    folder: Path, rank: int, record: Record | None, number: int | None, *, several: bool, memory: Memory
+) -> str:
+    """Of a rank that has left no error; `number` is its signal, None where nobody has seen it."""
+    place = f" ({record.place} when it was seen last)" if record else ""
+    how = f"was ended by {signal.Signals(number).name}" if number else "is gone without an error: killed"
+    told = f"{_name(rank, record, several=several)} {how}{place}"
+    here = record is not None and record.host == socket.gethostname()
+    if number in (signal.SIGKILL, None) and record and here:
+        return f"{told}\n  {explain_kill(record.memory, memory)}"
+    return "\n  ".join([told, *stack_of(folder, rank)])
+
+
+def _gone(records: Iterable[Record]) -> list[Record]:
+    """The ranks of this machine whose processes are not there, though they have left no error; the first first."""
+    here = [one for one in records if one.host == socket.gethostname() and not one.error and not lives(one.pid)]
+    return sorted(here, key=lambda one: one.time)
+
+
+def _behind(records: list[Record], memory: Memory, *, several: bool) -> str:
+    """Where all have only lost each other: who lost the connection first, and where those stand that have not."""
+    lost = sorted((one for one in records if one.error), key=lambda one: one.time)
+    standing = [one for one in records if not one.error]
+    if not lost:
+        return ""
+    told = [f"no rank has an error of its own; {_raised(lost[0], memory, several=several)}"]
+    for one in sorted(standing, key=lambda one: (one.step, one.since)):
+        since = time.strftime("%H:%M:%S", time.localtime(one.since))
+        told.append(f"  {_name(one.rank, one, several=several)} stands at {one.place}, since {since}")
+    return "\n".join(told)
+
+
+def publish(folder: Path, rank: int) -> None:
+    """Say, from a rank that has failed because it has lost another one, why: once, by whichever rank knows first.
+
+    Where torchrun was not started by us, nobody else is left to say it.
+
+    Args:
+        folder: of the ranks' files.
+        rank: this one's number.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        records = read_records(folder, this_start())
+        if any(one.rank == rank and not one.lost_others for one in records):
+            return  # the error is its own, and is shown as every error is
+        if any(one.error and not one.lost_others for one in records) or _gone(records):
+            break
+        time.sleep(0.2)
+    told = first_cause(folder, {}, start=this_start())
+    try:
+        with (folder / PUBLISHED).open("x", encoding="utf-8") as file:
+            file.write(told + "\n")
+    except FileExistsError:
+        return
+    log.warn(f"train: rank {rank} has lost another rank; the first cause: {told}")

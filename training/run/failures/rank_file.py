@@ -1,0 +1,166 @@
+"""Each rank's file in the run's folder: where it stands, and the error that it ended with."""
+
+import faulthandler
+import json
+import os
+import re
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ....core.errors import UserError
+from ....core.files import read_object
+from ....core.jsonio import JsonObject
+from .out_of_memory import Memory, advise, read_memory
+
+FOLDER = "ranks"
+"""In a run's folder: a file for each rank of its last start."""
+START, DATA, COMPUTE = "starting", "waiting for data", "forward/backward"
+EXCHANGE, OPTIMIZER, BETWEEN = "gradient exchange", "optimizer", "between steps"
+SAVE, VALIDATE = "saving", "validating"
+LOST = re.compile(
+    r"gloo/|connection closed by peer|connection reset|broken pipe|NCCL|ProcessGroup|DistBackendError|DistNetworkError|"
+    r"DistStoreError",
+    re.IGNORECASE,
+)
+"""Of the errors that a rank ends with when it has lost another one."""
+TRACE_LINES, MESSAGE = 12, 4000
+"""Of an error: lines of its traceback and characters of its message that are kept."""
+PUBLISHED = "first-cause.txt"
+"""Among the ranks' files: what was found, by whichever rank found it first."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A rank, as its file tells of it.
+
+    Attributes:
+        rank: number in the world.
+        host: its node.
+        pid: its process there.
+        start: which start of the run it belongs to: torchrun's id and number of restarts.
+        time: Unix time at which this was written.
+        step: the training step it is in; 0 before the first.
+        phase: `START`, `DATA`, …
+        since: Unix time from which it has been in that phase.
+        memory: of its machine.
+        error: kind and message of the exception it ended with; empty where there was none.
+        trace: the exception's traceback.
+    """
+
+    rank: int
+    host: str
+    pid: int
+    start: str
+    time: float
+    step: int
+    phase: str
+    since: float
+    memory: Memory
+    error: str = ""
+    trace: str = ""
+
+    @property
+    def lost_others(self) -> bool:
+        """Whether its error only says that it has lost another rank."""
+        return bool(LOST.search(self.error))
+
+    @property
+    def place(self) -> str:
+        """Where it stood."""
+        return f"step {self.step}, {self.phase}" if self.step else self.phase
+
+
+def this_start() -> str:
+    """Which start of a run this process belongs to."""
+    return f"{os.environ.get('TORCHELASTIC_RUN_ID', '')}.{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+
+
+@dataclass
+class RankFile:
+    """Writes this rank's file; a context that the rank's work is done in."""
+
+    folder: Path
+    rank: int
+    step: int = 0
+    phase: str = START
+    since: float = field(default_factory=time.time)
+
+    @property
+    def path(self) -> Path:
+        """The rank's file."""
+        return self.folder / f"rank-{self.rank}.json"
+
+    def now(self) -> Record:
+        """Where the rank stands."""
+        host, pid, memory = socket.gethostname(), os.getpid(), read_memory()
+        return Record(self.rank, host, pid, this_start(), time.time(), self.step, self.phase, self.since, memory)
+
+    def write(self, record: Record | None = None) -> None:
+        """Write the rank's file; where that is not possible, as on a full disk, the rank goes on without."""
+        partial = self.path.with_suffix(".partial")
+        with suppress(OSError):
+            partial.write_text(json.dumps(asdict(record or self.now())), encoding="utf-8")
+            partial.replace(self.path)
+
+    def __enter__(self) -> "RankFile":
+        """Say that the rank is there. A fault in native code leaves its Python stack beside the file."""
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._stack = self.path.with_suffix(".stack").open("w", encoding="utf-8")
+            faulthandler.enable(self._stack, all_threads=False)
+        if self.rank == 0:
+            (self.folder / PUBLISHED).unlink(missing_ok=True)
+        self.write()
+        return self
+
+    def at(self, phase: str, step: int | None = None) -> None:
+        """Note where the rank is now; its file is written by whoever asks for it."""
+        self.phase, self.since = phase, time.time()
+        self.step = self.step if step is None else step
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Write down the error that the rank ends with, for us and, in its own way, for torchrun."""
+        if error is None or isinstance(error, SystemExit | KeyboardInterrupt):
+            return
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        text = str(error).encode(errors="replace").decode()[:MESSAGE]
+        message = "\n  ".join(filter(None, [f"{type(error).__name__}: {text}".rstrip(), advise(error)]))
+        lines = "".join(traceback.format_tb(error.__traceback__)).splitlines()[-TRACE_LINES:]
+        self.write(replace(self.now(), error=message, trace="\n".join(lines)))
+        get_error_handler().record_exception(error)
+
+
+def read_records(folder: Path, start: str | None = None) -> list[Record]:
+    """The ranks' files, by rank; of one start where that is given. A file that is damaged is left out."""
+    found = []
+    for path in folder.glob("rank-*.json"):
+        with suppress(UserError, OSError):
+            found.append(_from(read_object(path)))
+    return sorted((one for one in found if start in (None, one.start)), key=lambda one: one.rank)
+
+
+def _from(values: JsonObject) -> Record:
+    memory = values.object("memory")
+    counts: dict[str, Any] = {
+        name: memory.integer(name) if name in memory else None for name in ("cgroup_kills", "machine_kills")
+    }
+    parts: dict[str, Any] = {name: values.integer(name) for name in ("rank", "pid", "step")}
+    parts |= {name: values.text(name) for name in ("host", "start", "phase", "error", "trace")}
+    parts |= {name: values.number(name) for name in ("time", "since")}
+    sizes = {name: memory.integer(name) for name in ("available", "total")}
+    return Record(**parts, memory=Memory(**counts, **sizes))
+
+
+def stack_of(folder: Path, rank: int) -> Iterator[str]:
+    """The lines of the Python stack that a rank left when native code failed."""
+    path = folder / f"rank-{rank}.stack"
+    with suppress(OSError):
+        yield from path.read_text(encoding="utf-8", errors="replace").splitlines()[:TRACE_LINES]

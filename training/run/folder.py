@@ -1,0 +1,199 @@
+"""A training run's folder: what it is a run of, and what is read out of it."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ...core import log
+from ...core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
+from ...core.errors import UserError
+from ...core.files import read_list, read_object, read_objects, write_json, write_text
+from ...core.jsonio import JsonObject
+from ...core.manifest import NAME
+from ...recipes.load import to_dict, to_yaml
+from ...recipes.schema import Recipe
+
+METRICS = "metrics.jsonl"
+PROVENANCE = "provenance.json"
+"""What the run is: goes into each checkpoint's seal."""
+STATE = "state.json"
+"""How the last start ended, for whoever starts the next one: `{"state", "step", "reason"}`.
+
+States: `finished`, `stopped` (with a checkpoint), `rewind` (to be started again), `stop` (by the guard), `hang`,
+`failed`.
+"""
+STOP_AT = "--stop-at"
+"""The reason of a stop that was asked for when the run was started."""
+SKIPPED = "skipped.json"
+"""Steps whose batches are left out: the guard went back from them."""
+ACHIEVED = "achieved.json"
+"""Which tokens of which data set the run has read after each checkpoint's step."""
+# What may change between two starts of one run: none of it changes what is computed, but for rounding.
+_FREE = ("parallel", "machine", "job", "checkpoint", "guard", "log", "megatron")
+
+
+def identity(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What makes two starts the same run: the recipe less the machine, and the fingerprints of its inputs.
+
+    Args:
+        recipe: the recipe.
+        inputs: fingerprints of `tokens`, `tokenizer` and `base`, the weights that it starts from.
+    """
+    values = {name: value for name, value in to_dict(recipe).items() if name not in _FREE}
+    values["batch"] = {"global_size": recipe.batch.global_size}
+    del values["optimizer"]["grads"], values["model"]["transformer_impl"]
+    return {"recipe": values, **inputs}
+
+
+def claim(out: Path, recipe: Recipe, found: dict[str, Any], *, other_data: bool = False) -> None:
+    """Make the folder this run's, or check that it is; `other_data` as in `check_same`.
+
+    Raises:
+        UserError: the folder holds a run of another recipe, other data or another base, or something else.
+    """
+    check_claim(out, lambda: found, other_data=other_data)
+    (out / NAME).unlink(missing_ok=True)  # of a finished run that is made longer: whole only when it is again
+    write_json(out / IDENTITY, found)
+    write_text(out / "recipe.yaml", to_yaml(recipe))
+
+
+def check_claim(out: Path, identify: Callable[[], dict[str, Any]], *, other_data: bool = False) -> None:
+    """Check that a folder is the run's, or can become it; `identify` is asked only where there is a run to compare.
+
+    Raises:
+        UserError: see `claim`.
+    """
+    if (out / IDENTITY).is_file():
+        check_same(out, identify(), other_data=other_data)
+    elif out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
+
+
+def check_same(out: Path, found: dict[str, Any], *, other_data: bool) -> None:
+    """Check that a folder's run is the one that `found` identifies.
+
+    Args:
+        out: run folder.
+        found: from `identity`.
+        other_data: whether tokens and tokenizer may be others.
+
+    Raises:
+        UserError: it is another; the message says in what.
+    """
+    path = out / IDENTITY
+    held = read_identity(out).values
+    differing = [name for name in ("tokens", "tokenizer") if held[name] != found[name]]
+    if differing and other_data:
+        log.warn(f"train: going on with other data than the run began with: {', '.join(differing)} differ")
+    elif differing:
+        raise UserError(
+            f"{out} was trained on other data: {', '.join(differing)} differ",
+            where=str(path),
+            allowed="the data it began with: the samples' order, and what has been read already, hang on it",
+            mend="give that --tokens, choose another --out, or say --other-data if the change is meant",
+        )
+    _check_rest(out, held, found)
+
+
+def _check_rest(out: Path, held: dict[str, Any], found: dict[str, Any]) -> None:
+    differing = ["base"] if held.get("base") != found["base"] else []
+    # Of what an older release did not know, the run has the defaults.
+    there, now = _flat(_defaults()) | _flat(held["recipe"]), _flat(found["recipe"])
+    if there["steps"] < now["steps"]:  # see `longer.py`
+        del there["steps"], now["steps"]
+    differing += [
+        f"{key}: {there.get(key)} there, {now.get(key)} now"
+        for key in sorted({*_flat(held["recipe"]), *now})
+        if there.get(key) != now.get(key)
+    ]
+    if differing:
+        raise UserError(
+            f"{out} holds another run: {'; '.join(differing)}",
+            where=str(out / IDENTITY),
+            allowed=f"another {', '.join(_FREE)}, model.transformer_impl, optimizer.grads or batch.micro_size; all "
+            "else decides what a step is, and stays",
+            mend="choose another --out, or give the recipe, tokens and base of that run",
+        )
+
+
+def read_identity(out: Path) -> JsonObject:
+    """What the folder holds a run of: see `identity`.
+
+    Raises:
+        UserError: what says so is damaged.
+    """
+    found = read_object(out / IDENTITY)
+    found.text("tokens"), found.text("tokenizer"), found.object("recipe").integer("steps")
+    return found
+
+
+def steps_before(out: Path, found: dict[str, Any]) -> int | None:
+    """Steps that the run at `out` was to have, where `found` asks for more of them; None where it does not."""
+    held = read_identity(out).object("recipe").integer("steps")
+    return held if held < found["recipe"]["steps"] else None
+
+
+def _defaults() -> dict[str, Any]:
+    values = to_dict(Recipe())
+    del values["model"]["shape"]
+    return values
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        flat |= _flat(item, f"{prefix}{name}.") if isinstance(item, dict) else {f"{prefix}{name}": item}
+    return flat
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """The run's whole checkpoints, oldest first. One that is being written has neither `metadata.json` nor seal yet."""
+    folders = iterations(out / CHECKPOINTS)
+    return [folder for folder in folders if any((folder / name).is_file() for name in ("metadata.json", SEAL))]
+
+
+def iterations(root: Path) -> list[Path]:
+    """The folders of checkpoints under a root, whole or not, oldest first; what others are called is none of them."""
+    return sorted(path for path in root.glob("iter_*") if re.fullmatch(r"iter_[0-9]{1,10}", path.name))
+
+
+def skipped(out: Path) -> list[int]:
+    """Steps whose batches the run leaves out, because the guard went back from them.
+
+    Raises:
+        UserError: the file that says so is damaged.
+    """
+    return read_list(out / SKIPPED, int) if os.path.lexists(out / SKIPPED) else []
+
+
+def read_state(out: Path) -> JsonObject:
+    """How the run's last start ended: see `STATE`.
+
+    Raises:
+        UserError: nothing says so, or what does is damaged.
+    """
+    state = read_object(out / STATE)
+    state.text("state"), state.integer("step"), state.text("reason")
+    return state
+
+
+def read_achieved(out: Path, step: int) -> dict[str, JsonObject]:
+    """Of each data set the `tokens` and `epochs` that the run has read after a step, of those it was to be saved after.
+
+    Raises:
+        UserError: nothing says so, or what does is damaged.
+    """
+    for row in read_objects(out / ACHIEVED):
+        if row.integer("step") == step:
+            sources = row.objects("sources")
+            for source in sources.values():
+                source.integer("tokens"), source.number("epochs")
+            return sources
+    raise UserError(f"{ACHIEVED} does not tell of step {step}", where=str(out / ACHIEVED))
+
+
+def iteration(checkpoint: Path) -> int:
+    """The step a checkpoint was saved after."""
+    return int(checkpoint.name.removeprefix("iter_"))

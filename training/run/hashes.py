@@ -1,0 +1,164 @@
+"""What makes a checkpoint one that can be trusted: where it comes from, and a hash of each of its files.
+
+Megatron can hash, too, but on one rank and while the others wait: a minute for each save of an 8B model. Here a process
+of its own does it while training goes on (`python -m pdapt.training.run.hashes RUN … STEP`), and removes what is not kept.
+"""
+
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ...core import log
+from ...core.checkpoint import CHECKPOINTS, SEAL, TRACKER, read_seal
+from ...core.dcp import METADATA, shortened
+from ...core.errors import UserError
+from ...core.files import read_object, remove, sha256, write_json, write_text
+from ...core.system.process import die_with_parent
+from .folder import PROVENANCE, checkpoints, iteration, iterations
+
+DAMAGED = "damaged"
+
+
+def seal(checkpoint: Path, provenance: dict[str, Any]) -> None:
+    """Write a whole checkpoint's seal: `{"step", "provenance", "files": {name: SHA-256}}`."""
+    files = hashes(checkpoint)
+    write_json(checkpoint / SEAL, {"step": iteration(checkpoint), "provenance": provenance, "files": files})
+
+
+def hashes(checkpoint: Path) -> dict[str, str]:
+    """SHA-256 of each of a checkpoint's files but for the seal."""
+    paths = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != SEAL)
+    with ThreadPoolExecutor() as pool:
+        return {path.name: value for path, value in zip(paths, pool.map(sha256, paths), strict=True)}
+
+
+def damage(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint; empty where nothing is.
+
+    One without a seal, because the run was killed before it was written, is judged by its files' sizes.
+    """
+    try:
+        sealed = read_seal(checkpoint)
+        if sealed is None:
+            return shortened(checkpoint)
+        if sealed["step"] != iteration(checkpoint):
+            return f"{SEAL}: of step {sealed['step']}"
+        wanted, found = sealed["files"], hashes(checkpoint)
+    except (UserError, OSError) as error:
+        return str(error).splitlines()[0]
+    differing = [name for name in wanted if found.get(name) != wanted[name]]
+    missing = [name for name in differing if name not in found]
+    if differing:
+        return f"{', '.join(differing[:3])}: " + ("missing" if missing else "another SHA-256 than when it was saved")
+    return ""
+
+
+def settle(out: Path, *, fsdp: bool) -> Path | None:
+    """Make a run's newest sound checkpoint the one that training goes on from.
+
+    One that was not finished is removed, one that is damaged is moved aside, and both are said.
+
+    Args:
+        out: run folder.
+        fsdp: whether its checkpoints are Megatron-FSDP's, which have no `metadata.json` at their end.
+
+    Returns:
+        That checkpoint; None where there is none.
+    """
+    root = out / CHECKPOINTS
+    whole = _finished(out, fsdp=fsdp)
+    for path in sorted(set(iterations(root)) - set(whole)):
+        log.warn(f"train: {path.name} was not finished when the run was interrupted: removed")
+        remove(path)
+    while whole and (wrong := damage(whole[-1])):
+        aside = _aside(root, whole.pop())
+        before = whole[-1].name if whole else "the beginning"
+        log.warn(f"train: {aside.name.split('.')[0]} is damaged ({wrong}): kept as {aside}, going on from {before}")
+    if not whole:
+        remove(root / TRACKER)
+        return None
+    newest = whole[-1]
+    write_text(root / TRACKER, str(iteration(newest)))
+    for path, wrong in seal_rest(out, fsdp=fsdp):
+        log.warn(f"train: {path.name} has no hashes and is damaged ({wrong}): left where it is, and not gone on from")
+    return newest
+
+
+def _finished(out: Path, *, fsdp: bool) -> list[Path]:
+    """The run's checkpoints that were written to their end, oldest first."""
+    found = {path for path in iterations(out / CHECKPOINTS) if fsdp and (path / METADATA).is_file()}
+    return sorted({*checkpoints(out), *found})
+
+
+def seal_rest(out: Path, *, fsdp: bool) -> list[tuple[Path, str]]:
+    """Seal the checkpoints that have no seal, because the run or the hashing process was killed, and say so.
+
+    Their hashes are of the bytes as they are now: all that can be compared with when they were saved is their sizes.
+
+    Returns:
+        Those that cannot be sealed, and what is wrong with them.
+    """
+    left = []
+    for path in _finished(out, fsdp=fsdp):
+        if (path / SEAL).is_file():
+            continue
+        if wrong := damage(path):
+            left.append((path, wrong))
+            continue
+        log.warn(f"train: {path.name} was saved without its hashes, whose process was killed: its sizes are right")
+        seal(path, read_object(out / PROVENANCE).values)
+    return left
+
+
+def _aside(root: Path, checkpoint: Path) -> Path:
+    folder = root / DAMAGED
+    folder.mkdir(exist_ok=True)
+    number = len(list(folder.glob(f"{checkpoint.name}.*")))
+    return checkpoint.rename(folder / f"{checkpoint.name}.{number}")
+
+
+def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
+    """Remove checkpoints that need not be kept; only such that are older than the newest sealed one.
+
+    Args:
+        out: run folder.
+        keep_every: steps whose multiples are kept; None keeps all.
+        keep_last: how many of the others are kept.
+
+    Returns:
+        What was removed.
+    """
+    there = checkpoints(out)
+    while there and not (there[-1] / SEAL).is_file():
+        there.pop()
+    if keep_every is None or not there:
+        return []
+    others = [path for path in there[:-1] if iteration(path) % keep_every]
+    # The newest counts as one of the last where it is not kept anyway.
+    more = keep_last - (iteration(there[-1]) % keep_every > 0)
+    gone = others[: max(0, len(others) - max(0, more))]
+    for path in gone:
+        for name in (SEAL, "metadata.json"):  # first: what an interruption leaves is not taken for a checkpoint
+            (path / name).unlink(missing_ok=True)
+        shutil.rmtree(path)
+    return gone
+
+
+def main() -> None:
+    """Seal the checkpoints of steps, and remove what the recipe does not keep: `RUN KEEP_EVERY KEEP_LAST RANK STEP…`.
+
+    RANK is the process that has asked for it, and that it ends with.
+    """
+    out, keep_every, keep_last, rank, *steps = Path(sys.argv[1]), *(int(value) for value in sys.argv[2:])
+    die_with_parent(rank)
+    for path in (out / CHECKPOINTS / f"iter_{step:07d}" for step in steps):
+        if path.is_dir() and not (path / SEAL).is_file():
+            seal(path, read_object(out / PROVENANCE).values)
+    for path in retain(out, keep_every or None, keep_last):
+        print(f"removed {path.name}: not one of those that are kept", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,318 @@
+"""A run's journal: what happened at which step of which start, a JSON object a line, never rewritten.
+
+Events, all with `event`, `time` (Unix seconds) and `start` (number of the start, from 0):
+
+- `start`: `step` that it goes on from, `ranks`, `host`;
+- `step`: `step`, `seconds`, `loss` and the rest of `Monitor`'s row;
+- `validation`: `step`, `loss`, `seconds`, `sources`;
+- `save`: `step`, `stall_seconds` (training stood still), `seconds` (until the checkpoint was whole), `asynchronous`;
+- `guard`: `step`, `action` and why; `straggler`; `hang`; `end`: `step`, `reason`.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core import log
+from ...core.errors import UserError
+from ...core.jsonio import MAX_BYTES, JsonObject, parse_json
+from ...core.training_cost import Spent
+
+NAME = "log.jsonl"
+Row = dict[str, Any]
+
+
+class Journal:
+    """Appends events to a run's journal. One process of a run writes it.
+
+    Attributes:
+        start: number of this start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.start = 1 + max((row["start"] for row in read_history(path).rows), default=-1)
+        # A line that a kill has torn is ended here, so that the next one is whole. Damaged ones stay as they are.
+        torn = path.is_file() and path.stat().st_size > 0 and _last_byte(path) != b"\n"
+        self._file = path.open("a", encoding="utf-8")
+        if torn:
+            self._file.write("\n")
+
+    def write(self, event: str, **values: Any) -> None:
+        """Append an event; it is in the kernel's hands, and survives a kill, when this returns."""
+        row = {"event": event, "time": time.time(), "start": self.start, **values}
+        self._file.write(as_line(row))
+        self._file.flush()
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
+
+
+def as_line(row: Row) -> str:
+    """A row as a line of strict JSON: a number that is not finite, which JSON lacks, becomes null."""
+    return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclass(frozen=True)
+class History:
+    """What a journal holds.
+
+    Attributes:
+        path: its file.
+        rows: events, oldest first.
+        damaged: place and fault of each line that cannot be read; such lines stay in the file.
+        gaps: for each of them, how many rows come before it.
+    """
+
+    path: Path
+    rows: list[Row]
+    damaged: list[str]
+    gaps: list[int]
+
+    def say(self) -> None:
+        """Warn of lines that cannot be read, and of steps that are not there."""
+        if self.damaged:
+            log.warn(
+                f"{len(self.damaged)} of {len(self.damaged) + len(self.rows)} lines of {self.path} cannot be read and "
+                f"are left out, the first is {self.damaged[0]}"
+            )
+        if missing := missing_steps(self.rows):
+            log.warn(f"{self.path} has lost steps: {ranges(missing)}; their time counts as unknown")
+
+
+def read_history(path: Path) -> History:
+    """Read a journal; damage is noted, and what follows it is read. Of a file that is not there nothing is."""
+    history = History(path, [], [], [])
+    for where, line in _lines(path) if path.is_file() else ():
+        try:
+            if len(line) > MAX_BYTES:
+                raise UserError(f"more than {MAX_BYTES:,} bytes", where=where)
+            row = JsonObject(parse_json(line, where, nan=True), where)
+            _check(row)
+        except UserError as error:
+            history.damaged.append(f"{where}: {error.what}")
+            history.gaps.append(len(history.rows))
+            continue
+        history.rows.append(row.values)
+    return history
+
+
+def read(path: Path) -> list[Row]:
+    """The events of a journal, oldest first; what cannot be read is left out, with a warning."""
+    history = read_history(path)
+    history.say()
+    return history.rows
+
+
+def read_steps(path: Path) -> History:
+    """Read a journal that has to hold a step.
+
+    Raises:
+        UserError: it is missing, or holds none; the message says what is damaged.
+    """
+    history = read_history(path)
+    if not any(row["event"] == "step" for row in history.rows):
+        why = f": line {history.damaged[0]}" if history.damaged else "" if path.is_file() else ": the file is missing"
+        raise UserError(
+            f"{path.parent} is no training run that has begun{why}",
+            where=str(path),
+            allowed=f"a folder of `pdapt train`, with a step in its {NAME}",
+        )
+    history.say()
+    return history
+
+
+def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Each line and its place; of one that is too long, the beginning, which is longer than allowed."""
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_BYTES + 1):
+            number += 1
+            yield f"{path}:{number}", line
+            while not line.endswith(b"\n") and line:
+                line = file.readline(MAX_BYTES)
+
+
+def _check(row: JsonObject) -> None:
+    """Check what is computed with of a row.
+
+    Raises:
+        UserError: it is missing, or of another type.
+    """
+    row.number("time"), row.integer("start")
+    event = row.text("event")
+    if event in ("start", "step", "validation", "save", "guard"):
+        row.integer("step")
+    if event == "start":
+        row.integer("ranks", minimum=1)
+    if event == "step":
+        row.number("seconds"), row.number("data_wait"), row.integer("tokens"), row.flag("skipped")
+    if event in ("step", "validation"):
+        row.object("sources")
+        for name in ("loss", "grad_norm", "joules"):
+            row.number(name, 0.0, nan=True)
+
+
+def kept(rows: Iterable[Row], event: str, last: int | None = None) -> dict[int, Row]:
+    """The events of a kind that count, by step: of a step that was done again after a restart, the later one.
+
+    Args:
+        rows: of a journal.
+        event: `step` or `validation`.
+        last: steps after this one do not count: a restart goes on from it.
+    """
+    found: dict[int, Row] = {}
+    start = 0
+    for row in rows:
+        # What an earlier start did after the step that this one goes on from is undone; its row may be lost.
+        begins = row["event"] == "start"
+        if begins or (row["event"] == "step" and row["start"] != start):
+            found = {step: old for step, old in found.items() if step < row["step"] + begins}
+            start = row["start"]
+        if row["event"] == event:
+            found[row["step"]] = row
+    return {step: row for step, row in sorted(found.items()) if last is None or step <= last}
+
+
+def missing_steps(rows: list[Row]) -> list[int]:
+    """The steps up to the last one that have no row, though nobody left them out."""
+    known = kept(rows, "step")
+    last = max([*known, *(row["step"] for row in rows if row["event"] == "start")], default=0)
+    return sorted(set(range(1, last + 1)) - set(known) - _left_out(rows))
+
+
+def _left_out(rows: list[Row]) -> set[int]:
+    """The steps whose batches the guard has left out."""
+    return {row["step"] for row in rows if row["event"] == "guard" and row.get("action") == "rewind"}
+
+
+def ranges(numbers: list[int]) -> str:
+    """Rising numbers as `1, 3-5`."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ", ".join("-".join(map(str, part)) for part in parts)
+
+
+def unknown_seconds(history: History) -> float:
+    """Wall time of which lost rows would tell: between the row before and the beginning of what the row after tells."""
+    spans = [span for at in history.gaps if (span := _span(history.rows, at))]
+    left_out = _left_out(history.rows)
+    for at in range(1, len(history.rows)):
+        before, after = history.rows[at - 1], history.rows[at]
+        if after["event"] == "step" and set(range(_step_before(history.rows, at) + 1, after["step"])) - left_out:
+            spans.append((before["time"], after["time"] - after["seconds"]))
+    total, end = 0.0, -math.inf
+    for begin, stop in sorted(spans):
+        total += max(0.0, stop - max(begin, end))
+        end = max(end, stop)
+    return total
+
+
+def _span(rows: list[Row], at: int) -> tuple[float, float] | None:
+    """The time that a line between rows `at - 1` and `at` would tell of; None where nothing that counts is in it."""
+    if not 0 < at < len(rows):
+        return None
+    after = rows[at]
+    if after["event"] == "start" and after["step"] <= _step_before(rows, at):
+        return None  # a kill has torn the line: what it told of was done again
+    return rows[at - 1]["time"], after["time"] - (after["seconds"] if after["event"] == "step" else 0.0)
+
+
+def _step_before(rows: list[Row], at: int) -> int:
+    """The step that the run was at before row `at`."""
+    return next((row["step"] for row in reversed(rows[:at]) if row["event"] in ("start", "step")), 0)
+
+
+class Goodput:
+    """Share of a run's wall time, since its first start, that moved the model on.
+
+    Productive is the time of the steps that count, less their wait for data. Not productive are starts, waiting in
+    queues between them, steps that are done again, skipped updates, saves and validation.
+    """
+
+    def __init__(self, history: History, step: int, now: float) -> None:
+        """Take up what earlier starts did up to `step`, which this one goes on from."""
+        rows = history.rows
+        self.begin = min((row["time"] for row in rows), default=now)
+        self.unknown = unknown_seconds(history)
+        self.productive = sum(productive(row) for row in kept(rows, "step", step).values())
+
+    def add(self, row: Row) -> float:
+        """Count a step; the goodput at its end."""
+        self.productive += productive(row)
+        return self.productive / max(row["time"] - self.begin, 1e-9)
+
+    def unknown_share(self, now: float) -> float:
+        """Share of the wall time of which rows are lost: so much more may have been productive."""
+        return self.unknown / max(now - self.begin, 1e-9)
+
+
+def spent(history: History) -> Spent | None:
+    """What a run took until now; None where it has not done a step."""
+    rows = history.rows
+    counted = kept(rows, "step").values()
+    if not counted:
+        return None
+    begins: dict[int, float] = {}
+    for row in rows:  # of a start whose own row is lost, the first that is there
+        begins.setdefault(row["start"], row["time"])
+    ranks = {row["start"]: row["ranks"] for row in rows if row["event"] == "start"}
+    ends = {row["start"]: row["time"] for row in rows}
+    hours = {start: (ends[start] - begin) / 3600 for start, begin in begins.items()}
+    wall = max(ends.values()) - min(begins.values())
+    joules = [row.get("joules") for row in rows if row["event"] == "step"]
+    return Spent(
+        steps=len(counted),
+        tokens=sum(row["tokens"] for row in counted),
+        hours=sum(hours.values()),
+        rank_hours=sum(hours[start] * ranks[start] for start in hours) if hours.keys() == ranks.keys() else None,
+        goodput=sum(map(productive, counted)) / max(wall, 1e-9),
+        joules=None if None in joules else sum(value or 0 for value in joules),
+        unknown=unknown_seconds(history) / max(wall, 1e-9),
+        lost=len(missing_steps(rows)),
+    )
+
+
+def productive(row: Row) -> float:
+    """Seconds of a step that moved the model on."""
+    return 0.0 if row.get("skipped") else row["seconds"] - row["data_wait"]
+
+
+def metrics(rows: list[Row], slots_a_step: int) -> list[Row]:
+    """Losses by step, as the report reads them.
+
+    Args:
+        rows: of a journal.
+        slots_a_step: slots of a global batch.
+
+    Returns:
+        Rows `{"iteration", "slots", "loss"}` and `{"iteration", "slots", "valid_loss"}`, nats a token, with `sources`:
+        the loss of each data set that had tokens.
+    """
+    found = []
+    for event, name in (("step", "loss"), ("validation", "valid_loss")):
+        for step, row in kept(rows, event).items():
+            found.append(
+                {"iteration": step, "slots": step * slots_a_step, name: row.get("loss"), "sources": row["sources"]}
+            )
+    return sorted(found, key=lambda row: (row["iteration"], "valid_loss" in row))

@@ -1,0 +1,113 @@
+"""Where a checkpoint comes from, and whether a run that is spread otherwise can go on from it."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ...core.checkpoint import read_provenance
+from ...core.errors import UserError
+from ...core.manifest import versions
+from ...core.system.device import has_gpu
+from ...recipes.load import to_dict
+from ...recipes.schema import LOCAL, TRANSFORMER_ENGINE, Recipe, transformer_impl
+
+CPU, GPU = "cpu", "gpu"
+
+
+def provenance(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What a run's checkpoints are made of.
+
+    Args:
+        recipe: resolved.
+        inputs: fingerprints of tokens, tokenizer and base.
+    """
+    return {
+        "recipe": to_dict(recipe),
+        "inputs": inputs,
+        "versions": versions(),
+        "commit": commit(),
+        "command": shlex.join(sys.argv),
+        "device": _device(),
+        "transformer_impl": transformer_impl(recipe, gpu=has_gpu()),
+    }
+
+
+def _device() -> str:
+    return GPU if has_gpu() else CPU
+
+
+def device_of(checkpoint: Path) -> str | None:
+    """Whether a checkpoint was saved on a CPU or on GPUs; None where no seal says."""
+    found = read_provenance(checkpoint)
+    return found.text("device", "") or None if found else None
+
+
+def layers_of(checkpoint: Path) -> str | None:
+    """Whose layers a checkpoint was saved by; None where no seal says."""
+    found = read_provenance(checkpoint)
+    if found is None:
+        return None
+    by_device = {CPU: LOCAL, GPU: TRANSFORMER_ENGINE}  # seals that do not name them are older than the choice
+    return found.text("transformer_impl", "") or by_device.get(found.text("device", ""))
+
+
+def steps_of(checkpoint: Path) -> int | None:
+    """Steps that a checkpoint's run was to have; None where no seal says."""
+    found = read_provenance(checkpoint)
+    return found.object("recipe").integer("steps") if found else None
+
+
+def commit() -> str | None:
+    """Git's name of the code that runs, with `+` where files differ from it; None outside a checkout."""
+    folder = Path(__file__).parent
+    git = ["git", "-C", str(folder)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    if head.returncode:
+        return None
+    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=False).stdout
+    return head.stdout.strip() + ("+" if changed else "")
+
+
+def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
+    """Check that a checkpoint's optimizer state can be spread as the recipe is.
+
+    Raises:
+        UserError: TP or PP, or the kind of sharding, is another, and the checkpoint was not saved for that; or its seal
+            is damaged.
+    """
+    found = read_provenance(checkpoint)
+    assert found is not None, "`settle` has sealed it"
+    saved = found.object("recipe")
+    before, now = saved.object("parallel"), recipe.parallel
+    tp, pp, fsdp = before.integer("tp"), before.integer("pp"), before.flag("fsdp")
+    if fsdp != now.fsdp:
+        raise UserError(
+            f"{checkpoint.name} was saved {'by' if fsdp else 'without'} Megatron-FSDP, which has a format of its own",
+            where="parallel.fsdp",
+            allowed=f"{str(fsdp).lower()}",
+        )
+    if saved.object("checkpoint").flag("reshardable"):
+        return
+    device, layers = device_of(checkpoint), layers_of(checkpoint)
+    if device not in (None, _device()) or layers not in (None, transformer_impl(recipe, gpu=has_gpu())):
+        raise UserError(
+            f"{checkpoint.name} was saved on a {device} by {layers} layers, which have another order, for a change of "
+            "DP alone",
+            where=str(checkpoint),
+            allowed=f"on a {device}, model.transformer_impl={layers}",
+            mend="go on there for one step with checkpoint.reshardable=true and --stop-at the next step; then here",
+        )
+    if (tp, pp) == (now.tp, now.pp):
+        return
+    raise UserError(
+        f"{checkpoint.name} was saved at TP {tp} x PP {pp} for a change of DP alone, the recipe wants TP {now.tp} x PP "
+        f"{now.pp}",
+        where="parallel",
+        allowed=f"parallel.tp={tp} parallel.pp={pp}",
+        mend="go on for one step as before, with checkpoint.reshardable=true and --stop-at the next step; then change",
+    )

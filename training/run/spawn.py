@@ -1,0 +1,152 @@
+"""torchrun for the ranks of this machine: started, followed, asked to stop."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import psutil
+
+from ...core import log
+from ...core.errors import Failed, UserError
+from ...core.files import read_json, remove, write_json
+from ...core.system.process import die_with_parent
+from ...recipes.schema import Recipe
+from ..megatron.engine import Job
+from .failures.cause import first_cause
+from .failures.rank_file import FOLDER
+from .output import Follower
+from .signals import SIGNALS
+
+LOG = "train.log"
+CODES = "codes.json"
+"""Among the ranks' files: the exit codes of those that torchrun saw end first."""
+
+
+def spawn(job: Job, out: Path) -> int:
+    """Run torchrun for this machine's ranks, with their output in `train.log`; its exit code.
+
+    A SIGTERM, SIGUSR1 or SIGINT is passed on to the ranks, which save and end.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed once more.
+    """
+    parallel = job.recipe.parallel
+    remove(out / FOLDER)
+    (out / FOLDER).mkdir()
+    command = [sys.executable, "-m", "pdapt.training.run.failures.agent", str(out / FOLDER / CODES), "--standalone"]
+    command += [
+        "--nproc-per-node",
+        str(parallel.ranks_per_node),
+        "-m",
+        "pdapt.training.megatron.engine",
+        str(out / "job.json"),
+    ]
+    command.append(str(os.getpid()))
+    # One thread a rank where ranks share the cores.
+    threads = max(1, len(os.sched_getaffinity(0)) // parallel.ranks_per_node)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | connections(job.recipe)
+    with _asked_to_stop() as asked, (out / LOG).open("ab") as file:
+        write_json(out / "job.json", job.to_json())
+        offset = file.tell()
+        process = subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            process_group=0,  # a terminal sends Ctrl-C to its whole group, and torchrun would end the ranks at once
+            preexec_fn=partial(_before_torchrun, os.getpid()),
+        )
+        return _watch(process, Follower(out / LOG, offset, log.info), asked)
+
+
+def connections(recipe: Recipe) -> dict[str, str]:
+    """Environment of the ranks: Megatron asks for one connection with TP, and for more with its FSDP."""
+    return {} if recipe.parallel.fsdp else {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+
+
+def _before_torchrun(launcher: int) -> None:
+    die_with_parent(launcher)
+    # Ranks inherit this, and lift it when they can note a signal: one that comes before does not kill them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """Note the signals that ask to stop."""
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(process: "subprocess.Popen[bytes]", follower: Follower, asked: list[int]) -> int:
+    """Wait for the trainer, passing on signals, and showing its progress; its exit code."""
+    told = False
+    while process.poll() is None:
+        time.sleep(0.5)
+        ranks = psutil.Process(process.pid).children() if asked and not told else []
+        for rank in ranks:
+            rank.send_signal(asked[0])
+        if ranks:
+            log.info(f"train: {signal.Signals(asked[0]).name} received, saving and ending after this step")
+            told = True
+        if asked.count(signal.SIGINT) > 1:  # the ranks die with this process
+            raise KeyboardInterrupt
+        follower.show()
+    follower.end()
+    return process.returncode
+
+
+def fail(code: int, path: Path, offset: int) -> NoReturn:
+    """Say why the trainer ended: what the user can mend apart from the rest.
+
+    Args:
+        code: its exit code.
+        path: its log, in the run's folder.
+        offset: where this start's part begins.
+
+    Raises:
+        UserError: the disk is full.
+        Failed: anything else; the rank that failed first is named.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        text = file.read().decode(errors="replace")
+    # On a full disk the log may end before it says so.
+    if os.strerror(errno.ENOSPC) in text or shutil.disk_usage(path).free < 2**20:
+        raise UserError(
+            "the disk is full: the trainer could not write",
+            where=str(path.parent),
+            mend="free space and run the same command again: it goes on from the last whole checkpoint",
+        )
+    folder = path.parent / FOLDER
+    codes = read_json(folder / CODES) if (folder / CODES).is_file() else {}
+    said = _end_of(text.splitlines())
+    cause = first_cause(folder, {int(rank): number for rank, number in codes.items()}, said=said)
+    cause = cause or f"it ended with code {code}; the end of its log:\n{said}"
+    raise Failed(f"the trainer failed: {cause}\n  where: {path}")
+
+
+def _end_of(lines: list[str]) -> str:
+    """The last lines of a log before torchrun's report of it."""
+    report = next((n for n, line in enumerate(lines) if "elastic/multiprocessing/api.py" in line), len(lines))
+    return "\n".join(lines[:report][-15:])

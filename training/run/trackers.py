@@ -1,0 +1,155 @@
+"""Figures for those who follow a run: TensorBoard always, Weights & Biases and MLflow by choice."""
+
+import math
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import UserError
+from ...recipes.load import to_dict
+from ...recipes.schema import Log, Recipe
+
+DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
+"""Tracking URIs that MLflow reaches through SQLAlchemy."""
+PATIENCE = {
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+"""Environment of MLflow, unless it is set: a folder may be named, and all ranks wait while a server is waited for."""
+
+
+def check(log: Log) -> None:
+    """Check that what the recipe chooses is installed.
+
+    Raises:
+        UserError: it is not.
+    """
+    for name in ("wandb", "mlflow"):
+        if getattr(log, name) is not None and find_spec(name) is None:
+            raise UserError(
+                f"log.{name} is set, and the package {name} is not installed",
+                where=f"log.{name}",
+                mend=f"install pdapt[track], or leave log.{name} out",
+            )
+    if log.mlflow is not None and log.mlflow.partition(":")[0].partition("+")[0] in DATABASES:
+        missing = [name for name in ("sqlalchemy", "alembic") if find_spec(name) is None]
+        if missing:
+            raise UserError(
+                f"log.mlflow is {log.mlflow}, a database, and {' and '.join(missing)} is not installed: mlflow-skinny "
+                "comes without",
+                where="log.mlflow",
+                allowed="a folder (file:/PATH) or a server (http://…) without them",
+                mend="pip install sqlalchemy alembic, or the whole mlflow",
+            )
+
+
+class Trackers:
+    """Writes a step's figures to each. On the rank that has them; Megatron has opened TensorBoard there.
+
+    A tracker is somebody else's program, and often somebody else's server: where it fails it is reported, and the run
+    goes on without it.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path) -> None:
+        from megatron.training.global_vars import get_tensorboard_writer
+
+        self.tensorboard: Any = get_tensorboard_writer()
+        self.others: dict[str, Wandb | Mlflow] = {}
+        chosen = {"wandb": (recipe.log.wandb, Wandb), "mlflow": (recipe.log.mlflow, Mlflow)}
+        for name, (where, kind) in chosen.items():
+            if where is not None:
+                with LeftOut(name, lambda: None):
+                    self.others[name] = kind(where, out, to_dict(recipe))
+
+    def log(self, row: dict[str, Any], step: int, kind: str) -> None:
+        """Write a row's numbers, those of its data sets too; what is not a finite number is left out.
+
+        Args:
+            row: of the journal.
+            step: after which it was taken.
+            kind: train or valid.
+        """
+        named = row | {f"source_loss/{name}": found["loss"] for name, found in row["sources"].items()}
+        figures = {f"{kind}/{name}": value for name, value in named.items() if _is_figure(value) and name != "step"}
+        for name, value in figures.items():
+            self.tensorboard.add_scalar(name, value, step)
+        self._each(lambda tracker: tracker.log(figures, step))
+
+    def close(self) -> None:
+        """No more figures come."""
+        self.tensorboard.flush()
+        self._each(lambda tracker: tracker.close())
+
+    def _each(self, act: "Callable[[Wandb | Mlflow], None]") -> None:
+        for name, tracker in list(self.others.items()):
+            with LeftOut(name, lambda name=name: self.others.pop(name)):
+                act(tracker)
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+class LeftOut:
+    """Reports what goes wrong with a tracker, and leaves it out from then on.
+
+    Anything may: these packages raise errors of their own, their servers' and their databases', of no common kind.
+    """
+
+    def __init__(self, name: str, leave_out: Callable[[], Any]) -> None:
+        self.name, self.leave_out = name, leave_out
+
+    def __enter__(self) -> None:
+        """The tracker is asked for something."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        """Whether it failed, and is left out; what ends the process is not its failure."""
+        if not isinstance(error, Exception):
+            return False
+        self.leave_out()
+        said = " ".join(str(error).split())[:300]
+        print(f"tracker: {self.name} is left out from here on: {type(error).__name__}: {said}", flush=True)
+        return True
+
+
+class Wandb:
+    """Weights & Biases, a run for each start."""
+
+    def __init__(self, project: str, out: Path, recipe: dict[str, Any]) -> None:
+        import wandb  # pyright: ignore[reportMissingImports]  # by choice
+
+        self.run: Any = wandb.init(project=project, name=out.name, dir=str(out), config=recipe)
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        """Write figures."""
+        self.run.log(figures, step)
+
+    def close(self) -> None:
+        """End the run."""
+        self.run.finish()
+
+
+class Mlflow:
+    """MLflow, a run for each start."""
+
+    def __init__(self, uri: str, out: Path, recipe: dict[str, Any]) -> None:
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
+        import mlflow  # pyright: ignore[reportMissingImports]  # by choice
+
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_experiment("pdapt")
+        mlflow.start_run(run_name=out.name)
+        mlflow.log_dict(recipe, "recipe.json")
+        self.mlflow: Any = mlflow
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        """Write figures."""
+        self.mlflow.log_metrics(figures, step=step)
+
+    def close(self) -> None:
+        """End the run."""
+        self.mlflow.end_run()

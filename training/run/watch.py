@@ -1,0 +1,174 @@
+"""Ends a run that stands still, and names the rank that it stands still for.
+
+Collectives only say that they timed out, on every rank but the one that is to blame. So each rank's thread tells the
+others, through torchrun's store, how far its rank has come. Where nothing moves for too long, the rank to blame is one
+that tells nothing any more (stopped, or its node is gone), else one that waits for data, else the one that is furthest
+behind.
+"""
+
+import faulthandler
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import Any, cast
+
+from .failures.rank_file import DATA, START, RankFile
+
+NAMED = 8
+"""Ranks at one place that are named; of more the number is said."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a rank has come.
+
+    Attributes:
+        rank: number in the world.
+        host: its node.
+        step: the training step it is in, or validation's.
+        count: of things done; grows as long as the rank moves.
+        phase: as in `failures/record.py`.
+        since: Unix time from which it has been in it.
+        beat: of its thread; grows as long as the process lives.
+    """
+
+    rank: int
+    host: str
+    step: int = 0
+    count: int = 0
+    phase: str = START
+    since: float = 0.0
+    beat: int = 0
+
+
+def to_blame(before: list[Progress], after: list[Progress]) -> list[Progress]:
+    """The ranks that a run stands still for.
+
+    Args:
+        before: what each rank told, a while ago.
+        after: what it tells now.
+    """
+    silent = [new for old, new in zip(before, after, strict=True) if new.beat == old.beat]
+    waiting = [rank for rank in after if rank.phase.endswith(DATA)]
+    furthest = min(rank.count for rank in after)
+    return silent or waiting or [rank for rank in after if rank.count == furthest]
+
+
+def places(ranks: list[Progress]) -> str:
+    """Where ranks stand, those together that stand at the same place."""
+    at: dict[str, list[Progress]] = {}
+    for one in ranks:
+        at.setdefault(f"{one.phase}, step {one.step}", []).append(one)
+    return "; ".join(f"{_names(group)}, {place}, since {_earliest(group)}" for place, group in at.items())
+
+
+def _names(ranks: list[Progress]) -> str:
+    names = [f"rank {one.rank} on {one.host}" for one in ranks[:NAMED]]
+    return ", ".join([*names, *([f"{len(ranks) - NAMED} others"] if len(ranks) > NAMED else [])])
+
+
+def _earliest(ranks: list[Progress]) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(min(one.since for one in ranks)))
+
+
+class Watch:
+    """This rank's progress, and the thread that tells it, to the others and to its file, and looks at the others'."""
+
+    def __init__(self, file: RankFile, world: int, minutes: float, report: Callable[[str], None]) -> None:
+        """Prepare.
+
+        Args:
+            file: writes this rank's file.
+            world: how many ranks there are.
+            minutes: without progress until the run is ended.
+            report: is told which rank it stands still for, by one rank, before the run is ended.
+        """
+        self.file = file
+        self.progress = Progress(file.rank, socket.gethostname(), since=time.time())
+        self.within = ""
+        self.world, self.limit, self.report = world, 60 * minutes, report
+        self.pause = min(5.0, self.limit / 8)
+        self._over = threading.Event()
+
+    def at(self, phase: str, step: int | None = None) -> None:
+        """Say what the rank does now."""
+        step = self.progress.step if step is None else step
+        self.file.at(self.within + phase, step)
+        count, since = self.progress.count + 1, self.file.since
+        self.progress = replace(self.progress, phase=self.file.phase, step=step, count=count, since=since)
+
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Say that what the rank does until the end of the block belongs to one phase, such as a validation."""
+        before = self.progress.phase
+        self.at(phase)
+        self.within = f"{phase}: "
+        yield  # an error leaves the rank where it is
+        self.within = ""
+        self.at(before)
+
+    def start(self) -> None:
+        """Start the thread. Where torchrun has set MASTER_ADDR and MASTER_PORT."""
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def _store(self) -> Any:
+        """The store that torchrun's ranks share; waits for whoever keeps it."""
+        import torch
+
+        c10d = cast(Any, torch.distributed)  # its stubs do not name the stores
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        client = c10d.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=60 + self.limit))
+        # What an earlier start of the ranks under the same torchrun has told does not count.
+        return c10d.PrefixStore(f"pdapt/watch/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", client)
+
+    def stop(self) -> None:
+        """No more progress is expected."""
+        self._over.set()
+
+    def _run(self) -> None:
+        store = self._store()
+        moved, seen, told, beat = time.monotonic(), -1, 0.0, 0
+        while not self._over.wait(min(1.0, self.pause)):
+            mine, now = self.progress, time.monotonic()
+            if mine.count != seen or mine.phase == START:  # what a start takes depends on the model: it has no limit
+                moved, seen = now, mine.count
+            self.file.write()
+            if now - told < self.pause:
+                continue
+            told, beat = now, beat + 1
+            store.set(str(mine.rank), json.dumps(asdict(replace(mine, beat=beat))))
+            if now - moved > self.limit:
+                self._end(store, replace(mine, beat=beat))
+
+    def _end(self, store: Any, mine: Progress) -> None:
+        before = self._told(store)
+        for beat in (1, 2, 3):  # time for every live rank to tell again
+            time.sleep(self.pause)
+            store.set(str(mine.rank), json.dumps(asdict(replace(mine, beat=mine.beat + beat))))
+        blamed = to_blame(before, self._told(store))
+        if self._over.is_set() or self.progress.count != mine.count:
+            return
+        if mine.rank in {rank.rank for rank in blamed}:
+            faulthandler.dump_traceback(sys.stderr)
+        if store.add("reported", 1) == 1:
+            minutes = f"no rank has moved for {self.limit / 60:g} minutes"
+            self.report(f"{minutes}; to blame: {places(blamed)}; where all stand: {places(self._told(store))}")
+            time.sleep(1)  # for whoever shows it
+        else:
+            time.sleep(10)  # for the rank that reports
+        os._exit(1)
+
+    def _told(self, store: Any) -> list[Progress]:
+        names = [str(rank) for rank in range(self.world)]
+        blank = [Progress(rank, "?") for rank in range(self.world)]
+        return [
+            Progress(**json.loads(store.get(name))) if store.check([name]) else empty
+            for name, empty in zip(names, blank, strict=True)
+        ]

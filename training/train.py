@@ -1,0 +1,391 @@
+"""`pdapt train`: a recipe, tokens and a base become a run folder with checkpoints.
+
+Started under torchrun (or Slurm's torchrun) it is one rank of the run. Started alone, it starts torchrun on this
+machine for the recipe's ranks. Either way the same command goes on where an earlier one stopped.
+"""
+
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..core import log
+from ..core.checkpoint import CHECKPOINTS, HF, IDENTITY, RELEASE, newest, root_of
+from ..core.errors import Halted, StoppedEarly, UserError
+from ..core.files import remove, sha256, write_json, write_text
+from ..core.manifest import NAME, Manifest, fingerprint, hash_files, versions
+from ..core.system.device import has_gpu
+from ..core.system.lock import locked
+from ..data_prep.tokens.tokens_record import read_record
+from ..recipes.load import to_dict
+from ..recipes.megatron_args import Places, summary
+from ..recipes.schema import SAVED, Recipe, shape_of, world_size
+from ..recipes.validate import check_device
+from .announce import announce_validation, announce_weights
+from .blend import Member, train_blend, valid_batches, valid_sequences
+from .input_hashes import Inputs, check_bytes, on_one_rank_of_each_node
+from .inputs import check_inputs
+from .longer import check_longer
+from .megatron.engine import Job, start_alone
+from .run import trackers
+from .run.folder import (
+    ACHIEVED,
+    METRICS,
+    PROVENANCE,
+    STATE,
+    STOP_AT,
+    check_claim,
+    check_same,
+    checkpoints,
+    claim,
+    identity,
+    iteration,
+    read_achieved,
+    read_state,
+    steps_before,
+)
+from .run.hashes import retain, seal_rest, settle
+from .run.journal import NAME as JOURNAL
+from .run.journal import as_line, metrics, read_history
+from .run.provenance import check_resharding, provenance
+from .run.spawn import LOG, fail, spawn
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained, on what, into which folder.
+
+    Attributes:
+        recipe: checked recipe.
+        tokens: the tokens stage's folder.
+        out: run folder: `checkpoints/`, `tensorboard/`, `metrics.jsonl`, `recipe.yaml`, `manifest.json` at the end.
+        base: run, or Megatron checkpoint root, that the weights start from; None for random weights.
+        tokenizer: folder of the base's tokenizer, for a root that has none of its own.
+        verify: see `Inputs`.
+    """
+
+    recipe: Recipe
+    tokens: Path
+    out: Path
+    base: Path | None
+    tokenizer: Path | None = None
+    verify: bool = True
+
+    @property
+    def inputs(self) -> Inputs:
+        """What has to go together with the recipe."""
+        return Inputs(self.tokens, self.base, self.tokenizer, self.verify)
+
+    @property
+    def weights(self) -> Path | None:
+        """The checkpoint that the weights start from."""
+        return self.base and newest(self.base)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes another start the same run. Of a base that is a run, its newest checkpoint counts, not all."""
+        root = self.base and root_of(self.base)
+        weights = root if root and (root / NAME).is_file() else self.weights
+        data = {"tokens": fingerprint(self.tokens), "tokenizer": fingerprint(self.tokens / "tokenizer")}
+        return identity(self.recipe, data | {"base": weights and fingerprint(weights)})
+
+    def members(self) -> list[Member]:
+        """The data sets of the run, and how much of each it reads."""
+        return train_blend(self.tokens, self.recipe.data, self.recipe.steps * self.recipe.batch.global_size)
+
+    def job(self, start: "Start") -> Job:
+        """What each rank is told."""
+        out = self.out.resolve()
+        places = Places(
+            checkpoints=out / CHECKPOINTS,
+            base=self.base and root_of(self.base).resolve(),
+            tensorboard=out / "tensorboard",
+            cache=out / "cache",
+            achieved=out / ACHIEVED,
+            eod=read_record(self.tokens)["eod_id"],
+            valid_batches=valid_batches(self.recipe, valid_sequences(self.tokens, self.recipe.data)),
+        )
+        return Job(
+            self.recipe,
+            places,
+            self.tokens.resolve(),
+            start.begun,
+            stop_at=start.stop_at,
+            deadline=start.deadline,
+            base_step=iteration(self.weights) if self.weights and self.weights.name != RELEASE else None,
+        )
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a run.
+
+    Attributes:
+        begun: Unix time.
+        stop_at: stop, with a checkpoint, after this step of the recipe.
+        deadline: Unix time after which it saves and stops.
+        other_data: whether it may go on with other data or another tokenizer than it began with.
+    """
+
+    begun: float
+    stop_at: int | None = None
+    deadline: float | None = None
+    other_data: bool = False
+
+
+def train(
+    recipe: Recipe,
+    tokens: Path,
+    out: Path,
+    *,
+    base: Path | None = None,
+    tokenizer: Path | None = None,
+    stop_at: int | None = None,
+    wall_time: float | None = None,
+    other_data: bool = False,
+    verify: bool = True,
+) -> Manifest | None:
+    """Train until the recipe's last step, or go on with it.
+
+    Args:
+        recipe, tokens, out, base, tokenizer, verify: see `Run`.
+        stop_at: stop, with a checkpoint, after this step of the recipe; run again to go on.
+        wall_time: save and stop after so many minutes.
+        other_data: go on even where the tokens or the tokenizer are others than the run began with.
+
+    Returns:
+        The run's manifest; None where `stop_at` ended it before, and on ranks that torchrun started.
+
+    Raises:
+        UserError: the inputs do not go together, or `out` holds another run.
+        StoppedEarly: a signal or the wall time ended it before the last step, with a checkpoint.
+        Halted: the guard ended it, it stood still, or a checkpoint could not be hashed because it is damaged.
+        Failed: the trainer failed; the rank that failed first is named, and its log.
+    """
+    begun = time.time()
+    deadline = None if wall_time is None else begun + 60 * wall_time
+    start_ = Start(begun, stop_at, deadline, other_data)
+    run = Run(recipe, tokens, out, base, tokenizer, verify)
+    longer = _check_longer(run, other_data=other_data)
+    if (out / NAME).is_file() and not longer:
+        check_same(out, run.identity(), other_data=other_data)
+        log.info(f"train: {out} is whole already, nothing to do")
+        return Manifest.read(out)
+    _check(run)
+    rank = os.environ.get("RANK")
+    if rank is not None:
+        _one_rank(run, start_, rank)
+        return None
+    if recipe.parallel.nodes > 1:
+        raise UserError(
+            f"the recipe wants {recipe.parallel.nodes} nodes, this is one",
+            where="parallel.nodes",
+            mend="`pdapt launch RECIPE --print` writes the Slurm script that starts torchrun on each node",
+        )
+    with locked(out, "training into"):
+        log.info(f"train: {summary(recipe)}")
+        check_bytes(recipe, run.inputs)
+        reached = _prepare(run, start_)
+        if stop_at is not None and stop_at <= reached < recipe.steps:
+            log.info(f"train: {out} is at step {reached} already: --stop-at {stop_at} leaves nothing to do")
+            return None
+        if stop_at is not None and stop_at > recipe.steps:
+            log.warn(f"train: --stop-at {stop_at} is past the recipe's last step: training ends at {recipe.steps}")
+        _run_ranks(run, start_)
+        return _finish(run, time.time() - begun)
+
+
+def check_run(run: Run) -> None:
+    """Check, before a job is written or queued, what `train` checks: tokens, base, trackers and the run's folder.
+
+    Raises:
+        UserError: they do not go together, or `run.out` holds another run or something else.
+    """
+    check_inputs(run.recipe, run.inputs)
+    trackers.check(run.recipe.log)
+    check_claim(run.out, run.identity)
+
+
+def _run_ranks(run: Run, start_: Start) -> None:
+    """Run torchrun on this machine; again where the guard has gone back."""
+    while True:
+        path = run.out / LOG
+        offset = path.stat().st_size if path.is_file() else 0
+        (run.out / STATE).unlink(missing_ok=True)
+        code = spawn(run.job(start_), run.out)
+        state = read_state(run.out) if (run.out / STATE).is_file() else None
+        match state and state.text("state"):
+            case "rewind":
+                assert state is not None
+                log.warn(f"train: going back to the last checkpoint, without the batch of step {state.integer('step')}")
+                settle(run.out, fsdp=run.recipe.parallel.fsdp)
+            case "stop" | "hang":
+                _check_state(run.out)
+            case _ if code:
+                fail(code, path, offset)
+            case _:
+                return
+
+
+_HALTED = {
+    "stop": "\n  to mend it: look at the batch (`pdapt tokens show`), then run again with another guard.nonfinite or "
+    "guard.spike: skip or rewind",
+    "hang": "\n  to mend it: run the same command again, without that node if it is to blame twice",
+}
+
+
+def _check_state(out: Path) -> None:
+    """Raise `Halted` where a start was ended because something was wrong."""
+    state = read_state(out).values
+    if state["state"] in _HALTED:
+        raise Halted(f"step {state['step']}: {state['reason']}{_HALTED[state['state']]}\n  where: {out / LOG}")
+
+
+def _one_rank(run: Run, start_: Start, rank: str) -> None:
+    """This process is a rank that torchrun started."""
+    wanted = world_size(run.recipe)
+    if int(os.environ["WORLD_SIZE"]) != wanted:
+        raise UserError(
+            f"torchrun started {os.environ['WORLD_SIZE']} ranks, the recipe is for {wanted}",
+            where="parallel",
+            mend=f"start {wanted} ranks, or set parallel.nodes and parallel.ranks_per_node",
+        )
+    if run.verify:
+        on_one_rank_of_each_node(partial(check_bytes, run.recipe, run.inputs), rank)
+    job = run.job(start_)
+    if rank != "0":
+        start_alone(job)
+        return
+    with locked(run.out, "training into"):
+        _prepare(run, start_)
+        (run.out / STATE).unlink(missing_ok=True)
+        try:
+            start_alone(job)
+        except SystemExit as end:  # the trainer's way to stop before the last step
+            if end.code:
+                raise
+        while not (run.out / STATE).is_file():  # the last rank writes it when the last checkpoint is sealed
+            time.sleep(0.1)
+        _check_state(run.out)
+        try:
+            _finish(run, time.time() - start_.begun)
+        except StoppedEarly as stopped:  # torchrun would call any code but 0 a failure: `state.json` says it instead
+            log.info(str(stopped))
+
+
+def _check_longer(run: Run, *, other_data: bool) -> bool:
+    """Whether the run is one that is there and gets more steps; checked that it can."""
+    if not (run.out / IDENTITY).is_file():
+        return False
+    found = run.identity()
+    before = steps_before(run.out, found)
+    if before is None:
+        return False
+    check_same(run.out, found, other_data=other_data)
+    check_longer(run.recipe, run.tokens, before)
+    return True
+
+
+def _check(run: Run) -> None:
+    """What has to hold before a process group exists."""
+    check_inputs(run.recipe, run.inputs)
+    trackers.check(run.recipe.log)
+    check_device(run.recipe, gpu=has_gpu())
+
+
+def _prepare(run: Run, start_: Start) -> int:
+    """Make the folder this run's, settle where it goes on, and keep the Hugging Face side beside its checkpoints.
+
+    Returns:
+        The step that it goes on after.
+    """
+    found = run.identity()
+    claim(run.out, run.recipe, found, other_data=start_.other_data)
+    inputs = {name: value for name, value in found.items() if name != "recipe"}
+    write_json(run.out / PROVENANCE, provenance(run.recipe, inputs))
+    newest_sound = settle(run.out, fsdp=run.recipe.parallel.fsdp)
+    if newest_sound is not None:
+        check_resharding(newest_sound, run.recipe)
+        chosen = run.recipe.checkpoint
+        retain(run.out, chosen.keep_every, chosen.keep_last)  # what a kill has kept
+        log.info(f"train: going on after step {iteration(newest_sound)}")
+        read_history(run.out / JOURNAL).say()
+    elif run.weights is not None:
+        announce_weights(run.recipe, run.tokens, run.weights)
+    for member in run.members():
+        log.info(f"train: {member.samples:,.0f} sequences of {member.name} ({member.epochs:.2f} epochs)")
+    announce_validation(run.recipe, run.tokens)
+    _keep_side(run)
+    return iteration(newest_sound) if newest_sound else 0
+
+
+def _keep_side(run: Run) -> None:
+    """Keep configuration and tokenizer beside the checkpoints, with their hashes."""
+    side = run.out / CHECKPOINTS / HF
+    if side.is_dir():
+        return
+    partial = side.with_name(".hf.partial")
+    remove(partial)
+    base_side = run.base and root_of(run.base) / HF
+    if base_side and (base_side / "config.json").is_file():
+        shutil.copytree(base_side, partial)
+    else:
+        shutil.copytree(run.tokens / "tokenizer", partial)
+        config = shape_of(run.recipe).to_hf(SAVED[run.recipe.model.precision])
+        write_json(partial / "config.json", config)
+    remove(partial / NAME)  # of a base that is a run
+    kept = Manifest("settings", inputs={}, config={}, counts={}, outputs=hash_files(partial), versions=versions())
+    write_json(partial / NAME, asdict(kept))
+    partial.rename(side)
+
+
+def _finish(run: Run, seconds: float) -> Manifest | None:
+    """Write the losses, and the manifest if the last step was reached."""
+    recipe, out = run.recipe, run.out
+    slots_a_step = recipe.batch.global_size * recipe.data.seq_length
+    rows = metrics(read_history(out / JOURNAL).rows, slots_a_step)
+    write_text(out / METRICS, "".join(map(as_line, rows)))
+    for path, wrong in seal_rest(out, fsdp=recipe.parallel.fsdp):
+        raise Halted(
+            f"{path.name} has no hashes and is damaged ({wrong}): it is kept, and not taken for a good one\n  to mend "
+            f"it: look at the disk, then run the same command again: it goes on from the one before\n  where: {path}"
+        )
+    saved = checkpoints(out)
+    reached = iteration(saved[-1]) if saved else 0
+    if reached < recipe.steps:
+        _stopped(out, reached, recipe.steps)
+        return None
+    sources = {name: found.values for name, found in read_achieved(out, reached).items()}
+    for name, found in sources.items():
+        log.info(f"train: read {found['tokens']:,} tokens of {name} ({found['epochs']:.2f} epochs)")
+    inputs = run.identity()
+    kept = [out / "recipe.yaml", out / METRICS, *(path / "metadata.json" for path in saved)]
+    manifest = Manifest(
+        stage="train",
+        inputs={name: inputs[name] for name in ("tokens", "base") if inputs[name] is not None},
+        config=to_dict(recipe),
+        counts={
+            "steps": recipe.steps,
+            "slots": recipe.steps * slots_a_step,
+            "tokens": sum(found["tokens"] for found in sources.values()),
+            "sources": sources,
+            "parameters": shape_of(recipe).parameters,
+            "checkpoints": [path.name for path in saved],
+        },
+        outputs={str(path.relative_to(out)): sha256(path) for path in kept if path.is_file()},
+        versions=versions(),
+        seconds=seconds,
+    )
+    write_json(out / NAME, asdict(manifest))
+    return manifest
+
+
+def _stopped(out: Path, reached: int, steps: int) -> None:
+    """Say that the last step was not reached; to a launcher, too, unless it asked for that."""
+    reason = read_state(out).text("reason")
+    text = f"train: stopped after step {reached} of {steps} ({reason}); run the same command again to go on"
+    if reason != STOP_AT:
+        raise StoppedEarly(text)
+    log.info(text)
