@@ -150,6 +150,13 @@ class Validation:
     batches: int | str = 4  # global batches, of all data sets in proportion to their sequences; or all
 
 
+WARN, SKIP, REWIND, STOP = "warn", "skip", "rewind", "stop"
+ACTIONS = (STOP, SKIP, REWIND)
+"""What the guard may do about a step."""
+LEAST_STEPS = 16
+"""Steps that have to be known before one can be told to be far from them."""
+
+
 @dataclass
 class Guard:
     """What is watched, and what is done about it."""

@@ -6,18 +6,20 @@ from ..core.qwen3 import SIZES, Qwen3Config
 from ..core.slurm import check_plain, check_time
 from ..core.system.device import has_transformer_engine
 from ..data_prep.tokens.layouts import CONCAT, PACKED, PAPER, check_layout
-from ..training.run.guard import ACTIONS, LEAST, WARN
 from .megatron_args import check_further
 from .memory import check_memory
 from .schedule import check_schedule
 from .schema import (
+    ACTIONS,
     ALL,
     AUTO,
     EDITIONS,
     LAYERS,
+    LEAST_STEPS,
     LOCAL,
     SAVED,
     TRANSFORMER_ENGINE,
+    WARN,
     Data,
     Guard,
     Job,
@@ -281,7 +283,7 @@ def _guard(guard: Guard) -> None:
             known = [action for action in allowed if action]
             mend = nearest(str(value), known)
             raise UserError(f"guard.{name} is {value!r}", where=f"guard.{name}", allowed=", ".join(known), mend=mend)
-    least = {"deviations": 0.0, "window": LEAST - 1, "limit": -1, "hang": 0.0}
+    least = {"deviations": 0.0, "window": LEAST_STEPS - 1, "limit": -1, "hang": 0.0}
     if guard.straggler is not None:
         least["straggler"] = 1.0
     for name, low in least.items():

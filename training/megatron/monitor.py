@@ -19,8 +19,7 @@ import torch
 
 from ...core.files import write_json
 from ...core.flops import flops_per_step, mfu
-from ...recipes.schema import Recipe, masked, shape_of
-from ..run import guard
+from ...recipes.schema import REWIND, SKIP, STOP, WARN, Recipe, masked, shape_of
 from ..run.energy import joules
 from ..run.failures.rank_file import BETWEEN, EXCHANGE, OPTIMIZER, SAVE, VALIDATE, RankFile
 from ..run.folder import SKIPPED, STATE, STOP_AT, skipped
@@ -183,10 +182,10 @@ class Monitor:
         if self.writes:
             self.journal.write("guard", step=self.step, action=verdict.action, reason=verdict.reason)
             print(f"guard: step {self.step}: {verdict.reason}: {verdict.action}", flush=True)
-        if verdict.action in (guard.WARN, guard.SKIP):
-            return verdict.action == guard.WARN
+        if verdict.action in (WARN, SKIP):
+            return verdict.action == WARN
         if self.writes:
-            if verdict.action == guard.REWIND:
+            if verdict.action == REWIND:
                 write_json(self.place.out / SKIPPED, [*skipped(self.place.out), self.step])
             self._end(verdict.action, verdict.reason)
         self.trainer.maybe_finalize_async_save(blocking=True, terminate=True)
@@ -369,7 +368,7 @@ class Monitor:
         if error is not None and not (isinstance(error, SystemExit) and not error.code):
             return "failed", str(error)
         if self.step and not self.updated:  # the same again, however often it is started
-            return guard.STOP, "every update was skipped: there is nothing to save, and nothing to go on from"
+            return STOP, "every update was skipped: there is nothing to save, and nothing to go on from"
         return ("stopped", self.reason) if self.reason else ("finished", "")
 
 

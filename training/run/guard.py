@@ -5,12 +5,7 @@ import statistics
 from collections import deque
 from dataclasses import dataclass
 
-from ...recipes.schema import Guard
-
-WARN, SKIP, REWIND, STOP = "warn", "skip", "rewind", "stop"
-ACTIONS = (STOP, SKIP, REWIND)
-LEAST = 16
-"""Steps that have to be known before one can be told to be far from them."""
+from ...recipes.schema import LEAST_STEPS, REWIND, SKIP, STOP, Guard
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Judge:
             self.history.append((loss, norm))
 
     def _spike(self, loss: float | None, norm: float) -> str | None:
-        if self.guard.spike is None or len(self.history) < min(LEAST, self.guard.window):
+        if self.guard.spike is None or len(self.history) < min(LEAST_STEPS, self.guard.window):
             return None
         losses, norms = zip(*self.history, strict=True)
         for what, value, known in (("loss", loss, losses), ("gradient norm", norm, norms)):

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from pdapt.recipes.schema import Guard
-from pdapt.training.run.guard import REWIND, SKIP, STOP, WARN, Judge
+from pdapt.recipes.schema import REWIND, SKIP, STOP, WARN, Guard
+from pdapt.training.run.guard import Judge
 
 CALM = [(2.0 + 0.01 * (-1) ** n, 1.0 + 0.02 * (-1) ** n) for n in range(32)]
 
