@@ -53,9 +53,16 @@ def prepare(*, local: bool = False) -> bool:
         from . import cpu_backend
 
         cpu_backend.replace_in_megatron()
-    seams.apply()
+    seams.apply(write_until_done)
     del megatron
     return gpu
+
+
+def write_until_done(*args: Any) -> None:
+    """Run a rank's writing process: Megatron's loop, ended with its rank."""
+    die_with_parent()
+    prepare()
+    seams.write(*args)
 
 
 def layer_spec(config: Any) -> Any:

@@ -1,7 +1,7 @@
 """What we change in Megatron beyond its interfaces, wherever it runs, with the reason.
 
-The CPU-only replacements are in `cpu_backend`. `tests/training/megatron/test_seams.py` fails when megatron-core changes what
-these rest on.
+The CPU-only replacements are in `cpu_backend`. `tests/training/megatron/test_seams.py` fails when megatron-core changes
+what these rest on.
 """
 
 from collections.abc import Callable
@@ -30,8 +30,12 @@ SEAMS = {
 _loop: Callable[..., None] | None = None
 
 
-def apply() -> None:
-    """Put the seams in place. After megatron is imported, before the trainer starts, once."""
+def apply(writing_process: Callable[..., None]) -> None:
+    """Put the seams in place. After megatron is imported, before the trainer starts, once.
+
+    Args:
+        writing_process: a module's function that a rank's writing process runs; it calls `write` once it is ready.
+    """
     global _loop
     import torch
     from megatron.core.dist_checkpointing.strategies.async_utils import PersistentAsyncCaller
@@ -41,7 +45,7 @@ def apply() -> None:
     copy = DistributedOptimizer._set_main_param_and_optimizer_states
     DistributedOptimizer._set_main_param_and_optimizer_states = torch.no_grad()(copy)
     _loop = PersistentAsyncCaller.async_loop
-    cast(Any, PersistentAsyncCaller).async_loop = staticmethod(write_until_done)
+    cast(Any, PersistentAsyncCaller).async_loop = staticmethod(writing_process)
 
 
 def use_compiled_helpers() -> None:
@@ -52,13 +56,9 @@ def use_compiled_helpers() -> None:
     utils.compile_helpers = lambda: None
 
 
-def write_until_done(*args: Any) -> None:
-    """A rank's writing process: Megatron's loop, ended with its rank."""
-    die_with_parent()
-    from .engine import prepare
-
-    prepare()
-    assert _loop is not None
+def write(*args: Any) -> None:
+    """Write asynchronous saves: Megatron's own loop."""
+    assert _loop is not None, "the seams are in place"
     _loop(*args)
 
 

@@ -1,7 +1,8 @@
 """What makes a checkpoint one that can be trusted: where it comes from, and a hash of each of its files.
 
 Megatron can hash, too, but on one rank and while the others wait: a minute for each save of an 8B model. Here a process
-of its own does it while training goes on (`python -m pdapt.training.run.hashes RUN … STEP`), and removes what is not kept.
+of its own does it while training goes on (`python -m pdapt.training.run.hashes RUN … STEP`), and removes what is not
+kept.
 """
 
 import shutil
