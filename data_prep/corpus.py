@@ -13,10 +13,11 @@ from ..core.files import remove
 from ..core.manifest import Manifest, run_stage
 from .clean.clean import clean
 from .clean.screen import Screening, sentences
+from .documents.discover import discover
 from .documents.faults import check_rejected, check_share, printable, together
 from .documents.reading import describe, find_documents, read_source
 from .documents.record import Rejected
-from .documents.sources import Source, discover
+from .documents.sources import Source
 from .documents.store import (
     FOLDER,
     REJECTED,

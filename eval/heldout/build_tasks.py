@@ -19,10 +19,10 @@ from ...core.errors import UserError, check_known
 from ...core.files import read_objects, write_json, write_text
 from ...core.jsonio import shorten
 from ...core.manifest import Manifest, run_stage
+from ...data_prep.documents.discover import discover
 from ...data_prep.documents.faults import check_rejected, together
 from ...data_prep.documents.reading import describe, find_documents, read_source
 from ...data_prep.documents.record import Rejected
-from ...data_prep.documents.sources import discover
 from ...data_prep.documents.survey import Survey
 from .domains import check_names, check_texts
 

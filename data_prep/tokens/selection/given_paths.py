@@ -8,8 +8,9 @@ from ....core.errors import UserError
 from ....core.integrity import stage_files, wanted_hashes
 from ....core.manifest import NAME as MANIFEST
 from ....core.manifest import Manifest, digest
+from ...documents.discover import discover, split_name
 from ...documents.reading import find_documents
-from ...documents.sources import Source, check_names, discover, split_name
+from ...documents.sources import Source, check_names
 from ...documents.store import FOLDER, document_files
 from ...documents.survey import Survey, fingerprint
 

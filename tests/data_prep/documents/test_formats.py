@@ -20,9 +20,9 @@ from reading_helpers import items_of, records_of, survey_of
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep.documents import streams
+from pdapt.data_prep.documents.discover import discover
 from pdapt.data_prep.documents.reading import find_documents
 from pdapt.data_prep.documents.record import Rejected
-from pdapt.data_prep.documents.sources import discover
 
 TEXTS = ["Le patient va « bien » ; 5–10 mg.", "37,5 °C,\nhémoglobine\t12", '"œdème", 3 ; 4']
 STRING = pa.string()
