@@ -25,21 +25,3 @@ def tokens(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> 
     build_corpus(sources, folder / "corpus")
     build_tokens([str(folder / "corpus")], tokenizer_folder, folder / "tokens", Options(valid_fraction=0.1))
     return folder / "tokens"
-
-
-@pytest.fixture(scope="session")
-def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe of ten steps for the tiny model of `tiny_qwen3`."""
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(
-        "model:\n"
-        "  shape: {layers: 2, hidden: 64, ffn: 160, heads: 4, kv_heads: 2, head_dim: 16, vocab: 1024, tied: true,"
-        " max_positions: 512}\n"
-        "data: {seq_length: 128}\n"
-        "batch: {global_size: 8, micro_size: 2}\n"
-        "optimizer: {lr: 1e-3}\n"
-        "checkpoint: {every: 2, reshardable: true}\n"
-        "validation: {every: 5, batches: 1}\n"
-        "steps: 10\n"
-    )
-    return path
