@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("cli", "conversion", "core", "data_prep", "eval", "launch", "merge", "recipes", "scaling")
+ROOMS = sorted(folder.name for folder in ROOT.iterdir() if (folder / "__init__.py").is_file())
 CALLS = re.compile(
     r"(read_(json|object|objects|list|jsonl|lines|bytes|text)|parse_json|json\.loads?|JSONDecoder|yaml\.(safe_)?load|"
     r"OmegaConf\.load|OmegaConf\.from_dotlist|pq\.\w*(read_\w+|ParquetFile)|pj\.read_json|torch\.load|safe_open|"
@@ -76,6 +76,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "scaling/published.py": ("scaling/test_fuzz_scaling.py::test_fuzz_rows",),
 }
 """Module that reads -> the tests that give it damaged files."""
+PARTS = "parts of a shard that a rename has declared whole, in the stage's hidden folder"
 OWN = {
     "bench/convert.py": "files that it has just made",
     "bench/ceilings.py": "its own rank's results",
@@ -91,8 +92,8 @@ OWN = {
     "data_prep/dedup/near_duplicates.py": "files of a temporary folder",
     "data_prep/tokens/parcomed.py": "packaged",
     "data_prep/sample/grammar.py": "packaged",
-    "data_prep/tokens/shard_tokens.py": "parts of a shard that a rename has declared whole, in the stage's hidden folder",
-    "data_prep/tokens/build.py": "parts of a shard that a rename has declared whole, in the stage's hidden folder",
+    "data_prep/tokens/shard_tokens.py": PARTS,
+    "data_prep/tokens/build.py": PARTS,
     "data_prep/documents/folders.py": "compares a manifest's beginning only",
     "eval/harness/messages.py": "a log of its own",
     "eval/harness/units.py": "a log, and a generation_config.json, of its own",
