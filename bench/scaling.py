@@ -173,7 +173,7 @@ def _name(way: str, world: int, turn: int) -> str:
 def write_jobs(plan: Plan, tokens: Path, out: Path) -> list[Path]:
     """Write a batch script and a recipe for each run; they are submitted by the user."""
     from ..launch.recipe_job import script
-    from ..training.train import Run
+    from ..training.requested_run import Run
 
     paths = []
     for way, world, turn, recipe in plan.runs():

@@ -212,7 +212,8 @@ def launch(
     from ..core.errors import UserError
     from ..launch.recipe_job import script
     from ..recipes.load import load
-    from ..training.train import Run, check_run
+    from ..training.requested_run import Run
+    from ..training.train import check_run
 
     if not print_:
         raise UserError(

@@ -1,7 +1,7 @@
 """A recipe as a Slurm script."""
 
+from ..training.requested_run import Run
 from ..training.run.spawn import connections
-from ..training.train import Run
 from .sbatch import Job, render_sbatch
 
 

@@ -7,32 +7,29 @@ machine for the recipe's ranks. Either way the same command goes on where an ear
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ..core import log
-from ..core.checkpoint import CHECKPOINTS, HF, IDENTITY, RELEASE, newest, root_of
+from ..core.checkpoint import CHECKPOINTS, HF, IDENTITY, root_of
 from ..core.errors import Halted, StoppedEarly, UserError
 from ..core.files import remove, sha256, write_json, write_text
-from ..core.manifest import NAME, Manifest, fingerprint, hash_files, versions
+from ..core.manifest import NAME, Manifest, hash_files, versions
 from ..core.system.device import has_gpu
 from ..core.system.lock import locked
-from ..data_prep.tokens.tokens_record import read_record
 from ..recipes.load import to_dict
-from ..recipes.megatron_args import Places, summary
+from ..recipes.megatron_args import summary
 from ..recipes.schema import SAVED, Recipe, shape_of, world_size
 from ..recipes.validate import check_device
 from .announce import announce_validation, announce_weights
-from .blend import Member, train_blend, valid_batches, valid_sequences
-from .input_hashes import Inputs, check_bytes, on_one_rank_of_each_node
+from .input_hashes import check_bytes, on_one_rank_of_each_node
 from .inputs import check_inputs
 from .longer import check_longer
-from .megatron.engine import Job, start_alone
+from .megatron.engine import start_alone
+from .requested_run import Run, Start
 from .run import trackers
 from .run.folder import (
-    ACHIEVED,
     METRICS,
     PROVENANCE,
     STATE,
@@ -41,7 +38,6 @@ from .run.folder import (
     check_same,
     checkpoints,
     claim,
-    identity,
     iteration,
     read_achieved,
     read_state,
@@ -52,87 +48,6 @@ from .run.journal import NAME as JOURNAL
 from .run.journal import as_line, metrics, read_history
 from .run.provenance import check_resharding, provenance
 from .run.spawn import LOG, fail, spawn
-
-
-@dataclass(frozen=True)
-class Run:
-    """What is trained, on what, into which folder.
-
-    Attributes:
-        recipe: checked recipe.
-        tokens: the tokens stage's folder.
-        out: run folder: `checkpoints/`, `tensorboard/`, `metrics.jsonl`, `recipe.yaml`, `manifest.json` at the end.
-        base: run, or Megatron checkpoint root, that the weights start from; None for random weights.
-        tokenizer: folder of the base's tokenizer, for a root that has none of its own.
-        verify: see `Inputs`.
-    """
-
-    recipe: Recipe
-    tokens: Path
-    out: Path
-    base: Path | None
-    tokenizer: Path | None = None
-    verify: bool = True
-
-    @property
-    def inputs(self) -> Inputs:
-        """What has to go together with the recipe."""
-        return Inputs(self.tokens, self.base, self.tokenizer, self.verify)
-
-    @property
-    def weights(self) -> Path | None:
-        """The checkpoint that the weights start from."""
-        return self.base and newest(self.base)
-
-    def identity(self) -> dict[str, Any]:
-        """What makes another start the same run. Of a base that is a run, its newest checkpoint counts, not all."""
-        root = self.base and root_of(self.base)
-        weights = root if root and (root / NAME).is_file() else self.weights
-        data = {"tokens": fingerprint(self.tokens), "tokenizer": fingerprint(self.tokens / "tokenizer")}
-        return identity(self.recipe, data | {"base": weights and fingerprint(weights)})
-
-    def members(self) -> list[Member]:
-        """The data sets of the run, and how much of each it reads."""
-        return train_blend(self.tokens, self.recipe.data, self.recipe.steps * self.recipe.batch.global_size)
-
-    def job(self, start: "Start") -> Job:
-        """What each rank is told."""
-        out = self.out.resolve()
-        places = Places(
-            checkpoints=out / CHECKPOINTS,
-            base=self.base and root_of(self.base).resolve(),
-            tensorboard=out / "tensorboard",
-            cache=out / "cache",
-            achieved=out / ACHIEVED,
-            eod=read_record(self.tokens)["eod_id"],
-            valid_batches=valid_batches(self.recipe, valid_sequences(self.tokens, self.recipe.data)),
-        )
-        return Job(
-            self.recipe,
-            places,
-            self.tokens.resolve(),
-            start.begun,
-            stop_at=start.stop_at,
-            deadline=start.deadline,
-            base_step=iteration(self.weights) if self.weights and self.weights.name != RELEASE else None,
-        )
-
-
-@dataclass(frozen=True)
-class Start:
-    """One start of a run.
-
-    Attributes:
-        begun: Unix time.
-        stop_at: stop, with a checkpoint, after this step of the recipe.
-        deadline: Unix time after which it saves and stops.
-        other_data: whether it may go on with other data or another tokenizer than it began with.
-    """
-
-    begun: float
-    stop_at: int | None = None
-    deadline: float | None = None
-    other_data: bool = False
 
 
 def train(

@@ -20,8 +20,9 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.core.system.lock import locked
 from pdapt.recipes.load import load
+from pdapt.training.requested_run import Run
 from pdapt.training.run.folder import METRICS, checkpoints, claim, iteration
-from pdapt.training.train import Run, train
+from pdapt.training.train import train
 
 Maker = Callable[..., Path]
 
