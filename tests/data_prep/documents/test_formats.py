@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import lzma
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,6 @@ from reading_helpers import items_of, records_of, survey_of
 from pdapt.core.errors import UserError
 from pdapt.data_prep.documents import streams
 from pdapt.data_prep.documents.discover import discover
-from pdapt.data_prep.documents.reading import find_documents
 from pdapt.data_prep.documents.record import Rejected
 
 TEXTS = ["Le patient va « bien » ; 5–10 mg.", "37,5 °C,\nhémoglobine\t12", '"œdème", 3 ; 4']
@@ -365,38 +363,3 @@ def test_the_hub_call_on_a_local_data_set(tmp_path: Path) -> None:
     assert [record.key for record in records] == ["train#1", "train#2", "train#3"]
     with pytest.raises(UserError, match="cannot be loaded"):
         records_of(str(tmp_path / "nothing"))
-
-
-def test_links_are_followed_and_loops_told(tmp_path: Path) -> None:
-    for folder in ("data/a", "elsewhere"):
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / f"{Path(folder).name}.txt").write_text(folder)
-    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "data" / "a" / "loop").symlink_to(tmp_path / "data")
-    (tmp_path / "data" / "again").symlink_to(tmp_path / "data" / "a")
-    (tmp_path / "data" / "broken").symlink_to(tmp_path / "nothing")
-    (tmp_path / "data" / ".git").mkdir()
-    os.mkfifo(tmp_path / "data" / "pipe")
-    found = survey_of(tmp_path / "data")
-    assert [file.name for file in found.files] == ["a/a.txt", "linked/elsewhere.txt"]
-    assert {(each.name, each.reason) for each in found.unread} == {
-        (".git", "hidden"),
-        ("a/loop", "the same folder as data (a link)"),
-        ("again", "the same folder as a (a link)"),
-        ("broken", "a link that leads nowhere"),
-        ("pipe", "not a regular file"),
-    }
-
-
-def test_any_bytes_may_be_a_name(tmp_path: Path) -> None:
-    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 \n"))
-    folder.mkdir()
-    (folder / "a\n.txt").write_text("un")
-    (folder / "b.txt").write_bytes(b"\xe9")
-    (source,) = discover([str(folder)])
-    (found,) = find_documents([source])
-    assert source.name.isprintable()
-    assert [file.name for file in found.files] == ["a\\n.txt", "b.txt"]
-    with pytest.raises(UserError, match="not UTF-8") as caught:
-        items_of(folder)
-    str(caught.value).encode()
