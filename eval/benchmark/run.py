@@ -99,12 +99,12 @@ def run_benchmark(
     """
     settings = settings or Settings()
     _check_machine(settings)
-    index = read_index(data, tasks)
     with models_damage_first(models, verify=verify):
         check_models(models)
         told = {model.name: arguments(settings.backend, model.path, settings.limits, settings.gpus) for model in models}
         check_room(told, tasks, settings.limits)
         check_chat_template({model.name: model.path for model in models} if settings.chat_template else {})
+    index = read_index(data, tasks)
     left = [model for model in models if not all((out / model.name / task.name / NAME).is_file() for task in tasks)]
     files = {file for task in tasks for file in (index[task.name]["test"], index[task.name]["shots"])}
     check("eval", {data: [INDEX, *sorted(files)] if left else []}, verify=verify)
@@ -137,6 +137,8 @@ def read_index(data: Path, tasks: list[Benchmark]) -> dict[str, Any]:
     Raises:
         UserError: `data` was not made by it, lacks a task, or is damaged.
     """
+    if not (data / INDEX).is_file():
+        raise UserError("no data of tasks", where=str(data), mend="`pdapt eval fetch --out FOLDER` gets them")
     found = read_object(data / INDEX)
     missing = [task.name for task in tasks if task.name not in found]
     if missing:
