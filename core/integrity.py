@@ -71,6 +71,11 @@ class Checked:
         self._pool = ThreadPoolExecutor(min(MOST_THREADS, max(2, len(os.sched_getaffinity(0)))))
         self._found: dict[Path, Future[str]] = {path: self._pool.submit(self._hash, path) for path in paths}
 
+    def __str__(self) -> str:
+        """Number and size, as the beginning of a sentence: `2 files, 1.21 GB, have`."""
+        size = f"{self.total / 1e9:.2f} GB" if self.total >= 1e9 else f"{self.total / 1e6:.1f} MB"
+        return f"{self.count} files, {size}, have" if self.count != 1 else f"1 file, {size}, has"
+
     def _hash(self, path: Path) -> str:
         value, look, buffer = hashlib.sha256(), self._looks.get(path), memoryview(bytearray(BLOCK))
         with path.open("rb", buffering=0) as file:
@@ -206,8 +211,7 @@ def checking(
     finally:
         checked.end()
     if checked.count:
-        size = f"{checked.count} files, {checked.total / 1e9:.2f} GB"
-        log.info(f"{stage}: {size}, have the SHA-256 that was written with them")
+        log.info(f"{stage}: {checked} the SHA-256 that was written with {'them' if checked.count > 1 else 'it'}")
 
 
 def check(stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = True, mend: str = NO_VERIFY) -> None:
