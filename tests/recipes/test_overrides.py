@@ -97,7 +97,12 @@ def test_fuzz_override(fuzz: Callable[..., None], recipe: Path, tmp_path: Path) 
     path = tmp_path / "override"
     path.write_text("data.blend=[{sources: ['a*', 'b'], weight: 0.5}, {sources: ['*'], weight: 1, max_epochs: 2}]")
     values = read_layer(recipe)
-    fuzz(path, lambda: merge(values, [path.read_bytes().decode("utf-8", "surrogateescape")], "recipe"), places=False)
+    fuzz(
+        path,
+        lambda: merge(values, [path.read_bytes().decode("utf-8", "surrogateescape")], "recipe"),
+        share=4,
+        places=False,
+    )
 
 
 def _with(recipe: Path, lines: str) -> Path:
