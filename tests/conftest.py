@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--train-kills-seed", type=int, help="repeat the kills of an earlier run")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a room's tests in one process where rooms run side by side, since they share what costs seconds to make."""
     for item in items:

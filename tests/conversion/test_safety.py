@@ -81,7 +81,7 @@ def test_an_interrupted_import_is_not_taken_for_whole(tiny_qwen3: Maker, tmp_pat
     """Killed while it writes: no output; run again: the same hashes as an undisturbed one's."""
     source = tiny_qwen3()
     script = (
-        "import os, sys; from pathlib import Path; from pdapt.conversion import convert, names\n"
+        "import os, sys; from pathlib import Path; from pdapt.conversion import convert, tensor_names as names\n"
         "make = names.Folded.make\n"
         "def dying(self, get):\n"
         "    if self.layer == 1: os.kill(os.getpid(), 9)\n"

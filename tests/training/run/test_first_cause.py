@@ -151,7 +151,7 @@ def test_the_error_goes_to_torchruns_file_too(tmp_path: Path, monkeypatch: pytes
 FAULT = """
 import os, signal, time
 if os.environ.get("RANK") == "1":
-    from pdapt.recipes import recorder
+    from pdapt.training.megatron import recorder
     original, calls = recorder.Recorder.next, []
     def next(self, samples):
         calls.append(0)
@@ -183,7 +183,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         ("raise ValueError('row 17 is bad')", r"rank 1 failed \(step 4, waiting for data\): ValueError: row 17 is bad"),
         (
             "os.kill(os.getpid(), signal.SIGSEGV)",
-            r"rank 1 was ended by SIGSEGV \(step 4, waiting for data (.|\n)*recipes/batch",
+            r"rank 1 was ended by SIGSEGV \(step 4, waiting for data (.|\n)*training/megatron/batch",
         ),
     ],
     ids=["raise", "fault"],
