@@ -104,6 +104,8 @@ def _base_files(inputs: Inputs) -> Files:
 def on_one_rank_of_each_node(check: Callable[[], None], rank: str) -> None:
     """Run a check on the first rank of this node; every rank goes on when those of all nodes have passed.
 
+    Without torchrun nobody keeps a store before the ranks meet: then the others go on, and never meet one that failed.
+
     Args:
         check: raises a UserError where it does not pass.
         rank: this one's number, for messages.
@@ -111,8 +113,13 @@ def on_one_rank_of_each_node(check: Callable[[], None], rank: str) -> None:
     Raises:
         UserError: it does not pass here, or on another node.
     """
+    first = os.environ["LOCAL_RANK"] == "0"
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        if first:
+            check()
+        return
     store = _store()
-    if os.environ["LOCAL_RANK"] == "0":
+    if first:
         try:
             check()
         except UserError as error:

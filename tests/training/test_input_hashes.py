@@ -15,7 +15,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.data_prep.tokens.index import IdRange, bin_path, check_offsets, idx_path, write_indexed
 from pdapt.recipes.load import load
-from pdapt.training.input_hashes import Inputs, check_bytes
+from pdapt.training.input_hashes import Inputs, check_bytes, on_one_rank_of_each_node
 from pdapt.training.train import train
 
 Maker = Callable[..., Path]
@@ -204,3 +204,14 @@ def test_under_torchrun_one_rank_of_each_node_checks_and_no_other_begins(
     assert "train: checked" in said[0]
     assert said[0].count("train: checked") + said[1].count("train: checked") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_without_torchrun_a_nodes_first_rank_checks_and_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "1")  # where nobody listens
+    checked: list[str] = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        on_one_rank_of_each_node(lambda: checked.append(os.environ["LOCAL_RANK"]), rank)
+    assert checked == ["0"]

@@ -149,7 +149,7 @@ def test_what_lm_eval_says_when_it_fails_is_told(tiny_qwen3, heldout, tmp_path):
     build_tasks(heldout, tmp_path / "tasks")
     (tmp_path / "tasks" / "perplexity_medical.jsonl").unlink()
     with pytest.raises(EvaluationFailed, match=r"(?s)lm-eval ended with code 1.*perplexity_medical.jsonl"):
-        evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores")
+        evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores", verify=False)
     assert not (tmp_path / "scores").exists()
 
 
@@ -158,7 +158,7 @@ def test_a_folder_that_is_no_model(tiny_qwen3, tmp_path, missing):
     folder = tiny_qwen3()
     (folder / missing).unlink()
     with pytest.raises(UserError, match="base is not a Hugging Face model folder"):
-        evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores")
+        evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores", verify=False)
 
 
 def test_a_tokenizer_without_the_end_of_documents(tiny_qwen3, heldout, tmp_path):
@@ -167,7 +167,7 @@ def test_a_tokenizer_without_the_end_of_documents(tiny_qwen3, heldout, tmp_path)
     path = folder / "tokenizer.json"
     path.write_text(path.read_text().replace("<|endoftext|>", "<|end|>"))
     with pytest.raises(UserError, match=r"has no <\|endoftext\|>"):
-        evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores")
+        evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores", verify=False)
 
 
 def test_bad_arguments(tiny_qwen3, heldout, tmp_path):
