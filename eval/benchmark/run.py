@@ -138,7 +138,9 @@ def read_index(data: Path, tasks: list[Benchmark]) -> dict[str, Any]:
         UserError: `data` was not made by it, lacks a task, or is damaged.
     """
     if not (data / INDEX).is_file():
-        raise UserError("no data of tasks", where=str(data), mend="`pdapt eval fetch --out FOLDER` gets them")
+        raise UserError(
+            f"no data of tasks: {INDEX} is missing", where=str(data), mend="`pdapt eval fetch --out FOLDER` gets them"
+        )
     found = read_object(data / INDEX)
     missing = [task.name for task in tasks if task.name not in found]
     if missing:
