@@ -30,7 +30,7 @@ SEQ_LENGTH = 2048
 
 @dataclass(frozen=True)
 class Result:
-    """What a way took.
+    """Speed and memory of one way to tokenize.
 
     Attributes:
         way: its name, a key of WAYS.

@@ -59,7 +59,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Way:
-    """What one way to train took.
+    """Speed and first loss of one way to train.
 
     Attributes:
         way: its name.
@@ -78,7 +78,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Bench:
-    """What is compared, and where.
+    """The trainings to compare, and their folder.
 
     Attributes:
         recipe: of one machine, without model parallelism: transformers.Trainer knows none on CPUs.
@@ -216,7 +216,7 @@ def way_of(way: str, turns: list[Steps], tokens: float) -> Way:
 
 
 def overhead(bench: Bench) -> dict[str, Any]:
-    """What a step of pdapt takes more than one of Megatron's trainer alone, in percent: the median of the turns."""
+    """Extra time of a step of pdapt over one of Megatron's trainer alone, in percent: the median of the turns."""
     data = replace(bench.recipe.data, layout=CONCAT, document_masks=False)
     recipe = unsaved(replace(bench.recipe, data=data))
     eod = read_record(bench.tokens)["eod_id"]

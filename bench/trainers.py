@@ -29,7 +29,7 @@ Row = dict[str, np.ndarray]
 
 
 def packed_inputs(sample: dict[str, Any]) -> Row:
-    """What transformers' model is given of a packed sample.
+    """Build the arguments of transformers' model from a packed sample.
 
     Positions restart at each document, and without an attention mask that is how the model tells documents apart. The
     labels are shifted already: the last slot of a row may have one, which is the first of the next.
@@ -43,7 +43,7 @@ def packed_inputs(sample: dict[str, Any]) -> Row:
 
 
 def padded_inputs(sample: dict[str, Any]) -> Row:
-    """What transformers' model is given of a row of the paper's layout; it shifts the labels itself.
+    """Build the arguments of transformers' model from a row of the paper's layout; it shifts the labels itself.
 
     Args:
         sample: `tokens`, `loss_mask` as `PaperDataset` gives them, [sequence] each.
