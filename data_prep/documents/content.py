@@ -22,6 +22,7 @@ BINARY: tuple[tuple[bytes, str, str], ...] = (
     (b"!<arch>\n", "ar archive", PACKED),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Office document (doc, xls, ppt)", CONVERT),
     (rb"{\rtf", "RTF", CONVERT),
+    (b'<doc id="', "WikiExtractor's pages between <doc> tags", "run WikiExtractor with --json for JSON lines"),
     (b"\x89PNG", "image", ""),
     (b"\xff\xd8\xff", "image", ""),
     (b"GIF8", "image", ""),

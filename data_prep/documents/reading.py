@@ -44,7 +44,8 @@ def find_documents(sources: Sequence[Source], out: Path | None = None) -> list[S
     found, faults = survey(sources, out)
     if faults:
         local = [each for each in found if isinstance(each.source.path, Path)]
-        log.info(f"{len(faults)} files cannot be read; reading the other {sum(len(each.files) for each in local)}")
+        rest = sum(len(each.files) for each in local)
+        log.info(f"files that cannot be read: {len(faults)}; reading the rest: {rest}")
         for each in local:
             for _ in read_source(each, faults):
                 pass

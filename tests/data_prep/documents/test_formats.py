@@ -244,6 +244,7 @@ UNREAD = {
     "a.html": (b"\n<p>texte</p>", "HTML", "pandoc"),
     "page": (b"<!DOCTYPE html><html>", "HTML", "pandoc"),
     "a.xml": (b'<?xml version="1.0"?><a/>', "XML", "pandoc"),
+    "wiki_00": (b'<doc id="7" url="u" title="Grippe">\nGrippe\n</doc>\n', "WikiExtractor's pages", "--json"),
     "a.png": (b"\x89PNG\r\n\x1a\n" + bytes(20), "image", ""),
     "a.bin": (bytes(range(256)), "binary data of no known format", ""),
     "a.ann": (b"T1\tdisease 0 5\tgrippe\n", "text under the ending .ann", "--format"),
