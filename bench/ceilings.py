@@ -19,14 +19,12 @@ import torch
 
 from ..core.errors import UserError
 from ..core.files import read_json, write_json
+from ..core.gpus import H100
 from ..core.system.process import die_with_parent
 from ..recipes.schema import Recipe, shape_of
 from ..scaling.constants import read_fit
-from ..scaling.step_time import BF16, FP8
 
 WARM = 3
-MEMORY = 3.35e12
-"""Bytes a second of an H100 SXM's memory: NVIDIA's data sheet."""
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
 
 
@@ -83,7 +81,7 @@ def gemm(recipe: Recipe, repeats: int, *, fp8: bool = False) -> dict[str, Any]:
         rows.append({**size, "tflops": operations / seconds / 1e12, "operations": operations})
     layer = rows[:4]
     speed = sum(row["operations"] for row in layer) / sum(row["seconds"] for row in layer)
-    peak = FP8 if fp8 else BF16
+    peak = H100.fp8 if fp8 else H100.bf16
     return {"device": _name(), "products": rows, "share": speed / peak if torch.cuda.is_available() else None}
 
 
@@ -114,7 +112,7 @@ def copy(megabytes: int, repeats: int) -> dict[str, Any]:
         host = torch.empty(size, dtype=torch.uint8, pin_memory=True)
         found["to the host"] = size / timed(lambda: host.copy_(source), repeats) / 1e9
         found["from the host"] = size / timed(lambda: target.copy_(host), repeats) / 1e9
-    share = found["inside"] * 1e9 / MEMORY if where.type == "cuda" else None
+    share = found["inside"] * 1e9 / H100.bandwidth if where.type == "cuda" else None
     return {"device": _name(), "megabytes": megabytes, "copies": found, "share": share}
 
 

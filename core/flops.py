@@ -1,12 +1,7 @@
 """Floating-point operations of a training step, counted as Megatron counts them."""
 
+from .gpus import H100
 from .qwen3 import Qwen3Config
-
-PEAK_BF16 = 989e12
-"""Operations a second of one H100 SXM in BF16 without sparsity.
-
-NVIDIA's data sheet gives 989.4e12; its published training benchmarks (NVIDIA/dgxc-benchmarking) divide by 989e12.
-"""
 
 
 def flops_per_step(shape: Qwen3Config, tokens: float, squared_lengths: float) -> float:
@@ -27,7 +22,7 @@ def flops_per_step(shape: Qwen3Config, tokens: float, squared_lengths: float) ->
     return products + 6 * shape.layers * q * squared_lengths
 
 
-def mfu(flops: float, seconds: float, gpus: int, peak: float = PEAK_BF16) -> float:
+def mfu(flops: float, seconds: float, gpus: int, peak: float = H100.bf16) -> float:
     """Share of the GPUs' peak that a step reaches (model FLOP/s utilization), from 0 to 1.
 
     Args:

@@ -9,6 +9,7 @@ above the formula, which `PEAK` covers. A GB is 10^9 bytes.
 
 from dataclasses import dataclass
 
+from .gpus import GIB, H100
 from .qwen3 import Qwen3Config
 from .state_layout import layer_parameters, states
 
@@ -26,9 +27,6 @@ CONTEXT = 3.5e9
 """CUDA's context, NCCL's buffers and other memory that PyTorch's allocator does not count: 3 to 4 GB were logged."""
 PEAK = 1.07
 """Allocated at the peak over the formula: 1.026 and 1.048 in the two published runs, rounded up."""
-H100_BYTES = 79.1 * 2**30
-"""What PyTorch can have of an H100 SXM 80 GB. nvidia-smi lists 81,559 MiB (79.65 GiB), of which the driver keeps about
-0.5 GiB: PyTorch's out-of-memory messages name 79.10 to 79.19 GiB, depending on the driver."""
 HEADROOM = 0.1
 """Share of a GPU that is kept free, for the allocator's fragmentation and for the error of a prediction: ours."""
 PCIE = 25e9
@@ -132,7 +130,7 @@ def gpu_memory(
     return max(last, of_stage(0, in_flight * activations, 0.0), key=lambda memory: memory.total)
 
 
-def fits(memory: GpuMemory, capacity: float = H100_BYTES) -> bool:
+def fits(memory: GpuMemory, capacity: float = H100.usable_gib * GIB) -> bool:
     """Whether a GPU of so many bytes takes it and keeps `HEADROOM` free."""
     return memory.total <= (1 - HEADROOM) * capacity
 

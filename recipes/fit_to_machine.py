@@ -13,11 +13,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..core.errors import UserError
+from ..core.gpus import GIB
 from ..core.memory import fits
 from ..core.qwen3 import SIZES, Qwen3Config, size_of
 from ..data_prep.tokens.layouts import PACKED
 from .h100 import EPOCHS, LARGEST_MICRO, OPTIMIZER, RUNS, SAVES, SEQ_LENGTH
-from .hardware import GIB, Hardware
+from .hardware import Hardware
 from .load import merge, resolve
 from .memory import of_gpu
 from .overrides import override_layer

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import psutil
 
 from ..core.errors import UserError
+from ..core.gpus import GIB
 from ..core.system.device import has_gpu
 
-GIB = 2**30
 # A process of its own: torch would stay in this one, beside the ranks that train.
 _ASK = (
     "import json, torch; "

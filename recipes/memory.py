@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from ..core.errors import UserError
+from ..core.gpus import GIB
 from ..core.memory import GpuMemory, HostMemory, fits, gpu_memory, host_memory
 from .schema import Recipe, data_parallel, sequence_parallel, shape_of
 
-GIB = 2**30
 CHUNKS = "num-virtual-stages-per-pipeline-rank"
 """Megatron's argument for interleaving."""
 RECOMPUTE = {"recompute-granularity": "full", "recompute-method": "uniform", "recompute-num-layers": 1}

@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from ..core.gpus import H100
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..core.system.device import has_gpu, has_transformer_engine
 from ..data_prep.tokens.layouts import CONCAT, PACKED
@@ -91,7 +92,7 @@ class Parallel:
 class Machine:
     """What the memory that is predicted has to fit into."""
 
-    gpu_gib: float = 79.1  # of one GPU: what PyTorch can have of an H100 of 80 GB
+    gpu_gib: float = H100.usable_gib  # of one GPU: what PyTorch can have of an H100 of 80 GB
     host_gib: float = 480.0  # of one node
 
 

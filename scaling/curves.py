@@ -11,11 +11,12 @@ from typing import Any
 
 from ..core.errors import UserError
 from ..core.files import atomic_path, write_json
+from ..core.gpus import GIB
 from ..core.manifest import Manifest, run_stage
 from ..core.memory import fits, save_stall_seconds
 from ..recipes.load import to_dict
 from ..recipes.megatron_args import asynchronous
-from ..recipes.memory import GIB, of_gpu, of_host
+from ..recipes.memory import of_gpu, of_host
 from ..recipes.schema import Recipe, model_parallel, world_size
 from .constants import FITTED, Constants, read_fit
 from .goodput import Failures, daly, goodput

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+from ..core.gpus import H100, NETWORK_CARD
 from ..core.memory import save_stall_seconds
 from ..recipes.megatron_args import asynchronous
 from ..recipes.memory import of_host, recomputes, virtual_stages
 from ..recipes.schema import TRANSFORMER_ENGINE, Recipe, data_parallel, shape_of, transformer_impl
 from .constants import Constants
 from .model_shapes import of_qwen3
-from .step_time import BF16, Terms, step_time
+from .step_time import Terms, step_time
 from .work import Work, of_architecture
 
 YEAR = 2025.5
@@ -46,7 +47,7 @@ class Site:
     """
 
     nics: int | None = None
-    nic: float = 50e9
+    nic: float = NETWORK_CARD
     watts: float = 1000.0
 
 
@@ -121,7 +122,7 @@ def of_terms(recipe: Recipe, filling: Filling, site: Site, work: Work, terms: Te
     return Run(
         step_seconds=seconds,
         tokens_per_second_per_gpu=float(work.slots) * filling.fill / seconds / gpus,
-        mfu=float(work.flops) / seconds / gpus / BF16,
+        mfu=float(work.flops) / seconds / gpus / H100.bf16,
         hours=hours,
         gpu_hours=hours * gpus,
         kwh=hours * gpus * site.watts / 1000,

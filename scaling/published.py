@@ -6,17 +6,14 @@ from typing import Any
 
 from ..core.errors import UserError, nearest
 from ..core.files import read_json
+from ..core.gpus import H100
 from .model_shapes import Architecture, find, from_row, of_flops
 from .published_trainer import OTHERS, RECOMPUTED, hardware_of, recomputed, software_of, stack_of
 from .read_row import Row
-from .step_time import BF16, FP8
 from .work import Work, of_architecture
 
 ROWS = Path(__file__).parent / "published.json"
 SPLIT = Path(__file__).parent / "split.json"
-PEAK = {"bf16": BF16, "fp8": FP8}
-CAPACITY = 80e9
-"""Bytes of an H100's memory."""
 UNSTATED_SEQ = 4096
 
 
@@ -119,7 +116,7 @@ def _case(value: Any, where: str) -> Case:
 def _least_recomputed(work: Work) -> tuple[str, Work]:
     """As little recomputation as fits a GPU, and what it is called."""
     ways = {name: replace(work, recompute=share) for name, share in RECOMPUTED.items()}
-    name = next((name for name, way in ways.items() if way.bytes <= CAPACITY), "full")
+    name = next((name for name, way in ways.items() if way.bytes <= H100.memory), "full")
     return name, ways[name]
 
 
@@ -227,5 +224,5 @@ def _published(row: Row, shape: Architecture, seq: int, precision: str, work: Wo
         )
     counted = "half, as the row says" if causal else "in full"
     row.assumed.append(f"tokens_s_gpu follows from {'TFLOP/s' if speed else 'MFU'} with attention counted {counted}")
-    flops = speed * 1e12 if speed else share / 100 * PEAK[precision]  # pyright: ignore[reportOptionalOperand]
+    flops = speed * 1e12 if speed else share / 100 * H100.peaks[precision]  # pyright: ignore[reportOptionalOperand]
     return flops / shape.flops_per_token(seq, causal=causal)

@@ -4,14 +4,15 @@ import re
 from typing import Any
 
 from ..core.errors import UserError
+from ..core.gpus import GPUS, H100, H200
 from .read_row import Row
 
 MEGATRON, FSDP, OTHERS = "Megatron", "FSDP", "others"
 FAST_ATTENTION = 2024.6
 """Year from which NVIDIA's software attends with cuDNN's kernels for Hopper by default: Transformer Engine 1.9."""
 UNSTATED_YEAR = 2025.5
-MEMORY = {"H100": 3.35, "H200": 4.8}
-"""TB/s of a GPU's memory: NVIDIA's data sheets."""
+HBM2E = 2.4e12
+"""Bytes a second of the memory of an H100 96 GB HBM2e, which torchtitan's rows of 2024-12 were measured on."""
 GRADIENTS = {"fp32": 4, "bf16": 2}
 """Bytes of a gradient as it is reduced, where the row tells."""
 RECOMPUTED = {"none": 0.0, "selective": 0.5, "full": 1.0}
@@ -87,14 +88,15 @@ def hardware_of(row: Row) -> dict[str, Any]:
     """
     text = row.text("hw")
     if not text:
-        row.assumed.append("hw is taken as H100 SXM, 700 W, nodes of 8")
+        row.assumed.append(f"hw is taken as H100 SXM, {H100.watts} W, nodes of {H100.node}")
     gpus = set(re.findall(r"\b(?:A|B|H|L|V|GB|GH|MI)\d{2,3}\w?\b", text))
-    if gpus and not gpus & set(MEMORY):
-        allowed = f"{' or '.join(MEMORY)}: speeds of other GPUs are not predicted"
+    if gpus and not gpus & set(GPUS):
+        allowed = f"{' or '.join(GPUS)}: speeds of other GPUs are not predicted"
         raise UserError(f"hw is {text!r}", where=row.where, allowed=allowed)
     patterns = {"node": r"(\d+)/node", "watts": r"(\d+) ?W\b", "memory": r"(\d+(?:\.\d+)?) ?TB/s"}
     matches = {name: re.search(pattern, text) for name, pattern in patterns.items()}
     stated = Row({name: float(match.group(1)) for name, match in matches.items() if match}, f"{row.where}: hw")
-    memory = stated.number("memory") or (2.4 if "HBM2e" in text else MEMORY["H200" if "H200" in gpus else "H100"])
-    node = stated.number("node") or 8
-    return {"node": node, "nics": node, "watts": stated.number("watts") or 700, "memory": memory * 1e12}
+    gpu = H200 if H200.name in gpus else H100
+    terabytes, node = stated.number("memory"), stated.number("node") or gpu.node
+    memory = terabytes * 1e12 if terabytes else HBM2E if "HBM2e" in text else gpu.bandwidth
+    return {"node": node, "nics": node, "watts": stated.number("watts") or gpu.watts, "memory": memory}

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError, nearest
+from ..core.gpus import GIB
 from ..core.memory import GpuMemory, fits
 from ..core.qwen3 import Qwen3Config
-from ..recipes.memory import CHUNKS, GIB, RECOMPUTE, of_gpu, recomputes, virtual_stages
+from ..recipes.memory import CHUNKS, RECOMPUTE, of_gpu, recomputes, virtual_stages
 from ..recipes.schema import CONCAT, Recipe, masked, shape_of, world_size
 from .constants import Constants
 from .of_recipe import Filling, Run, Site, of_terms, work_of

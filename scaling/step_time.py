@@ -9,15 +9,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from ..core.gpus import H100
 from .constants import Constants
 from .work import Numbers, Work
 
-BF16, FP8 = 989.4e12, 1978.9e12
-"""Operations a second of an H100 SXM without sparsity: NVIDIA's data sheet."""
-NVLINK = 450e9
-"""Bytes a second and direction of a GPU's NVLink 4: 18 links of 25 GB/s."""
 NVLINK_SHARE = 0.8
-"""Of it, what NCCL's rings reach on 8 H100: 370 GB/s (nccl-tests issue 212)."""
+"""Of an H100's NVLink, what NCCL's rings reach on 8 of them: 370 GB/s (nccl-tests issue 212)."""
 POWER = 0.5
 """Exponent of the power limit in the speed of arithmetic: an assumption, between a limit that does not bind (0) and one
 that is all (1). One model alone has rows with another limit, so that a fit would be to that model."""
@@ -109,7 +106,7 @@ def _stage(work: Work, constants: Constants) -> dict[str, Numbers]:
 def _output_layer(work: Work, constants: Constants) -> dict[str, Numbers]:
     """Seconds of a micro-batch's logits and loss; they stay in BF16."""
     logits = _tokens(work) * work.vocab / work.tp
-    speed = constants.bf16 * BF16 * _pace(work, constants)
+    speed = constants.bf16 * H100.bf16 * _pace(work, constants)
     return {
         "products": 6 * logits * work.hidden / speed,
         "elementwise": LOGIT * logits / _memory_speed(work, constants),
@@ -122,13 +119,13 @@ def _tokens(work: Work) -> Numbers:
 
 
 def _pace(work: Work, constants: Constants) -> Numbers:
-    """Speed of arithmetic relative to a GPU of 700 W with software of the reference year."""
-    return (work.watts / 700) ** POWER * np.exp(constants.progress * (work.year - REFERENCE_YEAR))
+    """Speed of arithmetic relative to an H100 at its power limit with software of the reference year."""
+    return (work.watts / H100.watts) ** POWER * np.exp(constants.progress * (work.year - REFERENCE_YEAR))
 
 
 def _product_speed(work: Work, constants: Constants) -> Numbers:
     """Operations a second of matrix products."""
-    return np.where(work.fp8 == 1, constants.fp8 * FP8, constants.bf16 * BF16) * _pace(work, constants)
+    return np.where(work.fp8 == 1, constants.fp8 * H100.fp8, constants.bf16 * H100.bf16) * _pace(work, constants)
 
 
 def _product_traffic(work: Work) -> Numbers:
@@ -157,7 +154,7 @@ def _attention(work: Work, constants: Constants) -> Numbers:
     share = np.where(work.attention == 0, constants.attention_triton, share)
     length = work.attended / work.cp  # CP attends piece by piece
     share = share * length / (length + constants.half_length)
-    return operations / (share * BF16 * _pace(work, constants))
+    return operations / (share * H100.bf16 * _pace(work, constants))
 
 
 def _elementwise(work: Work, constants: Constants) -> Numbers:
@@ -196,7 +193,7 @@ def _context_parallel(work: Work, attention: Numbers, constants: Constants) -> N
     """Seconds of a layer's exchange of keys and values that attention does not hide: once forward, twice backward."""
     size = 3 * 2 * 2 * work.kv / work.tp * _tokens(work) * (work.cp - 1)
     inside = work.tp * work.cp <= work.node
-    speed = np.where(inside, NVLINK * NVLINK_SHARE, _own_card(work) * constants.network)
+    speed = np.where(inside, H100.nvlink * NVLINK_SHARE, _own_card(work) * constants.network)
     return np.maximum(0.0, size / speed - attention)
 
 
@@ -234,7 +231,7 @@ def _data_parallel(work: Work, constants: Constants, computing: Numbers) -> Numb
 def _moving(work: Work, constants: Constants, size: Numbers, inside: Numbers, nodes: Numbers) -> Numbers:
     """Seconds in which `size` bytes are gathered, or scattered, by `inside` GPUs of each of so many nodes."""
     between = size * (nodes - 1) / nodes / (inside * _own_card(work) * constants.network)
-    within = size * (inside * nodes - 1) / (inside * nodes) / (NVLINK * NVLINK_SHARE)
+    within = size * (inside * nodes - 1) / (inside * nodes) / (H100.nvlink * NVLINK_SHARE)
     return np.maximum(between, within)
 
 

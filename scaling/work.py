@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.gpus import H100, NETWORK_CARD
 from .model_shapes import Architecture
 
 Numbers = Any
@@ -75,11 +76,11 @@ class Work:
     fused: Numbers = 1
     attention: Numbers = 2
     year: Numbers = 2025.5
-    watts: Numbers = 700
-    memory: Numbers = 3.35e12
-    node: Numbers = 8
-    nics: Numbers = 8
-    nic: Numbers = 50e9
+    watts: Numbers = H100.watts
+    memory: Numbers = H100.bandwidth
+    node: Numbers = H100.node
+    nics: Numbers = H100.node
+    nic: Numbers = NETWORK_CARD
 
     @property
     def gpus(self) -> Numbers:

@@ -5,12 +5,13 @@ from typing import Any
 
 from ..core.checkpoint import CHECKPOINTS, root_of
 from ..core.files import read_object
+from ..core.gpus import GIB
 from ..core.memory import save_stall_seconds
 from ..core.qwen3 import END_OF_DOCUMENT_ID
 from ..recipes import h100
 from ..recipes.load import to_dict, to_yaml
 from ..recipes.megatron_args import Places, asynchronous, megatron_args, summary
-from ..recipes.memory import GIB, of_gpu, of_host
+from ..recipes.memory import of_gpu, of_host
 from ..recipes.schema import Recipe
 from .blend import valid_batches, valid_sequences
 from .inputs import RECORD, Inputs, check_inputs

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from pdapt.core.errors import UserError
+from pdapt.core.gpus import GIB
 from pdapt.core.memory import fits
 from pdapt.recipes.load import load, to_yaml
-from pdapt.recipes.memory import CHUNKS, GIB
+from pdapt.recipes.memory import CHUNKS
 from pdapt.recipes.schema import Recipe
 from pdapt.recipes.validate import validate
 from pdapt.scaling.constants import Constants, read_fit

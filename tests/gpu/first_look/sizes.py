@@ -4,11 +4,12 @@ from dataclasses import asdict, dataclass, replace
 from math import log2
 from typing import Any
 
+from pdapt.core.gpus import GIB
 from pdapt.core.memory import fits
 from pdapt.core.qwen3 import SIZES, Qwen3Config
 from pdapt.core.system.device import has_transformer_engine
 from pdapt.recipes.load import load, names
-from pdapt.recipes.memory import GIB, of_gpu
+from pdapt.recipes.memory import of_gpu
 from pdapt.recipes.schema import (
     LOCAL,
     TRANSFORMER_ENGINE,

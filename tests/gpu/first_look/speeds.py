@@ -9,7 +9,8 @@ import torch
 from one_run import Row, speed
 from step import GPU, Step, gpu_gib
 
-from pdapt.recipes.memory import GIB, of_gpu
+from pdapt.core.gpus import GIB, GPUS
+from pdapt.recipes.memory import of_gpu
 from pdapt.recipes.schema import TRANSFORMER_ENGINE, Recipe, shape_of
 
 
@@ -50,11 +51,10 @@ def _planned(step: Step, recipe: Recipe) -> Row:
     from pdapt.scaling.constants import read_fit
     from pdapt.scaling.filling import filling
     from pdapt.scaling.of_recipe import Site, work_of
-    from pdapt.scaling.published_trainer import MEMORY
     from pdapt.scaling.step_time import step_time
 
     slots = filling(recipe, step.tokens())
-    work = replace(work_of(recipe, slots, Site()), node=1, nics=1, memory=MEMORY[_kind()] * 1e12)
+    work = replace(work_of(recipe, slots, Site()), node=1, nics=1, memory=GPUS[_kind()].bandwidth)
     seconds = float(step_time(work, read_fit()[0]).total)
     planned = {"planned_tokens_per_second": float(work.slots) * slots.fill / seconds, "planned_step_seconds": seconds}
     return planned | {"planned_gib": of_gpu(recipe).total / GIB}

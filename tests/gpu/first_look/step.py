@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from one_run import Training, write_tokens
 
-from pdapt.recipes.memory import GIB
+from pdapt.core.gpus import GIB
 from pdapt.recipes.schema import Recipe
 
 GPU = torch.cuda.is_available()
