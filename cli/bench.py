@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.exit_codes import ExitCode
 from .options import Json, Overrides
 
 bench = typer.Typer()
@@ -110,7 +111,7 @@ def convert(
     with TemporaryDirectory(dir=work) as folder:
         found = bench(size, source, Path(folder))
     print(json.dumps(found) if as_json else "\n".join(table(found)))
-    raise typer.Exit(0 if found["identical"] else 1)
+    raise typer.Exit(ExitCode.DONE if found["identical"] else ExitCode.FAILED)
 
 
 @bench.command("merge")
@@ -133,7 +134,7 @@ def merge(
     with TemporaryDirectory(dir=folder) as work:
         found = bench(size, t, Path(work))
     print(json.dumps(found) if as_json else "\n".join(table(found)))
-    raise typer.Exit(0 if all(check(found) for check in CHECKS) else 1)
+    raise typer.Exit(ExitCode.DONE if all(check(found) for check in CHECKS) else ExitCode.FAILED)
 
 
 @bench.command("scaling")

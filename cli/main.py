@@ -1,7 +1,6 @@
 """The face: `pdapt <room> <verb>`. Import-light: a room is loaded when one of its verbs runs."""
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..core.errors import Failed, Halted, StoppedEarly, UserError
+from ..core.exit_codes import ExitCode, exit_codes_help
 from ..core.system.disk import disk_error, full_disk
 from ..core.system.os_errors import user_error
 from .terminal import prepare, use_utf8
@@ -39,11 +39,14 @@ def _add_rooms() -> None:
         ("bench", bench.bench, "How fast, against what one would otherwise use."),
     ):
         app.add_typer(room, name=name, help=help_text, no_args_is_help=True)
-    app.command("train", help="Train a recipe, or go on with it.")(stages.train)
-    app.command("launch", help="The Slurm script of a recipe.")(stages.launch)
-    app.command("run", help="All stages on your own text.")(whole.run)
-    app.command("quickstart", help="All stages on the embedded sample, offline, in minutes.")(whole.quickstart)
-    app.command("doctor", help="Do transformers and Megatron agree on a base's weights?")(whole.doctor)
+    for name, verb, summary in (
+        ("train", stages.train, "Train a recipe, or go on with it."),
+        ("launch", stages.launch, "Write the Slurm script of a recipe."),
+        ("run", whole.run, "Run all stages on your own text."),
+        ("quickstart", whole.quickstart, "Run all stages on the embedded sample, offline, in minutes."),
+        ("doctor", whole.doctor, "Compare transformers and Megatron on a base's weights."),
+    ):
+        app.command(name, short_help=summary, epilog=f"\b\n{exit_codes_help()}")(verb)
 
 
 _add_rooms()
@@ -69,10 +72,7 @@ def _options(
 def main() -> None:
     """Run a command.
 
-    Exit codes: 2 and a message for the user's mistakes, 1 and a traceback for ours, 1 and the first cause where a
-    process of a training run failed, 75 for work that was asked to stop
-    and goes on with the same command, 76 for work that was ended because something was wrong with it, 141 where nobody
-    reads what is printed any more.
+    It ends with one of `ExitCode`, and with a traceback only where the defect is ours.
     """
     use_utf8()
     prepare()
@@ -81,22 +81,20 @@ def main() -> None:
         sys.stdout.flush()  # here, where it can be told that nobody reads it
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 128 + signal.SIGPIPE
+        code = ExitCode.OUTPUT_CLOSED
     sys.exit(code)
 
 
 def _run() -> int:
+    """Run the command of `sys.argv`; its exit code."""
     stdout = sys.stdout
     try:
         app(prog_name="pdapt")
     except SystemExit as end:
         if sys.stdout is not stdout:  # typer's way to say that nobody reads it
             raise BrokenPipeError from None
-        return end.code if isinstance(end.code, int) else 0
-    except UserError as error:
-        _say(str(error))
-        return 2
-    except (StoppedEarly, Halted, Failed) as error:
+        return end.code if isinstance(end.code, int) else ExitCode.DONE
+    except (UserError, StoppedEarly, Halted, Failed) as error:
         _say(str(error))
         return error.code
     except BrokenPipeError:
@@ -106,14 +104,14 @@ def _run() -> int:
         if mistake is None:
             raise
         _say(str(mistake))
-        return 2
+        return mistake.code
     except Exception as error:  # a library that met a full disk raises what it likes; all else is a defect of ours
         words = full_disk(error)
         if not words:
             raise
         _say(str(disk_error(words, Path())))
-        return 2
-    return 0
+        return ExitCode.USER_ERROR
+    return ExitCode.DONE
 
 
 def _say(message: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.exit_codes import ExitCode
 from .options import Commercial, DocumentType, Encoding, Format, Json, Licence, MaxRejected, TextColumn, Verify
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/quickstart"),
     as_json: Json = False,
 ) -> None:
-    """All stages on the embedded sample: a tiny Qwen3 is trained on general French and adapted to medical French."""
+    """Run all stages on the embedded sample: train a tiny Qwen3 on general French, and adapt it to medical French."""
     from ..launch.request import Request
 
     _whole(Request(title="pdapt quickstart: medical", domain="medical", data=[]), out, as_json)
@@ -66,11 +67,11 @@ def run(
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
-    """All stages on your own text, and on your own Qwen3 if you name one.
+    """Run all stages on your own text, and on your own Qwen3 if you name one.
 
-    --title, --t, --documents, --questions, and with --base --general, may be chosen anew after training: the same
-    command then does again only what depends on them. What is said of text (--format to --text-column) is of --data;
-    general text that needs its own is prepared with `pdapt corpus build`. docs/run.md has all of it.
+    After training you may change --title, --t, --documents and --questions, and with --base also --general: the same
+    command then repeats only what depends on them. --format to --text-column say how --data is read; prepare general
+    text that needs options of its own with `pdapt corpus build`. docs/run.md explains all of this.
     """
     from ..launch.request import Reading, Request, is_path
 
@@ -136,4 +137,4 @@ def doctor(
         for name, value in found.items():
             print(f"{name}: {value}")
     if not found["agree"]:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.exit_codes import ExitCode
 from .options import (
     AllowEnv,
     Commercial,
@@ -128,7 +129,7 @@ def convert_verify(
         print(json.dumps(found))
     else:
         print("\n".join(describe(found)))
-    raise typer.Exit(0 if found["identical"] else 1)
+    raise typer.Exit(ExitCode.DONE if found["identical"] else ExitCode.FAILED)
 
 
 def train(
@@ -153,10 +154,11 @@ def train(
     dry: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do, on GPUs; needs none.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a recipe, or go on with it. Alone it starts the recipe's ranks here; under torchrun it is one of them.
+    """Train a recipe, or go on with it.
 
-    SIGTERM, SIGUSR1 and Ctrl-C save and end it. Exit codes: 0 done, 2 a mistake of yours, 75 stopped early (run again),
-    76 ended by a guard (look first), 1 failed.
+    Started alone, it starts the recipe's ranks on this machine; started by torchrun, it is one of them.
+
+    SIGTERM, SIGUSR1 and Ctrl-C save and end it.
     """
     from ..core.errors import UserError
     from ..recipes.load import load
@@ -208,7 +210,12 @@ def launch(
     allow_env: AllowEnv = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the script (submitting comes later).")] = False,
 ) -> None:
-    """The Slurm script that trains a recipe with torchrun. What `train` would refuse is refused before the queue."""
+    """Write the Slurm script that trains a recipe with torchrun.
+
+    Whatever `train` would refuse is refused here, before the job waits in the queue. torchrun takes any
+    code but 0 for a failure and ends with 1, so that the job's code is 0 or 1: state.json in the run folder says
+    whether a job that ended with 0 is done or stopped early.
+    """
     from ..core.errors import UserError
     from ..launch.recipe_job import script
     from ..recipes.load import load

@@ -1,40 +1,44 @@
-"""The user's mistakes, told apart from ours."""
+"""The user's mistakes, apart from ours, and how work can end otherwise than done."""
 
 from collections.abc import Iterable
 
+from .exit_codes import ExitCode
+
 
 class UserError(ValueError):
-    """A mistake of the user's: the command line prints it and exits with code 2.
+    """A mistake of the user's, which the command line prints.
 
     Args:
         what: what was given, and what is wrong with it.
         where: the file, line, option or key it was found at.
         allowed: what would be accepted there.
-        mend: what to do about it.
+        mend: how to fix it.
     """
+
+    code = ExitCode.USER_ERROR
 
     def __init__(self, what: str, *, where: str = "", allowed: str = "", mend: str = "") -> None:
         self.what, self.where, self.allowed, self.mend = what, where, allowed, mend
-        parts = [what, where and f"where: {where}", allowed and f"allowed: {allowed}", mend and f"to mend it: {mend}"]
+        parts = [what, where and f"where: {where}", allowed and f"allowed: {allowed}", mend and f"fix: {mend}"]
         super().__init__("\n  ".join(part for part in parts if part))
 
 
 class StoppedEarly(Exception):
-    """Work that was asked to stop has saved and ended; the same command goes on. Exit code 75 (EX_TEMPFAIL)."""
+    """Work that was asked to stop has saved and ended; the same command goes on."""
 
-    code = 75
+    code = ExitCode.STOPPED_EARLY
 
 
 class Halted(Exception):
-    """Work that went wrong was ended, and somebody should look before it goes on. Exit code 76."""
+    """Work that went wrong was ended, and somebody should look before it goes on."""
 
-    code = 76
+    code = ExitCode.HALTED
 
 
 class Failed(RuntimeError):
-    """Processes that work for this one have failed; the message says which one first, and why. Exit code 1."""
+    """Processes that work for this one have failed; the message says which one first, and why."""
 
-    code = 1
+    code = ExitCode.FAILED
 
 
 def nearest(name: str, known: list[str]) -> str:

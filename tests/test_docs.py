@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from pdapt.cli.main import app
+from pdapt.core.exit_codes import MEANINGS, ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,3 +45,9 @@ def test_commands_exist(path: Path) -> None:
 def test_what_is_missing_would_be_found() -> None:
     (inline, block) = _commands("```sh\npdapt eval runn --out x  # why\n```\n`pdapt train R --fast | tee x`")
     assert (_problem(inline), _problem(block)) == ("no verb 'runn'", "no --fast")
+
+
+def test_the_table_of_exit_codes_has_every_code_with_its_meaning() -> None:
+    section = (ROOT / "docs" / "run.md").read_text(encoding="utf-8").partition("## Exit codes")[2]
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", section, re.MULTILINE)
+    assert rows == [(str(code.value), MEANINGS[code]) for code in ExitCode]

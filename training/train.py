@@ -145,9 +145,9 @@ def _run_ranks(run: Run, start_: Start) -> None:
 
 
 _HALTED = {
-    "stop": "\n  to mend it: look at the batch (`pdapt tokens show`), then run again with another guard.nonfinite or "
+    "stop": "\n  fix: look at the batch (`pdapt tokens show`), then run again with another guard.nonfinite or "
     "guard.spike: skip or rewind",
-    "hang": "\n  to mend it: run the same command again, without that node if it is to blame twice",
+    "hang": "\n  fix: run the same command again, without that node if it is to blame twice",
 }
 
 

@@ -6,6 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
+from ..exit_codes import ExitCode
+
 
 def die_with_parent(ancestor: int | None = None) -> None:
     """Have the kernel kill this process when its parent dies: a killed run leaves no rank behind.
@@ -18,7 +20,7 @@ def die_with_parent(ancestor: int | None = None) -> None:
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     if ancestor is not None and not lives(ancestor):
         sys.stderr.write(f"process {os.getpid()}: {ancestor}, which it works for, is gone: ending\n")
-        os._exit(1)
+        os._exit(ExitCode.FAILED)
 
 
 def lives(pid: int) -> bool:

@@ -82,7 +82,7 @@ class Verifier:
         raise VerificationError(
             f"the fast back end's ids are not the reference's\n  where: {where}, character {place + 1}\n"
             f"  text: {shown!r}\n  ids: {ours[at : at + 8].tolist()}\n  reference: {theirs[at : at + 8].tolist()}\n"
-            "  to mend it: --backend hf takes the reference; please report the text"
+            "  fix: --backend hf takes the reference; please report the text"
         )
 
 

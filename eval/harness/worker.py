@@ -5,6 +5,7 @@ import sys
 import threading
 from pathlib import Path
 
+from ...core.exit_codes import ExitCode
 from ...core.files import read_json
 
 
@@ -18,7 +19,7 @@ def main() -> None:
 
 def _end_with_parent() -> None:
     os.read(sys.stdin.fileno(), 1)
-    os._exit(1)
+    os._exit(ExitCode.FAILED)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,6 +53,14 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
         return Said(stop.value.code, out, err)
 
     return run
+
+
+@pytest.mark.parametrize("verb", ["train", "launch", "run"])
+def test_the_help_of_what_runs_for_long_lists_the_exit_codes(verb: str, say: Callable[..., Said]) -> None:
+    said = say(verb, "--help")
+    assert said.code == 0
+    listed = re.findall(r"^ +(\d+)  \S", said.out.partition("Exit codes:")[2], re.MULTILINE)
+    assert listed == ["0", "1", "2", "75", "76", "141"]
 
 
 def test_help_is_quick_because_it_loads_no_torch() -> None:

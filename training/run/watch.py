@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
 
+from ...core.exit_codes import ExitCode
 from .failures.rank_file import DATA, START, RankFile
 
 NAMED = 8
@@ -163,7 +164,7 @@ class Watch:
             time.sleep(1)  # for whoever shows it
         else:
             time.sleep(10)  # for the rank that reports
-        os._exit(1)
+        os._exit(ExitCode.FAILED)
 
     def _told(self, store: Any) -> list[Progress]:
         names = [str(rank) for rank in range(self.world)]
