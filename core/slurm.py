@@ -1,13 +1,43 @@
-"""Spellings that Slurm takes: a job's time limit, and names of what a site has."""
+"""The options of a Slurm job, and the spellings that Slurm takes."""
 
 import re
+from dataclasses import dataclass
 
 from .errors import UserError
 
 PLAIN = re.compile(r"[\w./%+,:=@&|()\[\]*-]+", re.ASCII)
-"""What a value of an #SBATCH line may hold: nothing that would need the quoting rules that sbatch has of its own."""
-_TIME = re.compile(r"(\d+)(?::(\d\d?))?(?::(\d\d?))?|(\d+)-(\d\d?)(?::(\d\d?))?(?::(\d\d?))?", re.ASCII)
+"""Values that an #SBATCH line can hold: nothing that would need the quoting rules that sbatch has of its own."""
+TIME_LIMIT = re.compile(r"(\d+)(?::(\d\d?))?(?::(\d\d?))?|(\d+)-(\d\d?)(?::(\d\d?))?(?::(\d\d?))?", re.ASCII)
 TIMES = "minutes, minutes:seconds, hours:minutes:seconds, or days-hours[:minutes[:seconds]]"
+SITE_OPTIONS = ("partition", "account", "qos", "constraint")
+"""Options of a job that only its site can name."""
+
+
+@dataclass
+class SlurmOptions:
+    """Options of the Slurm job."""
+
+    time: str = "20:00:00"  # hours:minutes:seconds
+    cpus_per_rank: int = 16  # CPU cores
+    partition: str | None = None  # as Slurm calls it; none: the cluster's own choice
+    account: str | None = None  # as job.partition
+    qos: str | None = None  # as job.partition
+    constraint: str | None = None  # as job.partition
+
+
+def check_options(options: SlurmOptions) -> None:
+    """Check a job's options.
+
+    Raises:
+        UserError: a number is out of range, or sbatch would not take a value.
+    """
+    check_time(options.time, "job.time")
+    if options.cpus_per_rank < 1:
+        raise UserError(f"job.cpus_per_rank is {options.cpus_per_rank}", where="job.cpus_per_rank", allowed="from 1")
+    for name in SITE_OPTIONS:
+        value = getattr(options, name)
+        if value is not None:
+            check_plain(value, f"job.{name}")
 
 
 def check_time(text: str, where: str) -> None:
@@ -20,9 +50,9 @@ def check_time(text: str, where: str) -> None:
     Raises:
         UserError: sbatch would not take it, or would take it for no limit at all.
     """
-    found = _TIME.fullmatch(text)
-    parts = [int(part) for part in found.groups() if part is not None] if found else []
-    if not found or any(part > 59 for part in parts[2 if "-" in text else 1 :]) or ("-" in text and parts[1] > 23):
+    match = TIME_LIMIT.fullmatch(text)
+    parts = [int(part) for part in match.groups() if part is not None] if match else []
+    if not match or any(part > 59 for part in parts[2 if "-" in text else 1 :]) or ("-" in text and parts[1] > 23):
         raise UserError(f"{where} is {text!r}", where=where, allowed=TIMES, mend="for instance 20:00:00 or 2-12")
     if not any(parts):
         raise UserError(f"{where} is {text!r}, which Slurm takes for no limit", where=where, allowed="more than 0")

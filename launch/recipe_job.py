@@ -2,7 +2,7 @@
 
 from ..training.requested_run import Run
 from ..training.run.spawn import connections
-from .sbatch import Job, render_sbatch
+from .sbatch import BatchJob, render_sbatch
 
 
 def script(name: str, recipe_name: str, overrides: list[str], run: Run, *, allow_env: bool = False) -> str:
@@ -19,25 +19,13 @@ def script(name: str, recipe_name: str, overrides: list[str], run: Run, *, allow
         command += [f"--{option}", str(value)] if value is not None else []
     command += ["--no-verify"] if not run.verify else []
     command += ["--allow-env"] if allow_env else []
-    parallel, job = recipe.parallel, recipe.job
-    return render_sbatch(
-        Job(
-            name=name,
-            nodes=parallel.nodes,
-            gpus_per_node=parallel.ranks_per_node,
-            cpus_per_task=job.cpus_per_rank * parallel.ranks_per_node,
-            time_limit=job.time,
-            command=command,
-            log_dir=".",
-            env={
-                **connections(recipe),
-                "OMP_NUM_THREADS": str(job.cpus_per_rank),
-                # A failed collective ends the job instead of hanging it.
-                "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
-            },
-            partition=job.partition or "",
-            account=job.account or "",
-            qos=job.qos or "",
-            constraint=job.constraint or "",
-        )
+    env = connections(recipe) | {
+        "OMP_NUM_THREADS": str(recipe.job.cpus_per_rank),
+        # A failed collective ends the job instead of hanging it.
+        "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
+    }
+    nodes, gpus = recipe.parallel.nodes, recipe.parallel.ranks_per_node
+    job = BatchJob(
+        name=name, nodes=nodes, gpus_per_node=gpus, options=recipe.job, command=command, log_dir=".", env=env
     )
+    return render_sbatch(job)

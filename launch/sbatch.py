@@ -7,25 +7,23 @@ from dataclasses import dataclass, field
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..core.errors import UserError
-from ..core.slurm import check_plain, check_time
+from ..core.slurm import SITE_OPTIONS, SlurmOptions, check_options, check_plain
 
 VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is run, on what, for how long.
+class BatchJob:
+    """A command that torchrun starts on several nodes.
 
     Attributes:
         name: the job's name; with its number it names the log file.
         nodes: number of nodes.
         gpus_per_node: GPUs on each; one rank a GPU. 0 asks for none and starts one rank a node.
-        cpus_per_task: CPU cores on each node; a node's ranks share them.
-        time_limit: in one of sbatch's spellings, such as `20:00:00` or `2-12`.
-        command: what torchrun starts in each rank: `["-m", module, argument, ...]` or `[script, argument, ...]`.
+        options: its time limit, its CPU cores and the site's names.
+        command: started by torchrun in each rank: `["-m", module, argument, ...]` or `[script, argument, ...]`.
         log_dir: folder of the log `<name>-<job number>.out`; it must exist when the job starts.
         env: variables that every rank sees.
-        partition, account, qos, constraint: the site's; empty leaves the choice to the site.
 
     Raises:
         UserError: a number out of range, or text that a batch script cannot carry.
@@ -34,19 +32,23 @@ class Job:
     name: str
     nodes: int
     gpus_per_node: int
-    cpus_per_task: int
-    time_limit: str
+    options: SlurmOptions
     command: list[str]
     log_dir: str
     env: dict[str, str] = field(default_factory=dict)
-    partition: str = ""
-    account: str = ""
-    qos: str = ""
-    constraint: str = ""
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _check_directives(self)
+        for name, least in (("nodes", 1), ("gpus_per_node", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise UserError(f"{name} is {value}", where="job", allowed=f"{least} or more")
+        if "/" in self.name:
+            raise UserError(
+                f"the job's name holds a '/': {self.name}", where="name", mend="leave it out: it names a file"
+            )
+        check_plain(self.name, "name")
+        check_plain(self.log_dir, "log_dir")
+        check_options(self.options)
         _check_command(self)
 
     @property
@@ -54,8 +56,13 @@ class Job:
         """Processes that torchrun starts on each node."""
         return max(1, self.gpus_per_node)
 
+    @property
+    def cpus_per_task(self) -> int:
+        """CPU cores of each node, whose one task is torchrun."""
+        return self.options.cpus_per_rank * self.ranks_per_node
 
-def render_sbatch(job: Job) -> str:
+
+def render_sbatch(job: BatchJob) -> str:
     """Return the batch script of a job, ready for `sbatch`."""
     environment = Environment(  # noqa: S701 - a shell script, where HTML escaping would be wrong
         loader=PackageLoader("pdapt.launch", ""),
@@ -67,19 +74,16 @@ def render_sbatch(job: Job) -> str:
     return environment.get_template("sbatch.jinja").render(job=job, directives=_directives(job))
 
 
-def _directives(job: Job) -> dict[str, str]:
+def _directives(job: BatchJob) -> dict[str, str]:
     """Options of the #SBATCH lines, without those left to the site."""
     options = {
         "job-name": job.name,
         "nodes": str(job.nodes),
         "ntasks-per-node": "1",
         "cpus-per-task": str(job.cpus_per_task),
-        "gpus-per-node": str(job.gpus_per_node) if job.gpus_per_node else "",
-        "time": job.time_limit,
-        "partition": job.partition,
-        "account": job.account,
-        "qos": job.qos,
-        "constraint": job.constraint,
+        "gpus-per-node": str(job.gpus_per_node) if job.gpus_per_node else None,
+        "time": job.options.time,
+        **{name: getattr(job.options, name) for name in SITE_OPTIONS},
         "signal": "USR1@600",
         "output": f"{job.log_dir}/%x-%j.out",
         # A requeued job goes on in its log, where truncating would lose the reason for the requeue.
@@ -88,25 +92,7 @@ def _directives(job: Job) -> dict[str, str]:
     return {name: value for name, value in options.items() if value}
 
 
-def _check_numbers(job: Job) -> None:
-    for name, least in (("nodes", 1), ("gpus_per_node", 0), ("cpus_per_task", 1)):
-        value = getattr(job, name)
-        if value < least:
-            raise UserError(f"{name} is {value}", where="job", allowed=f"{least} or more")
-
-
-def _check_directives(job: Job) -> None:
-    if "/" in job.name:
-        raise UserError(f"the job's name holds a '/': {job.name}", where="name", mend="it names a file: leave it out")
-    for name in ("name", "log_dir", "partition", "account", "qos", "constraint"):
-        value = getattr(job, name)
-        required = name in ("name", "log_dir")
-        if value or required:
-            check_plain(value, name)
-    check_time(job.time_limit, "time_limit")
-
-
-def _check_command(job: Job) -> None:
+def _check_command(job: BatchJob) -> None:
     if not job.command:
         raise UserError("the job has no command", where="command", allowed="a script or -m MODULE, and its arguments")
     for name in job.env:

@@ -7,6 +7,7 @@ from omegaconf import MISSING
 
 from ..core.gpus import H100
 from ..core.qwen3 import SIZES, Qwen3Config
+from ..core.slurm import SlurmOptions
 from ..core.system.device import has_gpu, has_transformer_engine
 from ..data_prep.tokens.layouts import CONCAT, PACKED
 
@@ -182,18 +183,6 @@ class Log:
 
 
 @dataclass
-class Job:
-    """What Slurm is asked for."""
-
-    time: str = "20:00:00"  # hours:minutes:seconds
-    cpus_per_rank: int = 16  # CPU cores
-    partition: str | None = None  # as Slurm calls it; none: the cluster's own choice
-    account: str | None = None  # as job.partition
-    qos: str | None = None  # as job.partition
-    constraint: str | None = None  # as job.partition
-
-
-@dataclass
 class Recipe:
     """One training run, whole."""
 
@@ -207,7 +196,7 @@ class Recipe:
     validation: Validation = field(default_factory=Validation)
     guard: Guard = field(default_factory=Guard)
     log: Log = field(default_factory=Log)
-    job: Job = field(default_factory=Job)
+    job: SlurmOptions = field(default_factory=SlurmOptions)
     steps: int = MISSING  # steps of the whole run
     seed: int = 0  # of the data's order and of random weights; Megatron, which refuses 0, is given one more
     megatron: dict[str, Any] = field(default_factory=dict)  # further Megatron arguments, name without dashes: value

@@ -3,7 +3,7 @@
 from ..core.errors import UserError, check_known, nearest
 from ..core.memory import GRADIENT
 from ..core.qwen3 import SIZES, Qwen3Config
-from ..core.slurm import check_plain, check_time
+from ..core.slurm import check_options
 from ..core.system.device import has_transformer_engine
 from ..data_prep.tokens.layouts import CONCAT, PACKED, PAPER, check_layout
 from .megatron_args import check_further
@@ -22,7 +22,6 @@ from .schema import (
     WARN,
     Data,
     Guard,
-    Job,
     Recipe,
     data_parallel,
     masked,
@@ -54,7 +53,7 @@ def validate(recipe: Recipe, *, fitting: bool = True) -> None:
     _checkpoint(recipe)
     _guard(recipe.guard)
     _log(recipe)
-    _job(recipe.job)
+    check_options(recipe.job)
     if fitting:
         check_memory(recipe)
     for gpu in (False, True):
@@ -304,15 +303,6 @@ def _log(recipe: Recipe) -> None:
         raise UserError(
             f"log.profile_ranks is {ranks}", where="log.profile_ranks", allowed=f"0 to {world_size(recipe) - 1}"
         )
-
-
-def _job(job: Job) -> None:
-    check_time(job.time, "job.time")
-    if job.cpus_per_rank < 1:
-        raise UserError(f"job.cpus_per_rank is {job.cpus_per_rank}", where="job.cpus_per_rank", allowed="from 1")
-    for name in ("partition", "account", "qos", "constraint"):
-        if getattr(job, name) is not None:
-            check_plain(getattr(job, name), f"job.{name}")
 
 
 def _tp_limits(shape: Qwen3Config) -> dict[str, int]:

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.launch.sbatch import Job, render_sbatch
+from pdapt.core.slurm import SlurmOptions
+from pdapt.launch.sbatch import BatchJob, render_sbatch
 
-JOB = Job(
+JOB = BatchJob(
     name="qwen3_8b_cpt_48xh100_packed",
     nodes=12,
     gpus_per_node=4,
-    cpus_per_task=96,
-    time_limit="20:00:00",
+    options=SlurmOptions(time="20:00:00", cpus_per_rank=24),
     command=["-m", "pdapt.training.train", "qwen3_8b_cpt_48xh100_packed"],
     log_dir="logs",
     env={"CUDA_DEVICE_MAX_CONNECTIONS": "1"},
@@ -99,9 +99,8 @@ def test_what_is_empty_is_left_out() -> None:
 
 
 def test_the_sites_options() -> None:
-    script = render_sbatch(
-        replace(JOB, partition="gpu_p6", account="abc@h100", qos="qos-t3", constraint="(h100|a100)&ib")
-    )
+    options = SlurmOptions(partition="gpu_p6", account="abc@h100", qos="qos-t3", constraint="(h100|a100)&ib")
+    script = render_sbatch(replace(JOB, options=options))
     for line in ("--partition=gpu_p6", "--account=abc@h100", "--qos=qos-t3", "--constraint=(h100|a100)&ib"):
         assert f"\n#SBATCH {line}\n" in script
 
@@ -135,16 +134,16 @@ def test_bash_accepts_the_script() -> None:
         ("name", ""),
         ("log_dir", "with space"),
         ("log_dir", ""),
-        ("partition", "a b"),
-        ("account", "a'b"),
-        ("qos", "a#b"),
-        ("constraint", 'a"b'),
+        ("options", SlurmOptions(partition="a b")),
+        ("options", SlurmOptions(account="a'b")),
+        ("options", SlurmOptions(qos="a#b")),
+        ("options", SlurmOptions(constraint='a"b')),
         ("nodes", 0),
         ("gpus_per_node", -1),
-        ("cpus_per_task", 0),
-        ("time_limit", "tomorrow"),
-        ("time_limit", "1:00\n"),
-        ("time_limit", ""),
+        ("options", SlurmOptions(cpus_per_rank=0)),
+        ("options", SlurmOptions(time="tomorrow")),
+        ("options", SlurmOptions(time="1:00\n")),
+        ("options", SlurmOptions(time="")),
         ("command", []),
         ("command", ["-m", "a\nb"]),
         ("command", ["a\0b"]),
@@ -160,7 +159,7 @@ def test_what_a_script_cannot_carry_is_refused(field: str, value: object) -> Non
 
 @pytest.mark.parametrize("limit", ["90", "90:00", "20:00:00", "2-12", "2-12:30", "2-12:30:00"])
 def test_slurms_spellings_of_a_time_limit(limit: str) -> None:
-    assert f"#SBATCH --time={limit}\n" in render_sbatch(replace(JOB, time_limit=limit))
+    assert f"#SBATCH --time={limit}\n" in render_sbatch(replace(JOB, options=SlurmOptions(time=limit)))
 
 
 RANK = """\
@@ -213,7 +212,9 @@ def submit(word: str, folder: Path, environment: dict[str, str]) -> tuple[int, s
     (folder / "rank.py").write_text(RANK)
     command = [str(folder / "rank.py"), word]
     variables = {"CONNECTIONS": "1", "OMP_NUM_THREADS": "1"}
-    (folder / "job.sh").write_text(render_sbatch(Job("ranks", 2, 0, 1, "5", command, str(folder), variables)))
+    options = SlurmOptions(time="5", cpus_per_rank=1)
+    job = BatchJob("ranks", 2, 0, options=options, command=command, log_dir=str(folder), env=variables)
+    (folder / "job.sh").write_text(render_sbatch(job))
     done = subprocess.run(["sbatch", "--wait", "job.sh"], cwd=folder, env=environment, capture_output=True, text=True)
     logs = list(folder.glob("ranks-*.out"))
     assert len(logs) == 1, done.stderr
