@@ -1,6 +1,5 @@
 """The page of `pdapt bench scaling`: one HTML file that needs nothing else."""
 
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from ..core.files import atomic_path, write_text
 from ..recipes.megatron_args import summary
 from ..recipes.schema import Recipe
 
-TEMPLATE = Path(__file__).with_name("scaling.html.jinja")
+ROOM = Path(__file__).parent
 
 
 def page(recipe: Recipe, result: dict[str, Any], out: Path, *, gpu: bool) -> None:
@@ -16,23 +15,30 @@ def page(recipe: Recipe, result: dict[str, Any], out: Path, *, gpu: bool) -> Non
 
     Args:
         recipe: that was scaled.
-        result: of `bench_scaling.compared`.
+        result: from `scaling.compared`.
         out: folder.
         gpu: whether the ranks were GPUs.
     """
-    from jinja2 import Environment
-
+    from ..eval.report.page import inline, render
     from ..scaling.measured import WARM
     from .train import DISTURBED
 
     rows, others = result["rows"], result.get("others", 0.0)
     _draw(rows, out / "scaling.png")
-    image = base64.b64encode((out / "scaling.png").read_bytes()).decode()
     shared = sorted({row["world"] for row in rows if row["oversubscribed"]})
-    template = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
-    values = {"summary": summary(recipe), "rows": rows, "gpu": gpu, "warm": WARM, "shared": shared, "image": image}
-    values["others"] = others if others > DISTURBED else None
-    write_text(out / "scaling.html", template.render(values))
+    text = render(
+        "scaling.html.jinja",
+        folder=ROOM,
+        title="Scaling, measured",
+        summary=summary(recipe),
+        rows=rows,
+        gpu=gpu,
+        warm=WARM,
+        shared=shared,
+        others=others if others > DISTURBED else None,
+        image=inline({"light": out / "scaling.png"})["light"],
+    )
+    write_text(out / "scaling.html", text)
 
 
 def _draw(rows: list[dict[str, Any]], path: Path) -> None:

@@ -28,10 +28,14 @@ def inline(images: dict[str, Path]) -> dict[str, str]:
     }
 
 
-def render(template: str, **content: Any) -> str:
-    """A page of ours: `template` extends `page.html.jinja`; the style sheet goes into it."""
+def render(template: str, folder: Path = ROOM, **content: Any) -> str:
+    """Render a page: a template of `folder` that extends `page.html.jinja`; the style sheet goes into it."""
     environment = Environment(
-        loader=FileSystemLoader(ROOM), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader([folder, ROOM]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["seconds"] = duration
     css = (ROOM / "report.css").read_text(encoding="utf-8")
