@@ -1,5 +1,6 @@
 """What an evaluation found: scores with standard errors, and paired comparisons."""
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,6 +13,8 @@ from ..core.jsonio import JsonObject
 SCORES = "scores.json"
 LARGEST = 700.0
 """Of a logarithm: its exponential is below 1.8e308."""
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Names of models and tasks."""
 Role = Literal["base", "checkpoint", "merged", "other"]
 ROLES: dict[str, Role] = {"base": "base", "tuned": "checkpoint", "merged": "merged", "other": "other"}
 """What the user calls them: a tuned model is a checkpoint of some training, if not of ours."""
@@ -30,6 +33,17 @@ class Model:
     role: Role
     path: Path
     step: int | None = None
+
+
+def check_name(name: Any, where: str = "", kind: str = "model") -> None:
+    """Check that a name can be that of a folder, and so of a file of the report.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if not isinstance(name, str) or not MODEL_NAME.fullmatch(name):
+        allowed = "letters, digits, '.', '_' and '-', a letter or digit first"
+        raise UserError(f"{name!r} cannot name a {kind}", where=where, allowed=allowed)
 
 
 def parse_roles(given: list[str]) -> dict[str, Role]:

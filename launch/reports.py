@@ -116,7 +116,7 @@ def named(runs: list[str]) -> dict[str, Path]:
     Raises:
         UserError: two have one name.
     """
-    from ..eval.benchmark.results_folder import check_name
+    from ..eval.scores import check_name
 
     folders: dict[str, Path] = {}
     for item in runs:

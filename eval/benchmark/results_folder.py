@@ -1,7 +1,6 @@
 """What a folder of runs is to hold, which models those are, and who is at what."""
 
 import json
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from ...core.files import read_object, write_json
 from ...core.jsonio import JsonObject
 from ...core.manifest import NAME, fingerprint
 from ...core.system import lock
-from ..scores import Model
+from ..scores import Model, check_name
 from ..tasks.suite import SUITE, Benchmark
 
 PLAN = "runs.json"
@@ -36,7 +35,7 @@ def read_plan(out: Path) -> JsonObject:
         for row in plan.list("models"):
             _check_member(JsonObject(row, f"{plan.where}: models"))
         for task in plan.list("tasks"):
-            check_name(task, f"{plan.where}: tasks")
+            check_name(task, f"{plan.where}: tasks", kind="task")
         plan.object("config")
     except UserError as error:
         raise UserError(f"{PLAN} is no plan of runs: {error.what}", where=error.where) from None
@@ -48,12 +47,6 @@ def _check_member(model: JsonObject) -> None:
     model.text("role")
     if "step" in model:
         model.integer("step")
-
-
-def check_name(name: Any, where: str) -> None:
-    """Raise a UserError where a name cannot be that of a folder, and so of a file of the report."""
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UserError(f"{name!r} cannot name a model", where=where, allowed="letters, digits, '.', '_', '-'")
 
 
 def status(out: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Evaluate Hugging Face folders on tasks made from held-out text, and score them."""
 
-import re
 import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +17,7 @@ from ..harness.backends import Limits, arguments, check_folder
 from ..harness.check_weights import check_weights
 from ..harness.lm_eval_process import ANSWERS, SETTINGS, Job, Unit, run_job
 from ..reuse import MODEL, take_over, task_fingerprints
-from ..scores import SCORES, Model
+from ..scores import SCORES, Model, check_name
 from ..scoring import score
 from .build_tasks import read_tasks
 
@@ -152,8 +151,7 @@ def check_models(models: list[Model]) -> None:
         if len(alike := [model.name for model in models if model.role == role]) > 1:
             raise UserError(f"more than one model is the {role} one: {alike}", allowed=f"one {role} model")
     for model in models:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", model.name):
-            raise UserError(f"{model.name!r} cannot name a model", allowed="letters, digits, '.', '_', '-'")
+        check_name(model.name)
         check_folder(model.name, model.path)
 
 

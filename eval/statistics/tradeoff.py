@@ -14,9 +14,8 @@ from ...core.files import read_object, write_json
 from ...core.integrity import AGAIN, check, stage_files
 from ...core.jsonio import JsonObject
 from ...core.manifest import Manifest, run_stage
-from ..benchmark.results_folder import check_name
 from ..report.figures import Theme, draw_twice, legend_above, themed_axes
-from ..scores import SCORES, Comparison, Scores
+from ..scores import SCORES, Comparison, Scores, check_name
 from .verdict import PERPLEXITY
 
 CURVE = "tradeoff.json"
