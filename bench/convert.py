@@ -27,7 +27,7 @@ from ..core.errors import UserError, check_known
 from ..core.files import list_files, read_json, remove, write_json
 from ..core.hf.weights import DTYPES, NAMES, PIECE, Tensor, Weights
 from ..core.hf.writer import Writer
-from ..core.manifest import NAME
+from ..core.manifest import MANIFEST_FILE
 from ..core.qwen3 import SIZES, Qwen3Config, hf_shapes
 from ..core.system.process import die_with_parent
 from .resident_memory import wait_and_watch
@@ -93,7 +93,9 @@ def bench(size: str, source: str, work: Path) -> dict[str, Any]:
     remove(work / "hf")
     options = ["--from", source, "--reference", work / "settings"]
     steps["export"] = _convert("export", [work / "megatron", *options], work / "back", total)
-    received = {name: value for name, value in read_json(work / "back" / NAME)["outputs"].items() if name in sent}
+    received = {
+        name: value for name, value in read_json(work / "back" / MANIFEST_FILE)["outputs"].items() if name in sent
+    }
     return {
         "size": size,
         "from": source,
@@ -147,7 +149,7 @@ def _as_masters(source: Path, root: Path, shape: Qwen3Config) -> None:
 def _convert(verb: str, arguments: list[Any], out: Path, total: int) -> Step:
     command = [sys.executable, "-m", "pdapt.cli.main", "convert", verb, str(arguments[0]), str(out)]
     step = _run([*command, *(str(argument) for argument in arguments[1:])], arguments[0], total)
-    return replace(step, stage_seconds=read_json(out / NAME)["seconds"])
+    return replace(step, stage_seconds=read_json(out / MANIFEST_FILE)["seconds"])
 
 
 def _run(command: list[str], source: Path, total: int) -> Step:

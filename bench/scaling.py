@@ -26,8 +26,7 @@ from ..scaling.filling import filling
 from ..scaling.fit import predict
 from ..scaling.measured import WARM, Measurement, case_of, measurement, recalibrated, rows_of, turn_of
 from ..scaling.of_recipe import Filling, Site
-from ..training.run.journal import NAME as JOURNAL
-from ..training.run.journal import read_steps
+from ..training.run.journal import JOURNAL_FILE, read_steps
 from .train import DISTURBED, run_pdapt, sample_tokens, spent_by_others, unsaved
 
 WEAK, STRONG = "weak", "strong"
@@ -155,11 +154,11 @@ def collect(plan: Plan, work: Path) -> list[Measurement]:
             folders = [work / _name(way, world, turn) / "run" for turn in range(plan.repeats)]
             turns = []
             for folder in folders:
-                rows = read_steps(folder / JOURNAL).rows
+                rows = read_steps(folder / JOURNAL_FILE).rows
                 try:
                     turns.append(turn_of(rows))
                 except ValueError as error:
-                    raise UserError(f"{folder} tells too little: {error}", where=str(folder / JOURNAL)) from None
+                    raise UserError(f"{folder} tells too little: {error}", where=str(folder / JOURNAL_FILE)) from None
             cores = None if plan.gpu else len(os.sched_getaffinity(0)) / world
             batch = spread(plan.recipe, way, world, plan.worlds[0], gpu=plan.gpu).batch.global_size
             found.append(measurement(way, world, cores, batch, turns))

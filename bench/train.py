@@ -31,8 +31,7 @@ from ..data_prep.tokens.layouts import CONCAT, PACKED, PAPER
 from ..data_prep.tokens.tokens_record import read_record
 from ..recipes.load import to_dict, to_yaml
 from ..recipes.schema import Recipe, model_parallel, shape_of
-from ..training.run.journal import NAME as JOURNAL
-from ..training.run.journal import read
+from ..training.run.journal import JOURNAL_FILE, read
 
 WARM = 3
 """First steps that do not count: memory is allocated, and threads start."""
@@ -252,7 +251,7 @@ def saves(bench: Bench) -> dict[str, Any]:
 
 def stalls(run_folder: Path) -> list[float]:
     """Seconds that training stood still for each of a run's checkpoints, in their order."""
-    rows = [row for row in read(run_folder / JOURNAL) if row["event"] == "save"]
+    rows = [row for row in read(run_folder / JOURNAL_FILE) if row["event"] == "save"]
     return [row["stall_seconds"] for row in sorted(rows, key=lambda row: row["step"])]
 
 
@@ -309,7 +308,7 @@ def run_pdapt(recipe: Recipe, tokens: Path, work: Path, base: Path | None = None
 
 def steps_of(run_folder: Path) -> Steps:
     """The steps of a run of `pdapt train`, of its journal's rows: all that is done between two of them counts."""
-    rows = [row for row in read(run_folder / JOURNAL) if row["event"] == "step"]
+    rows = [row for row in read(run_folder / JOURNAL_FILE) if row["event"] == "step"]
     return Steps(durations([row["time"] for row in rows]), rows[0]["loss"])
 
 

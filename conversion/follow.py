@@ -8,7 +8,7 @@ from ..core import log
 from ..core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
 from ..core.errors import UserError
 from ..core.files import read_list, remove, write_json
-from ..core.manifest import NAME
+from ..core.manifest import MANIFEST_FILE
 from ..core.system.lock import locked
 from .convert import export_hf
 
@@ -54,7 +54,7 @@ def follow(
     exported: list[str] = []
     with locked(out, f"following {run} to"):
         while True:
-            finished = (run / NAME).is_file()  # before the look at the checkpoints: nothing comes after it
+            finished = (run / MANIFEST_FILE).is_file()  # before the look at the checkpoints: nothing comes after it
             for checkpoint in _waiting(run, out):
                 if _export(checkpoint, out / checkpoint.name, then, verify=verify):
                     exported.append(checkpoint.name)
@@ -96,8 +96,8 @@ def _note(out: Path, name: str) -> None:
 
 def _retain(out: Path, keep_last: int | None) -> None:
     """Remove the oldest exports; only such as are noted as done."""
-    there = [out / name for name in _done(out) if (out / name / NAME).is_file()]
+    there = [out / name for name in _done(out) if (out / name / MANIFEST_FILE).is_file()]
     for folder in there[: -keep_last if keep_last else 0]:
         log.info(f"follow: {folder.name} is not one of the last {keep_last}: removed")
-        (folder / NAME).unlink()  # first: what an interruption leaves is not taken for whole
+        (folder / MANIFEST_FILE).unlink()  # first: what an interruption leaves is not taken for whole
         remove(folder)

@@ -21,13 +21,13 @@ from .errors import UserError
 from .files import list_files
 from .hf.config import CONFIG, SIDE_FILES
 from .log import Progress
-from .manifest import NAME, recorded
+from .manifest import MANIFEST_FILE, recorded
 
 BLOCK = 2**20
 """Bytes that are hashed at once: few enough to stay in a core's cache."""
 MOST_THREADS = 16
 """Files that are hashed at once, where there are so many cores."""
-HASHES = (NAME, SEAL)
+HASHES = (MANIFEST_FILE, SEAL)
 """Files that hold the hashes."""
 AGAIN = "make or copy it again"
 """What to do about a damaged file, where nothing lets it pass."""
@@ -154,13 +154,13 @@ def _recorded(folder: Path) -> dict[str, str]:
     try:
         return recorded(folder) or {}
     except UserError as error:
-        log.info(f"{folder / NAME} is not a stage's: {error.what}")
+        log.info(f"{folder / MANIFEST_FILE} is not a stage's: {error.what}")
         return {}
 
 
 def hashed_folder(checkpoint: Path) -> Path:
     """The folder that holds the hashes of a checkpoint: the root where an import wrote it, else its own."""
-    imported = checkpoint.name == RELEASE and (checkpoint.parent / NAME).is_file()
+    imported = checkpoint.name == RELEASE and (checkpoint.parent / MANIFEST_FILE).is_file()
     return checkpoint.parent if imported else checkpoint
 
 

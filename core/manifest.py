@@ -24,7 +24,7 @@ from .files import fsync_path, list_files, read_json, read_object, remove, requi
 from .system.disk import disk_errors
 from .system.lock import locked
 
-NAME = "manifest.json"
+MANIFEST_FILE = "manifest.json"
 KEY = ".stage.json"
 TRACKED = (
     "pdapt",
@@ -68,7 +68,7 @@ class Manifest:
         Raises:
             UserError: the folder has none, or it is not a manifest.
         """
-        value = read_object(folder / NAME, nan=True)
+        value = read_object(folder / MANIFEST_FILE, nan=True)
         try:
             return Manifest(
                 value.text("stage"),
@@ -80,7 +80,7 @@ class Manifest:
                 value.number("seconds"),
             )
         except UserError as error:
-            raise UserError(f"{NAME} is not a stage manifest: {error.what}", where=error.where) from None
+            raise UserError(f"{MANIFEST_FILE} is not a stage manifest: {error.what}", where=error.where) from None
 
 
 class Outdated(UserError):
@@ -95,7 +95,7 @@ class Outdated(UserError):
         self.out, self.differences = out, differences
         super().__init__(
             f"{out} was made by another run: {'; '.join(differences)}",
-            where=str(out / NAME),
+            where=str(out / MANIFEST_FILE),
             allowed="the same inputs and options again, or a new folder",
             mend="choose another output folder, or remove this one",
         )
@@ -125,7 +125,7 @@ def fingerprint(path: Path) -> str:
 
 def recorded(folder: Path) -> dict[str, str] | None:
     """SHA-256 of a folder's files as who finished it wrote them down: a stage, or the run whose checkpoint it is."""
-    if (folder / NAME).is_file():
+    if (folder / MANIFEST_FILE).is_file():
         return Manifest.read(folder).outputs
     seal = read_seal(folder)
     return seal["files"] if seal else None
@@ -205,7 +205,7 @@ def _make(
         outputs = hash_files(work, hashes)
         key |= {"inputs": key["inputs"] | prints.result()}
     manifest = Manifest(**key, counts=counts, outputs=outputs, versions=versions(), seconds=time.monotonic() - start)
-    write_json(work / NAME, asdict(manifest))
+    write_json(work / MANIFEST_FILE, asdict(manifest))
     (work / KEY).unlink()
     for path in list_files(work):
         fsync_path(path)
@@ -249,7 +249,7 @@ def _check_replaceable(out: Path) -> None:
 
 
 def _finished(out: Path, key: dict[str, Any]) -> Manifest:
-    if not (out / NAME).is_file():
+    if not (out / MANIFEST_FILE).is_file():
         raise UserError(f"the output exists and no stage wrote it: {out}", where="--out", mend="choose another folder")
     manifest = Manifest.read(out)
     found = {"stage": manifest.stage, "inputs": manifest.inputs, "config": manifest.config}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..core.errors import UserError
-from ..core.manifest import NAME, Manifest, fingerprint
+from ..core.manifest import MANIFEST_FILE, Manifest, fingerprint
 from ..eval.benchmark.run import Settings, run_benchmark
 from ..eval.harness.backends import Limits
 from ..eval.heldout.build_tasks import build_tasks
@@ -105,7 +105,7 @@ def _domain(heldout: list[str], general: str) -> str:
 
 def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
     """Name and folder of each point: those with a t in its order, then what else there is."""
-    found = {path.parent: Manifest.read(path.parent) for path in sorted(sweep.glob(f"*/{NAME}"))}
+    found = {path.parent: Manifest.read(path.parent) for path in sorted(sweep.glob(f"*/{MANIFEST_FILE}"))}
     found = {folder: manifest for folder, manifest in found.items() if manifest.stage in MERGES}
     if not found:
         raise UserError("no points here", where=str(sweep), mend="make them: pdapt merge sweep BASE TUNED FOLDER")
@@ -113,7 +113,9 @@ def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
     for folder, manifest in found.items():
         differing = [name for name, value in prints.items() if manifest.inputs.get(name, value) != value]
         if differing:
-            raise UserError(f"{folder.name} was made from another {differing[0]} model", where=str(folder / NAME))
+            raise UserError(
+                f"{folder.name} was made from another {differing[0]} model", where=str(folder / MANIFEST_FILE)
+            )
 
     def order(item: tuple[Path, Manifest]) -> tuple[float, str]:
         t = item[1].config.get("t")

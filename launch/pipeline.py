@@ -17,7 +17,7 @@ from ..core.errors import UserError
 from ..core.files import read_object
 from ..core.integrity import check, stage_files
 from ..core.jsonio import JsonObject
-from ..core.manifest import NAME, Manifest, Outdated, renew
+from ..core.manifest import MANIFEST_FILE, Manifest, Outdated, renew
 from ..core.system.lock import locked
 from ..recipes.fit_to_machine import ASSUMED, Fitted, before_text, fit, published
 from ..recipes.hardware import Hardware, this_machine
@@ -273,13 +273,13 @@ def report_run(run: Path, out: Path) -> Manifest:
     trained = [folder / METRICS for folder in (run / "base", run / "cpt") if _was_trained(folder)]
     stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
     stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))), "hf/merged"]
-    finished = [run / name for name in stages if (run / name / NAME).is_file()]
+    finished = [run / name for name in stages if (run / name / MANIFEST_FILE).is_file()]
     return build_report(request.text("title"), run / "scores", trained, finished, out, _settings(request, run))
 
 
 def _was_trained(folder: Path) -> bool:
     """Whether a base was trained here and not imported; a curve of a training run is missed where it is not there."""
-    return (folder / NAME).is_file() and Manifest.read(folder).stage == "train"
+    return (folder / MANIFEST_FILE).is_file() and Manifest.read(folder).stage == "train"
 
 
 def _settings(request: JsonObject, run: Path) -> dict[str, Any]:
@@ -305,7 +305,7 @@ def _settings(request: JsonObject, run: Path) -> dict[str, Any]:
 
 def _config(folder: Path) -> JsonObject:
     """The options that a stage's folder was made with."""
-    return JsonObject(Manifest.read(folder).config, f"{folder / NAME}: config")
+    return JsonObject(Manifest.read(folder).config, f"{folder / MANIFEST_FILE}: config")
 
 
 def summary(out: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -11,8 +11,7 @@ from ..scaling.constants import FITTED, read_fit
 from ..scaling.filling import filling
 from ..scaling.of_recipe import Run, Site
 from ..scaling.search import BEST, Choice, explanation, plan
-from ..training.run.journal import NAME as JOURNAL
-from ..training.run.journal import read_steps
+from ..training.run.journal import JOURNAL_FILE, read_steps
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def energy(run: Path) -> dict[str, float]:
     Raises:
         UserError: the folder has no journal, or no step of it was measured.
     """
-    steps = [row for row in read_steps(run / JOURNAL).rows if row["event"] == "step"]
+    steps = [row for row in read_steps(run / JOURNAL_FILE).rows if row["event"] == "step"]
     rows = [row for row in steps if row.get("joules")]
     if not rows:
         raise UserError(f"no step of {run} has a measured energy", where="--run", allowed="a run on GPUs with NVML")

@@ -90,13 +90,13 @@ def _chosen(checkpoints: list[str], folders: dict[str, Path]) -> dict[str, str]:
 
 def _training(runs: list[str], folders: dict[str, Path]) -> dict[str, Spent]:
     """`[NAME=]RUN` of each as name -> what the run took."""
-    from ..training.run.journal import NAME, read_steps, spent
+    from ..training.run.journal import JOURNAL_FILE, read_steps, spent
 
     found = {}
     for item in runs:
         name, run = _split(item, folders, "--training", "RUN")
         check_known(name, folders, "folder", "--training")
-        its = spent(read_steps(Path(run) / NAME))
+        its = spent(read_steps(Path(run) / JOURNAL_FILE))
         assert its, "there is a step"
         found[name] = its
     return found

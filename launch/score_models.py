@@ -11,7 +11,7 @@ from ..core import log
 from ..core.checkpoint import IDENTITY
 from ..core.errors import UserError, check_known
 from ..core.files import read_object
-from ..core.manifest import NAME, Manifest
+from ..core.manifest import MANIFEST_FILE, Manifest
 from ..eval.harness.backends import Limits
 from ..eval.heldout.build_tasks import build_tasks
 from ..eval.heldout.domains import read_domains
@@ -81,7 +81,7 @@ def _models(name: str, path: Path, exports: Path, verify: bool) -> Iterator[Mode
 
 
 def _of_folder(name: str, path: Path) -> Model:
-    made = Manifest.read(path) if (path / NAME).is_file() else None
+    made = Manifest.read(path) if (path / MANIFEST_FILE).is_file() else None
     if name in ROLES or made is None:
         return Model(name, ROLES.get(name, "other"), path)
     if made.stage in MERGES:
@@ -104,7 +104,7 @@ def _of_training(run: Path, prefix: str, exports: Path, verify: bool) -> Iterato
 
     for checkpoint in checkpoints(run):
         folder = exports / f"{prefix}{iteration(checkpoint):05d}"
-        if not (folder / NAME).is_file():
+        if not (folder / MANIFEST_FILE).is_file():
             export_hf(checkpoint, folder, verify=verify)
     # Not only those that are still there: training removes what its recipe does not keep.
     for folder, step in _steps(exports, prefix):
@@ -150,7 +150,7 @@ def proxy(
 def _ended(given: list[str]) -> bool:
     """Whether no training run among the models goes on. Asked before its checkpoints are listed: none is missed."""
     runs = [path for _, path in map(_named, given) if (path / IDENTITY).is_file()]
-    return all((run / NAME).is_file() or (run / STATE).is_file() for run in runs)
+    return all((run / MANIFEST_FILE).is_file() or (run / STATE).is_file() for run in runs)
 
 
 def as_table(found: Scores) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.checkpoint import CHECKPOINTS, RELEASE, newest, root_of
-from ..core.manifest import NAME, fingerprint
+from ..core.manifest import MANIFEST_FILE, fingerprint
 from ..data_prep.tokens.tokens_record import read_record
 from ..recipes.megatron_args import Places
 from ..recipes.schema import Recipe
@@ -52,7 +52,7 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """What makes another start the same run. Of a base that is a run, its newest checkpoint counts, not all."""
         root = self.base and root_of(self.base)
-        weights = root if root and (root / NAME).is_file() else self.weights
+        weights = root if root and (root / MANIFEST_FILE).is_file() else self.weights
         data = {"tokens": fingerprint(self.tokens), "tokenizer": fingerprint(self.tokens / "tokenizer")}
         return identity(self.recipe, data | {"base": weights and fingerprint(weights)})
 

@@ -15,7 +15,7 @@ from ..core import log
 from ..core.checkpoint import CHECKPOINTS, HF, IDENTITY, root_of
 from ..core.errors import Halted, StoppedEarly, UserError
 from ..core.files import remove, sha256, write_json, write_text
-from ..core.manifest import NAME, Manifest, hash_files, versions
+from ..core.manifest import MANIFEST_FILE, Manifest, hash_files, versions
 from ..core.system.device import has_gpu
 from ..core.system.lock import locked
 from ..recipes.load import to_dict
@@ -44,8 +44,7 @@ from .run.folder import (
     steps_before,
 )
 from .run.hashes import retain, seal_rest, settle
-from .run.journal import NAME as JOURNAL
-from .run.journal import as_line, metrics, read_history
+from .run.journal import JOURNAL_FILE, as_line, metrics, read_history
 from .run.provenance import check_resharding, provenance
 from .run.spawn import LOG, fail, spawn
 
@@ -84,7 +83,7 @@ def train(
     start_ = Start(begun, stop_at, deadline, other_data)
     run = Run(recipe, tokens, out, base, tokenizer, verify)
     longer = _check_longer(run, other_data=other_data)
-    if (out / NAME).is_file() and not longer:
+    if (out / MANIFEST_FILE).is_file() and not longer:
         check_same(out, run.identity(), other_data=other_data)
         log.info(f"train: {out} is whole already, nothing to do")
         return Manifest.read(out)
@@ -226,7 +225,7 @@ def _prepare(run: Run, start_: Start) -> int:
         chosen = run.recipe.checkpoint
         retain(run.out, chosen.keep_every, chosen.keep_last)  # what a kill has kept
         log.info(f"train: going on after step {iteration(newest_sound)}")
-        read_history(run.out / JOURNAL).say()
+        read_history(run.out / JOURNAL_FILE).say()
     elif run.weights is not None:
         announce_weights(run.recipe, run.tokens, run.weights)
     for member in run.members():
@@ -250,9 +249,9 @@ def _keep_side(run: Run) -> None:
         shutil.copytree(run.tokens / "tokenizer", partial)
         config = shape_of(run.recipe).to_hf(SAVED[run.recipe.model.precision])
         write_json(partial / "config.json", config)
-    remove(partial / NAME)  # of a base that is a run
+    remove(partial / MANIFEST_FILE)  # of a base that is a run
     kept = Manifest("settings", inputs={}, config={}, counts={}, outputs=hash_files(partial), versions=versions())
-    write_json(partial / NAME, asdict(kept))
+    write_json(partial / MANIFEST_FILE, asdict(kept))
     partial.rename(side)
 
 
@@ -260,7 +259,7 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
     """Write the losses, and the manifest if the last step was reached."""
     recipe, out = run.recipe, run.out
     slots_a_step = recipe.batch.global_size * recipe.data.seq_length
-    rows = metrics(read_history(out / JOURNAL).rows, slots_a_step)
+    rows = metrics(read_history(out / JOURNAL_FILE).rows, slots_a_step)
     write_text(out / METRICS, "".join(map(as_line, rows)))
     for path, wrong in seal_rest(out, fsdp=recipe.parallel.fsdp):
         raise Halted(
@@ -293,7 +292,7 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
         versions=versions(),
         seconds=seconds,
     )
-    write_json(out / NAME, asdict(manifest))
+    write_json(out / MANIFEST_FILE, asdict(manifest))
     return manifest
 
 

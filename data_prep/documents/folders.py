@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.manifest import NAME as MANIFEST
+from ...core.manifest import MANIFEST_FILE
 from .faults import printable
 
 
@@ -68,10 +68,10 @@ def passed_over(path: Path, out: Path | None) -> str:
     if stat.S_ISDIR(mode):
         if out is not None and path.resolve() == out.resolve():
             return "the output of this command"
-        return "made by pdapt" if _is_manifest(path / MANIFEST) else ""
+        return "made by pdapt" if _is_manifest(path / MANIFEST_FILE) else ""
     if not stat.S_ISREG(mode):
         return "not a regular file"
-    return "made by pdapt" if path.name == MANIFEST and _is_manifest(path) else ""
+    return "made by pdapt" if path.name == MANIFEST_FILE and _is_manifest(path) else ""
 
 
 def _is_manifest(path: Path) -> bool:

@@ -13,7 +13,7 @@ from ...core.errors import UserError
 from ...core.files import read_jsonl, read_object, sha256
 from ...core.integrity import AGAIN, check, file_names
 from ...core.jsonio import JsonObject, parse_json
-from ...core.manifest import NAME
+from ...core.manifest import MANIFEST_FILE
 from ..harness.lm_eval_process import ANSWERS, RESULTS, SAMPLES, SETTINGS
 from ..tasks.suite import TASKS, Benchmark
 from .results_folder import PLAN, read_plan
@@ -154,7 +154,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
 def _finished(folder: Path, models: list[str], tasks: list[str]) -> dict[Path, list[str]]:
     """The files of all finished units, for `checking`."""
     units = [folder / model / task for model in models for task in tasks]
-    return {unit: file_names(unit) for unit in units if (unit / NAME).is_file()}
+    return {unit: file_names(unit) for unit in units if (unit / MANIFEST_FILE).is_file()}
 
 
 def first_half(keys: list[str]) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 from ...core.errors import UserError
 from ...core.files import read_object, write_json
 from ...core.jsonio import JsonObject
-from ...core.manifest import NAME, fingerprint
+from ...core.manifest import MANIFEST_FILE, fingerprint
 from ...core.system import lock
 from ..scores import Model, check_name
 from ..tasks.suite import SUITE, Benchmark
@@ -70,7 +70,7 @@ def status(out: Path) -> dict[str, Any]:
 
 
 def _state(folder: Path) -> str:
-    if (folder / NAME).is_file():
+    if (folder / MANIFEST_FILE).is_file():
         return "done"
     if not _claim(folder).exists():
         return "left"

@@ -16,7 +16,7 @@ from ...core.errors import UserError, check_known
 from ...core.files import read_json, read_object, write_text
 from ...core.integrity import check
 from ...core.jsonio import JsonObject, shorten
-from ...core.manifest import NAME, run_stage
+from ...core.manifest import MANIFEST_FILE, run_stage
 from ...core.system.device import has_gpu
 from ..harness.backends import BACKENDS, Limits, arguments, check_chat_template, check_room
 from ..harness.check_weights import check_weights
@@ -105,7 +105,9 @@ def run_benchmark(
         check_room(told, tasks, settings.limits)
         check_chat_template({model.name: model.path for model in models} if settings.chat_template else {})
     index = read_index(data, tasks)
-    left = [model for model in models if not all((out / model.name / task.name / NAME).is_file() for task in tasks)]
+    left = [
+        model for model in models if not all((out / model.name / task.name / MANIFEST_FILE).is_file() for task in tasks)
+    ]
     files = {file for task in tasks for file in (index[task.name]["test"], index[task.name]["shots"])}
     check("eval", {data: [INDEX, *sorted(files)] if left else []}, verify=verify)
     check_weights({model.name: model.path for model in left}, verify=verify)

@@ -11,7 +11,7 @@ from ...core.files import read_jsonl, read_object, write_json
 from ...core.hf.tokenizer_file import open_tokenizer
 from ...core.integrity import check, damage_first, file_names, hf_files
 from ...core.jsonio import JsonObject
-from ...core.manifest import NAME, Manifest, input_fingerprints, run_stage
+from ...core.manifest import MANIFEST_FILE, Manifest, input_fingerprints, run_stage
 from ...core.qwen3 import END_OF_DOCUMENT
 from ..harness.backends import Limits, arguments, check_folder
 from ..harness.check_weights import check_weights
@@ -56,7 +56,7 @@ def evaluate(
         told = tell(models, limits)
     if batch_size < 1:
         raise UserError(f"batch_size = {batch_size} is too small", allowed="1 or more")
-    finished = (out / NAME).is_file()
+    finished = (out / MANIFEST_FILE).is_file()
     if not finished:
         check("eval", {tasks: file_names(tasks)}, verify=verify)
     index = read_tasks(tasks)

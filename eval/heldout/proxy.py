@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.files import write_json
 from ...core.integrity import check, file_names
-from ...core.manifest import NAME, run_stage
+from ...core.manifest import MANIFEST_FILE, run_stage
 from ..harness.backends import Limits
 from ..harness.check_weights import check_weights
 from ..scores import Model, Scores
@@ -50,7 +50,7 @@ def measure(
     with models_damage_first(models, verify=verify):
         check_models(models)
         told = tell(models, limits)
-    left = {model.name: model.path for model in models if not (out / model.name / NAME).is_file()}
+    left = {model.name: model.path for model in models if not (out / model.name / MANIFEST_FILE).is_file()}
     if left:
         check("eval", {tasks: file_names(tasks)}, verify=verify)
     check_weights(left, verify=verify)

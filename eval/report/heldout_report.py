@@ -10,7 +10,7 @@ from ...core.errors import UserError
 from ...core.files import write_text
 from ...core.integrity import AGAIN, check, stage_files
 from ...core.jsonio import JsonObject
-from ...core.manifest import NAME, Manifest, run_stage
+from ...core.manifest import MANIFEST_FILE, Manifest, run_stage
 from ..scores import SCORES, Scores
 from ..statistics.verdict import ACCURACY, PERPLEXITY, change, outcome, verdict
 from .figures import Curve, draw_loss, draw_scores, draw_twice, lacking, read_curve
@@ -42,7 +42,7 @@ def build_report(
     """
     stages = [*manifests, scores]
     for folder in stages:
-        if not (folder / NAME).is_file():
+        if not (folder / MANIFEST_FILE).is_file():
             raise UserError(
                 "no finished stage here", where=str(folder), mend="give the folder that holds manifest.json"
             )
@@ -56,7 +56,7 @@ def build_report(
         )
     inputs = {"scores": scores / SCORES}
     inputs |= {f"training/{i}": path for i, path in enumerate(there)}
-    inputs |= {f"stage/{i}": folder / NAME for i, folder in enumerate(stages)}
+    inputs |= {f"stage/{i}": folder / MANIFEST_FILE for i, folder in enumerate(stages)}
 
     def body(work: Path) -> dict[str, Any]:
         found = Scores.read(scores)
@@ -90,7 +90,7 @@ def build_report(
 
 def _cut(scores: Path) -> dict[str, int]:
     """Prompts that were cut, and how many there were."""
-    counts = JsonObject(Manifest.read(scores).counts, f"{scores / NAME}: counts")
+    counts = JsonObject(Manifest.read(scores).counts, f"{scores / MANIFEST_FILE}: counts")
     return {name: counts.integer(name, 0) for name in ("prompts_cut", "prompts")}
 
 

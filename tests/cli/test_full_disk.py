@@ -15,7 +15,7 @@ from pdapt.cli import main as face
 from pdapt.conversion.convert import import_hf
 from pdapt.core.checkpoint import CHECKPOINTS, SEAL
 from pdapt.core.files import list_files, sha256, write_json
-from pdapt.core.manifest import NAME, versions
+from pdapt.core.manifest import MANIFEST_FILE, versions
 from pdapt.data_prep.tokens.build import build_tokens
 from pdapt.eval.tasks.fetch import INDEX
 from pdapt.merge.sweep import sweep
@@ -103,7 +103,7 @@ def test_a_full_disk_is_the_users_error(
     assert "the disk is full" in said or "the disk has too little room" in said, said
     assert f"free on {disk}" in said, said
     assert "Traceback" not in said
-    whole = [path for path in disk.rglob(NAME) if not any(part.startswith(".") for part in path.parts)]
+    whole = [path for path in disk.rglob(MANIFEST_FILE) if not any(part.startswith(".") for part in path.parts)]
     assert not [path for path in whole if path not in before and not finished_before(path, disk / "out")]
     assert not list(disk.rglob(".*.lock"))
 

@@ -16,7 +16,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_object
 from pdapt.core.hf.config import effective, write_settings
 from pdapt.core.hf.weights import INDEX, SINGLE, Weights
-from pdapt.core.manifest import KEY, NAME, Manifest, _interrupted, fingerprint, input_fingerprints, run_stage
+from pdapt.core.manifest import KEY, MANIFEST_FILE, Manifest, _interrupted, fingerprint, input_fingerprints, run_stage
 from pdapt.core.qwen3 import SIZES, read_config
 
 Fuzz = Callable[..., None]
@@ -36,7 +36,7 @@ def test_fuzz_manifest(fuzz: Fuzz, tmp_path: Path) -> None:
 
     run_stage("demo", {"text": "0" * 64}, {"k": 1}, tmp_path / "out", body)
 
-    fuzz(tmp_path / "out" / NAME, lambda: (fingerprint(tmp_path / "out"), Manifest.read(tmp_path / "out")))
+    fuzz(tmp_path / "out" / MANIFEST_FILE, lambda: (fingerprint(tmp_path / "out"), Manifest.read(tmp_path / "out")))
 
 
 def test_fuzz_interrupted(fuzz: Fuzz, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pdapt.core.files import read_object
-from pdapt.core.manifest import NAME, Manifest
+from pdapt.core.manifest import MANIFEST_FILE, Manifest
 from pdapt.launch.pipeline import _settings  # pyright: ignore[reportPrivateUsage]
 from pdapt.launch.request import REQUEST, Request, changes, claim, kept_of, write_request
 from pdapt.launch.score_models import _steps, resolve  # pyright: ignore[reportPrivateUsage]
@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Path:
     config = to_dict(load("qwen3_tiny_cpt_2xcpu"))
     for folder, options in (("cpt", config), ("hf/merged", {"t": 0.5}), ("hf/cpt-00004", {})):
         (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / NAME).write_text(json.dumps(asdict(Manifest("stage", {}, options, {}, {}))))
+        (tmp_path / folder / MANIFEST_FILE).write_text(json.dumps(asdict(Manifest("stage", {}, options, {}, {}))))
     return tmp_path
 
 
@@ -53,7 +53,7 @@ def test_fuzz_request(fuzz: Fuzz, run: Path) -> None:
 @pytest.mark.parametrize("stage", ["cpt", "hf/merged"])
 def test_fuzz_stages_of_a_report(fuzz: Fuzz, run: Path, stage: str) -> None:
     request = read_object(run / REQUEST)
-    fuzz(run / stage / NAME, lambda: _settings(request, run))
+    fuzz(run / stage / MANIFEST_FILE, lambda: _settings(request, run))
 
 
 def test_exports_of_another_run_whose_name_begins_alike_are_not_taken(tmp_path: Path) -> None:

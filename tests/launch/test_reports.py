@@ -9,7 +9,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
 from pdapt.eval.benchmark.cells import PLAN
 from pdapt.launch.reports import Asked, build
-from pdapt.training.run.journal import NAME
+from pdapt.training.run.journal import JOURNAL_FILE
 
 DEFAULT = {"checkpoints": [], "test": "holm", "contaminated": None, "training": [], "language": "en"}
 
@@ -37,10 +37,12 @@ def test_bad_wishes(
     for name, file in (("0p6b", PLAN), ("8b", PLAN), ("whole", "request.json")):
         write_json(tmp_path / name / file, {})
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / NAME).write_text(json.dumps({"event": "start", "step": 0, "time": 0, "start": 0}) + "\n")
+    (tmp_path / "run" / JOURNAL_FILE).write_text(
+        json.dumps({"event": "start", "step": 0, "time": 0, "start": 0}) + "\n"
+    )
     (tmp_path / "odd").mkdir()
     rows = ({"event": "start", "step": 0, "time": 0, "start": 0}, {"event": "step", "step": 1, "time": 1, "start": 0})
-    (tmp_path / "odd" / NAME).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "odd" / JOURNAL_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UserError, match=message):
         build(folders, tmp_path / "out", Asked(**(DEFAULT | change)))  # pyright: ignore[reportArgumentType]
     assert not (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ import pytest
 from pdapt.conversion.convert import import_hf
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
-from pdapt.core.manifest import NAME, Manifest
+from pdapt.core.manifest import MANIFEST_FILE, Manifest
 from pdapt.eval.harness.backends import Limits
 from pdapt.launch import score_models as evaluate
 from pdapt.launch.score_models import resolve
@@ -41,7 +41,7 @@ def test_folders_are_named(tmp_path: Path) -> None:
 def test_what_made_a_folder_says_what_it_is(tmp_path: Path) -> None:
     made = {"last": ("export", {"step": 60}), "imported": ("export", {}), "half": ("merge", {}), "t0.5": ("sweep", {})}
     for name, (stage, counts) in made.items():
-        write_json(tmp_path / name / NAME, asdict(Manifest(stage, {}, {}, counts, {})))
+        write_json(tmp_path / name / MANIFEST_FILE, asdict(Manifest(stage, {}, {}, counts, {})))
     assert _names(resolve([str(tmp_path / name) for name in made], tmp_path)) == [
         ("last", "checkpoint", 60),
         ("imported", "other", None),
@@ -58,7 +58,7 @@ def _roles(given: list[str], exports: Path, roles: list[str] | None = None) -> d
 def test_a_folder_that_is_named_beside_a_base_is_compared_whoever_made_it(tmp_path: Path) -> None:
     for name in ("A", "B", "C"):
         (tmp_path / name).mkdir()
-    write_json(tmp_path / "B" / NAME, asdict(Manifest("baseline", {}, {}, {}, {})))
+    write_json(tmp_path / "B" / MANIFEST_FILE, asdict(Manifest("baseline", {}, {}, {}, {})))
     a, b, c = (str(tmp_path / name) for name in "ABC")
     assert _roles([f"base={a}", f"cpt={b}", f"mine={c}"], tmp_path) == {
         "base": "base",

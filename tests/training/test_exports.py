@@ -19,7 +19,7 @@ from pdapt.conversion.verify import verify
 from pdapt.core.checkpoint import CHECKPOINTS, SEAL
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
-from pdapt.core.manifest import NAME
+from pdapt.core.manifest import MANIFEST_FILE
 from pdapt.recipes.load import load
 from pdapt.training.run.folder import checkpoints
 from pdapt.training.train import train
@@ -159,6 +159,9 @@ def test_a_run_is_followed_while_it_trains_and_whoever_is_killed(
     for name in names:
         export_hf(run / CHECKPOINTS / name, tmp_path / "alone" / name)
         assert verify(out / name, tmp_path / "alone" / name)["identical"]
-        assert read_json(out / name / NAME)["outputs"] == read_json(tmp_path / "alone" / name / NAME)["outputs"]
+        assert (
+            read_json(out / name / MANIFEST_FILE)["outputs"]
+            == read_json(tmp_path / "alone" / name / MANIFEST_FILE)["outputs"]
+        )
     assert not list(out.glob(".*.partial"))
     assert follow(run, out) == [], "nothing is done twice"

@@ -12,8 +12,7 @@ from pdapt.core.errors import Halted
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
 from pdapt.training.run.folder import SKIPPED, STATE, checkpoints
-from pdapt.training.run.journal import NAME as JOURNAL
-from pdapt.training.run.journal import Row, kept, read
+from pdapt.training.run.journal import JOURNAL_FILE, Row, kept, read
 from pdapt.training.train import train
 
 pytestmark = pytest.mark.slow
@@ -24,7 +23,7 @@ RESTLESS = ["steps=40", "optimizer.lr=1e-7", "guard.window=16", "guard.deviation
 
 
 def events(out: Path, kind: str) -> list[Row]:
-    return [row for row in read(out / JOURNAL) if row["event"] == kind]
+    return [row for row in read(out / JOURNAL_FILE) if row["event"] == kind]
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def test_a_run_that_skips_every_update_ends_for_somebody_to_look_at(
     def refuse(name: str) -> None:
         raise ValueError(name)
 
-    lines = (tmp_path / "run" / JOURNAL).read_text().splitlines()
+    lines = (tmp_path / "run" / JOURNAL_FILE).read_text().splitlines()
     rows = [json.loads(line, parse_constant=refuse) for line in lines]
     # Three steps, the validation after the second, and the one at the end.
     assert [row["loss"] for row in rows if row["event"] in ("step", "validation")] == [None] * 5
@@ -94,9 +93,9 @@ def test_a_spike_is_skipped_alike_by_a_run_that_was_interrupted(
     skipped = [row["step"] for row in events(whole, "guard")]
     assert skipped, "1.7 deviations are passed by some step of forty"
     assert min(skipped) > 16
-    steps = kept(read(whole / JOURNAL), "step")
+    steps = kept(read(whole / JOURNAL_FILE), "step")
     assert [number for number, row in steps.items() if row["skipped"]] == skipped
-    again = kept(read(interrupted / JOURNAL), "step")
+    again = kept(read(interrupted / JOURNAL_FILE), "step")
     assert {number: (row["loss"], row["skipped"]) for number, row in again.items()} == {
         number: (row["loss"], row["skipped"]) for number, row in steps.items()
     }
@@ -113,7 +112,7 @@ def test_a_spike_is_gone_back_from_and_its_batch_left_out(recipe_file: Path, tok
     assert len(starts) == 1 + len(left_out)
     # Each start goes on from the checkpoint before the step that was gone back from.
     assert [row["step"] for row in starts[1:]] == [5 * ((step - 1) // 5) for step in left_out]
-    assert list(kept(read(out / JOURNAL), "step")) == [step for step in range(1, 41) if step not in left_out]
+    assert list(kept(read(out / JOURNAL_FILE), "step")) == [step for step in range(1, 41) if step not in left_out]
 
 
 def test_a_warning_changes_nothing(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:

@@ -19,8 +19,7 @@ from pdapt.recipes.load import load
 from pdapt.recipes.schema import shape_of
 from pdapt.training.megatron.sequences import read_of_recipe
 from pdapt.training.run.folder import METRICS
-from pdapt.training.run.journal import NAME as JOURNAL
-from pdapt.training.run.journal import Row, kept, read
+from pdapt.training.run.journal import JOURNAL_FILE, Row, kept, read
 from pdapt.training.train import train
 
 pytestmark = pytest.mark.slow
@@ -29,7 +28,7 @@ BLEND = "data.blend=[{sources: [soins], weight: 0.5}, {sources: [ville], weight:
 
 
 def rows(out: Path, event: str) -> list[Row]:
-    return [row for row in read(out / JOURNAL) if row["event"] == event]
+    return [row for row in read(out / JOURNAL_FILE) if row["event"] == event]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def run(recipe_file: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactor
 
 def test_the_data_sets_losses_make_up_the_batchs(run: Path) -> None:
     for kind in ("step", "validation"):
-        for row in kept(read(run / JOURNAL), kind).values():
+        for row in kept(read(run / JOURNAL_FILE), kind).values():
             assert set(row["sources"]) == {"soins", "ville"}
             tokens = sum(found["tokens"] for found in row["sources"].values())
             mean = sum(found["loss"] * found["tokens"] for found in row["sources"].values()) / tokens

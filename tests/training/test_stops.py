@@ -14,8 +14,7 @@ from pdapt.core.errors import StoppedEarly
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
 from pdapt.training.run.folder import ACHIEVED, STATE, checkpoints, iteration
-from pdapt.training.run.journal import NAME as JOURNAL
-from pdapt.training.run.journal import kept, read
+from pdapt.training.run.journal import JOURNAL_FILE, kept, read
 from pdapt.training.run.signals import SIGNALS, Stops
 from pdapt.training.train import train
 
@@ -23,7 +22,7 @@ TWO = ["parallel.ranks_per_node=2", "steps=40", "checkpoint.every=100", "validat
 
 
 def losses(out: Path) -> dict[int, float]:
-    return {step: row["loss"] for step, row in kept(read(out / JOURNAL), "step").items()}
+    return {step: row["loss"] for step, row in kept(read(out / JOURNAL_FILE), "step").items()}
 
 
 @pytest.fixture

@@ -24,8 +24,7 @@ from ..run.energy import joules
 from ..run.failures.rank_file import BETWEEN, EXCHANGE, OPTIMIZER, SAVE, VALIDATE, RankFile
 from ..run.folder import SKIPPED, STATE, STOP_AT, skipped
 from ..run.guard import Judge, Verdict
-from ..run.journal import NAME as JOURNAL
-from ..run.journal import Goodput, Journal, kept, read_history
+from ..run.journal import JOURNAL_FILE, Goodput, Journal, kept, read_history
 from ..run.saves import Saves
 from ..run.signals import Stops
 from ..run.trackers import Trackers
@@ -109,7 +108,7 @@ class Monitor:
 
     def _first(self, optimizer: Any, config: Any, done: int) -> None:
         self._check_stop_at(done)
-        history = read_history(self.place.out / JOURNAL)  # what of it is lost, whoever started the run has said
+        history = read_history(self.place.out / JOURNAL_FILE)  # what of it is lost, whoever started the run has said
         self.goodput = Goodput(history, done, self.place.begun)
         # Every rank reads them: all have to judge alike, and as a run that was not interrupted.
         steps = kept(history.rows, "step", done).values()
@@ -140,7 +139,7 @@ class Monitor:
     @cached_property
     def journal(self) -> Journal:
         """Opened by this start's first event, which need not be a step: the last one may have been taken before."""
-        journal = Journal(self.place.out / JOURNAL)
+        journal = Journal(self.place.out / JOURNAL_FILE)
         done = self.trainer.get_args().iteration
         journal.write("start", time=self.place.begun, step=done, ranks=self.world, host=os.uname().nodename)
         return journal

@@ -11,7 +11,7 @@ from ...core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
 from ...core.errors import UserError
 from ...core.files import read_list, read_object, read_objects, write_json, write_text
 from ...core.jsonio import JsonObject
-from ...core.manifest import NAME
+from ...core.manifest import MANIFEST_FILE
 from ...recipes.load import to_dict, to_yaml
 from ...recipes.schema import Recipe
 
@@ -54,7 +54,7 @@ def claim(out: Path, recipe: Recipe, found: dict[str, Any], *, other_data: bool 
         UserError: the folder holds a run of another recipe, other data or another base, or something else.
     """
     check_claim(out, lambda: found, other_data=other_data)
-    (out / NAME).unlink(missing_ok=True)  # of a finished run that is made longer: whole only when it is again
+    (out / MANIFEST_FILE).unlink(missing_ok=True)  # of a finished run that is made longer: whole only when it is again
     write_json(out / IDENTITY, found)
     write_text(out / "recipe.yaml", to_yaml(recipe))
 

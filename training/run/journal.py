@@ -23,7 +23,7 @@ from ...core.errors import UserError
 from ...core.jsonio import MAX_BYTES, JsonObject, parse_json
 from ...core.training_cost import Spent
 
-NAME = "log.jsonl"
+JOURNAL_FILE = "log.jsonl"
 Row = dict[str, Any]
 
 
@@ -132,7 +132,7 @@ def read_steps(path: Path) -> History:
         raise UserError(
             f"{path.parent} is no training run that has begun{why}",
             where=str(path),
-            allowed=f"a folder of `pdapt train`, with a step in its {NAME}",
+            allowed=f"a folder of `pdapt train`, with a step in its {JOURNAL_FILE}",
         )
     history.say()
     return history

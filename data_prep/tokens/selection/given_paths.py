@@ -6,8 +6,7 @@ from typing import Protocol
 
 from ....core.errors import UserError
 from ....core.integrity import stage_files, wanted_hashes
-from ....core.manifest import NAME as MANIFEST
-from ....core.manifest import Manifest, digest
+from ....core.manifest import MANIFEST_FILE, Manifest, digest
 from ...documents.discover import discover, split_name
 from ...documents.reading import find_documents
 from ...documents.sources import Source, check_names
@@ -86,7 +85,7 @@ def named_by_user(found: list[Survey]) -> set[str]:
 
 def is_corpus(folder: Path) -> bool:
     """Whether a folder was made by the corpus stage."""
-    manifest = folder / MANIFEST
+    manifest = folder / MANIFEST_FILE
     return (folder / FOLDER).is_dir() and manifest.is_file() and Manifest.read(folder).stage == "corpus"
 
 

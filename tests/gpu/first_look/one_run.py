@@ -21,7 +21,7 @@ from pdapt.core.files import sha256, write_json
 from pdapt.core.system.process import die_with_parent
 from pdapt.recipes.load import to_yaml
 from pdapt.recipes.schema import Recipe
-from pdapt.training.run.journal import NAME as JOURNAL
+from pdapt.training.run.journal import JOURNAL_FILE
 
 WARM = 3
 """First steps that do not count: kernels are chosen and compiled, memory is asked for."""
@@ -52,7 +52,7 @@ class Training:
 
     def rows(self) -> list[Row]:
         """The journal's steps so far. A line that is being written is left for the next look."""
-        path = self.out / JOURNAL
+        path = self.out / JOURNAL_FILE
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
         return [row for row in map(json.loads, lines) if row["event"] == "step"]
 

@@ -8,8 +8,7 @@ from pdapt.core.checkpoint import SEAL
 from pdapt.recipes.load import load
 from pdapt.training.run.folder import checkpoints
 from pdapt.training.run.hashes import damage
-from pdapt.training.run.journal import NAME as JOURNAL
-from pdapt.training.run.journal import kept, read, read_history, spent
+from pdapt.training.run.journal import JOURNAL_FILE, kept, read, read_history, spent
 from pdapt.training.train import train
 
 KILL = """
@@ -40,20 +39,20 @@ def test_hashes_are_there_in_the_end_and_a_damaged_journal_is_gone_on_with(
     assert [(path / SEAL).is_file() for path in checkpoints(out)] == [True, True]
     assert not any(map(damage, checkpoints(out)))
 
-    lines = (out / JOURNAL).read_bytes().splitlines(keepends=True)
+    lines = (out / JOURNAL_FILE).read_bytes().splitlines(keepends=True)
     (broken,) = (number for number, line in enumerate(lines) if b'"step": 3, "loss"' in line)
     lines[broken] = lines[broken].replace(b'"seconds"', b'"sec\xff')
     damaged = b"".join(lines)
-    (out / JOURNAL).write_bytes(damaged)
+    (out / JOURNAL_FILE).write_bytes(damaged)
     assert train(recipe, tokens, out) is not None
     said = capsys.readouterr().err
-    assert f"1 of {len(lines)} lines of {out / JOURNAL} cannot be read and are left out, the first is" in said
-    assert f"{JOURNAL}:{broken + 1}: " in said
+    assert f"1 of {len(lines)} lines of {out / JOURNAL_FILE} cannot be read and are left out, the first is" in said
+    assert f"{JOURNAL_FILE}:{broken + 1}: " in said
     assert "has lost steps: 3; their time counts as unknown" in said
-    assert (out / JOURNAL).read_bytes().startswith(damaged), "nothing is lost that may still be mended by hand"
-    steps = kept(read(out / JOURNAL), "step")
+    assert (out / JOURNAL_FILE).read_bytes().startswith(damaged), "nothing is lost that may still be mended by hand"
+    steps = kept(read(out / JOURNAL_FILE), "step")
     assert list(steps) == [1, 2, 4, 5, 6, 7, 8, 9, 10]
     assert steps[10]["goodput_unknown"] > 0
-    found = spent(read_history(out / JOURNAL))
+    found = spent(read_history(out / JOURNAL_FILE))
     assert found is not None
     assert (found.lost, found.unknown > 0) == (1, True)
