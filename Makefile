@@ -37,7 +37,7 @@ setup: $(READY) ## Make .venv, once.
 
 $(READY): requirements/build.txt requirements/dev.txt pyproject.toml
 	@python=$$(.ci/find-python); \
-	echo "setup: $$($$python --version) into $(VENV) (some minutes, 6 GB, the first time only)"; \
+	echo "setup: $$($$python --version) into $(VENV) (some minutes, 11 GB of disk, the first time only)"; \
 	$$python -m venv --clear $(VENV)
 	@$(BIN)/pip install --quiet --require-hashes -r requirements/build.txt
 	@$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt

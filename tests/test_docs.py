@@ -51,3 +51,8 @@ def test_the_table_of_exit_codes_has_every_code_with_its_meaning() -> None:
     section = (ROOT / "docs" / "run.md").read_text(encoding="utf-8").partition("## Exit codes")[2]
     rows = re.findall(r"^\| (\d+) \| (.+) \|$", section, re.MULTILINE)
     assert rows == [(str(code.value), MEANINGS[code]) for code in ExitCode]
+
+
+def test_the_disk_space_of_the_setup_is_the_same_wherever_it_is_stated() -> None:
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md", "Makefile")}
+    assert {name: re.findall(r"(\d+) GB of disk", text) for name, text in texts.items()} == dict.fromkeys(texts, ["11"])
