@@ -1,4 +1,4 @@
-"""`pdapt eval`."""
+"""`pdapt eval …`."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..core import log
-from .options import Json, Verify, show
+from .options import BatchSize, Heldout, Json, LimitQuestions, MaxLength, Tasks, Verify, show
 
 evaluation = typer.Typer()
 
@@ -16,20 +16,34 @@ Models = Annotated[
     typer.Argument(
         metavar="[NAME=]RUN|FOLDER...",
         help="A Hugging Face folder, a training run (its checkpoints), or a folder of `pdapt run` (base, checkpoints, "
-        "merged). The names base, tuned and merged say what a folder is; else whoever made it does: an export, or a "
-        "merge. Beside a base, any other NAME=FOLDER is a tuned one and compared with it; a folder without a name is "
-        "only ranked.",
+        "merged). The names base, tuned and merged state a folder's role; else the stage that made it does: an export, "
+        "or a merge. Beside a base, any other NAME=FOLDER is a tuned model and compared with it; a folder without a "
+        "name is only ranked.",
     ),
 ]
 Roles = Annotated[
-    list[str] | None, typer.Option("--role", help="NAME=base|tuned|merged|other: what a model is; repeat.")
+    list[str] | None, typer.Option("--role", help="NAME=base|tuned|merged|other: role of a model; may be repeated.")
 ]
-Tasks = Annotated[
-    list[str] | None, typer.Option(help="A task, a group (FR-MEDICAL, ...) or a pattern; repeat. By default all 28.")
+Backend = Annotated[str, typer.Option(help="hf; or vllm, which has not been run yet.")]
+AnyBatchSize = Annotated[
+    str,
+    typer.Option(
+        "--batch-size",
+        help="Sequences a forward pass, or auto: found by the longest prompt with its answer, once for each model and "
+        "kind of task.",
+    ),
 ]
-Questions = Annotated[int | None, typer.Option("--limit", help="Only so many questions of each task.")]
-MaxLength = Annotated[
-    int | None, typer.Option(help="Window in tokens, prompt and answer together; by default the model's own.")
+MaxAnswer = Annotated[
+    int | None,
+    typer.Option("--max-gen-toks", help="Tokens an answer may have; by default the task's, 2,048 in MMLU-ProX."),
+]
+ChatTemplate = Annotated[
+    bool,
+    typer.Option(
+        "--chat-template",
+        help="Ask this command's models through their own chat templates, worked examples as turns. Others may be "
+        "asked without, into the same OUT.",
+    ),
 ]
 
 
@@ -60,8 +74,8 @@ def fetch(
         from ..eval.benchmark.baselines import fetch_baseline, find
 
         chosen = [find(name) for name in baselines]
-        found = {each.name: fetch_baseline(each, out / each.name).config for each in chosen}
-        print(json.dumps(found, indent=None if as_json else 2))
+        fetched = {baseline.name: fetch_baseline(baseline, out / baseline.name).config for baseline in chosen}
+        print(json.dumps(fetched, indent=None if as_json else 2))
         return
     from ..eval.tasks.fetch import fetch as run
     from ..eval.tasks.suite import choose
@@ -71,7 +85,7 @@ def fetch(
 
 @evaluation.command("baselines")
 def baselines(as_json: Json = False) -> None:
-    """The 35 models of the paper's appendix: any of them, and any other, can be evaluated beside your own."""
+    """List the 35 models of the paper's appendix: any of them, and any other, can be evaluated beside your own."""
     from dataclasses import asdict
 
     from ..eval.benchmark.baselines import BASELINES
@@ -88,34 +102,16 @@ def run(
     models: Models,
     *,
     data: Annotated[Path, typer.Option(help="Folder made by `pdapt eval fetch`.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of all results; the same command goes on with it.")],
-    tasks: Annotated[
-        list[str] | None,
-        typer.Option(help="A task, a group (FR-MEDICAL, ...) or a pattern; repeat. By default all 28."),
-    ] = None,
-    backend: Annotated[str, typer.Option(help="hf, or vllm, which has not been run yet.")] = "hf",
+    out: Annotated[Path, typer.Option("--out", help="Folder of all results; the same command continues it.")],
+    tasks: Tasks = None,
+    backend: Backend = "hf",
     gpus: Annotated[int, typer.Option(help="GPUs a task: hf shares its questions out, vllm splits the model.")] = 1,
-    batch_size: Annotated[
-        str,
-        typer.Option(
-            help="Sequences a forward pass, or auto: found by the longest prompt with its answer, once for each model "
-            "and kind of task."
-        ),
-    ] = "auto",
-    limit: Questions = None,
+    batch_size: AnyBatchSize = "auto",
+    limit: LimitQuestions = None,
     max_length: MaxLength = None,
-    max_gen_toks: Annotated[
-        int | None, typer.Option(help="Tokens an answer may have; by default the task's, 2,048 in MMLU-ProX.")
-    ] = None,
+    max_gen_toks: MaxAnswer = None,
     role: Roles = None,
-    chat_template: Annotated[
-        bool,
-        typer.Option(
-            "--chat-template",
-            help="Ask this command's models through their own chat templates, worked examples as turns. Others may be "
-            "asked without, into the same OUT.",
-        ),
-    ] = False,
+    chat_template: ChatTemplate = False,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
@@ -132,10 +128,11 @@ def run(
     from ..launch.hf_models import EXPORTS
     from ..launch.score_models import resolve
 
-    settings = Settings(backend, Limits(limit, max_length, max_gen_toks), batch_size, gpus, chat_template)
-    found = resolve(models, out / EXPORTS, role, verify=verify)
-    log.info(f"eval: roles: {', '.join(f'{model.name}: {SPOKEN[model.role]}' for model in found)}")
-    run_benchmark(found, choose(tasks or []), data, out, settings, verify=verify)
+    limits = Limits(limit, max_length, max_gen_toks)
+    settings = Settings(backend, limits, batch_size, gpus=gpus, chat_template=chat_template)
+    resolved = resolve(models, out / EXPORTS, role, verify=verify)
+    log.info(f"eval: roles: {', '.join(f'{model.name}: {SPOKEN[model.role]}' for model in resolved)}")
+    run_benchmark(resolved, choose(tasks or []), data, out, settings=settings, verify=verify)
     _show_status(status(out), as_json)
 
 
@@ -144,51 +141,46 @@ def show_status(
     out: Annotated[Path, typer.Argument(help="Folder of `pdapt eval run`.")],
     as_json: Json = False,
 ) -> None:
-    """What is done and what is left."""
+    """Show which tasks of which models are done, running and left."""
     from ..eval.benchmark.results_folder import status
 
     _show_status(status(out), as_json)
 
 
-def _show_status(found: dict[str, Any], as_json: bool) -> None:
+def _show_status(counts: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(counts, ensure_ascii=False))
         return
     from .terminal import print_table
 
     states = ("done", "running", "left")
-    rows = [[name, *(str(len(tasks[state])) for state in states)] for name, tasks in found["models"].items()]
-    print_table(f"{found['done']} done, {found['running']} running, {found['left']} left", ["model", *states], rows)
+    rows = [[name, *(str(len(tasks[state])) for state in states)] for name, tasks in counts["models"].items()]
+    title = f"{counts['done']} done, {counts['running']} running, {counts['left']} left"
+    print_table(title, ["model", *states], rows)
 
 
 @evaluation.command("proxy")
 def proxy(
     models: Models,
     *,
-    heldout: Annotated[
-        list[str],
-        typer.Option(
-            help="DOMAIN=PLACE of held-out documents: a folder (TOKENS/heldout), a file, or a pattern such as "
-            "'TOKENS/heldout/medical-*.jsonl'; repeat."
-        ),
-    ],
+    heldout: Heldout,
     out: Annotated[Path, typer.Option("--out", help="Folder of all results; the same command adds new checkpoints.")],
-    limit: Questions = None,
-    batch_size: Annotated[int, typer.Option(help="Sequences a forward pass.")] = 8,
+    limit: LimitQuestions = None,
+    batch_size: BatchSize = 8,
     max_length: MaxLength = None,
     role: Roles = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Go on until the training runs among them have ended.")
+        bool, typer.Option("--follow", help="Continue until the training runs among them have ended.")
     ] = False,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
-    """Fast figures while training goes on: held-out perplexity by source, log-probability of true answers."""
+    """Measure held-out perplexity by source, and the log-probability of true answers: fast, while training goes on."""
     from ..eval.harness.backends import Limits
     from ..launch.score_models import proxy as measure
 
     limits = Limits(limit, max_length)
-    found = measure(
+    scores = measure(
         models, heldout, out, limits=limits, batch_size=batch_size, follow=follow, roles=role, verify=verify
     )
-    print(json.dumps(found, ensure_ascii=False, indent=None if as_json else 2))
+    print(json.dumps(scores, ensure_ascii=False, indent=None if as_json else 2))

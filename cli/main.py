@@ -1,4 +1,4 @@
-"""The face: `pdapt <room> <verb>`. Import-light: a room is loaded when one of its verbs runs."""
+"""The command line: `pdapt <noun> <verb>`. Import-light: a room is loaded when one of its verbs runs."""
 
 import os
 import sys
@@ -23,28 +23,37 @@ app = typer.Typer(
 
 
 def _add_rooms() -> None:
-    from . import bench, plan, report, stages, tokens  # all load their rooms in a verb
-    from . import eval as evaluation
-    from . import merge as merging
-    from . import run as whole
+    from . import (  # their rooms load later
+        bench,
+        convert,
+        corpus,
+        doctor,
+        eval,
+        merge,
+        plan,
+        report,
+        run,
+        tokens,
+        train,
+    )
 
     for name, room, help_text in (
-        ("corpus", stages.corpus, "Documents: read, clean."),
-        ("tokens", tokens.tokens, "Documents -> Megatron's token files, and what is in them."),
-        ("convert", stages.convert, "Hugging Face <-> Megatron checkpoints."),
-        ("merge", merging.merge, "Merge a checkpoint with its base, and choose how far."),
-        ("eval", evaluation.evaluation, "Evaluate models with lm-eval."),
-        ("report", report.report, "The pages that say what happened, and what the paper says."),
-        ("plan", plan.plan, "Memory, time and cost of training, predicted; and how far that is off."),
-        ("bench", bench.bench, "How fast, against what one would otherwise use."),
+        ("corpus", corpus.corpus, "Read and clean documents."),
+        ("tokens", tokens.tokens, "Make Megatron's token files of documents, and show what is in them."),
+        ("convert", convert.convert, "Convert between Hugging Face and Megatron checkpoints."),
+        ("merge", merge.merge, "Merge a checkpoint with its base, and choose how far."),
+        ("eval", eval.evaluation, "Evaluate models with lm-eval."),
+        ("report", report.report, "Write the pages that say what happened, and what the paper's tables say."),
+        ("plan", plan.plan, "Predict memory, time and cost of training, and how far off that is."),
+        ("bench", bench.bench, "Measure speed against what one would otherwise use."),
     ):
         app.add_typer(room, name=name, help=help_text, no_args_is_help=True)
     for name, verb, summary in (
-        ("train", stages.train, "Train a recipe, or go on with it."),
-        ("launch", stages.launch, "Write the Slurm script of a recipe."),
-        ("run", whole.run, "Run all stages on your own text."),
-        ("quickstart", whole.quickstart, "Run all stages on the embedded sample, offline, in minutes."),
-        ("doctor", whole.doctor, "Compare transformers and Megatron on a base's weights."),
+        ("train", train.train, "Train a recipe, or continue its run."),
+        ("launch", train.launch, "Write the Slurm script of a recipe."),
+        ("run", run.run, "Run all stages on your own text."),
+        ("quickstart", run.quickstart, "Run all stages on the embedded sample, offline, in minutes."),
+        ("doctor", doctor.doctor, "Compare transformers and Megatron on a base's weights."),
     ):
         app.command(name, short_help=summary, epilog=f"\b\n{exit_codes_help()}")(verb)
 

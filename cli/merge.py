@@ -6,13 +6,21 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Verify, show
+from .options import BatchSize, Heldout, Json, LimitQuestions, MaxLength, Tasks, Verify, show
 
 merge = typer.Typer()
 
 Base = Annotated[Path, typer.Argument(help="Hugging Face folder of the base.")]
 Tuned = Annotated[
     Path, typer.Argument(help="Hugging Face folder of the adapted model, or Megatron checkpoint: then exported first.")
+]
+
+
+TasksData = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of `pdapt eval fetch`: base, tuned and the proposed point then do the 28 tasks (--tasks)."
+    ),
 ]
 
 
@@ -29,11 +37,13 @@ def merge_run(
         list[str] | None,
         typer.Option(
             help="0 is the base, 1 the adapted model; 0.2,0.8 goes from one to the other over the layers; MODULE=0.3 "
-            "(attention, mlp, norms, embeddings) is for these alone, may be repeated. By default 0.5."
+            "(attention, mlp, norms, embeddings) is for that module alone and may be repeated. By default 0.5."
         ),
     ] = None,
-    density: Annotated[float | None, typer.Option(help="Share of the difference that TIES and DARE keep: 0.5.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of DARE's draw: 0.")] = None,
+    density: Annotated[
+        float | None, typer.Option(help="Share of the difference kept by TIES, DARE; by default 0.5.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of DARE's draw; by default 0.")] = None,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
@@ -59,7 +69,10 @@ def merge_sweep(
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
-    """SLERP with the base at many t: nine points for less than the price of two merges. One that is there stays."""
+    """Merge with the base by SLERP at many t: nine points for less than the price of two merges.
+
+    A point that is there already stays.
+    """
     from dataclasses import asdict
 
     from ..launch.hf_models import EXPORTS, as_hf
@@ -78,12 +91,14 @@ def merge_sweep(
 def merge_average(
     checkpoints: Annotated[
         list[Path],
-        typer.Argument(metavar="CHECKPOINT...", help="Of one run, the oldest first: Hugging Face, or Megatron's."),
+        typer.Argument(
+            metavar="CHECKPOINT...", help="Checkpoints of one run, the oldest first: Hugging Face or Megatron."
+        ),
     ],
     *,
     out: Annotated[Path, typer.Option(help="Hugging Face folder to make; in a sweep's folder it joins its curve.")],
     decay: Annotated[
-        float | None, typer.Option(help="Of an exponential moving average; by default all count alike.")
+        float | None, typer.Option(help="Decay of an exponential moving average; by default all count alike.")
     ] = None,
     verify: Verify = True,
     as_json: Json = False,
@@ -102,27 +117,16 @@ def merge_choose(
     tuned: Tuned,
     sweep: Annotated[Path, typer.Argument(help="Folder of the points, made by `pdapt merge sweep`.")],
     *,
-    heldout: Annotated[
-        list[str],
-        typer.Option(
-            help="DOMAIN=PLACE of held-out documents: a folder (TOKENS/heldout), a file, or a pattern such as "
-            "'TOKENS/heldout/medical-*.jsonl'; repeat."
-        ),
-    ],
+    heldout: Heldout,
     out: Annotated[Path, typer.Option(help="Folder to make: scores, curve.")],
     domain: Annotated[str | None, typer.Option(help="The domain that is to gain, where there are several.")] = None,
     general: Annotated[str, typer.Option(help="The domain that must not lose.")] = "general",
-    max_loss: Annotated[float, typer.Option(help="What it may lose: per cent of its perplexity per byte.")] = 1.0,
-    limit: Annotated[int | None, typer.Option(help="Only so many samples of each task.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Sequences a forward pass.")] = 8,
-    max_length: Annotated[int | None, typer.Option(help="Longest window in tokens.")] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder of `pdapt eval fetch`: base, tuned and the proposed point then do the 28 tasks."),
-    ] = None,
-    tasks: Annotated[
-        list[str] | None, typer.Option(help="With --data: only this task, group or pattern; repeat.")
-    ] = None,
+    max_loss: Annotated[float, typer.Option(help="Loss that is allowed: per cent of its perplexity per byte.")] = 1.0,
+    limit: LimitQuestions = None,
+    batch_size: BatchSize = 8,
+    max_length: MaxLength = None,
+    data: TasksData = None,
+    tasks: Tasks = None,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
@@ -151,8 +155,8 @@ def merge_choose(
         base,
         tuned,
         sweep,
-        heldout,
-        out,
+        heldout=heldout,
+        out=out,
         domain=domain,
         general=general,
         max_loss=max_loss,

@@ -1,9 +1,13 @@
 """Options that many verbs have, and how their results are printed."""
 
 import json
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ..core.manifest import Manifest
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 AllowEnv = Annotated[
@@ -13,7 +17,28 @@ Verify = Annotated[
     bool,
     typer.Option("--verify/--no-verify", help="Compare what is read with the hashes that were written with it."),
 ]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the recipe.")]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder to make.")]
+
+RecipeName = Annotated[str, typer.Argument(help="Name of a recipe, or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace the recipe's.")
+]
+LimitQuestions = Annotated[int | None, typer.Option("--limit", help="Only so many questions of each task.")]
+BatchSize = Annotated[int, typer.Option(help="Sequences a forward pass.")]
+MaxLength = Annotated[
+    int | None, typer.Option(help="Window in tokens, prompt and answer together; by default the model's own.")
+]
+Heldout = Annotated[
+    list[str],
+    typer.Option(
+        help="DOMAIN=PLACE of held-out documents: a folder (TOKENS/heldout), a file, or a pattern such as "
+        "'TOKENS/heldout/medical-*.jsonl'; may be repeated."
+    ),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(help="A task, a group (FR-MEDICAL, ...) or a pattern; may be repeated. By default all 28."),
+]
 
 TextColumn = Annotated[str, typer.Option(help="Field or column that holds the text.")]
 Format = Annotated[
@@ -24,20 +49,22 @@ Format = Annotated[
     ),
 ]
 Encoding = Annotated[
-    str | None, typer.Option(help="Of files that are not UTF-8 and have no byte order mark, such as cp1252.")
+    str | None, typer.Option(help="Encoding of files that are not UTF-8 and have no byte order mark, such as cp1252.")
 ]
-DocumentType = Annotated[str, typer.Option(help="Kind of text, for records that do not say.")]
-Licence = Annotated[str, typer.Option(help="Licence, for records that do not say.")]
+DocumentType = Annotated[str, typer.Option(help="Kind of text, for records that do not state one.")]
+Licence = Annotated[str, typer.Option(help="Licence, for records that do not state one.")]
 Commercial = Annotated[
-    bool | None, typer.Option(help="May records be used commercially that do not say?", show_default=False)
+    bool | None, typer.Option(help="Whether records that do not state it may be used commercially.", show_default=False)
 ]
+Splits = Annotated[str, typer.Option(help="train; or all: publishers' test and validation parts, too.")]
+KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Train on a text as often as it is given.")]
 MaxRejected = Annotated[
     float | None,
-    typer.Option(help="Share of spoilt documents to leave out, listed in rejected.parquet; by default none may be."),
+    typer.Option(help="Share of spoilt documents that may be left out (listed in rejected.parquet); by default none."),
 ]
 
 
-def show(manifest: Any, as_json: bool) -> None:
+def show(manifest: "Manifest", as_json: bool) -> None:
     """Print a finished stage's counts, or its whole manifest as JSON."""
     from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""`pdapt run`, `pdapt quickstart` and `pdapt doctor`."""
+"""`pdapt run` and `pdapt quickstart`."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..core.exit_codes import ExitCode
-from .options import Commercial, DocumentType, Encoding, Format, Json, Licence, MaxRejected, TextColumn, Verify
+from .options import (
+    Commercial,
+    DocumentType,
+    Encoding,
+    Format,
+    Json,
+    KeepDuplicates,
+    Licence,
+    MaxRejected,
+    Splits,
+    TextColumn,
+    Verify,
+)
 
 if TYPE_CHECKING:
     from ..launch.request import Request
@@ -23,31 +34,36 @@ def quickstart(
     _whole(Request(title="pdapt quickstart: medical", domain="medical", data=[]), out, as_json)
 
 
+Further = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PATH | KEY=VALUE]...", help="More PATHs of --data, and values that replace the recipe's."),
+]
+General = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="[NAME=]PATH of general text; `none` leaves it out. By default the embedded French sample's, where the "
+        "domain's text is French."
+    ),
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Recipe of the continued pre-training, taken as it is. By default, with --base, the published one "
+        "(learning rate 2e-5, packed sequences of 2,048 tokens, 2.53 epochs), with batch and steps fitted to the text "
+        "and parallelism fitted to this machine; without --base, qwen3_tiny_cpt_2xcpu."
+    ),
+]
+
+
 def run(
-    further: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[PATH | KEY=VALUE]...", help="More PATHs of --data, and overrides of the recipe."),
-    ] = None,
+    further: Further = None,
     *,
     data: Annotated[list[str], typer.Option(help="[NAME=]PATH of the domain's text; may be repeated.")],
-    out: Annotated[Path, typer.Option(help="Run folder; the same command goes on with it.")],
+    out: Annotated[Path, typer.Option(help="Run folder; the same command continues it.")],
     base: Annotated[Path | None, typer.Option(help="Hugging Face Qwen3 folder; none: a tiny base is trained.")] = None,
-    general: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="[NAME=]PATH of general text; `none` leaves it out. By default the embedded French sample's, where "
-            "the domain's text is French."
-        ),
-    ] = None,
-    domain: Annotated[str, typer.Option(help="What the domain is called.")] = "domain",
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="Recipe of the continued pre-training, taken as it is. By default, with --base, the published one "
-            "(learning rate 2e-5, packed sequences of 2,048 tokens, 2.53 epochs), its batch and steps fitted to the "
-            "text and its spread to this machine; without --base, qwen3_tiny_cpt_2xcpu."
-        ),
-    ] = None,
+    general: General = None,
+    domain: Annotated[str, typer.Option(help="Name of the domain.")] = "domain",
+    recipe: RecipeOption = None,
     t: Annotated[float, typer.Option(help="Merge: 0 is the base, 1 the last checkpoint.")] = 0.5,
     format: Format = None,
     encoding: Encoding = None,
@@ -57,12 +73,10 @@ def run(
     text_column: TextColumn = "text",
     max_rejected: MaxRejected = None,
     valid_fraction: Annotated[float, typer.Option(help="Part of each domain's text that is held out.")] = 0.05,
-    splits: Annotated[str, typer.Option(help="train, or all: publishers' test and validation parts, too.")] = "train",
-    keep_duplicates: Annotated[
-        bool, typer.Option("--keep-duplicates", help="Train on a text as often as it is given.")
-    ] = False,
-    documents: Annotated[int, typer.Option(help="Evaluate on at most so many held-out documents a domain.")] = 500,
-    questions: Annotated[int, typer.Option(help="Ask at most so many questions a domain.")] = 100,
+    splits: Splits = "train",
+    keep_duplicates: KeepDuplicates = False,
+    documents: Annotated[int, typer.Option(help="Held-out documents a domain to evaluate on, at most.")] = 500,
+    questions: Annotated[int, typer.Option(help="Questions a domain to ask, at most.")] = 100,
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
     verify: Verify = True,
     as_json: Json = False,
@@ -75,17 +89,24 @@ def run(
     """
     from ..launch.request import Reading, Request, is_path
 
-    given = further or []
+    paths = list(filter(is_path, further or []))
     request = Request(
         title=title or f"pdapt run: {domain}",
         domain=domain,
-        data=[*data, *filter(is_path, given)],
+        data=[*data, *paths],
         general=general or [],
         base=None if base is None else str(base),
         recipe=recipe,
-        overrides=[item for item in given if not is_path(item)],
+        overrides=[item for item in further or [] if item not in paths],
         t=t,
-        reading=Reading(format, encoding, document_type, licence, commercial, text_column),
+        reading=Reading(
+            format=format,
+            encoding=encoding,
+            document_type=document_type,
+            licence=licence,
+            commercial=commercial,
+            text_column=text_column,
+        ),
         max_rejected=max_rejected,
         valid_fraction=valid_fraction,
         splits=splits,
@@ -120,21 +141,3 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         for row in rows
     ]
     print_table("Perplexity per byte on held-out text (± standard error; lower is better)", ["model", *domains], shown)
-
-
-def doctor(
-    base: Annotated[Path, typer.Option(help="Hugging Face Qwen3 folder.")],
-    text: Annotated[str, typer.Option(help="Text to compare on.")] = "Le patient reçoit 1,5 mg/kg de paracétamol.",
-    as_json: Json = False,
-) -> None:
-    """Compare the logits of transformers and of the trainer's model on a base's weights, in FP32."""
-    from ..launch.doctor import compare
-
-    found = compare(base, text)
-    if as_json:
-        print(json.dumps(found))
-    else:
-        for name, value in found.items():
-            print(f"{name}: {value}")
-    if not found["agree"]:
-        raise typer.Exit(ExitCode.FAILED)

@@ -1,4 +1,4 @@
-"""The faces of the tokens room."""
+"""`pdapt tokens …`."""
 
 import json
 from pathlib import Path
@@ -6,30 +6,52 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Commercial, DocumentType, Encoding, Format, Json, Licence, MaxRejected, Overrides, TextColumn
+from .options import (
+    Commercial,
+    DocumentType,
+    Encoding,
+    Format,
+    Json,
+    KeepDuplicates,
+    Licence,
+    MaxRejected,
+    OutFolder,
+    Overrides,
+    Splits,
+    TextColumn,
+)
 
 tokens = typer.Typer()
 
 Folder = Annotated[Path, typer.Argument(metavar="TOKENS", help="Folder made by `pdapt tokens build`.")]
 Layout = Annotated[str, typer.Option(help="packed, concat or paper.")]
+Paths = Annotated[
+    list[str],
+    typer.Argument(metavar="PATH...", help="[NAME=]PATH: a folder of `pdapt corpus build`, or local files like it."),
+]
+Compared = Annotated[
+    str, typer.Option("--verify", help="Compare ids with the reference: sample (of every shard), or all.")
+]
+Domains = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--domain", help="Pattern of sources' names that are one domain; may be repeated. By default all are one."
+    ),
+]
+NearDuplicates = Annotated[
+    bool, typer.Option("--near-duplicates", help="Keep near-duplicates on one side, too (MinHash; slow).")
+]
 SeqLength = Annotated[int, typer.Option(help="Slots of a sequence.")]
 
 
 @tokens.command("build")
 def build(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH...", help="[NAME=]PATH: a folder of `pdapt corpus build`, or local files like it."
-        ),
-    ],
+    paths: Paths,
     tokenizer: Annotated[str, typer.Option(help="Folder with tokenizer.json, or hub:OWNER/NAME.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
+    out: OutFolder,
     layout: Layout = "packed",
     seq_length: SeqLength = 2048,
-    verify: Annotated[
-        str, typer.Option(help="Compare with the reference: a sample of every shard, or all.")
-    ] = "sample",
+    verify: Compared = "sample",
     backend: Annotated[str, typer.Option(help="fast, or hf: the reference.")] = "fast",
     text_column: TextColumn = "text",
     format: Format = None,
@@ -39,17 +61,11 @@ def build(
     commercial: Commercial = None,
     max_rejected: MaxRejected = None,
     valid_fraction: Annotated[float, typer.Option(help="Part of each domain's texts held out.")] = 0.02,
-    domain: Annotated[
-        list[str] | None, typer.Option(help="Pattern of sources' names that are a domain; by default all are one.")
-    ] = None,
-    splits: Annotated[str, typer.Option(help="train, or all: publishers' test and validation parts, too.")] = "train",
-    keep_duplicates: Annotated[
-        bool, typer.Option("--keep-duplicates", help="Train on a text as often as it is given.")
-    ] = False,
-    near_duplicates: Annotated[
-        bool, typer.Option("--near-duplicates", help="Keep near-duplicates on one side, too (MinHash; slow).")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Of the draw of held-out documents.")] = 0,
+    domain: Domains = None,
+    splits: Splits = "train",
+    keep_duplicates: KeepDuplicates = False,
+    near_duplicates: NearDuplicates = False,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of held-out documents.")] = 0,
     vocab_size: Annotated[int | None, typer.Option(help="Rows of the model's embedding.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads; by default one a core.")] = None,
     as_json: Json = False,
@@ -86,8 +102,8 @@ def build(
     manifest = build_tokens(paths, tokenizer, out, options, vocab_size=vocab_size, workers=workers)
     stats = layout_stats(out, layout, seq_length)
     if as_json:
-        found = {**overall(stats), "seconds": manifest.seconds, **stats, "manifest": asdict(manifest)}
-        print(json.dumps(found, ensure_ascii=False))
+        values = {**overall(stats), "seconds": manifest.seconds, **stats, "manifest": asdict(manifest)}
+        print(json.dumps(values, ensure_ascii=False))
     else:
         _print_stats(stats)
 
@@ -101,7 +117,7 @@ def stats(
     steps: Annotated[int | None, typer.Option(help="Steps of the run.")] = None,
     as_json: Json = False,
 ) -> None:
-    """What a layout makes of the tokens: slots, real tokens, padding, tokens a word, epochs of a run."""
+    """Show what a layout makes of the tokens: slots, real tokens, padding, tokens a word, epochs of a run."""
     from ..core.errors import UserError
     from ..data_prep.tokens.stats import layout_stats
 
@@ -111,30 +127,30 @@ def stats(
             where="pdapt tokens stats",
             allowed="whole numbers from 1, or neither",
         )
-    found = layout_stats(folder, layout, seq_length, batch=batch, steps=steps)
+    counts = layout_stats(folder, layout, seq_length, batch=batch, steps=steps)
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(counts, ensure_ascii=False))
     else:
-        _print_stats(found)
+        _print_stats(counts)
 
 
 COLUMNS = ("documents", "words", "tokens", "tokens_per_word", "sequences", "slots", "real_tokens", "padding", "fill")
 
 
-def _print_stats(found: dict[str, Any]) -> None:
+def _print_stats(counts: dict[str, Any]) -> None:
     from .terminal import print_table
 
     names = ["data set", *(name.replace("_", " ").replace("per", "a") for name in COLUMNS)]
-    rows = [(f"{row['split']}/{row['name']}", row) for row in found["datasets"]]
-    rows += [(f"{split}, all", total) for split, total in found["splits"].items()]
+    rows = [(f"{row['split']}/{row['name']}", row) for row in counts["datasets"]]
+    rows += [(f"{split}, all", total) for split, total in counts["splits"].items()]
     shown = [[name, *(_figure(column, row[column]) for column in COLUMNS)] for name, row in rows]
-    title = f"Layout {found['layout']}, {found['seq_length']} slots a sequence"
-    print_table(title, names, shown, section=len(found["datasets"]))
-    if any(found["left_out"].values()):
-        print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in found["left_out"].items() if count))
-    if "epochs" in found:
-        run = f"{found['steps']} steps of {found['batch']} sequences"
-        print(f"{run} read the training documents {found['epochs']:.2f} times")
+    title = f"Layout {counts['layout']}, {counts['seq_length']} slots a sequence"
+    print_table(title, names, shown, section=len(counts["datasets"]))
+    if any(counts["left_out"].values()):
+        print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in counts["left_out"].items() if count))
+    if "epochs" in counts:
+        run = f"{counts['steps']} steps of {counts['batch']} sequences"
+        print(f"{run} read the training documents {counts['epochs']:.2f} times")
 
 
 def _figure(column: str, value: float) -> str:
@@ -153,20 +169,20 @@ def show(
     split: Annotated[str, typer.Option(help="train or valid.")] = "train",
     as_json: Json = False,
 ) -> None:
-    """What the model sees: sequence N decoded, with document borders, positions, loss mask and sources."""
+    """Show what the model sees: sequence N decoded, with document borders, positions, loss mask and sources."""
     from ..launch.show_sequence import read_sequence
 
-    found = read_sequence(folder, number, recipe, overrides or [], layout, seq_length, split)
+    sequence = read_sequence(folder, number, recipe, overrides or [], layout=layout, seq_length=seq_length, split=split)
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(sequence, ensure_ascii=False))
     else:
-        _print_sequence(found)
+        _print_sequence(sequence)
 
 
-def _print_sequence(found: dict[str, Any]) -> None:
-    print(f"sequence {found['number']} of {found['samples']} ({found['split']}), layout {found['layout']}")
-    print(f"data set {found['dataset']}: {found['real_tokens']} of {found['slots']} slots hold a token")
-    for piece in found["pieces"]:
+def _print_sequence(sequence: dict[str, Any]) -> None:
+    print(f"sequence {sequence['number']} of {sequence['samples']} ({sequence['split']}), layout {sequence['layout']}")
+    print(f"data set {sequence['dataset']}: {sequence['real_tokens']} of {sequence['slots']} slots hold a token")
+    for piece in sequence["pieces"]:
         slots, positions = f"{piece['start']}-{piece['stop'] - 1}", "-".join(map(str, piece["positions"]))
         print(f"\n── slots {slots}, positions {positions}, {_counted(piece)} " + "─" * 12)
         if not piece["padding"]:

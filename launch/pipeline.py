@@ -138,7 +138,7 @@ def _as_json(fitted: Fitted) -> dict[str, Any]:
 
 def _train(whole: Whole, general: list[Path]) -> Fitted:
     """Train, once everything is known to be there that is needed in the end."""
-    from ..scaling.filling import tell_of_local_layers
+    from ..scaling.predicted_speed import warn_of_local_layers
     from ..training.train import train
 
     out, tokens = whole.out, whole.out / "tokens"
@@ -151,7 +151,7 @@ def _train(whole: Whole, general: list[Path]) -> Fitted:
     preflight.check_space(fitted.recipe, out, whole.base)
     for line in fitted.told:
         log.info(f"recipe: {line}")
-    tell_of_local_layers(fitted.recipe)
+    warn_of_local_layers(fitted.recipe)
     if not whole.began:
         write_request(whole.request, out, _as_json(fitted))
     base = _import(whole, whole.base) if whole.base else _pretrain(whole, recipes[-1])

@@ -13,7 +13,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
 from pdapt.recipes import schema
 from pdapt.recipes.load import load
-from pdapt.scaling import filling as plan_data
+from pdapt.scaling import predicted_speed as predictions
 from pdapt.scaling.published import rows
 
 
@@ -133,24 +133,24 @@ def test_local_layers_are_planned_slower_and_their_cost_is_said_where_auto_takes
 ) -> None:
     name = "qwen3_8b_cpt_48xh100_packed"
     speeds = {
-        layers: plan_data.predicted_speed(load(name, [f"model.transformer_impl={layers}"]), None)[0]
+        layers: predictions.predicted_speed(load(name, [f"model.transformer_impl={layers}"]), None)[0]
         for layers in ("transformer_engine", "local", "auto")
     }
     assert speeds["local"] > speeds["transformer_engine"] == speeds["auto"]
-    assert plan_data.cost_of_local_layers(load(name)) is None  # there is no GPU to train on
-    for module in (plan_data, schema):
+    assert predictions.cost_of_local_layers(load(name)) is None  # there is no GPU to train on
+    for module in (predictions, schema):
         monkeypatch.setattr(module, "has_gpu", lambda: True)
-    said = plan_data.cost_of_local_layers(load(name))
+    said = predictions.cost_of_local_layers(load(name))
     assert said is not None
     assert f"a step takes {speeds['local']:.3g} s" in said
     assert f"{speeds['local'] / speeds['transformer_engine'] - 1:.0%} more" in said
     for rank, lines in (("0", 1), ("1", 0)):
         monkeypatch.setenv("RANK", rank)
-        plan_data.tell_of_local_layers(load(name))
+        predictions.warn_of_local_layers(load(name))
         assert capsys.readouterr().err.count(said) == lines
-    assert plan_data.cost_of_local_layers(load(name, ["model.transformer_impl=local"])) is None
+    assert predictions.cost_of_local_layers(load(name, ["model.transformer_impl=local"])) is None
     monkeypatch.setattr(schema, "has_transformer_engine", lambda: True)
-    assert plan_data.cost_of_local_layers(load(name)) is None
+    assert predictions.cost_of_local_layers(load(name)) is None
 
 
 def measured_rows(path: Path, slowness: float) -> Path:

@@ -1,0 +1,128 @@
+"""`pdapt train` and `pdapt launch`: a recipe trained here, or as a Slurm job."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AllowEnv, Json, Overrides, RecipeName, Verify, show
+
+Tokenizer = Annotated[Path | None, typer.Option(help="Folder of the base's tokenizer.json, for a root without hf/.")]
+
+
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    *,
+    tokens: Annotated[Path | None, typer.Option(help="Folder made by `pdapt tokens build`.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; the same command continues it.")] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Run (its newest checkpoint) or checkpoint root to start from; none: random.")
+    ] = None,
+    tokenizer: Tokenizer = None,
+    stop_at: Annotated[int | None, typer.Option(min=1, help="Stop after this step; run again to continue.")] = None,
+    wall_time: Annotated[
+        float | None, typer.Option(min=0, help="Minutes after which it saves and ends, with exit code 75.")
+    ] = None,
+    other_data: Annotated[bool, typer.Option("--other-data", help="Continue on other data or tokenizer.")] = False,
+    verify: Verify = True,
+    allow_env: AllowEnv = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do on GPUs; needs none.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a recipe, or continue its run.
+
+    Started alone, it starts the recipe's ranks on this machine; started by torchrun, it is one of them.
+
+    SIGTERM, SIGUSR1 and Ctrl-C save and end it.
+    """
+    from ..recipes.load import load
+
+    loaded = load(recipe, overrides, allow_env=allow_env)
+    if dry:
+        from ..scaling.predicted_speed import predicted_speed
+        from ..training.dry_run import as_text, dry_run
+        from ..training.inputs import Inputs
+
+        inputs = tokens and Inputs(tokens, base, tokenizer, verify)
+        report = dry_run(loaded, out or Path("run"), base, inputs, speed=predicted_speed(loaded, tokens))
+        print(json.dumps(report) if as_json else as_text(recipe, loaded, report))
+        return
+    tokens, out = _given(tokens, "--tokens"), _given(out, "--out")
+    _check_base(recipe, base)
+    from ..scaling.predicted_speed import warn_of_local_layers
+    from ..training.train import train as run
+
+    warn_of_local_layers(loaded)
+    manifest = run(
+        loaded,
+        tokens,
+        out,
+        base=base,
+        tokenizer=tokenizer,
+        stop_at=stop_at,
+        wall_time=wall_time,
+        other_data=other_data,
+        verify=verify,
+    )
+    if manifest is not None:
+        show(manifest, as_json)
+
+
+def launch(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    *,
+    tokens: Annotated[Path, typer.Option(help="Folder made by `pdapt tokens build`.")] = Path("tokens"),
+    base: Annotated[Path | None, typer.Option(help="Run, or checkpoint root, to start from.")] = None,
+    tokenizer: Tokenizer = None,
+    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("run"),
+    verify: Verify = True,
+    allow_env: AllowEnv = False,
+    print_: Annotated[bool, typer.Option("--print", help="Print the script (submitting comes later).")] = False,
+) -> None:
+    """Write the Slurm script that trains a recipe with torchrun.
+
+    Whatever `train` would refuse is refused here, before the job waits in the queue. torchrun takes any code but 0 for
+    a failure and ends with 1, so that the job's code is 0 or 1: state.json in the run folder says whether a job that
+    ended with 0 is done or stopped early.
+    """
+    from ..core.errors import UserError
+    from ..launch.recipe_job import script
+    from ..recipes.load import load
+    from ..training.requested_run import Run
+    from ..training.train import check_run
+
+    if not print_:
+        raise UserError(
+            "only --print is implemented", where="pdapt launch", mend="`pdapt launch RECIPE --print | sbatch`"
+        )
+    loaded = load(recipe, overrides, allow_env=allow_env)
+    run = Run(loaded, tokens, out, base, tokenizer=tokenizer, verify=verify)
+    _check_base(recipe, base)
+    check_run(run)
+    print(script(Path(recipe).stem, recipe, overrides or [], run, allow_env=allow_env))
+
+
+def _given(path: Path | None, option: str) -> Path:
+    """The value of an option that only a dry run can do without."""
+    from ..core.errors import UserError
+
+    if path is None:
+        raise UserError(f"{option} is missing", where="pdapt train", mend="give it, or only look with --dry-run")
+    return path
+
+
+def _check_base(recipe: str, base: Path | None) -> None:
+    """Check that a recipe of continued pre-training is given what to continue."""
+    from ..core.errors import UserError
+
+    name = Path(recipe).stem
+    if base is None and "_cpt_" in name:
+        raise UserError(
+            f"{name} continues a base's pre-training, and there is no --base",
+            where="--base",
+            allowed="a run, or the folder that `pdapt convert import HF_FOLDER OUT` makes",
+            mend="give it; for random weights take a recipe of pre-training, or a file of your own",
+        )

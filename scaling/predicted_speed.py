@@ -1,0 +1,44 @@
+"""The speed that a recipe is predicted to have, for a dry run, and what Megatron's local layers cost of it."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from ..core import log
+from ..core.system.device import has_gpu
+from ..recipes.schema import AUTO, LOCAL, TRANSFORMER_ENGINE, Recipe, transformer_impl
+from .constants import read_fit
+from .filling import filling
+from .of_recipe import Site, run_of
+
+
+def cost_of_local_layers(recipe: Recipe) -> str | None:
+    """Predict how much longer a step takes than with Transformer Engine, where `auto` finds none on this machine."""
+    if recipe.model.transformer_impl != AUTO or transformer_impl(recipe, gpu=has_gpu()) != LOCAL or not has_gpu():
+        return None
+    seconds = [
+        predicted_speed(replace(recipe, model=replace(recipe.model, transformer_impl=layers)), None)[0]
+        for layers in (TRANSFORMER_ENGINE, LOCAL)
+    ]
+    return (
+        "Transformer Engine is not installed: Megatron's local layers with torch's attention are used; predicted for "
+        f"H100s, a step takes {seconds[1]:.3g} s, {seconds[1] / seconds[0] - 1:.0%} more than with it"
+    )
+
+
+def warn_of_local_layers(recipe: Recipe) -> None:
+    """Warn of what local layers cost where `auto` takes them; one rank does."""
+    cost = cost_of_local_layers(recipe) if os.environ.get("RANK", "0") == "0" else None
+    if cost is not None:
+        log.warn(f"train: {cost}")
+
+
+def predicted_speed(recipe: Recipe, tokens: Path | None) -> tuple[float, float]:
+    """Predict seconds of a step on H100s, and real tokens a second and GPU.
+
+    Args:
+        recipe: checked.
+        tokens: the tokens stage's folder, or None.
+    """
+    run = run_of(recipe, filling(recipe, tokens), Site(), read_fit()[0])
+    return run.step_seconds, run.tokens_per_second_per_gpu
