@@ -18,6 +18,8 @@ AT_ONCE = 1024
 """Documents whose samples are looked at together: half a MB, which stays in a core's cache."""
 FEWEST_BYTES = 120
 """Of a document whose language is asked for: about 20 words."""
+SLOT_BITS = 14
+"""Of the table in which function words are looked up."""
 READ = 17
 """Bytes after a place that are read: eight to find the next word, a blank, eight of the word."""
 FRENCH = "fr"
@@ -65,11 +67,8 @@ LEADS[[*range(0xCE, 0xE2), *range(0xE3, 0xEE)]] = True
 """First bytes of UTF-8 letters that are not Latin: Greek, Cyrillic, Hebrew, Arabic, Indian and East Asian scripts."""
 
 
-def _table() -> tuple[Words, Words]:
-    """The words as numbers, sorted; and for each which languages have it, a byte each, [languages / 8, words + 1].
-
-    The last is no word.
-    """
+def _table() -> tuple[Words, npt.NDArray[np.uint8]]:
+    """The words as numbers, sorted; and which languages have each, [words + 1, languages]: the last is no word."""
     numbers: dict[int, int] = {}
     for place, words in enumerate(FUNCTION_WORDS.values()):
         for word in words.split():
@@ -77,11 +76,38 @@ def _table() -> tuple[Words, Words]:
             numbers[number] = numbers.get(number, 0) | 1 << place
     keys = np.array(sorted(numbers), np.uint64)
     rows = [*(numbers[int(key)] for key in keys), 0]
-    flags = np.array([[row >> place & 1 for place in range(len(FUNCTION_WORDS))] for row in rows], np.uint8)
-    return keys, np.ascontiguousarray(flags.view(np.uint64).T)
+    return keys, np.array([[row >> place & 1 for place in range(len(FUNCTION_WORDS))] for row in rows], np.uint8)
 
 
-KEYS, FLAGS = _table()
+def _slots(keys: Words) -> tuple[np.uint64, npt.NDArray[np.int64]]:
+    """An odd factor by which no two words have the same slot, and the slot of each.
+
+    To look a number up takes a multiplication then, where a search in `KEYS` takes eight comparisons that no processor
+    can predict.
+    """
+    draw = np.random.default_rng(0)
+    while True:
+        factor = draw.integers(2**64, dtype=np.uint64) | np.uint64(1)
+        slots = _slot(keys, factor)
+        if len(np.unique(slots)) == len(keys):
+            return factor, slots
+
+
+def _slot(words: Words, factor: np.uint64) -> npt.NDArray[np.int64]:
+    return ((words * factor) >> np.uint64(64 - SLOT_BITS)).view(np.int64)
+
+
+KEYS, LANGUAGES = _table()
+FLAGS = np.ascontiguousarray(LANGUAGES.view(np.uint64).T)
+"""`LANGUAGES`, eight of them a number, [languages / 8, words + 1]."""
+FACTOR, _PLACES = _slots(KEYS)
+SLOT_WORDS = np.zeros(2**SLOT_BITS, np.uint64)
+SLOT_WORDS[_PLACES] = KEYS
+SLOT_ROWS = np.full(2**SLOT_BITS + 1, len(KEYS), np.uint16)
+SLOT_ROWS[_PLACES] = np.arange(len(KEYS))
+"""Row of each slot's word in `LANGUAGES`; a slot more, which no word has."""
+ONLY_OTHER = ((LANGUAGES[:, 0] == 0) & LANGUAGES.any(axis=1))[SLOT_ROWS]
+"""Whether other languages have a slot's word and French does not."""
 ELIDING = [list(FUNCTION_WORDS).index(language) for language in (FRENCH, "it", "ca")]
 
 
@@ -109,34 +135,53 @@ def _of_some(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]]:
     places = (offsets[long, None] + (sizes[long, None] - READ) * steps).astype(np.int64)
     eights = np.ndarray(len(values) - 7, np.uint64, values.data, strides=(1,))  # eight bytes from each
     here = eights[places]
-    foreign = np.count_nonzero(LEADS[here.astype(np.uint8)], axis=1) / SAMPLES >= SCRIPT_SHARE
-    votes = _votes(eights, places, here)
-    best = votes[:, 1:].argmax(axis=1) + 1
-    most, french = votes[np.arange(len(long)), best].astype(np.int64), votes[:, 0].astype(np.int64)
-    other = (most >= french + FEWEST_VOTES) & (most >= LEAD * french)
+    foreign = _count_true(LEADS.take(here.astype(np.uint8))) / SAMPLES >= SCRIPT_SHARE
+    words, slots, reached = _sampled_words(eights, places, here)
+    # A language is ahead of French by no more than the words that French lacks, and few French texts have so many.
+    doubtful = np.flatnonzero(_count_true(ONLY_OTHER.take(slots)) >= FEWEST_VOTES)
+    language = np.zeros(len(long), np.int64)
+    language[doubtful] = _leading(words[doubtful], SLOT_ROWS[slots[doubtful]], reached[doubtful])
     names = list(FUNCTION_WORDS)
-    for row in np.flatnonzero(foreign | other).tolist():
-        yield int(long[row]), OTHER_SCRIPT if foreign[row] else names[best[row]]
+    for row in np.flatnonzero(foreign | (language > 0)).tolist():
+        yield int(long[row]), OTHER_SCRIPT if foreign[row] else names[language[row]]
 
 
-def _votes(eights: Words, places: npt.NDArray[np.int64], here: Words) -> npt.NDArray[np.uint8]:
-    """How many of the words after `places`, [documents, SAMPLES], each language has, [documents, languages].
+def _sampled_words(
+    eights: Words, places: npt.NDArray[np.int64], here: Words
+) -> tuple[Words, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """The word after each place, [documents, SAMPLES].
 
     Args:
         eights: eight bytes from each place of the text as a number.
         places: of the samples.
         here: `eights` of them.
+
+    Returns:
+        Eight bytes from where the word begins; its slot, the last one where it is no function word; whether there is a
+        beginning of a word within eight bytes.
     """
     blank, _ = _first_blank(here)
     word = eights[places + (np.minimum(blank, 7) + 1)]
     length, before = _first_blank(word)
     key = (word | BLANKS) & before
-    row = np.minimum(np.searchsorted(KEYS, key), len(KEYS) - 1)
-    row = np.where((KEYS[row] == key) & (np.maximum(blank, length) < 8), row, len(KEYS))
+    slot = _slot(key, FACTOR)
+    known = (SLOT_WORDS.take(slot) == key) & (np.maximum(blank, length) < 8)
+    return word, np.where(known, slot, 2**SLOT_BITS), blank < 8
+
+
+def _leading(words: Words, rows: npt.NDArray[np.uint16], reached: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """The language that is ahead of French in each document, by its place in FUNCTION_WORDS; 0 where none is."""
     # A byte of a sum is one language's votes, which are too few to carry into the next.
-    votes = np.stack([flags[row].sum(axis=1) for flags in FLAGS], axis=1).view(np.uint8)
-    votes[:, ELIDING] += np.count_nonzero(_elided(word) & (blank < 8), axis=1).astype(np.uint8)[:, None]
-    return votes
+    votes = np.stack([flags[rows].sum(axis=1) for flags in FLAGS], axis=1).view(np.uint8)
+    votes[:, ELIDING] += np.count_nonzero(_elided(words) & reached, axis=1).astype(np.uint8)[:, None]
+    best = votes[:, 1:].argmax(axis=1) + 1
+    most, french = votes[np.arange(len(rows)), best].astype(np.int64), votes[:, 0].astype(np.int64)
+    return np.where((most >= french + FEWEST_VOTES) & (most >= LEAD * french), best, 0)
+
+
+def _count_true(marks: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """How many samples of each document are marked: SAMPLES is a multiple of eight, so eight are counted at once."""
+    return np.bitwise_count(marks.view(np.uint64)).sum(axis=1, dtype=np.int64)
 
 
 def _elided(word: Words) -> npt.NDArray[np.bool_]:

@@ -47,7 +47,7 @@ DIGITS, APART = 10, 5
 `(0)6` and `2A 3` put two more between."""
 BEFORE_BYTES, AFTER_BYTES = 32, 8
 """What is looked at, too: a word for a telephone and what may follow it; whether a digit follows."""
-BLOCK_BYTES = 2**23
+BLOCK_BYTES = 2**18
 USER = np.zeros(256, bool)
 USER[[*b"%+-._", *range(ord("0"), ord("9") + 1), *range(ord("A"), ord("Z") + 1), *range(ord("a"), ord("z") + 1)]] = True
 USER[0x80:] = True

@@ -96,9 +96,13 @@ class Plan:
         """Documents by licence, of each data set and side."""
         found: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
         for scan, sides in zip(self.scans, self.sides, strict=True):
-            cells = np.stack([scan.group, sides, scan.licence], axis=1)
-            for (group, side, licence), documents in zip(*np.unique(cells, axis=0, return_counts=True), strict=True):
-                found[int(group), int(side)][scan.licences[licence]] += int(documents)
+            cells = np.ravel_multi_index(
+                (scan.group, sides, scan.licence), (len(self.keys), SIDES, max(1, len(scan.licences)))
+            )
+            documents = np.bincount(cells)
+            for cell in np.flatnonzero(documents).tolist():
+                rest, licence = divmod(cell, len(scan.licences))
+                found[divmod(rest, SIDES)][scan.licences[licence]] += int(documents[cell])
         return found
 
     def _table(self, values: list[Any]) -> npt.NDArray[np.int64]:

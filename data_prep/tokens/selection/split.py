@@ -26,7 +26,7 @@ def text_hasher(seed: int) -> Callable[[Buffer], int]:
 
     Two texts that share them count as one text, which is safe; of corpora of a million texts, 1 in 4e7 has such a pair.
     """
-    begun = hashlib.sha256(f"{seed}\n".encode())
+    begun = _begun(seed)
 
     def rank(text: Buffer) -> int:
         digest = begun.copy()
@@ -34,6 +34,10 @@ def text_hasher(seed: int) -> Callable[[Buffer], int]:
         return int.from_bytes(digest.digest()[:8]) or 1
 
     return rank
+
+
+def _begun(seed: int) -> "hashlib._Hash":
+    return hashlib.sha256(f"{seed}\n".encode())
 
 
 def hash_texts(values: Bytes, offsets: Offsets, seed: int) -> Hashes:
@@ -45,18 +49,24 @@ def hash_texts(values: Bytes, offsets: Offsets, seed: int) -> Hashes:
         seed: see `text_hasher`.
     """
     values, offsets = _fold_blanks(values, offsets)
-    hash_text, view = text_hasher(seed), memoryview(values)
-    hashes = (hash_text(view[start:stop]) for start, stop in pairwise(offsets.tolist()))
-    return np.fromiter(hashes, np.uint64, len(offsets) - 1)
+    begin, view, digests = _begun(seed).copy, memoryview(values), bytearray()
+    for start, stop in pairwise(offsets.tolist()):  # one text at a time is what costs: as little as can be
+        digest = begin()
+        digest.update(view[start:stop])
+        digests += digest.digest()
+    ranks = np.frombuffer(digests, ">u8").reshape(-1, begin().digest_size // 8)[:, 0]
+    return np.maximum(ranks.astype(np.uint64), 1)
 
 
 def _fold_blanks(values: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
     """Texts with one blank for each run of them, and where each begins."""
-    blank, kept = values == ord(" "), np.ones(len(values), bool)
-    np.invert(blank[1:] & blank[:-1], out=kept[1:])
-    kept[offsets[:-1][offsets[:-1] < len(values)]] = True  # a text may begin with one
-    dropped = np.flatnonzero(~kept)
-    return (values[kept], offsets - np.searchsorted(dropped, offsets)) if len(dropped) else (values, offsets)
+    blank, again = values == ord(" "), np.zeros(len(values), bool)
+    np.logical_and(blank[1:], blank[:-1], out=again[1:])
+    again[offsets[:-1][offsets[:-1] < len(values)]] = False  # a text may begin with one
+    if not again.any():
+        return values, offsets
+    dropped = np.flatnonzero(again)
+    return values[np.invert(again, out=again)], offsets - np.searchsorted(dropped, offsets)
 
 
 def split(
