@@ -8,14 +8,11 @@ the number of threads nor on interruptions.
 import os
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ...core import log
 from ...core.errors import UserError
@@ -26,15 +23,16 @@ from ..clean.screen import sentences
 from ..documents.faults import check_rejected, check_share, printable
 from ..documents.store import REJECTED, write_rejected
 from ..documents.survey import Survey
+from .assemble import assemble, data_set_prefix, for_all
 from .check_encoder import SAMPLE, VERIFICATIONS, Verifier
 from .encoders import FAST, make_encoder
-from .index import DTYPE, count_indexed, idx_path, write_indexed
+from .index import DTYPE, count_indexed
 from .selection.given_paths import REBUILD, find_sources, fingerprints, named_by_user, recorded_files
 from .selection.scan import WITHHELD, Scan
 from .selection.selection import Choice, Plan, chosen, make_plan
 from .selection.shards import SHARD_BYTES, Shard, plan_shards, read_shard
 from .selection.split import DROPPED, DUPLICATE, SIDES, TRAIN, VALID
-from .shard_tokens import FOLDERS, HELDOUT, finish_shard, ids_part, lengths_part, text_part, tokenize_shard, verified
+from .shard_tokens import FOLDERS, finish_shard, tokenize_shard, verified
 from .tokenizer import Vocabulary, load_tokenizer
 from .tokens_record import RECORD
 
@@ -131,29 +129,39 @@ def build_tokens(
     """
     options = options or Options()
     workers = workers or len(os.sched_getaffinity(0))
-    found = find_sources(paths, options, out)
-    shards = [shard for each in found for shard in plan_shards(each, shard_bytes)]
+    surveys = find_sources(paths, options, out)
+    shards = [shard for survey in surveys for shard in plan_shards(survey, shard_bytes)]
     vocabulary = load_tokenizer(tokenizer, vocab_size)
+    hashes: dict[str, str] = {}
 
     def body(work: Path) -> dict[str, Any]:
-        return _fill(work, shards, options, vocabulary, workers, found) | {"sources": _about(found)}
+        counts = _fill(work, shards, options, vocabulary, workers=workers, surveys=surveys, hashes=hashes)
+        return counts | {"sources": _about(surveys)}
 
-    inputs = fingerprints(found) | {"tokenizer": vocabulary.files[0]}
-    config = asdict(options) | {"sources": [each.source.name for each in found]}  # they name the data sets, in order
-    return run_stage("tokens", inputs, config, out, body, resumes=True)
+    inputs = fingerprints(surveys) | {"tokenizer": vocabulary.files[0]}
+    # The sources' names are those of the data sets, in order.
+    config = asdict(options) | {"sources": [survey.source.name for survey in surveys]}
+    return run_stage("tokens", inputs, config, out, body, resumes=True, hashes=hashes)
 
 
 def _fill(
-    work: Path, shards: list[Shard], options: Options, vocabulary: Vocabulary, workers: int, found: list[Survey]
+    work: Path,
+    shards: list[Shard],
+    options: Options,
+    vocabulary: Vocabulary,
+    *,
+    workers: int,
+    surveys: list[Survey],
+    hashes: dict[str, str],
 ) -> dict[str, Any]:
-    """Fill the stage's folder; its counts."""
+    """Fill the stage's folder; its counts. SHA-256 of what is hashed as it is written go to `hashes`."""
     with ThreadPoolExecutor(1) as background:  # a back end takes a second to load, and the reference half of one
         loading = background.submit(make_encoder, options.backend, vocabulary)
         background.submit(lambda: vocabulary.tokenizer)
         # Beside the scan, and before the first shard is written: an interrupted run goes on with what it wrote.
-        with checking("tokens", recorded_files(found), mend=REBUILD) as checked:
+        with checking("tokens", recorded_files(surveys), mend=REBUILD) as checked:
             plan = make_plan(
-                shards, options.choice, workers, named=named_by_user(found), merge=_merger(options, workers)
+                shards, options.choice, workers, named=named_by_user(surveys), merge=_merger(options, workers)
             )
         verifier = Verifier(loading.result(), vocabulary, options.verify)
     documents = sum(len(scan.hashes) for scan in plan.scans) + len(plan.rejected)
@@ -164,7 +172,7 @@ def _fill(
     _say(plan, options)
     parts = _parts(work, shards)
     _tokenize(plan, verifier, parts, workers)
-    _assemble(plan, parts, work, workers)
+    hashes.update(assemble(plan, parts, work, workers))
     _copy_tokenizer(vocabulary, work / "tokenizer")
     record = _record(plan, vocabulary, work)
     write_json(work / RECORD, record)
@@ -220,7 +228,7 @@ def _counted(plan: Plan, side: int) -> list[str]:
     return [*(f"{name} {counts[name]:,}" for name in largest[:SHOWN]), *rest]
 
 
-def _about(found: list[Survey]) -> dict[str, Any]:
+def _about(surveys: list[Survey]) -> dict[str, Any]:
     """For each source its path, its files by format, and what is left unread of it by reason."""
     return {
         each.source.name: {
@@ -228,7 +236,7 @@ def _about(found: list[Survey]) -> dict[str, Any]:
             "files": each.formats(),
             "unread": each.unread_by_reason(),
         }
-        for each in found
+        for each in surveys
     }
 
 
@@ -287,48 +295,9 @@ def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int) -> None
         log.info(f"tokens: shard {number + 1} of {total}, {size / 1e6:.1f} MB of text in {seconds:.1f} s")
 
     with ThreadPoolExecutor(1) as flushing:  # waits for the disk while the next shards are tokenized
-        _all(one, left, workers)
+        for_all(one, left, workers)
         for flush in flushes:
             flush.result()
-
-
-def _all[T](work: Callable[[T], None], items: list[T], workers: int) -> None:
-    """Do something for all items with threads; the first failure ends it."""
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
-        for future in done:
-            future.result()
-
-
-def _assemble(plan: Plan, parts: Path, work: Path, workers: int) -> None:
-    """Put the shards' parts together, a data set at once, unless an earlier run did."""
-    holders: dict[str, list[Path]] = defaultdict(list)  # by a part's name, the shards that have it
-    for folder in (parts / str(number) for number in range(len(plan.scans))):
-        for part in folder.iterdir():
-            holders[part.name].append(folder)
-
-    def one(task: tuple[int, int]) -> None:
-        side, group = task
-        prefix = _prefix(plan, work, side, group)
-        if not idx_path(prefix).exists():
-            pieces = holders[ids_part(parts, side, group).name]
-            lengths = ((ids_part(f, side, group), np.fromfile(lengths_part(f, side, group), np.int32)) for f in pieces)
-            write_indexed(prefix, lengths)
-        if side == VALID:
-            with atomic_path(work / HELDOUT / f"{prefix.name}.jsonl") as partial, partial.open("wb") as file:
-                for folder in holders[text_part(parts, group).name]:
-                    file.write(text_part(folder, group).read_bytes())
-
-    _all(
-        one, [(side, group) for side in FOLDERS for group in range(len(plan.keys)) if plan.count(group, side)], workers
-    )
-
-
-def _prefix(plan: Plan, work: Path, side: int, group: int) -> Path:
-    return work / FOLDERS[side] / plan.names[group]
 
 
 def _copy_tokenizer(vocabulary: Vocabulary, folder: Path) -> None:
@@ -344,7 +313,7 @@ def _record(plan: Plan, vocabulary: Vocabulary, work: Path) -> dict[str, Any]:
         for side, folder in FOLDERS.items():
             if not plan.count(group, side):
                 continue
-            documents, tokens = count_indexed(_prefix(plan, work, side, group))
+            documents, tokens = count_indexed(data_set_prefix(plan, work, side, group))
             counts = {"documents": documents, "tokens": tokens, "words": plan.words(group, side)}
             licences = {"licences": plan.licences(group, side)}
             splits[folder][name] = {"prefix": f"{folder}/{name}", **key._asdict(), **counts, **licences}

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from pdapt.core.manifest import Manifest
+from pdapt.data_prep.tokens import assemble
 from pdapt.data_prep.tokens import build as tokens
 from pdapt.data_prep.tokens.build import Options, build_tokens
 
@@ -40,26 +42,45 @@ def failing_at(call: int, function: Callable[..., Any]) -> tuple[Callable[..., A
     return fail, calls
 
 
-@pytest.mark.parametrize("stop", ["tokenize_shard", "write_indexed"])
+@pytest.mark.parametrize(("module", "stop"), [(tokens, "tokenize_shard"), (assemble, "write_indexed")])
 def test_what_is_finished_is_not_made_again(
-    tmp_path: Path, inputs: list[str], tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch, stop: str
+    tmp_path: Path,
+    inputs: list[str],
+    tokenizer_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    stop: str,
 ) -> None:
     def build(name: str) -> Manifest:
         return build_tokens(inputs, tokenizer_folder, tmp_path / name, Options(0.2), workers=1)
 
-    whole, function = build("whole"), getattr(tokens, stop)
+    whole, function = build("whole"), getattr(module, stop)
     fail, calls = failing_at(2, function)
-    monkeypatch.setattr(tokens, stop, fail)
+    monkeypatch.setattr(module, stop, fail)
     with pytest.raises(Interruption):
         build("tokens")
     assert not (tmp_path / "tokens").exists()
     assert len(calls) == 2
     counting, again = failing_at(10**9, function)
-    monkeypatch.setattr(tokens, stop, counting)
+    monkeypatch.setattr(module, stop, counting)
     resumed = build("tokens")
     assert len(again) == {"tokenize_shard": 3, "write_indexed": 5}[stop] - 2
     assert (resumed.outputs, resumed.counts) == (whole.outputs, whole.counts)
     assert not list((tmp_path / "tokens").rglob(".*"))
+
+
+@pytest.mark.parametrize("call", [0, 1, 5, 8])
+def test_an_interruption_while_the_parts_of_a_data_set_are_removed_loses_nothing(
+    tmp_path: Path, inputs: list[str], tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    whole = build_tokens(inputs, tokenizer_folder, tmp_path / "whole", Options(0.2))
+    fail, _ = failing_at(call, assemble.remove)
+    monkeypatch.setattr(assemble, "remove", fail)
+    with pytest.raises(Interruption):
+        build_tokens(inputs, tokenizer_folder, tmp_path / "tokens", Options(0.2), workers=1)
+    monkeypatch.undo()
+    resumed = build_tokens(inputs, tokenizer_folder, tmp_path / "tokens", Options(0.2))
+    assert (resumed.outputs, resumed.counts) == (whole.outputs, whole.counts)
 
 
 def test_an_interruption_of_the_clean_up_loses_nothing(
@@ -68,7 +89,7 @@ def test_an_interruption_of_the_clean_up_loses_nothing(
     whole = build_tokens(inputs, tokenizer_folder, tmp_path / "whole")
 
     def remove_some(parts: Path) -> None:
-        for path in parts.rglob("heldout-*"):
+        for path in parts.rglob("verified"):
             path.unlink()
             raise Interruption
 
