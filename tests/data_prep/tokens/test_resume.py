@@ -120,7 +120,7 @@ def test_another_source_name_takes_up_nothing(
     named = [f"x={inputs[0]}", f"y={inputs[1]}"]
     other = [f"y={inputs[0]}", f"x={inputs[1]}"]
     whole = build_tokens(other, tokenizer_folder, tmp_path / "whole")
-    monkeypatch.setattr(tokens, "write_indexed", failing_at(1, tokens.write_indexed)[0])
+    monkeypatch.setattr(assemble, "write_indexed", failing_at(1, assemble.write_indexed)[0])
     with pytest.raises(Interruption):
         build_tokens(named, tokenizer_folder, tmp_path / "tokens", workers=1)
     monkeypatch.undo()
