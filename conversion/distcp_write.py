@@ -32,6 +32,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 
 from ..core.checkpoint import RELEASE, TRACKER
 from ..core.files import write_json, write_text
+from ..core.system.disk import begin_flush
 from .distcp_read import BACKEND, FORMAT
 
 THREADS = 2
@@ -166,6 +167,8 @@ class _HashingFiles(FileSystem):
         digest = self.hashes[Path(path)] = hashlib.sha256()
         with Path(path).open(mode) as file:
             yield _Hashing(file, digest)
+            file.flush()
+            begin_flush(file.fileno())
 
 
 class _Hashing(io.RawIOBase):

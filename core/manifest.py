@@ -145,7 +145,7 @@ def run_stage(
     *,
     resumes: bool = False,
     beside: bool = False,
-    hashes: Mapping[str, str] | None = None,
+    hashes: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
     """Run `body` in a working folder and put it at `out` when it is whole.
 
@@ -175,7 +175,7 @@ def run_stage(
         with locked(out, f"writing ({stage}) to"), disk_errors(out):
             if not _something(out):
                 key = {"stage": stage, "inputs": {} if beside else _fingerprints(inputs), "config": config}
-                return _make(key, inputs if beside else {}, out, body, hashes or {}, resumes=resumes)
+                return _make(key, inputs if beside else {}, out, body, hashes, resumes=resumes)
     done = _finished(out, {"stage": stage, "inputs": _fingerprints(inputs), "config": config})
     log.info(f"{stage}: {out} is there already, nothing to do")
     return done

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ..files import write_json
+from ..system.disk import begin_flush
 from .weights import DTYPES, INDEX, SINGLE, Tensor
 
 SHARD_BYTES = 4 * 10**9
@@ -139,15 +140,20 @@ class _Hashed:
         self.file = path.open("wb")
         self.file.write(begin)
         self.threads = [ThreadPoolExecutor(1), ThreadPoolExecutor(1)]
-        self.waiting: list[list[Future[object]]] = []
+        self.waiting: list[list[Future[None]]] = []
 
     def write(self, piece: torch.Tensor) -> None:
         """Take a piece; wait while too many are under way."""
         values = memoryview(piece.contiguous().flatten().view(torch.uint8).numpy())
-        jobs = (self.file.write, self.hash.update)
-        self.waiting.append([thread.submit(job, values) for thread, job in zip(self.threads, jobs, strict=True)])
+        writing, hashing = self.threads
+        self.waiting.append([writing.submit(self._write, values), hashing.submit(self.hash.update, values)])
         if len(self.waiting) > AHEAD:
             self._wait()
+
+    def _write(self, values: memoryview) -> None:
+        begin = self.file.tell()
+        self.file.write(values)
+        begin_flush(self.file.fileno(), begin, len(values))
 
     def _wait(self) -> None:
         for future in self.waiting.pop(0):

@@ -15,7 +15,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import run_stage
-from pdapt.core.system.disk import disk_error, disk_errors, full_disk
+from pdapt.core.system.disk import begin_flush, disk_error, disk_errors, full_disk
 
 
 def fill(work: Path) -> dict[str, Any]:
@@ -87,3 +87,18 @@ def test_a_quota_is_told_from_a_full_disk_and_from_all_else(tmp_path: Path) -> N
     assert "GB are free on /" in str(disk_error("the disk is full", tmp_path / "not" / "there"))
     with pytest.raises(ValueError, match="ours"), disk_errors(tmp_path):
         raise ValueError("ours")
+
+
+def test_a_flush_that_is_begun_early_changes_no_byte_and_cannot_fail(tmp_path: Path) -> None:
+    content = os.urandom(2**20)
+    with (tmp_path / "a").open("wb", buffering=0) as file:
+        file.write(content[:5000])
+        begin_flush(file.fileno(), 0, 5000)
+        file.write(content[5000:])
+        begin_flush(file.fileno())
+    assert (tmp_path / "a").read_bytes() == content
+    reading, writing = os.pipe()
+    begin_flush(writing)  # what no disk stands behind
+    os.close(writing)
+    assert os.read(reading, 1) == b""
+    os.close(reading)

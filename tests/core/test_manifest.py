@@ -52,6 +52,18 @@ def test_an_input_that_cannot_be_hashed_beside_the_work_leaves_nothing(tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+def test_what_a_stage_hashes_as_it_writes_is_not_read_again(tmp_path: Path, source: Path) -> None:
+    hashes: dict[str, str] = {}
+
+    def body(work: Path) -> dict[str, Any]:
+        hashes["a.txt"] = "the hash that was taken as it was written"
+        (work / "b.txt").write_text("B")
+        return write(work)
+
+    outputs = run_stage("demo", {"text": source}, {}, tmp_path / "out", body, hashes=hashes).outputs
+    assert outputs == {**hashes, "b.txt": hashlib.sha256(b"B").hexdigest()}
+
+
 @pytest.mark.parametrize("change", ["config", "input"])
 def test_other_work_into_the_same_folder_is_refused(tmp_path: Path, source: Path, change: str) -> None:
     run_stage("demo", {"text": source}, {"k": 1}, tmp_path / "out", write)
