@@ -25,8 +25,8 @@ from ..recipes.load import load
 from ..recipes.schema import Part, Recipe, Shape, shape_of
 from ..recipes.validate import validate
 from ..training.inputs import Inputs, check_inputs
-from ..training.run import trackers
 from ..training.run.folder import METRICS, checkpoints, iteration
+from ..training.run.listeners import trackers
 from . import preflight
 from .preflight import GENERAL, Base
 from .request import FITTED, REQUEST, Request, changes, claim, kept_of, training_began, write_request

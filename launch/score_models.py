@@ -17,7 +17,8 @@ from ..eval.heldout.build_tasks import build_tasks
 from ..eval.heldout.domains import read_domains
 from ..eval.heldout.proxy import measure
 from ..eval.scores import ROLES, Model, Scores, parse_roles
-from ..training.run.folder import STATE, checkpoints, iteration
+from ..training.run.folder import checkpoints, iteration
+from ..training.run.run_state import STATE
 from .hf_models import EXPORTS, TASKS
 from .request import REQUEST
 

@@ -92,8 +92,8 @@ BRIDGE = {
 BLEND = "the blend (`training/blend.py`)"
 MEMORY = "the prediction of memory (`recipes/memory.py`), before anything starts"
 SEAL = "the seal (`training/run/hashes.py`), which removes the others"
-GUARD = "the guard (`training/run/guard.py`)"
-TRACKERS = "the trackers (`training/run/trackers.py`)"
+GUARD = "the guard (`training/run/listeners/guard.py`)"
+TRACKERS = "the trackers (`training/run/listeners/trackers.py`)"
 SLURM = "the Slurm script (`launch/recipe_job.py`)"
 RANKS = "torchrun (`training/run/spawn.py`) and the Slurm script; where DP > 1 on GPUs:"
 READ_BY = {
@@ -114,8 +114,8 @@ READ_BY = {
     "guard.deviations": GUARD,
     "guard.window": GUARD,
     "guard.limit": GUARD,
-    "guard.straggler": "the monitor (`training/megatron/monitor.py`)",
-    "guard.hang": "the watch (`training/run/watch.py`); 10 minutes later collectives give up, too:",
+    "guard.straggler": "the report of slow ranks (`training/run/listeners/straggler.py`)",
+    "guard.hang": "the watch (`training/run/listeners/watch.py`); 10 minutes later collectives give up, too:",
     "log.wandb": TRACKERS,
     "log.mlflow": TRACKERS,
     "job.time": SLURM,

@@ -11,7 +11,7 @@ from ..recipes.megatron_args import Places
 from ..recipes.schema import Recipe
 from .blend import Member, train_blend, valid_batches, valid_sequences
 from .input_hashes import Inputs
-from .megatron.engine import Job
+from .rank_task import RankTask
 from .run.folder import (
     ACHIEVED,
     identity,
@@ -60,7 +60,7 @@ class Run:
         """The data sets of the run, and how much of each it reads."""
         return train_blend(self.tokens, self.recipe.data, self.recipe.steps * self.recipe.batch.global_size)
 
-    def job(self, start: "Start") -> Job:
+    def task(self, start: "Start") -> RankTask:
         """What each rank is told."""
         out = self.out.resolve()
         places = Places(
@@ -72,7 +72,7 @@ class Run:
             eod=read_record(self.tokens)["eod_id"],
             valid_batches=valid_batches(self.recipe, valid_sequences(self.tokens, self.recipe.data)),
         )
-        return Job(
+        return RankTask(
             self.recipe,
             places,
             self.tokens.resolve(),

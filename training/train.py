@@ -26,13 +26,11 @@ from .announce import announce_validation, announce_weights
 from .input_hashes import check_bytes, on_one_rank_of_each_node
 from .inputs import check_inputs
 from .longer import check_longer
-from .megatron.engine import start_alone
+from .rank import run_rank_alone
 from .requested_run import Run, Start
-from .run import trackers
 from .run.folder import (
     METRICS,
     PROVENANCE,
-    STATE,
     STOP_AT,
     check_claim,
     check_same,
@@ -40,12 +38,13 @@ from .run.folder import (
     claim,
     iteration,
     read_achieved,
-    read_state,
     steps_before,
 )
 from .run.hashes import retain, seal_rest, settle
 from .run.journal import JOURNAL_FILE, as_line, metrics, read_history
+from .run.listeners import trackers
 from .run.provenance import check_resharding, provenance
+from .run.run_state import STATE, RunState, State, read_state
 from .run.spawn import LOG, fail, spawn
 
 
@@ -128,33 +127,30 @@ def _run_ranks(run: Run, start_: Start) -> None:
         path = run.out / LOG
         offset = path.stat().st_size if path.is_file() else 0
         (run.out / STATE).unlink(missing_ok=True)
-        code = spawn(run.job(start_), run.out)
-        state = read_state(run.out) if (run.out / STATE).is_file() else None
-        match state and state.text("state"):
-            case "rewind":
-                assert state is not None
-                log.warn(f"train: going back to the last checkpoint, without the batch of step {state.integer('step')}")
-                settle(run.out, fsdp=run.recipe.parallel.fsdp)
-            case "stop" | "hang":
-                _check_state(run.out)
-            case _ if code:
-                fail(code, path, offset)
-            case _:
-                return
+        code = spawn(run.task(start_), run.out)
+        ended = read_state(run.out) if (run.out / STATE).is_file() else None
+        if ended is not None and ended.state == State.REWIND:
+            log.warn(f"train: going back to the last checkpoint, without the batch of step {ended.step}")
+            settle(run.out, fsdp=run.recipe.parallel.fsdp)
+            continue
+        if ended is not None:
+            _check_state(ended, run.out)
+        if code:
+            fail(code, path, offset)
+        return
 
 
 _HALTED = {
-    "stop": "\n  fix: look at the batch (`pdapt tokens show`), then run again with another guard.nonfinite or "
+    State.STOP: "\n  fix: look at the batch (`pdapt tokens show`), then run again with another guard.nonfinite or "
     "guard.spike: skip or rewind",
-    "hang": "\n  fix: run the same command again, without that node if it is to blame twice",
+    State.HANG: "\n  fix: run the same command again, without that node if it is to blame twice",
 }
 
 
-def _check_state(out: Path) -> None:
+def _check_state(ended: RunState, out: Path) -> None:
     """Raise `Halted` where a start was ended because something was wrong."""
-    state = read_state(out).values
-    if state["state"] in _HALTED:
-        raise Halted(f"step {state['step']}: {state['reason']}{_HALTED[state['state']]}\n  where: {out / LOG}")
+    if ended.state in _HALTED:
+        raise Halted(f"step {ended.step}: {ended.reason}{_HALTED[ended.state]}\n  where: {out / LOG}")
 
 
 def _one_rank(run: Run, start_: Start, rank: str) -> None:
@@ -168,21 +164,21 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
         )
     if run.verify:
         on_one_rank_of_each_node(partial(check_bytes, run.recipe, run.inputs), rank)
-    job = run.job(start_)
+    task = run.task(start_)
     if rank != "0":
-        start_alone(job)
+        run_rank_alone(task)
         return
     with locked(run.out, "training into"):
         _prepare(run, start_)
         (run.out / STATE).unlink(missing_ok=True)
         try:
-            start_alone(job)
+            run_rank_alone(task)
         except SystemExit as end:  # the trainer's way to stop before the last step
             if end.code:
                 raise
         while not (run.out / STATE).is_file():  # the last rank writes it when the last checkpoint is sealed
             time.sleep(0.1)
-        _check_state(run.out)
+        _check_state(read_state(run.out), run.out)
         try:
             _finish(run, time.time() - start_.begun)
         except StoppedEarly as stopped:  # torchrun would call any code but 0 a failure: `state.json` says it instead
@@ -298,7 +294,7 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
 
 def _stopped(out: Path, reached: int, steps: int) -> None:
     """Say that the last step was not reached; to a launcher, too, unless it asked for that."""
-    reason = read_state(out).text("reason")
+    reason = read_state(out).reason
     text = f"train: stopped after step {reached} of {steps} ({reason}); run the same command again to go on"
     if reason != STOP_AT:
         raise StoppedEarly(text)

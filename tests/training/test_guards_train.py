@@ -1,23 +1,28 @@
 """Guards in real runs: what is not finite and what spikes is stopped, skipped, or gone back from."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from pdapt.conversion.convert import import_hf
+from pdapt.conversion.distcp_read import Checkpoint
 from pdapt.core.errors import Halted
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
-from pdapt.training.run.folder import SKIPPED, STATE, checkpoints
+from pdapt.training.run.folder import SKIPPED, checkpoints
 from pdapt.training.run.journal import JOURNAL_FILE, Row, kept, read
+from pdapt.training.run.run_state import STATE
 from pdapt.training.train import train
 
 pytestmark = pytest.mark.slow
 Maker = Callable[..., Path]
 TWO = "parallel.ranks_per_node=2"
+NORM = "decoder.final_layernorm.weight"
 # Nothing is learnt at this rate, so that losses only scatter: 1.7 deviations are passed now and then.
 RESTLESS = ["steps=40", "optimizer.lr=1e-7", "guard.window=16", "guard.deviations=1.7", "checkpoint.every=5", TWO]
 
@@ -81,10 +86,34 @@ def test_a_run_that_skips_every_update_ends_for_somebody_to_look_at(
     assert [row["loss"] for row in rows if row["event"] in ("step", "validation")] == [None] * 5
 
 
+ROW = {"event", "time", "start", "step"}
+KEYS = {
+    "start": ROW | {"ranks", "host"},
+    "step": ROW
+    | {"seconds", "loss", "grad_norm", "learning_rate", "skipped", "data_wait", "tokens", "slots", "joules", "sources"}
+    | {"tokens_per_second", "slots_per_second", "tflops_per_rank", "mfu", "slowest_rank", "slowest_ratio", "goodput"},
+    "validation": ROW | {"seconds", "loss", "sources"},
+    "save": ROW | {"seconds", "stall_seconds", "asynchronous"},
+    "guard": ROW | {"action", "reason"},
+    "end": ROW | {"state", "reason"},
+}
+"""Of each event of a run's journal: what whoever reads it finds."""
+
+
+def tensors(checkpoint: Path) -> dict[str, str]:
+    """SHA-256 of each tensor, the optimizer's too."""
+    read = Checkpoint(checkpoint)
+    values = read.read(list(read.entries))
+    return {
+        name: hashlib.sha256(value.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+        for name, value in values.items()
+    }
+
+
 def test_a_spike_is_skipped_alike_by_a_run_that_was_interrupted(
     recipe_file: Path, tokens: Path, tmp_path: Path
 ) -> None:
-    """What a step is compared with outlives a restart."""
+    """What a step is compared with outlives a restart; so do, to the bit, losses, norms, rates and every tensor."""
     recipe = load(str(recipe_file), [*RESTLESS, "guard.spike=skip", "guard.limit=1000"])
     whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
     train(recipe, tokens, whole)
@@ -93,12 +122,27 @@ def test_a_spike_is_skipped_alike_by_a_run_that_was_interrupted(
     skipped = [row["step"] for row in events(whole, "guard")]
     assert skipped, "1.7 deviations are passed by some step of forty"
     assert min(skipped) > 16
-    steps = kept(read(whole / JOURNAL_FILE), "step")
+    rows = read(whole / JOURNAL_FILE)
+    assert {row["event"]: row.keys() for row in rows} == KEYS
+    assert all(row.keys() == KEYS[row["event"]] for row in rows)
+    steps = kept(rows, "step")
     assert [number for number, row in steps.items() if row["skipped"]] == skipped
     again = kept(read(interrupted / JOURNAL_FILE), "step")
-    assert {number: (row["loss"], row["skipped"]) for number, row in again.items()} == {
-        number: (row["loss"], row["skipped"]) for number, row in steps.items()
+    exact = ("loss", "grad_norm", "learning_rate", "skipped", "tokens", "sources")
+    assert list(steps) == list(again) == list(range(1, 41))
+    for number, row in steps.items():
+        assert {name: again[number][name] for name in exact} == {name: row[name] for name in exact}, number
+    validations = [kept(read(out / JOURNAL_FILE), "validation") for out in (whole, interrupted)]
+    losses = [{step: row["loss"] for step, row in found.items()} for found in validations]
+    assert losses[0] == losses[1]
+    last = checkpoints(whole)[-1]
+    hashes = tensors(last)
+    assert {kind for kind in ("param", "exp_avg", "exp_avg_sq") if f"optimizer.state.{kind}.{NORM}" in hashes} == {
+        "param",
+        "exp_avg",
+        "exp_avg_sq",
     }
+    assert tensors(checkpoints(interrupted)[-1]) == hashes
 
 
 def test_a_spike_is_gone_back_from_and_its_batch_left_out(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import pytest
 from pdapt.core.errors import StoppedEarly
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
-from pdapt.training.run.folder import ACHIEVED, STATE, checkpoints, iteration
+from pdapt.training.run.folder import ACHIEVED, checkpoints, iteration
 from pdapt.training.run.journal import JOURNAL_FILE, kept, read
-from pdapt.training.run.signals import SIGNALS, Stops
+from pdapt.training.run.listeners.stops import SIGNALS, Stops
+from pdapt.training.run.run_state import STATE
 from pdapt.training.train import train
 
 TWO = ["parallel.ranks_per_node=2", "steps=40", "checkpoint.every=100", "validation.every=100"]
@@ -37,21 +38,21 @@ def handlers() -> object:
 @pytest.mark.usefixtures("handlers")
 def test_signals_are_noted_and_named() -> None:
     stops = Stops(deadline=None)
-    assert stops.reason(stops.flags()) == ""
+    assert stops.reason_of(stops.flags()) == ""
     os.kill(os.getpid(), signal.SIGUSR1)
     assert stops.flags() == [0, 1, 0, 0]
-    assert Stops.reason([0, 2, 0, 0]) == "SIGUSR1"
+    assert Stops.reason_of([0, 2, 0, 0]) == "SIGUSR1"
     os.kill(os.getpid(), signal.SIGINT)  # what Ctrl-C sends
     assert stops.flags() == [0, 1, 1, 0]
-    assert Stops.reason([0, 0, 1, 0]) == "SIGINT"
+    assert Stops.reason_of([0, 0, 1, 0]) == "SIGINT"
     os.kill(os.getpid(), signal.SIGTERM)
-    assert Stops.reason(stops.flags()) == "SIGTERM"
+    assert Stops.reason_of(stops.flags()) == "SIGTERM"
 
 
 @pytest.mark.usefixtures("handlers")
 def test_a_deadline_is_over_when_it_is() -> None:
     assert Stops(deadline=time.time() + 60).flags() == [0, 0, 0, 0]
-    assert Stops.reason(Stops(deadline=time.time() - 1).flags()) == "--wall-time"
+    assert Stops.reason_of(Stops(deadline=time.time() - 1).flags()) == "--wall-time"
 
 
 def start(recipe_file: Path, tokens: Path, out: Path, *more: str) -> "subprocess.Popen[str]":

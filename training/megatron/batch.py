@@ -13,8 +13,9 @@ from megatron.core.utils import (
 )
 from megatron.training import get_args
 
+from ..run.events import Events
 from ..run.failures.rank_file import COMPUTE, DATA
-from .monitor import Monitor
+from .measuring import Measuring
 from .recorder import Recorder
 
 Batch = dict[str, Any]
@@ -99,16 +100,16 @@ def token_loss(loss_mask: torch.Tensor, losses: torch.Tensor) -> tuple[torch.Ten
 class ForwardStep:
     """Runs the model on the next micro-batch, and says how a loss is made of its output."""
 
-    def __init__(self, monitor: Monitor) -> None:
-        """Prepare; `monitor` is told what is going on."""
-        self.monitor = monitor
+    def __init__(self, events: Events, measuring: Measuring) -> None:
+        """Prepare; `events` are told what is going on, and `measuring` counts."""
+        self.events, self.measuring = events, measuring
 
     def __call__(self, samples: Iterator[Batch] | None, model: Any) -> tuple[torch.Tensor, Any]:
         """The model's output, and the function that makes a loss of it."""
-        self.monitor.watch.at(DATA)
-        recorder = self.monitor.recorder(training=model.training)
+        self.events.phase_begins(DATA)
+        recorder = self.measuring.recorder(training=model.training)
         batch = get_batch(samples, recorder)
-        self.monitor.watch.at(COMPUTE)
+        self.events.phase_begins(COMPUTE)
         packed = None
         if batch.get("cu_seqlens") is not None:
             packed = packed_parameters(batch["cu_seqlens"], batch["max_seqlen"])

@@ -13,9 +13,10 @@ from megatron.training import get_args, get_tokenizer
 from torch.utils.data import Dataset
 
 from ...core.files import write_json
-from ...recipes.schema import Data, masked
+from ...recipes.schema import Data, Recipe, masked
 from ..blend import Blend, Member, as_megatron, surplus, train_blend, valid_blend
-from .monitor import Monitor
+from ..run.events import Listener
+from ..run.sums import DataSets
 from .row_datasets import DATASETS, RowDataset
 
 
@@ -45,54 +46,63 @@ class Repeated(Dataset[Any]):
         return {"dataset_id": first, **self.dataset.datasets[first][cast(int, None)]}
 
 
-class Provider:
-    """Builds the data sets when the trainer asks for them.
+class Provider(Listener):
+    """Builds the data sets when the trainer asks for them, and says which tokens a run has read.
 
     Attributes:
         is_distributed: tells Megatron that every rank may call this; ranks that need no data get None.
+        names: of the data sets.
     """
 
     is_distributed = True
 
-    def __init__(self, tokens: Path, data: Data, achieved: Path, steps: list[int], monitor: Monitor) -> None:
+    def __init__(self, tokens: Path, recipe: Recipe, achieved: Path, steps: list[int]) -> None:
         """Prepare.
 
         Args:
             tokens: the tokens stage's folder.
-            data: the recipe's.
+            recipe: what is trained.
             achieved: file that says which tokens a run has read after each of `steps`.
             steps: in rising order.
-            monitor: is told which data sets there are.
         """
-        self.tokens, self.data, self.achieved, self.steps, self.monitor = tokens, data, achieved, steps, monitor
+        self.data, self.achieved, self.steps = recipe.data, achieved, steps
+        self.global_size, self.samples = recipe.batch.global_size, recipe.steps * recipe.batch.global_size
+        self.members = train_blend(tokens, recipe.data, self.samples)
+        self.validation = valid_blend(tokens, recipe.data)
+        self.names = DataSets(
+            [member.name for member in self.members], [Path(prefix).name for prefix in self.validation[0]]
+        )
+        self._train: Any = None  # on the rank that writes what is read
 
     def __call__(self, sizes: Sequence[int]) -> tuple[Any, Any, None]:
         """Training and validation sets of `sizes` samples (there is no test set)."""
+        assert sizes[0] == self.samples, "Megatron trains on the recipe's samples"
         args = cast(Any, get_args())
         period = args.eval_iters * args.global_batch_size
-        members = train_blend(self.tokens, self.data, sizes[0])
-        validation = valid_blend(self.tokens, self.data)
-        self.monitor.expect([member.name for member in members], [Path(prefix).name for prefix in validation[0]])
         train, valid = build(
             self.data,
-            (as_megatron(members), validation),
-            sizes[0],
+            (as_megatron(self.members), self.validation),
+            self.samples,
             seed=args.seed,
             cache=args.data_cache_path,
             tokenizer=get_tokenizer(),
             reads=self._reads,
         )
-        if train is not None and torch.distributed.get_rank() == 0:
-
-            def achieve(*further: int) -> None:
-                steps = sorted({*self.steps, *further})
-                read = tokens_read(train, members, self.data, [step * args.global_batch_size for step in steps])
-                rows = zip(steps, read, strict=True)
-                write_json(self.achieved, [{"step": step, "sources": sources} for step, sources in rows])
-
-            achieve()
-            self.monitor.achieve = achieve  # a run that is stopped saves at a step that nobody foresaw
+        if torch.distributed.get_rank() == 0:
+            self._train = train
+        self._achieve(self.steps)
         return train, valid and Repeated(valid, period), None
+
+    def stopping(self, step: int) -> None:
+        """Say what a run has read that saves at a step that nobody foresaw."""
+        self._achieve(sorted({*self.steps, step}))
+
+    def _achieve(self, steps: list[int]) -> None:
+        if self._train is None:
+            return
+        read = tokens_read(self._train, self.members, self.data, [step * self.global_size for step in steps])
+        rows = zip(steps, read, strict=True)
+        write_json(self.achieved, [{"step": step, "sources": sources} for step, sources in rows])
 
     @staticmethod
     def _reads() -> bool:

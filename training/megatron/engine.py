@@ -3,25 +3,25 @@
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, cast
 
 from ...core import log
 from ...core.checkpoint import newest
-from ...core.files import read_json
 from ...core.system.device import can_compile
 from ...core.system.process import die_with_parent
-from ...recipes.load import from_dict, to_dict
-from ...recipes.megatron_args import Places, asynchronous, megatron_args
+from ...recipes.megatron_args import asynchronous, megatron_args
 from ...recipes.schema import LOCAL, TRANSFORMER_ENGINE, Recipe, masked, transformer_impl
-from ..run.failures.cause import publish
-from ..run.failures.rank_file import FOLDER, RankFile
+from ..rank_task import RankTask
+from ..run.events import Events, Listener
+from ..run.failures.rank_file import RankFile
 from ..run.folder import checkpoints, iteration, skipped
-from ..run.output import LOGS, kept_apart
+from ..run.listeners.of_rank import Beginning, listeners_of_rank
+from ..run.listeners.stops import Stops
+from ..run.listeners.watch import Watch
 from ..run.provenance import layers_of, steps_of
-from ..run.signals import Stops
+from ..run.run_state import report_hang
 from . import seams
 
 
@@ -81,86 +81,61 @@ def layer_spec(config: Any) -> Any:
     return spec
 
 
-NUMBERS = ("begun", "stop_at", "deadline", "base_step")
-"""A job's attributes that are numbers."""
+def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
+    """Train as one rank, with Megatron's trainer.
 
-
-@dataclass(frozen=True)
-class Job:
-    """What one rank has to know.
-
-    Attributes:
-        recipe: what is trained.
-        places: where it reads and writes.
-        tokens: the tokens stage's folder.
-        begun: Unix time of this start.
-        stop_at: last step of this start; None for the recipe's last.
-        deadline: Unix time after which it saves and ends; None for no limit.
-        base_step: of a base that is a run, the step after which the weights were saved.
+    Args:
+        task: what is trained.
+        stops: notes signals, from before Megatron was imported.
+        file: says where the rank stands.
     """
-
-    recipe: Recipe
-    places: Places
-    tokens: Path
-    begun: float
-    stop_at: int | None = None
-    deadline: float | None = None
-    base_step: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values, for a rank in another process."""
-        places = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self.places).items()}
-        times = {name: getattr(self, name) for name in NUMBERS}
-        return {"recipe": to_dict(self.recipe), "places": places, "tokens": str(self.tokens), **times}
-
-    @staticmethod
-    def from_json(value: dict[str, Any]) -> "Job":
-        """Read back what `to_json` wrote."""
-        given = value["places"]
-        paths = {name: Path(value) for name, value in given.items() if isinstance(value, str)}
-        places = Places(**(given | paths))
-        times = {name: value[name] for name in NUMBERS}
-        return Job(from_dict(value["recipe"]), places, Path(value["tokens"]), **times)
-
-
-def start(job: Job) -> None:
-    """Be one rank of a run: train until the recipe's last step, or until it has to stop."""
-    stops = Stops(job.deadline)  # first: a signal that comes while Megatron is imported counts, too
-    with RankFile(job.places.achieved.parent / FOLDER, int(os.environ["RANK"])) as file:
-        _train(job, stops, file)
-
-
-def start_alone(job: Job) -> None:
-    """Be a rank that nobody of ours looks after: where it ends because it has lost another one, it says why."""
-    out, rank = job.places.achieved.parent, int(os.environ["RANK"])
-    if rank == 0:
-        log.info(f"train: what torch and Megatron print goes to {out / LOGS}")
-    try:
-        with kept_apart(out / LOGS / f"rank-{rank}.log"):
-            start(job)
-    except Exception:
-        publish(out / FOLDER, rank)
-        raise
-
-
-def _train(job: Job, stops: Stops, file: RankFile) -> None:
-    gpu = prepare(local=transformer_impl(job.recipe, gpu=True) == LOCAL)
+    recipe, out = task.recipe, task.out
+    gpu = prepare(local=transformer_impl(recipe, gpu=True) == LOCAL)
     from megatron.core.enums import ModelType
     from megatron.training import pretrain, training
-    from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
-    from megatron.training.arguments import parse_and_validate_args
+    from megatron.training.global_vars import get_tensorboard_writer
 
     from .batch import ForwardStep
     from .datasets import Provider
-    from .monitor import Monitor, Place
+    from .hooks import Hooks
+    from .measuring import Measuring
 
-    arguments = megatron_args(job.recipe, job.places, gpu=gpu)
-    out = job.places.achieved.parent
-    arguments += _for_this_start(job, gpu=gpu)
+    container, ranks = _megatron_config(task, gpu=gpu)
+    provider = Provider(task.tokens, recipe, task.places.achieved, _saves(task))
+    watch = Watch(file, ranks, recipe.guard.hang, partial(report_hang, out))
+    events = Events([watch, stops, provider])
+    measuring = Measuring(file.rank, ranks, provider.names)
+
+    def listeners(step: int) -> list[Listener]:
+        beginning = Beginning(
+            recipe=recipe,
+            out=out,
+            begun=task.begun,
+            step=step,
+            rank=file.rank,
+            ranks=ranks,
+            gpu=gpu,
+            data_sets=provider.names,
+            tensorboard=get_tensorboard_writer(),
+        )
+        return listeners_of_rank(beginning, stops)
+
+    Hooks(training, events, measuring, stops, watches_loss=bool(recipe.guard.spike)).install(listeners)
+    with events:
+        watch.start()
+        pretrain(container, provider, ModelType.encoder_or_decoder, ForwardStep(events, measuring))
+
+
+def _megatron_config(task: RankTask, *, gpu: bool) -> tuple[Any, int]:
+    """Megatron's configuration for a rank, and how many ranks there are; Megatron's arguments are parsed by then."""
+    from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
+    from megatron.training.arguments import parse_and_validate_args
+
+    arguments = megatron_args(task.recipe, task.places, gpu=gpu) + _for_this_start(task, gpu=gpu)
     if gpu and os.environ.get("RANK", "0") == "0":
-        for missing in missing_kernels(job.recipe):
+        for missing in missing_kernels(task.recipe):
             log.warn(f"train: {missing}")
-    if asynchronous(job.recipe, gpu=gpu):
+    if asynchronous(task.recipe, gpu=gpu):
         seams.pass_on_results()
     elif not gpu:
         from .cpu_backend import save_in_this_process
@@ -170,38 +145,32 @@ def _train(job: Job, stops: Stops, file: RankFile) -> None:
     args = parse_and_validate_args()
     model = gpt_config_from_args(args)
     model.transformer_layer_spec = layer_spec
-    container = pretrain_cfg_container_from_args(args, model)
-    monitor = Monitor(job.recipe, Place(out, job.begun), stops, file, args.world_size)
-    monitor.install(training)
-    provider = Provider(job.tokens, job.recipe.data, job.places.achieved, _saves(job), monitor)
-    with monitor:
-        monitor.watch.start()
-        pretrain(container, provider, ModelType.encoder_or_decoder, ForwardStep(monitor))
+    return pretrain_cfg_container_from_args(args, model), args.world_size
 
 
-def _for_this_start(job: Job, *, gpu: bool) -> list[str]:
+def _for_this_start(task: RankTask, *, gpu: bool) -> list[str]:
     """Arguments that hang on this start and this machine, not on the recipe."""
-    out = job.places.achieved.parent
+    out = task.out
     arguments = []
-    if job.stop_at is not None:
-        arguments += ["--exit-interval", str(job.stop_at)]
+    if task.stop_at is not None:
+        arguments += ["--exit-interval", str(task.stop_at)]
     if skipped(out):
         arguments += ["--iterations-to-skip", *map(str, skipped(out))]
-    layers = transformer_impl(job.recipe, gpu=gpu)
+    layers = transformer_impl(task.recipe, gpu=gpu)
     if layers == TRANSFORMER_ENGINE and find_spec("fused_weight_gradient_mlp_cuda") is None:
         # The output layer asks for Apex' kernel, and Megatron has one switch for it and Transformer Engine's.
         if os.environ.get("RANK", "0") == "0":
             log.warn("train: Apex is not installed: gradients are not added up inside the matrix products")
         arguments.append("--no-gradient-accumulation-fusion")
-    source = newest(job.places.checkpoints)
-    if source is not None and steps_of(source) != job.recipe.steps:
+    source = newest(task.places.checkpoints)
+    if source is not None and steps_of(source) != task.recipe.steps:
         # The scheduler compares the number of steps with the checkpoint's. `longer.py` has seen to the rest.
         arguments.append("--override-opt_param-scheduler")
-    if source is None and job.places.base is not None:
-        source = newest(job.places.base)
-        if job.base_step is not None:  # not what its tracker names by now: a base may still be training
-            source = job.places.base / f"iter_{job.base_step:07d}"
-            arguments += ["--ckpt-step", str(job.base_step)]
+    if source is None and task.places.base is not None:
+        source = newest(task.places.base)
+        if task.base_step is not None:  # not what its tracker names by now: a base may still be training
+            source = task.places.base / f"iter_{task.base_step:07d}"
+            arguments += ["--ckpt-step", str(task.base_step)]
     if layers == TRANSFORMER_ENGINE and source is not None and layers_of(source) == LOCAL:
         # Transformer Engine's norms ask for empty states that local layers do not save.
         arguments += ["--dist-ckpt-strictness", "log_unexpected"]
@@ -226,19 +195,9 @@ def missing_kernels(recipe: Recipe) -> Iterator[str]:
         yield "this torch has no torch.nn.attention.varlen: attention takes one document after the other"
 
 
-def _saves(job: Job) -> list[int]:
+def _saves(task: RankTask) -> list[int]:
     """The steps after which a checkpoint may be saved, or has been."""
-    last = job.recipe.steps
-    intervals = [job.recipe.checkpoint.every, job.stop_at or last]  # Megatron stops at any multiple of `stop_at`
-    there = [iteration(path) for path in checkpoints(job.places.achieved.parent)]
+    last = task.recipe.steps
+    intervals = [task.recipe.checkpoint.every, task.stop_at or last]  # Megatron stops at any multiple of `stop_at`
+    there = [iteration(path) for path in checkpoints(task.out)]
     return sorted({last, *there, *(step for interval in intervals for step in range(interval, last, interval))})
-
-
-def main() -> None:
-    """Run a job file for a launcher: `JOB PID`, its process number."""
-    die_with_parent(int(sys.argv[2]))
-    start(Job.from_json(read_json(Path(sys.argv[1]))))
-
-
-if __name__ == "__main__":
-    main()

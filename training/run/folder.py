@@ -18,12 +18,6 @@ from ...recipes.schema import Recipe
 METRICS = "metrics.jsonl"
 PROVENANCE = "provenance.json"
 """What the run is: goes into each checkpoint's seal."""
-STATE = "state.json"
-"""How the last start ended, for whoever starts the next one: `{"state", "step", "reason"}`.
-
-States: `finished`, `stopped` (with a checkpoint), `rewind` (to be started again), `stop` (by the guard), `hang`,
-`failed`.
-"""
 STOP_AT = "--stop-at"
 """The reason of a stop that was asked for when the run was started."""
 SKIPPED = "skipped.json"
@@ -166,17 +160,6 @@ def skipped(out: Path) -> list[int]:
         UserError: the file that says so is damaged.
     """
     return read_list(out / SKIPPED, int) if os.path.lexists(out / SKIPPED) else []
-
-
-def read_state(out: Path) -> JsonObject:
-    """How the run's last start ended: see `STATE`.
-
-    Raises:
-        UserError: nothing says so, or what does is damaged.
-    """
-    state = read_object(out / STATE)
-    state.text("state"), state.integer("step"), state.text("reason")
-    return state
 
 
 def read_achieved(out: Path, step: int) -> dict[str, JsonObject]:

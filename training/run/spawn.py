@@ -21,18 +21,18 @@ from ...core.errors import Failed, UserError
 from ...core.files import read_json, remove, write_json
 from ...core.system.process import die_with_parent
 from ...recipes.schema import Recipe
-from ..megatron.engine import Job
+from ..rank_task import RankTask
 from .failures.cause import first_cause
 from .failures.rank_file import FOLDER
+from .listeners.stops import SIGNALS
 from .output import Follower
-from .signals import SIGNALS
 
 LOG = "train.log"
 CODES = "codes.json"
 """Among the ranks' files: the exit codes of those that torchrun saw end first."""
 
 
-def spawn(job: Job, out: Path) -> int:
+def spawn(task: RankTask, out: Path) -> int:
     """Run torchrun for this machine's ranks, with their output in `train.log`; its exit code.
 
     A SIGTERM, SIGUSR1 or SIGINT is passed on to the ranks, which save and end.
@@ -40,7 +40,7 @@ def spawn(job: Job, out: Path) -> int:
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed once more.
     """
-    parallel = job.recipe.parallel
+    parallel = task.recipe.parallel
     remove(out / FOLDER)
     (out / FOLDER).mkdir()
     command = [sys.executable, "-m", "pdapt.training.run.failures.agent", str(out / FOLDER / CODES), "--standalone"]
@@ -48,15 +48,15 @@ def spawn(job: Job, out: Path) -> int:
         "--nproc-per-node",
         str(parallel.ranks_per_node),
         "-m",
-        "pdapt.training.megatron.engine",
+        "pdapt.training.rank",
         str(out / "job.json"),
     ]
     command.append(str(os.getpid()))
     # One thread a rank where ranks share the cores.
     threads = max(1, len(os.sched_getaffinity(0)) // parallel.ranks_per_node)
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | connections(job.recipe)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | connections(task.recipe)
     with _asked_to_stop() as asked, (out / LOG).open("ab") as file:
-        write_json(out / "job.json", job.to_json())
+        write_json(out / "job.json", task.to_json())
         offset = file.tell()
         process = subprocess.Popen(
             command,

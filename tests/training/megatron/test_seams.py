@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pdapt.training.megatron.monitor import HOOKS, Monitor
+from pdapt.training.megatron.hooks import HOOKED, hooked
 from pdapt.training.megatron.seams import SEAMS
 
 OPTIMIZER = "megatron.core.optimizer.distrib_optimizer.DistributedOptimizer"
@@ -56,12 +56,21 @@ def test_every_seam_is_watched() -> None:
     assert set(SEAMS) <= set(SOURCES)
 
 
-def test_everything_that_the_monitor_stands_around_is_watched_and_there() -> None:
+def test_every_function_that_is_hooked_is_watched_and_has_the_parameters_that_are_read() -> None:
     from megatron.training import training
 
     watched = {path.rsplit(".", 1)[1] for path in SOURCES if path.startswith("megatron.training.")}
-    assert set(HOOKS) <= watched
-    assert all(hasattr(training, name) and hasattr(Monitor, f"around_{name}") for name in HOOKS)
+    assert set(HOOKED) <= watched
+    for name, parameters in HOOKED.items():
+        assert hooked(training, name, parameters, lambda call: call.proceed())
+
+
+def test_the_trainer_calls_what_is_hooked_by_the_names_in_its_module() -> None:
+    """A function that it imported into another one's closure would not be seen there."""
+    from megatron.training import training
+
+    for caller, names in (("pretrain", {"train"}), ("train", set(HOOKED) - {"train"})):
+        assert names <= set(getattr(training, caller).__code__.co_names), caller
 
 
 @pytest.mark.parametrize("path", SOURCES)

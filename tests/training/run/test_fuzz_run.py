@@ -14,17 +14,16 @@ from pdapt.training.announce import announce_weights
 from pdapt.training.run.folder import (
     ACHIEVED,
     SKIPPED,
-    STATE,
     check_same,
     checkpoints,
     identity,
     read_achieved,
-    read_state,
     skipped,
     steps_before,
 )
 from pdapt.training.run.hashes import settle
 from pdapt.training.run.provenance import check_resharding, device_of, layers_of, provenance, steps_of
+from pdapt.training.run.run_state import STATE, read_state
 
 Fuzz = Callable[..., None]
 INPUTS = {"tokens": "0" * 64, "tokenizer": "1" * 64, "base": None}

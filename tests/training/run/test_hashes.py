@@ -15,10 +15,11 @@ from pdapt.core.files import sha256, write_json
 from pdapt.recipes import schema
 from pdapt.recipes.load import load, to_dict
 from pdapt.training.run import provenance as provenance_module
+from pdapt.training.run.events import Save
 from pdapt.training.run.folder import PROVENANCE, checkpoints, identity, iteration
 from pdapt.training.run.hashes import DAMAGED, damage, retain, seal, seal_rest, settle
+from pdapt.training.run.listeners.saves import Hashing
 from pdapt.training.run.provenance import check_resharding, commit, layers_of, provenance
-from pdapt.training.run.saves import Saves
 
 
 @pytest.fixture
@@ -218,12 +219,12 @@ def test_hashes_whose_process_was_killed_are_written_with_the_next_ones(
 ) -> None:
     for step in (2, 4, 6):
         (at(run, step) / SEAL).unlink()
-    saves = Saves(run, schema.Checkpoint())
-    saves.seal(2)
-    assert saves._sealing
-    saves._sealing.kill()
-    saves.seal(4)
-    saves.wait()
+    hashing = Hashing(run, schema.Checkpoint())
+    hashing.saved(Save(2, asynchronous=False, stall_seconds=0.1, seconds=0.1))
+    assert hashing._process
+    hashing._process.kill()
+    hashing.saved(Save(4, asynchronous=False, stall_seconds=0.1, seconds=0.1))
+    hashing.ended(None)
     assert "save: the process that hashes the checkpoint of step 2 was ended by SIGKILL" in capfd.readouterr().out
     assert [(at(run, step) / SEAL).is_file() for step in (2, 4, 6)] == [True, True, False]
     assert damage(at(run, 2)) == ""

@@ -1,8 +1,7 @@
 """Trackers that fail are reported and left out."""
 
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +9,8 @@ import pytest
 from pdapt.core.errors import UserError
 from pdapt.recipes.load import load
 from pdapt.recipes.schema import Log
-from pdapt.training.run import trackers
-from pdapt.training.run.trackers import Trackers, check
+from pdapt.training.run.listeners import trackers
+from pdapt.training.run.listeners.trackers import Trackers, check
 
 ROW = {"step": 3, "loss": 2.0, "grad_norm": None, "sources": {"a": {"loss": float("nan"), "tokens": 5}}}
 
@@ -20,19 +19,19 @@ class Broken(Exception):
     """An error of a kind that only its package knows."""
 
 
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What TensorBoard is given."""
-    found: list[tuple[Any, ...]] = []
-    board = SimpleNamespace(add_scalar=lambda *values: found.append(values), flush=lambda: None)
-    module = ModuleType("megatron.training.global_vars")
-    module.get_tensorboard_writer = lambda: board  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "megatron.training.global_vars", module)
-    return found
+class Board:
+    """A TensorBoard that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[Any, ...]] = []
+
+    def add_scalar(self, *values: Any) -> None:
+        self.written.append(values)
+
+    def flush(self) -> None: ...
 
 
 def test_one_that_fails_while_it_logs_is_left_out_and_the_others_go_on(
-    written: list[tuple[Any, ...]],
     recipe_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -64,18 +63,17 @@ def test_one_that_fails_while_it_logs_is_left_out_and_the_others_go_on(
 
     monkeypatch.setattr(trackers, "Wandb", Flaky)
     monkeypatch.setattr(trackers, "Mlflow", Steady)
-    found = Trackers(load(str(recipe_file), ["log.wandb=project", "log.mlflow=http://x"]), tmp_path)
+    found = Trackers(load(str(recipe_file), ["log.wandb=project", "log.mlflow=http://x"]), tmp_path, board := Board())
     for step in (3, 4):
         found.log(ROW, step, "train")
-    found.close()
+    found.ended(None)
     assert calls == [("flaky", 3), ("steady", 3), ("steady", 4), ("closed", 0)]
-    assert written == [("train/loss", 2.0, 3), ("train/loss", 2.0, 4)]
+    assert board.written == [("train/loss", 2.0, 3), ("train/loss", 2.0, 4)]
     said = capsys.readouterr().out
     assert said == "tracker: wandb is left out from here on: Broken: the server is gone for good\n"
 
 
 def test_one_that_cannot_be_opened_is_left_out(
-    written: list[tuple[Any, ...]],
     recipe_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -83,15 +81,15 @@ def test_one_that_cannot_be_opened_is_left_out(
 ) -> None:
     """A real MLflow, and a server that is not there."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    found = Trackers(load(str(recipe_file), ["log.mlflow=http://127.0.0.1:9"]), tmp_path)
+    found = Trackers(load(str(recipe_file), ["log.mlflow=http://127.0.0.1:9"]), tmp_path, board := Board())
     found.log(ROW, 1, "valid")
-    found.close()
-    assert written == [("valid/loss", 2.0, 1)]
+    found.ended(None)
+    assert board.written == [("valid/loss", 2.0, 1)]
     assert "tracker: mlflow is left out from here on: MlflowException" in capsys.readouterr().out
 
 
-def test_what_ends_the_process_ends_it(written: list[tuple[Any, ...]], recipe_file: Path, tmp_path: Path) -> None:
-    found = Trackers(load(str(recipe_file)), tmp_path)
+def test_what_ends_the_process_ends_it(recipe_file: Path, tmp_path: Path) -> None:
+    found = Trackers(load(str(recipe_file)), tmp_path, Board())
 
     def end(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import UserError
-from ...recipes.load import to_dict
-from ...recipes.schema import Log, Recipe
+from ....core.errors import UserError
+from ....recipes.load import to_dict
+from ....recipes.schema import Log, Recipe
+from ..events import Listener
 
 DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
 """Tracking URIs that MLflow reaches through SQLAlchemy."""
@@ -46,17 +47,22 @@ def check(log: Log) -> None:
             )
 
 
-class Trackers:
-    """Writes a step's figures to each. On the rank that has them; Megatron has opened TensorBoard there.
+class Trackers(Listener):
+    """Writes a row's figures to each. On the rank that has them.
 
     A tracker is somebody else's program, and often somebody else's server: where it fails it is reported, and the run
     goes on without it.
     """
 
-    def __init__(self, recipe: Recipe, out: Path) -> None:
-        from megatron.training.global_vars import get_tensorboard_writer
+    def __init__(self, recipe: Recipe, out: Path, tensorboard: Any) -> None:
+        """Open those that the recipe chooses.
 
-        self.tensorboard: Any = get_tensorboard_writer()
+        Args:
+            recipe: what is trained.
+            out: run folder.
+            tensorboard: writes scalars, as torch's `SummaryWriter`; whoever opened it closes it.
+        """
+        self.tensorboard = tensorboard
         self.others: dict[str, Wandb | Mlflow] = {}
         chosen = {"wandb": (recipe.log.wandb, Wandb), "mlflow": (recipe.log.mlflow, Mlflow)}
         for name, (where, kind) in chosen.items():
@@ -78,8 +84,9 @@ class Trackers:
             self.tensorboard.add_scalar(name, value, step)
         self._each(lambda tracker: tracker.log(figures, step))
 
-    def close(self) -> None:
-        """No more figures come."""
+    def ended(self, error: BaseException | None) -> None:
+        """Close them: no more figures come."""
+        del error
         self.tensorboard.flush()
         self._each(lambda tracker: tracker.close())
 

@@ -1,17 +1,22 @@
-"""When a run has to stop before its last step: a signal has come, or its time is over."""
+"""Stops a run before its last step: a signal has come, its time is over, or the trainer says so."""
 
 import signal
 import time
 from types import FrameType
 
+from ..events import Listener, StepResult
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 """What Slurm and torchrun send before they kill, and what Ctrl-C sends."""
 
 
-class Stops:
+class Stops(Listener):
     """Catches the signals, and knows when the time is over.
 
     A rank only notes them: at the end of the step all ranks hear of it together, save, and end.
+
+    Attributes:
+        reason: why the run stops; empty where it goes on.
     """
 
     def __init__(self, deadline: float | None) -> None:
@@ -22,6 +27,7 @@ class Stops:
         """
         self.deadline = deadline
         self.received: set[int] = set()
+        self.reason = ""
         for number in SIGNALS:
             signal.signal(number, self._receive)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see `spawn`
@@ -36,7 +42,19 @@ class Stops:
         return [*(float(number in self.received) for number in SIGNALS), float(over)]
 
     @staticmethod
-    def reason(flags: list[float]) -> str:
-        """Why the run stops, from all ranks' flags added up; empty where it does not."""
+    def reason_of(flags: list[float]) -> str:
+        """Say why the run stops, from all ranks' flags added up; empty where it does not."""
         names = [*(number.name for number in SIGNALS), "--wall-time"]
         return next((name for name, flag in zip(names, flags, strict=True) if flag), "")
+
+    def step_ended(self, result: StepResult) -> None:
+        """Hear of every rank's signals; the first reason stays."""
+        self.reason = self.reason or self.reason_of(result.stop_flags)
+
+    def request(self, reason: str) -> None:
+        """Have the run stop because its trainer says so, which comes before any other reason."""
+        self.reason = reason
+
+    def may_stop(self) -> str:
+        """Say why the run has to stop; empty where it goes on."""
+        return self.reason

@@ -14,7 +14,7 @@ import pytest
 
 from pdapt.training.run.failures.rank_file import BETWEEN, COMPUTE, DATA, EXCHANGE
 from pdapt.training.run.journal import JOURNAL_FILE, kept, read
-from pdapt.training.run.watch import Progress, places, to_blame
+from pdapt.training.run.listeners.watch import Progress, places, to_blame
 
 
 def ranks(*doing: str, counts: tuple[int, ...] = (5, 5, 5)) -> list[Progress]:

@@ -13,14 +13,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
 
-from ...core.exit_codes import ExitCode
-from .failures.rank_file import DATA, START, RankFile
+from ....core.exit_codes import ExitCode
+from ..events import Listener
+from ..failures.rank_file import BETWEEN, DATA, START, RankFile
 
 NAMED = 8
 """Ranks at one place that are named; of more the number is said."""
@@ -79,21 +79,21 @@ def _earliest(ranks: list[Progress]) -> str:
     return time.strftime("%H:%M:%S", time.localtime(min(one.since for one in ranks)))
 
 
-class Watch:
+class Watch(Listener):
     """This rank's progress, and the thread that tells it, to the others and to its file, and looks at the others'."""
 
-    def __init__(self, file: RankFile, world: int, minutes: float, report: Callable[[str], None]) -> None:
+    def __init__(self, file: RankFile, world: int, minutes: float, report: Callable[[int, str], None]) -> None:
         """Prepare.
 
         Args:
             file: writes this rank's file.
             world: how many ranks there are.
             minutes: without progress until the run is ended.
-            report: is told which rank it stands still for, by one rank, before the run is ended.
+            report: is told the step, and which rank it stands still for, by one rank, before the run is ended.
         """
         self.file = file
         self.progress = Progress(file.rank, socket.gethostname(), since=time.time())
-        self.within = ""
+        self.parts: list[tuple[str, str]] = []  # within which the rank is, and the phase that each began in
         self.world, self.limit, self.report = world, 60 * minutes, report
         self.pause = min(5.0, self.limit / 8)
         self._over = threading.Event()
@@ -101,19 +101,33 @@ class Watch:
     def at(self, phase: str, step: int | None = None) -> None:
         """Say what the rank does now."""
         step = self.progress.step if step is None else step
-        self.file.at(self.within + phase, step)
+        self.file.at("".join(f"{part}: " for part, _ in self.parts) + phase, step)
         count, since = self.progress.count + 1, self.file.since
         self.progress = replace(self.progress, phase=self.file.phase, step=step, count=count, since=since)
 
-    @contextmanager
-    def during(self, phase: str) -> Iterator[None]:
-        """Say that what the rank does until the end of the block belongs to one phase, such as a validation."""
+    def phase_begins(self, phase: str) -> None:
+        """Say what the rank does now."""
+        self.at(phase)
+
+    def step_begins(self, step: int) -> None:
+        """Say that the rank is between its steps, or begins the first."""
+        self.at(BETWEEN, step)
+
+    def part_begins(self, phase: str) -> None:
+        """Say that what the rank does until `part_ends` belongs to one phase; after an error it stays there."""
         before = self.progress.phase
         self.at(phase)
-        self.within = f"{phase}: "
-        yield  # an error leaves the rank where it is
-        self.within = ""
+        self.parts.append((phase, before))
+
+    def part_ends(self) -> None:
+        """Say that the rank does again what it did before."""
+        _, before = self.parts.pop()
         self.at(before)
+
+    def ended(self, error: BaseException | None) -> None:
+        """Expect no more progress."""
+        del error
+        self._over.set()
 
     def start(self) -> None:
         """Start the thread. Where torchrun has set MASTER_ADDR and MASTER_PORT."""
@@ -128,10 +142,6 @@ class Watch:
         client = c10d.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=60 + self.limit))
         # What an earlier start of the ranks under the same torchrun has told does not count.
         return c10d.PrefixStore(f"pdapt/watch/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", client)
-
-    def stop(self) -> None:
-        """No more progress is expected."""
-        self._over.set()
 
     def _run(self) -> None:
         store = self._store()
@@ -160,7 +170,8 @@ class Watch:
             faulthandler.dump_traceback(sys.stderr)
         if store.add("reported", 1) == 1:
             minutes = f"no rank has moved for {self.limit / 60:g} minutes"
-            self.report(f"{minutes}; to blame: {places(blamed)}; where all stand: {places(self._told(store))}")
+            reason = f"{minutes}; to blame: {places(blamed)}; where all stand: {places(self._told(store))}"
+            self.report(mine.step, reason)
             time.sleep(1)  # for whoever shows it
         else:
             time.sleep(10)  # for the rank that reports

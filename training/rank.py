@@ -1,0 +1,49 @@
+"""The one way in for a rank, whoever has started its torchrun.
+
+Ranks of this machine come in as `python -m pdapt.training.rank TASK PID`, started by `run/spawn.py`; ranks of somebody
+else's torchrun by `pdapt train`, which calls `run_rank_alone`.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from ..core import log
+from ..core.files import read_json
+from ..core.system.process import die_with_parent
+from .megatron.engine import train_rank
+from .rank_task import RankTask
+from .run.failures.cause import publish
+from .run.failures.rank_file import FOLDER, RankFile
+from .run.listeners.stops import Stops
+from .run.output import LOGS, kept_apart
+
+
+def run_rank(task: RankTask) -> None:
+    """Be one rank of a run: train until the recipe's last step, or until it has to stop."""
+    stops = Stops(task.deadline)  # first: a signal that comes while Megatron is imported counts, too
+    with RankFile(task.out / FOLDER, int(os.environ["RANK"])) as file:
+        train_rank(task, stops, file)
+
+
+def run_rank_alone(task: RankTask) -> None:
+    """Be a rank that nobody of ours looks after: where it ends because it has lost another one, it says why."""
+    out, rank = task.out, int(os.environ["RANK"])
+    if rank == 0:
+        log.info(f"train: what torch and Megatron print goes to {out / LOGS}")
+    try:
+        with kept_apart(out / LOGS / f"rank-{rank}.log"):
+            run_rank(task)
+    except Exception:
+        publish(out / FOLDER, rank)
+        raise
+
+
+def main() -> None:
+    """Run a rank of a launcher: `TASK PID`, the task's file and the launcher's process number."""
+    die_with_parent(int(sys.argv[2]))
+    run_rank(RankTask.from_json(read_json(Path(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()

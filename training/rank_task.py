@@ -1,0 +1,54 @@
+"""What each rank of a run is told, by whichever process starts it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..recipes.load import from_dict, to_dict
+from ..recipes.megatron_args import Places
+from ..recipes.schema import Recipe
+
+_NUMBERS = ("begun", "stop_at", "deadline", "base_step")
+
+
+@dataclass(frozen=True)
+class RankTask:
+    """One start of a run, as each of its ranks is told of it.
+
+    Attributes:
+        recipe: what is trained.
+        places: where it reads and writes.
+        tokens: the tokens stage's folder.
+        begun: Unix time of this start.
+        stop_at: last step of this start; None for the recipe's last.
+        deadline: Unix time after which it saves and ends; None for no limit.
+        base_step: of a base that is a run, the step after which the weights were saved.
+    """
+
+    recipe: Recipe
+    places: Places
+    tokens: Path
+    begun: float
+    stop_at: int | None = None
+    deadline: float | None = None
+    base_step: int | None = None
+
+    @property
+    def out(self) -> Path:
+        """The run's folder."""
+        return self.places.achieved.parent
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON values, for a rank in another process."""
+        places = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self.places).items()}
+        times = {name: getattr(self, name) for name in _NUMBERS}
+        return {"recipe": to_dict(self.recipe), "places": places, "tokens": str(self.tokens), **times}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> "RankTask":
+        """Read back what `to_json` wrote."""
+        given = value["places"]
+        paths = {name: Path(value) for name, value in given.items() if isinstance(value, str)}
+        places = Places(**(given | paths))
+        times = {name: value[name] for name in _NUMBERS}
+        return RankTask(from_dict(value["recipe"]), places, Path(value["tokens"]), **times)

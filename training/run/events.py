@@ -1,0 +1,207 @@
+"""The events of a rank's training loop, and who listens to them.
+
+Whatever runs the loop raises them (`training/megatron/hooks.py` around Megatron's); a listener is told of each in the
+order in which the listeners are named.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from .sums import DataSums
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A step's gradient, between its norm and its update.
+
+    Attributes:
+        step: number of the step, from 1.
+        norm: of the whole gradient, before clipping.
+        loss: mean of the global batch, nats a token; None where nobody asked for it.
+    """
+
+    step: int
+    norm: float
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The guard's decision about a gradient: what is done, and why."""
+
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """A finished step, measured over all ranks.
+
+    Attributes:
+        step: number of the step, from 1.
+        loss: mean of the global batch, nats a token.
+        grad_norm: of the whole gradient, before clipping; NaN where there is none.
+        learning_rate: that it was taken with.
+        skipped: whether no weight was changed.
+        seconds: that it took, on this rank.
+        data: sums by data set.
+        joules: energy that all GPUs have used; NaN where it is not known.
+        stop_flags: from `Stops.flags`, added up.
+        data_waits: seconds waited for data, by rank.
+        compute_seconds: seconds of forward and backward, by rank.
+    """
+
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    skipped: bool
+    seconds: float
+    data: DataSums
+    joules: float
+    stop_flags: list[float]
+    data_waits: list[float]
+    compute_seconds: list[float]
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """A finished validation: the step that it came after, its seconds, and sums over all ranks."""
+
+    step: int
+    seconds: float
+    data: DataSums
+
+
+@dataclass(frozen=True)
+class Save:
+    """A checkpoint that is whole.
+
+    Attributes:
+        step: after which it was saved.
+        asynchronous: whether training went on while it was written.
+        stall_seconds: that training stood still for it.
+        seconds: until it was whole.
+    """
+
+    step: int
+    asynchronous: bool
+    stall_seconds: float
+    seconds: float
+
+
+class Listener:
+    """Hears of the events that it has a method for; all others do nothing."""
+
+    def phase_begins(self, phase: str) -> None:
+        """The rank does something else now, such as `COMPUTE` of `failures/rank_file.py`."""
+
+    def part_begins(self, phase: str) -> None:
+        """All phases until `part_ends` belong to one, such as `VALIDATE`."""
+
+    def part_ends(self) -> None:
+        """The part that began last is over."""
+
+    def step_begins(self, step: int) -> None:
+        """A step begins; the first is 1."""
+
+    def gradient_is_ready(self, gradient: Gradient) -> Verdict | None:
+        """A gradient has a norm and has not changed a weight yet; a verdict where something is wrong with it."""
+
+    def gradient_judged(self, step: int, verdict: Verdict) -> None:
+        """The guard has found something wrong with a step's gradient."""
+
+    def step_ended(self, result: StepResult) -> None:
+        """A step has ended."""
+
+    def validated(self, result: ValidationResult) -> None:
+        """A validation has ended."""
+
+    def may_save(self) -> bool:
+        """Say whether there is anything to save yet."""
+        return True
+
+    def saved(self, save: Save) -> None:
+        """A checkpoint is whole."""
+
+    def may_stop(self) -> str:
+        """Say why the run has to stop after this step; empty where it goes on."""
+        return ""
+
+    def stopping(self, step: int) -> None:
+        """The run stops after a step, with a checkpoint, though it was not to be its last."""
+
+    def ended(self, error: BaseException | None) -> None:
+        """The loop has ended; with an error, or as `SystemExit` where it ended before the last step."""
+
+
+class Events(Listener):
+    """Passes each event on to every listener; a context that says how the loop has ended."""
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self.listeners = list(listeners)
+
+    def add(self, listeners: Iterable[Listener]) -> None:
+        """Have more listeners told, after those that are there."""
+        self.listeners.extend(listeners)
+
+    def phase_begins(self, phase: str) -> None:
+        for listener in self.listeners:
+            listener.phase_begins(phase)
+
+    def part_begins(self, phase: str) -> None:
+        for listener in self.listeners:
+            listener.part_begins(phase)
+
+    def part_ends(self) -> None:
+        for listener in self.listeners:
+            listener.part_ends()
+
+    def step_begins(self, step: int) -> None:
+        for listener in self.listeners:
+            listener.step_begins(step)
+
+    def gradient_is_ready(self, gradient: Gradient) -> Verdict | None:
+        verdicts = [listener.gradient_is_ready(gradient) for listener in self.listeners]
+        return next(filter(None, verdicts), None)
+
+    def gradient_judged(self, step: int, verdict: Verdict) -> None:
+        for listener in self.listeners:
+            listener.gradient_judged(step, verdict)
+
+    def step_ended(self, result: StepResult) -> None:
+        for listener in self.listeners:
+            listener.step_ended(result)
+
+    def validated(self, result: ValidationResult) -> None:
+        for listener in self.listeners:
+            listener.validated(result)
+
+    def may_save(self) -> bool:
+        return all(listener.may_save() for listener in self.listeners)
+
+    def saved(self, save: Save) -> None:
+        for listener in self.listeners:
+            listener.saved(save)
+
+    def may_stop(self) -> str:
+        reasons = [listener.may_stop() for listener in self.listeners]
+        return next(filter(None, reasons), "")
+
+    def stopping(self, step: int) -> None:
+        for listener in self.listeners:
+            listener.stopping(step)
+
+    def ended(self, error: BaseException | None) -> None:
+        for listener in self.listeners:
+            listener.ended(error)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Say how it has ended."""
+        self.ended(error)

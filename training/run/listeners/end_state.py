@@ -1,0 +1,62 @@
+"""Writes how a start ended: into `state.json`, and as the journal's last row of it."""
+
+from pathlib import Path
+
+from ....core.files import write_json
+from ....recipes.schema import REWIND, SKIP, STOP, WARN
+from ..events import Listener, StepResult, Verdict
+from ..folder import SKIPPED, skipped
+from ..journal import Journal
+from ..run_state import STATE, RunState, State
+from .stops import Stops
+
+
+class EndState(Listener):
+    """On the one rank that writes the journal.
+
+    A state that is there already, the guard's or that of a run that stood still, is left.
+    """
+
+    def __init__(self, out: Path, journal: Journal, stops: Stops, step: int) -> None:
+        """Prepare.
+
+        Args:
+            out: run folder.
+            journal: the run's.
+            stops: knows why a run has stopped.
+            step: that the run goes on after.
+        """
+        self.out, self.journal, self.stops, self.step = out, journal, stops, step
+        self.began, self.updated = False, step > 0
+
+    def step_begins(self, step: int) -> None:
+        """Note the step."""
+        self.step, self.began = step, True
+
+    def step_ended(self, result: StepResult) -> None:
+        """Note whether there was an update."""
+        self.updated = self.updated or not result.skipped
+
+    def gradient_judged(self, step: int, verdict: Verdict) -> None:
+        """Write the end of a start that the guard ends, and the step whose batch the next one leaves out."""
+        if verdict.action in (WARN, SKIP):
+            return
+        if verdict.action == REWIND:
+            write_json(self.out / SKIPPED, [*skipped(self.out), step])
+        self._write(State(verdict.action), verdict.reason)
+
+    def ended(self, error: BaseException | None) -> None:
+        """Write the end of any other start."""
+        if not (self.out / STATE).is_file():
+            self._write(*self._how(error))
+
+    def _how(self, error: BaseException | None) -> tuple[State, str]:
+        if error is not None and not (isinstance(error, SystemExit) and not error.code):
+            return State.FAILED, str(error)
+        if self.began and not self.updated:  # the same again, however often it is started
+            return State(STOP), "every update was skipped: there is nothing to save, and nothing to go on from"
+        return (State.STOPPED, self.stops.reason) if self.stops.reason else (State.FINISHED, "")
+
+    def _write(self, state: State, reason: str) -> None:
+        self.journal.write("end", step=self.step, state=state, reason=reason)
+        RunState(state, self.step, reason).write(self.out)

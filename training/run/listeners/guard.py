@@ -1,0 +1,88 @@
+"""Checks each step's loss and gradient norm before its update, and decides what is done where they are wrong."""
+
+import math
+import statistics
+from collections import deque
+
+from ....recipes.schema import LEAST_STEPS, REWIND, SKIP, STOP, Guard
+from ..events import Gradient, Listener, StepResult, Verdict
+from ..journal import Row, kept
+
+
+class GradientGuard(Listener):
+    """Gives a verdict on each gradient. Every rank has one, and all come to the same verdict.
+
+    Attributes:
+        updated: whether the run has changed a weight yet.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        history: list[tuple[float, float]],
+        *,
+        skips: int = 0,
+        rewinds: int = 0,
+        updated: bool = False,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            guard: the recipe's.
+            history: loss and gradient norm of the steps before, oldest first, so that a resumed run judges alike.
+            skips: how many updates the run has skipped already.
+            rewinds: how often it has gone back already.
+            updated: whether it goes on from a checkpoint.
+        """
+        self.guard = guard
+        self.history = deque(history, maxlen=guard.window)
+        self.skips, self.rewinds, self.updated = skips, rewinds, updated
+
+    @staticmethod
+    def resumed(guard: Guard, rows: list[Row], step: int, rewinds: int) -> "GradientGuard":
+        """Take up what a run's journal says of the steps up to the one that it goes on after."""
+        steps = kept(rows, "step", step).values()
+        taken = [row for row in steps if not row["skipped"]]
+        pairs = [(row.get("loss"), row.get("grad_norm")) for row in taken]
+        history = [(loss, norm) for loss, norm in pairs if loss is not None and norm is not None]
+        skips = len(steps) - len(taken)
+        return GradientGuard(guard, history, skips=skips, rewinds=rewinds, updated=step > 0)
+
+    def gradient_is_ready(self, gradient: Gradient) -> Verdict | None:
+        """Give the verdict on a gradient; None where nothing is wrong."""
+        loss, norm = gradient.loss, gradient.norm
+        if not math.isfinite(norm) or (loss is not None and not math.isfinite(loss)):
+            return self._limited(self.guard.nonfinite, f"loss {loss}, gradient norm {norm}")
+        reason = self._spike(loss, norm)
+        return self._limited(self.guard.spike, reason) if self.guard.spike and reason else None
+
+    def step_ended(self, result: StepResult) -> None:
+        """Count a step that was taken among those that later ones are compared with."""
+        if result.skipped:
+            return
+        self.updated = True
+        if math.isfinite(result.loss) and math.isfinite(result.grad_norm):
+            self.history.append((result.loss, result.grad_norm))
+
+    def may_save(self) -> bool:
+        """Say whether there was an update: before their first, Megatron's optimizers have nothing to save."""
+        return self.updated
+
+    def _spike(self, loss: float | None, norm: float) -> str | None:
+        if self.guard.spike is None or len(self.history) < min(LEAST_STEPS, self.guard.window):
+            return None
+        losses, norms = zip(*self.history, strict=True)
+        for name, value, known in (("loss", loss, losses), ("gradient norm", norm, norms)):
+            if value is None:
+                continue
+            mean, deviation = statistics.fmean(known), statistics.stdev(known)
+            if value > mean + self.guard.deviations * deviation:
+                return f"{name} {value:.4g}, the last {len(known)} steps had {mean:.4g} ± {deviation:.2g}"
+        return None
+
+    def _limited(self, action: str, reason: str) -> Verdict:
+        done = {SKIP: self.skips, REWIND: self.rewinds}.get(action)
+        if done is not None and done >= self.guard.limit:
+            return Verdict(STOP, f"{reason}; guard.limit={self.guard.limit} is reached")
+        self.skips += action == SKIP
+        return Verdict(action, reason)

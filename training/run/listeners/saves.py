@@ -1,0 +1,83 @@
+"""A run's saves while it trains: how long each holds training up, when it is whole, and its hashes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ....core.checkpoint import TRACKER, newest_named
+from ....recipes.schema import Checkpoint
+from ..events import Listener, Save
+
+
+class PendingSaves:
+    """Times a rank's saves, and finds those that are whole.
+
+    Attributes:
+        last: step that was saved last; -1 before the first save.
+        pending: step -> moment at which its save began, and seconds that it has held training up.
+    """
+
+    def __init__(self) -> None:
+        self.last = -1
+        self.pending: dict[int, tuple[float, float]] = {}
+
+    def begun(self, step: int, begin: float) -> None:
+        """Note a save that training has gone on from; it began at `begin` of `time.perf_counter`."""
+        self.last = step
+        self.pending[step] = (begin, time.perf_counter() - begin)
+
+    def whole(self, root: Path, stalled: float, *, asynchronous: bool) -> Iterator[Save]:
+        """Take out the pending saves that Megatron's tracker says are whole, each once.
+
+        Args:
+            root: folder of the checkpoints.
+            stalled: seconds that finishing them has held training up.
+            asynchronous: whether training went on while they were written.
+        """
+        tracker = root / TRACKER
+        newest = newest_named(tracker) if tracker.is_file() else None
+        for step in [step for step in self.pending if newest is not None and step <= newest]:
+            begin, stall = self.pending.pop(step)
+            yield Save(step, asynchronous, stall_seconds=stall + stalled, seconds=time.perf_counter() - begin)
+
+
+class Hashing(Listener):
+    """Has each whole checkpoint hashed by a process of its own, and removed what is not kept. On one rank."""
+
+    def __init__(self, out: Path, chosen: Checkpoint) -> None:
+        """Prepare for a run's folder and its recipe's `checkpoint`."""
+        self.out, self.chosen = out, chosen
+        self._process: subprocess.Popen[bytes] | None = None
+        self._unhashed: list[int] = []
+
+    def saved(self, save: Save) -> None:
+        """Start the process that hashes a checkpoint and removes what is not kept: `training/run/hashes.py`.
+
+        One that an earlier process has left, because it was killed, is hashed with it.
+        """
+        self.wait()  # one after the other: a later one removes what an earlier one has hashed
+        self._unhashed.append(save.step)
+        values = [self.chosen.keep_every or 0, self.chosen.keep_last, os.getpid(), *self._unhashed]
+        command = [sys.executable, "-m", "pdapt.training.run.hashes", str(self.out), *map(str, values)]
+        self._process = subprocess.Popen(command)
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is hashed; where its process failed, say so."""
+        if self._process is None:
+            return
+        code, self._process = self._process.wait(), None
+        if code == 0:
+            self._unhashed.clear()
+            return
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with code {code}"
+        steps = ", ".join(map(str, self._unhashed))
+        print(f"save: the process that hashes the checkpoint of step {steps} {how}: it is hashed later", flush=True)
+
+    def ended(self, error: BaseException | None) -> None:
+        """Wait for the last one, however the loop has ended."""
+        del error
+        self.wait()
