@@ -206,10 +206,14 @@ def require_file(path: Path) -> Path:
 def list_files(folder: Path) -> list[Path]:
     """Every file under `folder`, sorted by relative path; of hidden names only a checkpoint's `.metadata`."""
 
-    def shown(path: Path) -> bool:
-        return not any(part.startswith(".") and part != ".metadata" for part in path.relative_to(folder).parts)
+    def shown(name: str) -> bool:
+        return not name.startswith(".") or name == ".metadata"
 
-    return sorted(path for path in folder.rglob("*") if path.is_file() and shown(path))
+    files: list[Path] = []
+    for parent, folders, names in folder.walk():
+        folders[:] = filter(shown, folders)
+        files += (parent / name for name in filter(shown, names))
+    return sorted(path for path in files if path.is_file())
 
 
 def copy_present(source: Path, target: Path, names: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """The fill of a recipe's slots, for the planner: counted in its tokens, or drawn as PARCOMED's table has it."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +23,27 @@ def filling(recipe: Recipe, tokens: Path | None) -> Filling:
     Raises:
         UserError: there is no tokens folder.
     """
-    if tokens is None:
-        parts, source = list(drawn_lengths(0).values()), "documents' lengths drawn from PARCOMED's Table 1"
-    else:
-        entries = read_record(tokens)["splits"]["train"].values()
-        parts, source = [read_lengths(tokens / entry["prefix"]) for entry in entries], f"documents of {tokens}"
     data = recipe.data
-    counts = [figures(data.layout, lengths, data.seq_length) for lengths in parts if len(lengths)]
+    if tokens is None:
+        return _drawn(data.layout, data.seq_length, masked(data))
+    entries = read_record(tokens)["splits"]["train"].values()
+    parts = [read_lengths(tokens / entry["prefix"]) for entry in entries]
+    return _counted(parts, f"documents of {tokens}", data.layout, data.seq_length, masked(data))
+
+
+@cache  # a dry run asks for it several times, and packs 892,339 documents each time
+def _drawn(layout: str, seq_length: int, masks: bool) -> Filling:
+    parts = list(drawn_lengths(0).values())
+    return _counted(parts, "documents' lengths drawn from PARCOMED's Table 1", layout, seq_length, masks)
+
+
+def _counted(parts: list[Lengths], source: str, layout: str, seq_length: int, masks: bool) -> Filling:
+    counts = [figures(layout, lengths, seq_length) for lengths in parts if len(lengths)]
     slots = sum(count.slots for count in counts)
     fill = sum(count.real_tokens for count in counts) / slots if slots else 1.0
-    if not masked(data):
-        return Filling(fill, float(data.seq_length), source)
-    return Filling(fill, _squares(np.concatenate(parts), data.seq_length) * fill, source)
+    if not masks:
+        return Filling(fill, float(seq_length), source)
+    return Filling(fill, _squares(np.concatenate(parts), seq_length) * fill, source)
 
 
 def _squares(lengths: Lengths, longest: int) -> float:
