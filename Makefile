@@ -19,7 +19,7 @@ quickstart: setup ## The whole way on the embedded sample: text -> tokens -> bas
 test: setup system-packages lint test-fast test-slow ## Everything: lint, types, fast tests, slow tests.
 
 test-fast: setup ## The tests of every change, under 2 minutes.
-	@$(BIN)/python -m pytest -q -n auto -m "not slow and not gpu"
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow and not gpu"
 
 test-slow: setup ## Ranks, kills, whole runs, browser, Slurm; GPU tests where there is one.
 	@$(BIN)/python -m pytest -q -m "slow and not gpu and not alone" -n 2 --dist loadgroup --durations=10

@@ -1,5 +1,6 @@
 """Fixtures that several rooms' tests share."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -37,6 +38,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a room's tests in one process where rooms run side by side, since they share what costs seconds to make."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT / "tests").parts[0]))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def imports_are_no_garbage() -> None:
+    """Spare every later collection the million objects of the libraries: statsmodels alone asks for one a call."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ def survives(
 
 def _refuses(read: Callable[[], Any], path: Path, what: str) -> bool:
     """Whether a reader refuses what is there: by a `UserError`, or by an error that `main` makes one of."""
-    with _bounded(what, path):
+    with _bounded(what), _woken(path):
         try:
             read()
         except UserError:
@@ -226,13 +226,11 @@ PLACES = (_folder, _link_to_nowhere, _link_to_itself, _pipe)
 
 
 @contextmanager
-def _bounded(what: str, path: Path) -> Iterator[None]:
+def _bounded(what: str) -> Iterator[None]:
     def hangs(*_: Any) -> None:
         raise Hang(f"{what}: no answer after {SECONDS} s")
 
     before = signal.signal(signal.SIGALRM, hangs)
-    waker = threading.Timer(SECONDS + 1, _end_wait, [path])
-    waker.start()
     Path("/proc/self/clear_refs").write_text("5")  # the peak of memory is counted from here
     begin = _memory("VmRSS")
     signal.alarm(SECONDS)
@@ -242,17 +240,29 @@ def _bounded(what: str, path: Path) -> Iterator[None]:
         error.add_note(what)
         raise
     finally:
-        waker.cancel()
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
     grown = _memory("VmHWM") - begin
     assert grown < MEMORY, f"{what}: takes {grown / 2**20:.0f} MiB"
 
 
-def _end_wait(path: Path) -> None:
+@contextmanager
+def _woken(path: Path) -> Iterator[None]:
     """End a wait for the other end of a pipe, which no signal ends where a library waits."""
-    with suppress(OSError):
-        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+    def end_wait() -> None:
+        with suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+    if not path.is_fifo():
+        yield
+        return
+    waker = threading.Timer(SECONDS + 1, end_wait)
+    waker.start()
+    try:
+        yield
+    finally:
+        waker.cancel()
 
 
 def _memory(field: str) -> int:

@@ -81,7 +81,6 @@ OWN = {
     "bench/convert.py": "files that it has just made",
     "bench/ceilings.py": "its own rank's results",
     "bench/resident_memory.py": "/proc",
-    "bench/scaling_page.py": "a template and a figure of its own",
     "bench/tokens.py": "files that it, and what it compares with, have just made",
     "bench/train.py": "results of runs that it has just made",
     "bench/trainers.py": "results of runs that it has just made",

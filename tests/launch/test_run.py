@@ -2,10 +2,12 @@
 
 import json
 import random
+import shutil
 import sys
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
 from pdapt.core.manifest import Manifest
 from pdapt.core.qwen3 import SIZES
+from pdapt.data_prep.sample import write_sample
 from pdapt.launch import preflight, request
 from pdapt.launch.pipeline import run_whole
 from pdapt.launch.request import REQUEST, Reading, Request, is_path
@@ -31,6 +34,20 @@ WORDS = "le patient reçoit du paracétamol contre la fièvre puis sera revu dan
 @pytest.fixture(scope="module")
 def base(qwen3_at: Maker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return qwen3_at(tmp_path_factory.mktemp("base") / "qwen3", dtype="bfloat16")
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded sample, which takes a second to draw and is the same every time."""
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def drawn_once(monkeypatch: pytest.MonkeyPatch, sample: Path) -> None:
+    copied = partial(shutil.copytree, sample, dirs_exist_ok=True)
+    monkeypatch.setattr("pdapt.data_prep.sample.write_sample", copied)
 
 
 class Trained(Exception):
