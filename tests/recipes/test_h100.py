@@ -49,41 +49,45 @@ def test_there_are_exactly_these() -> None:
     assert len(NAMES) == 36
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_is_spread_as_the_model_of_memory_says(name: str) -> None:
-    size, gpus, layout = NAMES[name]
-    tp, grads, padded, packed = SPREADS[size, gpus]
-    recipe = build(name)
-    validate(recipe)
-    assert (recipe.model.size, recipe.data.layout, world_size(recipe)) == (size, layout, gpus)
-    assert (recipe.parallel.tp, recipe.parallel.pp, recipe.parallel.cp) == (tp, 1, 1)
-    assert (recipe.optimizer.grads, recipe.batch.micro_size) == (grads, padded if layout == "paper" else packed)
+def test_a_recipe_is_spread_as_the_model_of_memory_says(subtests: pytest.Subtests) -> None:
+    for name in NAMES:
+        with subtests.test(recipe=name):
+            size, gpus, layout = NAMES[name]
+            tp, grads, padded, packed = SPREADS[size, gpus]
+            recipe = build(name)
+            validate(recipe)
+            assert (recipe.model.size, recipe.data.layout, world_size(recipe)) == (size, layout, gpus)
+            assert (recipe.parallel.tp, recipe.parallel.pp, recipe.parallel.cp) == (tp, 1, 1)
+            assert (recipe.optimizer.grads, recipe.batch.micro_size) == (grads, padded if layout == "paper" else packed)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_fits_and_the_next_better_one_does_not(name: str) -> None:
-    recipe = build(name)
-    micro, tp, total = recipe.batch.micro_size, recipe.parallel.tp, recipe.batch.global_size
+def enough(recipe: Recipe, tp: int, grads: str, micro: int) -> bool:
+    dp = world_size(recipe) // tp
+    predicted = gpu_memory(
+        shape_of(recipe), dp=dp, tp=tp, pp=1, cp=1, sp=tp > 1, micro_batch=micro, seq_length=2048, grads=grads
+    )
+    return fits(predicted)
 
-    def enough(tp: int, grads: str, micro: int) -> bool:
-        dp = world_size(recipe) // tp
-        predicted = gpu_memory(
-            shape_of(recipe), dp=dp, tp=tp, pp=1, cp=1, sp=tp > 1, micro_batch=micro, seq_length=2048, grads=grads
-        )
-        return fits(predicted)
 
-    assert enough(tp, recipe.optimizer.grads, micro)
-    larger = [n for n in range(micro + 1, 9) if total % (data_parallel(recipe) * n) == 0]
-    assert not any(enough(tp, recipe.optimizer.grads, n) for n in larger)
+def test_a_recipe_fits_and_the_next_better_one_does_not(subtests: pytest.Subtests) -> None:
     order = [(1, "fp32"), (1, "bf16"), (2, "fp32"), (2, "bf16")]
-    assert not any(enough(*better, 1) for better in order[: order.index((tp, recipe.optimizer.grads))])
+    for name in NAMES:
+        with subtests.test(recipe=name):
+            recipe = build(name)
+            micro, tp, total = recipe.batch.micro_size, recipe.parallel.tp, recipe.batch.global_size
+            assert enough(recipe, tp, recipe.optimizer.grads, micro)
+            larger = [n for n in range(micro + 1, 9) if total % (data_parallel(recipe) * n) == 0]
+            assert not any(enough(recipe, tp, recipe.optimizer.grads, n) for n in larger)
+            better = order[: order.index((tp, recipe.optimizer.grads))]
+            assert not any(enough(recipe, *spread, 1) for spread in better)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_papers_batch_is_one_override_away(name: str) -> None:
-    recipe = build(name)
-    recipe.batch.global_size = 1152
-    validate(recipe)
+def test_the_papers_batch_is_one_override_away(subtests: pytest.Subtests) -> None:
+    for name in NAMES:
+        with subtests.test(recipe=name):
+            recipe = build(name)
+            recipe.batch.global_size = 1152
+            validate(recipe)
 
 
 @pytest.mark.parametrize("gpus", [48, 16, 4])
@@ -119,17 +123,19 @@ def test_tokens_and_epochs_are_stated() -> None:
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_value_has_a_source(name: str) -> None:
-    stated = {
-        f"{key}.{inner}" if inner else key
-        for key, value in values(name).items()
-        for inner in (value if isinstance(value, dict) else [""])
-    }
-    assert stated == set(SOURCES)
-    assert all(
-        text.startswith(("paper", "the paper's published example code", "ours", "as ")) for text in SOURCES.values()
-    )
+def test_every_value_has_a_source(subtests: pytest.Subtests) -> None:
+    for name in NAMES:
+        with subtests.test(recipe=name):
+            stated = {
+                f"{key}.{inner}" if inner else key
+                for key, value in values(name).items()
+                for inner in (value if isinstance(value, dict) else [""])
+            }
+            assert stated == set(SOURCES)
+            assert all(
+                text.startswith(("paper", "the paper's published example code", "ours", "as "))
+                for text in SOURCES.values()
+            )
 
 
 @pytest.mark.parametrize(

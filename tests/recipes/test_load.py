@@ -14,13 +14,14 @@ from pdapt.recipes.validate import check_device
 BIG = "qwen3_8b_cpt_48xh100_packed"
 
 
-@pytest.mark.parametrize("name", names())
-def test_every_recipe_builds_and_reads_back(name: str, tmp_path: Path) -> None:
-    recipe = load(name)
-    copy = tmp_path / "copy.yaml"
-    copy.write_text(to_yaml(recipe))
-    assert load(str(copy)) == recipe
-    assert from_dict(to_dict(recipe)) == recipe
+def test_every_recipe_builds_and_reads_back(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for name in names():
+        with subtests.test(recipe=name):
+            recipe = load(name)
+            copy = tmp_path / "copy.yaml"
+            copy.write_text(to_yaml(recipe))
+            assert load(str(copy)) == recipe
+            assert from_dict(to_dict(recipe)) == recipe
 
 
 def test_the_command_line_wins_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:

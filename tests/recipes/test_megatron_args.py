@@ -23,26 +23,35 @@ def parse(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     return parse_args()
 
 
-@pytest.mark.parametrize(
-    ("name", "gpu"), [*((name, True) for name in names()), *((name, False) for name in names() if "cpu" in name)]
-)
-def test_megatron_reads_every_recipe(name: str, gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = load(name)
-    shape = shape_of(recipe)
-    args = parse(megatron_args(recipe, PLACES, gpu=gpu), monkeypatch)
-    read = (args.num_layers, args.hidden_size, args.ffn_hidden_size, args.num_attention_heads, args.num_query_groups)
-    assert read == (shape.layers, shape.hidden, shape.ffn, shape.heads, shape.kv_heads)
-    assert (args.kv_channels, args.padded_vocab_size, args.rotary_base) == (shape.head_dim, shape.vocab, 1_000_000)
-    assert (args.layernorm_epsilon, args.normalization, args.qk_layernorm) == (1e-6, "RMSNorm", True)
-    assert args.untie_embeddings_and_output_weights is not shape.tied
-    assert args.add_bias_linear is False
-    assert args.swiglu is True
-    assert (args.lr, args.min_lr, args.lr_decay_style) == (recipe.optimizer.lr, recipe.optimizer.lr, "constant")
-    assert args.distributed_backend == ("nccl" if gpu else "gloo")
-    assert args.transformer_impl == ("transformer_engine" if gpu else "local")
-    assert (args.null_tokenizer_eod_id, args.null_tokenizer_pad_id) == (7, -1)
-    assert args.dataloader_inter_document_masking is masked(recipe.data)
-    assert args.bf16 is True
+def test_megatron_reads_every_recipe(monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests) -> None:
+    for name, gpu in [*((name, True) for name in names()), *((name, False) for name in names() if "cpu" in name)]:
+        with subtests.test(recipe=name, gpu=gpu):
+            recipe = load(name)
+            shape = shape_of(recipe)
+            args = parse(megatron_args(recipe, PLACES, gpu=gpu), monkeypatch)
+            read = (
+                args.num_layers,
+                args.hidden_size,
+                args.ffn_hidden_size,
+                args.num_attention_heads,
+                args.num_query_groups,
+            )
+            assert read == (shape.layers, shape.hidden, shape.ffn, shape.heads, shape.kv_heads)
+            assert (args.kv_channels, args.padded_vocab_size, args.rotary_base) == (
+                shape.head_dim,
+                shape.vocab,
+                1_000_000,
+            )
+            assert (args.layernorm_epsilon, args.normalization, args.qk_layernorm) == (1e-6, "RMSNorm", True)
+            assert args.untie_embeddings_and_output_weights is not shape.tied
+            assert args.add_bias_linear is False
+            assert args.swiglu is True
+            assert (args.lr, args.min_lr, args.lr_decay_style) == (recipe.optimizer.lr, recipe.optimizer.lr, "constant")
+            assert args.distributed_backend == ("nccl" if gpu else "gloo")
+            assert args.transformer_impl == ("transformer_engine" if gpu else "local")
+            assert (args.null_tokenizer_eod_id, args.null_tokenizer_pad_id) == (7, -1)
+            assert args.dataloader_inter_document_masking is masked(recipe.data)
+            assert args.bf16 is True
 
 
 def test_qwen3s_own_vocabulary_is_passed_for_the_published_sizes(monkeypatch: pytest.MonkeyPatch) -> None:

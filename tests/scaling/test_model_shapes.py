@@ -26,12 +26,13 @@ def test_every_published_models_operations_are_those_of_the_evidence(shared: Cal
             assert found == pytest.approx(row[f"calc_gflop_per_token_{name}"], rel=2e-4)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_a_name_tells_the_parameters(name: str) -> None:
-    size = re.search(r"(\d+(?:\.\d+)?)([bm])$", name.lower())
-    assert size
-    stated = float(size.group(1)) * {"b": 1e9, "m": 1e6}[size.group(2)]
-    assert MODELS[name].parameters == pytest.approx(stated, rel=0.5 if stated < 2e9 else 0.15)
+def test_a_name_tells_the_parameters(subtests: pytest.Subtests) -> None:
+    for name in MODELS:
+        with subtests.test(name=name):
+            size = re.search(r"(\d+(?:\.\d+)?)([bm])$", name.lower())
+            assert size
+            stated = float(size.group(1)) * {"b": 1e9, "m": 1e6}[size.group(2)]
+            assert MODELS[name].parameters == pytest.approx(stated, rel=0.5 if stated < 2e9 else 0.15)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -13,17 +13,20 @@ from pdapt.training.dry_run import as_text, dry_run
 KEYS = ("recipe", "megatron_args", "memory_gib", "step_seconds", "tokens_per_second_per_gpu")
 
 
-@pytest.mark.parametrize("name", names())
-def test_every_recipe_says_what_it_would_do(name: str) -> None:
-    recipe = load(name)
-    found = json.loads(json.dumps(dry_run(recipe, Path("run"), None)))
-    assert set(KEYS) <= set(found)
-    assert all(isinstance(text, str) and text for text in found["megatron_args"])
-    assert not any(" " in text for text in found["megatron_args"])
-    assert 3 < found["memory_gib"] < 0.9 * recipe.machine.gpu_gib
-    assert found["step_seconds"] is found["tokens_per_second_per_gpu"] is None  # the command line asks the planner
-    assert "predicted" in as_text(name, recipe, found).lower()
-    assert "  a step:" not in as_text(name, recipe, found)
+def test_every_recipe_says_what_it_would_do(subtests: pytest.Subtests) -> None:
+    for name in names():
+        with subtests.test(recipe=name):
+            recipe = load(name)
+            found = json.loads(json.dumps(dry_run(recipe, Path("run"), None)))
+            assert set(KEYS) <= set(found)
+            assert all(isinstance(text, str) and text for text in found["megatron_args"])
+            assert not any(" " in text for text in found["megatron_args"])
+            assert 3 < found["memory_gib"] < 0.9 * recipe.machine.gpu_gib
+            assert (
+                found["step_seconds"] is found["tokens_per_second_per_gpu"] is None
+            )  # the command line asks the planner
+            assert "predicted" in as_text(name, recipe, found).lower()
+            assert "  a step:" not in as_text(name, recipe, found)
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":

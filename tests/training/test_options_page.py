@@ -4,6 +4,7 @@ import re
 from argparse import Action, ArgumentParser
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -125,14 +126,14 @@ def test_the_published_values_say_where_they_come_from() -> None:
     assert {name: row[5] for name, row in OPTIONS.items() if row[5]} == h100.SOURCES
 
 
-@pytest.mark.parametrize("gpu", [False, True])
-@pytest.mark.parametrize("name", names())
-def test_every_argument_that_a_recipe_becomes_is_on_the_page(name: str, gpu: bool) -> None:
-    places = Places(Path("ckpt"), Path("base"), Path("tb"), Path("cache"), Path("achieved"), eod=7)
-    for recipe in everything(load(name)):
-        given = {text for text in megatron_args(recipe, places, gpu=gpu) if text.startswith("--")}
-        assert len(given) > 40
-        assert not given - set(FLAG.findall(TEXT))
+def test_every_argument_that_a_recipe_becomes_is_on_the_page(subtests: pytest.Subtests) -> None:
+    for name, gpu in product(names(), (False, True)):
+        with subtests.test(recipe=name, gpu=gpu):
+            places = Places(Path("ckpt"), Path("base"), Path("tb"), Path("cache"), Path("achieved"), eod=7)
+            for recipe in everything(load(name)):
+                given = {text for text in megatron_args(recipe, places, gpu=gpu) if text.startswith("--")}
+                assert len(given) > 40
+                assert not given - set(FLAG.findall(TEXT))
 
 
 def test_the_page_has_the_arguments_in_the_code_and_no_others() -> None:
