@@ -74,15 +74,15 @@ def personal(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]]:
             yield document, str(kind)
 
 
-def _emails(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]]:
+def _emails(values: Bytes, offsets: Offsets) -> list[tuple[int, str]]:
     at = np.flatnonzero(values == ord("@"))
     document = np.searchsorted(offsets, at, side="right") - 1
     named = (at > offsets[document]) & USER[values[at - 1]]
     at, document = at[named], document[named]
-    stop, view = np.minimum(at + 1 + DOMAIN_BYTES, offsets[document + 1]), memoryview(values)
-    for number, begin, end in zip(document.tolist(), (at + 1).tolist(), stop.tolist(), strict=True):
-        if DOMAIN.match(view, begin, end):
-            yield number, "email"
+    stop = np.minimum(at + 1 + DOMAIN_BYTES, offsets[document + 1])
+    places = zip(document.tolist(), (at + 1).tolist(), stop.tolist(), strict=True)
+    is_domain, view = DOMAIN.match, memoryview(values)
+    return [(number, "email") for number, begin, end in places if is_domain(view, begin, end)]
 
 
 def _close_digits(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, int, int]]:
