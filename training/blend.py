@@ -132,11 +132,11 @@ def _matched(tokens: Path, data: Data, split: str) -> list[list[tuple[str, dict[
     entries: dict[str, dict[str, Any]] = read_record(tokens)["splits"][split]
     left, parts = dict(entries), []
     for number, part in enumerate(data.blend):
-        found = [(name, entry) for name, entry in left.items() if _matches(part, entry)]
-        left = {name: entry for name, entry in left.items() if name not in dict(found)}
-        if not found and split == "train":
+        matching = [(name, entry) for name, entry in left.items() if _matches(part, entry)]
+        left = {name: entry for name, entry in left.items() if name not in dict(matching)}
+        if not matching and split == "train":
             _nothing(f"data.blend[{number}]", part, split, entries)
-        parts.append(found)
+        parts.append(matching)
     if not any(parts):
         _nothing("data.blend", data.blend[0], split, entries)
     return parts
@@ -162,7 +162,7 @@ def _matches(part: Part, entry: dict[str, Any]) -> bool:
 
 
 def _source_names(entry: dict[str, Any]) -> list[str]:
-    """What a data set's source may be called: the name it was given, its part of that, or both."""
+    """List the names of a data set's source: the one it was given, its part, or both."""
     source, part = entry["source"], entry.get("part", "")
     return [source, part, f"{source}.{part}"] if part else [source]
 
@@ -173,8 +173,8 @@ def _member(name: str, prefix: Path, data: Data) -> Member:
     if data.layout == CONCAT:
         tokens = int(lengths.sum(dtype=np.int64))
         return Member(name, str(prefix), tokens / data.seq_length, tokens)
-    found = figures(data.layout, lengths, data.seq_length)
-    return Member(name, str(prefix), found.sequences, found.real_tokens)
+    counts = figures(data.layout, lengths, data.seq_length)
+    return Member(name, str(prefix), counts.sequences, counts.real_tokens)
 
 
 def _within(shares: Any, caps: Any, samples: int, names: list[str]) -> Any:

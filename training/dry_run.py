@@ -1,4 +1,4 @@
-"""What a recipe would do: its arguments, memory and speed, without a GPU or a network; with tokens, what it reads."""
+"""A dry run of a recipe: arguments, memory and speed, without a GPU or a network; with tokens, the data it reads."""
 
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,9 @@ def dry_run(
     }
 
 
-def as_text(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
-    """What `dry_run` found, for a person."""
-    parts = ", ".join(f"{name} {value:.1f}" for name, value in found["memory_parts_gib"].items())
+def as_text(name: str, recipe: Recipe, prediction: dict[str, Any]) -> str:
+    """Format the prediction of `dry_run` for a person."""
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in prediction["memory_parts_gib"].items())
     saves = "fully reshardable" if recipe.checkpoint.reshardable else "for a change of DP"
     lines = [
         to_yaml(recipe).rstrip(),
@@ -79,35 +79,37 @@ def as_text(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
         *([h100.statement(name)] if name in h100.names() else []),
         "",
         "Megatron's arguments:",
-        *_command_line(found["megatron_args"]),
-        *_missing(recipe, found),
-        *_data(found),
+        *_command_line(prediction["megatron_args"]),
+        *_missing(recipe, prediction),
+        *_data(prediction),
         "",
         "Predicted, not measured:",
-        f"  a GPU: {found['memory_gib']:.1f} of {recipe.machine.gpu_gib:g} GiB ({parts} before 7 % for the peak)",
-        f"  a node while it saves ({saves}): {found['host_memory_gib']:.1f} of {recipe.machine.host_gib:g} GiB",
-        f"  a save holds up training for {found['stall_seconds']:.1f} s",
-        *_speed(found),
+        f"  a GPU: {prediction['memory_gib']:.1f} of {recipe.machine.gpu_gib:g} GiB ({parts} before 7 % for the peak)",
+        f"  a node while it saves ({saves}): {prediction['host_memory_gib']:.1f} of {recipe.machine.host_gib:g} GiB",
+        f"  a save holds up training for {prediction['stall_seconds']:.1f} s",
+        *_speed(prediction),
     ]
     return "\n".join(lines)
 
 
-def _missing(recipe: Recipe, found: dict[str, Any]) -> list[str]:
-    unknown = isinstance(recipe.validation.batches, str) and not found["data"]
+def _missing(recipe: Recipe, prediction: dict[str, Any]) -> list[str]:
+    unknown = isinstance(recipe.validation.batches, str) and not prediction["data"]
     return ["  (how many batches validation.batches=all are, only --tokens says)"] if unknown else []
 
 
-def _data(found: dict[str, Any]) -> list[str]:
-    if not found["data"]:
+def _data(prediction: dict[str, Any]) -> list[str]:
+    if not prediction["data"]:
         return []
-    rows = [f"  {row['name']}: {row['sequences']:,.0f} sequences ({row['epochs']:.2f} epochs)" for row in found["data"]]
+    rows = [
+        f"  {row['name']}: {row['sequences']:,.0f} sequences ({row['epochs']:.2f} epochs)" for row in prediction["data"]
+    ]
     return ["", "Data that it reads:", *rows]
 
 
-def _speed(found: dict[str, Any]) -> list[str]:
-    if found["step_seconds"] is None:
+def _speed(prediction: dict[str, Any]) -> list[str]:
+    if prediction["step_seconds"] is None:
         return []
-    step, tokens = found["step_seconds"], found["tokens_per_second_per_gpu"]
+    step, tokens = prediction["step_seconds"], prediction["tokens_per_second_per_gpu"]
     return [f"  a step: {step:.3g} s, {tokens:,.0f} real tokens a second and GPU (`pdapt plan recipe` says why)"]
 
 

@@ -23,7 +23,7 @@ Files = dict[Path, list[str]]
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a recipe is trained on.
+    """The inputs of a run.
 
     Attributes:
         tokens: the tokens stage's folder.
@@ -81,7 +81,7 @@ def small_files(inputs: Inputs) -> Files:
 
 
 def _prefixes(recipe: Recipe, tokens: Path) -> list[Path]:
-    """Of the data sets that the run trains and validates on."""
+    """List the prefixes of the data sets that the run trains and validates on."""
     train = [member.prefix for member in train_blend(tokens, recipe.data, recipe.steps * recipe.batch.global_size)]
     return [Path(prefix) for prefix in (*train, *valid_blend(tokens, recipe.data)[0])]
 

@@ -60,9 +60,9 @@ def _check_base(base: Path, shape: Qwen3Config) -> None:
     if not (settings / "config.json").is_file():
         log.warn(f"train: {settings} has no config.json: the base's shape cannot be compared with the recipe's")
         return
-    found, wanted = asdict(read_config(settings)), asdict(shape)
+    held, wanted = asdict(read_config(settings)), asdict(shape)
     differing = [
-        f"{name}: {found[name]} in the base, {wanted[name]} here" for name in wanted if found[name] != wanted[name]
+        f"{name}: {held[name]} in the base, {wanted[name]} here" for name in wanted if held[name] != wanted[name]
     ]
     if differing:
         raise UserError(
@@ -105,12 +105,12 @@ def _check_tokenizer(inputs: Inputs, tokenizer: Path, eod: int) -> None:
 
 
 def _check_same(ours: Vocabulary, theirs: Vocabulary, eod: int) -> None:
-    found = differences(ours, theirs)
+    differing = differences(ours, theirs)
     if theirs.eod != eod:
-        found.append(f"documents end with id {eod:,} in the tokens and {theirs.eod} in the base's tokenizer")
-    if found:
+        differing.append(f"documents end with id {eod:,} in the tokens and {theirs.eod} in the base's tokenizer")
+    if differing:
         raise UserError(
-            f"the tokens were made with another tokenizer than the base's (tokens and base): {'; '.join(found)}",
+            f"the tokens were made with another tokenizer than the base's (tokens and base): {'; '.join(differing)}",
             where=f"{ours.path} and {theirs.path}",
             allowed="one vocabulary, in the same order, with the same merges and the same end of a document",
             mend="build the tokens again with the base's tokenizer",

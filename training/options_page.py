@@ -65,12 +65,12 @@ def _comments(parent: type) -> dict[str, str]:
     lines = inspect.getsource(parent).splitlines()
     body = ast.parse("\n".join(lines)).body[0]
     assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     for node in body.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             above, line = lines[node.lineno - 2].strip(), lines[node.lineno - 1]
-            found[node.target.id] = line.partition("  # ")[2] or (above[2:] if above.startswith("# ") else "")
-    return found
+            comments[node.target.id] = line.partition("  # ")[2] or (above[2:] if above.startswith("# ") else "")
+    return comments
 
 
 def _shown(value: Any) -> str:
@@ -115,23 +115,23 @@ OTHER_OF: dict[str, list[Any]] = {
 
 def arguments(recipe: schema.Recipe, *, gpu: bool) -> dict[str, str]:
     """Megatron's arguments for a recipe: name -> value, empty for one without."""
-    found: dict[str, list[str]] = {}
+    flags: dict[str, list[str]] = {}
     for text in megatron_args(recipe, PLACES, gpu=gpu):
         if text.startswith("--"):
-            found[text] = []
+            flags[text] = []
         else:
-            found[next(reversed(found))].append(text)
-    return {name: " ".join(texts) for name, texts in found.items()}
+            flags[next(reversed(flags))].append(text)
+    return {name: " ".join(texts) for name, texts in flags.items()}
 
 
 def becomes(option: Option) -> list[str]:
     """The Megatron arguments that are others when the option is another."""
     of_kind = [OTHER[kind] for kind in (option.kind, *get_args(option.kind)) if kind in OTHER]
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for start, gpu, value in product(STARTS, (False, True), OTHER_OF.get(option.name, of_kind[0] if of_kind else [])):
         before, after = arguments(start, gpu=gpu), arguments(_changed(start, option.name, value), gpu=gpu)
-        found |= {name: None for name in before | after if before.get(name) != after.get(name)}
-    return list(found)
+        names |= {name: None for name in before | after if before.get(name) != after.get(name)}
+    return list(names)
 
 
 def _changed(recipe: schema.Recipe, name: str, value: Any) -> schema.Recipe:
@@ -181,11 +181,11 @@ def _set_rows(optional: set[str]) -> Iterator[list[str]]:
         if name not in optional:
             why, bridge = SET[name]
             why += " (*not run*)" if name in NOT_RUN else ""
-            yield [f"`{name}`", *(_given(found, name) for found in (gpu, cpu)), why, _code(bridge.split())]
+            yield [f"`{name}`", *(_given(flags, name) for flags in (gpu, cpu)), why, _code(bridge.split())]
 
 
-def _given(found: dict[str, str], name: str) -> str:
-    return (f"`{found[name]}`" if found[name] else "set") if name in found else "—"
+def _given(flags: dict[str, str], name: str) -> str:
+    return (f"`{flags[name]}`" if flags[name] else "set") if name in flags else "—"
 
 
 def _code(names: list[str]) -> str:

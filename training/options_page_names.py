@@ -1,4 +1,4 @@
-"""What docs/options.md says and no code knows: names in NVIDIA's Megatron-Bridge, who reads an option, and why.
+"""Texts of docs/options.md that no code knows: names in NVIDIA's Megatron-Bridge, who reads an option, and why.
 
 `options.py` makes the page of it.
 """
@@ -132,10 +132,10 @@ DECIDES = {
     "model.shape.rope_base": "base of the rotary positions' angles",
     "model.shape.norm_eps": "what RMSNorm adds to the mean square",
 }
-"""What an option decides, where neither `schema.py` nor `core/qwen3.py` has a comment on it."""
+"""Meanings of the options that neither `schema.py` nor `core/qwen3.py` has a comment on."""
 
 NOT_RUN = {"model.fp8", "parallel.cp", "parallel.sp", "parallel.fsdp", "model.transformer_impl"}
-"""What needs a GPU's own kernels, and no GPU has run yet."""
+"""Options that need a GPU's own kernels, and that no GPU has run yet."""
 
 QWEN3 = "Qwen3's architecture"
 KERNEL = "Megatron's default is a kernel for GPUs"

@@ -1,4 +1,4 @@
-"""What each rank of a run is told, by whichever process starts it."""
+"""The task of a rank: one start of a run, as the process that starts the rank describes it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ _NUMBERS = ("begun", "stop_at", "deadline", "base_step")
 
 @dataclass(frozen=True)
 class RankTask:
-    """One start of a run, as each of its ranks is told of it.
+    """One start of a run, the same for each of its ranks.
 
     Attributes:
         recipe: what is trained.

@@ -21,7 +21,7 @@ from .run.folder import (
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained, on what, into which folder.
+    """A training run as it is requested: recipe, inputs, folder.
 
     Attributes:
         recipe: checked recipe.
@@ -41,7 +41,7 @@ class Run:
 
     @property
     def inputs(self) -> Inputs:
-        """What has to go together with the recipe."""
+        """The inputs, which have to match the recipe."""
         return Inputs(self.tokens, self.base, self.tokenizer, self.verify)
 
     @property
@@ -50,7 +50,7 @@ class Run:
         return self.base and newest(self.base)
 
     def identity(self) -> dict[str, Any]:
-        """What makes another start the same run. Of a base that is a run, its newest checkpoint counts, not all."""
+        """Identify the run, to compare two starts. Of a base that is a run, the newest checkpoint counts."""
         root = self.base and root_of(self.base)
         weights = root if root and (root / MANIFEST_FILE).is_file() else self.weights
         data = {"tokens": fingerprint(self.tokens), "tokenizer": fingerprint(self.tokens / "tokenizer")}
@@ -61,7 +61,7 @@ class Run:
         return train_blend(self.tokens, self.recipe.data, self.recipe.steps * self.recipe.batch.global_size)
 
     def task(self, start: "Start") -> RankTask:
-        """What each rank is told."""
+        """Describe one start for its ranks."""
         out = self.out.resolve()
         places = Places(
             checkpoints=out / CHECKPOINTS,

@@ -40,7 +40,7 @@ from .run.folder import (
     read_achieved,
     steps_before,
 )
-from .run.hashes import retain, seal_rest, settle
+from .run.hashes import recover, retain, write_missing_hashes
 from .run.journal import JOURNAL_FILE, as_line, metrics, read_history
 from .run.listeners import trackers
 from .run.provenance import check_resharding, provenance
@@ -131,7 +131,7 @@ def _run_ranks(run: Run, start_: Start) -> None:
         ended = read_state(run.out) if (run.out / STATE).is_file() else None
         if ended is not None and ended.state == State.REWIND:
             log.warn(f"train: going back to the last checkpoint, without the batch of step {ended.step}")
-            settle(run.out, fsdp=run.recipe.parallel.fsdp)
+            recover(run.out, fsdp=run.recipe.parallel.fsdp)
             continue
         if ended is not None:
             _check_state(ended, run.out)
@@ -189,33 +189,33 @@ def _check_longer(run: Run, *, other_data: bool) -> bool:
     """Whether the run is one that is there and gets more steps; checked that it can."""
     if not (run.out / IDENTITY).is_file():
         return False
-    found = run.identity()
-    before = steps_before(run.out, found)
+    requested = run.identity()
+    before = steps_before(run.out, requested)
     if before is None:
         return False
-    check_same(run.out, found, other_data=other_data)
+    check_same(run.out, requested, other_data=other_data)
     check_longer(run.recipe, run.tokens, before)
     return True
 
 
 def _check(run: Run) -> None:
-    """What has to hold before a process group exists."""
+    """Check the inputs, the trackers and the machine before a process group exists."""
     check_inputs(run.recipe, run.inputs)
     trackers.check(run.recipe.log)
     check_device(run.recipe, gpu=has_gpu())
 
 
 def _prepare(run: Run, start_: Start) -> int:
-    """Make the folder this run's, settle where it goes on, and keep the Hugging Face side beside its checkpoints.
+    """Claim the folder, recover the checkpoint that training continues from, and keep the Hugging Face settings.
 
     Returns:
         The step that it goes on after.
     """
-    found = run.identity()
-    claim(run.out, run.recipe, found, other_data=start_.other_data)
-    inputs = {name: value for name, value in found.items() if name != "recipe"}
+    requested = run.identity()
+    claim(run.out, run.recipe, requested, other_data=start_.other_data)
+    inputs = {name: value for name, value in requested.items() if name != "recipe"}
     write_json(run.out / PROVENANCE, provenance(run.recipe, inputs))
-    newest_sound = settle(run.out, fsdp=run.recipe.parallel.fsdp)
+    newest_sound = recover(run.out, fsdp=run.recipe.parallel.fsdp)
     if newest_sound is not None:
         check_resharding(newest_sound, run.recipe)
         chosen = run.recipe.checkpoint
@@ -257,19 +257,19 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
     slots_a_step = recipe.batch.global_size * recipe.data.seq_length
     rows = metrics(read_history(out / JOURNAL_FILE).rows, slots_a_step)
     write_text(out / METRICS, "".join(map(as_line, rows)))
-    for path, wrong in seal_rest(out, fsdp=recipe.parallel.fsdp):
+    for path, wrong in write_missing_hashes(out, fsdp=recipe.parallel.fsdp):
         raise Halted(
-            f"{path.name} has no hashes and is damaged ({wrong}): it is kept, and not taken for a good one\n  to mend "
-            f"it: look at the disk, then run the same command again: it goes on from the one before\n  where: {path}"
+            f"{path.name} has no hashes and is damaged ({wrong}): it is kept, but not used\n  fix: look at "
+            f"the disk, then run the same command again: it continues from the one before\n  where: {path}"
         )
     saved = checkpoints(out)
     reached = iteration(saved[-1]) if saved else 0
     if reached < recipe.steps:
         _stopped(out, reached, recipe.steps)
         return None
-    sources = {name: found.values for name, found in read_achieved(out, reached).items()}
-    for name, found in sources.items():
-        log.info(f"train: read {found['tokens']:,} tokens of {name} ({found['epochs']:.2f} epochs)")
+    sources = {name: source.values for name, source in read_achieved(out, reached).items()}
+    for name, source in sources.items():
+        log.info(f"train: read {source['tokens']:,} tokens of {name} ({source['epochs']:.2f} epochs)")
     inputs = run.identity()
     kept = [out / "recipe.yaml", out / METRICS, *(path / "metadata.json" for path in saved)]
     manifest = Manifest(
@@ -279,7 +279,7 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
         counts={
             "steps": recipe.steps,
             "slots": recipe.steps * slots_a_step,
-            "tokens": sum(found["tokens"] for found in sources.values()),
+            "tokens": sum(source["tokens"] for source in sources.values()),
             "sources": sources,
             "parameters": shape_of(recipe).parameters,
             "checkpoints": [path.name for path in saved],

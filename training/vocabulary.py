@@ -17,7 +17,7 @@ LISTED = 3
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a `tokenizer.json` of byte-level BPE decides, apart from how it is spelled.
+    """The content of a `tokenizer.json` of byte-level BPE, apart from its spelling.
 
     Attributes:
         path: the file.
@@ -51,24 +51,24 @@ def read_vocabulary(folder: Path) -> Vocabulary:
         UserError: it is missing, or is not one of byte-level BPE.
     """
     path = folder / TOKENIZER
-    found = read_object(path)
-    model = found.object("model")
+    tokenizer = read_object(path)
+    model = tokenizer.object("model")
     if model.text("type", "") != "BPE":
         raise UserError(f"{TOKENIZER} holds no BPE model", where=str(path), mend="give a Qwen3 tokenizer")
     vocabulary = model.object("vocab")
     return Vocabulary(
         path,
         {token: vocabulary.integer(token) for token in vocabulary.values},
-        dict(_added(found)),
+        dict(_added(tokenizer)),
         [_pair(merge, path) for merge in model.list("merges")],
-        {name: found.values.get(name) for name in ("normalizer", "pre_tokenizer")},
+        {name: tokenizer.values.get(name) for name in ("normalizer", "pre_tokenizer")},
     )
 
 
-def _added(found: JsonObject) -> list[tuple[str, int]]:
-    if "added_tokens" not in found:
+def _added(tokenizer: JsonObject) -> list[tuple[str, int]]:
+    if "added_tokens" not in tokenizer:
         return []
-    entries = [JsonObject(entry, found.where) for entry in found.list("added_tokens")]
+    entries = [JsonObject(entry, tokenizer.where) for entry in tokenizer.list("added_tokens")]
     return [(entry.text("content"), entry.integer("id")) for entry in entries]
 
 
@@ -82,14 +82,16 @@ def _pair(merge: Any, path: Path) -> tuple[str, ...]:
 
 def differences(ours: Vocabulary, theirs: Vocabulary) -> list[str]:
     """In what two tokenizers' ids differ; nothing where each means the same in both."""
-    found = _ids(ours.ids, theirs.ids)
+    differing = _ids(ours.ids, theirs.ids)
     if ours.merges != theirs.merges:
         at = next(
             (n for n, pair in enumerate(zip(ours.merges, theirs.merges, strict=False)) if pair[0] != pair[1]), None
         )
         counts = f"{len(ours.merges):,} and {len(theirs.merges):,}"
-        found.append(f"the merges differ: {counts}" if at is None else f"the merges differ from number {at + 1:,} on")
-    return found
+        differing.append(
+            f"the merges differ: {counts}" if at is None else f"the merges differ from number {at + 1:,} on"
+        )
+    return differing
 
 
 def _ids(ours: dict[str, int], theirs: dict[str, int]) -> list[str]:

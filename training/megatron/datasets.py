@@ -155,7 +155,7 @@ def build(
 def tokens_read(
     dataset: Any, members: list[Member], data: Data, samples: list[int]
 ) -> list[dict[str, dict[str, float]]]:
-    """What the first samples of a training set hold of each member: `sequences`, `tokens` (real ones), `epochs`.
+    """Count, in the first samples of a training set, `sequences`, real `tokens` and `epochs` of each member.
 
     Args:
         dataset: from `build`.
@@ -164,7 +164,7 @@ def tokens_read(
         samples: how many of the data set's samples count, from the first; an answer for each.
     """
     parts = dataset.datasets if isinstance(dataset, BlendedDataset) else [dataset]
-    found: list[dict[str, dict[str, float]]] = [{} for _ in samples]
+    read: list[dict[str, dict[str, float]]] = [{} for _ in samples]
     for number, (member, part) in enumerate(zip(members, parts, strict=True)):
         counts = np.array(samples)
         if isinstance(dataset, BlendedDataset):
@@ -173,6 +173,6 @@ def tokens_read(
         if isinstance(part, RowDataset):
             ends = np.cumsum(part.rows.tokens()[part.order], dtype=np.int64)
             tokens = np.concatenate([np.zeros(1, np.int64), ends])[counts]
-        for row, count, total in zip(found, counts.tolist(), tokens.tolist(), strict=True):
+        for row, count, total in zip(read, counts.tolist(), tokens.tolist(), strict=True):
             row[member.name] = {"sequences": count, "tokens": total, "epochs": count / member.sequences}
-    return found
+    return read

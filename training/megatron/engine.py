@@ -149,7 +149,7 @@ def _megatron_config(task: RankTask, *, gpu: bool) -> tuple[Any, int]:
 
 
 def _for_this_start(task: RankTask, *, gpu: bool) -> list[str]:
-    """Arguments that hang on this start and this machine, not on the recipe."""
+    """List the arguments that depend on this start and this machine, not on the recipe."""
     out = task.out
     arguments = []
     if task.stop_at is not None:

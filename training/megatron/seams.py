@@ -1,4 +1,4 @@
-"""What we change in Megatron beyond its interfaces, wherever it runs, with the reason.
+"""Changes to Megatron beyond its interfaces, on CPUs and GPUs alike, each with its reason.
 
 The CPU-only replacements are in `cpu_backend`. `tests/training/megatron/test_seams.py` fails when megatron-core changes
 what these rest on.

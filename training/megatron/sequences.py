@@ -92,8 +92,8 @@ def _read(tokens: Path, data: Data, seed: int, samples: int, split: str, numbers
     seams.use_compiled_helpers()
     with TemporaryDirectory() as cache:
         ids = megatron_ids(tokens)
-        found = build(data, blends, samples, seed=seed_of(seed), cache=cache, tokenizer=ids, reads=lambda: True)
-    return (_sequence(found[valid], samples, data, number) for number in numbers)
+        data_sets = build(data, blends, samples, seed=seed_of(seed), cache=cache, tokenizer=ids, reads=lambda: True)
+    return (_sequence(data_sets[valid], samples, data, number) for number in numbers)
 
 
 def _sequence(dataset: Any, samples: int, data: Data, number: int) -> Sequence:
@@ -120,7 +120,7 @@ def _real(part: Any, index: int, data: Data) -> int:
 
 
 def megatron_ids(tokens: Path) -> Any:
-    """What Megatron's data sets ask of a tokenizer, as the trainer's own answers it."""
+    """The part of a tokenizer that Megatron's data sets use, with the answers of the trainer's own."""
     from megatron.core.tokenizers import MegatronTokenizer
 
     record = read_record(tokens)

@@ -26,8 +26,8 @@ def _device() -> Any:
 
 def joules() -> float | None:
     """Energy that the GPU has used since its driver was loaded; None where it cannot be told."""
-    found = _device()
-    if found is None:
+    device = _device()
+    if device is None:
         return None
-    library, handle = found
+    library, handle = device
     return library.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000

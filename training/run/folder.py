@@ -17,7 +17,7 @@ from ...recipes.schema import Recipe
 
 METRICS = "metrics.jsonl"
 PROVENANCE = "provenance.json"
-"""What the run is: goes into each checkpoint's seal."""
+"""Provenance of the run, which goes into each checkpoint's `pdapt.json`."""
 STOP_AT = "--stop-at"
 """The reason of a stop that was asked for when the run was started."""
 SKIPPED = "skipped.json"
@@ -29,7 +29,7 @@ _FREE = ("parallel", "machine", "job", "checkpoint", "guard", "log", "megatron")
 
 
 def identity(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
-    """What makes two starts the same run: the recipe less the machine, and the fingerprints of its inputs.
+    """Identify a run, by the recipe without the machine and the fingerprints of its inputs.
 
     Args:
         recipe: the recipe.
@@ -41,15 +41,15 @@ def identity(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
     return {"recipe": values, **inputs}
 
 
-def claim(out: Path, recipe: Recipe, found: dict[str, Any], *, other_data: bool = False) -> None:
+def claim(out: Path, recipe: Recipe, requested: dict[str, Any], *, other_data: bool = False) -> None:
     """Make the folder this run's, or check that it is; `other_data` as in `check_same`.
 
     Raises:
         UserError: the folder holds a run of another recipe, other data or another base, or something else.
     """
-    check_claim(out, lambda: found, other_data=other_data)
+    check_claim(out, lambda: requested, other_data=other_data)
     (out / MANIFEST_FILE).unlink(missing_ok=True)  # of a finished run that is made longer: whole only when it is again
-    write_json(out / IDENTITY, found)
+    write_json(out / IDENTITY, requested)
     write_text(out / "recipe.yaml", to_yaml(recipe))
 
 
@@ -65,12 +65,12 @@ def check_claim(out: Path, identify: Callable[[], dict[str, Any]], *, other_data
         raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
 
 
-def check_same(out: Path, found: dict[str, Any], *, other_data: bool) -> None:
-    """Check that a folder's run is the one that `found` identifies.
+def check_same(out: Path, requested: dict[str, Any], *, other_data: bool) -> None:
+    """Check that a folder's run is the one that `requested` identifies.
 
     Args:
         out: run folder.
-        found: from `identity`.
+        requested: from `identity`.
         other_data: whether tokens and tokenizer may be others.
 
     Raises:
@@ -78,23 +78,23 @@ def check_same(out: Path, found: dict[str, Any], *, other_data: bool) -> None:
     """
     path = out / IDENTITY
     held = read_identity(out).values
-    differing = [name for name in ("tokens", "tokenizer") if held[name] != found[name]]
+    differing = [name for name in ("tokens", "tokenizer") if held[name] != requested[name]]
     if differing and other_data:
         log.warn(f"train: going on with other data than the run began with: {', '.join(differing)} differ")
     elif differing:
         raise UserError(
             f"{out} was trained on other data: {', '.join(differing)} differ",
             where=str(path),
-            allowed="the data it began with: the samples' order, and what has been read already, hang on it",
+            allowed="the data it began with: the samples' order, and what has been read already, depend on it",
             mend="give that --tokens, choose another --out, or say --other-data if the change is meant",
         )
-    _check_rest(out, held, found)
+    _check_rest(out, held, requested)
 
 
-def _check_rest(out: Path, held: dict[str, Any], found: dict[str, Any]) -> None:
-    differing = ["base"] if held.get("base") != found["base"] else []
+def _check_rest(out: Path, held: dict[str, Any], requested: dict[str, Any]) -> None:
+    differing = ["base"] if held.get("base") != requested["base"] else []
     # Of what an older release did not know, the run has the defaults.
-    there, now = _flat(_defaults()) | _flat(held["recipe"]), _flat(found["recipe"])
+    there, now = _flat(_defaults()) | _flat(held["recipe"]), _flat(requested["recipe"])
     if there["steps"] < now["steps"]:  # see `longer.py`
         del there["steps"], now["steps"]
     differing += [
@@ -113,20 +113,20 @@ def _check_rest(out: Path, held: dict[str, Any], found: dict[str, Any]) -> None:
 
 
 def read_identity(out: Path) -> JsonObject:
-    """What the folder holds a run of: see `identity`.
+    """Read the identity of the run that a folder holds: see `identity`.
 
     Raises:
         UserError: what says so is damaged.
     """
-    found = read_object(out / IDENTITY)
-    found.text("tokens"), found.text("tokenizer"), found.object("recipe").integer("steps")
-    return found
+    held = read_object(out / IDENTITY)
+    held.text("tokens"), held.text("tokenizer"), held.object("recipe").integer("steps")
+    return held
 
 
-def steps_before(out: Path, found: dict[str, Any]) -> int | None:
-    """Steps that the run at `out` was to have, where `found` asks for more of them; None where it does not."""
+def steps_before(out: Path, requested: dict[str, Any]) -> int | None:
+    """Steps that the run at `out` was to have, where `requested` asks for more of them; None where it does not."""
     held = read_identity(out).object("recipe").integer("steps")
-    return held if held < found["recipe"]["steps"] else None
+    return held if held < requested["recipe"]["steps"] else None
 
 
 def _defaults() -> dict[str, Any]:
@@ -163,7 +163,7 @@ def skipped(out: Path) -> list[int]:
 
 
 def read_achieved(out: Path, step: int) -> dict[str, JsonObject]:
-    """Of each data set the `tokens` and `epochs` that the run has read after a step, of those it was to be saved after.
+    """Read the `tokens` and `epochs` of each data set that the run has read after the step of a checkpoint.
 
     Raises:
         UserError: nothing says so, or what does is damaged.

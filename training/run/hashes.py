@@ -1,4 +1,4 @@
-"""What makes a checkpoint one that can be trusted: where it comes from, and a hash of each of its files.
+"""Hashes of a checkpoint's files and its provenance, by which a run recovers and removes old checkpoints.
 
 Megatron can hash, too, but on one rank and while the others wait: a minute for each save of an 8B model. Here a process
 of its own does it while training goes on (`python -m pdapt.training.run.hashes RUN … STEP`), and removes what is not
@@ -22,23 +22,23 @@ from .folder import PROVENANCE, checkpoints, iteration, iterations
 DAMAGED = "damaged"
 
 
-def seal(checkpoint: Path, provenance: dict[str, Any]) -> None:
-    """Write a whole checkpoint's seal: `{"step", "provenance", "files": {name: SHA-256}}`."""
+def write_hashes(checkpoint: Path, provenance: dict[str, Any]) -> None:
+    """Write a whole checkpoint's `pdapt.json`: `{"step", "provenance", "files": {name: SHA-256}}`."""
     files = hashes(checkpoint)
     write_json(checkpoint / SEAL, {"step": iteration(checkpoint), "provenance": provenance, "files": files})
 
 
 def hashes(checkpoint: Path) -> dict[str, str]:
-    """SHA-256 of each of a checkpoint's files but for the seal."""
+    """Compute the SHA-256 of each of a checkpoint's files but `pdapt.json`."""
     paths = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != SEAL)
     with ThreadPoolExecutor() as pool:
         return {path.name: value for path, value in zip(paths, pool.map(sha256, paths), strict=True)}
 
 
 def damage(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint; empty where nothing is.
+    """Describe the damage to a checkpoint; empty if there is none.
 
-    One without a seal, because the run was killed before it was written, is judged by its files' sizes.
+    One without hashes, because the run was killed before they were written, is checked by its files' sizes.
     """
     try:
         sealed = read_seal(checkpoint)
@@ -46,20 +46,20 @@ def damage(checkpoint: Path) -> str:
             return shortened(checkpoint)
         if sealed["step"] != iteration(checkpoint):
             return f"{SEAL}: of step {sealed['step']}"
-        wanted, found = sealed["files"], hashes(checkpoint)
+        wanted, present = sealed["files"], hashes(checkpoint)
     except (UserError, OSError) as error:
         return str(error).splitlines()[0]
-    differing = [name for name in wanted if found.get(name) != wanted[name]]
-    missing = [name for name in differing if name not in found]
+    differing = [name for name in wanted if present.get(name) != wanted[name]]
+    missing = [name for name in differing if name not in present]
     if differing:
         return f"{', '.join(differing[:3])}: " + ("missing" if missing else "another SHA-256 than when it was saved")
     return ""
 
 
-def settle(out: Path, *, fsdp: bool) -> Path | None:
-    """Make a run's newest sound checkpoint the one that training goes on from.
+def recover(out: Path, *, fsdp: bool) -> Path | None:
+    """Make the newest undamaged checkpoint the one that training continues from.
 
-    One that was not finished is removed, one that is damaged is moved aside, and both are said.
+    An unfinished checkpoint is removed and a damaged one is moved aside, each with a warning.
 
     Args:
         out: run folder.
@@ -82,24 +82,24 @@ def settle(out: Path, *, fsdp: bool) -> Path | None:
         return None
     newest = whole[-1]
     write_text(root / TRACKER, str(iteration(newest)))
-    for path, wrong in seal_rest(out, fsdp=fsdp):
+    for path, wrong in write_missing_hashes(out, fsdp=fsdp):
         log.warn(f"train: {path.name} has no hashes and is damaged ({wrong}): left where it is, and not gone on from")
     return newest
 
 
 def _finished(out: Path, *, fsdp: bool) -> list[Path]:
     """The run's checkpoints that were written to their end, oldest first."""
-    found = {path for path in iterations(out / CHECKPOINTS) if fsdp and (path / METADATA).is_file()}
-    return sorted({*checkpoints(out), *found})
+    fsdp_checkpoints = {path for path in iterations(out / CHECKPOINTS) if fsdp and (path / METADATA).is_file()}
+    return sorted({*checkpoints(out), *fsdp_checkpoints})
 
 
-def seal_rest(out: Path, *, fsdp: bool) -> list[tuple[Path, str]]:
-    """Seal the checkpoints that have no seal, because the run or the hashing process was killed, and say so.
+def write_missing_hashes(out: Path, *, fsdp: bool) -> list[tuple[Path, str]]:
+    """Hash the checkpoints that have no hashes, because the run or the hashing process was killed, with a warning.
 
     Their hashes are of the bytes as they are now: all that can be compared with when they were saved is their sizes.
 
     Returns:
-        Those that cannot be sealed, and what is wrong with them.
+        The damaged ones, which are not hashed, and their damage.
     """
     left = []
     for path in _finished(out, fsdp=fsdp):
@@ -109,7 +109,7 @@ def seal_rest(out: Path, *, fsdp: bool) -> list[tuple[Path, str]]:
             left.append((path, wrong))
             continue
         log.warn(f"train: {path.name} was saved without its hashes, whose process was killed: its sizes are right")
-        seal(path, read_object(out / PROVENANCE).values)
+        write_hashes(path, read_object(out / PROVENANCE).values)
     return left
 
 
@@ -121,7 +121,7 @@ def _aside(root: Path, checkpoint: Path) -> Path:
 
 
 def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
-    """Remove checkpoints that need not be kept; only such that are older than the newest sealed one.
+    """Remove the checkpoints that need not be kept, only ones older than the newest hashed one.
 
     Args:
         out: run folder.
@@ -148,7 +148,7 @@ def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
 
 
 def main() -> None:
-    """Seal the checkpoints of steps, and remove what the recipe does not keep: `RUN KEEP_EVERY KEEP_LAST RANK STEP…`.
+    """Hash checkpoints, and remove those that the recipe does not keep: `RUN KEEP_EVERY KEEP_LAST RANK STEP…`.
 
     RANK is the process that has asked for it, and that it ends with.
     """
@@ -156,7 +156,7 @@ def main() -> None:
     die_with_parent(rank)
     for path in (out / CHECKPOINTS / f"iter_{step:07d}" for step in steps):
         if path.is_dir() and not (path / SEAL).is_file():
-            seal(path, read_object(out / PROVENANCE).values)
+            write_hashes(path, read_object(out / PROVENANCE).values)
     for path in retain(out, keep_every or None, keep_last):
         print(f"removed {path.name}: not one of those that are kept", flush=True)
 

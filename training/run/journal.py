@@ -71,7 +71,7 @@ def _finite(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class History:
-    """What a journal holds.
+    """The content of a journal.
 
     Attributes:
         path: its file.
@@ -177,17 +177,17 @@ def kept(rows: Iterable[Row], event: str, last: int | None = None) -> dict[int, 
         event: `step` or `validation`.
         last: steps after this one do not count: a restart goes on from it.
     """
-    found: dict[int, Row] = {}
+    counted: dict[int, Row] = {}
     start = 0
     for row in rows:
         # What an earlier start did after the step that this one goes on from is undone; its row may be lost.
         begins = row["event"] == "start"
         if begins or (row["event"] == "step" and row["start"] != start):
-            found = {step: old for step, old in found.items() if step < row["step"] + begins}
+            counted = {step: old for step, old in counted.items() if step < row["step"] + begins}
             start = row["start"]
         if row["event"] == event:
-            found[row["step"]] = row
-    return {step: row for step, row in sorted(found.items()) if last is None or step <= last}
+            counted[row["step"]] = row
+    return {step: row for step, row in sorted(counted.items()) if last is None or step <= last}
 
 
 def missing_steps(rows: list[Row]) -> list[int]:
@@ -268,7 +268,7 @@ class Goodput:
 
 
 def spent(history: History) -> Spent | None:
-    """What a run took until now; None where it has not done a step."""
+    """Sum up what a run has taken until now; None if it has not done a step."""
     rows = history.rows
     counted = kept(rows, "step").values()
     if not counted:
@@ -309,10 +309,10 @@ def metrics(rows: list[Row], slots_a_step: int) -> list[Row]:
         Rows `{"iteration", "slots", "loss"}` and `{"iteration", "slots", "valid_loss"}`, nats a token, with `sources`:
         the loss of each data set that had tokens.
     """
-    found = []
+    losses = []
     for event, name in (("step", "loss"), ("validation", "valid_loss")):
         for step, row in kept(rows, event).items():
-            found.append(
+            losses.append(
                 {"iteration": step, "slots": step * slots_a_step, name: row.get("loss"), "sources": row["sources"]}
             )
-    return sorted(found, key=lambda row: (row["iteration"], "valid_loss" in row))
+    return sorted(losses, key=lambda row: (row["iteration"], "valid_loss" in row))

@@ -17,7 +17,7 @@ CPU, GPU = "cpu", "gpu"
 
 
 def provenance(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
-    """What a run's checkpoints are made of.
+    """Describe what a run's checkpoints are made of.
 
     Args:
         recipe: resolved.
@@ -40,23 +40,23 @@ def _device() -> str:
 
 def device_of(checkpoint: Path) -> str | None:
     """Whether a checkpoint was saved on a CPU or on GPUs; None where no seal says."""
-    found = read_provenance(checkpoint)
-    return found.text("device", "") or None if found else None
+    record = read_provenance(checkpoint)
+    return record.text("device", "") or None if record else None
 
 
 def layers_of(checkpoint: Path) -> str | None:
     """Whose layers a checkpoint was saved by; None where no seal says."""
-    found = read_provenance(checkpoint)
-    if found is None:
+    record = read_provenance(checkpoint)
+    if record is None:
         return None
     by_device = {CPU: LOCAL, GPU: TRANSFORMER_ENGINE}  # seals that do not name them are older than the choice
-    return found.text("transformer_impl", "") or by_device.get(found.text("device", ""))
+    return record.text("transformer_impl", "") or by_device.get(record.text("device", ""))
 
 
 def steps_of(checkpoint: Path) -> int | None:
     """Steps that a checkpoint's run was to have; None where no seal says."""
-    found = read_provenance(checkpoint)
-    return found.object("recipe").integer("steps") if found else None
+    record = read_provenance(checkpoint)
+    return record.object("recipe").integer("steps") if record else None
 
 
 def commit() -> str | None:
@@ -80,9 +80,9 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
         UserError: TP or PP, or the kind of sharding, is another, and the checkpoint was not saved for that; or its seal
             is damaged.
     """
-    found = read_provenance(checkpoint)
-    assert found is not None, "`settle` has sealed it"
-    saved = found.object("recipe")
+    record = read_provenance(checkpoint)
+    assert record is not None, "`recover` has hashed it"
+    saved = record.object("recipe")
     before, now = saved.object("parallel"), recipe.parallel
     tp, pp, fsdp = before.integer("tp"), before.integer("pp"), before.flag("fsdp")
     if fsdp != now.fsdp:

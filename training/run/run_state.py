@@ -27,7 +27,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class RunState:
-    """What `state.json` holds.
+    """The content of `state.json`.
 
     Attributes:
         state: how the start ended.

@@ -100,15 +100,15 @@ def _asked_to_stop() -> Iterator[list[int]]:
 
 def _watch(process: "subprocess.Popen[bytes]", follower: Follower, asked: list[int]) -> int:
     """Wait for the trainer, passing on signals, and showing its progress; its exit code."""
-    told = False
+    passed_on = False
     while process.poll() is None:
         time.sleep(0.5)
-        ranks = psutil.Process(process.pid).children() if asked and not told else []
+        ranks = psutil.Process(process.pid).children() if asked and not passed_on else []
         for rank in ranks:
             rank.send_signal(asked[0])
         if ranks:
             log.info(f"train: {signal.Signals(asked[0]).name} received, saving and ending after this step")
-            told = True
+            passed_on = True
         if asked.count(signal.SIGINT) > 1:  # the ranks die with this process
             raise KeyboardInterrupt
         follower.show()
@@ -140,9 +140,9 @@ def fail(code: int, path: Path, offset: int) -> NoReturn:
         )
     folder = path.parent / FOLDER
     codes = read_json(folder / CODES) if (folder / CODES).is_file() else {}
-    said = _end_of(text.splitlines())
-    cause = first_cause(folder, {int(rank): number for rank, number in codes.items()}, said=said)
-    cause = cause or f"it ended with code {code}; the end of its log:\n{said}"
+    log_end = _end_of(text.splitlines())
+    cause = first_cause(folder, {int(rank): number for rank, number in codes.items()}, log_end=log_end)
+    cause = cause or f"it ended with code {code}; the end of its log:\n{log_end}"
     raise Failed(f"the trainer failed: {cause}\n  where: {path}")
 
 

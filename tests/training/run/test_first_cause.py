@@ -52,7 +52,7 @@ def leave(folder: Path, rank: int, error: str = "", *, at: float = 100.0, **valu
 def test_whose_error_is_the_first(errors: dict[int, str], codes: dict[int, int], told: str, tmp_path: Path) -> None:
     for rank, error in errors.items():
         leave(tmp_path / "ranks", rank, error, at=100.0 - rank)
-    assert first_cause(tmp_path / "ranks", codes, said="last words", memory=PLENTY).startswith(told)
+    assert first_cause(tmp_path / "ranks", codes, log_end="last words", memory=PLENTY).startswith(told)
 
 
 def test_of_several_nodes_the_earliest_error_is_shown_with_its_node(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from pdapt.training.run.folder import (
     skipped,
     steps_before,
 )
-from pdapt.training.run.hashes import settle
+from pdapt.training.run.hashes import recover
 from pdapt.training.run.provenance import check_resharding, device_of, layers_of, provenance, steps_of
 from pdapt.training.run.run_state import STATE, read_state
 
@@ -77,7 +77,7 @@ def test_fuzz_provenance(fuzz: Fuzz, tmp_path: Path, recipe: Recipe) -> None:
         found = steps_of(checkpoint), device_of(checkpoint), layers_of(checkpoint)
         if not (checkpoint / SEAL).is_file():
             assert found == (None, None, None)
-            raise UserError("not sealed: `settle` seals it again")
+            raise UserError("not sealed: `recover` seals it again")
         announce_weights(recipe, tokens, checkpoint)
         check_resharding(checkpoint, recipe)
 
@@ -91,5 +91,5 @@ def test_what_is_no_checkpoint_is_left_alone(tmp_path: Path) -> None:
         (tmp_path / CHECKPOINTS / name / "metadata.json.part").write_text("{}")
     (tmp_path / CHECKPOINTS / "iter_backup" / "metadata.json").write_text("{}")
     assert checkpoints(tmp_path) == []
-    assert settle(tmp_path, fsdp=False) is None
+    assert recover(tmp_path, fsdp=False) is None
     assert sorted(path.name for path in (tmp_path / CHECKPOINTS).iterdir()) == ["iter_0000002.old", "iter_backup"]

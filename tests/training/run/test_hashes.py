@@ -17,7 +17,7 @@ from pdapt.recipes.load import load, to_dict
 from pdapt.training.run import provenance as provenance_module
 from pdapt.training.run.events import Save
 from pdapt.training.run.folder import PROVENANCE, checkpoints, identity, iteration
-from pdapt.training.run.hashes import DAMAGED, damage, retain, seal, seal_rest, settle
+from pdapt.training.run.hashes import DAMAGED, damage, recover, retain, write_hashes, write_missing_hashes
 from pdapt.training.run.listeners.saves import Hashing
 from pdapt.training.run.provenance import check_resharding, commit, layers_of, provenance
 
@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> Path:
         (root / TRACKER).write_text(str(step))
     write_json(tmp_path / PROVENANCE, {"command": "pdapt train"})
     for path in checkpoints(tmp_path):
-        seal(path, {"command": "pdapt train"})
+        write_hashes(path, {"command": "pdapt train"})
     return tmp_path
 
 
@@ -60,7 +60,7 @@ def test_a_seal_names_every_file_with_its_hash_and_where_it_comes_from(run: Path
 
 
 def test_the_newest_sound_checkpoint_is_gone_on_from(run: Path) -> None:
-    assert settle(run, fsdp=False) == at(run, 6)
+    assert recover(run, fsdp=False) == at(run, 6)
 
 
 @pytest.mark.parametrize("name", ["shard", ".metadata", "metadata.json"])
@@ -68,7 +68,7 @@ def test_one_flipped_bit_is_found_and_the_one_before_is_used(
     run: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flip(shard(at(run, 6)) if name == "shard" else at(run, 6) / name)
-    assert settle(run, fsdp=False) == at(run, 4)
+    assert recover(run, fsdp=False) == at(run, 4)
     assert (run / CHECKPOINTS / TRACKER).read_text() == "4"
     assert (run / CHECKPOINTS / DAMAGED / "iter_0000006.0").is_dir(), "nothing is lost"
     said = capsys.readouterr().err
@@ -81,7 +81,7 @@ def test_a_missing_file_and_a_broken_seal_are_damage_too(run: Path) -> None:
     shard(at(run, 6)).unlink()
     (at(run, 4) / SEAL).write_text("{")
     assert damage(at(run, 6)).endswith("missing")
-    assert settle(run, fsdp=False) == at(run, 2)
+    assert recover(run, fsdp=False) == at(run, 2)
 
 
 def test_another_steps_files_under_a_right_name_are_damage(run: Path) -> None:
@@ -91,45 +91,45 @@ def test_another_steps_files_under_a_right_name_are_damage(run: Path) -> None:
     shutil.rmtree(at(run, 6))
     shutil.copytree(at(run, 4), at(run, 6))
     assert damage(at(run, 6)) == f"{SEAL}: of step 4"
-    assert settle(run, fsdp=False) == at(run, 4)
+    assert recover(run, fsdp=False) == at(run, 4)
 
 
 def test_without_a_sound_checkpoint_a_run_begins_again(run: Path) -> None:
     for step in (2, 4, 6):
         flip(shard(at(run, step)))
-    assert settle(run, fsdp=False) is None
+    assert recover(run, fsdp=False) is None
     assert not (run / CHECKPOINTS / TRACKER).exists()
 
 
 def test_one_that_was_not_finished_is_removed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("metadata.json", SEAL):
         (at(run, 6) / name).unlink()
-    assert settle(run, fsdp=False) == at(run, 4)
+    assert recover(run, fsdp=False) == at(run, 4)
     assert not at(run, 6).exists()
     assert "was not finished" in capsys.readouterr().err
 
 
 def test_one_without_a_seal_is_judged_by_its_sizes_and_sealed(run: Path) -> None:
     (at(run, 6) / SEAL).unlink()
-    assert settle(run, fsdp=False) == at(run, 6)
+    assert recover(run, fsdp=False) == at(run, 6)
     assert damage(at(run, 6)) == ""
     (at(run, 6) / SEAL).unlink()
     with shard(at(run, 6)).open("r+b") as file:
         file.truncate(100)
     assert "100 of" in damage(at(run, 6))
-    assert settle(run, fsdp=False) == at(run, 4)
+    assert recover(run, fsdp=False) == at(run, 4)
 
 
 def test_a_torn_tracker_is_put_right(run: Path) -> None:
     (run / CHECKPOINTS / TRACKER).write_text("")
-    assert settle(run, fsdp=False) == at(run, 6)
+    assert recover(run, fsdp=False) == at(run, 6)
     assert (run / CHECKPOINTS / TRACKER).read_text() == "6"
 
 
 def test_megatron_fsdps_checkpoints_end_with_their_metadata(run: Path) -> None:
     for name in ("metadata.json", SEAL):
         (at(run, 6) / name).unlink()
-    assert settle(run, fsdp=True) == at(run, 6)
+    assert recover(run, fsdp=True) == at(run, 6)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_nothing_is_removed_before_a_newer_one_is_sealed(run: Path) -> None:
 
 
 def sealed_by(run: Path, overrides: list[str], recipe_file: Path) -> Path:
-    seal(at(run, 6), {"recipe": to_dict(load(str(recipe_file), ["parallel.ranks_per_node=4", *overrides]))})
+    write_hashes(at(run, 6), {"recipe": to_dict(load(str(recipe_file), ["parallel.ranks_per_node=4", *overrides]))})
     return at(run, 6)
 
 
@@ -186,7 +186,7 @@ def test_other_layers_go_on_from_what_was_saved_for_a_change(
     engine, local = (load(str(recipe_file), [f"model.transformer_impl={impl}"]) for impl in schema.LAYERS[1:])
     for reshardable in (False, True):
         saved = replace(local, checkpoint=replace(local.checkpoint, reshardable=reshardable))
-        seal(at(run, 6), provenance(saved, {}))
+        write_hashes(at(run, 6), provenance(saved, {}))
         assert layers_of(at(run, 6)) == "local"
         check_resharding(at(run, 6), local)
         if reshardable:
@@ -199,9 +199,9 @@ def test_other_layers_go_on_from_what_was_saved_for_a_change(
 
 def test_seals_that_name_no_layers_are_of_the_devices(run: Path) -> None:
     for device, layers in (("cpu", "local"), ("gpu", "transformer_engine")):
-        seal(at(run, 6), {"device": device})
+        write_hashes(at(run, 6), {"device": device})
         assert layers_of(at(run, 6)) == layers
-    seal(at(run, 6), {})
+    write_hashes(at(run, 6), {})
     assert layers_of(at(run, 6)) is None
 
 
@@ -236,7 +236,7 @@ def test_what_is_left_without_hashes_gets_them_at_the_end_unless_it_is_damaged(
     for step in (2, 6):
         (at(run, step) / SEAL).unlink()
     shard(at(run, 2)).write_bytes(b"")
-    ((path, wrong),) = seal_rest(run, fsdp=False)
+    ((path, wrong),) = write_missing_hashes(run, fsdp=False)
     assert path == at(run, 2)
     assert shard(path).parent == at(run, 2)
     assert "bytes" in wrong

@@ -18,14 +18,14 @@ ENDED_BY_US = (signal.SIGTERM, signal.SIGABRT)
 
 
 def first_cause(
-    folder: Path, codes: dict[int, int], *, said: str = "", start: str | None = None, memory: Memory | None = None
+    folder: Path, codes: dict[int, int], *, log_end: str = "", start: str | None = None, memory: Memory | None = None
 ) -> str:
-    """What ended a run, in words; empty where nothing is known.
+    """Describe the first cause of a run's end; empty if nothing is known.
 
     Args:
         folder: of the ranks' files.
         codes: exit codes of the ranks that torchrun saw end first, negative ones of signals; empty where unknown.
-        said: the end of their log, for a rank that has left no error.
+        log_end: the end of their log, for a rank that has left no error.
         start: which start's files count; None for all.
         memory: of this machine, now.
     """
@@ -37,13 +37,13 @@ def first_cause(
     for rank in sorted(killed):
         return _killed(folder, rank, records.get(rank), -killed[rank], several=several, memory=now)
     own = [record for record in records.values() if record.error and not record.lost_others]
-    for record in sorted(own, key=lambda one: one.time):
+    for record in sorted(own, key=lambda record: record.time):
         return _raised(record, now, several=several)
     for rank, code in sorted(silent.items()):
         if code < 0:
             return _killed(folder, rank, records.get(rank), -code, several=several, memory=now)
         name = _name(rank, records.get(rank), several=several)
-        return f"{name} ended with exit code {code} and left no error; the end of the log:\n{said}"
+        return f"{name} ended with exit code {code} and left no error; the end of the log:\n{log_end}"
     for record in _gone(records.values()):
         return f"{_killed(folder, record.rank, record, None, several=several, memory=now)}"
     return _behind(list(records.values()), now, several=several)
@@ -54,42 +54,46 @@ def _name(rank: int, record: Record | None, *, several: bool) -> str:
 
 
 def _raised(record: Record, memory: Memory, *, several: bool) -> str:
-    told = [f"{_name(record.rank, record, several=several)} failed ({record.place}): {record.error}"]
+    lines = [f"{_name(record.rank, record, several=several)} failed ({record.place}): {record.error}"]
     if "killed by signal: Killed" in record.error and record.host == socket.gethostname():  # a DataLoader's process
-        told.append(f"  {explain_kill(record.memory, memory)}")
-    return "\n".join([*told, record.trace])
+        lines.append(f"  {explain_kill(record.memory, memory)}")
+    return "\n".join([*lines, record.trace])
 
 
 def _killed(
     folder: Path, rank: int, record: Record | None, number: int | None, *, several: bool, memory: Memory
 ) -> str:
-    """Of a rank that has left no error; `number` is its signal, None where nobody has seen it."""
+    """Describe the end of a rank that left no error; `number` is its signal, None if nobody saw it."""
     place = f" ({record.place} when it was seen last)" if record else ""
     how = f"was ended by {signal.Signals(number).name}" if number else "is gone without an error: killed"
-    told = f"{_name(rank, record, several=several)} {how}{place}"
+    ending = f"{_name(rank, record, several=several)} {how}{place}"
     here = record is not None and record.host == socket.gethostname()
     if number in (signal.SIGKILL, None) and record and here:
-        return f"{told}\n  {explain_kill(record.memory, memory)}"
-    return "\n  ".join([told, *stack_of(folder, rank)])
+        return f"{ending}\n  {explain_kill(record.memory, memory)}"
+    return "\n  ".join([ending, *stack_of(folder, rank)])
 
 
 def _gone(records: Iterable[Record]) -> list[Record]:
     """The ranks of this machine whose processes are not there, though they have left no error; the first first."""
-    here = [one for one in records if one.host == socket.gethostname() and not one.error and not lives(one.pid)]
-    return sorted(here, key=lambda one: one.time)
+    here = [
+        record
+        for record in records
+        if record.host == socket.gethostname() and not record.error and not lives(record.pid)
+    ]
+    return sorted(here, key=lambda record: record.time)
 
 
 def _behind(records: list[Record], memory: Memory, *, several: bool) -> str:
     """Where all have only lost each other: who lost the connection first, and where those stand that have not."""
-    lost = sorted((one for one in records if one.error), key=lambda one: one.time)
-    standing = [one for one in records if not one.error]
+    lost = sorted((record for record in records if record.error), key=lambda record: record.time)
+    standing = [record for record in records if not record.error]
     if not lost:
         return ""
-    told = [f"no rank has an error of its own; {_raised(lost[0], memory, several=several)}"]
-    for one in sorted(standing, key=lambda one: (one.step, one.since)):
-        since = time.strftime("%H:%M:%S", time.localtime(one.since))
-        told.append(f"  {_name(one.rank, one, several=several)} stands at {one.place}, since {since}")
-    return "\n".join(told)
+    lines = [f"no rank has an error of its own; {_raised(lost[0], memory, several=several)}"]
+    for record in sorted(standing, key=lambda record: (record.step, record.since)):
+        since = time.strftime("%H:%M:%S", time.localtime(record.since))
+        lines.append(f"  {_name(record.rank, record, several=several)} stands at {record.place}, since {since}")
+    return "\n".join(lines)
 
 
 def publish(folder: Path, rank: int) -> None:
@@ -104,15 +108,15 @@ def publish(folder: Path, rank: int) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         records = read_records(folder, this_start())
-        if any(one.rank == rank and not one.lost_others for one in records):
+        if any(record.rank == rank and not record.lost_others for record in records):
             return  # the error is its own, and is shown as every error is
-        if any(one.error and not one.lost_others for one in records) or _gone(records):
+        if any(record.error and not record.lost_others for record in records) or _gone(records):
             break
         time.sleep(0.2)
-    told = first_cause(folder, {}, start=this_start())
+    cause = first_cause(folder, {}, start=this_start())
     try:
         with (folder / PUBLISHED).open("x", encoding="utf-8") as file:
-            file.write(told + "\n")
+            file.write(cause + "\n")
     except FileExistsError:
         return
-    log.warn(f"train: rank {rank} has lost another rank; the first cause: {told}")
+    log.warn(f"train: rank {rank} has lost another rank; the first cause: {cause}")

@@ -30,7 +30,7 @@ class Memory:
 
 
 def read_memory(root: Path = Path("/")) -> Memory:
-    """What the kernel says now.
+    """The kernel's present counts.
 
     Args:
         root: what `proc` and `sys` are under.
@@ -45,15 +45,15 @@ def read_memory(root: Path = Path("/")) -> Memory:
 
 
 def _cgroup_kills(root: Path) -> int | None:
-    """Of this process's control group: version 2 has `memory.events`, version 1 `memory.oom_control`."""
+    """Read the count of this process's control group, from `memory.events` or, in version 1, `memory.oom_control`."""
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers in ("", "memory"):
             top = root / "sys/fs/cgroup" / controllers
             name = "memory.oom_control" if controllers else "memory.events"
             for folder in (top / path.lstrip("/"), top):  # the path is another's where the group is a container's
-                if (found := _counts(folder / name).get("oom_kill")) is not None:
-                    return found
+                if (kills := _counts(folder / name).get("oom_kill")) is not None:
+                    return kills
     return None
 
 
@@ -92,7 +92,7 @@ def explain_kill(before: Memory, after: Memory) -> str:
 
 
 def advise(error: BaseException) -> str:
-    """What to lower where an error says that memory was not enough, a GPU's or the machine's; empty where none does."""
+    """Name the options to lower if an error says that memory, a GPU's or the machine's, was not enough; else empty."""
     text = str(error)
     if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in text:
         return f"out of a GPU's memory: {LOWER_GPU}"

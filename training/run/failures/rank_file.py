@@ -29,9 +29,9 @@ LOST = re.compile(
     r"DistStoreError",
     re.IGNORECASE,
 )
-"""Of the errors that a rank ends with when it has lost another one."""
+"""Pattern of the errors that a rank ends with when it has lost another one."""
 TRACE_LINES, MESSAGE = 12, 4000
-"""Of an error: lines of its traceback and characters of its message that are kept."""
+"""Lines of an error's traceback, and characters of its message, that are kept."""
 PUBLISHED = "first-cause.txt"
 """Among the ranks' files: what was found, by whichever rank found it first."""
 
@@ -140,11 +140,11 @@ class RankFile:
 
 def read_records(folder: Path, start: str | None = None) -> list[Record]:
     """The ranks' files, by rank; of one start where that is given. A file that is damaged is left out."""
-    found = []
+    records = []
     for path in folder.glob("rank-*.json"):
         with suppress(UserError, OSError):
-            found.append(_from(read_object(path)))
-    return sorted((one for one in found if start in (None, one.start)), key=lambda one: one.rank)
+            records.append(_from(read_object(path)))
+    return sorted((record for record in records if start in (None, record.start)), key=lambda record: record.rank)
 
 
 def _from(values: JsonObject) -> Record:

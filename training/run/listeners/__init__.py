@@ -1,1 +1,1 @@
-"""What listens to a run's events: guard, journal, straggler, saves, stops, trackers, watch. None knows Megatron."""
+"""Listeners to a run's events: guard, journal, straggler, saves, stops, trackers, watch. None knows Megatron."""

@@ -7,7 +7,7 @@ from types import FrameType
 from ..events import Listener, StepResult
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-"""What Slurm and torchrun send before they kill, and what Ctrl-C sends."""
+"""Signals that Slurm and torchrun send before they kill, and that Ctrl-C sends."""
 
 
 class Stops(Listener):

@@ -78,7 +78,7 @@ class Trackers(Listener):
             step: after which it was taken.
             kind: train or valid.
         """
-        named = row | {f"source_loss/{name}": found["loss"] for name, found in row["sources"].items()}
+        named = row | {f"source_loss/{name}": source["loss"] for name, source in row["sources"].items()}
         figures = {f"{kind}/{name}": value for name, value in named.items() if _is_figure(value) and name != "step"}
         for name, value in figures.items():
             self.tensorboard.add_scalar(name, value, step)

@@ -65,18 +65,18 @@ def to_blame(before: list[Progress], after: list[Progress]) -> list[Progress]:
 def places(ranks: list[Progress]) -> str:
     """Where ranks stand, those together that stand at the same place."""
     at: dict[str, list[Progress]] = {}
-    for one in ranks:
-        at.setdefault(f"{one.phase}, step {one.step}", []).append(one)
+    for rank in ranks:
+        at.setdefault(f"{rank.phase}, step {rank.step}", []).append(rank)
     return "; ".join(f"{_names(group)}, {place}, since {_earliest(group)}" for place, group in at.items())
 
 
 def _names(ranks: list[Progress]) -> str:
-    names = [f"rank {one.rank} on {one.host}" for one in ranks[:NAMED]]
+    names = [f"rank {rank.rank} on {rank.host}" for rank in ranks[:NAMED]]
     return ", ".join([*names, *([f"{len(ranks) - NAMED} others"] if len(ranks) > NAMED else [])])
 
 
 def _earliest(ranks: list[Progress]) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(min(one.since for one in ranks)))
+    return time.strftime("%H:%M:%S", time.localtime(min(rank.since for rank in ranks)))
 
 
 class Watch(Listener):
@@ -145,15 +145,15 @@ class Watch(Listener):
 
     def _run(self) -> None:
         store = self._store()
-        moved, seen, told, beat = time.monotonic(), -1, 0.0, 0
+        moved, seen, published, beat = time.monotonic(), -1, 0.0, 0
         while not self._over.wait(min(1.0, self.pause)):
             mine, now = self.progress, time.monotonic()
             if mine.count != seen or mine.phase == START:  # what a start takes depends on the model: it has no limit
                 moved, seen = now, mine.count
             self.file.write()
-            if now - told < self.pause:
+            if now - published < self.pause:
                 continue
-            told, beat = now, beat + 1
+            published, beat = now, beat + 1
             store.set(str(mine.rank), json.dumps(asdict(replace(mine, beat=beat))))
             if now - moved > self.limit:
                 self._end(store, replace(mine, beat=beat))
