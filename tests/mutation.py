@@ -11,6 +11,7 @@ start each mutation's tests anew, draw no sample, and expect a package's folder 
 
 import argparse
 import ast
+import compileall
 import copy
 import importlib
 import os
@@ -21,7 +22,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +114,7 @@ def first_failure(tree: Path, tests: list[str], seconds: int) -> str | None:
     log = tree / "mutation.log"
     child = os.fork()
     if child == 0:
-        limit = int(time.process_time()) + seconds
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 1), os.dup2(descriptor, 2)
         options = ["-x", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", "-m", "not slow and not gpu"]
@@ -133,6 +132,7 @@ def copied(names: list[str]) -> Path:
     for name in names:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tree / name, follow_symlinks=False)
+    compileall.compile_dir(tree, quiet=1)  # a file's own is not used once the file is another
     os.environ |= {"PYTHONPATH": str(tree.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     if (ROOT.parent / "shared").is_dir():
         os.environ.setdefault("PDAPT_SHARED", str(ROOT.parent / "shared"))

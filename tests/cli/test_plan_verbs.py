@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from commands import pdapt, pdapt_json
 
-from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
 from pdapt.recipes import schema
@@ -18,14 +17,7 @@ from pdapt.scaling.published import rows
 
 
 def plan(*arguments: object) -> str:
-    """What `pdapt plan` prints, run in this process.
-
-    Raises:
-        UserError: it ends with code 2 (tests/cli/test_cli.py).
-    """
-    result = CliRunner().invoke(app, ["plan", *map(str, arguments)], catch_exceptions=False)
-    assert result.exit_code == 0
-    return result.stdout
+    return pdapt("plan", *arguments)
 
 
 def score(path: Path) -> dict[str, Any]:
@@ -89,7 +81,7 @@ def test_a_search_says_why_what_it_costs_and_writes_its_choice(tmp_path: Path) -
     text = plan(*given)
     assert "Predicted, not measured" in text
     assert " *  1" in text
-    dry = json.loads(CliRunner().invoke(app, ["train", str(out), "--dry-run", "--json"]).stdout)
+    dry = pdapt_json("train", out, "--dry-run")
     assert dry["recipe"]["batch"]["micro_size"] == chosen["micro"]
     assert dry["step_seconds"] == pytest.approx(chosen["step_seconds"])
     assert dry["memory_gib"] == pytest.approx(chosen["memory_gib"])

@@ -1,8 +1,6 @@
 """`pdapt tokens` and `pdapt bench tokens`: what they print is what is in the files."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import pdapt, pdapt_json
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 
+from pdapt.core.errors import UserError
 from pdapt.data_prep.tokens.layouts import figures
 from pdapt.data_prep.tokens.tokenizer import load_tokenizer
 
 SEQ = 32
-
-
-def pdapt(*arguments: object) -> Any:
-    command = [sys.executable, "-m", "pdapt.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def said(*arguments: object) -> dict[str, Any]:
-    done = pdapt(*arguments, "--json")
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)  # one object, and nothing else there
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +31,7 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(notes: Path, tokenizer_folder: Path) -> tuple[Path, dict[str, Any]]:
     options = ["--tokenizer", tokenizer_folder, "--layout", "paper", "--seq-length", SEQ]
     out = notes / "tokens"
-    return out, said("tokens", "build", notes / "notes.jsonl", notes / "more.parquet", "--out", out, *options)
+    return out, pdapt_json("tokens", "build", notes / "notes.jsonl", notes / "more.parquet", "--out", out, *options)
 
 
 def test_build_names_every_prefix_and_counts_what_is_there(built: tuple[Path, dict[str, Any]]) -> None:
@@ -72,7 +61,7 @@ def test_another_layout_needs_no_other_files(
     out, _ = built
     made = (out / "train" / "notes.bin").stat().st_mtime_ns
     options = ["--tokenizer", tokenizer_folder, "--layout", "packed", "--seq-length", 2 * SEQ]
-    found = said("tokens", "build", notes / "notes.jsonl", notes / "more.parquet", "--out", out, *options)
+    found = pdapt_json("tokens", "build", notes / "notes.jsonl", notes / "more.parquet", "--out", out, *options)
     assert (found["layout"], found["slots"] % (2 * SEQ)) == ("packed", 0)
     assert (out / "train" / "notes.bin").stat().st_mtime_ns == made
 
@@ -80,26 +69,25 @@ def test_another_layout_needs_no_other_files(
 def test_stats_say_how_often_a_run_reads_the_training_documents(built: tuple[Path, dict[str, Any]]) -> None:
     out, before = built
     options = ["--layout", "paper", "--seq-length", SEQ, "--batch", 8, "--steps", 100]
-    found = said("tokens", "stats", out, *options)
+    found = pdapt_json("tokens", "stats", out, *options)
     assert found["datasets"] == before["datasets"]
     assert found["left_out"] == before["left_out"]
     assert found["left_out"]["copies of training texts"] > 100
     assert found["epochs"] == 800 / found["splits"]["train"]["sequences"]
     words = {row["name"]: row["words"] for row in found["datasets"] if row["split"] == "train"}
     assert words["notes"] > 0
-    done = pdapt("tokens", "stats", out, *options)
-    assert "100 steps of 8 sequences read the training documents" in done.stdout
-    assert "train/notes" in done.stdout
-    assert "left out: 1" in done.stdout
+    shown = pdapt("tokens", "stats", out, *options)
+    assert "100 steps of 8 sequences read the training documents" in shown
+    assert "train/notes" in shown
+    assert "left out: 1" in shown
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["packed", "concat", "paper"])
 def test_show_decodes_what_the_model_sees(
     built: tuple[Path, dict[str, Any]], tokenizer_folder: Path, layout: str
 ) -> None:
     out, _ = built
-    found = said("tokens", "show", out, 3, "--layout", layout, "--seq-length", SEQ)
+    found = pdapt_json("tokens", "show", out, 3, "--layout", layout, "--seq-length", SEQ)
     decode = load_tokenizer(tokenizer_folder).tokenizer.decode
     assert found["dataset"] in ("notes", "more")
     assert [piece["start"] for piece in found["pieces"][1:]] == [piece["stop"] for piece in found["pieces"][:-1]]
@@ -111,28 +99,26 @@ def test_show_decodes_what_the_model_sees(
         assert piece["counted_labels"] == sum(counted)
         assert len(piece["uncounted_slots"]) == len(ids) - sum(counted)
     assert found["real_tokens"] == sum(p["stop"] - p["start"] for p in found["pieces"] if not p["padding"])
-    shown = pdapt("tokens", "show", out, 3, "--layout", layout, "--seq-length", SEQ).stdout
+    shown = pdapt("tokens", "show", out, 3, "--layout", layout, "--seq-length", SEQ)
     assert found["pieces"][0]["text"] in shown
     assert f"positions {found['pieces'][0]['positions'][0]}-" in shown
 
 
-@pytest.mark.slow
 def test_show_follows_a_recipe(built: tuple[Path, dict[str, Any]]) -> None:
     out, _ = built
     blend = "data.blend=[{sources: [notes]}]"
-    found = said("tokens", "show", out, 479, "--recipe", "qwen3_tiny_cpt_2xcpu", blend, "data.seq_length=64")
+    found = pdapt_json("tokens", "show", out, 479, "--recipe", "qwen3_tiny_cpt_2xcpu", blend, "data.seq_length=64")
     assert (found["dataset"], found["samples"], found["slots"]) == ("notes", 480, 64)
     for number, split in ((480, "train"), (16, "valid")):  # 60 steps, and 2 batches of validation, of 8
-        done = pdapt("tokens", "show", out, number, "--recipe", "qwen3_tiny_cpt_2xcpu", blend, "--split", split)
-        assert done.returncode == 2
-        assert f"there is no sequence {number}" in done.stderr
+        with pytest.raises(UserError, match=f"there is no sequence {number}"):
+            pdapt("tokens", "show", out, number, "--recipe", "qwen3_tiny_cpt_2xcpu", blend, "--split", split)
 
 
 @pytest.mark.slow
 def test_the_benchmark_finds_the_same_documents_in_every_way(notes: Path, tokenizer_folder: Path) -> None:
     ways = ["pdapt", "datasets.map", "datatrove DocumentTokenizer", "pdapt, back end hf"]
     options = [word for way in ways for word in ("--way", way)]
-    found = said("bench", "tokens", notes / "more.parquet", "--tokenizer", tokenizer_folder, *options)["ways"]
+    found = pdapt_json("bench", "tokens", notes / "more.parquet", "--tokenizer", tokenizer_folder, *options)["ways"]
     assert [row["way"] for row in found] == ways
     assert len({(row["ids"], row["documents"]) for row in found}) == 1
     assert all(row["seconds"] > 0 and row["peak_mb"] > 0 for row in found)

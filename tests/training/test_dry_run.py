@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import pdapt
 
+from pdapt.core.errors import UserError
 from pdapt.recipes.load import load, names
 from pdapt.training.dry_run import as_text, dry_run
 
@@ -29,13 +31,10 @@ def test_every_recipe_says_what_it_would_do(subtests: pytest.Subtests) -> None:
             assert "  a step:" not in as_text(name, recipe, found)
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pdapt.cli.main", "train", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_the_command_prints_one_json_object_and_nothing_else(tmp_path: Path) -> None:
-    done = run("qwen3_8b_cpt_48xh100_packed", "optimizer.lr=1e-5", "--dry-run", "--json")
+def test_the_command_prints_one_json_object_and_nothing_else() -> None:
+    given = ["train", "qwen3_8b_cpt_48xh100_packed", "optimizer.lr=1e-5", "--dry-run", "--json"]
+    command = [sys.executable, "-m", "pdapt.cli.main", *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert found["recipe"]["optimizer"]["lr"] == 1e-5
@@ -47,12 +46,11 @@ def test_the_command_prints_one_json_object_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_it_states_tokens_epochs_and_that_figures_are_predicted() -> None:
-    text = run("qwen3_8b_cpt_48xh100_paper", "--dry-run").stdout
+    text = pdapt("train", "qwen3_8b_cpt_48xh100_paper", "--dry-run")
     assert "4,320 steps = 2.53 epochs" in text
     assert "Predicted, not measured" in text
 
 
 def test_without_a_dry_run_tokens_and_out_are_needed() -> None:
-    done = run("qwen3_8b_cpt_48xh100_packed", "--out", "run")
-    assert done.returncode == 2
-    assert "--tokens is missing" in done.stderr
+    with pytest.raises(UserError, match="--tokens is missing"):
+        pdapt("train", "qwen3_8b_cpt_48xh100_packed", "--out", "run")

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import pdapt
 from tokenizers import Tokenizer
 
 from pdapt.core.errors import UserError
@@ -146,29 +145,18 @@ def test_qwen3_and_its_like_are_told_apart(shared: Callable[[str], Path], tmp_pa
     assert "'<|fim_prefix|>' is 151,659 and absent" in found
 
 
-def dry_run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pdapt.cli.main", "train", *arguments, "--dry-run"]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_a_dry_run_checks_the_blend_and_the_tokenizer_against_the_tokens(
     base: Path, tokens: Path, recipe_file: Path
 ) -> None:
-    given = [str(recipe_file), "--tokens", str(tokens)]
-    done = dry_run(*given, "--base", str(base))
-    assert done.returncode == 0, done.stderr
-    assert "Data that it reads:\n  soins: " in done.stdout
+    given = ["train", recipe_file, "--tokens", tokens, "--dry-run"]
+    assert "Data that it reads:\n  soins: " in pdapt(*given, "--base", base)
     batches = -(-valid_sequences(tokens, load(str(recipe_file)).data) // 8)
-    done = dry_run(*given, "validation.batches=all")
-    assert f"  --eval-iters {batches}\n" in done.stdout
-    done = dry_run(*given, "data.blend=[{sources: ['mode*']}]")
-    assert done.returncode == 2
-    assert "no data set is left that has tokens for train and matches sources ['mode*']" in done.stderr
+    assert f"  --eval-iters {batches}\n" in pdapt(*given, "validation.batches=all")
+    with pytest.raises(UserError, match=r"no data set is left that has tokens for train and matches sources \['mode"):
+        pdapt(*given, "data.blend=[{sources: ['mode*']}]")
     change(base, swap)
-    done = dry_run(*given, "--base", str(base))
-    assert done.returncode == 2
-    assert "another tokenizer than the base's" in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(UserError, match="another tokenizer than the base's"):
+        pdapt(*given, "--base", base)
 
 
 @pytest.mark.parametrize(
