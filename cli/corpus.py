@@ -1,6 +1,8 @@
 """`pdapt corpus …`."""
 
-from typing import Annotated
+import json
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -50,3 +52,39 @@ def build(
         out=out,
     )
     show(build_corpus(sources, out, max_rejected=max_rejected), as_json)
+
+
+@corpus.command("sources")
+def list_registered(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Holds a folder for each source, called by its key; says what is at hand.")
+    ] = None,
+    further: Annotated[
+        list[Path] | None, typer.Option("--define", help="A file that defines a further source; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the registered sources: licence, edition, documents and words in the paper, and what is at hand of them.
+
+    `pdapt corpus build --format SOURCE` reads a folder of one. docs/sources.md says which files are read, and how.
+    """
+    from ..data_prep.sources.listing import list_sources
+    from .terminal import print_table
+
+    found = list_sources(folder, further or [])
+    if as_json:
+        print(json.dumps({"sources": found}, ensure_ascii=False))
+        return
+    columns = ["source", "document type", "edition", "licence", "commercial use", "documents", "words", "at hand"]
+    print_table("sources", columns, [_source_row(each) for each in found])
+
+
+def _source_row(source: dict[str, Any]) -> list[str]:
+    """A source as a row of the table."""
+    licence, at_hand = source["licence"], source["at_hand"]
+    may = {True: "yes", False: "no", None: "depends"}[licence["commercial"]]
+    may += " (disputed)" if licence["conflict"] else ""
+    counts = ["" if source[name] is None else f"{source[name]:,}" for name in ("documents", "words")]
+    files = "" if at_hand is None else f"{at_hand['files']:,} files, {at_hand['bytes']:,} bytes"
+    kind, edition = source["document_type"], source["edition"]
+    return [source["key"], kind, edition, licence["spdx"] or "none in SPDX", may, *counts, files]

@@ -44,8 +44,8 @@ TextColumn = Annotated[str, typer.Option(help="Field or column that holds the te
 Format = Annotated[
     str | None,
     typer.Option(
-        help="text (a document a file), lines (a document a line), jsonl, json, csv (TSV too), parquet, e3c, "
-        "frenchmedmcqa, bdpm or mqc; by default each file's own, told from its content."
+        help="text (a document a file), lines (a document a line), jsonl, json, csv (TSV too) or parquet; a source of "
+        "`pdapt corpus sources`, or a YAML file that defines one; by default each file's own, told from its content."
     ),
 ]
 Encoding = Annotated[
@@ -60,7 +60,10 @@ Splits = Annotated[str, typer.Option(help="train; or all: publishers' test and v
 KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Train on a text as often as it is given.")]
 MaxRejected = Annotated[
     float | None,
-    typer.Option(help="Share of spoilt documents that may be left out (listed in rejected.parquet); by default none."),
+    typer.Option(
+        help="Share of spoilt documents that may be left out (listed in rejected.parquet); by default none, "
+        "or one in 1,000 where --format names a source."
+    ),
 ]
 
 

@@ -17,6 +17,7 @@ from .documents.discover import discover
 from .documents.faults import check_rejected, check_share, printable, together
 from .documents.reading import describe, find_documents, read_source
 from .documents.record import Rejected
+from .documents.registered import allowed_share
 from .documents.sources import Source
 from .documents.store import (
     FOLDER,
@@ -30,6 +31,7 @@ from .documents.store import (
     write_rejected,
 )
 from .documents.survey import Survey, fingerprint
+from .sources.registry import identity_of
 
 LINE = re.compile(r"#\d+$")
 """What a document's id has after the name of its file."""
@@ -52,7 +54,7 @@ def build_corpus(sources: Sequence[Source], out: Path, *, max_rejected: float | 
         sources: what is read; see `discover`.
         out: the folder to make.
         max_rejected: share of the documents that may be spoilt (malformed, or without text): they are left out and
-            listed in `rejected.parquet`. None for none.
+            listed in `rejected.parquet`. None for none, or one in 1,000 where all sources are registered ones.
 
     Raises:
         UserError: files cannot be read (all of them are named), documents are spoilt, or a source has no document.
@@ -60,6 +62,7 @@ def build_corpus(sources: Sequence[Source], out: Path, *, max_rejected: float | 
     if not sources:
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
     check_share(max_rejected)
+    max_rejected = allowed_share(sources, max_rejected)
     found = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
@@ -73,7 +76,8 @@ def build_corpus(sources: Sequence[Source], out: Path, *, max_rejected: float | 
 def _config(source: Source) -> dict[str, Any]:
     """What of a source decides the output. A local path does not: what it holds does, and is among the inputs."""
     config = asdict(source)
-    return config | {"path": source.path if isinstance(source.path, str) else None}
+    path = source.path if isinstance(source.path, str) else None
+    return config | {"path": path, "format": identity_of(source.format)}
 
 
 def _build(found: Sequence[Survey], work: Path, max_rejected: float | None) -> dict[str, Any]:
@@ -168,6 +172,7 @@ def _rows(found: Survey, work: Path, counts: dict[str, Any]) -> Iterator[Row]:
     if faults:
         raise _Unreadable(faults)
     counts["rejected"] = len(rejected)
+    counts["left_out"] = dict(found.left_out)
     if rejected:
         write_rejected(work / PARTS / f"{found.source.name}.parquet", rejected)
 

@@ -9,7 +9,8 @@ ROOMS = sorted(folder.name for folder in ROOT.iterdir() if (folder / "__init__.p
 CALLS = re.compile(
     r"(read_(json|object|objects|list|jsonl|lines|bytes|text)|parse_json|json\.loads?|JSONDecoder|yaml\.(safe_)?load|"
     r"OmegaConf\.load|OmegaConf\.from_dotlist|pq\.\w*(read_\w+|ParquetFile)|pj\.read_json|torch\.load|safe_open|"
-    r"np\.(fromfile|load|memmap)|\w*Unpickler|Tokenizer\.from_file|from_pretrained|zipfile\.ZipFile|read_values)"
+    r"np\.(fromfile|load|memmap)|\w*Unpickler|etree\.(parse|iterparse|fromstring)|pypdfium2\.PdfDocument|open_text|open_bytes|"
+    r"Tokenizer\.from_file|from_pretrained|zipfile\.ZipFile|read_values)"
 )
 """Names of calls that take a file's bytes, or parse them."""
 CORE = "core/test_fuzz_core.py::"
@@ -18,6 +19,9 @@ RUN = "training/run/test_fuzz_run.py::"
 CHECKPOINT = "conversion/test_fuzz_checkpoint.py::"
 DOCUMENTS = "data_prep/documents/test_documents_fuzz.py::test_fuzz_documents"
 STORE = "data_prep/documents/test_fuzz_store.py::"
+SOURCES = "data_prep/sources/test_fuzz_sources.py::"
+FORMATS = SOURCES + "test_fuzz_formats"
+NATIVE = "data_prep/sources/formats/"
 
 TESTS: dict[str, tuple[str, ...]] = {
     "launch/score_models.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
@@ -39,6 +43,24 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data_prep/documents/store.py": (STORE + "test_fuzz_corpus", STORE + "test_fuzz_rejected"),
     "data_prep/documents/survey.py": (DOCUMENTS,),
     "data_prep/documents/values.py": (DOCUMENTS,),
+    "data_prep/sources/registry.py": (SOURCES + "test_fuzz_definition",),
+    **dict.fromkeys(
+        (
+            NATIVE + "brat.py",
+            NATIVE + "pdf.py",
+            NATIVE + "json_files/mediawiki.py",
+            NATIVE + "json_files/translations.py",
+            NATIVE + "text_files/bdpm.py",
+            NATIVE + "text_files/conll.py",
+            NATIVE + "text_files/moses.py",
+            NATIVE + "text_files/mqc.py",
+            NATIVE + "text_files/prose_table.py",
+            NATIVE + "text_files/sentences.py",
+            NATIVE + "xml_files/elements.py",
+            NATIVE + "xml_files/web_page.py",
+        ),
+        (FORMATS,),
+    ),
     "data_prep/tokens/index.py": ("data_prep/tokens/test_tokens_record.py::test_fuzz_index",),
     "data_prep/tokens/selection/shards.py": (DOCUMENTS,),
     "data_prep/tokens/tokenizer.py": ("training/run/test_fuzz_journal.py::test_fuzz_tokenizer",),
@@ -86,6 +108,7 @@ OWN = {
     "bench/trainers.py": "results of runs that it has just made",
     "launch/doctor.py": "a model that `read_config` has been through",
     "core/files.py": "where the readers are",
+    "data_prep/documents/streams.py": "where files are opened",
     "core/jsonio.py": "where the parser is; core/test_jsonio.py",
     "core/system/process.py": "/proc",
     "data_prep/dedup/near_duplicates.py": "files of a temporary folder",

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...core import log
 from ...core.errors import UserError, check_known
+from ..sources.registry import definitions, find_source, is_file, is_source
 from .faults import printable
 from .folders import Unread, passed_over, walk
 from .record import SPLITS
@@ -36,17 +37,16 @@ def discover(
     Raises:
         UserError: a path is missing, a folder is empty, two sources have the same name, or an option's value is none.
     """
-    if format is not None:
-        check_known(format, FORMATS, "format", "--format")
-    encoding = check_encoding(encoding) if encoding is not None else None
     options: dict[str, Any] = {
         "format": format,
         "document_type": document_type,
         "licence": licence,
         "commercial": commercial,
         "text_column": text_column,
-        "encoding": encoding,
+        "encoding": check_encoding(encoding) if encoding is not None else None,
     }
+    if format is not None:
+        options |= _of_format(format, options)
     found = [
         Source(name, path, **options, named=bool(split_name(given)[0]))
         for given in paths
@@ -54,6 +54,24 @@ def discover(
     ]
     check_names([source.name for source in found])
     return found
+
+
+def _of_format(format: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that follow from a format: of a registered source, what the user leaves unsaid of its documents.
+
+    A licence is filled in only where it holds for all documents of the source.
+    """
+    if format in FORMATS or not is_source(format):
+        check_known(format, (*FORMATS, *definitions()), "format", "--format")
+        return {}
+    source = find_source(format)
+    said = {"format": format if is_file(format) else source.key}
+    said["document_type"] = options["document_type"] or source.document_type
+    if source.licence.commercial is None:
+        return said
+    commercial = options["commercial"]
+    licence = options["licence"] or source.licence.spdx or source.licence.name
+    return said | {"licence": licence, "commercial": source.licence.commercial if commercial is None else commercial}
 
 
 def split_name(given: str) -> tuple[str, str]:
@@ -81,7 +99,8 @@ def _named(given: str, options: dict[str, Any], out: Path | None) -> list[tuple[
         return [(name, path)]
     if not path.is_dir():
         return [(_said(path.name.split(".")[0] or path.name, path), path)]
-    if _has_documents(path, options, out) or _is_split(path, out):
+    registered = options["format"] not in (None, *FORMATS)
+    if registered or _has_documents(path, options, out) or _is_split(path, out):
         return [(_said(path.resolve().name, path), path)]
     return _subfolders(path, out)
 

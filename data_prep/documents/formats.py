@@ -18,7 +18,6 @@ from .values import Repeated, parse_line, read_values
 
 Item = Record | Rejected
 ROWS_IN_MEMORY = 64
-E3C_NAMES = NAMES | {"type": "document_type"}
 csv.field_size_limit(sys.maxsize)  # size alone rejects nothing
 
 
@@ -55,12 +54,17 @@ def read_jsonl(file: SourceFile, source: Source) -> Iterator[Item]:
 def json_record(line: str, number: int, file: SourceFile, source: Source) -> Item:
     """The record of one line."""
     try:
-        return _of_object(parse_line(line), number, file, source.text_column, NAMES)
+        return of_object(parse_line(line), number, file, source.text_column, NAMES)
     except ValueError as error:
         return Rejected(file.where, number, str(error))
 
 
-def _of_object(value: Any, number: int, file: SourceFile, text_column: str, names: Mapping[str, str]) -> Record:
+def of_object(value: Any, number: int, file: SourceFile, text_column: str, names: Mapping[str, str]) -> Record:
+    """The record of a JSON object.
+
+    Raises:
+        BadDocumentError: it is none.
+    """
     if not isinstance(value, dict):
         raise BadDocumentError(f"{content.describe_json(value)}, not a JSON object")
     if isinstance(value, Repeated) and (twice := value.repeated & {text_column, *names}):
@@ -70,23 +74,11 @@ def _of_object(value: Any, number: int, file: SourceFile, text_column: str, name
 
 def read_json(file: SourceFile, source: Source) -> Iterator[Item]:
     """The objects of an array, or objects one after the other, over as many lines as they like."""
-    return _read_json(file, lambda value, number: _of_object(value, number, file, source.text_column, NAMES))
+    return json_items(file, lambda value, number: of_object(value, number, file, source.text_column, NAMES))
 
 
-def read_e3c(file: SourceFile, source: Source) -> Iterator[Item]:
-    """E3C: an object a file, its `text` the document; `type` is the kind of document."""
-    return _read_json(file, lambda value, number: _of_object(value, number, file, source.text_column, E3C_NAMES))
-
-
-def read_frenchmedmcqa(file: SourceFile, source: Source) -> Iterator[Item]:
-    """FrenchMedMCQA: an array of questions; a document is a question, its options and the right ones."""
-    from .native import question_record
-
-    del source
-    return _read_json(file, lambda value, number: question_record(value, number, file))
-
-
-def _read_json(file: SourceFile, record: Callable[[Any, int], Record]) -> Iterator[Item]:
+def json_items[T](file: SourceFile, record: Callable[[Any, int], T]) -> Iterator[T | Rejected]:
+    """What a function makes of each of the objects of a JSON file."""
     values = 0
     with open_text(file) as stream:
         try:

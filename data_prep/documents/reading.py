@@ -1,18 +1,21 @@
 """The records of a source, whatever its files are."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...core import log
 from ...core.errors import UserError
+from ..sources.grouped import GROUPED, rejecting
+from ..sources.readers import NATIVE
 from . import formats
 from .faults import together
-from .native import read_bdpm, read_mqc
-from .record import FIELDS, Record, Rejected, allows_commercial
+from .record import FIELDS, LeftOut, Record, Rejected, allows_commercial
+from .registered import ONE_DOCUMENT
 from .sources import Source
 from .streams import SourceFile
-from .survey import Survey, survey, tell_unread
+from .survey import Survey, survey, tell_left_out, tell_unread
 
 Item = Record | Rejected
 READERS: dict[str, Callable[[SourceFile, Source], Iterator[Item]]] = {
@@ -22,12 +25,7 @@ READERS: dict[str, Callable[[SourceFile, Source], Iterator[Item]]] = {
     "json": formats.read_json,
     "csv": formats.read_csv,
     "parquet": formats.read_parquet,
-    "e3c": formats.read_e3c,
-    "frenchmedmcqa": formats.read_frenchmedmcqa,
-    "mqc": read_mqc,
 }
-BDPM = "bdpm"
-"""The format whose files are read together."""
 
 
 def find_documents(sources: Sequence[Source], out: Path | None = None) -> list[Survey]:
@@ -57,19 +55,36 @@ def find_documents(sources: Sequence[Source], out: Path | None = None) -> list[S
 
 def units(files: Sequence[SourceFile]) -> list[tuple[SourceFile, ...]]:
     """The files that are read one by one, and those that are read together."""
-    joined = tuple(file for file in files if file.format == BDPM)
-    return [(file,) for file in files if file.format != BDPM] + ([joined] if joined else [])
+    joined: dict[str, list[SourceFile]] = {}
+    for file in files:
+        if file.together:
+            joined.setdefault(file.together, []).append(file)
+    return [(file,) for file in files if not file.together] + [tuple(group) for group in joined.values()]
 
 
-def read_unit(unit: Sequence[SourceFile], source: Source) -> Iterator[Item]:
+def read_unit(unit: Sequence[SourceFile], source: Source, left_out: Counter[str] | None = None) -> Iterator[Item]:
     """The records of one unit's files, and the documents that cannot be read.
+
+    Args:
+        unit: files that are read together, or one.
+        source: theirs.
+        left_out: is given what the files hold beside documents, by reason.
 
     Raises:
         FileError: a file cannot be read.
     """
-    if unit[0].format == BDPM:
-        return read_bdpm(unit, source)
-    return READERS[unit[0].format](unit[0], source)
+    together = unit[0].together
+    for item in GROUPED[together](unit) if together else _read_file(unit[0], source):
+        if not isinstance(item, LeftOut):
+            yield item
+        elif left_out is not None:
+            left_out[item.reason] += 1
+
+
+def _read_file(file: SourceFile, source: Source) -> Iterator[Item | LeftOut]:
+    found = NATIVE[file.format](file) if file.format in NATIVE else READERS[file.format](file, source)
+    is_document = source.definition is not None and file.format in ONE_DOCUMENT
+    return rejecting(found, file) if is_document else found
 
 
 def read_source(found: Survey, faults: list[UserError]) -> Iterator[Item]:
@@ -83,9 +98,10 @@ def read_source(found: Survey, faults: list[UserError]) -> Iterator[Item]:
         yield from formats.read_hub(found.source)
     for unit in units(found.files):
         try:
-            yield from read_unit(unit, found.source)
+            yield from read_unit(unit, found.source, found.left_out)
         except UserError as error:
             faults.append(error)
+    tell_left_out(found.source.name, found.left_out)
 
 
 def describe(record: Record, source: Source) -> dict[str, Any]:

@@ -86,6 +86,17 @@ class Rejected:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What a file holds beside the documents of its source, such as a unit in another language: counted, not read.
+
+    Attributes:
+        reason: why it is none.
+    """
+
+    reason: str
+
+
 class BadDocumentError(ValueError):
     """A document that cannot be read; the message says why."""
 

@@ -3,16 +3,19 @@
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ...core.errors import UserError
+from ..sources.definition import Definition
+from ..sources.registry import find_source, is_source
 from .faults import printable
 
 NAME = re.compile(r"\w[\w.-]*")
 UNSAFE = re.compile(r"[^\w.-]+")
 HUB = "hub:"
-FORMATS = ("text", "lines", "jsonl", "json", "csv", "parquet", "e3c", "frenchmedmcqa", "bdpm", "mqc")
-"""Of files, as --format names them."""
+FORMATS = ("text", "lines", "jsonl", "json", "csv", "parquet")
+"""Of files, as --format names them beside the registered sources."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Source:
     Attributes:
         name: what it is called; also the name of its files.
         path: a file or folder; a string is a data set on the Hugging Face Hub, `OWNER/NAME[:CONFIG]`.
-        format: one of FORMATS; None to tell each file's from its content.
+        format: one of FORMATS; a registered source, by its key or by the path of a file that defines it; None to tell
+            each file's from its content.
         document_type: the kind of text (scientific, clinical, ...), for records that do not state their own.
         licence: its licence, for records that do not state their own.
         commercial: whether it may be used commercially, for records that do not say; None where that is not known.
@@ -40,6 +44,16 @@ class Source:
     text_column: str = "text"
     encoding: str | None = None
     named: bool = False
+
+    @cached_property
+    def definition(self) -> Definition | None:
+        """The registered source whose files these are.
+
+        Raises:
+            UserError: the file that defines it is not as it must be.
+        """
+        registered = self.format and self.format not in FORMATS and is_source(self.format)
+        return find_source(self.format) if registered and self.format else None
 
 
 def check_names(names: list[str]) -> None:

@@ -56,6 +56,8 @@ class SourceFile:
         delimiter: of its columns, where it has lines of columns.
         schema: of JSON lines, the fields that are read and their types, as far as the first lines tell; None where one
             of them holds what has no column's type, such as a list.
+        options: of its format, where the definition of its source sets them.
+        together: a key of `grouped.GROUPED` where it is read together with other files of its source, or empty.
     """
 
     path: Path
@@ -68,6 +70,8 @@ class SourceFile:
     columns: tuple[str, ...] = ()
     delimiter: str = ""
     schema: pa.Schema | None = None
+    options: Any = None
+    together: str = ""
 
     @property
     def where(self) -> str:

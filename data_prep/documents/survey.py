@@ -1,7 +1,7 @@
 """Which files a source has, how each of them is read, and which are left unread and why."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,10 +14,12 @@ from ...core import log
 from ...core.errors import UserError
 from ...core.files import sha256_of_all
 from ...core.manifest import digest
+from ..sources.definition import Definition
 from . import content
 from .faults import FileError, printable
 from .folders import Unread, walk
 from .record import NAMES, split_of
+from .registered import BINARY, ONE_DOCUMENT, published_file
 from .sources import Source
 from .streams import SourceFile, encoding_of, marked, open_bytes, packing_of
 
@@ -49,11 +51,13 @@ class Survey:
         source: the source.
         files: those that hold documents, sorted by name; none of the Hub's.
         unread: what is left unread.
+        left_out: what the files hold beside documents, by reason; filled as they are read.
     """
 
     source: Source
     files: list[SourceFile] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def unread_by_reason(self) -> dict[str, list[str]]:
         """Reason -> names."""
@@ -105,6 +109,12 @@ def tell_unread(found: Survey) -> None:
         log.info(f"{found.source.name}: left unread, {reason}: {shown}")
 
 
+def tell_left_out(name: str, left_out: Counter[str]) -> None:
+    """Say on standard error what the files of a source hold beside documents."""
+    for reason, count in sorted(left_out.items()):
+        log.info(f"{name}: left out, {reason}: {count:,}")
+
+
 def _survey(source: Source, path: Path, out: Path | None, faults: list[UserError]) -> Survey:
     found = Survey(source)
     alone = not path.is_dir()
@@ -152,25 +162,47 @@ def examine(path: Path, name: str, source: Source, *, alone: bool) -> SourceFile
     with open_bytes(path) as stream:
         raw = stream.read(HEAD)
     size = path.stat().st_size
-    if not raw and not _is_text(ending, source):
+    if not raw and not _is_text(ending, source) and source.definition is None:
         return _unread(path, name, "an empty file", "", alone)
     packing = packing_of(raw)
     if packing and size < SMALLEST:
         return _unread(path, name, f"{packing} data cut off after {size} bytes", "fetch the file again", alone)
     head = _unpacked(path, packing) if packing else raw
     file = SourceFile(path, name, "", packing, split="", size=size)
+    if source.definition is not None:
+        return _published(file, source, source.definition, head, alone)
     is_parquet = head.startswith(b"PAR1") and content.has_controls(head)
     if is_parquet or (ending == "parquet" and not source.format):
         return _parquet(file, source)
     kind = content.binary_kind(head, ending) or _second_packing(head, packing)
     if kind:
         return _unread(path, name, *kind, alone)
-    if source.encoding is None and not marked(head) and (encoding := content.looks_utf16(head)):
-        raise FileError("UTF-16 without a byte order mark", where=printable(path), mend=f"--encoding {encoding}")
+    _require_mark(head, source, file)
     file = replace(file, encoding=encoding_of(path, packing, head, source.encoding))
     if file.encoding.startswith("utf-8") and content.looks_binary(head):
         return _unread(path, name, "binary data of no known format", "", alone)
     return _text_file(file, source, head, ending, alone)
+
+
+def _published(
+    file: SourceFile, source: Source, definition: Definition, head: bytes, alone: bool
+) -> SourceFile | Unread:
+    """How a file of a registered source is read, or why it is not."""
+    found = published_file(file, definition, _without_packing(file.name), head, alone=alone)
+    if not isinstance(found, SourceFile):
+        return found
+    if found.format == "parquet":
+        return _parquet(found, replace(source, format=None))
+    if found.format not in BINARY:
+        _require_mark(head, source, found)
+    encoding = encoding_of(file.path, file.packing, head, source.encoding or found.encoding or None)
+    return _with_split(replace(found, encoding=encoding), one_document=found.format in ONE_DOCUMENT)
+
+
+def _require_mark(head: bytes, source: Source, file: SourceFile) -> None:
+    """Check that a file is not UTF-16 that nothing says."""
+    if source.encoding is None and not marked(head) and (encoding := content.looks_utf16(head)):
+        raise FileError("UTF-16 without a byte order mark", where=file.where, mend=f"--encoding {encoding}")
 
 
 def _unread(path: Path, name: str, reason: str, mend: str, alone: bool) -> Unread:
@@ -194,11 +226,16 @@ def _is_about(name: str) -> bool:
     return lower.split(".")[0] in ABOUT or lower == "sources.md"
 
 
+def _without_packing(name: str) -> str:
+    """A file's name without the endings of what it is packed in."""
+    while name.lower().rpartition(".")[2] in PACKING_ENDINGS and "." in name:
+        name = name.rpartition(".")[0]
+    return name
+
+
 def _ending(name: str) -> str:
     """The ending of a file's name, lower case, without those of packing; empty where it has none."""
-    parts = name.lower().split(".")
-    while len(parts) > 1 and parts[-1] in PACKING_ENDINGS:
-        parts.pop()
+    parts = _without_packing(name.lower()).split(".")
     return parts[-1] if len(parts) > 1 else ""
 
 
@@ -260,10 +297,8 @@ def _text_file(file: SourceFile, source: Source, head: bytes, ending: str, alone
 def _forced(text: str, whole: bool, ending: str, source: Source, alone: bool) -> str:
     """The format that the user names; empty where a file among others cannot be of it."""
     wanted = source.format or ""
-    if alone or wanted in ("text", "lines", "csv", "mqc"):
+    if alone or wanted in ("text", "lines", "csv"):
         return wanted
-    if wanted == "bdpm":
-        return wanted if "\t" in text else ""
     kind = content.json_kind(text, whole, ending)
     return wanted if wanted != "parquet" and (kind or ending in JSON_ENDINGS) else ""
 
@@ -305,9 +340,7 @@ def _json_format(kind: str, text: str) -> str:
 
 def _is_line_file(file: SourceFile, source: Source) -> bool:
     """Whether a text file is published with a document a line, by its name."""
-    name = file.path.name.lower()
-    while name.rpartition(".")[2] in PACKING_ENDINGS:
-        name = name.rpartition(".")[0]
+    name = _without_packing(file.path.name.lower())
     folder = f"{source.name}/{file.path.parent.name}".lower()
     return name in LINE_FILES or (name == "data.txt" and "pxcorpus" in folder)
 
@@ -323,6 +356,7 @@ def _described(file: SourceFile, source: Source, text: str, whole: bool) -> Sour
         if objects and not any(source.text_column in each for each in objects):
             _require_column(tuple(objects[0]), source, file.where)
         file = replace(file, schema=_schema(objects, source.text_column))
+    file = replace(file, together="bdpm" if file.format == "bdpm" else "")
     return _with_split(file, one_document=file.format == "text")
 
 

@@ -21,8 +21,10 @@ from ...core.integrity import checking
 from ...core.manifest import Manifest, run_stage
 from ..clean.screen import sentences
 from ..documents.faults import check_rejected, check_share, printable
+from ..documents.registered import allowed_share
 from ..documents.store import REJECTED, write_rejected
 from ..documents.survey import Survey
+from ..sources.registry import identity_of
 from .assemble import assemble, data_set_prefix, for_all
 from .check_encoder import SAMPLE, VERIFICATIONS, Verifier
 from .encoders import FAST, make_encoder
@@ -139,8 +141,8 @@ def build_tokens(
         return counts | {"sources": _about(surveys)}
 
     inputs = fingerprints(surveys) | {"tokenizer": vocabulary.files[0]}
-    # The sources' names are those of the data sets, in order.
-    config = asdict(options) | {"sources": [survey.source.name for survey in surveys]}
+    names = [survey.source.name for survey in surveys]  # those of the data sets, in order
+    config = asdict(options) | {"format": identity_of(options.format), "sources": names}
     return run_stage("tokens", inputs, config, out, body, resumes=True, hashes=hashes)
 
 
@@ -165,7 +167,8 @@ def _fill(
             )
         verifier = Verifier(loading.result(), vocabulary, options.verify)
     documents = sum(len(scan.hashes) for scan in plan.scans) + len(plan.rejected)
-    check_rejected(plan.rejected, documents, options.max_rejected)
+    share = allowed_share([survey.source for survey in surveys], options.max_rejected)
+    check_rejected(plan.rejected, documents, share)
     if plan.rejected:
         log.warn(f"tokens: {len(plan.rejected)} documents are left out: {REJECTED} says which and why")
         write_rejected(work / REJECTED, plan.rejected)

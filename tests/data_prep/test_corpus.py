@@ -94,7 +94,7 @@ def test_a_document_and_its_provenance(tmp_path: Path) -> None:
     manifest = build_corpus([source], tmp_path / "corpus", max_rejected=0.34)
     changes = {"line_ends": 2, "trailing_blanks": 1, "at_the_ends": 3}
     about = {"path": str(path), "files": {"jsonl": 1}, "unread": {}}
-    counts = {"read": 3, "rejected": 1, "kept": 2, "characters": 19, "words": 5, "changes": changes}
+    counts = {"read": 3, "rejected": 1, "kept": 2, "characters": 19, "words": 5, "changes": changes, "left_out": {}}
     nothing = {kind: {} for kind in ("email", "telephone", "nir", "rpps", "other_language", "languages")}
     counts |= {"screened": nothing}
     assert manifest.counts == {"cas": about | counts}

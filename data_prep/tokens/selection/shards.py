@@ -6,6 +6,7 @@ JSON lines are read by columns; what Arrow refuses, or reads otherwise, is read 
 """
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,11 @@ import pyarrow.parquet as pq
 
 from ...documents.faults import FileError
 from ...documents.formats import json_record, require_utf8, table_names
-from ...documents.reading import BDPM, read_unit, units
+from ...documents.reading import read_unit, units
 from ...documents.record import NAMES, BadDocumentError, Record, Rejected, record_of
 from ...documents.sources import Source
 from ...documents.streams import SourceFile, open_bytes, undecodable
-from ...documents.survey import Survey
+from ...documents.survey import Survey, tell_left_out
 from .batches import SPLIT, Batch, as_stated, complete, first_stated, is_visible, of_records, one_chunk
 
 SHARD_BYTES = 16_000_000
@@ -95,10 +96,10 @@ def plan_shards(found: Survey, shard_bytes: int = SHARD_BYTES) -> list[Shard]:
     for unit in units(found.files):
         ranges = _ranges(unit, found.source, shard_bytes)
         if ranges is None:
-            if unit[0].format == BDPM or sum(file.size for file in waiting) >= shard_bytes:
+            if unit[0].together or sum(file.size for file in waiting) >= shard_bytes:
                 flush()
             waiting.extend(unit)
-            if unit[0].format == BDPM:
+            if unit[0].together:
                 flush()
         else:
             flush()
@@ -160,17 +161,18 @@ def read_shard(shard: Shard, *, checked: bool = False) -> Iterator[Batch]:
         UserError: a file cannot be read; says where.
     """
     if shard.whole:
-        return _read_whole(shard)
+        return _read_whole(shard, told=checked)
     return _read_parquet(shard, checked) if shard.files[0].format == "parquet" else _read_jsonl(shard)
 
 
-def _read_whole(shard: Shard) -> Iterator[Batch]:
-    """The documents of whole files, read record by record."""
+def _read_whole(shard: Shard, *, told: bool) -> Iterator[Batch]:
+    """The documents of whole files, read record by record; says what else they hold unless that was told."""
+    left_out: Counter[str] = Counter()
     records: list[tuple[int, Record]] = []
     rejected: list[Rejected] = []
     size = 0
     for unit in units(shard.files):
-        for item in read_unit(unit, shard.given):
+        for item in read_unit(unit, shard.given, left_out):
             if isinstance(item, Rejected):
                 rejected.append(item)
                 continue
@@ -181,6 +183,8 @@ def _read_whole(shard: Shard) -> Iterator[Batch]:
                 records, rejected, size = [], [], 0
     if records or rejected:
         yield of_records(records, shard.given, rejected=rejected, keyed=True)
+    if not told:
+        tell_left_out(shard.given.name, left_out)
 
 
 def _read_parquet(shard: Shard, checked: bool) -> Iterator[Batch]:

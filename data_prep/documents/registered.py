@@ -1,0 +1,74 @@
+"""Files of a registered source: how each is read, by its definition."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..sources.definition import Definition
+from ..sources.registry import registry
+from ..sources.rules import rule_for
+from . import content
+from .faults import FileError
+from .folders import Unread
+from .sources import Source
+from .streams import SourceFile, marked
+
+ONE_DOCUMENT = ("text", "brat", "pdf", "html", "tei", "xmi", "e3c", "mqc")
+"""Formats of files that hold a document each: one that cannot be read is a spoilt document, not a missing part."""
+JSON = ("solr", "istex", "opendatasoft", "mediawiki", "frenchmedmcqa")
+XML = ("tmx", "gsc", "bioc")
+BINARY = ("pdf", "parquet")
+TOGETHER = ("bdpm", "conll")
+"""Formats of files that are read together with all others of their format."""
+ERROR_PAGE = "it may be a server's message: fetch the file again"
+
+
+def allowed_share(sources: Sequence[Source], max_rejected: float | None) -> float | None:
+    """The share of documents that may be spoilt: the user's, else one in 1,000 where all sources are registered."""
+    if max_rejected is None and all(source.definition is not None for source in sources):
+        return registry().max_rejected
+    return max_rejected
+
+
+def published_file(
+    file: SourceFile, definition: Definition, name: str, head: bytes, *, alone: bool
+) -> SourceFile | Unread:
+    """How a file of a registered source is read, or why it is not.
+
+    Args:
+        file: the file, as far as its first bytes say.
+        definition: its source.
+        name: its name without the endings of what it is packed in.
+        head: its first bytes, unpacked.
+        alone: whether the user named the file itself.
+
+    Raises:
+        FileError: it holds many documents, and by its first bytes it is not of its format.
+    """
+    rule = rule_for(definition, name, alone=alone)
+    if rule is None:
+        return Unread(file.name, f"no file of {definition.key}, by its name")
+    if rule.holds:
+        return Unread(file.name, rule.holds)
+    if rule.format not in ONE_DOCUMENT:
+        _check_content(rule.format, head, file)
+    together = rule.format if rule.format in TOGETHER else ""
+    if definition.joined and rule.format != "lines":
+        together = "collection"
+    return replace(file, format=rule.format, encoding=rule.encoding, options=rule.options, together=together)
+
+
+def _check_content(format: str, head: bytes, file: SourceFile) -> None:
+    """Check a file's first bytes."""
+    kind = content.binary_kind(head, "")
+    if format in BINARY or (format == "translations" and head.startswith(b"PAR1")):
+        return
+    if kind:
+        raise FileError(f"{kind[0]}, not what the source publishes", where=file.where, mend=kind[1])
+    text = head.decode(marked(head) or "utf-8", "replace").lstrip("\ufeff \t\r\n")
+    if content.WHOLE_MARKUP.match(text) and re.match(r"<(?:!doctype\s+html|html)", text, re.IGNORECASE):
+        raise FileError("an HTML page, not what the source publishes", where=file.where, mend=ERROR_PAGE)
+    if format in JSON and not text.startswith(("{", "[")):
+        raise FileError("not JSON", where=file.where, allowed="a JSON object or array", mend=ERROR_PAGE)
+    if format in XML and not text.startswith("<"):
+        raise FileError("not XML", where=file.where, mend=ERROR_PAGE)

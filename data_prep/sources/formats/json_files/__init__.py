@@ -1,0 +1,1 @@
+"""Formats in JSON: answers of the sources' servers, and corpora."""

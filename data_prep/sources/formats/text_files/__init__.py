@@ -1,0 +1,1 @@
+"""Formats of plain text, a line at a time."""

@@ -1,0 +1,1 @@
+"""Formats in XML and HTML, which lxml reads: without entities, without network, and bounded."""

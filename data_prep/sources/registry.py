@@ -1,0 +1,143 @@
+"""The registry: the sources that come with the project, and those that a file of the user's defines."""
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...core.errors import UserError, check_known, nearest
+from ...core.files import read_bytes, sha256
+from .definition import Definition, FileRule, build
+from .options import OPTIONS
+
+FOLDER = Path(__file__).parent
+REGISTRY = FOLDER / "registry.yaml"
+ENDINGS = (".yaml", ".yml")
+"""Endings of a file that defines a source."""
+LARGEST = 2**15
+"""Bytes of a definition's file."""
+KEY = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What holds for all sources.
+
+    Attributes:
+        max_rejected: share of a source's documents that may be spoilt, where the user names none.
+        export: how the one-line-a-document export is read.
+    """
+
+    max_rejected: float
+    export: FileRule
+
+
+@cache
+def registry() -> Registry:
+    """What holds for all sources."""
+    found = build(Registry, _mapping(REGISTRY), str(REGISTRY))
+    return replace(found, export=_with_options(found.export, str(REGISTRY)))
+
+
+@cache
+def definitions() -> dict[str, Definition]:
+    """Key -> source, in the order of Table 1: the commercial edition first, and in each those with most words.
+
+    Raises:
+        UserError: a source's file does not state what it must.
+    """
+    found = [read_definition(path) for path in FOLDER.glob("*/*.yaml")]
+    found.sort(key=lambda each: (each.edition, -(each.words or 0), each.key))
+    return {each.key: each for each in found}
+
+
+def is_source(name: str) -> bool:
+    """Whether a name is a registered source's, or the path of a file that defines one."""
+    return is_file(name) or key_of(name) in definitions()
+
+
+def is_file(name: str) -> bool:
+    """Whether a name is the path of a file that defines a source."""
+    return name.endswith(ENDINGS)
+
+
+def find_source(name: str) -> Definition:
+    """The source of a name, whose case does not count, or the one that a file defines.
+
+    Raises:
+        UserError: there is none; the nearest name is given.
+    """
+    if is_file(name):
+        return read_definition(Path(name))
+    key = key_of(name)
+    check_known(key, definitions(), "source", "SOURCE")
+    return definitions()[key]
+
+
+def identity_of(format: str | None) -> str | None:
+    """A format as a manifest names it: for a source that a file defines, its key and the SHA-256 of the file."""
+    if format is None or not is_file(format):
+        return format
+    return f"{read_definition(Path(format)).key} {sha256(Path(format))}"
+
+
+def key_of(name: str) -> str:
+    """A source's key from a name in whatever case, with blanks or hyphens."""
+    return re.sub(r"[\s-]", "_", name.strip()).upper()
+
+
+def read_definition(path: Path) -> Definition:
+    """The source that a file defines.
+
+    Raises:
+        UserError: it is no YAML, or does not state what a source must.
+    """
+    where = str(path)
+    found = build(Definition, _mapping(path), where)
+    if not KEY.fullmatch(found.key):
+        raise UserError(f"{found.key!r} cannot be a source's key", where=where, allowed="A to Z, 0 to 9 and '_'")
+    if not found.files:
+        raise UserError("the source names no files", where=where, allowed="files: [{names: ['*.txt'], format: text}]")
+    return replace(found, files=tuple(_with_options(rule, where) for rule in found.files))
+
+
+def _with_options(rule: FileRule, where: str) -> FileRule:
+    """A rule with its format's options as an instance of their class."""
+    if bool(rule.format) == bool(rule.holds):
+        mend = "'format' says how the files are read, 'holds' what they hold that is not read"
+        raise UserError(f"the files {', '.join(rule.names)} need a format, or what they hold", where=where, mend=mend)
+    if not rule.format:
+        return rule
+    if rule.format not in OPTIONS:
+        mend = nearest(rule.format, list(OPTIONS))
+        raise UserError(f"no format is called {rule.format!r}", where=where, allowed=", ".join(OPTIONS), mend=mend)
+    return replace(rule, options=build(OPTIONS[rule.format], rule.options or {}, where, "options"))
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        UserError: it holds none, or aliases, a few lines of which stand for terabytes.
+    """
+    where, loader = str(path), _loader(path)
+    try:
+        text = read_bytes(path, LARGEST).decode("utf-8-sig")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, loader)):
+            raise UserError("the file has YAML aliases (*name)", where=where, mend="write the values out")
+        value = yaml.load(text, loader)  # noqa: S506
+    except UserError:
+        raise
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        raise UserError(f"not valid YAML: {str(error).splitlines()[0]}", where=where) from None
+    if not isinstance(value, dict):
+        raise UserError("the file is not a mapping of keys to values", where=where)
+    return value
+
+
+def _loader(path: Path) -> Any:
+    """A safe loader; for our own files libyaml's, which is fast, and ends the process where brackets nest too deep."""
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader) if FOLDER in path.parents else yaml.SafeLoader

@@ -1,0 +1,260 @@
+"""Formats of which no file of the publisher is at hand: fixtures from their descriptions."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import source_files as files
+from reading_helpers import items_of, records_of, survey_of
+
+from pdapt.core.errors import UserError
+from pdapt.data_prep.documents.reading import read_source
+from pdapt.data_prep.documents.record import Rejected
+from pdapt.data_prep.tokens.selection.shards import plan_shards, read_shard
+
+TEXT = files.TEXT
+
+
+def write(folder: Path, **contents: bytes) -> Path:
+    """A folder with files; `__` in a name stands for the point."""
+    for name, content in contents.items():
+        path = folder / name.replace("__", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def texts_of(path: Path, key: str) -> list[str]:
+    return [record.text for record in records_of(path, format=key)]
+
+
+def left_out(path: Path, key: str) -> dict[str, int]:
+    """What a source's files hold beside documents."""
+    survey = survey_of(path, format=key)
+    list(read_source(survey, []))
+    return dict(survey.left_out)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "content", "texts"),
+    [
+        ("ecdc_tm", "ECDC.tmx", files.TMX, [f"{TEXT} gras", "Deux"]),
+        ("emea_v3", "EMEA.tmx", files.TMX, [f"{TEXT} gras", "Deux"]),
+        ("e3c", "FR1.xml", files.XMI, [f"{TEXT}\nFin."]),
+        ("mantra_gsc", "EMEA_GSC_fr_man.xml", files.GSC, [TEXT, "Deux"]),
+        ("wmt18_medline", "fr2en.xml", files.BIOC, [f"{TEXT} Fin."]),
+        ("quaero", "train/emea.xml", files.BIOC, [f"{TEXT} Fin."]),
+        ("hal", "hal-01.xml", files.TEI, [f"Un\n{TEXT} suite.\nDeux"]),
+        ("istex", "0A1B.tei", files.TEI, [f"Un\n{TEXT} suite.\nDeux"]),
+        ("bdpm", "60002283_N.html", files.HTML, [f"Un\n{TEXT}\nsuite gras\n5 mg"]),
+        ("has", "jcms/c_1.html", files.HTML, [f"Un\n{TEXT}\nsuite gras\n5 mg"]),
+        ("cas", "CAS_neg.txt", files.CONLL, ["Dose 5–10", "Fin"]),
+        ("cnedimts", "avis.csv", files.PROSE, [f"{TEXT} Chez l’adulte"]),
+        ("qualiscope", "indicateurs.csv", files.PROSE, [f"{TEXT} Chez l’adulte"]),
+        ("wmt16", "train.jsonl", files.TRANSLATIONS, ["Grippe 7", "Grippe 8"]),
+        ("wmt18_medline", "medline_fr.txt", b"d1\t1\tUn\nd2\t1\tDeux\nd1\t2\tSuite\n", ["Un\nSuite", "Deux"]),
+        ("wikipedia", "answer.json", files.WIKIPEDIA_ANSWER, [TEXT]),
+        ("hal", "page.json", files.solr(files.HAL_RECORD), ["La grippe\nUne étude de 37 ± 0,5 °C."]),
+        ("istex", "page.json", files.ISTEX_PAGE, ["Le foie\nUn résumé."]),
+        ("clear", "encyclo.txt", TEXT.encode(), [TEXT]),
+        ("deft2021", "DEFT-cas-cliniques/1.txt", TEXT.encode(), [TEXT]),
+        ("pxcorpus", "seq.in", f"{TEXT}\n\nDeux\n".encode(), [TEXT, "Deux"]),
+        ("emea_v3", "EMEA.en-fr.fr", f"{TEXT}\n\nDeux\n".encode(), [TEXT, "Deux"]),
+        ("cerimes", "foie.pdf", files.pdf("Un cours\nde 5-10 mg", "Page 2"), ["Un cours\nde 5-10 mg\n\nPage 2"]),
+        ("has", "avis.pdf", files.pdf("œdème à 37 °C"), ["œdème à 37 °C"]),
+    ],
+)
+def test_texts_without_what_stands_around_them(
+    tmp_path: Path, key: str, name: str, content: bytes, texts: list[str]
+) -> None:
+    """The same texts packed, and by shards, as `tokens build` reads them."""
+    path = tmp_path / "a" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert texts_of(tmp_path / "a", key) == texts
+    batches = [batch for shard in plan_shards(survey_of(tmp_path / "a", format=key)) for batch in read_shard(shard)]
+    assert [text for batch in batches for text in batch.text.to_pylist()] == texts
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(content))
+    path.unlink()
+    assert texts_of(tmp_path / "a", key) == texts
+
+
+@pytest.mark.parametrize(
+    "key", ["HAL", "HAS", "ISTEX", "BDPM", "EMEA_V3", "CERIMES", "QUALISCOPE", "CLEAR", "WMT18_MEDLINE"]
+)
+def test_the_export_with_a_document_a_line(tmp_path: Path, key: str) -> None:
+    write(tmp_path, merged_full_text_1__txt__gz=gzip.compress(f"{TEXT}\nDeux\n".encode()))
+    assert texts_of(tmp_path, key) == [TEXT, "Deux"]
+
+
+def test_full_texts_are_joined_with_the_records_of_their_index(tmp_path: Path) -> None:
+    records = [
+        files.HAL_RECORD,
+        files.HAL_RECORD | {"halId_s": "hal-02", "fileMain_s": "https://hal.science/hal-02/document"},
+        files.HAL_RECORD | {"halId_s": "hal-03", "language_s": ["en"]},
+        files.HAL_RECORD | {"halId_s": "hal-04", "abstract_s": ["A", "B"], "licence_s": None},
+        files.HAL_RECORD | {"halId_s": "hal-05", "abstract_s": ["A", "B"], "fr_abstract_s": ["B"]},
+    ]
+    write(
+        tmp_path,
+        page__json=files.solr(*records),
+        these__pdf=files.pdf("These 1"),
+        **{"hal-02v3__pdf": files.pdf("These 2")},
+    )
+    write(tmp_path, **{"hal-02__txt": b"the same, by another program", "hal-03__pdf": files.pdf("English")})
+    found = {record.stated.get("doc_id"): record for record in records_of(tmp_path, format="hal")}
+    assert {key: record.text for key, record in found.items()} == {
+        "hal-01": "These 1",
+        "hal-02": "the same, by another program",
+        "hal-05": "La grippe\nB",
+    }
+    assert found["hal-01"].stated["licence"] == files.HAL_RECORD["licence_s"]
+    assert found["hal-01"].stated["authors"] == "A. Un; B. Deux"
+    assert found["hal-05"].stated["subset"] == "abstract"
+    assert left_out(tmp_path, "hal") == {
+        "second forms of a document": 1,
+        "documents in another language": 1,
+        "entries of an index without a full text here, or an abstract in French": 1,
+    }
+
+
+def test_the_annotated_form_of_a_document_is_not_a_second_one(tmp_path: Path) -> None:
+    write(tmp_path / "data_collection" / "French" / "layer1", FR1__json=files.E3C)
+    write(tmp_path / "data_annotation" / "French" / "layer1", FR1__xml=files.XMI, FR2__xml=files.XMI)
+    write(tmp_path / "data_collection" / "Italian" / "layer1", IT1__json=files.E3C)
+    assert [r.stated["doc_id"] for r in records_of(tmp_path, format="e3c")] == ["FR1", "FR2"]
+
+
+def test_a_sentence_that_two_annotated_files_share_counts_once(tmp_path: Path) -> None:
+    other = files.CONLL + b"\n3\t0\tNeuf\tneuf\tNUM\tO\n"
+    write(tmp_path, ESSAI_neg__txt=files.CONLL, ESSAI_spec__txt=other)
+    assert texts_of(tmp_path, "essai") == ["Dose 5–10", "Fin", "Neuf"]
+    assert left_out(tmp_path, "essai") == {"sentences that ESSAI_neg.txt has, too": 2}
+
+
+def test_translations_in_tables_and_parquet(tmp_path: Path) -> None:
+    rows = """7,"{'en': ""Flu"", 'fr': ""L'autre""}"\n8,"{}"\n"""
+    (tmp_path / "a.csv").write_text(f"doc_id,translation\n{rows}")
+    more: list[Any] = [{"doc_id": "9", "translation": {"en": "Flu", "fr": "Grippe"}}]
+    pq.write_table(pa.Table.from_pylist(more), tmp_path / "b.parquet")
+    found = {record.stated["doc_id"]: record.text for record in records_of(tmp_path, format="wmt16")}
+    assert found == {"7": "L'autre", "9": "Grippe"}
+    assert left_out(tmp_path, "wmt16") == {"rows without a translation in fr": 1}
+
+
+def test_pages_of_an_encyclopedia(tmp_path: Path) -> None:
+    page = files.WIKIPEDIA_PAGE
+    pages = [
+        page | {"extract": "<p>Dose<br/>5&nbsp;mg</p>", "pageid": 1},
+        {"title": "Rien", "missing": True},
+        {"pageid": 2},
+    ]
+    write(tmp_path, a__json=json.dumps({"query": {"pages": pages}}).encode(), b__json=files.WIKIPEDIA_ANSWER)
+    pq.write_table(pa.table({"text": ["Une page"], "subset": ["Médecine"]}), tmp_path / "wikipedia.parquet")
+    first, second, third = records_of(tmp_path, format="wikipedia")
+    assert (first.text, second.text, third.text) == ("Dose\n5 mg", TEXT, "Une page")
+    assert second.stated["url"] == "https://fr.wikipedia.org/wiki/Foie?oldid=99"
+    assert left_out(tmp_path, "wikipedia") == {"pages that do not exist": 1, "pages whose text is in another answer": 1}
+
+
+def test_codes_prices_and_other_languages_are_left_unread(tmp_path: Path) -> None:
+    write(
+        tmp_path / "bdpm",
+        CIS_CIP_bdpm__txt=b"1\t2\n",
+        CIS_CPD_bdpm__txt="60002283\tliste I, d\xe9livr\xe9e".encode("cp1252"),
+    )
+    survey = survey_of(tmp_path / "bdpm", format="bdpm")
+    assert survey.unread_by_reason() == {"codes, prices and links, without text": ["CIS_CIP_bdpm.txt"]}
+    assert texts_of(tmp_path / "bdpm", "bdpm") == ["Conditions de prescription et de délivrance : liste I, délivrée"]
+    write(tmp_path / "emea", **{"EMEA__en-fr__fr": b"Un\n", "EMEA__en-fr__en": b"One\n", "EMEA__en-fr__ids": b"a\tb\n"})
+    assert texts_of(tmp_path / "emea", "emea_v3") == ["Un"]
+
+
+BOMB = b"""<!DOCTYPE tmx [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">
+<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;">]>
+<tmx><body><tu><tuv xml:lang="fr"><seg>&c;</seg></tuv></tu></body></tmx>"""
+FOREIGN = b"""<!DOCTYPE tmx [<!ENTITY x SYSTEM "file:///etc/hostname">]>
+<tmx><tu><tuv xml:lang="fr"><seg>&x;</seg></tuv></tu></tmx>"""
+ERROR_PAGE = b"<!DOCTYPE html><html><body>502 Bad Gateway</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "content", "message"),
+    [
+        ("ecdc_tm", "a.tmx", BOMB, "entities are not expanded"),
+        ("ecdc_tm", "a.tmx", FOREIGN, "entities are not expanded"),
+        ("ecdc_tm", "a.tmx", files.TMX.replace(b"</seg></tuv></tu>\n<tu><tuv", b"</tuv></tu>\n<tu><tuv"), ":5"),
+        ("ecdc_tm", "a.tmx.gz", gzip.compress(files.TMX)[:-20], "the gzip data is damaged"),
+        ("hal", "a.json", ERROR_PAGE, "an HTML page"),
+        ("hal", "a.json", b'{"error": {"msg": "undefined field", "code": 400}}', "undefined field"),
+        ("hal", "a.json", files.solr(files.HAL_RECORD)[:-9], "not JSON"),
+        ("hal", "a.json", b'{"responseHeader": {"status": 0}}', "no list response.docs"),
+        ("wikipedia", "a.json", b'{"error": {"code": "maxlag"}}', "maxlag"),
+        ("ecdc_tm", "a.tmx", ERROR_PAGE, "an HTML page"),
+        ("essai", "ESSAI_neg.txt", files.CONLL.decode().encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        ("frenchmedmcqa", "train.json", b'[{"id": 1}, {"id"', "not JSON"),
+    ],
+)
+def test_a_file_of_many_documents_that_is_damaged_is_refused(
+    tmp_path: Path, key: str, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        items_of(tmp_path, format=key)
+    assert message in str(raised.value)
+    assert str(tmp_path / name) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "content", "reason"),
+    [
+        ("has", "a.pdf", ERROR_PAGE, "not a PDF file"),
+        ("has", "a.pdf", files.pdf(""), "the PDF has no text"),
+        ("has", "a.html", b"", "the page has no text"),
+        ("hal", "a.xml", files.TEI[:-30], "not well-formed XML"),
+        ("hal", "a.xml", b"<TEI><text><body/></text></TEI>", "neither a body with text"),
+        ("e3c", "a.json", files.E3C[:-9], "not JSON"),
+        ("e3c", "a.xml", files.XMI.replace(b"sofaString", b"x"), "no cas:Sofa"),
+        ("quaero", "a.txt", b"caf\xe9", "not UTF-8"),
+        ("quaero", "a.txt", b"", "the text is empty"),
+        ("ecdc_tm", "a.tmx", b'<tmx><tu><tuv xml:lang="fr"><seg> </seg></tuv></tu></tmx>', "the segment is empty"),
+        ("essai", "ESSAI_neg.txt", b"1\t0\tDose\n", "line 1 has 3 values"),
+        ("cnedimts", "a.csv", b"a;b\n1;2;3\n", "3 fields, and the header has 2"),
+        ("mqc", "dialogues", b"Bonjour\n", "names no speaker"),
+        ("wmt18_medline", "fr.txt", b"d1\tUn\n", "not a document, a number and a sentence"),
+    ],
+)
+def test_a_document_that_is_spoilt_is_rejected_by_itself(
+    tmp_path: Path, key: str, name: str, content: bytes, reason: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    (item,) = items_of(tmp_path, format=key)
+    assert isinstance(item, Rejected)
+    assert reason in item.reason
+    assert item.file == str(tmp_path / name)
+
+
+def test_sides_of_different_length_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, **{"EMEA__en-fr__fr": b"Un\nDeux\n", "EMEA__en-fr__en": b"One\nTwo\nThree\n"})
+    with pytest.raises(UserError, match=r"2 lines, and EMEA\.en-fr\.en has 3"):
+        items_of(tmp_path, format="emea_v3")
+
+
+def test_a_page_nested_as_deep_as_one_likes(tmp_path: Path) -> None:
+    """It is read to its end, or rejected: never cut off in silence."""
+    (tmp_path / "a.html").write_bytes(
+        b"<html><body>" + b"<div>" * 5000 + b"fond" + b"</div>" * 5000 + b"<p>fin</p></body></html>"
+    )
+    (item,) = items_of(tmp_path, format="has")
+    assert isinstance(item, Rejected) or item.text.split() == ["fond", "fin"]
+
+
+def test_words_broken_at_the_end_of_a_line_of_a_pdf_are_joined(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(files.pdf("une hospi-\ntalisation de 5-\n10 jours"))
+    (text,) = texts_of(tmp_path, "has")
+    assert "hospitalisation" in text
+    assert "510" not in text
