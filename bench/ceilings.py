@@ -107,13 +107,13 @@ def copy(megabytes: int, repeats: int) -> dict[str, Any]:
     where, size = device(), megabytes * 10**6
     source = torch.empty(size, dtype=torch.uint8, device=where).fill_(1)
     target = torch.empty_like(source)
-    found = {"inside": 2 * size / timed(lambda: target.copy_(source), repeats) / 1e9}
+    speeds = {"inside": 2 * size / timed(lambda: target.copy_(source), repeats) / 1e9}
     if where.type == "cuda":
         host = torch.empty(size, dtype=torch.uint8, pin_memory=True)
-        found["to the host"] = size / timed(lambda: host.copy_(source), repeats) / 1e9
-        found["from the host"] = size / timed(lambda: target.copy_(host), repeats) / 1e9
-    share = found["inside"] * 1e9 / H100.bandwidth if where.type == "cuda" else None
-    return {"device": _name(), "megabytes": megabytes, "copies": found, "share": share}
+        speeds["to the host"] = size / timed(lambda: host.copy_(source), repeats) / 1e9
+        speeds["from the host"] = size / timed(lambda: target.copy_(host), repeats) / 1e9
+    share = speeds["inside"] * 1e9 / H100.bandwidth if where.type == "cuda" else None
+    return {"device": _name(), "megabytes": megabytes, "copies": speeds, "share": share}
 
 
 def nccl(ranks: int, megabytes: list[float], repeats: int) -> dict[str, Any]:
@@ -143,8 +143,8 @@ def nccl(ranks: int, megabytes: list[float], repeats: int) -> dict[str, Any]:
         )
         if done.returncode:
             raise RuntimeError(f"the collectives failed:\n{done.stderr[-3000:]}")
-        found = read_json(out)
-    return {"device": _name(), "ranks": ranks, "oversubscribed": not gpus and ranks > cores, **found}
+        measured = read_json(out)
+    return {"device": _name(), "ranks": ranks, "oversubscribed": not gpus and ranks > cores, **measured}
 
 
 def _rank(job: dict[str, Any]) -> None:
@@ -213,9 +213,9 @@ def site(out: Path, shares: dict[str, float | None]) -> None:
     missing = [name for name, share in shares.items() if share is None]
     if missing:
         raise UserError(f"{', '.join(missing)} was measured on cores", where="--site-out", allowed="on GPUs")
-    constants, interval = read_fit(out) if out.is_file() else read_fit()
-    values = {name: getattr(constants, name) for name in vars(constants)} | shares
-    write_json(out, {"constants": values, "interval": list(interval)})
+    fit = read_fit(out) if out.is_file() else read_fit()
+    measured = {name: share for name, share in shares.items() if share is not None}
+    write_json(out, fit._replace(constants=replace(fit.constants, **measured)).to_json())
 
 
 def _name() -> str:

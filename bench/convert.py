@@ -172,13 +172,13 @@ def _run(command: list[str], source: Path, total: int) -> Step:
     return Step(seconds, seconds, total / GB / seconds, anonymous / GB)
 
 
-def table(found: dict[str, Any]) -> list[str]:
+def table(result: dict[str, Any]) -> list[str]:
     """Lines for a person."""
-    same = "the same to the bit" if found["identical"] else "NOT THE SAME"
-    lines = [f"{found['size']}, {found['gb']:.2f} GB from {found['from']}: {same}"]
-    for name, step in found["steps"].items():
+    same = "the same to the bit" if result["identical"] else "NOT THE SAME"
+    lines = [f"{result['size']}, {result['gb']:.2f} GB from {result['from']}: {same}"]
+    for name, step in result["steps"].items():
         lines.append(
             f"{name}: {step['seconds']:.1f} s ({step['stage_seconds']:.1f} s without the start), "
             f"{step['gb_per_second']:.2f} GB/s, {step['anonymous_gb']:.2f} GB of anonymous memory at the highest"
         )
-    return [*lines, f"allowed memory: {found['limit_gb']:.2f} GB"]
+    return [*lines, f"allowed memory: {result['limit_gb']:.2f} GB"]

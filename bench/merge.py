@@ -167,15 +167,15 @@ def differences(ours: Path, theirs: Path) -> dict[str, int]:
     """
     first, second = Weights(ours), Weights(theirs)
     assert first.tensors == second.tensors, "both have the same tensors"
-    found = {"values": 0, "differing": 0, "ulps": 0}
+    counts = {"values": 0, "differing": 0, "ulps": 0}
     for name in first.tensors:
         for x, y in zip(pieces(first, name), pieces(second, name), strict=True):
-            found["values"] += x.numel()
+            counts["values"] += x.numel()
             if not torch.equal(x, y):
                 steps = (_ordered(x) - _ordered(y)).abs()
-                found["differing"] += int((steps > 0).sum())
-                found["ulps"] = max(found["ulps"], int(steps.max()))
-    return found
+                counts["differing"] += int((steps > 0).sum())
+                counts["ulps"] = max(counts["ulps"], int(steps.max()))
+    return counts
 
 
 def _ordered(values: torch.Tensor) -> torch.Tensor:
@@ -184,25 +184,25 @@ def _ordered(values: torch.Tensor) -> torch.Tensor:
     return torch.where(bits < 0, -(bits & 0x7FFF), bits)
 
 
-def table(found: dict[str, Any]) -> list[str]:
+def table(result: dict[str, Any]) -> list[str]:
     """Lines for who reads them."""
     lines = [
         f"{way['what']}: {way['seconds']:.1f} s, {way['cpu_seconds']:.1f} s of CPU, {way['peak_mb']:,.0f} MB"
-        for way in found["ways"]
+        for way in result["ways"]
     ]
-    lines.append(f"the sweep took {found['times_one_merge']:.2f} times one merge")
-    for t, row in found["equality"].items():
+    lines.append(f"the sweep took {result['times_one_merge']:.2f} times one merge")
+    for t, row in result["equality"].items():
         lines.append(
             f"t = {t}: {row['differing']:,} of {row['values']:,} values differ from mergekit's, by at most "
             f"{row['ulps']} BF16 units in the last place"
         )
-    lines += [f"t = {t} is {name}: {'yes' if same else 'NO'}" for t, (name, same) in enumerate(found["ends"].items())]
+    lines += [f"t = {t} is {name}: {'yes' if same else 'NO'}" for t, (name, same) in enumerate(result["ends"].items())]
     return lines
 
 
 CHECKS: list[Callable[[dict[str, Any]], bool]] = [
-    lambda found: found["times_one_merge"] <= 2,
-    lambda found: all(row["ulps"] <= 1 for row in found["equality"].values()),
-    lambda found: all(found["ends"].values()),
+    lambda result: result["times_one_merge"] <= 2,
+    lambda result: all(row["ulps"] <= 1 for row in result["equality"].values()),
+    lambda result: all(result["ends"].values()),
 ]
-"""What must hold: else the command's exit code is 1."""
+"""Conditions that must hold: else the command's exit code is 1."""

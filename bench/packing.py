@@ -21,9 +21,9 @@ def bench(seq_length: int, spread: float) -> list[dict[str, Any]]:
     rows = []
     for layout in LAYOUTS:
         begin = time.monotonic()
-        found = [figures(layout, lengths, seq_length) for lengths in drawn.values()]
+        counts = [figures(layout, lengths, seq_length) for lengths in drawn.values()]
         seconds = time.monotonic() - begin
-        sums = {name: sum(getattr(one, name) for one in found) for name in ("sequences", "slots", "real_tokens")}
+        sums = {name: sum(getattr(count, name) for count in counts) for name in ("sequences", "slots", "real_tokens")}
         documents = sum(map(len, drawn.values()))
         fill = sums["real_tokens"] / sums["slots"]
         rows.append({"layout": layout, "documents": documents, **sums, "fill": fill, "seconds": seconds})

@@ -1,4 +1,4 @@
-"""What a process that is timed holds in memory."""
+"""The memory of a process that is being timed."""
 
 import subprocess
 import time

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -87,8 +87,8 @@ def run_all(
             (folder / "sample-tokens").mkdir()
             tokens = sample_tokens(plan.recipe, folder / "sample-tokens")
         begin, spent = time.monotonic(), spent_by_others()
-        found = collected or measure(plan, tokens, folder)
-        result = compared(plan, found, filling(plan.recipe, tokens))
+        measurements = collected or measure(plan, tokens, folder)
+        result = compared(plan, measurements, filling(plan.recipe, tokens))
         if not collecting:
             passed = (time.monotonic() - begin) * (os.cpu_count() or 1)
             result["others"] = max(0.0, (spent_by_others() - spent) / passed)
@@ -148,7 +148,7 @@ def collect(plan: Plan, work: Path) -> list[Measurement]:
     Raises:
         UserError: a run is not there, or did too few steps.
     """
-    found = []
+    measurements = []
     for way in plan.ways:
         for world in plan.worlds:
             folders = [work / _name(way, world, turn) / "run" for turn in range(plan.repeats)]
@@ -161,8 +161,8 @@ def collect(plan: Plan, work: Path) -> list[Measurement]:
                     raise UserError(f"{folder} tells too little: {error}", where=str(folder / JOURNAL_FILE)) from None
             cores = None if plan.gpu else len(os.sched_getaffinity(0)) / world
             batch = spread(plan.recipe, way, world, plan.worlds[0], gpu=plan.gpu).batch.global_size
-            found.append(measurement(way, world, cores, batch, turns))
-    return found
+            measurements.append(measurement(way, world, turns, cores=cores, batch=batch))
+    return measurements
 
 
 def _name(way: str, world: int, turn: int) -> str:
@@ -185,36 +185,41 @@ def write_jobs(plan: Plan, tokens: Path, out: Path) -> list[Path]:
     return paths
 
 
-def compared(plan: Plan, found: list[Measurement], filling: Filling) -> dict[str, Any]:
+def compared(plan: Plan, measurements: list[Measurement], filling: Filling) -> dict[str, Any]:
     """Rows with the plan beside: of the published fit, and adjusted to the fewest ranks alone.
 
     Returns:
         `rows`; `site`: constants fitted to all measurements, as a file for `--site`; `errors` of the plan in percent.
     """
-    start, _ = read_fit()
-    recipes = [spread(plan.recipe, one.scaling, one.world, plan.worlds[0], gpu=plan.gpu) for one in found]
-    shares = [_share(one, found[0]) for one in found]
+    start = read_fit().constants
+    first = plan.worlds[0]
+    recipes = [spread(plan.recipe, row.scaling, row.world, first, gpu=plan.gpu) for row in measurements]
+    shares = [_share(measured, measurements[0]) for measured in measurements]
     cases = [
-        case_of(recipe, filling, Site(), replace(one, slots_per_second_per_rank=one.slots_per_second_per_rank / share))
-        for recipe, one, share in zip(recipes, found, shares, strict=True)
+        case_of(
+            recipe,
+            filling,
+            Site(),
+            replace(measured, slots_per_second_per_rank=measured.slots_per_second_per_rank / share),
+        )
+        for recipe, measured, share in zip(recipes, measurements, shares, strict=True)
     ]
     published = predict(cases, start)
-    adjusted, _ = recalibrated(cases[:1], start)
-    beforehand = predict(cases, adjusted)
-    site, interval = recalibrated(cases, start)
-    rows = rows_of(found)
+    beforehand = predict(cases, recalibrated(cases[:1], start).constants)
+    site = recalibrated(cases, start)
+    rows = rows_of(measurements)
     for number, (row, recipe) in enumerate(zip(rows, recipes, strict=True)):
         row["dp"] = data_parallel(recipe)
         if plan.gpu:
             row["planned_slots_per_second_per_rank"] = float(published[number])
         row["planned_from_fewest_ranks"] = float(beforehand[number]) * shares[number]
         row["error_from_fewest_ranks_pct"] = 100 * (float(beforehand[number]) / cases[number].published - 1)
-    return {"rows": rows, "site": {"constants": asdict(site), "interval": list(interval), "rows": len(cases)}}
+    return {"rows": rows, "site": site.to_json()}
 
 
-def _share(one: Measurement, first: Measurement) -> float:
+def _share(measured: Measurement, first: Measurement) -> float:
     """Cores of a rank over those of a rank of the first measurement: on the cores, a rank is taken to be as fast."""
-    return one.cores / first.cores if one.cores is not None and first.cores is not None else 1.0
+    return measured.cores / first.cores if measured.cores is not None and first.cores is not None else 1.0
 
 
 def written(plan: Plan, result: dict[str, Any], out: Path) -> None:

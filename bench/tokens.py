@@ -25,7 +25,7 @@ from ..data_prep.tokens.selection.shards import utf8
 
 PROCESSES = 2
 SEQ_LENGTH = 2048
-"""Of the paper's rows."""
+"""Tokens of the paper's rows, at most."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def bench(paths: list[str], tokenizer: str, ways: list[str]) -> list[Result]:
         ways: keys of WAYS; none for all.
 
     Raises:
-        UserError: there is no such way, or a path is no Parquet file.
+        UserError: there is no such way, or a path is not a Parquet file.
     """
     for way in ways:
         if way not in WAYS:
@@ -94,7 +94,7 @@ def bench(paths: list[str], tokenizer: str, ways: list[str]) -> list[Result]:
             )
     for path in paths:
         if not path.endswith(".parquet") or not Path(path).is_file():
-            raise UserError(f"{path} is no Parquet file", where="PATH", allowed="Parquet files with a column 'text'")
+            raise UserError(f"{path} is not a Parquet file", where="PATH", allowed="Parquet files with a column 'text'")
     size = _text_bytes(paths)
     return [_run(way, paths, tokenizer, size) for way in ways or WAYS]
 
@@ -124,7 +124,14 @@ def _run(way: str, paths: list[str], tokenizer: str, size: int) -> Result:
                 output.seek(0)
                 raise RuntimeError(f"{way} failed:\n{output.read().decode(errors='replace')[-3000:]}")
         ids, documents = _written(out, tokenizer)
-    return Result(way, seconds, size / 1e6 / seconds, peak / 1e6, ids, documents)
+    return Result(
+        way=way,
+        seconds=seconds,
+        mb_per_second=size / 1e6 / seconds,
+        peak_mb=peak / 1e6,
+        ids=ids,
+        documents=documents,
+    )
 
 
 def _memory(pid: int) -> int:
@@ -143,9 +150,9 @@ def _written(out: Path, tokenizer: str) -> tuple[int, int | None]:
     from ..data_prep.tokens.tokenizer import load_tokenizer
 
     end = load_tokenizer(tokenizer).eod_id
-    found = [np.fromfile(path, "<i4") for path in sorted(out.rglob("*.bin"))]
-    marked = all(len(ids) and ids[-1] == end for ids in found)
-    return sum(map(len, found)), sum(_fold(ids, end) for ids in found) % 2**64 if marked else None
+    arrays = [np.fromfile(path, "<i4") for path in sorted(out.rglob("*.bin"))]
+    marked = all(len(ids) and ids[-1] == end for ids in arrays)
+    return sum(map(len, arrays)), sum(_fold(ids, end) for ids in arrays) % 2**64 if marked else None
 
 
 def _fold(ids: npt.NDArray[np.int32], end: int) -> int:
@@ -162,24 +169,24 @@ def _map(paths: list[str], tokenizer: str, out: Path) -> None:
     """As a user of `datasets` does it."""
     dataset, encode, end = _loaded(paths, tokenizer, out)
 
-    def one(batch: dict[str, Any]) -> dict[str, Any]:
-        found = encode(batch["text"], add_special_tokens=False, return_attention_mask=False)
-        return {"input_ids": [[*ids, end] for ids in found["input_ids"]]}
+    def to_ids(batch: dict[str, Any]) -> dict[str, Any]:
+        encoded = encode(batch["text"], add_special_tokens=False, return_attention_mask=False)
+        return {"input_ids": [[*ids, end] for ids in encoded["input_ids"]]}
 
-    _write(dataset.map(one, batched=True, num_proc=PROCESSES, remove_columns=dataset.column_names), out)
+    _write(dataset.map(to_ids, batched=True, num_proc=PROCESSES, remove_columns=dataset.column_names), out)
 
 
 def _rows(paths: list[str], tokenizer: str, out: Path) -> None:
     """As the paper's code does it: rows of 2,048 tokens at most, which overlap by 4."""
     dataset, encode, _ = _loaded(paths, tokenizer, out)
 
-    def one(batch: dict[str, Any]) -> dict[str, Any]:
-        found = encode(
+    def to_rows(batch: dict[str, Any]) -> dict[str, Any]:
+        encoded = encode(
             batch["text"], max_length=SEQ_LENGTH, stride=OVERLAP, truncation=True, return_overflowing_tokens=True
         )
-        return {"input_ids": found["input_ids"]}
+        return {"input_ids": encoded["input_ids"]}
 
-    _write(dataset.map(one, batched=True, num_proc=PROCESSES, remove_columns=dataset.column_names), out)
+    _write(dataset.map(to_rows, batched=True, num_proc=PROCESSES, remove_columns=dataset.column_names), out)
 
 
 def _loaded(paths: list[str], tokenizer: str, out: Path) -> tuple[Any, Any, int]:

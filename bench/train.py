@@ -139,17 +139,19 @@ def run(bench: Bench, parts: list[str]) -> dict[str, Any]:
         JSON values of each part, and `others`: share of the cores' time that other processes took meanwhile.
     """
     check(bench.recipe, parts)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     begin, spent = time.monotonic(), spent_by_others()
     for part in parts or PARTS:
         work = bench.work / part
         work.mkdir()
-        found[part] = PARTS[part](replace(bench, work=work))
+        results[part] = PARTS[part](replace(bench, work=work))
     cores = psutil.cpu_count() or 1
-    found["others"] = (spent_by_others() - spent) / (time.monotonic() - begin) / cores
-    if found["others"] > DISTURBED:
-        log.warn(f"bench: other processes took {found['others']:.0%} of the cores' time; measure again when they rest")
-    return found
+    results["others"] = (spent_by_others() - spent) / (time.monotonic() - begin) / cores
+    if results["others"] > DISTURBED:
+        log.warn(
+            f"bench: other processes took {results['others']:.0%} of the cores' time; measure again when they rest"
+        )
+    return results
 
 
 def spent_by_others() -> float:
@@ -175,8 +177,8 @@ def throughput(bench: Bench) -> dict[str, Any]:
     def theirs(layout: str) -> Callable[[Path], Steps]:
         def steps(turn: Path) -> Steps:
             rows = str(same / f"{layout}.npz")
-            found = _side("trainer", recipe, turn, model=str(same / "hf"), rows=rows)
-            return Steps(durations(found["ends"]), found["loss"])
+            result = _side("trainer", recipe, turn, model=str(same / "hf"), rows=rows)
+            return Steps(durations(result["ends"]), result["loss"])
 
         return steps
 
@@ -208,7 +210,8 @@ def way_of(way: str, turns: list[Steps], tokens: float) -> Way:
         tokens: labels that count in a step, the mean.
     """
     seconds = statistics.median(second for turn in turns for second in turn.seconds)
-    return Way(way, seconds, tokens, tokens / seconds, turns[0].loss)
+    speed, loss = tokens / seconds, turns[0].loss
+    return Way(way, seconds, tokens, tokens_per_second=speed, first_loss=loss)
 
 
 # Overhead.
@@ -227,7 +230,7 @@ def overhead(bench: Bench) -> dict[str, Any]:
             alone: lambda turn: Steps(durations(_side("bare", recipe, turn, eod=eod)["begins"])),
         },
     )
-    medians = {way: [statistics.median(turn.seconds) for turn in found] for way, found in turns.items()}
+    medians = {way: [statistics.median(turn.seconds) for turn in of_way] for way, of_way in turns.items()}
     percents = [100 * (ours / bare - 1) for ours, bare in zip(medians[mine], medians[alone], strict=True)]
     return {"seconds": medians, "percents": percents, "percent": statistics.median(percents)}
 
@@ -238,15 +241,15 @@ def overhead(bench: Bench) -> dict[str, Any]:
 def saves(bench: Bench) -> dict[str, Any]:
     """Seconds that training stood still for each checkpoint, by whether it was written asynchronously."""
     every = max(2, bench.recipe.steps // (SAVES + 1))
-    found = {}
+    results = {}
     for name, asynchronous in (("synchronous", False), ("asynchronous", True)):
         checkpoint = replace(bench.recipe.checkpoint, every=every, asynchronous=asynchronous)
         recipe = replace(unsaved(bench.recipe), checkpoint=checkpoint, steps=every * SAVES + 1)
         log.info(f"bench: {name} saves")
         _pdapt(recipe, bench.tokens, bench.work / name)
         stalled = stalls(bench.work / name / "run")[:SAVES]  # nothing trains on after the last step's
-        found[name] = {"stalls": stalled, "seconds": statistics.median(stalled)}
-    return found
+        results[name] = {"stalls": stalled, "seconds": statistics.median(stalled)}
+    return results
 
 
 def stalls(run_folder: Path) -> list[float]:
@@ -274,12 +277,12 @@ def unsaved(recipe: Recipe) -> Recipe:
 
 def _turns(bench: Bench, sides: dict[str, Callable[[Path], Steps]]) -> dict[str, list[Steps]]:
     """Let the sides run one after the other, again and again; each turn has a folder of its own."""
-    found: dict[str, list[Steps]] = {side: [] for side in sides}
+    turns: dict[str, list[Steps]] = {side: [] for side in sides}
     for turn in range(bench.repeats):
         for number, (side, steps) in enumerate(sides.items()):
             log.info(f"bench: {side}, turn {turn + 1} of {bench.repeats}")
-            found[side].append(steps(bench.work / f"{turn}-{number}"))
-    return found
+            turns[side].append(steps(bench.work / f"{turn}-{number}"))
+    return turns
 
 
 def durations(moments: list[float]) -> list[float]:
@@ -352,22 +355,22 @@ def _process(arguments: list[str], work: Path, ranks: int = 1, *, gpu: bool = Fa
 # What is shown.
 
 
-def table(found: dict[str, Any]) -> Iterator[str]:
+def table(results: dict[str, Any]) -> Iterator[str]:
     """Lines for people, of what `run` returns."""
-    if "throughput" in found:
-        for way in found["throughput"]["ways"]:
-            speedup = found["throughput"]["speedup"].get(way["way"])
+    if "throughput" in results:
+        for way in results["throughput"]["ways"]:
+            speedup = results["throughput"]["speedup"].get(way["way"])
             times = f", pdapt {speedup:.2f} x as fast" if speedup else ""
             yield (
                 f"{way['way']}: {way['seconds']:.3f} s a step, {way['tokens_per_second']:,.0f} tokens that count a "
                 f"second{times}; loss of the first step {way['first_loss']:.4f}"
             )
-    if "overhead" in found:
-        for way, seconds in found["overhead"]["seconds"].items():
+    if "overhead" in results:
+        for way, seconds in results["overhead"]["seconds"].items():
             yield f"{way}: {statistics.median(seconds):.3f} s a step"
-        turns = ", ".join(f"{percent:+.1f}" for percent in found["overhead"]["percents"])
-        yield f"overhead of pdapt: {found['overhead']['percent']:+.1f} % (turns: {turns})"
-    for name, save in found.get("saves", {}).items():
+        turns = ", ".join(f"{percent:+.1f}" for percent in results["overhead"]["percents"])
+        yield f"overhead of pdapt: {results['overhead']['percent']:+.1f} % (turns: {turns})"
+    for name, save in results.get("saves", {}).items():
         each = ", ".join(f"{stall:.2f}" for stall in save["stalls"])
         yield f"{name} save: training stands still for {save['seconds']:.2f} s (saves: {each})"
-    yield f"other processes took {found['others']:.0%} of the cores' time"
+    yield f"other processes took {results['others']:.0%} of the cores' time"

@@ -4,7 +4,7 @@
 - `trainer`, under torchrun: transformers.Trainer on such rows.
 - `bare`, under torchrun: Megatron's trainer on its own mock data, as Megatron-LM's pretrain_gpt.py starts it.
 
-A job is a JSON file; what is measured is written into its `out`, see `bench_train`.
+A job is a JSON file; what is measured is written into its `out`, see `bench/train.py`.
 """
 
 import sys
@@ -72,7 +72,7 @@ def prepare(job: dict[str, Any]) -> None:
     for layout, inputs in INPUTS.items():
         laid_out = replace(recipe, data=replace(recipe.data, layout=layout, document_masks=None))
         numbers = range(recipe.steps * recipe.batch.global_size)
-        rows = [inputs(found.sample) for found in read_of_recipe(Path(job["tokens"]), laid_out, "train", numbers)]
+        rows = [inputs(sequence.sample) for sequence in read_of_recipe(Path(job["tokens"]), laid_out, "train", numbers)]
         columns: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         with atomic_path(out / f"{layout}.npz") as partial, partial.open("wb") as file:
             np.savez(file, **columns)
@@ -192,7 +192,7 @@ def bare(job: dict[str, Any]) -> None:
     from megatron.training.arguments import parse_and_validate_args
 
     unused = out.with_suffix("")
-    places = Places(unused, None, unused, unused, unused, eod=job["eod"])
+    places = Places(unused, None, tensorboard=unused, cache=unused, achieved=unused, eod=job["eod"])
     sys.argv = [sys.argv[0], *bare_arguments(megatron_args(recipe, places, gpu=gpu))]
     args = parse_and_validate_args()
     model = gpt_config_from_args(args)

@@ -1,4 +1,4 @@
-"""`pdapt bench …`: what is fast, measured against what a user would otherwise use."""
+"""`pdapt bench …`."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,10 @@ bench = typer.Typer()
 @bench.command("packing")
 def packing(
     seq_length: Annotated[int, typer.Option(help="Slots of a sequence.")] = 2048,
-    spread: Annotated[float | None, typer.Option(help="Of the logarithm of a document's length.")] = None,
+    spread: Annotated[float | None, typer.Option(help="Deviation of the logarithm of lengths.")] = None,
     as_json: Json = False,
 ) -> None:
-    """How full the layouts' sequences are on documents as those of PARCOMED's 17 commercial sources."""
+    """Measure how full the layouts' sequences are on documents like those of PARCOMED's 17 commercial sources."""
     from ..bench.packing import bench
     from ..data_prep.tokens.layouts import check_layout
     from ..data_prep.tokens.parcomed import SPREAD
@@ -42,7 +42,7 @@ def tokens(
     way: Annotated[list[str] | None, typer.Option(help="Only this way; may be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
-    """`pdapt tokens build` beside `datasets.map` and others: wall time, memory, and whether the ids are the same."""
+    """Compare `pdapt tokens build` with `datasets.map` and others: wall time, memory, and the ids."""
     from dataclasses import asdict
 
     from ..bench.tokens import MAP, bench
@@ -66,13 +66,13 @@ def train(
     overrides: Overrides = None,
     *,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "qwen3_tiny_cpt_2xcpu",
-    tokens: Annotated[Path | None, typer.Option(help="Tokens; by default of the embedded sample.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Folder of tokens; by default the embedded sample's.")] = None,
     steps: Annotated[int, typer.Option(help="Steps of each process; the first three do not count.")] = 30,
-    repeats: Annotated[int, typer.Option(min=1, help="How often each process has its turn.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each process.")] = 3,
     part: Annotated[list[str] | None, typer.Option(help="throughput, overhead or saves; may be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
-    """`pdapt train` beside transformers.Trainer and Megatron's trainer alone, on this machine's cores."""
+    """Compare `pdapt train` with transformers.Trainer and with Megatron's trainer alone, on this machine's cores."""
     from tempfile import TemporaryDirectory
 
     from ..bench.train import Bench, check, run, sample_tokens, table
@@ -82,12 +82,12 @@ def train(
     check(loaded, part or [])
     with TemporaryDirectory() as work:
         (Path(work) / "sample-tokens").mkdir()
-        found_in = tokens or sample_tokens(loaded, Path(work) / "sample-tokens")
-        found = run(Bench(loaded, found_in, Path(work), repeats), part or [])
+        folder = tokens or sample_tokens(loaded, Path(work) / "sample-tokens")
+        results = run(Bench(loaded, folder, Path(work), repeats), part or [])
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(results))
         return
-    for line in table(found):
+    for line in table(results):
         print(line)
 
 
@@ -101,7 +101,10 @@ def convert(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Random weights of a published size to Megatron and back: bits, speed beside `cp`, memory."""
+    """Convert random weights of a published size to Megatron and back: bits, speed beside `cp`, memory.
+
+    Exit code 1 where the bits differ.
+    """
     from tempfile import TemporaryDirectory
 
     from ..bench.convert import bench, table
@@ -109,9 +112,9 @@ def convert(
     if work is not None:
         work.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=work) as folder:
-        found = bench(size, source, Path(folder))
-    print(json.dumps(found) if as_json else "\n".join(table(found)))
-    raise typer.Exit(ExitCode.DONE if found["identical"] else ExitCode.FAILED)
+        result = bench(size, source, Path(folder))
+    print(json.dumps(result) if as_json else "\n".join(table(result)))
+    raise typer.Exit(ExitCode.DONE if result["identical"] else ExitCode.FAILED)
 
 
 @bench.command("merge")
@@ -121,7 +124,7 @@ def merge(
     folder: Annotated[Path | None, typer.Option(help="Where there is room for the models: 17 GB at 0p6b.")] = None,
     as_json: Json = False,
 ) -> None:
-    """`pdapt merge sweep` beside mergekit's command on random models: time, memory, and every value compared.
+    """Compare `pdapt merge sweep` with mergekit's command on random models: time, memory, and every value.
 
     Exit code 1 where the sweep takes more than twice one merge, or a value is further away than one BF16 unit.
     """
@@ -132,9 +135,9 @@ def merge(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as work:
-        found = bench(size, t, Path(work))
-    print(json.dumps(found) if as_json else "\n".join(table(found)))
-    raise typer.Exit(ExitCode.DONE if all(check(found) for check in CHECKS) else ExitCode.FAILED)
+        result = bench(size, t, Path(work))
+    print(json.dumps(result) if as_json else "\n".join(table(result)))
+    raise typer.Exit(ExitCode.DONE if all(check(result) for check in CHECKS) else ExitCode.FAILED)
 
 
 @bench.command("scaling")
@@ -145,15 +148,15 @@ def scaling(
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "qwen3_tiny_cpt_2xcpu",
     world: Annotated[list[int] | None, typer.Option(help="Ranks; may be repeated. By default 1, 2, 4.")] = None,
     way: Annotated[list[str] | None, typer.Option(help="weak or strong; may be repeated. By default both.")] = None,
-    tokens: Annotated[Path | None, typer.Option(help="Tokens; by default of the embedded sample.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Folder of tokens; by default the embedded sample's.")] = None,
     steps: Annotated[int, typer.Option(help="Steps of each run; the first three do not count.")] = 15,
-    repeats: Annotated[int, typer.Option(min=1, help="How often each world has its turn.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each world.")] = 3,
     gpu: Annotated[bool, typer.Option("--gpu", help="The ranks are GPUs; else processes on the cores.")] = False,
     jobs: Annotated[bool, typer.Option("--jobs", help="Only write a Slurm script for each run.")] = False,
     collect: Annotated[bool, typer.Option("--collect", help="Read the runs that those jobs have left.")] = False,
     as_json: Json = False,
 ) -> None:
-    """A recipe on several numbers of ranks: weak and strong efficiency, beside the plan; adjusts the planner."""
+    """Train a recipe on several numbers of ranks: weak and strong efficiency, beside the plan; adjusts the planner."""
     from ..bench.scaling import STRONG, WEAK, Plan, check, run_all
     from ..core.errors import UserError
     from ..recipes.load import load
@@ -161,79 +164,79 @@ def scaling(
     ways = list(dict.fromkeys(way or [WEAK, STRONG]))
     unknown = [name for name in ways if name not in (WEAK, STRONG)]
     if unknown:
-        raise UserError(f"{unknown[0]!r} is no way to scale", where="--way", allowed=f"{WEAK}, {STRONG}")
+        raise UserError(f"{unknown[0]!r} is not a way to scale", where="--way", allowed=f"{WEAK}, {STRONG}")
     loaded = load(recipe, [*(overrides or []), f"steps={steps}"])
-    plan = Plan(loaded, sorted(set(world or [1, 2, 4])), ways, repeats, gpu)
+    plan = Plan(loaded, sorted(set(world or [1, 2, 4])), ways, repeats=repeats, gpu=gpu)
     check(plan)
     for line in run_all(plan, tokens, out, jobs=jobs, collecting=collect, as_json=as_json):
         print(line)
 
 
-Repeats = Annotated[int, typer.Option(min=1, help="Of each measurement.")]
+Repeats = Annotated[int, typer.Option(min=1, help="Repeats of each measurement.")]
 SiteOut = Annotated[Path | None, typer.Option(help="Site file to write, or to add to; on GPUs.")]
 
 
 @bench.command("gemm")
 def gemm(
-    recipe: Annotated[str, typer.Option(help="Whose layers' products.")] = "qwen3_tiny_cpt_2xcpu",
+    recipe: Annotated[str, typer.Option(help="Recipe whose layers' products are measured.")] = "qwen3_tiny_cpt_2xcpu",
     repeats: Repeats = 20,
     fp8: Annotated[bool, typer.Option("--fp8", help="In FP8 in place of BF16.")] = False,
     site_out: SiteOut = None,
     as_json: Json = False,
 ) -> None:
-    """Operations a second of a recipe's matrix products."""
+    """Measure operations a second of a recipe's matrix products."""
     from ..bench import ceilings
     from ..recipes.load import load
 
-    found = ceilings.gemm(load(recipe), repeats, fp8=fp8)
+    result = ceilings.gemm(load(recipe), repeats, fp8=fp8)
     if site_out is not None:
-        ceilings.site(site_out, {"fp8" if fp8 else "bf16": found["share"]})
+        ceilings.site(site_out, {"fp8" if fp8 else "bf16": result["share"]})
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(result))
         return
-    print(found["device"])
-    for row in found["products"]:
+    print(result["device"])
+    for row in result["products"]:
         print(f"{row['name']}: {row['m']} x {row['n']} x {row['k']}, {row['tflops']:.3g} TFLOP/s")
 
 
 @bench.command("copy")
 def copy(
-    megabytes: Annotated[int, typer.Option(min=1, help="That are copied.")] = 256,
+    megabytes: Annotated[int, typer.Option(min=1, help="Megabytes that are copied.")] = 256,
     repeats: Repeats = 20,
     site_out: SiteOut = None,
     as_json: Json = False,
 ) -> None:
-    """Bytes a second inside the memory, and between host and GPU."""
+    """Measure bytes a second inside the memory, and between host and GPU."""
     from ..bench import ceilings
 
-    found = ceilings.copy(megabytes, repeats)
+    result = ceilings.copy(megabytes, repeats)
     if site_out is not None:
-        ceilings.site(site_out, {"memory": found["share"]})
+        ceilings.site(site_out, {"memory": result["share"]})
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(result))
         return
-    print(found["device"])
-    for name, speed in found["copies"].items():
+    print(result["device"])
+    for name, speed in result["copies"].items():
         print(f"{name}: {speed:.1f} GB/s")
 
 
 @bench.command("nccl")
 def nccl(
-    ranks: Annotated[int, typer.Option(min=2, help="Of this machine.")] = 2,
-    megabytes: Annotated[list[float] | None, typer.Option(help="Sizes; may be repeated.")] = None,
+    ranks: Annotated[int, typer.Option(min=2, help="Ranks, all on this machine.")] = 2,
+    megabytes: Annotated[list[float] | None, typer.Option(help="Sizes of the messages; may be repeated.")] = None,
     repeats: Repeats = 10,
     as_json: Json = False,
 ) -> None:
-    """Collectives: NCCL between this machine's GPUs, gloo between processes where there is none."""
+    """Measure collectives: NCCL between this machine's GPUs, or gloo between processes where there is none."""
     from ..bench import ceilings
 
-    found = ceilings.nccl(ranks, megabytes or [1.0, 16.0, 64.0], repeats)
+    result = ceilings.nccl(ranks, megabytes or [1.0, 16.0, 64.0], repeats)
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(result))
         return
-    shared = ", more ranks than cores" if found["oversubscribed"] else ""
-    print(f"{found['device']}; {found['backend']}, {found['ranks']} ranks{shared}")
-    for row in found["collectives"]:
+    shared = ", more ranks than cores" if result["oversubscribed"] else ""
+    print(f"{result['device']}; {result['backend']}, {result['ranks']} ranks{shared}")
+    for row in result["collectives"]:
         print(
             f"{row['name']}: {row['megabytes']:.1f} MB in {row['seconds'] * 1000:.2f} ms, busbw {row['busbw']:.2f} GB/s"
         )
@@ -242,16 +245,16 @@ def nccl(
 @bench.command("data")
 def data(
     tokens: Annotated[Path, typer.Argument(help="Folder made by `pdapt tokens build`.")],
-    recipe: Annotated[str, typer.Option(help="Whose layout and blend.")] = "qwen3_tiny_cpt_2xcpu",
-    samples: Annotated[int, typer.Option(min=2, help="That are read.")] = 2000,
+    recipe: Annotated[str, typer.Option(help="Recipe whose layout and blend are read.")] = "qwen3_tiny_cpt_2xcpu",
+    samples: Annotated[int, typer.Option(min=2, help="Samples that are read.")] = 2000,
     as_json: Json = False,
 ) -> None:
-    """Slots a second that one process reads of a recipe's data."""
+    """Measure how many slots a second one process reads of a recipe's data."""
     from ..bench import ceilings
     from ..recipes.load import load
 
-    found = ceilings.data(load(recipe), tokens, samples)
+    result = ceilings.data(load(recipe), tokens, samples)
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(result))
         return
-    print(f"{found['samples_per_second']:,.0f} samples, {found['slots_per_second']:,.0f} slots a second")
+    print(f"{result['samples_per_second']:,.0f} samples, {result['slots_per_second']:,.0f} slots a second")

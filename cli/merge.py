@@ -142,7 +142,7 @@ def merge_choose(
     from ..eval.harness.backends import Limits
     from ..eval.statistics.tradeoff import read_tradeoff
     from ..eval.tasks import suite
-    from ..launch.choose import choose, run_tasks, table
+    from ..launch.choose import Rule, choose, run_tasks, table
     from ..launch.hf_models import EXPORTS, as_hf
 
     if tasks and data is None:
@@ -151,22 +151,20 @@ def merge_choose(
     if data is not None:
         read_index(data, asked)  # now, and not after an hour
     tuned = as_hf(tuned, sweep / EXPORTS, verify=verify)
+    rule, limits = Rule(general, domain, max_loss), Limits(limit, max_length)
     manifest = choose(
         base,
         tuned,
         sweep,
         heldout=heldout,
         out=out,
-        domain=domain,
-        general=general,
-        max_loss=max_loss,
-        limit=limit,
+        rule=rule,
+        limits=limits,
         batch_size=batch_size,
-        max_length=max_length,
         verify=verify,
     )
     if data is not None:
-        settings = Settings(limits=Limits(limit, max_length), batch_size=batch_size)
+        settings = Settings(limits=limits, batch_size=batch_size)
         run_tasks(base, tuned, sweep, out, data=data, tasks=asked, settings=settings, verify=verify)
     if as_json:
         print(json.dumps(read_tradeoff(out / "curve").values | {"sentence": manifest.counts["sentence"]}))

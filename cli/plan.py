@@ -1,4 +1,4 @@
-"""`pdapt plan …`: memory and time of training, predicted before there is a GPU, and how far the predictions are off."""
+"""`pdapt plan …`."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core.gpus import NETWORK_CARD
 from .options import Json, Overrides, show
 
 plan = typer.Typer()
@@ -18,10 +19,10 @@ def recipe(
     name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or a YAML file.")],
     overrides: Overrides = None,
     *,
-    tokens: Annotated[Path | None, typer.Option(help="Tokens; none: lengths as PARCOMED's Table 1 has them.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Folder of tokens; none: lengths of PARCOMED's Table 1.")] = None,
     keep: Annotated[list[str] | None, typer.Option(help="Setting that stays as it is; may be repeated.")] = None,
     nics: Annotated[int | None, typer.Option(min=1, help="Network cards of a node; none: one a GPU.")] = None,
-    nic_gbits: Annotated[float, typer.Option(min=1, help="Gbit/s of a network card.")] = 400.0,
+    nic_gbits: Annotated[float, typer.Option(min=1, help="Gbit/s of a network card.")] = NETWORK_CARD * 8 / 1e9,
     gpu_hour: Annotated[float | None, typer.Option(min=0, help="Price of a GPU-hour.")] = None,
     kwh: Annotated[float | None, typer.Option(min=0, help="Price of a kWh.")] = None,
     watts: Annotated[float, typer.Option(min=1, help="A GPU's draw, with its share of node and cooling.")] = 1000.0,
@@ -30,19 +31,20 @@ def recipe(
     out: Annotated[Path | None, typer.Option(help="Recipe file to write with the choice.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Search how to spread a recipe over its GPUs: what fits, how fast it is, what limits it, what it costs."""
+    """Search the best parallelism of a recipe on its GPUs: what fits, how fast it is, what limits it, what it costs."""
     from ..launch.plan_recipe import Prices, lines, planned
     from ..recipes.load import load
+    from ..scaling.of_recipe import Site as Machines
 
-    given = load(name, overrides, fitting=False)
-    prices = Prices(gpu_hour=gpu_hour, kwh=kwh, watts=watts)
-    found = planned(given, tokens, site, prices, keep=tuple(keep or ()), nics=nics, nic=nic_gbits / 8 * 1e9, run=run)
+    loaded = load(name, overrides, fitting=False)
+    prices, machines = Prices(gpu_hour=gpu_hour, kwh=kwh), Machines(nics=nics, nic=nic_gbits / 8 * 1e9, watts=watts)
+    result = planned(loaded, tokens, site, site=machines, prices=prices, keep=tuple(keep or ()), run=run)
     if out is not None:
-        _write(found["choice"], out)
+        _write(result["choice"], out)
     if as_json:
-        print(json.dumps({key: value for key, value in found.items() if key != "choice"}, ensure_ascii=False))
+        print(json.dumps({key: value for key, value in result.items() if key != "choice"}, ensure_ascii=False))
         return
-    for line in lines(name, found):
+    for line in lines(name, result):
         print(line)
 
 
@@ -52,7 +54,7 @@ def _write(choice: Any, out: Path) -> None:
     from ..recipes.load import to_yaml
 
     if out.suffix not in (".yaml", ".yml"):
-        raise UserError(f"{out} is no name of a recipe file", where="--out", allowed="a name that ends in .yaml")
+        raise UserError(f"{out} is not the name of a recipe file", where="--out", allowed="a name that ends in .yaml")
     write_text(out, "# Chosen by `pdapt plan recipe`; predicted, not measured.\n" + to_yaml(choice.recipe))
 
 
@@ -64,14 +66,14 @@ def score(
     site: Site = None,
     as_json: Json = False,
 ) -> None:
-    """Predict measured rows, and say how far off that is."""
+    """Predict measured rows, and show how far off the predictions are."""
     from ..scaling.score import score as run
 
-    found = run(file, site)
+    result = run(file, site)
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(result, ensure_ascii=False))
         return
-    for row in found["rows"]:
+    for row in result["rows"]:
         low, high = row["interval"]
         print(
             f"{row['id']}  {row['model']}: predicted {row['predicted']:,.0f} ({low:,.0f} to {high:,.0f}), published "
@@ -79,7 +81,9 @@ def score(
         )
         for assumed in row["assumed"]:
             print(f"    {assumed}")
-    print(f"mean of the errors' sizes {found['mean_abs_error_pct']:.2f} %, largest {found['max_abs_error_pct']:.2f} %")
+    print(
+        f"mean of the errors' sizes {result['mean_abs_error_pct']:.2f} %, largest {result['max_abs_error_pct']:.2f} %"
+    )
 
 
 @plan.command("fit")
@@ -103,41 +107,41 @@ def fit(
 
     if out is not None:
         write_fit(out)
-    found = report()
+    errors = report()
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(errors, ensure_ascii=False))
         return
-    for name, value in found["constants"].items():
+    for name, value in errors["constants"].items():
         print(f"{name}: {value:.4g}")
-    for name, stacks in found["sets"].items():
+    for name, stacks in errors["sets"].items():
         for stack, figures in stacks.items():
             print(f"{name}, {stack}: {_figures(figures)}")
-    for model, figures in found["models"].items():
+    for model, figures in errors["models"].items():
         print(f"left out, {model}: {_figures(figures)}")
-    for name, entries in found["rows"].items() if rows else ():
+    for name, entries in errors["rows"].items() if rows else ():
         for row in entries:
             print(f"{name} {row['id']} {row['model']} ({row['stack']}): {row['error_pct']:+.1f} %")
 
 
 def _adjust(file: Path, out: Path | None, *, as_json: bool) -> None:
-    """Fit to a file's rows, and say how far off each was before and is now."""
+    """Fit to a file's rows, and print how far off each was before and is now."""
     from ..core.files import write_json
     from ..scaling.measured import adjusted
 
-    found = adjusted(file)
+    result = adjusted(file)
     if out is not None:
-        write_json(out, {name: found[name] for name in ("constants", "interval", "rows")})
+        write_json(out, {name: result[name] for name in ("constants", "interval", "rows")})
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(result, ensure_ascii=False))
         return
-    for row in found["errors_pct"]:
+    for row in result["errors_pct"]:
         print(f"{row['id']}: {row['before']:+.1f} % by the published fit, {row['after']:+.1f} % adjusted")
 
 
-def _figures(found: dict[str, Any]) -> str:
-    sizes = ", ".join(f"{name} {found[name]:.1f} %" for name in ("mean", "median", "max"))
-    rank = f", rank correlation {found['rank_flops']:.2f}" if "rank_flops" in found else ""
-    return f"{found['rows']} rows, {sizes}{rank}"
+def _figures(figures: dict[str, Any]) -> str:
+    sizes = ", ".join(f"{name} {figures[name]:.1f} %" for name in ("mean", "median", "max"))
+    rank = f", rank correlation {figures['rank_flops']:.2f}" if "rank_flops" in figures else ""
+    return f"{figures['rows']} rows, {sizes}{rank}"
 
 
 @plan.command("curves")
@@ -146,18 +150,18 @@ def curves(
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     overrides: Overrides = None,
     *,
-    gpus: Annotated[int, typer.Option(min=1, help="Most GPUs.")] = 16_384,
+    gpus: Annotated[int, typer.Option(min=1, help="Largest number of GPUs.")] = 16_384,
     gpu_years: Annotated[float, typer.Option(min=0.01, help="Mean years between a GPU's failures.")] = 5.8,
     restart: Annotated[float, typer.Option(min=0, help="Minutes that a restart takes.")] = 10.0,
     site: Site = None,
     as_json: Json = False,
 ) -> None:
-    """Weak and strong scaling from one GPU on, and goodput under failures: simulated, as figures and CSV."""
+    """Simulate weak and strong scaling from one GPU on, and goodput under failures, as figures and CSV."""
     from ..recipes.load import load
     from ..scaling.curves import draw
     from ..scaling.filling import filling
     from ..scaling.goodput import Failures
 
-    given = load(name, overrides, fitting=False)
+    loaded = load(name, overrides, fitting=False)
     failures = Failures(gpu_years=gpu_years, restart_minutes=restart)
-    show(draw(given, filling(given, None), out, largest=gpus, failures=failures, site=site), as_json)
+    show(draw(loaded, filling(loaded, None), out, largest=gpus, failures=failures, site=site), as_json)

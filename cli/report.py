@@ -1,4 +1,4 @@
-"""The pages that say what happened, and what the paper's tables say."""
+"""`pdapt report …`."""
 
 import json
 from pathlib import Path
@@ -28,25 +28,33 @@ def report_build(
         list[str] | None,
         typer.Option(help="NAME=CHECKPOINT to report; by default the one that is best on one half of the questions."),
     ] = None,
-    test: Annotated[str, typer.Option(help="What colours the tables: holm, fdr_bh, mcnemar, paper.")] = "holm",
+    test: Annotated[str, typer.Option(help="Test that colours the tables: holm, fdr_bh, mcnemar, paper.")] = "holm",
     contaminated: Annotated[
         Path | None, typer.Option(help='Questions that training has seen: JSONL of {"task", "doc_id" or "doc_hash"}.')
     ] = None,
     training: Annotated[
-        list[str] | None, typer.Option(help="[NAME=]RUN: training run of a folder, for the page's costs; repeat.")
+        list[str] | None,
+        typer.Option(help="[NAME=]RUN: training run, for the page's costs; may be repeated."),
     ] = None,
     role: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=base|tuned|merged|other, where a model is another than it was run as; repeat."),
+        typer.Option(help="NAME=base|tuned|merged|other: a role other than that of the run; may be repeated."),
     ] = None,
     language: Language = "en",
     as_json: Json = False,
 ) -> None:
-    """The report of a run, or of benchmark runs: one HTML page that needs nothing else, figures, CSV and LaTeX."""
-    from ..launch.reports import Asked, build
+    """Write the report of a run, or of benchmark runs: one self-contained HTML page, figures, CSV and LaTeX."""
+    from ..launch.reports import ReportOptions, build
 
-    asked = Asked(checkpoint or [], test, contaminated, training or [], language, role or [])
-    show(build(runs, out, asked), as_json)
+    options = ReportOptions(
+        test=test,
+        checkpoints=checkpoint or [],
+        contaminated=contaminated,
+        training=training or [],
+        language=language,
+        roles=role or [],
+    )
+    show(build(runs, out, options), as_json)
 
 
 @report.command("paper")
@@ -54,20 +62,21 @@ def report_paper(
     *,
     tables: Annotated[Path | None, typer.Option(help="Other tables, of the form of eval/paper/tables.json.")] = None,
     runs: Annotated[
-        list[str] | None, typer.Option(help="MODEL=FOLDER of `pdapt eval run` to lay beside the paper's; repeat.")
+        list[str] | None,
+        typer.Option(help="MODEL=FOLDER of `pdapt eval run`, beside the paper's; may be repeated."),
     ] = None,
     checkpoint: Annotated[list[str] | None, typer.Option(help="MODEL=CHECKPOINT of it, as in `report build`.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to make: page, figures, CSV, LaTeX.")] = None,
     language: Language = "en",
     as_json: Json = False,
 ) -> None:
-    """The paper's tables again: averages, significant changes, and whether each claim follows from them."""
+    """Recompute the paper's tables: averages, significant changes, and whether each claim follows from them."""
     from ..launch.reports import paper
 
-    found = paper(tables, runs or [], checkpoint or [], out, language)
+    findings = paper(tables, runs or [], checkpoint or [], out=out, language=language)
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(findings, ensure_ascii=False))
         return
-    for claim in found["claims"]:
+    for claim in findings["claims"]:
         verdict = "follows" if claim["holds"] else "does not follow"
         print(f"{verdict:16} {claim['section']:18} {claim['text']}\n{'':35} {claim['computed']}")

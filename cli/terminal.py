@@ -1,4 +1,4 @@
-"""What a terminal can show: characters of any encoding, tables of any width, and a first sign of life."""
+"""Output for any terminal: characters of any encoding, tables of any width, and a first sign of life."""
 
 import codecs
 import io
@@ -39,7 +39,7 @@ def use_utf8() -> None:
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
-    r"""What an encoding lacks as \uXXXX: readable in a text, and the same value in JSON."""
+    r"""Write characters that an encoding lacks as \uXXXX: readable in a text, and the same value in JSON."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")

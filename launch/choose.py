@@ -1,5 +1,6 @@
 """A sweep -> held-out scores of every point -> the trade-off curve, and the point that a rule takes -> its tasks."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import UserError
@@ -15,19 +16,31 @@ from ..eval.tasks.suite import Benchmark
 from .score_models import MERGES
 
 
+@dataclass(frozen=True)
+class Rule:
+    """The rule by which a point is proposed.
+
+    Attributes:
+        general: the domain that must not lose.
+        domain: the domain that is to gain; by default the one beside `general`.
+        max_loss: see `build_tradeoff`.
+    """
+
+    general: str
+    domain: str | None = None
+    max_loss: float = 1.0
+
+
 def choose(
     base: Path,
     tuned: Path,
     sweep: Path,
+    *,
     heldout: list[str],
     out: Path,
-    *,
-    domain: str | None,
-    general: str,
-    max_loss: float,
-    limit: int | None,
+    rule: Rule,
+    limits: Limits,
     batch_size: int,
-    max_length: int | None,
     verify: bool = True,
 ) -> Manifest:
     """Evaluate base, points and tuned model on held-out text, and propose one of them.
@@ -37,16 +50,14 @@ def choose(
         sweep: folder of the points: made by `sweep`, `merge` or `average`.
         heldout: `DOMAIN=PATH`, of two domains.
         out: folder to make: `scores`, `scores-tasks`, and `curve` with the figure and `tradeoff.json`.
-        domain: the domain that is to gain; by default the one beside `general`.
-        general: the domain that must not lose.
-        max_loss: see `build_tradeoff`.
-        limit, batch_size, max_length: see `eval.run.evaluate`.
+        rule: see `Rule`.
+        limits, batch_size: see `eval.heldout.evaluate`.
         verify: whether the models' files are compared with the hashes that were written with them.
 
     Raises:
         UserError: no points, points of other parents, or domains that are not there.
     """
-    domain = domain or _domain(heldout, general)
+    domain, general = rule.domain or _domain(heldout, rule.general), rule.general
     points = _points(base, tuned, sweep)
     models = [("base", base), *points, *([] if any(name == "t1" for name, _ in points) else [("tuned", tuned)])]
     build_tasks(read_domains(heldout, verify=verify), out / "scores-tasks")
@@ -54,11 +65,11 @@ def choose(
         [Model(name, "checkpoint" if number else "base", path) for number, (name, path) in enumerate(models)],
         out / "scores-tasks",
         out / "scores",
-        limits=Limits(questions=limit, max_length=max_length),
+        limits=limits,
         batch_size=batch_size,
         verify=verify,
     )
-    return build_tradeoff(out / "scores", out / "curve", domain=domain, general=general, max_loss=max_loss)
+    return build_tradeoff(out / "scores", out / "curve", domain=domain, general=general, max_loss=rule.max_loss)
 
 
 def run_tasks(
@@ -88,7 +99,7 @@ def run_tasks(
     proposed = read_tradeoff(out / "curve").text("proposed")
     if proposed not in (model.name for model in models):
         models.append(Model(proposed, "merged", sweep / proposed))
-    run_benchmark(models, tasks, data, out / "tasks", settings, verify=verify)
+    run_benchmark(models, tasks, data, out / "tasks", settings=settings, verify=verify)
 
 
 def _domain(heldout: list[str], general: str) -> str:
@@ -105,12 +116,12 @@ def _domain(heldout: list[str], general: str) -> str:
 
 def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
     """Name and folder of each point: those with a t in its order, then what else there is."""
-    found = {path.parent: Manifest.read(path.parent) for path in sorted(sweep.glob(f"*/{MANIFEST_FILE}"))}
-    found = {folder: manifest for folder, manifest in found.items() if manifest.stage in MERGES}
-    if not found:
+    manifests = {path.parent: Manifest.read(path.parent) for path in sorted(sweep.glob(f"*/{MANIFEST_FILE}"))}
+    manifests = {folder: manifest for folder, manifest in manifests.items() if manifest.stage in MERGES}
+    if not manifests:
         raise UserError("no points here", where=str(sweep), mend="make them: pdapt merge sweep BASE TUNED FOLDER")
     prints = {"base": fingerprint(base), "tuned": fingerprint(tuned)}
-    for folder, manifest in found.items():
+    for folder, manifest in manifests.items():
         differing = [name for name, value in prints.items() if manifest.inputs.get(name, value) != value]
         if differing:
             raise UserError(
@@ -121,18 +132,18 @@ def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
         t = item[1].config.get("t")
         return (t if isinstance(t, float) and item[1].stage == "sweep" else 2.0), item[0].name
 
-    return [(folder.name, folder) for folder, _ in sorted(found.items(), key=order)]
+    return [(folder.name, folder) for folder, _ in sorted(manifests.items(), key=order)]
 
 
 def table(out: Path) -> list[str]:
     """Lines for who reads them: every point, the rule, and what it takes."""
-    found = read_tradeoff(out / "curve").values
-    domain, general = found["domain"], found["general"]
+    tradeoff = read_tradeoff(out / "curve").values
+    domain, general = tradeoff["domain"], tradeoff["general"]
     lines = [f"change of perplexity per byte against the base, in % (95 % interval): {domain}; {general}"]
-    for point in found["points"]:
+    for point in tradeoff["points"]:
         changes = "; ".join(
             f"{c['value']:+7.2f} ({c['low']:+.2f} to {c['high']:+.2f})" for c in (point["domain"], point["general"])
         )
         marks = [word for word, shown in (("Pareto", point["pareto"]), ("within the loss", point["allowed"])) if shown]
         lines.append(f"{point['model']:>12}: {changes}  {', '.join(marks)}")
-    return [*lines, f"Rule: {found['rule']}"]
+    return [*lines, f"Rule: {tradeoff['rule']}"]

@@ -1,4 +1,4 @@
-"""Do transformers and the trainer's model compute the same from the same weights?"""
+"""Compare what transformers and the trainer's model compute from the same weights."""
 
 import tempfile
 from pathlib import Path

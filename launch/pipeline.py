@@ -63,7 +63,7 @@ class Whole:
 
 
 def run_whole(request: Request, out: Path, *, verify: bool = True) -> None:
-    """Run every stage into `out`, and say on standard error what happened.
+    """Run every stage into `out`, and report progress on standard error.
 
     Raises:
         UserError: an input is unusable, or `out` holds a run whose training a change would alter.
@@ -73,7 +73,7 @@ def run_whole(request: Request, out: Path, *, verify: bool = True) -> None:
     with locked(out, "running into"):
         before, began = claim(out), training_began(out)
         kept = kept_of(before) if before and began else None
-        whole = Whole(request, out, base, this_machine(), began, kept, verify)
+        whole = Whole(request, out, base, hardware=this_machine(), began=began, kept=kept, verify=verify)
         recipe = _recipe(whole, ASSUMED, ASSUMED).recipe  # what is wrong with it is said before the text is read
         if not began:
             write_request(request, out, {})
@@ -83,14 +83,14 @@ def run_whole(request: Request, out: Path, *, verify: bool = True) -> None:
         except Outdated as error:
             raise _refusal(out, before.values if before else {}, request, error) from None
         write_request(request, out, _as_json(fitted))
-        _judge(whole, fitted.recipe)
+        _evaluate_all(whole, fitted.recipe)
 
 
 def _refusal(out: Path, before: dict[str, Any], request: Request, error: Outdated) -> UserError:
-    """A change that training would have to begin again for."""
+    """The error of a change for which training would have to begin again."""
     differing = changes(before, request) or [f"{error.out.name}: {text}" for text in error.differences]
     return UserError(
-        f"{out} has been trained on what it was asked for first; now it is other: {'; '.join(differing)}",
+        f"{out} has been trained by another request; these options differ now: {'; '.join(differing)}",
         where=str(error.out),
         allowed="another --title, --t, --documents or --questions, and with --base another --general: training depends "
         "on none of them",
@@ -106,18 +106,17 @@ def _recipe(whole: Whole, sequences: float, valid: float) -> Fitted:
     """
     request, base = whole.request, whole.base
     if base is not None and request.recipe is None:
-        found = fit(
-            published(base.shape, base.dtype), request.overrides, sequences, whole.hardware, whole.kept, valid=valid
-        )
+        keys, hardware = published(base.shape, base.dtype), whole.hardware
+        fitted = fit(keys, request.overrides, sequences, hardware, kept=whole.kept, valid=valid)
     else:
-        found = Fitted(_given(request, base), {}, [f"{request.recipe or CPT}, as it is"])
-    preflight.check_machine(found.recipe, whole.hardware)
+        fitted = Fitted(_given(request, base), {}, [f"{request.recipe or CPT}, as it is"])
+    preflight.check_machine(fitted.recipe, whole.hardware)
     if base is None:
-        preflight.check_untrained(found.recipe)
+        preflight.check_untrained(fitted.recipe)
     else:
-        preflight.check_saved(base, found.recipe)
-    told = [f"set by you: {' '.join(request.overrides)}"] if request.overrides else []
-    return replace(found, told=found.told + told)
+        preflight.check_saved(base, fitted.recipe)
+    notes = [f"set by you: {' '.join(request.overrides)}"] if request.overrides else []
+    return replace(fitted, notes=fitted.notes + notes)
 
 
 def _given(request: Request, base: Base | None) -> Recipe:
@@ -133,7 +132,7 @@ def _given(request: Request, base: Base | None) -> Recipe:
 
 
 def _as_json(fitted: Fitted) -> dict[str, Any]:
-    return {"kept": fitted.kept, "told": fitted.told}
+    return {"kept": fitted.kept, "told": fitted.notes}
 
 
 def _train(whole: Whole, general: list[Path]) -> Fitted:
@@ -149,7 +148,7 @@ def _train(whole: Whole, general: list[Path]) -> Fitted:
         check_inputs(recipe, Inputs(tokens, verify=whole.verify))
         trackers.check(recipe.log)
     preflight.check_space(fitted.recipe, out, whole.base)
-    for line in fitted.told:
+    for line in fitted.notes:
         log.info(f"recipe: {line}")
     warn_of_local_layers(fitted.recipe)
     if not whole.began:
@@ -217,8 +216,8 @@ def _pretrain(whole: Whole, recipe: Recipe) -> Path:
     return out / CHECKPOINTS
 
 
-def _judge(whole: Whole, recipe: Recipe) -> None:
-    """Export, merge, evaluate and report: what is done again where it was chosen anew."""
+def _evaluate_all(whole: Whole, recipe: Recipe) -> None:
+    """Export, merge, evaluate and report; whatever was chosen anew is done again."""
     out = whole.out
     models = _models(whole)
     log.info(f"eval: {len(models)} models")
@@ -274,7 +273,8 @@ def report_run(run: Path, out: Path) -> Manifest:
     stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
     stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))), "hf/merged"]
     finished = [run / name for name in stages if (run / name / MANIFEST_FILE).is_file()]
-    return build_report(request.text("title"), run / "scores", trained, finished, out, _settings(request, run))
+    scores, settings = run / "scores", _settings(request, run)
+    return build_report(request.text("title"), scores, trained, finished, out=out, settings=settings)
 
 
 def _was_trained(folder: Path) -> bool:
@@ -286,9 +286,9 @@ def _settings(request: JsonObject, run: Path) -> dict[str, Any]:
     recipe, merged = _config(run / "cpt"), _config(run / "hf" / "merged")
     parallel, data = recipe.object("parallel"), recipe.object("data")
     nodes, ranks, tp, pp = (parallel.integer(name) for name in ("nodes", "ranks_per_node", "tp", "pp"))
-    told = request.object(FITTED).list("told") if FITTED in request else []
+    notes = request.object(FITTED).list("told") if FITTED in request else []
     return {
-        **{f"recipe ({number})": line for number, line in enumerate(told, start=1)},
+        **{f"recipe ({number})": line for number, line in enumerate(notes, start=1)},
         "base": request.text("base", "") or f"trained here on the {GENERAL} text ({PRETRAIN})",
         "domain": request.text("domain"),
         "steps": recipe.integer("steps"),

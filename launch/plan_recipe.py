@@ -9,47 +9,43 @@ from ..core.errors import UserError
 from ..recipes.schema import Recipe, world_size
 from ..scaling.constants import FITTED, read_fit
 from ..scaling.filling import filling
-from ..scaling.of_recipe import Run, Site
+from ..scaling.of_recipe import Filling, Run, Site
 from ..scaling.search import BEST, Choice, explanation, plan
 from ..training.run.journal import JOURNAL_FILE, read_steps
 
 
 @dataclass(frozen=True)
 class Prices:
-    """What a run is paid with.
+    """The prices of a run.
 
     Attributes:
         gpu_hour: price of a GPU-hour.
         kwh: price of a kWh.
-        watts: that a GPU draws, with its share of the node and of cooling.
     """
 
     gpu_hour: float | None
     kwh: float | None
-    watts: float
 
 
 def planned(
     recipe: Recipe,
     tokens: Path | None,
     constants: Path | None,
-    prices: Prices,
     *,
+    site: Site,
+    prices: Prices,
     keep: tuple[str, ...],
-    nics: int | None,
-    nic: float,
     run: Path | None,
 ) -> dict[str, Any]:
-    """Search, and count what the choice costs.
+    """Search the best parallelism, and compute the cost of its run.
 
     Args:
         recipe: checked.
         tokens: the tokens stage's folder, or None.
         constants: a site's file, or None.
+        site: its machines.
         prices: of the run.
         keep: settings that stay.
-        nics: network cards of a node, or None.
-        nic: bytes a second of one.
         run: folder of a run whose measured energy is shown, or None.
 
     Returns:
@@ -59,37 +55,40 @@ def planned(
     Raises:
         UserError: nothing fits, or a file is not what it should be.
     """
-    found, interval = read_fit(constants or FITTED)
-    slots, site = filling(recipe, tokens), Site(nics, nic, prices.watts)
+    fit, slots = read_fit(constants or FITTED), filling(recipe, tokens)
     measured = energy(run) if run else None
-    choice, every = plan(recipe, slots, site, found, keep)
-    cards = site.nics or recipe.parallel.ranks_per_node
+    choice, every = plan(recipe, slots, site, fit.constants, keep=keep)
     return {
         "choice": choice,
         "chosen": choice.to_json(),
         "best": [other.to_json() for other in every[:BEST]],
         "tried": len(every),
         "explanation": explanation(choice, every),
-        "interval": list(interval),
-        "assumed": [
-            f"{slots.source}: {slots.fill:.1%} of the slots filled, in pieces of {slots.attended:,.0f} (mean by token)",
-            f"{cards} network card{'s' if cards > 1 else ''} of {nic / 1e9:g} GB/s a node",
-            f"{prices.watts:g} W a GPU, with its share of the node and of cooling",
-            "MFU is over the BF16 peak, with causal attention counted half",
-        ],
+        "interval": list(fit.interval),
+        "assumed": _assumptions(recipe, slots, site),
         "cost": cost(choice.run, prices),
         "measured": measured,
     }
 
 
+def _assumptions(recipe: Recipe, slots: Filling, site: Site) -> list[str]:
+    cards = site.nics or recipe.parallel.ranks_per_node
+    return [
+        f"{slots.source}: {slots.fill:.1%} of the slots filled, in pieces of {slots.attended:,.0f} (mean by token)",
+        f"{cards} network card{'s' if cards > 1 else ''} of {site.nic / 1e9:g} GB/s a node",
+        f"{site.watts:g} W a GPU, with its share of the node and of cooling",
+        "MFU is over the BF16 peak, with causal attention counted half",
+    ]
+
+
 def cost(run: Run, prices: Prices) -> dict[str, float]:
-    """What a run costs, by the prices that are given."""
-    found = {}
+    """The cost of a run, by the prices that are given."""
+    costs = {}
     if prices.gpu_hour is not None:
-        found["gpu_hours"] = run.gpu_hours * prices.gpu_hour
+        costs["gpu_hours"] = run.gpu_hours * prices.gpu_hour
     if prices.kwh is not None:
-        found["energy"] = run.kwh * prices.kwh
-    return found
+        costs["energy"] = run.kwh * prices.kwh
+    return costs
 
 
 def energy(run: Path) -> dict[str, float]:
@@ -106,26 +105,26 @@ def energy(run: Path) -> dict[str, float]:
     return {"steps": len(rows), "joules_per_step": joules / len(rows), "joules_per_slot": joules / slots}
 
 
-def lines(name: str, found: dict[str, Any]) -> Iterator[str]:
-    """What `planned` found, for people."""
-    choice: Choice = found["choice"]
+def lines(name: str, result: dict[str, Any]) -> Iterator[str]:
+    """A plan's lines, for people."""
+    choice: Choice = result["choice"]
     recipe, run = choice.recipe, choice.run
-    yield f"{name} on {world_size(recipe)} H100: {found['tried']} ways fit. Predicted, not measured."
-    yield from (f"  assumed: {assumed}" for assumed in found["assumed"])
+    yield f"{name} on {world_size(recipe)} H100: {result['tried']} ways fit. Predicted, not measured."
+    yield from (f"  assumed: {assumed}" for assumed in result["assumed"])
     yield ""
-    yield from table([*found["best"]], choice.settings)
+    yield from table([*result["best"]], choice.settings)
     yield ""
     yield "Chosen: the simplest within 1 % of the fastest."
-    yield from (f"  {line}" for line in found["explanation"])
-    low, high = found["interval"]
+    yield from (f"  {line}" for line in result["explanation"])
+    low, high = result["interval"]
     yield (
         f"  the whole run: {run.hours:.1f} h, {run.gpu_hours:,.0f} GPU-hours, {run.kwh:,.0f} kWh; of published runs of "
         f"models that the planner had not seen, 90 % took {1 / high:.2f} to {1 / low:.2f} times as long as predicted"
     )
-    for what, price in found["cost"].items():
+    for what, price in result["cost"].items():
         yield f"  cost of {what.replace('_', '-')}: {price:,.0f}"
-    if found["measured"]:
-        measured = found["measured"]
+    if result["measured"]:
+        measured = result["measured"]
         yield f"  measured in {measured['steps']} steps of --run: {measured['joules_per_slot']:.3g} J a slot"
         yield f"  predicted here: {run.kwh * 3.6e6 / (recipe.steps * _slots(recipe)):.3g} J a slot"
 

@@ -1,4 +1,4 @@
-"""What can fail in a run of the whole, checked before anything is spent on it."""
+"""Checks of everything that can fail in a run of all stages, before anything is spent on it."""
 
 import re
 import shutil
@@ -134,10 +134,10 @@ def check_untrained(recipe: Recipe) -> None:
     Raises:
         UserError: it is not.
     """
-    found = shape_of(recipe).parameters
-    if found > LARGEST_UNTRAINED:
+    parameters = shape_of(recipe).parameters
+    if parameters > LARGEST_UNTRAINED:
         raise UserError(
-            f"without --base a base is trained here from nothing, and the recipe's has {found / 1e9:.2f} G parameters",
+            f"without --base a base is trained here from scratch; the recipe's has {parameters / 1e9:.2f} G parameters",
             where="--recipe",
             allowed=f"up to {LARGEST_UNTRAINED / 1e9:g} G",
             mend="give --base with the Hugging Face folder of a Qwen3-Base",

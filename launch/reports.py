@@ -1,4 +1,4 @@
-"""Folders -> reports."""
+"""Reports of runs, made from their folders."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +12,18 @@ from .request import REQUEST
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReportOptions:
     """The options of `pdapt report build`, as they are given."""
 
-    checkpoints: list[str]
     test: str
-    contaminated: Path | None
-    training: list[str]
-    language: str
+    checkpoints: list[str] = field(default_factory=list)
+    contaminated: Path | None = None
+    training: list[str] = field(default_factory=list)
+    language: str = "en"
     roles: list[str] = field(default_factory=list)
 
 
-def build(runs: list[str], out: Path | None, asked: Asked) -> Manifest:
+def build(runs: list[str], out: Path | None, options: ReportOptions) -> Manifest:
     """The report of a run of the whole, or of folders of benchmark runs.
 
     Raises:
@@ -36,7 +36,7 @@ def build(runs: list[str], out: Path | None, asked: Asked) -> Manifest:
     folders = named(runs)
     first = next(iter(folders.values()))
     if (first / REQUEST).is_file():
-        if len(folders) > 1 or asked != Asked([], asked.test, None, [], "en"):
+        if len(folders) > 1 or options != ReportOptions(test=options.test):
             raise UserError(
                 "a `pdapt run` is reported alone, in English, and has no checkpoint to choose",
                 where=str(first),
@@ -52,15 +52,23 @@ def build(runs: list[str], out: Path | None, asked: Asked) -> Manifest:
             )
     if out is None:
         raise UserError("--out is missing", where="pdapt report build", mend="name the folder to make")
-    chosen, training = _chosen(asked.checkpoints, folders), _training(asked.training, folders)
-    wanted = Wanted(folders, chosen, asked.test, asked.contaminated, asked.language, training, parse_roles(asked.roles))
+    chosen, training = _chosen(options.checkpoints, folders), _training(options.training, folders)
+    wanted = Wanted(
+        folders,
+        chosen,
+        test=options.test,
+        contaminated=options.contaminated,
+        language=options.language,
+        training=training,
+        roles=parse_roles(options.roles),
+    )
     return build_benchmark_report(wanted, out)
 
 
 def paper(
     tables: Path | None, runs: list[str], checkpoints: list[str], out: Path | None, language: str
 ) -> dict[str, Any]:
-    """What the paper's tables say, as JSON values; with `out`, the page of it, too.
+    """Recompute the paper's tables, as JSON values; with `out`, write their page, too.
 
     Raises:
         UserError: the tables are spoilt, or runs are given without `out` or by an unknown name.
@@ -92,14 +100,14 @@ def _training(runs: list[str], folders: dict[str, Path]) -> dict[str, Spent]:
     """`[NAME=]RUN` of each as name -> what the run took."""
     from ..training.run.journal import JOURNAL_FILE, read_steps, spent
 
-    found = {}
+    costs = {}
     for item in runs:
         name, run = _split(item, folders, "--training", "RUN")
         check_known(name, folders, "folder", "--training")
-        its = spent(read_steps(Path(run) / JOURNAL_FILE))
-        assert its, "there is a step"
-        found[name] = its
-    return found
+        cost = spent(read_steps(Path(run) / JOURNAL_FILE))
+        assert cost, "there is a step"
+        costs[name] = cost
+    return costs
 
 
 def _split(item: str, folders: dict[str, Path], option: str, what: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What a run of the whole is asked for, and whether its folder is of the same request."""
+"""The request of a run of all stages, and whether its folder was made for the same one."""
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -31,7 +31,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Request:
-    """What a run of the whole is asked for.
+    """The request of a run of all stages.
 
     Attributes:
         title: heading of the report.
@@ -71,10 +71,10 @@ LATER = ("title", "t", "documents", "questions")
 """Choices that no stage up to the last checkpoint depends on; with a base of the user's, `general` is one, too."""
 
 
-def is_path(given: str) -> bool:
-    """Whether an argument is `[NAME=]PATH` of text, and no `key=value` of a recipe."""
-    name, equals, path = given.partition("=")
-    if not equals or Path(given).exists():
+def is_path(argument: str) -> bool:
+    """Whether an argument is `[NAME=]PATH` of text, not `key=value` of a recipe."""
+    name, equals, path = argument.partition("=")
+    if not equals or Path(argument).exists():
         return True
     return name.partition(".")[0] not in RECIPE_KEYS and Path(path).exists()
 
@@ -98,7 +98,7 @@ def write_request(request: Request, out: Path, fitted: dict[str, Any]) -> None:
 
 
 def kept_of(before: JsonObject) -> dict[str, int] | None:
-    """What of a fitted recipe a request's file holds; None where it was not fitted, or not yet."""
+    """The fitted values that a request's file holds; None where the recipe was not fitted, or not yet."""
     if FITTED not in before or "kept" not in before.object(FITTED):
         return None
     kept = before.object(FITTED).object("kept")

@@ -49,12 +49,12 @@ def resolve(given: list[str], exports: Path, roles: list[str] | None = None, *, 
         UserError: a path is none of these, or a role or the name of its model is unknown.
     """
     stated = parse_roles(roles or [])
-    found = [(model, _named(item)[0]) for item in given for model in _models(*_named(item), exports, verify)]
-    models = [replace(model, role=stated.get(model.name, model.role)) for model, _ in found]
+    resolved = [(model, _named(item)[0]) for item in given for model in _models(*_named(item), exports, verify)]
+    models = [replace(model, role=stated.get(model.name, model.role)) for model, _ in resolved]
     for name in stated:
         check_known(name, [model.name for model in models], "model", "--role")
     if any(model.role == "base" for model in models):
-        named = {name for model, name in found if model.name == name} - stated.keys() - ROLES.keys()
+        named = {name for model, name in resolved if model.name == name} - stated.keys() - ROLES.keys()
         models = [replace(m, role="checkpoint") if m.name in named and m.role == "other" else m for m in models]
     return models
 
@@ -141,9 +141,9 @@ def proxy(
         ended = _ended(given)
         models = resolve(given, exports, roles, verify=verify)
         if models or not follow:
-            found = measure(models, tasks, out, limits=limits, batch_size=batch_size, verify=verify)
+            scores = measure(models, tasks, out, limits=limits, batch_size=batch_size, verify=verify)
             if ended or not follow:
-                return as_table(found)
+                return as_table(scores)
             log.info(f"eval: {len(models)} models measured, training goes on")
         time.sleep(PAUSE)
 
@@ -154,11 +154,11 @@ def _ended(given: list[str]) -> bool:
     return all((run / MANIFEST_FILE).is_file() or (run / STATE).is_file() for run in runs)
 
 
-def as_table(found: Scores) -> dict[str, Any]:
+def as_table(scores: Scores) -> dict[str, Any]:
     """Scores as JSON: model -> domain, or domain/source -> `perplexity`, `gold_logprob` and their errors."""
     names = {"byte_perplexity": "perplexity", "gold_logprob": "gold_logprob"}
-    table: dict[str, Any] = {name: {} for name, _ in found.models}
-    for score in found.scores:
+    table: dict[str, Any] = {name: {} for name, _ in scores.models}
+    for score in scores.scores:
         if score.metric in names:
             place = f"{score.domain}/{score.source}" if score.source else score.domain
             cell = table[score.model].setdefault(place, {})

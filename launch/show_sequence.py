@@ -24,6 +24,7 @@ def read_sequence(
     number: int,
     recipe: str | None,
     overrides: list[str],
+    *,
     layout: str | None,
     seq_length: int | None,
     split: str,
@@ -41,39 +42,44 @@ def read_sequence(
     check_known(split, SPLITS, "split", "--split")
     if recipe is not None:
         if layout is not None or seq_length is not None:
-            raise UserError("the recipe says the layout", where="--layout", mend="override it: data.layout=concat")
+            raise UserError("the recipe states the layout", where="--layout", mend="override it: data.layout=concat")
         loaded = load(recipe, overrides)
-        data, found = loaded.data, next(read_of_recipe(tokens, loaded, split, [number]))
+        data, sequence = loaded.data, next(read_of_recipe(tokens, loaded, split, [number]))
     else:
         if overrides:
             raise UserError(f"{overrides[0]!r} overrides no recipe", where="command line", mend="give --recipe")
-        data = Data()
-        if layout is not None:
-            data = replace(data, layout=layout)
-        if seq_length is not None:
-            data = replace(data, seq_length=seq_length)
-        check_layout(data.layout, data.seq_length)
-        found = next(read_of_epoch(tokens, data, split, [number]))
+        data = _data(layout, seq_length)
+        sequence = next(read_of_epoch(tokens, data, split, [number]))
+    return {"number": number, "split": split} | _described(tokens, data, sequence)
+
+
+def _data(layout: str | None, seq_length: int | None) -> Data:
+    """A recipe's default data, with another layout or length where one is given."""
+    data = Data()
+    data = replace(data, layout=layout or data.layout, seq_length=data.seq_length if seq_length is None else seq_length)
+    check_layout(data.layout, data.seq_length)
+    return data
+
+
+def _described(tokens: Path, data: Data, sequence: Sequence) -> dict[str, Any]:
     return {
-        "number": number,
-        "samples": found.samples,
-        "split": split,
+        "samples": sequence.samples,
         "layout": data.layout,
-        "dataset": found.dataset,
+        "dataset": sequence.dataset,
         "slots": data.seq_length,
-        "real_tokens": found.real_tokens,
-        "counted_labels": int(found.sample["loss_mask"].sum()),
-        "pieces": _pieces(tokens, found),
-        **{name: found.sample[name].tolist() for name in ARRAYS},
+        "real_tokens": sequence.real_tokens,
+        "counted_labels": int(sequence.sample["loss_mask"].sum()),
+        "pieces": _pieces(tokens, sequence),
+        **{name: sequence.sample[name].tolist() for name in ARRAYS},
     }
 
 
-def _pieces(tokens: Path, found: Sequence) -> list[dict[str, Any]]:
+def _pieces(tokens: Path, sequence: Sequence) -> list[dict[str, Any]]:
     decode = load_tokenizer(tokens / "tokenizer").tokenizer.decode
-    ids, positions, counts = (found.sample[name] for name in ("tokens", "position_ids", "loss_mask"))
+    ids, positions, counts = (sequence.sample[name] for name in ("tokens", "position_ids", "loss_mask"))
     pieces = []
-    for start, stop in pairwise(_borders(tokens, found)):
-        padding = start >= found.real_tokens
+    for start, stop in pairwise(_borders(tokens, sequence)):
+        padding = start >= sequence.real_tokens
         pieces.append(
             {
                 "start": start,
@@ -88,9 +94,9 @@ def _pieces(tokens: Path, found: Sequence) -> list[dict[str, Any]]:
     return pieces
 
 
-def _borders(tokens: Path, found: Sequence) -> list[int]:
+def _borders(tokens: Path, sequence: Sequence) -> list[int]:
     """Where a piece begins, and where the last one ends: masks' borders, ends of documents, the first free slot."""
-    ids = found.sample["tokens"][: found.real_tokens]
+    ids = sequence.sample["tokens"][: sequence.real_tokens]
     ends = np.flatnonzero(ids == read_record(tokens)["eod_id"]) + 1
-    masks = found.sample.get("cu_seqlens", np.empty(0, np.int64))
-    return np.unique(np.concatenate([[0, found.real_tokens, len(found.sample["tokens"])], ends, masks])).tolist()
+    masks = sequence.sample.get("cu_seqlens", np.empty(0, np.int64))
+    return np.unique(np.concatenate([[0, sequence.real_tokens, len(sequence.sample["tokens"])], ends, masks])).tolist()

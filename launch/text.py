@@ -83,7 +83,7 @@ def build_text(place: Place, vocab: int) -> list[Path]:
 
 
 def _sources(place: Place) -> "list[Source]":
-    """What is trained on."""
+    """Sources of the text that is trained on."""
     from ..data_prep.corpus import discover
 
     request, out = place.request, place.out
@@ -93,7 +93,7 @@ def _sources(place: Place) -> "list[Source]":
 
 
 def _general_paths(place: Place) -> list[str]:
-    """What general text is asked for, the embedded sample's where none is."""
+    """Paths of general text: those that are asked for, or the embedded sample's."""
     given = place.request.general
     return _sample(place.out, GENERAL) if given in ([], [SAMPLE]) else given
 
@@ -141,7 +141,7 @@ def _sample(out: Path, part: str) -> list[str]:
         write_sample(work)
         return {"bytes": sum(path.stat().st_size for path in work.rglob("*.jsonl"))}
 
-    run_stage("sample", {}, {}, out / "sample", body)
+    run_stage("sample", {}, {}, out=out / "sample", body=body)
     return [str(path) for path in sorted((out / "sample" / part).glob("*.jsonl"))]
 
 
@@ -176,7 +176,7 @@ def _tokenizer(place: Place, vocab: int) -> Path:
 
     log.info("tokenizer: training byte-level BPE on the training documents")
     config = {"vocab": vocab, "tokens": asdict(options)}
-    place.training(TOKENIZER, lambda out: run_stage("tokenizer", {"corpus": corpus}, config, out, body))
+    place.training(TOKENIZER, lambda out: run_stage("tokenizer", {"corpus": corpus}, config, out=out, body=body))
     return place.out / TOKENIZER
 
 

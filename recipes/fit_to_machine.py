@@ -21,11 +21,11 @@ from .h100 import EPOCHS, LARGEST_MICRO, OPTIMIZER, RUNS, SAVES, SEQ_LENGTH
 from .hardware import Hardware
 from .load import merge, resolve
 from .memory import of_gpu
-from .overrides import override_layer
+from .overrides import flat, override_layer
 from .schema import SAVED, Recipe, data_parallel, model_parallel, shape_of, world_size
 
 WHERE = "the published recipe, fitted"
-"""What errors call it."""
+"""The recipe's place, in errors."""
 LARGEST_BATCH = RUNS[PACKED][0]
 STEPS = 1000
 """Steps of a run whose text allows them; with more text the published batch is reached, and then there are more."""
@@ -42,7 +42,7 @@ LARGEST_SCALE = 10
 """Most by which the learning rate of a narrow model is above the published one."""
 TPS = (1, 2, 4, 8)
 VALIDATIONS = 24
-"""Of a run: one every 180 of the paper's 4,320 steps."""
+"""Validations of a run: one every 180 of the paper's 4,320 steps."""
 VALIDATION_BATCHES = 4
 """Global batches of a validation, at most."""
 ASSUMED = 100_000.0
@@ -58,16 +58,16 @@ class Fitted:
     Attributes:
         recipe: checked.
         kept: keys of `OF_TRAINING` -> their values.
-        told: sentences for the user.
+        notes: sentences for the user.
     """
 
     recipe: Recipe
     kept: dict[str, int]
-    told: list[str]
+    notes: list[str]
 
 
 def published(shape: Qwen3Config, dtype: str) -> dict[str, Any]:
-    """What of the published recipe depends on the base alone, as nested keys of `schema.Recipe`.
+    """The part of the published recipe that depends on the base alone, as nested keys of `schema.Recipe`.
 
     The learning rate is 2e-5, which the paper has for all four sizes. A model narrower than the narrowest of them gets
     it times their ratio of widths, as in Yang et al. 2022 (arXiv:2203.03466) for Adam's hidden matrices, at most times
@@ -138,7 +138,7 @@ def fit(
         UserError: an override does not go with the rest, or no spread fits.
     """
     start = before_text(base, overrides)
-    values = _flat(asdict(start))
+    values = flat(asdict(start))
     fixed = {name: values[name] for name in set_by(overrides) if name in values}
     known = (kept or {}) | {name: value for name, value in fixed.items() if name in OF_TRAINING}
     wanted = known.get("batch.global_size")
@@ -152,15 +152,15 @@ def fit(
         "validation.batches": min(VALIDATION_BATCHES, max(1, ceil(valid / batch))),
     }
     keys = _nested(base, rhythm | (kept or {}) | spread)
-    found = resolve(keys, overrides, WHERE, fitting=hardware.gpus > 0)
-    values = _flat(asdict(found))
-    told = [_of_base(found), _of_text(found, sequences), f"{hardware}: {_of_spread(found, hardware)}"]
-    return Fitted(found, {name: values[name] for name in OF_TRAINING}, told)
+    recipe = resolve(keys, overrides, WHERE, fitting=hardware.gpus > 0)
+    values = flat(asdict(recipe))
+    notes = [_about_base(recipe), _about_text(recipe, sequences), f"{hardware}: {_about_parallelism(recipe, hardware)}"]
+    return Fitted(recipe, {name: values[name] for name in OF_TRAINING}, notes)
 
 
 def set_by(overrides: list[str]) -> set[str]:
     """Dotted keys that overrides set."""
-    return {key for item in overrides for key in _flat(OmegaConf.to_container(override_layer(item)))}
+    return {key for item in overrides for key in flat(OmegaConf.to_container(override_layer(item)))}
 
 
 def _batch(total: float) -> int:
@@ -194,13 +194,13 @@ def _spread(start: Recipe, fixed: dict[str, Any], hardware: Hardware, batch: int
         "in any way that was tried" + (f", with {', '.join(sorted(fixed))} as you set them" if fixed else ""),
         where="--base",
         allowed="as `core/memory.py` predicts: weights, gradients, Adam's state and activations, with a tenth to spare",
-        mend="take a machine with more memory or more GPUs; on several nodes the stages run one by one "
+        mend="take a machine with more memory or more GPUs; for several nodes run the stages one by one "
         "(`pdapt launch RECIPE --print`)",
     )
 
 
 def _check_division(start: Recipe, fixed: dict[str, Any], hardware: Hardware) -> None:
-    """Say what of the user's settings does not divide, where something does not."""
+    """Raise the error of those of the user's settings that do not divide, where there are any."""
     ranks = hardware.gpus or min(CPU_RANKS, hardware.cores)
     largest = {"parallel.ranks_per_node": ranks, "steps": STEPS}
     largest["batch.global_size"] = ranks * start.parallel.nodes * start.batch.micro_size
@@ -258,7 +258,7 @@ def _asked(fixed: dict[str, Any], name: str, choices: Any) -> Any:
     return [fixed[name]] if name in fixed else choices
 
 
-def _of_base(recipe: Recipe) -> str:
+def _about_base(recipe: Recipe) -> str:
     shape, optimizer, data = shape_of(recipe), recipe.optimizer, recipe.data
     size, scale = size_of(shape), _scale(shape)
     name = f"Qwen3-{size.replace('p', '.').upper()}" if size else f"a Qwen3 {shape.hidden} wide"
@@ -269,7 +269,7 @@ def _of_base(recipe: Recipe) -> str:
     return f"{line} (learning rate: the published one times {scale:.3g}, as the model is narrower than any published)"
 
 
-def _of_text(recipe: Recipe, sequences: float) -> str:
+def _about_text(recipe: Recipe, sequences: float) -> str:
     batch, steps = recipe.batch.global_size, recipe.steps
     return (
         f"{sequences:,.0f} sequences of training text: {steps:,} steps of {batch:,} sequences read it "
@@ -278,7 +278,7 @@ def _of_text(recipe: Recipe, sequences: float) -> str:
     )
 
 
-def _of_spread(recipe: Recipe, hardware: Hardware) -> str:
+def _about_parallelism(recipe: Recipe, hardware: Hardware) -> str:
     parallel = recipe.parallel
     kind = "GPU" if hardware.gpus else "CPU"
     return (
@@ -294,10 +294,3 @@ def _nested(base: dict[str, Any], further: dict[str, Any]) -> DictConfig:
     for name, value in further.items():
         OmegaConf.update(merged, name, value)
     return merged
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat

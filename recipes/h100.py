@@ -32,7 +32,7 @@ OPTIMIZER: dict[str, Any] = {
     "weight_decay": 0.05,
     "clip": 1.0,
 }
-"""What all of them share: keys of `schema.Optimizer`; see `SOURCES`."""
+"""Values that all of them share: keys of `schema.Optimizer`; see `SOURCES`."""
 EPOCHS = 2.53
 """How often they read the corpus, by the paper's account."""
 SAVES = 6
@@ -65,7 +65,7 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Published:
-    """What tells one recipe from another.
+    """The values that distinguish one published recipe from another.
 
     Attributes:
         size: of the model, a key of `SIZES`.
@@ -85,7 +85,7 @@ class Published:
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
+        """Its name on the command line."""
         return f"qwen3_{self.size}_cpt_{self.gpus}xh100_{self.layout}"
 
 
@@ -95,7 +95,7 @@ def names() -> list[str]:
 
 
 def values(name: str) -> dict[str, Any]:
-    """What a recipe says, as nested keys that merge into `schema.Recipe`.
+    """A recipe's values, as nested keys that merge into `schema.Recipe`.
 
     Args:
         name: one of `names()`.
@@ -103,15 +103,15 @@ def values(name: str) -> dict[str, Any]:
     Raises:
         UserError: there is no such recipe.
     """
-    found = _find(name)
-    nodes, ranks_per_node = NODES[found.gpus]
-    batch, steps = RUNS[found.layout]
+    recipe = _find(name)
+    nodes, ranks_per_node = NODES[recipe.gpus]
+    batch, steps = RUNS[recipe.layout]
     return {
-        "model": {"size": found.size},
-        "data": {"layout": found.layout, "seq_length": SEQ_LENGTH},
-        "parallel": {"nodes": nodes, "ranks_per_node": ranks_per_node, "tp": found.tp},
-        "batch": {"global_size": batch, "micro_size": found.micro},
-        "optimizer": {"grads": found.grads, **OPTIMIZER},
+        "model": {"size": recipe.size},
+        "data": {"layout": recipe.layout, "seq_length": SEQ_LENGTH},
+        "parallel": {"nodes": nodes, "ranks_per_node": ranks_per_node, "tp": recipe.tp},
+        "batch": {"global_size": batch, "micro_size": recipe.micro},
+        "optimizer": {"grads": recipe.grads, **OPTIMIZER},
         "checkpoint": {"every": 720, "keep_every": 720, "reshardable": False},
         "steps": steps,
     }
@@ -148,8 +148,8 @@ def statement(name: str) -> str:
 
 @cache
 def _published() -> dict[str, Published]:
-    found = (_choose(size, gpus, layout) for size in SIZES for gpus in NODES for layout in RUNS)
-    return {recipe.name: recipe for recipe in found if recipe is not None}
+    candidates = (_choose(size, gpus, layout) for size in SIZES for gpus in NODES for layout in RUNS)
+    return {recipe.name: recipe for recipe in candidates if recipe is not None}
 
 
 def _find(name: str) -> Published:
@@ -166,12 +166,12 @@ def _choose(size: str, gpus: int, layout: str) -> Published | None:
             continue
         dp = gpus // tp
         divisors = [micro for micro in range(1, LARGEST_MICRO + 1) if batch % (dp * micro) == 0]
-        fitting = [micro for micro in divisors if _fits(size, dp, tp, grads, micro)]
+        fitting = [micro for micro in divisors if _fits(size, dp, tp, grads=grads, micro=micro)]
         if fitting:
-            return Published(size, gpus, layout, tp, grads, max(fitting))
+            return Published(size, gpus, layout, tp=tp, grads=grads, micro=max(fitting))
     return None
 
 
-def _fits(size: str, dp: int, tp: int, grads: str, micro: int) -> bool:
+def _fits(size: str, dp: int, tp: int, *, grads: str, micro: int) -> bool:
     spread = {"dp": dp, "tp": tp, "pp": 1, "cp": 1, "sp": tp > 1}
     return fits(gpu_memory(SIZES[size], **spread, micro_batch=micro, seq_length=SEQ_LENGTH, grads=grads))

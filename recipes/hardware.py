@@ -1,4 +1,4 @@
-"""What this machine has for training: GPUs and their memory, cores, host memory."""
+"""The machine's hardware for training: GPUs and their memory, cores, host memory."""
 
 import json
 import os
@@ -36,14 +36,14 @@ class Hardware:
     host_gib: float
 
     def __str__(self) -> str:
-        """Say it as a user would."""
+        """The hardware in a user's words."""
         if not self.gpus:
             return f"no GPU, {self.cores} CPU cores, {self.host_gib:.0f} GiB"
         return f"{self.gpus} GPU{'s' * (self.gpus > 1)} of {self.gpu_gib:.0f} GiB"
 
 
 def this_machine() -> Hardware:
-    """Look at the machine.
+    """Find out what this machine has.
 
     Raises:
         UserError: NVIDIA's driver is there, and PyTorch cannot use a GPU.
@@ -60,11 +60,11 @@ def this_machine() -> Hardware:
 def _gpu_bytes() -> list[int]:
     """Memory of each GPU that PyTorch sees."""
     done = subprocess.run([sys.executable, "-c", _ASK], capture_output=True, text=True, check=False)
-    found = json.loads(done.stdout) if not done.returncode else []
-    if not found:
+    sizes = json.loads(done.stdout) if not done.returncode else []
+    if not sizes:
         raise UserError(
             "NVIDIA's driver is there, and PyTorch finds no GPU",
             where=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "torch.cuda",
             mend="look with nvidia-smi, or train on the CPU: CUDA_VISIBLE_DEVICES=''",
         )
-    return found
+    return sizes

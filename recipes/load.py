@@ -22,10 +22,10 @@ def names() -> list[str]:
 
 
 def _read(recipe: str, *, allow_env: bool) -> DictConfig:
-    """What a recipe given by name or by path says.
+    """Read the values of a recipe that is given by name or by path.
 
     Raises:
-        UserError: neither is there, or the file is no recipe.
+        UserError: neither is there, or the file is not a recipe.
     """
     path = Path(recipe)
     if path.suffix in (".yaml", ".yml"):

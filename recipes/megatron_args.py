@@ -68,7 +68,7 @@ def check_further(recipe: Recipe, *, gpu: bool) -> None:
     if not recipe.megatron:
         return
     nowhere = Path("nowhere")
-    ours = _ours(recipe, Places(nowhere, nowhere, nowhere, nowhere, nowhere, eod=0), gpu=gpu)
+    ours = _ours(recipe, Places(nowhere, nowhere, tensorboard=nowhere, cache=nowhere, achieved=nowhere, eod=0), gpu=gpu)
     for name, value in recipe.megatron.items():
         where = f"megatron.{name}"
         if f"--{name}" in ours:

@@ -3,6 +3,7 @@
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -13,9 +14,9 @@ from ..core.files import read_bytes
 from ..core.jsonio import shorten
 
 MAX_BYTES = 2**16
-"""Of a recipe; the published ones have 2,000."""
+"""Largest recipe file; the published ones have 2,000 bytes."""
 _NOT_YAML = (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError, OSError, TypeError, LookupError)
-"""What YAML's reader and OmegaConf raise on text that is not a recipe's: wrong dates, long integers, a lone scalar."""
+"""Errors of YAML's reader and OmegaConf on text that is not a recipe's: wrong dates, long integers, a lone scalar."""
 
 
 def read_layer(path: Path, *, allow_env: bool = False) -> DictConfig:
@@ -93,6 +94,14 @@ def check_plain(layer: DictConfig, where: str, *, allow_env: bool) -> None:
                 allowed="values as they are: a run is to be the same wherever its recipe is read",
                 mend="write the value out, or allow it with --allow-env (`pdapt train`, `pdapt launch`)",
             )
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of a nested mapping -> values; lists stay as they are."""
+    dotted: dict[str, Any] = {}
+    for name, value in values.items():
+        dotted |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return dotted
 
 
 def _leaves(value: object, name: str) -> list[tuple[str, object]]:

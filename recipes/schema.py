@@ -1,4 +1,4 @@
-"""What a recipe may say. Every field is read; its comment says what it decides and in which unit."""
+"""The keys of a recipe. Every field is read; its comment says what it decides and in which unit."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -52,7 +52,7 @@ class Model:
 
 COMMERCIAL, RESEARCH = "commercial", "research"
 EDITIONS = (COMMERCIAL, RESEARCH)
-"""What may be used commercially, and everything."""
+"""The data that may be used commercially, and all of it."""
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Parallel:
 
 @dataclass
 class Machine:
-    """What the memory that is predicted has to fit into."""
+    """The memory that a recipe has to fit into, by prediction."""
 
     gpu_gib: float = H100.usable_gib  # of one GPU: what PyTorch can have of an H100 of 80 GB
     host_gib: float = 480.0  # of one node
@@ -107,7 +107,7 @@ class Batch:
 
 CONSTANT, LINEAR, COSINE, WSD = "constant", "linear", "cosine", "wsd"
 SCHEDULES = (CONSTANT, LINEAR, COSINE, WSD)
-"""What the learning rate does after the warm-up."""
+"""Courses of the learning rate after the warm-up."""
 
 
 @dataclass
@@ -154,14 +154,14 @@ class Validation:
 
 WARN, SKIP, REWIND, STOP = "warn", "skip", "rewind", "stop"
 ACTIONS = (STOP, SKIP, REWIND)
-"""What the guard may do about a step."""
+"""Actions of the guard on a bad step."""
 LEAST_STEPS = 16
 """Steps that have to be known before one can be told to be far from them."""
 
 
 @dataclass
 class Guard:
-    """What is watched, and what is done about it."""
+    """Limits that each step is checked against, and what is done about one that breaks them."""
 
     nonfinite: str = "stop"  # loss or gradient norm is NaN or infinite: stop, skip (no update), or rewind
     spike: str | None = None  # one is far above the last steps': warn, stop, skip or rewind; none: not watched
@@ -174,7 +174,7 @@ class Guard:
 
 @dataclass
 class Log:
-    """What is written down beside metrics.jsonl and TensorBoard's files."""
+    """Records beside metrics.jsonl and TensorBoard's files."""
 
     wandb: str | None = None  # project; the package wandb has to be there
     mlflow: str | None = None  # tracking URI; the package mlflow has to be there

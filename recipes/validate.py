@@ -184,15 +184,15 @@ def _precision(recipe: Recipe) -> None:
     if grads not in GRADIENT:
         raise UserError(f"optimizer.grads is {grads!r}", where="optimizer.grads", allowed=" or ".join(GRADIENT))
     asked = {"model.fp8=true": model.fp8, "optimizer.grads=bf16": grads == "bf16"}
-    for name, given in asked.items():
-        if given and model.precision != "bf16":
+    for name, wanted in asked.items():
+        if wanted and model.precision != "bf16":
             raise UserError(
                 f"{name} with model.precision={model.precision}", where=name.split("=")[0], allowed="with bf16"
             )
 
 
 def _pass_through(recipe: Recipe) -> None:
-    """What is handed to Megatron for GPUs: sequence and context parallelism, Megatron-FSDP."""
+    """Check what is handed to Megatron for GPUs: sequence and context parallelism, Megatron-FSDP."""
     parallel, data = recipe.parallel, recipe.data
     if parallel.sp and parallel.tp == 1:
         raise UserError(
@@ -227,7 +227,7 @@ def _pass_through(recipe: Recipe) -> None:
 
 
 def check_device(recipe: Recipe, *, gpu: bool) -> None:
-    """Check that the machine can do what the recipe asks for.
+    """Check that the machine has what the recipe asks for.
 
     Raises:
         UserError: it asks for what needs a GPU or Transformer Engine, and there is none.
@@ -250,7 +250,7 @@ def check_device(recipe: Recipe, *, gpu: bool) -> None:
 
 
 def needs_transformer_engine(recipe: Recipe) -> list[str]:
-    """What a recipe asks for that no other layers can do."""
+    """The keys of a recipe that only Transformer Engine's layers can serve."""
     asked = {
         "model.fp8": recipe.model.fp8,
         "model.transformer_impl": recipe.model.transformer_impl == TRANSFORMER_ENGINE,
@@ -258,7 +258,7 @@ def needs_transformer_engine(recipe: Recipe) -> list[str]:
         "parallel.cp": recipe.parallel.cp > 1,
         "parallel.fsdp": recipe.parallel.fsdp,
     }
-    return [name for name, given in asked.items() if given]
+    return [name for name, wanted in asked.items() if wanted]
 
 
 def _checkpoint(recipe: Recipe) -> None:

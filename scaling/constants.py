@@ -1,8 +1,8 @@
 """How much of the hardware's figures training reaches: shared by all models and settings, and fitted by `fit.py`."""
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core.errors import UserError
 from ..core.files import read_json
@@ -13,7 +13,7 @@ FITTED = Path(__file__).parent / "fitted.json"
 
 @dataclass(frozen=True)
 class Constants:
-    """What is fitted, with what is known of it beforehand as defaults. Shares are of the data sheet's figure.
+    """The fitted constants; their defaults are what is known beforehand. Shares are of the data sheet's figure.
 
     Attributes:
         bf16: share of the peak that large BF16 products reach at 700 W.
@@ -54,27 +54,46 @@ class Constants:
     step: float = 0.01
 
 
-NAMES = [item.name for item in fields(Constants)]
+CONSTANT_NAMES = [item.name for item in fields(Constants)]
 
 
-def read_fit(path: Path = FITTED) -> tuple[Constants, tuple[float, float]]:
-    """Constants and interval from a file that `calibrate` or a bench run wrote.
+class Fit(NamedTuple):
+    """Fitted constants, as files hold them.
+
+    Attributes:
+        constants: of the step-time model.
+        interval: quantiles of the measured over the predicted speed, of rows that the fit has not seen.
+        rows: number of rows that they are fitted to; None where nobody counted.
+    """
+
+    constants: Constants
+    interval: tuple[float, float]
+    rows: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, in the form that `read_fit` reads."""
+        values = {"constants": asdict(self.constants), "interval": list(self.interval)}
+        return values if self.rows is None else values | {"rows": self.rows}
+
+
+def read_fit(path: Path = FITTED) -> Fit:
+    """Read a file that `pdapt plan fit`, `bench scaling` or another bench wrote.
 
     Raises:
-        UserError: it is no such file.
+        UserError: it is not such a file.
     """
     value = read_json(path)
     given, interval = (value.get("constants"), value.get("interval")) if isinstance(value, dict) else (None, None)
     constants: dict[str, float] = given if isinstance(given, dict) else {}
-    known = set(constants) == set(NAMES) and all(map(_positive, constants.values()))
+    known = set(constants) == set(CONSTANT_NAMES) and all(map(_positive, constants.values()))
     if not known or not isinstance(interval, list) or len(interval) != 2 or not all(map(_positive, interval)):
         raise UserError(
-            "this is no file of constants",
+            "this is not a file of constants",
             where=str(path),
-            allowed=f"an object `constants` with {', '.join(NAMES)}, and two numbers `interval`, each above 0",
+            allowed=f"an object `constants` with {', '.join(CONSTANT_NAMES)}, and two numbers `interval`, each above 0",
             mend="`pdapt plan fit --out FILE` or `pdapt bench scaling` writes one",
         )
-    return Constants(**constants), (interval[0], interval[1])
+    return Fit(Constants(**constants), (interval[0], interval[1]))
 
 
 def _positive(value: Any) -> bool:

@@ -48,7 +48,7 @@ class Point:
     fits: bool
 
 
-def points(recipe: Recipe, filling: Filling, site: Site, constants: Constants, largest: int) -> list[Point]:
+def points(recipe: Recipe, filling: Filling, site: Site, constants: Constants, *, largest: int) -> list[Point]:
     """The recipe on 1, 2, 4 ... GPUs, as few as hold its model-parallel ranks, with its micro-batch or a smaller one.
 
     Weak: each copy of the model takes as many sequences as in the recipe. Strong: the recipe's global batch, until each
@@ -61,22 +61,23 @@ def points(recipe: Recipe, filling: Filling, site: Site, constants: Constants, l
     if spread > largest:
         raise UserError(f"the model is spread over {spread} ranks", where="--gpus", allowed=f"{spread} or more")
     each = recipe.batch.global_size * spread // world_size(recipe)
-    found = []
+    curve = []
     copies = 1
     while copies * spread <= largest:
         weak = _on(recipe, copies, max(1, each) * copies)
-        found.append(_point("weak", weak, run_of(weak, filling, site, constants)))
+        curve.append(_point("weak", weak, run_of(weak, filling, site, constants)))
         if recipe.batch.global_size >= copies:
             # A batch that copies do not divide is rounded to one that they do.
             strong = _on(recipe, copies, max(1, round(recipe.batch.global_size / copies)) * copies)
-            found.append(_point("strong", strong, run_of(strong, filling, site, constants)))
+            curve.append(_point("strong", strong, run_of(strong, filling, site, constants)))
         copies *= 2
-    return found
+    return curve
 
 
 def _point(scaling: str, recipe: Recipe, run: Run) -> Point:
     room = fits(of_gpu(recipe), recipe.machine.gpu_gib * GIB)
-    return Point(scaling, world_size(recipe), recipe.batch.global_size, run, room)
+    batch = recipe.batch.global_size
+    return Point(scaling, gpus=world_size(recipe), global_batch=batch, run=run, fits=room)
 
 
 def _on(recipe: Recipe, copies: int, batch: int) -> Recipe:
@@ -92,17 +93,17 @@ def _on(recipe: Recipe, copies: int, batch: int) -> Recipe:
     )
 
 
-def efficiency(found: list[Point], scaling: str) -> list[tuple[int, float]]:
+def efficiency(curve: list[Point], scaling: str) -> list[tuple[int, float]]:
     """GPUs, and tokens a second and GPU over those of the fewest GPUs."""
-    chosen = [point for point in found if point.scaling == scaling]
+    chosen = [point for point in curve if point.scaling == scaling]
     first = chosen[0].run.tokens_per_second_per_gpu
     return [(point.gpus, point.run.tokens_per_second_per_gpu / first) for point in chosen]
 
 
-def takeovers(found: list[Point], scaling: str) -> dict[str, int]:
+def takeovers(curve: list[Point], scaling: str) -> dict[str, int]:
     """Fewest GPUs from which on each term that is no computation is the largest of those, and over 5 % of the step."""
     first: dict[str, int] = {}
-    for point in (point for point in found if point.scaling == scaling):
+    for point in (point for point in curve if point.scaling == scaling):
         shares = {name: float(getattr(point.run.terms, name)) / point.run.step_seconds for name in COUNTED}
         name = max(shares, key=lambda term: shares[term])
         if shares[name] > 0.05:
@@ -110,11 +111,11 @@ def takeovers(found: list[Point], scaling: str) -> dict[str, int]:
     return first
 
 
-def goodputs(recipe: Recipe, found: list[Point], failures: Failures) -> list[dict[str, Any]]:
-    """Of the weak curve's points: mean time between failures, and goodput with the best interval and the recipe's."""
+def goodputs(recipe: Recipe, curve: list[Point], failures: Failures) -> list[dict[str, Any]]:
+    """Mean time between failures of the weak curve's points, and goodput with the best interval and the recipe's."""
     rows = []
     restart = 60 * failures.restart_minutes
-    for point in (point for point in found if point.scaling == "weak"):
+    for point in (point for point in curve if point.scaling == "weak"):
         spread = _on(recipe, point.gpus // model_parallel(recipe), point.global_batch)
         stall = failures.save_seconds + save_stall_seconds(of_host(spread), asynchronous=asynchronous(spread, gpu=True))
         mean, given = failures.mean_seconds(point.gpus), recipe.checkpoint.every * point.run.step_seconds
@@ -149,7 +150,7 @@ def draw(
     Raises:
         UserError: `out` holds something else, or the recipe does not fit on so few GPUs.
     """
-    constants, interval = read_fit(site or FITTED)
+    constants, interval, _ = read_fit(site or FITTED)
     config = {
         "recipe": to_dict(recipe),
         "filling": asdict(filling),
@@ -159,23 +160,23 @@ def draw(
     }
 
     def body(work: Path) -> dict[str, Any]:
-        found = points(recipe, filling, Site(), constants, largest)
-        lost = goodputs(recipe, found, failures)
-        _table(work / "scaling.csv", [_row(point) for point in found])
+        curve = points(recipe, filling, Site(), constants, largest=largest)
+        lost = goodputs(recipe, curve, failures)
+        _table(work / "scaling.csv", [_row(point) for point in curve])
         _table(work / "goodput.csv", lost)
         summary = {
             "label": LABEL,
             "interval": interval,
-            "weak": efficiency(found, "weak"),
-            "strong": efficiency(found, "strong"),
-            "takes_over": {scaling: takeovers(found, scaling) for scaling in ("weak", "strong")},
+            "weak": efficiency(curve, "weak"),
+            "strong": efficiency(curve, "strong"),
+            "takes_over": {scaling: takeovers(curve, scaling) for scaling in ("weak", "strong")},
         }
         write_json(work / "curves.json", summary)
-        _draw_scaling(found, interval, work / "scaling.png")
+        _draw_scaling(curve, interval, work / "scaling.png")
         _draw_goodput(lost, work / "goodput.png")
-        return {"points": len(found), "label": LABEL, "takes_over": summary["takes_over"]}
+        return {"points": len(curve), "label": LABEL, "takes_over": summary["takes_over"]}
 
-    return run_stage("plan-curves", {}, config, out, body)
+    return run_stage("plan-curves", {}, config, out=out, body=body)
 
 
 def _row(point: Point) -> dict[str, Any]:
@@ -218,11 +219,11 @@ def _save(figure: Any, path: Path) -> None:
     pyplot.close(figure)
 
 
-def _draw_scaling(found: list[Point], interval: tuple[float, float], path: Path) -> None:
+def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path) -> None:
     """Efficiency of both ways to scale, and where the time of a step goes."""
     figure, axes = _figure((13, 4.2), 3)
     for scaling, style in (("weak", "o-"), ("strong", "s--")):
-        gpus, shares = zip(*efficiency(found, scaling), strict=True)
+        gpus, shares = zip(*efficiency(curve, scaling), strict=True)
         axes[0].plot(gpus, shares, style, label=scaling)
         low, high = ([share * bound for share in shares] for bound in interval)
         axes[0].fill_between(gpus, low, high, alpha=0.12)
@@ -230,7 +231,7 @@ def _draw_scaling(found: list[Point], interval: tuple[float, float], path: Path)
     axes[0].set_title("efficiency, with the predictions' 90 % interval")
     axes[0].legend()
     for axis, scaling in zip(axes[1:], ("weak", "strong"), strict=True):
-        chosen = [point for point in found if point.scaling == scaling]
+        chosen = [point for point in curve if point.scaling == scaling]
         gpus = [point.gpus for point in chosen]
         shares = {
             label: [100 * float(getattr(point.run.terms, name)) / point.run.step_seconds for point in chosen]

@@ -16,7 +16,7 @@ from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
 from ..core.files import write_json
-from .constants import NAMES, Constants
+from .constants import CONSTANT_NAMES, Constants, Fit
 from .published import Case, cases, left_out, rows
 from .step_time import speed
 from .work import stack
@@ -49,12 +49,12 @@ def fit(given: list[Case], start: Constants | None = None) -> Constants:
         tamed = np.sign(errors) * np.sqrt(2 * (np.sqrt(1 + errors**2) - 1))
         return np.concatenate([weights * tamed, shifts / SPREAD])
 
-    return _shifted(before, least_squares(residuals, np.zeros(len(NAMES))).x)
+    return _shifted(before, least_squares(residuals, np.zeros(len(CONSTANT_NAMES))).x)
 
 
 def _shifted(constants: Constants, shifts: np.ndarray) -> Constants:
     """The constants times the exponentials of `shifts`."""
-    pairs = zip(NAMES, np.exp(shifts).tolist(), strict=True)
+    pairs = zip(CONSTANT_NAMES, np.exp(shifts).tolist(), strict=True)
     return replace(constants, **{name: getattr(constants, name) * factor for name, factor in pairs})
 
 
@@ -64,18 +64,18 @@ def predict(given: list[Case], constants: Constants) -> np.ndarray:
 
 
 def errors_pct(given: list[Case], constants: Constants) -> np.ndarray:
-    """What a prediction is above what was published, in percent of that."""
+    """Excess of each prediction over what was published, in percent of that."""
     return 100 * (predict(given, constants) / np.array([case.published for case in given]) - 1)
 
 
 def cross_validated(given: list[Case]) -> np.ndarray:
     """Each row's error in percent with its model left out of the fit."""
-    found = np.empty(len(given))
+    errors = np.empty(len(given))
     for model in {case.model for case in given}:
         inside = np.array([case.model == model for case in given])
         constants = fit([case for case in given if case.model != model])
-        found[inside] = errors_pct([case for case in given if case.model == model], constants)
-    return found
+        errors[inside] = errors_pct([case for case in given if case.model == model], constants)
+    return errors
 
 
 def split(given: list[Case]) -> tuple[list[Case], list[Case]]:
@@ -84,17 +84,17 @@ def split(given: list[Case]) -> tuple[list[Case], list[Case]]:
     return [case for case in given if case.model not in names], [case for case in given if case.model in names]
 
 
-def calibrate() -> dict[str, Any]:
-    """Fit to the calibration rows: `constants`, and `interval`, the published over the predicted speed's quantiles."""
+def calibrate() -> Fit:
+    """Fit to the calibration rows; the interval is of each of their models left out."""
     calibration, _ = split(cases(rows(), "published.json"))
     unseen = cross_validated(calibration)
     low, high = np.quantile(1 / (1 + unseen / 100), COVERED).tolist()
-    return {"constants": asdict(fit(calibration)), "interval": [low, high], "rows": len(calibration)}
+    return Fit(fit(calibration), (low, high), len(calibration))
 
 
 def write_fit(out: Path) -> None:
     """Write what `calibrate` gives."""
-    write_json(out, calibrate())
+    write_json(out, calibrate().to_json())
 
 
 def summary(given: list[Case], errors: np.ndarray) -> dict[str, Any]:
@@ -110,12 +110,12 @@ def summary(given: list[Case], errors: np.ndarray) -> dict[str, Any]:
     published = np.array([case.published for case in given])
     predicted = published * (1 + errors / 100)
     flops = np.array([case.work.flops / case.work.slots for case in given])
-    found = {"rows": len(given), "mean": sizes.mean(), "median": np.median(sizes), "max": sizes.max()}
+    values = {"rows": len(given), "mean": sizes.mean(), "median": np.median(sizes), "max": sizes.max()}
     for name, scale in (("rank_speed", 1.0), ("rank_flops", flops)):
         pair = (predicted * scale, published * scale)
-        if len(given) > 2 and all(np.ptp(values) > 0 for values in pair):
-            found[name] = spearmanr(*pair).statistic
-    return {name: value if isinstance(value, int) else float(value) for name, value in found.items()}
+        if len(given) > 2 and all(np.ptp(speeds) > 0 for speeds in pair):
+            values[name] = spearmanr(*pair).statistic
+    return {name: value if isinstance(value, int) else float(value) for name, value in values.items()}
 
 
 def report() -> dict[str, Any]:
@@ -137,8 +137,8 @@ def report() -> dict[str, Any]:
 
 def _by_stack(given: list[Case], errors: np.ndarray) -> dict[str, Any]:
     stacks = sorted({case.stack for case in given})
-    found = {name: np.array([case.stack == name for case in given]) for name in stacks}
-    parts = {n: summary([c for c, i in zip(given, w, strict=True) if i], errors[w]) for n, w in found.items()}
+    masks = {name: np.array([case.stack == name for case in given]) for name in stacks}
+    parts = {n: summary([c for c, i in zip(given, w, strict=True) if i], errors[w]) for n, w in masks.items()}
     stated = np.array([not case.mfu_only for case in given])
     whole = {"all": summary(given, errors)}
     whole[STATED] = summary([case for case in given if not case.mfu_only], errors[stated])

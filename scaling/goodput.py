@@ -1,4 +1,4 @@
-"""What failures leave of a run's time, by how often it saves.
+"""The share of a run's time that failures leave, by how often it saves.
 
 Young 1974 and Daly 2006 ("A higher order estimate of the optimum checkpoint interval for restart dumps"), with failures
 that come independently of each other (exponential times between them).

@@ -1,4 +1,4 @@
-"""Measured training speeds: what runs' journals tell, how well that scales, and the planner adjusted to it."""
+"""Measured training speeds: read from runs' journals, as efficiencies, and as an adjustment of the planner."""
 
 import statistics
 from dataclasses import asdict, dataclass, replace
@@ -11,10 +11,11 @@ from scipy.optimize import root_scalar
 
 from ..core.errors import UserError
 from ..recipes.schema import Recipe
-from .constants import Constants, read_fit
+from .constants import Constants, Fit, read_fit
 from .fit import COVERED, errors_pct, fit, predict
 from .of_recipe import Filling, Site, work_of
 from .published import Case, read_rows
+from .published_trainer import MEGATRON
 
 WARM = 3
 """First steps of a run that do not count: memory is allocated, and threads and kernels start."""
@@ -68,7 +69,7 @@ def turn_of(rows: list[dict[str, Any]]) -> Turn:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a world size took, of all its turns.
+    """The time of a world size, over all its turns.
 
     Attributes:
         scaling: `weak` or `strong`.
@@ -102,7 +103,7 @@ class Measurement:
         return self.cores is not None and self.cores < 1
 
 
-def measurement(scaling: str, world: int, cores: float | None, batch: int, turns: list[Turn]) -> Measurement:
+def measurement(scaling: str, world: int, turns: list[Turn], *, cores: float | None, batch: int) -> Measurement:
     """Put the turns of a world size together."""
     medians = [statistics.median(turn.seconds) for turn in turns]
     seconds = statistics.median(second for turn in turns for second in turn.seconds)
@@ -121,20 +122,20 @@ def measurement(scaling: str, world: int, cores: float | None, batch: int, turns
     )
 
 
-def rows_of(found: list[Measurement]) -> list[dict[str, Any]]:
+def rows_of(measurements: list[Measurement]) -> list[dict[str, Any]]:
     """Measurements as rows, with efficiency over the fewest ranks of the same way to scale.
 
     `efficiency` is tokens a second and rank over those of the fewest ranks. On a CPU a second rank takes half of the
     cores from the first, so that `efficiency_by_core`, tokens a second and core in use, is what one can compare.
     """
     rows = []
-    for one in found:
-        first = next(other for other in found if other.scaling == one.scaling)
-        rate, base = one.tokens_per_second / one.world, first.tokens_per_second / first.world
-        row: dict[str, Any] = {**asdict(one), "oversubscribed": one.oversubscribed, "efficiency": rate / base}
-        if one.cores is not None and first.cores is not None:
-            used, at_first = one.cores * one.world, first.cores * first.world
-            row["efficiency_by_core"] = one.tokens_per_second / used / (first.tokens_per_second / at_first)
+    for measured in measurements:
+        first = next(other for other in measurements if other.scaling == measured.scaling)
+        rate, base = measured.tokens_per_second / measured.world, first.tokens_per_second / first.world
+        row: dict[str, Any] = {**asdict(measured), "oversubscribed": measured.oversubscribed, "efficiency": rate / base}
+        if measured.cores is not None and first.cores is not None:
+            used, at_first = measured.cores * measured.world, first.cores * first.world
+            row["efficiency_by_core"] = measured.tokens_per_second / used / (first.tokens_per_second / at_first)
         rows.append(row)
     return rows
 
@@ -152,21 +153,22 @@ def adjusted(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file has no rows, one of them cannot be, or nothing explains them.
     """
-    cases, (start, _) = read_rows(path), read_fit()
-    found, interval = recalibrated(cases, start)
-    before, after = (errors_pct(cases, constants).tolist() for constants in (start, found))
+    cases, start = read_rows(path), read_fit().constants
+    fit_of_site = recalibrated(cases, start)
+    before, after = (errors_pct(cases, constants).tolist() for constants in (start, fit_of_site.constants))
     pairs = [{"id": case.id, "before": old, "after": new} for case, old, new in zip(cases, before, after, strict=True)]
-    return {"constants": asdict(found), "interval": list(interval), "rows": len(cases), "errors_pct": pairs}
+    return fit_of_site.to_json() | {"errors_pct": pairs}
 
 
-def case_of(recipe: Recipe, filling: Filling, site: Site, one: Measurement) -> Case:
+def case_of(recipe: Recipe, filling: Filling, site: Site, measured: Measurement) -> Case:
     """A measurement as a row that constants can be fitted to."""
-    name = f"{one.scaling} {one.world}"
-    return Case(name, name, "Megatron", work_of(recipe, filling, site), one.slots_per_second_per_rank, ())
+    name = f"{measured.scaling} {measured.world}"
+    work, speed = work_of(recipe, filling, site), measured.slots_per_second_per_rank
+    return Case(name, name, MEGATRON, work=work, published=speed, assumed=())
 
 
-def recalibrated(cases: list[Case], start: Constants) -> tuple[Constants, tuple[float, float]]:
-    """Constants of a site, by what it measured; and the interval that its own rows ask for.
+def recalibrated(cases: list[Case], start: Constants) -> Fit:
+    """Fit the constants of a site to what it measured; the interval is that of its own rows.
 
     First all speeds are scaled alike, so that the median row is met, while fixed times stay; then the constants are
     fitted from there, each drawn towards where that has brought it. A few rows therefore shift what they tell most
@@ -196,7 +198,7 @@ def recalibrated(cases: list[Case], start: Constants) -> tuple[Constants, tuple[
             mend="measure a larger model or a larger batch, whose steps take longer than fixed times do",
         )
     # NVLink is no constant: where there is none, as between CPU ranks, the network's share carries it.
-    found = fit(cases, scaled(float(np.exp(root_scalar(off, bracket=(low, high)).root))))
-    ratios = np.array([case.published for case in cases]) / predict(cases, found)
+    fitted = fit(cases, scaled(float(np.exp(root_scalar(off, bracket=(low, high)).root))))
+    ratios = np.array([case.published for case in cases]) / predict(cases, fitted)
     least, most = np.quantile(ratios, COVERED).tolist()
-    return found, (min(least, 1.0), max(most, 1.0))
+    return Fit(fitted, (min(least, 1.0), max(most, 1.0)), len(cases))

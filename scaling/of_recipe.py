@@ -1,4 +1,4 @@
-"""A recipe as work to be priced, and what its run will take."""
+"""A recipe as work to be priced, and the time of its run."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from .step_time import Terms, step_time
 from .work import Work, of_architecture
 
 YEAR = 2025.5
-"""Of the software, for the constants' progress: the middle of the newest rows that they are fitted to."""
+"""Year of the software, for the constants' progress: the middle of the newest rows that they are fitted to."""
 
 VALIDATED = 4
 """Global batches that a validation of `all` is counted as: how many there are, only the tokens say."""
@@ -21,7 +21,7 @@ VALIDATED = 4
 
 @dataclass(frozen=True)
 class Filling:
-    """What a step's slots hold.
+    """The fill of a step's slots.
 
     Attributes:
         fill: share of the slots that hold real tokens.
@@ -82,7 +82,7 @@ def work_of(recipe: Recipe, filling: Filling, site: Site) -> Work:
 
 @dataclass(frozen=True)
 class Run:
-    """What a whole run takes, predicted.
+    """The predicted time and cost of a whole run.
 
     Attributes:
         step_seconds: of a step.
@@ -106,10 +106,10 @@ class Run:
 def run_of(recipe: Recipe, filling: Filling, site: Site, constants: Constants) -> Run:
     """Predict a run."""
     work = work_of(recipe, filling, site)
-    return of_terms(recipe, filling, site, work, step_time(work, constants))
+    return of_terms(recipe, filling, site, work=work, terms=step_time(work, constants))
 
 
-def of_terms(recipe: Recipe, filling: Filling, site: Site, work: Work, terms: Terms) -> Run:
+def of_terms(recipe: Recipe, filling: Filling, site: Site, *, work: Work, terms: Terms) -> Run:
     """A run from a step's terms."""
     seconds, gpus = float(terms.total), float(work.gpus)
     stall = save_stall_seconds(of_host(recipe), asynchronous=asynchronous(recipe, gpu=True))

@@ -40,5 +40,5 @@ def predicted_speed(recipe: Recipe, tokens: Path | None) -> tuple[float, float]:
         recipe: checked.
         tokens: the tokens stage's folder, or None.
     """
-    run = run_of(recipe, filling(recipe, tokens), Site(), read_fit()[0])
+    run = run_of(recipe, filling(recipe, tokens), Site(), read_fit().constants)
     return run.step_seconds, run.tokens_per_second_per_gpu

@@ -53,10 +53,10 @@ def cases(given: Any, where: str) -> list[Case]:
         where: they were read from, for messages.
 
     Raises:
-        UserError: one is no row, or states what cannot be.
+        UserError: one is not a row, or states what cannot be.
     """
     if not isinstance(given, list) or not given:
-        raise UserError("there is no row", where=where, allowed='a list of rows, or an object {"rows": [...]}')
+        raise UserError("there are no rows", where=where, allowed='a list of rows, or an object {"rows": [...]}')
     return [_case(row, f"{where}: row {number}") for number, row in enumerate(given)]
 
 
@@ -108,9 +108,17 @@ def _case(value: Any, where: str) -> Case:
         needed = f"without, a GPU would need {work.bytes / 1e9:.0f} GB"
         name, work = _least_recomputed(work)
         row.assumed.append(f"recompute is taken as {name}: {needed}")
-    published = _published(row, shape, seq, precision, work)
+    published = _published(row, shape, work, seq=seq, precision=precision)
     alone = not any(value.get(name) for name in ("tokens_s_gpu", "tokens_s_gpu_derived", "step_time_s", "tflops_gpu"))
-    return Case(value.get("id"), row.text("model"), stack, work, published, tuple(row.assumed), mfu_only=alone)
+    return Case(
+        id=value.get("id"),
+        model=row.text("model"),
+        stack=stack,
+        work=work,
+        published=published,
+        assumed=tuple(row.assumed),
+        mfu_only=alone,
+    )
 
 
 def _least_recomputed(work: Work) -> tuple[str, Work]:
@@ -201,16 +209,16 @@ def _spread(row: Row, shape: Architecture, stack: str) -> dict[str, Any]:
     }
 
 
-def _published(row: Row, shape: Architecture, seq: int, precision: str, work: Work) -> float:
+def _published(row: Row, shape: Architecture, work: Work, *, seq: int, precision: str) -> float:
     """Tokens a second and GPU, as stated, or as they follow from what is stated.
 
     Raises:
         UserError: nothing tells.
     """
     for name in ("tokens_s_gpu", "tokens_s_gpu_derived"):
-        found = row.number(name)
-        if found is not None:
-            return found
+        stated = row.number(name)
+        if stated is not None:
+            return stated
     seconds = row.number("step_time_s")
     if seconds is not None:
         return work.slots / seconds / work.gpus

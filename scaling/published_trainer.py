@@ -1,4 +1,4 @@
-"""What a published row's trainer and machine do, as the texts of its fields tell."""
+"""The trainer and the machine of a published row, read from the texts of its fields."""
 
 import re
 from typing import Any
@@ -32,7 +32,7 @@ def stack_of(row: Row) -> str:
 
 
 def software_of(row: Row, stack: str) -> dict[str, Any]:
-    """What the software does, as its name and the row's fields tell."""
+    """The software's part of a `Work`, by its name and the row's fields."""
     software, sharding = row.text("software").lower(), row.text("sharding").lower()
     year = _year(software)
     if year is None:
@@ -70,12 +70,12 @@ def recomputed(row: Row) -> float | None:
 
 def _year(software: str) -> float | None:
     """Year and month in a software's name as a number: `NeMo 24.09`, `(2024-07)`, `2023`."""
-    found = re.search(r"(20\d\d)-(0[1-9]|1[0-2])", software) or re.search(r"\b(2\d)\.(0[1-9]|1[0-2])\b", software)
-    if found:
-        year, month = int(found.group(1)) % 100, int(found.group(2))
+    match = re.search(r"(20\d\d)-(0[1-9]|1[0-2])", software) or re.search(r"\b(2\d)\.(0[1-9]|1[0-2])\b", software)
+    if match:
+        year, month = int(match.group(1)) % 100, int(match.group(2))
         return 2000 + year + (month - 0.5) / 12
-    found = re.search(r"\b(20\d\d)\b", software)
-    return int(found.group(1)) + 0.5 if found else None
+    match = re.search(r"\b(20\d\d)\b", software)
+    return int(match.group(1)) + 0.5 if match else None
 
 
 def hardware_of(row: Row) -> dict[str, Any]:

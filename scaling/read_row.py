@@ -23,26 +23,26 @@ class Row:
 
     def number(self, name: str, default: float | None = None, why: str = "") -> float | None:
         """A positive number; where it is not stated `default`, which is noted."""
-        found = self.value.get(name)
-        if found is None:
+        value = self.value.get(name)
+        if value is None:
             if default is not None:
                 self.assumed.append(f"{name} is taken as {default:g}{why and f': {why}'}")
             return default
-        if isinstance(found, bool) or not isinstance(found, int | float) or not SMALLEST < found < LARGEST:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not SMALLEST < value < LARGEST:
             allowed = f"a number above 0 (from {SMALLEST:g} to {LARGEST:g})"
-            raise UserError(f"{name} is {repr(found)[:40]}", where=self.where, allowed=allowed)
-        return float(found)
+            raise UserError(f"{name} is {repr(value)[:40]}", where=self.where, allowed=allowed)
+        return float(value)
 
     def whole(self, name: str, default: int | None = None, why: str = "") -> int | None:
         """As `number`, a whole one."""
-        found = self.number(name, default, why)
-        if found is not None and found != int(found):
-            raise UserError(f"{name} is {found:g}", where=self.where, allowed="a whole number from 1")
-        return None if found is None else int(found)
+        value = self.number(name, default, why)
+        if value is not None and value != int(value):
+            raise UserError(f"{name} is {value:g}", where=self.where, allowed="a whole number from 1")
+        return None if value is None else int(value)
 
     def text(self, name: str) -> str:
         """A text, empty where it is not stated."""
-        found = self.value.get(name)
-        if found is not None and not isinstance(found, str):
-            raise UserError(f"{name} is {found!r}", where=self.where, allowed="a text")
-        return found or ""
+        value = self.value.get(name)
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"{name} is {value!r}", where=self.where, allowed="a text")
+        return value or ""

@@ -24,11 +24,11 @@ def score(path: Path, site: Path | None = None) -> dict[str, Any]:
     Raises:
         UserError: the file has no rows, or one of them cannot be.
     """
-    constants, (low, high) = read_fit(site) if site else read_fit()
+    constants, (low, high), _ = read_fit(site) if site else read_fit()
     given = read_rows(path)
     predicted = predict(given, constants)
     errors = 100 * (predicted / np.array([case.published for case in given]) - 1)
-    found = [
+    rows = [
         {
             "id": case.id,
             "model": case.model,
@@ -42,4 +42,4 @@ def score(path: Path, site: Path | None = None) -> dict[str, Any]:
     ]
     whole = summary(given, errors)
     ranks = {name: whole[name] for name in ("rank_speed", "rank_flops") if name in whole}
-    return {"mean_abs_error_pct": whole["mean"], "max_abs_error_pct": whole["max"], **ranks, "rows": found}
+    return {"mean_abs_error_pct": whole["mean"], "max_abs_error_pct": whole["max"], **ranks, "rows": rows}

@@ -1,4 +1,4 @@
-"""How a recipe is best spread over its GPUs: every allowed way that fits, by the time it is predicted to take."""
+"""The best parallelism of a recipe on its GPUs: every allowed way that fits, by its predicted time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -39,12 +39,12 @@ class Choice:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the search decides."""
+        """The settings that the search decides."""
         return settings(self.recipe)
 
     @property
     def limits(self) -> list[tuple[str, float]]:
-        """What the step's time goes to, and the share of each, largest first."""
+        """The terms of the step's time, and the share of each, largest first."""
         terms = self.run.terms
         shares = [(item.name, float(getattr(terms, item.name)) / self.run.step_seconds) for item in fields(Terms)]
         return sorted(shares, key=lambda pair: -pair[1])
@@ -58,7 +58,7 @@ class Choice:
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:
-    """What the search decides, in the order of preference where times are close: earlier ones stay simple longer."""
+    """The settings that the search decides; where times are close, the earlier ones stay simple longer."""
     parallel = recipe.parallel
     world = world_size(recipe)
     return {
@@ -96,8 +96,10 @@ def plan(
     for name in keep:
         if name not in given:
             mend = nearest(name, list(given))
-            raise UserError(f"{name!r} is no setting", where="--keep", allowed=", ".join(given), mend=mend)
-    every = (one for one in candidates(recipe) if all(settings(one)[name] == given[name] for name in keep))
+            raise UserError(f"{name!r} is not a setting", where="--keep", allowed=", ".join(given), mend=mend)
+    every = (
+        candidate for candidate in candidates(recipe) if all(settings(candidate)[name] == given[name] for name in keep)
+    )
     tried = [(candidate, of_gpu(candidate)) for candidate in every]
     capacity = recipe.machine.gpu_gib * GIB
     fitting = [(candidate, memory) for candidate, memory in tried if fits(memory, capacity)]
@@ -111,13 +113,13 @@ def plan(
         )
     works = [work_of(candidate, filling, site) for candidate, _ in fitting]
     each = _one_by_one(step_time(stack(works), constants), len(works))
-    found = [
-        Choice(candidate, memory, of_terms(candidate, filling, site, work, terms))
+    choices = [
+        Choice(candidate, memory, of_terms(candidate, filling, site, work=work, terms=terms))
         for (candidate, memory), work, terms in zip(fitting, works, each, strict=True)
     ]
-    found.sort(key=lambda choice: choice.run.step_seconds)
-    close = [choice for choice in found if choice.run.step_seconds <= (1 + CLOSE) * found[0].run.step_seconds]
-    return min(close, key=lambda choice: _complexity(choice.recipe)), found
+    choices.sort(key=lambda choice: choice.run.step_seconds)
+    close = [choice for choice in choices if choice.run.step_seconds <= (1 + CLOSE) * choices[0].run.step_seconds]
+    return min(close, key=lambda choice: _complexity(choice.recipe)), choices
 
 
 def _one_by_one(terms: Terms, count: int) -> Iterator[Terms]:
@@ -127,9 +129,9 @@ def _one_by_one(terms: Terms, count: int) -> Iterator[Terms]:
 
 
 def _complexity(recipe: Recipe) -> tuple[Any, ...]:
-    """What a simpler way has less of, the weightiest first; BF16 gradients count as less simple than FP32 ones."""
-    found = settings(recipe)
-    return tuple(value == "bf16" if name == "grads" else value for name, value in found.items() if name != "dp")
+    """A key that is smaller for a simpler way, the weightiest first; BF16 gradients are less simple than FP32 ones."""
+    values = settings(recipe)
+    return tuple(value == "bf16" if name == "grads" else value for name, value in values.items() if name != "dp")
 
 
 def candidates(recipe: Recipe) -> Iterator[Recipe]:
@@ -145,7 +147,7 @@ def candidates(recipe: Recipe) -> Iterator[Recipe]:
             for chunks in _chunks(shape.layers, pp, total // (dp * micro)):
                 for kind in grads:
                     for again in (False, True):
-                        yield _spread(recipe, (tp, pp, cp), micro, chunks, kind, again)
+                        yield _spread(recipe, (tp, pp, cp), micro=micro, chunks=chunks, grads=kind, recompute=again)
 
 
 def _spreads(recipe: Recipe, shape: Qwen3Config, world: int) -> Iterator[tuple[int, int, int]]:
@@ -170,7 +172,7 @@ def _chunks(layers: int, pp: int, micro_batches: int) -> list[int]:
 
 
 def _spread(
-    recipe: Recipe, spread: tuple[int, int, int], micro: int, chunks: int, grads: str, recompute: bool
+    recipe: Recipe, spread: tuple[int, int, int], *, micro: int, chunks: int, grads: str, recompute: bool
 ) -> Recipe:
     tp, pp, cp = spread
     dropped = {CHUNKS, *(RECOMPUTE if recomputes(recipe) else ())}  # selective recomputation stays as it is

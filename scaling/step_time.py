@@ -14,12 +14,12 @@ from .constants import Constants
 from .work import Numbers, Work
 
 NVLINK_SHARE = 0.8
-"""Of an H100's NVLink, what NCCL's rings reach on 8 of them: 370 GB/s (nccl-tests issue 212)."""
+"""Share of an H100's NVLink that NCCL's rings reach on 8 of them: 370 GB/s (nccl-tests issue 212)."""
 POWER = 0.5
 """Exponent of the power limit in the speed of arithmetic: an assumption, between a limit that does not bind (0) and one
 that is all (1). One model alone has rows with another limit, so that a fit would be to that model."""
 REFERENCE_YEAR = 2025.0
-"""Of the software that the shares hold for."""
+"""Year of the software that the shares hold for."""
 PRODUCTS = 4
 """Matrix products of a layer's forward pass: queries, keys and values; attention's output; both of the MLP."""
 LOGIT = 20
@@ -74,9 +74,9 @@ def step_time(work: Work, constants: Constants) -> Terms:
     stage = {name: seconds * fullest for name, seconds in stage.items()}
     output = {name: seconds * fullest / np.where(work.balanced == 1, work.pp, 1) for name, seconds in output.items()}
     repeated = {name: work.accumulation * (seconds + output.get(name, 0)) for name, seconds in stage.items()}
-    one = sum(stage.values())
-    bubble = (work.pp - 1) / work.chunks * one
-    dp = _data_parallel(work, constants, one + sum(output.values()))
+    stage_seconds = sum(stage.values())
+    bubble = (work.pp - 1) / work.chunks * stage_seconds
+    dp = _data_parallel(work, constants, stage_seconds + sum(output.values()))
     return Terms(
         **{name: seconds for name, seconds in repeated.items() if name != "launches"},
         bubble=bubble,
@@ -185,7 +185,9 @@ def _tensor_parallel(work: Work, constants: Constants) -> Numbers:
     count = 8 + 4 * work.recompute
     size = 2 * _tokens(work) * work.hidden
     inside = np.minimum(work.tp, work.node)
-    seconds = count * (_moving(work, constants, size, inside, work.tp / inside) + constants.kernel * (work.tp > 1))
+    seconds = count * (
+        _moving(work, constants, size, inside=inside, nodes=work.tp / inside) + constants.kernel * (work.tp > 1)
+    )
     return seconds * np.where(work.tp_overlap == 1, constants.tp_exposed, 1.0)
 
 
@@ -221,14 +223,14 @@ def _data_parallel(work: Work, constants: Constants, computing: Numbers) -> Numb
     times = np.where(sharded, work.accumulation, 1)
     collectives = work.layers / work.pp * np.where(sharded, work.gathers + 1, 2)
     inside = np.clip(work.node / work.tp, 1, group)  # TP fills a node first
-    moving = _moving(work, constants, size, inside, group / inside)
+    moving = _moving(work, constants, size, inside=inside, nodes=group / inside)
     exposed = np.where(sharded, constants.fsdp_exposed, constants.dp_exposed)
     exposed = np.where(work.dp_overlap == 1, exposed, 1.0)
     rest = np.maximum(0.0, (1 - exposed) * moving - computing)
     return times * (exposed * moving + rest + collectives * constants.hop * (group - 1))
 
 
-def _moving(work: Work, constants: Constants, size: Numbers, inside: Numbers, nodes: Numbers) -> Numbers:
+def _moving(work: Work, constants: Constants, size: Numbers, *, inside: Numbers, nodes: Numbers) -> Numbers:
     """Seconds in which `size` bytes are gathered, or scattered, by `inside` GPUs of each of so many nodes."""
     between = size * (nodes - 1) / nodes / (inside * _own_card(work) * constants.network)
     within = size * (inside * nodes - 1) / (inside * nodes) / (H100.nvlink * NVLINK_SHARE)

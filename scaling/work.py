@@ -1,4 +1,4 @@
-"""What a training step consists of, as numbers or as arrays of numbers: one element a setting.
+"""The parts of a training step, as numbers or as arrays of numbers: one element a setting.
 
 The same code prices one recipe, a table of published rows and thousands of candidates of a search.
 """

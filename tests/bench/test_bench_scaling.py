@@ -14,7 +14,7 @@ from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
-from pdapt.scaling.constants import NAMES, read_fit
+from pdapt.scaling.constants import CONSTANT_NAMES, read_fit
 from pdapt.scaling.of_recipe import Filling
 
 FULL = Filling(1.0, 512.0, "made up")
@@ -75,8 +75,8 @@ def test_runs_become_rows_a_page_and_a_site(tmp_path: Path, monkeypatch: pytest.
     assert 'src="data:image/png' in page
     rows = list(csv.DictReader((tmp_path / "out" / "scaling.csv").open()))
     assert [(row["scaling"], row["world"]) for row in rows[:2]] == [("weak", "1"), ("weak", "2")]
-    constants, _ = read_fit(tmp_path / "out" / "site.json")
-    assert constants.bf16 < read_fit()[0].bf16 / 100
+    constants = read_fit(tmp_path / "out" / "site.json").constants
+    assert constants.bf16 < read_fit().constants.bf16 / 100
     text = "\n".join(lines(result | {"others": 0.5}))
     assert "OVERSUBSCRIBED" in text
     assert "DISTURBED" in text
@@ -122,13 +122,13 @@ def test_a_site_takes_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> No
     out = tmp_path / "site.json"
     bench_ceilings.site(out, {"bf16": 0.8})
     bench_ceilings.site(out, {"memory": 0.9})
-    constants, _ = read_fit(out)
+    constants = read_fit(out).constants
     assert (constants.bf16, constants.memory) == (0.8, 0.9)
     with pytest.raises(UserError, match="bf16 was measured on cores"):
         bench_ceilings.site(tmp_path / "none.json", {"bf16": None})
     assert not (tmp_path / "none.json").exists()
-    rest = set(NAMES) - {"bf16", "memory"}
-    assert all(getattr(constants, name) == getattr(read_fit()[0], name) for name in rest)
+    rest = set(CONSTANT_NAMES) - {"bf16", "memory"}
+    assert all(getattr(constants, name) == getattr(read_fit().constants, name) for name in rest)
 
 
 @pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])

@@ -23,12 +23,13 @@ from pdapt.core.integrity import damage_first
 from pdapt.core.manifest import Manifest
 from pdapt.data_prep.corpus import Source, build_corpus
 from pdapt.data_prep.tokens.build import Options, build_tokens
+from pdapt.eval.harness.backends import Limits
 from pdapt.eval.heldout.build_tasks import build_tasks
 from pdapt.eval.heldout.domains import read_domains
 from pdapt.eval.heldout.evaluate import evaluate
 from pdapt.eval.reuse import take_over
 from pdapt.eval.scores import Model
-from pdapt.launch.choose import choose
+from pdapt.launch.choose import Rule, choose
 from pdapt.merge.sweep import sweep
 from pdapt.recipes.load import load
 from pdapt.training.input_hashes import Inputs, check_bytes, small_files
@@ -283,14 +284,11 @@ def test_a_point_is_chosen_of_models_as_they_were_written(
                 base,
                 tuned,
                 tmp_path / "points",
-                held,
-                out,
-                domain=None,
-                general="general",
-                max_loss=1.0,
-                limit=4,
+                heldout=held,
+                out=out,
+                rule=Rule("general"),
+                limits=Limits(questions=4, max_length=64),
                 batch_size=2,
-                max_length=64,
             )
         assert path.name in str(caught.value), f"{name}: {damage}"
         assert not (out / "curve").exists()

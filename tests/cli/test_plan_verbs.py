@@ -103,8 +103,8 @@ def test_measured_energy_stands_beside_the_predicted(tmp_path: Path) -> None:
     [
         (["recipe", "RECIPE", "--out", "out.txt"], "no name of a recipe file"),
         (["recipe", "RECIPE", "--run", "gone"], "gone is no training run that has begun: the file is missing"),
-        (["recipe", "RECIPE", "--keep", "pq"], "'pq' is no setting"),
-        (["recipe", "RECIPE", "--site", "bad.json"], "no file of constants"),
+        (["recipe", "RECIPE", "--keep", "pq"], "'pq' is not a setting"),
+        (["recipe", "RECIPE", "--site", "bad.json"], "not a file of constants"),
         (["recipe", "RECIPE", "--tokens", "gone"], "tokens.json is missing"),
         (["score", "bad.json", "--site", "gone.json"], "gone.json is missing"),
         (["curves", "RECIPE", "parallel.tp=4", "--gpus", "2", "--out", "out"], "spread over 4 ranks"),

@@ -17,8 +17,8 @@ FULL = Filling(1.0, 2000.0, "made up")
 
 
 def test_both_curves_go_from_one_gpu_to_the_last() -> None:
-    recipe, constants = load("qwen3_8b_cpt_48xh100_packed"), read_fit()[0]
-    found = points(recipe, FULL, Site(), constants, 16_384)
+    recipe, constants = load("qwen3_8b_cpt_48xh100_packed"), read_fit().constants
+    found = points(recipe, FULL, Site(), constants, largest=16_384)
     weak, strong = (efficiency(found, scaling) for scaling in ("weak", "strong"))
     assert [gpus for gpus, _ in weak] == [2**power for power in range(15)]
     assert strong[-1][0] == 512  # 576 sequences: each copy has one
@@ -46,4 +46,4 @@ def test_figures_and_tables_say_that_they_are_simulated(tmp_path: Path) -> None:
 def test_a_model_that_needs_more_gpus_is_refused() -> None:
     recipe = load("qwen3_8b_cpt_48xh100_packed", ["parallel.tp=4"])
     with pytest.raises(UserError, match="spread over 4 ranks"):
-        points(recipe, FULL, Site(), read_fit()[0], 2)
+        points(recipe, FULL, Site(), read_fit().constants, largest=2)

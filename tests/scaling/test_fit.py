@@ -9,7 +9,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
-from pdapt.scaling.constants import NAMES, Constants, read_fit
+from pdapt.scaling.constants import CONSTANT_NAMES, Constants, read_fit
 from pdapt.scaling.fit import errors_pct, fit, predict, split, summary
 from pdapt.scaling.model_shapes import MODELS
 from pdapt.scaling.published import Case, cases, left_out, rows
@@ -27,8 +27,8 @@ def fitted(halves: tuple[list[Case], list[Case]]) -> Constants:
 
 
 def test_the_constants_that_come_along_are_what_the_command_fits(fitted: Constants) -> None:
-    known, _ = read_fit()
-    for name in NAMES:
+    known = read_fit().constants
+    for name in CONSTANT_NAMES:
         assert getattr(known, name) == pytest.approx(getattr(fitted, name), rel=1e-3)
 
 
@@ -65,7 +65,7 @@ def test_no_constant_belongs_to_a_model_or_a_row(
     halves: tuple[list[Case], list[Case]], fitted: Constants, subtests: pytest.Subtests
 ) -> None:
     """Each constant has a say in rows of several calibration models."""
-    for name in NAMES:
+    for name in CONSTANT_NAMES:
         with subtests.test(name=name):
             before = predict(halves[0], fitted)
             after = predict(halves[0], replace(fitted, **{name: 1.1 * getattr(fitted, name)}))
@@ -124,9 +124,9 @@ WHOLE = {"constants": asdict(Constants()), "interval": [0.9, 1.1]}
 def test_a_file_without_constants_is_refused(value: object, tmp_path: Path) -> None:
     path = tmp_path / "site.json"
     write_json(path, WHOLE)
-    assert read_fit(path) == (Constants(), (0.9, 1.1))
+    assert read_fit(path) == (Constants(), (0.9, 1.1), None)
     write_json(path, value)
-    with pytest.raises(UserError, match="no file of constants"):
+    with pytest.raises(UserError, match="not a file of constants"):
         read_fit(path)
     path.write_text(json.dumps(WHOLE | {"interval": [0.9, float("nan")]}))
     with pytest.raises(UserError, match="NaN is not a JSON value"):

@@ -36,7 +36,7 @@ def test_first_steps_do_not_count() -> None:
 
 
 def test_medians_and_spread_are_over_turns() -> None:
-    found = measurement("weak", 2, 1.0, 8, [turn_of(journal(seconds)) for seconds in (1.0, 1.1, 3.0)])
+    found = measurement("weak", 2, [turn_of(journal(seconds)) for seconds in (1.0, 1.1, 3.0)], cores=1.0, batch=8)
     assert found.seconds == pytest.approx(1.1)
     assert found.spread == pytest.approx(2.0)
     assert found.tokens_per_second == pytest.approx(900 / 1.1)
@@ -45,9 +45,9 @@ def test_medians_and_spread_are_over_turns() -> None:
 
 
 def test_efficiency_is_over_the_fewest_ranks_and_by_core() -> None:
-    one = measurement("strong", 1, 2.0, 8, [turn_of(journal(1.0))])
-    two = measurement("strong", 2, 1.0, 8, [turn_of(journal(0.8))])
-    four = measurement("strong", 4, 0.5, 8, [turn_of(journal(0.8))])
+    one = measurement("strong", 1, [turn_of(journal(1.0))], cores=2.0, batch=8)
+    two = measurement("strong", 2, [turn_of(journal(0.8))], cores=1.0, batch=8)
+    four = measurement("strong", 4, [turn_of(journal(0.8))], cores=0.5, batch=8)
     rows = rows_of([one, two, four])
     assert [row["efficiency"] for row in rows] == pytest.approx([1, 0.625, 0.3125])
     assert [row["efficiency_by_core"] for row in rows] == pytest.approx([1, 1.25, 1.25])
@@ -58,15 +58,15 @@ def test_efficiency_is_over_the_fewest_ranks_and_by_core() -> None:
 
 
 def test_a_site_that_is_slower_throughout_is_met() -> None:
-    start = read_fit()[0]
+    start = read_fit().constants
     slower = replace(start, **{name: getattr(start, name) / 1e4 for name in RATES})
     cases = []
     for world in (1, 2, 4):
         recipe = load("qwen3_tiny_cpt_2xcpu", [f"parallel.ranks_per_node={world}", "batch.micro_size=1"])
-        blank = measurement("strong", world, None, 8, [turn_of(journal(1.0))])
+        blank = measurement("strong", world, [turn_of(journal(1.0))], cores=None, batch=8)
         case = case_of(recipe, FULL, Site(), blank)
         cases.append(replace(case, published=float(predict([case], slower)[0])))
-    site, (low, high) = recalibrated(cases, start)
+    site, (low, high), _ = recalibrated(cases, start)
     assert abs(errors_pct(cases, site)).max() < 5
     assert abs(errors_pct(cases, start)).min() > 1000
     assert site.bf16 == pytest.approx(slower.bf16, rel=0.1)
@@ -75,6 +75,6 @@ def test_a_site_that_is_slower_throughout_is_met() -> None:
 
 def test_what_no_machine_explains_is_refused() -> None:
     recipe = load("qwen3_tiny_cpt_2xcpu", ["parallel.ranks_per_node=1"])
-    one = case_of(recipe, FULL, Site(), measurement("strong", 1, None, 8, [turn_of(journal(1.0))]))
+    one = case_of(recipe, FULL, Site(), measurement("strong", 1, [turn_of(journal(1.0))], cores=None, batch=8))
     with pytest.raises(UserError, match="no speed of the machine"):
-        recalibrated([replace(one, published=1e9)], read_fit()[0])
+        recalibrated([replace(one, published=1e9)], read_fit().constants)

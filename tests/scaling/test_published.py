@@ -161,5 +161,5 @@ def test_rubbish_is_refused_and_named(changes: dict[str, Any], message: str) -> 
 
 @pytest.mark.parametrize("given", [None, {}, [], "rows", [1]])
 def test_what_holds_no_rows_is_refused(given: Any) -> None:
-    with pytest.raises(UserError, match=r"there is no row|a row is int"):
+    with pytest.raises(UserError, match=r"there are no rows|a row is int"):
         cases(given, "file")

@@ -23,7 +23,7 @@ EXPECTED = {"0p6b": (6, 8), "1p7b": (6, 8), "4b": (4,), "8b": (2,)}
 
 @pytest.fixture(scope="module")
 def constants() -> Constants:
-    return read_fit()[0]
+    return read_fit().constants
 
 
 def paper(size: str = "8b", *overrides: str) -> Recipe:
@@ -92,7 +92,7 @@ def test_what_is_kept_stays(constants: Constants) -> None:
     recipe = load("qwen3_8b_cpt_48xh100_packed")
     choice, every = plan(recipe, FULL, Site(), constants, keep=("grads",))
     assert {other.settings["grads"] for other in every} == {recipe.optimizer.grads} == {choice.settings["grads"]}
-    with pytest.raises(UserError, match="'grad' is no setting"):
+    with pytest.raises(UserError, match="'grad' is not a setting"):
         plan(recipe, FULL, Site(), constants, keep=("grad",))
 
 

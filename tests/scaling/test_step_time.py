@@ -88,7 +88,7 @@ def test_masks_save_attention_by_the_squared_lengths() -> None:
 
 
 def test_terms_add_up_and_arrays_equal_numbers() -> None:
-    constants, _ = read_fit()
+    constants = read_fit().constants
     given = [case.work for case in cases(rows(), "published.json")[::10]]
     together = speed(stack(given), constants)
     assert together == pytest.approx([float(speed(one, constants)) for one in given])
@@ -102,13 +102,13 @@ def test_terms_add_up_and_arrays_equal_numbers() -> None:
                {"attention": 1}, {"dp_overlap": 0}, {"memory": 2e12}, {"gathers": 2}, {"vocab": 200_000.0}],
 )  # fmt: skip
 def test_what_must_be_slower_is(change: dict[str, float]) -> None:
-    constants, _ = read_fit()
+    constants = read_fit().constants
     usual = work(dp=64)
     assert step_time(replace(usual, **change), constants).total > step_time(usual, constants).total
 
 
 def test_more_accumulation_hides_more_and_more_gpus_hide_less() -> None:
-    constants, _ = read_fit()
+    constants = read_fit().constants
     by_batch = [float(speed(work(dp=64, accumulation=count), constants)) for count in (1, 4, 16)]
     by_gpus = [float(speed(work(dp=dp), constants)) for dp in (8, 64, 512, 4096)]
     assert by_batch == sorted(by_batch)

@@ -13,6 +13,7 @@ from ...core.files import read_list, read_object, read_objects, write_json, writ
 from ...core.jsonio import JsonObject
 from ...core.manifest import MANIFEST_FILE
 from ...recipes.load import to_dict, to_yaml
+from ...recipes.overrides import flat
 from ...recipes.schema import Recipe
 
 METRICS = "metrics.jsonl"
@@ -94,12 +95,12 @@ def check_same(out: Path, requested: dict[str, Any], *, other_data: bool) -> Non
 def _check_rest(out: Path, held: dict[str, Any], requested: dict[str, Any]) -> None:
     differing = ["base"] if held.get("base") != requested["base"] else []
     # Of what an older release did not know, the run has the defaults.
-    there, now = _flat(_defaults()) | _flat(held["recipe"]), _flat(requested["recipe"])
+    there, now = flat(_defaults()) | flat(held["recipe"]), flat(requested["recipe"])
     if there["steps"] < now["steps"]:  # see `longer.py`
         del there["steps"], now["steps"]
     differing += [
         f"{key}: {there.get(key)} there, {now.get(key)} now"
-        for key in sorted({*_flat(held["recipe"]), *now})
+        for key in sorted({*flat(held["recipe"]), *now})
         if there.get(key) != now.get(key)
     ]
     if differing:
@@ -133,13 +134,6 @@ def _defaults() -> dict[str, Any]:
     values = to_dict(Recipe())
     del values["model"]["shape"]
     return values
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, item in value.items():
-        flat |= _flat(item, f"{prefix}{name}.") if isinstance(item, dict) else {f"{prefix}{name}": item}
-    return flat
 
 
 def checkpoints(out: Path) -> list[Path]:

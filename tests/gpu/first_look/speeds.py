@@ -55,7 +55,7 @@ def _planned(step: Step, recipe: Recipe) -> Row:
 
     slots = filling(recipe, step.tokens())
     work = replace(work_of(recipe, slots, Site()), node=1, nics=1, memory=GPUS[_kind()].bandwidth)
-    seconds = float(step_time(work, read_fit()[0]).total)
+    seconds = float(step_time(work, read_fit().constants).total)
     planned = {"planned_tokens_per_second": float(work.slots) * slots.fill / seconds, "planned_step_seconds": seconds}
     return planned | {"planned_gib": of_gpu(recipe).total / GIB}
 
