@@ -106,7 +106,7 @@ class Unfolded:
                 raise UserError(
                     f"{name} is {found} in the checkpoint, the configuration makes it {size}", where=str(folder)
                 )
-        types = {entries[name].properties.dtype for name in expected}
+        types = {self.checkpoint.dtype(name) for name in expected}
         if len(types) > 1 or not types <= set(NAMES):
             spelled = sorted(str(found).removeprefix("torch.") for found in types)
             raise UserError(

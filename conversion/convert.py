@@ -158,7 +158,10 @@ def export_hf(
         writer = Writer(work, model.tensors)
         progress = log.Progress("export", writer.total)
         check_space(work, writer.total)
-        with one_thread(), checking("export", checkpoint_files(folder, reference), verify=verify) as checked:
+        # Its state is read of the optimizer's master weights alone.
+        weights_of = [folder] if source == PARAMETERS else []
+        files = checkpoint_files(folder, reference)
+        with one_thread(), checking("export", files, weights_of=weights_of, verify=verify) as checked:
             for name, tensor in model.tensors.items():
                 writer.write(name, pieces(model, name))
                 progress.add(tensor.nbytes)

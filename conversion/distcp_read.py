@@ -4,10 +4,9 @@ import math
 from pathlib import Path
 
 import torch
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorStorageMetadata
 
 from ..core.checkpoint import RELEASE, newest
-from ..core.dcp import METADATA, read_metadata
+from ..core.dcp import METADATA, Chunk, read_metadata
 from ..core.errors import UserError
 from ..core.files import read_object
 from .stored_tensor import map_tensor
@@ -64,21 +63,14 @@ class Checkpoint:
         """
         metadata = read_metadata(folder)
         self.folder = folder
-        self.entries = {
-            name: entry
-            for name, entry in metadata.state_dict_metadata.items()
-            if isinstance(entry, TensorStorageMetadata)
-        }
-        self._storage = metadata.storage_data or {}
-        self._maps: dict[MetadataIndex, torch.Tensor] = {}
-        for info in self._storage.values():
-            if Path(info.relative_path).name != info.relative_path:
+        self.entries, self._stored = metadata.tensors, metadata.stored
+        self._maps: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
+        for stored in self._stored.values():
+            if Path(stored.file).name != stored.file:
+                raise UserError(f"the checkpoint names a file outside its folder: {stored.file}", where=str(folder))
+            if stored.transforms:
                 raise UserError(
-                    f"the checkpoint names a file outside its folder: {info.relative_path}", where=str(folder)
-                )
-            if info.transform_descriptors:
-                raise UserError(
-                    f"the checkpoint is stored with {', '.join(info.transform_descriptors)}",
+                    f"the checkpoint is stored with {', '.join(stored.transforms)}",
                     where=str(folder),
                     allowed="torch_dist without extensions",
                 )
@@ -120,21 +112,25 @@ class Checkpoint:
             whole[place] = part
         return whole
 
-    def _map(self, name: str, chunk: ChunkStorageMetadata) -> torch.Tensor:
-        index = MetadataIndex(name, chunk.offsets)
-        if index not in self._maps:
-            if index not in self._storage:
+    def dtype(self, name: str) -> torch.dtype:
+        """The type of a tensor."""
+        return getattr(torch, self.entries[name].dtype)
+
+    def _map(self, name: str, chunk: Chunk) -> torch.Tensor:
+        key = (name, chunk.offsets)
+        if key not in self._maps:
+            if key not in self._stored:
                 raise UserError(f"the checkpoint's .metadata does not say where {name} is", where=str(self.folder))
-            info = self._storage[index]
-            path = self.folder / info.relative_path
+            stored = self._stored[key]
+            path = self.folder / stored.file
             if not path.is_file():
-                raise UserError(f"{info.relative_path} is missing", where=str(path), mend="take another checkpoint")
-            found = map_tensor(path, info.offset, info.length)
-            if found.shape != chunk.sizes or found.dtype != self.entries[name].properties.dtype:
+                raise UserError(f"{stored.file} is missing", where=str(path), mend="take another checkpoint")
+            tensor = map_tensor(path, stored.offset, stored.length)
+            if tensor.shape != chunk.sizes or tensor.dtype != self.dtype(name):
                 raise UserError(
-                    f"a chunk of {name} is {found.dtype} {tuple(found.shape)}, .metadata says "
-                    f"{self.entries[name].properties.dtype} {tuple(chunk.sizes)}",
+                    f"a chunk of {name} is {tensor.dtype} {tuple(tensor.shape)}, .metadata says "
+                    f"{self.dtype(name)} {chunk.sizes}",
                     where=str(path),
                 )
-            self._maps[index] = found
-        return self._maps[index]
+            self._maps[key] = tensor
+        return self._maps[key]

@@ -45,11 +45,13 @@ class Opened:
         model: its weights.
         config: its configuration, see `effective`.
         files: what is read of it, for `checking`.
+        checkpoint: its folder, where it is one.
     """
 
     model: Model
     config: dict[str, Any]
     files: dict[Path, list[str]]
+    checkpoint: Path | None = None
 
 
 def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: bool = True) -> dict[str, Any]:
@@ -69,7 +71,8 @@ def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: 
         UserError: one of them is neither, or a file is damaged.
     """
     one, other = (_open(folder, reference, hashes=hashes) for folder in (first, second))
-    with checking("verify", one.files | other.files, verify=hashes):
+    weights_of = [opened.checkpoint for opened in (one, other) if opened.checkpoint]
+    with checking("verify", one.files | other.files, weights_of=weights_of, verify=hashes):
         different = _differences(one.model, other.model)
     keys = sorted(one.config.keys() | other.config.keys())
     config = {key: [one.config.get(key), other.config.get(key)] for key in keys}
@@ -103,7 +106,7 @@ def _open_megatron(folder: Path, reference: Path | None) -> Opened:
     place = model.checkpoint.folder
     # An export states the type that the weights have, whatever is said beside them.
     stated = read_object(settings_of(place, reference) / CONFIG).values | {"dtype": NAMES[model.dtype]}
-    return Opened(model, effective(stated), checkpoint_files(place, reference))
+    return Opened(model, effective(stated), checkpoint_files(place, reference), place)
 
 
 def _differences(first: Model, second: Model) -> list[Difference]:

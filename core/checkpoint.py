@@ -27,7 +27,11 @@ _TRACKER_BYTES = 100
 
 
 def read_seal(checkpoint: Path) -> dict[str, Any] | None:
-    """A checkpoint's seal: `{"step", "provenance", "files": {name: SHA-256}}`; None where it has none.
+    """A checkpoint's seal; None where it has none.
+
+    Returns:
+        `{"step", "provenance", "files": {name: SHA-256}, "weights": {name: SHA-256}}`, the last of each file's
+        `weight_spans`; a seal that was written by an earlier version has no `weights`.
 
     Raises:
         UserError: it is damaged.
@@ -38,6 +42,8 @@ def read_seal(checkpoint: Path) -> dict[str, Any] | None:
     try:
         seal = read_object(path)
         seal.integer("step"), seal.object("provenance"), seal.texts("files")
+        if "weights" in seal.values:
+            seal.texts("weights")
     except UserError as error:
         raise damaged_seal(checkpoint, error) from None
     return seal.values

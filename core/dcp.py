@@ -4,40 +4,135 @@ import io
 import pickle
 import pickletools
 import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from .errors import UserError
 from .files import read_bytes
 from .jsonio import INT64_MAX
 
-if TYPE_CHECKING:
-    from torch.distributed.checkpoint.metadata import Metadata
-
 METADATA = ".metadata"
-# What the pickled `.metadata` of a DCP checkpoint is made of. Nothing else is unpickled.
-_ALLOWED = {
-    "pathlib": {"PosixPath"},
-    "torch": {"Size", "bfloat16", "float16", "float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"},
-    "torch.serialization": {"_get_layout"},
-    "torch.distributed.checkpoint.metadata": {
-        "BytesStorageMetadata",
-        "ChunkStorageMetadata",
-        "Metadata",
-        "MetadataIndex",
-        "StorageMeta",
-        "TensorProperties",
-        "TensorStorageMetadata",
-        "_MEM_FORMAT_ENCODING",
-    },
-    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
-    "torch.distributed.checkpoint.planner": {
-        "BytesIOWriteData",
-        "SavePlan",
-        "TensorWriteData",
-        "WriteItem",
-        "WriteItemType",
-    },
+OPTIMIZER = "optimizer."
+"""Prefix of what a checkpoint holds of the optimizer, whichever way it was saved."""
+Shape = tuple[int, ...]
+Span = tuple[int, int]
+"""First byte of a file's part, and the byte after its last."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a tensor that one rank has written: its first index in each dimension, and its sizes."""
+
+    offsets: Shape
+    sizes: Shape
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """A tensor as `.metadata` describes it.
+
+    Attributes:
+        size: of the whole.
+        dtype: torch's name of its type, for instance `bfloat16`.
+        chunks: that it was saved in.
+    """
+
+    size: Shape
+    dtype: str
+    chunks: list[Chunk]
+
+
+@dataclass(frozen=True)
+class StoredBytes:
+    """Where a chunk, or an object that is not a tensor, lies.
+
+    Attributes:
+        file: its name, or what stands in its place.
+        offset, length: in the file, in bytes.
+        transforms: names of extensions that have changed the bytes.
+    """
+
+    file: str
+    offset: int
+    length: int
+    transforms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """A checkpoint's `.metadata`.
+
+    Attributes:
+        tensors: name -> tensor; objects that are not tensors are left out.
+        stored: (name, first index in each dimension; None of an object) -> where it lies.
+    """
+
+    tensors: dict[str, TensorEntry]
+    stored: dict[tuple[str, Shape | None], StoredBytes]
+
+
+class _Object:
+    """Any object of torch's: its attributes are what the pickle states of it."""
+
+
+class _Properties(_Object):
+    """torch's `TensorProperties`, which states its attributes by position."""
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = state[0]
+
+
+class _Index(_Object):
+    """torch's `MetadataIndex`, the key of what is stored."""
+
+    fqn: Any
+    offset: Any = None
+
+    def key(self) -> tuple[Any, Any]:
+        return self.fqn, None if self.offset is None else tuple(self.offset)
+
+    def __hash__(self) -> int:
+        return hash(self.key())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Index) and self.key() == other.key()
+
+
+class _Metadata(_Object):
+    state_dict_metadata: dict[Any, Any]
+    storage_data: dict[Any, Any] | None = None
+
+
+class _Tensor(_Object):
+    size: Any
+    chunks: Any
+    properties: Any
+
+
+def _constant(*arguments: object) -> None:
+    """Stand in for what no reader of a checkpoint needs: paths, layouts, the members of an enum."""
+    del arguments
+
+
+_DTYPES = {"bfloat16", "float16", "float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"}
+_METADATA, _PLANNER = "torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.planner"
+# What the pickled `.metadata` of a DCP checkpoint is made of -> what stands for it here. Nothing else is unpickled.
+_STANDS_FOR: dict[tuple[str, str], Any] = {
+    ("pathlib", "PosixPath"): _constant,
+    ("torch", "Size"): tuple,
+    ("torch.serialization", "_get_layout"): _constant,
+    (_METADATA, "Metadata"): _Metadata,
+    (_METADATA, "MetadataIndex"): _Index,
+    (_METADATA, "TensorProperties"): _Properties,
+    (_METADATA, "TensorStorageMetadata"): _Tensor,
+    (_METADATA, "_MEM_FORMAT_ENCODING"): _constant,
+    (_PLANNER, "WriteItemType"): _constant,
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): _Object,
+    **{(_METADATA, name): _Object for name in ("BytesStorageMetadata", "ChunkStorageMetadata", "StorageMeta")},
+    **{(_PLANNER, name): _Object for name in ("BytesIOWriteData", "SavePlan", "TensorWriteData", "WriteItem")},
+    **{("torch", name): name for name in _DTYPES},
 }
 _REMEMBER = ("PUT", "BINPUT", "LONG_BINPUT")
 DAMAGED = (
@@ -58,15 +153,15 @@ DAMAGED = (
 
 
 class _Unpickler(pickle.Unpickler):
-    """Refuses every class that a DCP `.metadata` has no use for."""
+    """Refuses every class that a DCP `.metadata` has no use for, and makes stand-ins of the others, without torch."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if name in _ALLOWED.get(module, ()):
-            return super().find_class(module, name)
-        raise UserError(f"the checkpoint's .metadata asks for {module}.{name}, which is not part of one: refused")
+        if (module, name) not in _STANDS_FOR:
+            raise UserError(f"the checkpoint's .metadata asks for {module}.{name}, which is not part of one: refused")
+        return _STANDS_FOR[module, name]
 
 
-def read_metadata(folder: Path) -> "Metadata":
+def read_metadata(folder: Path) -> Metadata:
     """Read a checkpoint's `.metadata`.
 
     Raises:
@@ -78,13 +173,11 @@ def read_metadata(folder: Path) -> "Metadata":
     data = read_bytes(path)
     try:
         check_memo(data)
-        metadata = _Unpickler(io.BytesIO(data)).load()
-        _check(metadata)
+        return _metadata(_Unpickler(io.BytesIO(data)).load())
     except UserError as error:
         raise UserError(error.what, where=str(path), allowed=error.allowed, mend=error.mend) from None
     except DAMAGED as error:
         raise UserError(f"the checkpoint's .metadata is not whole: {error}", where=str(path)) from None
-    return metadata
 
 
 def check_memo(data: bytes) -> None:
@@ -97,40 +190,67 @@ def check_memo(data: bytes) -> None:
             raise ValueError(f"a value is numbered {argument}")
 
 
-def _check(metadata: Any) -> None:
-    """Check that what was unpickled has the parts of a checkpoint's metadata, of their types, with sizes from 0."""
-    from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
-
-    if not isinstance(metadata, Metadata):
-        raise UserError(f"the checkpoint's .metadata holds a {type(metadata).__name__}")
-    for name, entry in metadata.state_dict_metadata.items():
+def _metadata(loaded: Any) -> Metadata:
+    """Take what was unpickled apart, checking that it has the parts of a `.metadata`, with sizes from 0."""
+    if not isinstance(loaded, _Metadata):
+        raise UserError(f"the checkpoint's .metadata holds a {type(loaded).__name__.lstrip('_')}")
+    tensors: dict[str, TensorEntry] = {}
+    for name, entry in loaded.state_dict_metadata.items():
         if not isinstance(name, str):
             raise TypeError(f"a tensor is called {name!r:.40}")
-        if isinstance(entry, TensorStorageMetadata):
-            _check_tensor(name, entry)
-    for index, info in (metadata.storage_data or {}).items():
-        _check_storage(index, info)
+        if isinstance(entry, _Tensor):
+            tensors[name] = _tensor(name, entry)
+    return Metadata(tensors, dict(_stored(index, info) for index, info in (loaded.storage_data or {}).items()))
 
 
-def _check_tensor(name: str, entry: Any) -> None:
-    import torch
-
-    sizes = [entry.size, *(part for chunk in entry.chunks for part in (chunk.offsets, chunk.sizes))]
-    if not isinstance(entry.properties.dtype, torch.dtype):
+def _tensor(name: str, entry: _Tensor) -> TensorEntry:
+    dtype, size = entry.properties.dtype, entry.size
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise TypeError(f"{name} has no type")
-    for size in sizes:
-        if not isinstance(size, tuple) or len(size) != len(entry.size) or min(size, default=0) < 0:
-            raise ValueError(f"{name} has a part of size or offset {tuple(size)}")
+    chunks = [Chunk(chunk.offsets, chunk.sizes) for chunk in entry.chunks]
+    for each in (size, *(part for chunk in chunks for part in (chunk.offsets, chunk.sizes))):
+        if not isinstance(each, tuple) or len(each) != len(size) or not all(isinstance(number, int) for number in each):
+            raise TypeError(f"{name} has a part whose size is not one")
+        if min(each, default=0) < 0:
+            raise ValueError(f"{name} has a part of size or offset {each}")
+    return TensorEntry(size, dtype, chunks)
 
 
-def _check_storage(index: Any, info: Any) -> None:
-    from torch.distributed.checkpoint.metadata import MetadataIndex
-
-    if not isinstance(index, MetadataIndex) or not isinstance(info.relative_path, str):
+def _stored(index: Any, info: Any) -> tuple[tuple[str, Shape | None], StoredBytes]:
+    if not isinstance(index, _Index) or not isinstance(index.fqn, str) or not isinstance(info.relative_path, str):
         raise TypeError("a chunk's place is not one")
     for value in (info.offset, info.length):
         if not isinstance(value, int) or not 0 <= value <= INT64_MAX:
             raise ValueError(f"{index.fqn} is at byte {info.offset} of {info.relative_path}, {info.length} long")
+    transforms = tuple(str(name) for name in getattr(info, "transform_descriptors", None) or ())
+    return index.key(), StoredBytes(info.relative_path, info.offset, info.length, transforms)
+
+
+def weight_spans(folder: Path) -> dict[str, list[Span]]:
+    """File -> its parts that are not the optimizer's state, in order, none touching the next.
+
+    Every file that `.metadata` names is there; one of the optimizer's state alone has no part.
+
+    Raises:
+        UserError: the `.metadata` cannot be read.
+    """
+    spans: dict[str, list[Span]] = {}
+    for (name, _), stored in read_metadata(folder).stored.items():
+        of_file = spans.setdefault(stored.file, [])
+        if not name.startswith(OPTIMIZER):
+            of_file.append((stored.offset, stored.offset + stored.length))
+    return {file: _joined(of_file) for file, of_file in sorted(spans.items())}
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """Join spans that touch or overlap: a byte is in one of them at most."""
+    joined: list[Span] = []
+    for begin, end in sorted(spans):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return joined
 
 
 def shortened(folder: Path) -> str:
@@ -140,8 +260,8 @@ def shortened(folder: Path) -> str:
         UserError: the `.metadata` cannot be read.
     """
     ends: dict[str, int] = {}
-    for info in (read_metadata(folder).storage_data or {}).values():
-        ends[info.relative_path] = max(ends.get(info.relative_path, 0), info.offset + info.length)
+    for stored in read_metadata(folder).stored.values():
+        ends[stored.file] = max(ends.get(stored.file, 0), stored.offset + stored.length)
     for name, end in sorted(ends.items()):
         path = folder / name
         if not path.is_file():

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,19 +19,36 @@ from .log import Progress
 from .system.disk import disk_errors
 
 BLOCK = 2**20
-"""Bytes that are hashed at once."""
+"""Bytes that are read and hashed at once: few enough to stay in a core's cache."""
 LONG = 10**9
 """Bytes from which on hashing is announced: more than a second of it."""
 
 
-def sha256(path: Path, progress: Progress | None = None) -> str:
-    """Hex SHA-256 of a file's bytes; `progress` is told of them as they are read."""
-    value, buffer = hashlib.sha256(), memoryview(bytearray(BLOCK))
+def read_blocks(path: Path, spans: Sequence[tuple[int, int]] | None = None) -> Iterator[memoryview]:
+    """A file's bytes, a block at a time; each block is overwritten by the next.
+
+    Args:
+        path: the file.
+        spans: first byte, and byte after the last, of those parts that are read; None for all. What would lie behind
+            the file's end is left out.
+    """
+    buffer = memoryview(bytearray(BLOCK))
     with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            value.update(buffer[:count])
-            if progress is not None:
-                progress.add(count)
+        for begin, end in [(0, sys.maxsize)] if spans is None else spans:
+            file.seek(begin)
+            left = end - begin
+            while count := file.readinto(buffer[: min(left, BLOCK)]):
+                left -= count
+                yield buffer[:count]
+
+
+def sha256(path: Path, progress: Progress | None = None, spans: Sequence[tuple[int, int]] | None = None) -> str:
+    """Hex SHA-256 of a file's bytes, or of those in `spans`; `progress` is told of them as they are read."""
+    value = hashlib.sha256()
+    for block in read_blocks(path, spans):
+        value.update(block)
+        if progress is not None:
+            progress.add(len(block))
     return value.hexdigest()
 
 

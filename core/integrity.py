@@ -16,15 +16,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from . import log
-from .checkpoint import HF, RELEASE, SEAL
+from .checkpoint import HF, RELEASE, SEAL, read_seal
+from .dcp import Span, weight_spans
 from .errors import UserError
-from .files import list_files
+from .files import list_files, read_blocks
 from .hf.config import CONFIG, SIDE_FILES
 from .log import Progress
 from .manifest import MANIFEST_FILE, recorded
 
-BLOCK = 2**20
-"""Bytes that are hashed at once: few enough to stay in a core's cache."""
 MOST_THREADS = 16
 """Files that are hashed at once, where there are so many cores."""
 HASHES = (MANIFEST_FILE, SEAL)
@@ -50,6 +49,7 @@ class Checked:
         wanted: Mapping[Path, str],
         looks: Mapping[Path, Look] = MappingProxyType({}),
         *,
+        spans: Mapping[Path, list[Span]] = MappingProxyType({}),
         mend: str = NO_VERIFY,
         say: str = "",
     ) -> None:
@@ -58,13 +58,15 @@ class Checked:
         Args:
             wanted: file -> SHA-256 that was written with it.
             looks: file -> who is shown its bytes, whether it has a hash or not.
+            spans: file -> those parts that its hash is of; of every other file it is of all bytes.
             mend: what to do where one differs.
             say: stage whose progress this is; empty where the files are checked beside other work.
         """
         self._mend = mend
         paths = dict.fromkeys([*wanted, *looks])
-        self.count, self.total = len(wanted), sum(path.stat().st_size for path in paths)
-        self._wanted, self._looks = dict(wanted), dict(looks)
+        sizes = (_size(path, spans.get(path)) for path in paths)
+        self.count, self.total = len(wanted), sum(sizes)
+        self._wanted, self._looks, self._spans = dict(wanted), dict(looks), dict(spans)
         self._begin = time.monotonic()
         self._progress = Progress(say, self.total) if say else None
         self._stop = threading.Event()
@@ -77,15 +79,15 @@ class Checked:
         return f"{self.count} files, {size}, have" if self.count != 1 else f"1 file, {size}, has"
 
     def _hash(self, path: Path) -> str:
-        value, look, buffer = hashlib.sha256(), self._looks.get(path), memoryview(bytearray(BLOCK))
-        with path.open("rb", buffering=0) as file:
-            while not self._stop.is_set() and (count := file.readinto(buffer)):
-                block = buffer[:count]
-                value.update(block)
-                if look is not None:
-                    look(block)
-                if self._progress is not None:
-                    self._progress.add(count)
+        value, look = hashlib.sha256(), self._looks.get(path)
+        for block in read_blocks(path, self._spans.get(path)):
+            if self._stop.is_set():
+                break
+            value.update(block)
+            if look is not None:
+                look(block)
+            if self._progress is not None:
+                self._progress.add(len(block))
         return value.hexdigest()
 
     def finish(self) -> float:
@@ -107,6 +109,10 @@ class Checked:
         """Leave off."""
         self._stop.set()
         self._pool.shutdown(cancel_futures=True)
+
+
+def _size(path: Path, spans: list[Span] | None) -> int:
+    return path.stat().st_size if spans is None else sum(end - begin for begin, end in spans)
 
 
 def file_names(folder: Path) -> list[str]:
@@ -181,13 +187,19 @@ def checkpoint_files(checkpoint: Path, reference: Path | None = None) -> dict[Pa
 
 @contextmanager
 def checking(
-    stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = True, mend: str = NO_VERIFY
+    stage: str,
+    folders: Mapping[Path, Iterable[str]],
+    *,
+    weights_of: Iterable[Path] = (),
+    verify: bool = True,
+    mend: str = NO_VERIFY,
 ) -> Iterator[dict[str, int | None]]:
     """Compare files with the hashes that were written with them, while the block reads them.
 
     Args:
         stage: what reads them, for messages.
         folders: folder -> names of its files that are read.
+        weights_of: checkpoints of which the optimizer's state is not read, see `weights_alone`.
         verify: whether they are compared.
         mend: what to do where one differs.
 
@@ -201,7 +213,8 @@ def checking(
     if not verify:
         yield {"verified": None}
         return
-    checked = Checked(wanted_hashes(stage, folders, mend), mend=mend)
+    wanted, spans = weights_alone(wanted_hashes(stage, folders, mend), weights_of)
+    checked = Checked(wanted, spans=spans, mend=mend)
     try:
         yield {"verified": checked.count}
         checked.finish()
@@ -271,6 +284,33 @@ def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]], mend: str =
             _refuse([folder / name for name in unknown], "not one of the files that were written there", mend)
         wanted |= {folder / name: hashes[name] for name in sorted(read & hashes.keys())}
     return wanted
+
+
+def weights_alone(
+    wanted: Mapping[Path, str], checkpoints: Iterable[Path]
+) -> tuple[dict[Path, str], dict[Path, list[Span]]]:
+    """Of checkpoints compare the weights alone, where their hashes were written down: an eighth of a run's bytes.
+
+    Args:
+        wanted: see `wanted_hashes`.
+        checkpoints: of which the optimizer's state is not read. One without such hashes, or whose `.metadata` cannot be
+            read, is compared whole.
+
+    Returns:
+        File -> SHA-256; and file -> those of its parts that this is of.
+    """
+    hashes, spans = dict(wanted), {}
+    for checkpoint in checkpoints:
+        seal = read_seal(checkpoint) or {}
+        try:
+            of_weights = weight_spans(checkpoint) if "weights" in seal else {}
+        except UserError:
+            continue  # it is damaged, or that of another checkpoint: its own hash tells
+        for name, value in seal.get("weights", {}).items():
+            path = checkpoint / name
+            if path in wanted and name in of_weights:
+                hashes[path], spans[path] = value, of_weights[name]
+    return hashes, spans
 
 
 def _refuse(paths: list[Path], wrong: str, mend: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from ..core import log
 from ..core.checkpoint import SEAL, newest, root_of
 from ..core.errors import UserError
-from ..core.integrity import Checked, checkpoint_files, file_names, wanted_hashes
+from ..core.integrity import Checked, checkpoint_files, file_names, wanted_hashes, weights_alone
 from ..data_prep.tokens.index import IdRange, bin_path, check_offsets, idx_path
 from ..data_prep.tokens.tokens_record import RECORD, read_record
 from ..recipes.schema import Recipe
@@ -53,7 +53,9 @@ def check_bytes(recipe: Recipe, inputs: Inputs) -> None:
     prefixes = _prefixes(recipe, inputs.tokens)
     looks = {bin_path(prefix): IdRange(prefix, size) for prefix in prefixes}
     wanted = wanted_hashes("train", _token_files(inputs.tokens, prefixes) | _base_files(inputs))
-    checked = Checked(wanted, looks, say="train: checking tokens and base")
+    weights = _weights(inputs)
+    wanted, spans = weights_alone(wanted, [] if weights is None else [weights])
+    checked = Checked(wanted, looks, spans=spans, say="train: checking tokens and base")
     try:
         seconds = checked.finish()
     finally:
@@ -93,12 +95,17 @@ def _token_files(tokens: Path, prefixes: list[Path]) -> Files:
 
 
 def _base_files(inputs: Inputs) -> Files:
-    if inputs.base is None:
-        return {}
-    weights = newest(inputs.base)
-    if weights is None:  # `check_inputs` refuses it: because the only checkpoints are damaged, or for another reason
-        weights = max((path.parent for path in root_of(inputs.base).glob(f"iter_*/{SEAL}")), default=None)
+    weights = _weights(inputs)
     return {} if weights is None else checkpoint_files(weights)
+
+
+def _weights(inputs: Inputs) -> Path | None:
+    """The checkpoint that the weights start from; None for random ones."""
+    if inputs.base is None:
+        return None
+    # Where only damaged ones are there, or none, `check_inputs` refuses the base.
+    of_run = (path.parent for path in root_of(inputs.base).glob(f"iter_*/{SEAL}"))
+    return newest(inputs.base) or max(of_run, default=None)
 
 
 def on_one_rank_of_each_node(check: Callable[[], None], rank: str) -> None:

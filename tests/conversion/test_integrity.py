@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,29 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from pdapt.conversion.convert import export_hf, import_hf
+from pdapt.conversion.distcp_read import FORMAT, Checkpoint
 from pdapt.conversion.verify import verify
 from pdapt.core import integrity
 from pdapt.core.checkpoint import SEAL
+from pdapt.core.dcp import weight_spans
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
 from pdapt.core.integrity import checking
 from pdapt.core.manifest import Manifest
 from pdapt.merge.run import average, merge
 from pdapt.merge.sweep import sweep
+from pdapt.training.run import hashes as run_hashes
 
+PROVENANCE = {
+    "recipe": {"batch": {"global_size": 1}, "data": {"seq_length": 8}, "optimizer": {"lr": 0.1}},
+    "inputs": {},
+    "commit": None,
+    "versions": {},
+}
 Maker = Callable[..., Path]
 Damage = Callable[[Path, Path], None]
 
@@ -149,9 +161,7 @@ def test_a_runs_checkpoint_is_checked_against_its_own_hashes(
         (roots[-1] / "manifest.json").unlink()
         folder = roots[-1] / "release"
         hashes = {path.name: sha256(path) for path in folder.iterdir()}
-        recipe = {"batch": {"global_size": 1}, "data": {"seq_length": 8}, "optimizer": {"lr": 0.1}}
-        provenance = {"recipe": recipe, "inputs": {}, "commit": None, "versions": {}}
-        (folder / SEAL).write_text(json.dumps({"step": 3, "provenance": provenance, "files": hashes}))
+        (folder / SEAL).write_text(json.dumps({"step": 3, "provenance": PROVENANCE, "files": hashes}))
     assert export_hf(roots[0], tmp_path / "whole").counts["verified"] == len(list((roots[0] / "release").iterdir())) - 1
     names = sorted(path.name for path in (roots[0] / "release").glob("*.distcp"))
     others = {name: (roots[1] / "release" / name).read_bytes() for name in names}
@@ -167,6 +177,73 @@ def test_a_runs_checkpoint_is_checked_against_its_own_hashes(
     assert export_hf(roots[0], tmp_path / "unsealed").counts["verified"] == 0
     said = capsys.readouterr().err
     assert [said.count(f"{roots[0] / name} holds no hashes of its files") for name in ("release", "hf")] == [1, 1]
+
+
+@pytest.fixture
+def of_run(hf: Callable[[int], Path], tmp_path: Path) -> Path:
+    """A run's sealed checkpoint whose one file holds weights among the optimizer's state, as torch writes it."""
+    hf(0)
+    root = tmp_path / "root-0"
+    release, checkpoint = Checkpoint(root / "release"), root / "iter_0000003"
+    weights = release.read(list(release.entries))
+    moments = {f"optimizer.state.exp_avg.{name}": torch.rand(64) for name in weights}
+    with warnings.catch_warnings():  # one process saves the whole, which torch warns of although it is told so
+        warnings.simplefilter("ignore")
+        save(weights | moments, checkpoint_id=checkpoint, no_dist=True)
+    shutil.copyfile(root / "release" / FORMAT, checkpoint / FORMAT)
+    run_hashes.write_hashes(checkpoint, PROVENANCE)
+    return checkpoint
+
+
+def flip_within(checkpoint: Path, prefix: str) -> None:
+    """Flip a bit in the middle of each stored tensor whose name begins so, by torch's own reading of `.metadata`."""
+    for index, stored in FileSystemReader(checkpoint).read_metadata().storage_data.items():
+        if index.fqn.startswith(prefix):
+            with (checkpoint / stored.relative_path).open("r+b") as file:
+                file.seek(stored.offset + stored.length // 2)
+                byte = file.read(1)[0]
+                file.seek(-1, 1)
+                file.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize("prefix", ["embedding", "decoder.layers.mlp.linear_fc2", "decoder.final_layernorm"])
+def test_a_bit_of_a_runs_weights_is_found_where_they_alone_are_compared(
+    of_run: Path, tmp_path: Path, prefix: str
+) -> None:
+    flip_within(of_run, prefix)
+    for read in (lambda: export_hf(of_run, tmp_path / "out"), lambda: verify(of_run, of_run)):
+        with pytest.raises(UserError, match="another SHA-256 than was written with it"):
+            read()
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_optimizers_bytes_are_left_to_who_reads_them(of_run: Path, tmp_path: Path) -> None:
+    """An export does not read them; a run that goes on from the checkpoint does, and finds the damage."""
+    export_hf(of_run, tmp_path / "sound")
+    assert run_hashes.damage(of_run) == ""
+    flip_within(of_run, "optimizer.")
+    export_hf(of_run, tmp_path / "out")
+    assert (tmp_path / "out/model.safetensors").read_bytes() == (tmp_path / "sound/model.safetensors").read_bytes()
+    assert "another SHA-256" in run_hashes.damage(of_run)
+
+
+def test_a_seal_of_an_earlier_version_has_the_whole_checkpoint_compared(of_run: Path, tmp_path: Path) -> None:
+    written = json.loads((of_run / SEAL).read_text())
+    del written["weights"]
+    (of_run / SEAL).write_text(json.dumps(written))
+    export_hf(of_run, tmp_path / "sound")
+    flip_within(of_run, "optimizer.")
+    with pytest.raises(UserError, match="another SHA-256 than was written with it"):
+        export_hf(of_run, tmp_path / "out")
+
+
+def test_spans_are_the_weights_as_torch_states_them(of_run: Path) -> None:
+    stored = FileSystemReader(of_run).read_metadata().storage_data
+    weights = [value for index, value in stored.items() if not index.fqn.startswith("optimizer.")]
+    bytes_of_weights = {place for value in weights for place in range(value.offset, value.offset + value.length)}
+    spans = weight_spans(of_run)["__0_0.distcp"]
+    assert {place for begin, end in spans for place in range(begin, end)} == bytes_of_weights
+    assert sum(end - begin for begin, end in spans) == len(bytes_of_weights) < (of_run / "__0_0.distcp").stat().st_size
 
 
 def test_of_a_folder_that_others_wrote_nothing_is_claimed(

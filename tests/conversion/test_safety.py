@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 
 from pdapt.conversion.convert import export_hf, import_hf
 from pdapt.conversion.distcp_read import Checkpoint
 from pdapt.conversion.stored_tensor import map_tensor
 from pdapt.conversion.verify import verify
 from pdapt.core.checkpoint import SEAL
-from pdapt.core.dcp import read_metadata
 from pdapt.core.errors import UserError
 
 Maker = Callable[..., Path]
@@ -138,7 +138,7 @@ def test_a_stored_tensor_that_would_run_code_is_refused(tiny_qwen3: Maker, tmp_p
 def test_a_checkpoint_may_not_name_files_outside_its_folder(tiny_qwen3: Maker, tmp_path: Path) -> None:
     import_hf(tiny_qwen3(), tmp_path / "mcore")
     path = tmp_path / "mcore" / "release" / ".metadata"
-    metadata = read_metadata(path.parent)
+    metadata = FileSystemReader(path.parent).read_metadata()
     for info in (metadata.storage_data or {}).values():
         info.relative_path = f"../{info.relative_path}"
     path.write_bytes(pickle.dumps(metadata))

@@ -1,6 +1,7 @@
 """The core's readers on damaged files."""
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from pdapt.core.checkpoint import SEAL, TRACKER, newest, read_seal
@@ -119,9 +121,7 @@ def test_metadata_that_would_take_all_memory_is_refused(checkpoint: Path) -> Non
 
 @pytest.mark.parametrize(("attribute", "value"), [("offset", -8), ("length", -1), ("offset", 2**70), ("offset", 1.5)])
 def test_metadata_whose_places_lie_are_refused(checkpoint: Path, attribute: str, value: Any) -> None:
-    import pickle
-
-    metadata = read_metadata(checkpoint)
+    metadata = FileSystemReader(checkpoint).read_metadata()
     assert metadata.storage_data
     object.__setattr__(next(iter(metadata.storage_data.values())), attribute, value)
     (checkpoint / METADATA).write_bytes(pickle.dumps(metadata))

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...core import log
 from ...core.checkpoint import CHECKPOINTS, SEAL, TRACKER, read_seal
-from ...core.dcp import METADATA, shortened
+from ...core.dcp import METADATA, shortened, weight_spans
 from ...core.errors import UserError
 from ...core.files import read_object, remove, sha256, write_json, write_text
 from ...core.system.process import die_with_parent
@@ -23,9 +23,9 @@ DAMAGED = "damaged"
 
 
 def write_hashes(checkpoint: Path, provenance: dict[str, Any]) -> None:
-    """Write a whole checkpoint's `pdapt.json`: `{"step", "provenance", "files": {name: SHA-256}}`."""
-    files = hashes(checkpoint)
-    write_json(checkpoint / SEAL, {"step": iteration(checkpoint), "provenance": provenance, "files": files})
+    """Write a whole checkpoint's `pdapt.json`; see `read_seal`."""
+    step, files, weights = iteration(checkpoint), hashes(checkpoint), weight_hashes(checkpoint)
+    write_json(checkpoint / SEAL, {"step": step, "provenance": provenance, "files": files} | weights)
 
 
 def hashes(checkpoint: Path) -> dict[str, str]:
@@ -33,6 +33,22 @@ def hashes(checkpoint: Path) -> dict[str, str]:
     paths = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != SEAL)
     with ThreadPoolExecutor() as pool:
         return {path.name: value for path, value in zip(paths, pool.map(sha256, paths), strict=True)}
+
+
+def weight_hashes(checkpoint: Path) -> dict[str, dict[str, str]]:
+    """SHA-256 of what each file holds besides the optimizer's state: `{"weights": {name: SHA-256}}`.
+
+    It is what an export reads, and a run that starts from these weights: an eighth of the bytes.
+    """
+    try:
+        spans = weight_spans(checkpoint)
+    except UserError as error:
+        print(f"save: {checkpoint.name} has no hashes of its weights alone: {error.what}", flush=True)
+        return {}
+    names = [path.name for path in sorted(checkpoint.iterdir()) if path.name in spans]
+    with ThreadPoolExecutor() as pool:
+        values = pool.map(lambda name: sha256(checkpoint / name, spans=spans[name]), names)
+        return {"weights": dict(zip(names, values, strict=True))}
 
 
 def damage(checkpoint: Path) -> str:
