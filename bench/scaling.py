@@ -26,10 +26,9 @@ from ..scaling.filling import filling
 from ..scaling.fit import predict
 from ..scaling.measured import WARM, Measurement, case_of, measurement, recalibrated, rows_of, turn_of
 from ..scaling.of_recipe import Filling, Site
+from ..scaling.work import Scaling
 from ..training.run.journal import JOURNAL_FILE, read_steps
 from .train import DISTURBED, run_pdapt, sample_tokens, spent_by_others, unsaved
-
-WEAK, STRONG = "weak", "strong"
 
 
 @dataclass(frozen=True)
@@ -39,18 +38,18 @@ class Plan:
     Attributes:
         recipe: that is scaled.
         worlds: numbers of ranks.
-        ways: WEAK, STRONG or both.
+        ways: weak, strong or both.
         repeats: how often each has its turn.
         gpu: whether the ranks are GPUs.
     """
 
     recipe: Recipe
     worlds: list[int]
-    ways: list[str]
+    ways: list[Scaling]
     repeats: int
     gpu: bool
 
-    def runs(self) -> Iterator[tuple[str, int, int, Recipe]]:
+    def runs(self) -> Iterator[tuple[Scaling, int, int, Recipe]]:
         """Way, world, turn and recipe of each run; worlds take turns."""
         for turn in range(self.repeats):
             for way in self.ways:
@@ -116,7 +115,7 @@ def check(plan: Plan) -> None:
         validate(recipe)
 
 
-def spread(recipe: Recipe, way: str, world: int, first: int, *, gpu: bool) -> Recipe:
+def spread(recipe: Recipe, way: Scaling, world: int, first: int, *, gpu: bool) -> Recipe:
     """The recipe on so many ranks: with as many sequences a rank as on the fewest (weak), or a step (strong).
 
     Where a rank has fewer sequences than the recipe's micro-batch, or it does not divide them, that is smaller.
@@ -124,7 +123,7 @@ def spread(recipe: Recipe, way: str, world: int, first: int, *, gpu: bool) -> Re
     node = min(world, recipe.parallel.ranks_per_node) if gpu else world
     if world % node:
         raise UserError(f"nodes of {node} do not make {world} ranks", where="--world", allowed=f"multiples of {node}")
-    batch = recipe.batch.global_size * world // first if way == WEAK else recipe.batch.global_size
+    batch = recipe.batch.global_size * world // first if way == Scaling.WEAK else recipe.batch.global_size
     each = batch * model_parallel(recipe) // world
     micro = max((size for size in range(1, recipe.batch.micro_size + 1) if each % size == 0), default=1)
     return replace(

@@ -48,8 +48,10 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
+    from ..scaling.work import Scaling
+
     figure, axis = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    for scaling, style in (("weak", "o-"), ("strong", "s-")):
+    for scaling, style in ((Scaling.WEAK, "o-"), (Scaling.STRONG, "s-")):
         chosen = [row for row in rows if row["scaling"] == scaling]
         if not chosen:
             continue

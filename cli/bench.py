@@ -157,14 +157,14 @@ def scaling(
     as_json: Json = False,
 ) -> None:
     """Train a recipe on several numbers of ranks: weak and strong efficiency, beside the plan; adjusts the planner."""
-    from ..bench.scaling import STRONG, WEAK, Plan, check, run_all
-    from ..core.errors import UserError
+    from ..bench.scaling import Plan, check, run_all
+    from ..core.errors import check_known
     from ..recipes.load import load
+    from ..scaling.work import Scaling
 
-    ways = list(dict.fromkeys(way or [WEAK, STRONG]))
-    unknown = [name for name in ways if name not in (WEAK, STRONG)]
-    if unknown:
-        raise UserError(f"{unknown[0]!r} is not a way to scale", where="--way", allowed=f"{WEAK}, {STRONG}")
+    for name in way or []:
+        check_known(name, list(Scaling), "way to scale", "--way")
+    ways = [Scaling(name) for name in dict.fromkeys(way or Scaling)]
     loaded = load(recipe, [*(overrides or []), f"steps={steps}"])
     plan = Plan(loaded, sorted(set(world or [1, 2, 4])), ways, repeats=repeats, gpu=gpu)
     check(plan)

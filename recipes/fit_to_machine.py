@@ -145,17 +145,21 @@ def fit(
     spread = _spread(start, fixed, hardware, wanted or _batch(EPOCHS * sequences), free=wanted is None)
     batch = spread["batch.global_size"]
     steps = known.get("steps") or max(1, round(EPOCHS * sequences / batch))
-    rhythm = {
+    keys = _nested(base, _rhythm(steps, batch, valid) | (kept or {}) | spread)
+    recipe = resolve(keys, overrides, WHERE, fitting=hardware.gpus > 0)
+    values = flat(asdict(recipe))
+    notes = [_about_base(recipe), _about_text(recipe, sequences), f"{hardware}: {_about_parallelism(recipe, hardware)}"]
+    return Fitted(recipe, {name: values[name] for name in OF_TRAINING}, notes)
+
+
+def _rhythm(steps: int, batch: int, valid: float) -> dict[str, int]:
+    """The keys that follow from the steps: how often is saved and validated, and on how much."""
+    return {
         "steps": steps,
         "checkpoint.every": ceil(steps / SAVES),
         "validation.every": ceil(steps / VALIDATIONS),
         "validation.batches": min(VALIDATION_BATCHES, max(1, ceil(valid / batch))),
     }
-    keys = _nested(base, rhythm | (kept or {}) | spread)
-    recipe = resolve(keys, overrides, WHERE, fitting=hardware.gpus > 0)
-    values = flat(asdict(recipe))
-    notes = [_about_base(recipe), _about_text(recipe, sequences), f"{hardware}: {_about_parallelism(recipe, hardware)}"]
-    return Fitted(recipe, {name: values[name] for name in OF_TRAINING}, notes)
 
 
 def set_by(overrides: list[str]) -> set[str]:

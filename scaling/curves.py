@@ -22,6 +22,7 @@ from .constants import FITTED, Constants, read_fit
 from .goodput import Failures, daly, goodput
 from .of_recipe import Filling, Run, Site, run_of
 from .step_time import Terms
+from .work import Scaling
 
 LABEL = "simulated with pdapt's planner; nothing here was measured"
 COUNTED = {"dp": "gradients and weights", "optimizer": "optimizer", "other": "launches and fixed cost", "tp": "TP",
@@ -34,14 +35,14 @@ class Point:
     """A number of GPUs.
 
     Attributes:
-        scaling: `weak` (as many sequences a GPU) or `strong` (as many a step).
+        scaling: weak or strong.
         gpus: of the run.
         global_batch: sequences of a step.
         run: predicted.
         fits: whether the memory that is predicted fits.
     """
 
-    scaling: str
+    scaling: Scaling
     gpus: int
     global_batch: int
     run: Run
@@ -65,16 +66,16 @@ def points(recipe: Recipe, filling: Filling, site: Site, constants: Constants, *
     copies = 1
     while copies * spread <= largest:
         weak = _on(recipe, copies, max(1, each) * copies)
-        curve.append(_point("weak", weak, run_of(weak, filling, site, constants)))
+        curve.append(_point(Scaling.WEAK, weak, run_of(weak, filling, site, constants)))
         if recipe.batch.global_size >= copies:
             # A batch that copies do not divide is rounded to one that they do.
             strong = _on(recipe, copies, max(1, round(recipe.batch.global_size / copies)) * copies)
-            curve.append(_point("strong", strong, run_of(strong, filling, site, constants)))
+            curve.append(_point(Scaling.STRONG, strong, run_of(strong, filling, site, constants)))
         copies *= 2
     return curve
 
 
-def _point(scaling: str, recipe: Recipe, run: Run) -> Point:
+def _point(scaling: Scaling, recipe: Recipe, run: Run) -> Point:
     room = fits(of_gpu(recipe), recipe.machine.gpu_gib * GIB)
     batch = recipe.batch.global_size
     return Point(scaling, gpus=world_size(recipe), global_batch=batch, run=run, fits=room)
@@ -93,14 +94,14 @@ def _on(recipe: Recipe, copies: int, batch: int) -> Recipe:
     )
 
 
-def efficiency(curve: list[Point], scaling: str) -> list[tuple[int, float]]:
+def efficiency(curve: list[Point], scaling: Scaling) -> list[tuple[int, float]]:
     """GPUs, and tokens a second and GPU over those of the fewest GPUs."""
     chosen = [point for point in curve if point.scaling == scaling]
     first = chosen[0].run.tokens_per_second_per_gpu
     return [(point.gpus, point.run.tokens_per_second_per_gpu / first) for point in chosen]
 
 
-def takeovers(curve: list[Point], scaling: str) -> dict[str, int]:
+def takeovers(curve: list[Point], scaling: Scaling) -> dict[str, int]:
     """Fewest GPUs from which on each term that is no computation is the largest of those, and over 5 % of the step."""
     first: dict[str, int] = {}
     for point in (point for point in curve if point.scaling == scaling):
@@ -115,7 +116,7 @@ def goodputs(recipe: Recipe, curve: list[Point], failures: Failures) -> list[dic
     """Mean time between failures of the weak curve's points, and goodput with the best interval and the recipe's."""
     rows = []
     restart = 60 * failures.restart_minutes
-    for point in (point for point in curve if point.scaling == "weak"):
+    for point in (point for point in curve if point.scaling == Scaling.WEAK):
         spread = _on(recipe, point.gpus // model_parallel(recipe), point.global_batch)
         stall = failures.save_seconds + save_stall_seconds(of_host(spread), asynchronous=asynchronous(spread, gpu=True))
         mean, given = failures.mean_seconds(point.gpus), recipe.checkpoint.every * point.run.step_seconds
@@ -161,22 +162,26 @@ def draw(
 
     def body(work: Path) -> dict[str, Any]:
         curve = points(recipe, filling, Site(), constants, largest=largest)
-        lost = goodputs(recipe, curve, failures)
-        _table(work / "scaling.csv", [_row(point) for point in curve])
-        _table(work / "goodput.csv", lost)
-        summary = {
-            "label": LABEL,
-            "interval": interval,
-            "weak": efficiency(curve, "weak"),
-            "strong": efficiency(curve, "strong"),
-            "takes_over": {scaling: takeovers(curve, scaling) for scaling in ("weak", "strong")},
-        }
-        write_json(work / "curves.json", summary)
-        _draw_scaling(curve, interval, work / "scaling.png")
-        _draw_goodput(lost, work / "goodput.png")
-        return {"points": len(curve), "label": LABEL, "takes_over": summary["takes_over"]}
+        return _write(curve, goodputs(recipe, curve, failures), interval, work)
 
     return run_stage("plan-curves", {}, config, out=out, body=body)
+
+
+def _write(curve: list[Point], lost: list[dict[str, Any]], interval: tuple[float, float], work: Path) -> dict[str, Any]:
+    """Write all files of the stage; its counts."""
+    _table(work / "scaling.csv", [_row(point) for point in curve])
+    _table(work / "goodput.csv", lost)
+    summary = {
+        "label": LABEL,
+        "interval": interval,
+        "weak": efficiency(curve, Scaling.WEAK),
+        "strong": efficiency(curve, Scaling.STRONG),
+        "takes_over": {scaling: takeovers(curve, scaling) for scaling in Scaling},
+    }
+    write_json(work / "curves.json", summary)
+    _draw_scaling(curve, interval, work / "scaling.png")
+    _draw_goodput(lost, work / "goodput.png")
+    return {"points": len(curve), "label": LABEL, "takes_over": summary["takes_over"]}
 
 
 def _row(point: Point) -> dict[str, Any]:
@@ -222,7 +227,7 @@ def _save(figure: Any, path: Path) -> None:
 def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path) -> None:
     """Efficiency of both ways to scale, and where the time of a step goes."""
     figure, axes = _figure((13, 4.2), 3)
-    for scaling, style in (("weak", "o-"), ("strong", "s--")):
+    for scaling, style in ((Scaling.WEAK, "o-"), (Scaling.STRONG, "s--")):
         gpus, shares = zip(*efficiency(curve, scaling), strict=True)
         axes[0].plot(gpus, shares, style, label=scaling)
         low, high = ([share * bound for share in shares] for bound in interval)
@@ -230,7 +235,7 @@ def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path)
     axes[0].set(xscale="log", xlabel="GPUs", ylabel="tokens/s/GPU over those of the fewest GPUs", ylim=(0, 1.15))
     axes[0].set_title("efficiency, with the predictions' 90 % interval")
     axes[0].legend()
-    for axis, scaling in zip(axes[1:], ("weak", "strong"), strict=True):
+    for axis, scaling in zip(axes[1:], Scaling, strict=True):
         chosen = [point for point in curve if point.scaling == scaling]
         gpus = [point.gpus for point in chosen]
         shares = {

@@ -15,7 +15,8 @@ from .constants import Constants, Fit, read_fit
 from .fit import COVERED, errors_pct, fit, predict
 from .of_recipe import Filling, Site, work_of
 from .published import Case, read_rows
-from .published_trainer import MEGATRON
+from .published_trainer import Stack
+from .work import Scaling
 
 WARM = 3
 """First steps of a run that do not count: memory is allocated, and threads and kernels start."""
@@ -72,7 +73,7 @@ class Measurement:
     """The time of a world size, over all its turns.
 
     Attributes:
-        scaling: `weak` or `strong`.
+        scaling: weak or strong.
         world: ranks.
         cores: that each rank had; None on GPUs.
         global_batch: sequences of a step.
@@ -85,7 +86,7 @@ class Measurement:
         turns: how many.
     """
 
-    scaling: str
+    scaling: Scaling
     world: int
     cores: float | None
     global_batch: int
@@ -103,7 +104,7 @@ class Measurement:
         return self.cores is not None and self.cores < 1
 
 
-def measurement(scaling: str, world: int, turns: list[Turn], *, cores: float | None, batch: int) -> Measurement:
+def measurement(scaling: Scaling, world: int, turns: list[Turn], *, cores: float | None, batch: int) -> Measurement:
     """Put the turns of a world size together."""
     medians = [statistics.median(turn.seconds) for turn in turns]
     seconds = statistics.median(second for turn in turns for second in turn.seconds)
@@ -164,7 +165,7 @@ def case_of(recipe: Recipe, filling: Filling, site: Site, measured: Measurement)
     """A measurement as a row that constants can be fitted to."""
     name = f"{measured.scaling} {measured.world}"
     work, speed = work_of(recipe, filling, site), measured.slots_per_second_per_rank
-    return Case(name, name, MEGATRON, work=work, published=speed, assumed=())
+    return Case(name, name, Stack.MEGATRON, work=work, published=speed, assumed=())
 
 
 def recalibrated(cases: list[Case], start: Constants) -> Fit:

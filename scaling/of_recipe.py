@@ -10,7 +10,7 @@ from ..recipes.schema import TRANSFORMER_ENGINE, Recipe, data_parallel, shape_of
 from .constants import Constants
 from .model_shapes import of_qwen3
 from .step_time import Terms, step_time
-from .work import Work, of_architecture
+from .work import Kernel, Work, of_architecture
 
 YEAR = 2025.5
 """Year of the software, for the constants' progress: the middle of the newest rows that they are fitted to."""
@@ -72,7 +72,7 @@ def work_of(recipe: Recipe, filling: Filling, site: Site) -> Work:
         recompute=float(recomputes(recipe)),
         tp_overlap=float("tp-comm-overlap" in recipe.megatron),
         fused=float(engine),
-        attention=2 if engine else 1,  # torch's own kernel is FlashAttention 2
+        attention=Kernel.FLASH_3 if engine else Kernel.FLASH_2,  # torch's own kernel is FlashAttention 2
         year=YEAR,
         node=parallel.ranks_per_node,
         nics=site.nics or parallel.ranks_per_node,

@@ -8,7 +8,7 @@ from ..core.errors import UserError, nearest
 from ..core.files import read_json
 from ..core.gpus import H100
 from .model_shapes import Architecture, find, from_row, of_flops
-from .published_trainer import OTHERS, RECOMPUTED, hardware_of, recomputed, software_of, stack_of
+from .published_trainer import RECOMPUTED, Stack, hardware_of, recomputed, software_of, stack_of
 from .read_row import Row
 from .work import Work, of_architecture
 
@@ -24,7 +24,7 @@ class Case:
     Attributes:
         id: the row's own.
         model: its name.
-        stack: Megatron, FSDP or others.
+        stack: kind of its trainer.
         work: what is predicted.
         published: tokens a second and GPU.
         assumed: what the row does not state, and what was taken instead.
@@ -33,7 +33,7 @@ class Case:
 
     id: Any
     model: str
-    stack: str
+    stack: Stack
     work: Work
     published: float
     assumed: tuple[str, ...]
@@ -105,9 +105,7 @@ def _case(value: Any, where: str) -> Case:
         **hardware_of(row),
     )
     if recomputed(row) is None:
-        needed = f"without, a GPU would need {work.bytes / 1e9:.0f} GB"
-        name, work = _least_recomputed(work)
-        row.assumed.append(f"recompute is taken as {name}: {needed}")
+        work = _least_recomputed(row, work)
     published = _published(row, shape, work, seq=seq, precision=precision)
     alone = not any(value.get(name) for name in ("tokens_s_gpu", "tokens_s_gpu_derived", "step_time_s", "tflops_gpu"))
     return Case(
@@ -121,11 +119,12 @@ def _case(value: Any, where: str) -> Case:
     )
 
 
-def _least_recomputed(work: Work) -> tuple[str, Work]:
-    """As little recomputation as fits a GPU, and what it is called."""
+def _least_recomputed(row: Row, work: Work) -> Work:
+    """The work with as little recomputation as fits a GPU."""
     ways = {name: replace(work, recompute=share) for name, share in RECOMPUTED.items()}
     name = next((name for name, way in ways.items() if way.bytes <= H100.memory), "full")
-    return name, ways[name]
+    row.assumed.append(f"recompute is taken as {name}: without, a GPU would need {work.bytes / 1e9:.0f} GB")
+    return ways[name]
 
 
 def _shape(row: Row) -> Architecture:
@@ -164,7 +163,7 @@ def _precision(row: Row) -> str:
     return given
 
 
-def _spread(row: Row, shape: Architecture, stack: str) -> dict[str, Any]:
+def _spread(row: Row, shape: Architecture, stack: Stack) -> dict[str, Any]:
     """TP, PP, CP, DP, interleaving and the batch.
 
     Raises:
@@ -180,23 +179,14 @@ def _spread(row: Row, shape: Architecture, stack: str) -> dict[str, Any]:
     if gpus is not None and dp is not None and tp * pp * cp * dp != gpus:
         raise UserError(f"TP {tp} x PP {pp} x CP {cp} x DP {dp} is not {gpus} GPUs", where=row.where)
     dp = dp or gpus // (tp * pp * cp)  # pyright: ignore[reportOptionalOperand]  # one of the two is there
-    micro = row.whole("mbs", 1, "the usual one of large models")
-    accumulation: float | None = row.whole("ga")
-    batch = row.whole("gbs")
-    if batch is not None:
-        accumulation = batch / (dp * micro)  # pyright: ignore[reportOperatorIssue]
-        if accumulation < 1:
-            raise UserError(f"gbs {batch} is less than DP {dp} x mbs {micro}", where=row.where)
-    if accumulation is None:
-        accumulation = max(4, 2 * pp)
-        row.assumed.append(f"gbs is taken as {accumulation} micro-batches a copy")
+    micro, accumulation = _batch(row, pp, dp)
     chunks = row.whole("vp")
     if chunks is None:
         # Meta states that its pipelines are interleaved, too (The Llama 3 Herd of Models, 3.3.2). Nanotron's are not.
-        chunks = max(1, round(shape.layers / pp)) if stack != OTHERS and pp > 1 else 1
+        chunks = max(1, round(shape.layers / pp)) if stack != Stack.OTHERS and pp > 1 else 1
         if chunks > 1:
             row.assumed.append(f"vp is taken as {chunks}, one layer a chunk, as most rows that state it")
-    balanced = stack == OTHERS or shape.layers % pp != 0
+    balanced = stack == Stack.OTHERS or shape.layers % pp != 0
     return {
         "tp": tp,
         "pp": pp,
@@ -207,6 +197,21 @@ def _spread(row: Row, shape: Architecture, stack: str) -> dict[str, Any]:
         "chunks": chunks,
         "balanced": float(balanced),
     }
+
+
+def _batch(row: Row, pp: int, dp: int) -> tuple[int, float]:
+    """Sequences of a micro-batch, and micro-batches of a copy of the model in a step."""
+    micro = row.whole("mbs", 1, "the usual one of large models") or 1
+    accumulation: float | None = row.whole("ga")
+    batch = row.whole("gbs")
+    if batch is not None:
+        accumulation = batch / (dp * micro)
+        if accumulation < 1:
+            raise UserError(f"gbs {batch} is less than DP {dp} x mbs {micro}", where=row.where)
+    if accumulation is None:
+        accumulation = max(4, 2 * pp)
+        row.assumed.append(f"gbs is taken as {accumulation} micro-batches a copy")
+    return micro, accumulation
 
 
 def _published(row: Row, shape: Architecture, work: Work, *, seq: int, precision: str) -> float:

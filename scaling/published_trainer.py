@@ -1,13 +1,23 @@
 """The trainer and the machine of a published row, read from the texts of its fields."""
 
 import re
+from enum import StrEnum
 from typing import Any
 
 from ..core.errors import UserError
 from ..core.gpus import GPUS, H100, H200
 from .read_row import Row
+from .work import Kernel
 
-MEGATRON, FSDP, OTHERS = "Megatron", "FSDP", "others"
+
+class Stack(StrEnum):
+    """Kinds of trainers: Megatron's, PyTorch's FSDP however it is called, and any other."""
+
+    MEGATRON = "Megatron"
+    FSDP = "FSDP"
+    OTHERS = "others"
+
+
 FAST_ATTENTION = 2024.6
 """Year from which NVIDIA's software attends with cuDNN's kernels for Hopper by default: Transformer Engine 1.9."""
 UNSTATED_YEAR = 2025.5
@@ -19,19 +29,19 @@ RECOMPUTED = {"none": 0.0, "selective": 0.5, "full": 1.0}
 """Share of the forward pass that is computed again."""
 
 
-def stack_of(row: Row) -> str:
-    """Which kind of trainer: PyTorch's FSDP however it is called; Megatron's; any other."""
+def stack_of(row: Row) -> Stack:
+    """The kind of a row's trainer."""
     software, sharding = row.text("software").lower(), row.text("sharding").lower()
     if "fsdp" in sharding or re.search("foundry|titan|automodel", software):
-        return FSDP
+        return Stack.FSDP
     if re.search("paxml|jax|nanotron|zero", f"{software} {sharding}"):
-        return OTHERS
+        return Stack.OTHERS
     if not software:
         row.assumed.append("software is taken as Megatron's")
-    return MEGATRON
+    return Stack.MEGATRON
 
 
-def software_of(row: Row, stack: str) -> dict[str, Any]:
+def software_of(row: Row, stack: Stack) -> dict[str, Any]:
     """The software's part of a `Work`, by its name and the row's fields."""
     software, sharding = row.text("software").lower(), row.text("sharding").lower()
     year = _year(software)
@@ -40,9 +50,9 @@ def software_of(row: Row, stack: str) -> dict[str, Any]:
         year = UNSTATED_YEAR
     local = "local layers" in software  # Megatron's own, with FlashAttention 2
     compiled = "compile" in sharding or "te" in re.split(r"\W+", sharding)
-    nvidia = stack == MEGATRON or "nemo" in software or "paxml" in software
+    nvidia = stack == Stack.MEGATRON or "nemo" in software or "paxml" in software
     gathers = 0
-    if stack == FSDP:
+    if stack == Stack.FSDP:
         gathers = 1 if "grad_op" in sharding else 2
     elif "paxml" in software:
         gathers = 2
@@ -50,12 +60,18 @@ def software_of(row: Row, stack: str) -> dict[str, Any]:
         "grad_bytes": GRADIENTS.get(row.text("grads"), 4 if "nanotron" in software or "titan" in software else 2),
         "gathers": gathers,
         "recompute": recomputed(row) or 0.0,
-        "dp_overlap": float(stack != OTHERS),
-        "tp_overlap": float(stack == MEGATRON or "async" in sharding),
+        "dp_overlap": float(stack != Stack.OTHERS),
+        "tp_overlap": float(stack == Stack.MEGATRON or "async" in sharding),
         "fused": float((nvidia and not local) or compiled or "foundry" in software),
-        "attention": 0 if "foundry" in software else 2 if nvidia and not local and year >= FAST_ATTENTION else 1,
+        "attention": _kernel(software, fast=nvidia and not local and year >= FAST_ATTENTION),
         "year": year,
     }
+
+
+def _kernel(software: str, *, fast: bool) -> Kernel:
+    if "foundry" in software:
+        return Kernel.TRITON
+    return Kernel.FLASH_3 if fast else Kernel.FLASH_2
 
 
 def recomputed(row: Row) -> float | None:

@@ -1,6 +1,6 @@
 """The best parallelism of a recipe on its GPUs: every allowed way that fits, by its predicted time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -97,20 +97,8 @@ def plan(
         if name not in given:
             mend = nearest(name, list(given))
             raise UserError(f"{name!r} is not a setting", where="--keep", allowed=", ".join(given), mend=mend)
-    every = (
-        candidate for candidate in candidates(recipe) if all(settings(candidate)[name] == given[name] for name in keep)
-    )
-    tried = [(candidate, of_gpu(candidate)) for candidate in every]
-    capacity = recipe.machine.gpu_gib * GIB
-    fitting = [(candidate, memory) for candidate, memory in tried if fits(memory, capacity)]
-    if not fitting:
-        least = min((memory.total for _, memory in tried), default=0) / GIB
-        raise UserError(
-            f"no way to spread it over {world_size(recipe)} GPUs fits: the least needs {least:.1f} GiB (predicted)",
-            where="machine.gpu_gib",
-            allowed=f"90 % of {recipe.machine.gpu_gib:g} GiB",
-            mend="more GPUs (parallel.nodes), a shorter data.seq_length, or a smaller model",
-        )
+    every = (way for way in candidates(recipe) if all(settings(way)[name] == given[name] for name in keep))
+    fitting = _fitting(recipe, every)
     works = [work_of(candidate, filling, site) for candidate, _ in fitting]
     each = _one_by_one(step_time(stack(works), constants), len(works))
     choices = [
@@ -120,6 +108,21 @@ def plan(
     choices.sort(key=lambda choice: choice.run.step_seconds)
     close = [choice for choice in choices if choice.run.step_seconds <= (1 + CLOSE) * choices[0].run.step_seconds]
     return min(close, key=lambda choice: _complexity(choice.recipe)), choices
+
+
+def _fitting(recipe: Recipe, ways: Iterable[Recipe]) -> list[tuple[Recipe, GpuMemory]]:
+    """The ways that fit into the recipe's GPUs, with the memory that each takes."""
+    tried = [(way, of_gpu(way)) for way in ways]
+    fitting = [(way, memory) for way, memory in tried if fits(memory, recipe.machine.gpu_gib * GIB)]
+    if not fitting:
+        least = min((memory.total for _, memory in tried), default=0) / GIB
+        raise UserError(
+            f"no way to spread it over {world_size(recipe)} GPUs fits: the least needs {least:.1f} GiB (predicted)",
+            where="machine.gpu_gib",
+            allowed=f"90 % of {recipe.machine.gpu_gib:g} GiB",
+            mend="more GPUs (parallel.nodes), a shorter data.seq_length, or a smaller model",
+        )
+    return fitting
 
 
 def _one_by_one(terms: Terms, count: int) -> Iterator[Terms]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.gpus import H100
 from .constants import Constants
-from .work import Numbers, Work
+from .work import Kernel, Numbers, Work
 
 NVLINK_SHARE = 0.8
 """Share of an H100's NVLink that NCCL's rings reach on 8 of them: 370 GB/s (nccl-tests issue 212)."""
@@ -150,8 +150,8 @@ def _memory_speed(work: Work, constants: Constants) -> Numbers:
 def _attention(work: Work, constants: Constants) -> Numbers:
     """Seconds of a layer's attention: two products forward, five backward, since scores are computed again."""
     operations = 2 * _tokens(work) * work.attended * work.q / work.tp * (3.5 + work.recompute)
-    share = np.where(work.attention == 1, constants.attention_2, constants.attention)
-    share = np.where(work.attention == 0, constants.attention_triton, share)
+    share = np.where(work.attention == Kernel.FLASH_2, constants.attention_2, constants.attention)
+    share = np.where(work.attention == Kernel.TRITON, constants.attention_triton, share)
     length = work.attended / work.cp  # CP attends piece by piece
     share = share * length / (length + constants.half_length)
     return operations / (share * H100.bf16 * _pace(work, constants))

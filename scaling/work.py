@@ -4,6 +4,7 @@ The same code prices one recipe, a table of published rows and thousands of cand
 """
 
 from dataclasses import dataclass, fields
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,21 @@ from .model_shapes import Architecture
 
 Numbers = Any
 """A float, or an array of floats with one element a setting."""
+
+
+class Scaling(StrEnum):
+    """Ways to use more ranks: as many sequences a rank (weak), or as many a step (strong)."""
+
+    WEAK = "weak"
+    STRONG = "strong"
+
+
+class Kernel(IntEnum):
+    """Kernels of attention, as `Work.attention` numbers them."""
+
+    TRITON = 0
+    FLASH_2 = 1
+    FLASH_3 = 2
 
 
 @dataclass(frozen=True)
@@ -39,8 +55,7 @@ class Work:
         dp_overlap: whether gradients and weights travel while the GPU computes.
         tp_overlap: whether TP's communication runs beside the matrix products.
         fused: whether element-wise operations are fused kernels; else PyTorch's own, one after the other.
-        attention: kernel of attention: 0 is Triton's, with the linear biases of MPT, 1 FlashAttention 2, 2 cuDNN's or
-            FlashAttention 3.
+        attention: a `Kernel`: Triton's, with the linear biases of MPT; FlashAttention 2; cuDNN's or FlashAttention 3.
         year: of the software.
         watts: that a GPU may draw.
         memory: bytes a second of a GPU's memory, by its data sheet.
@@ -74,7 +89,7 @@ class Work:
     dp_overlap: Numbers = 1
     tp_overlap: Numbers = 0
     fused: Numbers = 1
-    attention: Numbers = 2
+    attention: Numbers = Kernel.FLASH_3
     year: Numbers = 2025.5
     watts: Numbers = H100.watts
     memory: Numbers = H100.bandwidth

@@ -9,19 +9,20 @@ import pytest
 from typer.testing import CliRunner
 
 from pdapt.bench import ceilings as bench_ceilings
-from pdapt.bench.scaling import STRONG, WEAK, Plan, check, collect, compared, lines, spread, write_jobs, written
+from pdapt.bench.scaling import Plan, check, collect, compared, lines, spread, write_jobs, written
 from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import CONSTANT_NAMES, read_fit
 from pdapt.scaling.of_recipe import Filling
+from pdapt.scaling.work import Scaling
 
 FULL = Filling(1.0, 512.0, "made up")
 
 
 def plan(worlds: list[int], repeats: int = 2, *, gpu: bool = False) -> Plan:
-    return Plan(load("qwen3_tiny_cpt_2xcpu", ["steps=10"]), worlds, [WEAK, STRONG], repeats, gpu)
+    return Plan(load("qwen3_tiny_cpt_2xcpu", ["steps=10"]), worlds, [Scaling.WEAK, Scaling.STRONG], repeats, gpu)
 
 
 def leave_runs(given: Plan, folder: Path, per_rank: float) -> None:
@@ -46,18 +47,18 @@ def test_worlds_take_turns_with_as_many_sequences_a_rank_or_a_step() -> None:
         ("strong", 1, 0, 8), ("strong", 2, 0, 8), ("strong", 4, 0, 8),
     ]  # fmt: skip
     assert {turn for _, _, turn, _ in found} == {0, 1}
-    assert spread(plan([1]).recipe, STRONG, 4, 1, gpu=False).batch.micro_size == 2
-    eight = spread(load("qwen3_8b_cpt_48xh100_packed"), WEAK, 8, 4, gpu=True)
+    assert spread(plan([1]).recipe, Scaling.STRONG, 4, 1, gpu=False).batch.micro_size == 2
+    eight = spread(load("qwen3_8b_cpt_48xh100_packed"), Scaling.WEAK, 8, 4, gpu=True)
     assert (eight.parallel.nodes, eight.parallel.ranks_per_node, eight.batch.global_size) == (2, 4, 1152)
     with pytest.raises(UserError, match="nodes of 4 do not make 6 ranks"):
-        spread(load("qwen3_8b_cpt_48xh100_packed"), WEAK, 6, 4, gpu=True)
+        spread(load("qwen3_8b_cpt_48xh100_packed"), Scaling.WEAK, 6, 4, gpu=True)
 
 
 def test_what_cannot_be_run_is_refused_beforehand() -> None:
     with pytest.raises(UserError, match="does not divide"):
         check(plan([3]))  # eight sequences
     with pytest.raises(UserError, match="3 do not count"):
-        check(Plan(load("qwen3_tiny_cpt_2xcpu", ["steps=4"]), [1], [WEAK], 1, gpu=False))
+        check(Plan(load("qwen3_tiny_cpt_2xcpu", ["steps=4"]), [1], [Scaling.WEAK], 1, gpu=False))
 
 
 def test_runs_become_rows_a_page_and_a_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +84,7 @@ def test_runs_become_rows_a_page_and_a_site(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_on_gpus_the_published_plan_stands_beside(tmp_path: Path) -> None:
-    given = Plan(load("qwen3_0p6b_cpt_8xh100_packed", ["steps=10"]), [4, 8], [WEAK], 1, gpu=True)
+    given = Plan(load("qwen3_0p6b_cpt_8xh100_packed", ["steps=10"]), [4, 8], [Scaling.WEAK], 1, gpu=True)
     leave_runs(given, tmp_path, per_rank=60_000)
     rows = compared(given, collect(given, tmp_path), FULL)["rows"]
     assert all(row["planned_slots_per_second_per_rank"] > 20_000 for row in rows)
@@ -96,7 +97,7 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_each_run_is_a_job_on_a_cluster(tmp_path: Path) -> None:
-    given = Plan(load("qwen3_0p6b_cpt_48xh100_packed", ["steps=10"]), [4, 8], [WEAK], 1, gpu=True)
+    given = Plan(load("qwen3_0p6b_cpt_48xh100_packed", ["steps=10"]), [4, 8], [Scaling.WEAK], 1, gpu=True)
     paths = write_jobs(given, Path("tokens"), tmp_path)
     assert [path.parent.name for path in paths] == ["weak-4-0", "weak-8-0"]
     assert "#SBATCH --nodes=2" in paths[1].read_text()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError
+from ...core.exit_codes import ExitCode
 from ...recipes.schema import SKIP, WARN
 from ..run.events import Events, Gradient, Listener, Verdict
 from ..run.failures.rank_file import BETWEEN, EXCHANGE, OPTIMIZER, SAVE, VALIDATE
@@ -146,7 +147,7 @@ class Hooks:
         last, done = self.trainer.get_args().exit_interval, call["iteration"]
         if last and done >= last:  # this start goes on from its last step
             self.stops.request(STOP_AT)
-            sys.exit(0)
+            sys.exit(ExitCode.DONE)
         self.step = done + 1
         self.events.step_begins(self.step)
         self.measuring.step_begins(float(learning_rate(call["optimizer"].param_groups) or 0.0))
@@ -179,7 +180,7 @@ class Hooks:
         if verdict.action in (WARN, SKIP):
             return verdict.action == WARN
         self.trainer.maybe_finalize_async_save(blocking=True, terminate=True)
-        sys.exit(1)
+        sys.exit(ExitCode.FAILED)
 
     def _training_log(self, call: Call) -> Any:
         self.events.phase_begins(BETWEEN)
