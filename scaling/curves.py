@@ -105,11 +105,16 @@ def takeovers(curve: list[Point], scaling: Scaling) -> dict[str, int]:
     """Fewest GPUs from which on each term that is no computation is the largest of those, and over 5 % of the step."""
     first: dict[str, int] = {}
     for point in (point for point in curve if point.scaling == scaling):
-        shares = {name: float(getattr(point.run.terms, name)) / point.run.step_seconds for name in COUNTED}
-        name = max(shares, key=lambda term: shares[term])
-        if shares[name] > 0.05:
+        by_term = shares(point)
+        name = max(by_term, key=lambda term: by_term[term])
+        if by_term[name] > 0.05:
             first.setdefault(name, point.gpus)
     return first
+
+
+def shares(point: Point) -> dict[str, float]:
+    """Share of each term that is no computation in a point's step."""
+    return {name: float(getattr(point.run.terms, name)) / point.run.step_seconds for name in COUNTED}
 
 
 def goodputs(recipe: Recipe, curve: list[Point], failures: Failures) -> list[dict[str, Any]]:
@@ -228,9 +233,9 @@ def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path)
     """Efficiency of both ways to scale, and where the time of a step goes."""
     figure, axes = _figure((13, 4.2), 3)
     for scaling, style in ((Scaling.WEAK, "o-"), (Scaling.STRONG, "s--")):
-        gpus, shares = zip(*efficiency(curve, scaling), strict=True)
-        axes[0].plot(gpus, shares, style, label=scaling)
-        low, high = ([share * bound for share in shares] for bound in interval)
+        gpus, speeds = zip(*efficiency(curve, scaling), strict=True)
+        axes[0].plot(gpus, speeds, style, label=scaling)
+        low, high = ([speed * bound for speed in speeds] for bound in interval)
         axes[0].fill_between(gpus, low, high, alpha=0.12)
     axes[0].set(xscale="log", xlabel="GPUs", ylabel="tokens/s/GPU over those of the fewest GPUs", ylim=(0, 1.15))
     axes[0].set_title("efficiency, with the predictions' 90 % interval")
@@ -238,11 +243,9 @@ def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path)
     for axis, scaling in zip(axes[1:], Scaling, strict=True):
         chosen = [point for point in curve if point.scaling == scaling]
         gpus = [point.gpus for point in chosen]
-        shares = {
-            label: [100 * float(getattr(point.run.terms, name)) / point.run.step_seconds for point in chosen]
-            for name, label in COUNTED.items()
-        }
-        shown = {label: values for label, values in shares.items() if max(values) > 0.5}
+        by_point = [shares(point) for point in chosen]
+        percents = {label: [100 * by_term[name] for by_term in by_point] for name, label in COUNTED.items()}
+        shown = {label: values for label, values in percents.items() if max(values) > 0.5}
         axis.stackplot(gpus, *shown.values(), labels=list(shown))
         axis.set(xscale="log", xlabel="GPUs", ylabel="% of a step", title=f"what is no computation, {scaling} scaling")
         axis.legend(loc="upper left", fontsize=8)

@@ -80,6 +80,11 @@ def mutated(node: ast.AST) -> ast.expr | None:
     return changed
 
 
+def _frozen(node: ast.AST) -> list[ast.expr]:
+    """A class's decorators: that a dataclass is frozen is for the type checker."""
+    return node.decorator_list if isinstance(node, ast.ClassDef) else []
+
+
 def mutations(file: str, source: str) -> Iterator[Mutation]:
     """Yield all mutations of a file, but those of annotations and of assertions, which state what is known."""
     todo: list[ast.AST] = [ast.parse(source)]
@@ -87,7 +92,7 @@ def mutations(file: str, source: str) -> Iterator[Mutation]:
         node = todo.pop()
         if isinstance(node, ast.Assert):
             continue
-        skipped = [getattr(node, name, None) for name in ("annotation", "returns")]
+        skipped = [getattr(node, "annotation", None), getattr(node, "returns", None), *_frozen(node)]
         todo += (child for child in ast.iter_child_nodes(node) if child not in skipped)
         if isinstance(node, ast.expr) and (other := mutated(node)) is not None:
             end = (node.end_lineno or node.lineno, node.end_col_offset or 0)

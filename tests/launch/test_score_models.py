@@ -34,8 +34,12 @@ def test_folders_are_named(tmp_path: Path) -> None:
         ("Qwen3-8B", "other", None),
         ("merged", "merged", None),
     ]
-    with pytest.raises(UserError, match="no such folder: gone"):
+    with pytest.raises(UserError, match=r"no such folder: gone(.|\n)*`pdapt eval fetch"):
         resolve([str(tmp_path / "gone")], tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="no such folder: file") as raised:
+        resolve([str(tmp_path / "file")], tmp_path)
+    assert "fetch" not in str(raised.value), "what is there is not downloaded again"
 
 
 def test_what_made_a_folder_says_what_it_is(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import read_fit
-from pdapt.scaling.curves import LABEL, draw, efficiency, points, takeovers
+from pdapt.scaling.curves import COUNTED, LABEL, draw, efficiency, points, shares, takeovers
 from pdapt.scaling.goodput import Failures
 from pdapt.scaling.of_recipe import Filling, Site
 
@@ -29,6 +31,23 @@ def test_both_curves_go_from_one_gpu_to_the_last() -> None:
     assert takeovers(found, "strong")["dp"] <= 128
     assert not found[0].fits
     assert found[-1].fits
+
+
+def test_a_term_takes_over_where_it_is_the_largest_and_more_than_a_twentieth_of_the_step() -> None:
+    def point(gpus: int, scaling: str = "weak", **seconds: float) -> Any:
+        terms = SimpleNamespace(**dict.fromkeys(COUNTED, 0.0) | seconds)
+        return SimpleNamespace(scaling=scaling, gpus=gpus, run=SimpleNamespace(terms=terms, step_seconds=2.0))
+
+    found = [
+        point(1, dp=0.09),
+        point(2, dp=0.11, tp=0.05),
+        point(4, dp=0.2, tp=0.1),
+        point(8, dp=0.3, tp=0.4),
+        point(1, "strong", pp=1.0),
+    ]
+    assert shares(found[1])["dp"] == pytest.approx(0.055)
+    assert takeovers(found, "weak") == {"dp": 2, "tp": 8}
+    assert takeovers(found, "strong") == {"pp": 1}
 
 
 def test_figures_and_tables_say_that_they_are_simulated(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def test_efficiency_is_over_the_fewest_ranks_and_by_core() -> None:
     assert [row["efficiency"] for row in rows] == pytest.approx([1, 0.625, 0.3125])
     assert [row["efficiency_by_core"] for row in rows] == pytest.approx([1, 1.25, 1.25])
     assert [row["oversubscribed"] for row in rows] == [False, False, True]
+    assert [row["efficiency_by_core"] for row in rows_of([two, four])] == pytest.approx([1, 1]), "two cores each"
     gpus = rows_of([replace(one, cores=None), replace(two, cores=None)])
     assert "efficiency_by_core" not in gpus[1]
     assert not gpus[1]["oversubscribed"]

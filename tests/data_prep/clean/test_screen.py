@@ -1,5 +1,6 @@
 """Screening: what looks personal and what is not French is found, in whichever text of a batch it stands."""
 
+import random
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -133,6 +134,19 @@ def test_a_language_without_blanks_is_told() -> None:
     assert list(other_languages(*batch([CHINESE]))) == [(0, OTHER_SCRIPT)]
 
 
+@pytest.mark.parametrize(
+    ("letters", "foreign"),
+    [
+        *((word, True) for word in ("λόγος", "слово", "שלום", "سلام", "नमस्ते", "ไทย", "ქართული", "日本語", "한국어")),
+        *((mark, False) for mark in ("œuvre", "ɛ̃ʒ", "— « » …", "\ue000\ue001\uf8ff", "🩺💊")),
+    ],
+)
+def test_letters_that_are_not_latin_tell_another_script(letters: str, foreign: bool) -> None:
+    """Neither phonetic letters, punctuation and pictures do, nor the private letters of a PDF's font."""
+    found = list(other_languages(*batch([f"{letters} " * 60])))
+    assert found == ([(0, OTHER_SCRIPT)] if foreign else [])
+
+
 def test_a_short_quotation_is_no_other_language() -> None:
     mixed = f"{FRENCH} {FRENCH} Le titre de l'article est « The effect of the treatment »."
     assert (
@@ -154,6 +168,22 @@ def test_of_a_long_document_all_of_it_counts() -> None:
 def test_a_language_does_not_depend_on_the_neighbours(texts: list[str]) -> None:
     alone = [(n, language) for n, text in enumerate(texts) for _, language in other_languages(*batch([text]))]
     assert list(other_languages(*batch(texts))) == alone
+
+
+@pytest.mark.parametrize(
+    ("words", "elisions", "expected"),
+    [
+        (["anche", "gli"], 2, [(0, "it")]),
+        (["amb", "els"], 2, [(0, "ca")]),
+        (["anche", "gli"], 20, []),  # French has as many, but for the few words of another language
+    ],
+)
+def test_an_elision_counts_for_each_language_that_has_them(
+    words: list[str], elisions: int, expected: list[tuple[int, str]]
+) -> None:
+    draw = random.Random(0)
+    text = " ".join(draw.choices(words + ["l'ospedale"] * elisions, k=400))
+    assert list(other_languages(*batch([text]))) == expected
 
 
 ELIDING = ("fr", "it", "ca")

@@ -199,6 +199,7 @@ def test_computed_values_against_sums_made_here(tables, shared):
     assert (found["docs_off"], found["words_off"]) == (off["n_docs"], off["n_words"])
     assert CHECKS["corpus-scientific-share"](tables).values["commercial"] == pytest.approx(96.11, abs=5e-3)
     epochs = CHECKS["epochs"](tables).values
+    assert epochs["high"] == pytest.approx(4320 * 1152 / (1_955_165_272 / 2048))
     assert epochs["low"] == pytest.approx(4320 * 1152 / (892_339 + 1_955_165_272 / 2044))
     errors = CHECKS["errors-bootstrapped"](tables).values
     assert (errors["fits"], errors["cells"], errors["analytic"], errors["bootstrap"]) == (818, 826, 53, 0)

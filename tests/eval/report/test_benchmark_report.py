@@ -19,7 +19,7 @@ from pdapt.core.training_cost import Spent
 from pdapt.eval.paper.paper_report import build_paper_report, overlay_tables
 from pdapt.eval.paper.tables import TABLES, Tables
 from pdapt.eval.report.benchmark_report import Wanted, build_benchmark_report, find
-from pdapt.eval.report.benchmark_tables import Words, making_tables
+from pdapt.eval.report.benchmark_tables import Words, making_tables, margins_table
 from pdapt.eval.report.tabulate import Entry, Row, Table, to_csv, to_latex
 from pdapt.eval.report.words import texts
 from pdapt.eval.tasks.suite import SUITE, TASKS
@@ -278,6 +278,15 @@ def test_one_model_beside_its_base_is_told_on_all_questions(make_benchmark, tmp_
     (group,) = found.compared.groups
     assert (group.role, group.half) == ({"checkpoint": "adapted", "merged": "merged"}[role], False)
     assert group.change.documents == 80
+
+
+def test_margins_are_shown_of_the_tasks_that_have_them(make_benchmark, tmp_path):
+    """One of two tasks is of multiple choice; the group's other tasks were not run."""
+    compared = find(_pair(make_benchmark(tmp_path / "runs"), ("base", "checkpoint"))).compared
+    table = margins_table("FR-MEDICAL", compared, Words("en", texts("en")))
+    assert table is not None
+    assert table.columns == ["Model", "Anat."]
+    assert margins_table("EN-MEDICAL", compared, Words("en", texts("en"))) is None
 
 
 def test_how_models_were_asked_is_told(make_benchmark, tmp_path):
