@@ -11,6 +11,7 @@ from reading_helpers import items_of
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep.documents.record import Rejected
+from pdapt.data_prep.sources.formats.pdf_worker import pdf_text
 from pdapt.data_prep.sources.registry import read_definition
 
 FILES: dict[str, tuple[str, str, bytes]] = {
@@ -51,7 +52,21 @@ def test_fuzz_formats(tmp_path: Path, fuzz: Fuzz, name: str) -> None:
     key, file, content = FILES[name]
     path = tmp_path / file
     path.write_bytes(content)
-    fuzz(path, lambda: read(path, key), places=name == "tmx", hostile=name in ("solr", "tmx", "pdf", "html"))
+    share = 40 if name == "pdf" else 1  # a process each; `test_fuzz_pdf` gives it the others
+    fuzz(path, lambda: read(path, key), share, places=name == "tmx", hostile=name in ("solr", "tmx", "html"))
+
+
+def test_fuzz_pdf(tmp_path: Path, fuzz: Fuzz) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(files.pdf("Dose : 5-10 mg", "Page 2"))
+
+    def extract() -> None:
+        try:
+            pdf_text(path.read_bytes())
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    fuzz(path, extract, places=False)
 
 
 def test_fuzz_definition(tmp_path: Path, fuzz: Fuzz) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from reading_helpers import items_of, records_of, survey_of
 from pdapt.core.errors import UserError
 from pdapt.data_prep.documents.reading import read_source
 from pdapt.data_prep.documents.record import Rejected
+from pdapt.data_prep.sources.formats import pdf
 from pdapt.data_prep.tokens.selection.shards import plan_shards, read_shard
 
 TEXT = files.TEXT
@@ -251,6 +253,19 @@ def test_a_page_nested_as_deep_as_one_likes(tmp_path: Path) -> None:
     )
     (item,) = items_of(tmp_path, format="has")
     assert isinstance(item, Rejected) or item.text.split() == ["fond", "fin"]
+
+
+def test_a_pdf_that_ends_its_reader_or_never_ends_is_spoilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.pdf").write_bytes(files.pdf("5 mg"))
+    for command, seconds, reason in (
+        ("import os; os.abort()", 300, "ended the program that reads it (exit code -6)"),
+        ("import time; time.sleep(30)", 0.1, "takes more than 0.1 s"),
+    ):
+        monkeypatch.setattr(pdf, "WORKER", [sys.executable, "-S", "-c", command])
+        monkeypatch.setattr(pdf, "SECONDS", seconds)
+        (item,) = items_of(tmp_path, format="has")
+        assert isinstance(item, Rejected)
+        assert reason in item.reason
 
 
 def test_words_broken_at_the_end_of_a_line_of_a_pdf_are_joined(tmp_path: Path) -> None:
