@@ -162,10 +162,14 @@ def test_the_table_says_what_was_found() -> None:
     assert "25%" in lines[-1]
 
 
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bench_train.sample_tokens(recipe(), tmp_path_factory.mktemp("sample"))
+
+
 @pytest.mark.slow
-def test_pdapt_and_transformers_begin_with_the_same_loss_on_the_same_rows(tmp_path: Path) -> None:
+def test_pdapt_and_transformers_begin_with_the_same_loss_on_the_same_rows(tokens: Path, tmp_path: Path) -> None:
     chosen = recipe("steps=4", "model.precision=fp32")
-    tokens = bench_train.sample_tokens(chosen, tmp_path)
     found = bench_train.run(Bench(chosen, tokens, tmp_path, repeats=1), ["throughput"])["throughput"]
     pdapt, packed, padded = found["ways"]
     assert abs(pdapt["first_loss"] - packed["first_loss"]) < 1e-5  # about 8.4 nats
@@ -174,9 +178,8 @@ def test_pdapt_and_transformers_begin_with_the_same_loss_on_the_same_rows(tmp_pa
 
 
 @pytest.mark.slow
-def test_the_bare_loop_and_both_kinds_of_save_run(tmp_path: Path) -> None:
+def test_the_bare_loop_and_both_kinds_of_save_run(tokens: Path, tmp_path: Path) -> None:
     chosen = recipe("steps=8", "model.precision=fp32")
-    tokens = bench_train.sample_tokens(chosen, tmp_path)
     found = bench_train.run(Bench(chosen, tokens, tmp_path, repeats=1), ["overhead", "saves"])
     assert len(found["overhead"]["percents"]) == 1
     assert {len(seconds) for seconds in found["overhead"]["seconds"].values()} == {1}

@@ -200,6 +200,21 @@ def test_what_slurm_would_not_take_is_refused_with_the_recipe(override: str, mes
         load(BIG, [override])
 
 
+def test_limits_of_the_guard_are_taken_up_to_their_bounds(subtests: pytest.Subtests) -> None:
+    """A whole number is allowed from 16 steps and 0 updates on, a fraction as long as it is more than its bound."""
+    for name, bound, least in (
+        ("deviations", 0, 0.01),
+        ("window", 15, 16),
+        ("limit", -1, 0),
+        ("hang", 0, 0.01),
+        ("straggler", 1, 1.01),
+    ):
+        with subtests.test(name=name):
+            assert getattr(load(BIG, [f"guard.{name}={least}"]).guard, name) == least
+            with pytest.raises(UserError, match=rf"guard\.{name} is {bound}(.|\n)*more than {bound}"):
+                load(BIG, [f"guard.{name}={bound}"])
+
+
 @pytest.mark.parametrize("time", ["30", "90:00", "10:00:00", "20:00:00", "2-12", "1-00:30", "7-23:59:59"])
 def test_a_time_stays_as_it_was_written(time: str, tmp_path: Path) -> None:
     """YAML reads 10:00:00 as 36,000, which Slurm takes for minutes: 25 days."""
