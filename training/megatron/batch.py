@@ -14,7 +14,7 @@ from megatron.core.utils import (
 from megatron.training import get_args
 
 from ..run.events import Events
-from ..run.failures.rank_file import COMPUTE, DATA
+from ..run.failures.rank_file import Phase
 from .measuring import Measuring
 from .recorder import Recorder
 
@@ -106,10 +106,10 @@ class ForwardStep:
 
     def __call__(self, samples: Iterator[Batch] | None, model: Any) -> tuple[torch.Tensor, Any]:
         """The model's output, and the function that makes a loss of it."""
-        self.events.phase_begins(DATA)
+        self.events.phase_begins(Phase.DATA)
         recorder = self.measuring.recorder(training=model.training)
         batch = get_batch(samples, recorder)
-        self.events.phase_begins(COMPUTE)
+        self.events.phase_begins(Phase.COMPUTE)
         packed = None
         if batch.get("cu_seqlens") is not None:
             packed = packed_parameters(batch["cu_seqlens"], batch["max_seqlen"])

@@ -17,7 +17,7 @@ from ...core.errors import UserError
 from ...core.exit_codes import ExitCode
 from ...recipes.schema import SKIP, WARN
 from ..run.events import Events, Gradient, Listener, Verdict
-from ..run.failures.rank_file import BETWEEN, EXCHANGE, OPTIMIZER, SAVE, VALIDATE
+from ..run.failures.rank_file import Phase
 from ..run.folder import STOP_AT
 from ..run.listeners.saves import PendingSaves
 from ..run.listeners.stops import Stops
@@ -135,7 +135,7 @@ class Hooks:
 
         def finalize_model_grads(*args: Any, **kwargs: Any) -> None:
             self.measuring.compute_ends()
-            self.events.phase_begins(EXCHANGE)
+            self.events.phase_begins(Phase.EXCHANGE)
             exchange(*args, **kwargs)
 
         config.finalize_model_grads_func = finalize_model_grads
@@ -164,7 +164,7 @@ class Hooks:
             return self.norm
 
         def step_with_ready_grads() -> bool:
-            self.events.phase_begins(OPTIMIZER)
+            self.events.phase_begins(Phase.OPTIMIZER)
             loss = self.measuring.mean_loss() if self.watches_loss else None
             verdict = self.events.gradient_is_ready(Gradient(self.step, self.norm, loss))
             return self._allows(verdict) and update()
@@ -183,7 +183,7 @@ class Hooks:
         sys.exit(ExitCode.FAILED)
 
     def _training_log(self, call: Call) -> Any:
-        self.events.phase_begins(BETWEEN)
+        self.events.phase_begins(Phase.BETWEEN)
         # The trainer has set the next step's rate by now, and would write that one down.
         reported = call.proceed(learning_rate=self.measuring.learning_rate)
         result = self.measuring.step_ends(
@@ -198,7 +198,7 @@ class Hooks:
 
     def _evaluate(self, call: Call) -> None:
         begin = time.perf_counter()
-        self.events.part_begins(VALIDATE)
+        self.events.part_begins(Phase.VALIDATE)
         call.proceed()
         self.events.part_ends()
         self.events.validated(self.measuring.validation_ends(call["iteration"], begin))
@@ -209,7 +209,7 @@ class Hooks:
             print(f"guard: step {step}: every update so far was skipped: nothing to save", flush=True)
             return
         begin = time.perf_counter()
-        self.events.part_begins(SAVE)
+        self.events.part_begins(Phase.SAVE)
         call.proceed()
         self.events.part_ends()
         self.saves.begun(step, begin)
@@ -218,7 +218,7 @@ class Hooks:
 
     def _finalize_saves(self, call: Call) -> None:
         begin = time.perf_counter()
-        self.events.part_begins(SAVE)
+        self.events.part_begins(Phase.SAVE)
         call.proceed()
         self.events.part_ends()
         if self.saves.pending:

@@ -96,10 +96,10 @@ class Listener:
     """Hears of the events that it has a method for; all others do nothing."""
 
     def phase_begins(self, phase: str) -> None:
-        """The rank does something else now, such as `COMPUTE` of `failures/rank_file.py`."""
+        """The rank does something else now, such as `Phase.COMPUTE` of `failures/rank_file.py`."""
 
     def part_begins(self, phase: str) -> None:
-        """All phases until `part_ends` belong to one, such as `VALIDATE`."""
+        """All phases until `part_ends` belong to one, such as `Phase.VALIDATE`."""
 
     def part_ends(self) -> None:
         """The part that began last is over."""

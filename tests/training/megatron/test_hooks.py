@@ -10,7 +10,7 @@ from pdapt.core.errors import UserError
 from pdapt.recipes.schema import SKIP, Guard
 from pdapt.training.megatron.hooks import HOOKED, Call, Hooks, hooked
 from pdapt.training.run.events import Events
-from pdapt.training.run.failures.rank_file import OPTIMIZER
+from pdapt.training.run.failures.rank_file import Phase
 from pdapt.training.run.listeners.guard import GradientGuard
 
 
@@ -63,7 +63,7 @@ def test_a_gradient_that_is_not_a_number_reaches_no_weight(chained: bool) -> Non
         hooks(None, listener).stand_between(optimizer)
     assert (good.step(), good.updates) == (True, 1)
     assert (bad.step(), bad.updates) == (False, 0)
-    assert listener.phases == [OPTIMIZER, OPTIMIZER]
+    assert listener.phases == [Phase.OPTIMIZER, Phase.OPTIMIZER]
 
 
 def test_a_verdict_that_ends_the_run_finishes_its_saves_first() -> None:

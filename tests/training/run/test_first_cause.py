@@ -18,7 +18,7 @@ from pdapt.training.run.failures import cause
 from pdapt.training.run.failures import out_of_memory as memory
 from pdapt.training.run.failures.cause import first_cause
 from pdapt.training.run.failures.out_of_memory import Memory, advise, explain_kill, read_memory
-from pdapt.training.run.failures.rank_file import COMPUTE, DATA, EXCHANGE, FOLDER, RankFile, Record, read_records
+from pdapt.training.run.failures.rank_file import FOLDER, Phase, RankFile, Record, read_records
 from pdapt.training.train import train
 
 GLOO = "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [::1]:4"
@@ -30,7 +30,7 @@ GONE = 2**22 + 1
 def leave(folder: Path, rank: int, error: str = "", *, at: float = 100.0, **values: Any) -> None:
     """The file of a rank of this machine, whose process lives unless `pid` is another."""
     known: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid(), "start": ".0", "step": 4, "since": 99.0}
-    known |= {"phase": EXCHANGE, "memory": PLENTY, "trace": f"trace of {rank}", **values}
+    known |= {"phase": Phase.EXCHANGE, "memory": PLENTY, "trace": f"trace of {rank}", **values}
     folder.mkdir(exist_ok=True)
     record = Record(rank=rank, time=at, error=error, **known)
     (folder / f"rank-{rank}.json").write_text(json.dumps(asdict(record)))
@@ -78,7 +78,7 @@ def test_a_rank_that_nobody_saw_end_is_told_by_its_process(
     """As a rank sees it that torchrun started: once, by whoever finds it first."""
     monkeypatch.setattr(cause, "this_start", lambda: ".0")
     leave(tmp_path / "ranks", 0, GLOO)
-    leave(tmp_path / "ranks", 1, pid=GONE, phase=COMPUTE)
+    leave(tmp_path / "ranks", 1, pid=GONE, phase=Phase.COMPUTE)
     cause.publish(tmp_path / "ranks", 0)
     cause.publish(tmp_path / "ranks", 0)
     said = capsys.readouterr().err
@@ -88,7 +88,7 @@ def test_a_rank_that_nobody_saw_end_is_told_by_its_process(
 def test_where_a_rank_only_stands_it_is_said_where(tmp_path: Path) -> None:
     """A collective's own limit may come before the watch's."""
     leave(tmp_path / "ranks", 0, GLOO)
-    leave(tmp_path / "ranks", 1, phase=DATA)
+    leave(tmp_path / "ranks", 1, phase=Phase.DATA)
     assert "rank 1 stands at step 4, waiting for data, since " in first_cause(tmp_path / "ranks", {})
 
 
@@ -136,7 +136,7 @@ def test_the_error_goes_to_torchruns_file_too(tmp_path: Path, monkeypatch: pytes
 
     def fail() -> None:
         with RankFile(tmp_path / "ranks", 1) as file:
-            file.at(DATA, 4)
+            file.at(Phase.DATA, 4)
             raise ValueError("odd \udc80")
 
     with pytest.raises(ValueError, match="odd"):

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,9 +22,6 @@ from .out_of_memory import Memory, advise, read_memory
 
 FOLDER = "ranks"
 """In a run's folder: a file for each rank of its last start."""
-START, DATA, COMPUTE = "starting", "waiting for data", "forward/backward"
-EXCHANGE, OPTIMIZER, BETWEEN = "gradient exchange", "optimizer", "between steps"
-SAVE, VALIDATE = "saving", "validating"
 LOST = re.compile(
     r"gloo/|connection closed by peer|connection reset|broken pipe|NCCL|ProcessGroup|DistBackendError|DistNetworkError|"
     r"DistStoreError",
@@ -34,6 +32,19 @@ TRACE_LINES, MESSAGE = 12, 4000
 """Lines of an error's traceback, and characters of its message, that are kept."""
 PUBLISHED = "first-cause.txt"
 """Among the ranks' files: what was found, by whichever rank found it first."""
+
+
+class Phase(StrEnum):
+    """The activity of a rank."""
+
+    START = "starting"
+    DATA = "waiting for data"
+    COMPUTE = "forward/backward"
+    EXCHANGE = "gradient exchange"
+    OPTIMIZER = "optimizer"
+    BETWEEN = "between steps"
+    SAVE = "saving"
+    VALIDATE = "validating"
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,7 @@ class Record:
         start: which start of the run it belongs to: torchrun's id and number of restarts.
         time: Unix time at which this was written.
         step: the training step it is in; 0 before the first.
-        phase: `START`, `DATA`, …
+        phase: one of `Phase`; within a validation or a save, after its name and a colon.
         since: Unix time from which it has been in that phase.
         memory: of its machine.
         error: kind and message of the exception it ended with; empty where there was none.
@@ -89,7 +100,7 @@ class RankFile:
     folder: Path
     rank: int
     step: int = 0
-    phase: str = START
+    phase: str = Phase.START
     since: float = field(default_factory=time.time)
 
     @property

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from ....core.exit_codes import ExitCode
 from ..events import Listener
-from ..failures.rank_file import BETWEEN, DATA, START, RankFile
+from ..failures.rank_file import Phase, RankFile
 
 NAMED = 8
 """Ranks at one place that are named; of more the number is said."""
@@ -35,7 +35,7 @@ class Progress:
         host: its node.
         step: the training step it is in, or validation's.
         count: of things done; grows as long as the rank moves.
-        phase: as in `failures/record.py`.
+        phase: as in `failures/rank_file.py`.
         since: Unix time from which it has been in it.
         beat: of its thread; grows as long as the process lives.
     """
@@ -44,7 +44,7 @@ class Progress:
     host: str
     step: int = 0
     count: int = 0
-    phase: str = START
+    phase: str = Phase.START
     since: float = 0.0
     beat: int = 0
 
@@ -57,7 +57,7 @@ def to_blame(before: list[Progress], after: list[Progress]) -> list[Progress]:
         after: what it tells now.
     """
     silent = [new for old, new in zip(before, after, strict=True) if new.beat == old.beat]
-    waiting = [rank for rank in after if rank.phase.endswith(DATA)]
+    waiting = [rank for rank in after if rank.phase.endswith(Phase.DATA)]
     furthest = min(rank.count for rank in after)
     return silent or waiting or [rank for rank in after if rank.count == furthest]
 
@@ -111,7 +111,7 @@ class Watch(Listener):
 
     def step_begins(self, step: int) -> None:
         """Say that the rank is between its steps, or begins the first."""
-        self.at(BETWEEN, step)
+        self.at(Phase.BETWEEN, step)
 
     def part_begins(self, phase: str) -> None:
         """Say that what the rank does until `part_ends` belongs to one phase; after an error it stays there."""
@@ -148,7 +148,8 @@ class Watch(Listener):
         moved, seen, published, beat = time.monotonic(), -1, 0.0, 0
         while not self._over.wait(min(1.0, self.pause)):
             mine, now = self.progress, time.monotonic()
-            if mine.count != seen or mine.phase == START:  # what a start takes depends on the model: it has no limit
+            starting = mine.phase == Phase.START  # which takes as long as the model needs: it has no limit
+            if mine.count != seen or starting:
                 moved, seen = now, mine.count
             self.file.write()
             if now - published < self.pause:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pdapt.training.run.failures.rank_file import BETWEEN, COMPUTE, DATA, EXCHANGE
+from pdapt.training.run.failures.rank_file import Phase
 from pdapt.training.run.journal import JOURNAL_FILE, kept, read
 from pdapt.training.run.listeners.watch import Progress, places, to_blame
 
@@ -31,11 +31,11 @@ def beat(before: list[Progress], *silent: int) -> list[Progress]:
 @pytest.mark.parametrize(
     ("told", "silent", "blamed"),
     [
-        (ranks(EXCHANGE, EXCHANGE, EXCHANGE), (1,), [1]),
-        (ranks(EXCHANGE, DATA, EXCHANGE), (), [1]),
-        (ranks(DATA, EXCHANGE, COMPUTE), (2,), [2]),
-        (ranks(EXCHANGE, EXCHANGE, EXCHANGE, counts=(9, 9, 7)), (), [2]),
-        (ranks(EXCHANGE, EXCHANGE, EXCHANGE), (), [0, 1, 2]),
+        (ranks(Phase.EXCHANGE, Phase.EXCHANGE, Phase.EXCHANGE), (1,), [1]),
+        (ranks(Phase.EXCHANGE, Phase.DATA, Phase.EXCHANGE), (), [1]),
+        (ranks(Phase.DATA, Phase.EXCHANGE, Phase.COMPUTE), (2,), [2]),
+        (ranks(Phase.EXCHANGE, Phase.EXCHANGE, Phase.EXCHANGE, counts=(9, 9, 7)), (), [2]),
+        (ranks(Phase.EXCHANGE, Phase.EXCHANGE, Phase.EXCHANGE), (), [0, 1, 2]),
     ],
     ids=["stopped", "waits for data", "stopped comes first", "behind", "nobody knows"],
 )
@@ -44,11 +44,11 @@ def test_who_is_to_blame(told: list[Progress], silent: tuple[int, ...], blamed: 
 
 
 def test_ranks_that_stand_together_are_told_together() -> None:
-    told = places(ranks(EXCHANGE, f"validating: {DATA}", EXCHANGE))
+    told = places(ranks(Phase.EXCHANGE, f"validating: {Phase.DATA}", Phase.EXCHANGE))
     assert told.count("gradient exchange, step 3, since ") == 1
     assert told.startswith("rank 0 on n1, rank 2 on n1, gradient exchange")
     assert "rank 1 on n1, validating: waiting for data, step 3" in told
-    assert "92 others, between steps" in places([Progress(rank, "n1", phase=BETWEEN) for rank in range(100)])
+    assert "92 others, between steps" in places([Progress(rank, "n1", phase=Phase.BETWEEN) for rank in range(100)])
 
 
 @pytest.mark.slow
