@@ -19,7 +19,7 @@ def page(recipe: Recipe, result: dict[str, Any], out: Path, *, gpu: bool) -> Non
         out: folder.
         gpu: whether the ranks were GPUs.
     """
-    from ..eval.report.page import inline, render
+    from ..eval.report.page import data_uris, render
     from ..scaling.measured import WARM
     from .train import DISTURBED
 
@@ -36,7 +36,7 @@ def page(recipe: Recipe, result: dict[str, Any], out: Path, *, gpu: bool) -> Non
         warm=WARM,
         shared=shared,
         others=others if others > DISTURBED else None,
-        image=inline({"light": out / "scaling.png"})["light"],
+        image=data_uris({"light": out / "scaling.png"})["light"],
     )
     write_text(out / "scaling.html", text)
 

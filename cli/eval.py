@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..core import log
 from .options import BatchSize, Heldout, Json, LimitQuestions, MaxLength, Tasks, Verify, show
+
+if TYPE_CHECKING:
+    from ..eval.benchmark.results_folder import Status
 
 evaluation = typer.Typer()
 
@@ -71,16 +74,16 @@ def fetch(
     task files and a converter, but no question: its data are BioMistral/BioInstructQA's data.zip (485 MB).
     """
     if baselines:
-        from ..eval.benchmark.baselines import fetch_baseline, find
+        from ..eval.benchmark.baselines import fetch_baseline, find_baseline
 
-        chosen = [find(name) for name in baselines]
+        chosen = [find_baseline(name) for name in baselines]
         fetched = {baseline.name: fetch_baseline(baseline, out / baseline.name).config for baseline in chosen}
         print(json.dumps(fetched, indent=None if as_json else 2))
         return
-    from ..eval.tasks.fetch import fetch as run
-    from ..eval.tasks.suite import choose
+    from ..eval.tasks.fetch import fetch_tasks
+    from ..eval.tasks.suite import choose_tasks
 
-    show(run(out, source=source, french_shots=french_shots, tasks=tuple(choose(tasks or []))), as_json)
+    show(fetch_tasks(out, source=source, french_shots=french_shots, tasks=tuple(choose_tasks(tasks or []))), as_json)
 
 
 @evaluation.command("baselines")
@@ -120,20 +123,20 @@ def run(
     Results are OUT/MODEL/TASK/results.json and samples.jsonl, as lm-eval writes them. What is finished is not repeated,
     and several such commands with one OUT share the work: start one on each GPU.
     """
-    from ..eval.benchmark.results_folder import status
-    from ..eval.benchmark.run import Settings, run_benchmark
+    from ..eval.benchmark.results_folder import read_status
+    from ..eval.benchmark.run import BenchmarkSettings, run_benchmark
     from ..eval.harness.backends import Limits
-    from ..eval.scores import SPOKEN
-    from ..eval.tasks.suite import choose
+    from ..eval.models import ROLE_NAMES
+    from ..eval.tasks.suite import choose_tasks
     from ..launch.hf_models import EXPORTS
     from ..launch.score_models import resolve
 
     limits = Limits(limit, max_length, max_gen_toks)
-    settings = Settings(backend, limits, batch_size, gpus=gpus, chat_template=chat_template)
+    settings = BenchmarkSettings(backend, limits, batch_size, gpus=gpus, chat_template=chat_template)
     resolved = resolve(models, out / EXPORTS, role, verify=verify)
-    log.info(f"eval: roles: {', '.join(f'{model.name}: {SPOKEN[model.role]}' for model in resolved)}")
-    run_benchmark(resolved, choose(tasks or []), data, out, settings=settings, verify=verify)
-    _show_status(status(out), as_json)
+    log.info(f"eval: roles: {', '.join(f'{model.name}: {ROLE_NAMES[model.role]}' for model in resolved)}")
+    run_benchmark(resolved, choose_tasks(tasks or []), data, out, settings=settings, verify=verify)
+    _show_status(read_status(out), as_json)
 
 
 @evaluation.command("status")
@@ -142,21 +145,20 @@ def show_status(
     as_json: Json = False,
 ) -> None:
     """Show which tasks of which models are done, running and left."""
-    from ..eval.benchmark.results_folder import status
+    from ..eval.benchmark.results_folder import read_status
 
-    _show_status(status(out), as_json)
+    _show_status(read_status(out), as_json)
 
 
-def _show_status(counts: dict[str, Any], as_json: bool) -> None:
+def _show_status(status: "Status", as_json: bool) -> None:
     if as_json:
-        print(json.dumps(counts, ensure_ascii=False))
+        print(json.dumps(status.to_json(), ensure_ascii=False))
         return
     from .terminal import print_table
 
-    states = ("done", "running", "left")
-    rows = [[name, *(str(len(tasks[state])) for state in states)] for name, tasks in counts["models"].items()]
-    title = f"{counts['done']} done, {counts['running']} running, {counts['left']} left"
-    print_table(title, ["model", *states], rows)
+    rows = [[name, *(str(len(tasks)) for tasks in states.values())] for name, states in status.models.items()]
+    totals = ", ".join(f"{status.count(state)} {state}" for state in status.states)
+    print_table(totals, ["model", *status.states], rows)
 
 
 @evaluation.command("proxy")

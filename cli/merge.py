@@ -138,18 +138,19 @@ def merge_choose(
     that are reported: those come afterwards, by choice (--data).
     """
     from ..core.errors import UserError
-    from ..eval.benchmark.run import Settings, read_index
+    from ..eval.benchmark.run import BenchmarkSettings
     from ..eval.harness.backends import Limits
-    from ..eval.statistics.tradeoff import read_tradeoff
-    from ..eval.tasks import suite
+    from ..eval.statistics.tradeoff import Tradeoff
+    from ..eval.tasks.data_index import read_data_index
+    from ..eval.tasks.suite import choose_tasks
     from ..launch.choose import Rule, choose, run_tasks, table
     from ..launch.hf_models import EXPORTS, as_hf
 
     if tasks and data is None:
         raise UserError("tasks without their data", where="--tasks", mend="give --data, made by `pdapt eval fetch`")
-    asked = suite.choose(tasks or [])
+    asked = choose_tasks(tasks or [])
     if data is not None:
-        read_index(data, asked)  # now, and not after an hour
+        read_data_index(data, asked)  # now, and not after an hour
     tuned = as_hf(tuned, sweep / EXPORTS, verify=verify)
     rule, limits = Rule(general, domain, max_loss), Limits(limit, max_length)
     manifest = choose(
@@ -164,9 +165,9 @@ def merge_choose(
         verify=verify,
     )
     if data is not None:
-        settings = Settings(limits=limits, batch_size=batch_size)
+        settings = BenchmarkSettings(limits=limits, batch_size=batch_size)
         run_tasks(base, tuned, sweep, out, data=data, tasks=asked, settings=settings, verify=verify)
     if as_json:
-        print(json.dumps(read_tradeoff(out / "curve").values | {"sentence": manifest.counts["sentence"]}))
+        print(json.dumps(Tradeoff.read(out / "curve").to_json() | {"sentence": manifest.counts["sentence"]}))
         return
     print("\n".join([*table(out), manifest.counts["sentence"], f"Curve: {out / 'curve'}"]))

@@ -1,76 +1,40 @@
-"""What an evaluation found: scores with standard errors, and paired comparisons."""
+"""Scores of models on held-out text with standard errors, and paired comparisons: the file `scores.json`."""
 
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 from ..core.errors import UserError, check_known
 from ..core.files import read_object
 from ..core.jsonio import JsonObject
+from .models import Role
 
-SCORES = "scores.json"
-LARGEST = 700.0
-"""Of a logarithm: its exponential is below 1.8e308."""
-MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""Names of models and tasks."""
-Role = Literal["base", "checkpoint", "merged", "other"]
-ROLES: dict[str, Role] = {"base": "base", "tuned": "checkpoint", "merged": "merged", "other": "other"}
-"""What the user calls them: a tuned model is a checkpoint of some training, if not of ours."""
-SPOKEN = {role: name for name, role in ROLES.items()}
-"""The other way round."""
+SCORES_FILE = "scores.json"
+LARGEST_LOGARITHM = 700.0
+"""Its exponential is below 1.8e308."""
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model to evaluate: a Hugging Face folder, and what it is in the run. Checkpoints are given in order.
+class Metric(StrEnum):
+    """Scores on held-out text; lm-eval's names but for the last.
 
-    `step` is the training step that a checkpoint was saved after, where that is known.
+    `GOLD_LOGPROB` is the log-probability of the true answer in nats, which moves before accuracy does.
     """
 
-    name: str
-    role: Role
-    path: Path
-    step: int | None = None
-
-
-def check_name(name: Any, where: str = "", kind: str = "model") -> None:
-    """Check that a name can be that of a folder, and so of a file of the report.
-
-    Raises:
-        UserError: it cannot.
-    """
-    if not isinstance(name, str) or not MODEL_NAME.fullmatch(name):
-        allowed = "letters, digits, '.', '_' and '-', a letter or digit first"
-        raise UserError(f"{name!r} cannot name a {kind}", where=where, allowed=allowed)
-
-
-def parse_roles(given: list[str]) -> dict[str, Role]:
-    """`NAME=ROLE` of each as name -> role.
-
-    Raises:
-        UserError: an item has another form, a role is unknown, or a name is there twice.
-    """
-    found: dict[str, Role] = {}
-    for item in given:
-        name, equals, role = item.rpartition("=")
-        if not equals or not name or name in found:
-            raise UserError(
-                f"{name} has two roles" if name in found else f"{item!r} gives no model a role",
-                where="--role",
-                allowed=f"NAME={'|'.join(ROLES)}, a model once",
-            )
-        check_known(role, ROLES, "role", "--role")
-        found[name] = ROLES[role]
-    return found
+    BYTE_PERPLEXITY = "byte_perplexity"
+    WORD_PERPLEXITY = "word_perplexity"
+    BITS_PER_BYTE = "bits_per_byte"
+    ACCURACY = "acc"
+    ACCURACY_NORM = "acc_norm"
+    GOLD_LOGPROB = "gold_logprob"
 
 
 @dataclass(frozen=True)
 class Score:
     """A model's score on a task; `source` is empty for the whole domain.
 
-    `documents` is how many documents stand behind it, `units` how many bytes, words or questions.
+    `documents` is how many documents it is computed from, `units` how many bytes, words or questions.
     """
 
     model: str
@@ -113,12 +77,12 @@ class Comparison:
     @property
     def better(self) -> bool:
         """Whether `model` is the better of the two, clearly or not."""
-        return self.difference < 0 if self.metric == "byte_perplexity" else self.difference > 0
+        return self.difference < 0 if self.metric == Metric.BYTE_PERPLEXITY else self.difference > 0
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Everything an evaluation found. `models` are pairs of name and role, in the order given."""
+    """All scores and comparisons of an evaluation. `models` are pairs of name and role, in the order given."""
 
     models: list[tuple[str, Role]]
     scores: list[Score]
@@ -129,15 +93,15 @@ class Scores:
         """Read the scores of a finished evaluation.
 
         Raises:
-            UserError: the folder has none.
+            UserError: the folder has none, or the file is damaged.
         """
-        value = read_object(folder / SCORES, nan=True)
+        value = read_object(folder / SCORES_FILE, nan=True)
 
         def rows(key: str) -> list[JsonObject]:
             return [JsonObject(row, f"{value.where}: {key}") for row in value.list(key)]
 
         return Scores(
-            models=[(model.text("name"), cast(Role, model.text("role"))) for model in rows("models")],
+            models=[(model.text("name"), _role(model)) for model in rows("models")],
             scores=[_typed(Score, row) for row in rows("scores")],
             comparisons=[_bounded(_typed(Comparison, row), row.where) for row in rows("comparisons")],
         )
@@ -147,27 +111,27 @@ class Scores:
         """The domains, in the order of the tasks."""
         return list(dict.fromkeys(score.domain for score in self.scores))
 
-    def named(self, role: Role) -> list[str]:
+    def with_role(self, role: Role) -> list[str]:
         """Names of the models with a role."""
-        return [name for name, its in self.models if its == role]
+        return [name for name, of_model in self.models if of_model == role]
 
     def score(self, model: str, domain: str, metric: str, source: str = "") -> Score:
-        """One score.
+        """The score of a model in a domain, or in one of its sources.
 
         Raises:
             UserError: there is none.
         """
-        found = {(s.model, s.domain, s.metric, s.source): s for s in self.scores}
-        return _of(found, (model, domain, metric, source))
+        scores = {(s.model, s.domain, s.metric, s.source): s for s in self.scores}
+        return _entry(scores, (model, domain, metric, source))
 
     def comparison(self, model: str, against: str, domain: str, metric: str) -> Comparison:
-        """One comparison.
+        """The comparison of two models in a domain.
 
         Raises:
             UserError: there is none.
         """
-        found = {(c.model, c.against, c.domain, c.metric): c for c in self.comparisons}
-        return _of(found, (model, against, domain, metric))
+        comparisons = {(c.model, c.against, c.domain, c.metric): c for c in self.comparisons}
+        return _entry(comparisons, (model, against, domain, metric))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -178,19 +142,25 @@ class Scores:
         }
 
 
-def _of[T](found: dict[tuple[str, str, str, str], T], key: tuple[str, str, str, str]) -> T:
-    if key not in found:
+def _role(model: JsonObject) -> Role:
+    role = model.text("role")
+    check_known(role, list(Role), "role", model.where)
+    return Role(role)
+
+
+def _entry[T](entries: dict[tuple[str, str, str, str], T], key: tuple[str, str, str, str]) -> T:
+    if key not in entries:
         raise UserError(
-            f"{SCORES} does not tell of {', '.join(filter(None, key))}",
-            where=SCORES,
+            f"{SCORES_FILE} has no entry for {', '.join(filter(None, key))}",
+            where=SCORES_FILE,
             mend="evaluate the models again, into a new folder",
         )
-    return found[key]
+    return entries[key]
 
 
 def _bounded(row: Comparison, where: str) -> Comparison:
-    """Check that a comparison's values are such that their exponentials are numbers."""
-    if any(abs(value) > LARGEST for value in (row.difference, row.low, row.high)):
+    """Check that the exponentials of a comparison's values are numbers."""
+    if any(abs(value) > LARGEST_LOGARITHM for value in (row.difference, row.low, row.high)):
         raise UserError(f"the difference of {row.model} and {row.against} is {row.difference:g}", where=where)
     return row
 

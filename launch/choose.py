@@ -5,13 +5,13 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.manifest import MANIFEST_FILE, Manifest, fingerprint
-from ..eval.benchmark.run import Settings, run_benchmark
+from ..eval.benchmark.run import BenchmarkSettings, run_benchmark
 from ..eval.harness.backends import Limits
 from ..eval.heldout.build_tasks import build_tasks
 from ..eval.heldout.domains import read_domains
 from ..eval.heldout.evaluate import evaluate
-from ..eval.scores import Model
-from ..eval.statistics.tradeoff import build_tradeoff, read_tradeoff
+from ..eval.models import Model, Role
+from ..eval.statistics.tradeoff import Tradeoff, build_tradeoff
 from ..eval.tasks.suite import Benchmark
 from .score_models import MERGES
 
@@ -62,7 +62,7 @@ def choose(
     models = [("base", base), *points, *([] if any(name == "t1" for name, _ in points) else [("tuned", tuned)])]
     build_tasks(read_domains(heldout, verify=verify), out / "scores-tasks")
     evaluate(
-        [Model(name, "checkpoint" if number else "base", path) for number, (name, path) in enumerate(models)],
+        [Model(name, Role.CHECKPOINT if number else Role.BASE, path) for number, (name, path) in enumerate(models)],
         out / "scores-tasks",
         out / "scores",
         limits=limits,
@@ -80,7 +80,7 @@ def run_tasks(
     *,
     data: Path,
     tasks: list[Benchmark],
-    settings: Settings,
+    settings: BenchmarkSettings,
     verify: bool = True,
 ) -> None:
     """Run tasks on the base, the tuned model and the point that was proposed: after the choice, which they do not sway.
@@ -95,10 +95,10 @@ def run_tasks(
     Raises:
         EvaluationFailed: lm-eval failed on one or more.
     """
-    models = [Model("base", "base", base), Model("tuned", "checkpoint", tuned)]
-    proposed = read_tradeoff(out / "curve").text("proposed")
+    models = [Model("base", Role.BASE, base), Model("tuned", Role.CHECKPOINT, tuned)]
+    proposed = Tradeoff.read(out / "curve").proposed
     if proposed not in (model.name for model in models):
-        models.append(Model(proposed, "merged", sweep / proposed))
+        models.append(Model(proposed, Role.MERGED, sweep / proposed))
     run_benchmark(models, tasks, data, out / "tasks", settings=settings, verify=verify)
 
 
@@ -137,13 +137,11 @@ def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
 
 def table(out: Path) -> list[str]:
     """Lines for who reads them: every point, the rule, and what it takes."""
-    tradeoff = read_tradeoff(out / "curve").values
-    domain, general = tradeoff["domain"], tradeoff["general"]
+    tradeoff = Tradeoff.read(out / "curve")
+    domain, general = tradeoff.domain, tradeoff.general
     lines = [f"change of perplexity per byte against the base, in % (95 % interval): {domain}; {general}"]
-    for point in tradeoff["points"]:
-        changes = "; ".join(
-            f"{c['value']:+7.2f} ({c['low']:+.2f} to {c['high']:+.2f})" for c in (point["domain"], point["general"])
-        )
-        marks = [word for word, shown in (("Pareto", point["pareto"]), ("within the loss", point["allowed"])) if shown]
-        lines.append(f"{point['model']:>12}: {changes}  {', '.join(marks)}")
-    return [*lines, f"Rule: {tradeoff['rule']}"]
+    for point in tradeoff.points:
+        changes = "; ".join(f"{c.value:+7.2f} ({c.low:+.2f} to {c.high:+.2f})" for c in (point.domain, point.general))
+        marks = [word for word, shown in (("Pareto", point.pareto), ("within the loss", point.allowed)) if shown]
+        lines.append(f"{point.model:>12}: {changes}  {', '.join(marks)}")
+    return [*lines, f"Rule: {tradeoff.rule}"]

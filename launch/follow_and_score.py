@@ -27,12 +27,12 @@ def _evaluation(heldout: list[str], out: Path, *, verify: bool) -> Callable[[Pat
     from ..eval.heldout.build_tasks import build_tasks
     from ..eval.heldout.domains import read_domains
     from ..eval.heldout.evaluate import evaluate
-    from ..eval.scores import Model
+    from ..eval.models import Model, Role
 
     tasks, scores = out / TASKS, out / "scores"
     build_tasks(read_domains(heldout, verify=verify), tasks)
 
     def then(folder: Path) -> None:
-        evaluate([Model(folder.name, "checkpoint", folder)], tasks, scores / folder.name, verify=verify)
+        evaluate([Model(folder.name, Role.CHECKPOINT, folder)], tasks, scores / folder.name, verify=verify)
 
     return then

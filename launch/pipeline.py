@@ -33,7 +33,7 @@ from .request import FITTED, REQUEST, Request, changes, claim, kept_of, training
 from .text import GENERAL_CORPUS, UNSEEN, Place, build_text
 
 if TYPE_CHECKING:
-    from ..eval.scores import Model
+    from ..eval.models import Model
 
 PRETRAIN = "qwen3_tiny_pretrain_2xcpu"
 CPT = "qwen3_tiny_cpt_2xcpu"
@@ -229,22 +229,22 @@ def _evaluate_all(whole: Whole, recipe: Recipe) -> None:
 def _models(whole: Whole) -> "list[Model]":
     """Hugging Face folders: the base, every checkpoint, and the last one merged with the base."""
     from ..conversion.convert import export_hf
-    from ..eval.scores import Model
+    from ..eval.models import Model, Role
     from ..merge.run import merge
 
     out, t = whole.out, whole.request.t
     base = whole.base.folder if whole.base else out / "hf" / "base"
     if whole.base is None:
         export_hf(out / "base" / CHECKPOINTS, base, verify=whole.verify)
-    models = [Model("base", "base", base)]
+    models = [Model("base", Role.BASE, base)]
     for checkpoint in checkpoints(out / "cpt"):
         name = f"cpt-{iteration(checkpoint):05d}"
         export_hf(checkpoint, out / "hf" / name, verify=whole.verify)
-        models.append(Model(name, "checkpoint", out / "hf" / name))
+        models.append(Model(name, Role.CHECKPOINT, out / "hf" / name))
     last, merged = models[-1], out / "hf" / "merged"
     log.info(f"merge: SLERP of {last.name} with its base, t = {t:g}")
     renew(merged, lambda _: merge(base, last.path, merged, t=t, verify=whole.verify))
-    return [*models, Model("merged", "merged", merged)]
+    return [*models, Model("merged", Role.MERGED, merged)]
 
 
 def _evaluate(whole: Whole, recipe: Recipe, models: "list[Model]") -> None:
@@ -266,7 +266,7 @@ def report_run(run: Path, out: Path) -> Manifest:
     Raises:
         UserError: the folder holds no such run, or a stage of it is not finished.
     """
-    from ..eval.report.heldout_report import build_report
+    from ..eval.report.heldout_report import build_heldout_report
 
     request = read_object(run / REQUEST)
     trained = [folder / METRICS for folder in (run / "base", run / "cpt") if _was_trained(folder)]
@@ -274,7 +274,7 @@ def report_run(run: Path, out: Path) -> Manifest:
     stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))), "hf/merged"]
     finished = [run / name for name in stages if (run / name / MANIFEST_FILE).is_file()]
     scores, settings = run / "scores", _settings(request, run)
-    return build_report(request.text("title"), scores, trained, finished, out=out, settings=settings)
+    return build_heldout_report(request.text("title"), scores, trained, finished, out=out, settings=settings)
 
 
 def _was_trained(folder: Path) -> bool:

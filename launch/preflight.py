@@ -72,14 +72,14 @@ def read_base(folder: str) -> Base:
     from ..core.hf.model import check_weights
     from ..core.hf.weights import NAMES, Weights
     from ..data_prep.tokens.tokenizer import load_tokenizer
-    from ..eval.harness.backends import Limits, arguments, check_folder
+    from ..eval.harness.backends import Limits, check_folder, model_arguments
 
     path = Path(folder)
     shape = read_config(path)
     dtype = NAMES[check_weights(Weights(path), shape)]
     load_tokenizer(path, shape.vocab)
     check_folder("base", path)
-    arguments("hf", path, Limits())
+    model_arguments("hf", path, Limits())
     return Base(path, shape, dtype)
 
 

@@ -29,9 +29,9 @@ def build(runs: list[str], out: Path | None, options: ReportOptions) -> Manifest
     Raises:
         UserError: a folder holds neither, a name is given twice, or `out` is missing.
     """
-    from ..eval.benchmark.results_folder import PLAN
-    from ..eval.report.benchmark_report import Wanted, build_benchmark_report
-    from ..eval.scores import parse_roles
+    from ..eval.benchmark.results_folder import PLAN_FILE
+    from ..eval.models import parse_roles
+    from ..eval.report.benchmark_report import BenchmarkReportOptions, build_benchmark_report
 
     folders = named(runs)
     first = next(iter(folders.values()))
@@ -44,25 +44,24 @@ def build(runs: list[str], out: Path | None, options: ReportOptions) -> Manifest
             )
         return report_run(first, out or first / "report")
     for folder in folders.values():
-        if not (folder / PLAN).is_file():
+        if not (folder / PLAN_FILE).is_file():
             raise UserError(
                 "neither a run nor benchmark runs",
                 where=str(folder),
-                allowed=f"a folder with {REQUEST} (`pdapt run`) or {PLAN} (`pdapt eval run`)",
+                allowed=f"a folder with {REQUEST} (`pdapt run`) or {PLAN_FILE} (`pdapt eval run`)",
             )
     if out is None:
         raise UserError("--out is missing", where="pdapt report build", mend="name the folder to make")
-    chosen, training = _chosen(options.checkpoints, folders), _training(options.training, folders)
-    wanted = Wanted(
-        folders,
-        chosen,
+    benchmark_options = BenchmarkReportOptions(
+        folders=folders,
+        checkpoints=_chosen(options.checkpoints, folders),
         test=options.test,
         contaminated=options.contaminated,
         language=options.language,
-        training=training,
+        training=_training(options.training, folders),
         roles=parse_roles(options.roles),
     )
-    return build_benchmark_report(wanted, out)
+    return build_benchmark_report(benchmark_options, out)
 
 
 def paper(
@@ -73,22 +72,22 @@ def paper(
     Raises:
         UserError: the tables are spoilt, or runs are given without `out` or by an unknown name.
     """
-    from ..eval.paper.claims import as_object
-    from ..eval.paper.tables import TABLES, Tables
-    from ..eval.report.words import check_language
+    from ..eval.paper.claims import claims_json
+    from ..eval.paper.tables import TABLES_FILE, Tables
+    from ..eval.report.texts import check_language
 
     check_language(language)
-    path = tables or TABLES
+    path = tables or TABLES_FILE
     folders = named(runs)
     if out is not None:
         from ..eval.paper.paper_report import build_paper_report
-        from ..eval.report.benchmark_report import Wanted
+        from ..eval.report.benchmark_report import BenchmarkReportOptions
 
-        wanted = Wanted(folders, _chosen(checkpoints, folders), language=language)
-        build_paper_report(path, wanted, out)
+        options = BenchmarkReportOptions(folders, _chosen(checkpoints, folders), language=language)
+        build_paper_report(path, options, out)
     elif runs or checkpoints:
         raise UserError("--out is missing", where="pdapt report paper", mend="name the folder to make")
-    return as_object(Tables.read(path), language)
+    return claims_json(Tables.read(path), language)
 
 
 def _chosen(checkpoints: list[str], folders: dict[str, Path]) -> dict[str, str]:
@@ -124,7 +123,7 @@ def named(runs: list[str]) -> dict[str, Path]:
     Raises:
         UserError: two have one name.
     """
-    from ..eval.scores import check_name
+    from ..eval.models import check_name
 
     folders: dict[str, Path] = {}
     for item in runs:

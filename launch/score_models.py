@@ -15,8 +15,9 @@ from ..core.manifest import MANIFEST_FILE, Manifest
 from ..eval.harness.backends import Limits
 from ..eval.heldout.build_tasks import build_tasks
 from ..eval.heldout.domains import read_domains
-from ..eval.heldout.proxy import measure
-from ..eval.scores import ROLES, Model, Scores, parse_roles
+from ..eval.heldout.proxy import run_proxy
+from ..eval.models import ROLES, Model, Role, parse_roles
+from ..eval.scores import Scores
 from ..training.run.folder import checkpoints, iteration
 from ..training.run.run_state import STATE
 from .hf_models import EXPORTS, TASKS
@@ -53,9 +54,9 @@ def resolve(given: list[str], exports: Path, roles: list[str] | None = None, *, 
     models = [replace(model, role=stated.get(model.name, model.role)) for model, _ in resolved]
     for name in stated:
         check_known(name, [model.name for model in models], "model", "--role")
-    if any(model.role == "base" for model in models):
+    if any(model.role == Role.BASE for model in models):
         named = {name for model, name in resolved if model.name == name} - stated.keys() - ROLES.keys()
-        models = [replace(m, role="checkpoint") if m.name in named and m.role == "other" else m for m in models]
+        models = [replace(m, role=Role.CHECKPOINT) if m.name in named and m.role == Role.OTHER else m for m in models]
     return models
 
 
@@ -84,20 +85,20 @@ def _models(name: str, path: Path, exports: Path, verify: bool) -> Iterator[Mode
 def _of_folder(name: str, path: Path) -> Model:
     made = Manifest.read(path) if (path / MANIFEST_FILE).is_file() else None
     if name in ROLES or made is None:
-        return Model(name, ROLES.get(name, "other"), path)
+        return Model(name, ROLES.get(name, Role.OTHER), path)
     if made.stage in MERGES:
-        return Model(name, "merged", path)
+        return Model(name, Role.MERGED, path)
     step = made.counts.get("step")
-    return Model(name, "checkpoint", path, step) if isinstance(step, int) else Model(name, "other", path)
+    return Model(name, Role.CHECKPOINT, path, step) if isinstance(step, int) else Model(name, Role.OTHER, path)
 
 
 def _of_whole(run: Path, prefix: str) -> Iterator[Model]:
     base = read_object(run / REQUEST).text("base", "")
-    yield Model(f"{prefix}base", "base", Path(base) if base else run / "hf" / "base")
+    yield Model(f"{prefix}base", Role.BASE, Path(base) if base else run / "hf" / "base")
     for folder, step in _steps(run / "hf", "cpt-"):
-        yield Model(f"{prefix}{folder.name}", "checkpoint", folder, step)
+        yield Model(f"{prefix}{folder.name}", Role.CHECKPOINT, folder, step)
     if (run / "hf" / "merged").is_dir():
-        yield Model(f"{prefix}merged", "merged", run / "hf" / "merged")
+        yield Model(f"{prefix}merged", Role.MERGED, run / "hf" / "merged")
 
 
 def _of_training(run: Path, prefix: str, exports: Path, verify: bool) -> Iterator[Model]:
@@ -109,7 +110,7 @@ def _of_training(run: Path, prefix: str, exports: Path, verify: bool) -> Iterato
             export_hf(checkpoint, folder, verify=verify)
     # Not only those that are still there: training removes what its recipe does not keep.
     for folder, step in _steps(exports, prefix):
-        yield Model(folder.name, "checkpoint", folder, step)
+        yield Model(folder.name, Role.CHECKPOINT, folder, step)
 
 
 def _steps(parent: Path, prefix: str) -> list[tuple[Path, int]]:
@@ -141,7 +142,7 @@ def proxy(
         ended = _ended(given)
         models = resolve(given, exports, roles, verify=verify)
         if models or not follow:
-            scores = measure(models, tasks, out, limits=limits, batch_size=batch_size, verify=verify)
+            scores = run_proxy(models, tasks, out, limits=limits, batch_size=batch_size, verify=verify)
             if ended or not follow:
                 return as_table(scores)
             log.info(f"eval: {len(models)} models measured, training goes on")

@@ -12,8 +12,8 @@ from ...core.errors import UserError, nearest
 from ...core.manifest import Manifest, run_stage
 
 Kind = Literal["Base", "Instruct", "BioMed"]
-WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
-"""What is downloaded: no pickled weights, and no code."""
+DOWNLOADED_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
+"""Patterns of files to download: no pickled weights, and no code."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Baseline:
     hub: str
 
 
-HUB: dict[Kind, dict[str, str]] = {
+HUB_NAMES: dict[Kind, dict[str, str]] = {
     "Base": {
         "Gemma3-270m-pt": "google/gemma-3-270m",
         "Baguettotron": "PleIAs/Baguettotron",
@@ -70,10 +70,10 @@ HUB: dict[Kind, dict[str, str]] = {
     },
 }
 """Kind -> name in the paper -> name on the Hub."""
-BASELINES = tuple(Baseline(name, kind, hub) for kind, models in HUB.items() for name, hub in models.items())
+BASELINES = tuple(Baseline(name, kind, hub) for kind, models in HUB_NAMES.items() for name, hub in models.items())
 
 
-def find(name: str) -> Baseline:
+def find_baseline(name: str) -> Baseline:
     """A baseline by its name in the paper, or on the Hub.
 
     Raises:
@@ -90,16 +90,16 @@ def find(name: str) -> Baseline:
 
 
 def fetch_baseline(baseline: Baseline, out: Path, *, revision: str = "main") -> Manifest:
-    """Download a baseline (stage `baseline`); which commit it was is in the manifest.
+    """Download a baseline (stage `baseline`); the manifest states its commit.
 
     Raises:
-        UserError: the Hub does not give it, or has its weights only as pickles.
+        UserError: the Hub refuses it, or has its weights only as pickles.
     """
     commit = _download(baseline, revision=revision, allow_patterns=["config.json"]).name
 
     def body(work: Path) -> dict[str, Any]:
         log.info(f"fetch: {baseline.hub} at {commit}")
-        _download(baseline, revision=commit, allow_patterns=WANTED, local_dir=work)
+        _download(baseline, revision=commit, allow_patterns=DOWNLOADED_FILES, local_dir=work)
         if not any(work.glob("*.safetensors")):
             raise UserError(
                 f"{baseline.hub} has no safetensors",
@@ -118,7 +118,7 @@ def _download(baseline: Baseline, **options: Any) -> Path:
         return Path(snapshot_download(baseline.hub, **options))
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise UserError(
-            f"{baseline.hub} cannot be had from the Hub: {str(error).splitlines()[0]}",
+            f"{baseline.hub} cannot be downloaded from the Hub: {str(error).splitlines()[0]}",
             where=baseline.name,
             mend="accept its licence on the Hub and log in (`hf auth login`), where there is internet",
         ) from None

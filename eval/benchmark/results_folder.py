@@ -1,146 +1,225 @@
-"""What a folder of runs is to hold, which models those are, and who is at what."""
+"""A folder of results: its models and tasks, which of them are done, and which process works on which."""
 
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import UserError
+from ...core.errors import UserError, check_known
 from ...core.files import read_object, write_json
 from ...core.jsonio import JsonObject
 from ...core.manifest import MANIFEST_FILE, fingerprint
 from ...core.system import lock
-from ..scores import Model, check_name
+from ..models import Model, Role, check_name
 from ..tasks.suite import SUITE, Benchmark
 
-PLAN = "runs.json"
-"""What a folder of runs is to hold: `models`, `tasks`, `config`."""
-IDENTITY = "model.json"
-"""Which model a folder `<out>/<model>` holds the results of: `name`, `sha256` of its folder, `chat_template`."""
+PLAN_FILE = "runs.json"
+"""`Plan`."""
+MODEL_FILE = "model.json"
+"""In a model's folder: `ModelIdentity`."""
+CLAIM_TRIES = 3
+"""Tries to claim a folder, because a process that only looks whether there is a claim holds it for a moment."""
 
-TRIES = 3
-"""How often a claim is tried, since who only looks whether there is one holds it a moment."""
+
+class TaskState(StrEnum):
+    """How far a model's task is."""
+
+    DONE = "done"
+    RUNNING = "running"
+    LEFT = "left"
 
 
-def read_plan(out: Path) -> JsonObject:
-    """What a folder of runs is to hold; see `PLAN`.
+@dataclass(frozen=True)
+class Member:
+    """A model of a folder of results; `step` of a checkpoint, if known."""
+
+    name: str
+    role: Role
+    step: int | None = None
+
+    @staticmethod
+    def from_json(row: JsonObject) -> "Member":
+        """Check and take over JSON values.
+
+        Raises:
+            UserError: a value is missing or of another type, or the name cannot be that of a folder.
+        """
+        name, role = row.text("name"), row.text("role")
+        check_name(name, row.where)
+        check_known(role, list(Role), "role", row.where)
+        return Member(name, Role(role), row.integer("step") if "step" in row else None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a folder of results is to hold.
+
+    Attributes:
+        models: all that were asked for so far.
+        tasks: their names, in the order of the suite.
+        config: settings that all results share: backend, limits, version of lm-eval.
+    """
+
+    models: list[Member]
+    tasks: list[str]
+    config: dict[str, Any]
+
+    @staticmethod
+    def read(out: Path) -> "Plan":
+        """Read a folder's plan.
+
+        Raises:
+            UserError: the folder has none, or it is damaged.
+        """
+        value = read_object(out / PLAN_FILE)
+        try:
+            models = [Member.from_json(JsonObject(row, f"{value.where}: models")) for row in value.list("models")]
+            tasks = value.list("tasks")
+            for task in tasks:
+                check_name(task, f"{value.where}: tasks", kind="task")
+            return Plan(models, tasks, value.object("config").values)
+        except UserError as error:
+            raise UserError(f"{PLAN_FILE} is not a plan of runs: {error.what}", where=error.where) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """The model whose results a folder `<out>/<model>` holds; `sha256` is of its files."""
+
+    name: str
+    sha256: str
+    chat_template: bool = False
+
+    @staticmethod
+    def read(path: Path) -> "ModelIdentity":
+        """Read a model's file.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        value = read_object(path)
+        return ModelIdentity(value.text("name"), value.text("sha256"), value.flag("chat_template", False))
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"name": self.name, "sha256": self.sha256} | ({"chat_template": True} if self.chat_template else {})
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a folder of results is: model -> state -> tasks."""
+
+    models: dict[str, dict[TaskState, list[str]]]
+    config: dict[str, Any]
+
+    @property
+    def states(self) -> list[TaskState]:
+        """The states, in the order of their lists."""
+        return list(TaskState)
+
+    def count(self, state: TaskState) -> int:
+        """Tasks of all models in a state."""
+        return sum(len(states[state]) for states in self.models.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values: `models`, `config`, and the number of tasks in each state."""
+        return {**asdict(self), **{state: self.count(state) for state in TaskState}}
+
+
+def read_status(out: Path) -> Status:
+    """Which tasks of a folder of results are done, running and left.
 
     Raises:
-        UserError: the folder holds no runs, or what says so is damaged.
+        UserError: the folder holds no results.
     """
-    plan = read_object(out / PLAN)
-    try:
-        for row in plan.list("models"):
-            _check_member(JsonObject(row, f"{plan.where}: models"))
-        for task in plan.list("tasks"):
-            check_name(task, f"{plan.where}: tasks", kind="task")
-        plan.object("config")
-    except UserError as error:
-        raise UserError(f"{PLAN} is no plan of runs: {error.what}", where=error.where) from None
-    return plan
-
-
-def _check_member(model: JsonObject) -> None:
-    check_name(model.text("name"), model.where)
-    model.text("role")
-    if "step" in model:
-        model.integer("step")
-
-
-def status(out: Path) -> dict[str, Any]:
-    """What is done and what is left of a folder of runs.
-
-    Returns:
-        `models`: name -> `done`, `running`, `left` (lists of tasks); `done`, `running` and `left` in all; `config`.
-
-    Raises:
-        UserError: the folder holds no runs.
-    """
-    plan = read_plan(out).values
+    plan = Plan.read(out)
     models = {}
-    for model in plan["models"]:
-        states: dict[str, list[str]] = {"done": [], "running": [], "left": []}
-        for task in plan["tasks"]:
-            states[_state(out / model["name"] / task)].append(task)
-        models[model["name"]] = states
-    totals = {name: sum(len(states[name]) for states in models.values()) for name in ("done", "running", "left")}
-    return {"models": models, "config": plan["config"], **totals}
+    for member in plan.models:
+        states: dict[TaskState, list[str]] = {state: [] for state in TaskState}
+        for task in plan.tasks:
+            states[_state(out / member.name / task)].append(task)
+        models[member.name] = states
+    return Status(models, plan.config)
 
 
-def _state(folder: Path) -> str:
+def _state(folder: Path) -> TaskState:
     if (folder / MANIFEST_FILE).is_file():
-        return "done"
-    if not _claim(folder).exists():
-        return "left"
+        return TaskState.DONE
+    if not _claim_file(folder).exists():
+        return TaskState.LEFT
     with claimed(folder) as mine:
-        return "left" if mine else "running"
+        return TaskState.LEFT if mine else TaskState.RUNNING
 
 
 def write_plan(models: list[Model], tasks: list[Benchmark], config: dict[str, Any], out: Path) -> None:
-    """Write down what the folder is to hold, beside what earlier calls wanted.
+    """Add models and tasks to a folder's plan.
 
     Raises:
-        UserError: those had other settings.
+        UserError: its results have other settings.
     """
-    wanted = {model.name: {"name": model.name, "role": model.role, "step": model.step} for model in models}
-    with claimed(out / PLAN, wait=True):
-        held: dict[str, Any] = read_plan(out).values if (out / PLAN).is_file() else {"models": [], "tasks": []}
-        before = held.get("config", config)
-        differing = [name for name in before if before[name] != config.get(name)]
+    with claimed(out / PLAN_FILE, wait=True):
+        plan = Plan.read(out) if (out / PLAN_FILE).is_file() else Plan([], [], config)
+        differing = [name for name in plan.config if plan.config[name] != config.get(name)]
         if differing:
             raise UserError(
                 f"{out} holds results with another {', '.join(differing)}",
-                where=str(out / PLAN),
-                allowed=json.dumps(before),
+                where=str(out / PLAN_FILE),
+                allowed=json.dumps(plan.config),
                 mend="give the same again, or choose another --out: such results are not compared",
             )
-        names = {*held["tasks"], *(task.name for task in tasks)}
-        plan = {
-            "models": list(({model["name"]: model for model in held["models"]} | wanted).values()),
-            "tasks": [task.name for task in SUITE if task.name in names],
-            "config": before,
-        }
-        write_json(out / PLAN, plan)
+        members = {member.name: member for member in plan.models}
+        members |= {model.name: Member(model.name, model.role, model.step) for model in models}
+        names = {*plan.tasks, *(task.name for task in tasks)}
+        merged = Plan(list(members.values()), [task.name for task in SUITE if task.name in names], plan.config)
+        write_json(out / PLAN_FILE, merged.to_json())
 
 
-def identify(model: Model, out: Path, *, chat_template: bool = False) -> None:
-    """Write down which model a name stands for, and whether it is asked through its chat template, or check that.
+def check_identity(model: Model, out: Path, *, chat_template: bool = False) -> None:
+    """Check that a model's folder holds results of this model, asked in this way; write it down where it is new.
 
     Raises:
-        UserError: it is another, or asked in the other way.
+        UserError: it is another model, or prompts were put into its chat template, or not, unlike now.
     """
-    path = out / model.name / IDENTITY
-    found = {"name": model.name, "sha256": fingerprint(model.path)}
-    found |= {"chat_template": True} if chat_template else {}
-    held = read_object(path).values if path.is_file() else found
-    if held.get("sha256") != found["sha256"]:
+    path = out / model.name / MODEL_FILE
+    identity = ModelIdentity(model.name, fingerprint(model.path), chat_template)
+    recorded = ModelIdentity.read(path) if path.is_file() else identity
+    if recorded.sha256 != identity.sha256:
         raise UserError(
             f"{out} holds results of another model called {model.name}",
             where=str(path),
             mend="name this one differently (NAME=FOLDER), or choose another --out",
         )
-    if held != found:
+    if recorded != identity:
         raise UserError(
             f"{out} holds results of {model.name} {'without' if chat_template else 'with'} its chat template",
             where=str(path),
             mend="name it differently (NAME=FOLDER), or choose another --out: such results are not compared",
         )
-    write_json(path, found)
+    write_json(path, identity.to_json())
 
 
-def _claim(folder: Path) -> Path:
+def _claim_file(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.claim"  # not the lock of the stage that fills the folder
 
 
 @contextmanager
 def claimed(folder: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Whether this process alone is at `folder` until the block ends. A killed process's claim goes with it."""
+    """Claim `folder` for this process until the block ends; False where another process has it.
+
+    A killed process's claim ends with it.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in reversed(range(1 if wait else TRIES)):
-        with lock.claimed(_claim(folder), wait=wait) as mine:
-            if mine or not left:
+    for tries_left in reversed(range(1 if wait else CLAIM_TRIES)):
+        with lock.claimed(_claim_file(folder), wait=wait) as mine:
+            if mine or not tries_left:
                 yield mine
                 return
         time.sleep(0.1)

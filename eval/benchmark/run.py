@@ -1,7 +1,6 @@
-"""The 28 tasks on many models: a process for each task of each model, and what is finished is not repeated."""
+"""`pdapt eval run`: the 28 tasks on many models, each task of each model in a process of its own."""
 
 import math
-import re
 import tempfile
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -13,33 +12,49 @@ import yaml
 
 from ...core import log
 from ...core.errors import UserError, check_known
-from ...core.files import read_json, read_object, write_text
+from ...core.files import read_json, write_text
 from ...core.integrity import check
-from ...core.jsonio import JsonObject, shorten
 from ...core.manifest import MANIFEST_FILE, run_stage
 from ...core.system.device import has_gpu
-from ..harness.backends import BACKENDS, Limits, arguments, check_chat_template, check_room
+from ..harness.backends import (
+    BACKENDS,
+    Limits,
+    ModelArguments,
+    check_answers_fit,
+    check_chat_template,
+    model_arguments,
+)
 from ..harness.check_weights import check_weights
-from ..harness.lm_eval_process import ANSWERS, RESULTS, SAMPLES, SETTINGS, EvaluationFailed, Job, Measure, Unit, run_job
+from ..harness.job import BatchSizeSearch, Evaluation, LmEvalJob
+from ..harness.lm_eval_process import EvaluationFailed, run_job
+from ..harness.result_files import (
+    ANSWERS_FILE,
+    RESULTS_FILE,
+    SAMPLES_FILE,
+    SETTINGS_FILE,
+    AnswerNote,
+    AnswerSettings,
+    read_samples,
+)
 from ..heldout.evaluate import check_models, models_damage_first
-from ..scores import Model
-from ..scoring import read_rows
-from ..tasks.fetch import INDEX
+from ..models import Model
+from ..tasks.data_index import DATA_INDEX_FILE, TaskData, read_data_index
 from ..tasks.suite import Benchmark
-from .results_folder import IDENTITY, claimed, identify, write_plan
+from .results_folder import MODEL_FILE, check_identity, claimed, write_plan
 
-SAFE = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_.-]+)*\.(?:parquet|jsonl)")
-"""A file below a folder, in one of the two formats that `fetch` writes."""
-BATCH_SIZES = "batch_sizes.json"
-"""Of a model's folder: kind of task -> the batch size that was found for it, and by what."""
+BATCH_SIZES_FILE = "batch_sizes.json"
+"""In a model's folder: kind of task -> the batch size that was found for it."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchmarkSettings:
     """How tasks are run. All but batch size and GPUs decide the results' identity.
 
-    `chat_template` says whether the models' own are put around what is asked; it belongs to a model's results, so that
-    one folder may hold chat models beside others.
+    `chat_template` says whether prompts are put into the models' own; it belongs to a model's results, so that one
+    folder may hold chat models beside others.
+
+    Raises:
+        UserError: by the constructor, a setting is not allowed.
     """
 
     backend: str = "hf"
@@ -57,13 +72,13 @@ class Settings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What all runs of a folder have in common."""
+        """Settings that all results of a folder share, as JSON values."""
         return {"backend": self.backend, "lm_eval": metadata.version("lm_eval"), **asdict(self.limits)}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the units of one call, `<model>/<task>` each: done now or before, or left to another process."""
+    """The evaluations of one call, `<model>/<task>` each: done now or before, or left to another process."""
 
     done: list[str]
     elsewhere: list[str]
@@ -74,18 +89,19 @@ def run_benchmark(
     tasks: list[Benchmark],
     data: Path,
     out: Path,
-    settings: Settings | None = None,
+    settings: BenchmarkSettings | None = None,
     *,
     verify: bool = True,
 ) -> Outcome:
     """Run tasks on models, each task of each model in a process of its own (stage `benchmark`).
 
     Fills `<out>/<model>/<task>/` with lm-eval's `results.json` and `samples.jsonl`, `answers.jsonl` and the stage's
-    manifest. A unit that is there is left; one that another process is at is left to it, so that several calls with the
-    same `out` share the work. More models and tasks may be added later. What fails does not hold up the rest.
+    manifest. Finished evaluations are not repeated; one that another process works on is left to it, so that several
+    calls with the same `out` share the work. More models and tasks may be added later. A failure does not hold up the
+    other evaluations.
 
     Args:
-        models: what to evaluate.
+        models: the models to evaluate.
         tasks: of the suite.
         data: a folder made by `fetch`.
         out: folder of all results.
@@ -95,170 +111,154 @@ def run_benchmark(
     Raises:
         UserError: a model's folder or the data are unusable, a model's window has no room for answers, or `out` holds
             results of another model or other settings.
-        EvaluationFailed: lm-eval failed on one unit or more, which are named; the others are finished.
+        EvaluationFailed: lm-eval failed on one evaluation or more, which are named; the others are finished.
     """
-    settings = settings or Settings()
+    settings = settings or BenchmarkSettings()
+    arguments = _check_models(models, tasks, settings, verify=verify)
+    index = read_data_index(data, tasks)
+    unfinished = [
+        model for model in models if not all((out / model.name / task.name / MANIFEST_FILE).is_file() for task in tasks)
+    ]
+    files = {file for task in tasks for file in (index[task.name].test, index[task.name].shots)}
+    check("eval", {data: [DATA_INDEX_FILE, *sorted(files)] if unfinished else []}, verify=verify)
+    check_weights({model.name: model.path for model in unfinished}, verify=verify)
+    write_plan(models, tasks, settings.identity, out)
+    for model in models:
+        check_identity(model, out, chat_template=settings.chat_template)
+    with tempfile.TemporaryDirectory() as scratch:
+        runner = _Runner(data=data, index=index, out=out, settings=settings, tasks=tasks, scratch=Path(scratch))
+        for model in models:
+            for task in tasks:
+                runner.run_unless_claimed(model.name, arguments[model.name], task)
+    if runner.errors:
+        count = len(models) * len(tasks)
+        raise EvaluationFailed(f"{len(runner.errors)} of {count} evaluations failed:\n" + "\n\n".join(runner.errors))
+    return runner.outcome
+
+
+def _check_models(
+    models: list[Model], tasks: list[Benchmark], settings: BenchmarkSettings, *, verify: bool
+) -> dict[str, ModelArguments]:
+    """Check models and machine before anything is written; name of a model -> lm-eval's arguments."""
     _check_machine(settings)
     with models_damage_first(models, verify=verify):
         check_models(models)
-        told = {model.name: arguments(settings.backend, model.path, settings.limits, settings.gpus) for model in models}
-        check_room(told, tasks, settings.limits)
+        arguments = {
+            model.name: model_arguments(settings.backend, model.path, settings.limits, settings.gpus)
+            for model in models
+        }
+        check_answers_fit(arguments, tasks, settings.limits)
         check_chat_template({model.name: model.path for model in models} if settings.chat_template else {})
-    index = read_index(data, tasks)
-    left = [
-        model for model in models if not all((out / model.name / task.name / MANIFEST_FILE).is_file() for task in tasks)
-    ]
-    files = {file for task in tasks for file in (index[task.name]["test"], index[task.name]["shots"])}
-    check("eval", {data: [INDEX, *sorted(files)] if left else []}, verify=verify)
-    check_weights({model.name: model.path for model in left}, verify=verify)
-    write_plan(models, tasks, settings.identity, out)
-    for model in models:
-        identify(model, out, chat_template=settings.chat_template)
-    outcome = Outcome([], [])
-    errors: list[str] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        runner = _Runner(data, index, out, settings, tasks, Path(scratch))
-        for model in models:
-            for task in tasks:
-                _attempt(runner, model.name, told[model.name], task, outcome, errors)
-    if errors:
-        raise EvaluationFailed(f"{len(errors)} of {len(models) * len(tasks)} units failed:\n" + "\n\n".join(errors))
-    return outcome
+    return arguments
 
 
-def _check_machine(settings: Settings) -> None:
+def _check_machine(settings: BenchmarkSettings) -> None:
     if settings.backend == "vllm" and find_spec("vllm") is None:
-        raise UserError("vllm is not installed", where="--backend", mend="pip install vllm, where there are GPUs")
+        raise UserError("vllm is not installed", where="--backend", mend="pip install vllm, on a machine with GPUs")
     if settings.gpus > 1 and not has_gpu():
-        raise UserError(f"{settings.gpus} GPUs, where there is none", where="--gpus", allowed="1: then the CPU works")
-
-
-def read_index(data: Path, tasks: list[Benchmark]) -> dict[str, Any]:
-    """What `fetch` says of tasks: name -> files and hashes.
-
-    Raises:
-        UserError: `data` was not made by it, lacks a task, or is damaged.
-    """
-    if not (data / INDEX).is_file():
         raise UserError(
-            f"no data of tasks: {INDEX} is missing", where=str(data), mend="`pdapt eval fetch --out FOLDER` gets them"
+            f"--gpus {settings.gpus}, and this machine has no GPU", where="--gpus", allowed="1: then the CPU works"
         )
-    found = read_object(data / INDEX)
-    missing = [task.name for task in tasks if task.name not in found]
-    if missing:
-        raise UserError(
-            f"the data of {len(missing)} tasks are not there: {', '.join(missing)}",
-            where=str(data / INDEX),
-            mend="`pdapt eval fetch`, or choose others with --tasks",
-        )
-    return {task.name: _entry(found.object(task.name), data) for task in tasks}
-
-
-def _entry(entry: JsonObject, data: Path) -> dict[str, Any]:
-    """What the index says of a task, checked."""
-    files = {name: entry.text(name) for name in ("test", "shots")}
-    for name in files.values():
-        if not SAFE.fullmatch(name) or ".." in name:
-            raise UserError(f"{shorten(name)} is no file of {data}", where=entry.where, mend="run `pdapt eval fetch`")
-    return files | {"questions": entry.integer("questions")}
-
-
-def _attempt(
-    runner: "_Runner", model: str, told: dict[str, Any], task: Benchmark, outcome: Outcome, errors: list[str]
-) -> None:
-    unit, folder = f"{model}/{task.name}", runner.out / model / task.name
-    with claimed(folder) as mine:
-        if not mine:
-            log.info(f"eval: {unit}: another process is at it")
-            outcome.elsewhere.append(unit)
-            return
-        try:
-            runner.run(model, told, task)
-            outcome.done.append(unit)
-        except EvaluationFailed as error:
-            log.warn(f"eval: {unit} failed")
-            errors.append(f"{unit}: {error}")
 
 
 @dataclass(frozen=True)
 class _Runner:
-    """What the units of one call have in common."""
+    """The evaluations of one call."""
 
     data: Path
-    index: dict[str, Any]
+    index: dict[str, TaskData]
     out: Path
-    settings: Settings
+    settings: BenchmarkSettings
     tasks: list[Benchmark]
     scratch: Path
+    outcome: Outcome = field(default_factory=lambda: Outcome([], []))
+    errors: list[str] = field(default_factory=list)
 
-    def run(self, model: str, told: dict[str, Any], task: Benchmark) -> None:
-        """Fill the unit's folder, unless it is there."""
-        entry, window = self.index[task.name], told.get("max_length") or told["max_model_len"]
+    def run_unless_claimed(self, model: str, arguments: ModelArguments, task: Benchmark) -> None:
+        """Evaluate one model on one task, unless another process does, and note what became of it."""
+        name, folder = f"{model}/{task.name}", self.out / model / task.name
+        with claimed(folder) as mine:
+            if not mine:
+                log.info(f"eval: {name}: another process works on it")
+                self.outcome.elsewhere.append(name)
+                return
+            try:
+                self._run(model, arguments, task)
+                self.outcome.done.append(name)
+            except EvaluationFailed as error:
+                log.warn(f"eval: {name} failed")
+                self.errors.append(f"{name}: {error}")
+
+    def _run(self, model: str, arguments: ModelArguments, task: Benchmark) -> None:
+        """Fill the evaluation's folder, unless it is finished."""
+        files = self.index[task.name]
         inputs = {
-            "model": self.out / model / IDENTITY,
+            "model": self.out / model / MODEL_FILE,
             "task": task.task_file,
-            "test": self.data / entry["test"],
-            "shots": self.data / entry["shots"],
+            "test": self.data / files.test,
+            "shots": self.data / files.shots,
         }
+        config = {"task": task.name, "shots": task.shots, "dtype": arguments.dtype, **self.settings.identity}
         # The window as it is, so that a model's own and the same number given are one.
-        config = {"task": task.name, "shots": task.shots, "dtype": told["dtype"], **self.settings.identity}
-        config["max_length"] = window
-
+        config["max_length"] = arguments.window
         if self.settings.chat_template:
             config["chat_template"] = True
 
         def body(work: Path) -> dict[str, Any]:
-            unit = Unit(model, task.name, str((work / "unit").resolve()))
-            run_job(self._job(model, told, task, unit))
-            for path in (work / "unit").iterdir():
+            evaluation = Evaluation(model, task.name, str((work / "evaluation").resolve()))
+            run_job(self._job(arguments, task, evaluation))
+            for path in (work / "evaluation").iterdir():
                 path.rename(work / path.name)
-            (work / "unit").rmdir()
+            (work / "evaluation").rmdir()
             return self._counts(work, task)
 
         run_stage("benchmark", inputs, config, self.out / model / task.name, body)
 
-    def _job(self, model: str, told: dict[str, Any], task: Benchmark, unit: Unit) -> Job:
-        """One unit's. All tasks of its kind are at hand: the longest prompt of them decides the batch size."""
-        alike = [its for its in self.tasks if its.kind == task.kind and its.shots == task.shots]
+    def _job(self, arguments: ModelArguments, task: Benchmark, evaluation: Evaluation) -> LmEvalJob:
+        """The job of one evaluation. It holds all tasks of its kind: their longest prompt decides the batch size."""
+        same_kind = [other for other in self.tasks if other.kind == task.kind and other.shots == task.shots]
         folder = self.scratch / "tasks" / f"{task.kind}-{task.shots}"
-        for its in alike:
-            write_task_file(its, self.index[its.name], self.data, folder)
-        file = (self.out / model / BATCH_SIZES).resolve()
+        for other in same_kind:
+            write_task_file(other, self.index[other.name], self.data, folder)
+        file = (self.out / evaluation.model / BATCH_SIZES_FILE).resolve()
         settings = self.settings
-        return Job(
-            {model: told},
-            [unit],
-            folder,
-            self.scratch,
+        return LmEvalJob(
+            models={evaluation.model: arguments},
+            evaluations=[evaluation],
+            tasks=folder,
+            scratch=self.scratch,
             backend=settings.backend,
             limits=settings.limits,
             shots=task.shots,
             batch_size=settings.batch_size,
-            measure=Measure(task.kind, [its.name for its in alike], str(file)),
+            batch_size_search=BatchSizeSearch(task.kind, [other.name for other in same_kind], str(file)),
             chat_template=settings.chat_template,
             gpus=settings.gpus,
         )
 
     def _counts(self, work: Path, task: Benchmark) -> dict[str, Any]:
-        """What was found, after a look at whether it is whole."""
-        samples = read_rows(work / SAMPLES)
-        value = read_json(work / RESULTS)["results"][task.name][task.score_key]
-        wanted = min(self.settings.limits.questions or task.questions, self.index[task.name]["questions"])
-        check_samples(task, samples, value, wanted)
-        answers = read_rows(work / ANSWERS)
-        flags = {flag: sum(bool(row[flag]) for row in answers) for flag in ("truncated", "unparseable", "prompt_cut")}
-        settings = self.settings
-        extra = {"vllm": metadata.version("vllm")} if settings.backend == "vllm" else {}
-        counts = {"questions": len(samples), task.score_key: value, **flags, **extra}
+        """The manifest's counts: score, questions, flags of answers, settings; checked first for being whole."""
+        samples = read_samples(work / SAMPLES_FILE)
+        score = read_json(work / RESULTS_FILE)["results"][task.name][task.score_key]
+        wanted = min(self.settings.limits.questions or task.questions, self.index[task.name].questions)
+        check_samples(task, samples, score, wanted)
+        notes = AnswerNote.read(work / ANSWERS_FILE)
+        flags = {
+            "truncated": sum(bool(note.truncated) for note in notes),
+            "unparseable": sum(bool(note.unparseable) for note in notes),
+            "prompt_cut": sum(bool(note.prompt_cut) for note in notes),
+        }
         if flags["prompt_cut"]:
-            log.warn(f"eval: {task.name}: {flags['prompt_cut']} of {len(answers)} prompts were cut to fit the window")
-        return counts | {"gpus": settings.gpus} | read_json(work / SETTINGS)
+            log.warn(f"eval: {task.name}: {flags['prompt_cut']} of {len(notes)} prompts were cut to fit the window")
+        versions = {"vllm": metadata.version("vllm")} if self.settings.backend == "vllm" else {}
+        counts = {"questions": len(samples), task.score_key: score, **flags, **versions, "gpus": self.settings.gpus}
+        return counts | AnswerSettings.read(work / SETTINGS_FILE).to_json()
 
 
-def write_task_file(task: Benchmark, entry: dict[str, Any], data: Path, folder: Path) -> None:
-    """Write the task file that is run: the packaged one, included, with other paths of its data and nothing else."""
-    suffix = Path(entry["test"]).suffix
-    paths = {"test": entry["test"], task.shots_split: entry["shots"]}
+def write_task_file(task: Benchmark, files: TaskData, data: Path, folder: Path) -> None:
+    """Write the task file that is run: it includes the packaged one, and changes the paths of its data only."""
+    suffix = Path(files.test).suffix
+    paths = {"test": files.test, task.shots_split: files.shots}
     value = {
         "include": str(task.task_file),
         "dataset_path": {".parquet": "parquet", ".jsonl": "json"}[suffix],
@@ -268,17 +268,23 @@ def write_task_file(task: Benchmark, entry: dict[str, Any], data: Path, folder: 
     write_text(folder / f"{task.name}.yaml", yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
 
 
-def check_samples(task: Benchmark, samples: list[dict[str, Any]], value: Any, wanted: int) -> None:
-    """Check that a unit's results are whole.
+def check_samples(task: Benchmark, samples: list[dict[str, Any]], score: Any, wanted: int) -> None:
+    """Check that an evaluation's results are whole.
+
+    Args:
+        task: the task.
+        samples: lm-eval's.
+        score: lm-eval's score of the task.
+        wanted: number of questions.
 
     Raises:
-        EvaluationFailed: questions are missing or there twice, or a score or a log-probability is no number.
+        EvaluationFailed: questions are missing or occur twice, or a score or a log-probability is not a number.
     """
     ids = {sample["doc_id"] for sample in samples}
     if len(ids) != wanted or len(samples) != wanted:
-        raise EvaluationFailed(f"{len(samples)} samples of {len(ids)} questions in {SAMPLES}, not {wanted}")
-    numbers = [value]
+        raise EvaluationFailed(f"{len(samples)} samples of {len(ids)} questions in {SAMPLES_FILE}, not {wanted}")
+    numbers = [score]
     if not task.generates:
         numbers += [float(choice[0]) for sample in samples for choice in sample["filtered_resps"]]
     if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
-        raise EvaluationFailed(f"a score or a log-probability in {SAMPLES} is not a finite number: look at the weights")
+        raise EvaluationFailed(f"a score or a log-probability in {SAMPLES_FILE} is not a finite number")

@@ -1,4 +1,4 @@
-"""What lm-eval's two backends are told about a model: the same type, window and limits for both."""
+"""lm-eval's two backends, and the arguments that both get: the same type, window and limits."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,15 +11,17 @@ from ..tasks.suite import Benchmark
 
 BACKENDS = ("hf", "vllm")
 """lm-eval's names of them. vLLM is constructed and validated only: it has not been run yet."""
-NEEDED = ("config.json", "tokenizer.json", "*.safetensors")
-DTYPES = ("bfloat16", "float16", "float32")
-# Where a configuration states the window, in lm-eval's order.
-WINDOWS = ("n_positions", "max_position_embeddings", "n_ctx")
+MODEL_FILES = ("config.json", "tokenizer.json", "*.safetensors")
+WEIGHT_TYPES = ("bfloat16", "float16", "float32")
+# The keys by which a configuration states the window, in lm-eval's order.
+WINDOW_KEYS = ("n_positions", "max_position_embeddings", "n_ctx")
+LmEvalModel = Any
+"""lm-eval's model, `HFLM` or `VLLM`: neither states its attributes' types."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds a task, whatever the backend.
+    """Bounds of a task, whatever the backend.
 
     Attributes:
         questions: only so many of each task; None: all.
@@ -39,13 +41,45 @@ class Limits:
                 raise UserError(f"{name} = {value} is too small", allowed=f"{least} or more")
 
 
+@dataclass(frozen=True)
+class ModelArguments:
+    """A model as lm-eval loads it.
+
+    Attributes:
+        backend: one of BACKENDS.
+        pretrained: path of the model's folder.
+        dtype: type of its weights.
+        window: tokens, prompt and answer together.
+        gpus: GPUs that vLLM splits the model over.
+        prefix_token_id: token before a document, where documents are read (`hf` only).
+    """
+
+    backend: str
+    pretrained: str
+    dtype: str
+    window: int
+    gpus: int = 1
+    prefix_token_id: int | None = None
+
+    def to_lm_eval(self) -> dict[str, Any]:
+        """As lm-eval's `model_args`.
+
+        Type and window are stated to both backends: left to themselves, vLLM would run float32 weights in float16.
+        """
+        common = {"pretrained": self.pretrained, "dtype": self.dtype}
+        if self.backend == "vllm":
+            return common | {"max_model_len": self.window, "tensor_parallel_size": self.gpus}
+        prefix = {} if self.prefix_token_id is None else {"prefix_token_id": self.prefix_token_id}
+        return common | {"max_length": self.window, "softmax_dtype": "float32"} | prefix
+
+
 def check_folder(name: str, folder: Path) -> None:
     """Check that a folder holds a model.
 
     Raises:
-        UserError: something is missing.
+        UserError: a file is missing.
     """
-    for pattern in NEEDED:
+    for pattern in MODEL_FILES:
         if not any(folder.glob(pattern)):
             raise UserError(
                 f"{name} is not a Hugging Face model folder: no {pattern}",
@@ -55,46 +89,41 @@ def check_folder(name: str, folder: Path) -> None:
             )
 
 
-def arguments(backend: str, folder: Path, limits: Limits, gpus: int = 1) -> dict[str, Any]:
-    """lm-eval's `model_args` for a model's folder.
-
-    The type and the window are stated to both backends: left to themselves, vLLM would run float32 weights in float16.
+def model_arguments(backend: str, folder: Path, limits: Limits, gpus: int = 1) -> ModelArguments:
+    """lm-eval's arguments for a model's folder.
 
     Raises:
         UserError: the configuration states no type or no window, or the window is longer than the model's.
     """
-    common = {"pretrained": str(folder.resolve()), "dtype": _dtype(folder)}
-    window = _window(folder, limits)
-    if backend == "hf":
-        return common | {"max_length": window, "softmax_dtype": "float32"}
-    return common | {"max_model_len": window, "tensor_parallel_size": gpus}
+    dtype = _weight_type(folder)
+    return ModelArguments(backend, str(folder.resolve()), dtype, _window(folder, limits), gpus)
 
 
-def check_room(told: dict[str, dict[str, Any]], tasks: list[Benchmark], limits: Limits) -> None:
+def check_answers_fit(models: dict[str, ModelArguments], tasks: list[Benchmark], limits: Limits) -> None:
     """Check that models' windows have room for a prompt beside the longest answer that a task allows.
 
     Args:
-        told: name of a model -> its arguments.
-        tasks: what it is asked.
+        models: name of a model -> its arguments.
+        tasks: the tasks it is to do.
         limits: see there.
 
     Raises:
-        UserError: one has not.
+        UserError: a window is too short.
     """
-    for name, its in told.items():
-        window = its.get("max_length") or its["max_model_len"]
-        asked = {task.name: limits.max_gen_toks or task.answer_tokens for task in tasks if task.answer_tokens}
-        large = {task: tokens for task, tokens in asked.items() if tokens and tokens >= window}
-        if large:
-            names = list(large)
+    answer_tokens = {task.name: limits.max_gen_toks or task.answer_tokens for task in tasks if task.answer_tokens}
+    for name, arguments in models.items():
+        window = arguments.window
+        too_long = {task: tokens for task, tokens in answer_tokens.items() if tokens and tokens >= window}
+        if too_long:
+            names = list(too_long)
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise UserError(
                 f"{name}'s window of {window:,} tokens has no room for a prompt beside answers of "
-                f"{max(large.values()):,}: {', '.join(names[:3])}{more}",
+                f"{max(too_long.values()):,}: {', '.join(names[:3])}{more}",
                 where="--max-gen-toks",
                 allowed=f"fewer than {window:,}",
                 mend=f"--max-gen-toks {window // 2} leaves prompts as much (of a longer one the end is kept, and such "
-                "prompts are counted); for all models alike, or choose other tasks with --tasks",
+                "prompts are counted); it holds for all models; or choose other tasks with --tasks",
             )
 
 
@@ -105,7 +134,7 @@ def check_chat_template(folders: dict[str, Path]) -> None:
         folders: name of a model -> its folder.
 
     Raises:
-        UserError: one has none.
+        UserError: a model has none.
     """
     for name, folder in folders.items():
         path = folder / "tokenizer_config.json"
@@ -119,19 +148,19 @@ def check_chat_template(folders: dict[str, Path]) -> None:
             )
 
 
-def _dtype(folder: Path) -> str:
+def _weight_type(folder: Path) -> str:
     path = folder / "config.json"
-    for part in _parts(path):
+    for part in _config_and_text_part(path):
         for key in ("dtype", "torch_dtype"):
             if key in part:
-                check_known(part.text(key), DTYPES, "type of weights", f"{path}: {key}")
+                check_known(part.text(key), WEIGHT_TYPES, "type of weights", f"{path}: {key}")
                 return part.text(key)
     raise UserError("config.json states no dtype", where=str(path), mend="add the type of the weights, as 'dtype'")
 
 
 def _window(folder: Path, limits: Limits) -> int:
-    text = _parts(folder / "config.json")[-1]
-    own = next((text.integer(key, minimum=2) for key in WINDOWS if key in text), None)
+    text = _config_and_text_part(folder / "config.json")[-1]
+    own = next((text.integer(key, minimum=2) for key in WINDOW_KEYS if key in text), None)
     if limits.max_length is None and own is None:
         raise UserError("config.json states no window", where=str(folder / "config.json"), mend="give --max-length")
     if limits.max_length is not None and own is not None and limits.max_length > own:
@@ -145,7 +174,7 @@ def _window(folder: Path, limits: Limits) -> int:
     return window
 
 
-def _parts(path: Path) -> list[JsonObject]:
+def _config_and_text_part(path: Path) -> list[JsonObject]:
     """A configuration, and of a composite model the part that is about text."""
     config = read_object(path)
     return [config, *([config.object("text_config")] if "text_config" in config else [])]

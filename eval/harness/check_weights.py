@@ -1,6 +1,6 @@
-"""Whether a model's folder holds the tensors that its configuration asks for, whatever its architecture.
+"""A check that a model's folder holds the tensors that its configuration asks for, whatever its architecture.
 
-transformers fills what a folder lacks with random values, and drops what it does not know, with a warning. Here its
+transformers fills missing tensors with random values and drops unknown ones, with a warning. Here its
 loader works on the `meta` device, which has shapes and no values, and its report decides.
 """
 
@@ -17,18 +17,18 @@ from ...core.errors import UserError
 from ...core.hf.weights import PIECE, shards
 from ...core.integrity import checking, hf_files
 
-LISTED = 5
-"""How many names an error lists."""
-AGAIN = "copy or export the model again, with the config.json that was saved with it"
+LISTED_NAMES = 5
+"""Names that an error lists."""
+COPY_AGAIN = "copy or export the model again, with the config.json that was saved with it"
 
 
 @dataclass(frozen=True)
-class Report:
-    """What transformers' loader says of a folder.
+class LoadReport:
+    """Report of transformers' loader on a folder.
 
     Attributes:
-        missing: names that the configuration asks for and no file holds.
-        unknown: names that a file holds and the model has no place for.
+        missing: names of tensors that the configuration asks for and no file holds.
+        unknown: names of tensors that a file holds and the model does not have.
         shapes: name -> shape in the file and by the configuration.
         tied: output tensor -> the tensor that it is tied to, where the configuration ties them.
     """
@@ -42,7 +42,7 @@ class Report:
 def check_weights(folders: dict[str, Path], *, verify: bool = True) -> None:
     """Check that models are whole, and that all their values are numbers.
 
-    The files' headers tell the former; for the latter every value is read once, at the speed of the disk.
+    The first is in the files' headers; for the second every value is read once, at the speed of the disk.
 
     Args:
         folders: name of a model -> its Hugging Face folder.
@@ -60,7 +60,7 @@ def check_weights(folders: dict[str, Path], *, verify: bool = True) -> None:
 
 def _check(name: str, folder: Path) -> None:
     files = _files(folder)
-    report = _report(folder)
+    report = _load_report(folder)
     _check_names(name, folder, report)
     _check_tied(name, folder, files, report.tied)
     for tensor, path in files.items():
@@ -85,12 +85,14 @@ def _files(folder: Path) -> dict[str, Path]:
                 f"{path.name} is not a whole safetensors file: {error}", where=str(path), mend="fetch it again"
             ) from None
         if lacking := sorted(promised - names):
-            raise UserError(f"the index puts {lacking[0]} in {path.name}, which lacks it", where=str(path), mend=AGAIN)
+            raise UserError(
+                f"the index puts {lacking[0]} in {path.name}, which lacks it", where=str(path), mend=COPY_AGAIN
+            )
         files |= dict.fromkeys(sorted(names), path)
     return files
 
 
-def _report(folder: Path) -> Report:
+def _load_report(folder: Path) -> LoadReport:
     """Have transformers load the folder without its values.
 
     Raises:
@@ -99,11 +101,11 @@ def _report(folder: Path) -> Report:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    # What a configuration with wrong values makes transformers raise: it computes with them unchecked.
+    # Raised by transformers on a configuration with wrong values: it computes with them unchecked.
     failures = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, OSError, ImportError)
-    said = _Said()
+    messages = _Messages()
     try:
-        with _heard_by(said):
+        with _sent_to(messages):
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             quantized = _forget_quantization(config)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -117,7 +119,8 @@ def _report(folder: Path) -> Report:
             )
     except (*failures, StrictDataclassError) as error:
         reason = " ".join(str(error).split())[:500]
-        parts = f"; it cannot make {_some(said.unconverted())} of what is there" if said.unconverted() else ""
+        unmade = messages.unconverted()
+        parts = f"; it cannot make {_some(unmade)} of the tensors that are there" if unmade else ""
         raise UserError(
             f"transformers cannot load the model: {type(error).__name__}: {reason}{parts}",
             where=str(folder),
@@ -127,12 +130,12 @@ def _report(folder: Path) -> Report:
     tied = getattr(model, "_tied_weights_keys", None)
     ties = tied if isinstance(tied, dict) and config.get_text_config().tie_word_embeddings else {}
     shapes = {name: (tuple(held), tuple(wanted)) for name, held, wanted in info["mismatched_keys"]}
-    report = Report(sorted(info["missing_keys"]), sorted(info["unexpected_keys"]), shapes, ties)
-    return _of_quantized(report) if quantized else report
+    report = LoadReport(sorted(info["missing_keys"]), sorted(info["unexpected_keys"]), shapes, ties)
+    return _without_packed(report) if quantized else report
 
 
-class _Said(logging.Handler):
-    """What transformers says, kept from the terminal: it becomes an error here, or is said again in the task's log."""
+class _Messages(logging.Handler):
+    """transformers' messages, kept from the terminal: they become an error here, or appear again in the task's log."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,17 +145,17 @@ class _Said(logging.Handler):
         self.lines += record.getMessage().splitlines()
 
     def unconverted(self) -> list[str]:
-        """Tensors of the loader's table that several of the file's, one of them missing, would have made."""
+        """Tensors of the loader's table that are made of several of the file's, of which one is missing."""
         rows = [[cell.strip() for cell in line.split("|")] for line in self.lines]
         return [row[0] for row in rows if row[1:2] == ["CONVERSION"]]
 
 
 @contextmanager
-def _heard_by(said: _Said) -> Iterator[None]:
+def _sent_to(messages: _Messages) -> Iterator[None]:
     from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
     logger, bars = logging.getLogger("transformers"), is_progress_bar_enabled()
-    handlers: list[logging.Handler] = [said]
+    handlers: list[logging.Handler] = [messages]
     handlers, logger.handlers = logger.handlers, handlers
     disable_progress_bar()
     try:
@@ -164,35 +167,35 @@ def _heard_by(said: _Said) -> Iterator[None]:
 
 
 def _forget_quantization(config: Any) -> bool:
-    """Take a quantization out of a configuration, whose kernels need not be here; whether there was one."""
+    """Take a quantization out of a configuration, because its kernels may be missing here; whether there was one."""
     quantized = getattr(config, "quantization_config", None) is not None
     if quantized:
         del config.quantization_config
     return quantized
 
 
-def _of_quantized(report: Report) -> Report:
-    """The same of a quantized model, in which a weight is packed in another shape, with tensors of its own beside."""
+def _without_packed(report: LoadReport) -> LoadReport:
+    """A quantized model's report without its packed weights, which have other shapes and tensors of their own."""
     modules = {name.rpartition(".")[0] for name in report.unknown}
     missing = [name for name in report.missing if name.rpartition(".")[0] not in modules]
-    return Report(missing, [], {}, report.tied)
+    return LoadReport(missing, [], {}, report.tied)
 
 
-def _check_names(name: str, folder: Path, report: Report) -> None:
+def _check_names(name: str, folder: Path, report: LoadReport) -> None:
     wrong = [("missing", report.missing), ("not of this model", report.unknown)]
-    told = [f"{len(names)} {what}: {_some(names)}" for what, names in wrong if names]
+    faults = [f"{len(names)} {what}: {_some(names)}" for what, names in wrong if names]
     shapes = [f"{key} is {held}, config.json makes it {wanted}" for key, (held, wanted) in report.shapes.items()]
-    if told or shapes:
-        told += [f"{len(shapes)} of another shape: {_some(shapes)}"] if shapes else []
+    if faults or shapes:
+        faults += [f"{len(shapes)} of another shape: {_some(shapes)}"] if shapes else []
         raise UserError(
-            f"{name}: the tensors are not those that config.json asks for: {'; '.join(told)}",
+            f"{name}: the tensors are not those that config.json asks for: {'; '.join(faults)}",
             where=str(folder),
-            mend=AGAIN,
+            mend=COPY_AGAIN,
         )
 
 
 def _check_tied(name: str, folder: Path, files: dict[str, Path], tied: dict[str, str]) -> None:
-    """Refuse a tied output layer that a file holds with other values: libraries take the one or the other."""
+    """Refuse a tied output layer that a file holds with other values: some libraries take it, others the embedding."""
     for tensor, source in tied.items():
         if tensor in files and source in files and not _same(files[tensor], tensor, files[source], source):
             raise UserError(
@@ -209,7 +212,7 @@ def _same(path: Path, tensor: str, other_path: Path, other: str) -> bool:
 
 def _check_finite(name: str, tensor: str, path: Path) -> None:
     for piece in _pieces(path, tensor):
-        # Of float8 and of integers there is no minimum, or no NaN.
+        # float8 has no minimum in torch, and integers have no NaN.
         if not piece.is_floating_point() or piece.dtype.itemsize < 2 or not piece.numel():
             return
         low, high = piece.aminmax()
@@ -217,7 +220,7 @@ def _check_finite(name: str, tensor: str, path: Path) -> None:
             raise UserError(
                 f"{name}: {tensor} holds a NaN or an infinity",
                 where=str(path),
-                mend="take another checkpoint: no score of this one would mean anything",
+                mend="take another checkpoint: this one's scores would mean nothing",
             )
 
 
@@ -232,5 +235,5 @@ def _pieces(path: Path, tensor: str) -> Iterator[Any]:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    more = f" and {len(names) - LISTED_NAMES} more" if len(names) > LISTED_NAMES else ""
+    return ", ".join(names[:LISTED_NAMES]) + more

@@ -1,4 +1,4 @@
-"""What libraries say while a task runs: all of it in a file, and their warnings counted."""
+"""Messages of libraries while a task runs: all of them in a file, and their warnings counted."""
 
 import logging
 import os
@@ -6,48 +6,52 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-LENGTH = 500
-"""Characters of a warning that are kept apart; the file has all of them."""
+from .result_files import LibraryWarning
+
+WARNING_CHARACTERS = 500
+"""Characters of a warning that are kept with its count; the file has all of them."""
 
 
-class Warnings(logging.Handler):
+class WarningCounter(logging.Handler):
     """Counts warnings and errors that differ in more than their numbers."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._seen: dict[tuple[str, str], dict[str, Any]] = {}
+        self._counted: dict[tuple[str, str], LibraryWarning] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note one; `logging` calls this."""
+        """Count a message; `logging` calls this."""
         message = " ".join(record.getMessage().split())
-        row = {"from": record.name.partition(".")[0], "message": message[:LENGTH], "times": 0}
-        self._seen.setdefault((record.name, re.sub(r"\d+", "#", message)), row)["times"] += 1
+        key = (record.name, re.sub(r"\d+", "#", message))
+        first = LibraryWarning(record.name.partition(".")[0], message[:WARNING_CHARACTERS], 0)
+        counted = self._counted.get(key, first)
+        self._counted[key] = replace(counted, times=counted.times + 1)
 
-    def take(self) -> list[dict[str, Any]]:
-        """Those since the last call: `from` (a library), `message` (the first of its kind), `times`."""
-        taken, self._seen = list(self._seen.values()), {}
+    def take(self) -> list[LibraryWarning]:
+        """Warnings since the last call."""
+        taken, self._counted = list(self._counted.values()), {}
         return taken
 
 
-def listen() -> Warnings:
-    """Have every library's messages go to standard error, and its warnings be counted, too."""
-    found = Warnings()
+def count_warnings() -> WarningCounter:
+    """Send every library's messages to standard error, and count its warnings."""
+    counter = WarningCounter()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.captureWarnings(True)
     logging.getLogger("lm_eval").setLevel(logging.INFO)
     loggers = [logging.getLogger(), *map(logging.getLogger, ("transformers", "datasets", "vllm"))]
     for logger in loggers:
         if logger.parent is None or not logger.propagate:
-            logger.addHandler(found)
-    return found
+            logger.addHandler(counter)
+    return counter
 
 
 @contextmanager
 def written_to(path: Path) -> Iterator[None]:
-    """Put what this process and its libraries print into a file; where the block fails, on standard error as well."""
+    """Redirect this process's output, libraries' too, to a file; to standard error as well where the block fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = [os.dup(number) for number in (1, 2)]
     with path.open("ab") as file:

@@ -5,21 +5,21 @@ import sys
 import threading
 from pathlib import Path
 
-from ...core.exit_codes import ExitCode
 from ...core.files import read_json
+from .job import LmEvalJob
 
 
 def main() -> None:
-    """Do a job's units. What lm-eval needs is imported when somebody already looks whether the parent lives."""
+    """Do the job of a file, and end with the parent process, also while lm-eval is still being imported."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from .units import run
+    from .run_lm_eval import run
 
-    run(read_json(Path(sys.argv[1])))
+    run(LmEvalJob.from_json(read_json(Path(sys.argv[1]))))
 
 
 def _end_with_parent() -> None:
     os.read(sys.stdin.fileno(), 1)
-    os._exit(ExitCode.FAILED)
+    os._exit(1)
 
 
 if __name__ == "__main__":

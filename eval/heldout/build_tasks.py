@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,9 +15,8 @@ from typing import Any
 import yaml
 
 from ...core import log
-from ...core.errors import UserError, check_known
-from ...core.files import read_objects, write_json, write_text
-from ...core.jsonio import shorten
+from ...core.errors import UserError
+from ...core.files import write_json, write_text
 from ...core.manifest import Manifest, run_stage
 from ...data_prep.documents.discover import discover
 from ...data_prep.documents.faults import check_rejected, together
@@ -25,18 +24,15 @@ from ...data_prep.documents.reading import describe, find_documents, read_source
 from ...data_prep.documents.record import Rejected
 from ...data_prep.documents.survey import Survey
 from .domains import check_names, check_texts
+from .task_index import DOMAIN_NAME, TASKS_FILE, HeldoutTask, TaskKind
 
-INDEX = "tasks.json"
-"""Lists the tasks of a folder: `[{"task", "kind", "domain"}]`, kind `perplexity` or `continuation`."""
-KINDS = ("perplexity", "continuation")
-DOMAIN = r"[a-z0-9-]+"
 CHOICES = 4
-MORE = "hold out a larger fraction (--valid-fraction), or give more text"
+MORE_TEXT = "hold out a larger fraction (--valid-fraction), or give more text"
 CONTINUATION_WORDS = 12
 CONTEXT_WORDS = 32
 MIN_CONTEXT_WORDS = 12
-PASSAGES = 8
-"""At most this many questions are asked about one document."""
+QUESTIONS_A_DOCUMENT = 8
+"""The most questions about one document."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +44,13 @@ class Document:
     text: str
 
     def order(self, seed: int) -> str:
-        """Place of the document in a pseudo-random order that depends on nothing but its name and the seed."""
+        """Key of a pseudo-random order, which depends on the document's name and the seed only."""
         return hashlib.sha256(f"{seed}\0{self.source}\0{self.doc_id}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A stretch of a document, cut between two words; the continuation begins with its white space."""
+    """A passage of a document, cut between two words; the continuation begins with its white space."""
 
     document: Document
     number: int
@@ -69,7 +65,7 @@ def build_tasks(
 
     For a domain D: `perplexity_D` (`loglikelihood_rolling`; word and byte perplexity, bits per byte) over whole
     documents, and `continuation_D` (`multiple_choice`; acc, acc_norm), which shows 12 to 32 words and asks which of
-    four stretches of 12 words follows; the three wrong ones come from other documents of the domain. The YAML files
+    four passages of 12 words follows; the three wrong ones come from other documents of the domain. The YAML files
     name their data relative to the folder, so lm-eval runs with the folder as its working directory. Documents are in
     pseudo-random order, and questions ask about each once before they ask about any again: the first N are a sample.
 
@@ -82,92 +78,78 @@ def build_tasks(
         seed: decides which documents, passages and wrong answers are drawn.
 
     Raises:
-        UserError: a path is none, files cannot be read, a domain is too small, or two domains are not told apart (see
-            `domains`).
+        UserError: a path does not exist, files cannot be read, a domain is too small, or two domains cannot be told
+            apart (see `domains`).
     """
     _check(domains, documents, questions)
-    inputs = {f"{domain}/{i}": folder for domain, folders in domains.items() for i, folder in enumerate(folders)}
+    inputs = {f"{domain}/{i}": path for domain, paths in domains.items() for i, path in enumerate(paths)}
     config = {"documents": documents, "questions": questions, "seed": seed}
 
     def body(work: Path) -> dict[str, Any]:
-        index, counts = [], {}
-        samples = _choose(domains, documents, seed)
+        tasks: list[HeldoutTask] = []
+        counts: dict[str, Any] = {}
+        samples = _sample(domains, documents, seed)
         check_names({domain: {document.source for document in chosen} for domain, chosen in samples.items()})
         check_texts({domain: {document.text for document in chosen} for domain, chosen in samples.items()})
         for domain, chosen in samples.items():
-            asked = _questions(domain, chosen, questions, seed)
+            asked = _choose_questions(domain, chosen, questions, seed)
             _write_task(work, _perplexity_task(domain), [{"text": d.text, **_origin(d)} for d in chosen])
             _write_task(work, _continuation_task(domain), asked)
-            index += [{"task": f"{k}_{domain}", "kind": k, "domain": domain} for k in KINDS]
+            tasks += [HeldoutTask.of(kind, domain) for kind in TaskKind]
             sources = dict(sorted(Counter(document.source for document in chosen).items()))
             counts[domain] = {"documents": len(chosen), "questions": len(asked), "sources": sources}
             log.info(f"tasks: {domain}: {len(chosen)} documents, {len(asked)} questions")
-        write_json(work / INDEX, index)
+        write_json(work / TASKS_FILE, [task.to_json() for task in tasks])
         return counts
 
     return run_stage("tasks", inputs, config, out, body)
-
-
-def read_tasks(folder: Path) -> list[dict[str, str]]:
-    """The tasks of a folder that `build_tasks` has made; see `INDEX`.
-
-    Raises:
-        UserError: the folder has none, or what lists them is damaged.
-    """
-    tasks = read_objects(folder / INDEX)
-    for task in tasks:
-        kind, domain = task.text("kind"), task.text("domain")
-        check_known(kind, KINDS, "kind of task", task.where)
-        if not re.fullmatch(DOMAIN, domain) or task.text("task") != f"{kind}_{domain}":
-            raise UserError(f"{shorten(task.text('task'))} is no task of {shorten(domain)}", where=task.where)
-    return [task.values for task in tasks]
 
 
 def _check(domains: dict[str, list[Path]], documents: int, questions: int) -> None:
     if not domains or not all(domains.values()):
         raise UserError("a domain needs at least one folder of held-out documents", mend="give DOMAIN=FOLDER")
     for domain in domains:
-        if not re.fullmatch(DOMAIN, domain):
+        if not re.fullmatch(DOMAIN_NAME, domain):
             raise UserError(f"{domain!r} cannot name a domain", allowed="lower-case letters, digits and hyphens")
     for name, value in (("documents", documents), ("questions", questions)):
         if value < CHOICES:
             raise UserError(f"{name} = {value} is too small", allowed=f"{CHOICES} or more")
 
 
-def _choose(domains: dict[str, list[Path]], count: int, seed: int) -> dict[str, list[Document]]:
+def _sample(domains: dict[str, list[Path]], count: int, seed: int) -> dict[str, list[Document]]:
     """A sample of `count` documents of all sources of each domain, in pseudo-random order; no more are held in memory.
 
     Raises:
-        UserError: files cannot be read, or documents are spoilt; names all of them.
+        UserError: files cannot be read, or documents are damaged; the message names all of them.
     """
-    places = {domain: [s for folder in folders for s in discover([str(folder)])] for domain, folders in domains.items()}
-    found = find_documents([source for sources in places.values() for source in sources])
-    read = _Reading()
-    chosen = {}
-    for domain, sources in places.items():
-        mine, found = found[: len(sources)], found[len(sources) :]
-        chosen[domain] = heapq.nsmallest(count, read.documents(mine), key=lambda d: d.order(seed))
-    read.check()
-    return chosen
+    sources = {domain: [s for path in paths for s in discover([str(path)])] for domain, paths in domains.items()}
+    surveys = iter(find_documents([source for of_domain in sources.values() for source in of_domain]))
+    reader = _Reader()
+    samples = {}
+    for domain, of_domain in sources.items():
+        documents = reader.documents(islice(surveys, len(of_domain)))
+        samples[domain] = heapq.nsmallest(count, documents, key=lambda document: document.order(seed))
+    reader.check()
+    return samples
 
 
-class _Reading:
-    """Documents as they are read, and the faults on the way."""
+class _Reader:
+    """Reads documents, and collects faults until all are read."""
 
     def __init__(self) -> None:
         self.faults: list[UserError] = []
         self.rejected: list[Rejected] = []
         self.count = 0
 
-    def documents(self, found: list[Survey]) -> Iterator[Document]:
-        for each in found:
-            for item in read_source(each, self.faults):
+    def documents(self, surveys: Iterable[Survey]) -> Iterator[Document]:
+        for survey in surveys:
+            for item in read_source(survey, self.faults):
                 self.count += 1
                 if isinstance(item, Rejected):
                     self.rejected.append(item)
                 else:
-                    known = describe(item, each.source)
-                    yield Document(known["source"], known["doc_id"], item.text)
+                    record = describe(item, survey.source)
+                    yield Document(record["source"], record["doc_id"], item.text)
 
     def check(self) -> None:
         if self.faults:
@@ -191,29 +173,29 @@ def _passages(document: Document) -> Iterator[Passage]:
         yield Passage(document, number, document.text[start:cut], document.text[cut:end])
 
 
-def _questions(domain: str, documents: list[Document], count: int, seed: int) -> list[dict[str, Any]]:
+def _choose_questions(domain: str, documents: list[Document], count: int, seed: int) -> list[dict[str, Any]]:
     """Questions about every document's first passage, then about every second one, and so on."""
-    pool = [passage for document in documents for passage in islice(_passages(document), PASSAGES)]
-    able = len({passage.document for passage in pool})
-    if able < CHOICES:
+    pool = [passage for document in documents for passage in islice(_passages(document), QUESTIONS_A_DOCUMENT)]
+    long_enough = len({passage.document for passage in pool})
+    if long_enough < CHOICES:
         raise UserError(
-            f"{domain}: only {able} held-out documents have {MIN_CONTEXT_WORDS + CONTINUATION_WORDS} words",
+            f"{domain}: only {long_enough} held-out documents have {MIN_CONTEXT_WORDS + CONTINUATION_WORDS} words",
             allowed=f"{CHOICES} or more",
-            mend=MORE,
+            mend=MORE_TEXT,
         )
     asked = sorted(pool, key=lambda passage: passage.number)[:count]
     return [_question(passage, pool, position, seed) for position, passage in enumerate(asked)]
 
 
 def _question(passage: Passage, pool: list[Passage], position: int, seed: int) -> dict[str, Any]:
-    """One question; the place of the true answer goes round with `position`, so that each is right equally often."""
+    """A question; the place of the true answer changes with `position`, so that each is right equally often."""
     draw = random.Random(f"{seed}\0{passage.document.order(seed)}\0{passage.number}")  # noqa: S311
     taken = {passage.document: passage.continuation}
     for other in draw.sample(pool, len(pool)):
         if len(taken) < CHOICES and other.document not in taken and other.continuation not in taken.values():
             taken[other.document] = other.continuation
     if len(taken) < CHOICES:
-        raise UserError(f"fewer than {CHOICES} held-out documents differ", mend=MORE)
+        raise UserError(f"fewer than {CHOICES} held-out documents differ", mend=MORE_TEXT)
     choices = list(taken.values())[1:]
     label = position % CHOICES
     choices.insert(label, passage.continuation)
@@ -223,7 +205,7 @@ def _question(passage: Passage, pool: list[Passage], position: int, seed: int) -
 def _perplexity_task(domain: str) -> dict[str, Any]:
     metrics = ("word_perplexity", "byte_perplexity", "bits_per_byte")
     return {
-        "task": f"perplexity_{domain}",
+        "task": HeldoutTask.of(TaskKind.PERPLEXITY, domain).task,
         "output_type": "loglikelihood_rolling",
         "doc_to_text": "",
         "doc_to_target": "text",
@@ -233,7 +215,7 @@ def _perplexity_task(domain: str) -> dict[str, Any]:
 
 def _continuation_task(domain: str) -> dict[str, Any]:
     return {
-        "task": f"continuation_{domain}",
+        "task": HeldoutTask.of(TaskKind.CONTINUATION, domain).task,
         "output_type": "multiple_choice",
         "doc_to_text": "context",
         "doc_to_choice": "choices",

@@ -1,4 +1,4 @@
-"""Which held-out files belong to which domain: no text is judged as two, and no two are taken for one."""
+"""The held-out files of each domain, and checks that no text belongs to two domains."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -7,19 +7,19 @@ from ...core import log
 from ...core.errors import UserError
 from ...core.integrity import check, stage_files
 
-SHARED = 0.5
-"""Share of a domain's documents that, met in another domain as well, makes them one text under two names."""
-OPTION = "--heldout"
+SHARED_LIMIT = 0.5
+"""Share of a domain's documents that occur in another domain from which the two are taken for the same text."""
+HELDOUT_OPTION = "--heldout"
 
 
-def read_domains(given: list[str], *, verify: bool = True) -> dict[str, list[Path]]:
-    """The files that `DOMAIN=PLACE` stand for, a place being a folder, a file, or a pattern such as `heldout/med-*`.
+def read_domains(options: list[str], *, verify: bool = True) -> dict[str, list[Path]]:
+    """Files of `DOMAIN=PLACE` options, a place being a folder, a file, or a pattern such as `heldout/med-*`.
 
     A folder that is given under several names is split by its files' names, where those tell the domain as
     `pdapt run` writes them: `medical-notes.jsonl` belongs to `medical`.
 
     Args:
-        given: see above.
+        options: see above.
         verify: whether files that a stage wrote, as `tokens build` writes `heldout/`, are compared with its hashes.
 
     Returns:
@@ -27,73 +27,76 @@ def read_domains(given: list[str], *, verify: bool = True) -> dict[str, list[Pat
 
     Raises:
         UserError: a file is damaged or missing, an item names no domain, a place holds nothing, a file is given twice,
-            or one of several domains as far as their names tell.
+            or a file belongs to several domains by its name.
     """
     files: dict[str, list[Path]] = defaultdict(list)
     places: list[Path] = []
-    for item in given:
-        domain, equals, place = item.partition("=")
+    for option in options:
+        domain, equals, place = option.partition("=")
         if not equals or not domain:
-            raise UserError(f"{item!r} names no domain", where=OPTION, allowed="DOMAIN=FOLDER")
+            raise UserError(f"{option!r} names no domain", where=HELDOUT_OPTION, allowed="DOMAIN=FOLDER")
         places.append(Path(place))
         files[domain] += _files(places[-1])
     check("tasks", stage_files(places), verify=verify)
-    for domain, its in files.items():
-        if len({path.resolve() for path in its}) < len(its):
-            raise UserError(f"{domain}: the same file is given twice", where=OPTION, mend="give each place once")
-    found = {domain: _own(domain, its, files) for domain, its in files.items()}
-    check_names({domain: {path.stem for path in its} for domain, its in found.items()})
-    for domain, its in found.items():
-        log.info(f"tasks: {domain}: {len(its)} held-out files: {_some([path.stem for path in its])}")
-    return found
+    for domain, paths in files.items():
+        if len({path.resolve() for path in paths}) < len(paths):
+            raise UserError(
+                f"{domain}: the same file is given twice", where=HELDOUT_OPTION, mend="give each place once"
+            )
+    own = {domain: _own(domain, paths, files) for domain, paths in files.items()}
+    check_names({domain: {path.stem for path in paths} for domain, paths in own.items()})
+    for domain, paths in own.items():
+        log.info(f"tasks: {domain}: {len(paths)} held-out files: {_some([path.stem for path in paths])}")
+    return own
 
 
 def _files(place: Path) -> list[Path]:
     if place.is_dir():
-        found = sorted(path for path in place.glob("*.jsonl") if not path.name.startswith("."))
+        paths = sorted(path for path in place.glob("*.jsonl") if not path.name.startswith("."))
     elif place.is_file():
-        found = [place]
+        paths = [place]
     elif not set(place.name) & set("*?["):
         raise UserError(f"no such file or folder: {place.name}", where=str(place), mend="check the path")
     else:
-        found = sorted(path for path in place.parent.glob(place.name) if path.is_file())
-    if not found:
+        paths = sorted(path for path in place.parent.glob(place.name) if path.is_file())
+    if not paths:
         raise UserError(
             "no held-out documents here",
             where=str(place),
             allowed="<source>.jsonl files: a folder, one of them, or a pattern such as 'heldout/medical-*.jsonl'",
         )
-    return found
+    return paths
 
 
-def _own(domain: str, its: list[Path], files: dict[str, list[Path]]) -> list[Path]:
-    """Of a domain's files those that no other domain has, and of the others those that bear its name."""
-    others = {path.resolve() for name, paths in files.items() if name != domain for path in paths}
-    shared = [path for path in its if path.resolve() in others]
+def _own(domain: str, paths: list[Path], files: dict[str, list[Path]]) -> list[Path]:
+    """A domain's files: those that no other domain has, and of the shared ones those that bear its name."""
+    others = {path.resolve() for name, of_other in files.items() if name != domain for path in of_other}
+    shared = [path for path in paths if path.resolve() in others]
     unclear = [path.stem for path in shared if len(_owners(path.stem, files)) != 1]
     if unclear:
         raise UserError(
             f"the same text is given as {' and '.join(files)}: {_some(unclear)}",
-            where=OPTION,
-            allowed=f"files whose names tell the domain, as {domain}-NAME.jsonl, or other places for each",
+            where=HELDOUT_OPTION,
+            allowed=f"files whose names begin with the domain, as {domain}-NAME.jsonl, or other places for each",
             mend=f"say which files are whose: --heldout '{domain}={shared[0].parent}/PATTERN'",
         )
-    kept = [path for path in its if path not in shared or _belongs(path.stem, domain)]
+    kept = [path for path in paths if path not in shared or _belongs(path.stem, domain)]
     if not kept:
         raise UserError(
-            f"no file there is called {domain}-…: {_some([path.stem for path in its])}", where=f"{OPTION} {domain}="
+            f"no file there is called {domain}-…: {_some([path.stem for path in paths])}",
+            where=f"{HELDOUT_OPTION} {domain}=",
         )
     return kept
 
 
 def check_names(sources: dict[str, set[str]]) -> None:
-    """Check that no domain holds what by its name is another's.
+    """Check that no domain holds a source that by its name is another's.
 
     Args:
         sources: domain -> names of its sources.
 
     Raises:
-        UserError: one does: some of its sources bear its name and some do not, or one bears the name of another domain.
+        UserError: some of a domain's sources bear its name and some do not, or one bears the name of another domain.
     """
     for domain, names in sources.items():
         own = {name for name in names if _belongs(name, domain)}
@@ -102,7 +105,7 @@ def check_names(sources: dict[str, set[str]]) -> None:
             raise UserError(
                 f"{domain} holds several domains, by their sources' names: {_some(sorted(own)) or 'none'} of its own, "
                 f"and {_some(sorted(others))}",
-                where=OPTION,
+                where=HELDOUT_OPTION,
                 allowed="the sources of one domain under a name",
                 mend=f"give each its own: --heldout '{domain}=FOLDER/{domain}-*.jsonl' --heldout 'OTHER=FOLDER/WORD*'; "
                 "or give all of them under a name that none of them bears",
@@ -110,26 +113,26 @@ def check_names(sources: dict[str, set[str]]) -> None:
 
 
 def check_texts(texts: dict[str, set[str]]) -> None:
-    """Check that domains are of different texts, wherever they were copied from.
+    """Check that domains have different texts, wherever they were copied from.
 
     Args:
-        texts: domain -> the texts that are asked about, or hashes of them.
+        texts: domain -> its texts, or hashes of them.
 
     Raises:
-        UserError: two domains are mostly of the same texts.
+        UserError: two domains have mostly the same texts.
     """
-    for domain, its in texts.items():
-        for other, theirs in texts.items():
-            both = len(its & theirs)
+    for domain, own_texts in texts.items():
+        for other, other_texts in texts.items():
+            both = len(own_texts & other_texts)
             if other == domain or not both:
                 continue
-            if both >= SHARED * len(its):
+            if both >= SHARED_LIMIT * len(own_texts):
                 raise UserError(
-                    f"{both} of {len(its)} documents of {domain} are {other}'s, too: the same text under two names",
-                    where=OPTION,
+                    f"{both} of {len(own_texts)} documents of {domain} are also {other}'s: one text, two names",
+                    where=HELDOUT_OPTION,
                     mend="give each domain text of its own",
                 )
-            log.warn(f"tasks: {both} of {len(its)} documents of {domain} are {other}'s, too")
+            log.warn(f"tasks: {both} of {len(own_texts)} documents of {domain} are also {other}'s")
 
 
 def _belongs(source: str, domain: str) -> bool:

@@ -2,24 +2,27 @@
 
 import tempfile
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...core import log
 from ...core.errors import UserError
-from ...core.files import read_jsonl, read_object, write_json
+from ...core.files import write_json
 from ...core.hf.tokenizer_file import open_tokenizer
 from ...core.integrity import check, damage_first, file_names, hf_files
-from ...core.jsonio import JsonObject
 from ...core.manifest import MANIFEST_FILE, Manifest, input_fingerprints, run_stage
 from ...core.qwen3 import END_OF_DOCUMENT
-from ..harness.backends import Limits, arguments, check_folder
+from ..harness.backends import Limits, ModelArguments, check_folder, model_arguments
 from ..harness.check_weights import check_weights
-from ..harness.lm_eval_process import ANSWERS, SETTINGS, Job, Unit, run_job
-from ..reuse import MODEL, take_over, task_fingerprints
-from ..scores import SCORES, Model, check_name
-from ..scoring import score
-from .build_tasks import read_tasks
+from ..harness.job import Evaluation, LmEvalJob
+from ..harness.lm_eval_process import run_job
+from ..harness.result_files import ANSWERS_FILE, SETTINGS_FILE, AnswerNote, AnswerSettings, LibraryWarning
+from ..models import Model, Role, check_name
+from ..scores import SCORES_FILE
+from .reuse import MODEL_INPUT, reuse_results, task_fingerprints
+from .scoring import compute_scores
+from .task_index import read_tasks
 
 
 def evaluate(
@@ -34,16 +37,16 @@ def evaluate(
 ) -> Manifest:
     """Evaluate models on a folder of tasks (stage `eval`).
 
-    Writes lm-eval's own files under `<model>/<task>/` (see `run_units`), and `scores.json` (see `Scores`). What was
-    finished before an interruption is not evaluated again.
+    Writes lm-eval's own files under `<model>/<task>/` (see `run_evaluations`), and `scores.json` (see `Scores`). What
+    was finished before an interruption is not evaluated again.
 
     Args:
-        models: what to evaluate; checkpoints in order of training.
+        models: the models to evaluate; checkpoints in order of training.
         tasks: a folder made by `build_tasks`.
         out: the folder to make.
         limits: see `Limits`; questions are in random order. A document longer than the window is scored in windows.
         batch_size: sequences per forward pass.
-        earlier: folder of a finished evaluation, whose results are taken over where they still hold.
+        earlier: folder of a finished evaluation; its results are copied where they are still valid.
         verify: whether tasks and models are compared with the hashes that were written with them.
 
     Raises:
@@ -53,28 +56,29 @@ def evaluate(
     limits = limits or Limits()
     with models_damage_first(models, verify=verify):
         check_models(models)
-        told = tell(models, limits)
+        arguments = document_arguments(models, limits)
     if batch_size < 1:
         raise UserError(f"batch_size = {batch_size} is too small", allowed="1 or more")
     finished = (out / MANIFEST_FILE).is_file()
     if not finished:
         check("eval", {tasks: file_names(tasks)}, verify=verify)
-    index = read_tasks(tasks)
+    heldout_tasks = read_tasks(tasks)
     if not finished:
         check_weights({model.name: model.path for model in models}, verify=verify)
     options = {"limit": limits.questions, "batch_size": batch_size, "max_length": limits.max_length}
     config = options | {"models": [{"name": model.name, "role": model.role} for model in models]}
-    inputs = {"tasks": tasks} | {f"{MODEL}{model.name}": model.path for model in models}
-    inputs |= task_fingerprints(tasks, [row["task"] for row in index])
+    inputs = {"tasks": tasks} | {f"{MODEL_INPUT}{model.name}": model.path for model in models}
+    inputs |= task_fingerprints(tasks, [task.task for task in heldout_tasks])
 
     def body(work: Path) -> dict[str, Any]:
         if earlier is not None:
-            take_over(earlier, work, input_fingerprints(work), config)
-        run_units([(model.name, work / model.name) for model in models], told, tasks, limits, batch_size)
-        found = score(work, models, index)
-        write_json(work / SCORES, found.to_json())
-        counts = {"models": len(models), "tasks": len(index), "comparisons": len(found.comparisons)}
-        return counts | prompts_cut(work) | {"warnings": warnings_of(work)}
+            reuse_results(earlier, work, input_fingerprints(work), config)
+        folders = [(model.name, work / model.name) for model in models]
+        run_evaluations(folders, arguments, tasks, limits=limits, batch_size=batch_size)
+        scores = compute_scores(work, models, heldout_tasks)
+        write_json(work / SCORES_FILE, scores.to_json())
+        counts = {"models": len(models), "tasks": len(heldout_tasks), "comparisons": len(scores.comparisons)}
+        return counts | notes_and_warnings(work)
 
     return run_stage("eval", inputs, config, out, body, resumes=True)
 
@@ -84,72 +88,93 @@ def models_damage_first(models: list[Model], *, verify: bool) -> AbstractContext
     return damage_first(lambda: {model.path: hf_files(model.path) for model in models}, verify=verify)
 
 
-def tell(models: list[Model], limits: Limits) -> dict[str, dict[str, Any]]:
-    """Name -> what lm-eval is told of a model that reads documents: they come after the token that ends them."""
+def document_arguments(models: list[Model], limits: Limits) -> dict[str, ModelArguments]:
+    """Name of a model -> lm-eval's arguments for reading documents: each comes after the token that ends documents."""
     return {
-        model.name: arguments("hf", model.path, limits) | {"prefix_token_id": _prefix(model.path)} for model in models
+        model.name: replace(model_arguments("hf", model.path, limits), prefix_token_id=_prefix(model.path))
+        for model in models
     }
 
 
-def run_units(
-    folders: list[tuple[str, Path]], told: dict[str, dict[str, Any]], tasks: Path, limits: Limits, batch_size: int
+def run_evaluations(
+    folders: list[tuple[str, Path]],
+    arguments: dict[str, ModelArguments],
+    tasks: Path,
+    *,
+    limits: Limits,
+    batch_size: int,
 ) -> None:
-    """Have one process fill those folders `<folder>/<task>/` that are not there yet.
+    """Fill those folders `<folder>/<task>/` that are missing, in one process of lm-eval.
 
     Each holds lm-eval's `results.json` and `samples.jsonl`, and `answers.jsonl`. Weights stay in the type they are
     stored in, log-probabilities are taken in float32.
 
     Args:
         folders: name of a model, and the folder for its results.
-        told: from `tell`.
+        arguments: of `document_arguments`.
         tasks: a folder made by `build_tasks`.
         limits: see `Limits`.
         batch_size: sequences per forward pass.
     """
-    names = [row["task"] for row in read_tasks(tasks)]
-    units = [
-        Unit(model, task, str((folder / task).resolve()))
+    evaluations = [
+        Evaluation(model, task.task, str((folder / task.task).resolve()))
         for model, folder in folders
-        for task in names
-        if not (folder / task).exists()
+        for task in read_tasks(tasks)
+        if not (folder / task.task).exists()
     ]
-    if not units:
+    if not evaluations:
         return
-    waiting = {unit.model: told[unit.model] for unit in units}
+    models = {evaluation.model: arguments[evaluation.model] for evaluation in evaluations}
     with tempfile.TemporaryDirectory() as scratch:
-        run_job(Job(waiting, units, tasks, Path(scratch), limits=limits, batch_size=batch_size))
+        run_job(LmEvalJob(models, evaluations, tasks, Path(scratch), limits=limits, batch_size=batch_size))
 
 
-def prompts_cut(folder: Path) -> dict[str, int]:
-    """How many prompts of the units under a folder lost their beginning to the window: `prompts_cut` of `prompts`."""
-    rows = (row for path in sorted(folder.rglob(ANSWERS)) for row in read_jsonl(path, nan=True))
-    noted = [row.flag("prompt_cut") for row in rows if "prompt_cut" in row]
-    if cut := sum(noted):
-        log.warn(f"eval: {cut} of {len(noted)} prompts were cut to fit the window")
-    return {"prompts_cut": cut, "prompts": len(noted)}
+def notes_and_warnings(folder: Path) -> dict[str, Any]:
+    """Counts of a stage's manifest: cut prompts, prompts, and libraries' warnings of the evaluations under a folder."""
+    cut, prompts = count_cut_prompts(folder)
+    if cut:
+        log.warn(f"eval: {cut} of {prompts} prompts were cut to fit the window")
+    warnings = [warning.to_json() for warning in collect_warnings(folder)]
+    return {"prompts_cut": cut, "prompts": prompts, "warnings": warnings}
 
 
-def warnings_of(folder: Path) -> list[dict[str, Any]]:
-    """What libraries warned of in the units under a folder: `from`, `message`, `times`, each message once."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.rglob(SETTINGS)):
-        for row in (JsonObject(value, str(path)) for value in read_object(path).list("warnings")):
-            found.setdefault(row.text("message"), row.values | {"times": 0})["times"] += row.integer("times")
-    return list(found.values())
+def count_cut_prompts(folder: Path) -> tuple[int, int]:
+    """Prompts of the evaluations under a folder that lost their beginning to the window, and all prompts.
+
+    Raises:
+        UserError: a file of notes is damaged.
+    """
+    notes = (note for path in sorted(folder.rglob(ANSWERS_FILE)) for note in AnswerNote.read(path))
+    flags = [note.prompt_cut for note in notes if note.prompt_cut is not None]
+    return sum(flags), len(flags)
+
+
+def collect_warnings(folder: Path) -> list[LibraryWarning]:
+    """Libraries' warnings in the evaluations under a folder, each message once.
+
+    Raises:
+        UserError: a file of settings is damaged.
+    """
+    by_message: dict[str, LibraryWarning] = {}
+    for path in sorted(folder.rglob(SETTINGS_FILE)):
+        for warning in AnswerSettings.read(path).warnings:
+            first = by_message.get(warning.message, replace(warning, times=0))
+            by_message[warning.message] = replace(first, times=first.times + warning.times)
+    return list(by_message.values())
 
 
 def check_models(models: list[Model]) -> None:
     """Check that models' names differ and can be folders' names, that roles fit, and that their folders hold models.
 
     Raises:
-        UserError: one does not.
+        UserError: one of these fails.
     """
     names = [model.name for model in models]
     if not models or len(set(names)) < len(names):
         raise UserError(f"models need different names: {names}", allowed="one model or more")
-    for role in ("base", "merged"):
-        if len(alike := [model.name for model in models if model.role == role]) > 1:
-            raise UserError(f"more than one model is the {role} one: {alike}", allowed=f"one {role} model")
+    for role in (Role.BASE, Role.MERGED):
+        if len(names := [model.name for model in models if model.role == role]) > 1:
+            raise UserError(f"more than one model has the role {role}: {names}", allowed=f"one {role} model")
     for model in models:
         check_name(model.name)
         check_folder(model.name, model.path)

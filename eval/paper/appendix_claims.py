@@ -1,15 +1,16 @@
-"""What the paper's appendix states of its 35 models, computed again from Tables 7 to 11."""
+"""Claims of the paper's appendix on its 35 models, computed again from Tables 7 to 11."""
 
 from itertools import combinations
 from typing import Any
 
-from ..statistics.estimates import disjoint, pooled_stderr, weighted_mean
+from ..statistics.estimates import pooled_stderr, weighted_mean
+from ..statistics.multiple_testing import disjoint
 from .corpus_claims import Check, Finding
 from .tables import Tables
 
 
-def size(model: str) -> float:
-    """Thousand millions of parameters, read from a model's name."""
+def billions_of_parameters(model: str) -> float:
+    """Billions of parameters, read from a model's name; 0 where it states none."""
     for part in model.replace("Gemma3-270m", "Gemma3-0.27B").split("-"):
         if part.endswith("B") and part[:-1].replace(".", "").isdigit():
             return float(part[:-1])
@@ -32,19 +33,19 @@ def largest_are_best(tables: Tables) -> Finding:
     """Are the three best models the three largest?"""
     ranks = tables.ranks()
     best = sorted(ranks, key=lambda name: ranks[name])[:3]
-    largest = sorted(ranks, key=size, reverse=True)[:3]
+    largest = sorted(ranks, key=billions_of_parameters, reverse=True)[:3]
     return Finding(set(best) == set(largest), {"best": ", ".join(best), "largest": ", ".join(largest)})
 
 
 def overlaps_larger(tables: Tables) -> Finding:
     """On how many tasks is Qwen3-8B-Base within the errors of all three better models?"""
-    its = tables.stated["4"]["best_base"]
+    best_base = tables.stated["4"]["best_base"]
     stated = tables.stated["A"]
     near = []
     for topic in tables.questions["MEDICAL"]:
-        mine = tables.baseline(its, topic, "FR")
+        cell = tables.baseline(best_base, topic, "FR")
         rivals = [tables.baseline(name, topic, "FR") for name in stated["best"]]
-        if all(disjoint(mine.score, mine.stderr, other.score, other.stderr) < 1 for other in rivals):
+        if all(disjoint(cell.score, cell.stderr, other.score, other.stderr) < 1 for other in rivals):
             near.append(topic)
     return Finding(
         len(near) == stated["overlaps"], {"near": len(near), "stated": stated["overlaps"], "which": ", ".join(near)}
@@ -54,7 +55,7 @@ def overlaps_larger(tables: Tables) -> Finding:
 def four_b_beats_larger(tables: Tables) -> Finding:
     """Do the Qwen3-4B models rank above all models of 7 to 9 B but their own larger version?"""
     ranks = tables.ranks()
-    rivals = [n for n in ranks if 7 <= size(n) <= 9 and not n.startswith("Qwen3")]
+    rivals = [n for n in ranks if 7 <= billions_of_parameters(n) <= 9 and not n.startswith("Qwen3")]
     worst = max(ranks["Qwen3-4B"], ranks["Qwen3-4B-Base"])
     best = min(rivals, key=lambda name: ranks[name])
     return Finding(
@@ -97,11 +98,11 @@ def rows_distinct(tables: Tables) -> Finding:
         return tables.baseline(model, topic, "EN").score, tables.baseline(model, topic, "FR").score
 
     twins: dict[str, Any] = {}
-    for one, other in combinations(tables.baselines, 2):
-        same = [topic for topic in tables.questions["MEDICAL"] if row(one, topic) == row(other, topic)]
+    for first, second in combinations(tables.baselines, 2):
+        same = [topic for topic in tables.questions["MEDICAL"] if row(first, topic) == row(second, topic)]
         # One coincidence in small sets is no sign of a copied row.
         if len(same) > 1:
-            twins[f"{one} = {other}"] = same
+            twins[f"{first} = {second}"] = same
     which = "; ".join(f"{pair} ({', '.join(topics)})" for pair, topics in twins.items())
     return Finding(not twins, {"pairs": len(twins), "which": which or "-"})
 

@@ -1,4 +1,4 @@
-"""Every statement of the paper that its tables can be asked about, and whether it follows from them."""
+"""The paper's claims: each statement that its tables can decide, and whether it follows from them."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -6,19 +6,17 @@ from typing import Any
 
 import yaml
 
-from ..report.words import fill
-from . import appendix_claims as paper_appendix
-from . import corpus_claims as paper_corpus
-from . import result_claims as paper_results
+from ..report.texts import format_text
+from . import appendix_claims, corpus_claims, result_claims
 from .tables import Tables, summary
 
-WORDS = Path(__file__).with_name("claims.yaml")
-CHECKS = paper_corpus.CHECKS | paper_results.CHECKS | paper_appendix.CHECKS
+CLAIMS_FILE = Path(__file__).with_name("claims.yaml")
+CHECKS = corpus_claims.CHECKS | result_claims.CHECKS | appendix_claims.CHECKS
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper in our words, where it stands, whether it follows, and what was computed."""
+    """A statement of the paper in our words, its section, whether it follows, and the computed values."""
 
     id: str
     section: str
@@ -32,7 +30,7 @@ def claims(tables: Tables, language: str = "en") -> list[Claim]:
     return [_claim(words, tables, language) for words in _words()["claims"]]
 
 
-def beyond_the_tables(language: str = "en") -> list[dict[str, str]]:
+def undecidable_claims(language: str = "en") -> list[dict[str, str]]:
     """Statements that the tables cannot decide: `section`, `text`, `why`."""
     return [
         {"section": words["section"], "text": words["text"][language], "why": words["why"][language]}
@@ -40,19 +38,22 @@ def beyond_the_tables(language: str = "en") -> list[dict[str, str]]:
     ]
 
 
-def as_object(tables: Tables, language: str) -> dict[str, Any]:
-    """All that is computed from the tables, as JSON values."""
-    found = summary(tables) | {"claims": [asdict(claim) for claim in claims(tables, language)]}
-    return found | {"beyond_the_tables": beyond_the_tables(language)}
+def claims_json(tables: Tables, language: str) -> dict[str, Any]:
+    """All values computed from the tables, as JSON values."""
+    computed = summary(tables) | {"claims": [asdict(claim) for claim in claims(tables, language)]}
+    return computed | {"beyond_the_tables": undecidable_claims(language)}
 
 
 def _words() -> dict[str, Any]:
-    return yaml.safe_load(WORDS.read_text(encoding="utf-8"))
+    return yaml.safe_load(CLAIMS_FILE.read_text(encoding="utf-8"))
 
 
 def _claim(words: dict[str, Any], tables: Tables, language: str) -> Claim:
     finding = CHECKS[words["id"]](tables)
-    text = words["text"][language]
     return Claim(
-        words["id"], words["section"], text, finding.holds, fill(words["computed"][language], finding.values, language)
+        id=words["id"],
+        section=words["section"],
+        text=words["text"][language],
+        holds=finding.holds,
+        computed=format_text(words["computed"][language], finding.values, language),
     )

@@ -1,7 +1,7 @@
-"""What the paper's sections 3 to 5 state of corpus, training and errors, computed again from its tables.
+"""Claims of the paper's sections 3 to 5 on corpus, training and errors, computed again from its tables.
 
-Each function takes the tables and returns whether the statement follows, and the values that say why; the words are in
-`paper_claims.yaml`.
+Each function takes the tables and returns whether the claim follows, and the values that show why; the texts are in
+`claims.yaml`.
 """
 
 import math
@@ -100,8 +100,8 @@ def best_base(tables: Tables) -> Finding:
 def four_sizes(tables: Tables) -> Finding:
     """Are the same four sizes in Tables 3 to 6?"""
     sizes = [[name.split("-")[1] for name in tables.raw[table]["results"]] for table in GROUPS.values()]
-    holds = all(its == ["0.6B", "1.7B", "4B", "8B"] for its in sizes)
-    return Finding(holds, {"sizes": "; ".join(", ".join(its) for its in sizes)})
+    holds = all(of_table == ["0.6B", "1.7B", "4B", "8B"] for of_table in sizes)
+    return Finding(holds, {"sizes": "; ".join(", ".join(of_table) for of_table in sizes)})
 
 
 def tokens_and_words(tables: Tables) -> Finding:

@@ -1,9 +1,8 @@
-"""The page on the paper: its tables again, what follows from them, and our runs beside them."""
+"""The report on the paper: its tables, the claims that follow from them, and our results beside them."""
 
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,38 +10,38 @@ from ...core import log
 from ...core.errors import UserError, nearest
 from ...core.files import write_json, write_text
 from ...core.manifest import Manifest, run_stage
-from ..benchmark.cells import Problem
-from ..report.benchmark_figures import Bar, Series, draw_averages, draw_trade
-from ..report.benchmark_report import Findings, Wanted, find
-from ..report.benchmark_tables import Words
-from ..report.figures import draw_twice
-from ..report.page import Picture, inline, render
-from ..report.tabulate import Entry, Row, Table, scored, write_tables
-from ..report.words import check_language, number, texts
+from ..benchmark.read_results import Problem
+from ..report.benchmark_figures import Bar, Series, draw_averages, draw_tradeoff
+from ..report.benchmark_report import BenchmarkReportOptions, Findings, draw_picture, read_findings, sample_hashes
+from ..report.page import Picture, render
+from ..report.table_formats import Entry, Mark, Row, Table, score_entry, write_tables
+from ..report.texts import Words, check_language, format_number
+from ..statistics.compare import Family, FamilyRole
 from ..tasks.suite import SUITE
-from .claims import WORDS, Claim, as_object, beyond_the_tables, claims
-from .paper_tables import sections
-from .tables import BASE, CHANGED, GROUPS, STATED, VARIANTS, Cell, Tables
+from .claims import CLAIMS_FILE, Claim, claims, claims_json, undecidable_claims
+from .report_tables import sections
+from .tables import BASE, CHANGED, GROUPS, STATED_FILE, VARIANTS, Cell, Tables
 
-ROLES = {"base": BASE, "adapted": "PDAPT", "merged": "SLERP"}
-FAR = 1.96
+VARIANTS_OF_ROLES = {FamilyRole.BASE: BASE, FamilyRole.ADAPTED: "PDAPT", FamilyRole.MERGED: "SLERP"}
+"""Role in a family -> the paper's variant."""
+LARGE_DIFFERENCE = 1.96
 """Standard errors beyond which our score and the paper's are marked as different."""
 
 
-def build_paper_report(path: Path, wanted: Wanted, out: Path) -> Manifest:
+def build_paper_report(path: Path, options: BenchmarkReportOptions, out: Path) -> Manifest:
     """Write `index.html`, `figures/*.png`, `tables/*.csv` and `*.tex`, and `paper.json` (stage `paper-report`).
 
     Args:
         path: the tables.
-        wanted: language, and our runs to lay beside the paper's: their names are those of Table 3; none is fine, too.
+        options: language, and folders of our results to compare with the paper's, by the names of Table 3; may be none.
         out: the folder to make.
 
     Raises:
-        UserError: the tables are spoilt, or runs are called after none of the paper's models.
+        UserError: the tables are damaged, or a folder is not named after one of the paper's models.
     """
-    check_language(wanted.language)
+    check_language(options.language)
     tables = Tables.read(path)
-    for name in wanted.folders:
+    for name in options.folders:
         if name not in tables.models:
             raise UserError(
                 f"the paper has no model {name!r}",
@@ -50,109 +49,115 @@ def build_paper_report(path: Path, wanted: Wanted, out: Path) -> Manifest:
                 allowed=", ".join(f"{model}=FOLDER" for model in tables.models),
                 mend=nearest(name, tables.models),
             )
-    ours = find(wanted) if wanted.folders else None
-    inputs = {"tables": path, "stated": STATED, "words": WORDS}
-    samples = (
-        {} if ours is None else {f"{i.name}/{m}/{t}": a.digest for i in ours.runs for (m, t), a in i.answers.items()}
-    )
-    config = {"language": wanted.language, "checkpoints": wanted.checkpoints, "samples": samples}
-
-    def body(work: Path) -> dict[str, Any]:
-        w = Words(wanted.language, texts(wanted.language))
-        made = claims(tables, wanted.language)
-        overlay, problems = ([], []) if ours is None else overlay_tables(tables, ours, w)
-        for problem in problems:
-            log.warn(f"report: left out: {problem.model}, {problem.task}: {w(problem.reason, **problem.values)}")
-        made_of = sections(tables, overlay, w)
-        pictures = list(_pictures(tables, w, work / "figures"))
-        write_tables([table for _, its in made_of for table in its], work / "tables")
-        write_json(work / "paper.json", as_object(tables, wanted.language))
-        page = render(
-            "paper.html.jinja",
-            title=w("paper_title"),
-            language=w.language,
-            w=w,
-            lead=w("paper_lead", holds=sum(claim.holds for claim in made), claims=len(made)),
-            claims=made,
-            beyond=beyond_the_tables(wanted.language),
-            sections=made_of,
-            pictures=pictures,
-            source=tables.raw["meta"]["source"],
-        )
-        write_text(work / "index.html", page)
-        return _counts(made) | {"figures": len(pictures)}
-
+    ours = read_findings(options) if options.folders else None
+    inputs = {"tables": path, "stated": STATED_FILE, "words": CLAIMS_FILE}
+    samples = {} if ours is None else sample_hashes(ours.runs)
+    config = {"language": options.language, "checkpoints": options.checkpoints, "samples": samples}
+    body = partial(_write_report, tables, ours, Words.read(options.language))
     return run_stage("paper-report", inputs, config, out, body)
 
 
+def _write_report(tables: Tables, ours: Findings | None, w: Words, work: Path) -> dict[str, int]:
+    """Fill the report's folder; the manifest's counts."""
+    checked = claims(tables, w.language)
+    overlay, problems = ([], []) if ours is None else overlay_tables(tables, ours, w)
+    for problem in problems:
+        log.warn(f"report: left out: {problem.model}, {problem.task}: {w(problem.reason, **problem.values)}")
+    page_sections = sections(tables, overlay, w)
+    pictures = list(_pictures(tables, w, work / "figures"))
+    write_tables([table for _, of_section in page_sections for table in of_section], work / "tables")
+    write_json(work / "paper.json", claims_json(tables, w.language))
+    counts = _counts(checked)
+    page = render(
+        "paper.html.jinja",
+        title=w("paper_title"),
+        language=w.language,
+        w=w,
+        lead=w("paper_lead", holds=counts["hold"], claims=counts["claims"]),
+        claims=checked,
+        beyond=undecidable_claims(w.language),
+        sections=page_sections,
+        pictures=pictures,
+        source=tables.raw["meta"]["source"],
+    )
+    write_text(work / "index.html", page)
+    return counts | {"figures": len(pictures)}
+
+
 def overlay_tables(tables: Tables, ours: Findings, w: Words) -> tuple[list[Table], list[Problem]]:
-    """Our scores beside the paper's, a table for each group; and what is left out for its number of questions."""
-    found, problems = [], []
+    """Our scores beside the paper's, a table for each group; and tasks left out for their number of questions."""
+    overlay: list[Table] = []
+    problems: list[Problem] = []
     for group in GROUPS:
         rows: list[Row] = []
         for family in ours.families:
-            runs = family.runs
-            for role, model in family.members():
-                for task in (t for t in SUITE if t.group == group):
-                    answers = runs.answers.get((model, task.name))
-                    if answers is None:
-                        continue
-                    if len(answers.right) != task.questions:
-                        sizes = {"found": len(answers.right), "wanted": task.questions}
-                        problems.append(Problem(answers.model, task.name, "other_size", sizes))
-                        continue
-                    theirs = tables.cell(group, runs.name, ROLES[role], task.subject)
-                    mine = Cell(100 * answers.score, 100 * answers.stderr)
-                    rows.append(
-                        _beside(w("of", group=f"{runs.name}, {w(role)}", what=task.abbreviation), theirs, mine, w)
-                    )
+            of_family, left_out = _overlay_rows(tables, family, group, w)
+            rows += of_family
+            problems += left_out
         if rows:
             columns = [w(key) for key in ("task", "paper", "our_runs", "difference")]
-            found.append(Table(f"overlay-{group}", w("overlay_caption", group=w(group)), columns, rows))
-    return found, problems
+            overlay.append(Table(f"overlay-{group}", w("overlay_caption", group=w(group)), columns, rows))
+    return overlay, problems
 
 
-def _beside(head: str, theirs: Cell, mine: Cell, w: Words) -> Row:
-    difference, error = mine.score - theirs.score, float(np.hypot(mine.stderr, theirs.stderr))
-    mark = "" if abs(difference) <= FAR * error else "better" if difference > 0 else "worse"
-    told = {"": "", "better": w("told_above"), "worse": w("told_below")}[mark]
-    text = f"{number(difference, '+.1f', w.language)} ± {number(error, '.1f', w.language)}"
-    entries = [scored(cell.score, cell.stderr, w.language) for cell in (theirs, mine)]
-    return Row(head, [*entries, Entry(text, difference, error, mark, told)])
+def _overlay_rows(tables: Tables, family: Family, group: str, w: Words) -> tuple[list[Row], list[Problem]]:
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    runs = family.runs
+    for role, model in family.members():
+        for task in (task for task in SUITE if task.group == group):
+            answers = runs.answers.get((model, task.name))
+            if answers is None:
+                continue
+            if len(answers.right) != task.questions:
+                sizes = {"found": len(answers.right), "wanted": task.questions}
+                problems.append(Problem(answers.model, task.name, "other_size", sizes))
+                continue
+            theirs = tables.cell(group, runs.name, VARIANTS_OF_ROLES[role], task.subject)
+            head = w("of", group=f"{runs.name}, {w(role)}", what=task.abbreviation)
+            rows.append(_overlay_row(head, theirs, Cell(100 * answers.score, 100 * answers.stderr), w))
+    return rows, problems
 
 
-def _counts(made: list[Claim]) -> dict[str, int]:
-    return {"claims": len(made), "hold": sum(claim.holds for claim in made)}
+def _overlay_row(head: str, theirs: Cell, ours: Cell, w: Words) -> Row:
+    difference, error = ours.score - theirs.score, float(np.hypot(ours.stderr, theirs.stderr))
+    mark, mark_words = Mark.NONE, ""
+    if abs(difference) > LARGE_DIFFERENCE * error:
+        above = difference > 0
+        mark, mark_words = (Mark.BETTER, w("told_above")) if above else (Mark.WORSE, w("told_below"))
+    text = f"{format_number(difference, '+.1f', w.language)} ± {format_number(error, '.1f', w.language)}"
+    entries = [score_entry(cell.score, cell.stderr, w.language) for cell in (theirs, ours)]
+    return Row(head, [*entries, Entry(text, difference, error, mark, mark_words)])
+
+
+def _counts(checked: list[Claim]) -> dict[str, int]:
+    return {"claims": len(checked), "hold": sum(claim.holds for claim in checked)}
 
 
 def _pictures(tables: Tables, w: Words, folder: Path) -> Iterator[Picture]:
     folder.mkdir(exist_ok=True)
     names = [model.removesuffix("-Base") for model in tables.models]
-
-    def picture(draw: Any, name: str, caption: str) -> Picture:
-        return Picture(inline(draw_twice(draw, folder, name)), caption, f"{caption} {w('values_in_tables')}")
-
     for group in GROUPS:
         series = []
         for variant in VARIANTS:
             means = [tables.average(group, model, variant) for model in tables.models]
             bars = [(m.score, m.score - m.stderr, m.score + m.stderr) for m in means]
-            series.append(Series(variant, [float(i) for i in range(len(names))], bars))
+            series.append(Series(variant, [float(place) for place in range(len(names))], bars))
         draw = partial(draw_averages, names, series, w("axis_right"))
-        yield picture(draw, f"figure-2-{group}", w("figure_averages", group=w(group)))
+        yield draw_picture(draw, folder, f"figure-2-{group}", w("figure_averages", group=w(group)), w)
     for language in ("FR", "EN"):
-        points = [_trade(tables, language, model, variant) for variant in CHANGED for model in tables.models]
-        draw = partial(draw_trade, points, (w("axis_other"), w("axis_medical")))
-        yield picture(draw, f"trade-{language}", w("figure_trade", language=w(language)))
+        points = [_tradeoff_point(tables, language, model, variant) for variant in CHANGED for model in tables.models]
+        draw = partial(draw_tradeoff, points, (w("axis_other"), w("axis_medical")))
+        yield draw_picture(draw, folder, f"trade-{language}", w("figure_trade", language=w(language)), w)
 
 
-def _trade(tables: Tables, language: str, model: str, variant: str) -> tuple[str, Bar, Bar]:
-    across, up = (_change(tables, f"{language}-{kind}", model, variant) for kind in ("OTHER", "MEDICAL"))
-    return f"{model.removesuffix('-Base')} {variant}", across, up
+def _tradeoff_point(tables: Tables, language: str, model: str, variant: str) -> tuple[str, Bar, Bar]:
+    other, medical = (_change(tables, f"{language}-{topic}", model, variant) for topic in ("OTHER", "MEDICAL"))
+    return f"{model.removesuffix('-Base')} {variant}", other, medical
 
 
 def _change(tables: Tables, group: str, model: str, variant: str) -> Bar:
-    """Change of an average with a 95 % interval, as if the two were from different questions."""
-    its = tables.average_change(group, model, variant)
-    reach = 1.96 * float(np.hypot(its.before.stderr, its.after.stderr))
-    return its.difference, its.difference - reach, its.difference + reach
+    """Change of an average with a 95 % interval, as if the two scores came from different questions."""
+    change = tables.average_change(group, model, variant)
+    reach = 1.96 * float(np.hypot(change.before.stderr, change.after.stderr))
+    return change.difference, change.difference - reach, change.difference + reach

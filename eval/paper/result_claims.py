@@ -1,4 +1,4 @@
-"""What the paper's section 6 and its appendix state of the results, computed again from the tables."""
+"""Claims of the paper's section 6 and its appendix on the results, computed again from the tables."""
 
 from collections import Counter
 from itertools import pairwise
@@ -6,13 +6,13 @@ from itertools import pairwise
 import numpy as np
 from scipy import stats
 
-from ..statistics.estimates import FALSE_POSITIVE_RATE, LEVEL, disjoint
-from ..tasks.suite import TARGET
-from .appendix_claims import size
+from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, LEVEL, disjoint
+from ..tasks.suite import TARGET_GROUP
+from .appendix_claims import billions_of_parameters
 from .corpus_claims import Check, Finding
-from .tables import CHANGED, GROUPS, VARIANTS, Tables, count
+from .tables import CHANGED, GROUPS, VARIANTS, Tables, count_clear
 
-ELSEWHERE = tuple(group for group in GROUPS if group != TARGET)
+OTHER_GROUPS = tuple(group for group in GROUPS if group != TARGET_GROUP)
 
 
 def _moves(tables: Tables, variant: str, groups: tuple[str, ...] = tuple(GROUPS)) -> dict[str, dict[str, float]]:
@@ -68,13 +68,15 @@ def _falling(values: list[float]) -> bool:
 def changes_shrink_with_size(tables: Tables) -> Finding:
     """Does the mean size of the averages' changes fall from each model to the next larger one?"""
     moves = _moves(tables, "PDAPT")
-    means = {m: float(np.mean([abs(moves[g][m]) for g in GROUPS])) for m in sorted(tables.models, key=size)}
+    means = {
+        m: float(np.mean([abs(moves[g][m]) for g in GROUPS])) for m in sorted(tables.models, key=billions_of_parameters)
+    }
     return Finding(_falling(list(means.values())), {"means": _listed(means).replace("+", "")})
 
 
 def changes_shrink_in_each_group(tables: Tables) -> Finding:
     """Does it in each of the four groups?"""
-    moves, order = _moves(tables, "PDAPT"), sorted(tables.models, key=size)
+    moves, order = _moves(tables, "PDAPT"), sorted(tables.models, key=billions_of_parameters)
     shrinking = [g for g in GROUPS if _falling([abs(moves[g][m]) for m in order])]
     listed = "; ".join(f"{g}: {_listed(moves[g])}" for g in GROUPS)
     return Finding(len(shrinking) == len(GROUPS), {"shrinking": len(shrinking), "changes": listed})
@@ -93,21 +95,21 @@ def other_falls(tables: Tables) -> Finding:
 def falls_without_medical_gain(tables: Tables) -> Finding:
     """Is there a fall elsewhere without a rise of the medical average of the same language?"""
     moves = _moves(tables, "PDAPT")
-    found = [
+    falls = [
         f"{model.split('-')[1]} {language}"
         for language in ("FR", "EN")
         for model in tables.models
         if moves[f"{language}-OTHER"][model] < 0 and moves[f"{language}-MEDICAL"][model] <= 0
     ]
     return Finding(
-        bool(found), {"count": len(found), "pairs": 2 * len(tables.models), "which": ", ".join(found) or "-"}
+        bool(falls), {"count": len(falls), "pairs": 2 * len(tables.models), "which": ", ".join(falls) or "-"}
     )
 
 
 def smallest_gains_most(tables: Tables) -> Finding:
     """Does the smallest model gain most in the target group?"""
-    moves = _moves(tables, "PDAPT", (TARGET,))[TARGET]
-    smallest = min(tables.models, key=size)
+    moves = _moves(tables, "PDAPT", (TARGET_GROUP,))[TARGET_GROUP]
+    smallest = min(tables.models, key=billions_of_parameters)
     holds = moves[smallest] > 0 and moves[smallest] == max(moves.values())
     return Finding(holds, {"changes": _listed(moves)})
 
@@ -128,59 +130,64 @@ def comparisons(tables: Tables) -> Finding:
     """Are there 56 comparisons a group?"""
     made = {len(tables.changes(g, "PDAPT")) + len(tables.changes(g, "SLERP")) for g in GROUPS}
     stated = tables.stated["6"]["comparisons"]
-    values = {"models": len(tables.models), "tasks": len(tables.topics(TARGET)), "made": max(made), "stated": stated}
+    values = {
+        "models": len(tables.models),
+        "tasks": len(tables.topics(TARGET_GROUP)),
+        "made": max(made),
+        "stated": stated,
+    }
     return Finding(made == {stated}, values)
 
 
-def _both(tables: Tables, group: str) -> dict[str, int]:
-    return count([change for variant in CHANGED for change in tables.changes(group, variant)])
+def _clear_changes(tables: Tables, group: str) -> dict[str, int]:
+    return count_clear([change for variant in CHANGED for change in tables.changes(group, variant)])
 
 
 def target_changes(tables: Tables) -> Finding:
     """Are there eight significant changes in the target group?"""
-    found, stated = _both(tables, TARGET), tables.stated["6"]["fr_medical_changes"]
-    total = sum(found.values())
+    counts, stated = _clear_changes(tables, TARGET_GROUP), tables.stated["6"]["fr_medical_changes"]
+    total = sum(counts.values())
     chance = FALSE_POSITIVE_RATE * tables.stated["6"]["comparisons"]
-    return Finding(total == stated, found | {"total": total, "stated": stated, "chance": chance})
+    return Finding(total == stated, counts | {"total": total, "stated": stated, "chance": chance})
 
 
 def target_negative(tables: Tables) -> Finding:
     """Is one of them negative?"""
-    found, stated = _both(tables, TARGET)["negative"], tables.stated["6"]["fr_medical_negative"]
-    return Finding(found == stated, {"negative": found, "stated": stated})
+    negative, stated = _clear_changes(tables, TARGET_GROUP)["negative"], tables.stated["6"]["fr_medical_negative"]
+    return Finding(negative == stated, {"negative": negative, "stated": stated})
 
 
 def _positive_elsewhere(tables: Tables) -> list[tuple[str, str, str, str]]:
-    changes = [c for g in ELSEWHERE for variant in CHANGED for c in tables.changes(g, variant)]
+    changes = [c for g in OTHER_GROUPS for variant in CHANGED for c in tables.changes(g, variant)]
     return [(c.group, c.model, c.variant, c.topic) for c in changes if c.sign == 1]
 
 
 def one_positive_elsewhere(tables: Tables) -> Finding:
     """Is there one significant rise in the other three groups?"""
-    found, stated = _positive_elsewhere(tables), tables.stated["6"]["positive_elsewhere"]
-    return Finding(len(found) == stated, {"positive": len(found), "stated": stated})
+    positive, stated = _positive_elsewhere(tables), tables.stated["6"]["positive_elsewhere"]
+    return Finding(len(positive) == stated, {"positive": len(positive), "stated": stated})
 
 
 def which_positive_elsewhere(tables: Tables) -> Finding:
     """Is it the one that the text names?"""
-    found, stated = _positive_elsewhere(tables), tuple(tables.stated["6"]["positive"].values())
+    positive, stated = _positive_elsewhere(tables), tuple(tables.stated["6"]["positive"].values())
     group, model, variant, topic = stated
-    its = next(c for c in tables.changes(group, variant) if (c.model, c.topic) == (model, topic))
-    which = "; ".join(" ".join(names) for names in found) or "-"
+    named = next(c for c in tables.changes(group, variant) if (c.model, c.topic) == (model, topic))
+    which = "; ".join(" ".join(names) for names in positive) or "-"
     values = {
         "found": which,
         "named": " ".join(stated),
-        "change": its.difference,
-        "reach": its.before.stderr + its.after.stderr,
+        "change": named.difference,
+        "reach": named.before.stderr + named.after.stderr,
     }
-    return Finding(found == [stated], values)
+    return Finding(positive == [stated], values)
 
 
 def other_groups_bleak(tables: Tables) -> Finding:
     """Are there more significant falls than rises in each of the other groups?"""
-    found = {group: _both(tables, group) for group in ELSEWHERE}
-    holds = all(its["negative"] > its["positive"] for its in found.values())
-    listed = "; ".join(f"{g} +{its['positive']} −{its['negative']}" for g, its in found.items())
+    counts = {group: _clear_changes(tables, group) for group in OTHER_GROUPS}
+    holds = all(of_group["negative"] > of_group["positive"] for of_group in counts.values())
+    listed = "; ".join(f"{g} +{of_group['positive']} −{of_group['negative']}" for g, of_group in counts.items())
     return Finding(holds, {"counts": listed})
 
 
@@ -193,14 +200,17 @@ def no_fall_after_merge(tables: Tables) -> Finding:
 
 def merged_stays_above(tables: Tables) -> Finding:
     """Is every merged model above its base in the target group?"""
-    moves = _moves(tables, "SLERP", (TARGET,))[TARGET]
+    moves = _moves(tables, "SLERP", (TARGET_GROUP,))[TARGET_GROUP]
     above = sum(value > 0 for value in moves.values())
     return Finding(above == len(moves), {"above": above, "models": len(moves), "changes": _listed(moves)})
 
 
 def merged_small_gain_more(tables: Tables) -> Finding:
     """Do the two smaller models keep more of the gain than the two larger?"""
-    moves, order = _moves(tables, "SLERP", (TARGET,))[TARGET], sorted(tables.models, key=size)
+    moves, order = (
+        _moves(tables, "SLERP", (TARGET_GROUP,))[TARGET_GROUP],
+        sorted(tables.models, key=billions_of_parameters),
+    )
     small, large = (float(np.mean([moves[m] for m in part])) for part in (order[:2], order[2:]))
     return Finding(small > large, {"small": small, "large": large, "changes": _listed(moves)})
 
@@ -210,12 +220,12 @@ def gains_cancelled(tables: Tables) -> Finding:
     kept, looked = [], []
     for model in tables.models:
         for variant in CHANGED:
-            changes = [c for c in tables.changes(TARGET, variant) if c.model == model]
+            changes = [c for c in tables.changes(TARGET_GROUP, variant) if c.model == model]
             if any(c.sign == 1 for c in changes):
-                its = tables.average_change(TARGET, model, variant)
+                average = tables.average_change(TARGET_GROUP, model, variant)
                 lost = sum(c.difference < 0 for c in changes)
-                looked.append(f"{model.split('-')[1]} {variant} {its.difference:+.2f} ({lost} −)")
-                if its.sign == 1 or not lost:
+                looked.append(f"{model.split('-')[1]} {variant} {average.difference:+.2f} ({lost} −)")
+                if average.sign == 1 or not lost:
                     kept.append(looked[-1])
     return Finding(not kept, {"looked": "; ".join(looked) or "-", "kept": len(kept), "cases": len(looked)})
 

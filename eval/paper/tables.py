@@ -1,4 +1,4 @@
-"""The paper's tables, and what its own rules make of them."""
+"""The paper's tables, and its own rules applied to them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from scipy import stats
 
 from ...core.errors import UserError
 from ...core.files import read_json
-from ..statistics.estimates import FALSE_POSITIVE_RATE, adjusted, disjoint, pooled_stderr, weighted_mean
+from ..statistics.estimates import pooled_stderr, weighted_mean
+from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, LEVEL, ClearRule, adjusted, disjoint
 
-TABLES = Path(__file__).with_name("tables.json")
-STATED = Path(__file__).with_name("stated.json")
+TABLES_FILE = Path(__file__).with_name("tables.json")
+STATED_FILE = Path(__file__).with_name("stated.json")
 GROUPS = {"FR-MEDICAL": "table3", "EN-MEDICAL": "table4", "FR-OTHER": "table5", "EN-OTHER": "table6"}
 BASE = "base"
 CHANGED = ("PDAPT", "SLERP")
@@ -42,12 +43,12 @@ class Change:
 
     @property
     def difference(self) -> float:
-        """In points."""
+        """Change of the score, in points."""
         return round(self.after.score - self.before.score, 6)
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the paper calls it significant: the intervals of one standard error do not meet; else 0."""
+        """1 or -1 where the paper calls it significant: the intervals of one standard error do not overlap; else 0."""
         return disjoint(self.before.score, self.before.stderr, self.after.score, self.after.stderr)
 
     @property
@@ -59,19 +60,19 @@ class Change:
 
 @dataclass(frozen=True)
 class Tables:
-    """The paper's tables: `raw` as in `paper_tables.json`, `stated` what the text says."""
+    """The paper's tables: `raw` as in `tables.json`, `stated` the values that its text states."""
 
     raw: dict[str, Any]
     stated: dict[str, Any]
 
     @staticmethod
-    def read(path: Path = TABLES) -> "Tables":
+    def read(path: Path = TABLES_FILE) -> "Tables":
         """Read tables, by default the paper's own.
 
         Raises:
-            UserError: a table, a task or a cell is missing, or a value is no number; which one is in the message.
+            UserError: a table, a task or a cell is missing, or a value is not a number; the message names it.
         """
-        tables = Tables(read_json(path), read_json(STATED))
+        tables = Tables(read_json(path), read_json(STATED_FILE))
         try:
             _check(tables)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -85,10 +86,10 @@ class Tables:
     @cached_property
     def questions(self) -> dict[str, dict[str, int]]:
         """MEDICAL or OTHER -> topic -> number of questions, in the order of Table 2."""
-        found: dict[str, dict[str, int]] = {}
+        questions: dict[str, dict[str, int]] = {}
         for row in self.raw["table2"]:
-            found.setdefault(row["group_suffix"], {})[row["topic"]] = int(row["n_questions"])
-        return found
+            questions.setdefault(row["group_suffix"], {})[row["topic"]] = int(row["n_questions"])
+        return questions
 
     @property
     def models(self) -> list[str]:
@@ -171,27 +172,27 @@ class Tables:
         return dict(zip(self.baselines, means.tolist(), strict=True))
 
 
-def count(changes: list[Change]) -> dict[str, int]:
-    """How many changes are significant by the paper's rule, by sign."""
+def count_clear(changes: list[Change]) -> dict[str, int]:
+    """Number of changes that are significant by the paper's rule, by sign."""
     signs = [change.sign for change in changes]
     return {"positive": signs.count(1), "negative": signs.count(-1)}
 
 
 def count_adjusted(tables: Tables) -> dict[str, dict[str, dict[str, dict[str, int]]]]:
-    """The same by p-values below 0.05 after Holm and Benjamini-Hochberg over all the comparisons of the tables.
+    """Numbers of changes with p-values below 0.05 after Holm and Benjamini-Hochberg over all comparisons of the tables.
 
     Returns:
         rule -> group -> variant -> {"positive", "negative"}.
     """
     changes = tables.all_changes()
-    found: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
-    for rule in ("holm", "fdr_bh"):
-        clear = [p < 0.05 for p in adjusted([change.p for change in changes], rule)]
-        found[rule] = {group: {variant: {"positive": 0, "negative": 0} for variant in CHANGED} for group in GROUPS}
+    counts: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
+    for rule in (ClearRule.HOLM, ClearRule.BENJAMINI_HOCHBERG):
+        clear = [p < LEVEL for p in adjusted([change.p for change in changes], rule)]
+        counts[rule] = {group: {variant: {"positive": 0, "negative": 0} for variant in CHANGED} for group in GROUPS}
         for change, its in zip(changes, clear, strict=True):
             if its:
-                found[rule][change.group][change.variant]["positive" if change.difference > 0 else "negative"] += 1
-    return found
+                counts[rule][change.group][change.variant]["positive" if change.difference > 0 else "negative"] += 1
+    return counts
 
 
 def summary(tables: Tables) -> dict[str, Any]:
@@ -199,7 +200,7 @@ def summary(tables: Tables) -> dict[str, Any]:
     comparisons = len(tables.models) * 7 * len(CHANGED)
     return {
         "significant_changes": {
-            group: {variant: count(tables.changes(group, variant)) for variant in CHANGED} for group in GROUPS
+            group: {variant: count_clear(tables.changes(group, variant)) for variant in CHANGED} for group in GROUPS
         },
         "rule": {
             "false_positive_rate": FALSE_POSITIVE_RATE,
@@ -238,7 +239,7 @@ def possible_counts(score: float, questions: int, decimals: int) -> list[int]:
 def _cell(value: dict[str, Any]) -> Cell:
     cell = Cell(float(value["score"]), float(value["stderr"]))
     if not (0 <= cell.score <= 100 and 0 <= cell.stderr <= 100):
-        raise ValueError(f"{value} is no percentage with its error")
+        raise ValueError(f"{value} is not a percentage with its error")
     return cell
 
 

@@ -1,13 +1,13 @@
 """Figures of a benchmark report: averages along training, averages of models, domain against the rest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from .figures import MARKERS, Theme, legend_above, themed_axes
+from .theme import MARKERS, Theme, legend_above, themed_axes
 
 Bar = tuple[float, float, float]
 """A value and the ends of its interval."""
@@ -15,7 +15,7 @@ Bar = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Series:
-    """A line or a set of points: its name, where it lies, its values with intervals."""
+    """A line or a set of points: its name, places on the horizontal axis, and values with intervals."""
 
     name: str
     places: list[float]
@@ -23,10 +23,10 @@ class Series:
 
 
 def draw_progress(series: Sequence[Series], labels: tuple[str, str], theme: Theme, path: Path) -> None:
-    """Averages over training steps, a line for each family."""
+    """Draw averages over training steps, a line for each family."""
     with themed_axes(theme, path) as axes:
         for number, line in enumerate(series):
-            _bars(axes, line.places, line.values, number, theme, line.name, linestyle="-")
+            _draw_series(axes, line, number, theme, linestyle="-")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
@@ -34,18 +34,19 @@ def draw_progress(series: Sequence[Series], labels: tuple[str, str], theme: Them
 
 
 def draw_averages(names: list[str], series: Sequence[Series], label: str, theme: Theme, path: Path) -> None:
-    """Averages of families, a marker for base, adapted and merged."""
+    """Draw averages of families, a marker for base, adapted and merged."""
     with themed_axes(theme, path) as axes:
-        for number, its in enumerate(series):
+        for number, points in enumerate(series):
             shift = 0.16 * (number - (len(series) - 1) / 2)
-            _bars(axes, [place + shift for place in its.places], its.values, number, theme, its.name, linestyle="none")
+            shifted = replace(points, places=[place + shift for place in points.places])
+            _draw_series(axes, shifted, number, theme, linestyle="none")
         axes.set_xticks(range(len(names)), names, rotation=20 if len(names) > 3 else 0)
         axes.set_ylabel(label)
         legend_above(axes, min(3, len(series)))
 
 
-def draw_trade(points: list[tuple[str, Bar, Bar]], labels: tuple[str, str], theme: Theme, path: Path) -> None:
-    """Change in the domain (up) against change elsewhere (right), a point for each model."""
+def draw_tradeoff(points: list[tuple[str, Bar, Bar]], labels: tuple[str, str], theme: Theme, path: Path) -> None:
+    """Draw change in the domain (up) against change elsewhere (right), a point for each model."""
     with themed_axes(theme, path) as axes:
         axes.axhline(0, color=theme.text, linewidth=0.6)
         axes.axvline(0, color=theme.text, linewidth=0.6)
@@ -67,22 +68,21 @@ def draw_trade(points: list[tuple[str, Bar, Bar]], labels: tuple[str, str], them
         legend_above(axes, 2)
 
 
-def _bars(
-    axes: Axes, places: list[float], values: list[Bar], number: int, theme: Theme, name: str, *, linestyle: str
-) -> None:
+def _draw_series(axes: Axes, series: Series, number: int, theme: Theme, *, linestyle: str) -> None:
+    """Draw a series with its intervals; `number` decides colour and marker."""
     axes.errorbar(
-        places,
-        [value for value, _, _ in values],
-        yerr=_reach(values),
+        series.places,
+        [value for value, _, _ in series.values],
+        yerr=_reach(series.values),
         color=theme.series[number % len(theme.series)],
         marker=MARKERS[number % len(MARKERS)],
         linestyle=linestyle,
         linewidth=1,
         capsize=3,
-        label=name,
+        label=series.name,
     )
 
 
 def _reach(values: Sequence[Bar]) -> list[list[float]]:
-    """How far the interval reaches below and above each value."""
+    """Lengths of the intervals below and above each value."""
     return [[max(0.0, value - low) for value, low, _ in values], [max(0.0, high - value) for value, _, high in values]]

@@ -1,6 +1,6 @@
-"""The report of benchmark runs: did adaptation help, by how much, and how sure is that?"""
+"""The report of benchmark results: whether adaptation helped, by how much, and with which certainty."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,41 +11,44 @@ from ...core.errors import UserError, check_known
 from ...core.files import write_json, write_text
 from ...core.manifest import Manifest, run_stage, versions
 from ...core.training_cost import Spent
-from ..benchmark.cells import PLAN, Problem, Runs, read_runs
-from ..scores import SPOKEN, Role
-from ..statistics.compare import TESTS, Compared, Family, GroupChange, as_json, compare
+from ..benchmark.read_results import PLAN_FILE, Problem, Runs, read_runs
+from ..models import ROLE_NAMES, Role
+from ..statistics.choose_checkpoint import Progress, follow_checkpoints
+from ..statistics.compare import Compared, Family, FamilyRole, GroupChange, compare
 from ..statistics.contamination import read_contaminated
-from ..statistics.progress import Progress, progress
+from ..statistics.multiple_testing import ClearRule
 from ..tasks.suite import GROUPS, TASKS
 from . import benchmark_tables as tables
-from . import ranking_tables
-from .benchmark_figures import Bar, Series, draw_averages, draw_progress, draw_trade
-from .benchmark_tables import Words
-from .figures import draw_twice
-from .page import Picture, inline, render
-from .tabulate import Table, write_tables
-from .words import check_language, number, texts
+from . import ranking_tables, settings_tables
+from .benchmark_figures import Bar, Series, draw_averages, draw_progress, draw_tradeoff
+from .page import Picture, data_uris, render
+from .table_formats import Table, write_tables
+from .texts import Words, check_language, format_number
+from .theme import Theme, draw_twice
 
-NUMBERS = "numbers.json"
+NUMBERS_FILE = "numbers.json"
+"""`Compared`."""
+Section = tuple[str, list[Table]]
+"""Key of a section's heading, and its tables."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a report is asked for.
+class BenchmarkReportOptions:
+    """Options of a report.
 
     Attributes:
-        folders: name -> folder of runs of one base, its checkpoints, its merged model and any others.
-        checkpoints: name -> checkpoint to report; by default the one that our rule chooses (see `progress`).
-        test: which rule colours the tables; one of TESTS.
+        folders: name -> folder of results of one base, its checkpoints, its merged model and any others.
+        checkpoints: name -> checkpoint to report; by default the one that our rule chooses (see `choose_checkpoint`).
+        test: rule by which tables are coloured; one of `ClearRule`.
         contaminated: list of contaminated questions.
         language: of the page.
-        training: name -> what its training took, for the page's costs.
-        roles: name of a model -> its role, where that is another than it was run with.
+        training: name -> time and cost of its training, for the page.
+        roles: name of a model -> its role, where it was run with another.
     """
 
     folders: dict[str, Path]
     checkpoints: dict[str, str]
-    test: str = "holm"
+    test: str = ClearRule.HOLM
     contaminated: Path | None = None
     language: str = "en"
     training: dict[str, Spent] = field(default_factory=dict)
@@ -54,7 +57,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a report is made of."""
+    """All results and comparisons of a report."""
 
     runs: list[Runs]
     families: list[Family]
@@ -65,84 +68,111 @@ class Findings:
 
     @property
     def problems(self) -> list[Problem]:
-        """What was left out anywhere, each once."""
-        found = [*(p for its in self.runs for p in its.problems), *self.compared.problems]
-        found += [p for its in self.progress for p in its.problems]
-        found += [p for task in TASKS for p in ranking_tables.comparable_models(self.runs, task)[1]]
-        keyed = {(p.model.split("/")[-1], p.task, p.reason): p for p in found}
-        return list(keyed.values())
+        """Results that were left out anywhere, each once."""
+        problems = [*(problem for runs in self.runs for problem in runs.problems), *self.compared.problems]
+        problems += [problem for progress in self.progress for problem in progress.problems]
+        problems += [problem for task in TASKS for problem in ranking_tables.comparable_models(self.runs, task)[1]]
+        by_key = {(problem.model.split("/")[-1], problem.task, problem.reason): problem for problem in problems}
+        return list(by_key.values())
 
 
-def build_benchmark_report(wanted: Wanted, out: Path) -> Manifest:
+def build_benchmark_report(options: BenchmarkReportOptions, out: Path) -> Manifest:
     """Write `index.html`, `figures/*.png`, `tables/*.csv` and `*.tex`, and `numbers.json` (stage `benchmark-report`).
 
     Raises:
-        UserError: a folder holds no runs, nothing can be compared, a checkpoint, test, role's model or language is
+        UserError: a folder holds no results, nothing can be compared, a checkpoint, test, role's model or language is
             unknown, or a list is malformed.
     """
-    check_language(wanted.language)
-    check_known(wanted.test, TESTS, "test", "--test")
-    found = find(wanted)
-    _check_compared(found)
-    for problem in found.problems:
-        w = Words("en", texts("en"))
-        log.warn(f"report: left out: {problem.model}, {problem.task}: {w(problem.reason, **problem.values)}")
-    inputs = {f"runs/{its.name}": its.folder / PLAN for its in found.runs}
-    if wanted.contaminated is not None:
-        inputs["contaminated"] = wanted.contaminated
-    samples = {f"{its.name}/{m}/{t}": a.digest for its in found.runs for (m, t), a in its.answers.items()}
-    config = {"test": wanted.test, "language": wanted.language, "checkpoints": wanted.checkpoints, "samples": samples}
-    config |= {"roles": wanted.roles} if wanted.roles else {}
-    config["training"] = {name: asdict(its) for name, its in wanted.training.items()}
-
-    def body(work: Path) -> dict[str, Any]:
-        w = Words(wanted.language, texts(wanted.language))
-        sections = _sections(found, wanted.test, w)
-        pictures = list(_pictures(found, w, work / "figures"))
-        write_tables([table for _, its in sections for table in its], work / "tables")
-        write_json(work / NUMBERS, as_json(found.compared))
-        page = render(
-            "benchmark.html.jinja",
-            title=w("title"),
-            language=w.language,
-            w=w,
-            lead=w("lead", models=sum(len(its.members) for its in found.runs), tasks=_tasks(found)),
-            sentences=sentences(found.compared.groups, w),
-            sections=sections,
-            pictures=pictures,
-            contaminated=found.contaminated is not None,
-            problems=bool(found.problems),
-        )
-        write_text(work / "index.html", page)
-        return {"figures": len(pictures), "comparisons": len(found.compared.cells), "left_out": len(found.problems)}
-
+    check_language(options.language)
+    check_known(options.test, list(ClearRule), "test", "--test")
+    findings = read_findings(options)
+    _check_comparable(findings)
+    english = Words.read("en")
+    for problem in findings.problems:
+        log.warn(f"report: left out: {_problem_text(problem, english)}")
+    inputs = {f"runs/{runs.name}": runs.folder / PLAN_FILE for runs in findings.runs}
+    if options.contaminated is not None:
+        inputs["contaminated"] = options.contaminated
+    config: dict[str, Any] = {
+        "test": options.test,
+        "language": options.language,
+        "checkpoints": options.checkpoints,
+        "samples": sample_hashes(findings.runs),
+        "training": {name: asdict(spent) for name, spent in options.training.items()},
+    }
+    config |= {"roles": options.roles} if options.roles else {}
+    body = partial(_write_report, findings, ClearRule(options.test), Words.read(options.language))
     return run_stage("benchmark-report", inputs, config, out, body)
 
 
-def find(wanted: Wanted) -> Findings:
-    """Read and compare everything.
+def _write_report(findings: Findings, test: ClearRule, w: Words, work: Path) -> dict[str, int]:
+    """Fill the report's folder; the manifest's counts."""
+    compared, problems = findings.compared, findings.problems
+    sections = _sections(findings, test, w)
+    pictures = list(_pictures(findings, w, work / "figures"))
+    write_tables([table for _, of_section in sections for table in of_section], work / "tables")
+    write_json(work / NUMBERS_FILE, compared.to_json())
+    models = sum(len(runs.members) for runs in findings.runs)
+    tasks = len({task for runs in findings.runs for _, task in runs.answers})
+    page = render(
+        "benchmark.html.jinja",
+        title=w("title"),
+        language=w.language,
+        w=w,
+        lead=w("lead", models=models, tasks=tasks),
+        sentences=group_sentences(compared.groups, w),
+        sections=sections,
+        pictures=pictures,
+        contaminated=findings.contaminated is not None,
+        problems=bool(problems),
+    )
+    write_text(work / "index.html", page)
+    return {"figures": len(pictures), "comparisons": len(compared.cells), "left_out": len(problems)}
+
+
+def sample_hashes(runs: Sequence[Runs]) -> dict[str, str]:
+    """`<folder>/<model>/<task>` -> SHA-256 of its samples."""
+    return {
+        f"{of_folder.name}/{model}/{task}": answers.digest
+        for of_folder in runs
+        for (model, task), answers in of_folder.answers.items()
+    }
+
+
+def read_findings(options: BenchmarkReportOptions) -> Findings:
+    """Read and compare all results.
 
     Raises:
         UserError: see `build_benchmark_report`.
     """
-    runs = with_roles([read_runs(folder, name) for name, folder in wanted.folders.items()], wanted.roles)
-    along = {its.name: progress(its) for its in runs}
+    runs = with_roles([read_runs(folder, name) for name, folder in options.folders.items()], options.roles)
+    progress = {of_folder.name: follow_checkpoints(of_folder) for of_folder in runs}
     families = []
-    for its in runs:
-        if len(its.named("base")) > 1:
-            raise UserError(f"{its.name} has several bases", where=str(its.folder / PLAN), allowed="one base a folder")
-        if its.named("base") and (its.named("checkpoint") or its.named("merged")):
-            families.append(_family(its, along[its.name], wanted.checkpoints.get(its.name)))
-    unknown = wanted.checkpoints.keys() - {its.runs.name for its in families}
+    for of_folder in runs:
+        bases, checkpoints, merged = (of_folder.with_role(role) for role in (Role.BASE, Role.CHECKPOINT, Role.MERGED))
+        if len(bases) > 1:
+            where = str(of_folder.folder / PLAN_FILE)
+            raise UserError(f"{of_folder.name} has several bases", where=where, allowed="one base a folder")
+        if bases and (checkpoints or merged):
+            checkpoint = options.checkpoints.get(of_folder.name)
+            families.append(_family(of_folder, progress[of_folder.name], checkpoint))
+    unknown = options.checkpoints.keys() - {family.runs.name for family in families}
     if unknown:
         raise UserError(
             f"a checkpoint is given for {', '.join(sorted(unknown))}, which is not among the runs",
             where="--checkpoint",
-            allowed=", ".join(its.runs.name for its in families) or "nothing: no folder has a base with checkpoints",
+            allowed=", ".join(family.runs.name for family in families)
+            or "nothing: no folder has a base with checkpoints",
         )
-    contaminated = None if wanted.contaminated is None else read_contaminated(wanted.contaminated)
-    compared, known = compare(families, contaminated), [p for p in along.values() if p]
-    return Findings(runs, families, known, compared, contaminated, wanted.training)
+    contaminated = None if options.contaminated is None else read_contaminated(options.contaminated)
+    return Findings(
+        runs=runs,
+        families=families,
+        progress=[of_folder for of_folder in progress.values() if of_folder],
+        compared=compare(families, contaminated),
+        contaminated=contaminated,
+        training=options.training,
+    )
 
 
 def with_roles(runs: list[Runs], roles: dict[str, Role]) -> list[Runs]:
@@ -152,147 +182,159 @@ def with_roles(runs: list[Runs], roles: dict[str, Role]) -> list[Runs]:
         UserError: no folder has a model of a name.
     """
     for name in roles:
-        check_known(name, [member.name for its in runs for member in its.members], "model", "--role")
-    return [replace(its, members=[replace(m, role=roles.get(m.name, m.role)) for m in its.members]) for its in runs]
+        check_known(name, [member.name for of_folder in runs for member in of_folder.members], "model", "--role")
+    return [
+        replace(of_folder, members=[replace(m, role=roles.get(m.name, m.role)) for m in of_folder.members])
+        for of_folder in runs
+    ]
 
 
-def _family(runs: Runs, along: Progress | None, asked: str | None) -> Family:
-    names = [member.name for member in runs.named("checkpoint")]
-    if asked is not None and asked not in names:
-        raise UserError(f"{runs.name} has no checkpoint {asked!r}", where="--checkpoint", allowed=", ".join(names))
-    merged = [member.name for member in runs.named("merged")]
-    # Of one checkpoint none is chosen, and all questions tell.
-    chosen = along if asked is None and len(names) > 1 else None
-    adapted = asked or (chosen.ours.model if chosen else next(iter(names[-1:]), None))
-    return Family(runs, adapted, merged[0] if merged else None, chosen=chosen is not None)
+def _family(runs: Runs, progress: Progress | None, checkpoint: str | None) -> Family:
+    """The family of a folder; `checkpoint` is the user's."""
+    names = [member.name for member in runs.with_role(Role.CHECKPOINT)]
+    if checkpoint is not None and checkpoint not in names:
+        raise UserError(f"{runs.name} has no checkpoint {checkpoint!r}", where="--checkpoint", allowed=", ".join(names))
+    merged = [member.name for member in runs.with_role(Role.MERGED)]
+    # A single checkpoint is not chosen, so all questions count.
+    choice = progress if checkpoint is None and len(names) > 1 else None
+    adapted = checkpoint or (choice.ours.model if choice else next(iter(names[-1:]), None))
+    return Family(runs, adapted, merged[0] if merged else None, chosen=choice is not None)
 
 
-def _check_compared(found: Findings) -> None:
-    """Refuse to make a page that says nothing. Runs of other models alone are ranked.
+def _problem_text(problem: Problem, w: Words) -> str:
+    return f"{problem.model}, {problem.task}: {w(problem.reason, **problem.values)}"
+
+
+def _check_comparable(findings: Findings) -> None:
+    """Refuse to make a page without a comparison. Models with other roles alone are ranked.
 
     Raises:
         UserError: roles ask for a comparison, or there is one model, and nothing can be compared.
     """
-    members = [member for its in found.runs for member in its.members]
-    ranked = any(len(ranking_tables.comparable_models(found.runs, task)[0]) > 1 for task in TASKS)
-    if found.compared.cells or (ranked and all(member.role == "other" for member in members)):
+    members = [member for runs in findings.runs for member in runs.members]
+    ranked = any(len(ranking_tables.comparable_models(findings.runs, task)[0]) > 1 for task in TASKS)
+    if findings.compared.cells or (ranked and all(member.role == Role.OTHER for member in members)):
         return
-    words = Words("en", texts("en"))
-    why = [f"{p.model}, {p.task}: {words(p.reason, **p.values)}" for p in found.problems[:3]]
-    told = f"{len(found.problems)} results were left out, such as {'; '.join(why)}" if why else "no two models fit"
+    english, problems = Words.read("en"), findings.problems
+    examples = "; ".join(_problem_text(problem, english) for problem in problems[:3])
+    reason = f"{len(problems)} results were left out, such as {examples}" if problems else "no two models fit"
     raise UserError(
-        f"nothing can be compared: {told}",
-        where=", ".join(str(its.folder) for its in found.runs),
+        f"nothing can be compared: {reason}",
+        where=", ".join(str(runs.folder) for runs in findings.runs),
         allowed="a base, and a tuned or a merged model that answered the same tasks; here are "
-        + ", ".join(f"{m.name} ({SPOKEN.get(m.role, m.role)})" for m in members),
+        + ", ".join(f"{member.name} ({ROLE_NAMES[member.role]})" for member in members),
         mend="say what a model is: --role NAME=base|tuned|merged, or run the tasks that one of them lacks",
     )
 
 
-def sentences(groups: Sequence[GroupChange], w: Words) -> list[tuple[str, str]]:
-    """What happened: a claim and its evidence for each comparison of a group."""
-    found = []
+def group_sentences(groups: Sequence[GroupChange], w: Words) -> list[tuple[str, str]]:
+    """A claim and its evidence for each comparison of a group."""
+    sentences = []
     for g in groups:
         percent = {
-            key: number(100 * value, ".1f", w.language)
+            key: format_number(100 * value, ".1f", w.language)
             for key, value in (("before", g.before[0]), ("after", g.after[0]))
         }
         change = {"change": g.change.value, "low": g.change.low, "high": g.change.high}
-        percent |= {key: number(100 * value, "+.1f", w.language) for key, value in change.items()}
-        verdict = w(f"verdict_{tables.clear(g)}")
-        p = number(g.p_holm, ".2g", w.language)
+        percent |= {key: format_number(100 * value, "+.1f", w.language) for key, value in change.items()}
+        verdict = w(f"verdict_{tables.clear_sign(g)}")
+        p = format_number(g.p_holm, ".2g", w.language)
         evidence = w("change_sentence", **percent, p=p, verdict=verdict)
         evidence = f"{evidence} {w('half_sentence', questions=g.change.documents)}" if g.half else evidence
-        found.append((f"{w(g.group)}, {g.family} ({w(g.role)})", evidence))
-    return found
+        sentences.append((f"{w(g.group)}, {g.family} ({w(g.role)})", evidence))
+    return sentences
 
 
-def _tasks(found: Findings) -> int:
-    return len({task for its in found.runs for _, task in its.answers})
-
-
-def _sections(found: Findings, test: str, w: Words) -> list[tuple[str, list[Table]]]:
-    """Key of a section's heading -> its tables."""
-    groups, compared = found.compared.groups, found.compared
-    sections: list[tuple[str, list[Table]]] = []
-    if found.families:
-        sections.append(("groups", [tables.groups_table(groups, w)]))
-        its = [tables.results_table(g, found.families, compared, test, w) for g in GROUPS]
-        sections.append(("results", its))
-        sections.append(("rules", [tables.rules_table(compared, w)]))
-        margins = [tables.margins_table(g, compared, w) for g in GROUPS]
-        sections.append(("made_of", [tables.made_of_table(groups, w), *(m for m in margins if m)]))
-        listed = found.contaminated
-        count = sum(len(questions) for questions in listed.values()) if listed is not None else 0
-        sections.append(("contamination", [] if listed is None else [tables.contamination_table(groups, count, w)]))
-    if found.progress:
-        sections.append(("progress", [table for its in found.progress for table in tables.progress_tables(its, w)]))
-    ranking = [ranking_tables.ranking_table(g, found.runs, w) for g in GROUPS]
-    sections.append(("ranking", [table for table in ranking if table]))
-    sections.append(("all_models", ranking_tables.all_models_tables(found.runs, w)))
-    cost = [tables.training_table(found.training, w)] if found.training else []
-    made = tables.making_tables(found.runs, w)
-    sections.append(("settings", [*made, *tables.settings_tables(found.runs, versions(), w), *cost]))
-    sections.append(("left_out", [tables.left_out_table(found.problems, w)] if found.problems else []))
-    sections.append(("trace", [tables.trace_table(found.runs, w)]))
+def _sections(findings: Findings, test: ClearRule, w: Words) -> list[Section]:
+    sections = _comparison_sections(findings, test, w) if findings.families else []
+    if findings.progress:
+        along = [table for progress in findings.progress for table in tables.progress_tables(progress, w)]
+        sections.append(("progress", along))
+    runs, problems = findings.runs, findings.problems
+    rankings = [ranking_tables.ranking_table(group, runs, w) for group in GROUPS]
+    sections.append(("ranking", [table for table in rankings if table]))
+    sections.append(("all_models", ranking_tables.all_models_tables(runs, w)))
+    settings = settings_tables.answer_settings_tables(runs, w) + settings_tables.run_settings_tables(
+        runs, versions(), w
+    )
+    settings += [settings_tables.training_cost_table(findings.training, w)] if findings.training else []
+    sections.append(("settings", settings))
+    sections.append(("left_out", [tables.left_out_table(problems, w)] if problems else []))
+    sections.append(("trace", [tables.trace_table(runs, w)]))
     return sections
 
 
-def _pictures(found: Findings, w: Words, folder: Path) -> Iterator[Picture]:
+def _comparison_sections(findings: Findings, test: ClearRule, w: Words) -> list[Section]:
+    compared, groups, listed = findings.compared, findings.compared.groups, findings.contaminated
+    margins = [tables.margins_table(group, compared, w) for group in GROUPS]
+    count = sum(map(len, listed.values())) if listed is not None else 0
+    return [
+        ("groups", [tables.groups_table(groups, w)]),
+        ("results", [tables.results_table(group, findings.families, compared, test, w) for group in GROUPS]),
+        ("rules", [tables.rules_table(compared, w)]),
+        ("made_of", [tables.made_of_table(groups, w), *(table for table in margins if table)]),
+        ("contamination", [] if listed is None else [tables.contamination_table(groups, count, w)]),
+    ]
+
+
+def _pictures(findings: Findings, w: Words, folder: Path) -> Iterator[Picture]:
     folder.mkdir(exist_ok=True)
-
-    def picture(draw: Any, name: str, caption: str) -> Picture:
-        return Picture(inline(draw_twice(draw, folder, name)), caption, f"{caption} {w('values_in_tables')}")
-
-    groups = found.compared.groups
+    groups = findings.compared.groups
     for group in GROUPS:
-        lines = [line for its in found.progress if (line := _line(its, group)).places]
+        lines = [line for progress in findings.progress if (line := _progress_line(progress, group)).places]
         if lines:
             draw = partial(draw_progress, lines, (w("axis_steps"), w("axis_right")))
-            yield picture(draw, f"figure-1-{group}", w("figure_progress", group=w(group)))
+            yield draw_picture(draw, folder, f"figure-1-{group}", w("figure_progress", group=w(group)), w)
     for group in GROUPS:
-        its = [g for g in groups if g.group == group]
-        if its:
-            names, series = average_series(its, w)
+        changes = [change for change in groups if change.group == group]
+        if changes:
+            names, series = average_series(changes, w)
             draw = partial(draw_averages, names, series, w("axis_right"))
-            yield picture(draw, f"figure-2-{group}", w("figure_averages", group=w(group)))
+            yield draw_picture(draw, folder, f"figure-2-{group}", w("figure_averages", group=w(group)), w)
     for language in ("FR", "EN"):
-        points = _trades(groups, language, w)
+        points = _tradeoff_points(groups, language, w)
         if points:
-            draw = partial(draw_trade, points, (w("axis_other"), w("axis_medical")))
-            yield picture(draw, f"trade-{language}", w("figure_trade", language=w(language)))
+            draw = partial(draw_tradeoff, points, (w("axis_other"), w("axis_medical")))
+            yield draw_picture(draw, folder, f"trade-{language}", w("figure_trade", language=w(language)), w)
 
 
-def _line(its: Progress, group: str) -> Series:
+def draw_picture(draw: Callable[[Theme, Path], None], folder: Path, name: str, caption: str, w: Words) -> Picture:
+    """Draw a figure in both themes, as `<folder>/<name>-<theme>.png`."""
+    return Picture(data_uris(draw_twice(draw, folder, name)), caption, f"{caption} {w('values_in_tables')}")
+
+
+def _progress_line(progress: Progress, group: str) -> Series:
     """A family's averages, from the base at step 0 on; the interval is that of the change."""
-    points = [point for point in its.points if point.group == group]
-    if not all(point.step for point in points) or not points:  # a model of others' making has no place on the axis
-        return Series(its.family, [], [])
+    points = [point for point in progress.points if point.group == group]
+    if not all(point.step for point in points) or not points:  # a model without a known step has no place on the axis
+        return Series(progress.family, [], [])
     start = 100 * (points[0].value - points[0].change)
     bars = [(start, start, start)]
     bars += [(100 * p.value, start + 100 * p.low, start + 100 * p.high) for p in points]
-    return Series(its.family, [0.0, *(float(p.step) for p in points)], bars)
+    return Series(progress.family, [0.0, *(float(p.step) for p in points)], bars)
 
 
 def average_series(groups: Sequence[GroupChange], w: Words) -> tuple[list[str], list[Series]]:
     """Families, and a series of averages with one standard error to each side for base, adapted and merged."""
     names = list(dict.fromkeys(g.family for g in groups))
-    found: dict[str, list[tuple[float, Bar]]] = {}
+    by_role: dict[FamilyRole, list[tuple[float, Bar]]] = {}
     for g in groups:
         place = float(names.index(g.family))
-        values = {g.role: g.after} | ({"base": g.before} if g.role == "adapted" else {})
-        for role in sorted(values, key=("base", "adapted", "merged").index):
-            value, stderr = (100 * x for x in values[role])
-            found.setdefault(role, []).append((place, (value, value - stderr, value + stderr)))
-    return names, [Series(w(role), [p for p, _ in its], [b for _, b in its]) for role, its in found.items()]
+        averages = {g.role: g.after} | ({FamilyRole.BASE: g.before} if g.role == FamilyRole.ADAPTED else {})
+        for role in sorted(averages, key=list(FamilyRole).index):
+            value, stderr = (100 * share for share in averages[role])
+            by_role.setdefault(role, []).append((place, (value, value - stderr, value + stderr)))
+    return names, [
+        Series(w(role), [place for place, _ in points], [bar for _, bar in points]) for role, points in by_role.items()
+    ]
 
 
-def _trades(groups: Sequence[GroupChange], language: str, w: Words) -> list[tuple[str, Bar, Bar]]:
+def _tradeoff_points(groups: Sequence[GroupChange], language: str, w: Words) -> list[tuple[str, Bar, Bar]]:
     changes = {(g.family, g.role, g.group): g.change for g in groups}
     points = []
     for family, role in dict.fromkeys((g.family, g.role) for g in groups):
-        across, up = (changes.get((family, role, f"{language}-{kind}")) for kind in ("OTHER", "MEDICAL"))
-        if across is not None and up is not None:
-            bars = [(100 * c.value, 100 * c.low, 100 * c.high) for c in (across, up)]
+        other, medical = (changes.get((family, role, f"{language}-{topic}")) for topic in ("OTHER", "MEDICAL"))
+        if other is not None and medical is not None:
+            bars = [(100 * c.value, 100 * c.low, 100 * c.high) for c in (other, medical)]
             points.append((f"{family}, {w(role)}", bars[0], bars[1]))
     return points

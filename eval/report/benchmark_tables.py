@@ -1,36 +1,21 @@
-"""Tables of a benchmark report, in the paper's form: results by task, groups, rules, ranking, all models, sources."""
+"""Tables of a benchmark report, in the paper's form: results by task, groups, rules, parts of changes, sources."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ...core.training_cost import Spent
-from ..benchmark.cells import Answers, Problem, Runs
-from ..statistics.compare import TESTS, CellChange, Compared, Family, GroupChange, average
-from ..statistics.estimates import FALSE_POSITIVE_RATE, LEVEL
-from ..statistics.progress import SPLITS, Progress, Rule
+from ..benchmark.read_results import Answers, Problem, Runs
+from ..statistics.choose_checkpoint import OPTIMISM_SPLITS, Choice, Progress
+from ..statistics.compare import CellChange, Compared, Family, FamilyRole, GroupChange, average_score
+from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, LEVEL, ClearRule
 from ..tasks.suite import GROUPS, SUITE
-from .tabulate import Entry, Row, Table, plain, scored
-from .words import fill, number
+from .table_formats import Entry, Mark, Row, Table, number_entry, score_entry
+from .texts import Words, format_number
 
-NONE = Entry("–")
-
-
-@dataclass(frozen=True)
-class Words:
-    """A language and its words."""
-
-    language: str
-    texts: dict[str, str]
-
-    def __call__(self, key: str, **values: Any) -> str:
-        """Words by key, with numbers as the language writes them."""
-        return fill(self.texts[key], values, self.language)
+EMPTY_ENTRY = Entry("–")
 
 
-def results_table(group: str, families: Sequence[Family], compared: Compared, test: str, w: Words) -> Table:
+def results_table(group: str, families: Sequence[Family], compared: Compared, test: ClearRule, w: Words) -> Table:
     """Tables 3 to 6: rows of base, adapted and merged, columns of tasks and the weighted average."""
     tasks = [task for task in SUITE if task.group == group]
     cells = {(c.pair.family, c.pair.role, c.pair.base.task): c for c in compared.cells}
@@ -40,53 +25,55 @@ def results_table(group: str, families: Sequence[Family], compared: Compared, te
         for role, model in family.members():
             answers = [runs.answers.get((model, task.name)) for task in tasks]
             entries = [
-                _result(its, cells.get((runs.name, role, task.name)), test, w)
-                for its, task in zip(answers, tasks, strict=True)
+                _result(of_task, cells.get((runs.name, role, task.name)), test, w)
+                for of_task, task in zip(answers, tasks, strict=True)
             ]
-            whole = [its for its in answers if its is not None]
-            mean = average_entry(whole, w) if len(whole) == len(tasks) else NONE
-            rows.append(Row(_model(runs.name, role, model, w), [*entries, mean], begins=role == "base"))
+            present = [of_task for of_task in answers if of_task is not None]
+            mean = average_entry(present, w) if len(present) == len(tasks) else EMPTY_ENTRY
+            rows.append(Row(_model(runs.name, role, model, w), [*entries, mean], begins=role == FamilyRole.BASE))
     caption = w(
         "results_caption", group=w(group), test=f"{w('key_strong')} {w(f'test_{test}', cells=len(compared.cells))}"
     )
     return Table(f"results-{group}", caption, [w("model"), *(task.abbreviation for task in tasks), w("average")], rows)
 
 
-def _model(family: str, role: str, model: str, w: Words) -> str:
-    return f"{family} ({w('base')})" if role == "base" else f"+ {w(role)} ({model})"
+def _model(family: str, role: FamilyRole, model: str, w: Words) -> str:
+    return f"{family} ({w('base')})" if role == FamilyRole.BASE else f"+ {w(role)} ({model})"
 
 
-def _result(answers: Answers | None, cell: CellChange | None, test: str, w: Words) -> Entry:
+def _result(answers: Answers | None, cell: CellChange | None, test: ClearRule, w: Words) -> Entry:
     if answers is None:
-        return NONE
-    mark = "" if cell is None else _mark(cell.clear(test))
+        return EMPTY_ENTRY
+    mark = Mark.NONE if cell is None else Mark.of_sign(cell.clear(test))
     above = cell is not None and cell.change.value > 0
-    told = w(f"told_{mark}") if mark else ""
-    return scored(100 * answers.score, 100 * answers.stderr, w.language, mark=(mark, told), strong=above)
+    return score_entry(
+        100 * answers.score,
+        100 * answers.stderr,
+        w.language,
+        mark=mark,
+        mark_words=_mark_words(mark, w),
+        strong=above,
+    )
 
 
 def average_entry(answers: Sequence[Answers], w: Words) -> Entry:
-    """Their average with its error."""
-    value, stderr = average(answers)
-    return scored(100 * value, 100 * stderr, w.language)
-
-
-def _mark(sign: int) -> str:
-    return {1: "better", -1: "worse", 0: ""}[sign]
+    """The average of one model's answers to several tasks, with its error."""
+    value, stderr = average_score(answers)
+    return score_entry(100 * value, 100 * stderr, w.language)
 
 
 def groups_table(groups: Sequence[GroupChange], w: Words) -> Table:
     """Averages of the groups and their changes with intervals."""
     rows = [
         Row(
-            _compared(g, w),
+            _comparison_head(g, w),
             [
-                plain(len(g.tasks), w.language, "d"),
-                scored(100 * g.before[0], 100 * g.before[1], w.language),
-                scored(100 * g.after[0], 100 * g.after[1], w.language),
-                _points(g.change.value, w, clear(g)),
+                number_entry(len(g.tasks), w.language, "d"),
+                score_entry(100 * g.before[0], 100 * g.before[1], w.language),
+                score_entry(100 * g.after[0], 100 * g.after[1], w.language),
+                _points(g.change.value, w, clear_sign(g)),
                 Entry(_interval(g.change.low, g.change.high, w)),
-                plain(g.p_holm, w.language, ".2g"),
+                number_entry(g.p_holm, w.language, ".2g"),
             ],
             begins=g.group == GROUPS[0],
         )
@@ -96,39 +83,48 @@ def groups_table(groups: Sequence[GroupChange], w: Words) -> Table:
     return Table("groups", w("groups_caption", groups=len(groups)), columns, rows)
 
 
-def clear(group: GroupChange) -> int:
+def clear_sign(group: GroupChange) -> int:
     """1 or -1 where a group's change is clear after Holm, else 0."""
     return int(np.sign(group.change.value)) if group.p_holm < LEVEL else 0
 
 
-def _compared(g: GroupChange, w: Words) -> str:
-    its = w("of", group=w(g.group), what=f"{g.family}, {w(g.role)}")
-    return f"{its} ({w('half')})" if g.half else its
+def _comparison_head(g: GroupChange, w: Words) -> str:
+    head = w("of", group=w(g.group), what=f"{g.family}, {w(g.role)}")
+    return f"{head} ({w('half')})" if g.half else head
 
 
 def _points(value: float, w: Words, sign: int = 0) -> Entry:
-    mark = _mark(sign)
-    return Entry(number(100 * value, "+.1f", w.language), 100 * value, None, mark, w(f"told_{mark}") if mark else "")
+    mark = Mark.of_sign(sign)
+    text = format_number(100 * value, "+.1f", w.language)
+    return Entry(text, 100 * value, mark=mark, mark_words=_mark_words(mark, w))
+
+
+def _mark_words(mark: Mark, w: Words) -> str:
+    return w(f"told_{mark}") if mark else ""
 
 
 def _interval(low: float, high: float, w: Words) -> str:
-    return " … ".join(number(100 * end, "+.1f", w.language) for end in (low, high))
+    return " … ".join(format_number(100 * end, "+.1f", w.language) for end in (low, high))
 
 
 def rules_table(compared: Compared, w: Words) -> Table:
-    """How many changes each rule calls clear, by group and role."""
+    """Numbers of changes that each rule calls clear, by group and role."""
+    rules = list(reversed(ClearRule))
     rows = []
     for group in GROUPS:
-        for role in ("adapted", "merged"):
+        for role in (FamilyRole.ADAPTED, FamilyRole.MERGED):
             cells = [c for c in compared.cells if (c.pair.group, c.pair.role) == (group, role)]
             if cells:
-                counts = [[c.clear(test) for c in cells] for test in reversed(TESTS)]
+                counts = [[c.clear(rule) for c in cells] for rule in rules]
                 entries = [Entry(f"+{signs.count(1)} −{signs.count(-1)}") for signs in counts]
-                chance = plain(FALSE_POSITIVE_RATE * len(cells), w.language, ".1f")
+                chance = number_entry(FALSE_POSITIVE_RATE * len(cells), w.language, ".1f")
                 rows.append(
-                    Row(w("of", group=w(group), what=w(role)), [plain(len(cells), w.language, "d"), *entries, chance])
+                    Row(
+                        w("of", group=w(group), what=w(role)),
+                        [number_entry(len(cells), w.language, "d"), *entries, chance],
+                    )
                 )
-    columns = [w("comparison"), w("comparisons"), *(w(f"rule_{test}") for test in reversed(TESTS)), w("by_chance")]
+    columns = [w("comparison"), w("comparisons"), *(w(f"rule_{rule}") for rule in rules), w("by_chance")]
     return Table("rules", w("rules_caption"), columns, rows)
 
 
@@ -136,11 +132,15 @@ def made_of_table(groups: Sequence[GroupChange], w: Words) -> Table:
     """Change split into knowledge and format, and rates of unreadable and truncated answers."""
 
     def rates(pair: tuple[float, float] | None) -> Entry:
-        return NONE if pair is None else Entry(" → ".join(number(100 * rate, ".1f", w.language) for rate in pair))
+        return (
+            EMPTY_ENTRY
+            if pair is None
+            else Entry(" → ".join(format_number(100 * rate, ".1f", w.language) for rate in pair))
+        )
 
     rows = [
         Row(
-            _compared(g, w),
+            _comparison_head(g, w),
             [
                 _points(g.change.value, w),
                 _points(g.knowledge, w),
@@ -161,16 +161,18 @@ def margins_table(group: str, compared: Compared, w: Words) -> Table | None:
     tasks = [task for task in SUITE if task.group == group and any(c.pair.base.task == task.name for c in cells)]
     rows = []
     for family, role in dict.fromkeys((c.pair.family, c.pair.role) for c in cells):
-        its = {c.pair.base.task: c.margin for c in cells if (c.pair.family, c.pair.role) == (family, role)}
+        margins = {c.pair.base.task: c.margin for c in cells if (c.pair.family, c.pair.role) == (family, role)}
         entries = []
         for task in tasks:
-            margin = its.get(task.name)
+            margin = margins.get(task.name)
             if margin is None:
-                entries.append(NONE)
+                entries.append(EMPTY_ENTRY)
                 continue
-            mark = _mark(int(np.sign(margin.value)) if margin.p < LEVEL else 0)
-            text = f"{number(margin.value, '+.2f', w.language)} ± {number(margin.stderr, '.2f', w.language)}"
-            entries.append(Entry(text, margin.value, margin.stderr, mark, w(f"told_{mark}") if mark else ""))
+            mark = Mark.of_sign(int(np.sign(margin.value)) if margin.p < LEVEL else 0)
+            text = (
+                f"{format_number(margin.value, '+.2f', w.language)} ± {format_number(margin.stderr, '.2f', w.language)}"
+            )
+            entries.append(Entry(text, margin.value, margin.stderr, mark, _mark_words(mark, w)))
         rows.append(Row(f"{family}, {w(role)}", entries))
     if not rows:
         return None
@@ -183,12 +185,12 @@ def contamination_table(groups: Sequence[GroupChange], count: int, w: Words) -> 
     """Changes with and without contaminated questions."""
     rows = [
         Row(
-            _compared(g, w),
+            _comparison_head(g, w),
             [
                 _points(g.change.value, w),
-                NONE if g.without is None else _points(g.without.value, w),
+                EMPTY_ENTRY if g.without is None else _points(g.without.value, w),
                 Entry("–" if g.without is None else _interval(g.without.low, g.without.high, w)),
-                plain(g.change.documents - (0 if g.without is None else g.without.documents), w.language, "d"),
+                number_entry(g.change.documents - (0 if g.without is None else g.without.documents), w.language, "d"),
             ],
         )
         for g in groups
@@ -197,133 +199,52 @@ def contamination_table(groups: Sequence[GroupChange], count: int, w: Words) -> 
     return Table("contamination", w("contamination_caption", count=count), columns, rows)
 
 
-def progress_tables(found: Progress, w: Words) -> list[Table]:
-    """A family's averages by checkpoint, and what each rule chooses."""
-    groups = [group for group in GROUPS if any(point.group == group for point in found.points)]
+def progress_tables(progress: Progress, w: Words) -> list[Table]:
+    """A family's averages by checkpoint, and the choice of each rule."""
+    groups = [group for group in GROUPS if any(point.group == group for point in progress.points)]
     rows = []
-    for model in dict.fromkeys(point.model for point in found.points):
-        its = {point.group: point for point in found.points if point.model == model}
-        rows.append(Row(model, [scored(100 * its[g].value, 100 * its[g].stderr, w.language) for g in groups]))
+    for model in dict.fromkeys(point.model for point in progress.points):
+        points = {point.group: point for point in progress.points if point.model == model}
+        rows.append(
+            Row(model, [score_entry(100 * points[g].value, 100 * points[g].stderr, w.language) for g in groups])
+        )
     columns = [w("checkpoint"), *(w(group) for group in groups)]
-    along = Table(f"progress-{found.family}", w("progress_caption", family=found.family), columns, rows)
+    along = Table(f"progress-{progress.family}", w("progress_caption", family=progress.family), columns, rows)
 
-    def row(name: str, rule: Rule) -> Row:
-        points = [_points(value, w) for value in (rule.seen, rule.unseen, rule.optimism)]
-        return Row(w(name), [Entry(rule.model), *points])
+    def row(rule: str, choice: Choice) -> Row:
+        points = [_points(value, w) for value in (choice.seen, choice.unseen, choice.optimism)]
+        return Row(w(rule), [Entry(choice.model), *points])
 
     columns = [w(key) for key in ("rule", "chosen", "seen", "unseen", "optimism")]
-    caption = w("choice_caption", family=found.family, splits=SPLITS)
+    caption = w("choice_caption", family=progress.family, splits=OPTIMISM_SPLITS)
     return [
         along,
-        Table(f"choice-{found.family}", caption, columns, [row("ours", found.ours), row("papers", found.papers)]),
+        Table(
+            f"choice-{progress.family}", caption, columns, [row("ours", progress.ours), row("papers", progress.papers)]
+        ),
     ]
 
 
 def left_out_table(problems: Sequence[Problem], w: Words) -> Table:
-    """What was left out, and why."""
+    """Results that were left out, and why."""
     rows = [Row(p.model, [Entry(p.task), Entry(w(p.reason, **p.values))]) for p in problems]
     return Table("left-out", w("left_out_caption"), [w("model"), w("task"), w("why")], rows)
 
 
 def trace_table(runs: Sequence[Runs], w: Words) -> Table:
-    """The samples file behind each score."""
+    """The samples file of each score, with its hash."""
     rows = [
         Row(
-            f"{its.name}: {model}, {task}",
+            f"{of_folder.name}: {model}, {task}",
             [
-                plain(100 * answers.score, w.language, ".2f"),
-                plain(len(answers.right), w.language, "d"),
+                number_entry(100 * answers.score, w.language, ".2f"),
+                number_entry(len(answers.right), w.language, "d"),
                 Entry(f"{model}/{task}/{answers.path.name}"),
                 Entry(answers.digest),
             ],
         )
-        for its in runs
-        for (model, task), answers in its.answers.items()
+        for of_folder in runs
+        for (model, task), answers in of_folder.answers.items()
     ]
     columns = [w("model"), w("score"), w("questions"), w("samples"), "SHA-256"]
     return Table("trace", w("trace_caption"), columns, rows)
-
-
-def training_table(training: dict[str, Spent], w: Words) -> Table:
-    """What the training of each family took."""
-    columns = ("steps", "tokens", "hours", "rank_hours", "goodput_percent")
-    digits = (",d", ",d", ".2f", ",.1f", ".1f")
-    rows = []
-    for name, its in training.items():
-        values = (its.steps, its.tokens, its.hours, its.rank_hours, 100 * its.goodput)
-        shown = [NONE if v is None else plain(v, w.language, d) for v, d in zip(values, digits, strict=True)]
-        if its.lost:
-            shown[:2] = [Entry(f"≥ {entry.text}") for entry in shown[:2]]
-        if its.unknown:
-            shown[4] = Entry(f"{shown[4].text} – {plain(100 * (its.goodput + its.unknown), w.language, '.1f').text}")
-        energy = NONE if its.joules is None else plain(its.joules / 3.6e6, w.language, ",.1f")
-        rows.append(Row(name, [*shown, energy]))
-    return Table("train-cost", w("training_caption"), [w("model"), *map(w, columns), "kWh"], rows)
-
-
-def making_tables(runs: Sequence[Runs], w: Words) -> list[Table]:
-    """How each model was asked: batch sizes, what was cut, chat template, warnings; and advice that was not heeded."""
-    answers = {
-        f"{its.name}: {member.name}": [a for (model, _), a in its.answers.items() if model == member.name]
-        for its in runs
-        for member in its.members
-    }
-    columns = ("batch_choices", "batch_text", "prompts_cut", "texts_cut", "chat_template", "warnings")
-    rows = [Row(head, _making(found, w)) for head, found in answers.items()]
-    making = Table("making", w("making_caption"), [w("model"), *map(w, columns)], rows)
-    advice = {head: _advice(found) for head, found in answers.items()}
-    rows = [Row(head, [Entry(keys)]) for head, keys in advice.items() if keys]
-    return [making, *([Table("advice", w("advice_caption"), [w("model"), w("advice")], rows)] if rows else [])]
-
-
-def _making(answers: Sequence[Answers], w: Words) -> list[Entry]:
-    made = [its.made for its in answers if its.made]
-    warnings = sum(row["times"] for one in made for row in one["warnings"])
-    return [
-        _listed({one["batch_size"].get("size", "–") for one in made if "generation" not in one}),
-        _listed({one["batch_size"].get("size", "–") for one in made if "generation" in one}),
-        _counted([its.cut for its in answers], w),
-        _counted([its.truncated for its in answers], w),
-        _listed({w("yes_" if one["chat_template"] else "no_") for one in made}),
-        plain(warnings, w.language, ",d") if made else NONE,
-    ]
-
-
-def _advice(answers: Sequence[Answers]) -> str:
-    unused = [its.made.get("generation_config_unused", {}) for its in answers]
-    return ", ".join(sorted({f"{key}={value}" for advice in unused for key, value in advice.items()}))
-
-
-def _listed(values: set[Any]) -> Entry:
-    return Entry(", ".join(sorted(map(str, values)))) if values else NONE
-
-
-def _counted(flags: Sequence[np.ndarray | None], w: Words) -> Entry:
-    """How many of those that were noted."""
-    noted = [its for its in flags if its is not None]
-    if not noted:
-        return NONE
-    return Entry(w("n_of", count=sum(int(its.sum()) for its in noted), all=sum(map(len, noted))))
-
-
-def settings_tables(runs: Sequence[Runs], versions: dict[str, str], w: Words) -> list[Table]:
-    """Limits and versions of the runs, and what they took."""
-    settings = [
-        Row(f"{its.name}: {key}", [Entry("–" if value is None else str(value))])
-        for its in runs
-        for key, value in its.config.items()
-    ]
-    asked = sorted({str(answers.asked["lm_eval"]) for its in runs for answers in its.answers.values()})
-    settings += [Row("lm-eval", [Entry(", ".join(asked))])] + [Row(k, [Entry(v)]) for k, v in versions.items()]
-    cost = [
-        Row(
-            f"{its.name}: {member.name}",
-            [plain(sum(a.seconds for (m, _), a in its.answers.items() if m == member.name) / 3600, w.language, ".2f")],
-        )
-        for its in runs
-        for member in its.members
-    ]
-    return [
-        Table("settings", w("settings_caption"), [w("setting"), w("value")], settings),
-        Table("cost", w("cost_caption"), [w("model"), w("hours")], cost),
-    ]

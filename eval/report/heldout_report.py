@@ -1,6 +1,7 @@
-"""The report: one HTML page that needs nothing else, and its figures as PNG."""
+"""The report of an evaluation on held-out text: one self-contained HTML page, and its figures as PNG."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,65 @@ from ...core.files import write_text
 from ...core.integrity import AGAIN, check, stage_files
 from ...core.jsonio import JsonObject
 from ...core.manifest import MANIFEST_FILE, Manifest, run_stage
-from ..scores import SCORES, Scores
-from ..statistics.verdict import ACCURACY, PERPLEXITY, change, outcome, verdict
-from .figures import Curve, draw_loss, draw_scores, draw_twice, lacking, read_curve
-from .page import SYMBOLS, Picture, inline, render
+from ..models import Role
+from ..scores import SCORES_FILE, Metric, Score, Scores
+from ..statistics.verdict import MAIN_METRICS, change_text, judge, verdict
+from .heldout_figures import LossCurve, draw_loss, draw_scores, missing_iterations, read_loss_curve
+from .page import SYMBOLS, Picture, data_uris, render
+from .theme import draw_twice
 
 
-def build_report(
+@dataclass(frozen=True)
+class ScoreCell:
+    """A cell of the table of scores, as the reader sees it.
+
+    `change`, against the base, is in words; its symbol and the outcome stand beside the value. Empty for the base.
+    """
+
+    value: str
+    stderr: str
+    outcome: str = ""
+    symbol: str = ""
+    change: str = ""
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A model's row; a cell for each domain and metric."""
+
+    model: str
+    role: Role
+    cells: list[ScoreCell]
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """The table of scores; `base` says whether one of the models is a base."""
+
+    domains: list[str]
+    rows: list[ScoreRow]
+    base: bool
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """A source's perplexities, a score for each model."""
+
+    domain: str
+    source: str
+    documents: int
+    cells: list[Score]
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """The table of perplexities by source."""
+
+    models: list[str]
+    rows: list[SourceRow]
+
+
+def build_heldout_report(
     title: str,
     scores: Path,
     training: list[Path],
@@ -31,14 +84,14 @@ def build_report(
         title: heading of the page.
         scores: folder of a finished evaluation.
         training: `metrics.jsonl` files, lines {"iteration", "slots", "loss"} or {"iteration", "valid_loss"}; each is
-            named after its folder. One that is missing is said on the page.
+            named after its folder. The page names those that are missing.
         manifests: folders of the other finished stages, in the order of the run.
         out: the folder to make.
         settings: name -> value, shown as a table.
 
     Raises:
-        UserError: a folder holds no finished stage or no scores, or of models that nobody compared, or a metrics file
-            holds no losses.
+        UserError: a folder holds no finished stage or no scores, no two models are compared, or a metrics file holds no
+            losses.
     """
     stages = [*manifests, scores]
     for folder in stages:
@@ -46,39 +99,36 @@ def build_report(
             raise UserError(
                 "no finished stage here", where=str(folder), mend="give the folder that holds manifest.json"
             )
-    there = [path for path in training if path.is_file()]
-    check("report", stage_files([scores / SCORES, *there]), mend=AGAIN)
+    existing = [path for path in training if path.is_file()]
+    check("report", stage_files([scores / SCORES_FILE, *existing]), mend=AGAIN)
     if not verdict(scores):
         raise UserError(
             "nothing can be compared: " + ", ".join(f"{name} ({role})" for name, role in Scores.read(scores).models),
             where=str(scores),
             allowed="scores of a base, and of a checkpoint or a merged model",
         )
-    inputs = {"scores": scores / SCORES}
-    inputs |= {f"training/{i}": path for i, path in enumerate(there)}
+    inputs = {"scores": scores / SCORES_FILE}
+    inputs |= {f"training/{i}": path for i, path in enumerate(existing)}
     inputs |= {f"stage/{i}": folder / MANIFEST_FILE for i, folder in enumerate(stages)}
 
     def body(work: Path) -> dict[str, Any]:
-        found = Scores.read(scores)
-        curves = [read_curve(path) for path in there]
-        lacks = [
-            f"The curve of {path.parent.name} is missing: {path} is not there."
-            for path in training
-            if path not in there
-        ]
-        lacks += filter(None, map(lacking, curves))
-        for sentence in lacks:
+        evaluated = Scores.read(scores)
+        curves = [read_loss_curve(path) for path in existing]
+        missing = [path for path in training if path not in existing]
+        warnings = [f"The curve of {path.parent.name} is missing: {path} is not there." for path in missing]
+        warnings += filter(None, map(missing_iterations, curves))
+        for sentence in warnings:
             log.warn(f"report: {sentence}")
-        pictures = list(_pictures(found, curves, work / "figures"))
+        pictures = list(_pictures(evaluated, curves, work / "figures"))
         page = render(
-            "report.html.jinja",
+            "heldout.html.jinja",
             title=title,
             sentences=verdict(scores),
-            table=_table(found),
-            cut=_cut(scores),
-            sources=_sources(found),
+            table=_score_table(evaluated),
+            cut=_cut_prompts(scores),
+            sources=_source_table(evaluated),
             pictures=pictures,
-            lacks=lacks,
+            warnings=warnings,
             settings=settings,
             stages=[(folder.name, Manifest.read(folder)) for folder in stages],
         )
@@ -88,62 +138,60 @@ def build_report(
     return run_stage("report", inputs, {"title": title, "settings": settings}, out, body)
 
 
-def _cut(scores: Path) -> dict[str, int]:
-    """Prompts that were cut, and how many there were."""
+def _cut_prompts(scores: Path) -> dict[str, int]:
+    """Number of prompts that were cut, and of all prompts."""
     counts = JsonObject(Manifest.read(scores).counts, f"{scores / MANIFEST_FILE}: counts")
     return {name: counts.integer(name, 0) for name in ("prompts_cut", "prompts")}
 
 
-def _pictures(scores: Scores, curves: list[Curve], folder: Path) -> Iterator[Picture]:
+def _pictures(scores: Scores, curves: list[LossCurve], folder: Path) -> Iterator[Picture]:
     folder.mkdir(exist_ok=True)
     for number, curve in enumerate(curves):
         images = draw_twice(partial(draw_loss, curve), folder, f"loss-{number}-{curve.name}")
         (start, first), (end, last) = curve.training[0], curve.training[-1]
-        told = f"Training loss of {curve.name}: {first:.3f} at iteration {start}, {last:.3f} at iteration {end}."
-        yield Picture(inline(images), f"Loss of {curve.name}.", told)
-    figures = [([domain], PERPLEXITY, f"Perplexity per byte, {domain}") for domain in scores.domains]
-    for domains, metric, label in [*figures, (scores.domains, ACCURACY, "Accuracy in choosing the continuation")]:
+        alt = f"Training loss of {curve.name}: {first:.3f} at iteration {start}, {last:.3f} at iteration {end}."
+        yield Picture(data_uris(images), f"Loss of {curve.name}.", alt)
+    figures = [([domain], Metric.BYTE_PERPLEXITY, f"Perplexity per byte, {domain}") for domain in scores.domains]
+    figures.append((scores.domains, Metric.ACCURACY, "Accuracy in choosing the continuation"))
+    for domains, metric, label in figures:
         images = draw_twice(partial(draw_scores, scores, domains, metric, label), folder, "-".join([metric, *domains]))
         caption = f"{label}, on held-out documents; bars are ± 1 standard error."
-        yield Picture(inline(images), caption, f"{caption} The values are in the table of scores.")
+        yield Picture(data_uris(images), caption, f"{caption} The values are in the table of scores.")
 
 
-def _table(scores: Scores) -> dict[str, Any]:
-    """Columns (domain, metric) and for each model its cells."""
-    columns = [(domain, metric) for domain in scores.domains for metric in (PERPLEXITY, ACCURACY)]
+def _score_table(scores: Scores) -> ScoreTable:
+    columns = [(domain, metric) for domain in scores.domains for metric in MAIN_METRICS]
     rows = [
-        {"model": name, "role": role, "cells": [_cell(scores, name, domain, metric) for domain, metric in columns]}
+        ScoreRow(name, role, [_score_cell(scores, name, domain, metric) for domain, metric in columns])
         for name, role in scores.models
     ]
-    return {"domains": scores.domains, "rows": rows, "base": bool(scores.named("base"))}
+    return ScoreTable(scores.domains, rows, base=bool(scores.with_role(Role.BASE)))
 
 
-def _sources(scores: Scores) -> dict[str, Any]:
-    """Perplexity by source: a column for each model."""
-    names = [name for name, _ in scores.models]
-    found = [score for score in scores.scores if score.metric == PERPLEXITY and score.source]
-    rows = {(score.domain, score.source): score.documents for score in found}
-    return {
-        "models": names,
-        "rows": [
-            {
-                "domain": domain,
-                "source": source,
-                "documents": documents,
-                "cells": [scores.score(name, domain, PERPLEXITY, source) for name in names],
-            }
-            for (domain, source), documents in rows.items()
-        ],
-    }
-
-
-def _cell(scores: Scores, model: str, domain: str, metric: str) -> dict[str, str]:
+def _score_cell(scores: Scores, model: str, domain: str, metric: Metric) -> ScoreCell:
     score = scores.score(model, domain, metric)
-    scale, digits = (100, 1) if metric == ACCURACY else (1, 3)
+    scale, digits = (100, 1) if metric == Metric.ACCURACY else (1, 3)
     stderr = "" if score.stderr is None else f"{scale * score.stderr:.{digits}f}"
-    cell = {"value": f"{scale * score.value:.{digits}f}", "stderr": stderr, "outcome": "", "symbol": "", "change": ""}
-    for base in scores.named("base"):
+    cell = ScoreCell(f"{scale * score.value:.{digits}f}", stderr)
+    for base in scores.with_role(Role.BASE):
         if base != model:
-            found = scores.comparison(model, base, domain, metric)
-            cell |= {"outcome": outcome(found), "symbol": SYMBOLS[outcome(found)], "change": change(found)}
+            comparison = scores.comparison(model, base, domain, metric)
+            outcome = judge(comparison)
+            cell = replace(cell, outcome=outcome, symbol=SYMBOLS[outcome], change=change_text(comparison))
     return cell
+
+
+def _source_table(scores: Scores) -> SourceTable:
+    names = [name for name, _ in scores.models]
+    of_sources = [score for score in scores.scores if score.metric == Metric.BYTE_PERPLEXITY and score.source]
+    documents = {(score.domain, score.source): score.documents for score in of_sources}
+    rows = [
+        SourceRow(
+            domain=domain,
+            source=source,
+            documents=count,
+            cells=[scores.score(name, domain, Metric.BYTE_PERPLEXITY, source) for name in names],
+        )
+        for (domain, source), count in documents.items()
+    ]
+    return SourceTable(names, rows)

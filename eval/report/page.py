@@ -1,4 +1,4 @@
-"""What the pages share: the frame, figures that are part of the page, durations."""
+"""The frame of the report's pages, figures that are part of a page, and the format of durations."""
 
 import base64
 from dataclasses import dataclass
@@ -7,43 +7,45 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-ROOM = Path(__file__).parent
+TEMPLATES = Path(__file__).parent
 SYMBOLS = {"better": "▲", "worse": "▼", "no clear change": "●"}
+"""Change of a score -> symbol."""
 MARKS = SYMBOLS | {"near": "≈"}
+"""Mark of a cell -> symbol."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure on the page: theme -> data URI, what it shows, and the same in words for who cannot see it."""
+    """A figure on the page: theme -> data URI, its caption, and a text for readers who cannot see it."""
 
     images: dict[str, str]
     caption: str
     alt: str
 
 
-def inline(images: dict[str, Path]) -> dict[str, str]:
+def data_uris(images: dict[str, Path]) -> dict[str, str]:
     """Theme -> PNG file as theme -> data URI."""
     return {
         theme: "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() for theme, path in images.items()
     }
 
 
-def render(template: str, folder: Path = ROOM, **content: Any) -> str:
-    """Render a page: a template of `folder` that extends `page.html.jinja`; the style sheet goes into it."""
+def render(template: str, folder: Path = TEMPLATES, **content: Any) -> str:
+    """Render a page from a template of `folder` that extends `page.html.jinja`, with the style sheet in it."""
     environment = Environment(
-        loader=FileSystemLoader([folder, ROOM]),
+        loader=FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["seconds"] = duration
-    css = (ROOM / "report.css").read_text(encoding="utf-8")
+    css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(css=css, symbols=SYMBOLS, marks=MARKS, **content)
 
 
 def duration(seconds: float) -> str:
-    """Wall time for a reader."""
+    """Wall time in hours, minutes or seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from ..benchmark.cells import Answers, Problem, Runs, differs
-from ..statistics.estimates import disjoint
+from ..benchmark.read_results import Answers, Problem, Runs, difference_in_questions
+from ..models import Role
+from ..statistics.multiple_testing import disjoint
 from ..tasks.suite import SUITE, TASKS
-from .benchmark_tables import NONE, Words, average_entry
-from .tabulate import Entry, Row, Table, plain, scored
+from .benchmark_tables import EMPTY_ENTRY, average_entry
+from .table_formats import Entry, Mark, Row, Table, number_entry, score_entry
+from .texts import Words
 
-PAIRS = (
+TOPICS_OF_TABLES = (
     ("anatomy", "clinical_knowledge"),
     ("college_biology", "college_medicine"),
     ("medical_genetics", "professional_medicine"),
@@ -21,25 +23,26 @@ PAIRS = (
 
 
 def comparable_models(runs: Sequence[Runs], task: str) -> tuple[dict[str, Answers], list[Problem]]:
-    """Every model's answers to a task, if they are to the same prompts as the first one's."""
-    found: dict[str, Answers] = {}
+    """Every model's answers to a task if they are to the first model's prompts, and the other models' problems."""
+    comparable: dict[str, Answers] = {}
     problems = []
-    for its in runs:
-        for member in its.members:
-            answers = its.answers.get((member.name, task))
+    for of_folder in runs:
+        for member in of_folder.members:
+            answers = of_folder.answers.get((member.name, task))
             if answers is None:
                 continue
-            label = member.name if member.role == "other" or len(runs) == 1 else f"{its.name}/{member.name}"
-            why = differs(next(iter(found.values())), answers) if found else None
-            if why is None:
-                found[label] = answers
+            label = member.name if member.role == Role.OTHER or len(runs) == 1 else f"{of_folder.name}/{member.name}"
+            first = next(iter(comparable.values()), answers)
+            difference = difference_in_questions(first, answers)
+            if difference is None:
+                comparable[label] = answers
             else:
-                problems.append(Problem(label, task, *why))
-    return found, problems
+                problems.append(Problem(label, task, *difference))
+    return comparable, problems
 
 
 def ranking_table(group: str, runs: Sequence[Runs], w: Words) -> Table | None:
-    """Table 7: mean rank over a group's tasks of the models that have them all; None where none has."""
+    """Table 7: mean rank, over a group's tasks, of the models that did all of them; None where no model did."""
     tasks = [task.name for task in SUITE if task.group == group]
     by_task = {task: comparable_models(runs, task)[0] for task in tasks}
     tasks = [task for task in tasks if by_task[task]]
@@ -56,9 +59,9 @@ def ranking_table(group: str, runs: Sequence[Runs], w: Words) -> Table | None:
         Row(
             models[i],
             [
-                plain(float(ranks[:, i].mean()), w.language, ".2f"),
+                number_entry(float(ranks[:, i].mean()), w.language, ".2f"),
                 average_entry([by_task[task][models[i]] for task in tasks], w),
-                plain(int(tied[i]), w.language, "d"),
+                number_entry(int(tied[i]), w.language, "d"),
             ],
         )
         for i in order
@@ -71,28 +74,36 @@ def all_models_tables(runs: Sequence[Runs], w: Words) -> list[Table]:
     """Tables 8 to 11: every model on the medical tasks, English beside French."""
     names = {(task.group, task.subject): task.name for task in SUITE}
     tables = []
-    for number_, topics in enumerate(PAIRS, start=8):
+    for number, topics in enumerate(TOPICS_OF_TABLES, start=8):
         columns = [(topic, language) for topic in topics for language in ("EN", "FR")]
         by_column = [comparable_models(runs, names[f"{language}-MEDICAL", topic])[0] for topic, language in columns]
-        models = dict.fromkeys(name for found in by_column for name in found)
+        models = dict.fromkeys(name for of_column in by_column for name in of_column)
         rows = [
-            Row(model, [_standing(model, f, language, w) for (_, language), f in zip(columns, by_column, strict=True)])
+            Row(
+                model,
+                [
+                    _entry(model, answers, language, w)
+                    for (_, language), answers in zip(columns, by_column, strict=True)
+                ],
+            )
             for model in models
         ]
         heads = [f"{TASKS[names['EN-MEDICAL', topic]].abbreviation} {language}" for topic, language in columns]
         if rows:
-            tables.append(Table(f"models-{number_}", w("all_models_caption"), [w("model"), *heads], rows))
+            tables.append(Table(f"models-{number}", w("all_models_caption"), [w("model"), *heads], rows))
     return tables
 
 
-def _standing(model: str, found: dict[str, Answers], language: str, w: Words) -> Entry:
-    """A score, and in French how it stands to the best one."""
-    if model not in found:
-        return NONE
-    its, best = found[model], max(found.values(), key=lambda answers: answers.score)
-    mark = ""
-    if language == "FR":
-        apart = disjoint(its.score, its.stderr, best.score, best.stderr)
-        mark = "better" if its.score == best.score else "" if apart else "near"
-    told = {"better": w("told_best"), "near": w("told_near"), "": ""}[mark]
-    return scored(100 * its.score, 100 * its.stderr, w.language, mark=(mark, told), strong=bool(mark))
+def _entry(model: str, answers: dict[str, Answers], language: str, w: Words) -> Entry:
+    """A model's score, in French marked by how it compares with the best one."""
+    if model not in answers:
+        return EMPTY_ENTRY
+    own, best = answers[model], max(answers.values(), key=lambda of_model: of_model.score)
+    mark, mark_words = Mark.NONE, ""
+    if language == "FR" and own.score == best.score:
+        mark, mark_words = Mark.BETTER, w("told_best")
+    elif language == "FR" and not disjoint(own.score, own.stderr, best.score, best.stderr):
+        mark, mark_words = Mark.NEAR, w("told_near")
+    return score_entry(
+        100 * own.score, 100 * own.stderr, w.language, mark=mark, mark_words=mark_words, strong=bool(mark)
+    )

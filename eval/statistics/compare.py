@@ -2,42 +2,47 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
-from ..benchmark.cells import Answers, Problem, Runs, differs, first_half
-from ..tasks.suite import GROUPS, TARGET, TASKS
-from .contamination import kept
+from ..benchmark.read_results import Answers, Problem, Runs, difference_in_questions, first_half
+from ..models import Role
+from ..tasks.suite import GROUPS, TARGET_GROUP, TASKS
+from .contamination import uncontaminated
 from .estimates import (
-    LEVEL,
     Difference,
     Flips,
-    adjusted,
-    disjoint,
     mcnemar,
     paired_bootstrap,
     paired_difference,
     pooled_stderr,
     weighted_mean,
 )
+from .multiple_testing import LEVEL, ClearRule, adjusted, disjoint, holm
 
-TESTS = ("holm", "fdr_bh", "mcnemar", "paper")
-"""Rules by which a change is called clear: McNemar's p-value after Holm or Benjamini-Hochberg, or as it is, or the
-paper's intervals that do not meet."""
-SEED = 0
+BOOTSTRAP_SEED = 0
+
+
+class FamilyRole(StrEnum):
+    """A model's part in a family."""
+
+    BASE = "base"
+    ADAPTED = "adapted"
+    MERGED = "merged"
 
 
 @dataclass(frozen=True)
 class Family:
-    """A base with what was made of it.
+    """A base with the models that were made from it.
 
     Attributes:
-        runs: its folder of runs.
+        runs: its folder of results.
         adapted: name of the checkpoint that is reported, if there is one.
         merged: name of the merged model, if there is one.
         chosen: whether the first half of the target group's questions chose the checkpoint. Then that group's change is
-            told on the second half.
+            computed on the second half.
     """
 
     runs: Runs
@@ -45,11 +50,11 @@ class Family:
     merged: str | None = None
     chosen: bool = False
 
-    def members(self) -> list[tuple[str, str]]:
+    def members(self) -> list[tuple[FamilyRole, str]]:
         """Role and name of base, adapted and merged model."""
-        (base,) = self.runs.named("base")
-        others = [("adapted", self.adapted), ("merged", self.merged)]
-        return [("base", base.name), *((role, name) for role, name in others if name is not None)]
+        (base,) = self.runs.with_role(Role.BASE)
+        others = [(FamilyRole.ADAPTED, self.adapted), (FamilyRole.MERGED, self.merged)]
+        return [(FamilyRole.BASE, base.name), *((role, name) for role, name in others if name is not None)]
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Pair:
     """The base's and another model's answers to one task."""
 
     family: str
-    role: str
+    role: FamilyRole
     base: Answers
     other: Answers
 
@@ -67,7 +72,7 @@ class Pair:
         return TASKS[self.base.task].group
 
     def flips(self, keep: np.ndarray | None = None) -> Flips:
-        """Answers gained and lost, of all questions or of those that are kept."""
+        """Answers gained and lost, of all questions, or of those where `keep`, [questions] of bool, is true."""
         change = self.other.right - self.base.right
         change = change if keep is None else change[keep]
         return Flips(int((change > 0).sum()), int((change < 0).sum()), len(change))
@@ -91,11 +96,15 @@ class CellChange:
     format: float
     margin: Difference | None
 
-    def clear(self, test: str) -> int:
+    def clear(self, rule: ClearRule) -> int:
         """1 or -1 where the change is called clear by a rule, else 0."""
-        if test == "paper":
+        if rule == ClearRule.PAPER:
             return self.sign
-        p = {"holm": self.p_holm, "fdr_bh": self.p_bh, "mcnemar": self.p}[test]
+        p = {
+            ClearRule.HOLM: self.p_holm,
+            ClearRule.BENJAMINI_HOCHBERG: self.p_bh,
+            ClearRule.MCNEMAR: self.p,
+        }[rule]
         return 0 if p >= LEVEL else int(np.sign(self.change.value))
 
 
@@ -106,12 +115,12 @@ class GroupChange:
     `before` and `after` are averages weighted by questions, with lm-eval's pooled errors; `change` and its interval are
     of the stratified paired bootstrap, `p_holm` adjusted for all groups of the report. `tasks` are those that could be
     compared. `unparseable` and `truncated` are rates, before and after, among the questions that are answered with
-    text. `without` is the change without the contaminated questions, where a list was given. `half` says that all this
-    is of the questions that did not choose the checkpoint.
+    text. `without` is the change without the contaminated questions, where a list was given. With `half`, all this is
+    computed on the questions that did not choose the checkpoint.
     """
 
     family: str
-    role: str
+    role: FamilyRole
     model: str
     group: str
     tasks: list[str]
@@ -129,21 +138,68 @@ class GroupChange:
 
 @dataclass(frozen=True)
 class Compared:
-    """Everything that was compared, and what was not."""
+    """All comparisons, and the problems for which others are missing."""
 
     cells: list[CellChange]
     groups: list[GroupChange]
     problems: list[Problem]
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, each cell with its samples files."""
+        return {
+            "cells": [
+                {
+                    "family": c.pair.family,
+                    "role": c.pair.role,
+                    "model": c.pair.other.model,
+                    "task": c.pair.base.task,
+                    "group": c.pair.group,
+                    "questions": len(c.pair.base.right),
+                    "before": c.pair.base.score,
+                    "after": c.pair.other.score,
+                    "gained": c.pair.flips().gained,
+                    "lost": c.pair.flips().lost,
+                    "interval": [c.change.low, c.change.high],
+                    "p": {"mcnemar": c.p, "holm": c.p_holm, "fdr_bh": c.p_bh},
+                    "paper_rule": c.sign,
+                    "knowledge": c.knowledge,
+                    "format": c.format,
+                    "margin": None if c.margin is None else {"change": c.margin.value, "p": c.margin.p},
+                    "samples": {answers.model: {"sha256": answers.digest} for answers in (c.pair.base, c.pair.other)},
+                }
+                for c in self.cells
+            ],
+            "groups": [
+                {
+                    "family": g.family,
+                    "role": g.role,
+                    "model": g.model,
+                    "group": g.group,
+                    "tasks": g.tasks,
+                    "before": g.before,
+                    "after": g.after,
+                    "half": g.half,
+                    "questions": g.change.documents,
+                    "change": g.change.value,
+                    "interval": [g.change.low, g.change.high],
+                    "p": {"bootstrap": g.change.p, "holm": g.p_holm},
+                    "without_contaminated": None if g.without is None else g.without.value,
+                }
+                for g in self.groups
+            ],
+            "left_out": [{"model": p.model, "task": p.task, "reason": p.reason, **p.values} for p in self.problems],
+        }
 
-def average(answers: Sequence[Answers]) -> tuple[float, float]:
-    """Average weighted by questions and its pooled standard error."""
-    sizes = [len(its.right) for its in answers]
-    return weighted_mean([its.score for its in answers], sizes), pooled_stderr([its.stderr for its in answers], sizes)
+
+def average_score(answers: Sequence[Answers]) -> tuple[float, float]:
+    """Average weighted by questions and its pooled standard error, of one model's answers to several tasks."""
+    sizes = [len(of_task.right) for of_task in answers]
+    mean = weighted_mean([of_task.score for of_task in answers], sizes)
+    return mean, pooled_stderr([of_task.stderr for of_task in answers], sizes)
 
 
-def parts(pair: Pair) -> tuple[float, float]:
-    """The change as knowledge and format: what moved between right and a readable wrong answer, and the rest."""
+def knowledge_and_format(pair: Pair) -> tuple[float, float]:
+    """The change in two parts: answers that moved between right and a readable wrong one, and the rest."""
     moved = pair.other.right - pair.base.right
     # A right answer could be read, so only the other of the two can be unreadable.
     unread = pair.base.unparseable | pair.other.unparseable
@@ -154,7 +210,7 @@ def compare(families: Sequence[Family], contaminated: dict[str, set[str]] | None
     """Compare the adapted and the merged model of every family with its base.
 
     Args:
-        families: what to compare.
+        families: the families to compare.
         contaminated: task -> `doc_id` or `doc_hash` of questions that training has seen; see
             `contamination.read_contaminated`.
     """
@@ -164,111 +220,66 @@ def compare(families: Sequence[Family], contaminated: dict[str, set[str]] | None
         problems += family.runs.problems
         (_, base), *others = family.members()
         for role, name in others:
-            made, found = _pairs(family.runs, base, role, name)
-            pairs += made
-            problems += found
+            of_model, not_comparable = _pairs(family.runs, base, role, name)
+            pairs += of_model
+            problems += not_comparable
     chosen = {family.runs.name for family in families if family.chosen}
     return Compared(_cells(pairs), _groups(pairs, chosen, contaminated), problems)
 
 
-def as_json(compared: Compared) -> dict[str, Any]:
-    """Everything as JSON values, each cell with its samples files."""
-    return {
-        "cells": [
-            {
-                "family": c.pair.family,
-                "role": c.pair.role,
-                "model": c.pair.other.model,
-                "task": c.pair.base.task,
-                "group": c.pair.group,
-                "questions": len(c.pair.base.right),
-                "before": c.pair.base.score,
-                "after": c.pair.other.score,
-                "gained": c.pair.flips().gained,
-                "lost": c.pair.flips().lost,
-                "interval": [c.change.low, c.change.high],
-                "p": {"mcnemar": c.p, "holm": c.p_holm, "fdr_bh": c.p_bh},
-                "paper_rule": c.sign,
-                "knowledge": c.knowledge,
-                "format": c.format,
-                "margin": None if c.margin is None else {"change": c.margin.value, "p": c.margin.p},
-                "samples": {its.model: {"sha256": its.digest} for its in (c.pair.base, c.pair.other)},
-            }
-            for c in compared.cells
-        ],
-        "groups": [
-            {
-                "family": g.family,
-                "role": g.role,
-                "model": g.model,
-                "group": g.group,
-                "tasks": g.tasks,
-                "before": g.before,
-                "after": g.after,
-                "half": g.half,
-                "questions": g.change.documents,
-                "change": g.change.value,
-                "interval": [g.change.low, g.change.high],
-                "p": {"bootstrap": g.change.p, "holm": g.p_holm},
-                "without_contaminated": None if g.without is None else g.without.value,
-            }
-            for g in compared.groups
-        ],
-        "left_out": [{"model": p.model, "task": p.task, "reason": p.reason, **p.values} for p in compared.problems],
-    }
-
-
-def _pairs(runs: Runs, base: str, role: str, name: str) -> tuple[list[Pair], list[Problem]]:
-    made, problems = [], []
+def _pairs(runs: Runs, base: str, role: FamilyRole, name: str) -> tuple[list[Pair], list[Problem]]:
+    pairs, problems = [], []
     for task in TASKS:
         first, second = runs.answers.get((base, task)), runs.answers.get((name, task))
         if first is None or second is None:
             continue
-        why = differs(first, second)
-        if why is None:
-            made.append(Pair(runs.name, role, first, second))
+        difference = difference_in_questions(first, second)
+        if difference is None:
+            pairs.append(Pair(runs.name, role, first, second))
         else:
-            problems.append(Problem(name, task, *why))
-    return made, problems
+            problems.append(Problem(name, task, *difference))
+    return pairs, problems
 
 
 def _cells(pairs: list[Pair]) -> list[CellChange]:
     p_values = [mcnemar(pair.flips()) for pair in pairs]
-    holm, bh = (adjusted(p_values, rule) for rule in ("holm", "fdr_bh"))
-    return [_cell(pair, number, p_values, holm, bh) for number, pair in enumerate(pairs)]
+    p_holm, p_bh = (adjusted(p_values, rule) for rule in (ClearRule.HOLM, ClearRule.BENJAMINI_HOCHBERG))
+    return [_cell(pair, number, p_values, p_holm, p_bh) for number, pair in enumerate(pairs)]
 
 
-def _cell(pair: Pair, number: int, p: list[float], holm: list[float], bh: list[float]) -> CellChange:
+def _cell(pair: Pair, number: int, p: list[float], p_holm: list[float], p_bh: list[float]) -> CellChange:
     before, after = pair.base, pair.other
     margin = None
     if before.margin is not None and after.margin is not None:
         ones = [1.0] * len(before.right)
         margin = paired_difference(after.margin.tolist(), before.margin.tolist(), ones)
+    knowledge, form = knowledge_and_format(pair)
     return CellChange(
-        pair,
-        paired_bootstrap([pair.flips()], SEED + number),
-        p[number],
-        holm[number],
-        bh[number],
-        disjoint(before.score, before.stderr, after.score, after.stderr),
-        *parts(pair),
-        margin,
+        pair=pair,
+        change=paired_bootstrap([pair.flips()], BOOTSTRAP_SEED + number),
+        p=p[number],
+        p_holm=p_holm[number],
+        p_bh=p_bh[number],
+        sign=disjoint(before.score, before.stderr, after.score, after.stderr),
+        knowledge=knowledge,
+        format=form,
+        margin=margin,
     )
 
 
 def _groups(pairs: list[Pair], chosen: set[str], contaminated: dict[str, set[str]] | None) -> list[GroupChange]:
     keys = dict.fromkeys((pair.family, pair.role) for pair in pairs)
-    found = []
+    changes = []
     for family, role in keys:
         for group in GROUPS:
-            its = [p for p in pairs if (p.family, p.role, p.group) == (family, role, group)]
-            half = family in chosen and group == TARGET
+            of_group = [p for p in pairs if (p.family, p.role, p.group) == (family, role, group)]
+            half = family in chosen and group == TARGET_GROUP
             if half:
-                its = [kept_pair for pair in its if (kept_pair := _second_half(pair))]
-            if its:
-                found.append(_group(its, contaminated, half=half))
-    holm = adjusted([group.change.p for group in found], "holm")
-    return [replace(group, p_holm=p) for group, p in zip(found, holm, strict=True)]
+                of_group = [second_half for pair in of_group if (second_half := _second_half(pair))]
+            if of_group:
+                changes.append(_group(of_group, contaminated, half=half))
+    p_holm = holm([group.change.p for group in changes])
+    return [replace(group, p_holm=p) for group, p in zip(changes, p_holm, strict=True)]
 
 
 def _second_half(pair: Pair) -> Pair | None:
@@ -281,37 +292,37 @@ def _second_half(pair: Pair) -> Pair | None:
 
 def _group(pairs: list[Pair], contaminated: dict[str, set[str]] | None, *, half: bool) -> GroupChange:
     before, after = [p.base for p in pairs], [p.other for p in pairs]
-    sizes = [len(its.right) for its in before]
-    knowledge, form = zip(*(parts(pair) for pair in pairs), strict=True)
-    change = paired_bootstrap([pair.flips() for pair in pairs], SEED)
+    sizes = [len(answers.right) for answers in before]
+    knowledge, form = zip(*(knowledge_and_format(pair) for pair in pairs), strict=True)
+    change = paired_bootstrap([pair.flips() for pair in pairs], BOOTSTRAP_SEED)
     written = [pair for pair in pairs if pair.base.margin is None]
     without = None
     if contaminated is not None:
-        clean = [pair.flips(kept(pair.base, contaminated)) for pair in pairs]
+        clean = [pair.flips(uncontaminated(pair.base, contaminated)) for pair in pairs]
         clean = [flips for flips in clean if flips.questions]
-        without = paired_bootstrap(clean, SEED) if clean else None
+        without = paired_bootstrap(clean, BOOTSTRAP_SEED) if clean else None
     return GroupChange(
-        pairs[0].family,
-        pairs[0].role,
-        pairs[0].other.model,
-        pairs[0].group,
-        [its.task for its in before],
-        average(before),
-        average(after),
-        change,
-        change.p,
-        weighted_mean(knowledge, sizes),
-        weighted_mean(form, sizes),
-        _rates([p.base.unparseable for p in written], [p.other.unparseable for p in written]),
-        _rates([p.base.truncated for p in written], [p.other.truncated for p in written]),
-        without,
-        half,
+        family=pairs[0].family,
+        role=pairs[0].role,
+        model=pairs[0].other.model,
+        group=pairs[0].group,
+        tasks=[answers.task for answers in before],
+        before=average_score(before),
+        after=average_score(after),
+        change=change,
+        p_holm=change.p,
+        knowledge=weighted_mean(knowledge, sizes),
+        format=weighted_mean(form, sizes),
+        unparseable=_rates([p.base.unparseable for p in written], [p.other.unparseable for p in written]),
+        truncated=_rates([p.base.truncated for p in written], [p.other.truncated for p in written]),
+        without=without,
+        half=half,
     )
 
 
 def _rates(before: list[np.ndarray | None], after: list[np.ndarray | None]) -> tuple[float, float] | None:
     """Rates of both models; None where no text is written, or it was not noted of all."""
-    first, second = ([flags for flags in all_ if flags is not None] for all_ in (before, after))
+    first, second = ([flags for flags in of_model if flags is not None] for of_model in (before, after))
     if not before or len(first) < len(before) or len(second) < len(after):
         return None
     return float(np.concatenate(first).mean()), float(np.concatenate(second).mean())

@@ -1,4 +1,4 @@
-"""Questions that training has seen: a list of them, and which answers that leaves."""
+"""Contaminated questions, which training has seen: a list of them, and the answers to the others."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 from ...core.errors import UserError, check_known
 from ...core.files import read_lines
 from ...core.jsonio import JsonObject, parse_json
-from ..benchmark.cells import Answers
+from ..benchmark.read_results import Answers
 from ..tasks.suite import TASKS
 
 
@@ -15,9 +15,9 @@ def read_contaminated(path: Path) -> dict[str, set[str]]:
     """Read a list of contaminated questions: a line {"task", "doc_id"} or {"task", "doc_hash"} for each.
 
     Raises:
-        UserError: a line is none of these, or names a task that is not of the 28.
+        UserError: a line has another form, or names a task that is not one of the 28.
     """
-    found: dict[str, set[str]] = {}
+    contaminated: dict[str, set[str]] = {}
     for where, line in read_lines(path):
         try:
             row = JsonObject(parse_json(line, where), where)
@@ -29,11 +29,11 @@ def read_contaminated(path: Path) -> dict[str, set[str]]:
                 allowed='{"task": "mmlu_anatomy", "doc_id": 3}, or doc_hash in the place of doc_id',
             ) from None
         check_known(task, TASKS, "task", where)
-        found.setdefault(task, set()).add(str(question))
-    return found
+        contaminated.setdefault(task, set()).add(str(question))
+    return contaminated
 
 
-def kept(answers: Answers, contaminated: dict[str, set[str]]) -> np.ndarray:
-    """Which questions are not contaminated; [questions] of bool."""
-    out = contaminated.get(answers.task, set())
-    return np.array([not out.intersection(key.split(":", 1)) for key in answers.keys], bool)
+def uncontaminated(answers: Answers, contaminated: dict[str, set[str]]) -> np.ndarray:
+    """Whether each question is not contaminated; [questions] of bool."""
+    listed = contaminated.get(answers.task, set())
+    return np.array([not listed.intersection(key.split(":", 1)) for key in answers.keys], bool)

@@ -1,7 +1,7 @@
-"""Estimates with standard errors, paired comparisons, and rules for many of them at once.
+"""Estimates with standard errors, and paired comparisons.
 
-Of held-out text the document is the unit that was sampled, and a score is a ratio of two totals over documents: nats
-over bytes or words, right answers over questions. Of a benchmark the question is the unit.
+Held-out text is sampled by document, and a score is a ratio of two totals over documents: nats over bytes or words,
+right answers over questions. A benchmark is sampled by question.
 """
 
 import math
@@ -10,19 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
-LEVEL = 0.05
-"""A p-value below it is called clear; intervals cover 1 - LEVEL."""
-FALSE_POSITIVE_RATE = 2 * float(stats.norm.sf(math.sqrt(2)))
-"""How often two intervals of one standard error miss each other although nothing differs, 15.7 %: scores of equal error
-s from different questions differ by more than 2 s, which is sqrt(2) standard errors of their difference."""
+from .multiple_testing import LEVEL
+
 RESAMPLES = 9999
+"""Draws of a bootstrap."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, its standard error (None from one document) and the number of documents behind it."""
+    """A value, its standard error (None from one document) and the number of documents it is computed from."""
 
     value: float
     stderr: float | None
@@ -31,7 +28,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference with its 95 % interval and two-sided p-value."""
+    """A paired difference with its 95 % interval and two-sided p-value; `documents` counts questions of a benchmark."""
 
     value: float
     stderr: float
@@ -58,53 +55,30 @@ def paired_difference(first: Sequence[float], second: Sequence[float], denominat
     Interval and p-value are Student's with n - 1 degrees of freedom. All three sequences have one entry a document, in
     the same order; at least two documents.
     """
-    both = ratio(np.subtract(first, second).tolist(), denominators)
-    assert both.stderr is not None, "a comparison needs two documents"
-    student = stats.t(both.documents - 1)
-    reach = both.stderr * float(student.ppf(0.975))
-    p = 2 * float(student.sf(abs(both.value) / both.stderr)) if both.stderr else float(both.value == 0)
-    return Difference(both.value, both.stderr, both.value - reach, both.value + reach, p, both.documents)
-
-
-def adjusted(p_values: Sequence[float], rule: str) -> list[float]:
-    """P-values adjusted for their number.
-
-    Args:
-        p_values: of one family of comparisons.
-        rule: statsmodels' name: `holm` (the chance of any false alarm) or `fdr_bh` (Benjamini and Hochberg: the
-            expected share of false alarms among the alarms).
-    """
-    return multipletests(p_values, method=rule)[1].tolist() if len(p_values) else []
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for their number by Holm's step-down rule (Scandinavian Journal of Statistics 6, 1979)."""
-    return adjusted(p_values, "holm")
+    estimate = ratio(np.subtract(first, second).tolist(), denominators)
+    value, stderr, documents = estimate.value, estimate.stderr, estimate.documents
+    assert stderr is not None, "a comparison needs two documents"
+    student = stats.t(documents - 1)
+    reach = stderr * float(student.ppf(0.975))
+    p = 2 * float(student.sf(abs(value) / stderr)) if stderr else float(value == 0)
+    return Difference(value=value, stderr=stderr, low=value - reach, high=value + reach, p=p, documents=documents)
 
 
 def weighted_mean(values: Sequence[float], sizes: Sequence[int]) -> float:
-    """sum(n x) / sum(n): what lm-eval makes of a group's tasks."""
+    """sum(n x) / sum(n): lm-eval's score of a group of tasks."""
     return float(np.average(values, weights=sizes))
 
 
 def pooled_stderr(stderrs: Sequence[float], sizes: Sequence[int]) -> float:
-    """Standard error of that mean from the tasks' own, pooled as lm-eval does (`pooled_sample_stderr`)."""
+    """Standard error of `weighted_mean` from the tasks' own, pooled as lm-eval does (`pooled_sample_stderr`)."""
     n, s = np.asarray(sizes, float), np.asarray(stderrs, float)
     variance = float(((n - 1) * n * s**2).sum() / (n.sum() - len(n)))
     return math.sqrt(variance / float(n.sum()))
 
 
-def disjoint(before: float, before_stderr: float, after: float, after_stderr: float) -> int:
-    """The paper's rule: 1 or -1 where the intervals of one standard error do not even touch, else 0."""
-    difference, reach = after - before, before_stderr + after_stderr
-    if abs(difference) <= reach or math.isclose(abs(difference), reach, rel_tol=0, abs_tol=1e-9):
-        return 0
-    return 1 if difference > 0 else -1
-
-
 @dataclass(frozen=True)
 class Flips:
-    """The same questions, answered by two models: how many became right, how many wrong, among how many."""
+    """Counts of questions that two models answered: those that became right, those that became wrong, and all."""
 
     gained: int
     lost: int
@@ -117,16 +91,16 @@ class Flips:
 
 
 def mcnemar(flips: Flips) -> float:
-    """Two-sided p-value of McNemar's exact test: were gained and lost answers equally likely?"""
+    """Two-sided p-value of McNemar's exact test, by which gained and lost answers are equally likely."""
     return min(1.0, 2 * float(stats.binom.cdf(min(flips.gained, flips.lost), flips.gained + flips.lost, 0.5)))
 
 
 def paired_bootstrap(tasks: Sequence[Flips], seed: int, resamples: int = RESAMPLES) -> Difference:
-    """Change of the accuracy over all questions of one or several tasks, questions drawn again within each task.
+    """Change of the accuracy over all questions of one or several tasks, with questions resampled within each task.
 
-    To draw a task's questions again is to draw how many of them were gained, lost and neither: a multinomial, so
-    nothing is approximated by drawing that. The interval is the percentile one; the p-value counts draws that lie as
-    far from the change as the change from zero.
+    Resampling a task's questions draws how many of them were gained, lost and neither: a multinomial, which is drawn
+    directly, without an approximation. The interval is the percentile one; the p-value counts draws that lie as far
+    from the change as the change from zero.
     """
     questions = sum(task.questions for task in tasks)
     random = np.random.default_rng(seed)
@@ -138,10 +112,11 @@ def paired_bootstrap(tasks: Sequence[Flips], seed: int, resamples: int = RESAMPL
     draws = moved / questions
     value = sum(task.gained - task.lost for task in tasks) / questions
     low, high = np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
-    # Draws are multiples of 1 / questions: what is equally far must not fall to either side by rounding.
+    # Draws are multiples of 1 / questions: rounding must not decide which of two equal distances is larger.
     as_far = np.abs(draws - value) >= abs(value) - 0.5 / questions
     p = (1 + int(as_far.sum())) / (resamples + 1)
-    return Difference(value, float(draws.std(ddof=1)), low, high, p, questions)
+    stderr = float(draws.std(ddof=1))
+    return Difference(value=value, stderr=stderr, low=low, high=high, p=p, documents=questions)
 
 
 def _stderr(residuals: np.ndarray, x: np.ndarray) -> float | None:

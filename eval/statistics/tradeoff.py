@@ -1,4 +1,4 @@
-"""What merging gains in a domain against what it loses in general, and which point to take, by a rule."""
+"""The trade-off of merging: gain in a domain against loss in general, and the point that a rule proposes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,6 +7,7 @@ from math import expm1
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from scipy import stats
 
 from ...core.errors import UserError
@@ -14,15 +15,16 @@ from ...core.files import read_object, write_json
 from ...core.integrity import AGAIN, check, stage_files
 from ...core.jsonio import JsonObject
 from ...core.manifest import Manifest, run_stage
-from ..report.figures import Theme, draw_twice, legend_above, themed_axes
-from ..scores import SCORES, Comparison, Scores, check_name
-from .verdict import PERPLEXITY
+from ..models import Role, check_name
+from ..report.theme import Theme, draw_twice, legend_above, themed_axes
+from ..scores import SCORES_FILE, Comparison, Metric, Scores
 
-CURVE = "tradeoff.json"
-MAX_LOSS = 1.0
+TRADEOFF_FILE = "tradeoff.json"
+"""`Tradeoff`."""
+DEFAULT_MAX_LOSS = 1.0
 """Per cent of perplexity per byte."""
-ERROR = 0.05
-"""Chance, at most, that any point is let through which loses more than is allowed."""
+ERROR_RATE = 0.05
+"""The highest probability that any point is allowed that loses more than the limit."""
 RULE = (
     "Of the points whose loss in {general} is at most {max_loss:g} % (the upper bound of the change of its perplexity "
     "per byte against the base, by the paired difference over held-out documents, one-sided at {error:g} shared by all "
@@ -38,6 +40,15 @@ class Change:
     low: float
     high: float
 
+    @staticmethod
+    def from_json(row: JsonObject) -> "Change":
+        """Check and take over JSON values.
+
+        Raises:
+            UserError: a value is missing or of another type.
+        """
+        return Change(row.number("value"), row.number("low"), row.number("high"))
+
 
 @dataclass(frozen=True)
 class Point:
@@ -45,10 +56,10 @@ class Point:
 
     Attributes:
         model: its name.
-        domain: what changed in the domain; less is better.
-        general: the same in general.
-        general_bound: upper bound of the general change, of which the rule speaks.
-        allowed: whether that bound is within the loss that is allowed.
+        domain: change in the domain; less is better.
+        general: change in general.
+        general_bound: upper bound of the general change, which the rule compares with the loss that is allowed.
+        allowed: whether it is within that loss.
         pareto: whether no other point is at least as good in both, and better in one.
     """
 
@@ -59,8 +70,58 @@ class Point:
     allowed: bool
     pareto: bool
 
+    @staticmethod
+    def from_json(row: JsonObject) -> "Point":
+        """Check and take over JSON values.
 
-def build_tradeoff(scores: Path, out: Path, *, domain: str, general: str, max_loss: float = MAX_LOSS) -> Manifest:
+        Raises:
+            UserError: a value is missing or of another type.
+        """
+        return Point(
+            model=row.text("model"),
+            domain=Change.from_json(row.object("domain")),
+            general=Change.from_json(row.object("general")),
+            general_bound=row.number("general_bound"),
+            allowed=row.flag("allowed"),
+            pareto=row.flag("pareto"),
+        )
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """The points of a trade-off, and the model that the rule, a sentence, proposes among them."""
+
+    rule: str
+    domain: str
+    general: str
+    proposed: str
+    points: list[Point]
+
+    @staticmethod
+    def read(folder: Path) -> "Tradeoff":
+        """Read what `build_tradeoff` wrote.
+
+        Raises:
+            UserError: the folder has none, or it is damaged.
+        """
+        value = read_object(folder / TRADEOFF_FILE)
+        check_name(value.text("proposed"), value.where)
+        return Tradeoff(
+            rule=value.text("rule"),
+            domain=value.text("domain"),
+            general=value.text("general"),
+            proposed=value.text("proposed"),
+            points=[Point.from_json(JsonObject(row, f"{value.where}: points")) for row in value.list("points")],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def build_tradeoff(
+    scores: Path, out: Path, *, domain: str, general: str, max_loss: float = DEFAULT_MAX_LOSS
+) -> Manifest:
     """Write `tradeoff.json` and the curve as PNG (stage `tradeoff`).
 
     Args:
@@ -68,49 +129,31 @@ def build_tradeoff(scores: Path, out: Path, *, domain: str, general: str, max_lo
         out: the folder to make.
         domain: domain of the evaluation that is to gain.
         general: domain that must not lose.
-        max_loss: what it may lose: per cent of its perplexity per byte.
+        max_loss: the loss that is allowed there, in per cent of its perplexity per byte.
 
     Raises:
         UserError: no scores, no base or other model among them, no such domain, or a loss below 0.
     """
     if not 0 <= max_loss < 100:
         raise UserError(f"the loss allowed is {max_loss} %", where="--max-loss", allowed="from 0 to below 100")
-    check("tradeoff", stage_files([scores / SCORES]), mend=AGAIN)
-    found = Scores.read(scores)
-    points = curve(found, domain, general, max_loss)
-    rule = RULE.format(general=general, domain=domain, max_loss=max_loss, error=ERROR, count=len(points) - 1)
-    chosen = propose(points)
+    check("tradeoff", stage_files([scores / SCORES_FILE]), mend=AGAIN)
+    points = tradeoff_points(Scores.read(scores), domain, general, max_loss)
+    rule = RULE.format(general=general, domain=domain, max_loss=max_loss, error=ERROR_RATE, count=len(points) - 1)
+    proposed = propose(points)
+    tradeoff = Tradeoff(rule=rule, domain=domain, general=general, proposed=proposed.model, points=points)
 
     def body(work: Path) -> dict[str, Any]:
-        told = {"rule": rule, "domain": domain, "general": general, "proposed": chosen.model}
-        write_json(work / CURVE, told | {"points": [asdict(point) for point in points]})
-        draw_twice(partial(_draw, points, chosen, domain, general), work, "tradeoff")
-        return told | {"sentence": sentence(chosen, points[0].model, domain, general)}
+        write_json(work / TRADEOFF_FILE, tradeoff.to_json())
+        draw_twice(partial(_draw, tradeoff, proposed), work, "tradeoff")
+        counts = {"rule": rule, "domain": domain, "general": general, "proposed": proposed.model}
+        return counts | {"sentence": proposal_sentence(proposed, points[0].model, domain, general)}
 
     config = {"domain": domain, "general": general, "max_loss": float(max_loss)}
-    return run_stage("tradeoff", {"scores": scores / SCORES}, config, out, body)
+    return run_stage("tradeoff", {"scores": scores / SCORES_FILE}, config, out, body)
 
 
-def read_tradeoff(folder: Path) -> JsonObject:
-    """What `build_tradeoff` wrote: `rule`, `domain`, `general`, `proposed`, and `points` as `Point`.
-
-    Raises:
-        UserError: there is none, or it is damaged.
-    """
-    found = read_object(folder / CURVE)
-    found.text("rule"), found.text("domain"), found.text("general")
-    check_name(found.text("proposed"), found.where)
-    for value in found.list("points"):
-        point = JsonObject(value, f"{found.where}: points")
-        point.text("model"), point.flag("allowed"), point.flag("pareto")
-        for name in ("domain", "general"):
-            change = point.object(name)
-            change.number("value"), change.number("low"), change.number("high")
-    return found
-
-
-def curve(scores: Scores, domain: str, general: str, max_loss: float) -> list[Point]:
-    """The points of the curve, the base first, then in the order of the evaluation.
+def tradeoff_points(scores: Scores, domain: str, general: str, max_loss: float) -> list[Point]:
+    """The points of the trade-off, the base first, then in the order of the evaluation.
 
     Raises:
         UserError: see `build_tradeoff`.
@@ -121,20 +164,25 @@ def curve(scores: Scores, domain: str, general: str, max_loss: float) -> list[Po
             where="--domain, --general",
             allowed=f"two of the domains that were evaluated: {', '.join(scores.domains)}",
         )
-    bases = scores.named("base")
-    others = [name for name, role in scores.models if role != "base"]
+    bases = scores.with_role(Role.BASE)
+    others = [name for name, role in scores.models if role != Role.BASE]
     if len(bases) != 1 or not others:
         raise UserError(
             "a trade-off needs a base, and models to compare with it", allowed="one base, one model or more"
         )
-    level = 1 - ERROR / len(others)
-    found = [(bases[0], Change(0, 0, 0), Change(0, 0, 0), 0.0)]
+    level = 1 - ERROR_RATE / len(others)
+    changes = [(bases[0], Change(0, 0, 0), Change(0, 0, 0), 0.0)]
     for name in others:
-        of_domain, of_general = (scores.comparison(name, bases[0], kind, PERPLEXITY) for kind in (domain, general))
+        of_domain, of_general = (
+            scores.comparison(name, bases[0], kind, Metric.BYTE_PERPLEXITY) for kind in (domain, general)
+        )
         reach = of_general.stderr * float(stats.t(of_general.documents - 1).ppf(level))
-        found.append((name, _change(of_domain), _change(of_general), _percent(of_general.difference + reach)))
-    best = pareto([(domain.value, general.value) for _, domain, general, _ in found])
-    return [Point(*point, allowed=point[3] <= max_loss, pareto=flag) for point, flag in zip(found, best, strict=True)]
+        changes.append((name, _change(of_domain), _change(of_general), _percent(of_general.difference + reach)))
+    best = pareto([(in_domain.value, in_general.value) for _, in_domain, in_general, _ in changes])
+    return [
+        Point(name, in_domain, in_general, bound, allowed=bound <= max_loss, pareto=flag)
+        for (name, in_domain, in_general, bound), flag in zip(changes, best, strict=True)
+    ]
 
 
 def _change(comparison: Comparison) -> Change:
@@ -146,60 +194,66 @@ def _percent(nats: float) -> float:
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """For each point whether no other is at most as large in both coordinates and smaller in one."""
+    """Whether, for each point, no other is at most as large in both coordinates and smaller in one."""
 
-    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-        return one[0] <= other[0] and one[1] <= other[1] and one != other
+    def dominates(first: tuple[float, float], second: tuple[float, float]) -> bool:
+        return first[0] <= second[0] and first[1] <= second[1] and first != second
 
-    return [not any(beats(other, point) for other in points) for point in points]
+    return [not any(dominates(other, point) for other in points) for point in points]
 
 
 def propose(points: Sequence[Point]) -> Point:
-    """The point that the rule takes; the first is the base, and of equals the earlier is taken."""
+    """The point that the rule proposes; the first is the base, and among equals the earlier is taken."""
     return min((point for point in points if point.allowed), key=lambda point: point.domain.value)
 
 
-def sentence(chosen: Point, base: str, domain: str, general: str) -> str:
-    """What is proposed, and on what evidence."""
-    if chosen.model == base:
+def proposal_sentence(proposed: Point, base: str, domain: str, general: str) -> str:
+    """The proposal, and its evidence."""
+    if proposed.model == base:
         return f"Proposed: {base}, unmerged: no point is better in {domain} and within the loss allowed in {general}."
-    own = f"{domain} {_told(chosen.domain)}, {general} {_told(chosen.general)}"
-    return f"Proposed: {chosen.model}. Perplexity per byte against {base}: {own}."
+    changes = f"{domain} {_change_text(proposed.domain)}, {general} {_change_text(proposed.general)}"
+    return f"Proposed: {proposed.model}. Perplexity per byte against {base}: {changes}."
 
 
-def _told(change: Change) -> str:
+def _change_text(change: Change) -> str:
     values = [f"{value:+.2f}".replace("-", "−") for value in (change.value, change.low, change.high)]
     return f"{values[0]} % (95 % interval {values[1]} to {values[2]})"
 
 
-def _draw(points: Sequence[Point], chosen: Point, domain: str, general: str, theme: Theme, path: Path) -> None:
-    """General change to the right, domain change upwards: the lower left is better in both."""
+def _draw(tradeoff: Tradeoff, proposed: Point, theme: Theme, path: Path) -> None:
+    """Draw general change to the right, domain change upwards: the lower left is better in both."""
+    points = tradeoff.points
     with themed_axes(theme, path) as axes:
-        for flag, label in ((True, "Pareto"), (False, "dominated")):
-            shown = [point for point in points if point.pareto is flag]
-            if not shown:
-                continue
-            reach = [
-                [[c.value - c.low for c in changes], [c.high - c.value for c in changes]]
-                for changes in ([point.general for point in shown], [point.domain for point in shown])
-            ]
-            axes.errorbar(
-                [point.general.value for point in shown],
-                [point.domain.value for point in shown],
-                xerr=reach[0],
-                yerr=reach[1],
-                color=theme.series[0] if flag else theme.series[1],
-                marker="o" if flag else "x",
-                markersize=4,
-                linestyle="none",
-                elinewidth=0.7,
-                label=label,
-            )
-        place = chosen.general.value, chosen.domain.value
+        _draw_points(axes, [point for point in points if point.pareto], theme.series[0], "o", "Pareto")
+        _draw_points(axes, [point for point in points if not point.pareto], theme.series[1], "x", "dominated")
+        place = proposed.general.value, proposed.domain.value
         axes.plot(*place, "o", markersize=11, markerfacecolor="none", color=theme.series[2], label="proposed")
         for point in points:
             where = (point.general.value, point.domain.value)
             axes.annotate(point.model, where, xytext=(4, 4), textcoords="offset points", fontsize=7)
-        axes.set_xlabel(f"{general}: change of perplexity (%)")
-        axes.set_ylabel(f"{domain}: change (%)")
+        axes.set_xlabel(f"{tradeoff.general}: change of perplexity (%)")
+        axes.set_ylabel(f"{tradeoff.domain}: change (%)")
         legend_above(axes, 3)
+
+
+def _draw_points(axes: Axes, points: Sequence[Point], color: str, marker: str, label: str) -> None:
+    if not points:
+        return
+    general, domain = [point.general for point in points], [point.domain for point in points]
+    axes.errorbar(
+        [change.value for change in general],
+        [change.value for change in domain],
+        xerr=_error_bars(general),
+        yerr=_error_bars(domain),
+        color=color,
+        marker=marker,
+        markersize=4,
+        linestyle="none",
+        elinewidth=0.7,
+        label=label,
+    )
+
+
+def _error_bars(changes: Sequence[Change]) -> list[list[float]]:
+    """Lengths of the intervals below and above each value."""
+    return [[c.value - c.low for c in changes], [c.high - c.value for c in changes]]

@@ -1,12 +1,25 @@
-"""What happened, in a table and in sentences."""
+"""The verdict on an evaluation of held-out text, in a table and in sentences."""
 
+from enum import StrEnum
 from math import exp
 from pathlib import Path
 from typing import Any
 
-from ..scores import Comparison, Scores
+from ..models import Role
+from ..scores import Comparison, Metric, Scores
 
-PERPLEXITY, ACCURACY = "byte_perplexity", "acc"
+
+class Change(StrEnum):
+    """What a comparison says of a model."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    UNCLEAR = "no clear change"
+
+
+MAIN_METRICS = (Metric.BYTE_PERPLEXITY, Metric.ACCURACY)
+CLAIMS = {Change.BETTER: "improved", Change.WORSE: "degraded", Change.UNCLEAR: "shows no clear change"}
+"""Change of a domain's perplexity -> verb of the sentence about it."""
 
 
 def summary_table(scores: Path) -> list[dict[str, Any]]:
@@ -15,15 +28,15 @@ def summary_table(scores: Path) -> list[dict[str, Any]]:
     A row holds `model`, `role`, and for each domain D `D` -> {`perplexity`, `perplexity_stderr`, `accuracy`,
     `accuracy_stderr`}: perplexity per byte, and the fraction of right continuations.
     """
-    found = Scores.read(scores)
+    read = Scores.read(scores)
     return [
-        {"model": name, "role": role} | {domain: _cell(found, name, domain) for domain in found.domains}
-        for name, role in found.models
+        {"model": name, "role": role} | {domain: _cell(read, name, domain) for domain in read.domains}
+        for name, role in read.models
     ]
 
 
 def _cell(scores: Scores, model: str, domain: str) -> dict[str, float | None]:
-    perplexity, accuracy = (scores.score(model, domain, metric) for metric in (PERPLEXITY, ACCURACY))
+    perplexity, accuracy = (scores.score(model, domain, metric) for metric in MAIN_METRICS)
     return {
         "perplexity": perplexity.value,
         "perplexity_stderr": perplexity.stderr,
@@ -33,30 +46,31 @@ def _cell(scores: Scores, model: str, domain: str) -> dict[str, float | None]:
 
 
 def verdict(scores: Path) -> list[str]:
-    """Sentences on what happened: adaptation by domain, then what the merge changed, as far as there are such models.
+    """Sentences on the changes by adaptation in each domain, then by the merge, as far as there are such models.
 
     Each states its claim, then after a colon the evidence.
     A change is called better or worse only if its p-value, from the paired difference over documents and adjusted by
     Holm's rule for all comparisons of the evaluation, is below 0.05.
     """
-    found = Scores.read(scores)
-    bases, last, merged = found.named("base"), found.named("checkpoint")[-1:], found.named("merged")
+    read = Scores.read(scores)
+    bases, checkpoints, merged = (read.with_role(role) for role in (Role.BASE, Role.CHECKPOINT, Role.MERGED))
+    last = checkpoints[-1:]
     pairs = [(model, base) for model in last + merged for base in bases]
-    sentences = [_change(found, model, base, domain) for model, base in pairs for domain in found.domains]
-    return sentences + [_trade(found, model, against) for model in merged for against in last]
+    sentences = [_change_sentence(read, model, base, domain) for model, base in pairs for domain in read.domains]
+    return sentences + [_merge_sentence(read, model, against) for model in merged for against in last]
 
 
-def outcome(comparison: Comparison) -> str:
-    """`better`, `worse`, or `no clear change`."""
+def judge(comparison: Comparison) -> Change:
+    """Whether a comparison shows a clear change, and which."""
     if not comparison.clear:
-        return "no clear change"
-    return "better" if comparison.better else "worse"
+        return Change.UNCLEAR
+    return Change.BETTER if comparison.better else Change.WORSE
 
 
-def change(comparison: Comparison) -> str:
+def change_text(comparison: Comparison) -> str:
     """Relative change of the perplexity in percent, or of the accuracy in points, with its 95 % interval."""
     values = (comparison.difference, comparison.low, comparison.high)
-    if comparison.metric == PERPLEXITY:
+    if comparison.metric == Metric.BYTE_PERPLEXITY:
         middle, low, high = (_signed(100 * (exp(value) - 1)) for value in values)
         return f"{middle} % (95 % interval {low} to {high})"
     middle, low, high = (_signed(100 * value) for value in values)
@@ -71,28 +85,28 @@ def _p(comparison: Comparison) -> str:
     return "adjusted p < 0.001" if comparison.p_holm < 0.001 else f"adjusted p = {comparison.p_holm:.2g}"
 
 
-def _change(scores: Scores, model: str, base: str, domain: str) -> str:
-    perplexity, accuracy = (scores.comparison(model, base, domain, metric) for metric in (PERPLEXITY, ACCURACY))
-    before, after = (scores.score(name, domain, PERPLEXITY).value for name in (base, model))
-    claim = {"better": "improved", "worse": "degraded", "no clear change": "shows no clear change"}[outcome(perplexity)]
+def _change_sentence(scores: Scores, model: str, base: str, domain: str) -> str:
+    perplexity, accuracy = (scores.comparison(model, base, domain, metric) for metric in MAIN_METRICS)
+    before, after = (scores.score(name, domain, Metric.BYTE_PERPLEXITY).value for name in (base, model))
     return (
-        f"{domain.capitalize()} {claim} from {base} to {model}: perplexity per byte {before:.3f} to {after:.3f}, "
-        f"{change(perplexity)}, {_p(perplexity)}, {perplexity.documents} documents. "
-        f"Choosing the continuation: {outcome(accuracy)}, {change(accuracy)}, {_p(accuracy)}."
+        f"{domain.capitalize()} {CLAIMS[judge(perplexity)]} from {base} to {model}: "
+        f"perplexity per byte {before:.3f} to {after:.3f}, "
+        f"{change_text(perplexity)}, {_p(perplexity)}, {perplexity.documents} documents. "
+        f"Choosing the continuation: {judge(accuracy)}, {change_text(accuracy)}, {_p(accuracy)}."
     )
 
 
-def _trade(scores: Scores, merged: str, last: str) -> str:
-    """Whether the merge gave up something of one domain for something of another."""
-    compared = [scores.comparison(merged, last, domain, PERPLEXITY) for domain in scores.domains]
-    outcomes = {outcome(comparison) for comparison in compared}
-    if {"better", "worse"} <= outcomes:
+def _merge_sentence(scores: Scores, merged: str, last: str) -> str:
+    """A sentence on whether the merge lost in one domain to gain in another."""
+    compared = [scores.comparison(merged, last, domain, Metric.BYTE_PERPLEXITY) for domain in scores.domains]
+    changes = {judge(comparison) for comparison in compared}
+    if {Change.BETTER, Change.WORSE} <= changes:
         claim = "traded one domain for another"
-    elif "better" in outcomes:
+    elif Change.BETTER in changes:
         claim = "gained, and lost clearly in no domain"
-    elif "worse" in outcomes:
+    elif Change.WORSE in changes:
         claim = "lost, and gained clearly in no domain"
     else:
         claim = "changed no domain clearly"
-    changes = "; ".join(f"{c.domain} {outcome(c)}, {change(c)}, {_p(c)}" for c in compared)
-    return f"The merge {claim}, by the perplexity of {merged} against {last}: {changes}."
+    evidence = "; ".join(f"{c.domain} {judge(c)}, {change_text(c)}, {_p(c)}" for c in compared)
+    return f"The merge {claim}, by the perplexity of {merged} against {last}: {evidence}."

@@ -1,4 +1,4 @@
-"""French medical MMLU, out of the file that its authors publish: BioMistral/BioInstructQA, Apache-2.0.
+"""French medical MMLU, read from the file that its authors publish: BioMistral/BioInstructQA, Apache-2.0.
 
 `data.zip` there holds `langs_processed/French-full.json`: one list of records of several corpora, of which those called
 `MMLU_<subject>` are read. A record has `identifier`, `corpus_name`, `question_translated`, `options_translated`
@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -20,38 +21,52 @@ from ...core.files import require_file
 from ...core.jsonio import shorten
 from ...data_prep.documents.values import WHITE, read_values
 
-MEMBER = "langs_processed/French-full.json"
-ALLOWED = f"data.zip or {MEMBER}, as BioMistral/BioInstructQA publishes them"
-LETTERS = "ABCD"
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
-"""What reading raises on an archive that is none, is cut, encrypted or packed otherwise, and on what is not JSON."""
-Row = dict[str, Any]
-"""`id`, `question`, `choices` (four), `answer` (0 to 3)."""
+RECORDS_FILE = "langs_processed/French-full.json"
+ALLOWED_FILES = f"data.zip or {RECORDS_FILE}, as BioMistral/BioInstructQA publishes them"
+CHOICE_LETTERS = "ABCD"
+_READING_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
+"""Errors of reading a file that is not an archive, is cut, encrypted or packed in another way, or is not JSON."""
+Record = dict[str, Any]
+"""A record of the file, as JSON values."""
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records on MMLU of `French-full.json`, or of the `data.zip` that holds it; the others are passed over.
+@dataclass(frozen=True)
+class Question:
+    """A question with four choices; `answer` is the index of the right one, 0 to 3."""
+
+    id: str
+    question: str
+    choices: list[str]
+    answer: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read the records on MMLU of `French-full.json`, or of the `data.zip` that holds it; other records are skipped.
 
     Raises:
-        UserError: neither of the two, or not a list of records.
+        UserError: the file is neither of the two, or is not a list of records.
     """
     try:
         with _opened(path) as stream:
             is_list = stream.read(1024).lstrip(WHITE)[:1] in ("[", "")
         with _opened(path) as stream:
             values = (value for _, value in read_values(stream))
-            records = [value for value in values if not isinstance(value, dict) or _is_asked(value)]
+            records = [value for value in values if not isinstance(value, dict) or _is_mmlu(value)]
     except UserError:
         raise
-    except _DAMAGED as error:
+    except _READING_ERRORS as error:
         words = next((word for word in error.args if isinstance(word, str)), type(error).__name__)
-        raise UserError(f"{path.name} cannot be read: {words[:200]}", where=str(path), allowed=ALLOWED) from None
+        raise UserError(f"{path.name} cannot be read: {words[:200]}", where=str(path), allowed=ALLOWED_FILES) from None
     if not is_list or not all(isinstance(record, dict) for record in records):
-        raise UserError(f"{path.name} is not a list of records", where=str(path), allowed=ALLOWED)
+        raise UserError(f"{path.name} is not a list of records", where=str(path), allowed=ALLOWED_FILES)
     return records
 
 
-def _is_asked(record: dict[str, Any]) -> bool:
+def _is_mmlu(record: Record) -> bool:
     name = record.get("corpus_name")
     return isinstance(name, str) and name.startswith("MMLU_")
 
@@ -65,104 +80,113 @@ def _opened(path: Path) -> Iterator[io.TextIOBase]:
             yield stream
         return
     with zipfile.ZipFile(path) as archive:
-        found = [name for name in archive.namelist() if name.endswith(MEMBER)]
-        if len(found) != 1:
-            raise UserError(f"the archive holds {len(found)} files called {MEMBER}", where=str(path), allowed="one")
-        with archive.open(found[0]) as member, io.TextIOWrapper(member, encoding="utf-8-sig") as stream:
+        members = [name for name in archive.namelist() if name.endswith(RECORDS_FILE)]
+        if len(members) != 1:
+            raise UserError(
+                f"the archive holds {len(members)} files called {RECORDS_FILE}", where=str(path), allowed="one"
+            )
+        with archive.open(members[0]) as member, io.TextIOWrapper(member, encoding="utf-8-sig") as stream:
             yield stream
 
 
-def questions(records: list[dict[str, Any]], subject: str, where: str) -> list[Row]:
+def questions(records: list[Record], subject: str, where: str) -> list[Question]:
     """A subject's questions, in the file's order.
 
     Raises:
-        UserError: a record lacks its translation, its options are not A to D, or its answer is none of them; or a
-            question is there twice.
+        UserError: a record lacks its translation, its options are not A to D, or its answer is not one of them; or a
+            question occurs twice.
     """
-    rows = [_row(record, f"{where}: {_name(record)}") for record in _of(records, subject)]
-    ids = [row["id"] for row in rows]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    if twice:
-        raise UserError(f"MMLU_{subject}: questions that are there twice: {', '.join(twice)}", where=where)
-    return rows
+    found = [_question(record, f"{where}: {_identifier(record)}") for record in _records_on(subject, records)]
+    ids = [question.id for question in found]
+    repeated = sorted({name for name in ids if ids.count(name) > 1})
+    if repeated:
+        raise UserError(f"MMLU_{subject}: questions that occur twice: {', '.join(repeated)}", where=where)
+    return found
 
 
-def worked_examples(records: list[dict[str, Any]], subject: str, test: list[Row], count: int, where: str) -> list[Row]:
+def worked_examples(
+    records: list[Record], subject: str, test: list[Question], count: int, where: str
+) -> list[Question]:
     """The first `count` different examples that the data set shows before a subject's questions.
 
     An example that is itself a question of `test` is left out, so that no question is its own.
 
     Raises:
-        UserError: there are fewer.
+        UserError: the records hold fewer.
     """
-    asked = {_key(row) for row in test}
-    found: dict[str, Row] = {}
+    asked = {_normalized(question) for question in test}
+    examples: dict[str, Question] = {}
     translated = True
     for record, sample in _samples(records, subject):
-        row = _row(sample, f"{where}: an example of {_name(record)}", fallback=True)
-        if _key(row) not in asked and _key(row) not in found:
-            found[_key(row)] = row | {"id": f"{subject}-dev-{len(found)}"}
+        example = _question(sample, f"{where}: an example of {_identifier(record)}", fallback=True)
+        if _normalized(example) not in asked and _normalized(example) not in examples:
+            examples[_normalized(example)] = replace(example, id=f"{subject}-dev-{len(examples)}")
             translated = translated and "question_translated" in sample
-        if len(found) == count:
+        if len(examples) == count:
             break
-    if len(found) < count:
+    if len(examples) < count:
         raise UserError(
-            f"MMLU_{subject}: {len(found)} worked examples that are not questions themselves, of {count}",
+            f"MMLU_{subject}: {len(examples)} worked examples that are not questions themselves, of {count}",
             where=where,
             mend="name a file of records in the same form with --french-shots",
         )
     if not translated:
         log.warn(f"MMLU_{subject}: the data set gives its worked examples untranslated; --french-shots names others")
-    return list(found.values())
+    return list(examples.values())
 
 
-def _of(records: list[dict[str, Any]], subject: str) -> list[dict[str, Any]]:
+def _records_on(subject: str, records: list[Record]) -> list[Record]:
     return [record for record in records if record.get("corpus_name") == f"MMLU_{subject}"]
 
 
-def _samples(records: list[dict[str, Any]], subject: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each example once for every record that it stands before; the longest lists first."""
+def _samples(records: list[Record], subject: str) -> Iterator[tuple[Record, Record]]:
+    """Each example with its record, once for every record that it precedes; the longest lists first."""
     for shots in (3, 2, 1):
-        for record in _of(records, subject):
+        for record in _records_on(subject, records):
             samples = record.get(f"few_shot_samples[{shots}]")
             for sample in samples if isinstance(samples, list) else []:
-                if isinstance(sample, dict):  # one that is none is missed where their number is compared
+                if isinstance(sample, dict):  # others are missed where the number of examples is compared
                     yield record, sample
 
 
-def _name(record: dict[str, Any]) -> str:
+def _identifier(record: Record) -> str:
     name = record.get("identifier")
     return name if _is_text(name) else "a record without identifier"
 
 
-def _key(row: Row) -> str:
-    return " ".join(row["question"].split()).casefold()
+def _normalized(question: Question) -> str:
+    """Text of a question without case and white space, by which repeated ones are recognized."""
+    return " ".join(question.question.split()).casefold()
 
 
-def _row(record: dict[str, Any], where: str, *, fallback: bool = False) -> Row:
-    """A record as a row; with `fallback`, one without a translation as it is."""
+def _question(record: Record, where: str, *, fallback: bool = False) -> Question:
+    """A record's question; with `fallback`, the untranslated one where there is no translation."""
     suffix = "" if fallback and "question_translated" not in record else "_translated"
     question, options = record.get(f"question{suffix}"), record.get(f"options{suffix}")
     answer = record.get("correct_answer_letter")
     if not _is_text(question):
         raise UserError(f"no question{suffix}", where=where, allowed="text")
-    if not isinstance(options, dict) or sorted(options) != list(LETTERS) or not all(map(_is_text, options.values())):
+    if (
+        not isinstance(options, dict)
+        or sorted(options) != list(CHOICE_LETTERS)
+        or not all(map(_is_text, options.values()))
+    ):
         raise UserError(f"options{suffix} is {shorten(options)}", where=where, allowed="a text for each of A, B, C, D")
-    if not isinstance(answer, str) or answer not in tuple(LETTERS):
+    if not isinstance(answer, str) or answer not in tuple(CHOICE_LETTERS):
         raise UserError(f"correct_answer_letter is {answer!r:.60}", where=where, allowed="A, B, C or D")
-    return {
-        "id": _name(record),
-        "question": _unquoted(question),
-        "choices": [_unquoted(options[letter]) for letter in LETTERS],
-        "answer": LETTERS.index(answer),
-    }
+    return Question(
+        id=_identifier(record),
+        question=_unquoted(question),
+        choices=[_unquoted(options[letter]) for letter in CHOICE_LETTERS],
+        answer=CHOICE_LETTERS.index(answer),
+    )
 
 
 def _is_text(value: Any) -> TypeGuard[str]:
-    """Whether a value is text that says something, and can be written: half of a surrogate pair cannot."""
+    """Whether a value is text, not blank, and can be encoded: half of a surrogate pair cannot."""
     return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _unquoted(text: str) -> str:
-    """Without the quotation marks that the translation was put between."""
+    """The text without the quotation marks that the translation was put between."""
     return text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text

@@ -1,9 +1,10 @@
 """The paper's 28 tasks: group, shots, metric, number of questions, data set (Table 2), and the task file of each.
 
-The only table of them: data, runs and reports take it from here.
+This is their only table: data, runs and reports read it.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,16 +15,24 @@ from ...core.errors import UserError, nearest
 Language = Literal["EN", "FR"]
 Topic = Literal["MEDICAL", "OTHER"]
 
-MMLU = "cais/mmlu"
-PROX = "li-lab/MMLU-ProX"
-FRENCH = "BioMistral/BioInstructQA"
-REVISIONS = {
-    MMLU: "c30699e8356da336a370243923dbaf21066bb9fe",
-    PROX: "8e6106a6c6ce1c5027e66cc338143cf997b2aa09",
-    FRENCH: "9da56bce17e88e59ce1a4469e899173bb14f3fdc",
+
+class RequestKind(StrEnum):
+    """What lm-eval asks of a model: to write an answer, or how likely each choice is."""
+
+    GENERATE = "generate_until"
+    LOGLIKELIHOOD = "loglikelihood"
+
+
+MMLU_DATASET = "cais/mmlu"
+PROX_DATASET = "li-lab/MMLU-ProX"
+FRENCH_MMLU_DATASET = "BioMistral/BioInstructQA"
+DATASET_REVISIONS = {
+    MMLU_DATASET: "c30699e8356da336a370243923dbaf21066bb9fe",
+    PROX_DATASET: "8e6106a6c6ce1c5027e66cc338143cf997b2aa09",
+    FRENCH_MMLU_DATASET: "9da56bce17e88e59ce1a4469e899173bb14f3fdc",
 }
 """Data set on the Hub -> the commit that is read."""
-MEDICAL = {
+MEDICAL_SUBJECTS = {
     "anatomy": ("Anat.", 135),
     "clinical_knowledge": ("C.K.", 265),
     "college_biology": ("CBio.", 144),
@@ -32,7 +41,7 @@ MEDICAL = {
     "professional_medicine": ("ProMed.", 272),
 }
 """Subject of MMLU -> abbreviation, and questions in either language."""
-CATEGORIES = {
+PROX_CATEGORIES = {
     "health": ("Health", 687),
     "business": ("Bus.", 789),
     "computer_science": ("CS", 410),
@@ -52,13 +61,13 @@ class Benchmark:
     Attributes:
         name: its name in lm-eval.
         language: of its questions.
-        topic: the other half of its group's name.
+        topic: medical or other.
         subject: subject of MMLU, or category of MMLU-ProX.
         abbreviation: of the subject, at the head of a column.
         dataset: on the Hub.
         shots: worked examples before each question.
-        metric, filter: lm-eval's names of the score that counts.
-        questions: how many the data set has.
+        metric, filter: lm-eval's names of the score that is reported.
+        questions: their number in the data set.
     """
 
     name: str
@@ -84,13 +93,13 @@ class Benchmark:
 
     @property
     def generates(self) -> bool:
-        """Whether the model writes an answer, rather than that choices are compared by their log-probabilities."""
-        return self.dataset == PROX
+        """Whether the model writes an answer; else its log-probabilities of the choices are compared."""
+        return self.dataset == PROX_DATASET
 
     @property
-    def kind(self) -> str:
-        """What lm-eval asks of a model: `generate_until`, or `loglikelihood` of each choice."""
-        return "generate_until" if self.generates else "loglikelihood"
+    def kind(self) -> RequestKind:
+        """The kind of lm-eval's requests."""
+        return RequestKind.GENERATE if self.generates else RequestKind.LOGLIKELIHOOD
 
     @property
     def answer_tokens(self) -> int | None:
@@ -100,19 +109,19 @@ class Benchmark:
     @property
     def shots_split(self) -> str:
         """The split that worked examples come from; questions come from `test`."""
-        return "validation" if self.dataset == PROX else "dev"
+        return "validation" if self.dataset == PROX_DATASET else "dev"
 
     @property
     def task_file(self) -> Path:
-        """The YAML file that says how the task is asked: lm-eval's own, or for French MMLU ours."""
-        if self.dataset == FRENCH:
+        """The YAML file that defines the task: lm-eval's own, or for French MMLU ours."""
+        if self.dataset == FRENCH_MMLU_DATASET:
             return Path(__file__).with_name(f"{self.name}.yaml")
-        folder = f"mmlu_prox/{self.language.lower()}" if self.dataset == PROX else "mmlu/default"
+        folder = f"mmlu_prox/{self.language.lower()}" if self.dataset == PROX_DATASET else "mmlu/default"
         return _lm_eval_tasks() / folder / f"{self.name}.yaml"
 
 
 def _lm_eval_tasks() -> Path:
-    """Found without importing lm-eval, which would load torch."""
+    """Folder of lm-eval's task files, found without importing lm-eval, which would load torch."""
     spec = find_spec("lm_eval")
     assert spec is not None, "a requirement"
     assert spec.origin is not None, "a package"
@@ -120,17 +129,19 @@ def _lm_eval_tasks() -> Path:
 
 
 def _mmlu(language: Language, subject: str) -> Benchmark:
-    name, dataset = (f"mmlu_{subject}", MMLU) if language == "EN" else (f"mmlu_med_fr_{subject}", FRENCH)
-    abbreviation, questions = MEDICAL[subject]
+    name, dataset = (
+        (f"mmlu_{subject}", MMLU_DATASET) if language == "EN" else (f"mmlu_med_fr_{subject}", FRENCH_MMLU_DATASET)
+    )
+    abbreviation, questions = MEDICAL_SUBJECTS[subject]
     return Benchmark(name, language, "MEDICAL", subject, abbreviation, dataset, 3, "acc", "none", questions)
 
 
 def _prox(language: Language, subject: str) -> Benchmark:
     name = f"mmlu_prox_{language.lower()}_{subject}"
     topic = "MEDICAL" if subject == "health" else "OTHER"
-    abbreviation, questions = CATEGORIES[subject]
+    abbreviation, questions = PROX_CATEGORIES[subject]
     scored = ("exact_match", "custom-extract")
-    return Benchmark(name, language, topic, subject, abbreviation, PROX, 5, *scored, questions)
+    return Benchmark(name, language, topic, subject, abbreviation, PROX_DATASET, 5, *scored, questions)
 
 
 LANGUAGES: tuple[Language, ...] = ("FR", "EN")
@@ -138,33 +149,33 @@ SUITE = tuple(
     task
     for language in LANGUAGES
     for task in sorted(
-        (*(_mmlu(language, s) for s in MEDICAL), *(_prox(language, s) for s in CATEGORIES)),
+        (*(_mmlu(language, s) for s in MEDICAL_SUBJECTS), *(_prox(language, s) for s in PROX_CATEGORIES)),
         key=lambda task: (task.topic, task.subject),
     )
 )
 """Group by group, in the order of Table 2."""
 TASKS = {task.name: task for task in SUITE}
 GROUPS = ("FR-MEDICAL", "EN-MEDICAL", "FR-OTHER", "EN-OTHER")
-TARGET = GROUPS[0]
-"""The group that models are adapted for, and that a checkpoint is chosen by."""
+TARGET_GROUP = GROUPS[0]
+"""The group that models are adapted for, and by which a checkpoint is chosen."""
 
 
-def choose(patterns: list[str]) -> list[Benchmark]:
-    """The tasks that any of the patterns names: a task, a group, or a pattern such as `mmlu_prox_fr_*`; none: all.
+def choose_tasks(patterns: list[str]) -> list[Benchmark]:
+    """Tasks by name, group or pattern, such as `mmlu_prox_fr_*`; without any, all 28.
 
     Raises:
-        UserError: a pattern names none.
+        UserError: a pattern matches no task.
     """
     for pattern in patterns:
-        if not any(_named(task, pattern) for task in SUITE):
+        if not any(_matches(task, pattern) for task in SUITE):
             raise UserError(
                 f"no task is called {pattern!r}",
                 where="--tasks",
                 allowed=f"{', '.join(GROUPS)}, a task's name, or a pattern such as 'mmlu_prox_fr_*'",
                 mend=nearest(pattern, [*GROUPS, *(task.name for task in SUITE)]),
             )
-    return [task for task in SUITE if not patterns or any(_named(task, pattern) for pattern in patterns)]
+    return [task for task in SUITE if not patterns or any(_matches(task, pattern) for pattern in patterns)]
 
 
-def _named(task: Benchmark, pattern: str) -> bool:
+def _matches(task: Benchmark, pattern: str) -> bool:
     return pattern == task.group or fnmatchcase(task.name, pattern)

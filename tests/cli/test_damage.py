@@ -27,8 +27,8 @@ from pdapt.eval.harness.backends import Limits
 from pdapt.eval.heldout.build_tasks import build_tasks
 from pdapt.eval.heldout.domains import read_domains
 from pdapt.eval.heldout.evaluate import evaluate
-from pdapt.eval.reuse import take_over
-from pdapt.eval.scores import Model
+from pdapt.eval.heldout.reuse import reuse_results
+from pdapt.eval.models import Model, Role
 from pdapt.launch.choose import Rule, choose
 from pdapt.merge.sweep import sweep
 from pdapt.recipes.load import load
@@ -301,7 +301,7 @@ def test_tasks_models_and_earlier_results_are_read_as_they_were_written(
     """Each before a model is loaded."""
     tasks = tmp_path / "tasks"
     build_tasks({"general": [tokens[0] / "heldout" / "general-ville.jsonl"]}, tasks)
-    model = Model("base", "base", tiny_qwen3())
+    model = Model("base", Role.BASE, tiny_qwen3())
     files = {name: tasks / name.replace("perplexity", "continuation") for name in names(tasks, "perplexity")}
     for name, damage, path, out in damaged(Read(tasks, files, evaluate), tmp_path):
         with pytest.raises(UserError) as caught:
@@ -320,10 +320,10 @@ def test_tasks_models_and_earlier_results_are_read_as_they_were_written(
         outputs={"base/perplexity_general/samples.jsonl": sha256(sample)},
     )
     write_json(earlier / "manifest.json", done.__dict__)
-    assert take_over(earlier, tmp_path / "work", done.inputs, done.config) == ["base/perplexity_general"]
+    assert reuse_results(earlier, tmp_path / "work", done.inputs, done.config) == ["base/perplexity_general"]
     sample.write_text("[]")
     with pytest.raises(UserError, match=r"samples\.jsonl: another SHA-256"):
-        take_over(earlier, tmp_path / "again", done.inputs, done.config)
+        reuse_results(earlier, tmp_path / "again", done.inputs, done.config)
 
 
 def test_a_value_that_is_another_number_is_met_by_the_hash_alone(tiny_qwen3: Maker, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pdapt.core.checkpoint import CHECKPOINTS, SEAL
 from pdapt.core.files import list_files, sha256, write_json
 from pdapt.core.manifest import MANIFEST_FILE, versions
 from pdapt.data_prep.tokens.build import build_tokens
-from pdapt.eval.tasks.fetch import INDEX
+from pdapt.eval.tasks.data_index import DATA_INDEX_FILE
 from pdapt.merge.sweep import sweep
 from pdapt.recipes.load import load, to_dict
 
@@ -35,7 +35,9 @@ def given(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path, qwen
     (folder / "medical.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     others = [row | {"text": " ".join(draw.choices(words, k=60))} for row in rows[:100]]
     (folder / "general.jsonl").write_text("".join(json.dumps(row) + "\n" for row in others))
-    write_json(folder / "data" / INDEX, {TASK: {"test": "a/test.parquet", "shots": "a/dev.parquet", "questions": 9}})
+    write_json(
+        folder / "data" / DATA_INDEX_FILE, {TASK: {"test": "a/test.parquet", "shots": "a/dev.parquet", "questions": 9}}
+    )
     (folder / "tokenizer").symlink_to(tokenizer_folder)
     build_tokens([f"medical={folder / 'medical.jsonl'}"], tokenizer_folder, folder / "tokens")
     for seed, name in enumerate(("base", "tuned")):

@@ -18,9 +18,9 @@ from pdapt.conversion.convert import import_hf
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256, write_json
 from pdapt.core.qwen3 import Qwen3Config
-from pdapt.eval.benchmark.run import Settings
-from pdapt.eval.scores import Model
-from pdapt.eval.statistics.tradeoff import CURVE
+from pdapt.eval.benchmark.run import BenchmarkSettings
+from pdapt.eval.models import Model, Role
+from pdapt.eval.statistics.tradeoff import TRADEOFF_FILE
 from pdapt.eval.tasks.suite import SUITE
 from pdapt.launch import choose
 from pdapt.launch.hf_models import as_hf, is_checkpoint
@@ -118,12 +118,12 @@ def test_tasks_are_done_by_what_the_choice_leaves(tmp_path: Path, monkeypatch: p
     asked: list[list[Model]] = []
     monkeypatch.setattr(choose, "run_benchmark", lambda models, *_, **__: asked.append(models))
     for proposed in ("t0.5", "tuned", "base"):
-        curve = {"rule": "", "domain": "medical", "general": "general", "proposed": proposed, "points": []}
-        write_json(tmp_path / "choice/curve" / CURVE, curve)
+        tradeoff_points = {"rule": "", "domain": "medical", "general": "general", "proposed": proposed, "points": []}
+        write_json(tmp_path / "choice/curve" / TRADEOFF_FILE, tradeoff_points)
         paths = [tmp_path / name for name in ("base", "tuned", "points", "choice")]
-        choose.run_tasks(*paths, data=tmp_path, tasks=[*SUITE], settings=Settings())
-    parents = [Model("base", "base", tmp_path / "base"), Model("tuned", "checkpoint", tmp_path / "tuned")]
-    assert asked == [[*parents, Model("t0.5", "merged", tmp_path / "points/t0.5")], parents, parents]
+        choose.run_tasks(*paths, data=tmp_path, tasks=[*SUITE], settings=BenchmarkSettings())
+    parents = [Model("base", Role.BASE, tmp_path / "base"), Model("tuned", Role.CHECKPOINT, tmp_path / "tuned")]
+    assert asked == [[*parents, Model("t0.5", Role.MERGED, tmp_path / "points/t0.5")], parents, parents]
 
 
 def test_tasks_are_refused_before_the_choice(tiny_qwen3: Maker, tmp_path: Path) -> None:

@@ -13,10 +13,21 @@ import pytest
 from pdapt.core.files import read_json, write_json
 from pdapt.core.manifest import run_stage
 from pdapt.eval.benchmark import run as benchmark_runs
-from pdapt.eval.harness.lm_eval_process import Job
-from pdapt.eval.scores import SCORES, Comparison, Role, Score, Scores
-from pdapt.eval.tasks.fetch import INDEX, fetch
-from pdapt.eval.tasks.suite import CATEGORIES, FRENCH, MEDICAL, MMLU, PROX, SUITE, TASKS, Benchmark
+from pdapt.eval.harness.job import LmEvalJob
+from pdapt.eval.models import Role
+from pdapt.eval.scores import SCORES_FILE, Comparison, Score, Scores
+from pdapt.eval.tasks.data_index import DATA_INDEX_FILE
+from pdapt.eval.tasks.fetch import fetch_tasks
+from pdapt.eval.tasks.suite import (
+    FRENCH_MMLU_DATASET,
+    MEDICAL_SUBJECTS,
+    MMLU_DATASET,
+    PROX_CATEGORIES,
+    PROX_DATASET,
+    SUITE,
+    TASKS,
+    Benchmark,
+)
 
 WORDS = {
     "medical": "le patient reçoit une dose de paracétamol matin et soir ; la fièvre baisse, température 37,5 °C",
@@ -75,7 +86,7 @@ def make_scores() -> Callable[..., Path]:
         source.write_text("anything")
 
         def body(work: Path) -> dict[str, int]:
-            write_json(work / SCORES, found.to_json())
+            write_json(work / SCORES_FILE, found.to_json())
             return {"models": 3}
 
         run_stage("eval", {"source": source}, {"limit": None}, folder / "scores", body)
@@ -120,7 +131,7 @@ class Small:
         return [
             self._prox(language, split, category, n)
             for n in range(6 if split == "test" else 5)
-            for category in [*(name.replace("_", " ") for name in CATEGORIES), "math"]
+            for category in [*(name.replace("_", " ") for name in PROX_CATEGORIES), "math"]
         ]
 
     def _prox(self, language: str, split: str, category: str, n: int) -> dict[str, Any]:
@@ -139,7 +150,7 @@ class Small:
 
     def french(self) -> Rows:
         """`French-full.json`: six subjects, and a corpus that no task of ours reads."""
-        return [self._french(f"MMLU_{subject}", n) for n in range(5) for subject in [*MEDICAL, "nothing"]]
+        return [self._french(f"MMLU_{subject}", n) for n in range(5) for subject in [*MEDICAL_SUBJECTS, "nothing"]]
 
     def _french(self, corpus: str, n: int) -> dict[str, Any]:
         samples = [
@@ -177,17 +188,17 @@ class Small:
                 "answer": ClassLabel(names=list("ABCD")),
             }
         )
-        for subject in MEDICAL:
+        for subject in MEDICAL_SUBJECTS:
             for split in ("test", "dev"):
-                path = folder / MMLU / subject / f"{split}-00000-of-00001.parquet"
+                path = folder / MMLU_DATASET / subject / f"{split}-00000-of-00001.parquet"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Dataset.from_list(self.mmlu(subject, split), features=features).to_parquet(path)
         for language in COT:
             for split in ("test", "validation"):
-                path = folder / PROX / language / f"{split}-00000-of-00001.parquet"
+                path = folder / PROX_DATASET / language / f"{split}-00000-of-00001.parquet"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Dataset.from_list(self.prox(language, split)).to_parquet(path)
-        archive = folder / FRENCH / "data.zip"
+        archive = folder / FRENCH_MMLU_DATASET / "data.zip"
         archive.parent.mkdir(parents=True)
         with zipfile.ZipFile(archive, "w") as file:
             file.writestr("langs_processed/French-full.json", json.dumps(self.french(), ensure_ascii=False))
@@ -196,7 +207,7 @@ class Small:
     @property
     def suite(self) -> tuple[Benchmark, ...]:
         """The 28 tasks, with as many questions as these data have."""
-        counts = {MMLU: 7, PROX: 6, FRENCH: 5}
+        counts = {MMLU_DATASET: 7, PROX_DATASET: 6, FRENCH_MMLU_DATASET: 5}
         return tuple(replace(task, questions=counts[task.dataset]) for task in SUITE)
 
 
@@ -216,7 +227,7 @@ def small_source(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path
 def small_data(small: Small, small_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `pdapt eval fetch` makes of them."""
     out = tmp_path_factory.mktemp("data") / "data"
-    fetch(out, source=small_source, tasks=small.suite)
+    fetch_tasks(out, source=small_source, tasks=small.suite)
     return out
 
 
@@ -298,16 +309,16 @@ def benchmark(tmp_path: Path) -> Written:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch, small_data: Path) -> list[Job]:
+def started(monkeypatch: pytest.MonkeyPatch, small_data: Path) -> list[LmEvalJob]:
     """Jobs that `run_benchmark` starts; in the place of lm-eval, files as it writes them appear."""
-    jobs: list[Job] = []
+    jobs: list[LmEvalJob] = []
 
-    def run_job(job: Job) -> None:
+    def run_job(job: LmEvalJob) -> None:
         jobs.append(job)
-        for unit in job.units:
-            task = TASKS[unit.task]
-            count = read_json(small_data / INDEX)[task.name]["questions"]
-            _fake(Path(unit.out), task, job.limits.questions or count)
+        for evaluation in job.evaluations:
+            task = TASKS[evaluation.task]
+            count = read_json(small_data / DATA_INDEX_FILE)[task.name]["questions"]
+            _fake(Path(evaluation.out), task, job.limits.questions or count)
 
     monkeypatch.setattr(benchmark_runs, "run_job", run_job)
     return jobs
@@ -318,7 +329,7 @@ def _fake(out: Path, task: Benchmark, count: int) -> None:
     samples = [
         {"doc_id": n, "filtered_resps": ["A"] if task.generates else [["-1.0", "False"]] * 4} for n in range(count)
     ]
-    answers = [{"truncated": None, "unparseable": n == 0, "prompt_cut": False} for n in range(count)]
+    answers = [{"doc_id": n, "truncated": None, "unparseable": n == 0, "prompt_cut": False} for n in range(count)]
     (out / "results.json").write_text(json.dumps({"results": {task.name: {task.score_key: 0.5}}}))
     (out / "settings.json").write_text(json.dumps({"batch_size": {"size": 3}, "chat_template": False, "warnings": []}))
     for name, rows in (("samples", samples), ("answers", answers)):

@@ -13,24 +13,26 @@ import pyarrow.parquet as pq
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.eval.benchmark.cells import read_runs
-from pdapt.eval.benchmark.results_folder import identify, status, write_plan
-from pdapt.eval.benchmark.run import read_index
-from pdapt.eval.harness.backends import Limits, arguments, check_chat_template
-from pdapt.eval.harness.batch_size import read_known
+from pdapt.eval.benchmark.read_results import read_runs
+from pdapt.eval.benchmark.results_folder import check_identity, read_status, write_plan
+from pdapt.eval.harness.backends import Limits, check_chat_template, model_arguments
+from pdapt.eval.harness.batch_size import read_batch_sizes
 from pdapt.eval.harness.check_weights import check_weights
-from pdapt.eval.harness.generation import end_tokens, unused
-from pdapt.eval.heldout.build_tasks import INDEX, read_tasks
-from pdapt.eval.heldout.evaluate import prompts_cut, warnings_of
-from pdapt.eval.paper.tables import TABLES, Tables, summary
-from pdapt.eval.report.figures import read_curve
-from pdapt.eval.scores import SCORES, Comparison, Model, Role, Score, Scores
-from pdapt.eval.scoring import read_rows, score
+from pdapt.eval.harness.generation import end_tokens, unused_settings
+from pdapt.eval.harness.result_files import read_samples
+from pdapt.eval.heldout.evaluate import collect_warnings, count_cut_prompts
+from pdapt.eval.heldout.scoring import compute_scores
+from pdapt.eval.heldout.task_index import TASKS_FILE, HeldoutTask, TaskKind, read_tasks
+from pdapt.eval.models import Model, Role
+from pdapt.eval.paper.tables import TABLES_FILE, Tables, summary
+from pdapt.eval.report.heldout_figures import read_loss_curve
+from pdapt.eval.scores import SCORES_FILE, Comparison, Score, Scores
 from pdapt.eval.statistics.contamination import read_contaminated
-from pdapt.eval.statistics.tradeoff import CURVE, read_tradeoff
+from pdapt.eval.statistics.tradeoff import TRADEOFF_FILE, Tradeoff
 from pdapt.eval.statistics.verdict import summary_table, verdict
 from pdapt.eval.tasks import fetch
-from pdapt.eval.tasks.bioinstruct import MEMBER, questions, read_records, worked_examples
+from pdapt.eval.tasks.bioinstruct import RECORDS_FILE, questions, read_records, worked_examples
+from pdapt.eval.tasks.data_index import DATA_INDEX_FILE, read_data_index
 from pdapt.eval.tasks.suite import TASKS
 
 Fuzz = Callable[..., None]
@@ -41,16 +43,20 @@ def test_fuzz_curve(fuzz: Fuzz, tmp_path: Path) -> None:
     rows = [{"iteration": n, "slots": n * 64, "loss": 9.1 - n, "sources": {}} for n in range(4)]
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"iteration": 3, "valid_loss": 8.0}]))
-    fuzz(path, lambda: read_curve(path))
+    fuzz(path, lambda: read_loss_curve(path))
 
 
 def test_fuzz_scores(fuzz: Fuzz, tmp_path: Path) -> None:
-    score = Score("base", "medical", "medical", "", "byte_perplexity", 2.5, 0.1, 10, 1000)
+    compute_scores = Score("base", "medical", "medical", "", "byte_perplexity", 2.5, 0.1, 10, 1000)
     compared = Comparison("a", "base", "medical", "medical", "byte_perplexity", -0.1, 0.01, -0.2, 0.0, 0.01, 0.02, 10)
     models: list[tuple[str, Role]] = [("base", "base"), ("a", "checkpoint")]
-    scores = [replace(score, model=name, metric=metric) for name, _ in models for metric in ("byte_perplexity", "acc")]
+    scores = [
+        replace(compute_scores, model=name, metric=metric)
+        for name, _ in models
+        for metric in ("byte_perplexity", "acc")
+    ]
     found = Scores(models, scores, [compared, replace(compared, metric="acc")])
-    (tmp_path / SCORES).write_text(json.dumps(found.to_json()))
+    (tmp_path / SCORES_FILE).write_text(json.dumps(found.to_json()))
     assert Scores.read(tmp_path) == found
     assert asdict(found.scores[0])["stderr"] == 0.1
 
@@ -60,7 +66,7 @@ def test_fuzz_scores(fuzz: Fuzz, tmp_path: Path) -> None:
         assert isinstance(json.dumps(summary_table(tmp_path)), str)
         assert all(verdict(tmp_path))
 
-    fuzz(tmp_path / SCORES, read)
+    fuzz(tmp_path / SCORES_FILE, read)
 
 
 def test_fuzz_contaminated(fuzz: Fuzz, tmp_path: Path) -> None:
@@ -73,7 +79,7 @@ def test_fuzz_contaminated(fuzz: Fuzz, tmp_path: Path) -> None:
 def test_fuzz_rows(fuzz: Fuzz, tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     path.write_text('{"doc_id": 1, "acc": 1.0, "filtered_resps": [["-1.5", "True"]]}\n' * 3)
-    fuzz(path, lambda: read_rows(path))
+    fuzz(path, lambda: read_samples(path))
 
 
 MADE: dict[str, Any] = {
@@ -129,23 +135,23 @@ def test_fuzz_runs(fuzz: Fuzz, tmp_path: Path) -> None:
 
 def test_fuzz_plan(fuzz: Fuzz, tmp_path: Path) -> None:
     folder = make_runs(tmp_path / "runs")
-    models, tasks = [Model("base", "base", folder)], [TASKS[TASK]]
-    fuzz(folder / "runs.json", lambda: (status(folder), write_plan(models, tasks, {}, folder)))
+    models, tasks = [Model("base", Role.BASE, folder)], [TASKS[TASK]]
+    fuzz(folder / "runs.json", lambda: (read_status(folder), write_plan(models, tasks, {}, folder)))
 
 
 def test_fuzz_model_identity(fuzz: Fuzz, tmp_path: Path) -> None:
-    model = Model("base", "base", tmp_path / "model")
+    model = Model("base", Role.BASE, tmp_path / "model")
     model.path.mkdir()
     (model.path / "config.json").write_text("{}")
     out = tmp_path / "runs"
-    identify(model, out)
-    fuzz(out / "base" / "model.json", lambda: identify(model, out), places=False)
+    check_identity(model, out)
+    fuzz(out / "base" / "model.json", lambda: check_identity(model, out), places=False)
 
 
 def test_fuzz_tasks(fuzz: Fuzz, tmp_path: Path) -> None:
-    (tmp_path / INDEX).write_text(json.dumps(HELDOUT_TASKS))
-    assert read_tasks(tmp_path) == HELDOUT_TASKS
-    fuzz(tmp_path / INDEX, lambda: read_tasks(tmp_path))
+    (tmp_path / TASKS_FILE).write_text(json.dumps(HELDOUT_TASKS))
+    assert [task.to_json() for task in read_tasks(tmp_path)] == HELDOUT_TASKS
+    fuzz(tmp_path / TASKS_FILE, lambda: read_tasks(tmp_path))
 
 
 HELDOUT_TASKS = [
@@ -156,7 +162,7 @@ HELDOUT_TASKS = [
 @pytest.mark.parametrize("task", [task["task"] for task in HELDOUT_TASKS])
 def test_fuzz_samples(fuzz: Fuzz, tmp_path: Path, task: str) -> None:
     """Of held-out text, as far as scores and comparisons."""
-    models = [Model("base", "base", tmp_path), Model("a", "checkpoint", tmp_path)]
+    models = [Model("base", Role.BASE, tmp_path), Model("a", Role.CHECKPOINT, tmp_path)]
     docs = [{"source": "s", "doc_id": str(number)} for number in range(3)]
     ratios = {name: [-120.5, 90] for name in ("byte_perplexity", "word_perplexity", "bits_per_byte")}
     asked = {"acc": 1.0, "acc_norm": 0.0, "target": "1", "filtered_resps": [["-9.0", "False"], ["-1.5", "True"]]}
@@ -165,7 +171,8 @@ def test_fuzz_samples(fuzz: Fuzz, tmp_path: Path, task: str) -> None:
             folder = tmp_path / model.name / each["task"]
             folder.mkdir(parents=True)
             (folder / "samples.jsonl").write_text("".join(json.dumps({"doc": doc} | values) + "\n" for doc in docs))
-    fuzz(tmp_path / "a" / task / "samples.jsonl", lambda: score(tmp_path, models, HELDOUT_TASKS), share=8)
+    tasks = [HeldoutTask.of(kind, "medical") for kind in TaskKind]
+    fuzz(tmp_path / "a" / task / "samples.jsonl", lambda: compute_scores(tmp_path, models, tasks), share=8)
 
 
 def test_fuzz_notes_of_answers(fuzz: Fuzz, tmp_path: Path) -> None:
@@ -173,22 +180,22 @@ def test_fuzz_notes_of_answers(fuzz: Fuzz, tmp_path: Path) -> None:
     unit.mkdir(parents=True)
     (unit / "answers.jsonl").write_text('{"doc_id": 1, "prompt_cut": true}\n{"doc_id": 2, "prompt_cut": null}\n')
     (unit / "settings.json").write_text(json.dumps(MADE))
-    assert prompts_cut(tmp_path) == {"prompts_cut": 1, "prompts": 1}
-    assert warnings_of(tmp_path) == MADE["warnings"]
-    fuzz(unit / "answers.jsonl", lambda: prompts_cut(tmp_path))
-    fuzz(unit / "settings.json", lambda: warnings_of(tmp_path))
+    assert count_cut_prompts(tmp_path) == (1, 1)
+    assert [warning.to_json() for warning in collect_warnings(tmp_path)] == MADE["warnings"]
+    fuzz(unit / "answers.jsonl", lambda: count_cut_prompts(tmp_path))
+    fuzz(unit / "settings.json", lambda: collect_warnings(tmp_path))
 
 
 def test_fuzz_batch_sizes(fuzz: Fuzz, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is damaged is looked for again, which is said."""
+    """Damaged batch sizes are searched for again, with a warning."""
     path = tmp_path / "batch_sizes.json"
     path.write_text(json.dumps({"loglikelihood": MADE["batch_size"]}))
-    assert read_known(path)["loglikelihood"].size == 8
+    assert read_batch_sizes(path)["loglikelihood"].size == 8
 
     def use() -> None:
-        for known in read_known(path).values():
+        for known in read_batch_sizes(path).values():
             assert known.size > 0
-        if "looked for again" in capsys.readouterr().err:
+        if "searched for again" in capsys.readouterr().err:
             raise UserError("said")
 
     fuzz(path, use)
@@ -198,16 +205,22 @@ def test_fuzz_tradeoff(fuzz: Fuzz, tmp_path: Path) -> None:
     change = {"value": -1.5, "low": -2.0, "high": -1.0}
     point = {"model": "t0.5", "domain": change, "general": change, "general_bound": 0.5}
     point |= {"allowed": True, "pareto": True}
-    curve = {"rule": "the lowest", "domain": "medical", "general": "general", "proposed": "t0.5", "points": [point]}
-    (tmp_path / CURVE).write_text(json.dumps(curve))
-    fuzz(tmp_path / CURVE, lambda: read_tradeoff(tmp_path))
+    tradeoff = {
+        "rule": "the lowest",
+        "domain": "medical",
+        "general": "general",
+        "proposed": "t0.5",
+        "points": [point],
+    }
+    (tmp_path / TRADEOFF_FILE).write_text(json.dumps(tradeoff))
+    fuzz(tmp_path / TRADEOFF_FILE, lambda: Tradeoff.read(tmp_path))
 
 
 def test_fuzz_benchmark_index(fuzz: Fuzz, tmp_path: Path) -> None:
     entry = {"test": "mmlu/anatomy/test.parquet", "shots": "mmlu/anatomy/dev.parquet"}
     entry |= {"questions": 135, "self_shots": 0}
-    (tmp_path / fetch.INDEX).write_text(json.dumps({TASK: entry}))
-    fuzz(tmp_path / fetch.INDEX, lambda: read_index(tmp_path, [TASKS[TASK]]))
+    (tmp_path / DATA_INDEX_FILE).write_text(json.dumps({TASK: entry}))
+    fuzz(tmp_path / DATA_INDEX_FILE, lambda: read_data_index(tmp_path, [TASKS[TASK]]))
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -220,14 +233,15 @@ def test_fuzz_french_records(fuzz: Fuzz, tmp_path: Path, *, packed: bool) -> Non
     path = tmp_path / ("data.zip" if packed else "French-full.json")
     if packed:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(MEMBER, text)
+            archive.writestr(RECORDS_FILE, text)
     else:
         path.write_text(text)
 
     def use() -> None:
         records = read_records(path)
         rows = questions(records, "anatomy", "file")
-        json.dumps(worked_examples(records, "anatomy", rows, 1, "file"), ensure_ascii=False).encode()
+        examples = worked_examples(records, "anatomy", rows, 1, "file")
+        json.dumps([example.to_json() for example in examples], ensure_ascii=False).encode()
 
     fuzz(path, use)
 
@@ -236,7 +250,7 @@ def test_an_archive_that_would_fill_memory_is_refused(tmp_path: Path, monkeypatc
     monkeypatch.setattr("pdapt.data_prep.documents.values.LONGEST", 2**22)
     with (
         zipfile.ZipFile(tmp_path / "data.zip", "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open(MEMBER, "w") as member,
+        archive.open(RECORDS_FILE, "w") as member,
     ):
         member.write(b'[{"corpus_name": "')
         for _ in range(64):
@@ -263,10 +277,10 @@ def test_fuzz_model_settings(fuzz: Fuzz, tmp_path: Path, tokenizer_folder: Path,
     (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [5], "temperature": 0.6}))
 
     def use() -> None:
-        arguments("hf", tmp_path, Limits())
+        model_arguments("hf", tmp_path, Limits())
         check_chat_template({"a": tmp_path})
         assert all(isinstance(number, int) for number in end_tokens(tmp_path))
-        if "unreadable" in unused(tmp_path):
+        if "unreadable" in unused_settings(tmp_path):
             raise UserError("said in the run's settings")
 
     fuzz(tmp_path / name, use)
@@ -274,7 +288,7 @@ def test_fuzz_model_settings(fuzz: Fuzz, tmp_path: Path, tokenizer_folder: Path,
 
 def test_fuzz_paper_tables(fuzz: Fuzz, tmp_path: Path) -> None:
     path = tmp_path / "tables.json"
-    path.write_bytes(TABLES.read_bytes())
+    path.write_bytes(TABLES_FILE.read_bytes())
     fuzz(path, lambda: summary(Tables.read(path)), share=8)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
-from pdapt.eval.benchmark.cells import PLAN
+from pdapt.eval.benchmark.read_results import PLAN_FILE
 from pdapt.launch.reports import ReportOptions, build
 from pdapt.training.run.journal import JOURNAL_FILE
 
@@ -34,7 +34,7 @@ def test_bad_wishes(
     folders: list[str], change: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, file in (("0p6b", PLAN), ("8b", PLAN), ("whole", "request.json")):
+    for name, file in (("0p6b", PLAN_FILE), ("8b", PLAN_FILE), ("whole", "request.json")):
         write_json(tmp_path / name / file, {})
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / JOURNAL_FILE).write_text(

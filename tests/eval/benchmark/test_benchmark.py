@@ -11,24 +11,25 @@ import pytest
 
 from pdapt.core.manifest import Manifest
 from pdapt.eval.benchmark import run as benchmark
-from pdapt.eval.benchmark.results_folder import claimed, status
-from pdapt.eval.benchmark.run import Settings, check_samples, run_benchmark
-from pdapt.eval.harness.lm_eval_process import EvaluationFailed, Job
-from pdapt.eval.scores import Model
-from pdapt.eval.tasks.suite import choose
+from pdapt.eval.benchmark.results_folder import claimed, read_status
+from pdapt.eval.benchmark.run import BenchmarkSettings, check_samples, run_benchmark
+from pdapt.eval.harness.job import LmEvalJob
+from pdapt.eval.harness.lm_eval_process import EvaluationFailed
+from pdapt.eval.models import Model, Role
+from pdapt.eval.tasks.suite import choose_tasks
 
 Maker = Callable[..., Path]
 
 
-def test_what_lm_eval_is_told(small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path) -> None:
-    model = Model("a", "base", tiny_qwen3(dtype="bfloat16", max_position_embeddings=4096))
-    tasks = choose(["mmlu_med_fr_anatomy", "mmlu_prox_en_law"])
+def test_what_lm_eval_is_told(small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path) -> None:
+    model = Model("a", Role.BASE, tiny_qwen3(dtype="bfloat16", max_position_embeddings=4096))
+    tasks = choose_tasks(["mmlu_med_fr_anatomy", "mmlu_prox_en_law"])
     outcome = run_benchmark([model], tasks, small_data, tmp_path / "out")
     assert outcome.done == [f"a/{task.name}" for task in tasks]
-    assert [len(job.units) for job in started] == [1, 1], "a process for each task"
+    assert [len(job.evaluations) for job in started] == [1, 1], "a process for each task"
     assert [job.shots for job in started] == [3, 5]
     assert started[0].scratch == started[1].scratch, "what is asked is built once"
-    told = started[0].models["a"]
+    told = started[0].models["a"].to_lm_eval()
     assert told == {
         "pretrained": str(model.path.resolve()),
         "dtype": "bfloat16",
@@ -41,18 +42,18 @@ def test_what_lm_eval_is_told(small_data: Path, tiny_qwen3: Maker, started: list
 
 
 def test_finished_units_are_left_and_more_can_be_added(
-    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path
+    small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     first, second = (
-        Model(name, "other", tiny_qwen3(seed=seed, max_position_embeddings=4096))
+        Model(name, Role.OTHER, tiny_qwen3(seed=seed, max_position_embeddings=4096))
         for seed, name in enumerate(("a", "b"))
     )
-    run_benchmark([first], choose(["mmlu_anatomy"]), small_data, out)
-    run_benchmark([second], choose(["mmlu_prox_en_*"]), small_data, out)
-    run_benchmark([first], choose(["mmlu_anatomy"]), small_data, out, Settings(batch_size=2))
+    run_benchmark([first], choose_tasks(["mmlu_anatomy"]), small_data, out)
+    run_benchmark([second], choose_tasks(["mmlu_prox_en_*"]), small_data, out)
+    run_benchmark([first], choose_tasks(["mmlu_anatomy"]), small_data, out, BenchmarkSettings(batch_size=2))
     assert len(started) == 1 + 8
-    found = status(out)
+    found = read_status(out).to_json()
     assert list(found["models"]) == ["a", "b"]
     assert found["models"]["a"]["done"] == ["mmlu_anatomy"]
     assert len(found["models"]["a"]["left"]) == 8
@@ -61,10 +62,10 @@ def test_finished_units_are_left_and_more_can_be_added(
 
 
 def test_what_another_process_is_at_is_left_to_it(
-    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path
+    small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path
 ) -> None:
-    model, out = Model("a", "other", tiny_qwen3()), tmp_path / "out"
-    tasks = choose(["mmlu_anatomy", "mmlu_med_fr_anatomy"])
+    model, out = Model("a", Role.OTHER, tiny_qwen3()), tmp_path / "out"
+    tasks = choose_tasks(["mmlu_anatomy", "mmlu_med_fr_anatomy"])
     holder = (
         "import sys, time; from pathlib import Path; from pdapt.eval.benchmark.results_folder import claimed\n"
         "with claimed(Path(sys.argv[1])) as mine: print(mine, flush=True); sys.stdin.read()"
@@ -76,7 +77,7 @@ def test_what_another_process_is_at_is_left_to_it(
         outcome = run_benchmark([model], tasks, small_data, out)
         assert outcome.elsewhere == ["a/mmlu_anatomy"]
         assert outcome.done == ["a/mmlu_med_fr_anatomy"]
-        assert status(out)["models"]["a"]["running"] == ["mmlu_anatomy"]
+        assert read_status(out).to_json()["models"]["a"]["running"] == ["mmlu_anatomy"]
         other.communicate()
     assert run_benchmark([model], tasks, small_data, out).elsewhere == []
     with claimed(out / "a" / "mmlu_anatomy") as mine:
@@ -86,20 +87,20 @@ def test_what_another_process_is_at_is_left_to_it(
 
 
 def test_one_failure_does_not_hold_up_the_rest(
-    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     works = benchmark.run_job
 
-    def run_job(job: Job) -> None:
-        if job.units[0].task == "mmlu_anatomy":
+    def run_job(job: LmEvalJob) -> None:
+        if job.evaluations[0].task == "mmlu_anatomy":
             raise EvaluationFailed("out of memory")
         works(job)
 
     monkeypatch.setattr(benchmark, "run_job", run_job)
-    model, tasks = Model("a", "other", tiny_qwen3()), choose(["mmlu_anatomy", "mmlu_college_*"])
-    with pytest.raises(EvaluationFailed, match=r"(?s)1 of 3 units failed.*a/mmlu_anatomy: out of memory"):
+    model, tasks = Model("a", Role.OTHER, tiny_qwen3()), choose_tasks(["mmlu_anatomy", "mmlu_college_*"])
+    with pytest.raises(EvaluationFailed, match=r"(?s)1 of 3 evaluations failed.*a/mmlu_anatomy: out of memory"):
         run_benchmark([model], tasks, small_data, tmp_path / "out")
-    assert status(tmp_path / "out")["done"] == 2
+    assert read_status(tmp_path / "out").to_json()["done"] == 2
     assert not (tmp_path / "out/a/mmlu_anatomy").exists()
 
 
@@ -113,7 +114,7 @@ def test_one_failure_does_not_hold_up_the_rest(
     ],
 )
 def test_results_that_are_none(samples: list[int], value: Any, message: str) -> None:
-    (task,) = choose(["mmlu_anatomy"])
+    (task,) = choose_tasks(["mmlu_anatomy"])
     rows = [{"doc_id": n, "filtered_resps": [["-1.0", "False"]] * 4} for n in samples]
     with pytest.raises(EvaluationFailed, match=message):
         check_samples(task, rows, value, 4)
@@ -121,7 +122,7 @@ def test_results_that_are_none(samples: list[int], value: Any, message: str) -> 
 
 def test_log_probabilities_that_are_no_numbers() -> None:
     """lm-eval calls A right then, without a word."""
-    (task,) = choose(["mmlu_anatomy"])
+    (task,) = choose_tasks(["mmlu_anatomy"])
     rows = [{"doc_id": n, "filtered_resps": [["nan" if n == 2 else "-1.0", "False"]] * 4} for n in range(4)]
     with pytest.raises(EvaluationFailed, match="log-probability"):
         check_samples(task, rows, 0.25, 4)

@@ -10,52 +10,52 @@ import pytest
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import Manifest
 from pdapt.eval.benchmark import run as benchmark
-from pdapt.eval.benchmark.results_folder import status
-from pdapt.eval.benchmark.run import Settings, run_benchmark
+from pdapt.eval.benchmark.results_folder import read_status
+from pdapt.eval.benchmark.run import BenchmarkSettings, run_benchmark
 from pdapt.eval.harness.backends import Limits
-from pdapt.eval.harness.lm_eval_process import Job
-from pdapt.eval.scores import Model
-from pdapt.eval.tasks.fetch import fetch
-from pdapt.eval.tasks.suite import PROX, SUITE, choose
+from pdapt.eval.harness.job import LmEvalJob
+from pdapt.eval.models import Model, Role
+from pdapt.eval.tasks.fetch import fetch_tasks
+from pdapt.eval.tasks.suite import PROX_DATASET, SUITE, choose_tasks
 
 Maker = Callable[..., Path]
 
 
-def test_bad_input_is_refused(small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path) -> None:
+def test_bad_input_is_refused(small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path) -> None:
     folder, other, out = tiny_qwen3(), tiny_qwen3(seed=1), tmp_path / "out"
-    tasks = choose(["mmlu_anatomy"])
-    run_benchmark([Model("a", "other", folder)], tasks, small_data, out)
+    tasks = choose_tasks(["mmlu_anatomy"])
+    run_benchmark([Model("a", Role.OTHER, folder)], tasks, small_data, out)
     for model, settings, message in (
-        (Model("a", "other", folder), Settings(limits=Limits(questions=3)), "another questions"),
-        (Model("a", "other", folder), Settings(limits=Limits(max_gen_toks=3)), "another max_gen_toks"),
-        (Model("a", "other", other), None, "holds results of another model called a"),
-        (Model("b", "other", tmp_path), None, "not a Hugging Face model folder"),
+        (Model("a", Role.OTHER, folder), BenchmarkSettings(limits=Limits(questions=3)), "another questions"),
+        (Model("a", Role.OTHER, folder), BenchmarkSettings(limits=Limits(max_gen_toks=3)), "another max_gen_toks"),
+        (Model("a", Role.OTHER, other), None, "holds results of another model called a"),
+        (Model("b", Role.OTHER, tmp_path), None, "not a Hugging Face model folder"),
     ):
         with pytest.raises(UserError, match=message):
             run_benchmark([model], tasks, small_data, out, settings)
     with pytest.raises(UserError, match=r"benchmark\.json is missing"):
-        run_benchmark([Model("a", "other", folder)], tasks, tmp_path / "nothing", out)
+        run_benchmark([Model("a", Role.OTHER, folder)], tasks, tmp_path / "nothing", out)
     with pytest.raises(UserError, match=r"runs\.json is missing"):
-        status(tmp_path / "nothing")
+        read_status(tmp_path / "nothing")
     assert len(started) == 1
 
 
 def test_another_backends_results_are_not_put_beside(
-    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models, tasks = [Model("a", "other", tiny_qwen3())], choose(["mmlu_anatomy"])
+    models, tasks = [Model("a", Role.OTHER, tiny_qwen3())], choose_tasks(["mmlu_anatomy"])
     run_benchmark(models, tasks, small_data, tmp_path / "out")
     with pytest.raises(UserError, match="vllm is not installed"):
-        run_benchmark(models, tasks, small_data, tmp_path / "out", Settings(backend="vllm"))
+        run_benchmark(models, tasks, small_data, tmp_path / "out", BenchmarkSettings(backend="vllm"))
     monkeypatch.setattr(benchmark, "find_spec", lambda name: name)
     with pytest.raises(UserError, match="another backend"):
-        run_benchmark(models, tasks, small_data, tmp_path / "out", Settings(backend="vllm"))
+        run_benchmark(models, tasks, small_data, tmp_path / "out", BenchmarkSettings(backend="vllm"))
 
 
 def test_another_lm_evals_results_are_not_put_beside(
-    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models, tasks = [Model("a", "other", tiny_qwen3())], choose(["mmlu_anatomy"])
+    models, tasks = [Model("a", Role.OTHER, tiny_qwen3())], choose_tasks(["mmlu_anatomy"])
     run_benchmark(models, tasks, small_data, tmp_path / "out")
     monkeypatch.setattr(benchmark.metadata, "version", lambda _: "0.4.14")
     with pytest.raises(UserError, match="another lm_eval"):
@@ -63,10 +63,10 @@ def test_another_lm_evals_results_are_not_put_beside(
 
 
 def test_a_window_without_room_for_answers_is_refused_with_what_fits(
-    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path
+    small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path
 ) -> None:
     """pdapt's own models of 2,048 tokens, and answers of as many."""
-    models, out = [Model("a", "other", tiny_qwen3(max_position_embeddings=2048))], tmp_path / "out"
+    models, out = [Model("a", Role.OTHER, tiny_qwen3(max_position_embeddings=2048))], tmp_path / "out"
     with pytest.raises(UserError) as refused:
         run_benchmark(models, list(SUITE), small_data, out)
     told = str(refused.value)
@@ -74,21 +74,21 @@ def test_a_window_without_room_for_answers_is_refused_with_what_fits(
     assert "and 13 more" in told
     assert not out.exists()
     (value,) = re.findall(r"--max-gen-toks (\d+)", told)
-    tasks = choose(["mmlu_prox_en_law"])
-    run_benchmark(models, tasks, small_data, out, Settings(limits=Limits(max_gen_toks=int(value))))
-    run_benchmark(models, choose(["mmlu_anatomy"]), small_data, tmp_path / "choices")
+    tasks = choose_tasks(["mmlu_prox_en_law"])
+    run_benchmark(models, tasks, small_data, out, BenchmarkSettings(limits=Limits(max_gen_toks=int(value))))
+    run_benchmark(models, choose_tasks(["mmlu_anatomy"]), small_data, tmp_path / "choices")
     for limits in (Limits(max_length=64, max_gen_toks=64), Limits(max_length=2048)):
         with pytest.raises(UserError, match="no room"):
-            run_benchmark(models, tasks, small_data, tmp_path / "cut", Settings(limits=limits))
+            run_benchmark(models, tasks, small_data, tmp_path / "cut", BenchmarkSettings(limits=limits))
     assert len(started) == 2
 
 
 def test_a_chat_template_belongs_to_a_model_s_results(
-    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path
+    small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path
 ) -> None:
     """A chat model and a base may be in one folder; the same model asked in both ways may not bear one name."""
-    chat, base = (Model(name, "other", tiny_qwen3(seed=seed)) for seed, name in enumerate(("chat", "base")))
-    tasks, out, asked = choose(["mmlu_anatomy"]), tmp_path / "out", Settings(chat_template=True)
+    chat, base = (Model(name, Role.OTHER, tiny_qwen3(seed=seed)) for seed, name in enumerate(("chat", "base")))
+    tasks, out, asked = choose_tasks(["mmlu_anatomy"]), tmp_path / "out", BenchmarkSettings(chat_template=True)
     with pytest.raises(UserError, match="chat has no chat template"):
         run_benchmark([chat], tasks, small_data, out, asked)
     (chat.path / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
@@ -101,7 +101,7 @@ def test_a_chat_template_belongs_to_a_model_s_results(
         (base, asked, "base has no chat template"),
     ):
         with pytest.raises(UserError, match=message):
-            run_benchmark([model], choose(["mmlu_college_*"]), small_data, out, settings)
+            run_benchmark([model], choose_tasks(["mmlu_college_*"]), small_data, out, settings)
     (base.path / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
     with pytest.raises(UserError, match="another model called base"):
         run_benchmark([base], tasks, small_data, out, asked)
@@ -109,15 +109,19 @@ def test_a_chat_template_belongs_to_a_model_s_results(
 
 def test_gpus_that_are_not_there(small_data: Path, tiny_qwen3: Maker, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(UserError, match="4 GPUs, where there is none"):
-        run_benchmark([Model("a", "other", tiny_qwen3())], list(SUITE), small_data, tmp_path / "out", Settings(gpus=4))
+    with pytest.raises(UserError, match="--gpus 4, and this machine has no GPU"):
+        run_benchmark(
+            [Model("a", Role.OTHER, tiny_qwen3())], list(SUITE), small_data, tmp_path / "out", BenchmarkSettings(gpus=4)
+        )
 
 
 def test_data_that_lack_a_task(small, small_source: Path, tiny_qwen3: Maker, tmp_path: Path) -> None:
-    fetch(tmp_path / "data", source=small_source, tasks=tuple(t for t in small.suite if t.dataset == PROX))
-    with pytest.raises(UserError, match="the data of 1 tasks are not there: mmlu_anatomy"):
+    fetch_tasks(
+        tmp_path / "data", source=small_source, tasks=tuple(t for t in small.suite if t.dataset == PROX_DATASET)
+    )
+    with pytest.raises(UserError, match="the data of 1 tasks are missing: mmlu_anatomy"):
         run_benchmark(
-            [Model("a", "other", tiny_qwen3())], choose(["mmlu_anatomy"]), tmp_path / "data", tmp_path / "out"
+            [Model("a", Role.OTHER, tiny_qwen3())], choose_tasks(["mmlu_anatomy"]), tmp_path / "data", tmp_path / "out"
         )
 
 
@@ -132,4 +136,4 @@ def test_data_that_lack_a_task(small, small_source: Path, tiny_qwen3: Maker, tmp
 )
 def test_bad_settings(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Settings(**options)
+        BenchmarkSettings(**options)

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from pdapt.core.files import write_json
-from pdapt.eval.benchmark.cells import read_runs
-from pdapt.eval.statistics.compare import average
+from pdapt.eval.benchmark.read_results import read_runs
+from pdapt.eval.statistics.compare import average_score
 
 CHOICE, OTHER, TEXT = "mmlu_anatomy", "mmlu_clinical_knowledge", "mmlu_prox_en_health"
 SIZES = {CHOICE: 30, OTHER: 50, TEXT: 20}
@@ -88,7 +88,7 @@ def test_scores_errors_and_group_averages_are_lm_eval_s(tmp_path, monkeypatch):
         assert len(answers.right) == SIZES[task]
         assert answers.score == pytest.approx(theirs[task][f"{metric},{filters}"])
         assert answers.stderr == pytest.approx(theirs[task][f"{metric}_stderr,{filters}"])
-    value, stderr = average([found.answers["dummy", task] for task in (CHOICE, OTHER)])
+    value, stderr = average_score([found.answers["dummy", task] for task in (CHOICE, OTHER)])
     assert value == pytest.approx(theirs["both"]["acc,none"])
     assert stderr == pytest.approx(theirs["both"]["acc_stderr,none"])
     assert found.answers["dummy", TEXT].unparseable.all(), "the dummy writes no answer"

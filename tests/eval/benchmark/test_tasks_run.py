@@ -14,13 +14,14 @@ from transformers import AutoTokenizer
 
 from pdapt.core.files import read_json
 from pdapt.core.manifest import Manifest
-from pdapt.eval.benchmark.results_folder import status
+from pdapt.eval.benchmark.results_folder import TaskState, read_status
 from pdapt.eval.benchmark.run import write_task_file
-from pdapt.eval.harness.answers import UNPARSEABLE
-from pdapt.eval.harness.backends import Limits, arguments
-from pdapt.eval.harness.lm_eval_process import Job, Unit, run_job
-from pdapt.eval.scoring import read_rows
-from pdapt.eval.tasks.fetch import INDEX
+from pdapt.eval.harness.answer_notes import UNPARSEABLE
+from pdapt.eval.harness.backends import Limits, model_arguments
+from pdapt.eval.harness.job import Evaluation, LmEvalJob
+from pdapt.eval.harness.lm_eval_process import run_job
+from pdapt.eval.harness.result_files import read_samples
+from pdapt.eval.tasks.data_index import read_data_index
 
 WINDOW = 4096
 Maker = Callable[..., Path]
@@ -35,23 +36,23 @@ def two(tiny_qwen3: Maker) -> list[str]:
 def test_all_28_run(small, small_data: Path, tiny_qwen3: Maker, tmp_path: Path) -> None:
     """In one process, to save time; of all that is asked, only the answers' length differs from the paper's runs."""
     folder = tiny_qwen3(max_position_embeddings=WINDOW)
-    index = read_json(small_data / INDEX)
+    index = read_data_index(small_data, list(small.suite))
     for task in small.suite:
         write_task_file(task, index[task.name], small_data, tmp_path / "tasks")
     limits = Limits(max_gen_toks=6)
-    told = {"tiny": arguments("hf", folder, limits)}
+    told = {"tiny": model_arguments("hf", folder, limits)}
     for shots in (3, 5):
-        units = [Unit("tiny", t.name, str(tmp_path / "out" / t.name)) for t in small.suite if t.shots == shots]
-        run_job(Job(told, units, tmp_path / "tasks", tmp_path / "scratch", limits=limits, shots=shots))
+        units = [Evaluation("tiny", t.name, str(tmp_path / "out" / t.name)) for t in small.suite if t.shots == shots]
+        run_job(LmEvalJob(told, units, tmp_path / "tasks", tmp_path / "scratch", limits=limits, shots=shots))
     for task in small.suite:
         found = read_json(tmp_path / "out" / task.name / "results.json")
         value = found["results"][task.name][task.score_key]
-        samples = read_rows(tmp_path / "out" / task.name / "samples.jsonl")
+        samples = read_samples(tmp_path / "out" / task.name / "samples.jsonl")
         assert value == pytest.approx(sum(sample[task.metric] for sample in samples) / task.questions)
         assert found["n-shot"][task.name] == task.shots
         assert found["n-samples"][task.name] == {"original": task.questions, "effective": task.questions}
         assert {"doc_id", "doc_hash", "prompt_hash", "target", "resps", "filtered_resps"} <= set(samples[0])
-        answers = read_rows(tmp_path / "out" / task.name / "answers.jsonl")
+        answers = read_samples(tmp_path / "out" / task.name / "answers.jsonl")
         assert [row["doc_hash"] for row in answers] == [sample["doc_hash"] for sample in samples]
         for row, sample in zip(answers, samples, strict=True):
             assert row["unparseable"] == (sample["filtered_resps"] == [UNPARSEABLE] if task.generates else None)
@@ -69,11 +70,13 @@ def _assert_built_once(place: Path, second: Path, limits: Limits) -> None:
     requests = {path: path.stat().st_mtime_ns for path in (place / "scratch" / "requests").iterdir()}
     assert len(requests) == 28
     task = "mmlu_med_fr_anatomy"
-    told = {"second": arguments("hf", second, limits)}
-    units = [Unit("second", task, str(place / "out" / "second"))]
-    run_job(Job(told, units, place / "tasks", place / "scratch", limits=limits, shots=3))
+    told = {"second": model_arguments("hf", second, limits)}
+    units = [Evaluation("second", task, str(place / "out" / "second"))]
+    run_job(LmEvalJob(told, units, place / "tasks", place / "scratch", limits=limits, shots=3))
     assert {path: path.stat().st_mtime_ns for path in (place / "scratch" / "requests").iterdir()} == requests
-    prompts = [[row["prompt_hash"] for row in read_rows(place / "out" / n / "samples.jsonl")] for n in ("second", task)]
+    prompts = [
+        [row["prompt_hash"] for row in read_samples(place / "out" / n / "samples.jsonl")] for n in ("second", task)
+    ]
     assert prompts[0] == prompts[1]
 
 
@@ -99,24 +102,24 @@ def test_a_run_killed_half_way_repeats_no_task(small_data: Path, two: list[str],
     assert gone
     assert not alive, "the worker does not outlive the run"
     before = _written(out)
-    found = status(out)
+    found = read_status(out).to_json()
     assert found["models"]["m0"]["done"] == ["mmlu_prox_fr_law", "mmlu_anatomy"]
     assert found["models"]["m1"]["left"] == ["mmlu_prox_fr_law", "mmlu_anatomy"]
     assert (found["done"], found["running"], found["left"]) == (2, 0, 2)
     again = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "m0: mmlu" not in again.stderr, "no unit of the first model is run again"
     assert {name: when for name, when in _written(out).items() if name in before} == before
-    assert json.loads(again.stdout) == status(out)
-    assert (status(out)["done"], status(out)["left"]) == (4, 0)
+    assert json.loads(again.stdout) == read_status(out).to_json()
+    assert tuple(map(read_status(out).count, (TaskState.DONE, TaskState.LEFT))) == (4, 0)
     manifest = Manifest.read(out / "m1/mmlu_anatomy")
     assert set(manifest.outputs) == {"results.json", "samples.jsonl", "answers.jsonl", "settings.json", "log.txt"}
     assert manifest.counts["questions"] == 4
     assert manifest.config["shots"] == 3
     assert manifest.config["max_length"] == WINDOW
     _assert_told(out / "m1", two[1])
-    prompts = [[s["prompt_hash"] for s in read_rows(out / m / "mmlu_anatomy/samples.jsonl")] for m in ("m0", "m1")]
+    prompts = [[s["prompt_hash"] for s in read_samples(out / m / "mmlu_anatomy/samples.jsonl")] for m in ("m0", "m1")]
     assert prompts[0] == prompts[1]
-    assert read_rows(out / "m0/mmlu_anatomy/samples.jsonl") != read_rows(out / "m1/mmlu_anatomy/samples.jsonl")
+    assert read_samples(out / "m0/mmlu_anatomy/samples.jsonl") != read_samples(out / "m1/mmlu_anatomy/samples.jsonl")
 
 
 def _assert_told(out: Path, model: str) -> None:
@@ -128,7 +131,7 @@ def _assert_told(out: Path, model: str) -> None:
     }
     written = Manifest.read(out / "mmlu_prox_fr_law").counts
     tokens, tokenizer = chosen["generate_until"]["tokens"], AutoTokenizer.from_pretrained(model)
-    prompts = [row["arguments"]["gen_args_0"]["arg_0"] for row in read_rows(out / "mmlu_prox_fr_law/samples.jsonl")]
+    prompts = [row["arguments"]["gen_args_0"]["arg_0"] for row in read_samples(out / "mmlu_prox_fr_law/samples.jsonl")]
     assert tokens == max(len(tokenizer.encode(prompt)) for prompt in prompts) + 4
     assert written["batch_size"] == {"size": 8192 // tokens, "longest": tokens, "device": "cpu"}
     results = read_json(out / "mmlu_prox_fr_law" / "results.json")

@@ -12,24 +12,24 @@ import pytest
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.eval.harness import lm_eval_process as process
-from pdapt.eval.harness.backends import Limits, arguments
-from pdapt.eval.harness.lm_eval_process import Job
+from pdapt.eval.harness.backends import Limits, model_arguments
+from pdapt.eval.harness.job import LmEvalJob
 
 Maker = Callable[..., Path]
 
 
 def test_both_backends_get_the_same_limits(
-    small_data: Path, tiny_qwen3: Maker, started: list[Job], tmp_path: Path
+    small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path
 ) -> None:
     """vLLM is not run here: what it would be told is compared with what `hf` is."""
     folder = tiny_qwen3()
     limits = Limits(questions=5, max_length=256, max_gen_toks=99)
-    hf, vllm = (arguments(backend, folder, limits, gpus=2) for backend in ("hf", "vllm"))
+    hf, vllm = (model_arguments(backend, folder, limits, gpus=2).to_lm_eval() for backend in ("hf", "vllm"))
     assert hf["max_length"] == vllm["max_model_len"] == 256
     assert hf["dtype"] == vllm["dtype"] == "float32"
     assert vllm["tensor_parallel_size"] == 2
     commands = {
-        backend: process._command(Job({}, [], tmp_path, tmp_path, backend=backend, gpus=4), Path("job.json"))
+        backend: process._command(LmEvalJob({}, [], tmp_path, tmp_path, backend=backend, gpus=4), Path("job.json"))
         for backend in ("hf", "vllm")
     }
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"]
@@ -51,7 +51,7 @@ def test_vllms_arguments_are_lm_evals(tiny_qwen3: Maker) -> None:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__"
     )
     known = {argument.arg for argument in init.args.args}
-    assert {*arguments("vllm", tiny_qwen3(), Limits()), "batch_size"} <= known
+    assert {*model_arguments("vllm", tiny_qwen3(), Limits()).to_lm_eval(), "batch_size"} <= known
 
 
 @pytest.mark.parametrize("limits", [{"questions": 1}, {"max_length": 0}, {"max_gen_toks": 0}])
@@ -66,7 +66,7 @@ def test_a_configuration_that_does_not_say(tiny_qwen3: Maker) -> None:
     for missing, message in (("dtype", "states no dtype"), ("max_position_embeddings", "states no window")):
         (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != missing}))
         with pytest.raises(UserError, match=message):
-            arguments("hf", folder, Limits())
+            model_arguments("hf", folder, Limits())
     for wrong, message in (
         ({"dtype": "banana"}, "no type of weights is called 'banana'"),
         ({"dtype": 16}, "dtype"),
@@ -75,6 +75,6 @@ def test_a_configuration_that_does_not_say(tiny_qwen3: Maker) -> None:
     ):
         (folder / "config.json").write_text(json.dumps(config | wrong))
         with pytest.raises(UserError, match=message):
-            arguments("hf", folder, Limits())
+            model_arguments("hf", folder, Limits())
     (folder / "config.json").write_text(json.dumps({"text_config": config}))
-    assert arguments("hf", folder, Limits())["max_length"] == 512, "a composite model's text part says it"
+    assert model_arguments("hf", folder, Limits()).window == 512, "a composite model's text part says it"

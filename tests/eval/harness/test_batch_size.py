@@ -10,7 +10,14 @@ import torch
 from transformers import AutoTokenizer
 
 from pdapt.eval.harness import batch_size
-from pdapt.eval.harness.batch_size import BatchSize, doubled, longest, on_cpu, on_gpu, settle
+from pdapt.eval.harness.batch_size import (
+    BatchSize,
+    find_batch_size,
+    largest_power_of_two,
+    longest_prompt,
+    on_cpu,
+    on_gpu,
+)
 
 Maker = Callable[..., Path]
 OPTIONS = {"limit": None}
@@ -50,12 +57,12 @@ def test_the_longest_prompt_with_its_answer_decides(lm: Any) -> None:
     texts = ["Le patient " * n for n in (3, 30, 7)]
     lengths = [len(ids) for ids in lm.tokenizer(texts)["input_ids"]]
     writing = Task("generate_until", [(text, {}) for text in texts], tokens=50)
-    assert longest(lm, [writing, Task("generate_until", [("a", {})], tokens=50)], OPTIONS) == max(lengths) + 50
+    assert longest_prompt(lm, [writing, Task("generate_until", [("a", {})], tokens=50)], OPTIONS) == max(lengths) + 50
     choosing = Task("multiple_choice", [(text, f" {letter}") for text in texts for letter in "ABCD"])
     pairs = [text + " A" for text in texts]
-    assert longest(lm, [choosing], OPTIONS) == max(len(ids) for ids in lm.tokenizer(pairs)["input_ids"])
+    assert longest_prompt(lm, [choosing], OPTIONS) == max(len(ids) for ids in lm.tokenizer(pairs)["input_ids"])
     lm.max_length = 60
-    assert longest(lm, [writing], OPTIONS) == 60, "what is longer than the window is cut"
+    assert longest_prompt(lm, [writing], OPTIONS) == 60, "what is longer than the window is cut"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,7 @@ def test_sizes_are_doubled_while_they_fit(most: int, size: int) -> None:
         tried.append(size)
         return size <= most
 
-    assert doubled(fits, 64) == size
+    assert largest_power_of_two(fits, 64) == size
     assert tried == [2**n for n in range(1, len(tried) + 1)], "each once, the smallest first"
 
 
@@ -113,17 +120,19 @@ def test_on_a_gpu_what_runs_out_of_memory_or_nearly_does_not_fit(lm: Any, monkey
 def test_it_is_found_once_for_a_model_and_a_kind_of_task(lm: Any, tmp_path: Path) -> None:
     path = tmp_path / "batch_sizes.json"
     first = {name: Task("generate_until", [("Le patient", {})], tokens=90) for name in ("a", "b")}
-    found = settle(lm, first, "generate_until", path, OPTIONS)
+    found = find_batch_size(lm, first, "generate_until", path, OPTIONS)
     assert found == BatchSize(64, found.tokens, ["a", "b"], "cpu")
-    assert settle(lm, {"b": first["b"]}, "generate_until", path, OPTIONS) == found
+    assert find_batch_size(lm, {"b": first["b"]}, "generate_until", path, OPTIONS) == found
     assert [task.built for task in first.values()] == [1, 1], "not looked at again"
     longer = first | {"c": Task("generate_until", [("Le patient " * 90, {})], tokens=90)}
-    assert settle(lm, longer, "generate_until", path, OPTIONS).tokens == 200, "another task may ask for more"
+    assert find_batch_size(lm, longer, "generate_until", path, OPTIONS).tokens == 200, "another task may ask for more"
     choosing = {"d": Task("multiple_choice", [("Le", " A")])}
-    assert settle(lm, choosing, "loglikelihood", path, OPTIONS).tokens < 10
-    assert settle(lm, longer, "generate_until", path, OPTIONS).tokens == 200
+    assert find_batch_size(lm, choosing, "loglikelihood", path, OPTIONS).tokens < 10
+    assert find_batch_size(lm, longer, "generate_until", path, OPTIONS).tokens == 200
     lm.device = torch.device("meta")
-    assert settle(lm, choosing, "loglikelihood", path, OPTIONS).device == "meta", "another device has another memory"
+    assert find_batch_size(lm, choosing, "loglikelihood", path, OPTIONS).device == "meta", (
+        "another device has another memory"
+    )
 
 
 def test_a_pass_does_what_a_task_does(tiny_qwen3: Maker) -> None:

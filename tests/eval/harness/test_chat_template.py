@@ -8,11 +8,12 @@ import pytest
 
 from pdapt.core.files import read_json
 from pdapt.eval.benchmark.run import write_task_file
-from pdapt.eval.harness.backends import Limits, arguments
-from pdapt.eval.harness.lm_eval_process import Job, Unit, run_job
-from pdapt.eval.scoring import read_rows
-from pdapt.eval.tasks.fetch import INDEX
-from pdapt.eval.tasks.suite import choose
+from pdapt.eval.harness.backends import Limits, model_arguments
+from pdapt.eval.harness.job import Evaluation, LmEvalJob
+from pdapt.eval.harness.lm_eval_process import run_job
+from pdapt.eval.harness.result_files import read_samples
+from pdapt.eval.tasks.data_index import read_data_index
+from pdapt.eval.tasks.suite import choose_tasks
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -29,19 +30,21 @@ def test_what_is_asked_is_what_lm_eval_asks_with_a_chat_template(
 
     folder = tiny_qwen3(max_position_embeddings=4096)
     (folder / "chat_template.jinja").write_text(TEMPLATE)
-    (task,) = choose(["mmlu_anatomy"])
-    write_task_file(task, read_json(small_data / INDEX)[task.name], small_data, tmp_path / "tasks")
-    told, unit = arguments("hf", folder, Limits()), Unit("m", task.name, str(tmp_path / "out"))
+    (task,) = choose_tasks(["mmlu_anatomy"])
+    write_task_file(task, read_data_index(small_data, [task])[task.name], small_data, tmp_path / "tasks")
+    told, unit = model_arguments("hf", folder, Limits()), Evaluation("m", task.name, str(tmp_path / "out"))
     limits = Limits(questions=3)
-    job = Job({"m": told}, [unit], tmp_path / "tasks", tmp_path / "scratch", limits=limits, shots=3, chat_template=True)
+    job = LmEvalJob(
+        {"m": told}, [unit], tmp_path / "tasks", tmp_path / "scratch", limits=limits, shots=3, chat_template=True
+    )
     run_job(job)
-    samples = read_rows(tmp_path / "out" / "samples.jsonl")
+    samples = read_samples(tmp_path / "out" / "samples.jsonl")
     prompt = samples[0]["arguments"]["gen_args_0"]["arg_0"]
     assert prompt.count("<|im_start|>assistant") == 4, "three examples as turns, and the question"
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     theirs: Any = simple_evaluate(
         model="hf",
-        model_args=told,
+        model_args=told.to_lm_eval(),
         device="cpu",
         tasks=[task.name],
         num_fewshot=3,

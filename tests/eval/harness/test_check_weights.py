@@ -15,13 +15,13 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.eval.benchmark.run import run_benchmark
 from pdapt.eval.harness.check_weights import check_weights
-from pdapt.eval.harness.lm_eval_process import Job
+from pdapt.eval.harness.job import LmEvalJob
 from pdapt.eval.heldout import proxy
 from pdapt.eval.heldout.build_tasks import build_tasks
 from pdapt.eval.heldout.evaluate import evaluate
-from pdapt.eval.heldout.proxy import measure
-from pdapt.eval.scores import Model
-from pdapt.eval.tasks.suite import choose
+from pdapt.eval.heldout.proxy import run_proxy
+from pdapt.eval.models import Model, Role
+from pdapt.eval.tasks.suite import choose_tasks
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 200,
@@ -104,7 +104,7 @@ def test_experts_are_missed_by_name(models, tmp_path: Path) -> None:
     """transformers packs them into one tensor, and cannot where one is missing."""
     name = "model.layers.0.block_sparse_moe.experts.1.w1.weight"
     spoilt = _changed(models("Mixtral"), tmp_path / "m", lambda weights: weights.pop(name))
-    assert "it cannot make model.layers.0.mlp.experts.gate_up_proj of what is there" in _refused(spoilt)
+    assert "it cannot make model.layers.0.mlp.experts.gate_up_proj of the tensors that are there" in _refused(spoilt)
 
 
 def test_a_shard_or_a_tensor_of_a_shard_that_is_missing(models, tmp_path: Path) -> None:
@@ -194,21 +194,21 @@ def test_every_evaluation_refuses_before_the_first_task(
     incomplete: Path,
     heldout: dict[str, list[Path]],
     small_data: Path,
-    started: list[Job],
+    started: list[LmEvalJob],
     tiny_qwen3: Maker,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The whole model beside it is not begun with either, and nothing is left behind."""
     build_tasks(heldout, tmp_path / "tasks")
-    monkeypatch.setattr(proxy, "run_units", lambda *_: pytest.fail("a task was begun"))
-    both = [Model("whole", "base", tiny_qwen3(seed=1)), Model("half", "checkpoint", incomplete)]
+    monkeypatch.setattr(proxy, "run_evaluations", lambda *_: pytest.fail("a task was begun"))
+    both = [Model("whole", Role.BASE, tiny_qwen3(seed=1)), Model("half", Role.CHECKPOINT, incomplete)]
     missing = r"half: .*1 missing: model\.layers\.1\.self_attn\.q_proj\.weight"
     with pytest.raises(UserError, match=missing):
         evaluate(both, tmp_path / "tasks", tmp_path / "scores")
     with pytest.raises(UserError, match=missing):
-        measure(both, tmp_path / "tasks", tmp_path / "proxy")
+        run_proxy(both, tmp_path / "tasks", tmp_path / "proxy")
     with pytest.raises(UserError, match=missing):
-        run_benchmark(both, choose(["mmlu_anatomy"]), small_data, tmp_path / "benchmark")
+        run_benchmark(both, choose_tasks(["mmlu_anatomy"]), small_data, tmp_path / "benchmark")
     assert started == []
     assert not [path for path in tmp_path.iterdir() if path.name in ("scores", "proxy", "benchmark")]

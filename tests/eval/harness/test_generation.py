@@ -12,8 +12,10 @@ from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pdapt.core.files import read_json, write_json
-from pdapt.eval.harness import units
-from pdapt.eval.harness.generation import end_tokens, unused, write_neutral
+from pdapt.eval.harness import run_lm_eval
+from pdapt.eval.harness.backends import ModelArguments
+from pdapt.eval.harness.generation import end_tokens, unused_settings, write_neutral
+from pdapt.eval.harness.job import LmEvalJob
 
 Maker = Callable[..., Path]
 PROMPTS = [f"Le patient {n} reçoit" + " un mot" * n for n in range(8)]
@@ -38,8 +40,8 @@ def folder(tiny_qwen3: Maker) -> Path:
 
 
 def _answers(folder: Path, scratch: Path) -> list[str]:
-    job = {"backend": "hf", "batch_size": 4, "models": {"m": {"pretrained": str(folder), "max_length": 128}}}
-    lm = units._load(job, "m", scratch)
+    models = {"m": ModelArguments("hf", str(folder), "float32", window=128)}
+    lm = run_lm_eval._load(LmEvalJob(models, [], scratch, scratch, batch_size=4), "m", scratch)
     settings = {"until": [], "max_gen_toks": 12, "do_sample": False, "temperature": 0.0}
     requests = [Instance("generate_until", {}, (text, settings), n) for n, text in enumerate(PROMPTS)]
     return lm.generate_until(requests, disable_tqdm=True)
@@ -74,14 +76,14 @@ def test_advice_changes_no_answer(folder: Path, tmp_path: Path) -> None:
 
 
 def test_what_was_not_used_is_told(folder: Path) -> None:
-    assert unused(folder) == {}
+    assert unused_settings(folder) == {}
     write_json(folder / "generation_config.json", ADVICE | {"transformers_version": "5", "bos_token_id": None})
-    assert unused(folder) == ADVICE
+    assert unused_settings(folder) == ADVICE
     write_json(folder / "generation_config.json", {"eos_token_id": end_tokens(folder), "pad_token_id": 0})
-    assert unused(folder) == {}
+    assert unused_settings(folder) == {}
     for text in ("{", "[1]", "\xff"):
         (folder / "generation_config.json").write_text(text, encoding="latin-1")
-        assert unused(folder) == {"unreadable": True}
+        assert unused_settings(folder) == {"unreadable": True}
 
 
 @pytest.mark.parametrize(
@@ -115,10 +117,11 @@ def test_vllm_is_told_the_same(folder: Path, tmp_path: Path, monkeypatch: pytest
         def create_from_arg_obj(arguments: dict[str, Any], options: dict[str, Any]) -> None:
             told.update(arguments | options)
 
-    monkeypatch.setattr(units, "get_model", {"vllm": Vllm}.__getitem__)
+    monkeypatch.setattr(run_lm_eval, "get_model", {"vllm": Vllm}.__getitem__)
     write_json(folder / "generation_config.json", ADVICE)
     shutil.copy(folder / "config.json", tmp_path)
-    job = {"backend": "vllm", "batch_size": "auto", "models": {"m": {"pretrained": str(folder)}}}
-    units._load(job, "m", tmp_path / "neutral")
+    models = {"m": ModelArguments("vllm", str(folder), "float32", window=128)}
+    job = LmEvalJob(models, [], tmp_path, tmp_path, backend="vllm", batch_size="auto")
+    run_lm_eval._load(job, "m", tmp_path / "neutral")
     assert told["batch_size"] == "auto"
     assert read_json(Path(told["generation_config"]) / "generation_config.json") == {"eos_token_id": end_tokens(folder)}

@@ -12,7 +12,8 @@ import yaml
 
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import Manifest
-from pdapt.eval.heldout.build_tasks import INDEX, build_tasks
+from pdapt.eval.heldout.build_tasks import build_tasks
+from pdapt.eval.heldout.task_index import TASKS_FILE
 
 
 def _rows(path: Path) -> list[dict]:
@@ -72,7 +73,7 @@ def test_sample_is_drawn_from_all_sources(write_heldout, tmp_path):
 
 def test_files_name_their_data_relative_to_the_folder(heldout, tmp_path):
     build_tasks(heldout, tmp_path / "tasks")
-    index = json.loads((tmp_path / "tasks" / INDEX).read_text())
+    index = json.loads((tmp_path / "tasks" / TASKS_FILE).read_text())
     assert [row["task"] for row in index] == [f"{k}_{d}" for d in heldout for k in ("perplexity", "continuation")]
     for row in index:
         task = yaml.safe_load((tmp_path / f"tasks/{row['task']}.yaml").read_text())

@@ -21,7 +21,8 @@ from pdapt.eval.harness.backends import Limits
 from pdapt.eval.harness.lm_eval_process import EvaluationFailed
 from pdapt.eval.heldout.build_tasks import build_tasks
 from pdapt.eval.heldout.evaluate import evaluate
-from pdapt.eval.scores import Model, Scores
+from pdapt.eval.models import Model, Role
+from pdapt.eval.scores import Scores
 
 WINDOW = 96
 
@@ -67,7 +68,7 @@ class Direct:
 @one_thread()
 def test_scores_equal_a_direct_computation(tiny_qwen3, heldout, tmp_path):
     folders = [tiny_qwen3(seed=seed) for seed in (0, 1)]
-    models = [Model("base", "base", folders[0]), Model("cpt-1", "checkpoint", folders[1])]
+    models = [Model("base", Role.BASE, folders[0]), Model("cpt-1", Role.CHECKPOINT, folders[1])]
     build_tasks(heldout, tmp_path / "tasks", questions=12)
     manifest = evaluate(models, tmp_path / "tasks", tmp_path / "scores", limits=Limits(max_length=WINDOW))
     assert manifest.counts["models"] == 2
@@ -108,9 +109,9 @@ import sys
 from pathlib import Path
 from pdapt.eval.harness.backends import Limits
 from pdapt.eval.heldout.evaluate import evaluate
-from pdapt.eval.scores import Model
+from pdapt.eval.models import Model, Role
 folder = Path(sys.argv[1])
-models = [Model(f"m{i}", "checkpoint", Path(path)) for i, path in enumerate(sys.argv[2:])]
+models = [Model(f"m{i}", Role.CHECKPOINT, Path(path)) for i, path in enumerate(sys.argv[2:])]
 evaluate(models, folder / "tasks", folder / "scores", limits=Limits(questions=4))
 """
 
@@ -149,7 +150,7 @@ def test_what_lm_eval_says_when_it_fails_is_told(tiny_qwen3, heldout, tmp_path):
     build_tasks(heldout, tmp_path / "tasks")
     (tmp_path / "tasks" / "perplexity_medical.jsonl").unlink()
     with pytest.raises(EvaluationFailed, match=r"(?s)lm-eval ended with code 1.*perplexity_medical.jsonl"):
-        evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores", verify=False)
+        evaluate([Model("base", Role.BASE, folder)], tmp_path / "tasks", tmp_path / "scores", verify=False)
     assert not (tmp_path / "scores").exists()
 
 
@@ -158,7 +159,7 @@ def test_a_folder_that_is_no_model(tiny_qwen3, tmp_path, missing):
     folder = tiny_qwen3()
     (folder / missing).unlink()
     with pytest.raises(UserError, match="base is not a Hugging Face model folder"):
-        evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores", verify=False)
+        evaluate([Model("base", Role.BASE, folder)], tmp_path / "tasks", tmp_path / "scores", verify=False)
 
 
 def test_a_tokenizer_without_the_end_of_documents(tiny_qwen3, heldout, tmp_path):
@@ -167,17 +168,17 @@ def test_a_tokenizer_without_the_end_of_documents(tiny_qwen3, heldout, tmp_path)
     path = folder / "tokenizer.json"
     path.write_text(path.read_text().replace("<|endoftext|>", "<|end|>"))
     with pytest.raises(UserError, match=r"has no <\|endoftext\|>"):
-        evaluate([Model("base", "base", folder)], tmp_path / "tasks", tmp_path / "scores", verify=False)
+        evaluate([Model("base", Role.BASE, folder)], tmp_path / "tasks", tmp_path / "scores", verify=False)
 
 
 def test_bad_arguments(tiny_qwen3, heldout, tmp_path):
     folder = tiny_qwen3()
-    base = Model("base", "base", folder)
+    base = Model("base", Role.BASE, folder)
     for models, message in (
         ([], "different names"),
         ([base, base], "different names"),
-        ([base, Model("other", "base", folder)], "more than one model is the base"),
-        ([Model("../up", "base", folder)], "cannot name a model"),
+        ([base, Model("other", Role.BASE, folder)], "more than one model has the role base"),
+        ([Model("../up", Role.BASE, folder)], "cannot name a model"),
     ):
         with pytest.raises(UserError, match=message):
             evaluate(models, tmp_path / "tasks", tmp_path / "scores")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.eval.paper.tables import GROUPS, TABLES, Tables, count, possible_counts, summary
+from pdapt.eval.paper.tables import GROUPS, TABLES_FILE, Tables, count_clear, possible_counts, summary
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_intervals_that_touch_are_not_apart(tables):
     at = replace(change, after=replace(change.after, score=round(change.before.score + 8.2, 1)))
     beyond = replace(change, after=replace(change.after, score=round(change.before.score + 8.3, 1)))
     assert (at.sign, beyond.sign) == (0, 1)
-    assert count([at, beyond]) == {"positive": 1, "negative": 0}
+    assert count_clear([at, beyond]) == {"positive": 1, "negative": 0}
 
 
 def test_counts_that_print_as_a_score():
@@ -83,6 +83,6 @@ def test_spoilt_tables_are_named(tables, tmp_path, spoil, message):
 
 
 def test_the_file_says_where_its_figures_come_from():
-    meta = json.loads(TABLES.read_text())["meta"]
+    meta = json.loads(TABLES_FILE.read_text())["meta"]
     assert "PARCOMED" in meta["source"]
     assert meta["score_unit"] == "percent"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pdapt.eval.paper.claims import CHECKS, beyond_the_tables, claims
+from pdapt.eval.paper.claims import CHECKS, claims, undecidable_claims
 from pdapt.eval.paper.tables import GROUPS, Tables
 
 FAIL = {
@@ -215,4 +215,4 @@ def test_words_are_in_both_languages_and_every_name_is_filled(tables):
     by_id = {claim.id: claim.computed for claim in french}
     assert "892\u202f339 documents" in by_id["corpus-totals-commercial"]
     assert "0.6B +2,98" in by_id["smallest-gains-most"], "model names keep their point, numbers have a comma"
-    assert len(beyond_the_tables("fr")) == len(beyond_the_tables()) == 3
+    assert len(undecidable_claims("fr")) == len(undecidable_claims()) == 3

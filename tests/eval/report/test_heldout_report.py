@@ -12,7 +12,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
-from pdapt.eval.report.heldout_report import build_report
+from pdapt.eval.report.heldout_report import build_heldout_report
 
 TITLE = "Qwen3 <on> French text"
 
@@ -49,7 +49,7 @@ def _write_metrics(folder: Path) -> list[Path]:
 def finished(make_scores, trade, tmp_path_factory) -> Path:
     """A folder with `scores`, two runs' metrics, and the `report` made of them."""
     folder = tmp_path_factory.mktemp("run")
-    build_report(TITLE, make_scores(folder, trade), _write_metrics(folder), [], folder / "report", SETTINGS)
+    build_heldout_report(TITLE, make_scores(folder, trade), _write_metrics(folder), [], folder / "report", SETTINGS)
     return folder
 
 
@@ -104,7 +104,7 @@ def test_stages_are_listed_with_hashes_and_versions(finished, report):
 
 def test_the_same_inputs_give_the_same_page(finished, report, tmp_path):
     metrics = [finished / run / "metrics.jsonl" for run in ("general", "medical")]
-    build_report(TITLE, finished / "scores", metrics, [], tmp_path / "again", SETTINGS)
+    build_heldout_report(TITLE, finished / "scores", metrics, [], tmp_path / "again", SETTINGS)
     assert (tmp_path / "again/index.html").read_bytes() == (report / "index.html").read_bytes()
 
 
@@ -114,7 +114,7 @@ def test_prompts_that_were_cut_are_counted_on_the_page(finished, report, tmp_pat
     manifest = json.loads((finished / "scores/manifest.json").read_text())
     manifest["counts"] |= {"prompts_cut": 3, "prompts": 1400}
     (tmp_path / "scores/manifest.json").write_text(json.dumps(manifest))
-    build_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
+    build_heldout_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
     assert "3 of 1,400 prompts" in (tmp_path / "out/index.html").read_text()
 
 
@@ -124,19 +124,19 @@ def test_scores_that_nobody_can_compare_make_no_page(finished, tmp_path):
     found["models"] = [{"name": "a", "role": "other"}, {"name": "b", "role": "checkpoint"}]
     (tmp_path / "scores/scores.json").write_text(json.dumps(found))
     with pytest.raises(UserError, match=r"scores\.json: another SHA-256"):
-        build_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
+        build_heldout_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
     manifest = json.loads((tmp_path / "scores/manifest.json").read_text())
     manifest["outputs"]["scores.json"] = sha256(tmp_path / "scores/scores.json")
     (tmp_path / "scores/manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match=r"nothing can be compared: a \(other\), b \(checkpoint\)"):
-        build_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
+        build_heldout_report(TITLE, tmp_path / "scores", [], [], tmp_path / "out", {})
     assert not (tmp_path / "out").exists()
 
 
 def test_bad_inputs(finished, tmp_path):
     def build(lines: str, stages: list[Path]) -> None:
         (tmp_path / "metrics.jsonl").write_text(lines)
-        build_report(TITLE, finished / "scores", [tmp_path / "metrics.jsonl"], stages, tmp_path / "out", {})
+        build_heldout_report(TITLE, finished / "scores", [tmp_path / "metrics.jsonl"], stages, tmp_path / "out", {})
 
     with pytest.raises(UserError, match="no finished stage"):
         build('{"iteration": 1, "loss": 3}\n', [finished / "general"])
@@ -183,7 +183,7 @@ def test_curves_that_are_missing_or_have_gaps_are_said(
     points.append({"iteration": 42, "loss": 8.0})
     lossy.write_text("".join(json.dumps(point) + "\n" for point in points))
     training = [tmp_path / "base" / "metrics.jsonl", lossy, finished / "medical" / "metrics.jsonl"]
-    build_report(TITLE, finished / "scores", training, [], tmp_path / "out", {})
+    build_heldout_report(TITLE, finished / "scores", training, [], tmp_path / "out", {})
     said, page = capsys.readouterr().err, (tmp_path / "out" / "index.html").read_text()
     for text in ("The curve of base is missing: ", "The curve of cpt lacks iterations 1, 5 to 7, 20, 41: "):
         assert text in said

@@ -12,9 +12,9 @@ import pytest
 from lm_eval.api.metrics import aggregate_subtask_metrics, pooled_sample_stderr
 
 from pdapt.core.files import read_json, write_json
-from pdapt.eval.benchmark.cells import read_runs
-from pdapt.eval.benchmark.results_folder import PLAN
-from pdapt.eval.scoring import read_rows
+from pdapt.eval.benchmark.read_results import read_runs
+from pdapt.eval.benchmark.results_folder import PLAN_FILE
+from pdapt.eval.harness.result_files import read_samples
 from pdapt.eval.tasks.suite import TASKS
 
 MODELS = {"base": "base", "cpt-00010": "checkpoint", "merged": "merged"}
@@ -37,7 +37,7 @@ def test_the_pages_numbers_are_lm_evals(small_data: Path, tiny_qwen3: Callable[.
     write_json(run / "request.json", {"base": None})
     words = ["--data", str(small_data), "--tasks", CHOICE, "--tasks", TEXT, "--max-gen-toks", "4", "--batch-size", "8"]
     assert _pdapt("eval", "run", str(run), *words, "--out", str(scores))["done"] == 6
-    assert {m["name"]: m["role"] for m in read_json(scores / PLAN)["models"]} == MODELS
+    assert {m["name"]: m["role"] for m in read_json(scores / PLAN_FILE)["models"]} == MODELS
     # A checkpoint that is named leaves all questions to tell with.
     _pdapt("report", "build", str(scores), "--checkpoint", "cpt-00010", "--out", str(page))
 
@@ -80,7 +80,7 @@ def _average(stated: dict[str, tuple[float, float]]) -> tuple[float, float]:
 def _assert_flags(scores: Path) -> None:
     """What the run noted of each answer is what the report reads out of the samples."""
     for (model, task), answers in read_runs(scores).answers.items():
-        noted = read_rows(scores / model / task / "answers.jsonl")
+        noted = read_samples(scores / model / task / "answers.jsonl")
         if task == TEXT:
             assert answers.unparseable.tolist() == [row["unparseable"] for row in noted]
             assert answers.truncated is not None

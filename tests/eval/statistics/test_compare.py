@@ -8,10 +8,10 @@ import pytest
 from statsmodels.stats import contingency_tables
 
 from pdapt.core.errors import UserError
-from pdapt.eval.benchmark.cells import first_half, read_runs
-from pdapt.eval.statistics.compare import Family, as_json, compare
+from pdapt.eval.benchmark.read_results import first_half, read_runs
+from pdapt.eval.statistics.choose_checkpoint import follow_checkpoints
+from pdapt.eval.statistics.compare import Family, compare
 from pdapt.eval.statistics.contamination import read_contaminated
-from pdapt.eval.statistics.progress import progress
 
 MMLU, PROX = "mmlu_med_fr_anatomy", "mmlu_prox_fr_health"
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_compared_is_named(benchmark, family):
 
 
 def test_every_number_names_its_samples(family):
-    found = as_json(compare([Family(family, "cpt-20")]))
+    found = compare([Family(family, "cpt-20")]).to_json()
     assert json.loads(json.dumps(found)) == json.loads(json.dumps(found))
     assert found["cells"][0]["samples"]["base"]["sha256"] == family.answers["base", MMLU].digest
     assert found["groups"][0]["tasks"] == [MMLU, PROX]
@@ -127,7 +127,7 @@ def test_a_checkpoint_that_is_better_is_found_and_told_on_other_questions(benchm
         benchmark.add(
             f"cpt-{step}", "checkpoint", lambda _, q, step=step: q % 2 == 0 or q % 50 < step // 10 * 5 % 16, step=step
         )
-    found = progress(read_runs(benchmark.folder))
+    found = follow_checkpoints(read_runs(benchmark.folder))
     assert found is not None
     assert (found.ours.model, found.papers.model) == ("cpt-30", "cpt-10"), "a count does not tell how much"
     assert found.ours.unseen > 0.1
@@ -142,7 +142,7 @@ def test_without_any_effect_the_paper_s_rule_sees_one(benchmark):
     benchmark.add("base", "base", lambda *_: bool(random.random() < 0.5))
     for step in range(1, 7):
         benchmark.add(f"cpt-{step}", "checkpoint", lambda *_: bool(random.random() < 0.5), step=step)
-    found = progress(read_runs(benchmark.folder))
+    found = follow_checkpoints(read_runs(benchmark.folder))
     assert found is not None
     assert found.papers.optimism > 0.01
     assert found.ours.optimism > 0.01
@@ -176,8 +176,8 @@ def test_a_task_that_a_checkpoint_lacks_is_left_out_for_all(benchmark):
     for name, role, step in (("base", "base", None), ("cpt-1", "checkpoint", 1), ("cpt-2", "checkpoint", 2)):
         benchmark.add(name, role, _base, step=step)
     (benchmark.folder / "cpt-2" / PROX / "samples.jsonl").unlink()
-    found = progress(read_runs(benchmark.folder))
+    found = follow_checkpoints(read_runs(benchmark.folder))
     assert found is not None
     assert [(p.task, p.reason) for p in found.problems] == [(PROX, "not_of_all")]
     alone = replace(read_runs(benchmark.folder), members=[])
-    assert progress(alone) is None
+    assert follow_checkpoints(alone) is None

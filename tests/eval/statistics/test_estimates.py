@@ -9,11 +9,7 @@ from statsmodels.stats import contingency_tables
 from statsmodels.stats.multitest import multipletests
 
 from pdapt.eval.statistics.estimates import (
-    FALSE_POSITIVE_RATE,
     Flips,
-    adjusted,
-    disjoint,
-    holm,
     mcnemar,
     paired_bootstrap,
     paired_difference,
@@ -21,6 +17,7 @@ from pdapt.eval.statistics.estimates import (
     ratio,
     weighted_mean,
 )
+from pdapt.eval.statistics.multiple_testing import FALSE_POSITIVE_RATE, adjusted, disjoint, holm
 
 SIZES = [135, 265, 144, 173, 687, 100, 272]
 """Questions of the medical group's tasks."""

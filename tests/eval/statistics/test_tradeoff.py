@@ -10,8 +10,8 @@ from scipy import stats
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
-from pdapt.eval.scores import SCORES, Comparison, Score, Scores
-from pdapt.eval.statistics.tradeoff import build_tradeoff, curve, pareto, propose
+from pdapt.eval.scores import SCORES_FILE, Comparison, Score, Scores
+from pdapt.eval.statistics.tradeoff import build_tradeoff, pareto, propose, tradeoff_points
 
 STDERR, DOCUMENTS = 0.001, 50
 GIVEN = {"t0.2": (-0.05, 0.002), "t0.4": (-0.09, 0.006), "t0.6": (-0.11, 0.009), "t0.8": (-0.10, 0.02)}
@@ -34,12 +34,12 @@ def made(changes: dict[str, tuple[float, float]], stderr: float = STDERR) -> Sco
 
 
 def folder(path: Path, scores: Scores) -> Path:
-    write_json(path / SCORES, scores.to_json())
+    write_json(path / SCORES_FILE, scores.to_json())
     return path
 
 
 def test_the_rule_takes_the_largest_gain_within_the_loss() -> None:
-    points = curve(made(GIVEN), "medical", "general", 1.0)
+    points = tradeoff_points(made(GIVEN), "medical", "general", 1.0)
     assert [point.model for point in points] == ["base", "t0.2", "t0.4", "t0.6", "t0.8"]
     # 0.9 % is within 1 %, but its bound over four points is not: 100 (e^(0.009 + 0.001 t) - 1), t at 1 - 0.05 / 4.
     bound = 100 * math.expm1(0.009 + 0.001 * float(stats.t.ppf(0.9875, 49)))
@@ -47,14 +47,16 @@ def test_the_rule_takes_the_largest_gain_within_the_loss() -> None:
     assert points[3].general.value < 1 < bound
     assert [point.allowed for point in points] == [True, True, True, False, False]
     assert propose(points).model == "t0.4"
-    assert propose(curve(made(GIVEN), "medical", "general", 1.2)).model == "t0.6"
-    assert propose(curve(made(GIVEN), "medical", "general", 5)).model == "t0.6", "t0.8 loses more and gains less"
+    assert propose(tradeoff_points(made(GIVEN), "medical", "general", 1.2)).model == "t0.6"
+    assert propose(tradeoff_points(made(GIVEN), "medical", "general", 5)).model == "t0.6", (
+        "t0.8 loses more and gains less"
+    )
 
 
 def test_the_base_stays_where_nothing_is_gained_or_all_lose_too_much() -> None:
-    assert propose(curve(made({"t0.5": (0.01, -0.01)}), "medical", "general", 1)).model == "base"
-    assert propose(curve(made({"t0.5": (-0.5, 0.02)}), "medical", "general", 1)).model == "base"
-    assert propose(curve(made({"t0.5": (0.0, 0.0)}), "medical", "general", 1)).model == "base"
+    assert propose(tradeoff_points(made({"t0.5": (0.01, -0.01)}), "medical", "general", 1)).model == "base"
+    assert propose(tradeoff_points(made({"t0.5": (-0.5, 0.02)}), "medical", "general", 1)).model == "base"
+    assert propose(tradeoff_points(made({"t0.5": (0.0, 0.0)}), "medical", "general", 1)).model == "base"
 
 
 def test_pareto_points_by_brute_force() -> None:
@@ -79,8 +81,12 @@ def test_with_many_harmless_looking_points_a_bad_one_is_rarely_let_through() -> 
         noise = [draw.gauss(0, 1) / math.sqrt(draw.gammavariate(24.5, 2) / 49) for _ in range(9)]
         through += any(margin + STDERR * value + STDERR * level <= margin for value in noise)
     assert through / tries < 0.05 + 3 * math.sqrt(0.05 * 0.95 / tries)
-    one = curve(made({f"t{n}": (0.0, margin - STDERR * (level + 1e-6)) for n in range(9)}), "medical", "general", 1.0)
-    other = curve(made({f"t{n}": (0.0, margin - STDERR * (level - 1e-6)) for n in range(9)}), "medical", "general", 1.0)
+    one = tradeoff_points(
+        made({f"t{n}": (0.0, margin - STDERR * (level + 1e-6)) for n in range(9)}), "medical", "general", 1.0
+    )
+    other = tradeoff_points(
+        made({f"t{n}": (0.0, margin - STDERR * (level - 1e-6)) for n in range(9)}), "medical", "general", 1.0
+    )
     assert all(point.allowed for point in one)
     assert not any(point.allowed for point in other[1:]), "the bound is the one that was counted above"
 
@@ -117,4 +123,4 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, options: dict[str, o
 
 def test_a_base_alone_has_no_curve() -> None:
     with pytest.raises(UserError, match="needs a base, and models"):
-        curve(made({}), "medical", "general", 1)
+        tradeoff_points(made({}), "medical", "general", 1)

@@ -1,6 +1,5 @@
 """The 28 tasks: the table against the paper's, and what is asked against what lm-eval's own task files ask."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -16,14 +15,24 @@ from lm_eval.tasks import TaskManager
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.eval.benchmark.run import write_task_file
-from pdapt.eval.paper.tables import TABLES
-from pdapt.eval.tasks.fetch import INDEX
-from pdapt.eval.tasks.suite import CATEGORIES, FRENCH, GROUPS, MEDICAL, MMLU, PROX, SUITE, Benchmark, choose
+from pdapt.eval.paper.tables import TABLES_FILE
+from pdapt.eval.tasks.data_index import DATA_INDEX_FILE, read_data_index
+from pdapt.eval.tasks.suite import (
+    FRENCH_MMLU_DATASET,
+    GROUPS,
+    MEDICAL_SUBJECTS,
+    MMLU_DATASET,
+    PROX_CATEGORIES,
+    PROX_DATASET,
+    SUITE,
+    Benchmark,
+    choose_tasks,
+)
 
 
 def test_the_table_is_the_papers() -> None:
     """Table 2, and the names and keys of lm-eval, were written down by others; `test_paper` holds them to that."""
-    rows = read_json(TABLES)["table2"]
+    rows = read_json(TABLES_FILE)["table2"]
     expected = {
         (
             row["lm_eval_task"][language],
@@ -40,15 +49,15 @@ def test_the_table_is_the_papers() -> None:
 
 
 def test_tasks_are_chosen_by_name_group_and_pattern() -> None:
-    assert choose([]) == list(SUITE)
-    assert {task.group for task in choose(["FR-MEDICAL", "EN-OTHER"])} == {"FR-MEDICAL", "EN-OTHER"}
-    assert [task.name for task in choose(["mmlu_prox_*_law", "mmlu_anatomy"])] == [
+    assert choose_tasks([]) == list(SUITE)
+    assert {task.group for task in choose_tasks(["FR-MEDICAL", "EN-OTHER"])} == {"FR-MEDICAL", "EN-OTHER"}
+    assert [task.name for task in choose_tasks(["mmlu_prox_*_law", "mmlu_anatomy"])] == [
         "mmlu_prox_fr_law",
         "mmlu_anatomy",
         "mmlu_prox_en_law",
     ]
     with pytest.raises(UserError, match="did you mean 'mmlu_anatomy'"):
-        choose(["mmlu_anatomi"])
+        choose_tasks(["mmlu_anatomi"])
 
 
 def built(task: Benchmark, manager: TaskManager) -> Any:
@@ -75,7 +84,7 @@ def ours(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     @cache
     def build(task: Benchmark) -> Any:
         folder = tmp_path_factory.mktemp(task.name)
-        write_task_file(task, read_json(small_data / INDEX)[task.name], small_data, folder)
+        write_task_file(task, read_data_index(small_data, [task])[task.name], small_data, folder)
         return built(task, TaskManager(include_path=str(folder), include_defaults=False))
 
     return build
@@ -98,10 +107,10 @@ def packaged(small) -> Callable[[Benchmark], Any]:
     def load_dataset(path: str, name: str | None = None, **options: Any) -> DatasetDict:
         assert name is not None
         assert not options
-        if path == MMLU:
+        if path == MMLU_DATASET:
             splits = {split: small.mmlu(name, split) for split in ("test", "dev")}
             return DatasetDict({s: Dataset.from_list(rows, features=FEATURES) for s, rows in splits.items()})
-        assert path == PROX
+        assert path == PROX_DATASET
         return DatasetDict({s: Dataset.from_list(small.prox(name, s)) for s in ("test", "validation")})
 
     def build(task: Benchmark) -> Any:
@@ -112,8 +121,8 @@ def packaged(small) -> Callable[[Benchmark], Any]:
     return build
 
 
-PACKAGED = [task for task in SUITE if task.dataset != FRENCH]
-FRENCH_TASKS = [task for task in SUITE if task.dataset == FRENCH]
+PACKAGED = [task for task in SUITE if task.dataset != FRENCH_MMLU_DATASET]
+FRENCH_TASKS = [task for task in SUITE if task.dataset == FRENCH_MMLU_DATASET]
 
 
 @pytest.mark.parametrize("task", PACKAGED, ids=lambda task: task.name)
@@ -123,7 +132,7 @@ def test_what_is_asked_is_what_lm_eval_asks(task: Benchmark, ours, packaged) -> 
     assert [(i.doc_id, i.idx, i.request_type, i.arguments, i.doc) for i in mine.instances] == [
         (i.doc_id, i.idx, i.request_type, i.arguments, i.doc) for i in theirs.instances
     ]
-    assert len({i.doc_id for i in mine.instances}) == (7 if task.dataset == MMLU else 6)
+    assert len({i.doc_id for i in mine.instances}) == (7 if task.dataset == MMLU_DATASET else 6)
     assert {i.request_type for i in theirs.instances} == {task.kind}
     assert (theirs.get_config("generation_kwargs") or {}).get("max_gen_toks") == task.answer_tokens
     configs = mine.dump_config(), theirs.dump_config()
@@ -166,8 +175,8 @@ def test_french_task_files_find_their_data_in_the_folder_that_fetch_makes(small_
 
 
 def test_the_files_that_are_run_differ_in_paths_alone(small_data: Path, tmp_path: Path) -> None:
-    index = json.loads((small_data / INDEX).read_text())
-    assert list(index) == sorted(task.name for task in SUITE)
+    assert list(read_json(small_data / DATA_INDEX_FILE)) == sorted(task.name for task in SUITE)
+    index = read_data_index(small_data, list(SUITE))
     for task in SUITE:
         write_task_file(task, index[task.name], small_data, tmp_path)
         value = yaml.safe_load((tmp_path / f"{task.name}.yaml").read_text())
@@ -178,4 +187,4 @@ def test_the_files_that_are_run_differ_in_paths_alone(small_data: Path, tmp_path
 
 
 def test_subjects_are_named() -> None:
-    assert {task.subject for task in SUITE} == {*MEDICAL, *CATEGORIES}
+    assert {task.subject for task in SUITE} == {*MEDICAL_SUBJECTS, *PROX_CATEGORIES}

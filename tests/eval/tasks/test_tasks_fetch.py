@@ -17,9 +17,17 @@ from pdapt.core.files import read_json
 from pdapt.core.manifest import Manifest
 from pdapt.eval.benchmark import baselines
 from pdapt.eval.tasks import fetch
-from pdapt.eval.tasks.bioinstruct import MEMBER, questions, read_records, worked_examples
-from pdapt.eval.tasks.fetch import INDEX
-from pdapt.eval.tasks.suite import FRENCH, MEDICAL, MMLU, PROX, REVISIONS, SUITE, choose
+from pdapt.eval.tasks.bioinstruct import RECORDS_FILE, questions, read_records, worked_examples
+from pdapt.eval.tasks.data_index import DATA_INDEX_FILE
+from pdapt.eval.tasks.suite import (
+    DATASET_REVISIONS,
+    FRENCH_MMLU_DATASET,
+    MEDICAL_SUBJECTS,
+    MMLU_DATASET,
+    PROX_DATASET,
+    SUITE,
+    choose_tasks,
+)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -27,7 +35,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def test_every_task_has_its_questions_and_examples(small, small_data: Path) -> None:
-    index = read_json(small_data / INDEX)
+    index = read_json(small_data / DATA_INDEX_FILE)
     assert set(index) == {task.name for task in SUITE}
     for task in small.suite:
         entry = index[task.name]
@@ -36,14 +44,14 @@ def test_every_task_has_its_questions_and_examples(small, small_data: Path) -> N
         assert entry["questions"] == task.questions
         assert entry["self_shots"] == 0
     manifest = Manifest.read(small_data)
-    assert manifest.config["revisions"] == REVISIONS
-    assert all(len(revision) == 40 for revision in REVISIONS.values())
+    assert manifest.config["revisions"] == DATASET_REVISIONS
+    assert all(len(revision) == 40 for revision in DATASET_REVISIONS.values())
 
 
 def test_published_files_are_kept_byte_for_byte(small_source: Path, small_data: Path) -> None:
     pairs = {
-        f"{MMLU}/anatomy/test-00000-of-00001.parquet": "mmlu/anatomy/test.parquet",
-        f"{PROX}/fr/validation-00000-of-00001.parquet": "mmlu_prox/fr/validation.parquet",
+        f"{MMLU_DATASET}/anatomy/test-00000-of-00001.parquet": "mmlu/anatomy/test.parquet",
+        f"{PROX_DATASET}/fr/validation-00000-of-00001.parquet": "mmlu_prox/fr/validation.parquet",
     }
     for published, kept in pairs.items():
         assert (small_source / published).read_bytes() == (small_data / kept).read_bytes()
@@ -69,7 +77,7 @@ def test_an_example_that_is_a_question_is_left_out(small) -> None:
         record["few_shot_samples[3]"] = [records[0], *record["few_shot_samples[3]"]]
     test = questions(records, "anatomy", "file")
     shown = worked_examples(records, "anatomy", test, 3, "file")
-    assert [row["question"] for row in shown] == [f"Exemple {k} de MMLU_anatomy ?" for k in range(3)]
+    assert [example.question for example in shown] == [f"Exemple {k} de MMLU_anatomy ?" for k in range(3)]
     for record in records:
         record["few_shot_samples[3]"] = [records[0]] * 3
         record["few_shot_samples[2]"] = record["few_shot_samples[1]"] = None
@@ -86,7 +94,7 @@ def test_examples_without_a_translation_are_taken_as_they_are_and_that_is_said(s
                 for k in range(shots)
             ]
     shown = worked_examples(records, "anatomy", questions(records, "anatomy", "file"), 3, "file")
-    assert [row["question"] for row in shown] == ["Example 0?", "Example 1?", "Example 2?"]
+    assert [example.question for example in shown] == ["Example 0?", "Example 1?", "Example 2?"]
     assert "untranslated" in capsys.readouterr().err
 
 
@@ -98,21 +106,21 @@ def test_other_french_examples_can_be_given(small, small_source: Path, tmp_path:
             "options_translated": dict.fromkeys("ABCD", "oui"),
             "correct_answer_letter": "B",
         }
-        for subject in MEDICAL
+        for subject in MEDICAL_SUBJECTS
         for k in range(4)
     ]
     (tmp_path / "shots.json").write_text(json.dumps(given))
-    tasks = tuple(task for task in small.suite if task.dataset == FRENCH)
-    fetch.fetch(tmp_path / "data", source=small_source, french_shots=tmp_path / "shots.json", tasks=tasks)
+    tasks = tuple(task for task in small.suite if task.dataset == FRENCH_MMLU_DATASET)
+    fetch.fetch_tasks(tmp_path / "data", source=small_source, french_shots=tmp_path / "shots.json", tasks=tasks)
     shots = _rows(tmp_path / "data/mmlu_med_fr/college_biology/dev.jsonl")
     assert [row["question"] for row in shots] == ["Autre 0 ?", "Autre 1 ?", "Autre 2 ?"]
 
 
 def test_the_file_out_of_the_archive_will_do(small, small_source: Path, tmp_path: Path) -> None:
-    (tmp_path / "source" / FRENCH / MEMBER).parent.mkdir(parents=True)
-    (tmp_path / "source" / FRENCH / MEMBER).write_text(json.dumps(small.french()), encoding="utf-8")
-    tasks = tuple(task for task in small.suite if task.dataset == FRENCH)
-    fetch.fetch(tmp_path / "data", source=tmp_path / "source", tasks=tasks)
+    (tmp_path / "source" / FRENCH_MMLU_DATASET / RECORDS_FILE).parent.mkdir(parents=True)
+    (tmp_path / "source" / FRENCH_MMLU_DATASET / RECORDS_FILE).write_text(json.dumps(small.french()), encoding="utf-8")
+    tasks = tuple(task for task in small.suite if task.dataset == FRENCH_MMLU_DATASET)
+    fetch.fetch_tasks(tmp_path / "data", source=tmp_path / "source", tasks=tasks)
     assert len(_rows(tmp_path / "data/mmlu_med_fr/anatomy/test.jsonl")) == 5
 
 
@@ -179,38 +187,38 @@ def copied(small_source: Path, tmp_path: Path) -> Path:
 
 def test_bad_sources(small, copied: Path, tmp_path: Path) -> None:
     anatomy = tuple(task for task in small.suite if task.name == "mmlu_anatomy")
-    path = copied / MMLU / "anatomy" / "test-00000-of-00001.parquet"
+    path = copied / MMLU_DATASET / "anatomy" / "test-00000-of-00001.parquet"
 
     def refused(message: str) -> UserError:
         with pytest.raises(UserError, match=message) as caught:
-            fetch.fetch(tmp_path / "data", source=copied, tasks=anatomy)
+            fetch.fetch_tasks(tmp_path / "data", source=copied, tasks=anatomy)
         assert not (tmp_path / "data").exists()
         return caught.value
 
     pq.write_table(pq.read_table(path).slice(1), path)
     assert "c30699e8" in refused("mmlu_anatomy has 6 questions, not 7").allowed
     pq.write_table(pq.read_table(path).drop_columns(["choices"]), path)
-    refused("columns that are missing: choices")
+    refused("missing columns: choices")
     path.write_bytes(b"no parquet")
     refused("test.parquet is not a whole Parquet file")
     path.unlink()
-    assert "hf download cais/mmlu" in refused("cais/mmlu: anatomy/test-00000-of-00001.parquet is not there").mend
+    assert "hf download cais/mmlu" in refused("cais/mmlu: anatomy/test-00000-of-00001.parquet is missing").mend
 
 
 def test_the_whole_suites_numbers_are_checked(small_source: Path, tmp_path: Path) -> None:
     """With the real table, the small data are refused."""
     with pytest.raises(UserError, match="has 5 questions, not 135"):
-        fetch.fetch(tmp_path / "data", source=small_source)
+        fetch.fetch_tasks(tmp_path / "data", source=small_source)
 
 
 def test_a_question_that_is_an_example_is_said(small, copied: Path, tmp_path: Path, capsys) -> None:
-    folder = copied / MMLU / "anatomy"
+    folder = copied / MMLU_DATASET / "anatomy"
     test = pq.read_table(folder / "test-00000-of-00001.parquet")
     pq.write_table(test.slice(0, 3), folder / "dev-00000-of-00001.parquet")
     anatomy = tuple(task for task in small.suite if task.name == "mmlu_anatomy")
-    fetch.fetch(tmp_path / "data", source=copied, tasks=anatomy)
-    assert read_json(tmp_path / "data" / INDEX)["mmlu_anatomy"]["self_shots"] == 3
-    assert "3 of its questions are worked examples" in capsys.readouterr().err
+    fetch.fetch_tasks(tmp_path / "data", source=copied, tasks=anatomy)
+    assert read_json(tmp_path / "data" / DATA_INDEX_FILE)["mmlu_anatomy"]["self_shots"] == 3
+    assert "3 of its questions are also worked examples" in capsys.readouterr().err
 
 
 def test_what_is_asked_of_the_hub(
@@ -223,11 +231,15 @@ def test_what_is_asked_of_the_hub(
         return str(small_source / repository / name)
 
     monkeypatch.setattr(fetch, "hf_hub_download", download)
-    fetch.fetch(tmp_path / "data", tasks=small.suite)
+    fetch.fetch_tasks(tmp_path / "data", tasks=small.suite)
     assert len(asked) == 6 * 2 + 2 * 2 + 1
-    assert (FRENCH, "data.zip", {"repo_type": "dataset", "revision": REVISIONS[FRENCH]}) in asked
-    assert all(options == {"repo_type": "dataset", "revision": REVISIONS[name]} for name, _, options in asked)
-    assert read_json(tmp_path / "data" / INDEX) == read_json(small_data / INDEX)
+    assert (
+        FRENCH_MMLU_DATASET,
+        "data.zip",
+        {"repo_type": "dataset", "revision": DATASET_REVISIONS[FRENCH_MMLU_DATASET]},
+    ) in asked
+    assert all(options == {"repo_type": "dataset", "revision": DATASET_REVISIONS[name]} for name, _, options in asked)
+    assert read_json(tmp_path / "data" / DATA_INDEX_FILE) == read_json(small_data / DATA_INDEX_FILE)
 
 
 def test_without_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +248,7 @@ def test_without_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(fetch, "hf_hub_download", download)
     with pytest.raises(UserError, match="the network is down") as caught:
-        fetch.fetch(tmp_path / "data")
+        fetch.fetch_tasks(tmp_path / "data")
     assert "--source" in caught.value.mend
     assert not (tmp_path / "data").exists()
 
@@ -258,7 +270,7 @@ def test_a_baseline_is_pinned_to_the_commit_it_was_at(tmp_path: Path, monkeypatc
         return str(local_dir or tmp_path / "cache" / "snapshots" / commit)
 
     monkeypatch.setattr(baselines, "snapshot_download", download)
-    found = baselines.fetch_baseline(baselines.find("Apollo-7B"), tmp_path / "Apollo-7B")
+    found = baselines.fetch_baseline(baselines.find_baseline("Apollo-7B"), tmp_path / "Apollo-7B")
     assert found.config == {"hub": "FreedomIntelligence/Apollo-7B", "revision": commit}
     assert [revision for _, revision, _ in asked] == ["main", commit]
     assert not any(pattern.endswith((".bin", ".py", ".pt")) or pattern == "*" for pattern in asked[1][2])
@@ -266,7 +278,7 @@ def test_a_baseline_is_pinned_to_the_commit_it_was_at(tmp_path: Path, monkeypatc
 
 def test_bad_baselines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="did you mean 'Apollo-7B'"):
-        baselines.find("Apolo-7B")
+        baselines.find_baseline("Apolo-7B")
 
     def download(hub: str, **options: Any) -> str:
         return str(options.get("local_dir", "x" * 40))
@@ -278,7 +290,7 @@ def test_bad_baselines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_some_tasks_can_be_fetched(small_source: Path, small, tmp_path: Path) -> None:
-    chosen = {task.name for task in choose(["mmlu_prox_en_*"])}
+    chosen = {task.name for task in choose_tasks(["mmlu_prox_en_*"])}
     tasks = tuple(replace(task) for task in small.suite if task.name in chosen)
-    manifest = fetch.fetch(tmp_path / "data", source=small_source, tasks=tasks)
+    manifest = fetch.fetch_tasks(tmp_path / "data", source=small_source, tasks=tasks)
     assert manifest.counts == {"tasks": 8, "questions": 48}

@@ -13,8 +13,8 @@ from lm_eval.utils import hash_string
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pdapt.eval.harness.answers import Notes, write_answers
-from pdapt.eval.scoring import read_rows
+from pdapt.eval.harness.answer_notes import AnswerNotes, PromptFlags, write_answers
+from pdapt.eval.harness.result_files import read_samples
 
 Maker = Callable[..., Path]
 
@@ -33,7 +33,7 @@ def test_notes_on_answers_against_transformers(tiny_qwen3: Maker, tmp_path: Path
     _ends_often(folder)
     lm: Any = get_model("hf").create_from_arg_obj({"pretrained": str(folder), "max_length": 96}, {"device": "cpu"})
     lm.batch_size_per_gpu = 5
-    notes = Notes(lm)
+    notes = AnswerNotes(lm)
     model: Any = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = lm.tokenizer
     texts = [f"{word}{n} combien, {n} ?" + f" {word} mot" * (6 * n) for word in "abcd" for n in range(6)]
@@ -49,9 +49,9 @@ def test_notes_on_answers_against_transformers(tiny_qwen3: Maker, tmp_path: Path
     fits = [length + 6 <= 96 for length, _ in alone]
     expected = [stop not in text and "<|endoftext|>" not in text for _, text in alone]
     hashes = [hash_string(text) for text in texts]
-    assert [taken["cut"][name] for name in hashes] == [not fit for fit in fits]
+    assert [taken.cut[name] for name in hashes] == [not fit for fit in fits]
     assert set(fits) == {True, False}
-    found = [taken["truncated"][name] for name in hashes]
+    found = [taken.truncated[name] for name in hashes]
     assert [f for f, fit in zip(found, fits, strict=True) if fit] == [
         e for e, fit in zip(expected, fits, strict=True) if fit
     ]
@@ -64,7 +64,7 @@ def lm(tiny_qwen3: Maker) -> Any:
     found: Any = get_model("hf").create_from_arg_obj(
         {"pretrained": str(tiny_qwen3()), "max_length": 40}, {"device": "cpu", "batch_size": 4}
     )
-    found.notes = Notes(found)
+    found.notes = AnswerNotes(found)
     return found
 
 
@@ -75,7 +75,7 @@ def test_prompts_are_cut_where_lm_eval_cuts_them(lm: Any, caplog: pytest.LogCapt
     lengths = [sum(map(len, lm._encode_pair(*text))) for text in texts]
     assert {40, 41, 42} <= set(lengths)
     lm.loglikelihood(requests, disable_tqdm=True)
-    cut = lm.notes.take()["cut"]
+    cut = lm.notes.take().cut
     found = [cut[hash_string(prompt)] for prompt, _ in texts]
     assert found == [length > 41 for length in lengths]
     assert found.count(True) == sum("Truncating" in record.message for record in caplog.records)
@@ -116,7 +116,7 @@ class Vllm:
 
 def test_notes_on_vllms_answers(tmp_path: Path) -> None:
     lm: Any = Vllm()
-    notes = Notes(lm, "vllm")
+    notes = AnswerNotes(lm, "vllm")
     prompts = ["a long one", "a short one", "one that fits beside no answer, long"]
     lm.generate_until(prompts)
     samples = [
@@ -124,6 +124,8 @@ def test_notes_on_vllms_answers(tmp_path: Path) -> None:
         for n, (prompt, answer) in enumerate(zip(prompts, ["A", "[invalid]", "B"], strict=True))
     ]
     write_answers(samples, [notes.take()], tmp_path / "answers.jsonl")
-    flags = [(row["truncated"], row["unparseable"], row["prompt_cut"]) for row in read_rows(tmp_path / "answers.jsonl")]
+    flags = [
+        (row["truncated"], row["unparseable"], row["prompt_cut"]) for row in read_samples(tmp_path / "answers.jsonl")
+    ]
     assert flags == [(True, False, False), (False, True, False), (True, False, True)]
-    assert notes.take() == {"truncated": {}, "cut": {}}
+    assert notes.take() == PromptFlags({}, {})

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from pdapt.eval.scores import Model
-from pdapt.eval.scoring import score
+from pdapt.eval.heldout.scoring import compute_scores
+from pdapt.eval.heldout.task_index import HeldoutTask, TaskKind
+from pdapt.eval.models import Model, Role
 
-TASKS = [
-    {"task": "perplexity_medical", "kind": "perplexity", "domain": "medical"},
-    {"task": "continuation_medical", "kind": "continuation", "domain": "medical"},
-]
+TASKS = [HeldoutTask.of(kind, "medical") for kind in TaskKind]
 MODELS = [
-    Model("base", "base", Path()),
-    Model("a", "checkpoint", Path()),
-    Model("b", "checkpoint", Path()),
-    Model("m", "merged", Path()),
+    Model("base", Role.BASE, Path()),
+    Model("a", Role.CHECKPOINT, Path()),
+    Model("b", Role.CHECKPOINT, Path()),
+    Model("m", Role.MERGED, Path()),
 ]
 
 
@@ -49,7 +47,7 @@ def _write(folder: Path, nats: list[int]) -> None:
 def found(tmp_path):
     for model, nats in zip(MODELS, ([100, 210, 290], [90, 200, 280], [80, 190, 270], [85, 195, 276]), strict=True):
         _write(tmp_path / model.name, nats)
-    return score(tmp_path, MODELS, TASKS)
+    return compute_scores(tmp_path, MODELS, TASKS)
 
 
 def test_totals_are_over_all_documents_and_by_source(found):

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.eval.benchmark.cells import SAMPLES, differs, read_runs
+from pdapt.eval.benchmark.read_results import SAMPLES_FILE, difference_in_questions, read_runs
+from pdapt.eval.models import Role
 
 MMLU, PROX = "mmlu_anatomy", "mmlu_prox_fr_health"
 
@@ -33,12 +34,12 @@ def test_answers_are_read(runs):
     found = read_runs(runs)
     answers = found.answers["base", MMLU]
     assert not found.problems
-    assert (answers.score, len(answers.right), answers.asked["shots"]) == (0.5, 40, 3)
+    assert (answers.score, len(answers.right), answers.protocol.shots) == (0.5, 40, 3)
     assert answers.margin is not None
     assert answers.margin[:2] == pytest.approx([0.5, -1.5])
     assert found.answers["base", PROX].margin is None
     assert found.answers["cpt-20", PROX].score == 0.75
-    assert [member.step for member in found.named("checkpoint")] == [20]
+    assert [member.step for member in found.with_role(Role.CHECKPOINT)] == [20]
 
 
 def test_standard_error_is_lm_eval_s(runs):
@@ -51,20 +52,23 @@ def test_standard_error_is_lm_eval_s(runs):
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda folder: (folder / SAMPLES).unlink(), "missing"),
+        (lambda folder: (folder / SAMPLES_FILE).unlink(), "missing"),
         (lambda folder: (folder / "results.json").write_text("{"), "unreadable"),
-        (lambda folder: (folder / SAMPLES).write_text('{"doc_id": 1}\n'), "unreadable"),
-        (lambda folder: _change(folder / SAMPLES, 3, doc_id=4), "duplicated"),
-        (lambda folder: _change(folder / SAMPLES, 3, acc=float("nan")), "not_a_number"),
-        (lambda folder: _change(folder / SAMPLES, 3, acc=0.5), "not_a_number"),
-        (lambda folder: _change(folder / SAMPLES, 3, filtered_resps=[["nan", "False"]] * 4), "not_a_number"),
-        (lambda folder: _change(folder / SAMPLES, 3, target="9"), "unreadable"),
-        (lambda folder: _change(folder / SAMPLES, 3, acc=1.0), "disagrees"),
+        (lambda folder: (folder / SAMPLES_FILE).write_text('{"doc_id": 1}\n'), "unreadable"),
+        (lambda folder: _change(folder / SAMPLES_FILE, 3, doc_id=4), "duplicated"),
+        (lambda folder: _change(folder / SAMPLES_FILE, 3, acc=float("nan")), "not_a_number"),
+        (lambda folder: _change(folder / SAMPLES_FILE, 3, acc=0.5), "not_a_number"),
+        (lambda folder: _change(folder / SAMPLES_FILE, 3, filtered_resps=[["nan", "False"]] * 4), "not_a_number"),
+        (lambda folder: _change(folder / SAMPLES_FILE, 3, target="9"), "unreadable"),
+        (lambda folder: _change(folder / SAMPLES_FILE, 3, acc=1.0), "disagrees"),
         (lambda folder: (folder / "settings.json").write_text("[1]"), "unreadable"),
         (lambda folder: (folder / "settings.json").write_text('{"batch_size": 1, "warnings": []}'), "unreadable"),
         (lambda folder: (folder / "settings.json").write_text('{"warnings": ' + "[" * 9000), "unreadable"),
         (lambda folder: (folder / "answers.jsonl").write_text("[1]\n" * 40), "unreadable"),
-        (lambda f: (f / SAMPLES).write_text("".join((f / SAMPLES).read_text().splitlines(True)[:9])), "partial"),
+        (
+            lambda f: (f / SAMPLES_FILE).write_text("".join((f / SAMPLES_FILE).read_text().splitlines(True)[:9])),
+            "partial",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_and_left_out(runs, spoil, reason):
@@ -86,18 +90,20 @@ def test_what_is_wrong_is_named_and_left_out(runs, spoil, reason):
 def test_runs_that_asked_otherwise_are_not_compared(benchmark, runs, options, reason):
     benchmark.write("cpt-20", MMLU, _even, **options)
     found = read_runs(runs)
-    why = differs(found.answers["base", MMLU], found.answers["cpt-20", MMLU])
+    why = difference_in_questions(found.answers["base", MMLU], found.answers["cpt-20", MMLU])
     assert why is not None
     assert why[0] == reason
-    assert differs(found.answers["base", PROX], found.answers["cpt-20", PROX]) is None
+    assert difference_in_questions(found.answers["base", PROX], found.answers["cpt-20", PROX]) is None
 
 
 def test_other_questions_and_versions_of_lm_eval_are_not_compared(runs):
-    _change(runs / "cpt-20" / MMLU / SAMPLES, 3, doc_hash="another")
+    _change(runs / "cpt-20" / MMLU / SAMPLES_FILE, 3, doc_hash="another")
     results = json.loads((runs / "cpt-20" / PROX / "results.json").read_text()) | {"lm_eval_version": "0.4.9"}
     (runs / "cpt-20" / PROX / "results.json").write_text(json.dumps(results))
     found = read_runs(runs)
-    reasons = [differs(found.answers["base", task], found.answers["cpt-20", task]) for task in (MMLU, PROX)]
+    reasons = [
+        difference_in_questions(found.answers["base", task], found.answers["cpt-20", task]) for task in (MMLU, PROX)
+    ]
     assert [why and why[0] for why in reasons] == ["other_questions", "other_lm_eval"]
 
 
@@ -105,9 +111,9 @@ def test_folders_that_hold_nothing(runs, tmp_path):
     with pytest.raises(UserError, match=r"runs\.json is missing"):
         read_runs(tmp_path)
     (tmp_path / "runs.json").write_text("{}")
-    with pytest.raises(UserError, match="no plan of runs"):
+    with pytest.raises(UserError, match="not a plan of runs"):
         read_runs(tmp_path)
-    for path in runs.rglob(SAMPLES):
+    for path in runs.rglob(SAMPLES_FILE):
         path.unlink()
     with pytest.raises(UserError, match="no task of any model can be used"):
         read_runs(runs)

@@ -1,12 +1,12 @@
-"""The paper's tables as tables of the page."""
+"""Tables of the report on the paper."""
 
 from collections.abc import Sequence
 
-from ..report.benchmark_tables import Words
-from ..report.ranking_tables import PAIRS
-from ..report.tabulate import Entry, Mark, Row, Table, plain, scored
-from ..statistics.estimates import FALSE_POSITIVE_RATE, disjoint
-from .tables import BASE, CHANGED, GROUPS, VARIANTS, Tables, count, count_adjusted
+from ..report.ranking_tables import TOPICS_OF_TABLES
+from ..report.table_formats import Entry, Mark, Row, Table, number_entry, score_entry
+from ..report.texts import Words
+from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, disjoint
+from .tables import BASE, CHANGED, GROUPS, VARIANTS, Cell, Tables, count_adjusted, count_clear
 
 
 def sections(tables: Tables, overlay: list[Table], w: Words) -> list[tuple[str, list[Table]]]:
@@ -18,14 +18,19 @@ def sections(tables: Tables, overlay: list[Table], w: Words) -> list[tuple[str, 
         ("rules", [_rules(tables, w)]),
         ("corpus", [_corpus(tables, w)]),
         ("ranking", [_ranking(tables, w)]),
-        ("all_models", [_baselines(tables, number_, topics, w) for number_, topics in enumerate(PAIRS, start=8)]),
+        (
+            "all_models",
+            [_baselines(tables, number, topics, w) for number, topics in enumerate(TOPICS_OF_TABLES, start=8)],
+        ),
         ("readings", [_readings(tables, w)]),
     ]
 
 
-def _mark(sign: int, w: Words) -> Mark:
-    mark = {1: "better", -1: "worse", 0: ""}[sign]
-    return mark, w(f"told_{mark}") if mark else ""
+def _scored(cell: Cell, sign: int, w: Words, *, digits: int = 1, strong: bool = False) -> Entry:
+    """A score, marked by the sign of a clear change."""
+    mark = Mark.of_sign(sign)
+    words = w(f"told_{mark}") if mark else ""
+    return score_entry(cell.score, cell.stderr, w.language, digits=digits, mark=mark, mark_words=words, strong=strong)
 
 
 def _results(tables: Tables, group: str, w: Words) -> Table:
@@ -37,7 +42,7 @@ def _results(tables: Tables, group: str, w: Words) -> Table:
             entries = [_cell(tables, group, model, variant, topic, w) for topic in tables.topics(group)]
             mean = tables.average(group, model, variant)
             sign = tables.average_change(group, model, variant).sign if variant != BASE else 0
-            entries.append(scored(mean.score, mean.stderr, w.language, mark=_mark(sign, w)))
+            entries.append(_scored(mean, sign, w))
             rows.append(Row(model if variant == BASE else f"+ {variant}", entries, begins=variant == BASE))
     columns = [w("model"), *(abbreviations[topic] for topic in tables.topics(group)), w("average")]
     caption = w("paper_results_caption", table=GROUPS[group][5:], group=w(group))
@@ -45,9 +50,9 @@ def _results(tables: Tables, group: str, w: Words) -> Table:
 
 
 def _cell(tables: Tables, group: str, model: str, variant: str, topic: str, w: Words) -> Entry:
-    before, its = tables.cell(group, model, BASE, topic), tables.cell(group, model, variant, topic)
-    sign = disjoint(before.score, before.stderr, its.score, its.stderr)
-    return scored(its.score, its.stderr, w.language, strong=its.score > before.score, mark=_mark(sign, w))
+    before, after = tables.cell(group, model, BASE, topic), tables.cell(group, model, variant, topic)
+    sign = disjoint(before.score, before.stderr, after.score, after.stderr)
+    return _scored(after, sign, w, strong=after.score > before.score)
 
 
 def _averages(tables: Tables, w: Words) -> Table:
@@ -56,9 +61,7 @@ def _averages(tables: Tables, w: Words) -> Table:
         for model in tables.models:
             means = [tables.average(group, model, variant) for variant in VARIANTS]
             signs = [0, *(tables.average_change(group, model, variant).sign for variant in CHANGED)]
-            entries = [
-                scored(m.score, m.stderr, w.language, 2, mark=_mark(s, w)) for m, s in zip(means, signs, strict=True)
-            ]
+            entries = [_scored(mean, sign, w, digits=2) for mean, sign in zip(means, signs, strict=True)]
             rows.append(Row(w("of", group=w(group), what=model), entries, begins=model == tables.models[0]))
     return Table("averages", w("paper_averages_caption"), [w("comparison"), *VARIANTS], rows)
 
@@ -69,10 +72,10 @@ def _rules(tables: Tables, w: Words) -> Table:
     for group in GROUPS:
         for variant in CHANGED:
             counts = [
-                count(tables.changes(group, variant)),
+                count_clear(tables.changes(group, variant)),
                 *(corrected[rule][group][variant] for rule in ("fdr_bh", "holm")),
             ]
-            entries = [Entry(f"+{its['positive']} −{its['negative']}") for its in counts]
+            entries = [Entry(f"+{of_rule['positive']} −{of_rule['negative']}") for of_rule in counts]
             rows.append(Row(w("of", group=w(group), what=variant), entries, begins=variant == CHANGED[0]))
     comparisons = len(tables.changes("FR-MEDICAL", "PDAPT")) * 2
     values = {
@@ -85,12 +88,17 @@ def _rules(tables: Tables, w: Words) -> Table:
 
 
 def _corpus(tables: Tables, w: Words) -> Table:
-    """Table 1, with totals as they add up and as printed."""
+    """Table 1, with computed and printed totals."""
 
     def row(head: str, kind: str, commercial: str, docs: int, words: int, *, begins: bool = False) -> Row:
         return Row(
             head,
-            [Entry(kind), Entry(commercial), plain(docs, w.language, ",d"), plain(words, w.language, ",d")],
+            [
+                Entry(kind),
+                Entry(commercial),
+                number_entry(docs, w.language, ",d"),
+                number_entry(words, w.language, ",d"),
+            ],
             begins,
         )
 
@@ -100,10 +108,10 @@ def _corpus(tables: Tables, w: Words) -> Table:
         for s in sources
     ]
     for edition in ("commercial", "research"):
-        its = [s for s in sources if s["commercial"] or edition == "research"]
+        in_edition = [s for s in sources if s["commercial"] or edition == "research"]
         stated = tables.raw["table1"]["stated_totals"][edition]
         name = w(f"total_{edition}")
-        sums = (sum(s["n_docs"] for s in its), sum(s["n_words"] for s in its))
+        sums = (sum(s["n_docs"] for s in in_edition), sum(s["n_words"] for s in in_edition))
         rows.append(row(f"{name}, {w('computed')}", "", "", *sums, begins=True))
         rows.append(row(f"{name}, {w('as_printed')}", "", "", stated["n_docs"], stated["n_words"]))
     return Table(
@@ -119,8 +127,8 @@ def _ranking(tables: Tables, w: Words) -> Table:
         Row(
             model,
             [
-                plain(ranks[model], w.language, ".2f"),
-                plain(printed[model], w.language, ".2f") if model in printed else Entry("–"),
+                number_entry(ranks[model], w.language, ".2f"),
+                number_entry(printed[model], w.language, ".2f") if model in printed else Entry("–"),
             ],
         )
         for model in sorted(ranks, key=lambda name: ranks[name])
@@ -128,7 +136,7 @@ def _ranking(tables: Tables, w: Words) -> Table:
     return Table("table-7", w("paper_ranking_caption"), [w("model"), w("computed"), w("printed")], rows)
 
 
-def _baselines(tables: Tables, number_: int, topics: Sequence[str], w: Words) -> Table:
+def _baselines(tables: Tables, number: int, topics: Sequence[str], w: Words) -> Table:
     """Tables 8 to 11."""
     abbreviations = {row["topic"]: row["abbrev"] for row in tables.raw["table2"]}
     best = {
@@ -137,17 +145,19 @@ def _baselines(tables: Tables, number_: int, topics: Sequence[str], w: Words) ->
     }
 
     def entry(model: str, topic: str, language: str) -> Entry:
-        its = tables.baseline(model, topic, language)
-        top = best[topic]
-        near = language == "FR" and not disjoint(its.score, its.stderr, top.score, top.stderr)
-        mark = ("better" if its.score == top.score else "near") if near else ""
-        told = {"better": w("told_best"), "near": w("told_near"), "": ""}[mark]
-        return scored(its.score, its.stderr, w.language, 2, mark=(mark, told), strong=near)
+        cell, top = tables.baseline(model, topic, language), best[topic]
+        mark, words = Mark.NONE, ""
+        if language == "FR" and not disjoint(cell.score, cell.stderr, top.score, top.stderr):
+            is_best = cell.score == top.score
+            mark, words = (Mark.BETTER, w("told_best")) if is_best else (Mark.NEAR, w("told_near"))
+        return score_entry(
+            cell.score, cell.stderr, w.language, digits=2, mark=mark, mark_words=words, strong=bool(mark)
+        )
 
     columns = [(topic, language) for topic in topics for language in ("EN", "FR")]
     rows = [Row(model, [entry(model, *column) for column in columns]) for model in tables.baselines]
     heads = [f"{abbreviations[topic]} {language}" for topic, language in columns]
-    return Table(f"table-{number_}", w("all_models_caption"), [w("model"), *heads], rows)
+    return Table(f"table-{number}", w("all_models_caption"), [w("model"), *heads], rows)
 
 
 def _readings(tables: Tables, w: Words) -> Table:

@@ -1,21 +1,39 @@
-"""A table once, and from it HTML, CSV and LaTeX."""
+"""A report's table, and its formats: CSV and LaTeX here, HTML in `parts.html.jinja`."""
 
 import csv
 import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from ...core.files import write_text
-from .words import number
+from .texts import format_number
 
-COLOURS = {"better": "green!20", "worse": "red!20", "near": "yellow!25"}
-LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "±": r"$\pm$"}
-LATEX |= {"−": "$-$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "√": r"$\surd$"}
+LATEX_COLOURS = {"better": "green!20", "worse": "red!20", "near": "yellow!25"}
+LATEX_ESCAPES = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "±": r"$\pm$"}
+LATEX_ESCAPES |= {
+    "−": "$-$",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "√": r"$\surd$",
+}
 
 
-Mark = tuple[str, str]
+class Mark(StrEnum):
+    """A mark of a cell: better or worse than the base, or near the best."""
+
+    NONE = ""
+    BETTER = "better"
+    WORSE = "worse"
+    NEAR = "near"
+
+    @staticmethod
+    def of_sign(sign: int) -> "Mark":
+        """The mark of a clear change: 1, -1, or 0 where there is none."""
+        return {1: Mark.BETTER, -1: Mark.WORSE, 0: Mark.NONE}[sign]
 
 
 @dataclass(frozen=True)
@@ -24,18 +42,18 @@ class Entry:
 
     Attributes:
         text: as the reader sees it.
-        value: the number behind it, for CSV; None for words.
+        value: the number of the text, for CSV; None for words.
         stderr: its standard error.
-        mark: "", better, worse or near: a colour, with a symbol beside it.
-        told: what mark and symbol say, in words for a screen reader.
+        mark: a colour, with a symbol beside it.
+        mark_words: the mark's meaning, for a screen reader.
         strong: whether it is set in bold.
     """
 
     text: str
     value: float | None = None
     stderr: float | None = None
-    mark: str = ""
-    told: str = ""
+    mark: Mark = Mark.NONE
+    mark_words: str = ""
     strong: bool = False
 
 
@@ -50,7 +68,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table. `name` is its file's; `columns` has the heading of the first column, too."""
+    """A table. Its files are called `name`; `columns` are headings, that of the first column included."""
 
     name: str
     caption: str
@@ -58,21 +76,28 @@ class Table:
     rows: list[Row] = field(default_factory=list)
 
 
-def scored(
-    value: float, stderr: float | None, language: str, digits: int = 1, *, mark: Mark = ("", ""), strong: bool = False
+def score_entry(
+    value: float,
+    stderr: float | None,
+    language: str,
+    *,
+    digits: int = 1,
+    mark: Mark = Mark.NONE,
+    mark_words: str = "",
+    strong: bool = False,
 ) -> Entry:
-    """A score in percent with its error; `mark` is a mark and its words."""
-    text = number(value, f".{digits}f", language)
+    """A score in percent with its error."""
+    text = format_number(value, f".{digits}f", language)
     if stderr is not None:
-        text += f" ± {number(stderr, '.1f', language)}"
-    return Entry(text, value, stderr, *mark, strong)
+        text += f" ± {format_number(stderr, '.1f', language)}"
+    return Entry(text, value, stderr, mark, mark_words, strong)
 
 
-def plain(value: float | str, language: str, format_spec: str = "") -> Entry:
+def number_entry(value: float | str, language: str, format_spec: str = "") -> Entry:
     """A number or words, without an error."""
     if isinstance(value, str):
         return Entry(value)
-    return Entry(number(value, format_spec, language), float(value))
+    return Entry(format_number(value, format_spec, language), float(value))
 
 
 def to_csv(table: Table) -> str:
@@ -106,8 +131,8 @@ def to_latex(table: Table) -> str:
         " & ".join(map(_escape, table.columns)) + r" \\",
         r"\midrule",
     ]
-    for number_, row in enumerate(table.rows):
-        if row.begins and number_:
+    for number, row in enumerate(table.rows):
+        if row.begins and number:
             lines.append(r"\midrule")
         lines.append(" & ".join([_escape(row.head), *map(_latex_entry, row.entries)]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_escape(table.caption)}}}", r"\end{table}"]
@@ -124,11 +149,11 @@ def write_tables(tables: Sequence[Table], folder: Path) -> None:
 def _latex_entry(entry: Entry) -> str:
     text = _escape(entry.text)
     text = rf"\textbf{{{text}}}" if entry.strong else text
-    return rf"\cellcolor{{{COLOURS[entry.mark]}}}{text}" if entry.mark else text
+    return rf"\cellcolor{{{LATEX_COLOURS[entry.mark]}}}{text}" if entry.mark else text
 
 
 def _escape(text: str) -> str:
-    return re.sub(r"[&%$#_{}±−~^\\√]", lambda match: LATEX[match.group()], text)
+    return re.sub(r"[&%$#_{}±−~^\\√]", lambda match: LATEX_ESCAPES[match.group()], text)
 
 
 def _short(value: float) -> str:

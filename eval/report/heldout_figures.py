@@ -1,0 +1,96 @@
+"""Figures of the held-out report: losses of training runs, and scores of models."""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from matplotlib.ticker import MaxNLocator
+
+from ...core.errors import UserError
+from ...core.files import read_jsonl
+from ..scores import Metric, Scores
+from .theme import MARKERS, Theme, legend_above, themed_axes
+
+NAMED_GAPS = 5
+"""Gaps of a curve that a sentence names."""
+
+
+@dataclass
+class LossCurve:
+    """Losses of one training run: points (iteration, nats per token)."""
+
+    name: str
+    training: list[tuple[int, float]] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+
+
+def read_loss_curve(path: Path) -> LossCurve:
+    """Read a `metrics.jsonl`; the run is named after its folder.
+
+    Raises:
+        UserError: a line is not a JSON object with an iteration, or no line has a loss.
+    """
+    curve = LossCurve(path.parent.name)
+    try:
+        for row in read_jsonl(path, nan=True):
+            for key, points in (("loss", curve.training), ("valid_loss", curve.validation)):
+                if key in row:  # null: a step whose loss was not a number
+                    points.append((row.integer("iteration"), row.number(key, nan=True)))
+    except UserError as error:
+        raise UserError(f"not a training record: {error.what}", where=error.where) from None
+    if not curve.training:
+        raise UserError("no losses here", where=str(path), allowed='lines such as {"iteration": 1, "loss": 9.1}')
+    return curve
+
+
+def missing_iterations(curve: LossCurve) -> str:
+    """A sentence on gaps of a training curve; empty where all points are as far apart as the closest ones."""
+    iterations = sorted(iteration for iteration, _ in curve.training)
+    distances = [after - before for before, after in pairwise(iterations)]
+    step = min((distance for distance in distances if distance), default=1)
+    gaps = [(before + step, after - step) for before, after in pairwise([0, *iterations]) if after - before > step]
+    if not gaps:
+        return ""
+    named = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in gaps[:NAMED_GAPS])
+    more = f" and {len(gaps) - NAMED_GAPS} more gaps" if len(gaps) > NAMED_GAPS else ""
+    return (
+        f"The curve of {curve.name} lacks iterations {named}{more}: rows of the run's log.jsonl are lost, batches were "
+        "left out, or their loss was not a number."
+    )
+
+
+def draw_loss(curve: LossCurve, theme: Theme, path: Path) -> None:
+    """Draw training and validation loss over iterations."""
+    with themed_axes(theme, path) as axes:
+        axes.plot(*zip(*curve.training, strict=True), color=theme.series[0], linewidth=1, label="training")
+        if curve.validation:
+            points = zip(*curve.validation, strict=True)
+            axes.plot(*points, color=theme.series[1], marker="o", markersize=4, linewidth=1, label="validation")
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("loss (nats per token)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        legend_above(axes, 2)
+
+
+def draw_scores(scores: Scores, domains: list[str], metric: Metric, label: str, theme: Theme, path: Path) -> None:
+    """Draw a metric of every model, a series for each domain; the bars are one standard error to each side."""
+    names = [name for name, _ in scores.models]
+    with themed_axes(theme, path) as axes:
+        for place, domain in enumerate(domains):
+            rows = [scores.score(name, domain, metric) for name in names]
+            shift = 0.12 * (place - (len(domains) - 1) / 2)
+            look = scores.domains.index(domain)
+            axes.errorbar(
+                [position + shift for position in range(len(names))],
+                [row.value for row in rows],
+                yerr=[row.stderr or 0 for row in rows],
+                color=theme.series[look % len(theme.series)],
+                marker=MARKERS[look % len(MARKERS)],
+                linestyle=":",
+                linewidth=1,
+                capsize=3,
+                label=domain,
+            )
+        axes.set_xticks(range(len(names)), names, rotation=25 if len(names) > 3 else 0)
+        axes.set_ylabel(label)
+        legend_above(axes, len(domains))

@@ -1,0 +1,78 @@
+"""The index of a folder of tasks' data: which files `pdapt eval fetch` made for each task."""
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import UserError
+from ...core.files import read_object
+from ...core.jsonio import JsonObject, shorten
+from .suite import Benchmark
+
+DATA_INDEX_FILE = "benchmark.json"
+"""Task -> `TaskData`."""
+DATA_FILE = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_.-]+)*\.(?:parquet|jsonl)")
+"""A file below a folder, in one of the two formats that `fetch` writes."""
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task's data.
+
+    Attributes:
+        test: file of its questions, relative to the folder.
+        shots: file of its worked examples.
+        questions: how many there are.
+        self_shots: how many of them are worked examples, too.
+    """
+
+    test: str
+    shots: str
+    questions: int
+    self_shots: int = 0
+
+    @staticmethod
+    def from_json(entry: JsonObject, folder: Path) -> "TaskData":
+        """Check and take over JSON values.
+
+        Raises:
+            UserError: a value is missing or of another type, or a file is not below the folder.
+        """
+        test, shots = (_file(entry, key, folder) for key in ("test", "shots"))
+        return TaskData(test, shots, entry.integer("questions"), entry.integer("self_shots", 0))
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def read_data_index(folder: Path, tasks: list[Benchmark]) -> dict[str, TaskData]:
+    """Read which files `fetch` made for tasks: name -> files.
+
+    Raises:
+        UserError: `folder` was not made by it, lacks a task, or is damaged.
+    """
+    path = folder / DATA_INDEX_FILE
+    if not path.is_file():
+        raise UserError(
+            f"no data of tasks: {DATA_INDEX_FILE} is missing",
+            where=str(folder),
+            mend="`pdapt eval fetch --out FOLDER` gets them",
+        )
+    index = read_object(path)
+    missing = [task.name for task in tasks if task.name not in index]
+    if missing:
+        raise UserError(
+            f"the data of {len(missing)} tasks are missing: {', '.join(missing)}",
+            where=str(path),
+            mend="`pdapt eval fetch`, or choose others with --tasks",
+        )
+    return {task.name: TaskData.from_json(index.object(task.name), folder) for task in tasks}
+
+
+def _file(entry: JsonObject, key: str, folder: Path) -> str:
+    name = entry.text(key)
+    if not DATA_FILE.fullmatch(name) or ".." in name:
+        raise UserError(f"{shorten(name)} is not a file of {folder}", where=entry.where, mend="run `pdapt eval fetch`")
+    return name
