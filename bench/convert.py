@@ -1,8 +1,9 @@
 """`pdapt convert` at full size: is what comes back the same to the bit, how fast beside `cp`, in how much memory?
 
 Random weights of a published size go from Hugging Face's format to Megatron's and back. Each step is a process of its
-own, start-up included, and a folder is removed as soon as it has been read, so that two of them are on the disk at
-most.
+own, start-up included, once with its input on the disk alone and once with it in memory. `cp` is measured as it is,
+which ends before its copy is on the disk, and with the flush that both commands end with. A folder is removed as soon
+as it has been read, so that two of them are on the disk at most.
 """
 
 import math
@@ -24,7 +25,7 @@ from ..conversion.convert import parts_of
 from ..conversion.distcp_write import write
 from ..core import log
 from ..core.errors import UserError, check_known
-from ..core.files import list_files, read_json, remove, write_json
+from ..core.files import list_files, read_json, remove, sha256, write_json
 from ..core.hf.weights import DTYPES, NAMES, PIECE, Tensor, Weights
 from ..core.hf.writer import Writer
 from ..core.manifest import MANIFEST_FILE
@@ -34,6 +35,13 @@ from .resident_memory import wait_and_watch
 
 GB = 1e9
 SEED = 0
+COLD, WARM = "cold", "warm"
+"""Whether a step finds its input on the disk alone, or in memory."""
+FLUSHED = "cp, flushed"
+_CP = ["cp", "-r"]
+_CP_FLUSHED = ["sh", "-c", 'cp -r "$1" "$2" && find "$2" -type f -exec sync {} +', "sh"]
+Steps = dict[str, dict[str, "Step"]]
+"""State of the input -> name -> step."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,8 @@ def bench(size: str, source: str, work: Path) -> dict[str, Any]:
 
     Returns:
         JSON values: `identical`, whether every file that came back has the hash of the one that went; `gb`, bytes of
-        weights; `limit_gb`, twice the largest tensor and 1 GB; and each step's figures, `cp`'s among them.
+        weights; `limit_gb`, twice the largest tensor and 1 GB; and each step's figures, `cp`'s among them, by the state
+        of its input and its name.
 
     Raises:
         UserError: no such size or source, or the disk has not the space of two such folders.
@@ -83,16 +92,19 @@ def bench(size: str, source: str, work: Path) -> dict[str, Any]:
         )
     log.info(f"bench: {total / GB:.1f} GB of random weights")
     sent = _generate(work / "hf", tensors, shape)
-    steps = {"cp": _run(["cp", "-r", str(work / "hf"), str(work / "copy")], work / "hf", total)}
-    remove(work / "copy")
+    steps: Steps = {COLD: {}, WARM: {}}
+    for state in steps:
+        for name, command in {"cp": _CP, FLUSHED: _CP_FLUSHED}.items():
+            steps[state][name] = _run([*command, str(work / "hf"), str(work / "copy")], work / "hf", total, state)
+            remove(work / "copy")
     _settings(work / "settings", shape, dtype)
     if source == MASTER:
         _as_masters(work / "hf", work / "megatron", shape)
     else:
-        steps["import"] = _convert("import", [work / "hf"], work / "megatron", total)
+        _convert("import", [work / "hf"], work / "megatron", total, steps)
     remove(work / "hf")
     options = ["--from", source, "--reference", work / "settings"]
-    steps["export"] = _convert("export", [work / "megatron", *options], work / "back", total)
+    _convert("export", [work / "megatron", *options], work / "back", total, steps)
     received = {
         name: value for name, value in read_json(work / "back" / MANIFEST_FILE)["outputs"].items() if name in sent
     }
@@ -102,7 +114,7 @@ def bench(size: str, source: str, work: Path) -> dict[str, Any]:
         "identical": received == sent,
         "gb": total / GB,
         "limit_gb": 2 * max(tensor.nbytes for tensor in tensors.values()) / GB + 1,
-        "steps": {name: vars(step) for name, step in steps.items()},
+        "steps": {state: {name: vars(step) for name, step in of_state.items()} for state, of_state in steps.items()},
     }
 
 
@@ -146,23 +158,29 @@ def _as_masters(source: Path, root: Path, shape: Qwen3Config) -> None:
     write(root, [replace(part, name=SOURCES[MASTER] + part.name) for part in parts], torch.float32, [])
 
 
-def _convert(verb: str, arguments: list[Any], out: Path, total: int) -> Step:
+def _convert(verb: str, arguments: list[Any], out: Path, total: int, steps: Steps) -> None:
+    """Run a command in each state of its input; what it wrote last is left."""
     command = [sys.executable, "-m", "pdapt.cli.main", "convert", verb, str(arguments[0]), str(out)]
-    step = _run([*command, *(str(argument) for argument in arguments[1:])], arguments[0], total)
-    return replace(step, stage_seconds=read_json(out / MANIFEST_FILE)["seconds"])
+    for state, of_state in steps.items():
+        remove(out)
+        step = _run([*command, *(str(argument) for argument in arguments[1:])], arguments[0], total, state)
+        of_state[verb] = replace(step, stage_seconds=read_json(out / MANIFEST_FILE)["seconds"])
 
 
-def _run(command: list[str], source: Path, total: int) -> Step:
+def _run(command: list[str], source: Path, total: int, state: str) -> Step:
     """Run a command and look at its memory.
 
-    It begins with its input on the disk alone, and with nothing left to be written by the one before: else who comes
-    first writes for the others, and how much of a large model is in memory is chance.
+    It begins with its input in the state that is asked for, and with nothing left to be written by the one before: else
+    who comes first writes for the others, and how much of a large model is in memory is chance.
     """
     os.sync()
     for path in list_files(source):
-        with path.open("rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    log.info(f"bench: {' '.join(command[-4:])}")
+        if state == WARM:
+            sha256(path)
+        else:
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    log.info(f"bench: {state}: {' '.join(command[-4:])}")
     begin = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
     anonymous = wait_and_watch(process, "RssAnon")
@@ -172,13 +190,16 @@ def _run(command: list[str], source: Path, total: int) -> Step:
     return Step(seconds, seconds, total / GB / seconds, anonymous / GB)
 
 
-def table(result: dict[str, Any]) -> list[str]:
+def table(found: dict[str, Any]) -> list[str]:
     """Lines for a person."""
-    same = "the same to the bit" if result["identical"] else "NOT THE SAME"
-    lines = [f"{result['size']}, {result['gb']:.2f} GB from {result['from']}: {same}"]
-    for name, step in result["steps"].items():
-        lines.append(
-            f"{name}: {step['seconds']:.1f} s ({step['stage_seconds']:.1f} s without the start), "
-            f"{step['gb_per_second']:.2f} GB/s, {step['anonymous_gb']:.2f} GB of anonymous memory at the highest"
-        )
-    return [*lines, f"allowed memory: {result['limit_gb']:.2f} GB"]
+    same = "the same to the bit" if found["identical"] else "NOT THE SAME"
+    lines = [f"{found['size']}, {found['gb']:.2f} GB from {found['from']}: {same}"]
+    for state, steps in found["steps"].items():
+        flushed = steps[FLUSHED]["seconds"]
+        for name, step in steps.items():
+            lines.append(
+                f"{state}, {name}: {step['seconds']:.1f} s ({step['stage_seconds']:.1f} s without the start), "
+                f"{flushed / step['seconds']:.2f} x the speed of {FLUSHED} ({flushed / step['stage_seconds']:.2f} x), "
+                f"{step['anonymous_gb']:.2f} GB of anonymous memory at the highest"
+            )
+    return [*lines, f"allowed memory: {found['limit_gb']:.2f} GB"]

@@ -1,7 +1,7 @@
 """The bridge: Hugging Face Qwen3 folder -> Megatron checkpoint, and back."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,11 +17,13 @@ from ..core.integrity import checking, checkpoint_files, damage_first, hashed_fo
 from ..core.manifest import Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import Qwen3Config, read_config
 from ..core.system.disk import check_space
-from . import distcp_write
 from .bin_folder import BinWeights
 from .card import card, read_training
 from .checkpoint_as_hf import PARAMETERS, open_checkpoint, settings_of
 from .tensor_names import EXTRA_STATES, LAYERS, Folded, folded, megatron_shapes
+
+if TYPE_CHECKING:
+    from .distcp_write import Part
 
 
 def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool = True) -> Manifest:
@@ -39,6 +41,8 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool 
     with damage_first(lambda: {source: hf_files(source)}, verify=verify):
         shape, weights = (read_config(source), BinWeights(source)) if bin_files else open_model(source)
         dtype = check_weights(weights, shape)
+    from . import distcp_write  # torch's writer takes long to load, and an export has no use for it
+
     hashes: dict[str, str] = {}
     wrong: list[Folded] = []
 
@@ -57,9 +61,7 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool 
     return run_stage("import", {"hf": source}, {}, out, body, beside=True, hashes=hashes)
 
 
-def parts_of(
-    weights: Folder, shape: Qwen3Config, progress: log.Progress, wrong: list[Folded]
-) -> list[distcp_write.Part]:
+def parts_of(weights: Folder, shape: Qwen3Config, progress: log.Progress, wrong: list[Folded]) -> "list[Part]":
     """The parts of a checkpoint's weights, each made from the mapped file when its turn has come.
 
     Args:
@@ -68,9 +70,11 @@ def parts_of(
         progress: is told of each.
         wrong: gets those that hold a NaN or an infinity.
     """
+    from .distcp_write import Part
+
     whole = megatron_shapes(shape)
 
-    def part(place: Folded) -> distcp_write.Part:
+    def part(place: Folded) -> Part:
         layer = () if place.layer is None else (place.layer,)
         begin = (*layer, place.begin, *(0,) * (len(place.shape) - 1))
 
@@ -81,13 +85,7 @@ def parts_of(
             progress.add(tensor.nbytes)
             return tensor
 
-        return distcp_write.Part(
-            place.name,
-            whole[place.name],
-            begin,
-            (*(1 for _ in layer), *place.shape),
-            make,
-        )
+        return Part(place.name, whole[place.name], begin, (*(1 for _ in layer), *place.shape), make)
 
     return [part(found) for found in folded(shape)]
 
