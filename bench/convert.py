@@ -80,16 +80,9 @@ def bench(size: str, source: str, work: Path) -> dict[str, Any]:
     check_known(source, SOURCES, "set of weights", "--from")
     check_known(size, SIZES, "size", "--size")
     shape, dtype = SIZES[size], "F32" if source == MASTER else "BF16"
-    tensors = {name: Tensor(dtype, found) for name, found in hf_shapes(shape).items()}
+    tensors = {name: Tensor(dtype, dimensions) for name, dimensions in hf_shapes(shape).items()}
     total = sum(tensor.nbytes for tensor in tensors.values())
-    free = shutil.disk_usage(work).free
-    if free < 2.1 * total:
-        raise UserError(
-            f"{free / GB:.0f} GB are free",
-            where=str(work),
-            allowed=f"{2.1 * total / GB:.0f} GB",
-            mend="name another --work",
-        )
+    _check_space(work, total)
     log.info(f"bench: {total / GB:.1f} GB of random weights")
     sent = _generate(work / "hf", tensors, shape)
     steps: Steps = {COLD: {}, WARM: {}}
@@ -116,6 +109,13 @@ def bench(size: str, source: str, work: Path) -> dict[str, Any]:
         "limit_gb": 2 * max(tensor.nbytes for tensor in tensors.values()) / GB + 1,
         "steps": {state: {name: vars(step) for name, step in of_state.items()} for state, of_state in steps.items()},
     }
+
+
+def _check_space(work: Path, total: int) -> None:
+    free = shutil.disk_usage(work).free
+    if free < 2.1 * total:
+        needed = f"{2.1 * total / GB:.0f} GB"
+        raise UserError(f"{free / GB:.0f} GB are free", where=str(work), allowed=needed, mend="name another --work")
 
 
 def _generate(folder: Path, tensors: dict[str, Tensor], shape: Qwen3Config) -> dict[str, str]:

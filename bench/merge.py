@@ -2,11 +2,11 @@
 
 import resource
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from ..core.files import remove, write_json
 from ..core.hf.weights import Tensor, Weights, one_thread, pieces
 from ..core.hf.writer import Writer
 from ..core.qwen3 import SIZES, Qwen3Config, hf_shapes
-from ..core.system.process import die_with_parent
 from ..merge.card import CONFIG_NAME
 from ..merge.factors import parse_points
+from .processes import run_logged
 from .resident_memory import wait_and_watch
 
 COMPARED = (0.1, 0.5, 0.9)
@@ -66,22 +66,14 @@ def bench(size: str, points: str, work: Path) -> dict[str, Any]:
         UserError: there is no such size, a point is lacking, or there is too little space.
         RuntimeError: a command failed.
     """
-    check_known(size, SIZES, "size", "--size")
-    chosen = parse_points(points)
-    if not set(COMPARED) <= set(chosen):
-        raise UserError(
-            f"{points} lacks a point that is compared", where="--t", allowed="0.1, 0.5 and 0.9 among others"
-        )
-    # Two parents, the points, mergekit's, and the two ends.
-    needed, free = 2 * SIZES[size].parameters * (len(chosen) + 5), shutil.disk_usage(work).free
-    if free < needed:
-        raise UserError(f"the models take {needed / 1e9:.0f} GB, and {free / 1e9:.0f} GB are free", where=str(work))
+    _check(size, points, work)
     for seed, name in enumerate(("base", "tuned")):
         log.info(f"bench: making {name}")
         make_model(SIZES[size], work / name, seed)
     ours = _run("pdapt merge sweep", [*SWEEP, "sweep", "--t", points], work)
     log.info(f"bench: {ours}")
-    theirs, equality = [], {}
+    theirs: list[Result] = []
+    equality: dict[str, dict[str, int]] = {}
     for t in COMPARED:
         theirs.append(_run(f"mergekit-yaml, t = {t:g}", _mergekit(work / "sweep" / f"t{t:g}" / CONFIG_NAME), work))
         equality[f"{t:g}"] = differences(work / "sweep" / f"t{t:g}", work / "theirs")
@@ -101,6 +93,20 @@ def bench(size: str, points: str, work: Path) -> dict[str, Any]:
     }
 
 
+def _check(size: str, points: str, work: Path) -> None:
+    """Check that the size is known, that its points can be compared, and that the models have space."""
+    check_known(size, SIZES, "size", "--size")
+    chosen = parse_points(points)
+    if not set(COMPARED) <= set(chosen):
+        raise UserError(
+            f"{points} lacks a point that is compared", where="--t", allowed="0.1, 0.5 and 0.9 among others"
+        )
+    # Two parents, the points, mergekit's, and the two ends.
+    needed, free = 2 * SIZES[size].parameters * (len(chosen) + 5), shutil.disk_usage(work).free
+    if free < needed:
+        raise UserError(f"the models take {needed / 1e9:.0f} GB, and {free / 1e9:.0f} GB are free", where=str(work))
+
+
 def _mergekit(config: Path) -> list[str]:
     options = ["--device", "cpu", "--quiet", "--no-copy-tokenizer"]
     return ["-m", "mergekit.scripts.run_yaml", str(config), "theirs", *options]
@@ -108,16 +114,10 @@ def _mergekit(config: Path) -> list[str]:
 
 def _run(what: str, arguments: list[str], work: Path) -> Result:
     log.info(f"bench: {what}")
-    with (work / "log").open("w+b") as output:
-        begin, cpu = time.monotonic(), _cpu_seconds()
-        process = subprocess.Popen(
-            [sys.executable, *arguments], stdout=output, stderr=output, cwd=work, preexec_fn=die_with_parent
-        )
-        peak = wait_and_watch(process, "VmHWM")
-        seconds = time.monotonic() - begin
-        if process.returncode:
-            output.seek(0)
-            raise RuntimeError(f"{what} failed:\n{output.read().decode(errors='replace')[-3000:]}")
+    begin, cpu = time.monotonic(), _cpu_seconds()
+    command = [sys.executable, *arguments]
+    peak = run_logged(command, work / "log", partial(wait_and_watch, field="VmHWM"), name=what, cwd=work)
+    seconds = time.monotonic() - begin
     return Result(what, seconds, _cpu_seconds() - cpu, peak / 1e6)
 
 

@@ -19,13 +19,12 @@ import numpy.typing as npt
 from ..core import log
 from ..core.errors import UserError, nearest
 from ..core.qwen3 import END_OF_DOCUMENT
-from ..core.system.process import die_with_parent
 from ..data_prep.tokens.layouts import OVERLAP
 from ..data_prep.tokens.selection.shards import utf8
+from ..recipes.h100 import SEQ_LENGTH
+from .processes import run_logged
 
 PROCESSES = 2
-SEQ_LENGTH = 2048
-"""Tokens of the paper's rows, at most."""
 
 
 @dataclass(frozen=True)
@@ -112,17 +111,9 @@ def _run(way: str, paths: list[str], tokenizer: str, size: int) -> Result:
         out = Path(folder) / "out"
         absolute = [str(Path(path).absolute()) for path in paths]
         command = [sys.executable, *WAYS[way](absolute, str(Path(tokenizer).absolute()), out)]
-        with (Path(folder) / "log").open("w+b") as output:
-            begin = time.monotonic()
-            process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, preexec_fn=die_with_parent)
-            peak = 0
-            while process.poll() is None:
-                peak = max(peak, _memory(process.pid))
-                time.sleep(0.1)
-            seconds = time.monotonic() - begin
-            if process.returncode:
-                output.seek(0)
-                raise RuntimeError(f"{way} failed:\n{output.read().decode(errors='replace')[-3000:]}")
+        begin = time.monotonic()
+        peak = run_logged(command, Path(folder) / "log", _peak, name=way, cwd=Path(folder))
+        seconds = time.monotonic() - begin
         ids, documents = _written(out, tokenizer)
     return Result(
         way=way,
@@ -132,6 +123,15 @@ def _run(way: str, paths: list[str], tokenizer: str, size: int) -> Result:
         ids=ids,
         documents=documents,
     )
+
+
+def _peak(process: "subprocess.Popen[bytes]") -> int:
+    """Wait for a process; the most bytes that it and its children were seen to hold."""
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _memory(process.pid))
+        time.sleep(0.1)
+    return peak
 
 
 def _memory(pid: int) -> int:

@@ -12,12 +12,12 @@ Three parts, each of processes that take turns, because other work on a machine 
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,14 @@ import psutil
 from ..core import log
 from ..core.errors import UserError, check_known
 from ..core.files import read_json, write_json, write_text
-from ..core.system.process import die_with_parent
 from ..data_prep.tokens.layouts import CONCAT, PACKED, PAPER
 from ..data_prep.tokens.tokens_record import read_record
 from ..recipes.load import to_dict, to_yaml
 from ..recipes.schema import Recipe, model_parallel, shape_of
+from ..scaling.measured import WARM
 from ..training.run.journal import JOURNAL_FILE, read
+from .processes import run_logged
 
-WARM = 3
-"""First steps that do not count: memory is allocated, and threads start."""
 DISTURBED = 0.05
 """Share of the cores' time from which on other processes are warned of: they slow down whichever side runs."""
 SAVES = 3
@@ -337,19 +336,7 @@ def _process(arguments: list[str], work: Path, ranks: int = 1, *, gpu: bool = Fa
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "CUDA_DEVICE_MAX_CONNECTIONS": "1"}
     if not gpu:
         environment["CUDA_VISIBLE_DEVICES"] = ""  # cores are compared
-    with (work / "log").open("w+b") as output:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            stdout=output,
-            stderr=output,
-            cwd=work,
-            env=environment,
-            preexec_fn=die_with_parent,
-            check=False,
-        )
-        if done.returncode:
-            output.seek(0)
-            raise RuntimeError(f"{' '.join(arguments)} failed:\n{output.read().decode(errors='replace')[-3000:]}")
+    run_logged([sys.executable, *arguments], work / "log", Popen.wait, cwd=work, env=environment)
 
 
 # What is shown.

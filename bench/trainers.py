@@ -22,7 +22,7 @@ from ..core.files import atomic_path, read_json, write_json
 from ..core.system.process import die_with_parent
 from ..data_prep.tokens.layouts import PACKED, PAPER
 from ..recipes.load import from_dict
-from ..recipes.schema import LOCAL, SAVED, data_parallel, shape_of, transformer_impl
+from ..recipes.schema import LOCAL, SAVED, Recipe, data_parallel, shape_of, transformer_impl
 from .train import IGNORED
 
 Row = dict[str, np.ndarray]
@@ -83,7 +83,7 @@ def trainer(job: dict[str, Any]) -> None:
 
     In BF16 it computes in BF16 and keeps the weights in FP32 (autocast), as pdapt keeps main weights in FP32.
     """
-    from transformers import Qwen3ForCausalLM, Trainer, TrainerCallback, TrainingArguments
+    from transformers import Qwen3ForCausalLM, Trainer, TrainerCallback
 
     class Clock(TrainerCallback):
         """Notes when steps end."""
@@ -95,9 +95,21 @@ def trainer(job: dict[str, Any]) -> None:
             self.ends.append(time.monotonic())
 
     recipe = from_dict(job["recipe"])
-    clock, optimizer = Clock(), recipe.optimizer
-    arguments = TrainingArguments(
-        output_dir=str(Path(job["out"]).with_suffix("")),
+    clock, arguments = Clock(), _arguments(recipe, Path(job["out"]).with_suffix(""))
+    model = Qwen3ForCausalLM.from_pretrained(job["model"], dtype=torch.float32, attn_implementation="sdpa")
+    running = Trainer(model, arguments, train_dataset=_Rows(Path(job["rows"])), callbacks=[clock])
+    running.train()
+    if arguments.process_index == 0:
+        write_json(Path(job["out"]), {"ends": clock.ends, "loss": running.state.log_history[0]["loss"]})
+
+
+def _arguments(recipe: Recipe, out: Path) -> Any:
+    """`TrainingArguments` that train as a recipe does, on the cores."""
+    from transformers import TrainingArguments
+
+    optimizer = recipe.optimizer
+    return TrainingArguments(
+        output_dir=str(out),
         use_cpu=True,
         ddp_backend="gloo",
         ddp_find_unused_parameters=False,
@@ -120,11 +132,6 @@ def trainer(job: dict[str, Any]) -> None:
         report_to="none",
         disable_tqdm=True,
     )
-    model = Qwen3ForCausalLM.from_pretrained(job["model"], dtype=torch.float32, attn_implementation="sdpa")
-    running = Trainer(model, arguments, train_dataset=_Rows(Path(job["rows"])), callbacks=[clock])
-    running.train()
-    if arguments.process_index == 0:
-        write_json(Path(job["out"]), {"ends": clock.ends, "loss": running.state.log_history[0]["loss"]})
 
 
 class _Rows(Dataset[dict[str, torch.Tensor]]):

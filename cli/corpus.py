@@ -71,12 +71,12 @@ def list_registered(
     from ..data_prep.sources.listing import list_sources
     from .terminal import print_table
 
-    found = list_sources(folder, further or [])
+    registered = list_sources(folder, further or [])
     if as_json:
-        print(json.dumps({"sources": found}, ensure_ascii=False))
+        print(json.dumps({"sources": registered}, ensure_ascii=False))
         return
     columns = ["source", "document type", "edition", "licence", "commercial use", "documents", "words", "at hand"]
-    print_table("sources", columns, [_source_row(each) for each in found])
+    print_table("sources", columns, [_source_row(each) for each in registered])
 
 
 def _source_row(source: dict[str, Any]) -> list[str]:

@@ -40,8 +40,7 @@ def planned(
     """Search the best parallelism, and compute the cost of its run.
 
     Args:
-        recipe: checked.
-        tokens: the tokens stage's folder, or None.
+        recipe, tokens: checked; the tokens stage's folder, or None.
         constants: a site's file, or None.
         site: its machines.
         prices: of the run.
@@ -49,8 +48,7 @@ def planned(
         run: folder of a run whose measured energy is shown, or None.
 
     Returns:
-        `choice`; and as JSON values `best`, `chosen`, `explanation`, `tried`, `assumed`, `interval`, `cost` and
-        `measured`.
+        `choice`; and as JSON values all else.
 
     Raises:
         UserError: nothing fits, or a file is not what it should be.

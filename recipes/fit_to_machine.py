@@ -20,7 +20,7 @@ from ..data_prep.tokens.layouts import PACKED
 from .h100 import EPOCHS, LARGEST_MICRO, OPTIMIZER, RUNS, SAVES, SEQ_LENGTH
 from .hardware import Hardware
 from .load import merge, resolve
-from .memory import of_gpu
+from .memory import TENSOR_PARALLEL, of_gpu
 from .overrides import flat, override_layer
 from .schema import SAVED, Recipe, data_parallel, model_parallel, shape_of, world_size
 
@@ -40,7 +40,6 @@ CPU_CONTEXT = 1e9
 NARROWEST = min(shape.hidden for shape in SIZES.values())
 LARGEST_SCALE = 10
 """Most by which the learning rate of a narrow model is above the published one."""
-TPS = (1, 2, 4, 8)
 VALIDATIONS = 24
 """Validations of a run: one every 180 of the paper's 4,320 steps."""
 VALIDATION_BATCHES = 4
@@ -238,7 +237,7 @@ def _attempts(start: Recipe, fixed: dict[str, Any], hardware: Hardware) -> Itera
     shape = shape_of(start)
     kinds = ["fp32", "bf16"] if hardware.gpus and start.model.precision == "bf16" else ["fp32"]
     ranks = _asked(fixed, "parallel.ranks_per_node", range(hardware.gpus or min(CPU_RANKS, hardware.cores), 0, -1))
-    tps = _asked(fixed, "parallel.tp", TPS if hardware.gpus else TPS[:1])
+    tps = _asked(fixed, "parallel.tp", TENSOR_PARALLEL if hardware.gpus else TENSOR_PARALLEL[:1])
     (gpu_gib,) = _asked(fixed, "machine.gpu_gib", [hardware.gpu_gib])
     for count, tp, grads in product(ranks, tps, _asked(fixed, "optimizer.grads", kinds)):
         tried = replace(

@@ -7,6 +7,8 @@ from ..core.gpus import GIB
 from ..core.memory import GpuMemory, HostMemory, fits, gpu_memory, host_memory
 from .schema import Recipe, data_parallel, sequence_parallel, shape_of
 
+TENSOR_PARALLEL = (1, 2, 4, 8)
+"""Numbers of ranks that may share a layer: those of a node."""
 CHUNKS = "num-virtual-stages-per-pipeline-rank"
 """Megatron's argument for interleaving."""
 RECOMPUTE = {"recompute-granularity": "full", "recompute-method": "uniform", "recompute-num-layers": 1}
@@ -89,7 +91,7 @@ def _what_fits(recipe: Recipe) -> str:
     """The nearest settings that fit: fewer sequences at once, else BF16 gradients, else TP."""
     micros = [size for size in range(recipe.batch.micro_size, 0, -1) if recipe.batch.micro_size % size == 0]
     world = recipe.parallel.nodes * recipe.parallel.ranks_per_node
-    tps = [tp for tp in (1, 2, 4, 8) if tp >= recipe.parallel.tp and world % (tp * recipe.parallel.pp) == 0]
+    tps = [tp for tp in TENSOR_PARALLEL if tp >= recipe.parallel.tp and world % (tp * recipe.parallel.pp) == 0]
     grads = [recipe.optimizer.grads] + ["bf16"] * (recipe.model.precision == "bf16")
     for tp in tps:
         for kind in grads:

@@ -28,16 +28,16 @@ def filling(recipe: Recipe, tokens: Path | None) -> Filling:
         return _drawn(data.layout, data.seq_length, masked(data))
     entries = read_record(tokens)["splits"]["train"].values()
     parts = [read_lengths(tokens / entry["prefix"]) for entry in entries]
-    return _counted(parts, f"documents of {tokens}", data.layout, data.seq_length, masked(data))
+    return _counted(parts, f"documents of {tokens}", data.layout, data.seq_length, masks=masked(data))
 
 
 @cache  # a dry run asks for it several times, and packs 892,339 documents each time
 def _drawn(layout: str, seq_length: int, masks: bool) -> Filling:
     parts = list(drawn_lengths(0).values())
-    return _counted(parts, "documents' lengths drawn from PARCOMED's Table 1", layout, seq_length, masks)
+    return _counted(parts, "documents' lengths drawn from PARCOMED's Table 1", layout, seq_length, masks=masks)
 
 
-def _counted(parts: list[Lengths], source: str, layout: str, seq_length: int, masks: bool) -> Filling:
+def _counted(parts: list[Lengths], source: str, layout: str, seq_length: int, *, masks: bool) -> Filling:
     counts = [figures(layout, lengths, seq_length) for lengths in parts if len(lengths)]
     slots = sum(count.slots for count in counts)
     fill = sum(count.real_tokens for count in counts) / slots if slots else 1.0

@@ -80,9 +80,7 @@ def _case(value: Any, where: str) -> Case:
         raise UserError(f"a row is {type(value).__name__}", where=where, allowed="an object")
     row = Row(value, f"{where} (id {value.get('id')})")
     shape = _shape(row)
-    known = not row.assumed
-    stack = stack_of(row)
-    precision = _precision(row)
+    known, stack, precision = not row.assumed, stack_of(row), _precision(row)
     seq = row.whole("seq", UNSTATED_SEQ, "common")
     assert seq is not None
     software, spread = software_of(row, stack), _spread(row, shape, stack)

@@ -10,7 +10,7 @@ from ..core.errors import UserError, nearest
 from ..core.gpus import GIB
 from ..core.memory import GpuMemory, fits
 from ..core.qwen3 import Qwen3Config
-from ..recipes.memory import CHUNKS, RECOMPUTE, of_gpu, recomputes, virtual_stages
+from ..recipes.memory import CHUNKS, RECOMPUTE, TENSOR_PARALLEL, of_gpu, recomputes, virtual_stages
 from ..recipes.schema import CONCAT, Recipe, masked, shape_of, world_size
 from .constants import Constants
 from .of_recipe import Filling, Run, Site, of_terms, work_of
@@ -156,7 +156,7 @@ def candidates(recipe: Recipe) -> Iterator[Recipe]:
 def _spreads(recipe: Recipe, shape: Qwen3Config, world: int) -> Iterator[tuple[int, int, int]]:
     """TP, PP and CP."""
     splits_sequences = recipe.data.layout == CONCAT and not masked(recipe.data)
-    for tp in (1, 2, 4, 8):
+    for tp in TENSOR_PARALLEL:
         parts = (shape.heads, shape.kv_heads, shape.ffn, shape.vocab, recipe.parallel.ranks_per_node)
         if any(part % tp for part in parts):
             continue  # TP stays inside a node
