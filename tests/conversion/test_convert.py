@@ -255,7 +255,9 @@ def test_what_torch_reads_of_a_checkpoint_is_what_is_read_here(tiny_qwen3: Maker
 
     import_hf(tiny_qwen3(tied=False, dtype="bfloat16"), tmp_path / "mcore")
     checkpoint = Checkpoint(tmp_path / "mcore" / "release")
-    theirs = {name: torch.empty(entry.size, dtype=entry.properties.dtype) for name, entry in checkpoint.entries.items()}
+    theirs = {
+        name: torch.empty(entry.size, dtype=getattr(torch, entry.dtype)) for name, entry in checkpoint.entries.items()
+    }
     load(theirs, storage_reader=FileSystemReader(tmp_path / "mcore" / "release"), no_dist=True)
     ours = checkpoint.read(list(theirs))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -41,7 +41,7 @@ def test_a_run_goes_on_elsewhere(
 def stored(checkpoint: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     """Names, shapes and types of a checkpoint's tensors."""
     entries = Checkpoint(checkpoint).entries
-    return {name: (tuple(entry.size), entry.properties.dtype) for name, entry in entries.items()}
+    return {name: (tuple(entry.size), entry.dtype) for name, entry in entries.items()}
 
 
 def test_transformers_loads_what_a_gpu_trained(
