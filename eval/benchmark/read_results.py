@@ -128,6 +128,18 @@ class Runs:
         return sorted((m for m in self.members if m.role == role), key=lambda m: m.step or 0)
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """The part of lm-eval's sample that a report reads; `score` is 1 for a right answer, else 0."""
+
+    doc_id: int
+    doc_hash: str
+    prompt_hash: str
+    target: Any
+    answers: list[Any]
+    score: float
+
+
 class _Unusable(Exception):
     def __init__(self, reason: str, **values: Any) -> None:
         super().__init__(reason)
@@ -191,20 +203,20 @@ def difference_in_questions(first: Answers, second: Answers) -> tuple[str, dict[
 
 def _read_answers(folder: Path, model: str, task: Benchmark) -> Answers:
     results, path = _results(folder, task), folder / SAMPLES_FILE
-    rows = _rows(path, task)
+    samples = _samples(path, task)
     stated = results["results"][task.name].get(task.score_key)
-    right = _right(rows, task, stated, wanted=results["n-samples"][task.name]["original"])
-    notes = _notes(folder / ANSWERS_FILE, rows)
+    right = _right(samples, task, stated, wanted=results["n-samples"][task.name]["original"])
+    notes = _notes(folder / ANSWERS_FILE, samples)
     return Answers(
         model=model,
         task=task.name,
         path=path,
         digest=sha256(path),
-        keys=[f"{row['doc_id']}:{row['doc_hash']}" for row in rows],
-        prompts=[row["prompt_hash"] for row in rows],
+        keys=[f"{sample.doc_id}:{sample.doc_hash}" for sample in samples],
+        prompts=[sample.prompt_hash for sample in samples],
         right=right,
-        margin=None if task.generates else _margins(rows),
-        unparseable=np.array([row["filtered_resps"] == [UNPARSEABLE] for row in rows]),
+        margin=None if task.generates else _margins(samples),
+        unparseable=np.array([sample.answers == [UNPARSEABLE] for sample in samples]),
         truncated=_flags([note.truncated for note in notes]) if task.generates else None,
         prompt_cut=_flags([note.prompt_cut for note in notes]),
         protocol=Protocol(
@@ -218,13 +230,13 @@ def _read_answers(folder: Path, model: str, task: Benchmark) -> Answers:
     )
 
 
-def _right(rows: list[dict[str, Any]], task: Benchmark, stated: Any, wanted: int) -> np.ndarray:
+def _right(samples: list[_Sample], task: Benchmark, stated: Any, wanted: int) -> np.ndarray:
     """1 where an answer is right, else 0, [questions]; checked against the score that lm-eval states."""
     if not _finite(stated):
         raise _Unusable("not_a_number", what=task.score_key)
-    if len(rows) != wanted:
-        raise _Unusable("partial", found=len(rows), wanted=wanted)
-    right = np.array([row[task.metric] for row in rows], float)
+    if len(samples) != wanted:
+        raise _Unusable("partial", found=len(samples), wanted=wanted)
+    right = np.array([sample.score for sample in samples], float)
     if not np.isfinite(right).all() or not np.isin(right, (0, 1)).all():
         raise _Unusable("not_a_number", what=SAMPLES_FILE)
     if len(right) < 2:
@@ -250,38 +262,47 @@ def _results(folder: Path, task: Benchmark) -> dict[str, Any]:
     return results.values
 
 
-def _rows(path: Path, task: Benchmark) -> list[dict[str, Any]]:
+def _samples(path: Path, task: Benchmark) -> list[_Sample]:
     """Samples of the filter that scores the task, in the order of their questions, each without its texts."""
-    kept = ("doc_id", "doc_hash", "prompt_hash", "target", "filtered_resps", task.metric)
-    rows: dict[int, dict[str, Any]] = {}
+    samples: dict[int, _Sample] = {}
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                sample = JsonObject(parse_json(line, f"{path}:{number}", nan=True), f"{path}:{number}")
-                sample.integer("doc_id"), sample.text("doc_hash"), sample.text("prompt_hash")
-                sample.list("filtered_resps")
-                row = {key: sample.values[key] for key in kept}
-                if sample.text("filter") != task.filter:
-                    continue
+                sample = _sample(JsonObject(parse_json(line, f"{path}:{number}", nan=True), f"{path}:{number}"), task)
             except (UserError, KeyError) as error:
                 raise _Unusable("unreadable", what=f"{SAMPLES_FILE}:{number}", why=str(error)) from None
-            if row["doc_id"] in rows:
-                raise _Unusable("duplicated", question=row["doc_id"])
-            if not _finite(row[task.metric]):
+            if sample is None:
+                continue
+            if sample.doc_id in samples:
+                raise _Unusable("duplicated", question=sample.doc_id)
+            if not _finite(sample.score):
                 raise _Unusable("not_a_number", what=f"{SAMPLES_FILE}:{number}")
-            rows[row["doc_id"]] = row
-    return [rows[question] for question in sorted(rows)]
+            samples[sample.doc_id] = sample
+    return [samples[question] for question in sorted(samples)]
 
 
-def _margins(rows: list[dict[str, Any]]) -> np.ndarray:
+def _sample(row: JsonObject, task: Benchmark) -> _Sample | None:
+    """A line of the file; None for a sample of another filter."""
+    sample = _Sample(
+        doc_id=row.integer("doc_id"),
+        doc_hash=row.text("doc_hash"),
+        prompt_hash=row.text("prompt_hash"),
+        target=row.values["target"],
+        answers=row.list("filtered_resps"),
+        score=row.values[task.metric],
+    )
+    return sample if row.text("filter") == task.filter else None
+
+
+def _margins(samples: list[_Sample]) -> np.ndarray:
     """Margins of the true choices, [questions]; lm-eval writes a choice as [log-probability, is greedy], as strings."""
     margins = []
-    for row in rows:
+    for sample in samples:
         try:
-            values = [float(choice[0]) for choice in row["filtered_resps"]]
-            gold = values.pop(int(row["target"]))
+            values = [float(choice[0]) for choice in sample.answers]
+            gold = values.pop(int(sample.target))
         except (ValueError, LookupError, TypeError, OverflowError) as error:
-            raise _Unusable("unreadable", what=f"{SAMPLES_FILE}: {row['doc_id']}", why=repr(error)) from None
+            raise _Unusable("unreadable", what=f"{SAMPLES_FILE}: {sample.doc_id}", why=repr(error)) from None
         margins.append(gold - max(values, default=math.nan))
     if not np.isfinite(margins).all():
         raise _Unusable("not_a_number", what=SAMPLES_FILE)
@@ -297,13 +318,13 @@ def _settings(path: Path) -> AnswerSettings | None:
         raise _Unusable("unreadable", what=SETTINGS_FILE, why=error.what) from None
 
 
-def _notes(path: Path, rows: list[dict[str, Any]]) -> list[AnswerNote]:
-    """The notes on the answers of `rows`; none where the run took none."""
+def _notes(path: Path, samples: list[_Sample]) -> list[AnswerNote]:
+    """The notes on the answers of samples; none where the run took none."""
     if not path.is_file():
         return []
     try:
         notes = {note.doc_id: note for note in AnswerNote.read(path)}
-        return [notes[row["doc_id"]] for row in rows]
+        return [notes[sample.doc_id] for sample in samples]
     except (UserError, KeyError) as error:
         raise _Unusable("unreadable", what=ANSWERS_FILE, why=str(error)) from None
 

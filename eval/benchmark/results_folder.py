@@ -56,7 +56,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a folder of results is to hold.
+    """The models and tasks of a folder of results, finished or not.
 
     Attributes:
         models: all that were asked for so far.

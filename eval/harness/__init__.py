@@ -1,1 +1,1 @@
-"""What lies between a model's folder and lm-eval: whether it is whole, how it generates, how much fits a pass."""
+"""The way from a model's folder to lm-eval: checks of weights, generation settings, batch size, the process."""

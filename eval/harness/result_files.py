@@ -31,7 +31,7 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class AnswerNote:
-    """What lm-eval's samples do not say of an answer; a flag is None where it does not apply.
+    """Flags of an answer that lm-eval's samples lack; None where a flag does not apply.
 
     Attributes:
         doc_id, doc_hash, prompt_hash: of the sample.

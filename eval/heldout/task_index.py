@@ -15,7 +15,7 @@ DOMAIN_NAME = r"[a-z0-9-]+"
 
 
 class TaskKind(StrEnum):
-    """What a task measures: perplexity of documents, or choosing the true continuation of a passage."""
+    """The measure of a task: perplexity of documents, or choosing the true continuation of a passage."""
 
     PERPLEXITY = "perplexity"
     CONTINUATION = "continuation"
@@ -23,7 +23,7 @@ class TaskKind(StrEnum):
 
 @dataclass(frozen=True)
 class HeldoutTask:
-    """A task made from held-out text: its name for lm-eval, what it measures, and whose text it is."""
+    """A task made from held-out text: its name for lm-eval, its kind, and the domain of its text."""
 
     task: str
     kind: TaskKind

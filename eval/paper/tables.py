@@ -189,8 +189,8 @@ def count_adjusted(tables: Tables) -> dict[str, dict[str, dict[str, dict[str, in
     for rule in (ClearRule.HOLM, ClearRule.BENJAMINI_HOCHBERG):
         clear = [p < LEVEL for p in adjusted([change.p for change in changes], rule)]
         counts[rule] = {group: {variant: {"positive": 0, "negative": 0} for variant in CHANGED} for group in GROUPS}
-        for change, its in zip(changes, clear, strict=True):
-            if its:
+        for change, is_clear in zip(changes, clear, strict=True):
+            if is_clear:
                 counts[rule][change.group][change.variant]["positive" if change.difference > 0 else "negative"] += 1
     return counts
 

@@ -94,19 +94,8 @@ def build_heldout_report(
             losses.
     """
     stages = [*manifests, scores]
-    for folder in stages:
-        if not (folder / MANIFEST_FILE).is_file():
-            raise UserError(
-                "no finished stage here", where=str(folder), mend="give the folder that holds manifest.json"
-            )
     existing = [path for path in training if path.is_file()]
-    check("report", stage_files([scores / SCORES_FILE, *existing]), mend=AGAIN)
-    if not verdict(scores):
-        raise UserError(
-            "nothing can be compared: " + ", ".join(f"{name} ({role})" for name, role in Scores.read(scores).models),
-            where=str(scores),
-            allowed="scores of a base, and of a checkpoint or a merged model",
-        )
+    _check_inputs(scores, stages, existing)
     inputs = {"scores": scores / SCORES_FILE}
     inputs |= {f"training/{i}": path for i, path in enumerate(existing)}
     inputs |= {f"stage/{i}": folder / MANIFEST_FILE for i, folder in enumerate(stages)}
@@ -114,11 +103,7 @@ def build_heldout_report(
     def body(work: Path) -> dict[str, Any]:
         evaluated = Scores.read(scores)
         curves = [read_loss_curve(path) for path in existing]
-        missing = [path for path in training if path not in existing]
-        warnings = [f"The curve of {path.parent.name} is missing: {path} is not there." for path in missing]
-        warnings += filter(None, map(missing_iterations, curves))
-        for sentence in warnings:
-            log.warn(f"report: {sentence}")
+        warnings = _curve_warnings([path for path in training if path not in existing], curves)
         pictures = list(_pictures(evaluated, curves, work / "figures"))
         page = render(
             "heldout.html.jinja",
@@ -136,6 +121,30 @@ def build_heldout_report(
         return {"figures": len(pictures)}
 
     return run_stage("report", inputs, {"title": title, "settings": settings}, out, body)
+
+
+def _check_inputs(scores: Path, stages: list[Path], curves: list[Path]) -> None:
+    for folder in stages:
+        if not (folder / MANIFEST_FILE).is_file():
+            raise UserError(
+                "no finished stage here", where=str(folder), mend="give the folder that holds manifest.json"
+            )
+    check("report", stage_files([scores / SCORES_FILE, *curves]), mend=AGAIN)
+    if not verdict(scores):
+        raise UserError(
+            "nothing can be compared: " + ", ".join(f"{name} ({role})" for name, role in Scores.read(scores).models),
+            where=str(scores),
+            allowed="scores of a base, and of a checkpoint or a merged model",
+        )
+
+
+def _curve_warnings(missing: list[Path], curves: list[LossCurve]) -> list[str]:
+    """Sentences on curves and iterations that are missing; also logged."""
+    sentences = [f"The curve of {path.parent.name} is missing: {path} is not there." for path in missing]
+    sentences += filter(None, map(missing_iterations, curves))
+    for sentence in sentences:
+        log.warn(f"report: {sentence}")
+    return sentences
 
 
 def _cut_prompts(scores: Path) -> dict[str, int]:

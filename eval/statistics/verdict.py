@@ -10,7 +10,7 @@ from ..scores import Comparison, Metric, Scores
 
 
 class Change(StrEnum):
-    """What a comparison says of a model."""
+    """The outcome of a comparison."""
 
     BETTER = "better"
     WORSE = "worse"

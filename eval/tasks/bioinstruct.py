@@ -96,12 +96,12 @@ def questions(records: list[Record], subject: str, where: str) -> list[Question]
         UserError: a record lacks its translation, its options are not A to D, or its answer is not one of them; or a
             question occurs twice.
     """
-    found = [_question(record, f"{where}: {_identifier(record)}") for record in _records_on(subject, records)]
-    ids = [question.id for question in found]
+    of_subject = [_question(record, f"{where}: {_identifier(record)}") for record in _records_on(subject, records)]
+    ids = [question.id for question in of_subject]
     repeated = sorted({name for name in ids if ids.count(name) > 1})
     if repeated:
         raise UserError(f"MMLU_{subject}: questions that occur twice: {', '.join(repeated)}", where=where)
-    return found
+    return of_subject
 
 
 def worked_examples(

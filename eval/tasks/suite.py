@@ -17,7 +17,7 @@ Topic = Literal["MEDICAL", "OTHER"]
 
 
 class RequestKind(StrEnum):
-    """What lm-eval asks of a model: to write an answer, or how likely each choice is."""
+    """The kind of lm-eval's requests: to write an answer, or to compute the likelihood of each choice."""
 
     GENERATE = "generate_until"
     LOGLIKELIHOOD = "loglikelihood"
