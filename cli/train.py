@@ -41,13 +41,15 @@ def train(
 
     loaded = load(recipe, overrides, allow_env=allow_env)
     if dry:
+        from dataclasses import asdict
+
         from ..scaling.predicted_speed import predicted_speed
         from ..training.dry_run import as_text, dry_run
         from ..training.inputs import Inputs
 
         inputs = tokens and Inputs(tokens, base, tokenizer, verify)
         report = dry_run(loaded, out or Path("run"), base, inputs, speed=predicted_speed(loaded, tokens))
-        print(json.dumps(report) if as_json else as_text(recipe, loaded, report))
+        print(json.dumps(asdict(report)) if as_json else as_text(recipe, loaded, report))
         return
     tokens, out = _given(tokens, "--tokens"), _given(out, "--out")
     _check_base(recipe, base)

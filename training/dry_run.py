@@ -1,5 +1,6 @@
 """A dry run of a recipe: arguments, memory and speed, without a GPU or a network; with tokens, the data it reads."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,49 @@ from .inputs import RECORD, Inputs, check_inputs
 from .run.folder import ACHIEVED
 
 
+@dataclass(frozen=True)
+class DataRead:
+    """Sequences and epochs that a run reads of a data set."""
+
+    name: str
+    sequences: float
+    epochs: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A run on GPUs, predicted.
+
+    Attributes:
+        recipe: as YAML values.
+        megatron_args: flag and value apart.
+        data: of each data set; empty where there are no tokens yet.
+        memory_gib: of the GPU that needs most.
+        memory_parts_gib: what takes it, before the share that is added for the peak.
+        host_memory_gib: of a node at a save.
+        stall_seconds: that a save holds training up.
+        step_seconds: None where nobody has predicted the speed.
+        tokens_per_second_per_gpu: real tokens; None as `step_seconds`.
+    """
+
+    recipe: dict[str, Any]
+    megatron_args: list[str]
+    data: list[DataRead]
+    memory_gib: float
+    memory_parts_gib: dict[str, float]
+    host_memory_gib: float
+    stall_seconds: float
+    step_seconds: float | None
+    tokens_per_second_per_gpu: float | None
+
+
 def dry_run(
     recipe: Recipe,
     out: Path,
     base: Path | None,
     inputs: Inputs | None = None,
     speed: tuple[float, float] | None = None,
-) -> dict[str, Any]:
+) -> Prediction:
     """Predict a run on GPUs.
 
     Args:
@@ -33,12 +70,6 @@ def dry_run(
         base: run or checkpoint root that it starts from.
         inputs: what it is trained on; checked as training checks it. None where there are no tokens yet.
         speed: seconds of a step, and real tokens a second and GPU, as `scaling` predicts them.
-
-    Returns:
-        `recipe`; `megatron_args`, flag and value apart; `memory_gib` of the GPU that needs most, with its parts in
-        `memory_parts_gib`; `host_memory_gib` of a node and `stall_seconds` at a save; `step_seconds` and
-        `tokens_per_second_per_gpu`, None without `speed`. All figures are predicted. `data`: for each data set that
-        it reads `name`, `sequences` and `epochs`.
 
     Raises:
         UserError: recipe and inputs do not go together.
@@ -55,22 +86,22 @@ def dry_run(
     )
     memory, host = of_gpu(recipe), of_host(recipe)
     names = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "context")
-    return {
-        "recipe": to_dict(recipe),
-        "megatron_args": megatron_args(recipe, places, gpu=True),
-        "data": [{"name": member.name, "sequences": member.samples, "epochs": member.epochs} for member in members],
-        "memory_gib": memory.total / GIB,
-        "memory_parts_gib": {name: getattr(memory, name) / GIB for name in names},
-        "host_memory_gib": host.node / GIB,
-        "stall_seconds": save_stall_seconds(host, asynchronous=asynchronous(recipe, gpu=True)),
-        "step_seconds": speed and speed[0],
-        "tokens_per_second_per_gpu": speed and speed[1],
-    }
+    return Prediction(
+        recipe=to_dict(recipe),
+        megatron_args=megatron_args(recipe, places, gpu=True),
+        data=[DataRead(member.name, member.samples, member.epochs) for member in members],
+        memory_gib=memory.total / GIB,
+        memory_parts_gib={name: getattr(memory, name) / GIB for name in names},
+        host_memory_gib=host.node / GIB,
+        stall_seconds=save_stall_seconds(host, asynchronous=asynchronous(recipe, gpu=True)),
+        step_seconds=speed and speed[0],
+        tokens_per_second_per_gpu=speed and speed[1],
+    )
 
 
-def as_text(name: str, recipe: Recipe, prediction: dict[str, Any]) -> str:
+def as_text(name: str, recipe: Recipe, prediction: Prediction) -> str:
     """Format the prediction of `dry_run` for a person."""
-    parts = ", ".join(f"{name} {value:.1f}" for name, value in prediction["memory_parts_gib"].items())
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in prediction.memory_parts_gib.items())
     saves = "fully reshardable" if recipe.checkpoint.reshardable else "for a change of DP"
     lines = [
         to_yaml(recipe).rstrip(),
@@ -79,37 +110,35 @@ def as_text(name: str, recipe: Recipe, prediction: dict[str, Any]) -> str:
         *([h100.statement(name)] if name in h100.names() else []),
         "",
         "Megatron's arguments:",
-        *_command_line(prediction["megatron_args"]),
+        *_command_line(prediction.megatron_args),
         *_missing(recipe, prediction),
         *_data(prediction),
         "",
         "Predicted, not measured:",
-        f"  a GPU: {prediction['memory_gib']:.1f} of {recipe.machine.gpu_gib:g} GiB ({parts} before 7 % for the peak)",
-        f"  a node while it saves ({saves}): {prediction['host_memory_gib']:.1f} of {recipe.machine.host_gib:g} GiB",
-        f"  a save holds up training for {prediction['stall_seconds']:.1f} s",
+        f"  a GPU: {prediction.memory_gib:.1f} of {recipe.machine.gpu_gib:g} GiB ({parts} before 7 % for the peak)",
+        f"  a node while it saves ({saves}): {prediction.host_memory_gib:.1f} of {recipe.machine.host_gib:g} GiB",
+        f"  a save holds up training for {prediction.stall_seconds:.1f} s",
         *_speed(prediction),
     ]
     return "\n".join(lines)
 
 
-def _missing(recipe: Recipe, prediction: dict[str, Any]) -> list[str]:
-    unknown = isinstance(recipe.validation.batches, str) and not prediction["data"]
+def _missing(recipe: Recipe, prediction: Prediction) -> list[str]:
+    unknown = isinstance(recipe.validation.batches, str) and not prediction.data
     return ["  (how many batches validation.batches=all are, only --tokens says)"] if unknown else []
 
 
-def _data(prediction: dict[str, Any]) -> list[str]:
-    if not prediction["data"]:
+def _data(prediction: Prediction) -> list[str]:
+    if not prediction.data:
         return []
-    rows = [
-        f"  {row['name']}: {row['sequences']:,.0f} sequences ({row['epochs']:.2f} epochs)" for row in prediction["data"]
-    ]
+    rows = [f"  {row.name}: {row.sequences:,.0f} sequences ({row.epochs:.2f} epochs)" for row in prediction.data]
     return ["", "Data that it reads:", *rows]
 
 
-def _speed(prediction: dict[str, Any]) -> list[str]:
-    if prediction["step_seconds"] is None:
+def _speed(prediction: Prediction) -> list[str]:
+    if prediction.step_seconds is None:
         return []
-    step, tokens = prediction["step_seconds"], prediction["tokens_per_second_per_gpu"]
+    step, tokens = prediction.step_seconds, prediction.tokens_per_second_per_gpu
     return [f"  a step: {step:.3g} s, {tokens:,.0f} real tokens a second and GPU (`pdapt plan recipe` says why)"]
 
 

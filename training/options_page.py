@@ -79,7 +79,19 @@ def _shown(value: Any) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-SHAPE = schema.Shape(2, 96, 9, 14, 1, 2, 9, tied=True, max_positions=9, rope_base=9, norm_eps=9)
+SHAPE = schema.Shape(
+    layers=2,
+    hidden=96,
+    ffn=9,
+    heads=14,
+    kv_heads=1,
+    head_dim=2,
+    vocab=9,
+    tied=True,
+    max_positions=9,
+    rope_base=9,
+    norm_eps=9,
+)
 PLAIN = schema.Recipe(
     model=schema.Model(shape=SHAPE, transformer_impl=schema.TRANSFORMER_ENGINE),
     batch=schema.Batch(global_size=4),
@@ -93,12 +105,12 @@ STARTS = [
 ]
 """Recipes in which one option is changed: some are only read beside another. No size of theirs is a published one."""
 PLACES = Places(
-    Path("OUT/checkpoints"),
-    Path("BASE"),
-    Path("OUT/tensorboard"),
-    Path("OUT/cache"),
-    Path("OUT/achieved.json"),
-    END_OF_DOCUMENT_ID,
+    checkpoints=Path("OUT/checkpoints"),
+    base=Path("BASE"),
+    tensorboard=Path("OUT/tensorboard"),
+    cache=Path("OUT/cache"),
+    achieved=Path("OUT/achieved.json"),
+    eod=END_OF_DOCUMENT_ID,
 )
 OTHER = {bool: [True, False], int: [7], float: [0.25], str: ["other"], list[int]: [[1, 3]], list[str]: [["other"]]}
 """Type -> values that an option of it is changed to."""

@@ -80,7 +80,7 @@ def train(
     begun = time.time()
     deadline = None if wall_time is None else begun + 60 * wall_time
     start_ = Start(begun, stop_at, deadline, other_data)
-    run = Run(recipe, tokens, out, base, tokenizer, verify)
+    run = Run(recipe, tokens, out, base, tokenizer=tokenizer, verify=verify)
     longer = _check_longer(run, other_data=other_data)
     if (out / MANIFEST_FILE).is_file() and not longer:
         check_same(out, run.identity(), other_data=other_data)

@@ -58,10 +58,10 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     vocabulary = model.object("vocab")
     return Vocabulary(
         path,
-        {token: vocabulary.integer(token) for token in vocabulary.values},
-        dict(_added(tokenizer)),
-        [_pair(merge, path) for merge in model.list("merges")],
-        {name: tokenizer.values.get(name) for name in ("normalizer", "pre_tokenizer")},
+        words={token: vocabulary.integer(token) for token in vocabulary.values},
+        added=dict(_added(tokenizer)),
+        merges=[_pair(merge, path) for merge in model.list("merges")],
+        steps={name: tokenizer.values.get(name) for name in ("normalizer", "pre_tokenizer")},
     )
 
 

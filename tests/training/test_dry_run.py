@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ def test_every_recipe_says_what_it_would_do(subtests: pytest.Subtests) -> None:
     for name in names():
         with subtests.test(recipe=name):
             recipe = load(name)
-            found = json.loads(json.dumps(dry_run(recipe, Path("run"), None)))
+            prediction = dry_run(recipe, Path("run"), None)
+            found = json.loads(json.dumps(asdict(prediction)))
             assert set(KEYS) <= set(found)
             assert all(isinstance(text, str) and text for text in found["megatron_args"])
             assert not any(" " in text for text in found["megatron_args"])
@@ -27,8 +29,8 @@ def test_every_recipe_says_what_it_would_do(subtests: pytest.Subtests) -> None:
             assert (
                 found["step_seconds"] is found["tokens_per_second_per_gpu"] is None
             )  # the command line asks the planner
-            assert "predicted" in as_text(name, recipe, found).lower()
-            assert "  a step:" not in as_text(name, recipe, found)
+            assert "predicted" in as_text(name, recipe, prediction).lower()
+            assert "  a step:" not in as_text(name, recipe, prediction)
 
 
 def test_the_command_prints_one_json_object_and_nothing_else() -> None:

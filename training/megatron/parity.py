@@ -94,7 +94,12 @@ def measure_checkpoint(checkpoint: Path, shape: Qwen3Config, documents: list[lis
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         places = Places(
-            work / "none", checkpoint.resolve(), work / "tensorboard", work / "cache", work / "achieved", eod=0
+            checkpoints=work / "none",
+            base=checkpoint.resolve(),
+            tensorboard=work / "tensorboard",
+            cache=work / "cache",
+            achieved=work / "achieved",
+            eod=0,
         )
         # On the CPU everywhere: FP32 on a GPU may be TF32, and the local layers are compared.
         return measure_job(megatron_args(recipe, places, gpu=False), documents, CUDA_VISIBLE_DEVICES="")

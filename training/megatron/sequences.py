@@ -56,7 +56,7 @@ def read_of_recipe(tokens: Path, recipe: Recipe, split: str, numbers: Iterable[i
     if split == VALID:
         there = valid_sequences(tokens, recipe.data)
         samples = min(there, valid_batches(recipe, there) * batch)
-    return _read(tokens, recipe.data, recipe.seed, samples, split, list(numbers))
+    return _read(tokens, recipe.data, list(numbers), seed=recipe.seed, samples=samples, split=split)
 
 
 def read_of_epoch(tokens: Path, data: Data, split: str, numbers: Iterable[int]) -> Iterator[Sequence]:
@@ -72,10 +72,10 @@ def read_of_epoch(tokens: Path, data: Data, split: str, numbers: Iterable[int]) 
         UserError: there is no such sample.
     """
     samples = valid_sequences(tokens, data) if split == VALID else max(1, int(epoch(tokens, data)))
-    return _read(tokens, data, 0, samples, split, list(numbers))
+    return _read(tokens, data, list(numbers), seed=0, samples=samples, split=split)
 
 
-def _read(tokens: Path, data: Data, seed: int, samples: int, split: str, numbers: list[int]) -> Iterator[Sequence]:
+def _read(tokens: Path, data: Data, numbers: list[int], *, seed: int, samples: int, split: str) -> Iterator[Sequence]:
     """Samples of a split; the other one is not built."""
     for number in numbers:
         if not 0 <= number < samples:

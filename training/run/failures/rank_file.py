@@ -110,8 +110,17 @@ class RankFile:
 
     def now(self) -> Record:
         """Where the rank stands."""
-        host, pid, memory = socket.gethostname(), os.getpid(), read_memory()
-        return Record(self.rank, host, pid, this_start(), time.time(), self.step, self.phase, self.since, memory)
+        return Record(
+            rank=self.rank,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            start=this_start(),
+            time=time.time(),
+            step=self.step,
+            phase=self.phase,
+            since=self.since,
+            memory=read_memory(),
+        )
 
     def write(self, record: Record | None = None) -> None:
         """Write the rank's file; where that is not possible, as on a full disk, the rank goes on without."""
