@@ -4,9 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
 
 from ..core import log
 from ..core.checkpoint import SEAL, newest, root_of
@@ -16,6 +14,7 @@ from ..data_prep.tokens.index import IdRange, bin_path, check_offsets, idx_path
 from ..data_prep.tokens.tokens_record import RECORD, read_record
 from ..recipes.schema import Recipe
 from .blend import train_blend, valid_blend
+from .run.torchrun_store import torchrun_store
 
 Files = dict[Path, list[str]]
 """Folder -> names of its files."""
@@ -125,7 +124,7 @@ def on_one_rank_of_each_node(check: Callable[[], None], rank: str) -> None:
         if first:
             check()
         return
-    store = _store()
+    store = torchrun_store("inputs", timeout=60)
     if first:
         try:
             check()
@@ -138,14 +137,3 @@ def on_one_rank_of_each_node(check: Callable[[], None], rank: str) -> None:
         if store.check(["failed"]):
             raise UserError(store.get("failed").decode())
         time.sleep(0.5)
-
-
-def _store() -> Any:
-    """torchrun's store, in which all ranks find what one has told."""
-    import torch
-
-    c10d = cast(Any, torch.distributed)  # its stubs do not name the stores
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    client = c10d.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=60))
-    # What an earlier start of the ranks under the same torchrun has told does not count.
-    return c10d.PrefixStore(f"pdapt/inputs/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", client)

@@ -15,12 +15,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from ....core.exit_codes import ExitCode
 from ..events import Listener
 from ..failures.rank_file import Phase, RankFile
+from ..torchrun_store import torchrun_store
 
 NAMED = 8
 """Ranks at one place that are named; of more the number is said."""
@@ -133,18 +133,8 @@ class Watch(Listener):
         """Start the thread. Where torchrun has set MASTER_ADDR and MASTER_PORT."""
         threading.Thread(target=self._run, name="watch", daemon=True).start()
 
-    def _store(self) -> Any:
-        """The store that torchrun's ranks share; waits for whoever keeps it."""
-        import torch
-
-        c10d = cast(Any, torch.distributed)  # its stubs do not name the stores
-        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        client = c10d.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=60 + self.limit))
-        # What an earlier start of the ranks under the same torchrun has told does not count.
-        return c10d.PrefixStore(f"pdapt/watch/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", client)
-
     def _run(self) -> None:
-        store = self._store()
+        store = torchrun_store("watch", timeout=60 + self.limit)
         moved, seen, published, beat = time.monotonic(), -1, 0.0, 0
         while not self._over.wait(min(1.0, self.pause)):
             mine, now = self.progress, time.monotonic()
