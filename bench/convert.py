@@ -94,10 +94,10 @@ def bench(size: str, source: str, work: Path) -> dict[str, Any]:
     if source == MASTER:
         _as_masters(work / "hf", work / "megatron", shape)
     else:
-        _convert("import", [work / "hf"], work / "megatron", total, steps)
+        _convert("import", [work / "hf"], work / "megatron", total, steps=steps)
     remove(work / "hf")
     options = ["--from", source, "--reference", work / "settings"]
-    _convert("export", [work / "megatron", *options], work / "back", total, steps)
+    _convert("export", [work / "megatron", *options], work / "back", total, steps=steps)
     received = {
         name: value for name, value in read_json(work / "back" / MANIFEST_FILE)["outputs"].items() if name in sent
     }
@@ -158,7 +158,7 @@ def _as_masters(source: Path, root: Path, shape: Qwen3Config) -> None:
     write(root, [replace(part, name=SOURCES[MASTER] + part.name) for part in parts], torch.float32, [])
 
 
-def _convert(verb: str, arguments: list[Any], out: Path, total: int, steps: Steps) -> None:
+def _convert(verb: str, arguments: list[Any], out: Path, total: int, *, steps: Steps) -> None:
     """Run a command in each state of its input; what it wrote last is left."""
     command = [sys.executable, "-m", "pdapt.cli.main", "convert", verb, str(arguments[0]), str(out)]
     for state, of_state in steps.items():
@@ -190,11 +190,11 @@ def _run(command: list[str], source: Path, total: int, state: str) -> Step:
     return Step(seconds, seconds, total / GB / seconds, anonymous / GB)
 
 
-def table(found: dict[str, Any]) -> list[str]:
+def table(result: dict[str, Any]) -> list[str]:
     """Lines for a person."""
-    same = "the same to the bit" if found["identical"] else "NOT THE SAME"
-    lines = [f"{found['size']}, {found['gb']:.2f} GB from {found['from']}: {same}"]
-    for state, steps in found["steps"].items():
+    same = "the same to the bit" if result["identical"] else "NOT THE SAME"
+    lines = [f"{result['size']}, {result['gb']:.2f} GB from {result['from']}: {same}"]
+    for state, steps in result["steps"].items():
         flushed = steps[FLUSHED]["seconds"]
         for name, step in steps.items():
             lines.append(
@@ -202,4 +202,4 @@ def table(found: dict[str, Any]) -> list[str]:
                 f"{flushed / step['seconds']:.2f} x the speed of {FLUSHED} ({flushed / step['stage_seconds']:.2f} x), "
                 f"{step['anonymous_gb']:.2f} GB of anonymous memory at the highest"
             )
-    return [*lines, f"allowed memory: {found['limit_gb']:.2f} GB"]
+    return [*lines, f"allowed memory: {result['limit_gb']:.2f} GB"]

@@ -5,7 +5,6 @@ a machine slows down whatever runs at the time. On a cluster the runs are jobs: 
 reads what they have left.
 """
 
-import csv
 import json
 import os
 import time
@@ -17,7 +16,7 @@ from typing import Any
 
 from ..core import log
 from ..core.errors import UserError
-from ..core.files import atomic_path, write_json, write_text
+from ..core.files import write_json, write_text
 from ..recipes.load import to_dict, to_yaml
 from ..recipes.schema import Recipe, data_parallel, model_parallel
 from ..recipes.validate import validate
@@ -26,6 +25,7 @@ from ..scaling.filling import filling
 from ..scaling.fit import predict
 from ..scaling.measured import WARM, Measurement, case_of, measurement, recalibrated, rows_of, turn_of
 from ..scaling.of_recipe import Filling, Site
+from ..scaling.plotting import write_csv
 from ..scaling.work import Scaling
 from ..training.run.journal import JOURNAL_FILE, read_steps
 from .train import DISTURBED, run_pdapt, sample_tokens, spent_by_others, unsaved
@@ -225,11 +225,7 @@ def written(plan: Plan, result: dict[str, Any], out: Path) -> None:
     """Write `scaling.json`, `scaling.csv`, `site.json`, `scaling.png` and the page `scaling.html`."""
     from .scaling_page import page
 
-    columns = list(dict.fromkeys(name for row in result["rows"] for name in row))
-    with atomic_path(out / "scaling.csv") as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(result["rows"])
+    write_csv(out / "scaling.csv", result["rows"])
     write_json(out / "site.json", result["site"])
     write_json(out / "scaling.json", {"recipe": to_dict(plan.recipe), **result})
     page(plan.recipe, result, out, gpu=plan.gpu)

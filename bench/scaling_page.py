@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..core.files import atomic_path, write_text
+from ..core.files import write_text
 from ..recipes.megatron_args import summary
 from ..recipes.schema import Recipe
 
@@ -43,14 +43,10 @@ def page(recipe: Recipe, result: dict[str, Any], out: Path, *, gpu: bool) -> Non
 
 def _draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Tokens a second over ranks, with the line that the fewest ranks would keep, and the plan."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
+    from ..scaling.plotting import new_figure, save_figure
     from ..scaling.work import Scaling
 
-    figure, axis = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    figure, axis = new_figure((7, 4))
     for scaling, style in ((Scaling.WEAK, "o-"), (Scaling.STRONG, "s-")):
         chosen = [row for row in rows if row["scaling"] == scaling]
         if not chosen:
@@ -68,6 +64,4 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
         axis.axvspan(min(shared) - 0.5, max(shared) + 0.5, color="orange", alpha=0.15, label="more ranks than cores")
     axis.set(xlabel="ranks", ylabel="tokens/s", ylim=(0, None))
     axis.legend(fontsize=8)
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=120)
-    pyplot.close(figure)
+    save_figure(figure, path)

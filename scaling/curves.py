@@ -4,13 +4,12 @@ The rows that the planner is fitted to end at DP groups of 1,024; what lies beyo
 collective is taken as proportional to its ranks.
 """
 
-import csv
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError
-from ..core.files import atomic_path, write_json
+from ..core.files import write_json
 from ..core.gpus import GIB
 from ..core.manifest import Manifest, run_stage
 from ..core.memory import fits, save_stall_seconds
@@ -21,6 +20,7 @@ from ..recipes.schema import Recipe, model_parallel, world_size
 from .constants import FITTED, Constants, read_fit
 from .goodput import Failures, daly, goodput
 from .of_recipe import Filling, Run, Site, run_of
+from .plotting import new_figure, save_figure, write_csv
 from .step_time import Terms
 from .work import Scaling
 
@@ -174,8 +174,8 @@ def draw(
 
 def _write(curve: list[Point], lost: list[dict[str, Any]], interval: tuple[float, float], work: Path) -> dict[str, Any]:
     """Write all files of the stage; its counts."""
-    _table(work / "scaling.csv", [_row(point) for point in curve])
-    _table(work / "goodput.csv", lost)
+    write_csv(work / "scaling.csv", [_row(point) for point in curve])
+    write_csv(work / "goodput.csv", lost)
     summary = {
         "label": LABEL,
         "interval": interval,
@@ -204,34 +204,9 @@ def _row(point: Point) -> dict[str, Any]:
     }
 
 
-def _table(path: Path, rows: list[dict[str, Any]]) -> None:
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _figure(size: tuple[float, float], columns: int = 1) -> Any:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot.subplots(1, columns, figsize=size, layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib import pyplot
-
-    figure.supxlabel(LABEL, fontsize=8, color="dimgray")
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=120)
-    pyplot.close(figure)
-
-
 def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path) -> None:
     """Efficiency of both ways to scale, and where the time of a step goes."""
-    figure, axes = _figure((13, 4.2), 3)
+    figure, axes = new_figure((13, 4.2), 3)
     for scaling, style in ((Scaling.WEAK, "o-"), (Scaling.STRONG, "s--")):
         gpus, speeds = zip(*efficiency(curve, scaling), strict=True)
         axes[0].plot(gpus, speeds, style, label=scaling)
@@ -249,15 +224,15 @@ def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path)
         axis.stackplot(gpus, *shown.values(), labels=list(shown))
         axis.set(xscale="log", xlabel="GPUs", ylabel="% of a step", title=f"what is no computation, {scaling} scaling")
         axis.legend(loc="upper left", fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path, LABEL)
 
 
 def _draw_goodput(rows: list[dict[str, Any]], path: Path) -> None:
     """Goodput with the best interval and the recipe's."""
-    figure, axis = _figure((6.5, 4.2))
+    figure, axis = new_figure((6.5, 4.2))
     gpus = [row["gpus"] for row in rows]
     axis.plot(gpus, [row["goodput_at_best"] for row in rows], "o-", label="save interval by Daly")
     axis.plot(gpus, [row["goodput_at_recipe"] for row in rows], "s--", label="the recipe's save interval")
     axis.set(xscale="log", xlabel="GPUs", ylabel="goodput", ylim=(0, 1.02), title="time that counts, under failures")
     axis.legend()
-    _save(figure, path)
+    save_figure(figure, path, LABEL)
