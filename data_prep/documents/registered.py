@@ -48,6 +48,9 @@ def published_file(
     rule = rule_for(definition, name, alone=alone)
     if rule is None:
         return Unread(file.name, f"no file of {definition.key}, by its name")
+    if rule.holds and alone:
+        mend = "give the file with the text, or the folder"
+        raise FileError(f"{rule.holds}, which are not read", where=file.where, mend=mend)
     if rule.holds:
         return Unread(file.name, rule.holds)
     if rule.format not in ONE_DOCUMENT:

@@ -240,6 +240,14 @@ def test_a_document_that_is_spoilt_is_rejected_by_itself(
     assert item.file == str(tmp_path / name)
 
 
+def test_annotations_are_refused_when_they_are_given_by_name(tmp_path: Path) -> None:
+    (tmp_path / "1.ann").write_text("T1\tX 0 4\tDose")
+    (tmp_path / "1.note").write_text(TEXT)
+    with pytest.raises(UserError, match="annotations, which are not read"):
+        items_of(tmp_path / "1.ann", format="quaero")
+    assert texts_of(tmp_path / "1.note", "quaero") == [TEXT]  # a name that the source does not know is no reason
+
+
 def test_sides_of_different_length_are_refused(tmp_path: Path) -> None:
     write(tmp_path, **{"EMEA__en-fr__fr": b"Un\nDeux\n", "EMEA__en-fr__en": b"One\nTwo\nThree\n"})
     with pytest.raises(UserError, match=r"2 lines, and EMEA\.en-fr\.en has 3"):
