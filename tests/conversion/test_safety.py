@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,18 @@ def test_a_damaged_checkpoint_gives_no_output(tiny_qwen3: Maker, tmp_path: Path,
     with pytest.raises(UserError, match=r"missing|ends early|damaged|no plain tensor"):
         export_hf(tmp_path / "mcore", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_tensor_of_which_a_part_is_not_there_is_refused_by_name(tiny_qwen3: Maker, tmp_path: Path) -> None:
+    import_hf(tiny_qwen3(), tmp_path / "mcore")
+    whole = Checkpoint(tmp_path / "mcore" / "release")
+    name = next(name for name, entry in whole.entries.items() if len(entry.chunks) > 1)
+    assert whole.read([name])[name].shape == torch.Size(whole.entries[name].size)
+    for left in (whole.entries[name].chunks[:-1], whole.entries[name].chunks[:0]):
+        damaged = Checkpoint(tmp_path / "mcore" / "release")
+        damaged.entries[name] = replace(damaged.entries[name], chunks=left)
+        with pytest.raises(UserError, match=f"chunks do not fill {name}"):
+            damaged.read([name])
 
 
 @pytest.mark.parametrize("sharded", [False, True])

@@ -1,6 +1,7 @@
 """Configurations: what is refused by name, and what is written so that every reader understands it."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,15 @@ def test_what_has_code_run_is_left_out_and_said(tmp_path: Path, capsys: pytest.C
     for name in ("generation_config.json", "chat_template.jinja"):
         assert (tmp_path / "target" / name).read_bytes() == (source / name).read_bytes()
     assert not (tmp_path / "target" / "modeling.py").exists()
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim"],
+)
+def test_a_size_is_at_least_one(key: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED | {"num_key_value_heads": 1, key: 1}))
+    assert 1 in asdict(read_config(tmp_path)).values()
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED | {key: 0}))
+    with pytest.raises(UserError, match=f"{key} is 0"):
+        read_config(tmp_path)

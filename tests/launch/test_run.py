@@ -162,6 +162,12 @@ def test_what_cannot_be_is_refused_before_any_text_is_read(
     assert not (tmp_path / "run" / "corpus").exists()
 
 
+def test_as_few_questions_as_a_question_has_choices_are_asked(base: Path, tmp_path: Path) -> None:
+    given = asked(notes(tmp_path), base, general=["none"], questions=4, documents=4)
+    begin(given, tmp_path / "run")
+    assert Manifest.read(tmp_path / "run" / "tasks").counts["medical"]["questions"] == 4
+
+
 def test_a_base_that_is_not_whole_is_refused_first(tiny_qwen3: Maker, base: Path, tmp_path: Path) -> None:
     base, data = tiny_qwen3(dtype="bfloat16"), notes(tmp_path)
     refused(asked(data, tiny_qwen3(dtype="float16")), tmp_path / "run", "float16")
