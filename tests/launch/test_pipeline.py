@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 
+from pdapt.core.errors import UserError
 from pdapt.core.manifest import Manifest
 from pdapt.data_prep.documents.store import document_files, read_documents
 
@@ -95,16 +98,6 @@ def base(qwen3_at: Maker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return qwen3_at(tmp_path_factory.mktemp("base") / "qwen3", dtype="bfloat16")
 
 
-def assert_the_shared_samples_were_adapted_to(samples: Path, run: Path, found: dict[str, Any]) -> None:
-    assert [row["model"] for row in found["models"]] == ["base", "cpt-00002", "cpt-00004", "merged"]
-    sources = {path.name for path in samples.iterdir() if path.is_dir()}
-    assert len(sources) == 10
-    built = document_files(run / "corpus")
-    assert {f"medical-{name}" for name in sources} <= set(built)
-    assert all(next(read_documents(path, ("text",)))[0] for path in built.values())
-    assert_no_text_is_on_two_sides(run)
-
-
 @pytest.fixture(scope="module")
 def adapted(
     shared: Callable[[str], Path], base: Path, tmp_path_factory: pytest.TempPathFactory
@@ -119,18 +112,16 @@ def test_the_shared_samples_with_another_base(
     shared: Callable[[str], Path], adapted: tuple[list[object], Path, dict[str, Any]]
 ) -> None:
     _, out, found = adapted
-    assert_the_shared_samples_were_adapted_to(shared("samples"), out, found)
+    assert [row["model"] for row in found["models"]] == ["base", "cpt-00002", "cpt-00004", "merged"]
+    sources = {path.name for path in shared("samples").iterdir() if path.is_dir()}
+    assert len(sources) == 10
+    built = document_files(out / "corpus")
+    assert {f"medical-{name}" for name in sources} <= set(built)
+    assert all(next(read_documents(path, ("text",)))[0] for path in built.values())
+    assert_no_text_is_on_two_sides(out)
     recipe = Manifest.read(out / "cpt").config
     assert recipe["optimizer"]["lr"] == pytest.approx(2e-4), "the published one, for a narrow model"
     assert {"medical", "general"} <= set(found["models"][0])
-
-
-def test_the_shared_samples_on_tensor_parallel_ranks(shared: Callable[[str], Path], base: Path, tmp_path: Path) -> None:
-    arguments = ["run", *SHORT, "--general", "none", "parallel.tp=2", "--data", shared("samples"), "--base", base]
-    found = pdapt(*arguments, "--domain", "medical", "--out", tmp_path / "run")
-    assert_the_shared_samples_were_adapted_to(shared("samples"), tmp_path / "run", found)
-    assert set(found["models"][0]) == {"model", "role", "medical"}
-    assert len(found["verdict"]) == 3
 
 
 def test_a_later_choice_makes_again_only_what_depends_on_it(
@@ -173,14 +164,15 @@ def test_a_change_that_training_depends_on_is_refused(adapted: tuple[list[object
         (["--valid-fraction", "0.1"], "--valid-fraction: 0.05 then, 0.1 now"),
         (["optimizer.lr=1e-3"], "optimizer.lr: 0.0002 there, 0.001 now"),
     ):
-        arguments = [sys.executable, "-m", "pdapt.cli.main", *map(str, command), *change]
-        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert message in done.stderr
+        with pytest.raises(UserError, match=re.escape(message)):
+            commands.pdapt(*command, *change)
     assert stamps(out) == before
 
 
-def test_killed_in_the_middle_and_started_again_the_run_ends_the_same(base: Path, tmp_path: Path) -> None:
+def test_killed_in_the_middle_and_started_again_a_run_on_tensor_parallel_ranks_ends_the_same(
+    base: Path, tmp_path: Path
+) -> None:
+    """On letters and notes, without general text: neither is there in the other runs."""
     notes = tmp_path / "notes.jsonl"
     rows = [{"text": f"Le patient {n} reçoit {n % 9 + 1} mg de morphine et {n * 3} ml de soluté salé, puis il est revu "
                      f"le {n % 28 + 1} mars avec une tension de {100 + n % 60} mmHg et un poids de {50 + n % 40},5 kg."
@@ -190,6 +182,7 @@ def test_killed_in_the_middle_and_started_again_the_run_ends_the_same(base: Path
     letter = tmp_path / "letter.txt"
     letter.write_text("Cher confrère, je vous remercie de m'avoir adressé ce patient. " * 3)
     arguments = ["run", "--data", str(notes), str(letter), *SHORT, "--base", str(base), "--general", "none", "--json"]
+    arguments += ["parallel.tp=2", "--domain", "medical"]
 
     def start(out: Path) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "pdapt.cli.main", *arguments, "--out", str(out)]
@@ -202,4 +195,9 @@ def test_killed_in_the_middle_and_started_again_the_run_ends_the_same(base: Path
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     first, second = start(tmp_path / "run").communicate()[0], start(tmp_path / "other").communicate()[0]
-    assert json.loads(first)["models"] == json.loads(second)["models"]
+    found = json.loads(first)
+    assert found["models"] == json.loads(second)["models"]
+    assert [row["model"] for row in found["models"]] == ["base", "cpt-00002", "cpt-00004", "merged"]
+    assert set(found["models"][0]) == {"model", "role", "medical"}
+    assert len(found["verdict"]) == 3
+    assert_no_text_is_on_two_sides(tmp_path / "run")
