@@ -24,6 +24,7 @@ from ..harness.backends import (
     check_chat_template,
     model_arguments,
 )
+from ..harness.chat_template import check_rendering
 from ..harness.check_weights import check_weights
 from ..harness.job import BatchSizeSearch, Evaluation, LmEvalJob
 from ..harness.lm_eval_process import EvaluationFailed, run_job
@@ -148,7 +149,10 @@ def _check_models(
             for model in models
         }
         check_answers_fit(arguments, tasks, settings.limits)
-        check_chat_template({model.name: model.path for model in models} if settings.chat_template else {})
+        if settings.chat_template:
+            folders = {model.name: model.path for model in models}
+            check_chat_template(folders)
+            check_rendering(folders)
     return arguments
 
 
