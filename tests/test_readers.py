@@ -93,6 +93,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "recipes/test_overrides.py::test_fuzz_override",
     ),
     "training/run/folder.py": tuple(RUN + f"test_fuzz_{name}" for name in ("identity", "state", "skipped", "achieved")),
+    "training/run/run_state.py": (RUN + "test_fuzz_state",),
     "training/run/hashes.py": (RUN + "test_fuzz_provenance",),
     "training/vocabulary.py": ("training/run/test_fuzz_journal.py::test_fuzz_vocabulary",),
     "scaling/constants.py": ("scaling/test_fuzz_scaling.py::test_fuzz_constants",),
@@ -117,6 +118,7 @@ OWN = {
     "data_prep/sample/grammar.py": "packaged",
     "data_prep/tokens/shard_tokens.py": PARTS,
     "data_prep/tokens/build.py": PARTS,
+    "data_prep/tokens/assemble.py": PARTS,
     "data_prep/documents/folders.py": "compares a manifest's beginning only",
     "eval/benchmark/run.py": "results that its own worker has just written",
     "eval/harness/messages.py": "a log of its own",
@@ -126,13 +128,13 @@ OWN = {
     "eval/paper/claims.py": "packaged",
     "eval/harness/lm_eval_process.py": "its worker's messages",
     "eval/harness/worker.py": "a job that its parent has just written",
-    "training/megatron/engine.py": "a job that its parent has just written",
+    "training/rank.py": "a job that its parent has just written",
     "training/run/failures/out_of_memory.py": "/proc and /sys",
     "recipes/hardware.py": "a child's answer",
     "training/megatron/parity.py": "a job that its parent has just written",
     "training/run/spawn.py": "exit codes that its own child has just written",
     "training/megatron/sequences.py": "no file: Megatron's name for a tokenizer of numbers",
-    "training/run/watch.py": "what the run's own ranks have told the store",
+    "training/run/listeners/watch.py": "what the run's own ranks have told the store",
 }
 """Module that reads nothing that others write -> what it reads."""
 
