@@ -49,11 +49,11 @@ def read_collection(files: Sequence[SourceFile]) -> Iterator[Item]:
     """
     entries: list[Entry] = []
     for file in (file for file in files if file.format in INDEXES):
-        for found in INDEXES[file.format](file):
-            if isinstance(found, Entry):
-                entries.append(found)
+        for item in INDEXES[file.format](file):
+            if isinstance(item, Entry):
+                entries.append(item)
             else:
-                yield found
+                yield item
     by_name = {name.lower(): entry for entry in reversed(entries) for name in (*entry.names, entry.key)}
     read: set[str] = set()
     full_texts = [file for file in files if file.format not in INDEXES]

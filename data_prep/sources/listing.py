@@ -25,9 +25,9 @@ def list_sources(folder: Path | None = None, further: Sequence[Path] = ()) -> li
     if folder is not None and not folder.is_dir():
         raise UserError(f"no such folder: {folder}", where="FOLDER", mend="check the path")
     own = [(read_definition(path), str(path)) for path in further]
-    found = {key: (each, key) for key, each in definitions().items()} | {each.key: (each, path) for each, path in own}
+    sources = {key: (each, key) for key, each in definitions().items()} | {each.key: (each, path) for each, path in own}
     places = _places(folder)
-    return [_described(each, format, places.get(each.key)) for each, format in found.values()]
+    return [_described(each, format, places.get(each.key)) for each, format in sources.values()]
 
 
 def _described(source: Definition, format: str, place: Path | None) -> dict[str, Any]:
@@ -43,13 +43,13 @@ def _places(folder: Path | None) -> dict[str, Path]:
 
 def _at_hand(format: str, place: Path) -> dict[str, Any]:
     """What a source's folder holds: files that are read, by format; their size in bytes; files that are not."""
-    found, faults = survey([Source(place.name, place, format)])
-    files = [file for each in found for file in each.files]
+    surveys, faults = survey([Source(place.name, place, format)])
+    files = [file for each in surveys for file in each.files]
     return {
         "path": str(place),
-        "formats": found[0].formats() if found else {},
+        "formats": surveys[0].formats() if surveys else {},
         "files": len(files),
         "bytes": sum(file.size for file in files),
-        "unread": sum(len(each.unread) for each in found),
+        "unread": sum(len(each.unread) for each in surveys),
         "faults": [f"{fault.where}: {fault.what}" for fault in faults],
     }

@@ -38,8 +38,8 @@ class Registry:
 @cache
 def registry() -> Registry:
     """What holds for all sources."""
-    found = build(Registry, _mapping(REGISTRY), str(REGISTRY))
-    return replace(found, export=_with_options(found.export, str(REGISTRY)))
+    loaded = build(Registry, _mapping(REGISTRY), str(REGISTRY))
+    return replace(loaded, export=_with_options(loaded.export, str(REGISTRY)))
 
 
 @cache
@@ -49,9 +49,9 @@ def definitions() -> dict[str, Definition]:
     Raises:
         UserError: a source's file does not state what it must.
     """
-    found = [read_definition(path) for path in FOLDER.glob("*/*.yaml")]
-    found.sort(key=lambda each: (each.edition, -(each.words or 0), each.key))
-    return {each.key: each for each in found}
+    loaded = [read_definition(path) for path in FOLDER.glob("*/*.yaml")]
+    loaded.sort(key=lambda each: (each.edition, -(each.words or 0), each.key))
+    return {each.key: each for each in loaded}
 
 
 def is_source(name: str) -> bool:
@@ -96,12 +96,12 @@ def read_definition(path: Path) -> Definition:
         UserError: it is no YAML, or does not state what a source must.
     """
     where = str(path)
-    found = build(Definition, _mapping(path), where)
-    if not KEY.fullmatch(found.key):
-        raise UserError(f"{found.key!r} cannot be a source's key", where=where, allowed="A to Z, 0 to 9 and '_'")
-    if not found.files:
+    loaded = build(Definition, _mapping(path), where)
+    if not KEY.fullmatch(loaded.key):
+        raise UserError(f"{loaded.key!r} cannot be a source's key", where=where, allowed="A to Z, 0 to 9 and '_'")
+    if not loaded.files:
         raise UserError("the source names no files", where=where, allowed="files: [{names: ['*.txt'], format: text}]")
-    return replace(found, files=tuple(_with_options(rule, where) for rule in found.files))
+    return replace(loaded, files=tuple(_with_options(rule, where) for rule in loaded.files))
 
 
 def _with_options(rule: FileRule, where: str) -> FileRule:

@@ -19,10 +19,10 @@ def rule_for(definition: Definition, name: str, *, alone: bool) -> FileRule | No
     """
     lower = name.lower()
     export = registry().export
-    found = next((rule for rule in (export, *definition.files) if _fits(rule, lower)), None)
-    if alone and found is None:
+    match = next((rule for rule in (export, *definition.files) if _fits(rule, lower)), None)
+    if alone and match is None:
         return next(rule for rule in definition.files if rule.format)
-    return found
+    return match
 
 
 def _fits(rule: FileRule, name: str) -> bool:

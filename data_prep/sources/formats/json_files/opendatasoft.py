@@ -28,8 +28,8 @@ def read_opendatasoft(file: SourceFile) -> Iterator[Entry]:
 
 def _records(answer: dict[str, Any]) -> list[Any]:
     """Records of an answer: of the APIs (`results`, `records`), or an export, whose values are records."""
-    found = answer.get("results", answer.get("records", [answer]))
-    return found if isinstance(found, list) else [found]
+    records = answer.get("results", answer.get("records", [answer]))
+    return records if isinstance(records, list) else [records]
 
 
 def _fields(record: Any) -> dict[str, Any]:

@@ -37,10 +37,10 @@ def list_in(value: dict[str, Any], path: tuple[str, ...], file: SourceFile) -> l
     Raises:
         FileError: there is none.
     """
-    found: Any = value
+    inner: Any = value
     for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    if not isinstance(found, list):
+        inner = inner.get(key) if isinstance(inner, dict) else None
+    if not isinstance(inner, list):
         what = f"the answer has no list {'.'.join(path)}"
         raise FileError(what, where=file.where, allowed="an answer as the server gives it", mend="fetch it again")
-    return found
+    return inner

@@ -31,8 +31,8 @@ def read_moses(file: SourceFile) -> Iterator[Record]:
 
 def _other_sides(path: Path) -> list[Path]:
     """The files beside one that differ from it in the language only: `EMEA.en-fr.en` of `EMEA.en-fr.fr`."""
-    found = path.parent.glob(f"{_escaped(path.stem)}.*")
-    return sorted(each for each in found if SIDE.fullmatch(each.suffix[1:]) and each != path and each.is_file())
+    siblings = path.parent.glob(f"{_escaped(path.stem)}.*")
+    return sorted(each for each in siblings if SIDE.fullmatch(each.suffix[1:]) and each != path and each.is_file())
 
 
 def _escaped(name: str) -> str:

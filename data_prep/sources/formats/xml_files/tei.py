@@ -66,21 +66,21 @@ def _stated(record: etree._Element) -> dict[str, str]:
 
 
 def _identifier(record: etree._Element, kind: str) -> str:
-    found = (text_of(each).strip() for each in record.iter("{*}idno") if (each.get("type") or "").lower() == kind)
-    return next(found, "")
+    matches = (text_of(each).strip() for each in record.iter("{*}idno") if (each.get("type") or "").lower() == kind)
+    return next(matches, "")
 
 
 def _first(record: etree._Element, parent: str, name: str) -> str:
     """The first child of a name of the first parent of a name, in French where there is one."""
-    found = [child for each in record.iter(f"{{*}}{parent}") for child in children(each, name)]
-    found.sort(key=lambda child: child.get(XML_LANGUAGE, "fr") not in FRENCH)
-    return " ".join(text_of(found[0]).split()) if found else ""
+    matches = [child for each in record.iter(f"{{*}}{parent}") for child in children(each, name)]
+    matches.sort(key=lambda child: child.get(XML_LANGUAGE, "fr") not in FRENCH)
+    return " ".join(text_of(matches[0]).split()) if matches else ""
 
 
 def _abstract(record: etree._Element) -> str:
     """Title and abstract in French; empty where there is no such abstract."""
-    found = [each for each in record.iter("{*}abstract") if each.get(XML_LANGUAGE, "").lower() in FRENCH]
-    if not found:
+    matches = [each for each in record.iter("{*}abstract") if each.get(XML_LANGUAGE, "").lower() in FRENCH]
+    if not matches:
         return ""
     title = _first(record, "titleStmt", "title") or _first(record, "analytic", "title")
-    return "\n".join(filter(None, [title, _running_text(found[0])]))
+    return "\n".join(filter(None, [title, _running_text(matches[0])]))

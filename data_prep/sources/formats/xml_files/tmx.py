@@ -20,12 +20,12 @@ def read_tmx(file: SourceFile) -> Iterator[Record | Rejected | LeftOut]:
     """
     language = file.options.language
     for number, unit in enumerate(elements(file, "tu"), 1):
-        found = [
+        segments = [
             segment for variant in children(unit, "tuv") if _speaks(variant, language) for segment in _seg(variant)
         ]
-        if not found:
+        if not segments:
             yield LeftOut(f"units without a segment in {language}")
-        for place, segment in enumerate(found):
+        for place, segment in enumerate(segments):
             identifier = unit.get("tuid") or str(number)
             key = f"{file.name}#{identifier}" + (f".{place + 1}" if place else "")
             text = text_of(segment, CODES)

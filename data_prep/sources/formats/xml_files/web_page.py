@@ -55,8 +55,8 @@ def _identifier(name: str) -> str:
 
 
 def _title(root: etree._Element | None) -> str:
-    found = root.find(".//title") if root is not None else None
-    return " ".join((found.text or "").split()) if found is not None else ""
+    title = root.find(".//title") if root is not None else None
+    return " ".join((title.text or "").split()) if title is not None else ""
 
 
 def visible_text(root: etree._Element) -> str:
