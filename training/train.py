@@ -40,10 +40,11 @@ from .run.folder import (
     read_achieved,
     steps_before,
 )
-from .run.hashes import recover, retain, write_missing_hashes
+from .run.hashes import recover, write_missing_hashes
 from .run.journal import JOURNAL_FILE, as_line, metrics, read_history
 from .run.listeners import trackers
 from .run.provenance import check_resharding, provenance
+from .run.retention import retain
 from .run.run_state import STATE, RunState, State, read_state
 from .run.spawn import LOG, fail, spawn
 

@@ -1,6 +1,6 @@
 """The stage that turns documents into token ids, split into training and validation, as Megatron reads them.
 
-It decides what becomes of every document (`plan.py`), tokenizes shard by shard on all cores (`shard_tokens.py`), and
+It decides what becomes of every document (`selection/`), tokenizes shard by shard on all cores (`shard_tokens.py`), and
 puts the shards' parts together. A finished shard is kept through an interruption; what is written depends neither on
 the number of threads nor on interruptions.
 """

@@ -1,11 +1,10 @@
-"""Hashes of a checkpoint's files and its provenance, by which a run recovers and removes old checkpoints.
+"""Hashes of a checkpoint's files and its provenance, by which a run recovers.
 
 Megatron can hash, too, but on one rank and while the others wait: a minute for each save of an 8B model. Here a process
-of its own does it while training goes on (`python -m pdapt.training.run.hashes RUN … STEP`), and removes what is not
-kept.
+of its own does it while training goes on (`python -m pdapt.training.run.hashes RUN … STEP`), and then removes what
+`retention.py` does not keep.
 """
 
-import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from ...core.errors import UserError
 from ...core.files import read_object, remove, sha256, write_json, write_text
 from ...core.system.process import die_with_parent
 from .folder import PROVENANCE, checkpoints, iteration, iterations
+from .retention import retain
 
 DAMAGED = "damaged"
 
@@ -134,33 +134,6 @@ def _aside(root: Path, checkpoint: Path) -> Path:
     folder.mkdir(exist_ok=True)
     number = len(list(folder.glob(f"{checkpoint.name}.*")))
     return checkpoint.rename(folder / f"{checkpoint.name}.{number}")
-
-
-def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
-    """Remove the checkpoints that need not be kept, only ones older than the newest hashed one.
-
-    Args:
-        out: run folder.
-        keep_every: steps whose multiples are kept; None keeps all.
-        keep_last: how many of the others are kept.
-
-    Returns:
-        What was removed.
-    """
-    there = checkpoints(out)
-    while there and not (there[-1] / SEAL).is_file():
-        there.pop()
-    if keep_every is None or not there:
-        return []
-    others = [path for path in there[:-1] if iteration(path) % keep_every]
-    # The newest counts as one of the last where it is not kept anyway.
-    more = keep_last - (iteration(there[-1]) % keep_every > 0)
-    gone = others[: max(0, len(others) - max(0, more))]
-    for path in gone:
-        for name in (SEAL, "metadata.json"):  # first: what an interruption leaves is not taken for a checkpoint
-            (path / name).unlink(missing_ok=True)
-        shutil.rmtree(path)
-    return gone
 
 
 def main() -> None:

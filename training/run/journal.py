@@ -3,7 +3,7 @@
 Events, all with `event`, `time` (Unix seconds) and `start` (number of the start, from 0):
 
 - `start`: `step` that it goes on from, `ranks`, `host`;
-- `step`: `step`, `seconds`, `loss` and the rest of `Monitor`'s row;
+- `step`: `step`, `seconds`, `loss` and the rest of the row that `listeners/journal_rows.py` makes;
 - `validation`: `step`, `loss`, `seconds`, `sources`;
 - `save`: `step`, `stall_seconds` (training stood still), `seconds` (until the checkpoint was whole), `asynchronous`;
 - `guard`: `step`, `action` and why; `straggler`; `hang`; `end`: `step`, `reason`.

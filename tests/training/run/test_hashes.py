@@ -17,9 +17,10 @@ from pdapt.recipes.load import load, to_dict
 from pdapt.training.run import provenance as provenance_module
 from pdapt.training.run.events import Save
 from pdapt.training.run.folder import PROVENANCE, checkpoints, identity, iteration
-from pdapt.training.run.hashes import DAMAGED, damage, recover, retain, write_hashes, write_missing_hashes
+from pdapt.training.run.hashes import DAMAGED, damage, recover, write_hashes, write_missing_hashes
 from pdapt.training.run.listeners.saves import Hashing
 from pdapt.training.run.provenance import check_resharding, commit, layers_of, provenance
+from pdapt.training.run.retention import retain
 
 
 @pytest.fixture

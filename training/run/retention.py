@@ -1,0 +1,34 @@
+"""Which checkpoints of a run are kept, and the removal of the others."""
+
+import shutil
+from pathlib import Path
+
+from ...core.checkpoint import SEAL
+from .folder import checkpoints, iteration
+
+
+def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
+    """Remove the checkpoints that need not be kept, only ones older than the newest hashed one.
+
+    Args:
+        out: run folder.
+        keep_every: steps whose multiples are kept; None keeps all.
+        keep_last: how many of the others are kept.
+
+    Returns:
+        What was removed.
+    """
+    there = checkpoints(out)
+    while there and not (there[-1] / SEAL).is_file():
+        there.pop()
+    if keep_every is None or not there:
+        return []
+    others = [path for path in there[:-1] if iteration(path) % keep_every]
+    # The newest counts as one of the last where it is not kept anyway.
+    more = keep_last - (iteration(there[-1]) % keep_every > 0)
+    gone = others[: max(0, len(others) - max(0, more))]
+    for path in gone:
+        for name in (SEAL, "metadata.json"):  # first: what an interruption leaves is not taken for a checkpoint
+            (path / name).unlink(missing_ok=True)
+        shutil.rmtree(path)
+    return gone
