@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ...core.errors import UserError, check_known
-from .pieces import PIECE_BYTES, cuts_alike, pieces
+from .pieces import PIECE_BYTES, cuts_alike, encode_pieces
 from .selection.shards import utf8
 from .tokenizer import Vocabulary
 
@@ -111,10 +111,10 @@ def _encode_by_pieces(
         return encode(text)
     parts, lengths = [], np.zeros(len(text), np.int32)
     for document in range(len(text)):
-        for piece in pieces(utf8(text.slice(document, 1))[0]):
-            ids, _ = encode(pa.array([piece]))
-            parts.append(ids[:-1])
-            lengths[document] += len(ids) - 1
+        values, _ = utf8(text.slice(document, 1))
+        for ids in encode_pieces(values, lambda piece: encode(pa.array([piece]))[0][:-1], vocabulary.token_bytes):
+            parts.append(ids)
+            lengths[document] += len(ids)
         parts.append(np.array([vocabulary.eod_id], np.int32))
     return np.concatenate(parts), lengths + 1
 

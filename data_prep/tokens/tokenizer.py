@@ -61,6 +61,14 @@ class Vocabulary:
     def _tokenizer(self) -> Tokenizer:
         return _text_only(open_tokenizer(self.files[0], checked=True))
 
+    @cached_property
+    def token_bytes(self) -> npt.NDArray[np.int32]:
+        """Bytes of each token's text, [size]; 0 for added tokens. Byte-level BPE writes a byte as a character."""
+        sizes = np.zeros(self.size, np.int32)
+        words: dict[str, int] = self.definition["model"]["vocab"]
+        sizes[list(words.values())] = list(map(len, words))
+        return sizes
+
     def encode(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int32]]:
         """The ids of each text, ended by `eod_id`, in the texts' order."""
         for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False):

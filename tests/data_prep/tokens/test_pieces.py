@@ -1,5 +1,6 @@
 """A long text cut into pieces has the ids of the whole."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ from hypothesis import strategies as st
 
 from pdapt.data_prep.tokens import encoders
 from pdapt.data_prep.tokens.encoders import FAST, HF, Encoder, make_encoder
-from pdapt.data_prep.tokens.pieces import cuts_alike, pieces
+from pdapt.data_prep.tokens.pieces import Ids, cuts_alike, encode_pieces
 from pdapt.data_prep.tokens.tokenizer import Vocabulary, load_tokenizer
 
 HARD = st.sampled_from(
     [*"aé1 \n\t\r'-.,;\u0301\u00a0\u2028œſ日本🙂½²", "'s", "'ll", "  ", "\r\n", "5–10 mg", "l’été", "e\u0301"]
 )
+COUNTS = st.integers(1, 300)
 TEXTS = st.lists(st.one_of(HARD, st.text(max_size=3)), min_size=1, max_size=60).map("".join)
 
 
@@ -29,39 +31,88 @@ def encoder(request: pytest.FixtureRequest, vocabulary: Vocabulary) -> Encoder:
     return make_encoder(request.param, vocabulary)
 
 
-@given(TEXTS, st.integers(1, 40))
-@settings(max_examples=100, deadline=None)
-def test_the_pieces_are_the_text(text: str, size: int) -> None:
-    found = list(pieces(text.encode(), size))
-    assert "".join(found) == text
-    assert all(found)
+def encode_whole(vocabulary: Vocabulary, text: str) -> list[int]:
+    return vocabulary.tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def recorded_pieces(vocabulary: Vocabulary, text: str, size: int) -> tuple[list[str], list[int]]:
+    """The pieces that a text is encoded in, and the ids."""
+    recorded: list[str] = []
+
+    def encode(piece: str) -> Ids:
+        recorded.append(piece)
+        return np.array(encode_whole(vocabulary, piece), np.int32)
+
+    parts = encode_pieces(text.encode(), encode, vocabulary.token_bytes, size)
+    return recorded, [value for part in parts for value in part.tolist()]
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), st.integers(4, 40))
 @settings(max_examples=60, deadline=None)
 def test_the_ids_are_those_of_the_whole(vocabulary: Vocabulary, encoder: Encoder, texts: list[str], size: int) -> None:
-    whole = [vocabulary.tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoders, "PIECE_BYTES", 4)
-        patch.setattr(encoders, "pieces", lambda text: pieces(text, size))
+        patch.setattr(encoders, "encode_pieces", lambda *given: encode_pieces(*given, size=size))
         ids, lengths = encoder.encode(pa.array(texts))
     ends = np.cumsum(lengths).tolist()
-    assert [ids[end - length : end - 1].tolist() for end, length in zip(ends, lengths.tolist(), strict=True)] == whole
+    parts = [ids[end - length : end - 1].tolist() for end, length in zip(ends, lengths.tolist(), strict=True)]
+    assert parts == [encode_whole(vocabulary, text) for text in texts]
     assert {int(ids[end - 1]) for end in ends} == {vocabulary.eod_id}
 
 
-def test_prose_is_cut_near_the_size_asked_for() -> None:
+LONG_WORDS = st.lists(
+    st.one_of(
+        st.builds(lambda word, times: word * times, st.sampled_from(["a", "ab", "aab", ".", "-=", "é", "日"]), COUNTS),
+        st.text("abcdeé", min_size=20, max_size=200),
+        st.lists(st.sampled_from(["anti", "para", "céta", "mol", "lé"]), min_size=5, max_size=50).map("".join),
+        st.sampled_from([" ", "\n", "1", "e\u0301", "'s", "…"]),
+    ),
+    min_size=1,
+    max_size=6,
+).map("".join)
+
+
+@given(LONG_WORDS, st.integers(8, 100))
+@settings(max_examples=150, deadline=None)
+def test_words_longer_than_a_piece_have_the_ids_of_the_whole(vocabulary: Vocabulary, text: str, size: int) -> None:
+    assert recorded_pieces(vocabulary, text, size)[1] == encode_whole(vocabulary, text)
+
+
+@pytest.mark.parametrize("letters", ["a", "abcdefghijklmnopqrstuvwxyz", "éàa", "-", "日本語"])
+def test_a_word_of_any_length_is_encoded_in_short_pieces(vocabulary: Vocabulary, letters: str) -> None:
+    text = "".join(random.Random(0).choices(letters, k=20_000))
+    pieces, ids = recorded_pieces(vocabulary, text, 1000)
+    assert max(len(piece.encode()) for piece in pieces) <= 2000
+    assert ids == encode_whole(vocabulary, text)
+
+
+def test_pieces_whose_first_token_is_another_are_encoded_as_one() -> None:
+    """An encoding that depends on where a piece begins is not believed."""
+    pieces: list[str] = []
+
+    def encode(piece: str) -> Ids:
+        pieces.append(piece)
+        return np.full(len(piece), len(pieces), np.int32)
+
+    list(encode_pieces(b"a" * 100, encode, np.ones(200, np.int32), 40))
+    assert pieces[-1] == "a" * 100
+
+
+def test_prose_is_cut_near_the_size_asked_for(vocabulary: Vocabulary) -> None:
     text = "Le patient reçoit 1,5 mg/kg de paracétamol. " * 1000
-    sizes = [len(piece.encode()) for piece in pieces(text.encode(), 500)]
+    pieces, _ = recorded_pieces(vocabulary, text, 500)
+    sizes = [len(piece.encode()) for piece in pieces]
+    assert "".join(pieces) == text
     assert max(sizes) <= 500
     assert min(sizes[:-1]) > 480
 
 
 def test_a_long_stretch_without_a_place_to_cut_is_told_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pdapt.data_prep.tokens.pieces.LONG_BYTES", 64)
-    assert list(pieces(b"mot 1 " + b"a" * 300 + b" fin", 8))[-1].endswith(" fin")
+    pieces, _ = recorded_pieces(vocabulary, "mot 1 " + "\u2013" * 300 + " fin", 8)
+    assert pieces[-1].endswith(" fin")
     assert capsys.readouterr().err.count("has no place to cut it") == 1
 
 
@@ -72,6 +123,7 @@ def test_only_a_tokenizer_that_cuts_text_as_qwen3_does_is_given_pieces(vocabular
     for other in (
         {"normalizer": None},
         {"pre_tokenizer": byte_level},
+        {"model": definition["model"] | {"dropout": 0.1}},
         {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [split | {"pattern": {"Regex": r"\s"}}, byte_level]}},
     ):
         assert not cuts_alike(definition | other)
