@@ -75,6 +75,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eval/tasks/fetch.py": (EVAL + "test_fuzz_benchmark_parquet",),
     "eval/report/heldout_figures.py": (EVAL + "test_fuzz_curve",),
     "eval/harness/batch_size.py": (EVAL + "test_fuzz_batch_sizes",),
+    "eval/harness/chat_template.py": (
+        "eval/harness/test_chat_template_rendering.py::test_templates_that_fail_or_never_end_are_refused_with_their_line",
+    ),
     "eval/harness/generation.py": (EVAL + "test_fuzz_model_settings",),
     "eval/harness/check_weights.py": (EVAL + "test_fuzz_weights",),
     "eval/heldout/task_index.py": (EVAL + "test_fuzz_tasks",),
