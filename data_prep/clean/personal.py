@@ -57,7 +57,7 @@ DOMAIN = re.compile(rb"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 
 
 def personal(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]]:
-    """What looks personal in some texts.
+    """Find personal data in some texts.
 
     Args:
         values: UTF-8 of all texts.

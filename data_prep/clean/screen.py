@@ -23,7 +23,7 @@ Counts = dict[str, dict[str, int]]
 
 
 class Screening:
-    """What is found in the texts of files, added up."""
+    """Counts of personal data and other languages in the texts of files."""
 
     def __init__(self) -> None:
         self.languages: Counter[str] = Counter()

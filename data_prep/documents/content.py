@@ -68,7 +68,7 @@ LINES = 20
 
 
 def binary_kind(head: bytes, ending: str) -> tuple[str, str] | None:
-    """What a file is that holds no text, and how it is made readable; None where it may hold text."""
+    """Kind of a file that holds no text, and how it is made readable; None where it may hold text."""
     if head[257:262] == b"ustar":
         return "tar archive", f"{PACKED}: tar xf FILE"
     if head[4:8] == b"ftyp":

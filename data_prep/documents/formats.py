@@ -78,7 +78,7 @@ def read_json(file: SourceFile, source: Source) -> Iterator[Item]:
 
 
 def json_items[T](file: SourceFile, record: Callable[[Any, int], T]) -> Iterator[T | Rejected]:
-    """What a function makes of each of the objects of a JSON file."""
+    """Results of a function for each of the objects of a JSON file."""
     values = 0
     with open_text(file) as stream:
         try:

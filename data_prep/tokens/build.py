@@ -50,7 +50,7 @@ SPLITS = TRAINING, ALL_SPLITS = "train", "all"
 
 @dataclass(frozen=True)
 class Options:
-    """What decides a tokens folder beside its inputs.
+    """Options that decide a tokens folder, beside its inputs.
 
     Attributes:
         valid_fraction: part of each domain's distinct texts that is held out for validation (see `split`).
@@ -94,7 +94,7 @@ class Options:
 
     @property
     def choice(self) -> Choice:
-        """What a plan needs of them."""
+        """The options that a plan needs."""
         withhold = self.splits == TRAINING
         return Choice(self.valid_fraction, self.seed, withhold, not self.keep_duplicates, self.domains)
 

@@ -51,7 +51,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a layout makes of a data set in one epoch.
+    """Figures of a data set in a layout, for one epoch.
 
     Attributes:
         sequences: rows; of `concat`, whole rows.

@@ -20,7 +20,7 @@ REBUILD = (
 
 
 class Reading(Protocol):
-    """What the user says of what is read; see `documents.sources.Source`."""
+    """The user's statements on the inputs; see `documents.sources.Source`."""
 
     @property
     def text_column(self) -> str: ...

@@ -25,7 +25,7 @@ COLUMNS = {"part": "source"}
 
 
 class Key(NamedTuple):
-    """What the documents of a data set have in common.
+    """Properties that the documents of a data set have in common.
 
     `source` is the name that the user gave, and `part` what the column `source` makes of it. Without a name of the
     user's, `source` is what the column says, and the file's name where it says nothing.
@@ -39,7 +39,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Scan:
-    """What is known of a shard's documents, [documents] each.
+    """Properties of a shard's documents, [documents] each.
 
     Attributes:
         shard: where they are.

@@ -33,7 +33,7 @@ UNSAFE = re.compile(r"[^\w.-]+")
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of the documents.
+    """The data set and side of every document.
 
     Attributes:
         scans: of the shards, in order; `group` is an index in the plan's `keys`.
@@ -63,7 +63,7 @@ class Plan:
 
     @property
     def screened(self) -> Counts:
-        """What was found in the texts that looks personal or is not French; see `Screening.counts`."""
+        """Counts of personal data and other languages in the texts; see `Screening.counts`."""
         found = Screening()
         for scan in self.scans:
             found.add(scan.screening)
