@@ -22,7 +22,7 @@ test-fast: setup ## The tests of every change, under 2 minutes.
 	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow and not gpu"
 
 test-slow: setup ## Ranks, kills, whole runs, browser, Slurm; GPU tests where there is one.
-	@$(BIN)/python -m pytest -q -m "slow and not gpu and not alone" -n 2 --dist loadgroup --no-loadscope-reorder --durations=20
+	@$(BIN)/python -m pytest -q -m "slow and not gpu and not alone" -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 	@$(BIN)/python -m pytest -q -m "alone or gpu"
 
 lint: setup ## Style, format and types.

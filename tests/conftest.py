@@ -37,12 +37,9 @@ LONGEST = ("test_pipeline.py", "test_first_look.py", "test_bench_train.py", "tes
 """Files whose slow tests take minutes each. They begin first, so that no process ends with one beside an idle one."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, since they share what costs seconds to make; the longest files come first."""
+    """Put the longest files first."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
 
 
 @pytest.fixture(autouse=True, scope="module")
