@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from .language import Bytes, Offsets
 
@@ -87,16 +86,8 @@ def _emails(values: Bytes, offsets: Offsets) -> list[tuple[int, str]]:
 
 def _close_digits(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, int, int]]:
     """Document, start and stop of the stretches that may hold a number."""
-    digits = _digits(values)
-    if len(digits) < DIGITS:
-        return
-    ends = np.ones(len(digits), bool)
-    np.greater(np.diff(digits), APART, out=ends[:-1])
-    ends[np.searchsorted(digits, offsets[1:]) - 1] = True  # of the last before a border, or of the very last
-    last = np.flatnonzero(ends)
-    first = np.concatenate([np.zeros(1, np.int64), last[:-1] + 1])
-    many = last - first >= DIGITS - 1
-    first, last = digits[first[many]].astype(np.int64), digits[last[many]].astype(np.int64)
+    first, last, counts = _runs_of_digits(values, offsets)
+    first, last = first[counts >= DIGITS], last[counts >= DIGITS]
     if not len(first):
         return
     document = np.searchsorted(offsets, first, side="right") - 1
@@ -107,11 +98,34 @@ def _close_digits(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, int, i
         yield int(document[begin]), int(start[begin]), int(stop[end - 1])
 
 
-def _digits(values: Bytes) -> npt.NDArray[np.int32]:
-    """Places of the digits, four bytes each: NumPy's take eight, and a long text may be all digits."""
-    blocks = (values[at : at + BLOCK_BYTES] for at in range(0, len(values), BLOCK_BYTES))
-    found = [
-        (np.flatnonzero((block - np.uint8(48)) < 10) + at * BLOCK_BYTES).astype(np.int32)
-        for at, block in enumerate(blocks)
+def _runs_of_digits(values: Bytes, offsets: Offsets) -> tuple[Offsets, Offsets, Offsets]:
+    """Place of the first and of the last digit, and number of digits, of each run of digits of a document.
+
+    In a run no digit is further from the next than APART bytes. Digits are looked for a block at a time, since their
+    places take eight times as much memory as a text that is all digits.
+    """
+    runs = [
+        _runs_of_block(values[begin : begin + BLOCK_BYTES], begin, offsets)
+        for begin in range(0, len(values) or 1, BLOCK_BYTES)
     ]
-    return np.concatenate([np.empty(0, np.int32), *found])
+    first, last, counts = (np.concatenate([np.empty(0, np.int64), *parts]) for parts in zip(*runs, strict=True))
+    if not len(first):
+        return first, last, counts
+    document = np.searchsorted(offsets, first, side="right")
+    begins = np.ones(len(first), bool)  # all but what goes on from one block to the next
+    begins[1:] = (first[1:] - last[:-1] > APART) | (document[1:] != document[:-1])
+    at = np.flatnonzero(begins)
+    return first[at], last[np.append(at[1:], len(last)) - 1], np.add.reduceat(counts, at)
+
+
+def _runs_of_block(block: Bytes, begin: int, offsets: Offsets) -> tuple[Offsets, Offsets, Offsets]:
+    """See `_runs_of_digits`; of one block, which begins at a byte of the texts."""
+    digits = np.flatnonzero((block - np.uint8(ord("0"))) < 10) + begin
+    ends = np.ones(len(digits), bool)
+    np.greater(np.diff(digits), APART, out=ends[:-1])
+    borders = offsets[np.searchsorted(offsets, begin, side="right") : np.searchsorted(offsets, begin + len(block))]
+    before = np.searchsorted(digits, borders) - 1
+    ends[before[before >= 0]] = True
+    last = np.flatnonzero(ends)
+    counts = np.diff(last, prepend=-1)
+    return digits[last - counts + 1], digits[last], counts

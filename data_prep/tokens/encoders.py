@@ -109,14 +109,20 @@ def _encode_by_pieces(
     _, borders = utf8(text)
     if not len(text) or np.diff(borders).max() <= PIECE_BYTES or not cuts_alike(vocabulary.definition):
         return encode(text)
-    parts, lengths = [], np.zeros(len(text), np.int32)
+    # All at once and not in parts, which would be held a second time when they are joined; what is not filled takes no
+    # memory. A token has a byte at least, and NFC makes a text three times as long at most.
+    ids = np.empty(3 * int(borders[-1] - borders[0]) + len(text), np.int32)
+    lengths, size = np.zeros(len(text), np.int32), 0
     for document in range(len(text)):
         values, _ = utf8(text.slice(document, 1))
-        for ids in encode_pieces(values, lambda piece: encode(pa.array([piece]))[0][:-1], vocabulary.token_bytes):
-            parts.append(ids)
-            lengths[document] += len(ids)
-        parts.append(np.array([vocabulary.eod_id], np.int32))
-    return np.concatenate(parts), lengths + 1
+        begin = size
+        for part in encode_pieces(values, lambda piece: encode(pa.array([piece]))[0][:-1], vocabulary.token_bytes):
+            ids[size : size + len(part)] = part
+            size += len(part)
+        ids[size] = vocabulary.eod_id
+        size += 1
+        lengths[document] = size - begin
+    return ids[:size], lengths
 
 
 def _holds_unsafe(text: pa.StringArray) -> bool:

@@ -108,6 +108,17 @@ def test_what_looks_personal_is_found(kind: str, subtests: pytest.Subtests) -> N
             assert list(personal(*batch(["avant", text, "après"]))) == [(1, kind)]
 
 
+@pytest.mark.parametrize("size", [1, 3, 16])
+def test_a_number_across_blocks_is_found_once_and_no_number_across_documents(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pdapt.data_prep.clean.personal.BLOCK_BYTES", size)
+    texts = [b"Tel. 06 12 34 56 78, bureau.", b"06 12 34", b" 56 78", b"", b"le 0612345678 ou le 0698765432"]
+    offsets = np.cumsum([0, *map(len, texts)])
+    values = np.frombuffer(b"".join(texts), np.uint8)
+    assert list(personal(values, offsets)) == [(0, "telephone"), (4, "telephone"), (4, "telephone")]
+
+
 def test_numbers_of_other_kinds_are_not_personal(subtests: pytest.Subtests) -> None:
     for text in HARMLESS:
         with subtests.test(text=text):
