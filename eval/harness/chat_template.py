@@ -47,14 +47,17 @@ def check_rendering(folders: dict[str, Path]) -> None:
 
 
 def _fault(folder: Path) -> str:
-    """Render in a process of its own; empty where all is well, or where the tokenizer is at fault, not its template."""
+    """Render in a process of its own; empty where all is well."""
     command = [sys.executable, "-m", "pdapt.eval.harness.chat_template", str(folder)]
     done = subprocess.run(command, capture_output=True, check=False, preexec_fn=die_with_parent)
     if done.returncode == -signal.SIGXCPU:
         return f"takes more than {SECONDS} s of CPU for one question"
     if done.returncode < 0:
         return f"ends its process by {signal.Signals(-done.returncode).name}"
-    return json.loads(done.stdout.splitlines()[-1]) if done.stdout else ""
+    if done.returncode:  # the tokenizer is at fault, or the limits were met outside of the template
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        return f"cannot be rendered: {lines[-1] if lines else f'exit code {done.returncode}'}"
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _render(folder: Path) -> str:

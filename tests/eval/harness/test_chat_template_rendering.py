@@ -33,3 +33,7 @@ def test_templates_that_fail_or_never_end_are_refused_with_their_line(
         template.write_text(content)
         with pytest.raises(UserError, match=f"m's chat template {message}"):
             check_rendering({"m": folder})
+    template.write_text(SOUND)
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(UserError, match="m's chat template cannot be rendered: "):
+        check_rendering({"m": folder})
