@@ -15,7 +15,7 @@ from ...documents.sources import Source
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 SPLIT = "original_split"
 STATED = tuple(name for name in FIELDS if name != "origin")
-"""What a batch may hold of each document beside its text."""
+"""Fields that a batch may hold of each document beside its text."""
 VISIBLE = "[^\\s\\x00-\\x1f\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}]"
 """`record.VISIBLE` as Arrow's regular expressions have it, whose white space is ASCII's."""
 
@@ -49,13 +49,16 @@ class Batch:
 def complete(
     columns: Mapping[str, pa.Array], splits: str | Sequence[str], source: Source, documents: int
 ) -> dict[str, pa.Array]:
-    """What is known of documents, from what they state and what is said of their source.
+    """Complete what documents state with what is said of their source.
 
     Args:
         columns: what they state, [documents] each: a part of STATED. All are text but `commercial`, a bool.
         splits: the publisher's split that the file's name states, or each document's file's.
         source: what is said of all of them.
         documents: how many they are.
+
+    Returns:
+        What is known of them, [documents] each: a part of STATED, `original_split` always.
     """
     known = {name: column for name, column in columns.items() if column.null_count < documents}
     known["commercial"] = _commercial(known, source.commercial, documents)
@@ -118,7 +121,7 @@ def of_records(
     stated = complete(columns, [record.split for _, record in records], source, len(text))
     numbers = np.fromiter((number for number, _ in records), np.int64, len(records))
     keys = [record.key for _, record in records] if keyed else None
-    return Batch(text, stated, numbers, keys, rejected, lines)
+    return Batch(text, stated, numbers, keys=keys, rejected=rejected, lines=lines)
 
 
 def is_visible(text: pa.StringArray) -> npt.NDArray[np.bool_]:
@@ -140,15 +143,15 @@ def one_chunk(column: pa.Array | pa.ChunkedArray) -> Any:
 
 
 def first_stated(columns: Mapping[str, pa.Array], names: Mapping[str, str]) -> dict[str, pa.Array]:
-    """What fields state: of several that state the same, the first that is filled.
+    """Values that fields state: of several fields that state the same, the first that is filled.
 
     Args:
         columns: field -> its values, null where it is not filled.
         names: field -> what it states, in order of precedence.
     """
-    found: dict[str, pa.Array] = {}
+    stated: dict[str, pa.Array] = {}
     for field_name, what in names.items():
         if field_name in columns:
             column = columns[field_name]
-            found[what] = pc.coalesce(found[what], column) if what in found else column
-    return found
+            stated[what] = pc.coalesce(stated[what], column) if what in stated else column
+    return stated

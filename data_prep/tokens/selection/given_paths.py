@@ -1,4 +1,4 @@
-"""What `pdapt tokens build` reads: folders of the corpus stage, and whatever else holds documents."""
+"""The inputs of `pdapt tokens build`: folders of the corpus stage, and whatever else holds documents."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from ...documents.survey import Survey, fingerprint
 REBUILD = (
     "copy it again, or build the corpus again; documents that you have changed yourself are read from another folder"
 )
-"""What to do where a corpus is not what its manifest says."""
+"""Advice for a corpus that is not what its manifest says."""
 
 
 class Reading(Protocol):
@@ -59,10 +59,17 @@ def _sources(given: str, options: Reading, out: Path | None) -> list[Source]:
     if is_corpus(Path(target)):
         wanted_hashes("", stage_files([Path(target).absolute() / FOLDER]), REBUILD)  # before what is left is believed
         files = document_files(Path(target).absolute())
-        plain = Source("", "", None, options.document_type, options.licence, options.commercial, named=True)
+        plain = Source(
+            name="",
+            path="",
+            document_type=options.document_type,
+            licence=options.licence,
+            commercial=options.commercial,
+            named=True,
+        )
         names = {stem: f"{name}-{stem}" if name and len(files) > 1 else name or stem for stem in files}
         return [replace(plain, name=names[stem], path=file) for stem, file in files.items()]
-    found = discover(
+    sources = discover(
         [given],
         format=options.format,
         document_type=options.document_type,
@@ -72,15 +79,15 @@ def _sources(given: str, options: Reading, out: Path | None) -> list[Source]:
         encoding=options.encoding,
         out=out,
     )
-    if any(isinstance(source.path, str) for source in found):
+    if any(isinstance(source.path, str) for source in sources):
         mend = f"pdapt corpus build {given} --out corpus"
         raise UserError(f"{given} is on the Hub", where="PATH", allowed="local files", mend=mend)
-    return found
+    return sources
 
 
-def named_by_user(found: list[Survey]) -> set[str]:
+def named_by_user(surveys: list[Survey]) -> set[str]:
     """Names of the sources that the user gave one, here or when their corpus was built."""
-    return {each.source.name for each in found if each.source.named}
+    return {survey.source.name for survey in surveys if survey.source.named}
 
 
 def is_corpus(folder: Path) -> bool:
@@ -89,23 +96,23 @@ def is_corpus(folder: Path) -> bool:
     return (folder / FOLDER).is_dir() and manifest.is_file() and Manifest.read(folder).stage == "corpus"
 
 
-def fingerprints(found: list[Survey]) -> dict[str, str]:
+def fingerprints(surveys: list[Survey]) -> dict[str, str]:
     """A SHA-256 for each source that stands for its files. What a corpus stage wrote is not read for it."""
-    return {each.source.name: _recorded(each) or fingerprint(each) for each in found}
+    return {survey.source.name: _recorded(survey) or fingerprint(survey) for survey in surveys}
 
 
-def recorded_files(found: list[Survey]) -> dict[Path, list[str]]:
+def recorded_files(surveys: list[Survey]) -> dict[Path, list[str]]:
     """The files whose fingerprints are not of their bytes, for `checking`: a corpus' folder -> their names."""
     files: dict[Path, list[str]] = {}
-    for each in found:
-        if _recorded(each) is not None:
-            path = Path(each.source.path)
+    for survey in surveys:
+        if _recorded(survey) is not None:
+            path = Path(survey.source.path)
             files.setdefault(path.parent.parent, []).append(f"{FOLDER}/{path.name}")
     return files
 
 
-def _recorded(found: Survey) -> str | None:
-    path = found.source.path
+def _recorded(survey: Survey) -> str | None:
+    path = survey.source.path
     if isinstance(path, str) or path.parent.name != FOLDER or not is_corpus(path.parent.parent):
         return None
     recorded = Manifest.read(path.parent.parent).outputs.get(f"{FOLDER}/{path.name}")

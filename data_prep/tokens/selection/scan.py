@@ -19,7 +19,7 @@ from .split import DEV, TEST, hash_texts
 WITHHELD = {"test": TEST, "dev": DEV}
 """Publisher's split -> side of its documents where they are left out."""
 NUMBER = re.compile(r"#\d+$")
-"""What follows the file's name in a document's key."""
+"""End of a document's key, after the file's name."""
 COLUMNS = {"part": "source"}
 """Field of a key -> the column that states it, where it has another name."""
 
@@ -77,28 +77,28 @@ def scan_shards(shards: list[Shard], seed: int, workers: int) -> list[Scan]:
         UserError: files cannot be read; names all of them.
     """
 
-    def one(shard: Shard) -> Scan | UserError:
+    def scan_one(shard: Shard) -> Scan | UserError:
         try:
             return scan_shard(shard, seed)
         except UserError as error:
             return error
 
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(one, shards))
-    faults = [each for each in found if isinstance(each, UserError)]
+        results = list(pool.map(scan_one, shards))
+    faults = [each for each in results if isinstance(each, UserError)]
     if faults:
         raise together(faults)
-    return [each for each in found if isinstance(each, Scan)]
+    return [each for each in results if isinstance(each, Scan)]
 
 
 def lines_before(scans: list[Scan]) -> list[int]:
     """Lines, or rows, of the same file in the shards before each shard."""
     seen: dict[Path, int] = {}
-    found = []
+    before = []
     for scan in scans:
-        found.append(seen.get(scan.shard.file, 0))
-        seen[scan.shard.file] = found[-1] + scan.lines
-    return found
+        before.append(seen.get(scan.shard.file, 0))
+        seen[scan.shard.file] = before[-1] + scan.lines
+    return before
 
 
 def scan_shard(shard: Shard, seed: int) -> Scan:
@@ -108,7 +108,7 @@ def scan_shard(shard: Shard, seed: int) -> Scan:
     screening = Screening()
     parts, rejected, lines = [], [], 0
     for batch in read_shard(shard):
-        parts.append(_scan_batch(batch, shard, seed, keys, licences, screening))
+        parts.append(_scan_batch(batch, shard, seed, keys=keys, licences=licences, screening=screening))
         rejected += batch.rejected
         lines += batch.lines
     columns = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _nothing()
@@ -134,7 +134,7 @@ def _nothing() -> tuple[Any, ...]:
 
 
 def _scan_batch(
-    batch: Batch, shard: Shard, seed: int, keys: dict[Key, int], licences: dict[str, int], screening: Screening
+    batch: Batch, shard: Shard, seed: int, *, keys: dict[Key, int], licences: dict[str, int], screening: Screening
 ) -> tuple[Any, ...]:
     values, offsets = utf8(batch.text)
     words = count_words(values, offsets)

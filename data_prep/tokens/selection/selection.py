@@ -1,4 +1,4 @@
-"""What becomes of every document, decided before the first is tokenized.
+"""The data set and side of every document, decided before the first is tokenized.
 
 One pass over the inputs takes each document's hash, its words and what it states of itself. From that follow the data
 sets (one for each source, or for each part, document type and edition of a source that has several) and the sides.
@@ -64,10 +64,10 @@ class Plan:
     @property
     def screened(self) -> Counts:
         """Counts of personal data and other languages in the texts; see `Screening.counts`."""
-        found = Screening()
+        screening = Screening()
         for scan in self.scans:
-            found.add(scan.screening)
-        return found.counts
+            screening.add(scan.screening)
+        return screening.counts
 
     @cached_property
     def before(self) -> list[int]:
@@ -78,9 +78,9 @@ class Plan:
     def rejected(self) -> list[Rejected]:
         """The documents that cannot be read, with their lines in their files."""
         return [
-            one if scan.shard.whole else replace(one, line=one.line + before)
+            document if scan.shard.whole else replace(document, line=document.line + before)
             for scan, before in zip(self.scans, self.before, strict=True)
-            for one in scan.rejected
+            for document in scan.rejected
         ]
 
     @cached_property
@@ -94,7 +94,7 @@ class Plan:
     @cached_property
     def _licences(self) -> dict[tuple[int, int], Counter[str]]:
         """Documents by licence, of each data set and side."""
-        found: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
+        counts: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
         for scan, sides in zip(self.scans, self.sides, strict=True):
             cells = np.ravel_multi_index(
                 (scan.group, sides, scan.licence), (len(self.keys), SIDES, max(1, len(scan.licences)))
@@ -102,8 +102,8 @@ class Plan:
             documents = np.bincount(cells)
             for cell in np.flatnonzero(documents).tolist():
                 rest, licence = divmod(cell, len(scan.licences))
-                found[divmod(rest, SIDES)][scan.licences[licence]] += int(documents[cell])
-        return found
+                counts[divmod(rest, SIDES)][scan.licences[licence]] += int(documents[cell])
+        return counts
 
     def _table(self, values: list[Any]) -> npt.NDArray[np.int64]:
         """Sum of each shard's values by data set and side, [data sets, SIDES]."""
@@ -164,7 +164,8 @@ def make_plan(
         if number not in domains:
             known = ", ".join(sorted({key.source for key in keys}))
             raise UserError(f"no source is of the domain {pattern!r}", where="--domain", allowed=known)
-    return Plan(scans, keys, _names(keys), _decide(scans, keys, domains, choice), domains)
+    sides = _decide(scans, keys, domains, choice)
+    return Plan(scans=scans, keys=keys, names=_names(keys), sides=sides, domains=domains)
 
 
 def _common_keys(scans: list[Scan], choice: Choice, named: Collection[str]) -> tuple[list[Scan], list[Key]]:
@@ -193,10 +194,10 @@ def _undivided(keys: set[Key]) -> set[str]:
     parts: dict[str, set[str]] = defaultdict(set)
     for key in keys:
         parts[key.source].add(key.part)
-    found = {source for source, values in parts.items() if len(values) > MOST_PARTS}
-    for source in sorted(found):
+    undivided = {source for source, values in parts.items() if len(values) > MOST_PARTS}
+    for source in sorted(undivided):
         log.warn(f"{source}: the column `source` has {len(parts[source]):,} values, so it does not divide the source")
-    return found
+    return undivided
 
 
 def _names(keys: list[Key]) -> list[str]:
@@ -218,7 +219,7 @@ def _names(keys: list[Key]) -> list[str]:
         name = _cut(UNSAFE.sub("-", ".".join(words)).lstrip(".-")) or "unnamed"
         # Names that differ only in what no file name may hold, or in their ends, get a number.
         numbered = chain([name], (f"{name}-{number}" for number in count(len(names))))
-        names[next(one for one in numbered if one not in names)] = None
+        names[next(candidate for candidate in numbered if candidate not in names)] = None
     return list(names)
 
 
@@ -239,7 +240,11 @@ def _decide(scans: list[Scan], keys: list[Key], domains: list[int], choice: Choi
     edition = np.array([{True: 0, None: 1, False: 2}[key.commercial] for key in keys])
     order = np.argsort(edition[group], kind="stable")
     decided = split(
-        clusters[order], group[order].astype(np.int64), np.array(domains), choice.fraction, withheld[order] != 0
+        clusters[order],
+        group[order].astype(np.int64),
+        np.array(domains),
+        fraction=choice.fraction,
+        withheld=withheld[order] != 0,
     )
     if choice.deduplicate:
         mark_duplicates(decided, hashes[order])

@@ -28,13 +28,13 @@ from ...documents.survey import Survey, tell_left_out
 from .batches import SPLIT, Batch, as_stated, complete, first_stated, is_visible, of_records, one_chunk
 
 SHARD_BYTES = 16_000_000
-"""Of a shard, as its file states them: bytes of JSONL, uncompressed bytes of Parquet columns."""
+"""Size of a shard as its file states it: bytes of JSONL, uncompressed bytes of Parquet columns."""
 BATCH_BYTES = 4_000_000
-"""Of the text that is in memory at once in each thread, or one document if it is longer."""
+"""Bytes of text in memory at once in each thread, or one document if it is longer."""
 SMALL = 16
 """Files of which so many fit in a shard are put together in one."""
 LINE_START = b"{"
-"""Of a line that Arrow may parse: at a `null` it ends the process (pyarrow 26)."""
+"""First byte of a line that Arrow may parse: at a `null` it ends the process (pyarrow 26)."""
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
@@ -79,7 +79,7 @@ class Shard:
         return self.stop < 0
 
 
-def plan_shards(found: Survey, shard_bytes: int = SHARD_BYTES) -> list[Shard]:
+def plan_shards(survey: Survey, shard_bytes: int = SHARD_BYTES) -> list[Shard]:
     """The shards of a source, in the order of its files.
 
     Raises:
@@ -90,11 +90,11 @@ def plan_shards(found: Survey, shard_bytes: int = SHARD_BYTES) -> list[Shard]:
 
     def flush() -> None:
         if waiting:
-            shards.append(Shard(tuple(waiting), found.source))
+            shards.append(Shard(tuple(waiting), survey.source))
             waiting.clear()
 
-    for unit in units(found.files):
-        ranges = _ranges(unit, found.source, shard_bytes)
+    for unit in units(survey.files):
+        ranges = _ranges(unit, survey.source, shard_bytes)
         if ranges is None:
             if unit[0].together or sum(file.size for file in waiting) >= shard_bytes:
                 flush()
@@ -103,7 +103,7 @@ def plan_shards(found: Survey, shard_bytes: int = SHARD_BYTES) -> list[Shard]:
                 flush()
         else:
             flush()
-            shards += [Shard(unit, found.source, *ends) for ends in ranges]
+            shards += [Shard(unit, survey.source, *ends) for ends in ranges]
     flush()
     return shards
 
@@ -161,12 +161,12 @@ def read_shard(shard: Shard, *, checked: bool = False) -> Iterator[Batch]:
         UserError: a file cannot be read; says where.
     """
     if shard.whole:
-        return _read_whole(shard, told=checked)
+        return _read_whole(shard, quiet=checked)
     return _read_parquet(shard, checked) if shard.files[0].format == "parquet" else _read_jsonl(shard)
 
 
-def _read_whole(shard: Shard, *, told: bool) -> Iterator[Batch]:
-    """The documents of whole files, read record by record; says what else they hold unless that was told."""
+def _read_whole(shard: Shard, *, quiet: bool) -> Iterator[Batch]:
+    """The documents of whole files, read record by record; says what else they hold, unless `quiet`."""
     left_out: Counter[str] = Counter()
     records: list[tuple[int, Record]] = []
     rejected: list[Rejected] = []
@@ -183,7 +183,7 @@ def _read_whole(shard: Shard, *, told: bool) -> Iterator[Batch]:
                 records, rejected, size = [], [], 0
     if records or rejected:
         yield of_records(records, shard.given, rejected=rejected, keyed=True)
-    if not told:
+    if not quiet:
         tell_left_out(shard.given.name, left_out)
 
 
@@ -242,7 +242,7 @@ def _of_columns(rows: pa.RecordBatch, before: int, shard: Shard, names: dict[str
         for name, what in names.items()
     }
     stated = complete(first_stated(columns, names), shard.files[0].split, shard.given, len(text))
-    return Batch(text, stated, numbers, None, rejected, len(numbers) + len(rejected))
+    return Batch(text, stated, numbers, rejected=rejected, lines=len(numbers) + len(rejected))
 
 
 def _of_rows(rows: pa.RecordBatch, before: int, shard: Shard, names: dict[str, str]) -> Batch:
@@ -250,7 +250,8 @@ def _of_rows(rows: pa.RecordBatch, before: int, shard: Shard, names: dict[str, s
     file, records, rejected = shard.files[0], [], []
     for number, row in enumerate(rows.to_pylist(), before + 1):
         try:
-            records.append((number, record_of(row, "", file.split, shard.given.text_column, names)))
+            record = record_of(row, "", file.split, shard.given.text_column, aliases=names)
+            records.append((number, record))
         except BadDocumentError as error:
             rejected.append(Rejected(file.where, number, str(error)))
     return of_records(records, shard.given, rejected=rejected, lines=len(rows))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 TRAIN, VALID, DROPPED, DUPLICATE, TEST, DEV = range(6)
-"""What becomes of a document.
+"""Decisions on a document.
 
 DROPPED: another copy of a text that is held out or withheld. DUPLICATE: another copy of a training text. TEST and DEV:
 of a publisher's test or validation part, and withheld.
@@ -129,10 +129,10 @@ def quotas(sizes: npt.NDArray[np.int64], fraction: float) -> npt.NDArray[np.int6
     part = Fraction(str(fraction))
     most = max(0, int(sizes.sum()) - 1)
     reached = [min(round(part * int(size)), most) for size in np.cumsum(sizes)]
-    found = np.diff(np.array([0, *reached], np.int64))
+    held_out = np.diff(np.array([0, *reached], np.int64))
     if most and not reached[-1]:
-        found[np.argmax(sizes)] = 1
-    return found
+        held_out[np.argmax(sizes)] = 1
+    return held_out
 
 
 def mark_duplicates(sides: npt.NDArray[np.int8], texts: Hashes) -> None:
