@@ -58,7 +58,7 @@ class Options:
         text_column: the field that holds the text.
         near_duplicates: whether near-duplicates stay on one side, too (see `near_duplicates.py`).
         backend: one of `encoders.BACKENDS`.
-        verify: which documents are compared with the reference: one of `verify.VERIFICATIONS`.
+        verify: which documents are compared with the reference: one of `check_encoder.VERIFICATIONS`.
         splits: TRAINING to leave out the test and validation parts of publishers, ALL_SPLITS to take them.
         keep_duplicates: whether a training text is kept as often as it is given.
         domains: patterns of sources' names, each a domain that texts are held out from; by default all are one.
@@ -95,8 +95,13 @@ class Options:
     @property
     def choice(self) -> Choice:
         """The options that a plan needs."""
-        withhold = self.splits == TRAINING
-        return Choice(self.valid_fraction, self.seed, withhold, not self.keep_duplicates, self.domains)
+        return Choice(
+            fraction=self.valid_fraction,
+            seed=self.seed,
+            withhold=self.splits == TRAINING,
+            deduplicate=not self.keep_duplicates,
+            domains=self.domains,
+        )
 
 
 def build_tokens(
@@ -143,7 +148,7 @@ def build_tokens(
     inputs = fingerprints(surveys) | {"tokenizer": vocabulary.files[0]}
     names = [survey.source.name for survey in surveys]  # those of the data sets, in order
     config = asdict(options) | {"format": identity_of(options.format), "sources": names}
-    return run_stage("tokens", inputs, config, out, body, resumes=True, hashes=hashes)
+    return run_stage("tokens", inputs, config, out, body=body, resumes=True, hashes=hashes)
 
 
 def _fill(
@@ -166,12 +171,7 @@ def _fill(
                 shards, options.choice, workers, named=named_by_user(surveys), merge=_merger(options, workers)
             )
         verifier = Verifier(loading.result(), vocabulary, options.verify)
-    documents = sum(len(scan.hashes) for scan in plan.scans) + len(plan.rejected)
-    share = allowed_share([survey.source for survey in surveys], options.max_rejected)
-    check_rejected(plan.rejected, documents, share)
-    if plan.rejected:
-        log.warn(f"tokens: {len(plan.rejected)} documents are left out: {REJECTED} says which and why")
-        write_rejected(work / REJECTED, plan.rejected)
+    _list_rejected(plan, surveys, options, work)
     _say(plan, options)
     parts = _parts(work, shards)
     _tokenize(plan, verifier, parts, workers)
@@ -188,6 +188,20 @@ def _fill(
         "verified_documents": compared,
         "screened": plan.screened,
     }
+
+
+def _list_rejected(plan: Plan, surveys: list[Survey], options: Options, work: Path) -> None:
+    """Check how many documents are rejected, and write the list of them if there are any.
+
+    Raises:
+        UserError: they are more than is allowed.
+    """
+    documents = sum(len(scan.hashes) for scan in plan.scans) + len(plan.rejected)
+    share = allowed_share([survey.source for survey in surveys], options.max_rejected)
+    check_rejected(plan.rejected, documents, share)
+    if plan.rejected:
+        log.warn(f"tokens: {len(plan.rejected)} documents are left out: {REJECTED} says which and why")
+        write_rejected(work / REJECTED, plan.rejected)
 
 
 def _say(plan: Plan, options: Options) -> None:
@@ -245,9 +259,9 @@ def _about(surveys: list[Survey]) -> dict[str, Any]:
 
 def training_texts(paths: list[str], options: Options) -> Iterator[str]:
     """The texts that `build_tokens` with the same options puts into training: what a tokenizer may be trained on."""
-    found = find_sources(paths, options)
-    shards = [shard for each in found for shard in plan_shards(each)]
-    plan = make_plan(shards, options.choice, 1, named=named_by_user(found), merge=_merger(options, 1))
+    surveys = find_sources(paths, options)
+    shards = [shard for survey in surveys for shard in plan_shards(survey)]
+    plan = make_plan(shards, options.choice, 1, named=named_by_user(surveys), merge=_merger(options, 1))
     for scan, sides in zip(plan.scans, plan.sides, strict=True):
         at = 0
         for batch in read_shard(scan.shard):
@@ -290,7 +304,7 @@ def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int) -> None
 
     flushes: list[Future[None]] = []
 
-    def one(number: int) -> None:
+    def tokenize_one(number: int) -> None:
         seconds = time.monotonic()
         size = tokenize_shard(plan, number, verifier, parts / str(number))
         flushes.append(flushing.submit(finish_shard, parts / str(number)))
@@ -298,7 +312,7 @@ def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int) -> None
         log.info(f"tokens: shard {number + 1} of {total}, {size / 1e6:.1f} MB of text in {seconds:.1f} s")
 
     with ThreadPoolExecutor(1) as flushing:  # waits for the disk while the next shards are tokenized
-        for_all(one, left, workers)
+        for_all(tokenize_one, left, workers)
         for flush in flushes:
             flush.result()
 

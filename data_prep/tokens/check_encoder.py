@@ -15,7 +15,7 @@ VERIFICATIONS = (SAMPLE, ALL)
 SAMPLE_BYTES = 8_000
 """Longest document that a sample takes, where there is a shorter one: the reference does about 3 MB a second."""
 SAMPLED = 8
-"""Of so many batches of a shard, one is looked at."""
+"""Batches of a shard for each that is compared with the reference."""
 SHOWN = 60
 """Characters that are shown before and after a difference."""
 

@@ -40,7 +40,8 @@ def write_indexed(prefix: Path, parts: Iterable[tuple[Path, npt.NDArray[np.int32
             all_lengths.append(part)
     lengths = np.concatenate([np.empty(0, np.int32), *all_lengths])
     with atomic_path(idx_path(prefix)) as partial, partial.open("wb") as file:
-        file.write(HEADER.pack(MAGIC, VERSION, DTYPE_CODE, len(lengths), len(lengths) + 1))
+        header = (MAGIC, VERSION, DTYPE_CODE, len(lengths), len(lengths) + 1)
+        file.write(HEADER.pack(*header))
         file.write(lengths.astype("<i4").tobytes())
         file.write(_offsets(lengths).astype("<i8").tobytes())
         file.write(np.arange(len(lengths) + 1, dtype="<i8").tobytes())
@@ -82,10 +83,10 @@ def read_lengths(prefix: Path) -> npt.NDArray[np.int32]:
             raise UserError(f"{needed.name} is missing", where=str(needed), mend=_REBUILD)
     with path.open("rb") as file:
         lengths = np.fromfile(file, "<i4", _documents(path, file.read(HEADER.size)))
-    held, told = bin_path(prefix).stat().st_size, int(lengths.sum(dtype=np.int64)) * DTYPE.itemsize
-    if lengths.min(initial=0) < 0 or held != told:
+    held, stated = bin_path(prefix).stat().st_size, int(lengths.sum(dtype=np.int64)) * DTYPE.itemsize
+    if lengths.min(initial=0) < 0 or held != stated:
         raise UserError(
-            f"{bin_path(prefix).name} has {held:,} bytes, its index tells of {told:,}", where=str(path), mend=_REBUILD
+            f"{bin_path(prefix).name} has {held:,} bytes, its index tells of {stated:,}", where=str(path), mend=_REBUILD
         )
     return lengths
 

@@ -29,9 +29,9 @@ def drawn_lengths(seed: int, spread: float = SPREAD) -> dict[str, Lengths]:
     Returns:
         source -> lengths, [documents]; they sum to the paper's tokens within rounding.
     """
-    found = table()
-    sources = [source for source in found["sources"] if source["commercial"]]
-    tokens_per_word = found["tokens"] / sum(source["words"] for source in sources)
+    paper = table()
+    sources = [source for source in paper["sources"] if source["commercial"]]
+    tokens_per_word = paper["tokens"] / sum(source["words"] for source in sources)
     draw = np.random.RandomState(seed)
     means = [source["words"] / source["documents"] * tokens_per_word for source in sources]
     return {

@@ -27,13 +27,13 @@ from ...core import log
 from .tokenizer import WORD_PATTERN
 
 PIECE_BYTES = 2**20
-"""Of UTF-8; a longer text is cut."""
+"""Bytes of UTF-8 in a piece; a longer text is cut."""
 OVERLAP_BYTES = 2**12
-"""Of two pieces that are cut within a word: what follows hardly changes tokens that far before it."""
+"""Bytes that two pieces share where a word is cut: what follows hardly changes tokens that far before it."""
 LETTERS = "A-Za-zÀ-ÖØ-öø-ʯЀ-ҁ一-龥"
 """Letters in every version of Unicode that a tokenizer may have, which compose with no ASCII character."""
 LONG_BYTES = 16 * PIECE_BYTES
-"""Of a text without a place to cut it, from which on it is said: a back end takes up to 60 times its bytes."""
+"""Bytes without a place to cut them, from which on there is a warning: a back end takes up to 60 times as many."""
 CUT = re.compile(f"(?<=[{LETTERS}])(?=[\\x00-/:-@\\[-`{{-\\x7f])|(?<=[0-9])(?=[\\x00-\\x7f])")
 WITHIN_WORD = re.compile(f"[{LETTERS}]+|[!-/:-@\\[-`{{-~]+")
 """Text within which no word ends or begins: letters, or signs. NFC leaves these characters as they are."""

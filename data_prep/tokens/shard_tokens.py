@@ -70,8 +70,8 @@ def tokenize_shard(plan: Plan, shard: int, verifier: Verifier, folder: Path) -> 
             where = f"{scan.shard.file}, document {at + 1} of the shard and after"
             ids, lengths, checked = verifier.encode(text, scan.hashes[here][kept], encoded, where)
             encoded += len(text) > 0
-            _sort(files, ids, lengths, sides[here][kept], scan.group[here][kept])
-            _hold_out(files, batch, scan, np.flatnonzero(sides[here] == VALID), at, first)
+            _sort(files, ids, lengths, sides=sides[here][kept], groups=scan.group[here][kept])
+            _hold_out(files, batch, scan, np.flatnonzero(sides[here] == VALID), at=at, first=first)
             at, compared, size = here.stop, compared + checked, size + text.nbytes
     (partial / "verified").write_text(str(compared), encoding="utf-8")
     return size
@@ -111,7 +111,7 @@ class _Files:
         self.open.clear()
 
 
-def _sort(files: _Files, ids: Ids, lengths: Ids, sides: npt.NDArray[np.int8], groups: npt.NDArray[np.int32]) -> None:
+def _sort(files: _Files, ids: Ids, lengths: Ids, *, sides: npt.NDArray[np.int8], groups: npt.NDArray[np.int32]) -> None:
     """Write each document's ids to its data set and side."""
     if not len(lengths):
         return
@@ -125,7 +125,9 @@ def _sort(files: _Files, ids: Ids, lengths: Ids, sides: npt.NDArray[np.int8], gr
         files.write(lengths_part(files.folder, *cell), (lengths[begin:end].data for begin, end in ranges))
 
 
-def _hold_out(files: _Files, batch: Batch, scan: Scan, documents: npt.NDArray[np.int64], at: int, first: int) -> None:
+def _hold_out(
+    files: _Files, batch: Batch, scan: Scan, documents: npt.NDArray[np.int64], *, at: int, first: int
+) -> None:
     """Write validation documents as text, an object a line, with what is known of them.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a layout makes of a tokens folder: slots, real tokens, padding, epochs, tokens a word."""
+"""Counts of a tokens folder in a layout: slots, real tokens, padding, epochs, tokens a word."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def layout_stats(
     check_layout(layout, seq_length)
     record = read_record(tokens)
     datasets = [
-        _dataset(tokens, split, name, entry, layout, seq_length)
+        _dataset(tokens, split, name, entry, layout=layout, seq_length=seq_length)
         for split, entries in record["splits"].items()
         for name, entry in entries.items()
     ]
@@ -63,19 +63,19 @@ def epochs(sequences: int, batch: int, steps: int) -> float:
 
 
 def _dataset(
-    tokens: Path, split: str, name: str, entry: dict[str, Any], layout: str, seq_length: int
+    tokens: Path, split: str, name: str, entry: dict[str, Any], *, layout: str, seq_length: int
 ) -> dict[str, Any]:
-    found = figures(layout, read_lengths(tokens / entry["prefix"]), seq_length)
+    counts = figures(layout, read_lengths(tokens / entry["prefix"]), seq_length)
     return {
         "name": name,
         "split": split,
         **entry,
         "prefix": str(tokens / entry["prefix"]),
-        "sequences": found.sequences,
-        "slots": found.slots,
-        "real_tokens": found.real_tokens,
-        "padding": found.slots - found.real_tokens,
-        **_ratios(entry["tokens"], entry["words"], found.real_tokens, found.slots),
+        "sequences": counts.sequences,
+        "slots": counts.slots,
+        "real_tokens": counts.real_tokens,
+        "padding": counts.slots - counts.real_tokens,
+        **_ratios(entry["tokens"], entry["words"], counts.real_tokens, counts.slots),
     }
 
 

@@ -90,9 +90,9 @@ def load_tokenizer(source: str | Path, vocab_size: int | None = None) -> Vocabul
     """
     folder = _folder(source)
     path = require_file(folder / "tokenizer.json")
-    found = read_object(path)
-    definition = found.values
-    ids = _ids(found)
+    contents = read_object(path)
+    definition = contents.values
+    ids = _ids(contents)
     if not ids:
         raise UserError("tokenizer.json holds no BPE model", where=str(path), mend="give a Qwen3 tokenizer")
     if END_OF_DOCUMENT not in ids:
