@@ -34,7 +34,7 @@ from .documents.survey import Survey, fingerprint
 from .sources.registry import identity_of
 
 LINE = re.compile(r"#\d+$")
-"""What a document's id has after the name of its file."""
+"""End of a document's id, after the name of its file."""
 SCREENED = 1_000_000
 """Characters that are screened at once."""
 PARTS = ".rejected"
@@ -63,40 +63,40 @@ def build_corpus(sources: Sequence[Source], out: Path, *, max_rejected: float | 
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
     check_share(max_rejected)
     max_rejected = allowed_share(sources, max_rejected)
-    found = find_documents(sources, out)
+    surveys = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
-        return _build(found, work, max_rejected)
+        return _build(surveys, work, max_rejected)
 
-    inputs = {each.source.name: fingerprint(each) for each in found if each.files}
-    config = {"sources": [_config(each.source) for each in found], "max_rejected": max_rejected}
-    return run_stage("corpus", inputs, config, out, body, resumes=True)
+    inputs = {survey.source.name: fingerprint(survey) for survey in surveys if survey.files}
+    config = {"sources": [_config(survey.source) for survey in surveys], "max_rejected": max_rejected}
+    return run_stage("corpus", inputs, config, out, body=body, resumes=True)
 
 
 def _config(source: Source) -> dict[str, Any]:
-    """What of a source decides the output. A local path does not: what it holds does, and is among the inputs."""
+    """The properties of a source that decide the output. A local path does not: what it holds does, as an input."""
     config = asdict(source)
     path = source.path if isinstance(source.path, str) else None
     return config | {"path": path, "format": identity_of(source.format)}
 
 
-def _build(found: Sequence[Survey], work: Path, max_rejected: float | None) -> dict[str, Any]:
+def _build(surveys: Sequence[Survey], work: Path, max_rejected: float | None) -> dict[str, Any]:
     """Write all sources; their counts."""
     faults: list[UserError] = []
     counts: dict[str, dict[str, Any]] = {}
-    for each in found:
+    for survey in surveys:
         try:
-            counts[each.source.name] = _about(each) | _build_source(each, work)
+            counts[survey.source.name] = _about(survey) | _build_source(survey, work)
         except _Unreadable as error:
             faults += error.faults
     if faults:
         raise together(faults)
-    rejected = [one for each in found for one in _rejected(each, work)]
+    rejected = [document for survey in surveys for document in _rejected(survey, work)]
     check_rejected(rejected, sum(each["read"] for each in counts.values()), max_rejected)
     empty = [
-        UserError("no document has text", where=printable(s.source.path))
-        for s in found
-        if not counts[s.source.name]["kept"]
+        UserError("no document has text", where=printable(survey.source.path))
+        for survey in surveys
+        if not counts[survey.source.name]["kept"]
     ]
     if empty:
         raise together(empty)
@@ -115,28 +115,28 @@ class _Unreadable(Exception):
         self.faults = faults
 
 
-def _about(found: Survey) -> dict[str, Any]:
-    path = found.source.path
+def _about(survey: Survey) -> dict[str, Any]:
+    path = survey.source.path
     where = f"hub:{path}" if isinstance(path, str) else printable(path)
-    return {"path": where, "files": found.formats(), "unread": found.unread_by_reason()}
+    return {"path": where, "files": survey.formats(), "unread": survey.unread_by_reason()}
 
 
-def _build_source(found: Survey, work: Path) -> dict[str, Any]:
+def _build_source(survey: Survey, work: Path) -> dict[str, Any]:
     """Write one source unless an earlier run did; its counts."""
-    name = found.source.name
+    name = survey.source.name
     path = work / FOLDER / f"{name}.parquet"
     if not path.exists():
-        log.info(f"corpus: {name} ({', '.join(f'{count:,} {kind}' for kind, count in found.formats().items())})")
+        log.info(f"corpus: {name} ({', '.join(f'{count:,} {kind}' for kind, count in survey.formats().items())})")
         counts = {"read": 0, "rejected": 0, "kept": 0, "characters": 0, "words": 0, "changes": Counter()}
-        write_documents(path, _screened(_rows(found, work, counts), counts), counts)
+        write_documents(path, _screened(_rows(survey, work, counts), counts), counts)
         if counts["changes"]:
             changes = ", ".join(f"{kind} {count:,}" for kind, count in sorted(counts["changes"].items()))
             log.info(f"corpus: {name}: characters that cleaning changed: {changes}")
     return read_counts(path)
 
 
-def _rejected(found: Survey, work: Path) -> list[Rejected]:
-    path = work / PARTS / f"{found.source.name}.parquet"
+def _rejected(survey: Survey, work: Path) -> list[Rejected]:
+    path = work / PARTS / f"{survey.source.name}.parquet"
     return read_rejected(path) if path.is_file() else []
 
 
@@ -152,11 +152,11 @@ def _screened(rows: Iterator[Row], counts: dict[str, Any]) -> Iterator[Row]:
         log.info(f"corpus: {sentence}")
 
 
-def _rows(found: Survey, work: Path, counts: dict[str, Any]) -> Iterator[Row]:
+def _rows(survey: Survey, work: Path, counts: dict[str, Any]) -> Iterator[Row]:
     """The rows of the documents kept; fills `counts` on the way, and writes down what is rejected at the end."""
     faults: list[UserError] = []
     rejected: list[Rejected] = []
-    for item in read_source(found, faults):
+    for item in read_source(survey, faults):
         counts["read"] += 1
         if isinstance(item, Rejected):
             rejected.append(item)
@@ -168,13 +168,13 @@ def _rows(found: Survey, work: Path, counts: dict[str, Any]) -> Iterator[Row]:
         counts["kept"] += 1
         counts["characters"] += len(text)
         counts["words"] += len(text.split())
-        yield _row(describe(item, found.source), text, found.source.name, item.stated.get("source", ""))
+        yield _row(describe(item, survey.source), text, survey.source.name, item.stated.get("source", ""))
     if faults:
         raise _Unreadable(faults)
     counts["rejected"] = len(rejected)
-    counts["left_out"] = dict(found.left_out)
+    counts["left_out"] = dict(survey.left_out)
     if rejected:
-        write_rejected(work / PARTS / f"{found.source.name}.parquet", rejected)
+        write_rejected(work / PARTS / f"{survey.source.name}.parquet", rejected)
 
 
 def _row(known: dict[str, Any], text: str, source: str, stated_source: str) -> Row:

@@ -49,7 +49,7 @@ def build_unseen(corpus: Path, known: Path, out: Path, *, documents: int, seed: 
         return counts | {"kept": len(chosen)}
 
     config = {"documents": documents, "seed": seed}
-    return run_stage("unseen", {"corpus": corpus, "known": known}, config, out, body)
+    return run_stage("unseen", {"corpus": corpus, "known": known}, config, out, body=body)
 
 
 def _hashed(corpus: Path, seed: int) -> Iterator[tuple[int, dict[str, str]]]:

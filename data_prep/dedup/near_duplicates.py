@@ -83,11 +83,11 @@ def _clusters(shards: list[Shard], folder: Path, workers: int) -> list[list[tupl
         list(pool.map(_match, [folder] * len(buckets), buckets))
     cluster = MinhashDedupCluster(str(folder / "buckets"), str(folder / "clusters"), MINHASH, save_cluster_id=True)
     cluster.run()
-    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    members: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for path in sorted((folder / "clusters").glob("*.clusters")):
         for document, number in np.fromfile(path, "<u4").reshape(-1, 2).tolist():
-            found[number].append((int(path.stem), document))
-    return list(found.values())
+            members[number].append((int(path.stem), document))
+    return list(members.values())
 
 
 def _sign(shard: Shard, number: int, folder: Path) -> None:

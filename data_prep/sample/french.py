@@ -22,9 +22,9 @@ def polish(text: str) -> str:
     """Give drawn French its final spelling: `^de le pain` becomes `Du pain`, `la huile` becomes `l'huile`."""
     text = _ELISION.sub(r"\1'", text)
     text = re.sub(r"(?<![-\w])([Ss])i (?=ils? )", r"\1'", text)
-    text = _CONTRACTION.sub(lambda found: _CONTRACTIONS[found[0].lower()], text)
+    text = _CONTRACTION.sub(lambda match: _CONTRACTIONS[match[0].lower()], text)
     text = re.sub(r" +(?= |\n|$)", "", text)
-    text = re.sub(r"\^+(\W*)(\w)", lambda found: found[1] + found[2].upper(), text)
+    text = re.sub(r"\^+(\W*)(\w)", lambda match: match[1] + match[2].upper(), text)
     return "\n\n".join(_number_items(block) for block in text.split("\n\n"))
 
 

@@ -37,7 +37,7 @@ class RepeatGuard:
 
 def _pieces(text: str) -> list[str]:
     """The strings to count. None is missed, for two words never begin more than `_WIDEST_STEP` characters apart."""
-    starts = [found.start() for found in _WORD_START.finditer(text)]
+    starts = [match.start() for match in _WORD_START.finditer(text)]
     assert all(after - before <= _WIDEST_STEP for before, after in pairwise(starts)), "a word longer than expected"
     length = WINDOW - _WIDEST_STEP
     return [text[start : start + length] for start in starts if start + length <= len(text)]
