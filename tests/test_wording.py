@@ -9,9 +9,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("bench", "cli", "eval", "launch", "recipes", "scaling", "training")
+ROOMS = (
+    "bench",
+    "cli",
+    "data_prep/dedup",
+    "data_prep/sample",
+    "data_prep/tokens",
+    "eval",
+    "launch",
+    "recipes",
+    "scaling",
+    "training",
+)
 """Rooms that the rules hold for."""
-NAMED_CALLS = ("bench", "cli", "launch", "recipes", "scaling")
+NAMED_CALLS = (
+    "bench",
+    "cli",
+    "data_prep/dedup",
+    "data_prep/sample",
+    "data_prep/tokens",
+    "launch",
+    "recipes",
+    "scaling",
+)
 """Rooms whose calls name their arguments, too."""
 VAGUE = {"found", "told", "its", "one"}
 """Names that say nothing of what a variable holds."""
