@@ -149,7 +149,7 @@ DAMAGED = (
     TypeError,
     ValueError,
 )
-"""What an unpickler, and the constructors that it calls, raise on damaged bytes."""
+"""Errors that an unpickler, and the constructors that it calls, raise on damaged bytes."""
 
 
 class _Unpickler(pickle.Unpickler):

@@ -29,7 +29,7 @@ MOST_THREADS = 16
 HASHES = (MANIFEST_FILE, SEAL)
 """Files that hold the hashes."""
 AGAIN = "make or copy it again"
-"""What to do about a damaged file, where nothing lets it pass."""
+"""Fix of a damaged file, where nothing lets it pass."""
 NO_VERIFY = f"{AGAIN}; give --no-verify where the change is yours, or you have compared the files already"
 
 Look = Callable[[memoryview], None]
@@ -99,8 +99,8 @@ class Checked:
         Raises:
             UserError: one is another than was written, by the file's name.
         """
-        found = {path: future.result() for path, future in self._found.items()}
-        differing = [path for path, value in self._wanted.items() if found[path] != value]
+        hashes = {path: future.result() for path, future in self._found.items()}
+        differing = [path for path, value in self._wanted.items() if hashes[path] != value]
         if differing:
             _refuse(differing, "another SHA-256 than was written with it", self._mend)
         return time.monotonic() - self._begin
@@ -139,15 +139,15 @@ def stage_files(places: Iterable[Path]) -> dict[Path, list[str]]:
         places: files, folders and patterns of names, wherever they are. Of a folder or a pattern the files that the
             stage wrote there and that are gone count, too, and those that came to them.
     """
-    found: dict[Path, list[str]] = {}
+    files: dict[Path, list[str]] = {}
     for place in places:
         for folder in (place, *place.parents[:3]):
             name, there = str(place.relative_to(folder)), _recorded(folder)
             names = {file for file in there if _within(file, name)}
             if names:
                 beside = () if name in there else (file for file in file_names(folder) if _within(file, name))
-                found.setdefault(folder, []).extend(sorted({*names, *beside}))
-    return found
+                files.setdefault(folder, []).extend(sorted({*names, *beside}))
+    return files
 
 
 def _within(file: str, place: str) -> bool:
@@ -171,7 +171,7 @@ def hashed_folder(checkpoint: Path) -> Path:
 
 
 def checkpoint_files(checkpoint: Path, reference: Path | None = None) -> dict[Path, list[str]]:
-    """What is read of a checkpoint: folder -> names of its files.
+    """Files that are read of a checkpoint: folder -> names of its files.
 
     Args:
         checkpoint: its folder.
@@ -289,7 +289,7 @@ def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]], mend: str =
 def weights_alone(
     wanted: Mapping[Path, str], checkpoints: Iterable[Path]
 ) -> tuple[dict[Path, str], dict[Path, list[Span]]]:
-    """Of checkpoints compare the weights alone, where their hashes were written down: an eighth of a run's bytes.
+    """Compare only the weights of checkpoints, where their hashes were written down: an eighth of a run's bytes.
 
     Args:
         wanted: see `wanted_hashes`.

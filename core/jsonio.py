@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from .errors import UserError
 
 MAX_BYTES = 64 * 2**20
-"""Of a JSON text. The largest that the field writes are tokenizers' of 30 MB."""
+"""Length of a JSON text. The largest that the field writes are tokenizers' of 30 MB."""
 MAX_VALUES = 4_000_000
 """In a JSON text: an empty object takes 3 bytes of a file and 70 of memory."""
 MAX_DEPTH = 100
@@ -22,7 +22,7 @@ MAX_DEPTH = 100
 INT64_MAX = 2**63 - 1
 CONTAINERS = (dict, list)
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""What may be half of a surrogate pair, escaped; it may also follow another backslash, and be no escape."""
+"""Possible half of a surrogate pair, escaped; it may also follow another backslash, and be no escape."""
 
 
 def parse_json(data: bytes | str, where: str, *, nan: bool = False) -> Any:
@@ -163,8 +163,8 @@ class JsonObject:
 
     def texts(self, key: str) -> "dict[str, str]":
         """The object of a key whose values are strings, such as hashes by file."""
-        found = self.object(key)
-        return {name: found.text(name) for name in found.values}
+        member = self.object(key)
+        return {name: member.text(name) for name in member.values}
 
     def object(self, key: str) -> "JsonObject":
         """The object of a key."""
@@ -172,8 +172,8 @@ class JsonObject:
 
     def objects(self, key: str) -> "dict[str, JsonObject]":
         """The object of a key whose values are objects."""
-        found = self.object(key)
-        return {name: found.object(name) for name in found.values}
+        member = self.object(key)
+        return {name: member.object(name) for name in member.values}
 
     def _get(self, key: str, default: Any) -> Any:
         value = self.values.get(key)

@@ -41,7 +41,7 @@ TRACKED = (
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a stage read, did and wrote.
+    """Record of what a stage read, did and wrote.
 
     Attributes:
         stage: the stage's name, for instance `tokens`.
@@ -71,13 +71,13 @@ class Manifest:
         value = read_object(folder / MANIFEST_FILE, nan=True)
         try:
             return Manifest(
-                value.text("stage"),
-                value.texts("inputs"),
-                value.object("config").values,
-                value.object("counts").values,
-                value.texts("outputs"),
-                value.texts("versions"),
-                value.number("seconds"),
+                stage=value.text("stage"),
+                inputs=value.texts("inputs"),
+                config=value.object("config").values,
+                counts=value.object("counts").values,
+                outputs=value.texts("outputs"),
+                versions=value.texts("versions"),
+                seconds=value.number("seconds"),
             )
         except UserError as error:
             raise UserError(f"{MANIFEST_FILE} is not a stage manifest: {error.what}", where=error.where) from None
@@ -175,7 +175,7 @@ def run_stage(
         with locked(out, f"writing ({stage}) to"), disk_errors(out):
             if not _something(out):
                 key = {"stage": stage, "inputs": {} if beside else _fingerprints(inputs), "config": config}
-                return _make(key, inputs if beside else {}, out, body, hashes, resumes=resumes)
+                return _make(key, inputs if beside else {}, out, body, hashes=hashes, resumes=resumes)
     done = _finished(out, {"stage": stage, "inputs": _fingerprints(inputs), "config": config})
     log.info(f"{stage}: {out} is there already, nothing to do")
     return done
@@ -186,8 +186,8 @@ def _make(
     inputs: Mapping[str, Path | str],
     out: Path,
     body: Callable[[Path], dict[str, Any]],
-    hashes: Mapping[str, str],
     *,
+    hashes: Mapping[str, str],
     resumes: bool,
 ) -> Manifest:
     """Do a stage's work; `inputs` are those that are fingerprinted beside it."""
@@ -224,8 +224,8 @@ def hash_files(folder: Path, known: Mapping[str, str] = MappingProxyType({})) ->
     """SHA-256 of each file, by its path in the folder; those that are known are not read."""
     files = {str(path.relative_to(folder)): path for path in list_files(folder)}
     unread = {name: path for name, path in files.items() if name not in known}
-    found = dict(zip(unread, sha256_of_all(list(unread.values())), strict=True))
-    return {name: known.get(name) or found[name] for name in files}
+    computed = dict(zip(unread, sha256_of_all(list(unread.values())), strict=True))
+    return {name: known.get(name) or computed[name] for name in files}
 
 
 def input_fingerprints(work: Path) -> dict[str, str]:
@@ -252,12 +252,12 @@ def _finished(out: Path, key: dict[str, Any]) -> Manifest:
     if not (out / MANIFEST_FILE).is_file():
         raise UserError(f"the output exists and no stage wrote it: {out}", where="--out", mend="choose another folder")
     manifest = Manifest.read(out)
-    found = {"stage": manifest.stage, "inputs": manifest.inputs, "config": manifest.config}
-    if found == key:
+    made = {"stage": manifest.stage, "inputs": manifest.inputs, "config": manifest.config}
+    if made == key:
         return manifest
     if manifest.stage != key["stage"]:
         raise UserError(f"{out} was made by the stage {manifest.stage}", where="--out", mend="choose another folder")
-    raise Outdated(out, _differences(found, key))
+    raise Outdated(out, _differences(made, key))
 
 
 def _differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -317,7 +317,7 @@ def _enter(work: Path, key: dict[str, Any], *, resumes: bool) -> None:
 
 
 def _interrupted(work: Path) -> Any:
-    """What an interrupted run was making; None where there is none, or nothing that says it."""
+    """The key of what an interrupted run was making; None where there is none, or nothing that says it."""
     try:
         return read_json(work / KEY)
     except UserError:

@@ -59,12 +59,12 @@ class GpuMemory:
 
     @property
     def states(self) -> float:
-        """What stays from step to step."""
+        """Bytes that stay from step to step."""
         return self.weights + self.gradients + self.optimizer
 
     @property
     def total(self) -> float:
-        """What the GPU is predicted to need."""
+        """Bytes that the GPU is predicted to need."""
         return PEAK * (self.states + self.activations + self.logits + self.buffers) + self.context
 
 
@@ -116,11 +116,17 @@ def gpu_memory(
         buffers += (WEIGHT + GRADIENT[grads]) * (2 * layer_parameters(shape, tp) + shape.vocab * shape.hidden / tp)
 
     def of_stage(stage: int, activations: float, logits: float) -> GpuMemory:
-        found = states(shape, tp=tp, pp=pp, stage=stage, chunks=chunks, shards=dp * cp, bucketed=dp > 1)
-        elements = found.parameters / (dp * cp) if fsdp else found.buffer
+        elements = states(shape, tp=tp, pp=pp, stage=stage, chunks=chunks, shards=dp * cp, bucketed=dp > 1)
+        held = elements.parameters / (dp * cp) if fsdp else elements.buffer
         weight, moments = (WEIGHT, MOMENTS) if precision == "bf16" else (WHOLE_WEIGHT, WHOLE_MOMENTS)
-        gradient = GRADIENT[grads] * elements
-        return GpuMemory(weight * elements, gradient, moments * found.shard, activations, logits, buffers)
+        return GpuMemory(
+            weights=weight * held,
+            gradients=GRADIENT[grads] * held,
+            optimizer=moments * elements.shard,
+            activations=activations,
+            logits=logits,
+            buffers=buffers,
+        )
 
     activations = kept * shape.layers / pp
     last = of_stage(pp - 1, activations, LOGIT * tokens * shape.vocab / tp)
@@ -137,7 +143,7 @@ def fits(memory: GpuMemory, capacity: float = H100.usable_gib * GIB) -> bool:
 
 @dataclass(frozen=True)
 class HostMemory:
-    """What a save holds in host memory beside what training holds there.
+    """Bytes that a save holds in host memory beside what training holds there.
 
     Attributes:
         gathered: bytes in each rank: the optimizer state of its whole model-parallel shard, where it is gathered.

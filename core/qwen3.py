@@ -91,10 +91,18 @@ class Qwen3Config:
 
 
 SIZES = {
-    "0p6b": Qwen3Config(28, 1024, 3072, 16, 8, 128, VOCAB_SIZE, tied=True),
-    "1p7b": Qwen3Config(28, 2048, 6144, 16, 8, 128, VOCAB_SIZE, tied=True),
-    "4b": Qwen3Config(36, 2560, 9728, 32, 8, 128, VOCAB_SIZE, tied=True),
-    "8b": Qwen3Config(36, 4096, 12288, 32, 8, 128, VOCAB_SIZE, tied=False),
+    "0p6b": Qwen3Config(
+        layers=28, hidden=1024, ffn=3072, heads=16, kv_heads=8, head_dim=128, vocab=VOCAB_SIZE, tied=True
+    ),
+    "1p7b": Qwen3Config(
+        layers=28, hidden=2048, ffn=6144, heads=16, kv_heads=8, head_dim=128, vocab=VOCAB_SIZE, tied=True
+    ),
+    "4b": Qwen3Config(
+        layers=36, hidden=2560, ffn=9728, heads=32, kv_heads=8, head_dim=128, vocab=VOCAB_SIZE, tied=True
+    ),
+    "8b": Qwen3Config(
+        layers=36, hidden=4096, ffn=12288, heads=32, kv_heads=8, head_dim=128, vocab=VOCAB_SIZE, tied=False
+    ),
 }
 
 
@@ -114,9 +122,9 @@ _SIZES = (
     ("vocab", "vocab_size", None),
     ("max_positions", "max_position_embeddings", 32_768),
 )
-"""Of `Qwen3Config`: our name, config.json's, and transformers' default."""
+"""Sizes of `Qwen3Config`: our name, config.json's, and transformers' default."""
 _LARGEST = 2**31 - 1
-"""Of any size; beyond, torch's and Megatron's own arithmetic ends."""
+"""The largest value of any size; beyond, torch's and Megatron's own arithmetic ends."""
 
 
 def read_config(folder: Path) -> Qwen3Config:

@@ -56,7 +56,7 @@ def states(
         sizes = _chunk(shape, tp, shape.layers // (pp * chunks), first=first, last=last)
         # The output layer that is a copy of the embedding, on another stage, has a bucket of its own; so has that one.
         apart = {index for index, here in ((0, first), (len(sizes) - 1, last)) if here and shape.tied and pp > 1}
-        length, part = _laid_out(sizes, apart, bucket if first else None, shards, rank)
+        length, part = _laid_out(sizes, apart, bucket if first else None, shards=shards, rank=rank)
         parameters, buffer, shard = parameters + sum(sizes), buffer + length, shard + part
     return States(parameters, buffer, shard)
 
@@ -84,7 +84,7 @@ def _chunk(shape: Qwen3Config, tp: int, layers: int, *, first: bool, last: bool)
     ]
 
 
-def _laid_out(sizes: list[int], apart: set[int], bucket: int | None, shards: int, rank: int) -> tuple[int, int]:
+def _laid_out(sizes: list[int], apart: set[int], bucket: int | None, *, shards: int, rank: int) -> tuple[int, int]:
     """Length of the buffer of parameters of such sizes, and how many elements of them are in a rank's shards.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the training of a model took, as a run has measured it and a report shows it."""
+"""Cost of training a model, as a run has measured it and a report shows it."""
 
 from dataclasses import dataclass
 

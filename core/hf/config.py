@@ -28,10 +28,10 @@ SIDE_FILES = (
     "merges.txt",
     "chat_template.jinja",
 )
-"""What a Hugging Face folder may hold beside config.json and weights; carried over."""
+"""Files that a Hugging Face folder may hold beside config.json and weights; carried over."""
 ARCHITECTURE = "Qwen3ForCausalLM"
 DEFAULT_ROPE_BASE = 10_000
-"""Of both lines of transformers, where a Qwen3's configuration states none."""
+"""Base of both lines of transformers, where a Qwen3's configuration states none."""
 FULL = "full_attention"
 DEFAULTS = {
     "architectures": [ARCHITECTURE],
@@ -45,7 +45,7 @@ DEFAULTS = {
     "tie_word_embeddings": False,
     "use_cache": True,
 }
-"""What transformers takes where a Qwen3's configuration is silent."""
+"""Values that transformers takes where a Qwen3's configuration is silent."""
 _SAYS_NOTHING = (
     *("_name_or_path", "transformers_version", "model_type", "torch_dtype", "rope_parameters"),
     *("use_sliding_window", "sliding_window", "max_window_layers", "layer_types"),
@@ -112,8 +112,8 @@ def rope_base(config: dict[str, Any], where: str) -> float:
         parameters = JsonObject(config.get(key) or {}, f"{where}: {key}").values
         _check_plain(key, parameters, where)
         stated[f"{key}.rope_theta"] = parameters.get("rope_theta")
-    found = JsonObject(stated, where)
-    bases = {key: found.number(key) for key in stated if key in found}
+    values = JsonObject(stated, where)
+    bases = {key: values.number(key) for key in stated if key in values}
     if len(set(bases.values())) > 1:
         raise UserError(
             f"the rotary base is stated twice: {', '.join(f'{key} = {base:g}' for key, base in bases.items())}",
@@ -164,14 +164,14 @@ def both_spellings(config: dict[str, Any], dtype: str | None, where: str = CONFI
 
 
 def effective(config: dict[str, Any]) -> dict[str, Any]:
-    """What a configuration says of the model, however it spells it and whether or not it states defaults.
+    """The model that a configuration describes, however it spells it and whether or not it states defaults.
 
     Args:
         config: that `check_supported` accepts.
     """
     dtype = config.get("dtype") or config.get("torch_dtype")
-    found = DEFAULTS | {key: value for key, value in both_spellings(config, dtype).items() if value is not None}
-    return {key: value for key, value in found.items() if key not in _SAYS_NOTHING}
+    values = DEFAULTS | {key: value for key, value in both_spellings(config, dtype).items() if value is not None}
+    return {key: value for key, value in values.items() if key not in _SAYS_NOTHING}
 
 
 def write_settings(source: Path, target: Path, dtype: str) -> None:

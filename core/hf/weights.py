@@ -210,17 +210,17 @@ def shards(folder: Path) -> dict[Path, set[str]]:
 
 
 def _declared(path: Path) -> dict[str, Tensor]:
-    """What a file's header declares, checked by the library against the file's length."""
+    """Tensors that a file's header declares, checked by the library against the file's length."""
     require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            found = {name: Tensor(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+            tensors = {name: Tensor(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     except SafetensorError as error:
         raise UserError(
             f"{path.name} is not a whole safetensors file: {error}", where=str(path), mend="fetch it again"
         ) from None
-    for name, tensor in found.items():
+    for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES:
             raise UserError(f"{name} is {tensor.dtype}", where=str(path), allowed=", ".join(DTYPES))
-    return found
+    return tensors

@@ -17,10 +17,10 @@ def has_gpu() -> bool:
 
 def has_transformer_engine() -> bool:
     """Whether Transformer Engine is there with its part for PyTorch, which is compiled by itself."""
-    found = find_spec("transformer_engine")
-    if found is None or not found.submodule_search_locations:
+    package_spec = find_spec("transformer_engine")
+    if package_spec is None or not package_spec.submodule_search_locations:
         return False
-    package = Path(next(iter(found.submodule_search_locations)))
+    package = Path(next(iter(package_spec.submodule_search_locations)))
     # Built in a checkout, installed from one, or from the package index: as its own loader looks for it.
     places = (package.parent, package, package / "wheel_lib", Path(sysconfig.get_path("purelib")))
     return any(next(place.glob("transformer_engine_torch*.so"), None) for place in places)
