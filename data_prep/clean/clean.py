@@ -28,7 +28,7 @@ NEAR = 80
 """Characters around a soft hyphen in which a digit is looked for."""
 
 RARE = re.compile(f"[\r\v\f\x1c-\x1f{C1}\u2028\u2029{MARKS}{OTHER_BLANKS}]")
-"""What a clean text has none of."""
+"""Characters that a clean text has none of."""
 WINDOWS_1252 = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
 """C1 character -> the character of that byte in Windows-1252, which is what was read as Latin-1."""
 MISREAD = re.compile("[" + "".join(raw for raw, meant in WINDOWS_1252.items() if meant) + "]")
@@ -62,33 +62,33 @@ def clean(text: str, changes: Counter[str] | None = None) -> str:
         text = unicodedata.normalize("NFC", text)
         changes["nfc"] += 1
     if any(f"{blank}\n" in text for blank in f" {NO_BREAK}"):
-        text = _count(TRAILING, "", text, changes, "trailing_blanks")
+        text = _count(TRAILING, "", text, changes, kind="trailing_blanks")
     return _trim(text, changes)
 
 
 def _replace_rare(text: str, changes: Counter[str]) -> str:
     """The text with none of the characters of RARE."""
     if NEXT_LINE in text and _ends_lines(text):
-        text = _count(re.compile(NEXT_LINE), "\n", text, changes, "line_ends")
-    text = _count(MISREAD, lambda found: WINDOWS_1252[found.group()], text, changes, "windows_1252")
-    text = _count(LINE_END, "\n", text, changes, "line_ends")
+        text = _count(re.compile(NEXT_LINE), "\n", text, changes, kind="line_ends")
+    text = _count(MISREAD, lambda match: WINDOWS_1252[match.group()], text, changes, kind="windows_1252")
+    text = _count(LINE_END, "\n", text, changes, kind="line_ends")
     if SOFT_LINE_END.search(text):
         text = "\n".join(_soft_line_ends(line, changes) for line in text.split("\n"))
     text = MARK_RUN.sub(lambda run: _mark(run, changes), text)
-    text = _count(re.compile("\x1f"), "\t", text, changes, "unit_separators")
-    return _count(OTHER_BLANK, " ", text, changes, "other_blanks")
+    text = _count(re.compile("\x1f"), "\t", text, changes, kind="unit_separators")
+    return _count(OTHER_BLANK, " ", text, changes, kind="other_blanks")
 
 
 def _count(
-    pattern: re.Pattern[str], by: str | Callable[[re.Match[str]], str], text: str, changes: Counter[str], kind: str
+    pattern: re.Pattern[str], by: str | Callable[[re.Match[str]], str], text: str, changes: Counter[str], *, kind: str
 ) -> str:
     """Replace, and count the characters that are replaced."""
     size = 0
 
-    def replace(found: re.Match[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
         nonlocal size
-        size += len(found.group())
-        return by if isinstance(by, str) else by(found)
+        size += len(match.group())
+        return by if isinstance(by, str) else by(match)
 
     text = pattern.sub(replace, text)
     if size:
@@ -119,7 +119,7 @@ def _soft_line_ends(line: str, changes: Counter[str]) -> str:
     if len(line) > len(inner):
         changes["page_breaks"] += len(line) - len(inner)
     kind, by = ("soft_breaks_in_rows", " ") if TABLE_ROW.search(inner) else ("line_ends", "\n")
-    return _count(SOFT_LINE_END, by, inner, changes, kind)
+    return _count(SOFT_LINE_END, by, inner, changes, kind=kind)
 
 
 def _mark(run: re.Match[str], changes: Counter[str]) -> str:
@@ -153,8 +153,8 @@ def _printed(run: re.Match[str], before: str, after: str) -> bool:
 def _trim(text: str, changes: Counter[str]) -> str:
     """The text without empty lines and blanks at its ends; the first of several lines keeps its indentation."""
     trimmed = AFTER.sub("", text) if text[-1:] in f"\n {NO_BREAK}" else text
-    if found := BEFORE.match(trimmed):
-        trimmed = trimmed[found.end() :]
+    if before := BEFORE.match(trimmed):
+        trimmed = trimmed[before.end() :]
     if "\n" not in trimmed:
         trimmed = trimmed.lstrip(f" {NO_BREAK}")
     if trimmed.isspace():

@@ -17,9 +17,9 @@ SAMPLES = 48
 AT_ONCE = 1024
 """Documents whose samples are looked at together: half a MB, which stays in a core's cache."""
 FEWEST_BYTES = 120
-"""Of a document whose language is asked for: about 20 words."""
+"""Size of a document whose language is asked for: about 20 words."""
 SLOT_BITS = 14
-"""Of the table in which function words are looked up."""
+"""Bits that number the slots of the table in which function words are looked up."""
 READ = 17
 """Bytes after a place that are read: eight to find the next word, a blank, eight of the word."""
 FRENCH = "fr"
@@ -52,7 +52,8 @@ FUNCTION_WORDS = {
 have as codes."""
 OTHER_SCRIPT = "another script"
 SCRIPT_SHARE = 0.15
-"""Of a text's bytes begin a letter of another script than Latin: a third to a half where it is written in one."""
+"""Share of a text's bytes that begin a letter of another script than Latin: a third to a half where it is written in
+one."""
 FEWEST_VOTES = 4
 LEAD = 1.3
 """A language has at least so many votes more than French, and so many times as many."""

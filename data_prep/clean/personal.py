@@ -1,4 +1,4 @@
-"""What looks like a person's data, found by form: e-mail, telephone, social security and professionals' numbers.
+"""Search for what looks like a person's data, by form: e-mail, telephone, social security and professionals' numbers.
 
 Only where ten digits stand close together is a text looked at more closely, so that the rest costs next to nothing.
 """
@@ -13,9 +13,9 @@ from .language import Bytes, Offsets
 
 KINDS = ("email", "telephone", "nir", "rpps")
 GAP = rb"(?:[ .\-/]|\xc2\xa0|\xe2\x80\xaf|\xe2\x80\x91)"
-"""What stands between groups of digits: a blank, a no-break one, a point, a hyphen, a slash."""
+"""Separators of groups of digits: a blank, a no-break one, a point, a hyphen, a slash."""
 BEFORE = rb"(?<![0-9].)(?<![0-9][.,].)"
-"""What does not stand before the character that a number begins with."""
+"""Characters that do not stand before the character that a number begins with."""
 TELEPHONE = (
     # +33 6 12 34 56 78, also with (0), and the overseas departments; then 06 12 34 56 78 with one kind of gap, or none;
     # then, after a word for telephone, any grouping.
@@ -45,7 +45,7 @@ DIGITS, APART = 10, 5
 """So many digits, none further from the next than APART bytes, may be a number of these: a gap has up to three, and
 `(0)6` and `2A 3` put two more between."""
 BEFORE_BYTES, AFTER_BYTES = 32, 8
-"""What is looked at, too: a word for a telephone and what may follow it; whether a digit follows."""
+"""Bytes around them that are looked at, too: a word for a telephone and what may follow it; whether a digit follows."""
 BLOCK_BYTES = 2**18
 USER = np.zeros(256, bool)
 USER[[*b"%+-._", *range(ord("0"), ord("9") + 1), *range(ord("A"), ord("Z") + 1), *range(ord("a"), ord("z") + 1)]] = True
@@ -68,8 +68,8 @@ def personal(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]]:
     yield from _emails(values, offsets)
     view = memoryview(values)
     for document, start, stop in _close_digits(values, offsets):
-        for found in NUMBER.finditer(view[start:stop]):
-            kind = found.lastgroup if found.lastgroup in KINDS else "telephone"
+        for match in NUMBER.finditer(view[start:stop]):
+            kind = match.lastgroup if match.lastgroup in KINDS else "telephone"
             yield document, str(kind)
 
 

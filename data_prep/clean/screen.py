@@ -58,8 +58,8 @@ class Screening:
     @property
     def counts(self) -> Counts:
         """For a manifest: kind -> file -> how often, of all of FOUND, and `languages`: documents of each."""
-        found = {kind: dict(sorted(self._found[kind].items())) for kind in FOUND}
-        return found | {"languages": dict(self.languages.most_common())}
+        counts = {kind: dict(sorted(self._found[kind].items())) for kind in FOUND}
+        return counts | {"languages": dict(self.languages.most_common())}
 
 
 def sentences(counts: Counts) -> Iterable[str]:

@@ -51,7 +51,7 @@ OFFICE = (
     (b"mimetypeapplication/vnd.oasis", "OpenDocument file", CONVERT),
     (b"mimetypeapplication/epub", "EPUB book", CONVERT),
 )
-"""What a ZIP archive holds -> what it is, and what makes it readable."""
+"""Member of a ZIP archive -> what the archive is, and what makes it readable."""
 ENDINGS = {"docx": OFFICE[0], "xlsx": OFFICE[1], "pptx": OFFICE[2], "odt": OFFICE[3], "epub": OFFICE[4]}
 HTML = re.compile(
     r"<(?:!doctype\s+html|html|head|body|p|div|span|h[1-6]|table|ul|ol|br|meta|title|script|style|article|section)\b",
@@ -85,8 +85,8 @@ def has_controls(head: bytes) -> bool:
 
 
 def _zip_kind(head: bytes, ending: str) -> tuple[str, str]:
-    found = next((kind for kind in OFFICE if kind[0] in head), ENDINGS.get(ending))
-    return found[1:] if found else ("ZIP archive", f"{PACKED}: unzip FILE.zip")
+    office = next((kind for kind in OFFICE if kind[0] in head), ENDINGS.get(ending))
+    return office[1:] if office else ("ZIP archive", f"{PACKED}: unzip FILE.zip")
 
 
 def looks_binary(head: bytes) -> bool:
@@ -187,8 +187,8 @@ def csv_columns(text: str, text_column: str) -> tuple[tuple[str, ...], str]:
     separator = SEPARATOR_LINE.match(text)
     first = text.split("\n", 1)[1] if separator and "\n" in text else text
     candidates = separator[1] if separator else DELIMITERS
-    found = [(_header(first, delimiter), delimiter) for delimiter in candidates]
-    columns, delimiter = max(found, key=lambda each: (text_column in each[0], len(each[0])))
+    headers = [(_header(first, delimiter), delimiter) for delimiter in candidates]
+    columns, delimiter = max(headers, key=lambda each: (text_column in each[0], len(each[0])))
     return columns, delimiter if len(columns) > 1 else "\x1f"
 
 

@@ -47,13 +47,13 @@ def discover(
     }
     if format is not None:
         options |= _of_format(format, options)
-    found = [
+    sources = [
         Source(name, path, **options, named=bool(split_name(given)[0]))
         for given in paths
         for name, path in _named(given, options, out)
     ]
-    check_names([source.name for source in found])
-    return found
+    check_names([source.name for source in sources])
+    return sources
 
 
 def _of_format(format: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -129,10 +129,10 @@ def _has_documents(folder: Path, options: dict[str, Any], out: Path | None) -> b
         if not child.is_file() or passed_over(child, out):
             continue
         try:
-            found = examine(child, printable(child.name), source, alone=False)
+            examined = examine(child, printable(child.name), source, alone=False)
         except UserError:
             return True  # it is named when all files are looked at
-        if not isinstance(found, Unread):
+        if not isinstance(examined, Unread):
             return True
     return not any(child.is_dir() and not passed_over(child, out) for child in folder.iterdir())
 
@@ -145,7 +145,7 @@ def _is_split(folder: Path, out: Path | None) -> bool:
 
 def _subfolders(folder: Path, out: Path | None) -> list[tuple[str, Path | str]]:
     """Each subfolder as a source. Folders whose names become the same one get a number."""
-    found: dict[str, Path | str] = {}
+    sources: dict[str, Path | str] = {}
     for child in sorted(folder.iterdir()):
         if not child.is_dir() or passed_over(child, out):
             continue
@@ -154,15 +154,15 @@ def _subfolders(folder: Path, out: Path | None) -> list[tuple[str, Path | str]]:
             continue
         name = base = made_name(child.name)
         number = 1
-        while name in found:
+        while name in sources:
             number += 1
             name = f"{base}-{number}"
         if name != child.name:
             log.info(f"the folder {printable(child.name)} is the source {name}")
-        found[name] = child
-    if not found:
+        sources[name] = child
+    if not sources:
         raise UserError("the folder holds no documents", where=printable(folder), mend="check the path")
-    return list(found.items())
+    return list(sources.items())
 
 
 def _said(name: str, path: Path) -> str:

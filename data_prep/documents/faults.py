@@ -95,8 +95,8 @@ def check_rejected(
 
 def _by_file(rejected: Sequence[Rejected]) -> list[str]:
     files: dict[str, list[Rejected]] = defaultdict(list)
-    for one in rejected:
-        files[one.file].append(one)
+    for fault in rejected:
+        files[fault.file].append(fault)
     lines = []
     for file, faults in files.items():
         lines += [f"{fault.where}: {fault.reason}" for fault in faults[:SHOWN]]

@@ -34,11 +34,11 @@ def walk(folder: Path, unread: list[Unread], out: Path | None = None) -> Iterato
         out: a folder that is passed over.
     """
     seen: dict[tuple[int, int], str] = {}
-    yield from _walk(folder, "", unread, seen, out)
+    yield from _walk(folder, "", unread, seen=seen, out=out)
 
 
 def _walk(
-    folder: Path, prefix: str, unread: list[Unread], seen: dict[tuple[int, int], str], out: Path | None
+    folder: Path, prefix: str, unread: list[Unread], *, seen: dict[tuple[int, int], str], out: Path | None
 ) -> Iterator[tuple[Path, str]]:
     here = printable(prefix.rstrip("/") or folder.name)
     status = folder.stat()
@@ -52,7 +52,7 @@ def _walk(
         if reason:
             unread.append(Unread(printable(name), reason))
         elif path.is_dir():
-            yield from _walk(path, f"{name}/", unread, seen, out)
+            yield from _walk(path, f"{name}/", unread, seen=seen, out=out)
         else:
             yield path, printable(name)
 

@@ -54,12 +54,12 @@ def read_jsonl(file: SourceFile, source: Source) -> Iterator[Item]:
 def json_record(line: str, number: int, file: SourceFile, source: Source) -> Item:
     """The record of one line."""
     try:
-        return of_object(parse_line(line), number, file, source.text_column, NAMES)
+        return of_object(parse_line(line), number, file, text_column=source.text_column, names=NAMES)
     except ValueError as error:
         return Rejected(file.where, number, str(error))
 
 
-def of_object(value: Any, number: int, file: SourceFile, text_column: str, names: Mapping[str, str]) -> Record:
+def of_object(value: Any, number: int, file: SourceFile, *, text_column: str, names: Mapping[str, str]) -> Record:
     """The record of a JSON object.
 
     Raises:
@@ -69,12 +69,14 @@ def of_object(value: Any, number: int, file: SourceFile, text_column: str, names
         raise BadDocumentError(f"{content.describe_json(value)}, not a JSON object")
     if isinstance(value, Repeated) and (twice := value.repeated & {text_column, *names}):
         raise BadDocumentError(f"the object names {', '.join(sorted(twice))} more than once")
-    return record_of(value, f"{file.name}#{number}", file.split, text_column, names)
+    return record_of(value, f"{file.name}#{number}", file.split, text_column=text_column, aliases=names)
 
 
 def read_json(file: SourceFile, source: Source) -> Iterator[Item]:
     """The objects of an array, or objects one after the other, over as many lines as they like."""
-    return json_items(file, lambda value, number: of_object(value, number, file, source.text_column, NAMES))
+    return json_items(
+        file, lambda value, number: of_object(value, number, file, text_column=source.text_column, names=NAMES)
+    )
 
 
 def json_items[T](file: SourceFile, record: Callable[[Any, int], T]) -> Iterator[T | Rejected]:
@@ -113,7 +115,7 @@ def read_csv(file: SourceFile, source: Source) -> Iterator[Item]:
             if header:
                 header = "".join(row[:1]).startswith("sep=")
             elif any(row):
-                yield _of_row(row, line, file, source, names)
+                yield _of_row(row, line, file, source, names=names)
 
 
 def table_names(file: SourceFile) -> dict[str, str]:
@@ -129,12 +131,12 @@ def table_names(file: SourceFile) -> dict[str, str]:
     }
 
 
-def _of_row(row: list[str], line: int, file: SourceFile, source: Source, names: Mapping[str, str]) -> Item:
+def _of_row(row: list[str], line: int, file: SourceFile, source: Source, *, names: Mapping[str, str]) -> Item:
     if len(row) != len(file.columns):
         return Rejected(file.where, line, f"{len(row)} fields, and the header has {len(file.columns)}")
     try:
         fields = dict(zip(file.columns, row, strict=True))
-        return record_of(fields, f"{file.name}#{line}", file.split, source.text_column, names)
+        return record_of(fields, f"{file.name}#{line}", file.split, text_column=source.text_column, aliases=names)
     except BadDocumentError as error:
         return Rejected(file.where, line, str(error))
 
@@ -147,7 +149,7 @@ def read_parquet(file: SourceFile, source: Source) -> Iterator[Item]:
         for row in batch.to_pylist():
             number += 1
             try:
-                yield record_of(row, f"{file.name}#{number}", file.split, source.text_column, names)
+                yield record_of(row, f"{file.name}#{number}", file.split, text_column=source.text_column, aliases=names)
             except BadDocumentError as error:
                 yield Rejected(file.where, number, str(error))
 

@@ -39,18 +39,18 @@ def find_documents(sources: Sequence[Source], out: Path | None = None) -> list[S
         UserError: a file cannot be read, or a source has none that can. All such files are named, those too whose
             beginning looks sound: where one is found, the others are read to their ends.
     """
-    found, faults = survey(sources, out)
+    surveys, faults = survey(sources, out)
     if faults:
-        local = [each for each in found if isinstance(each.source.path, Path)]
+        local = [each for each in surveys if isinstance(each.source.path, Path)]
         rest = sum(len(each.files) for each in local)
         log.info(f"files that cannot be read: {len(faults)}; reading the rest: {rest}")
         for each in local:
             for _ in read_source(each, faults):
                 pass
         raise together(faults)
-    for each in found:
+    for each in surveys:
         tell_unread(each)
-    return found
+    return surveys
 
 
 def units(files: Sequence[SourceFile]) -> list[tuple[SourceFile, ...]]:
@@ -82,30 +82,30 @@ def read_unit(unit: Sequence[SourceFile], source: Source, left_out: Counter[str]
 
 
 def _read_file(file: SourceFile, source: Source) -> Iterator[Item | LeftOut]:
-    found = NATIVE[file.format](file) if file.format in NATIVE else READERS[file.format](file, source)
+    items = NATIVE[file.format](file) if file.format in NATIVE else READERS[file.format](file, source)
     is_document = source.definition is not None and file.format in ONE_DOCUMENT
-    return rejecting(found, file) if is_document else found
+    return rejecting(items, file) if is_document else items
 
 
-def read_source(found: Survey, faults: list[UserError]) -> Iterator[Item]:
+def read_source(surveyed: Survey, faults: list[UserError]) -> Iterator[Item]:
     """The records of a source, in an order that does not change, and the documents that cannot be read.
 
     Args:
-        found: the source and its files.
+        surveyed: the source and its files.
         faults: is given what keeps a file from being read; the next file follows.
     """
-    if isinstance(found.source.path, str):
-        yield from formats.read_hub(found.source)
-    for unit in units(found.files):
+    if isinstance(surveyed.source.path, str):
+        yield from formats.read_hub(surveyed.source)
+    for unit in units(surveyed.files):
         try:
-            yield from read_unit(unit, found.source, found.left_out)
+            yield from read_unit(unit, surveyed.source, surveyed.left_out)
         except UserError as error:
             faults.append(error)
-    tell_left_out(found.source.name, found.left_out)
+    tell_left_out(surveyed.source.name, surveyed.left_out)
 
 
 def describe(record: Record, source: Source) -> dict[str, Any]:
-    """What is known of a record: what it states itself, and of the rest what the user says of its source.
+    """Metadata of a record: what it states itself, and of the rest what the user says of its source.
 
     Returns:
         A value for each of record.FIELDS; an empty string for what is not known, None for `commercial`. `source` is

@@ -30,7 +30,7 @@ FIELDS = {
     "subset": ("subset",),
     "origin": ("origin",),
 }
-"""What a record may state of itself -> the names of the fields that it may state it in; the first that is filled
+"""Fact that a record may state of itself -> the names of the fields that it may state it in; the first that is filled
 counts. A field's name may also be capitalized, or in capitals."""
 NAMES = {
     spelling: field
@@ -40,11 +40,11 @@ NAMES = {
 }
 """Name of a field of a record -> what it states."""
 SCALARS = ("source", "document_type", "original_split", "language", "subset")
-"""What only a plain value can state: a structure under these names is something else."""
+"""Facts that only a plain value can state: a structure under these names is something else."""
 YES = ("true", "yes", "oui", "vrai", "1", "y", "o", "t")
 NO = ("false", "no", "non", "faux", "0", "n", "f")
 NON_COMMERCIAL = re.compile(r"(?i)(?<![a-z])(?:by[-_ ]?)?nc(?![a-z])|non[-_ ]?commercial")
-"""What a licence says that allows no commercial use: CC BY-NC and the like."""
+"""Words of a licence that allows no commercial use: CC BY-NC and the like."""
 VISIBLE = re.compile(r"[^\s\x00-\x1f]")
 
 
@@ -88,7 +88,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What a file holds beside the documents of its source, such as a unit in another language: counted, not read.
+    """Part of a file beside the documents of its source, such as a unit in another language: counted, not read.
 
     Attributes:
         reason: why it is none.
@@ -107,7 +107,7 @@ def is_blank(text: str) -> bool:
 
 
 def stated_of(row: Mapping[str, Any], text_column: str, aliases: Mapping[str, str] = NAMES) -> dict[str, Any]:
-    """What a record's fields state of it: a part of FIELDS.
+    """Facts that a record's fields state of it: a part of FIELDS.
 
     Args:
         row: the record's fields.
@@ -166,7 +166,7 @@ def split_word(word: str) -> str:
 
 
 def commercial(value: Any) -> bool | None:
-    """What a record's field `commercial` says; None where it says nothing.
+    """The value that a record's field `commercial` states; None where it says nothing.
 
     Raises:
         BadDocumentError: it is neither yes nor no.

@@ -11,11 +11,11 @@ from ..sources.definition import Definition
 from ..sources.registry import find_source, is_source
 from .faults import printable
 
-NAME = re.compile(r"\w[\w.-]*")
+SOURCE_NAME = re.compile(r"\w[\w.-]*")
 UNSAFE = re.compile(r"[^\w.-]+")
 HUB = "hub:"
 FORMATS = ("text", "lines", "jsonl", "json", "csv", "parquet")
-"""Of files, as --format names them beside the registered sources."""
+"""Formats of files, as --format names them beside the registered sources."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def check_names(names: list[str]) -> None:
     for name in names:
         if name in seen:
             raise UserError(f"two sources are called {name!r}", where="sources", mend="name them: NAME=PATH")
-        if not NAME.fullmatch(name):
+        if not SOURCE_NAME.fullmatch(name):
             raise UserError(
                 f"{name!r} cannot name a source", allowed="letters, digits, '_', '.', '-'", mend="name it: NAME=PATH"
             )

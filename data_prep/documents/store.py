@@ -43,7 +43,7 @@ COUNTS = "pdapt.counts"
 """Key of the file's metadata that holds the counts of the source."""
 ROW_GROUP_BYTES = 16_000_000
 ROW_BYTES = 500
-"""What a row takes in memory beside its text."""
+"""Bytes that a row takes in memory beside its text."""
 ROWS_IN_MEMORY = 256
 
 Row = dict[str, Any]
@@ -66,11 +66,11 @@ def write_documents(path: Path, rows: Iterator[Row], counts: dict[str, Any]) -> 
 def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:
     """Write the documents that were left out, with their files, lines and reasons."""
     with atomic_path(path) as partial:
-        pq.write_table(pa.Table.from_pylist([asdict(one) for one in rejected], REJECTED_SCHEMA), partial)
+        pq.write_table(pa.Table.from_pylist([asdict(document) for document in rejected], REJECTED_SCHEMA), partial)
 
 
 def read_rejected(path: Path) -> list[Rejected]:
-    """What `write_rejected` wrote.
+    """The rejected documents that `write_rejected` wrote.
 
     Raises:
         UserError: it is damaged, or another's.

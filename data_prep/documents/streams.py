@@ -238,21 +238,21 @@ def check_encoding(name: str) -> str:
         UserError: Python knows no encoding of text by that name.
     """
     try:
-        found = codecs.lookup(name)
+        codec = codecs.lookup(name)
         b"text".decode(name)
     except (LookupError, UnicodeError, ValueError):
-        found = None
+        codec = None
     if (
-        found is None
-        or not getattr(found, "_is_text_encoding", True)
-        or found.name in ("idna", "punycode", "undefined")
+        codec is None
+        or not getattr(codec, "_is_text_encoding", True)
+        or codec.name in ("idna", "punycode", "undefined")
     ):
         raise UserError(
             f"no encoding is called {name!r}",
             where="--encoding",
             allowed="as Python names them: utf-8, cp1252, latin-1, iso8859-15, mac-roman, utf-16-le, ...",
         )
-    return found.name
+    return codec.name
 
 
 def marked(head: bytes) -> str:

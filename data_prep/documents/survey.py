@@ -61,25 +61,25 @@ class Survey:
 
     def unread_by_reason(self) -> dict[str, list[str]]:
         """Reason -> names."""
-        found: dict[str, list[str]] = defaultdict(list)
+        names: dict[str, list[str]] = defaultdict(list)
         for each in self.unread:
-            found[each.reason].append(each.name)
-        return dict(found)
+            names[each.reason].append(each.name)
+        return dict(names)
 
     def formats(self) -> dict[str, int]:
         """Format, with what it is packed in -> files."""
-        found: dict[str, int] = defaultdict(int)
+        counts: dict[str, int] = defaultdict(int)
         for file in self.files:
-            found[" ".join(filter(None, [file.packing, file.format]))] += 1
-        return dict(found)
+            counts[" ".join(filter(None, [file.packing, file.format]))] += 1
+        return dict(counts)
 
 
-def fingerprint(found: Survey) -> str:
+def fingerprint(surveyed: Survey) -> str:
     """SHA-256 that stands for the files that are read of a source: a file's own where the source is that file."""
-    hashes = sha256_of_all([file.path for file in found.files])
-    if [file.path for file in found.files] == [found.source.path]:
+    hashes = sha256_of_all([file.path for file in surveyed.files])
+    if [file.path for file in surveyed.files] == [surveyed.source.path]:
         return hashes[0]
-    return digest(dict(zip((file.name for file in found.files), hashes, strict=True)))
+    return digest(dict(zip((file.name for file in surveyed.files), hashes, strict=True)))
 
 
 def survey(sources: Sequence[Source], out: Path | None = None) -> tuple[list[Survey], list[UserError]]:
@@ -92,21 +92,23 @@ def survey(sources: Sequence[Source], out: Path | None = None) -> tuple[list[Sur
     Returns:
         The sources with their files, and what keeps a file, or a whole source, from being read.
     """
-    found: list[Survey] = []
+    surveys: list[Survey] = []
     faults: list[UserError] = []
     for source in sources:
         try:
-            found.append(Survey(source) if isinstance(source.path, str) else _survey(source, source.path, out, faults))
+            surveys.append(
+                Survey(source) if isinstance(source.path, str) else _survey(source, source.path, out, faults)
+            )
         except UserError as error:
             faults.append(error)
-    return found, faults
+    return surveys, faults
 
 
-def tell_unread(found: Survey) -> None:
+def tell_unread(surveyed: Survey) -> None:
     """Say on standard error what is left unread of a source."""
-    for reason, names in found.unread_by_reason().items():
+    for reason, names in surveyed.unread_by_reason().items():
         shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-        log.info(f"{found.source.name}: left unread, {reason}: {shown}")
+        log.info(f"{surveyed.source.name}: left unread, {reason}: {shown}")
 
 
 def tell_left_out(name: str, left_out: Counter[str]) -> None:
@@ -116,24 +118,24 @@ def tell_left_out(name: str, left_out: Counter[str]) -> None:
 
 
 def _survey(source: Source, path: Path, out: Path | None, faults: list[UserError]) -> Survey:
-    found = Survey(source)
+    surveyed = Survey(source)
     alone = not path.is_dir()
-    places = [(path, path.name)] if alone else walk(path, found.unread, out)
+    places = [(path, path.name)] if alone else walk(path, surveyed.unread, out)
     for file, name in places:
         try:
             each = examine(file, name, source, alone=alone)
         except FileError as error:
             faults.append(error)
             continue
-        (found.files if isinstance(each, SourceFile) else found.unread).append(each)  # pyright: ignore
-    if not found.files and not faults:
-        _refuse(found, path)
-    return found
+        (surveyed.files if isinstance(each, SourceFile) else surveyed.unread).append(each)  # pyright: ignore
+    if not surveyed.files and not faults:
+        _refuse(surveyed, path)
+    return surveyed
 
 
-def _refuse(found: Survey, path: Path) -> None:
+def _refuse(surveyed: Survey, path: Path) -> None:
     """Raise because a source has no file that is read."""
-    unread = [each for each in found.unread if each.mend] or found.unread
+    unread = [each for each in surveyed.unread if each.mend] or surveyed.unread
     if not unread:
         raise UserError("the folder holds no documents", where=printable(path), mend="check the path")
     base = path if path.is_dir() else path.parent
@@ -163,40 +165,40 @@ def examine(path: Path, name: str, source: Source, *, alone: bool) -> SourceFile
         raw = stream.read(HEAD)
     size = path.stat().st_size
     if not raw and not _is_text(ending, source) and source.definition is None:
-        return _unread(path, name, "an empty file", "", alone)
+        return _unread(path, name, "an empty file", "", alone=alone)
     packing = packing_of(raw)
     if packing and size < SMALLEST:
-        return _unread(path, name, f"{packing} data cut off after {size} bytes", "fetch the file again", alone)
+        return _unread(path, name, f"{packing} data cut off after {size} bytes", "fetch the file again", alone=alone)
     head = _unpacked(path, packing) if packing else raw
     file = SourceFile(path, name, "", packing, split="", size=size)
     if source.definition is not None:
-        return _published(file, source, source.definition, head, alone)
+        return _published(file, source, source.definition, head, alone=alone)
     is_parquet = head.startswith(b"PAR1") and content.has_controls(head)
     if is_parquet or (ending == "parquet" and not source.format):
         return _parquet(file, source)
     kind = content.binary_kind(head, ending) or _second_packing(head, packing)
     if kind:
-        return _unread(path, name, *kind, alone)
+        return _unread(path, name, *kind, alone=alone)
     _require_mark(head, source, file)
     file = replace(file, encoding=encoding_of(path, packing, head, source.encoding))
     if file.encoding.startswith("utf-8") and content.looks_binary(head):
-        return _unread(path, name, "binary data of no known format", "", alone)
-    return _text_file(file, source, head, ending, alone)
+        return _unread(path, name, "binary data of no known format", "", alone=alone)
+    return _text_file(file, source, head, ending, alone=alone)
 
 
 def _published(
-    file: SourceFile, source: Source, definition: Definition, head: bytes, alone: bool
+    file: SourceFile, source: Source, definition: Definition, head: bytes, *, alone: bool
 ) -> SourceFile | Unread:
     """How a file of a registered source is read, or why it is not."""
-    found = published_file(file, definition, _without_packing(file.name), head, alone=alone)
-    if not isinstance(found, SourceFile):
-        return found
-    if found.format == "parquet":
-        return _parquet(found, replace(source, format=None))
-    if found.format not in BINARY:
-        _require_mark(head, source, found)
-    encoding = encoding_of(file.path, file.packing, head, source.encoding or found.encoding or None)
-    return _with_split(replace(found, encoding=encoding), one_document=found.format in ONE_DOCUMENT)
+    published = published_file(file, definition, _without_packing(file.name), head, alone=alone)
+    if not isinstance(published, SourceFile):
+        return published
+    if published.format == "parquet":
+        return _parquet(published, replace(source, format=None))
+    if published.format not in BINARY:
+        _require_mark(head, source, published)
+    encoding = encoding_of(file.path, file.packing, head, source.encoding or published.encoding or None)
+    return _with_split(replace(published, encoding=encoding), one_document=published.format in ONE_DOCUMENT)
 
 
 def _require_mark(head: bytes, source: Source, file: SourceFile) -> None:
@@ -205,7 +207,7 @@ def _require_mark(head: bytes, source: Source, file: SourceFile) -> None:
         raise FileError("UTF-16 without a byte order mark", where=file.where, mend=f"--encoding {encoding}")
 
 
-def _unread(path: Path, name: str, reason: str, mend: str, alone: bool) -> Unread:
+def _unread(path: Path, name: str, reason: str, mend: str, *, alone: bool) -> Unread:
     if alone:
         raise FileError(f"{reason}, which is not read", where=printable(path), mend=mend)
     return Unread(name, reason, mend)
@@ -279,22 +281,22 @@ def _require_column(columns: Sequence[str], source: Source, where: str) -> None:
     )
 
 
-def _text_file(file: SourceFile, source: Source, head: bytes, ending: str, alone: bool) -> SourceFile | Unread:
+def _text_file(file: SourceFile, source: Source, head: bytes, ending: str, *, alone: bool) -> SourceFile | Unread:
     whole = len(head) < HEAD
     text = head.decode(file.encoding, "replace")
     text = text if whole else text.rstrip("\ufffd")
-    format = _forced(text, whole, ending, source, alone) if source.format else ""
+    format = _forced(text, whole, ending, source, alone=alone) if source.format else ""
     if source.format and not format:
         return Unread(file.name, f"not {source.format}, as --format says")
     if not format:
-        found = _told(file, text, whole, ending, source)
-        if isinstance(found, tuple):
-            return _unread(file.path, file.name, *found, alone)
-        format = found
+        recognized = _recognize(file, text, whole, ending, source=source)
+        if isinstance(recognized, tuple):
+            return _unread(file.path, file.name, *recognized, alone=alone)
+        format = recognized
     return _described(replace(file, format=format), source, text, whole)
 
 
-def _forced(text: str, whole: bool, ending: str, source: Source, alone: bool) -> str:
+def _forced(text: str, whole: bool, ending: str, source: Source, *, alone: bool) -> str:
     """The format that the user names; empty where a file among others cannot be of it."""
     wanted = source.format or ""
     if alone or wanted in ("text", "lines", "csv"):
@@ -303,7 +305,7 @@ def _forced(text: str, whole: bool, ending: str, source: Source, alone: bool) ->
     return wanted if wanted != "parquet" and (kind or ending in JSON_ENDINGS) else ""
 
 
-def _told(file: SourceFile, text: str, whole: bool, ending: str, source: Source) -> str | tuple[str, str]:
+def _recognize(file: SourceFile, text: str, whole: bool, ending: str, *, source: Source) -> str | tuple[str, str]:
     """The format of a text file, or why it is left unread and what would make it readable."""
     lower = file.path.name.lower()
     if lower == "dialogues" and DIALOGUE.match(text):

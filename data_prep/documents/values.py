@@ -64,19 +64,19 @@ def _shallow(line: str) -> dict[str, Any]:
     Raises:
         ValueError: the line is no object.
     """
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     at = 1
     while (member := _MEMBER.match(line, at)) and line.startswith("{"):
         name, at = json.loads(member[1]), member.end()
         if line[at : at + 1] in ("[", "{"):
-            found[name], at = None, _closing(line, at)
+            members[name], at = None, _closing(line, at)
         else:
-            found[name], at = _DECODER.raw_decode(line, at)
+            members[name], at = _DECODER.raw_decode(line, at)
         rest = _NEXT.match(line, at)
         if rest is None:
             break
         if rest[1] == "}" and rest.end() == len(line):
-            return found
+            return members
         at = rest.end()
     raise ValueError("brackets nested too deep")
 
@@ -144,8 +144,10 @@ class _Values:
 
     def _take(self, wanted: str) -> None:
         if self._peek() != wanted:
-            found = self._peek()
-            raise ValueError(f"not JSON: {wanted!r} is missing" + (f" before {found!r}" if found else ""), self.line)
+            character = self._peek()
+            raise ValueError(
+                f"not JSON: {wanted!r} is missing" + (f" before {character!r}" if character else ""), self.line
+            )
         self.at += 1
 
     def _value(self) -> tuple[int, Any]:

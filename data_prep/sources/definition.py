@@ -1,4 +1,4 @@
-"""What a source states of itself, and a strict way from YAML's values to it."""
+"""Definition of a source, as it states itself, and a strict way from YAML's values to it."""
 
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass

@@ -10,7 +10,7 @@ FRENCH = ("fr", "fre", "fra", "french", "français")
 
 @dataclass(frozen=True)
 class Entry:
-    """What an index says of a document.
+    """Entry of an index: what that says of a document.
 
     Attributes:
         key: the publisher's id.
@@ -41,5 +41,5 @@ def first(*values: Any) -> str:
 
 
 def filled(**stated: str) -> dict[str, str]:
-    """What is stated, without what is empty."""
+    """The facts that are stated, without those that are empty."""
     return {name: value for name, value in stated.items() if value}

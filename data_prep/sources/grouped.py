@@ -95,7 +95,7 @@ def _without_full_text(entries: Sequence[Entry], read: set[str]) -> Iterator[Ite
 
 
 def _names(name: str) -> list[str]:
-    """What a full text's file may be called in an index: its name, its folder's, and both without a version."""
+    """Names that an index may give to a full text's file: its name, its folder's, and both without a version."""
     path = PurePath(name.lower())
     stems = [path.name.split(".")[0], *([path.parent.name] if path.parent.name else [])]
     return list(dict.fromkeys([*stems, *(VERSION.sub("", stem) for stem in stems)]))
@@ -106,4 +106,4 @@ GROUPED: dict[str, Callable[[Sequence[SourceFile]], Iterator[Item]]] = {
     "conll": read_sentences_once,
     "collection": read_collection,
 }
-"""What files are read together as -> their reader."""
+"""Format of files that are read together -> their reader."""

@@ -1,4 +1,4 @@
-"""What the registered sources state, and what of them is at hand."""
+"""Listing of what the registered sources state, and what of them is at hand."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from .registry import definitions, key_of, read_definition
 
 
 def list_sources(folder: Path | None = None, further: Sequence[Path] = ()) -> list[dict[str, Any]]:
-    """What each source states, as JSON holds it, and under `at_hand` what a folder has of it.
+    """Facts that each source states, as JSON holds it, and under `at_hand` what a folder has of it.
 
     Args:
         folder: holds a folder for each source, called by its key, in whatever case.
@@ -42,7 +42,7 @@ def _places(folder: Path | None) -> dict[str, Path]:
 
 
 def _at_hand(format: str, place: Path) -> dict[str, Any]:
-    """What a source's folder holds: files that are read, by format; their size in bytes; files that are not."""
+    """Contents of a source's folder: files that are read, by format; their size in bytes; files that are not."""
     surveys, faults = survey([Source(place.name, place, format)])
     files = [file for each in surveys for file in each.files]
     return {

@@ -24,7 +24,7 @@ KEY = re.compile(r"[A-Z][A-Z0-9_]*")
 
 @dataclass(frozen=True)
 class Registry:
-    """What holds for all sources.
+    """Rules that hold for all sources.
 
     Attributes:
         max_rejected: share of a source's documents that may be spoilt, where the user names none.
@@ -37,7 +37,7 @@ class Registry:
 
 @cache
 def registry() -> Registry:
-    """What holds for all sources."""
+    """Rules that hold for all sources."""
     loaded = build(Registry, _mapping(REGISTRY), str(REGISTRY))
     return replace(loaded, export=_with_options(loaded.export, str(REGISTRY)))
 

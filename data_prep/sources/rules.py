@@ -6,7 +6,7 @@ from .definition import Definition, FileRule
 from .registry import registry
 
 ANNOTATIONS = "annotations"
-"""What files hold that annotate a text. They stay apart from it."""
+"""Content of files that annotate a text. They stay apart from it."""
 
 
 def rule_for(definition: Definition, name: str, *, alone: bool) -> FileRule | None:

@@ -14,7 +14,7 @@ MEMORY = 4 * 2**30
 MOST_CHARACTERS = 50_000_000
 """Characters of a document: a hundred times those of a long thesis."""
 HYPHENS = ("\x02", "\ufffe")
-"""What PDFium writes for a hyphen at which a word is broken at the end of a line."""
+"""Characters that PDFium writes for a hyphen at which a word is broken at the end of a line."""
 
 
 def pdf_text(content: bytes) -> tuple[str, str]:

@@ -16,7 +16,9 @@ def read_e3c(file: SourceFile) -> Iterator[Record | Rejected | LeftOut]:
     Raises:
         FileError: it is not JSON.
     """
-    for item in json_items(file, lambda value, number: of_object(value, number, file, "text", E3C_NAMES)):
+    for item in json_items(
+        file, lambda value, number: of_object(value, number, file, text_column="text", names=E3C_NAMES)
+    ):
         if isinstance(item, Record) and item.stated.get("language", "fr").lower() not in FRENCH:
             yield LeftOut("documents in another language")
         else:

@@ -45,5 +45,10 @@ def _entry(hit: Any, origin: str) -> Entry:
     abstract = first(hit.get("abstract")) if languages in (["fre"], ["fra"], ["fr"]) else ""
     text = "\n".join(filter(None, [first(hit.get("title")), abstract])) if abstract else ""
     return Entry(
-        identifier, stated, origin, require_unicode(text, "abstract"), (ark.rpartition("/")[2],) if ark else (), french
+        identifier,
+        stated,
+        origin,
+        text=require_unicode(text, "abstract"),
+        names=(ark.rpartition("/")[2],) if ark else (),
+        french=french,
     )

@@ -43,7 +43,7 @@ def _entry(document: Any, origin: str) -> Entry:
         language="fr" if french and languages else first(languages),
     )
     text = require_unicode(_abstract(document, only_french=languages == ["fr"]), "abstract_s")
-    return Entry(identifier, stated, origin, text, _file_names(document), french)
+    return Entry(identifier, stated, origin, text=text, names=_file_names(document), french=french)
 
 
 def _abstract(document: dict[str, Any], *, only_french: bool) -> str:

@@ -32,7 +32,7 @@ def _sentences(file: SourceFile) -> Iterator[Record | Rejected]:
             values = line.rstrip("\r\n").split("\t")
             ends = is_blank(line) or (len(values) >= columns and values[options.sentence] != identifier)
             if ends and (words or fault):
-                yield _sentence(file, identifier, words, fault, number - 1)
+                yield _sentence(file, identifier, words, fault, line=number - 1)
                 words, fault = [], ""
             if is_blank(line):
                 identifier = ""
@@ -42,10 +42,10 @@ def _sentences(file: SourceFile) -> Iterator[Record | Rejected]:
                 identifier = values[options.sentence]
                 words.append(values[options.word])
         if words or fault:
-            yield _sentence(file, identifier, words, fault, number)
+            yield _sentence(file, identifier, words, fault, line=number)
 
 
-def _sentence(file: SourceFile, identifier: str, words: list[str], fault: str, line: int) -> Record | Rejected:
+def _sentence(file: SourceFile, identifier: str, words: list[str], fault: str, *, line: int) -> Record | Rejected:
     text = " ".join(words)
     if fault or is_blank(text):
         return Rejected(file.where, line, fault or "the sentence is empty")

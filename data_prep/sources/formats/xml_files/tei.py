@@ -48,7 +48,7 @@ def _running_text(element: etree._Element) -> str:
 
 
 def _stated(record: etree._Element) -> dict[str, str]:
-    """What the header states."""
+    """Facts that the header states."""
     title = _first(record, "titleStmt", "title") or _first(record, "analytic", "title")
     licence = next((each.get("target") or text_of(each) for each in record.iter("{*}licence")), "")
     language = next((each.get("ident") or "" for each in record.iter("{*}language")), "")
