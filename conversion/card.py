@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.checkpoint import damaged_seal, read_provenance, read_seal
+from ..core.checkpoint import damaged_hashes_record, read_hashes_record, read_provenance
 from ..core.errors import UserError
 from ..core.jsonio import JsonObject
 
@@ -32,7 +32,7 @@ Trained for {step} steps of {sequences} sequences of {length} tokens, at a learn
 
 @dataclass(frozen=True)
 class Training:
-    """The training that a run's checkpoint comes from, as its seal states it.
+    """The training that a run's checkpoint comes from, as its record of hashes states it.
 
     Attributes:
         step: that it was saved after.
@@ -54,16 +54,16 @@ class Training:
 
 
 def read_training(checkpoint: Path) -> Training | None:
-    """Read a checkpoint's seal; None where it has none.
+    """Read the training from a checkpoint's record of hashes; None where it has none.
 
     Raises:
-        UserError: the seal is damaged, or lacks what a card states.
+        UserError: that record is damaged, or lacks what a card states.
     """
-    seal, provenance = read_seal(checkpoint), read_provenance(checkpoint)
+    record, provenance = read_hashes_record(checkpoint), read_provenance(checkpoint)
     try:
-        return Training(**_stated(provenance), step=seal["step"]) if seal and provenance else None
+        return Training(**_stated(provenance), step=record["step"]) if record and provenance else None
     except UserError as error:
-        raise damaged_seal(checkpoint, error) from None
+        raise damaged_hashes_record(checkpoint, error) from None
 
 
 def _stated(provenance: JsonObject) -> dict[str, Any]:

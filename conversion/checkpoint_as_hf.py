@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ..core.checkpoint import HF, SEAL, read_provenance
+from ..core.checkpoint import HASHES_FILE, HF, read_provenance
 from ..core.errors import UserError, nearest
 from ..core.hf.weights import DTYPES, NAMES, Tensor
 from ..core.qwen3 import Qwen3Config, hf_shapes, read_config
@@ -135,8 +135,9 @@ def _buckets(checkpoint: Checkpoint, shape: Qwen3Config) -> Masters | None:
     found = read_provenance(folder)
     if found is None or not {"recipe", "device"} <= found.values.keys():
         raise UserError(
-            f"{folder.name} was saved for a change of DP alone, and has no {SEAL} that says how the model was split",
-            where=str(folder / SEAL),
+            f"{folder.name} was saved for a change of DP alone, and has no {HASHES_FILE} "
+            "that says how the model was split",
+            where=str(folder / HASHES_FILE),
             allowed="--from parameters, or a checkpoint of `pdapt train`",
         )
     return Masters(checkpoint, shape, found)

@@ -170,7 +170,7 @@ def export_hf(
         return counts | checked | ({"step": training.step} if training else {})
 
     log.info(f"export: {folder.name} -> {out}")
-    # What an import wrote is known by its manifest, what a run saved by its seal: neither is read again for its hash.
+    # What an import wrote is known by its manifest, what a run saved by its record: neither is read again for a hash.
     inputs = {"checkpoint": hashed_folder(folder)} | {
         name: settings / name for name in (CONFIG, *SIDE_FILES) if (settings / name).is_file()
     }

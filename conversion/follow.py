@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core import log
-from ..core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
+from ..core.checkpoint import CHECKPOINTS, HASHES_FILE, IDENTITY
 from ..core.errors import UserError
 from ..core.files import read_list, remove, write_json
 from ..core.manifest import MANIFEST_FILE
@@ -28,8 +28,8 @@ def follow(
 ) -> list[str]:
     """Export every checkpoint of a run, oldest first, until the run is finished.
 
-    A checkpoint is taken when it is sealed: whole, with its files' hashes. Killed at any moment, the same command goes
-    on: an export that was not whole is made again, one that was is not.
+    A checkpoint is taken when its files' hashes are written: then it is whole. Killed at any moment, the same command
+    goes on: an export that was not whole is made again, one that was is not.
 
     Args:
         run: run folder of `pdapt train`; it may be training, or be interrupted.
@@ -66,9 +66,13 @@ def follow(
 
 
 def _waiting(run: Path, out: Path) -> list[Path]:
-    """Sealed checkpoints that are not done, oldest first."""
+    """Hashed checkpoints that are not done, oldest first."""
     done = _done(out)
-    return [path.parent for path in sorted((run / CHECKPOINTS).glob(f"iter_*/{SEAL}")) if path.parent.name not in done]
+    return [
+        path.parent
+        for path in sorted((run / CHECKPOINTS).glob(f"iter_*/{HASHES_FILE}"))
+        if path.parent.name not in done
+    ]
 
 
 def _export(checkpoint: Path, folder: Path, then: Callable[[Path], None] | None, *, verify: bool) -> bool:
@@ -76,7 +80,7 @@ def _export(checkpoint: Path, folder: Path, then: Callable[[Path], None] | None,
     try:
         export_hf(checkpoint, folder, verify=verify)
     except (UserError, FileNotFoundError):
-        if (checkpoint / SEAL).is_file():
+        if (checkpoint / HASHES_FILE).is_file():
             raise
         log.warn(f"follow: {checkpoint.name} was removed by the run before it was exported")
         remove(folder.with_name(f".{folder.name}.partial"))

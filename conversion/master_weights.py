@@ -62,10 +62,10 @@ class Masters:
         Args:
             checkpoint: saved for a change of DP alone.
             shape: the model's.
-            provenance: of the checkpoint's seal: how the model was split, and where it was trained.
+            provenance: of the checkpoint's record of hashes: how the model was split, and where it was trained.
 
         Raises:
-            UserError: the buckets are not those of such a model, or the seal is damaged.
+            UserError: the buckets are not those of such a model, or that record is damaged.
         """
         self.checkpoint, parallel = checkpoint, provenance.object("recipe").object("parallel")
         tp, pp = (parallel.integer(name, minimum=1, maximum=MOST_RANKS) for name in ("tp", "pp"))

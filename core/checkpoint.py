@@ -18,7 +18,7 @@ TRACKER = "latest_checkpointed_iteration.txt"
 """File of a checkpoint root that names its newest whole checkpoint."""
 RELEASE = "release"
 """Megatron's name for weights that belong to no iteration."""
-SEAL = "pdapt.json"
+HASHES_FILE = "pdapt.json"
 """File of a run's checkpoint that says where it comes from, and holds the hashes of its other files."""
 HF = "hf"
 """Folder beside the checkpoints that keeps the Hugging Face side: configuration and tokenizer."""
@@ -26,44 +26,46 @@ _ITERATION = re.compile(rb"\d{1,10}")
 _TRACKER_BYTES = 100
 
 
-def read_seal(checkpoint: Path) -> dict[str, Any] | None:
-    """A checkpoint's seal; None where it has none.
+def read_hashes_record(checkpoint: Path) -> dict[str, Any] | None:
+    """A checkpoint's record of its hashes; None where it has none.
 
     Returns:
         `{"step", "provenance", "files": {name: SHA-256}, "weights": {name: SHA-256}}`, the last of each file's
-        `weight_spans`; a seal that was written by an earlier version has no `weights`.
+        `weight_spans`; a record that was written by an earlier version has no `weights`.
 
     Raises:
         UserError: it is damaged.
     """
-    path = checkpoint / SEAL
+    path = checkpoint / HASHES_FILE
     if not path.is_file():
         return None
     try:
-        seal = read_object(path)
-        seal.integer("step"), seal.object("provenance"), seal.texts("files")
-        if "weights" in seal.values:
-            seal.texts("weights")
+        record = read_object(path)
+        record.integer("step"), record.object("provenance"), record.texts("files")
+        if "weights" in record.values:
+            record.texts("weights")
     except UserError as error:
-        raise damaged_seal(checkpoint, error) from None
-    return seal.values
+        raise damaged_hashes_record(checkpoint, error) from None
+    return record.values
 
 
-def damaged_seal(checkpoint: Path, error: UserError) -> UserError:
-    """The error that a checkpoint's seal is damaged, of one that tells where."""
+def damaged_hashes_record(checkpoint: Path, error: UserError) -> UserError:
+    """The error that a checkpoint's record of its hashes is damaged, of one that tells where."""
     return UserError(
-        f"{SEAL} of {checkpoint.name} is damaged: {error.what}", where=error.where, mend="take another checkpoint"
+        f"{HASHES_FILE} of {checkpoint.name} is damaged: {error.what}",
+        where=error.where,
+        mend="take another checkpoint",
     )
 
 
 def read_provenance(checkpoint: Path) -> JsonObject | None:
-    """The run that a checkpoint is of, as its seal states it; None where it has none.
+    """The run that a checkpoint is of, as its record of hashes states it; None where it has none.
 
     Raises:
-        UserError: the seal is damaged.
+        UserError: that record is damaged.
     """
-    seal = read_seal(checkpoint)
-    return None if seal is None else JsonObject(seal["provenance"], f"{checkpoint / SEAL}: provenance")
+    record = read_hashes_record(checkpoint)
+    return None if record is None else JsonObject(record["provenance"], f"{checkpoint / HASHES_FILE}: provenance")
 
 
 def root_of(path: Path) -> Path:
@@ -113,7 +115,7 @@ def newest_named(tracker: Path) -> int | None:
 
 def _newest_whole(root: Path) -> Path | None:
     """The newest checkpoint of a run that was finished and has kept its files, whatever the tracker says."""
-    finished = {path.parent for name in ("metadata.json", SEAL) for path in root.glob(f"iter_*/{name}")}
+    finished = {path.parent for name in ("metadata.json", HASHES_FILE) for path in root.glob(f"iter_*/{name}")}
     for path in sorted(finished, reverse=True):
         try:
             wrong = shortened(path)

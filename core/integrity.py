@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from . import log
-from .checkpoint import HF, RELEASE, SEAL, read_seal
+from .checkpoint import HASHES_FILE, HF, RELEASE, read_hashes_record
 from .dcp import Span, weight_spans
 from .errors import UserError
 from .files import list_files, read_blocks
@@ -26,7 +26,7 @@ from .manifest import MANIFEST_FILE, recorded
 
 MOST_THREADS = 16
 """Files that are hashed at once, where there are so many cores."""
-HASHES = (MANIFEST_FILE, SEAL)
+HASHES = (MANIFEST_FILE, HASHES_FILE)
 """Files that hold the hashes."""
 AGAIN = "make or copy it again"
 """Fix of a damaged file, where nothing lets it pass."""
@@ -301,12 +301,12 @@ def weights_alone(
     """
     hashes, spans = dict(wanted), {}
     for checkpoint in checkpoints:
-        seal = read_seal(checkpoint) or {}
+        record = read_hashes_record(checkpoint) or {}
         try:
-            of_weights = weight_spans(checkpoint) if "weights" in seal else {}
+            of_weights = weight_spans(checkpoint) if "weights" in record else {}
         except UserError:
             continue  # it is damaged, or that of another checkpoint: its own hash tells
-        for name, value in seal.get("weights", {}).items():
+        for name, value in record.get("weights", {}).items():
             path = checkpoint / name
             if path in wanted and name in of_weights:
                 hashes[path], spans[path] = value, of_weights[name]

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from . import log
-from .checkpoint import read_seal
+from .checkpoint import read_hashes_record
 from .errors import UserError
 from .files import fsync_path, list_files, read_json, read_object, remove, require_file, sha256_of_all, write_json
 from .system.disk import disk_errors
@@ -127,8 +127,8 @@ def recorded(folder: Path) -> dict[str, str] | None:
     """SHA-256 of a folder's files as who finished it wrote them down: a stage, or the run whose checkpoint it is."""
     if (folder / MANIFEST_FILE).is_file():
         return Manifest.read(folder).outputs
-    seal = read_seal(folder)
-    return seal["files"] if seal else None
+    record = read_hashes_record(folder)
+    return record["files"] if record else None
 
 
 def digest(value: Any) -> str:

@@ -32,7 +32,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "conversion/follow.py": (CHECKPOINT + "test_fuzz_followed",),
     "conversion/stored_tensor.py": (CHECKPOINT + "test_fuzz_distcp",),
     "conversion/verify.py": (CORE + "test_fuzz_settings",),
-    "core/checkpoint.py": (CORE + "test_fuzz_seal", CORE + "test_fuzz_tracker"),
+    "core/checkpoint.py": (CORE + "test_fuzz_hashes_record", CORE + "test_fuzz_tracker"),
     "core/dcp.py": (CORE + "test_fuzz_metadata", CHECKPOINT + "test_fuzz_metadata_as_it_is_read"),
     "core/hf/config.py": (CORE + "test_fuzz_settings",),
     "core/hf/tokenizer_file.py": ("training/run/test_fuzz_journal.py::test_fuzz_tokenizer",),

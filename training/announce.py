@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..core import log
-from ..core.checkpoint import read_provenance, read_seal
+from ..core.checkpoint import read_hashes_record, read_provenance
 from ..core.manifest import fingerprint
 from ..recipes.load import to_dict
 from ..recipes.schema import Recipe
@@ -14,10 +14,10 @@ def announce_weights(recipe: Recipe, tokens: Path, weights: Path) -> None:
     """Say where in the data a run begins that starts from another's weights.
 
     Raises:
-        UserError: the weights' seal is damaged.
+        UserError: the record of the weights' hashes is damaged.
     """
-    seal, held, seed = read_seal(weights), read_provenance(weights), recipe.seed
-    if seal is None or held is None:
+    record, held, seed = read_hashes_record(weights), read_provenance(weights), recipe.seed
+    if record is None or held is None:
         return
     log.info(
         f"train: weights of {weights}, a new optimizer; the data begins at its first sequence, in the order of seed "
@@ -27,7 +27,7 @@ def announce_weights(recipe: Recipe, tokens: Path, weights: Path) -> None:
     same = all(before.get(name) == now[name] for name in ("data", "seed"))
     if same and held.object("inputs").values.get("tokens") == fingerprint(tokens):
         log.warn(
-            f"train: those weights have seen the same sequences in the same order, for {seal['step']} steps: "
+            f"train: those weights have seen the same sequences in the same order, for {record['step']} steps: "
             f"seed={seed + 1} gives another order"
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import log
-from ..core.checkpoint import SEAL, newest, root_of
+from ..core.checkpoint import HASHES_FILE, newest, root_of
 from ..core.errors import UserError
 from ..core.integrity import Checked, checkpoint_files, file_names, wanted_hashes, weights_alone
 from ..data_prep.tokens.index import IdRange, bin_path, check_offsets, idx_path
@@ -103,7 +103,7 @@ def _weights(inputs: Inputs) -> Path | None:
     if inputs.base is None:
         return None
     # Where only damaged ones are there, or none, `check_inputs` refuses the base.
-    of_run = (path.parent for path in root_of(inputs.base).glob(f"iter_*/{SEAL}"))
+    of_run = (path.parent for path in root_of(inputs.base).glob(f"iter_*/{HASHES_FILE}"))
     return newest(inputs.base) or max(of_run, default=None)
 
 

@@ -91,7 +91,7 @@ BRIDGE = {
 
 BLEND = "the blend (`training/blend.py`)"
 MEMORY = "the prediction of memory (`recipes/memory.py`), before anything starts"
-SEAL = "the seal (`training/run/hashes.py`), which removes the others"
+HASHING = "the hashing process (`training/run/hashes.py`), which removes the others"
 GUARD = "the guard (`training/run/listeners/guard.py`)"
 TRACKERS = "the trackers (`training/run/listeners/trackers.py`)"
 SLURM = "the Slurm script (`launch/recipe_job.py`)"
@@ -107,8 +107,8 @@ READ_BY = {
     "parallel.ranks_per_node": RANKS,
     "machine.gpu_gib": MEMORY,
     "machine.host_gib": MEMORY,
-    "checkpoint.keep_every": SEAL,
-    "checkpoint.keep_last": SEAL,
+    "checkpoint.keep_every": HASHING,
+    "checkpoint.keep_last": HASHING,
     "guard.nonfinite": GUARD,
     "guard.spike": GUARD,
     "guard.deviations": GUARD,

@@ -177,7 +177,7 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
         except SystemExit as end:  # the trainer's way to stop before the last step
             if end.code:
                 raise
-        while not (run.out / STATE).is_file():  # the last rank writes it when the last checkpoint is sealed
+        while not (run.out / STATE).is_file():  # the last rank writes it when the last checkpoint is hashed
             time.sleep(0.1)
         _check_state(read_state(run.out), run.out)
         try:

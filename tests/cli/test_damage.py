@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from pdapt.conversion.convert import import_hf
 from pdapt.conversion.follow import follow
-from pdapt.core.checkpoint import CHECKPOINTS, HF, SEAL, newest
+from pdapt.core.checkpoint import CHECKPOINTS, HASHES_FILE, HF, newest
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256, write_json
 from pdapt.core.integrity import damage_first
@@ -204,7 +204,7 @@ def test_text_of_somebody_elses_is_read_as_it_is(tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(tiny_qwen3: Maker, tmp_path: Path) -> Callable[[int], Path]:
-    """Make a run's folder with one sealed checkpoint, as training leaves it, without a start of ranks."""
+    """Make a run's folder with one hashed checkpoint, as training leaves it, without a start of ranks."""
 
     def make(seed: int) -> Path:
         folder = tmp_path / f"run-{seed}"
@@ -215,7 +215,7 @@ def run(tiny_qwen3: Maker, tmp_path: Path) -> Callable[[int], Path]:
         recipe = {"batch": {"global_size": 1}, "data": {"seq_length": 8}, "optimizer": {"lr": 0.1}, "steps": 4}
         hashes = {path.name: sha256(path) for path in checkpoint.iterdir()}
         stated = {"recipe": recipe, "inputs": {}, "commit": None, "versions": {}}
-        write_json(checkpoint / SEAL, {"step": 4, "provenance": stated, "files": hashes})
+        write_json(checkpoint / HASHES_FILE, {"step": 4, "provenance": stated, "files": hashes})
         kept = {path.name: sha256(path) for path in (root / HF).iterdir()}
         settings = Manifest("settings", inputs={}, config={}, counts={}, outputs=kept)
         write_json(root / HF / "manifest.json", settings.__dict__)

@@ -13,7 +13,7 @@ import pytest
 
 from pdapt.cli import main as face
 from pdapt.conversion.convert import import_hf
-from pdapt.core.checkpoint import CHECKPOINTS, SEAL
+from pdapt.core.checkpoint import CHECKPOINTS, HASHES_FILE
 from pdapt.core.files import list_files, sha256, write_json
 from pdapt.core.manifest import MANIFEST_FILE, versions
 from pdapt.data_prep.tokens.build import build_tokens
@@ -50,7 +50,7 @@ def given(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path, qwen
     (folder / "run" / CHECKPOINTS / "hf").symlink_to(folder / "mcore" / "hf")
     made = {"recipe": to_dict(load(RECIPE)), "inputs": {}, "commit": None, "versions": versions(), "device": "cpu"}
     files = {path.name: sha256(path) for path in list_files(checkpoint)}
-    write_json(checkpoint / SEAL, {"step": 4, "provenance": made, "files": files})
+    write_json(checkpoint / HASHES_FILE, {"step": 4, "provenance": made, "files": files})
     return folder
 
 

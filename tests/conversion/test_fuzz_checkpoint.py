@@ -13,7 +13,7 @@ from pdapt.conversion.card import card, read_training
 from pdapt.conversion.distcp_read import FORMAT, Checkpoint, find
 from pdapt.conversion.follow import DONE, follow
 from pdapt.conversion.stored_tensor import map_tensor
-from pdapt.core.checkpoint import CHECKPOINTS, SEAL
+from pdapt.core.checkpoint import CHECKPOINTS, HASHES_FILE
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import versions
 from pdapt.recipes.load import load, to_dict
@@ -62,18 +62,18 @@ def test_a_stored_tensor_that_would_take_all_memory_is_refused(checkpoint: Path)
 
 
 def test_fuzz_card(fuzz: Fuzz, checkpoint: Path) -> None:
-    """Of a seal what the model card states."""
+    """The part of a record of hashes that the model card states."""
     made = {"recipe": to_dict(load("qwen3_tiny_cpt_2xcpu")), "inputs": {"tokens": "0" * 64, "base": None}}
     made |= {"commit": None, "versions": versions()}
-    (checkpoint / SEAL).write_text(json.dumps({"step": 4, "provenance": made, "files": {}}))
+    (checkpoint / HASHES_FILE).write_text(json.dumps({"step": 4, "provenance": made, "files": {}}))
     assert "Trained for 4 steps" in card(checkpoint, read_training(checkpoint), "parameters", "bfloat16", {})
-    fuzz(checkpoint / SEAL, lambda: card(checkpoint, read_training(checkpoint), "parameters", "bfloat16", {}))
+    fuzz(checkpoint / HASHES_FILE, lambda: card(checkpoint, read_training(checkpoint), "parameters", "bfloat16", {}))
 
 
 def test_fuzz_followed(fuzz: Fuzz, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "hf"
     (run / CHECKPOINTS / "iter_0000002").mkdir(parents=True)
-    (run / CHECKPOINTS / "iter_0000002" / SEAL).write_text("{}")
+    (run / CHECKPOINTS / "iter_0000002" / HASHES_FILE).write_text("{}")
     out.mkdir()
     (out / DONE).write_text(json.dumps(["iter_0000002"]))
     assert follow(run, out, once=True) == []

@@ -17,7 +17,7 @@ from pdapt.conversion.convert import export_hf, import_hf
 from pdapt.conversion.distcp_read import FORMAT, Checkpoint
 from pdapt.conversion.verify import verify
 from pdapt.core import integrity
-from pdapt.core.checkpoint import SEAL
+from pdapt.core.checkpoint import HASHES_FILE
 from pdapt.core.dcp import weight_spans
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
@@ -161,7 +161,7 @@ def test_a_runs_checkpoint_is_checked_against_its_own_hashes(
         (roots[-1] / "manifest.json").unlink()
         folder = roots[-1] / "release"
         hashes = {path.name: sha256(path) for path in folder.iterdir()}
-        (folder / SEAL).write_text(json.dumps({"step": 3, "provenance": PROVENANCE, "files": hashes}))
+        (folder / HASHES_FILE).write_text(json.dumps({"step": 3, "provenance": PROVENANCE, "files": hashes}))
     assert export_hf(roots[0], tmp_path / "whole").counts["verified"] == len(list((roots[0] / "release").iterdir())) - 1
     names = sorted(path.name for path in (roots[0] / "release").glob("*.distcp"))
     others = {name: (roots[1] / "release" / name).read_bytes() for name in names}
@@ -173,15 +173,15 @@ def test_a_runs_checkpoint_is_checked_against_its_own_hashes(
         refused(lambda out: export_hf(roots[0], out), name, tmp_path / "out")
         (roots[0] / "release" / name).write_bytes(whole)
     capsys.readouterr()
-    (roots[0] / "release" / SEAL).unlink()
-    assert export_hf(roots[0], tmp_path / "unsealed").counts["verified"] == 0
+    (roots[0] / "release" / HASHES_FILE).unlink()
+    assert export_hf(roots[0], tmp_path / "unhashed").counts["verified"] == 0
     said = capsys.readouterr().err
     assert [said.count(f"{roots[0] / name} holds no hashes of its files") for name in ("release", "hf")] == [1, 1]
 
 
 @pytest.fixture
 def of_run(hf: Callable[[int], Path], tmp_path: Path) -> Path:
-    """A run's sealed checkpoint whose one file holds weights among the optimizer's state, as torch writes it."""
+    """A run's hashed checkpoint whose one file holds weights among the optimizer's state, as torch writes it."""
     hf(0)
     root = tmp_path / "root-0"
     release, checkpoint = Checkpoint(root / "release"), root / "iter_0000003"
@@ -227,10 +227,10 @@ def test_the_optimizers_bytes_are_left_to_who_reads_them(of_run: Path, tmp_path:
     assert "another SHA-256" in run_hashes.damage(of_run)
 
 
-def test_a_seal_of_an_earlier_version_has_the_whole_checkpoint_compared(of_run: Path, tmp_path: Path) -> None:
-    written = json.loads((of_run / SEAL).read_text())
+def test_a_hashes_record_of_an_earlier_version_has_the_whole_checkpoint_compared(of_run: Path, tmp_path: Path) -> None:
+    written = json.loads((of_run / HASHES_FILE).read_text())
     del written["weights"]
-    (of_run / SEAL).write_text(json.dumps(written))
+    (of_run / HASHES_FILE).write_text(json.dumps(written))
     export_hf(of_run, tmp_path / "sound")
     flip_within(of_run, "optimizer.")
     with pytest.raises(UserError, match="another SHA-256 than was written with it"):

@@ -20,7 +20,7 @@ from pdapt.conversion.convert import export_hf, import_hf
 from pdapt.conversion.distcp_read import Checkpoint
 from pdapt.conversion.stored_tensor import map_tensor
 from pdapt.conversion.verify import verify
-from pdapt.core.checkpoint import SEAL
+from pdapt.core.checkpoint import HASHES_FILE
 from pdapt.core.errors import UserError
 
 Maker = Callable[..., Path]
@@ -218,9 +218,11 @@ def test_a_bin_file_that_would_run_code_is_refused(tiny_qwen3: Maker, tmp_path: 
         '{"step": 1, "files": {}, "provenance": {}}',
     ],
 )
-def test_a_damaged_seal_is_named_before_anything_is_written(tiny_qwen3: Maker, tmp_path: Path, content: str) -> None:
+def test_a_damaged_hashes_record_is_named_before_anything_is_written(
+    tiny_qwen3: Maker, tmp_path: Path, content: str
+) -> None:
     import_hf(tiny_qwen3(), tmp_path / "mcore")
-    (tmp_path / "mcore" / "release" / SEAL).write_text(content)
+    (tmp_path / "mcore" / "release" / HASHES_FILE).write_text(content)
     with pytest.raises(UserError, match="is damaged"):
         export_hf(tmp_path / "mcore", tmp_path / "out", verify=False)
     assert not [path.name for path in tmp_path.iterdir() if "out" in path.name]

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from pdapt.core.checkpoint import SEAL, TRACKER, newest, read_seal
+from pdapt.core.checkpoint import HASHES_FILE, TRACKER, newest, read_hashes_record
 from pdapt.core.dcp import METADATA, read_metadata, shortened
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_object
@@ -72,10 +72,10 @@ def test_fuzz_settings(fuzz: Fuzz, tmp_path: Path, name: str) -> None:
     fuzz(tmp_path / name, use, places=name == "config.json")  # others may be absent
 
 
-def test_fuzz_seal(fuzz: Fuzz, tmp_path: Path) -> None:
-    path = tmp_path / SEAL
+def test_fuzz_hashes_record(fuzz: Fuzz, tmp_path: Path) -> None:
+    path = tmp_path / HASHES_FILE
     path.write_text(json.dumps({"step": 4, "provenance": {"recipe": {}}, "files": {"a": "0" * 64}}))
-    fuzz(path, lambda: (read_seal(tmp_path), fingerprint(tmp_path)))
+    fuzz(path, lambda: (read_hashes_record(tmp_path), fingerprint(tmp_path)))
 
 
 @pytest.mark.parametrize(

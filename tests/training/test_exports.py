@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from pdapt.conversion.convert import export_hf
 from pdapt.conversion.follow import DONE, follow
 from pdapt.conversion.verify import verify
-from pdapt.core.checkpoint import CHECKPOINTS, SEAL
+from pdapt.core.checkpoint import CHECKPOINTS, HASHES_FILE
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
 from pdapt.core.manifest import MANIFEST_FILE
@@ -77,17 +77,17 @@ def test_master_weights_are_the_same_from_either_kind_of_save(
 def test_master_weights_that_lie_elsewhere_are_not_taken_for_some(trained: Trained, tmp_path: Path) -> None:
     """As from a GPU, whose layers have another order."""
     checkpoint = trained("run", "checkpoint.reshardable=false")
-    seal = read_json(checkpoint / SEAL)
-    seal["provenance"]["device"] = "gpu"
-    write_json(checkpoint / SEAL, seal)
+    record = read_json(checkpoint / HASHES_FILE)
+    record["provenance"]["device"] = "gpu"
+    write_json(checkpoint / HASHES_FILE, record)
     with pytest.raises(UserError, match="in an order that is not known here"):
         export_hf(checkpoint, tmp_path / "out", source="master")
     assert not (tmp_path / "out").exists()
-    del seal["provenance"]["device"]
-    write_json(checkpoint / SEAL, seal)
+    del record["provenance"]["device"]
+    write_json(checkpoint / HASHES_FILE, record)
     with pytest.raises(UserError, match="says how the model was split"):
         export_hf(checkpoint, tmp_path / "out", source="master")
-    (checkpoint / SEAL).unlink()
+    (checkpoint / HASHES_FILE).unlink()
     with pytest.raises(UserError, match=r"has no pdapt\.json that says how the model was split"):
         export_hf(checkpoint, tmp_path / "out", source="master")
 
@@ -97,7 +97,7 @@ def test_the_card_says_where_the_weights_come_from(trained: Trained, tmp_path: P
     manifest = export_hf(checkpoint, tmp_path / "out", dtype="float32")
     assert manifest.counts["step"] == 3
     card = (tmp_path / "out" / "README.md").read_text()
-    provenance = read_json(checkpoint / SEAL)["provenance"]
+    provenance = read_json(checkpoint / HASHES_FILE)["provenance"]
     for said in (
         "`iter_0000003`",
         "3 steps of 8 sequences of 128 tokens",

@@ -114,7 +114,7 @@ def test_the_profile_of_the_chosen_steps_and_rank_is_there(run: Path) -> None:
     assert sorted({name for name in names if name.startswith("ProfilerStep")}) == ["ProfilerStep#3", "ProfilerStep#4"]
 
 
-def test_a_seal_says_which_command_and_code_wrote_a_checkpoint(run: Path) -> None:
+def test_a_hashes_record_says_which_command_and_code_wrote_a_checkpoint(run: Path) -> None:
     found = read_json(run / "checkpoints" / "iter_0000010" / "pdapt.json")
     assert found["provenance"]["recipe"]["log"]["profile"] == [3, 4]
     assert set(found["provenance"]["inputs"]) == {"tokens", "tokenizer", "base"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core import log
-from ...core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
+from ...core.checkpoint import CHECKPOINTS, HASHES_FILE, IDENTITY
 from ...core.errors import UserError
 from ...core.files import read_list, read_object, read_objects, write_json, write_text
 from ...core.jsonio import JsonObject
@@ -137,9 +137,9 @@ def _defaults() -> dict[str, Any]:
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """The run's whole checkpoints, oldest first. One that is being written has neither `metadata.json` nor seal yet."""
+    """The run's whole checkpoints, oldest first. One still being written has neither `metadata.json` nor hashes yet."""
     folders = iterations(out / CHECKPOINTS)
-    return [folder for folder in folders if any((folder / name).is_file() for name in ("metadata.json", SEAL))]
+    return [folder for folder in folders if any((folder / name).is_file() for name in ("metadata.json", HASHES_FILE))]
 
 
 def iterations(root: Path) -> list[Path]:

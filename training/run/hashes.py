@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core import log
-from ...core.checkpoint import CHECKPOINTS, SEAL, TRACKER, read_seal
+from ...core.checkpoint import CHECKPOINTS, HASHES_FILE, TRACKER, read_hashes_record
 from ...core.dcp import METADATA, shortened, weight_spans
 from ...core.errors import UserError
 from ...core.files import read_object, remove, sha256, write_json, write_text
@@ -23,14 +23,14 @@ DAMAGED = "damaged"
 
 
 def write_hashes(checkpoint: Path, provenance: dict[str, Any]) -> None:
-    """Write a whole checkpoint's `pdapt.json`; see `read_seal`."""
+    """Write a whole checkpoint's `pdapt.json`; see `read_hashes_record`."""
     step, files, weights = iteration(checkpoint), hashes(checkpoint), weight_hashes(checkpoint)
-    write_json(checkpoint / SEAL, {"step": step, "provenance": provenance, "files": files} | weights)
+    write_json(checkpoint / HASHES_FILE, {"step": step, "provenance": provenance, "files": files} | weights)
 
 
 def hashes(checkpoint: Path) -> dict[str, str]:
     """Compute the SHA-256 of each of a checkpoint's files but `pdapt.json`."""
-    paths = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != SEAL)
+    paths = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != HASHES_FILE)
     with ThreadPoolExecutor() as pool:
         return {path.name: value for path, value in zip(paths, pool.map(sha256, paths), strict=True)}
 
@@ -57,12 +57,12 @@ def damage(checkpoint: Path) -> str:
     One without hashes, because the run was killed before they were written, is checked by its files' sizes.
     """
     try:
-        sealed = read_seal(checkpoint)
-        if sealed is None:
+        record = read_hashes_record(checkpoint)
+        if record is None:
             return shortened(checkpoint)
-        if sealed["step"] != iteration(checkpoint):
-            return f"{SEAL}: of step {sealed['step']}"
-        wanted, present = sealed["files"], hashes(checkpoint)
+        if record["step"] != iteration(checkpoint):
+            return f"{HASHES_FILE}: of step {record['step']}"
+        wanted, present = record["files"], hashes(checkpoint)
     except (UserError, OSError) as error:
         return str(error).splitlines()[0]
     differing = [name for name in wanted if present.get(name) != wanted[name]]
@@ -119,7 +119,7 @@ def write_missing_hashes(out: Path, *, fsdp: bool) -> list[tuple[Path, str]]:
     """
     left = []
     for path in _finished(out, fsdp=fsdp):
-        if (path / SEAL).is_file():
+        if (path / HASHES_FILE).is_file():
             continue
         if wrong := damage(path):
             left.append((path, wrong))
@@ -144,7 +144,7 @@ def main() -> None:
     out, keep_every, keep_last, rank, *steps = Path(sys.argv[1]), *(int(value) for value in sys.argv[2:])
     die_with_parent(rank)
     for path in (out / CHECKPOINTS / f"iter_{step:07d}" for step in steps):
-        if path.is_dir() and not (path / SEAL).is_file():
+        if path.is_dir() and not (path / HASHES_FILE).is_file():
             write_hashes(path, read_object(out / PROVENANCE).values)
     for path in retain(out, keep_every or None, keep_last):
         print(f"removed {path.name}: not one of those that are kept", flush=True)

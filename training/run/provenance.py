@@ -39,22 +39,22 @@ def _device() -> str:
 
 
 def device_of(checkpoint: Path) -> str | None:
-    """Whether a checkpoint was saved on a CPU or on GPUs; None where no seal says."""
+    """Whether a checkpoint was saved on a CPU or on GPUs; None where no record says."""
     record = read_provenance(checkpoint)
     return record.text("device", "") or None if record else None
 
 
 def layers_of(checkpoint: Path) -> str | None:
-    """Whose layers a checkpoint was saved by; None where no seal says."""
+    """Whose layers a checkpoint was saved by; None where no record says."""
     record = read_provenance(checkpoint)
     if record is None:
         return None
-    by_device = {CPU: LOCAL, GPU: TRANSFORMER_ENGINE}  # seals that do not name them are older than the choice
+    by_device = {CPU: LOCAL, GPU: TRANSFORMER_ENGINE}  # records that do not name them are older than the choice
     return record.text("transformer_impl", "") or by_device.get(record.text("device", ""))
 
 
 def steps_of(checkpoint: Path) -> int | None:
-    """Steps that a checkpoint's run was to have; None where no seal says."""
+    """Steps that a checkpoint's run was to have; None where no record says."""
     record = read_provenance(checkpoint)
     return record.object("recipe").integer("steps") if record else None
 
@@ -77,8 +77,8 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
     """Check that a checkpoint's optimizer state can be spread as the recipe is.
 
     Raises:
-        UserError: TP or PP, or the kind of sharding, is another, and the checkpoint was not saved for that; or its seal
-            is damaged.
+        UserError: TP or PP, or the kind of sharding, is another, and the checkpoint was not saved for that; or its
+            record of hashes is damaged.
     """
     record = read_provenance(checkpoint)
     assert record is not None, "`recover` has hashed it"

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from ...core.checkpoint import SEAL
+from ...core.checkpoint import HASHES_FILE
 from .folder import checkpoints, iteration
 
 
@@ -19,7 +19,7 @@ def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
         What was removed.
     """
     there = checkpoints(out)
-    while there and not (there[-1] / SEAL).is_file():
+    while there and not (there[-1] / HASHES_FILE).is_file():
         there.pop()
     if keep_every is None or not there:
         return []
@@ -28,7 +28,7 @@ def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
     more = keep_last - (iteration(there[-1]) % keep_every > 0)
     gone = others[: max(0, len(others) - max(0, more))]
     for path in gone:
-        for name in (SEAL, "metadata.json"):  # first: what an interruption leaves is not taken for a checkpoint
+        for name in (HASHES_FILE, "metadata.json"):  # first: what an interruption leaves is not taken for a checkpoint
             (path / name).unlink(missing_ok=True)
         shutil.rmtree(path)
     return gone

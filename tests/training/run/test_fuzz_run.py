@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pdapt.core.checkpoint import CHECKPOINTS, IDENTITY, SEAL
+from pdapt.core.checkpoint import CHECKPOINTS, HASHES_FILE, IDENTITY
 from pdapt.core.errors import UserError
 from pdapt.recipes.load import load
 from pdapt.recipes.schema import Recipe
@@ -65,23 +65,23 @@ def test_fuzz_achieved(fuzz: Fuzz, tmp_path: Path) -> None:
 
 
 def test_fuzz_provenance(fuzz: Fuzz, tmp_path: Path, recipe: Recipe) -> None:
-    """Of a checkpoint's seal what another start takes from it."""
+    """The part of a checkpoint's record of hashes that another start takes from it."""
     checkpoint, tokens = tmp_path / "iter_0000004", tmp_path / "tokens"
     checkpoint.mkdir()
     tokens.write_text("tokens")
     files = {"metadata.json": "2" * 64}
-    seal = {"step": 4, "provenance": json.loads(json.dumps(provenance(recipe, INPUTS))), "files": files}
-    (checkpoint / SEAL).write_text(json.dumps(seal))
+    record = {"step": 4, "provenance": json.loads(json.dumps(provenance(recipe, INPUTS))), "files": files}
+    (checkpoint / HASHES_FILE).write_text(json.dumps(record))
 
     def read() -> None:
         found = steps_of(checkpoint), device_of(checkpoint), layers_of(checkpoint)
-        if not (checkpoint / SEAL).is_file():
+        if not (checkpoint / HASHES_FILE).is_file():
             assert found == (None, None, None)
-            raise UserError("not sealed: `recover` seals it again")
+            raise UserError("no hashes: `recover` writes them again")
         announce_weights(recipe, tokens, checkpoint)
         check_resharding(checkpoint, recipe)
 
-    fuzz(checkpoint / SEAL, read)
+    fuzz(checkpoint / HASHES_FILE, read)
 
 
 def test_what_is_no_checkpoint_is_left_alone(tmp_path: Path) -> None:

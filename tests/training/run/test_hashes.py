@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pdapt.conversion.distcp_write import Part, write
-from pdapt.core.checkpoint import CHECKPOINTS, SEAL, TRACKER
+from pdapt.core.checkpoint import CHECKPOINTS, HASHES_FILE, TRACKER
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256, write_json
 from pdapt.recipes import schema
@@ -25,7 +25,7 @@ from pdapt.training.run.retention import retain
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run folder with sealed checkpoints of steps 2, 4 and 6."""
+    """A run folder with hashed checkpoints of steps 2, 4 and 6."""
     for step in (2, 4, 6):
         root = tmp_path / CHECKPOINTS
         weight = torch.full((4, 4), float(step))
@@ -52,10 +52,10 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_a_seal_names_every_file_with_its_hash_and_where_it_comes_from(run: Path) -> None:
-    found = json.loads((at(run, 4) / SEAL).read_text())
+def test_a_hashes_record_names_every_file_with_its_hash_and_where_it_comes_from(run: Path) -> None:
+    found = json.loads((at(run, 4) / HASHES_FILE).read_text())
     assert (found["step"], found["provenance"]) == (4, {"command": "pdapt train"})
-    there = {path.name: sha256(path) for path in at(run, 4).iterdir() if path.name != SEAL}
+    there = {path.name: sha256(path) for path in at(run, 4).iterdir() if path.name != HASHES_FILE}
     assert found["files"] == there
     assert len(there) == 4  # two files of values, what is where in them, and the format
 
@@ -78,20 +78,20 @@ def test_one_flipped_bit_is_found_and_the_one_before_is_used(
     assert "going on from iter_0000004" in said
 
 
-def test_a_missing_file_and_a_broken_seal_are_damage_too(run: Path) -> None:
+def test_a_missing_file_and_a_broken_hashes_record_are_damage_too(run: Path) -> None:
     shard(at(run, 6)).unlink()
-    (at(run, 4) / SEAL).write_text("{")
+    (at(run, 4) / HASHES_FILE).write_text("{")
     assert damage(at(run, 6)).endswith("missing")
     assert recover(run, fsdp=False) == at(run, 2)
 
 
 def test_another_steps_files_under_a_right_name_are_damage(run: Path) -> None:
-    """One of them, and all of them with the seal that they were saved with."""
+    """One of them, and all of them with the hashes that they were saved with."""
     shutil.copyfile(shard(at(run, 4)), at(run, 6) / shard(at(run, 4)).name)
     assert "another SHA-256" in damage(at(run, 6))
     shutil.rmtree(at(run, 6))
     shutil.copytree(at(run, 4), at(run, 6))
-    assert damage(at(run, 6)) == f"{SEAL}: of step 4"
+    assert damage(at(run, 6)) == f"{HASHES_FILE}: of step 4"
     assert recover(run, fsdp=False) == at(run, 4)
 
 
@@ -103,18 +103,18 @@ def test_without_a_sound_checkpoint_a_run_begins_again(run: Path) -> None:
 
 
 def test_one_that_was_not_finished_is_removed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("metadata.json", SEAL):
+    for name in ("metadata.json", HASHES_FILE):
         (at(run, 6) / name).unlink()
     assert recover(run, fsdp=False) == at(run, 4)
     assert not at(run, 6).exists()
     assert "was not finished" in capsys.readouterr().err
 
 
-def test_one_without_a_seal_is_judged_by_its_sizes_and_sealed(run: Path) -> None:
-    (at(run, 6) / SEAL).unlink()
+def test_one_without_hashes_is_checked_by_its_sizes_and_hashed(run: Path) -> None:
+    (at(run, 6) / HASHES_FILE).unlink()
     assert recover(run, fsdp=False) == at(run, 6)
     assert damage(at(run, 6)) == ""
-    (at(run, 6) / SEAL).unlink()
+    (at(run, 6) / HASHES_FILE).unlink()
     with shard(at(run, 6)).open("r+b") as file:
         file.truncate(100)
     assert "100 of" in damage(at(run, 6))
@@ -128,7 +128,7 @@ def test_a_torn_tracker_is_put_right(run: Path) -> None:
 
 
 def test_megatron_fsdps_checkpoints_end_with_their_metadata(run: Path) -> None:
-    for name in ("metadata.json", SEAL):
+    for name in ("metadata.json", HASHES_FILE):
         (at(run, 6) / name).unlink()
     assert recover(run, fsdp=True) == at(run, 6)
 
@@ -144,36 +144,36 @@ def test_multiples_and_the_last_others_are_kept(
     assert [iteration(path) for path in checkpoints(run)] == left
 
 
-def test_one_that_a_kill_has_left_without_a_seal_goes_like_the_others(run: Path) -> None:
-    (at(run, 2) / SEAL).unlink()
+def test_one_that_a_kill_has_left_without_hashes_goes_like_the_others(run: Path) -> None:
+    (at(run, 2) / HASHES_FILE).unlink()
     retain(run, 100, 1)
     assert [iteration(path) for path in checkpoints(run)] == [6]
 
 
-def test_nothing_is_removed_before_a_newer_one_is_sealed(run: Path) -> None:
-    (at(run, 6) / SEAL).unlink()
+def test_nothing_is_removed_before_a_newer_one_is_hashed(run: Path) -> None:
+    (at(run, 6) / HASHES_FILE).unlink()
     retain(run, 100, 1)
     assert [iteration(path) for path in checkpoints(run)] == [4, 6]
 
 
-def sealed_by(run: Path, overrides: list[str], recipe_file: Path) -> Path:
+def hashed_with(run: Path, overrides: list[str], recipe_file: Path) -> Path:
     write_hashes(at(run, 6), {"recipe": to_dict(load(str(recipe_file), ["parallel.ranks_per_node=4", *overrides]))})
     return at(run, 6)
 
 
 def test_another_tp_or_pp_needs_a_checkpoint_saved_for_it(run: Path, recipe_file: Path) -> None:
-    one = sealed_by(run, ["checkpoint.reshardable=false"], recipe_file)
+    one = hashed_with(run, ["checkpoint.reshardable=false"], recipe_file)
     check_resharding(one, load(str(recipe_file), ["parallel.ranks_per_node=2"]))
     other = load(str(recipe_file), ["parallel.ranks_per_node=2", "parallel.tp=2"])
     with pytest.raises(
         UserError, match=r"TP 1 x PP 1 for a change of DP alone.*TP 2(.|\n)*checkpoint\.reshardable=true"
     ):
         check_resharding(one, other)
-    check_resharding(sealed_by(run, ["checkpoint.reshardable=true"], recipe_file), other)
+    check_resharding(hashed_with(run, ["checkpoint.reshardable=true"], recipe_file), other)
 
 
 def test_megatron_fsdp_and_the_others_do_not_go_on_from_each_other(run: Path, recipe_file: Path) -> None:
-    one = sealed_by(run, ["parallel.fsdp=true", "checkpoint.reshardable=false"], recipe_file)
+    one = hashed_with(run, ["parallel.fsdp=true", "checkpoint.reshardable=false"], recipe_file)
     with pytest.raises(UserError, match="format of its own"):
         check_resharding(one, load(str(recipe_file)))
 
@@ -198,7 +198,7 @@ def test_other_layers_go_on_from_what_was_saved_for_a_change(
     assert identity(local, {}) == identity(engine, {})
 
 
-def test_seals_that_name_no_layers_are_of_the_devices(run: Path) -> None:
+def test_records_that_name_no_layers_are_of_the_devices(run: Path) -> None:
     for device, layers in (("cpu", "local"), ("gpu", "transformer_engine")):
         write_hashes(at(run, 6), {"device": device})
         assert layers_of(at(run, 6)) == layers
@@ -219,7 +219,7 @@ def test_hashes_whose_process_was_killed_are_written_with_the_next_ones(
     run: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for step in (2, 4, 6):
-        (at(run, step) / SEAL).unlink()
+        (at(run, step) / HASHES_FILE).unlink()
     hashing = Hashing(run, schema.Checkpoint())
     hashing.saved(Save(2, asynchronous=False, stall_seconds=0.1, seconds=0.1))
     assert hashing._process
@@ -227,7 +227,7 @@ def test_hashes_whose_process_was_killed_are_written_with_the_next_ones(
     hashing.saved(Save(4, asynchronous=False, stall_seconds=0.1, seconds=0.1))
     hashing.ended(None)
     assert "save: the process that hashes the checkpoint of step 2 was ended by SIGKILL" in capfd.readouterr().out
-    assert [(at(run, step) / SEAL).is_file() for step in (2, 4, 6)] == [True, True, False]
+    assert [(at(run, step) / HASHES_FILE).is_file() for step in (2, 4, 6)] == [True, True, False]
     assert damage(at(run, 2)) == ""
 
 
@@ -235,13 +235,13 @@ def test_what_is_left_without_hashes_gets_them_at_the_end_unless_it_is_damaged(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for step in (2, 6):
-        (at(run, step) / SEAL).unlink()
+        (at(run, step) / HASHES_FILE).unlink()
     shard(at(run, 2)).write_bytes(b"")
     ((path, wrong),) = write_missing_hashes(run, fsdp=False)
     assert path == at(run, 2)
     assert shard(path).parent == at(run, 2)
     assert "bytes" in wrong
-    assert not (at(run, 2) / SEAL).is_file()
+    assert not (at(run, 2) / HASHES_FILE).is_file()
     assert damage(at(run, 6)) == ""
-    assert (at(run, 6) / SEAL).is_file()
+    assert (at(run, 6) / HASHES_FILE).is_file()
     assert "iter_0000006 was saved without its hashes, whose process was killed" in capsys.readouterr().err

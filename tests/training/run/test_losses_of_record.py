@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pdapt.core.checkpoint import SEAL
+from pdapt.core.checkpoint import HASHES_FILE
 from pdapt.recipes.load import load
 from pdapt.training.run.folder import checkpoints
 from pdapt.training.run.hashes import damage
@@ -36,7 +36,7 @@ def test_hashes_are_there_in_the_end_and_a_damaged_journal_is_gone_on_with(
     assert "save: the process that hashes the checkpoint of step 2 was ended by SIGKILL" in said
     assert "iter_0000002 was saved without its hashes" in said
     assert "iter_0000004 was saved without its hashes" in said
-    assert [(path / SEAL).is_file() for path in checkpoints(out)] == [True, True]
+    assert [(path / HASHES_FILE).is_file() for path in checkpoints(out)] == [True, True]
     assert not any(map(damage, checkpoints(out)))
 
     lines = (out / JOURNAL_FILE).read_bytes().splitlines(keepends=True)
