@@ -61,7 +61,7 @@ def read_training(checkpoint: Path) -> Training | None:
     """
     record, provenance = read_hashes_record(checkpoint), read_provenance(checkpoint)
     try:
-        return Training(**_stated(provenance), step=record["step"]) if record and provenance else None
+        return Training(**_stated(provenance), step=record.step) if record and provenance else None
     except UserError as error:
         raise damaged_hashes_record(checkpoint, error) from None
 

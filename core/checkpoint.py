@@ -1,6 +1,7 @@
 """Where Megatron keeps the checkpoints of a run."""
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,25 @@ _ITERATION = re.compile(rb"\d{1,10}")
 _TRACKER_BYTES = 100
 
 
-def read_hashes_record(checkpoint: Path) -> dict[str, Any] | None:
-    """A checkpoint's record of its hashes; None where it has none.
+@dataclass(frozen=True)
+class HashesRecord:
+    """Contents of a checkpoint's HASHES_FILE.
 
-    Returns:
-        `{"step", "provenance", "files": {name: SHA-256}, "weights": {name: SHA-256}}`, the last of each file's
-        `weight_spans`; a record that was written by an earlier version has no `weights`.
+    Attributes:
+        step: that it was saved after.
+        provenance: the run that it is of, as `training` states it.
+        files: name -> SHA-256.
+        weights: name -> SHA-256 of the file's `weight_spans`; empty where an earlier version wrote the record.
+    """
+
+    step: int
+    provenance: dict[str, Any]
+    files: dict[str, str]
+    weights: dict[str, str] = field(default_factory=dict)
+
+
+def read_hashes_record(checkpoint: Path) -> HashesRecord | None:
+    """A checkpoint's record of its hashes; None where it has none.
 
     Raises:
         UserError: it is damaged.
@@ -41,12 +55,14 @@ def read_hashes_record(checkpoint: Path) -> dict[str, Any] | None:
         return None
     try:
         record = read_object(path)
-        record.integer("step"), record.object("provenance"), record.texts("files")
-        if "weights" in record.values:
-            record.texts("weights")
+        return HashesRecord(
+            step=record.integer("step"),
+            provenance=record.object("provenance").values,
+            files=record.texts("files"),
+            weights=record.texts("weights") if "weights" in record.values else {},
+        )
     except UserError as error:
         raise damaged_hashes_record(checkpoint, error) from None
-    return record.values
 
 
 def damaged_hashes_record(checkpoint: Path, error: UserError) -> UserError:
@@ -65,7 +81,7 @@ def read_provenance(checkpoint: Path) -> JsonObject | None:
         UserError: that record is damaged.
     """
     record = read_hashes_record(checkpoint)
-    return None if record is None else JsonObject(record["provenance"], f"{checkpoint / HASHES_FILE}: provenance")
+    return None if record is None else JsonObject(record.provenance, f"{checkpoint / HASHES_FILE}: provenance")
 
 
 def root_of(path: Path) -> Path:

@@ -301,12 +301,13 @@ def weights_alone(
     """
     hashes, spans = dict(wanted), {}
     for checkpoint in checkpoints:
-        record = read_hashes_record(checkpoint) or {}
+        record = read_hashes_record(checkpoint)
+        recorded_weights = record.weights if record else {}
         try:
-            of_weights = weight_spans(checkpoint) if "weights" in record else {}
+            of_weights = weight_spans(checkpoint) if recorded_weights else {}
         except UserError:
             continue  # it is damaged, or that of another checkpoint: its own hash tells
-        for name, value in record.get("weights", {}).items():
+        for name, value in recorded_weights.items():
             path = checkpoint / name
             if path in wanted and name in of_weights:
                 hashes[path], spans[path] = value, of_weights[name]

@@ -128,7 +128,7 @@ def recorded(folder: Path) -> dict[str, str] | None:
     if (folder / MANIFEST_FILE).is_file():
         return Manifest.read(folder).outputs
     record = read_hashes_record(folder)
-    return record["files"] if record else None
+    return record.files if record else None
 
 
 def digest(value: Any) -> str:

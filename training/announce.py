@@ -27,7 +27,7 @@ def announce_weights(recipe: Recipe, tokens: Path, weights: Path) -> None:
     same = all(before.get(name) == now[name] for name in ("data", "seed"))
     if same and held.object("inputs").values.get("tokens") == fingerprint(tokens):
         log.warn(
-            f"train: those weights have seen the same sequences in the same order, for {record['step']} steps: "
+            f"train: those weights have seen the same sequences in the same order, for {record.step} steps: "
             f"seed={seed + 1} gives another order"
         )
 

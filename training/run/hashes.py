@@ -60,9 +60,9 @@ def damage(checkpoint: Path) -> str:
         record = read_hashes_record(checkpoint)
         if record is None:
             return shortened(checkpoint)
-        if record["step"] != iteration(checkpoint):
-            return f"{HASHES_FILE}: of step {record['step']}"
-        wanted, present = record["files"], hashes(checkpoint)
+        if record.step != iteration(checkpoint):
+            return f"{HASHES_FILE}: of step {record.step}"
+        wanted, present = record.files, hashes(checkpoint)
     except (UserError, OSError) as error:
         return str(error).splitlines()[0]
     differing = [name for name in wanted if present.get(name) != wanted[name]]
