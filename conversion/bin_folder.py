@@ -61,11 +61,11 @@ def _files(folder: Path) -> list[Path]:
 
 def _load(path: Path) -> dict[str, torch.Tensor]:
     try:
-        found: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        content: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises whatever its reader met
         raise UserError(
             f"{path.name} is not a whole file of weights alone: {str(error).splitlines()[0]}", where=str(path)
         ) from None
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f"{path.name} holds more than tensors by name", where=str(path))
-    return found
+    return content

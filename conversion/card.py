@@ -67,7 +67,7 @@ def read_training(checkpoint: Path) -> Training | None:
 
 
 def _stated(provenance: JsonObject) -> dict[str, Any]:
-    """Of a run what a card states."""
+    """The fields of `Training` that a run's provenance states."""
     recipe, inputs = provenance.object("recipe"), provenance.object("inputs")
     return {
         "sequences": recipe.object("batch").integer("global_size"),
@@ -106,7 +106,7 @@ def card(checkpoint: Path, training: Training | None, source: str, dtype: str, i
 
 def _provenance(training: Training) -> dict[str, str]:
     """Rows of what the run was made of."""
-    rows = {f"{name}, SHA-256": f"`{found}`" for name, found in training.inputs.items()}
+    rows = {f"{name}, SHA-256": f"`{value}`" for name, value in training.inputs.items()}
     rows["commit"] = f"`{training.commit}`"
     rows["versions"] = ", ".join(f"{name} {version}" for name, version in training.versions.items())
     return rows

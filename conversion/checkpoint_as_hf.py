@@ -14,7 +14,7 @@ from .tensor_names import EMBEDDING, HEAD, megatron_shapes, places
 
 PARAMETERS, MASTER = "parameters", "master"
 SOURCES = {PARAMETERS: "", MASTER: "optimizer.state.param."}
-"""What weights are read from: prefix of its tensors' names in a checkpoint."""
+"""Source that weights are read from -> prefix of its tensors' names in a checkpoint."""
 
 
 class Unfolded:
@@ -65,9 +65,9 @@ class Unfolded:
             if low < high:
                 parts.append(self._region(place.name, place.layer, start + low - first, high - low))
             first += count
-        found = parts[0] if len(parts) == 1 else torch.cat(parts)
-        converted = found.to(self.dtype)
-        if self.dtype == torch.float16 and bool((converted.isinf() & found.isfinite()).any()):
+        stored = parts[0] if len(parts) == 1 else torch.cat(parts)
+        converted = stored.to(self.dtype)
+        if self.dtype == torch.float16 and bool((converted.isinf() & stored.isfinite()).any()):
             raise UserError(
                 f"{name} has values that FP16 does not hold (above 65,504)",
                 where=str(self.checkpoint.folder),
@@ -79,9 +79,9 @@ class Unfolded:
         if self._masters is None:
             return self._stored(self._prefix + name, layer, begin, count)
         parameters = self._stored(name, layer, begin, count)
-        found = self._masters.region(name, layer, begin, count).view(parameters.shape)
-        self._masters.check(found, parameters)
-        return found
+        masters = self._masters.region(name, layer, begin, count).view(parameters.shape)
+        self._masters.check(masters, parameters)
+        return masters
 
     def _stored(self, name: str, layer: int | None, begin: int, count: int) -> torch.Tensor:
         size = tuple(self.checkpoint.entries[name].size)
@@ -99,16 +99,16 @@ class Unfolded:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise UserError(f"the checkpoint has no tensor {', '.join(missing[:5])}{more}", where=str(folder))
         for name, size in expected.items():
-            found = tuple(entries[name].size)
+            stored = tuple(entries[name].size)
             # Megatron pads the vocabulary where TP does not divide it; rows beyond the configuration's are left out.
-            padded = name.removeprefix(self._prefix) in (EMBEDDING, HEAD) and found[0] >= size[0]
-            if found[padded:] != size[padded:]:
+            padded = name.removeprefix(self._prefix) in (EMBEDDING, HEAD) and stored[0] >= size[0]
+            if stored[padded:] != size[padded:]:
                 raise UserError(
-                    f"{name} is {found} in the checkpoint, the configuration makes it {size}", where=str(folder)
+                    f"{name} is {stored} in the checkpoint, the configuration makes it {size}", where=str(folder)
                 )
         types = {self.checkpoint.dtype(name) for name in expected}
         if len(types) > 1 or not types <= set(NAMES):
-            spelled = sorted(str(found).removeprefix("torch.") for found in types)
+            spelled = sorted(str(dtype).removeprefix("torch.") for dtype in types)
             raise UserError(
                 f"the checkpoint's weights are {', '.join(spelled)}",
                 where=str(folder),
@@ -132,15 +132,15 @@ def _buckets(checkpoint: Checkpoint, shape: Qwen3Config) -> Masters | None:
             where=str(folder),
             allowed="--from parameters",
         )
-    found = read_provenance(folder)
-    if found is None or not {"recipe", "device"} <= found.values.keys():
+    provenance = read_provenance(folder)
+    if provenance is None or not {"recipe", "device"} <= provenance.values.keys():
         raise UserError(
             f"{folder.name} was saved for a change of DP alone, and has no {HASHES_FILE} "
             "that says how the model was split",
             where=str(folder / HASHES_FILE),
             allowed="--from parameters, or a checkpoint of `pdapt train`",
         )
-    return Masters(checkpoint, shape, found)
+    return Masters(checkpoint, shape, provenance)
 
 
 def open_checkpoint(
@@ -177,11 +177,11 @@ def settings_of(folder: Path, reference: Path | None) -> Path:
     Raises:
         UserError: there is none.
     """
-    found = reference or folder.parent / HF
-    if not found.is_dir():
+    settings = reference or folder.parent / HF
+    if not settings.is_dir():
         raise UserError(
             f"no configuration for {folder.name}",
-            where=str(found),
+            where=str(settings),
             mend="name a Hugging Face folder with --reference",
         )
-    return found
+    return settings

@@ -58,7 +58,7 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool 
         counts = {"tensors": len(megatron_shapes(shape)), "parameters": shape.parameters, "bytes": progress.total}
         return counts | checked
 
-    return run_stage("import", {"hf": source}, {}, out, body, beside=True, hashes=hashes)
+    return run_stage("import", {"hf": source}, {}, out=out, body=body, beside=True, hashes=hashes)
 
 
 def parts_of(weights: Folder, shape: Qwen3Config, progress: log.Progress, wrong: list[Folded]) -> "list[Part]":
@@ -85,9 +85,10 @@ def parts_of(weights: Folder, shape: Qwen3Config, progress: log.Progress, wrong:
             progress.add(tensor.nbytes)
             return tensor
 
-        return Part(place.name, whole[place.name], begin, (*(1 for _ in layer), *place.shape), make)
+        size = (*(1 for _ in layer), *place.shape)
+        return Part(place.name, whole=whole[place.name], begin=begin, size=size, make=make)
 
-    return [part(found) for found in folded(shape)]
+    return [part(place) for place in folded(shape)]
 
 
 def _finite(tensor: torch.Tensor) -> bool:
@@ -150,6 +151,7 @@ def export_hf(
         model = open_checkpoint(checkpoint, reference, source=source, dtype=dtype)
         folder = model.checkpoint.folder
         settings, training = settings_of(folder, reference), read_training(folder)
+    spelled = NAMES[model.dtype]
     hashes: dict[str, str] = {}
 
     def body(work: Path) -> dict[str, Any]:
@@ -164,9 +166,10 @@ def export_hf(
                 writer.write(name, pieces(model, name))
                 progress.add(tensor.nbytes)
             hashes.update(writer.finish())
-            write_settings(settings, work, NAMES[model.dtype])
-        write_text(work / "README.md", card(folder, training, source, NAMES[model.dtype], input_fingerprints(work)))
-        counts = {"parameters": model.shape.parameters, "dtype": NAMES[model.dtype], "bytes": writer.total}
+            write_settings(settings, work, spelled)
+        readme = card(folder, training, source=source, dtype=spelled, inputs=input_fingerprints(work))
+        write_text(work / "README.md", readme)
+        counts = {"parameters": model.shape.parameters, "dtype": spelled, "bytes": writer.total}
         return counts | checked | ({"step": training.step} if training else {})
 
     log.info(f"export: {folder.name} -> {out}")
@@ -174,4 +177,4 @@ def export_hf(
     inputs = {"checkpoint": hashed_folder(folder)} | {
         name: settings / name for name in (CONFIG, *SIDE_FILES) if (settings / name).is_file()
     }
-    return run_stage("export", inputs, {"from": source, "dtype": NAMES[model.dtype]}, out, body, hashes=hashes)
+    return run_stage("export", inputs, {"from": source, "dtype": spelled}, out=out, body=body, hashes=hashes)

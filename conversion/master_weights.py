@@ -80,7 +80,8 @@ class Masters:
                 # A tied embedding is on the last stage, too, under another name, and a norm on every TP rank.
                 if (name == HEAD and shape.tied) or (len(size) == 1 and part):
                     continue
-                self._blocks.setdefault((name, layer), []).extend(_blocks(name, size, part, tp, bucket, begin))
+                blocks = _blocks(name, size, part=part, tp=tp, bucket=bucket, begin=begin)
+                self._blocks.setdefault((name, layer), []).extend(blocks)
 
     def region(self, name: str, layer: int | None, begin: int, count: int) -> torch.Tensor:
         """Rows of a tensor (of that layer), FP32, whole rows as Megatron stacks them without TP."""
@@ -100,7 +101,7 @@ class Masters:
     def _walk(self, rank: int, sizes: list[tuple[int, ...]]) -> list[tuple[str, int]]:
         """Bucket and first value of each of a rank's parameters."""
         buckets, number, end = self._of_rank(rank), 0, 0
-        found: list[tuple[str, int]] = []
+        places: list[tuple[str, int]] = []
         for size in reversed(sizes):
             if number < len(buckets) and end == self._length(buckets[number]):
                 number, end = number + 1, 0
@@ -108,10 +109,10 @@ class Masters:
             end = begin + prod(size)
             if number >= len(buckets) or end > self._length(buckets[number]):
                 raise self._strange(f"rank {rank}'s buckets are too short")
-            found.append((buckets[number], begin))
+            places.append((buckets[number], begin))
         if number != len(buckets) - 1 or end != self._length(buckets[-1]):
             raise self._strange(f"rank {rank}'s buckets are too long")
-        return found[::-1]
+        return places[::-1]
 
     def _of_rank(self, rank: int) -> list[str]:
         prefix = f"{BUCKETS}dp_group_idx_{rank}.gbuf_idx_0."
@@ -130,13 +131,13 @@ class Masters:
             mend="go on for one step with checkpoint.reshardable=true and --stop-at the next step, and export that",
         )
 
-    def check(self, found: torch.Tensor, parameters: torch.Tensor) -> None:
+    def check(self, masters: torch.Tensor, parameters: torch.Tensor) -> None:
         """Compare master weights with the parameters that they are when they are rounded.
 
         Raises:
             UserError: they differ: the master weights lie elsewhere.
         """
-        if not torch.equal(found.to(parameters.dtype), parameters):
+        if not torch.equal(masters.to(parameters.dtype), parameters):
             raise self._strange("rounded, they are not the parameters")
 
 

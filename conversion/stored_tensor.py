@@ -32,7 +32,7 @@ LOCAL_HEADER = 30
 
 @dataclass(frozen=True)
 class _Described:
-    """What the pickle says of a tensor: its values' type, and where in the storage they are."""
+    """A tensor as the pickle describes it: its values' type, and where in the storage they are."""
 
     dtype: torch.dtype
     offset: int
@@ -77,7 +77,7 @@ def map_tensor(path: Path, offset: int, length: int) -> torch.Tensor:
 
 
 def _find(mapped: mmap.mmap) -> tuple[_Described, int]:
-    """What an archive at the end of mapped bytes holds, and at which of them its values begin."""
+    """The tensor of an archive at the end of mapped bytes, and at which of them its values begin."""
     # Its directory is at its end: what lies before its beginning is passed over.
     with zipfile.ZipFile(cast(Any, mapped)) as archive:
         members = {Path(member.filename).name: member for member in archive.infolist()}

@@ -144,10 +144,10 @@ class Folded:
         """Put the part together; a tensor that is the whole part is not copied."""
         if len(self.parts) == 1:
             return get(next(iter(self.parts)))
-        found = {name: get(name) for name in self.parts}
-        whole = torch.empty(self.shape, dtype=next(iter(found.values())).dtype)
+        tensors = {name: get(name) for name in self.parts}
+        whole = torch.empty(self.shape, dtype=next(iter(tensors.values())).dtype)
         for name, rows in self.parts.items():
-            for part, (begin, count) in zip(found[name].split([n for _, n in rows]), rows, strict=True):
+            for part, (begin, count) in zip(tensors[name].split([n for _, n in rows]), rows, strict=True):
                 whole[begin : begin + count] = part
         return whole
 
@@ -158,12 +158,13 @@ def folded(shape: Qwen3Config) -> list[Folded]:
     for hf, place in places(shape).items():
         groups.setdefault((place.name, place.layer), {})[hf] = place.rows
     sizes = hf_shapes(shape)
-    found: list[Folded] = []
+    written: list[Folded] = []
     for (name, layer), parts in groups.items():
         if all(len(rows) == 1 for rows in parts.values()):
             for hf, rows in parts.items():
-                found.append(Folded(name, layer, rows[0][0], sizes[hf], {hf: rows}))
+                written.append(Folded(name, layer, begin=rows[0][0], shape=sizes[hf], parts={hf: rows}))
         else:
             rows = sum(sizes[hf][0] for hf in parts)
-            found.append(Folded(name, layer, 0, (rows, *sizes[next(iter(parts))][1:]), parts))
-    return found
+            size = (rows, *sizes[next(iter(parts))][1:])
+            written.append(Folded(name, layer, begin=0, shape=size, parts=parts))
+    return written

@@ -70,16 +70,16 @@ def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: 
     Raises:
         UserError: one of them is neither, or a file is damaged.
     """
-    one, other = (_open(folder, reference, hashes=hashes) for folder in (first, second))
-    weights_of = [opened.checkpoint for opened in (one, other) if opened.checkpoint]
-    with checking("verify", one.files | other.files, weights_of=weights_of, verify=hashes):
-        different = _differences(one.model, other.model)
-    keys = sorted(one.config.keys() | other.config.keys())
-    config = {key: [one.config.get(key), other.config.get(key)] for key in keys}
+    models = [_open(folder, reference, hashes=hashes) for folder in (first, second)]
+    weights_of = [opened.checkpoint for opened in models if opened.checkpoint]
+    with checking("verify", models[0].files | models[1].files, weights_of=weights_of, verify=hashes):
+        different = _differences(models[0].model, models[1].model)
+    keys = sorted({key for opened in models for key in opened.config})
+    config = {key: [opened.config.get(key) for opened in models] for key in keys}
     config = {key: values for key, values in config.items() if values[0] != values[1]}
     return {
         "identical": not different and not config,
-        "tensors": len({*one.model.tensors, *other.model.tensors}),
+        "tensors": len({name for opened in models for name in opened.model.tensors}),
         "different": [asdict(difference) for difference in different],
         "config": config,
     }
@@ -114,30 +114,30 @@ def _differences(first: Model, second: Model) -> list[Difference]:
     models = (first, second)
     names = list(dict.fromkeys(name for model in models for name in model.tensors))
     progress = log.Progress("verify", sum(tensor.nbytes for model in models for tensor in model.tensors.values()))
-    found = []
+    differences = []
     for name in names:
         difference = _compare(first, second, name)
         if difference is not None:
-            found.append(difference)
+            differences.append(difference)
         progress.add(sum(model.tensors[name].nbytes for model in models if name in model.tensors))
-    found.sort(key=lambda difference: (difference.largest is not None, -(difference.largest or 0), difference.name))
-    return found
+    differences.sort(key=lambda row: (row.largest is not None, -(row.largest or 0), row.name))
+    return differences
 
 
 def _compare(first: Model, second: Model, name: str) -> Difference | None:
-    """What differs in one tensor; None where nothing does."""
+    """Compare one tensor; None where nothing differs."""
     tensors = [model.tensors.get(name) for model in (first, second)]
     spelled = (_spelled(tensors[0]), _spelled(tensors[1]))
     if tensors[0] is None or tensors[1] is None or tensors[0].shape != tensors[1].shape:
         return Difference(name, *spelled)
     alike = tensors[0].dtype == tensors[1].dtype
     differing, largest = 0, 0.0
-    for one, other in zip(pieces(first, name), pieces(second, name), strict=True):
-        if alike and torch.equal(one.view(BITS[one.itemsize]), other.view(BITS[other.itemsize])):
+    for x, y in zip(pieces(first, name), pieces(second, name), strict=True):
+        if alike and torch.equal(x.view(BITS[x.itemsize]), y.view(BITS[y.itemsize])):
             continue
         if alike:
-            differing += int((one.view(BITS[one.itemsize]) != other.view(BITS[other.itemsize])).sum())
-        distance = (one.double() - other.double()).abs().max().item()
+            differing += int((x.view(BITS[x.itemsize]) != y.view(BITS[y.itemsize])).sum())
+        distance = (x.double() - y.double()).abs().max().item()
         largest = max(largest, distance) if distance == distance else float("nan")
     if alike and not differing:
         return None
@@ -149,19 +149,19 @@ def _spelled(tensor: Tensor | None) -> str | None:
     return None if tensor is None else f"{tensor.dtype} {list(tensor.shape)}"
 
 
-def describe(found: dict[str, Any], most: int = 10) -> list[str]:
+def describe(comparison: dict[str, Any], most: int = 10) -> list[str]:
     """Lines for a person: whether they are identical, and the largest differences."""
-    if found["identical"]:
-        return [f"identical: {found['tensors']} tensors, to the bit, and the configuration"]
-    tensors = f"{len(found['different'])} of {found['tensors']} tensors" if found["different"] else ""
-    config = f"{len(found['config'])} keys of the configuration" if found["config"] else ""
+    if comparison["identical"]:
+        return [f"identical: {comparison['tensors']} tensors, to the bit, and the configuration"]
+    tensors = f"{len(comparison['different'])} of {comparison['tensors']} tensors" if comparison["different"] else ""
+    config = f"{len(comparison['config'])} keys of the configuration" if comparison["config"] else ""
     lines = [f"different: {' and '.join(part for part in (tensors, config) if part)}"]
-    for key, (first, second) in found["config"].items():
+    for key, (first, second) in comparison["config"].items():
         lines.append(f"  config.json, {key}: {shorten(first)} and {shorten(second)}")
-    for row in found["different"][:most]:
+    for row in comparison["different"][:most]:
         lines += _row(row)
-    if len(found["different"]) > most:
-        lines.append(f"  and {len(found['different']) - most} more (--json lists all)")
+    if len(comparison["different"]) > most:
+        lines.append(f"  and {len(comparison['different']) - most} more (--json lists all)")
     return lines
 
 
