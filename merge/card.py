@@ -1,4 +1,4 @@
-"""What lies beside a merged model: its card, and mergekit's configuration that gives it."""
+"""The card beside a merged model, and mergekit's configuration that gives the model."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -119,16 +119,16 @@ def parse_points(given: str) -> list[float]:
         points = [begin + n * step for n in range(int((end - begin) / step) + 1)]
     else:
         raise UserError(f"{given!r} is no set of points", where="--t", allowed="0.1:0.9:0.1, or 0.2,0.5")
-    found = [float(point) for point in points]
-    if len(set(map(point_name, found))) < len(found) or len(found) > MOST_POINTS:
+    values = [float(point) for point in points]
+    if len(set(map(point_name, values))) < len(values) or len(values) > MOST_POINTS:
         raise UserError(f"points are given twice, or too many: {given}", where="--t", allowed=f"at most {MOST_POINTS}")
-    for point in found:
-        Factors((point,))
-    return found
+    for value in values:
+        Factors((value,))
+    return values
 
 
 def point_name(t: float) -> str:
-    """What the folder of a point is called."""
+    """Name of a point's folder."""
     return f"t{t:.15g}"
 
 

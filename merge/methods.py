@@ -1,4 +1,4 @@
-"""What mergekit is asked for: ways to merge a tuned model with its base, and averages of checkpoints."""
+"""Requests to mergekit: ways to merge a tuned model with its base, and averages of checkpoints."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,11 +62,11 @@ class Merge:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """What the parents are called."""
+        """Names of the parents."""
         return BASE, TUNED
 
     def to_json(self) -> dict[str, Any]:
-        """What decides the result, as JSON values."""
+        """The choices that decide the result, as JSON values."""
         chosen = {"density": self.density, "seed": self.seed}
         return {"method": self.method, "t": self.factors.to_json()} | {
             name: value for name, value in chosen.items() if value is not None
@@ -149,7 +149,7 @@ class Average:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """What the parents are called."""
+        """Names of the parents."""
         return tuple(f"checkpoint-{number + 1}" for number in range(self.count))
 
     @property
@@ -166,7 +166,7 @@ class Average:
         return [self.decay**last, *later]
 
     def to_json(self) -> dict[str, Any]:
-        """What decides the result, as JSON values."""
+        """The choices that decide the result, as JSON values."""
         return {"average": "uniform" if self.decay is None else "ema", "count": self.count, "decay": self.decay}
 
     def __str__(self) -> str:

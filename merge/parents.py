@@ -1,4 +1,4 @@
-"""What models must share before their weights may be mixed, and which of their files are read."""
+"""The properties that models must share before their weights may be mixed, and the files that are read of them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -94,10 +94,10 @@ def _run(stage: str, plan: Merge | Average, folders: Sequence[Path], out: Path, 
         _run_mergekit(plan.mergekit([str(folder.resolve()) for folder in seen], dtype), work, plan.seed)
         remove(views)
         write_settings(folders[0], work, NAMES[DTYPES[dtype]])  # over what mergekit wrote
-        describe(plan, input_fingerprints(work), dtype, work, out.name)
+        describe(plan, input_fingerprints(work), dtype, folder=work, name=out.name)
         return {"tensors": len(models[0].tensors), "parameters": parameters(models[0])} | checked
 
-    return run_stage(stage, dict(zip(plan.roles, folders, strict=True)), plan.to_json(), out, body)
+    return run_stage(stage, dict(zip(plan.roles, folders, strict=True)), plan.to_json(), out=out, body=body)
 
 
 def _run_mergekit(config: "MergeConfiguration", work: Path, seed: int | None) -> None:

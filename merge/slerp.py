@@ -27,7 +27,7 @@ class Angle:
     cosine: torch.Tensor
 
     def shares(self, t: float) -> tuple[float, float]:
-        """What base and tuned are multiplied with, in FP32."""
+        """The factors of base and tuned, in FP32."""
         share = torch.tensor(t, dtype=torch.float32)
         if self.linear:
             return float(1 - share), float(share)
@@ -60,7 +60,7 @@ def measure(base: Weights, tuned: Weights, name: str) -> Angle:
             check_finite(parent, name)
         norms.append(torch.where(norm > EPS, norm, 1))
     pairs = zip(chunks(base, name), chunks(tuned, name), strict=True)
-    products = (_product(filled(x, one), filled(y, other), norms) for one, other in pairs)
+    products = (_product(filled(x, of_base), filled(y, of_tuned), norms) for of_base, of_tuned in pairs)
     dots = [product[None].sum(dim=1, keepdim=True) for product in products]
     dot = torch.stack(dots).sum(dim=0) if dots else torch.zeros(1, 1)
     return Angle(dot.clamp(-1, 1))

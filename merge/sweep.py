@@ -90,7 +90,7 @@ class _Point:
         self.hashes: dict[str, str] = {}
 
     def run(self, body: Callable[[Path], dict[str, Any]]) -> Manifest:
-        return run_stage("sweep", self.prints, self.plan.to_json(), self.out, body, hashes=self.hashes)
+        return run_stage("sweep", self.prints, self.plan.to_json(), out=self.out, body=body, hashes=self.hashes)
 
     def is_made(self) -> bool:
         """Whether the point is there.
@@ -122,7 +122,7 @@ def _measured(base: Weights, tuned: Weights, tensors: dict[str, Tensor], checked
         base.release(name)
         tuned.release(name)
         progress.add(tensor.nbytes)
-    return Parents(base, tuned, tensors, angles, checked)
+    return Parents(base, tuned, tensors=tensors, angles=angles, checked=checked)
 
 
 def _together(points: list[_Point], parents: Parents, opened: list[tuple[_Point, Path]]) -> None:
@@ -135,7 +135,7 @@ def _together(points: list[_Point], parents: Parents, opened: list[tuple[_Point,
     def body(work: Path) -> dict[str, Any]:
         _together(points[1:], parents, [*opened, (point, work)])
         write_settings(point.base, work, NAMES[DTYPES[dtype]])
-        describe(point.plan, point.prints, dtype, work, point.out.name)
+        describe(point.plan, point.prints, dtype, folder=work, name=point.out.name)
         return {"tensors": len(parents.tensors), "parameters": parameters(parents.base)} | parents.checked
 
     point.run(body)
