@@ -109,7 +109,7 @@ def fetch_baseline(baseline: Baseline, out: Path, *, revision: str = "main") -> 
             )
         return {"bytes": sum(path.stat().st_size for path in work.rglob("*") if path.is_file())}
 
-    return run_stage("baseline", {}, {"hub": baseline.hub, "revision": commit}, out, body)
+    return run_stage("baseline", {}, {"hub": baseline.hub, "revision": commit}, out=out, body=body)
 
 
 def _download(baseline: Baseline, **options: Any) -> Path:

@@ -172,7 +172,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
             where=str(folder),
             mend="run `pdapt eval run` to the end",
         )
-    return Runs(name or folder.name, folder, members, answers, problems, plan.config)
+    return Runs(name or folder.name, folder, members, answers=answers, problems=problems, config=plan.config)
 
 
 def _finished_files(folder: Path, models: list[str], tasks: list[str]) -> dict[Path, list[str]]:

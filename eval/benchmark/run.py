@@ -216,7 +216,7 @@ class _Runner:
             (work / "evaluation").rmdir()
             return self._counts(work, task)
 
-        run_stage("benchmark", inputs, config, self.out / model / task.name, body)
+        run_stage("benchmark", inputs, config, out=self.out / model / task.name, body=body)
 
     def _job(self, arguments: ModelArguments, task: Benchmark, evaluation: Evaluation) -> LmEvalJob:
         """The job of one evaluation. It holds all tasks of its kind: their longest prompt decides the batch size."""

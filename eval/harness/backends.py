@@ -96,7 +96,7 @@ def model_arguments(backend: str, folder: Path, limits: Limits, gpus: int = 1) -
         UserError: the configuration states no type or no window, or the window is longer than the model's.
     """
     dtype = _weight_type(folder)
-    return ModelArguments(backend, str(folder.resolve()), dtype, _window(folder, limits), gpus)
+    return ModelArguments(backend, str(folder.resolve()), dtype, window=_window(folder, limits), gpus=gpus)
 
 
 def check_answers_fit(models: dict[str, ModelArguments], tasks: list[Benchmark], limits: Limits) -> None:

@@ -67,11 +67,11 @@ def _run_model(
         log = scratch / f"{name}-{evaluation.task}.log"
         log.write_bytes(load_log.read_bytes())
         with written_to(log):
-            results = _evaluate(lm, evaluation, job, manager, batch_size)
+            results = _evaluate(lm, evaluation, job, manager=manager, batch_size=batch_size)
             of_ranks = lm.gather_object((notes.take(), warnings.take()))
         if results is not None:
             all_warnings = load_warnings + [warning for _, counted in of_ranks for warning in counted]
-            settings = _settings(job, name, results, batch_size, all_warnings)
+            settings = _settings(job, name, results, batch_size=batch_size, warnings=all_warnings)
             _write(evaluation, results, notes=[noted for noted, _ in of_ranks], settings=settings, log=log)
             print(f"{name}: {evaluation.task} in {time.monotonic() - start:.1f} s", flush=True)
     del lm, notes
@@ -102,7 +102,7 @@ def _batch_size(lm: LmEvalModel, job: LmEvalJob, manager: TaskManager) -> BatchS
     options = {"limit": job.limits.questions, **_chat_options(job)}
     options["chat_template"] = lm.apply_chat_template if job.chat_template else None
     options["tokenizer_name"] = lm.tokenizer_name if job.chat_template else ""
-    batch_size = find_batch_size(lm, tasks, search.kind, Path(search.file), options)
+    batch_size = find_batch_size(lm, tasks, search.kind, path=Path(search.file), options=options)
     lm.batch_size_per_gpu = batch_size.size
     return BatchSizeUsed(batch_size.size, batch_size.tokens, batch_size.device)
 

@@ -102,7 +102,7 @@ def build_tasks(
         write_json(work / TASKS_FILE, [task.to_json() for task in tasks])
         return counts
 
-    return run_stage("tasks", inputs, config, out, body)
+    return run_stage("tasks", inputs, config, out=out, body=body)
 
 
 def _check(domains: dict[str, list[Path]], documents: int, questions: int) -> None:

@@ -80,7 +80,7 @@ def evaluate(
         counts = {"models": len(models), "tasks": len(heldout_tasks), "comparisons": len(scores.comparisons)}
         return counts | notes_and_warnings(work)
 
-    return run_stage("eval", inputs, config, out, body, resumes=True)
+    return run_stage("eval", inputs, config, out=out, body=body, resumes=True)
 
 
 def models_damage_first(models: list[Model], *, verify: bool) -> AbstractContextManager[None]:

@@ -70,7 +70,7 @@ def run_proxy(
             return {"tasks": len(list(work.glob("[!.]*")))} | notes_and_warnings(work)
 
         inputs = {"model": model.path, "tasks": tasks}
-        run_stage("proxy", inputs, config, out / model.name, body, resumes=True)
+        run_stage("proxy", inputs, config, out=out / model.name, body=body, resumes=True)
     scores = compute_scores(out, models, read_tasks(tasks))
     write_json(out / PROXY_FILE, scores.to_json())
     return scores

@@ -154,7 +154,8 @@ def _scores(model: str, task: HeldoutTask, samples: list[Sample]) -> Iterator[Sc
             of_source = [total for document, total in totals.items() if source in ("", document[0])]
             numerators, denominators = zip(*of_source, strict=True)
             estimate = asdict(transform(ratio(numerators, denominators)))
-            yield Score(model, task.task, task.domain, source, metric, **estimate, units=int(sum(denominators)))
+            units = int(sum(denominators))
+            yield Score(model, task.task, task.domain, source=source, metric=metric, **estimate, units=units)
 
 
 def _pairs(models: list[Model]) -> Iterator[tuple[str, str]]:

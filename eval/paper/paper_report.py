@@ -54,7 +54,7 @@ def build_paper_report(path: Path, options: BenchmarkReportOptions, out: Path) -
     samples = {} if ours is None else sample_hashes(ours.runs)
     config = {"language": options.language, "checkpoints": options.checkpoints, "samples": samples}
     body = partial(_write_report, tables, ours, Words.read(options.language))
-    return run_stage("paper-report", inputs, config, out, body)
+    return run_stage("paper-report", inputs, config, out=out, body=body)
 
 
 def _write_report(tables: Tables, ours: Findings | None, w: Words, work: Path) -> dict[str, int]:
@@ -127,7 +127,7 @@ def _overlay_row(head: str, theirs: Cell, ours: Cell, w: Words) -> Row:
         mark, mark_words = (Mark.BETTER, w("told_above")) if above else (Mark.WORSE, w("told_below"))
     text = f"{format_number(difference, '+.1f', w.language)} ± {format_number(error, '.1f', w.language)}"
     entries = [score_entry(cell.score, cell.stderr, w.language) for cell in (theirs, ours)]
-    return Row(head, [*entries, Entry(text, difference, error, mark, mark_words)])
+    return Row(head, [*entries, Entry(text, difference, error, mark=mark, mark_words=mark_words)])
 
 
 def _counts(checked: list[Claim]) -> dict[str, int]:
@@ -144,11 +144,11 @@ def _pictures(tables: Tables, w: Words, folder: Path) -> Iterator[Picture]:
             bars = [(m.score, m.score - m.stderr, m.score + m.stderr) for m in means]
             series.append(Series(variant, [float(place) for place in range(len(names))], bars))
         draw = partial(draw_averages, names, series, w("axis_right"))
-        yield draw_picture(draw, folder, f"figure-2-{group}", w("figure_averages", group=w(group)), w)
+        yield draw_picture(draw, folder, f"figure-2-{group}", caption=w("figure_averages", group=w(group)), w=w)
     for language in ("FR", "EN"):
         points = [_tradeoff_point(tables, language, model, variant) for variant in CHANGED for model in tables.models]
         draw = partial(draw_tradeoff, points, (w("axis_other"), w("axis_medical")))
-        yield draw_picture(draw, folder, f"trade-{language}", w("figure_trade", language=w(language)), w)
+        yield draw_picture(draw, folder, f"trade-{language}", caption=w("figure_trade", language=w(language)), w=w)
 
 
 def _tradeoff_point(tables: Tables, language: str, model: str, variant: str) -> tuple[str, Bar, Bar]:

@@ -39,7 +39,7 @@ def _results(tables: Tables, group: str, w: Words) -> Table:
     rows = []
     for model in tables.models:
         for variant in VARIANTS:
-            entries = [_cell(tables, group, model, variant, topic, w) for topic in tables.topics(group)]
+            entries = [_cell(tables, group, model, variant=variant, topic=topic, w=w) for topic in tables.topics(group)]
             mean = tables.average(group, model, variant)
             sign = tables.average_change(group, model, variant).sign if variant != BASE else 0
             entries.append(_scored(mean, sign, w))
@@ -104,16 +104,18 @@ def _corpus(tables: Tables, w: Words) -> Table:
 
     sources = tables.raw["table1"]["rows"]
     rows = [
-        row(s["source"], s["doc_type"], w("yes_") if s["commercial"] else w("no_"), s["n_docs"], s["n_words"])
+        row(
+            s["source"], s["doc_type"], w("yes_") if s["commercial"] else w("no_"), docs=s["n_docs"], words=s["n_words"]
+        )
         for s in sources
     ]
     for edition in ("commercial", "research"):
         in_edition = [s for s in sources if s["commercial"] or edition == "research"]
         stated = tables.raw["table1"]["stated_totals"][edition]
         name = w(f"total_{edition}")
-        sums = (sum(s["n_docs"] for s in in_edition), sum(s["n_words"] for s in in_edition))
-        rows.append(row(f"{name}, {w('computed')}", "", "", *sums, begins=True))
-        rows.append(row(f"{name}, {w('as_printed')}", "", "", stated["n_docs"], stated["n_words"]))
+        docs, words = (sum(s[key] for s in in_edition) for key in ("n_docs", "n_words"))
+        rows.append(row(f"{name}, {w('computed')}", "", "", docs=docs, words=words, begins=True))
+        rows.append(row(f"{name}, {w('as_printed')}", "", "", docs=stated["n_docs"], words=stated["n_words"]))
     return Table(
         "table-1", w("corpus_caption"), [w(k) for k in ("source", "kind", "commercial", "documents", "words")], rows
     )

@@ -135,8 +135,8 @@ class Tables:
                 model,
                 variant,
                 topic,
-                self.cell(group, model, BASE, topic),
-                self.cell(group, model, variant, topic),
+                before=self.cell(group, model, BASE, topic),
+                after=self.cell(group, model, variant, topic),
             )
             for model in self.models
             for topic in self.topics(group)
@@ -157,7 +157,7 @@ class Tables:
     def average_change(self, group: str, model: str, variant: str) -> Change:
         """The change of a group's average."""
         before, after = (self.average(group, model, name) for name in (BASE, variant))
-        return Change(group, model, variant, "", before, after)
+        return Change(group, model, variant, topic="", before=before, after=after)
 
     def ranks(self, language: str = "FR", ties: str = "average") -> dict[str, float]:
         """Mean rank of each model of Tables 8 to 11 over the seven medical tasks; 1 is best.

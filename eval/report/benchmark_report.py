@@ -102,7 +102,7 @@ def build_benchmark_report(options: BenchmarkReportOptions, out: Path) -> Manife
     }
     config |= {"roles": options.roles} if options.roles else {}
     body = partial(_write_report, findings, ClearRule(options.test), Words.read(options.language))
-    return run_stage("benchmark-report", inputs, config, out, body)
+    return run_stage("benchmark-report", inputs, config, out=out, body=body)
 
 
 def _write_report(findings: Findings, test: ClearRule, w: Words, work: Path) -> dict[str, int]:
@@ -270,7 +270,7 @@ def _comparison_sections(findings: Findings, test: ClearRule, w: Words) -> list[
     count = sum(map(len, listed.values())) if listed is not None else 0
     return [
         ("groups", [tables.groups_table(groups, w)]),
-        ("results", [tables.results_table(group, findings.families, compared, test, w) for group in GROUPS]),
+        ("results", [tables.results_table(group, findings.families, compared, test=test, w=w) for group in GROUPS]),
         ("rules", [tables.rules_table(compared, w)]),
         ("made_of", [tables.made_of_table(groups, w), *(table for table in margins if table)]),
         ("contamination", [] if listed is None else [tables.contamination_table(groups, count, w)]),
@@ -284,18 +284,18 @@ def _pictures(findings: Findings, w: Words, folder: Path) -> Iterator[Picture]:
         lines = [line for progress in findings.progress if (line := _progress_line(progress, group)).places]
         if lines:
             draw = partial(draw_progress, lines, (w("axis_steps"), w("axis_right")))
-            yield draw_picture(draw, folder, f"figure-1-{group}", w("figure_progress", group=w(group)), w)
+            yield draw_picture(draw, folder, f"figure-1-{group}", caption=w("figure_progress", group=w(group)), w=w)
     for group in GROUPS:
         changes = [change for change in groups if change.group == group]
         if changes:
             names, series = average_series(changes, w)
             draw = partial(draw_averages, names, series, w("axis_right"))
-            yield draw_picture(draw, folder, f"figure-2-{group}", w("figure_averages", group=w(group)), w)
+            yield draw_picture(draw, folder, f"figure-2-{group}", caption=w("figure_averages", group=w(group)), w=w)
     for language in ("FR", "EN"):
         points = _tradeoff_points(groups, language, w)
         if points:
             draw = partial(draw_tradeoff, points, (w("axis_other"), w("axis_medical")))
-            yield draw_picture(draw, folder, f"trade-{language}", w("figure_trade", language=w(language)), w)
+            yield draw_picture(draw, folder, f"trade-{language}", caption=w("figure_trade", language=w(language)), w=w)
 
 
 def draw_picture(draw: Callable[[Theme, Path], None], folder: Path, name: str, caption: str, w: Words) -> Picture:

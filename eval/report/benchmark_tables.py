@@ -172,7 +172,7 @@ def margins_table(group: str, compared: Compared, w: Words) -> Table | None:
             text = (
                 f"{format_number(margin.value, '+.2f', w.language)} ± {format_number(margin.stderr, '.2f', w.language)}"
             )
-            entries.append(Entry(text, margin.value, margin.stderr, mark, _mark_words(mark, w)))
+            entries.append(Entry(text, margin.value, margin.stderr, mark=mark, mark_words=_mark_words(mark, w)))
         rows.append(Row(f"{family}, {w(role)}", entries))
     if not rows:
         return None

@@ -120,7 +120,7 @@ def build_heldout_report(
         write_text(work / "index.html", page)
         return {"figures": len(pictures)}
 
-    return run_stage("report", inputs, {"title": title, "settings": settings}, out, body)
+    return run_stage("report", inputs, {"title": title, "settings": settings}, out=out, body=body)
 
 
 def _check_inputs(scores: Path, stages: list[Path], curves: list[Path]) -> None:

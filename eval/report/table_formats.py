@@ -90,7 +90,7 @@ def score_entry(
     text = format_number(value, f".{digits}f", language)
     if stderr is not None:
         text += f" ± {format_number(stderr, '.1f', language)}"
-    return Entry(text, value, stderr, mark, mark_words, strong)
+    return Entry(text, value, stderr, mark=mark, mark_words=mark_words, strong=strong)
 
 
 def number_entry(value: float | str, language: str, format_spec: str = "") -> Entry:

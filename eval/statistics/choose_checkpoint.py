@@ -95,9 +95,9 @@ def follow_checkpoints(runs: Runs) -> Progress | None:
     return Progress(
         runs.name,
         points,
-        Choice(members[ours].name, seen, unseen, our_optimism),
-        Choice(members[papers].name, _gain(changes, _all(changes), papers), elsewhere, their_optimism),
-        problems,
+        ours=Choice(members[ours].name, seen, unseen, our_optimism),
+        papers=Choice(members[papers].name, _gain(changes, _all(changes), papers), elsewhere, their_optimism),
+        problems=problems,
     )
 
 

@@ -244,7 +244,7 @@ def _pairs(runs: Runs, base: str, role: FamilyRole, name: str) -> tuple[list[Pai
 def _cells(pairs: list[Pair]) -> list[CellChange]:
     p_values = [mcnemar(pair.flips()) for pair in pairs]
     p_holm, p_bh = (adjusted(p_values, rule) for rule in (ClearRule.HOLM, ClearRule.BENJAMINI_HOCHBERG))
-    return [_cell(pair, number, p_values, p_holm, p_bh) for number, pair in enumerate(pairs)]
+    return [_cell(pair, number, p=p_values, p_holm=p_holm, p_bh=p_bh) for number, pair in enumerate(pairs)]
 
 
 def _cell(pair: Pair, number: int, p: list[float], p_holm: list[float], p_bh: list[float]) -> CellChange:

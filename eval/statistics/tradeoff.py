@@ -149,7 +149,7 @@ def build_tradeoff(
         return counts | {"sentence": proposal_sentence(proposed, points[0].model, domain, general)}
 
     config = {"domain": domain, "general": general, "max_loss": float(max_loss)}
-    return run_stage("tradeoff", {"scores": scores / SCORES_FILE}, config, out, body)
+    return run_stage("tradeoff", {"scores": scores / SCORES_FILE}, config, out=out, body=body)
 
 
 def tradeoff_points(scores: Scores, domain: str, general: str, max_loss: float) -> list[Point]:
@@ -224,8 +224,9 @@ def _draw(tradeoff: Tradeoff, proposed: Point, theme: Theme, path: Path) -> None
     """Draw general change to the right, domain change upwards: the lower left is better in both."""
     points = tradeoff.points
     with themed_axes(theme, path) as axes:
-        _draw_points(axes, [point for point in points if point.pareto], theme.series[0], "o", "Pareto")
-        _draw_points(axes, [point for point in points if not point.pareto], theme.series[1], "x", "dominated")
+        best, dominated = ([point for point in points if point.pareto == kept] for kept in (True, False))
+        _draw_points(axes, best, color=theme.series[0], marker="o", label="Pareto")
+        _draw_points(axes, dominated, color=theme.series[1], marker="x", label="dominated")
         place = proposed.general.value, proposed.domain.value
         axes.plot(*place, "o", markersize=11, markerfacecolor="none", color=theme.series[2], label="proposed")
         for point in points:

@@ -85,7 +85,7 @@ def fetch_tasks(
         write_json(work / DATA_INDEX_FILE, {name: data.to_json() for name, data in index.items()})
         return {"tasks": len(index), "questions": sum(data.questions for data in index.values())}
 
-    return run_stage("benchmark-data", inputs, config, out, body)
+    return run_stage("benchmark-data", inputs, config, out=out, body=body)
 
 
 def _source_files(tasks: tuple[Benchmark, ...], source: Path | None) -> dict[str, Path]:
@@ -145,7 +145,7 @@ def _write_task(
     where = str(paths[f"{task.dataset}/{files.test}"])
     if task.dataset == FRENCH_MMLU_DATASET:
         test = questions(records, task.subject, where)
-        examples = _french_examples(task, records, shots, test, where)
+        examples = _french_examples(task, records, shots, test=test, where=where)
         names = (f"{files.folder}/test.jsonl", f"{files.folder}/dev.jsonl")
         for name, written in zip(names, (test, examples), strict=True):
             lines = (json.dumps(question.to_json(), ensure_ascii=False) + "\n" for question in written)
@@ -164,9 +164,9 @@ def _french_examples(
     task: Benchmark, records: list[Record], shots: list[Record] | None, test: list[Question], where: str
 ) -> list[Question]:
     if shots is None:
-        return worked_examples(records, task.subject, test, task.shots, where)
+        return worked_examples(records, task.subject, test, count=task.shots, where=where)
     given = [{**record, "few_shot_samples[1]": [record]} for record in shots]
-    return worked_examples(given, task.subject, test, task.shots, "--french-shots")
+    return worked_examples(given, task.subject, test, count=task.shots, where="--french-shots")
 
 
 def _texts(path: Path, task: Benchmark) -> list[str]:

@@ -133,15 +133,36 @@ def _mmlu(language: Language, subject: str) -> Benchmark:
         (f"mmlu_{subject}", MMLU_DATASET) if language == "EN" else (f"mmlu_med_fr_{subject}", FRENCH_MMLU_DATASET)
     )
     abbreviation, questions = MEDICAL_SUBJECTS[subject]
-    return Benchmark(name, language, "MEDICAL", subject, abbreviation, dataset, 3, "acc", "none", questions)
+    return Benchmark(
+        name,
+        language,
+        "MEDICAL",
+        subject,
+        abbreviation=abbreviation,
+        dataset=dataset,
+        shots=3,
+        metric="acc",
+        filter="none",
+        questions=questions,
+    )
 
 
 def _prox(language: Language, subject: str) -> Benchmark:
     name = f"mmlu_prox_{language.lower()}_{subject}"
     topic = "MEDICAL" if subject == "health" else "OTHER"
     abbreviation, questions = PROX_CATEGORIES[subject]
-    scored = ("exact_match", "custom-extract")
-    return Benchmark(name, language, topic, subject, abbreviation, PROX_DATASET, 5, *scored, questions)
+    return Benchmark(
+        name,
+        language,
+        topic,
+        subject,
+        abbreviation=abbreviation,
+        dataset=PROX_DATASET,
+        shots=5,
+        metric="exact_match",
+        filter="custom-extract",
+        questions=questions,
+    )
 
 
 LANGUAGES: tuple[Language, ...] = ("FR", "EN")
