@@ -67,7 +67,7 @@ class DocumentAttention(MegatronModule):
             output = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
             return output.permute(2, 0, 1, 3).flatten(2)
         borders, longest = packed_seq_params.cu_seqlens_q, packed_seq_params.max_seqlen_q
-        return attend(query, key, value, borders, longest).flatten(1)
+        return attend(query, key, value, cu_seqlens=borders, max_seqlen=longest).flatten(1)
 
 
 def attend(
@@ -88,7 +88,7 @@ def attend(
     fused = kernel() if query.is_cuda and query.dtype in FUSED else None
     if fused is None:
         return by_document(query, key, value, cu_seqlens)
-    return fused(query, key, value, cu_seqlens, max_seqlen)
+    return fused(query, key, value, cu_seqlens=cu_seqlens, max_seqlen=max_seqlen)
 
 
 def by_document(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, cu_seqlens: torch.Tensor) -> torch.Tensor:

@@ -37,7 +37,9 @@ class RowDataset(MegatronDataset):
         index_split: Split,
         config: Any,
     ) -> None:
-        super().__init__(indexed_dataset, dataset_path, indexed_indices, num_samples, index_split, config)
+        super().__init__(
+            indexed_dataset, dataset_path, indexed_indices, num_samples, index_split=index_split, config=config
+        )
         assert len(indexed_indices) == len(indexed_dataset), "a split has files of its own"
         self.lengths: Lengths = np.asarray(indexed_dataset.sequence_lengths)
         self.rows = self.make_rows(self.lengths, config.sequence_length, config.random_seed)

@@ -150,7 +150,7 @@ def test_the_installed_torchs_kernel_is_known() -> None:
 def test_the_kernel_is_for_half_precision_on_gpus(
     cuda: bool, dtype: torch.dtype, fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention, "kernel", lambda: lambda *_: "fused")
+    monkeypatch.setattr(attention, "kernel", lambda: lambda *_, **__: "fused")
     monkeypatch.setattr(attention, "by_document", lambda *_: "by document")
     query: Any = SimpleNamespace(is_cuda=cuda, dtype=dtype)
     found: Any = attend(query, query, query, BORDERS, 9)

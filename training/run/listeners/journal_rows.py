@@ -1,6 +1,7 @@
 """Writes a row of the journal for each event, and hands those with figures on to the trackers."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,7 +55,12 @@ class JournalRows(Listener):
     """Writes the journal. On the one rank that has the losses."""
 
     def __init__(
-        self, journal: Journal, goodput: Goodput, work: StepWork, data_sets: DataSets, *readers: RowReader
+        self,
+        journal: Journal,
+        goodput: Goodput,
+        work: StepWork,
+        data_sets: DataSets,
+        readers: Sequence[RowReader] = (),
     ) -> None:
         """Prepare.
 

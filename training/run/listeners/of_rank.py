@@ -67,7 +67,7 @@ def listeners_of_rank(beginning: Beginning, stops: Stops) -> list[Listener]:
     return [
         guard,
         Straggler(recipe.guard.straggler, journal.write),
-        JournalRows(journal, goodput, work, beginning.data_sets, trackers),
+        JournalRows(journal, goodput, work, beginning.data_sets, readers=[trackers]),
         Hashing(out, recipe.checkpoint),
         EndState(out, journal, stops, step),
         trackers,

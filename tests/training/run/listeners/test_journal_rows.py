@@ -31,7 +31,7 @@ class Reader:
 def listener(recipe_file: Path, out: Path, *readers: Reader, gpu: bool = False, masked: bool = True) -> JournalRows:
     recipe = load(str(recipe_file), [] if masked else ["data.layout=concat", "data.document_mask=false"])
     goodput = Goodput(read_history(out / "log.jsonl"), 0, now=0.0)
-    return JournalRows(Journal(out / "log.jsonl"), goodput, StepWork(recipe, 2, gpu), NAMES, *readers)
+    return JournalRows(Journal(out / "log.jsonl"), goodput, StepWork(recipe, 2, gpu), NAMES, readers)
 
 
 def test_a_step_is_written_with_its_speeds_and_its_slowest_rank(recipe_file: Path, tmp_path: Path) -> None:
