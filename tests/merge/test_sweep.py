@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -215,10 +216,10 @@ def test_a_stop_while_points_become_whole_keeps_those_that_are(
     expected = {t: manifest.outputs for t, manifest in sweep(base, tuned, tmp_path / "undisturbed", points).items()}
     described = room.describe
 
-    def stop_at_the_second(plan: object, *rest: object) -> None:
+    def stop_at_the_second(*args: Any, **named: Any) -> None:
         if (out / "t0.6").exists():
             raise KeyboardInterrupt
-        described(plan, *rest)  # pyright: ignore[reportArgumentType]
+        described(*args, **named)
 
     with monkeypatch.context() as patch:
         patch.setattr(room, "describe", stop_at_the_second)
