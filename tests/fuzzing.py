@@ -152,7 +152,7 @@ WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 
 
 def mutations(data: bytes, count: int, seed: int, *, hostile: bool = True) -> Iterator[bytes]:
-    """What is hostile to any reader, if that is wanted, then as many damaged copies of a sound file as make `count`."""
+    """Inputs hostile to any reader, if they are wanted, then as many damaged copies of a sound file as make `count`."""
     draw = random.Random(seed)
     first = HOSTILE[:count] if hostile else ()
     yield from first

@@ -18,7 +18,7 @@ def survey_of(path: Path | str, name: str = "source", **options: Any) -> Survey:
 
 
 def items_of(path: Path | str, **options: Any) -> list[Record | Rejected]:
-    """What the files of a source hold, spoilt documents among it; a file that cannot be read raises."""
+    """Read the files of a source, spoilt documents among them; a file that cannot be read raises."""
     faults: list[UserError] = []
     found = list(read_source(survey_of(path, **options), faults))
     if faults:

@@ -1,4 +1,4 @@
-"""What a folder's listing and a file's length ask of a reader, and that what is installed is what is listed."""
+"""The size of folders, files and functions, and an installation that holds what is listed."""
 
 import ast
 import subprocess

@@ -21,7 +21,7 @@ from pdapt.recipes.megatron_args import Places, megatron_args
 from pdapt.recipes.schema import Recipe
 
 LENGTHS = [7, 1, 12, 4]
-"""Of the pieces of one row: three whole documents, and the beginning of a fourth."""
+"""The pieces of one row: three whole documents, and the beginning of a fourth."""
 
 
 def recipe(*overrides: str) -> Recipe:

@@ -34,7 +34,7 @@ def pdapt(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 @dataclass(frozen=True)
 class Said:
-    """What `main` left in this process: rooms are loaded once for all tests, not once for each."""
+    """The outcome of a `main` run in this process: rooms are loaded once for all tests, not once for each."""
 
     code: object
     out: str

@@ -1,4 +1,4 @@
-"""What tests/gpu/first_look.sh does on a GPU, rehearsed on a CPU where only what it brings along can be imported."""
+"""A rehearsal of tests/gpu/first_look.sh on a CPU where only what it brings along can be imported."""
 
 import json
 import os

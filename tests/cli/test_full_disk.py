@@ -28,7 +28,7 @@ SMALL = "256k"
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path, qwen3_at: Callable[..., Path]) -> Path:
-    """What every verb reads: text, tokens, two models, a checkpoint, a run with one, and tasks' data."""
+    """The inputs of every verb: text, tokens, two models, a checkpoint, a run with one, and tasks' data."""
     folder, draw = tmp_path_factory.mktemp("given"), random.Random(0)
     words = [f"mot{number}" for number in range(4000)]
     rows = [{"id": number, "text": " ".join(draw.choices(words, k=60))} for number in range(2000)]

@@ -1,4 +1,4 @@
-"""What is read is what was written: every file of a finished folder, damaged in every way, against every stage."""
+"""Every file of a finished folder, damaged in every way, against every stage: only what was written is read."""
 
 import json
 import shutil

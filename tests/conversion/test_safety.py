@@ -1,4 +1,4 @@
-"""What a folder or a checkpoint may not do: run code, leave its folder, or be taken for whole."""
+"""Limits of a folder or a checkpoint: it may not run code, leave its folder, or be taken for whole."""
 
 import json
 import os

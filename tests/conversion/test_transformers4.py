@@ -1,4 +1,4 @@
-"""What is written here, read by transformers 4 as by 5: the same logits, whichever line a user has.
+"""Models written here, read by transformers 4 as by 5: the same logits, whichever line a user has.
 
 The 4.x packages are installed, once, into a folder of their own in the environment, and put before the others.
 """

@@ -1,4 +1,4 @@
-"""What Megatron's own estimates are asked with."""
+"""The settings with which Megatron's own estimates are asked."""
 
 from collections.abc import Callable
 from types import SimpleNamespace

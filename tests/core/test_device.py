@@ -1,4 +1,4 @@
-"""What this machine has, told by files alone."""
+"""The devices of this machine, told by files alone."""
 
 import sysconfig
 from pathlib import Path

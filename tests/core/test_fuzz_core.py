@@ -42,7 +42,7 @@ def test_fuzz_manifest(fuzz: Fuzz, tmp_path: Path) -> None:
 
 
 def test_fuzz_interrupted(fuzz: Fuzz, tmp_path: Path) -> None:
-    """What an interruption left says what it was: damaged, nothing is taken up."""
+    """The key of an interrupted stage: where it is damaged, nothing is taken up."""
     work = tmp_path / ".out.partial"
     key = {"stage": "demo", "inputs": {"text": "0" * 64}, "config": {"k": 1}}
     work.mkdir()
@@ -58,7 +58,7 @@ def test_fuzz_interrupted(fuzz: Fuzz, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
 def test_fuzz_settings(fuzz: Fuzz, tmp_path: Path, name: str) -> None:
-    """What is carried over from a Hugging Face folder to another."""
+    """The files that are carried over from a Hugging Face folder to another."""
     config = SIZES["8b"].to_hf("bfloat16") | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}
     contents = {"config.json": config, "tokenizer_config.json": {"eos_token": "x", "auto_map": {}}}
     contents["generation_config.json"] = {"temperature": 0.6}

@@ -97,7 +97,7 @@ def make_scores() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def trade() -> dict[tuple[str, str], dict[str, float]]:
-    """What adaptation and a merge usually do: changes of the log perplexity."""
+    """The usual effect of adaptation and of a merge: changes of the log perplexity."""
     return {
         ("cpt-10", "base"): {"medical": -0.2, "general": 0.1},
         ("merged", "base"): {"medical": -0.1, "general": 0.02},
@@ -225,7 +225,7 @@ def small_source(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="session")
 def small_data(small: Small, small_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `pdapt eval fetch` makes of them."""
+    """The files that `pdapt eval fetch` makes of them."""
     out = tmp_path_factory.mktemp("data") / "data"
     fetch_tasks(out, source=small_source, tasks=small.suite)
     return out

@@ -1,4 +1,4 @@
-"""What evaluation reads, damaged."""
+"""The files that evaluation reads, damaged."""
 
 import json
 import shutil
@@ -161,7 +161,7 @@ HELDOUT_TASKS = [
 
 @pytest.mark.parametrize("task", [task["task"] for task in HELDOUT_TASKS])
 def test_fuzz_samples(fuzz: Fuzz, tmp_path: Path, task: str) -> None:
-    """Of held-out text, as far as scores and comparisons."""
+    """Samples of held-out text, read as far as scores and comparisons."""
     models = [Model("base", Role.BASE, tmp_path), Model("a", Role.CHECKPOINT, tmp_path)]
     docs = [{"source": "s", "doc_id": str(number)} for number in range(3)]
     ratios = {name: [-120.5, 90] for name in ("byte_perplexity", "word_perplexity", "bits_per_byte")}
@@ -268,7 +268,7 @@ def test_fuzz_benchmark_parquet(fuzz: Fuzz, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
 def test_fuzz_model_settings(fuzz: Fuzz, tmp_path: Path, tokenizer_folder: Path, name: str) -> None:
-    """What evaluation takes from a model's folder before it is loaded."""
+    """The files that evaluation takes from a model's folder before it is loaded."""
     shutil.copytree(tokenizer_folder, tmp_path, dirs_exist_ok=True)
     config = {"dtype": "bfloat16", "max_position_embeddings": 512, "eos_token_id": [3, 4], "text_config": None}
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -1,4 +1,4 @@
-"""What the GPU tests share: the machine, what is trained on it, and the table of what was measured."""
+"""The machine that the GPU tests share, the data trained on it, and the table of figures."""
 
 import json
 import os
@@ -53,7 +53,7 @@ RECIPE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Gpu:
-    """What the tests run on.
+    """The GPU that the tests run on.
 
     Attributes:
         name: of the first GPU.

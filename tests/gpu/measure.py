@@ -17,7 +17,7 @@ from pdapt.training.megatron.parity import build, measure
 
 
 def measure_pack(model: Any, documents: list[list[int]]) -> dict[str, torch.Tensor]:
-    """What `pdapt.training.megatron.parity.measure` says of one pack, on the CPU, under the names of the bare model."""
+    """The results of `megatron.parity.measure` on one pack, on the CPU, under the names of the bare model."""
     model.zero_grad(set_to_none=True)
     ids = torch.tensor([token for document in documents for token in document])
     found = measure(model, ids, [len(document) for document in documents])

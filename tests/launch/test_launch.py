@@ -22,7 +22,7 @@ RECIPE = "qwen3_8b_cpt_48xh100_packed"
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """What `launch` reads of a base: which checkpoint is its newest, and its shape."""
+    """The parts of a base that `launch` reads: which checkpoint is its newest, and its shape."""
     (tmp_path / "base" / HF).mkdir(parents=True)
     (tmp_path / "base" / TRACKER).write_text("release")
     write_json(tmp_path / "base" / HF / "config.json", SIZES["8b"].to_hf("bfloat16"))

@@ -1,4 +1,4 @@
-"""What `pdapt report build` is asked for, and refuses."""
+"""The inputs of `pdapt report build`, and its refusals."""
 
 import json
 from pathlib import Path

@@ -245,7 +245,7 @@ def test_memory_does_not_grow_with_the_model(tiny_qwen3: Maker, tmp_path: Path) 
     total, largest = (f(path.stat().st_size for path in files) for f in (sum, max))
 
     def peak(code: str) -> int:
-        """What the process itself says: its `ru_maxrss` would begin with the memory of this one, which forked it."""
+        """The process's own figure: its `ru_maxrss` would begin with the memory of this one, which forked it."""
         told = "; print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
         done = subprocess.run([sys.executable, "-c", code + told], check=True, capture_output=True, text=True)
         return int(done.stdout) * 1024

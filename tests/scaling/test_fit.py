@@ -52,7 +52,7 @@ def test_a_calibration_row_does_move_it(halves: tuple[list[Case], list[Case]], f
 
 
 def test_no_prediction_depends_on_a_name() -> None:
-    """What is predicted depends on a row's work and the constants alone, and a row's work on no model, id or source."""
+    """A prediction depends on a row's work and the constants alone, and a row's work on no model, id or source."""
     assert all(item.name not in ("model", "id", "source", "software") for item in fields(Work))
     renamed = [
         row | {"id": 0, "model": "other", "source": "", "note": "", "shape": asdict(MODELS[row["model"]])}

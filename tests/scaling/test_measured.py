@@ -1,4 +1,4 @@
-"""What journals tell, efficiencies, and the planner adjusted to them."""
+"""Journals' figures, efficiencies, and the planner adjusted to them."""
 
 from dataclasses import replace
 from typing import Any

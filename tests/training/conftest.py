@@ -1,4 +1,4 @@
-"""What the training tests train on."""
+"""The inputs of the training tests."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run leaves can be exported, however it was split and saved; and a run can be followed while it trains."""
+"""A run's checkpoints can be exported, however they were split and saved; and a run can be followed while it trains."""
 
 import json
 import os

@@ -97,7 +97,7 @@ KEYS = {
     "guard": ROW | {"action", "reason"},
     "end": ROW | {"state", "reason"},
 }
-"""Of each event of a run's journal: what whoever reads it finds."""
+"""The fields of each event of a run's journal that its readers rely on."""
 
 
 def tensors(checkpoint: Path) -> dict[str, str]:
@@ -113,7 +113,7 @@ def tensors(checkpoint: Path) -> dict[str, str]:
 def test_a_spike_is_skipped_alike_by_a_run_that_was_interrupted(
     recipe_file: Path, tokens: Path, tmp_path: Path
 ) -> None:
-    """What a step is compared with outlives a restart; so do, to the bit, losses, norms, rates and every tensor."""
+    """The norms that a step is compared with outlive a restart; so do, to the bit, losses, rates and every tensor."""
     recipe = load(str(recipe_file), [*RESTLESS, "guard.spike=skip", "guard.limit=1000"])
     whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
     train(recipe, tokens, whole)

@@ -1,4 +1,4 @@
-"""What training reads is what was written: tokens and base, damaged in every way, are refused before the first step."""
+"""Training reads only what was written: tokens and base, damaged in every way, are refused before the first step."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What a run writes down: by data set, speed, stalls, goodput, profiles, and to those who follow it."""
+"""The records of a run: by data set, speed, stalls, goodput, profiles, and for those who follow it."""
 
 import gzip
 import json

@@ -187,7 +187,7 @@ def test_a_disk_that_fills_up_is_said_and_the_run_goes_on_when_there_is_space(
 
 
 def claim_of(recipe_file: Path, tokens: Path, out: Path, overrides: list[str]) -> None:
-    """What `train` does to a folder before it starts a process."""
+    """Prepare a folder as `train` does before it starts a process."""
     recipe = load(str(recipe_file), overrides)
     claim(out, recipe, Run(recipe, tokens, out, None).identity())
 

@@ -53,7 +53,7 @@ def results(out: Path) -> tuple[dict[int, float], dict[int, float]]:
 
 
 def same_weights(first: Path, second: Path) -> bool:
-    """Of the optimizer's flat buffers the filling is never written: what they hold shows in the losses."""
+    """Compare the weights alone: padding of the optimizer's buffers is never written, and shows in the losses."""
     ours, theirs = Checkpoint(checkpoints(first)[-1]), Checkpoint(checkpoints(second)[-1])
     names = [name for name in ours.entries if not name.startswith("optimizer.")]
     assert len(names) > 8

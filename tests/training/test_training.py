@@ -68,7 +68,7 @@ def curve_of_transformers(source: Path, recipe: Recipe, tokens: Path) -> list[fl
 
 @pytest.fixture(scope="session")
 def weights(recipe_file: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the runs that are compared start from: random weights are drawn otherwise where they are split."""
+    """The weights that the compared runs start from: random ones are drawn otherwise where a model is split."""
     out = tmp_path_factory.mktemp("weights") / "run"
     train(load(str(recipe_file), [*THIRTY, "steps=1", "optimizer.lr=1e-12"]), tokens, out)
     return out / CHECKPOINTS

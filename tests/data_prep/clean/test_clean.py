@@ -30,7 +30,7 @@ def is_c1(character: str) -> bool:
 
 
 def visible(text: str) -> str:
-    """What shows of a text, blanks left out, by Unicode's own classes."""
+    """The visible characters of a text, blanks left out, by Unicode's own classes."""
     shown = (c for c in text if not (c.isspace() or unicodedata.category(c) in UNSEEN or c in MARKS))
     return unicodedata.normalize("NFC", "".join(shown))
 

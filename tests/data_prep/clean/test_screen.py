@@ -201,7 +201,7 @@ ELIDING = ("fr", "it", "ca")
 
 
 def language_of(text: bytes) -> str | None:
-    """What is asked of a document, a sample after the other."""
+    """Guess the language of a document by the votes of its samples, one after the other."""
     if len(text) < FEWEST_BYTES:
         return None
     votes: Counter[str] = Counter()

@@ -35,7 +35,7 @@ def texts_of(path: Path, key: str) -> list[str]:
 
 
 def left_out(path: Path, key: str) -> dict[str, int]:
-    """What a source's files hold beside documents."""
+    """Count the documents of a folder that are left out, by reason."""
     survey = survey_of(path, format=key)
     list(read_source(survey, []))
     return dict(survey.left_out)

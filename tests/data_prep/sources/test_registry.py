@@ -1,4 +1,4 @@
-"""What the registered sources state, against the paper's Table 1; and a source that a file defines."""
+"""The registered sources against the paper's Table 1; and a source that a file defines."""
 
 import json
 from collections.abc import Callable

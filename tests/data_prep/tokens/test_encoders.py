@@ -114,7 +114,7 @@ PIECES = [
         "<|im_end|",
     ),
 ]
-"""What tokenizers disagree on: contractions, white space, joiners, combining marks, digits, planes, control tokens."""
+"""Text that tokenizers disagree on: contractions, white space, joiners, combining marks, digits, planes, control."""
 TEXTS = [
     *PIECES,
     *("".join(PIECES), " ".join(PIECES), "\n".join(PIECES), "\r\n".join(PIECES), "'".join(PIECES)),

@@ -19,9 +19,9 @@ from pdapt.core.manifest import Manifest
 
 SOURCES = 6
 FILES = 10
-"""Of a source: each is a shard at least."""
+"""Files of a source: each is a shard at least."""
 DOCUMENTS = 500
-"""Of a file."""
+"""Documents of a file."""
 TYPES = ("note", "article", "notice", "")
 EDITIONS = (True, False, None)
 
@@ -60,7 +60,7 @@ def text_of(source: int, file: int, number: int) -> str:
 
 @dataclass(frozen=True)
 class Kill:
-    """What a build was doing when it was killed, and whether there were shards' parts."""
+    """The phase in which a build was killed, and whether there were shards' parts."""
 
     doing: str
     parts: bool
@@ -84,7 +84,7 @@ class Builds:
         return (self.folder / f".{name}.partial" / ".shards").exists()
 
     def doing(self, name: str, messages: str) -> str:
-        """What a killed build was doing, by its messages."""
+        """The phase in which a build was killed, by its messages."""
         if (self.folder / name).exists():
             return "printing"
         if todo := re.search(r"(\d+) of \d+ shards to do", messages):

@@ -111,7 +111,7 @@ def test_rows_of_the_paper_follow_its_formula(lengths: np.ndarray, row: int) -> 
 
 
 def test_rows_of_the_paper_are_those_of_the_tokenizers_own_overflow(tokenizer_folder: Path) -> None:
-    """What `datasets.map` with max_length, stride and return_overflowing_tokens makes, to the token."""
+    """The rows of `datasets.map` with max_length, stride and return_overflowing_tokens, to the token."""
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     words = ["patient", "mg", "reçoit", "ville", "gare", "12"]
     texts = [" ".join(words[(n + k) % 6] for k in range(n)) for n in (1, 7, 8, 40, 90, 200)]

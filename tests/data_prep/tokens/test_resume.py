@@ -26,7 +26,7 @@ def inputs(tmp_path: Path) -> list[str]:
 
 
 class Interruption(Exception):
-    """Of a run, in the middle."""
+    """A signal in the middle of a run."""
 
 
 def failing_at(call: int, function: Callable[..., Any]) -> tuple[Callable[..., Any], list[Any]]:

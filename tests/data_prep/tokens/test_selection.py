@@ -229,7 +229,7 @@ def test_near_duplicates_are_on_one_side(tmp_path: Path) -> None:
 
 
 def mixed(found: list[tuple[str, Key, int, int]], pairs: int) -> int:
-    """Of pairs of documents, `pairs` apart, how many are in training with one and held out with the other."""
+    """Count the pairs of documents, `pairs` apart, with one in training and the other held out."""
     return sum((found[at][2] == TRAIN) != (found[at + pairs][2] == TRAIN) for at in range(pairs))
 
 

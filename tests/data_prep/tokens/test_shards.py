@@ -22,7 +22,7 @@ from pdapt.data_prep.tokens.selection.shards import count_words, read_shard, utf
 
 SPACES = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000"
 NEAR_SPACES = "\u2007\u200b\u200d\u180e\ufeffé«»\u2019\u20ac\u00c2\u3001\u1681\u0385\U000e0020"
-"""What shares bytes with white space, or looks like it, and in part is none."""
+"""Characters that share bytes with white space, or look like it, and are not all white space."""
 WORDS = st.text(st.one_of(st.characters(exclude_categories=("Cc", "Cs")), st.sampled_from(SPACES + NEAR_SPACES)))
 LINE_ENDS = st.sampled_from(["\n", "\r\n", "\n\n", "\n  \r\n", "\n\r\n\n"])
 

@@ -1,4 +1,4 @@
-"""What is read of a tokens folder, damaged."""
+"""The files of a tokens folder that are read, damaged."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What `run_benchmark` refuses: other settings, models or versions beside those that are there, and rubbish."""
+"""Refusals of `run_benchmark`: other settings, models or versions beside those that are there, and rubbish."""
 
 import re
 from collections.abc import Callable

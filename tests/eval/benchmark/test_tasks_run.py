@@ -123,7 +123,7 @@ def test_a_run_killed_half_way_repeats_no_task(small_data: Path, two: list[str],
 
 
 def _assert_told(out: Path, model: str) -> None:
-    """What was used is written down: batch sizes, once for each kind, how text was written, and what libraries said."""
+    """The record of a run: batch sizes, once for each kind, how text was written, and the libraries' warnings."""
     chosen = read_json(out / "batch_sizes.json")
     assert {kind: its["tasks"] for kind, its in chosen.items()} == {
         "loglikelihood": ["mmlu_anatomy"],

@@ -1,4 +1,4 @@
-"""What is noted beside lm-eval's samples: answers that the limit ended, and prompts that did not fit."""
+"""Notes beside lm-eval's samples: answers that the limit ended, and prompts that did not fit."""
 
 import math
 from collections.abc import Callable

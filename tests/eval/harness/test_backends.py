@@ -1,4 +1,4 @@
-"""What the two backends are told about a model: the same type, window and limits."""
+"""A model's settings in the two backends: the same type, window and limits."""
 
 import ast
 import json

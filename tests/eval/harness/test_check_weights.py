@@ -70,7 +70,7 @@ def _changed(folder: Path, out: Path, change: Callable[[Weights], Any], **config
 
 
 def _told(folder: Path) -> dict[str, Any]:
-    """What transformers says of a load, values and all."""
+    """The report of transformers on a load, values and all."""
     loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
     return loaded[1]
 

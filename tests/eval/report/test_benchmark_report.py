@@ -291,7 +291,7 @@ def test_margins_are_shown_of_the_tasks_that_have_them(make_benchmark, tmp_path)
 
 
 def test_how_models_were_asked_is_told(make_benchmark, tmp_path):
-    """Of 40 questions in each of two tasks: batch sizes, what was cut, advice that was not heeded, warnings."""
+    """Notes on 40 questions in each of two tasks: batch sizes, cut prompts, advice that was not heeded, warnings."""
     benchmark = make_benchmark(tmp_path / "runs")
     wanted = _pair(benchmark, ("base", "checkpoint"))
     for task, size in (("mmlu_med_fr_anatomy", 16), ("mmlu_prox_fr_health", 4)):
@@ -338,7 +338,7 @@ def test_bad_options(scores, tmp_path, change, message):
 
 
 def test_our_runs_lie_beside_the_paper_s(make_benchmark, tmp_path):
-    """Of anatomy, with all its 135 questions; a task with fewer is named and left out."""
+    """A comparison over anatomy, with all its 135 questions; a task with fewer is named and left out."""
     benchmark = make_benchmark(tmp_path / "runs")
     benchmark.tasks, benchmark.questions = ["mmlu_med_fr_anatomy"], 135
     benchmark.add("base", "base", lambda _, question: question < 41)

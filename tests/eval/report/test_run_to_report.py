@@ -1,4 +1,4 @@
-"""What `pdapt eval run` leaves goes into `pdapt report build` as it is, and the page's numbers are lm-eval's own."""
+"""The folder of `pdapt eval run` goes into `pdapt report build` as it is, and the page has lm-eval's own numbers."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ from pdapt.eval.tasks.suite import TASKS
 MODELS = {"base": "base", "cpt-00010": "checkpoint", "merged": "merged"}
 CHOICE, TEXT = "mmlu_anatomy", "mmlu_prox_en_health"
 SEEDS = (0, 6, 4)
-"""Of models that choose always C, D and A."""
+"""Scores of models that choose always C, D and A."""
 
 
 def _pdapt(*words: str) -> Any:
@@ -78,7 +78,7 @@ def _average(stated: dict[str, tuple[float, float]]) -> tuple[float, float]:
 
 
 def _assert_flags(scores: Path) -> None:
-    """What the run noted of each answer is what the report reads out of the samples."""
+    """The run's note of each answer is read by the report out of the samples."""
     for (model, task), answers in read_runs(scores).answers.items():
         noted = read_samples(scores / model / task / "answers.jsonl")
         if task == TEXT:

@@ -58,7 +58,7 @@ def test_a_group_average_is_lm_eval_s(family):
 
 
 def test_lost_format_is_told_from_lost_knowledge(family):
-    """Of the health questions the four multiples of 10 were right and cannot be read any more."""
+    """Four health questions, the multiples of 10, were answered rightly before and cannot be read any more."""
     cells = {cell.pair.base.task: cell for cell in compare([Family(family, "cpt-20")]).cells}
     assert cells[PROX].format == pytest.approx(-4 / 40)
     assert cells[PROX].knowledge + cells[PROX].format == pytest.approx(cells[PROX].change.value)

@@ -127,7 +127,7 @@ def _drawn(random: np.random.Generator, gain: float, lose: float) -> list[Flips]
 
 
 def test_nothing_changed_is_seldom_called_a_change():
-    """Of 600 groups without a change: no more alarms than stated, by McNemar, by the bootstrap and after Holm."""
+    """Without a change, 600 groups raise no more alarms than stated, by McNemar, by the bootstrap and after Holm."""
     random = np.random.default_rng(7)
     cells = groups = families = cell_count = 0
     for number in range(600):

@@ -1,4 +1,4 @@
-"""What the sentences say of known scores."""
+"""The sentences on known scores."""
 
 import pytest
 

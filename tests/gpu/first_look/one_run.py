@@ -57,7 +57,7 @@ class Training:
         return [row for row in map(json.loads, lines) if row["event"] == "step"]
 
     def log(self) -> str:
-        """What it has printed."""
+        """The text it has printed."""
         return (self.work / "log").read_text(encoding="utf-8", errors="replace")
 
     def watch(self, seconds: float, enough: Callable[[], bool] = lambda: False, *further: str) -> bool:

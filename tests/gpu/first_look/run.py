@@ -30,7 +30,7 @@ DONE, FAILED, CUT, LEFT_OUT = "done", "failed", "cut", "left out"
 
 
 class Look:
-    """What has been found so far, kept in `OUT`."""
+    """The results so far, kept in `OUT`."""
 
     def __init__(self, out: Path, work: Path, script: Path = SCRIPT) -> None:
         """Begin.

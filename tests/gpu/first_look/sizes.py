@@ -1,4 +1,4 @@
-"""What is trained in a first look: the published sizes on a GPU, as far as its memory goes; tiny ones on a CPU."""
+"""The sizes trained in a first look: the published ones on a GPU, as far as its memory goes; tiny ones on a CPU."""
 
 from dataclasses import asdict, dataclass, replace
 from math import log2
@@ -94,7 +94,7 @@ def _with_layers(shape: Qwen3Config, layers: int) -> Recipe:
 
 
 def small(*, gpu: bool) -> Recipe:
-    """What is saved, resumed and exported: four steps, saved after the second."""
+    """The run that is saved, resumed and exported: four steps, saved after the second."""
     recipe = _recipe(SMALL if gpu else TINY, micro=2, seq_length=2048 if gpu else 128)
     return replace(recipe, steps=4, checkpoint=Checkpoint(every=2, keep_every=2), validation=Validation(every=4))
 

@@ -78,7 +78,7 @@ def sample(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def summary(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """What is compared of `logits`, `loss` and `grad.*`."""
+    """The norm and a sample of `logits`, `loss` and `grad.*`, which are compared."""
     return {
         name: {"norm": tensor.float().norm().item(), "sample": [float(f"{value:.7g}") for value in sample(tensor)]}
         for name, tensor in tensors.items()
@@ -86,13 +86,13 @@ def summary(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
 
 
 def difference(found: dict[str, Any], expected: dict[str, Any]) -> float:
-    """Of a tensor's sample, and of its norm, the larger relative one."""
+    """The larger relative difference: that of a tensor's sample, or that of its norm."""
     here, there = (torch.tensor(one["sample"], dtype=torch.float64) for one in (found, expected))
     return max(float((here - there).norm() / there.norm()), abs(found["norm"] / expected["norm"] - 1))
 
 
 def expected() -> dict[str, Any]:
-    """What transformers computes in FP32 on a CPU, each document by itself, under the local layers' names."""
+    """Compute transformers' values in FP32 on a CPU, each document by itself, under the local layers' names."""
     from torch.nn.functional import cross_entropy
     from transformers import AutoConfig, Qwen3ForCausalLM
 

@@ -1,4 +1,4 @@
-"""What a step of a first look is given, and what the machine is."""
+"""The inputs of a step of a first look, and the machine."""
 
 import shutil
 import time
@@ -19,7 +19,7 @@ VOCABULARY = 4096
 
 @dataclass(frozen=True)
 class Step:
-    """What a step is given.
+    """The inputs of a step.
 
     Attributes:
         work: folder of all steps.

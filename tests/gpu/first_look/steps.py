@@ -37,7 +37,7 @@ KERNELS = 10
 
 
 def facts(step: Step) -> None:
-    """What this machine is, and what is installed."""
+    """Describe this machine, and what is installed."""
     found: dict[str, Any] = {"rehearsal": not GPU, "python": platform.python_version(), "torch": torch.__version__}
     found |= {"megatron_core": _version("megatron-core"), "triton": _version("triton")}
     found |= {"transformer_engine": has_transformer_engine(), "compiles": can_compile(), "varlen_attn": _varlen()}
@@ -80,7 +80,7 @@ def _varlen() -> str | None:
 
 
 def ceilings(step: Step) -> None:
-    """What matrix products, in BF16 and FP8, and copies reach at most."""
+    """Measure the most that matrix products, in BF16 and FP8, and copies reach."""
     from pdapt.bench import ceilings as bench_ceilings
 
     found: dict[str, Any] = {"products": {}, "fp8": {}}
@@ -134,7 +134,7 @@ def _longest(events: list[Row], seconds: float, category: str) -> Row:
 
 
 def data(step: Step) -> None:
-    """What one process reads of the data a second, beside what the trainer takes."""
+    """Measure the data that one process reads a second, beside the trainer's demand."""
     from pdapt.bench import ceilings as bench_ceilings
 
     step.note(bench_ceilings.data(sizes.cases(gpu_gib())[0].recipe, step.tokens(), 500 if GPU else 20))

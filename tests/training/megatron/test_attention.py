@@ -106,7 +106,7 @@ def stand_ins(handed: Handed) -> dict[str, Callable[..., torch.Tensor]]:
 
 @pytest.mark.parametrize("version", ["is_causal", "window_size", "enable_gqa"])
 def test_torchs_kernel_is_handed_what_makes_it_the_same(version: str) -> None:
-    """What it is handed means the same attention as the other body's, forward and backward."""
+    """The same arguments mean the same attention as the other body's, forward and backward."""
     torch.manual_seed(0)
     handed: Handed = {}
     given = [torch.randn(15, heads, 16, requires_grad=True) for heads in (4, 2, 2)]

@@ -261,7 +261,7 @@ def test_a_validation_reads_each_sequence_once_and_fills_up_with_what_does_not_c
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_order_of_a_longer_run_begins_with_that_of_a_shorter_one(layout: str, tokens: Path, tmp_path: Path) -> None:
-    """What makes a run longer rests on: neither the blend nor the order within a set depends on the number of steps."""
+    """A longer run rests on this: neither the blend nor the order within a set depends on the number of steps."""
     data = Data(seq_length=SEQ, layout=layout)
     short, long = 40, 60 if layout == "concat" else 700
     first, second = (make(tokens, tmp_path / str(samples), data, samples) for samples in (short, long))

@@ -1,4 +1,4 @@
-"""What we replace in Megatron is still what it was when the replacement was written."""
+"""The parts of Megatron that we replace are still what they were when the replacement was written."""
 
 import hashlib
 import inspect

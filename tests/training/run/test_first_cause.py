@@ -93,7 +93,7 @@ def test_where_a_rank_only_stands_it_is_said_where(tmp_path: Path) -> None:
 
 
 def kernel(root: Path, version: int, kills: int, machine: int) -> Path:
-    """What the kernel says of memory, in a folder of its own."""
+    """The kernel's files on memory, in a folder of its own."""
     group = root / ("sys/fs/cgroup/job" if version == 2 else "sys/fs/cgroup/memory/job")
     group.mkdir(parents=True, exist_ok=True)
     (root / "proc/self").mkdir(parents=True, exist_ok=True)

@@ -176,7 +176,7 @@ def test_a_batch_that_the_guard_left_out_is_not_lost() -> None:
 
 
 def test_a_line_that_a_kill_tore_costs_no_queue(tmp_path: Path) -> None:
-    """What it told of is done again, and the hours until the next start are no riddle."""
+    """The steps of the lost rows are done again, and the hours until the next start are accounted for."""
     again = [{**row, "start": 1, "time": row["time"] + 9000} for row in [start(4, 100), *TEN[5:]]]
     (tmp_path / "log.jsonl").write_text("".join([*lines(*TEN[:5]), '{"event": "st\n', *lines(*again)]))
     found = spent(read_history(tmp_path / "log.jsonl"))

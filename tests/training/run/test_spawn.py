@@ -1,4 +1,4 @@
-"""What a failed trainer's log is cut down to, where no rank has left a file."""
+"""The end of a failed trainer's log that is shown where no rank has left a file."""
 
 from pathlib import Path
 

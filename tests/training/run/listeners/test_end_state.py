@@ -22,7 +22,7 @@ class Asked(Stops):
 
 
 def listener(out: Path, reason: str = "", *, done: int = 0, step: int | None = 7, skipped: bool = False) -> EndState:
-    """Of a run that goes on after `done`, and is in `step`; None before its first."""
+    """The state of a run that goes on after `done`, and is in `step`; None before its first."""
     found = EndState(out, Journal(out / "log.jsonl"), Asked(reason), done)
     if step is not None:
         found.step_begins(step)

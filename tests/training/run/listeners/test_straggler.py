@@ -9,7 +9,7 @@ from pdapt.training.run.listeners.straggler import STRAGGLING, Straggler, slowes
 
 
 def report_of(limit: float | None, steps: list[list[float]]) -> list[dict[str, Any]]:
-    """What is reported of steps whose ranks computed for so many seconds."""
+    """The reports on steps whose ranks computed for so many seconds."""
     reported: list[dict[str, Any]] = []
     listener = Straggler(limit, lambda event, **values: reported.append({"event": event, **values}))
     for number, seconds in enumerate(steps, start=1):
