@@ -75,7 +75,7 @@ def run_all(
     """
     if jobs:
         if tokens is None:
-            raise UserError("--tokens is missing", where="--jobs", mend="give the folder as the cluster sees it")
+            raise UserError("--tokens is missing", where="--jobs", fix="give the folder as the cluster sees it")
         paths = write_jobs(plan, tokens, out)
         yield json.dumps({"jobs": [str(path) for path in paths]}) if as_json else "\n".join(map(str, paths))
         return

@@ -102,7 +102,7 @@ def check(recipe: Recipe, parts: list[str]) -> None:
             "the recipe is of several nodes, or splits the model",
             where="parallel",
             allowed="one node, and copies of the model on its ranks",
-            mend="parallel.nodes=1 parallel.tp=1 parallel.pp=1 parallel.cp=1",
+            fix="parallel.nodes=1 parallel.tp=1 parallel.pp=1 parallel.cp=1",
         )
     if recipe.steps < WARM + 1:
         raise UserError(

@@ -147,7 +147,7 @@ def merge_choose(
     from ..launch.hf_models import EXPORTS, as_hf
 
     if tasks and data is None:
-        raise UserError("tasks without their data", where="--tasks", mend="give --data, made by `pdapt eval fetch`")
+        raise UserError("tasks without their data", where="--tasks", fix="give --data, made by `pdapt eval fetch`")
     asked = choose_tasks(tasks or [])
     if data is not None:
         read_data_index(data, asked)  # now, and not after an hour

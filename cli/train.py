@@ -98,7 +98,7 @@ def launch(
 
     if not print_:
         raise UserError(
-            "only --print is implemented", where="pdapt launch", mend="`pdapt launch RECIPE --print | sbatch`"
+            "only --print is implemented", where="pdapt launch", fix="`pdapt launch RECIPE --print | sbatch`"
         )
     loaded = load(recipe, overrides, allow_env=allow_env)
     run = Run(loaded, tokens, out, base, tokenizer=tokenizer, verify=verify)
@@ -112,7 +112,7 @@ def _given(path: Path | None, option: str) -> Path:
     from ..core.errors import UserError
 
     if path is None:
-        raise UserError(f"{option} is missing", where="pdapt train", mend="give it, or only look with --dry-run")
+        raise UserError(f"{option} is missing", where="pdapt train", fix="give it, or only look with --dry-run")
     return path
 
 
@@ -126,5 +126,5 @@ def _check_base(recipe: str, base: Path | None) -> None:
             f"{name} continues a base's pre-training, and there is no --base",
             where="--base",
             allowed="a run, or the folder that `pdapt convert import HF_FOLDER OUT` makes",
-            mend="give it; for random weights take a recipe of pre-training, or a file of your own",
+            fix="give it; for random weights take a recipe of pre-training, or a file of your own",
         )

@@ -71,7 +71,7 @@ class Unfolded:
             raise UserError(
                 f"{name} has values that FP16 does not hold (above 65,504)",
                 where=str(self.checkpoint.folder),
-                mend="export as bfloat16 or float32",
+                fix="export as bfloat16 or float32",
             )
         return converted
 
@@ -160,7 +160,7 @@ def open_checkpoint(
     types = {name: value for value, name in NAMES.items()}
     if dtype is not None and dtype not in types:
         raise UserError(
-            f"weights cannot be {dtype!r}", where="--dtype", allowed=", ".join(types), mend=nearest(dtype, list(types))
+            f"weights cannot be {dtype!r}", where="--dtype", allowed=", ".join(types), fix=nearest(dtype, list(types))
         )
     folder = find(checkpoint)
     shape = read_config(settings_of(folder, reference))
@@ -182,6 +182,6 @@ def settings_of(folder: Path, reference: Path | None) -> Path:
         raise UserError(
             f"no configuration for {folder.name}",
             where=str(settings),
-            mend="name a Hugging Face folder with --reference",
+            fix="name a Hugging Face folder with --reference",
         )
     return settings

@@ -112,7 +112,7 @@ def _not_finite(weights: Folder, place: Folded) -> UserError:
     return UserError(
         f"{name} holds {int(wrong.sum()):,} values that are not finite numbers, the first of them {value}",
         where=str(weights.file(name)),
-        mend="take a model from before its training went wrong",
+        fix="take a model from before its training went wrong",
     )
 
 

@@ -29,7 +29,7 @@ def find(checkpoint: Path) -> Path:
             "file was lost",
             where=str(folder),
             allowed="torch_dist",
-            mend="only a run without parallel.fsdp can be exported",
+            fix="only a run without parallel.fsdp can be exported",
         )
     if not (folder / METADATA).is_file() or not (folder / FORMAT).is_file():
         missing = METADATA if not (folder / METADATA).is_file() else FORMAT
@@ -37,7 +37,7 @@ def find(checkpoint: Path) -> Path:
             f"no Megatron checkpoint: {checkpoint}",
             where=f"{folder}, which has no {missing}",
             allowed=f"a torch_dist checkpoint folder (iter_…, {RELEASE}), or the folder of a run's checkpoints",
-            mend="Megatron's older format (mp_rank_…) is converted by Megatron itself: --ckpt-convert-format torch_dist"
+            fix="Megatron's older format (mp_rank_…) is converted by Megatron itself: --ckpt-convert-format torch_dist"
             if any(folder.glob("mp_rank_*"))
             else "",
         )
@@ -124,7 +124,7 @@ class Checkpoint:
             stored = self._stored[key]
             path = self.folder / stored.file
             if not path.is_file():
-                raise UserError(f"{stored.file} is missing", where=str(path), mend="take another checkpoint")
+                raise UserError(f"{stored.file} is missing", where=str(path), fix="take another checkpoint")
             tensor = map_tensor(path, stored.offset, stored.length)
             if tensor.shape != chunk.sizes or tensor.dtype != self.dtype(name):
                 raise UserError(

@@ -128,7 +128,7 @@ class Masters:
             f"{self.checkpoint.folder.name}'s master weights lie in an order that is not known here: {what}",
             where=str(self.checkpoint.folder),
             allowed="--from parameters, which are the master weights rounded to the model's precision",
-            mend="go on for one step with checkpoint.reshardable=true and --stop-at the next step, and export that",
+            fix="go on for one step with checkpoint.reshardable=true and --stop-at the next step, and export that",
         )
 
     def check(self, masters: torch.Tensor, parameters: torch.Tensor) -> None:

@@ -57,7 +57,7 @@ def map_tensor(path: Path, offset: int, length: int) -> torch.Tensor:
     before = offset % mmap.ALLOCATIONGRANULARITY
     with path.open("rb") as file:
         if path.stat().st_size < offset + max(length, 1):
-            raise UserError(f"{path.name} ends early", where=str(path), mend="take another checkpoint")
+            raise UserError(f"{path.name} ends early", where=str(path), fix="take another checkpoint")
         # Copied on write, so that torch need not warn of memory that must not be written to. Nothing writes.
         mapped = mmap.mmap(file.fileno(), before + length, access=mmap.ACCESS_COPY, offset=offset - before)
     try:

@@ -70,7 +70,7 @@ def damaged_hashes_record(checkpoint: Path, error: UserError) -> UserError:
     return UserError(
         f"{HASHES_FILE} of {checkpoint.name} is damaged: {error.what}",
         where=error.where,
-        mend="take another checkpoint",
+        fix="take another checkpoint",
     )
 
 
@@ -124,7 +124,7 @@ def newest_named(tracker: Path) -> int | None:
             f"{TRACKER} says {named.decode('utf-8', 'replace')!r}",
             where=str(tracker),
             allowed=f"the number of an iteration, or {RELEASE}",
-            mend="write the number of the newest whole checkpoint (iter_…) into it, or give that checkpoint itself",
+            fix="write the number of the newest whole checkpoint (iter_…) into it, or give that checkpoint itself",
         )
     return int(named)
 

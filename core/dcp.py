@@ -175,7 +175,7 @@ def read_metadata(folder: Path) -> Metadata:
         check_memo(data)
         return _metadata(_Unpickler(io.BytesIO(data)).load())
     except UserError as error:
-        raise UserError(error.what, where=str(path), allowed=error.allowed, mend=error.mend) from None
+        raise UserError(error.what, where=str(path), allowed=error.allowed, fix=error.fix) from None
     except DAMAGED as error:
         raise UserError(f"the checkpoint's .metadata is not whole: {error}", where=str(path)) from None
 

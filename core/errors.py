@@ -12,14 +12,14 @@ class UserError(ValueError):
         what: what was given, and what is wrong with it.
         where: the file, line, option or key it was found at.
         allowed: what would be accepted there.
-        mend: how to fix it.
+        fix: how to correct it.
     """
 
     code = ExitCode.USER_ERROR
 
-    def __init__(self, what: str, *, where: str = "", allowed: str = "", mend: str = "") -> None:
-        self.what, self.where, self.allowed, self.mend = what, where, allowed, mend
-        parts = [what, where and f"where: {where}", allowed and f"allowed: {allowed}", mend and f"fix: {mend}"]
+    def __init__(self, what: str, *, where: str = "", allowed: str = "", fix: str = "") -> None:
+        self.what, self.where, self.allowed, self.fix = what, where, allowed, fix
+        parts = [what, where and f"where: {where}", allowed and f"allowed: {allowed}", fix and f"fix: {fix}"]
         super().__init__("\n  ".join(part for part in parts if part))
 
 
@@ -64,5 +64,5 @@ def check_known(name: str, known: Iterable[str], kind: str, where: str) -> None:
     names = list(known)
     if name not in names:
         raise UserError(
-            f"no {kind} is called {name!r}", where=where, allowed=", ".join(names), mend=nearest(name, names)
+            f"no {kind} is called {name!r}", where=where, allowed=", ".join(names), fix=nearest(name, names)
         )

@@ -133,7 +133,7 @@ def check_regular(path: Path) -> None:
         return
     if not path.exists():
         wrong = "is a link that leads nowhere" if path.is_symlink() else "is missing"
-        raise UserError(f"{path.name} {wrong}", where=str(path), mend="check the path")
+        raise UserError(f"{path.name} {wrong}", where=str(path), fix="check the path")
     kind = "a folder" if path.is_dir() else "not a regular file"
     raise UserError(f"{path} is {kind}", where=str(path), allowed="a file")
 
@@ -215,9 +215,9 @@ def require_file(path: Path) -> Path:
         UserError: it is missing, not a file, or empty.
     """
     if not path.is_file():
-        raise UserError(f"no such file: {path.name}", where=str(path), mend="check the path")
+        raise UserError(f"no such file: {path.name}", where=str(path), fix="check the path")
     if path.stat().st_size == 0:
-        raise UserError(f"the file is empty: {path.name}", where=str(path), mend="give a file with content")
+        raise UserError(f"the file is empty: {path.name}", where=str(path), fix="give a file with content")
     return path
 
 

@@ -50,7 +50,7 @@ class Checked:
         looks: Mapping[Path, Look] = MappingProxyType({}),
         *,
         spans: Mapping[Path, list[Span]] = MappingProxyType({}),
-        mend: str = NO_VERIFY,
+        fix: str = NO_VERIFY,
         say: str = "",
     ) -> None:
         """Begin to read the files, in threads.
@@ -59,10 +59,10 @@ class Checked:
             wanted: file -> SHA-256 that was written with it.
             looks: file -> who is shown its bytes, whether it has a hash or not.
             spans: file -> those parts that its hash is of; of every other file it is of all bytes.
-            mend: what to do where one differs.
+            fix: what to do where one differs.
             say: stage whose progress this is; empty where the files are checked beside other work.
         """
-        self._mend = mend
+        self._fix = fix
         paths = dict.fromkeys([*wanted, *looks])
         sizes = (_size(path, spans.get(path)) for path in paths)
         self.count, self.total = len(wanted), sum(sizes)
@@ -102,7 +102,7 @@ class Checked:
         hashes = {path: future.result() for path, future in self._found.items()}
         differing = [path for path, value in self._wanted.items() if hashes[path] != value]
         if differing:
-            _refuse(differing, "another SHA-256 than was written with it", self._mend)
+            _refuse(differing, "another SHA-256 than was written with it", self._fix)
         return time.monotonic() - self._begin
 
     def end(self) -> None:
@@ -192,7 +192,7 @@ def checking(
     *,
     weights_of: Iterable[Path] = (),
     verify: bool = True,
-    mend: str = NO_VERIFY,
+    fix: str = NO_VERIFY,
 ) -> Iterator[dict[str, int | None]]:
     """Compare files with the hashes that were written with them, while the block reads them.
 
@@ -201,7 +201,7 @@ def checking(
         folders: folder -> names of its files that are read.
         weights_of: checkpoints of which the optimizer's state is not read, see `weights_alone`.
         verify: whether they are compared.
-        mend: what to do where one differs.
+        fix: what to do where one differs.
 
     Yields:
         `{"verified": how many files are compared}`, for a manifest's counts; None where that was not wanted.
@@ -213,8 +213,8 @@ def checking(
     if not verify:
         yield {"verified": None}
         return
-    wanted, spans = weights_alone(wanted_hashes(stage, folders, mend), weights_of)
-    checked = Checked(wanted, spans=spans, mend=mend)
+    wanted, spans = weights_alone(wanted_hashes(stage, folders, fix), weights_of)
+    checked = Checked(wanted, spans=spans, fix=fix)
     try:
         yield {"verified": checked.count}
         checked.finish()
@@ -227,9 +227,9 @@ def checking(
         log.info(f"{stage}: {checked} the SHA-256 that was written with {'them' if checked.count > 1 else 'it'}")
 
 
-def check(stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = True, mend: str = NO_VERIFY) -> None:
+def check(stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = True, fix: str = NO_VERIFY) -> None:
     """Compare files with the hashes that were written with them, now; see `checking`."""
-    with checking(stage, folders, verify=verify, mend=mend):
+    with checking(stage, folders, verify=verify, fix=fix):
         pass
 
 
@@ -258,13 +258,13 @@ def damage_first(folders: Callable[[], Mapping[Path, Iterable[str]]], *, verify:
         raise
 
 
-def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]], mend: str = NO_VERIFY) -> dict[Path, str]:
+def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]], fix: str = NO_VERIFY) -> dict[Path, str]:
     """File -> SHA-256 that was written with it.
 
     Args:
         stage: what reads them, for saying that a folder holds no hashes; empty where that is said elsewhere.
         folders: folder -> names of its files that are read.
-        mend: what to do where they are others.
+        fix: what to do where they are others.
 
     Raises:
         UserError: a file is missing, or is not one of those that were written.
@@ -279,9 +279,9 @@ def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]], mend: str =
         there, read = {str(path.relative_to(folder)) for path in list_files(folder)}, set(names)
         missing, unknown = sorted(read & hashes.keys() - there), sorted(read & there - hashes.keys())
         if missing:
-            _refuse([folder / name for name in missing], "missing", mend)
+            _refuse([folder / name for name in missing], "missing", fix)
         if unknown:
-            _refuse([folder / name for name in unknown], "not one of the files that were written there", mend)
+            _refuse([folder / name for name in unknown], "not one of the files that were written there", fix)
         wanted |= {folder / name: hashes[name] for name in sorted(read & hashes.keys())}
     return wanted
 
@@ -314,6 +314,6 @@ def weights_alone(
     return hashes, spans
 
 
-def _refuse(paths: list[Path], wrong: str, mend: str) -> None:
+def _refuse(paths: list[Path], wrong: str, fix: str) -> None:
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    raise UserError(f"{', '.join(path.name for path in paths[:3])}{more}: {wrong}", where=str(paths[0]), mend=mend)
+    raise UserError(f"{', '.join(path.name for path in paths[:3])}{more}: {wrong}", where=str(paths[0]), fix=fix)

@@ -97,7 +97,7 @@ class Outdated(UserError):
             f"{out} was made by another run: {'; '.join(differences)}",
             where=str(out / MANIFEST_FILE),
             allowed="the same inputs and options again, or a new folder",
-            mend="choose another output folder, or remove this one",
+            fix="choose another output folder, or remove this one",
         )
 
 
@@ -116,10 +116,10 @@ def fingerprint(path: Path) -> str:
     if path.is_file():
         return sha256_of_all([require_file(path)])[0]
     if not path.is_dir():
-        raise UserError(f"no such file or folder: {path.name}", where=str(path), mend="check the path")
+        raise UserError(f"no such file or folder: {path.name}", where=str(path), fix="check the path")
     content = recorded(path) or hash_files(path)
     if not content:
-        raise UserError(f"the folder is empty: {path.name}", where=str(path), mend="give a folder with files")
+        raise UserError(f"the folder is empty: {path.name}", where=str(path), fix="give a folder with files")
     return digest(content)
 
 
@@ -244,19 +244,19 @@ def _check_replaceable(out: Path) -> None:
         raise UserError(
             f"{out} is where a disk is mounted, and cannot be replaced as a whole",
             where="--out",
-            mend="give a folder within it",
+            fix="give a folder within it",
         )
 
 
 def _finished(out: Path, key: dict[str, Any]) -> Manifest:
     if not (out / MANIFEST_FILE).is_file():
-        raise UserError(f"the output exists and no stage wrote it: {out}", where="--out", mend="choose another folder")
+        raise UserError(f"the output exists and no stage wrote it: {out}", where="--out", fix="choose another folder")
     manifest = Manifest.read(out)
     made = {"stage": manifest.stage, "inputs": manifest.inputs, "config": manifest.config}
     if made == key:
         return manifest
     if manifest.stage != key["stage"]:
-        raise UserError(f"{out} was made by the stage {manifest.stage}", where="--out", mend="choose another folder")
+        raise UserError(f"{out} was made by the stage {manifest.stage}", where="--out", fix="choose another folder")
     raise Outdated(out, _differences(made, key))
 
 

@@ -144,7 +144,7 @@ def read_config(folder: Path) -> Qwen3Config:
             f"the model is not Qwen3: model_type is {kind!r}, architectures are {value.get('architectures')}",
             where=str(path),
             allowed="model_type 'qwen3' (dense, Qwen3ForCausalLM)",
-            mend="give a folder of Qwen3-Base weights",
+            fix="give a folder of Qwen3-Base weights",
         )
     check_supported(value, str(path))
     sizes = {name: config.integer(key, default, minimum=1, maximum=_LARGEST) for name, key, default in _SIZES}

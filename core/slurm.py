@@ -53,7 +53,7 @@ def check_time(text: str, where: str) -> None:
     match = TIME_LIMIT.fullmatch(text)
     parts = [int(part) for part in match.groups() if part is not None] if match else []
     if not match or any(part > 59 for part in parts[2 if "-" in text else 1 :]) or ("-" in text and parts[1] > 23):
-        raise UserError(f"{where} is {text!r}", where=where, allowed=TIMES, mend="for instance 20:00:00 or 2-12")
+        raise UserError(f"{where} is {text!r}", where=where, allowed=TIMES, fix="for instance 20:00:00 or 2-12")
     if not any(parts):
         raise UserError(f"{where} is {text!r}, which Slurm takes for no limit", where=where, allowed="more than 0")
 

@@ -42,8 +42,8 @@ def build_unseen(corpus: Path, known: Path, out: Path, *, documents: int, seed: 
         rows = _unseen(_hashed(corpus, seed), hashes, counts)
         chosen = [row for _, row in nsmallest(documents, rows, key=lambda ranked: ranked[0])]
         if not chosen:
-            mend = "give other text"
-            raise UserError("every document is in the text that is trained on, too", where=str(corpus), mend=mend)
+            fix = "give other text"
+            raise UserError("every document is in the text that is trained on, too", where=str(corpus), fix=fix)
         _write(chosen, work / HELDOUT)
         log.info(f"unseen: {len(chosen):,} of {counts['read']:,} documents; {counts['known']:,} are the domain's, too")
         return counts | {"kept": len(chosen)}

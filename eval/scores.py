@@ -153,7 +153,7 @@ def _entry[T](entries: dict[tuple[str, str, str, str], T], key: tuple[str, str, 
         raise UserError(
             f"{SCORES_FILE} has no entry for {', '.join(filter(None, key))}",
             where=SCORES_FILE,
-            mend="evaluate the models again, into a new folder",
+            fix="evaluate the models again, into a new folder",
         )
     return entries[key]
 

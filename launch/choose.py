@@ -119,7 +119,7 @@ def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
     manifests = {path.parent: Manifest.read(path.parent) for path in sorted(sweep.glob(f"*/{MANIFEST_FILE}"))}
     manifests = {folder: manifest for folder, manifest in manifests.items() if manifest.stage in MERGES}
     if not manifests:
-        raise UserError("no points here", where=str(sweep), mend="make them: pdapt merge sweep BASE TUNED FOLDER")
+        raise UserError("no points here", where=str(sweep), fix="make them: pdapt merge sweep BASE TUNED FOLDER")
     prints = {"base": fingerprint(base), "tuned": fingerprint(tuned)}
     for folder, manifest in manifests.items():
         differing = [name for name, value in prints.items() if manifest.inputs.get(name, value) != value]

@@ -94,7 +94,7 @@ def _refusal(out: Path, before: dict[str, Any], request: Request, error: Outdate
         where=str(error.out),
         allowed="another --title, --t, --documents or --questions, and with --base another --general: training depends "
         "on none of them",
-        mend="choose another --out, or give what this run began with",
+        fix="choose another --out, or give what this run began with",
     )
 
 
@@ -180,7 +180,7 @@ def _tasks(whole: Whole, general: list[Path]) -> None:
         raise UserError(
             "no document of the domain could be held out to evaluate on",
             where=f"--valid-fraction {request.valid_fraction:g}",
-            mend="give more text: four different documents of 24 words have to be held out, and the rest trained on",
+            fix="give more text: four different documents of 24 words have to be held out, and the rest trained on",
         )
     log.info("tasks: from held-out documents")
     chosen = {"documents": request.documents, "questions": request.questions}

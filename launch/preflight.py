@@ -52,7 +52,7 @@ def check_request(request: Request) -> None:
         raise UserError(
             f"without --base a tiny base is trained on general text, and --general {NONE} leaves that out",
             where="--general",
-            mend="give --general PATH, or --base with a Hugging Face Qwen3 folder",
+            fix="give --general PATH, or --base with a Hugging Face Qwen3 folder",
         )
     if {NONE, SAMPLE} & set(request.general) and len(request.general) > 1:
         raise UserError(f"--general {NONE} and {SAMPLE} stand alone", where=f"--general {' '.join(request.general)}")
@@ -110,7 +110,7 @@ def check_machine(recipe: Recipe, hardware: Hardware) -> None:
         raise UserError(
             f"the recipe wants {recipe.parallel.nodes} nodes, and `pdapt run` works on one",
             where="parallel.nodes",
-            mend="parallel.nodes=1, or the stages one by one: `pdapt launch RECIPE --print` writes the Slurm script",
+            fix="parallel.nodes=1, or the stages one by one: `pdapt launch RECIPE --print` writes the Slurm script",
         )
     if hardware.gpus and ranks > hardware.gpus:
         raise UserError(
@@ -124,7 +124,7 @@ def check_machine(recipe: Recipe, hardware: Hardware) -> None:
             f"the recipe, for {shape_of(recipe).parameters / 1e9:.2f} G parameters, is predicted to need more memory "
             f"than this machine has ({hardware})",
             where="parallel, batch.micro_size",
-            mend="smaller batch.micro_size, larger parallel.tp, or another machine",
+            fix="smaller batch.micro_size, larger parallel.tp, or another machine",
         )
 
 
@@ -140,7 +140,7 @@ def check_untrained(recipe: Recipe) -> None:
             f"without --base a base is trained here from scratch; the recipe's has {parameters / 1e9:.2f} G parameters",
             where="--recipe",
             allowed=f"up to {LARGEST_UNTRAINED / 1e9:g} G",
-            mend="give --base with the Hugging Face folder of a Qwen3-Base",
+            fix="give --base with the Hugging Face folder of a Qwen3-Base",
         )
 
 
@@ -163,7 +163,7 @@ def check_space(recipe: Recipe, out: Path, base: Base | None) -> None:
             f"the run would write {needed / 1e9:,.1f} GB ({saves} checkpoints of {checkpoint / 1e9:,.1f} GB, as many "
             f"exports of {weights / 1e9:,.1f} GB, base and merged model), and the disk has {free / 1e9:,.1f} GB free",
             where=str(out),
-            mend=f"free space, choose an --out on another disk, or save less often (checkpoint.every={recipe.steps})",
+            fix=f"free space, choose an --out on another disk, or save less often (checkpoint.every={recipe.steps})",
         )
 
 

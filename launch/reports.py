@@ -40,7 +40,7 @@ def build(runs: list[str], out: Path | None, options: ReportOptions) -> Manifest
             raise UserError(
                 "a `pdapt run` is reported alone, in English, and has no checkpoint to choose",
                 where=str(first),
-                mend="give folders of `pdapt eval run`, or this one without options",
+                fix="give folders of `pdapt eval run`, or this one without options",
             )
         return report_run(first, out or first / "report")
     for folder in folders.values():
@@ -51,7 +51,7 @@ def build(runs: list[str], out: Path | None, options: ReportOptions) -> Manifest
                 allowed=f"a folder with {REQUEST} (`pdapt run`) or {PLAN_FILE} (`pdapt eval run`)",
             )
     if out is None:
-        raise UserError("--out is missing", where="pdapt report build", mend="name the folder to make")
+        raise UserError("--out is missing", where="pdapt report build", fix="name the folder to make")
     benchmark_options = BenchmarkReportOptions(
         folders=folders,
         checkpoints=_chosen(options.checkpoints, folders),
@@ -86,7 +86,7 @@ def paper(
         options = BenchmarkReportOptions(folders, _chosen(checkpoints, folders), language=language)
         build_paper_report(path, options, out)
     elif runs or checkpoints:
-        raise UserError("--out is missing", where="pdapt report paper", mend="name the folder to make")
+        raise UserError("--out is missing", where="pdapt report paper", fix="name the folder to make")
     return claims_json(Tables.read(path), language)
 
 
@@ -131,6 +131,6 @@ def named(runs: list[str]) -> dict[str, Path]:
         name = name if equals else Path(path).resolve().name
         check_name(name, item)
         if name in folders:
-            raise UserError(f"two folders are called {name}", where=item, mend="give NAME=FOLDER")
+            raise UserError(f"two folders are called {name}", where=item, fix="give NAME=FOLDER")
         folders[name] = Path(path)
     return folders

@@ -88,7 +88,7 @@ def claim(out: Path) -> JsonObject | None:
     if (out / REQUEST).is_file():
         return read_object(out / REQUEST)
     if out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
+        raise UserError(f"{out} is not empty and holds no run", where="--out", fix="choose another folder")
     return None
 
 

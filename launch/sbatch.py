@@ -44,7 +44,7 @@ class BatchJob:
                 raise UserError(f"{name} is {value}", where="job", allowed=f"{least} or more")
         if "/" in self.name:
             raise UserError(
-                f"the job's name holds a '/': {self.name}", where="name", mend="leave it out: it names a file"
+                f"the job's name holds a '/': {self.name}", where="name", fix="leave it out: it names a file"
             )
         check_plain(self.name, "name")
         check_plain(self.log_dir, "log_dir")
@@ -100,4 +100,4 @@ def _check_command(job: BatchJob) -> None:
             raise UserError(f"{name!r} cannot name a variable", where="env", allowed="letters, digits and _")
     for value in (*job.command, *job.env.values()):
         if re.search(r"[\n\r\0]", value):
-            raise UserError(f"a line break or a NUL in {value!r}", where="command or env", mend="give one line of text")
+            raise UserError(f"a line break or a NUL in {value!r}", where="command or env", fix="give one line of text")

@@ -76,7 +76,7 @@ def _models(name: str, path: Path, exports: Path, verify: bool) -> Iterator[Mode
             f"no such folder: {path.name}",
             where=str(path),
             allowed="a Hugging Face folder, a training run, or a folder of `pdapt run`",
-            mend="`pdapt eval fetch --out FOLDER NAME` downloads a baseline" if not path.exists() else "",
+            fix="`pdapt eval fetch --out FOLDER NAME` downloads a baseline" if not path.exists() else "",
         )
     else:
         yield _of_folder(name or path.resolve().name, path)

@@ -113,7 +113,7 @@ def _general(place: Place) -> list[str]:
             f"most of the domain's documents are not in French ({language}), and the embedded general text, which a "
             "tiny base would be trained on, is",
             where="--data",
-            mend=f"give --general PATH with general text of that language, or --base; --general {SAMPLE} takes the "
+            fix=f"give --general PATH with general text of that language, or --base; --general {SAMPLE} takes the "
             "French one all the same",
         )
     log.warn(

@@ -115,7 +115,7 @@ def choose_method(method: str, factors: Factors, density: float | None, seed: in
             f"unknown merge method '{method}'",
             where="--method",
             allowed=", ".join(METHODS),
-            mend=nearest(method, [*METHODS]),
+            fix=nearest(method, [*METHODS]),
         )
     known = METHODS[method]
     for option, given, used in (("density", density, known.sparse), ("seed", seed, known.drawn)):

@@ -32,7 +32,7 @@ def open_parents(folders: Sequence[Path], *, verify: bool) -> list[Weights]:
             whole Hugging Face folder of Qwen3 safetensors.
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
-        raise UserError(f"the same folder is given twice: {', '.join(map(str, folders))}", mend="give two models")
+        raise UserError(f"the same folder is given twice: {', '.join(map(str, folders))}", fix="give two models")
     with damage_first(lambda: {folder: hf_files(folder) for folder in folders}, verify=verify):
         first, *others = [open_model(folder) for folder in folders]
         for shape, weights in others:

@@ -120,6 +120,6 @@ def check_finite(weights: Weights, name: str) -> None:
             raise UserError(
                 f"{name} holds {float(chunk[first])} at place {begin + first}, a weight that is no number",
                 where=str(weights.file(name)),
-                mend="take a checkpoint from before training went wrong",
+                fix="take a checkpoint from before training went wrong",
             )
         begin += chunk.numel()

@@ -84,7 +84,7 @@ def published(shape: Qwen3Config, dtype: str) -> dict[str, Any]:
         raise UserError(
             f"the base's weights are {dtype}, and training saves {' or '.join(SAVED.values())}",
             where="--base",
-            mend="convert it: pdapt convert import BASE ROOT, then pdapt convert export ROOT OUT --dtype bfloat16",
+            fix="convert it: pdapt convert import BASE ROOT, then pdapt convert export ROOT OUT --dtype bfloat16",
         )
     return {
         "model": {"shape": asdict(shape), "precision": precision},
@@ -197,7 +197,7 @@ def _spread(start: Recipe, fixed: dict[str, Any], hardware: Hardware, batch: int
         "in any way that was tried" + (f", with {', '.join(sorted(fixed))} as you set them" if fixed else ""),
         where="--base",
         allowed="as `core/memory.py` predicts: weights, gradients, Adam's state and activations, with a tenth to spare",
-        mend="take a machine with more memory or more GPUs; for several nodes run the stages one by one "
+        fix="take a machine with more memory or more GPUs; for several nodes run the stages one by one "
         "(`pdapt launch RECIPE --print`)",
     )
 

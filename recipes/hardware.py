@@ -65,6 +65,6 @@ def _gpu_bytes() -> list[int]:
         raise UserError(
             "NVIDIA's driver is there, and PyTorch finds no GPU",
             where=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "torch.cuda",
-            mend="look with nvidia-smi, or train on the CPU: CUDA_VISIBLE_DEVICES=''",
+            fix="look with nvidia-smi, or train on the CPU: CUDA_VISIBLE_DEVICES=''",
         )
     return sizes

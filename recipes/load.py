@@ -31,7 +31,7 @@ def _read(recipe: str, *, allow_env: bool) -> DictConfig:
     if path.suffix in (".yaml", ".yml"):
         if path.is_file():
             return read_layer(path, allow_env=allow_env)
-        raise UserError(f"no such recipe file: {recipe}", where="RECIPE", mend="check the path")
+        raise UserError(f"no such recipe file: {recipe}", where="RECIPE", fix="check the path")
     if recipe in h100.names():
         return OmegaConf.create(h100.values(recipe))
     if recipe in names():
@@ -40,7 +40,7 @@ def _read(recipe: str, *, allow_env: bool) -> DictConfig:
         f"no recipe is called {recipe!r}",
         where="RECIPE",
         allowed=f"a YAML file, or one of {', '.join(names())}",
-        mend=nearest(recipe, names()),
+        fix=nearest(recipe, names()),
     )
 
 
@@ -95,9 +95,7 @@ def merge(values: DictConfig, overrides: list[str], where: str, *, allow_env: bo
     try:
         return cast(Recipe, OmegaConf.to_object(config))
     except MissingMandatoryValue as error:
-        raise UserError(
-            f"the recipe does not say {error.full_key}", where=where, mend=f"add {error.full_key}"
-        ) from None
+        raise UserError(f"the recipe does not say {error.full_key}", where=where, fix=f"add {error.full_key}") from None
     except OmegaConfBaseException as error:  # what --allow-env has let in leads nowhere, or to another type
         raise UserError(f"{error.full_key or 'the recipe'}: {str(error).splitlines()[0]}", where=where) from None
 
@@ -122,8 +120,8 @@ def _merge(config: Any, layer: DictConfig, where: str) -> Any:
         return OmegaConf.merge(config, layer)
     except ConfigKeyError as error:
         known = [item.name for item in fields(cast(Any, error.object_type))]
-        mend = nearest(str(error.key), known)
-        raise UserError(f"unknown key {error.full_key!r}", where=where, allowed=", ".join(known), mend=mend) from None
+        fix = nearest(str(error.key), known)
+        raise UserError(f"unknown key {error.full_key!r}", where=where, allowed=", ".join(known), fix=fix) from None
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key or 'the recipe'}: {str(error).splitlines()[0]}", where=where) from None
     except (

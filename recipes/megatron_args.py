@@ -75,7 +75,7 @@ def check_further(recipe: Recipe, *, gpu: bool) -> None:
             raise UserError(
                 f"{where} repeats an argument that the recipe's own keys decide",
                 where=where,
-                mend="docs/options.md says which key it is",
+                fix="docs/options.md says which key it is",
             )
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
             raise UserError(f"{name!r} names no argument", where=where, allowed="a name without leading dashes")

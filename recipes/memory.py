@@ -74,7 +74,7 @@ def check_memory(recipe: Recipe) -> None:
             f"DP {data_parallel(recipe)}, {recipe.optimizer.grads} gradients",
             where="machine.gpu_gib",
             allowed=f"90 % of {capacity:g} GiB",
-            mend=_what_fits(recipe),
+            fix=_what_fits(recipe),
         )
     host = of_host(recipe)
     if host.node > recipe.machine.host_gib * GIB:
@@ -83,7 +83,7 @@ def check_memory(recipe: Recipe) -> None:
             f"{host.share / GIB:.1f} copied in each of {host.ranks_per_node} ranks; predicted)",
             where="machine.host_gib",
             allowed=f"{recipe.machine.host_gib:g} GiB",
-            mend="checkpoint.reshardable=false, but for one last save before TP or PP changes; or a larger TP or PP",
+            fix="checkpoint.reshardable=false, but for one last save before TP or PP changes; or a larger TP or PP",
         )
 
 

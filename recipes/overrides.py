@@ -38,7 +38,7 @@ def read_layer(path: Path, *, allow_env: bool = False) -> DictConfig:
     except _NOT_YAML as error:
         raise UserError(f"the recipe is not valid YAML: {_first_line(error)}", where=str(path)) from None
     if aliases:  # a few lines of them stand for terabytes
-        raise UserError("the recipe has YAML aliases (*name)", where=str(path), mend="write the values out")
+        raise UserError("the recipe has YAML aliases (*name)", where=str(path), fix="write the values out")
     if not isinstance(value, DictConfig):
         raise UserError("the recipe is not a mapping of keys to values", where=str(path))
     check_plain(value, str(path), allow_env=allow_env)
@@ -67,7 +67,7 @@ def override_layer(item: str, *, allow_env: bool = False) -> DictConfig:
         raise UserError(
             f"the value of {key} cannot be read: {_first_line(error)}",
             where=where,
-            mend="close every quote and bracket; in the shell, put the whole key=value in single quotes",
+            fix="close every quote and bracket; in the shell, put the whole key=value in single quotes",
         ) from None
     check_plain(value, where, allow_env=allow_env)
     return value
@@ -92,7 +92,7 @@ def check_plain(layer: DictConfig, where: str, *, allow_env: bool) -> None:
                 f"{name} is taken from elsewhere: {shorten(value)}",
                 where=where,
                 allowed="values as they are: a run is to be the same wherever its recipe is read",
-                mend="write the value out, or allow it with --allow-env (`pdapt train`, `pdapt launch`)",
+                fix="write the value out, or allow it with --allow-env (`pdapt train`, `pdapt launch`)",
             )
 
 

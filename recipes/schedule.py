@@ -17,10 +17,10 @@ def check_schedule(recipe: Recipe) -> None:
     check_known(chosen.schedule, SCHEDULES, "schedule", "optimizer.schedule")
     _in("lr", chosen.lr, 0 < chosen.lr < 1, "between 0 and 1")
     if chosen.schedule == CONSTANT:
-        mend = f"leave it out, or set optimizer.schedule={'|'.join(SCHEDULES[1:])}"
+        fix = f"leave it out, or set optimizer.schedule={'|'.join(SCHEDULES[1:])}"
         allowed = "none with a constant rate, which does not fall"
         for name, stated in (("min_lr", chosen.min_lr != 0), ("decay_steps", chosen.decay_steps is not None)):
-            _in(name, getattr(chosen, name), not stated, allowed, mend=mend)
+            _in(name, getattr(chosen, name), not stated, allowed, fix=fix)
     else:
         _in("min_lr", chosen.min_lr, 0 <= chosen.min_lr <= chosen.lr, f"0 to optimizer.lr, {chosen.lr:g}")
         _check_decay(recipe)
@@ -43,11 +43,11 @@ def _check_decay(recipe: Recipe) -> None:
         _in("decay_steps", decay, decay > chosen.warmup_steps, f"more than the {chosen.warmup_steps} of the warm-up")
 
 
-def _in(name: str, value: float | None, fine: bool, allowed: str, *, mend: str = "") -> None:
+def _in(name: str, value: float | None, fine: bool, allowed: str, *, fix: str = "") -> None:
     """Raise a UserError on an optimizer's key unless its value is fine."""
     if not fine:
         name = f"optimizer.{name}"
-        raise UserError(f"{name} is {'not given' if value is None else value}", where=name, allowed=allowed, mend=mend)
+        raise UserError(f"{name} is {'not given' if value is None else value}", where=name, allowed=allowed, fix=fix)
 
 
 def schedule_args(recipe: Recipe) -> list[str]:

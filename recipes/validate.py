@@ -69,7 +69,7 @@ def _model(recipe: Recipe) -> None:
             f"model.size is {model.size!r}",
             where="model.size",
             allowed=", ".join(SIZES),
-            mend=nearest(model.size, list(SIZES)),
+            fix=nearest(model.size, list(SIZES)),
         )
     check_known(model.transformer_impl, LAYERS, "layers", "model.transformer_impl")
     needing = needs_transformer_engine(recipe)
@@ -78,7 +78,7 @@ def _model(recipe: Recipe) -> None:
             f"{', '.join(needing)} needs Transformer Engine, and model.transformer_impl is local",
             where=needing[0],
             allowed=f"with model.transformer_impl={TRANSFORMER_ENGINE} or {AUTO}",
-            mend=f"leave {needing[0]} out",
+            fix=f"leave {needing[0]} out",
         )
     if model.precision not in SAVED:
         raise UserError(f"model.precision is {model.precision!r}", where="model.precision", allowed=" or ".join(SAVED))
@@ -105,13 +105,13 @@ def _layout(data: Data) -> None:
             f"data.document_masks is {data.document_masks} with the layout {data.layout}: {why}",
             where="data.document_masks",
             allowed="true or false with the layout concat",
-            mend="leave it out, or set data.layout=concat",
+            fix="leave it out, or set data.layout=concat",
         )
 
 
 def _blend(data: Data) -> None:
     if not data.blend:
-        raise UserError("data.blend is empty", where="data.blend", mend="leave it out to read every data set")
+        raise UserError("data.blend is empty", where="data.blend", fix="leave it out to read every data set")
     weighted = [number for number, part in enumerate(data.blend) if part.weight is not None]
     if 0 < len(weighted) < len(data.blend):
         raise UserError(
@@ -125,8 +125,8 @@ def _blend(data: Data) -> None:
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"{where}.{name} is {value}", where=where, allowed="more than 0")
         if part.edition is not None and part.edition not in EDITIONS:
-            mend = nearest(part.edition, list(EDITIONS))
-            raise UserError(f"{where}.edition is {part.edition!r}", where=where, allowed=", ".join(EDITIONS), mend=mend)
+            fix = nearest(part.edition, list(EDITIONS))
+            raise UserError(f"{where}.edition is {part.edition!r}", where=where, allowed=", ".join(EDITIONS), fix=fix)
 
 
 def _positive(recipe: Recipe) -> None:
@@ -156,7 +156,7 @@ def _positive(recipe: Recipe) -> None:
             f"optimizer.clip is {recipe.optimizer.clip}",
             where="optimizer.clip",
             allowed="more than 0",
-            mend="a large one, such as 1e9, clips nothing",
+            fix="a large one, such as 1e9, clips nothing",
         )
 
 
@@ -199,7 +199,7 @@ def _pass_through(recipe: Recipe) -> None:
             "parallel.sp is true with TP 1: there is no group of ranks to split the sequence over",
             where="parallel.sp",
             allowed="with parallel.tp=2 or more",
-            mend="leave it out, or set parallel.tp=2",
+            fix="leave it out, or set parallel.tp=2",
         )
     if parallel.cp > 1 and (data.layout != CONCAT or masked(data)):
         raise UserError(
@@ -207,7 +207,7 @@ def _pass_through(recipe: Recipe) -> None:
             "splits each sequence evenly, and documents' pieces or padded rows do not split so",
             where="parallel.cp",
             allowed="data.layout=concat data.document_masks=false",
-            mend="parallel.cp=1; parallel.tp=2 saves as much memory at this length",
+            fix="parallel.cp=1; parallel.tp=2 saves as much memory at this length",
         )
     if data.seq_length % (2 * parallel.cp):
         step = 2 * parallel.cp
@@ -216,7 +216,7 @@ def _pass_through(recipe: Recipe) -> None:
             f"2 x CP {parallel.cp} = {step} does not divide the {data.seq_length} slots of a sequence",
             where="data.seq_length",
             allowed=f"a multiple of {step}",
-            mend=f"data.seq_length={near}",
+            fix=f"data.seq_length={near}",
         )
     if parallel.fsdp and recipe.checkpoint.reshardable:
         raise UserError(
@@ -238,14 +238,14 @@ def check_device(recipe: Recipe, *, gpu: bool) -> None:
             f"{', '.join(needing)} needs Transformer Engine, and so a GPU; this machine has none",
             where=needing[0],
             allowed="on a machine with GPUs",
-            mend="leave it out here; `--dry-run` shows it without a GPU",
+            fix="leave it out here; `--dry-run` shows it without a GPU",
         )
     if needing and not has_transformer_engine():
         raise UserError(
             f"{', '.join(needing)} needs Transformer Engine, which is not installed here",
             where=needing[0],
             allowed="with Transformer Engine and its part for PyTorch",
-            mend="install requirements/gpu.txt, or leave it out",
+            fix="install requirements/gpu.txt, or leave it out",
         )
 
 
@@ -271,7 +271,7 @@ def _checkpoint(recipe: Recipe) -> None:
             f"checkpoint.keep_every is {chosen.keep_every}, and one is saved every {chosen.every} steps",
             where="checkpoint.keep_every",
             allowed=f"a multiple of {chosen.every}",
-            mend=f"checkpoint.keep_every={near}",
+            fix=f"checkpoint.keep_every={near}",
         )
 
 
@@ -280,8 +280,8 @@ def _guard(guard: Guard) -> None:
         value = getattr(guard, name)
         if value not in allowed:
             known = [action for action in allowed if action]
-            mend = nearest(str(value), known)
-            raise UserError(f"guard.{name} is {value!r}", where=f"guard.{name}", allowed=", ".join(known), mend=mend)
+            fix = nearest(str(value), known)
+            raise UserError(f"guard.{name} is {value!r}", where=f"guard.{name}", allowed=", ".join(known), fix=fix)
     least = {"deviations": 0.0, "window": LEAST_STEPS - 1, "limit": -1, "hang": 0.0}
     if guard.straggler is not None:
         least["straggler"] = 1.0
@@ -322,7 +322,7 @@ def _batch(recipe: Recipe) -> None:
             f"DP {dp} x micro-batch {micro} = {dp * micro} does not divide the global batch of {total} sequences",
             where="batch",
             allowed=f"a multiple of {dp * micro}",
-            mend=f"batch.global_size={near}, or another batch.micro_size",
+            fix=f"batch.global_size={near}, or another batch.micro_size",
         )
 
 

@@ -91,7 +91,7 @@ def read_fit(path: Path = FITTED) -> Fit:
             "this is not a file of constants",
             where=str(path),
             allowed=f"an object `constants` with {', '.join(CONSTANT_NAMES)}, and two numbers `interval`, each above 0",
-            mend="`pdapt plan fit --out FILE` or `pdapt bench scaling` writes one",
+            fix="`pdapt plan fit --out FILE` or `pdapt bench scaling` writes one",
         )
     return Fit(Constants(**constants), (interval[0], interval[1]))
 

@@ -196,7 +196,7 @@ def recalibrated(cases: list[Case], start: Constants) -> Fit:
             "no speed of the machine explains what was measured",
             where="the measurements",
             allowed=f"{SLOWEST:g} to {FASTEST:g} times as fast as an H100, with its fixed times",
-            mend="measure a larger model or a larger batch, whose steps take longer than fixed times do",
+            fix="measure a larger model or a larger batch, whose steps take longer than fixed times do",
         )
     # NVLink is no constant: where there is none, as between CPU ranks, the network's share carries it.
     fitted = fit(cases, scaled(float(np.exp(root_scalar(off, bracket=(low, high)).root))))

@@ -194,7 +194,7 @@ def find(name: str) -> tuple[Architecture, str | None]:
             f"no dense model is called {name!r}",
             where="model",
             allowed=f"a shape in the row's own `shape`, or one of {', '.join(MODELS)}",
-            mend=nearest(name, list(MODELS)),
+            fix=nearest(name, list(MODELS)),
         )
     parameters = float(size.group(1)) * (1e9 if size.group(2) == "b" else 1e6)
     shape = _of_size(parameters, *FAMILIES[family])

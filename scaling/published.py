@@ -130,7 +130,7 @@ def _shape(row: Row) -> Architecture:
         return from_row(row.value["shape"], row.where)
     name = row.text("model")
     if not name:
-        raise UserError("a row names no model", where=row.where, mend="give `model`, or `shape`")
+        raise UserError("a row names no model", where=row.where, fix="give `model`, or `shape`")
     causal = row.number("calc_gflop_per_token_causal") or 0.0
     full = row.number("calc_gflop_per_token_full") or 0.0
     counted = causal < full < 2 * causal  # half of attention is less than all of it with the matrices
@@ -138,7 +138,7 @@ def _shape(row: Row) -> Architecture:
         shape, assumed = find(name)
     except UserError as error:
         if not counted:
-            raise UserError(error.what, where=row.where, allowed=error.allowed, mend=error.mend) from None
+            raise UserError(error.what, where=row.where, allowed=error.allowed, fix=error.fix) from None
         shape, assumed = None, "unknown"
     if assumed and counted:  # operations tell more than a name
         shape, assumed = of_flops(causal * 1e9, full * 1e9, row.number("seq") or UNSTATED_SEQ)
@@ -156,8 +156,8 @@ def _precision(row: Row) -> str:
     if given.startswith("fp8"):
         return "fp8"
     if given != "bf16":
-        mend = nearest(given, ["bf16", "fp8"])
-        raise UserError(f"precision is {given!r}", where=row.where, allowed="bf16, fp8, fp8-cs", mend=mend)
+        fix = nearest(given, ["bf16", "fp8"])
+        raise UserError(f"precision is {given!r}", where=row.where, allowed="bf16, fp8, fp8-cs", fix=fix)
     return given
 
 
@@ -171,7 +171,7 @@ def _spread(row: Row, shape: Architecture, stack: Stack) -> dict[str, Any]:
     gpus = row.whole("n_gpu")
     dp = row.whole("dp")
     if gpus is None and dp is None:
-        raise UserError("neither n_gpu nor dp is stated", where=row.where, mend="give n_gpu")
+        raise UserError("neither n_gpu nor dp is stated", where=row.where, fix="give n_gpu")
     if gpus is not None and gpus % (tp * pp * cp):
         raise UserError(f"TP {tp} x PP {pp} x CP {cp} does not divide {gpus} GPUs", where=row.where)
     if gpus is not None and dp is not None and tp * pp * cp * dp != gpus:

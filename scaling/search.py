@@ -95,8 +95,8 @@ def plan(
     given = settings(recipe)
     for name in keep:
         if name not in given:
-            mend = nearest(name, list(given))
-            raise UserError(f"{name!r} is not a setting", where="--keep", allowed=", ".join(given), mend=mend)
+            fix = nearest(name, list(given))
+            raise UserError(f"{name!r} is not a setting", where="--keep", allowed=", ".join(given), fix=fix)
     every = (way for way in candidates(recipe) if all(settings(way)[name] == given[name] for name in keep))
     fitting = _fitting(recipe, every)
     works = [work_of(candidate, filling, site) for candidate, _ in fitting]
@@ -120,7 +120,7 @@ def _fitting(recipe: Recipe, ways: Iterable[Recipe]) -> list[tuple[Recipe, GpuMe
             f"no way to spread it over {world_size(recipe)} GPUs fits: the least needs {least:.1f} GiB (predicted)",
             where="machine.gpu_gib",
             allowed=f"90 % of {recipe.machine.gpu_gib:g} GiB",
-            mend="more GPUs (parallel.nodes), a shorter data.seq_length, or a smaller model",
+            fix="more GPUs (parallel.nodes), a shorter data.seq_length, or a smaller model",
         )
     return fitting
 

@@ -37,11 +37,11 @@ def _check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
         raise UserError(
             f"the tokens' vocabulary has {size} ids, the model {shape.vocab} rows",
             where=record.where,
-            mend="tokenize with the model's own tokenizer",
+            fix="tokenize with the model's own tokenizer",
         )
     members = train_blend(inputs.tokens, recipe.data, recipe.steps * recipe.batch.global_size)
     if not valid_sequences(inputs.tokens, recipe.data):
-        raise UserError("the validation sets hold no sequence", where=record.where, mend="hold out more documents")
+        raise UserError("the validation sets hold no sequence", where=record.where, fix="hold out more documents")
     tokenizer = _tokens_tokenizer(inputs.tokens, record.text("tokenizer_sha256"))
     if inputs.base is not None:
         _check_base(inputs.base, shape)
@@ -54,7 +54,7 @@ def _check_base(base: Path, shape: Qwen3Config) -> None:
         raise UserError(
             f"{base} is neither a run with a checkpoint nor a Megatron checkpoint root",
             where="--base",
-            mend="`pdapt convert import HF_FOLDER OUT` makes one of a Hugging Face folder",
+            fix="`pdapt convert import HF_FOLDER OUT` makes one of a Hugging Face folder",
         )
     settings = root_of(base) / HF
     if not (settings / "config.json").is_file():
@@ -68,7 +68,7 @@ def _check_base(base: Path, shape: Qwen3Config) -> None:
         raise UserError(
             f"the recipe's model is not the base's ({', '.join(differing)})",
             where="model",
-            mend="give the base's shape",
+            fix="give the base's shape",
         )
 
 
@@ -77,13 +77,13 @@ def _tokens_tokenizer(tokens: Path, known: str) -> Path:
     folder = tokens / "tokenizer"
     path = folder / TOKENIZER
     if not path.is_file():
-        raise UserError(f"the tokens folder has lost its {TOKENIZER}", where=str(path), mend="build the tokens again")
+        raise UserError(f"the tokens folder has lost its {TOKENIZER}", where=str(path), fix="build the tokens again")
     if sha256(path) != known:
         raise UserError(
             f"{TOKENIZER} is not the one that the tokens were made with",
             where=str(path),
             allowed=f"the file whose SHA-256 {RECORD} has: {known}",
-            mend="build the tokens again",
+            fix="build the tokens again",
         )
     return folder
 
@@ -113,7 +113,7 @@ def _check_same(ours: Vocabulary, theirs: Vocabulary, eod: int) -> None:
             f"the tokens were made with another tokenizer than the base's (tokens and base): {'; '.join(differing)}",
             where=f"{ours.path} and {theirs.path}",
             allowed="one vocabulary, in the same order, with the same merges and the same end of a document",
-            mend="build the tokens again with the base's tokenizer",
+            fix="build the tokens again with the base's tokenizer",
         )
     differing = [name for name in ours.steps if ours.steps[name] != theirs.steps[name]]
     if differing:

@@ -27,7 +27,7 @@ def check_longer(recipe: Recipe, tokens: Path, before: int) -> None:
             f"the run was to have {before} steps and cannot go on to {recipe.steps}: {'; '.join(reasons)}",
             where="steps",
             allowed=f"steps={before}; more where neither rate nor order of what is done depend on their number",
-            mend="start a new run from its weights: --base RUN with another --out",
+            fix="start a new run from its weights: --base RUN with another --out",
         )
 
 

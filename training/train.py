@@ -96,7 +96,7 @@ def train(
         raise UserError(
             f"the recipe wants {recipe.parallel.nodes} nodes, this is one",
             where="parallel.nodes",
-            mend="`pdapt launch RECIPE --print` writes the Slurm script that starts torchrun on each node",
+            fix="`pdapt launch RECIPE --print` writes the Slurm script that starts torchrun on each node",
         )
     with locked(out, "training into"):
         log.info(f"train: {summary(recipe)}")
@@ -161,7 +161,7 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
         raise UserError(
             f"torchrun started {os.environ['WORLD_SIZE']} ranks, the recipe is for {wanted}",
             where="parallel",
-            mend=f"start {wanted} ranks, or set parallel.nodes and parallel.ranks_per_node",
+            fix=f"start {wanted} ranks, or set parallel.nodes and parallel.ranks_per_node",
         )
     if run.verify:
         on_one_rank_of_each_node(partial(check_bytes, run.recipe, run.inputs), rank)

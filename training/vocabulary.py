@@ -54,7 +54,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     tokenizer = read_object(path)
     model = tokenizer.object("model")
     if model.text("type", "") != "BPE":
-        raise UserError(f"{TOKENIZER} holds no BPE model", where=str(path), mend="give a Qwen3 tokenizer")
+        raise UserError(f"{TOKENIZER} holds no BPE model", where=str(path), fix="give a Qwen3 tokenizer")
     vocabulary = model.object("vocab")
     return Vocabulary(
         path,
@@ -76,7 +76,7 @@ def _pair(merge: Any, path: Path) -> tuple[str, ...]:
     """A merge, which older releases spell as one string."""
     parts = merge.split(" ") if isinstance(merge, str) else merge
     if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
-        raise UserError("a merge is not a pair of tokens", where=str(path), mend="fetch the tokenizer again")
+        raise UserError("a merge is not a pair of tokens", where=str(path), fix="fetch the tokenizer again")
     return tuple(parts)
 
 

@@ -119,7 +119,7 @@ def rope_base(config: dict[str, Any], where: str) -> float:
             f"the rotary base is stated twice: {', '.join(f'{key} = {base:g}' for key, base in bases.items())}",
             where=where,
             allowed="one base: libraries take the one or the other",
-            mend="remove the wrong one",
+            fix="remove the wrong one",
         )
     base = next(iter(bases.values()), float(DEFAULT_ROPE_BASE))
     if base <= 0:
@@ -140,7 +140,7 @@ def _refuse(key: str, value: Any, where: str, allowed: str) -> None:
         f"{key} = {text if len(text) < 100 else shorten(value)} is not part of Qwen3-Base",
         where=where,
         allowed=allowed,
-        mend="give a Qwen3-Base, or a model that was trained from one",
+        fix="give a Qwen3-Base, or a model that was trained from one",
     )
 
 

@@ -64,7 +64,7 @@ def check_weights(weights: Folder, shape: Qwen3Config) -> torch.dtype:
         raise UserError(
             f"the tensors are not Qwen3's: {_some('missing', missing)}{_some('unknown', extra)}".rstrip(" ;"),
             where=str(weights.folder),
-            mend="give the whole, unchanged folder of a Qwen3 model",
+            fix="give the whole, unchanged folder of a Qwen3 model",
         )
     for name, size in expected.items():
         if weights.tensors[name].shape != size:
@@ -100,7 +100,7 @@ def drop_tied_head(weights: Folder, *, tied: bool) -> None:
         raise UserError(
             f"config.json ties the output layer to the embedding, and {OUTPUT_LAYER} is another tensor",
             where=str(weights.file(OUTPUT_LAYER)),
-            mend="say tie_word_embeddings: false in config.json if the folder's weights are right",
+            fix="say tie_word_embeddings: false in config.json if the folder's weights are right",
         )
     log.info(f"{weights.folder.name}: {OUTPUT_LAYER} is the embedding again, to which it is tied: left out")
 

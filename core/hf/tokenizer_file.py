@@ -30,5 +30,5 @@ def open_tokenizer(path: Path, *, checked: bool = False) -> "Tokenizer":
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise UserError(
-            f"{path.name} is not a tokenizer: {str(error)[:200]}", where=str(path), mend="fetch the tokenizer again"
+            f"{path.name} is not a tokenizer: {str(error)[:200]}", where=str(path), fix="fetch the tokenizer again"
         ) from None

@@ -175,18 +175,18 @@ def shards(folder: Path) -> dict[Path, set[str]]:
                 "there are no weights",
                 where=str(folder),
                 allowed=f"{SINGLE}, or {INDEX} with its shards (safetensors only)",
-                mend="`pdapt convert import --bin` reads pytorch_model.bin, which is a pickle, where you trust it"
+                fix="`pdapt convert import --bin` reads pytorch_model.bin, which is a pickle, where you trust it"
                 if any(folder.glob("pytorch_model*.bin"))
                 else "",
             )
         return {require_file(folder / SINGLE): set()}
-    mend = "copy or export the model again"
+    fix = "copy or export the model again"
     try:
         named = read_object(path).texts("weight_map")
     except UserError as error:
-        raise UserError(f"{INDEX} has no weight_map: {error.what}", where=error.where, mend=mend) from None
+        raise UserError(f"{INDEX} has no weight_map: {error.what}", where=error.where, fix=fix) from None
     if not named:
-        raise UserError(f"{INDEX} has an empty weight_map", where=str(path), mend=mend)
+        raise UserError(f"{INDEX} has an empty weight_map", where=str(path), fix=fix)
     shards: dict[Path, set[str]] = {}
     for tensor, name in named.items():
         if Path(name).name != name:
@@ -197,14 +197,14 @@ def shards(folder: Path) -> dict[Path, set[str]]:
             f"{SINGLE} lies beside {INDEX}, which names other files: libraries read the one or the other",
             where=str(path),
             allowed="a single file, or an index with its shards",
-            mend="remove what is older",
+            fix="remove what is older",
         )
     missing = sorted(shard.name for shard in shards if not shard.is_file())
     if missing:
         raise UserError(
             f"{len(missing)} of {len(shards)} shards are missing: {', '.join(missing)}",
             where=str(path),
-            mend="copy or export the model again",
+            fix="copy or export the model again",
         )
     return dict(sorted(shards.items()))
 
@@ -218,7 +218,7 @@ def _declared(path: Path) -> dict[str, Tensor]:
             tensors = {name: Tensor(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     except SafetensorError as error:
         raise UserError(
-            f"{path.name} is not a whole safetensors file: {error}", where=str(path), mend="fetch it again"
+            f"{path.name} is not a whole safetensors file: {error}", where=str(path), fix="fetch it again"
         ) from None
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES:

@@ -65,7 +65,7 @@ def disk_error(words: str, path: Path) -> UserError:
     return UserError(
         f"{words}: {space.free / 1e9:,.2f} of {space.total / 1e9:,.2f} GB are free on {disk}",
         where=str(path),
-        mend="free space, or write elsewhere; then run the same command again",
+        fix="free space, or write elsewhere; then run the same command again",
     )
 
 
@@ -87,7 +87,7 @@ def check_space(out: Path, needed: int, *, left: int = 0) -> None:
             f"the disk has too little room: {needed / 1e6:,.1f} MB are to be written, {free / 1e6:,.1f} MB are free on "
             f"{disk}",
             where=str(out),
-            mend="free space, or write elsewhere; then run the same command again",
+            fix="free space, or write elsewhere; then run the same command again",
         )
 
 

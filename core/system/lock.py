@@ -103,7 +103,7 @@ def _acquire(path: Path, *, wait: bool) -> tuple[IO[str], bool]:
 def _check_regular(path: Path) -> None:
     """A pipe would be waited for; what is on a device is written to it."""
     if path.exists() and not path.is_file():
-        raise UserError(f"{path} is not a regular file", where=str(path), mend="remove it: pdapt keeps a lock there")
+        raise UserError(f"{path} is not a regular file", where=str(path), fix="remove it: pdapt keeps a lock there")
 
 
 def _is_at(file: IO[str], path: Path) -> bool:
@@ -120,5 +120,5 @@ def _refusal(file: IO[str], out: Path, doing: str) -> UserError:
     return UserError(
         f"another process is {doing} {out}" + (f": {holder}" if holder else ""),
         where="--out",
-        mend="wait for it, end it first, or choose another folder",
+        fix="wait for it, end it first, or choose another folder",
     )

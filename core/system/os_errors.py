@@ -1,4 +1,4 @@
-"""Errors of the operating system that are the user's to mend: told from ours, and put into words."""
+"""Errors of the operating system that are the user's to fix, apart from ours, in words."""
 
 import errno
 from pathlib import Path
@@ -42,6 +42,6 @@ def user_error(error: OSError) -> UserError | None:
     path = Path(error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename)
     if error.errno == errno.ENOENT and path.is_relative_to(_OURS):
         return None
-    what, mend = _WORDS[error.errno]
+    what, fix = _WORDS[error.errno]
     shown = str(path) if len(str(path)) < 300 else f"{str(path)[:300]}…"
-    return UserError(f"{shown} {what} ({error.strerror})", mend=mend)
+    return UserError(f"{shown} {what} ({error.strerror})", fix=fix)

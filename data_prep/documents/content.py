@@ -73,9 +73,9 @@ def binary_kind(head: bytes, ending: str) -> tuple[str, str] | None:
         return "tar archive", f"{PACKED}: tar xf FILE"
     if head[4:8] == b"ftyp":
         return "image, film or sound", ""
-    for magic, kind, mend in BINARY:
+    for magic, kind, fix in BINARY:
         if head.startswith(magic) and (not magic.isalnum() or has_controls(head)):
-            return _zip_kind(head, ending) if kind == "ZIP archive" else (kind, mend)
+            return _zip_kind(head, ending) if kind == "ZIP archive" else (kind, fix)
     return None
 
 

@@ -117,7 +117,7 @@ def existing(target: str) -> Path:
             f"no such file or folder: {printable(target)}",
             where="PATH",
             allowed="[NAME=]PATH of a file or folder, or hub:OWNER/NAME[:CONFIG]",
-            mend=near or "check the path",
+            fix=near or "check the path",
         )
     return Path(target).absolute()
 
@@ -161,7 +161,7 @@ def _subfolders(folder: Path, out: Path | None) -> list[tuple[str, Path | str]]:
             log.info(f"the folder {printable(child.name)} is the source {name}")
         sources[name] = child
     if not sources:
-        raise UserError("the folder holds no documents", where=printable(folder), mend="check the path")
+        raise UserError("the folder holds no documents", where=printable(folder), fix="check the path")
     return list(sources.items())
 
 

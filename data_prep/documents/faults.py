@@ -32,19 +32,19 @@ def together(faults: Sequence[UserError]) -> UserError:
         return distinct[0]
     by_remedy: dict[tuple[str, str], list[UserError]] = defaultdict(list)
     for fault in distinct:
-        by_remedy[fault.allowed, fault.mend].append(fault)
+        by_remedy[fault.allowed, fault.fix].append(fault)
     files = len({fault.where for fault in distinct})
     what = f"{files} file{'s' * (files > 1)} cannot be read"
     if len(by_remedy) == 1:
-        ((allowed, mend),) = by_remedy
-        return UserError(what, where="\n    ".join(["", *map(_place, distinct)]), allowed=allowed, mend=mend)
+        ((allowed, fix),) = by_remedy
+        return UserError(what, where="\n    ".join(["", *map(_place, distinct)]), allowed=allowed, fix=fix)
     lines = [line for remedy, alike in by_remedy.items() for line in _with_remedy(alike, *remedy)]
     return UserError(what, where="\n    ".join(["", *lines]))
 
 
-def _with_remedy(faults: Sequence[UserError], allowed: str, mend: str) -> list[str]:
+def _with_remedy(faults: Sequence[UserError], allowed: str, fix: str) -> list[str]:
     """Faults that are mended alike, and then how."""
-    remedy = "; ".join([*(f"allowed: {text}" for text in [allowed] if text), *([mend] if mend else [])])
+    remedy = "; ".join([*(f"allowed: {text}" for text in [allowed] if text), *([fix] if fix else [])])
     if len(faults) == 1:
         return [_place(faults[0]) + (remedy and f"; {remedy}")]
     return [*map(_place, faults), *([f"  these {len(faults)}: {remedy}"] if remedy else [])]
@@ -68,7 +68,7 @@ LEAVE_OUT = "correct them; or leave them out, listed in rejected.parquet: --max-
 
 
 def check_rejected(
-    rejected: Sequence[Rejected], documents: int, max_rejected: float | None, mend: str = LEAVE_OUT
+    rejected: Sequence[Rejected], documents: int, max_rejected: float | None, fix: str = LEAVE_OUT
 ) -> None:
     """Check that no more documents are spoilt than may be.
 
@@ -76,7 +76,7 @@ def check_rejected(
         rejected: those that are.
         documents: how many there are, spoilt or not.
         max_rejected: share of them that may be; None for none.
-        mend: what to do about it.
+        fix: what to do about it.
 
     Raises:
         UserError: there are more.
@@ -89,7 +89,7 @@ def check_rejected(
         f"{len(rejected)} of {documents} documents cannot be read, a share of {share:.4g}",
         where="\n    ".join(["", *_by_file(rejected)]),
         allowed=allowed,
-        mend=mend,
+        fix=fix,
     )
 
 

@@ -17,12 +17,12 @@ class Unread:
     Attributes:
         name: its path below the source's folder.
         reason: why.
-        mend: what would make it readable, where anything would.
+        fix: what would make it readable, where anything would.
     """
 
     name: str
     reason: str
-    mend: str = ""
+    fix: str = ""
 
 
 def walk(folder: Path, unread: list[Unread], out: Path | None = None) -> Iterator[tuple[Path, str]]:

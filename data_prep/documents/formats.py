@@ -182,8 +182,8 @@ def require_utf8(batch: pa.RecordBatch | pa.Table, file: SourceFile) -> None:
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid as error:
-        mend = "write the file again from text that is decoded; its bytes may be Windows-1252"
-        raise FileError(f"the text is not UTF-8: {error}", where=file.where, mend=mend) from None
+        fix = "write the file again from text that is decoded; its bytes may be Windows-1252"
+        raise FileError(f"the text is not UTF-8: {error}", where=file.where, fix=fix) from None
 
 
 def read_hub(source: Source) -> Iterator[Item]:

@@ -49,8 +49,8 @@ def published_file(
     if rule is None:
         return Unread(file.name, f"no file of {definition.key}, by its name")
     if rule.holds and alone:
-        mend = "give the file with the text, or the folder"
-        raise FileError(f"{rule.holds}, which are not read", where=file.where, mend=mend)
+        fix = "give the file with the text, or the folder"
+        raise FileError(f"{rule.holds}, which are not read", where=file.where, fix=fix)
     if rule.holds:
         return Unread(file.name, rule.holds)
     if rule.format not in ONE_DOCUMENT:
@@ -67,11 +67,11 @@ def _check_content(format: str, head: bytes, file: SourceFile) -> None:
     if format in BINARY or (format == "translations" and head.startswith(b"PAR1")):
         return
     if kind:
-        raise FileError(f"{kind[0]}, not what the source publishes", where=file.where, mend=kind[1])
+        raise FileError(f"{kind[0]}, not what the source publishes", where=file.where, fix=kind[1])
     text = head.decode(marked(head) or "utf-8", "replace").lstrip("\ufeff \t\r\n")
     if content.WHOLE_MARKUP.match(text) and re.match(r"<(?:!doctype\s+html|html)", text, re.IGNORECASE):
-        raise FileError("an HTML page, not what the source publishes", where=file.where, mend=ERROR_PAGE)
+        raise FileError("an HTML page, not what the source publishes", where=file.where, fix=ERROR_PAGE)
     if format in JSON and not text.startswith(("{", "[")):
-        raise FileError("not JSON", where=file.where, allowed="a JSON object or array", mend=ERROR_PAGE)
+        raise FileError("not JSON", where=file.where, allowed="a JSON object or array", fix=ERROR_PAGE)
     if format in XML and not text.startswith("<"):
-        raise FileError("not XML", where=file.where, mend=ERROR_PAGE)
+        raise FileError("not XML", where=file.where, fix=ERROR_PAGE)

@@ -65,10 +65,10 @@ def check_names(names: list[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise UserError(f"two sources are called {name!r}", where="sources", mend="name them: NAME=PATH")
+            raise UserError(f"two sources are called {name!r}", where="sources", fix="name them: NAME=PATH")
         if not SOURCE_NAME.fullmatch(name):
             raise UserError(
-                f"{name!r} cannot name a source", allowed="letters, digits, '_', '.', '-'", mend="name it: NAME=PATH"
+                f"{name!r} cannot name a source", allowed="letters, digits, '_', '.', '-'", fix="name it: NAME=PATH"
             )
         seen.add(name)
 

@@ -98,7 +98,7 @@ def open_bytes(path: Path, packing: str = "") -> Iterator[IO[bytes]]:
     """
     where = printable(path)
     if path.exists() and not path.is_file():  # a pipe would be waited for, and is read but once
-        raise FileError("a pipe or a device, not a file", where=where, mend="write its content to a file first")
+        raise FileError("a pipe or a device, not a file", where=where, fix="write its content to a file first")
     try:
         with _opened(path, packing) as stream:
             yield cast(IO[bytes], io.BufferedReader(_Lines(stream, where), BLOCK)) if packing else stream
@@ -106,11 +106,11 @@ def open_bytes(path: Path, packing: str = "") -> Iterator[IO[bytes]]:
         if not packing:
             raise
         message = f"the {packing} data is damaged: {error}"
-        raise FileError(message, where=where, mend="fetch the file again") from None
+        raise FileError(message, where=where, fix="fetch the file again") from None
     except OSError as error:
         if error.errno is None and packing:  # bzip2's, of damaged data
             raise FileError(
-                f"the {packing} data is damaged: {error}", where=where, mend="fetch the file again"
+                f"the {packing} data is damaged: {error}", where=where, fix="fetch the file again"
             ) from None
         raise FileError(f"the file cannot be read: {error.strerror or error}", where=where) from None
 
@@ -174,7 +174,7 @@ def too_long(what: str, where: str) -> FileError:
         f"{what} of more than {LINE_BYTES / 2**30:g} GiB once unpacked",
         where=where,
         allowed=allowed,
-        mend="unpack the file: what is not packed has no such bound",
+        fix="unpack the file: what is not packed has no such bound",
     )
 
 
@@ -207,7 +207,7 @@ def undecodable(file: SourceFile, error: UnicodeError | None = None) -> FileErro
     return FileError(
         what,
         where=file.where,
-        mend="name the encoding, for instance --encoding cp1252; or convert: iconv -f CP1252 -t UTF-8 FILE > NEW",
+        fix="name the encoding, for instance --encoding cp1252; or convert: iconv -f CP1252 -t UTF-8 FILE > NEW",
     )
 
 

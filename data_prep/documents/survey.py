@@ -135,14 +135,14 @@ def _survey(source: Source, path: Path, out: Path | None, faults: list[UserError
 
 def _refuse(surveyed: Survey, path: Path) -> None:
     """Raise because a source has no file that is read."""
-    unread = [each for each in surveyed.unread if each.mend] or surveyed.unread
+    unread = [each for each in surveyed.unread if each.fix] or surveyed.unread
     if not unread:
-        raise UserError("the folder holds no documents", where=printable(path), mend="check the path")
+        raise UserError("the folder holds no documents", where=printable(path), fix="check the path")
     base = path if path.is_dir() else path.parent
-    faults = [UserError(each.reason, where=printable(base / each.name), mend=each.mend) for each in unread]
+    faults = [UserError(each.reason, where=printable(base / each.name), fix=each.fix) for each in unread]
     if len(faults) == 1:
-        raise UserError(f"no file here is read: {faults[0].what}", where=faults[0].where, mend=faults[0].mend)
-    lines = [f"{fault.where}: {fault.what}" + (f"; {fault.mend}" if fault.mend else "") for fault in faults]
+        raise UserError(f"no file here is read: {faults[0].what}", where=faults[0].where, fix=faults[0].fix)
+    lines = [f"{fault.where}: {fault.what}" + (f"; {fault.fix}" if fault.fix else "") for fault in faults]
     raise UserError("no file here is read", where="\n    ".join([printable(path), *lines]))
 
 
@@ -204,13 +204,13 @@ def _published(
 def _require_mark(head: bytes, source: Source, file: SourceFile) -> None:
     """Check that a file is not UTF-16 that nothing says."""
     if source.encoding is None and not marked(head) and (encoding := content.looks_utf16(head)):
-        raise FileError("UTF-16 without a byte order mark", where=file.where, mend=f"--encoding {encoding}")
+        raise FileError("UTF-16 without a byte order mark", where=file.where, fix=f"--encoding {encoding}")
 
 
-def _unread(path: Path, name: str, reason: str, mend: str, *, alone: bool) -> Unread:
+def _unread(path: Path, name: str, reason: str, fix: str, *, alone: bool) -> Unread:
     if alone:
-        raise FileError(f"{reason}, which is not read", where=printable(path), mend=mend)
-    return Unread(name, reason, mend)
+        raise FileError(f"{reason}, which is not read", where=printable(path), fix=fix)
+    return Unread(name, reason, fix)
 
 
 def _unpacked(path: Path, packing: str) -> bytes:
@@ -248,9 +248,9 @@ def _is_text(ending: str, source: Source) -> bool:
 def _parquet(file: SourceFile, source: Source) -> SourceFile:
     where = file.where
     if file.packing:
-        raise FileError(f"Parquet inside {file.packing} data", where=where, mend="unpack it")
+        raise FileError(f"Parquet inside {file.packing} data", where=where, fix="unpack it")
     if source.format not in (None, "parquet"):
-        raise FileError(f"a Parquet file, and --format is {source.format}", where=where, mend="leave --format out")
+        raise FileError(f"a Parquet file, and --format is {source.format}", where=where, fix="leave --format out")
     try:
         schema = pq.read_schema(file.path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -259,8 +259,8 @@ def _parquet(file: SourceFile, source: Source) -> SourceFile:
     _require_column(columns, source, where)
     kind = schema.field(source.text_column).type
     if not holds_text(kind):
-        mend = "cast the column to string, or name another: --text-column"
-        raise FileError(f"the column {source.text_column!r} holds {kind}, not text", where=where, mend=mend)
+        fix = "cast the column to string, or name another: --text-column"
+        raise FileError(f"the column {source.text_column!r} holds {kind}, not text", where=where, fix=fix)
     return _with_split(replace(file, format="parquet", columns=columns), one_document=False)
 
 
@@ -277,7 +277,7 @@ def _require_column(columns: Sequence[str], source: Source, where: str) -> None:
         return
     count = "no text column" if wanted not in columns else "more than one column"
     raise FileError(
-        f"there is {count} {wanted!r}", where=where, allowed=", ".join(columns), mend="--text-column names another"
+        f"there is {count} {wanted!r}", where=where, allowed=", ".join(columns), fix="--text-column names another"
     )
 
 
@@ -320,8 +320,8 @@ def _recognize(file: SourceFile, text: str, whole: bool, ending: str, *, source:
     if ending in JSON_ENDINGS and not text.strip():
         return "jsonl"  # of no lines
     if ending in JSON_ENDINGS:
-        mend = "--format text or lines reads it as text"
-        raise FileError(f"the name ends in .{ending}, and it does not hold JSON objects", where=file.where, mend=mend)
+        fix = "--format text or lines reads it as text"
+        raise FileError(f"the name ends in .{ending}, and it does not hold JSON objects", where=file.where, fix=fix)
     markup = content.markup_kind(text, ending in TEXT_ENDINGS[1:])
     if markup:
         return markup, content.CONVERT

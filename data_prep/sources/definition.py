@@ -117,8 +117,8 @@ def build[T](kind: type[T], value: Any, where: str, key: str = "") -> T:
     known = {each.name: each for each in fields(kind)}  # pyright: ignore[reportArgumentType]
     for name in value:
         if name not in known:
-            mend = nearest(str(name), list(known))
-            raise UserError(f"unknown key {_under(key, name)!r}", where=where, allowed=", ".join(known), mend=mend)
+            fix = nearest(str(name), list(known))
+            raise UserError(f"unknown key {_under(key, name)!r}", where=where, allowed=", ".join(known), fix=fix)
     missing = [name for name, each in known.items() if name not in value and each.default is MISSING]
     if missing:
         raise UserError(f"the key {_under(key, missing[0])!r} is missing", where=where)

@@ -23,7 +23,7 @@ def list_sources(folder: Path | None = None, further: Sequence[Path] = ()) -> li
         UserError: a file defines no source, or there is no such folder.
     """
     if folder is not None and not folder.is_dir():
-        raise UserError(f"no such folder: {folder}", where="FOLDER", mend="check the path")
+        raise UserError(f"no such folder: {folder}", where="FOLDER", fix="check the path")
     own = [(read_definition(path), str(path)) for path in further]
     sources = {key: (each, key) for key, each in definitions().items()} | {each.key: (each, path) for each, path in own}
     places = _places(folder)

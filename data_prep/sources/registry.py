@@ -107,13 +107,13 @@ def read_definition(path: Path) -> Definition:
 def _with_options(rule: FileRule, where: str) -> FileRule:
     """A rule with its format's options as an instance of their class."""
     if bool(rule.format) == bool(rule.holds):
-        mend = "'format' says how the files are read, 'holds' what they hold that is not read"
-        raise UserError(f"the files {', '.join(rule.names)} need a format, or what they hold", where=where, mend=mend)
+        fix = "'format' says how the files are read, 'holds' what they hold that is not read"
+        raise UserError(f"the files {', '.join(rule.names)} need a format, or what they hold", where=where, fix=fix)
     if not rule.format:
         return rule
     if rule.format not in OPTIONS:
-        mend = nearest(rule.format, list(OPTIONS))
-        raise UserError(f"no format is called {rule.format!r}", where=where, allowed=", ".join(OPTIONS), mend=mend)
+        fix = nearest(rule.format, list(OPTIONS))
+        raise UserError(f"no format is called {rule.format!r}", where=where, allowed=", ".join(OPTIONS), fix=fix)
     return replace(rule, options=build(OPTIONS[rule.format], rule.options or {}, where, "options"))
 
 
@@ -127,7 +127,7 @@ def _mapping(path: Path) -> dict[str, Any]:
     try:
         text = read_bytes(path, LARGEST).decode("utf-8-sig")
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, loader)):
-            raise UserError("the file has YAML aliases (*name)", where=where, mend="write the values out")
+            raise UserError("the file has YAML aliases (*name)", where=where, fix="write the values out")
         value = yaml.load(text, loader)  # noqa: S506
     except UserError:
         raise

@@ -166,7 +166,7 @@ def _fill(
         loading = background.submit(make_encoder, options.backend, vocabulary)
         background.submit(lambda: vocabulary.tokenizer)
         # Beside the scan, and before the first shard is written: an interrupted run goes on with what it wrote.
-        with checking("tokens", recorded_files(surveys), mend=REBUILD) as checked:
+        with checking("tokens", recorded_files(surveys), fix=REBUILD) as checked:
             plan = make_plan(
                 shards, options.choice, workers, named=named_by_user(surveys), merge=_merger(options, workers)
             )
@@ -214,8 +214,8 @@ def _say(plan: Plan, options: Options) -> None:
     withheld = {name: totals[side] for name, side in WITHHELD.items() if totals[side]}
     if not totals[TRAIN] + totals[VALID]:
         if withheld:
-            mend = f"--splits {ALL_SPLITS} takes them"
-            raise UserError("all documents are of publishers' test and validation parts", where="PATH", mend=mend)
+            fix = f"--splits {ALL_SPLITS} takes them"
+            raise UserError("all documents are of publishers' test and validation parts", where="PATH", fix=fix)
         raise UserError("the inputs hold no document with text", where="PATH")
     for name, documents in withheld.items():
         sets = ", ".join(_counted(plan, WITHHELD[name]))

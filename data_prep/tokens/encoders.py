@@ -98,7 +98,7 @@ def make_encoder(backend: str, vocabulary: Vocabulary) -> Encoder:
         raise UserError(
             f"the fast back end does not know this kind of tokenizer: {error}",
             where=str(vocabulary.files[0]),
-            mend="--backend hf takes the reference, which is much slower",
+            fix="--backend hf takes the reference, which is much slower",
         ) from None
 
 

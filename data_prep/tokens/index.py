@@ -80,13 +80,13 @@ def read_lengths(prefix: Path) -> npt.NDArray[np.int32]:
     path = idx_path(prefix)
     for needed in (path, bin_path(prefix)):
         if not needed.is_file():
-            raise UserError(f"{needed.name} is missing", where=str(needed), mend=_REBUILD)
+            raise UserError(f"{needed.name} is missing", where=str(needed), fix=_REBUILD)
     with path.open("rb") as file:
         lengths = np.fromfile(file, "<i4", _documents(path, file.read(HEADER.size)))
     held, stated = bin_path(prefix).stat().st_size, int(lengths.sum(dtype=np.int64)) * DTYPE.itemsize
     if lengths.min(initial=0) < 0 or held != stated:
         raise UserError(
-            f"{bin_path(prefix).name} has {held:,} bytes, its index tells of {stated:,}", where=str(path), mend=_REBUILD
+            f"{bin_path(prefix).name} has {held:,} bytes, its index tells of {stated:,}", where=str(path), fix=_REBUILD
         )
     return lengths
 
@@ -99,7 +99,7 @@ def _documents(path: Path, header: bytes) -> int:
         whole = HEADER.size + 12 * sequences + 8 * documents
         if (magic, version, code, whole) == (MAGIC, VERSION, DTYPE_CODE, size):
             return sequences
-    raise UserError(f"{path.name} is not a whole index of int32 tokens: {size:,} bytes", where=str(path), mend=_REBUILD)
+    raise UserError(f"{path.name} is not a whole index of int32 tokens: {size:,} bytes", where=str(path), fix=_REBUILD)
 
 
 def check_offsets(prefix: Path) -> None:
@@ -117,7 +117,7 @@ def check_offsets(prefix: Path) -> None:
             f"{path.name} puts document {first + 1:,} at byte {offsets[first]:,} of {bin_path(prefix).name}",
             where=str(path),
             allowed=f"{_offsets(lengths)[first]:,}, where the one before ends",
-            mend=_REBUILD,
+            fix=_REBUILD,
         )
 
 
@@ -160,7 +160,7 @@ class IdRange:
             f"{path.name} holds {self._count:,} ids that the vocabulary does not have, the first of them {value:,}",
             where=f"{path}, token {token + 1:,}, in document {document + 1:,}",
             allowed=f"0 to {self.size - 1:,}",
-            mend=_REBUILD,
+            fix=_REBUILD,
         )
 
 

@@ -94,16 +94,16 @@ def load_tokenizer(source: str | Path, vocab_size: int | None = None) -> Vocabul
     definition = contents.values
     ids = _ids(contents)
     if not ids:
-        raise UserError("tokenizer.json holds no BPE model", where=str(path), mend="give a Qwen3 tokenizer")
+        raise UserError("tokenizer.json holds no BPE model", where=str(path), fix="give a Qwen3 tokenizer")
     if END_OF_DOCUMENT not in ids:
-        raise UserError(f"the tokenizer has no {END_OF_DOCUMENT}", where=str(path), mend="give a Qwen3 tokenizer")
+        raise UserError(f"the tokenizer has no {END_OF_DOCUMENT}", where=str(path), fix="give a Qwen3 tokenizer")
     size = max(ids.values()) + 1
     if vocab_size is not None and size > vocab_size:
         raise UserError(
             f"the tokenizer has ids up to {size - 1}, the model's vocabulary has {vocab_size} rows",
             where=str(path),
             allowed=f"a tokenizer of at most {vocab_size} ids",
-            mend="take the model's own tokenizer",
+            fix="take the model's own tokenizer",
         )
     others = sorted({file for pattern in FILES for file in folder.glob(pattern)} - {path})
     return Vocabulary(definition, (path, *others), ids[END_OF_DOCUMENT], size)

@@ -85,7 +85,7 @@ def find_baseline(name: str) -> Baseline:
     raise UserError(
         f"no baseline is called {name!r}",
         allowed="`pdapt eval baselines` lists them",
-        mend=nearest(name, [baseline.name for baseline in BASELINES]),
+        fix=nearest(name, [baseline.name for baseline in BASELINES]),
     )
 
 
@@ -105,7 +105,7 @@ def fetch_baseline(baseline: Baseline, out: Path, *, revision: str = "main") -> 
                 f"{baseline.hub} has no safetensors",
                 where=f"revision {commit}",
                 allowed="weights as safetensors: pickles can run code",
-                mend="convert them elsewhere, and give that folder to `pdapt eval run`",
+                fix="convert them elsewhere, and give that folder to `pdapt eval run`",
             )
         return {"bytes": sum(path.stat().st_size for path in work.rglob("*") if path.is_file())}
 
@@ -120,5 +120,5 @@ def _download(baseline: Baseline, **options: Any) -> Path:
         raise UserError(
             f"{baseline.hub} cannot be downloaded from the Hub: {str(error).splitlines()[0]}",
             where=baseline.name,
-            mend="accept its licence on the Hub and log in (`hf auth login`), where there is internet",
+            fix="accept its licence on the Hub and log in (`hf auth login`), where there is internet",
         ) from None

@@ -157,7 +157,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
     tasks = [task for task in TASKS if task in plan.tasks]
     if len(names := {member.name for member in members}) < len(members):
         raise UserError(f"models occur twice: {sorted(names)}", where=str(folder / PLAN_FILE))
-    check("report", _finished_files(folder, [member.name for member in members], tasks), mend=AGAIN)
+    check("report", _finished_files(folder, [member.name for member in members], tasks), fix=AGAIN)
     answers: dict[tuple[str, str], Answers] = {}
     problems: list[Problem] = []
     for member in members:
@@ -170,7 +170,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
         raise UserError(
             f"no task of any model can be used; the first: {problems[0] if problems else 'there is none'}",
             where=str(folder),
-            mend="run `pdapt eval run` to the end",
+            fix="run `pdapt eval run` to the end",
         )
     return Runs(name or folder.name, folder, members, answers=answers, problems=problems, config=plan.config)
 

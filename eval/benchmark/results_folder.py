@@ -173,7 +173,7 @@ def write_plan(models: list[Model], tasks: list[Benchmark], config: dict[str, An
                 f"{out} holds results with another {', '.join(differing)}",
                 where=str(out / PLAN_FILE),
                 allowed=json.dumps(plan.config),
-                mend="give the same again, or choose another --out: such results are not compared",
+                fix="give the same again, or choose another --out: such results are not compared",
             )
         members = {member.name: member for member in plan.models}
         members |= {model.name: Member(model.name, model.role, model.step) for model in models}
@@ -195,13 +195,13 @@ def check_identity(model: Model, out: Path, *, chat_template: bool = False) -> N
         raise UserError(
             f"{out} holds results of another model called {model.name}",
             where=str(path),
-            mend="name this one differently (NAME=FOLDER), or choose another --out",
+            fix="name this one differently (NAME=FOLDER), or choose another --out",
         )
     if recorded != identity:
         raise UserError(
             f"{out} holds results of {model.name} {'without' if chat_template else 'with'} its chat template",
             where=str(path),
-            mend="name it differently (NAME=FOLDER), or choose another --out: such results are not compared",
+            fix="name it differently (NAME=FOLDER), or choose another --out: such results are not compared",
         )
     write_json(path, identity.to_json())
 

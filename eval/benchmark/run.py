@@ -158,7 +158,7 @@ def _check_models(
 
 def _check_machine(settings: BenchmarkSettings) -> None:
     if settings.backend == "vllm" and find_spec("vllm") is None:
-        raise UserError("vllm is not installed", where="--backend", mend="pip install vllm, on a machine with GPUs")
+        raise UserError("vllm is not installed", where="--backend", fix="pip install vllm, on a machine with GPUs")
     if settings.gpus > 1 and not has_gpu():
         raise UserError(
             f"--gpus {settings.gpus}, and this machine has no GPU", where="--gpus", allowed="1: then the CPU works"

@@ -85,7 +85,7 @@ def check_folder(name: str, folder: Path) -> None:
                 f"{name} is not a Hugging Face model folder: no {pattern}",
                 where=str(folder),
                 allowed="a folder with config.json, tokenizer.json and *.safetensors",
-                mend="export the checkpoint first",
+                fix="export the checkpoint first",
             )
 
 
@@ -122,7 +122,7 @@ def check_answers_fit(models: dict[str, ModelArguments], tasks: list[Benchmark],
                 f"{max(too_long.values()):,}: {', '.join(names[:3])}{more}",
                 where="--max-gen-toks",
                 allowed=f"fewer than {window:,}",
-                mend=f"--max-gen-toks {window // 2} leaves prompts as much (of a longer one the end is kept, and such "
+                fix=f"--max-gen-toks {window // 2} leaves prompts as much (of a longer one the end is kept, and such "
                 "prompts are counted); it holds for all models; or choose other tasks with --tasks",
             )
 
@@ -144,7 +144,7 @@ def check_chat_template(folders: dict[str, Path]) -> None:
                 f"{name} has no chat template",
                 where=str(folder),
                 allowed="a folder with chat_template.jinja, or with a chat_template in tokenizer_config.json",
-                mend="run it by a command of its own, without --chat-template, into the same --out",
+                fix="run it by a command of its own, without --chat-template, into the same --out",
             )
 
 
@@ -155,14 +155,14 @@ def _weight_type(folder: Path) -> str:
             if key in part:
                 check_known(part.text(key), WEIGHT_TYPES, "type of weights", f"{path}: {key}")
                 return part.text(key)
-    raise UserError("config.json states no dtype", where=str(path), mend="add the type of the weights, as 'dtype'")
+    raise UserError("config.json states no dtype", where=str(path), fix="add the type of the weights, as 'dtype'")
 
 
 def _window(folder: Path, limits: Limits) -> int:
     text = _config_and_text_part(folder / "config.json")[-1]
     own = next((text.integer(key, minimum=2) for key in WINDOW_KEYS if key in text), None)
     if limits.max_length is None and own is None:
-        raise UserError("config.json states no window", where=str(folder / "config.json"), mend="give --max-length")
+        raise UserError("config.json states no window", where=str(folder / "config.json"), fix="give --max-length")
     if limits.max_length is not None and own is not None and limits.max_length > own:
         raise UserError(
             f"max_length = {limits.max_length} is longer than the model's window",

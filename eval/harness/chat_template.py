@@ -41,7 +41,7 @@ def check_rendering(folders: dict[str, Path]) -> None:
                 f"{name}'s chat template {wrong}",
                 where=str(folder),
                 allowed=f"a template that renders a question within {SECONDS} s and {MEMORY / 2**30:.0f} GiB",
-                mend="mend the template, or run the model by a command of its own, without --chat-template, into the "
+                fix="correct the template, or run the model by a command of its own, without --chat-template, into the "
                 "same --out",
             )
 

@@ -82,11 +82,11 @@ def _files(folder: Path) -> dict[str, Path]:
                 names = set(file.keys())
         except SafetensorError as error:
             raise UserError(
-                f"{path.name} is not a whole safetensors file: {error}", where=str(path), mend="fetch it again"
+                f"{path.name} is not a whole safetensors file: {error}", where=str(path), fix="fetch it again"
             ) from None
         if lacking := sorted(promised - names):
             raise UserError(
-                f"the index puts {lacking[0]} in {path.name}, which lacks it", where=str(path), mend=COPY_AGAIN
+                f"the index puts {lacking[0]} in {path.name}, which lacks it", where=str(path), fix=COPY_AGAIN
             )
         files |= dict.fromkeys(sorted(names), path)
     return files
@@ -190,7 +190,7 @@ def _check_names(name: str, folder: Path, report: LoadReport) -> None:
         raise UserError(
             f"{name}: the tensors are not those that config.json asks for: {'; '.join(faults)}",
             where=str(folder),
-            mend=COPY_AGAIN,
+            fix=COPY_AGAIN,
         )
 
 
@@ -201,7 +201,7 @@ def _check_tied(name: str, folder: Path, files: dict[str, Path], tied: dict[str,
             raise UserError(
                 f"{name}: config.json ties {tensor} to {source}, and the file holds another {tensor}",
                 where=str(folder),
-                mend="say tie_word_embeddings: false in config.json if the folder's weights are right",
+                fix="say tie_word_embeddings: false in config.json if the folder's weights are right",
             )
 
 
@@ -220,7 +220,7 @@ def _check_finite(name: str, tensor: str, path: Path) -> None:
             raise UserError(
                 f"{name}: {tensor} holds a NaN or an infinity",
                 where=str(path),
-                mend="take another checkpoint: this one's scores would mean nothing",
+                fix="take another checkpoint: this one's scores would mean nothing",
             )
 
 

@@ -107,7 +107,7 @@ def build_tasks(
 
 def _check(domains: dict[str, list[Path]], documents: int, questions: int) -> None:
     if not domains or not all(domains.values()):
-        raise UserError("a domain needs at least one folder of held-out documents", mend="give DOMAIN=FOLDER")
+        raise UserError("a domain needs at least one folder of held-out documents", fix="give DOMAIN=FOLDER")
     for domain in domains:
         if not re.fullmatch(DOMAIN_NAME, domain):
             raise UserError(f"{domain!r} cannot name a domain", allowed="lower-case letters, digits and hyphens")
@@ -181,7 +181,7 @@ def _choose_questions(domain: str, documents: list[Document], count: int, seed: 
         raise UserError(
             f"{domain}: only {long_enough} held-out documents have {MIN_CONTEXT_WORDS + CONTINUATION_WORDS} words",
             allowed=f"{CHOICES} or more",
-            mend=MORE_TEXT,
+            fix=MORE_TEXT,
         )
     asked = sorted(pool, key=lambda passage: passage.number)[:count]
     return [_question(passage, pool, position, seed) for position, passage in enumerate(asked)]
@@ -195,7 +195,7 @@ def _question(passage: Passage, pool: list[Passage], position: int, seed: int) -
         if len(taken) < CHOICES and other.document not in taken and other.continuation not in taken.values():
             taken[other.document] = other.continuation
     if len(taken) < CHOICES:
-        raise UserError(f"fewer than {CHOICES} held-out documents differ", mend=MORE_TEXT)
+        raise UserError(f"fewer than {CHOICES} held-out documents differ", fix=MORE_TEXT)
     choices = list(taken.values())[1:]
     label = position % CHOICES
     choices.insert(label, passage.continuation)

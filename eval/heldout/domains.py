@@ -40,9 +40,7 @@ def read_domains(options: list[str], *, verify: bool = True) -> dict[str, list[P
     check("tasks", stage_files(places), verify=verify)
     for domain, paths in files.items():
         if len({path.resolve() for path in paths}) < len(paths):
-            raise UserError(
-                f"{domain}: the same file is given twice", where=HELDOUT_OPTION, mend="give each place once"
-            )
+            raise UserError(f"{domain}: the same file is given twice", where=HELDOUT_OPTION, fix="give each place once")
     own = {domain: _own(domain, paths, files) for domain, paths in files.items()}
     check_names({domain: {path.stem for path in paths} for domain, paths in own.items()})
     for domain, paths in own.items():
@@ -56,7 +54,7 @@ def _files(place: Path) -> list[Path]:
     elif place.is_file():
         paths = [place]
     elif not set(place.name) & set("*?["):
-        raise UserError(f"no such file or folder: {place.name}", where=str(place), mend="check the path")
+        raise UserError(f"no such file or folder: {place.name}", where=str(place), fix="check the path")
     else:
         paths = sorted(path for path in place.parent.glob(place.name) if path.is_file())
     if not paths:
@@ -78,7 +76,7 @@ def _own(domain: str, paths: list[Path], files: dict[str, list[Path]]) -> list[P
             f"the same text is given as {' and '.join(files)}: {_some(unclear)}",
             where=HELDOUT_OPTION,
             allowed=f"files whose names begin with the domain, as {domain}-NAME.jsonl, or other places for each",
-            mend=f"say which files are whose: --heldout '{domain}={shared[0].parent}/PATTERN'",
+            fix=f"say which files are whose: --heldout '{domain}={shared[0].parent}/PATTERN'",
         )
     kept = [path for path in paths if path not in shared or _belongs(path.stem, domain)]
     if not kept:
@@ -107,7 +105,7 @@ def check_names(sources: dict[str, set[str]]) -> None:
                 f"and {_some(sorted(others))}",
                 where=HELDOUT_OPTION,
                 allowed="the sources of one domain under a name",
-                mend=f"give each its own: --heldout '{domain}=FOLDER/{domain}-*.jsonl' --heldout 'OTHER=FOLDER/WORD*'; "
+                fix=f"give each its own: --heldout '{domain}=FOLDER/{domain}-*.jsonl' --heldout 'OTHER=FOLDER/WORD*'; "
                 "or give all of them under a name that none of them bears",
             )
 
@@ -130,7 +128,7 @@ def check_texts(texts: dict[str, set[str]]) -> None:
                 raise UserError(
                     f"{both} of {len(own_texts)} documents of {domain} are also {other}'s: one text, two names",
                     where=HELDOUT_OPTION,
-                    mend="give each domain text of its own",
+                    fix="give each domain text of its own",
                 )
             log.warn(f"tasks: {both} of {len(own_texts)} documents of {domain} are also {other}'s")
 

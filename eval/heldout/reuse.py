@@ -44,7 +44,7 @@ def reuse_results(earlier: Path, work: Path, inputs: Mapping[str, str], config: 
         for kind in (MODEL_INPUT, TASK_INPUT)
     )
     names = [f"{model}/{task}" for model in models for task in tasks]
-    check("eval", stage_files([earlier / name for name in names if (earlier / name).is_dir()]), mend=AGAIN)
+    check("eval", stage_files([earlier / name for name in names if (earlier / name).is_dir()]), fix=AGAIN)
     copied = []
     for name in names:
         if (earlier / name).is_dir() and not (work / name).exists():

@@ -174,7 +174,7 @@ def _compare(model: str, against: str, task: HeldoutTask, samples: dict[tuple[st
         raise UserError(
             f"{model} and {against} answered questions about different documents of {task.task}",
             where=SAMPLES_FILE,
-            mend="evaluate both again, into a new folder",
+            fix="evaluate both again, into a new folder",
         )
     difference = paired_difference(
         [first[document][0] for document in first],

@@ -47,7 +47,7 @@ def build_paper_report(path: Path, options: BenchmarkReportOptions, out: Path) -
                 f"the paper has no model {name!r}",
                 where="--runs",
                 allowed=", ".join(f"{model}=FOLDER" for model in tables.models),
-                mend=nearest(name, tables.models),
+                fix=nearest(name, tables.models),
             )
     ours = read_findings(options) if options.folders else None
     inputs = {"tables": path, "stated": STATED_FILE, "words": CLAIMS_FILE}

@@ -128,7 +128,7 @@ def worked_examples(
         raise UserError(
             f"MMLU_{subject}: {len(examples)} worked examples that are not questions themselves, of {count}",
             where=where,
-            mend="name a file of records in the same form with --french-shots",
+            fix="name a file of records in the same form with --french-shots",
         )
     if not translated:
         log.warn(f"MMLU_{subject}: the data set gives its worked examples untranslated; --french-shots names others")

@@ -58,7 +58,7 @@ def read_data_index(folder: Path, tasks: list[Benchmark]) -> dict[str, TaskData]
         raise UserError(
             f"no data of tasks: {DATA_INDEX_FILE} is missing",
             where=str(folder),
-            mend="`pdapt eval fetch --out FOLDER` gets them",
+            fix="`pdapt eval fetch --out FOLDER` gets them",
         )
     index = read_object(path)
     missing = [task.name for task in tasks if task.name not in index]
@@ -66,7 +66,7 @@ def read_data_index(folder: Path, tasks: list[Benchmark]) -> dict[str, TaskData]
         raise UserError(
             f"the data of {len(missing)} tasks are missing: {', '.join(missing)}",
             where=str(path),
-            mend="`pdapt eval fetch`, or choose others with --tasks",
+            fix="`pdapt eval fetch`, or choose others with --tasks",
         )
     return {task.name: TaskData.from_json(index.object(task.name), folder) for task in tasks}
 
@@ -74,5 +74,5 @@ def read_data_index(folder: Path, tasks: list[Benchmark]) -> dict[str, TaskData]
 def _file(entry: JsonObject, key: str, folder: Path) -> str:
     name = entry.text(key)
     if not DATA_FILE.fullmatch(name) or ".." in name:
-        raise UserError(f"{shorten(name)} is not a file of {folder}", where=entry.where, mend="run `pdapt eval fetch`")
+        raise UserError(f"{shorten(name)} is not a file of {folder}", where=entry.where, fix="run `pdapt eval fetch`")
     return name

@@ -106,7 +106,7 @@ def _download(dataset: str, name: str) -> Path:
         raise UserError(
             f"{dataset}/{name} cannot be downloaded from the Hub: {str(error).splitlines()[0]}",
             where=f"revision {DATASET_REVISIONS[dataset]}",
-            mend="run this where there is internet and take the folder along, or name a folder that holds the data "
+            fix="run this where there is internet and take the folder along, or name a folder that holds the data "
             "sets' own files with --source",
         ) from None
 
@@ -119,7 +119,7 @@ def _local_file(source: Path, dataset: str, name: str) -> Path:
         raise UserError(
             f"{dataset}: {name} is missing",
             where=str(path),
-            mend=f"hf download {dataset} {name} --repo-type dataset --revision {DATASET_REVISIONS[dataset]} "
+            fix=f"hf download {dataset} {name} --repo-type dataset --revision {DATASET_REVISIONS[dataset]} "
             f"--local-dir {source / dataset}",
         )
     return require_file(path)

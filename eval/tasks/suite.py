@@ -193,7 +193,7 @@ def choose_tasks(patterns: list[str]) -> list[Benchmark]:
                 f"no task is called {pattern!r}",
                 where="--tasks",
                 allowed=f"{', '.join(GROUPS)}, a task's name, or a pattern such as 'mmlu_prox_fr_*'",
-                mend=nearest(pattern, [*GROUPS, *(task.name for task in SUITE)]),
+                fix=nearest(pattern, [*GROUPS, *(task.name for task in SUITE)]),
             )
     return [task for task in SUITE if not patterns or any(_matches(task, pattern) for pattern in patterns)]
 

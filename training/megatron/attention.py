@@ -135,7 +135,7 @@ def adapted(varlen: Callable[..., Any]) -> Callable[..., torch.Tensor]:
             f"torch {torch.__version__} has another torch.nn.attention.varlen.varlen_attn: ({', '.join(parameters)})",
             where="model.transformer_impl=local",
             allowed=f"{', '.join(BORDERS)}, then {' or '.join(CAUSAL)}",
-            mend="install the torch that pyproject.toml names, or Transformer Engine for it",
+            fix="install the torch that pyproject.toml names, or Transformer Engine for it",
         )
     further = {causal: CAUSAL[causal]} | ({GROUPED: True} if GROUPED in parameters else {})
 

@@ -76,7 +76,7 @@ def hooked(module: Any, name: str, parameters: tuple[str, ...], around: Callable
         raise UserError(
             f"megatron-core is not the version that pdapt hooks into: {name} {lacks}",
             where=module.__name__,
-            mend="install the megatron-core of requirements/base.txt",
+            fix="install the megatron-core of requirements/base.txt",
         )
 
     @functools.wraps(original)

@@ -63,7 +63,7 @@ def check_claim(out: Path, identify: Callable[[], dict[str, Any]], *, other_data
     if (out / IDENTITY).is_file():
         check_same(out, identify(), other_data=other_data)
     elif out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no run", where="--out", mend="choose another folder")
+        raise UserError(f"{out} is not empty and holds no run", where="--out", fix="choose another folder")
 
 
 def check_same(out: Path, requested: dict[str, Any], *, other_data: bool) -> None:
@@ -87,7 +87,7 @@ def check_same(out: Path, requested: dict[str, Any], *, other_data: bool) -> Non
             f"{out} was trained on other data: {', '.join(differing)} differ",
             where=str(path),
             allowed="the data it began with: the samples' order, and what has been read already, depend on it",
-            mend="give that --tokens, choose another --out, or say --other-data if the change is meant",
+            fix="give that --tokens, choose another --out, or say --other-data if the change is meant",
         )
     _check_rest(out, held, requested)
 
@@ -109,7 +109,7 @@ def _check_rest(out: Path, held: dict[str, Any], requested: dict[str, Any]) -> N
             where=str(out / IDENTITY),
             allowed=f"another {', '.join(_FREE)}, model.transformer_impl, optimizer.grads or batch.micro_size; all "
             "else decides what a step is, and stays",
-            mend="choose another --out, or give the recipe, tokens and base of that run",
+            fix="choose another --out, or give the recipe, tokens and base of that run",
         )
 
 

@@ -100,7 +100,7 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
             "DP alone",
             where=str(checkpoint),
             allowed=f"on a {device}, model.transformer_impl={layers}",
-            mend="go on there for one step with checkpoint.reshardable=true and --stop-at the next step; then here",
+            fix="go on there for one step with checkpoint.reshardable=true and --stop-at the next step; then here",
         )
     if (tp, pp) == (now.tp, now.pp):
         return
@@ -109,5 +109,5 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
         f"{now.pp}",
         where="parallel",
         allowed=f"parallel.tp={tp} parallel.pp={pp}",
-        mend="go on for one step as before, with checkpoint.reshardable=true and --stop-at the next step; then change",
+        fix="go on for one step as before, with checkpoint.reshardable=true and --stop-at the next step; then change",
     )

@@ -117,7 +117,7 @@ def _watch(process: "subprocess.Popen[bytes]", follower: Follower, asked: list[i
 
 
 def fail(code: int, path: Path, offset: int) -> NoReturn:
-    """Say why the trainer ended: what the user can mend apart from the rest.
+    """Say why the trainer ended: what the user can fix apart from the rest.
 
     Args:
         code: its exit code.
@@ -136,7 +136,7 @@ def fail(code: int, path: Path, offset: int) -> NoReturn:
         raise UserError(
             "the disk is full: the trainer could not write",
             where=str(path.parent),
-            mend="free space and run the same command again: it goes on from the last whole checkpoint",
+            fix="free space and run the same command again: it goes on from the last whole checkpoint",
         )
     folder = path.parent / FOLDER
     codes = read_json(folder / CODES) if (folder / CODES).is_file() else {}

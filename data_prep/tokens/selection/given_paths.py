@@ -80,8 +80,8 @@ def _sources(given: str, options: Reading, out: Path | None) -> list[Source]:
         out=out,
     )
     if any(isinstance(source.path, str) for source in sources):
-        mend = f"pdapt corpus build {given} --out corpus"
-        raise UserError(f"{given} is on the Hub", where="PATH", allowed="local files", mend=mend)
+        fix = f"pdapt corpus build {given} --out corpus"
+        raise UserError(f"{given} is on the Hub", where="PATH", allowed="local files", fix=fix)
     return sources
 
 

@@ -217,7 +217,7 @@ def test_format_is_forced_whatever_the_name(tmp_path: Path) -> None:
         assert [r.text for r in records_of(tmp_path / name, format="jsonl")] == ["un"]
     with pytest.raises(UserError, match="no format is called 'texts'") as caught:
         discover([str(tmp_path)], format="texts")
-    assert "did you mean 'text'" in caught.value.mend
+    assert "did you mean 'text'" in caught.value.fix
 
 
 def test_an_encoding_is_of_what_has_no_mark_and_is_not_utf8(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_an_encoding_is_of_what_has_no_mark_and_is_not_utf8(tmp_path: Path) -> N
     (tmp_path / "only" / "e.csv").write_bytes(table(";").decode().replace("–", "-").encode("utf-16-le"))
     with pytest.raises(UserError, match="UTF-16 without a byte order mark") as caught:
         survey_of(tmp_path / "only")
-    assert caught.value.mend == "--encoding utf-16-le"
+    assert caught.value.fix == "--encoding utf-16-le"
     assert len(records_of(tmp_path / "only", encoding="utf-16-le")) == 3
     for name in ("cp12", "rot13", "hex", "\0", ""):
         with pytest.raises(UserError, match="no encoding is called"):
@@ -260,13 +260,13 @@ UNREAD = {
 def test_what_is_not_read_is_refused_alone_and_listed_beside_text(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    content, reason, mend = UNREAD[name]
+    content, reason, fix = UNREAD[name]
     (tmp_path / name).write_bytes(content)
     for place in (tmp_path, tmp_path / name):
         with pytest.raises(UserError, match=reason) as caught:
             survey_of(place)
         assert name in caught.value.where
-        assert mend in caught.value.mend
+        assert fix in caught.value.fix
     (tmp_path / "note").write_text("Un texte.")
     (tmp_path / "LICENCE.txt").write_text("CC BY")
     found = survey_of(tmp_path)
@@ -322,7 +322,7 @@ def test_what_mends_several_files_is_said_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         items_of(tmp_path)
     assert caught.value.where.count("note ") == 3
-    assert str(caught.value).count("--encoding cp1252") == caught.value.mend.count("--encoding cp1252") == 1
+    assert str(caught.value).count("--encoding cp1252") == caught.value.fix.count("--encoding cp1252") == 1
     (tmp_path / "table.jsonl").write_bytes(b'{"input": "a"}\n')
     with pytest.raises(UserError) as caught:
         items_of(tmp_path)

@@ -277,7 +277,7 @@ def test_both_back_ends_give_the_same_arrays(tokenizer_folder: Path) -> None:
 def test_a_mistyped_back_end_names_the_nearest(tokenizer_folder: Path) -> None:
     with pytest.raises(UserError, match="no back end is called 'fats'") as caught:
         make_encoder("fats", load_tokenizer(tokenizer_folder))
-    assert (caught.value.mend, caught.value.allowed) == ("did you mean 'fast'?", "fast, hf")
+    assert (caught.value.fix, caught.value.allowed) == ("did you mean 'fast'?", "fast, hf")
 
 
 def test_an_unknown_kind_of_tokenizer_is_sent_to_the_reference(tokenizer_folder: Path) -> None:
@@ -285,6 +285,6 @@ def test_an_unknown_kind_of_tokenizer_is_sent_to_the_reference(tokenizer_folder:
     unknown = replace(vocabulary, definition=vocabulary.definition | {"pre_tokenizer": {"type": "BertPreTokenizer"}})
     with pytest.raises(UserError, match="does not know this kind of tokenizer") as caught:
         make_encoder(FAST, unknown)
-    assert "--backend hf" in caught.value.mend
+    assert "--backend hf" in caught.value.fix
     assert caught.value.where == str(tokenizer_folder / "tokenizer.json")
     make_encoder(HF, unknown)

@@ -244,7 +244,7 @@ def test_the_text_column_is_named_if_no_record_has_it(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(lines({"texte": "a", "id": 1}, {"texte": "b"}))
     with pytest.raises(UserError, match="there is no text column 'text'") as caught:
         scan(tmp_path / "a.jsonl")
-    assert (caught.value.allowed, "--text-column" in caught.value.mend) == ("texte, id", True)
+    assert (caught.value.allowed, "--text-column" in caught.value.fix) == ("texte, id", True)
 
 
 def binary_as(kind: pa.DataType, values: Sequence[bytes]) -> pa.Array:

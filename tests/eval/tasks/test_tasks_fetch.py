@@ -202,7 +202,7 @@ def test_bad_sources(small, copied: Path, tmp_path: Path) -> None:
     path.write_bytes(b"no parquet")
     refused("test.parquet is not a whole Parquet file")
     path.unlink()
-    assert "hf download cais/mmlu" in refused("cais/mmlu: anatomy/test-00000-of-00001.parquet is missing").mend
+    assert "hf download cais/mmlu" in refused("cais/mmlu: anatomy/test-00000-of-00001.parquet is missing").fix
 
 
 def test_the_whole_suites_numbers_are_checked(small_source: Path, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_without_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(fetch, "hf_hub_download", download)
     with pytest.raises(UserError, match="the network is down") as caught:
         fetch.fetch_tasks(tmp_path / "data")
-    assert "--source" in caught.value.mend
+    assert "--source" in caught.value.fix
     assert not (tmp_path / "data").exists()
 
 

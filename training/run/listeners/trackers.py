@@ -33,7 +33,7 @@ def check(log: Log) -> None:
             raise UserError(
                 f"log.{name} is set, and the package {name} is not installed",
                 where=f"log.{name}",
-                mend=f"install pdapt[track], or leave log.{name} out",
+                fix=f"install pdapt[track], or leave log.{name} out",
             )
     if log.mlflow is not None and log.mlflow.partition(":")[0].partition("+")[0] in DATABASES:
         missing = [name for name in ("sqlalchemy", "alembic") if find_spec(name) is None]
@@ -43,7 +43,7 @@ def check(log: Log) -> None:
                 "comes without",
                 where="log.mlflow",
                 allowed="a folder (file:/PATH) or a server (http://…) without them",
-                mend="pip install sqlalchemy alembic, or the whole mlflow",
+                fix="pip install sqlalchemy alembic, or the whole mlflow",
             )
 
 

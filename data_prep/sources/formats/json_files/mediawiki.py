@@ -24,7 +24,7 @@ def read_mediawiki(file: SourceFile) -> Iterator[Record | Rejected | LeftOut]:
         pages = query.get("pages") if isinstance(query, dict) else None
         if not isinstance(pages, dict | list):
             allowed = "an answer to action=query"
-            raise FileError("the answer has no query.pages", where=file.where, allowed=allowed, mend="fetch it again")
+            raise FileError("the answer has no query.pages", where=file.where, allowed=allowed, fix="fetch it again")
         for number, page in enumerate(pages.values() if isinstance(pages, dict) else pages, 1):
             try:
                 yield _page(page, file)

@@ -20,8 +20,8 @@ def answers(file: SourceFile) -> Iterator[dict[str, Any]]:
             raise FileError(value.reason, where=value.where)
         error = value.get("error")
         if error:
-            mend = "fetch it again"
-            raise FileError(f"the server's answer is an error: {str(error)[:200]}", where=file.where, mend=mend)
+            fix = "fetch it again"
+            raise FileError(f"the server's answer is an error: {str(error)[:200]}", where=file.where, fix=fix)
         yield value
 
 
@@ -42,5 +42,5 @@ def list_in(value: dict[str, Any], path: tuple[str, ...], file: SourceFile) -> l
         inner = inner.get(key) if isinstance(inner, dict) else None
     if not isinstance(inner, list):
         what = f"the answer has no list {'.'.join(path)}"
-        raise FileError(what, where=file.where, allowed="an answer as the server gives it", mend="fetch it again")
+        raise FileError(what, where=file.where, allowed="an answer as the server gives it", fix="fetch it again")
     return inner

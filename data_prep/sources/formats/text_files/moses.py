@@ -26,7 +26,7 @@ def read_moses(file: SourceFile) -> Iterator[Record]:
         lines = _count(side)
         if lines != number:
             what = f"{number} lines, and {side.name} has {lines}: one of them is cut off, or not its other side"
-            raise FileError(what, where=file.where, mend="fetch both again")
+            raise FileError(what, where=file.where, fix="fetch both again")
 
 
 def _other_sides(path: Path) -> list[Path]:

@@ -60,7 +60,7 @@ def require_no_entity(element: etree._Element, file: SourceFile) -> None:
     entity = next(element.iter(etree.Entity), None)
     if entity is not None:
         what = f"the XML refers to the entity {str(entity.text)[:40]}, and entities are not expanded"
-        raise FileError(what, where=f"{file.where}:{element.sourceline}", mend="write the characters themselves")
+        raise FileError(what, where=f"{file.where}:{element.sourceline}", fix="write the characters themselves")
 
 
 def not_xml(error: etree.XMLSyntaxError, file: SourceFile) -> FileError:
