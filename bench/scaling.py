@@ -17,15 +17,15 @@ from typing import Any
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import write_json, write_text
+from ..recipes.filling import Filling, filling
 from ..recipes.load import to_dict, to_yaml
 from ..recipes.schema import Recipe, data_parallel, model_parallel
 from ..recipes.validate import validate
 from ..scaling.constants import read_fit
-from ..scaling.filling import filling
 from ..scaling.fit import predict
 from ..scaling.measured import WARM, Measurement, case_of, measurement, recalibrated, rows_of, turn_of
-from ..scaling.of_recipe import Filling, Site
 from ..scaling.plotting import write_csv
+from ..scaling.predict_run import Site
 from ..scaling.work import Scaling
 from ..training.run.journal import JOURNAL_FILE, read_steps
 from .train import DISTURBED, run_pdapt, sample_tokens, spent_by_others, unsaved

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.files import write_text
-from ..recipes.megatron_args import summary
-from ..recipes.schema import Recipe
+from ..recipes.schema import Recipe, describe_run
 
 ROOM = Path(__file__).parent
 
@@ -30,7 +29,7 @@ def page(recipe: Recipe, result: dict[str, Any], out: Path, *, gpu: bool) -> Non
         "scaling.html.jinja",
         folder=ROOM,
         title="Scaling, measured",
-        summary=summary(recipe),
+        summary=describe_run(recipe),
         rows=rows,
         gpu=gpu,
         warm=WARM,

@@ -21,7 +21,7 @@ from ..core.errors import UserError, nearest
 from ..core.qwen3 import END_OF_DOCUMENT
 from ..data_prep.tokens.layouts import OVERLAP
 from ..data_prep.tokens.selection.shards import utf8
-from ..recipes.h100 import SEQ_LENGTH
+from ..recipes.published_recipes import SEQ_LENGTH
 from .processes import run_logged
 
 PROCESSES = 2

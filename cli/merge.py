@@ -143,7 +143,7 @@ def merge_choose(
     from ..eval.statistics.tradeoff import Tradeoff
     from ..eval.tasks.data_index import read_data_index
     from ..eval.tasks.suite import choose_tasks
-    from ..launch.choose import Rule, choose, run_tasks, table
+    from ..launch.choose_merge import Rule, choose, run_tasks, table
     from ..launch.hf_models import EXPORTS, as_hf
 
     if tasks and data is None:

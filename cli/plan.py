@@ -34,7 +34,7 @@ def recipe(
     """Search the best parallelism of a recipe on its GPUs: what fits, how fast it is, what limits it, what it costs."""
     from ..launch.plan_recipe import Prices, lines, planned
     from ..recipes.load import load
-    from ..scaling.of_recipe import Site as Machines
+    from ..scaling.predict_run import Site as Machines
 
     loaded = load(name, overrides, fitting=False)
     prices, machines = Prices(gpu_hour=gpu_hour, kwh=kwh), Machines(nics=nics, nic=nic_gbits / 8 * 1e9, watts=watts)
@@ -67,7 +67,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Predict measured rows, and show how far off the predictions are."""
-    from ..scaling.score import score as run
+    from ..scaling.score_predictions import score as run
 
     result = run(file, site)
     if as_json:
@@ -157,9 +157,9 @@ def curves(
     as_json: Json = False,
 ) -> None:
     """Simulate weak and strong scaling from one GPU on, and goodput under failures, as figures and CSV."""
+    from ..recipes.filling import filling
     from ..recipes.load import load
     from ..scaling.curves import draw
-    from ..scaling.filling import filling
     from ..scaling.goodput import Failures
 
     loaded = load(name, overrides, fitting=False)

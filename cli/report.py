@@ -44,7 +44,7 @@ def report_build(
     as_json: Json = False,
 ) -> None:
     """Write the report of a run, or of benchmark runs: one self-contained HTML page, figures, CSV and LaTeX."""
-    from ..launch.reports import ReportOptions, build
+    from ..launch.build_reports import ReportOptions, build_report
 
     options = ReportOptions(
         test=test,
@@ -54,7 +54,7 @@ def report_build(
         language=language,
         roles=role or [],
     )
-    show(build(runs, out, options), as_json)
+    show(build_report(runs, out, options), as_json)
 
 
 @report.command("paper")
@@ -71,9 +71,9 @@ def report_paper(
     as_json: Json = False,
 ) -> None:
     """Recompute the paper's tables: averages, significant changes, and whether each claim follows from them."""
-    from ..launch.reports import paper
+    from ..launch.build_reports import paper_claims
 
-    findings = paper(tables, runs or [], checkpoint or [], out=out, language=language)
+    findings = paper_claims(tables, runs or [], checkpoint or [], out=out, language=language)
     if as_json:
         print(json.dumps(findings, ensure_ascii=False))
         return

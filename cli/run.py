@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..launch.run_defaults import DOCUMENTS, MERGE_T, QUESTIONS, VALID_FRACTION
 from .options import (
     Commercial,
     DocumentType,
@@ -64,7 +65,7 @@ def run(
     general: General = None,
     domain: Annotated[str, typer.Option(help="Name of the domain.")] = "domain",
     recipe: RecipeOption = None,
-    t: Annotated[float, typer.Option(help="Merge: 0 is the base, 1 the last checkpoint.")] = 0.5,
+    t: Annotated[float, typer.Option(help="Merge: 0 is the base, 1 the last checkpoint.")] = MERGE_T,
     format: Format = None,
     encoding: Encoding = None,
     document_type: DocumentType = "",
@@ -72,11 +73,13 @@ def run(
     commercial: Commercial = None,
     text_column: TextColumn = "text",
     max_rejected: MaxRejected = None,
-    valid_fraction: Annotated[float, typer.Option(help="Part of each domain's text that is held out.")] = 0.05,
+    valid_fraction: Annotated[
+        float, typer.Option(help="Part of each domain's text that is held out.")
+    ] = VALID_FRACTION,
     splits: Splits = "train",
     keep_duplicates: KeepDuplicates = False,
-    documents: Annotated[int, typer.Option(help="Held-out documents a domain to evaluate on, at most.")] = 500,
-    questions: Annotated[int, typer.Option(help="Questions a domain to ask, at most.")] = 100,
+    documents: Annotated[int, typer.Option(help="Held-out documents a domain to evaluate on, at most.")] = DOCUMENTS,
+    questions: Annotated[int, typer.Option(help="Questions a domain to ask, at most.")] = QUESTIONS,
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
     verify: Verify = True,
     as_json: Json = False,

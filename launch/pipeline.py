@@ -29,8 +29,8 @@ from ..training.run.folder import METRICS, checkpoints, iteration
 from ..training.run.listeners import trackers
 from . import preflight
 from .preflight import GENERAL, Base
-from .request import FITTED, REQUEST, Request, changes, claim, kept_of, training_began, write_request
-from .text import GENERAL_CORPUS, UNSEEN, Place, build_text
+from .prepare_text import GENERAL_CORPUS, UNSEEN, TextBuild, build_text
+from .request import FITTED, REQUEST_FILE, Request, changes, claim, kept_of, training_began, write_request
 
 if TYPE_CHECKING:
     from ..eval.models import Model
@@ -40,7 +40,7 @@ CPT = "qwen3_tiny_cpt_2xcpu"
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeRun:
     """A run of the whole.
 
     Attributes:
@@ -73,12 +73,12 @@ def run_whole(request: Request, out: Path, *, verify: bool = True) -> None:
     with locked(out, "running into"):
         before, began = claim(out), training_began(out)
         kept = kept_of(before) if before and began else None
-        whole = Whole(request, out, base, hardware=this_machine(), began=began, kept=kept, verify=verify)
+        whole = WholeRun(request, out, base, hardware=this_machine(), began=began, kept=kept, verify=verify)
         recipe = _recipe(whole, ASSUMED, ASSUMED).recipe  # what is wrong with it is said before the text is read
         if not began:
             write_request(request, out, {})
         try:
-            general = build_text(Place(request, base, out, fresh=not began), shape_of(recipe).vocab)
+            general = build_text(TextBuild(request, base, out, fresh=not began), shape_of(recipe).vocab)
             fitted = _train(whole, general)
         except Outdated as error:
             raise _refusal(out, before.values if before else {}, request, error) from None
@@ -98,7 +98,7 @@ def _refusal(out: Path, before: dict[str, Any], request: Request, error: Outdate
     )
 
 
-def _recipe(whole: Whole, sequences: float, valid: float) -> Fitted:
+def _recipe(whole: WholeRun, sequences: float, valid: float) -> Fitted:
     """The recipe of the continued pre-training, checked for this machine.
 
     With a base of the user's and no recipe it is the published one, fitted; with both, the recipe with the base's
@@ -135,7 +135,7 @@ def _as_json(fitted: Fitted) -> dict[str, Any]:
     return {"kept": fitted.kept, "told": fitted.notes}
 
 
-def _train(whole: Whole, general: list[Path]) -> Fitted:
+def _train(whole: WholeRun, general: list[Path]) -> Fitted:
     """Train, once everything is known to be there that is needed in the end."""
     from ..scaling.predicted_speed import warn_of_local_layers
     from ..training.train import train
@@ -158,7 +158,7 @@ def _train(whole: Whole, general: list[Path]) -> Fitted:
     return fitted
 
 
-def _sequences(whole: Whole, tokens: Path) -> tuple[float, float]:
+def _sequences(whole: WholeRun, tokens: Path) -> tuple[float, float]:
     """How many sequences the recipe's layout makes of the training text, and of the validation text."""
     from ..training.blend import epoch, valid_sequences
 
@@ -168,7 +168,7 @@ def _sequences(whole: Whole, tokens: Path) -> tuple[float, float]:
     return epoch(tokens, recipe.data), valid_sequences(tokens, recipe.data)
 
 
-def _tasks(whole: Whole, general: list[Path]) -> None:
+def _tasks(whole: WholeRun, general: list[Path]) -> None:
     """Make tasks from held-out documents: before training, which would be in vain without enough of them."""
     from ..eval.heldout.build_tasks import build_tasks
 
@@ -194,7 +194,7 @@ def _pretraining(recipe: Recipe) -> Recipe:
     return replace(pretrain, model=recipe.model)
 
 
-def _import(whole: Whole, base: Base) -> Path:
+def _import(whole: WholeRun, base: Base) -> Path:
     """The user's base as a Megatron checkpoint root."""
     from ..conversion.convert import import_hf
 
@@ -207,7 +207,7 @@ def _import(whole: Whole, base: Base) -> Path:
     return out
 
 
-def _pretrain(whole: Whole, recipe: Recipe) -> Path:
+def _pretrain(whole: WholeRun, recipe: Recipe) -> Path:
     """A tiny base, trained on the general text."""
     from ..training.train import train
 
@@ -216,7 +216,7 @@ def _pretrain(whole: Whole, recipe: Recipe) -> Path:
     return out / CHECKPOINTS
 
 
-def _evaluate_all(whole: Whole, recipe: Recipe) -> None:
+def _evaluate_all(whole: WholeRun, recipe: Recipe) -> None:
     """Export, merge, evaluate and report; whatever was chosen anew is done again."""
     out = whole.out
     models = _models(whole)
@@ -226,7 +226,7 @@ def _evaluate_all(whole: Whole, recipe: Recipe) -> None:
     renew(out / "report", lambda _: report_run(out, out / "report"))
 
 
-def _models(whole: Whole) -> "list[Model]":
+def _models(whole: WholeRun) -> "list[Model]":
     """Hugging Face folders: the base, every checkpoint, and the last one merged with the base."""
     from ..conversion.convert import export_hf
     from ..eval.models import Model, Role
@@ -247,7 +247,7 @@ def _models(whole: Whole) -> "list[Model]":
     return [*models, Model("merged", Role.MERGED, merged)]
 
 
-def _evaluate(whole: Whole, recipe: Recipe, models: "list[Model]") -> None:
+def _evaluate(whole: WholeRun, recipe: Recipe, models: "list[Model]") -> None:
     """Score every model on the held-out documents; of an evaluation with other choices, what still holds is kept."""
     from ..eval.harness.backends import Limits
     from ..eval.heldout.evaluate import evaluate
@@ -268,7 +268,7 @@ def report_run(run: Path, out: Path) -> Manifest:
     """
     from ..eval.report.heldout_report import build_heldout_report
 
-    request = read_object(run / REQUEST)
+    request = read_object(run / REQUEST_FILE)
     trained = [folder / METRICS for folder in (run / "base", run / "cpt") if _was_trained(folder)]
     stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
     stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))), "hf/merged"]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError
+from ..recipes.filling import Filling, filling
 from ..recipes.schema import Recipe, world_size
 from ..scaling.constants import FITTED, read_fit
-from ..scaling.filling import filling
-from ..scaling.of_recipe import Filling, Run, Site
+from ..scaling.predict_run import Run, Site
 from ..scaling.search import BEST, Choice, explanation, plan
 from ..training.run.journal import JOURNAL_FILE, read_steps
 

@@ -9,11 +9,11 @@ from ..core.errors import UserError
 from ..core.files import read_object, write_json
 from ..core.jsonio import JsonObject
 from ..recipes.schema import Recipe
+from .run_defaults import DOCUMENTS, MERGE_T, QUESTIONS, VALID_FRACTION
 
-REQUEST = "request.json"
+REQUEST_FILE = "request.json"
 FITTED = "fitted"
 """Key of the request's file that holds what of the recipe was fitted, for a run that goes on: see `recipes.fit`."""
-VALID_FRACTION = 0.05
 RECIPE_KEYS = {item.name for item in fields(Recipe)}
 
 
@@ -57,14 +57,14 @@ class Request:
     base: str | None = None
     recipe: str | None = None
     overrides: list[str] = field(default_factory=list)
-    t: float = 0.5
+    t: float = MERGE_T
     reading: Reading = field(default_factory=Reading)
     max_rejected: float | None = None
     valid_fraction: float = VALID_FRACTION
     splits: str = "train"
     keep_duplicates: bool = False
-    documents: int = 500
-    questions: int = 100
+    documents: int = DOCUMENTS
+    questions: int = QUESTIONS
 
 
 LATER = ("title", "t", "documents", "questions")
@@ -85,8 +85,8 @@ def claim(out: Path) -> JsonObject | None:
     Raises:
         UserError: the folder holds something else, or the request is damaged.
     """
-    if (out / REQUEST).is_file():
-        return read_object(out / REQUEST)
+    if (out / REQUEST_FILE).is_file():
+        return read_object(out / REQUEST_FILE)
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no run", where="--out", fix="choose another folder")
     return None
@@ -94,7 +94,7 @@ def claim(out: Path) -> JsonObject | None:
 
 def write_request(request: Request, out: Path, fitted: dict[str, Any]) -> None:
     """Note in a run's folder what it is asked for, and what of its recipe was fitted."""
-    write_json(out / REQUEST, asdict(request) | {FITTED: fitted})
+    write_json(out / REQUEST_FILE, asdict(request) | {FITTED: fitted})
 
 
 def kept_of(before: JsonObject) -> dict[str, int] | None:

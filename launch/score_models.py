@@ -21,7 +21,7 @@ from ..eval.scores import Scores
 from ..training.run.folder import checkpoints, iteration
 from ..training.run.run_state import STATE
 from .hf_models import EXPORTS, TASKS
-from .request import REQUEST
+from .request import REQUEST_FILE
 
 PAUSE = 20.0
 """Seconds between two looks for a new checkpoint."""
@@ -67,7 +67,7 @@ def _named(given: str) -> tuple[str, Path]:
 
 def _models(name: str, path: Path, exports: Path, verify: bool) -> Iterator[Model]:
     prefix = f"{name}-" if name else ""
-    if (path / REQUEST).is_file():
+    if (path / REQUEST_FILE).is_file():
         yield from _of_whole(path, prefix)
     elif (path / IDENTITY).is_file():
         yield from _of_training(path, f"{name or path.resolve().name}-", exports, verify)
@@ -93,7 +93,7 @@ def _of_folder(name: str, path: Path) -> Model:
 
 
 def _of_whole(run: Path, prefix: str) -> Iterator[Model]:
-    base = read_object(run / REQUEST).text("base", "")
+    base = read_object(run / REQUEST_FILE).text("base", "")
     yield Model(f"{prefix}base", Role.BASE, Path(base) if base else run / "hf" / "base")
     for folder, step in _steps(run / "hf", "cpt-"):
         yield Model(f"{prefix}{folder.name}", Role.CHECKPOINT, folder, step)

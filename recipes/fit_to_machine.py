@@ -17,11 +17,11 @@ from ..core.gpus import GIB
 from ..core.memory import fits
 from ..core.qwen3 import SIZES, Qwen3Config, size_of
 from ..data_prep.tokens.layouts import PACKED
-from .h100 import EPOCHS, LARGEST_MICRO, OPTIMIZER, RUNS, SAVES, SEQ_LENGTH
 from .hardware import Hardware
 from .load import merge, resolve
 from .memory import TENSOR_PARALLEL, of_gpu
 from .overrides import flat, override_layer
+from .published_recipes import EPOCHS, LARGEST_MICRO, OPTIMIZER, RUNS, SAVES, SEQ_LENGTH
 from .schema import SAVED, Recipe, data_parallel, model_parallel, shape_of, world_size
 
 WHERE = "the published recipe, fitted"

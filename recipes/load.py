@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from ..core.errors import UserError, nearest
-from . import h100
+from . import published_recipes
 from .overrides import override_layer, read_layer
 from .schema import Recipe
 from .validate import validate
@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent / "configs"
 
 def names() -> list[str]:
     """The recipes that come with the project."""
-    return [*h100.names(), *sorted(path.stem for path in FOLDER.glob("*.yaml"))]
+    return [*published_recipes.names(), *sorted(path.stem for path in FOLDER.glob("*.yaml"))]
 
 
 def _read(recipe: str, *, allow_env: bool) -> DictConfig:
@@ -32,8 +32,8 @@ def _read(recipe: str, *, allow_env: bool) -> DictConfig:
         if path.is_file():
             return read_layer(path, allow_env=allow_env)
         raise UserError(f"no such recipe file: {recipe}", where="RECIPE", fix="check the path")
-    if recipe in h100.names():
-        return OmegaConf.create(h100.values(recipe))
+    if recipe in published_recipes.names():
+        return OmegaConf.create(published_recipes.values(recipe))
     if recipe in names():
         return read_layer(FOLDER / f"{recipe}.yaml")
     raise UserError(

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from .schedule import schedule_args
-from .schema import LOCAL, Recipe, data_parallel, masked, sequence_parallel, shape_of, transformer_impl, world_size
+from .schema import (
+    LOCAL,
+    Recipe,
+    data_parallel,
+    masked,
+    saves_asynchronously,
+    sequence_parallel,
+    shape_of,
+    transformer_impl,
+)
 
 # Kernels that only exist on a GPU. Each is Megatron's default, so each has to be switched off on a CPU.
 CPU_ARGUMENTS = [
@@ -197,12 +206,6 @@ def _training(recipe: Recipe, places: Places) -> list[str]:
     return [str(flag) for flag in flags]
 
 
-def asynchronous(recipe: Recipe, *, gpu: bool) -> bool:
-    """Whether training goes on while a checkpoint is written: by default on GPUs."""
-    chosen = recipe.checkpoint.asynchronous
-    return gpu if chosen is None else chosen
-
-
 def _checkpoints(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
     flags = [
         "--ckpt-format", "fsdp_dtensor" if recipe.parallel.fsdp else "torch_dist",
@@ -214,7 +217,7 @@ def _checkpoints(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
         flags += ["--pretrained-checkpoint", str(places.base)]
     if recipe.checkpoint.reshardable:
         flags.append("--dist-ckpt-optim-fully-reshardable")
-    if asynchronous(recipe, gpu=gpu):
+    if saves_asynchronously(recipe, gpu=gpu):
         # Without a process that stays, Megatron saves synchronously.
         flags += ["--async-save", "--async-strategy", "mcore", "--use-persistent-ckpt-worker"]
     return flags
@@ -247,13 +250,3 @@ def _further(recipe: Recipe) -> list[str]:
 def seed_of(seed: int) -> int:
     """Megatron's seed for a recipe's: it refuses 0."""
     return seed + 1
-
-
-def summary(recipe: Recipe) -> str:
-    """One line: how the run is spread and what a step holds."""
-    shape, parallel, batch = shape_of(recipe), recipe.parallel, recipe.batch
-    return (
-        f"{shape.parameters / 1e6:.1f} M parameters, {world_size(recipe)} ranks = TP {parallel.tp} x PP {parallel.pp} "
-        f"x DP {data_parallel(recipe)}, {batch.global_size} x {recipe.data.seq_length} tokens a step, {recipe.steps} "
-        "steps"
-    )

@@ -246,3 +246,19 @@ def sequence_parallel(recipe: Recipe, *, gpu: bool) -> bool:
     if chosen is not None:
         return chosen
     return recipe.parallel.tp > 1 and transformer_impl(recipe, gpu=gpu) == TRANSFORMER_ENGINE
+
+
+def saves_asynchronously(recipe: Recipe, *, gpu: bool) -> bool:
+    """Whether training goes on while a checkpoint is written: by default on GPUs."""
+    chosen = recipe.checkpoint.asynchronous
+    return gpu if chosen is None else chosen
+
+
+def describe_run(recipe: Recipe) -> str:
+    """One line: how the run is spread and what a step holds."""
+    shape, parallel, batch = shape_of(recipe), recipe.parallel, recipe.batch
+    return (
+        f"{shape.parameters / 1e6:.1f} M parameters, {world_size(recipe)} ranks = TP {parallel.tp} x PP {parallel.pp} "
+        f"x DP {data_parallel(recipe)}, {batch.global_size} x {recipe.data.seq_length} tokens a step, {recipe.steps} "
+        "steps"
+    )

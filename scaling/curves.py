@@ -13,14 +13,14 @@ from ..core.files import write_json
 from ..core.gpus import GIB
 from ..core.manifest import Manifest, run_stage
 from ..core.memory import fits, save_stall_seconds
+from ..recipes.filling import Filling
 from ..recipes.load import to_dict
-from ..recipes.megatron_args import asynchronous
 from ..recipes.memory import of_gpu, of_host
-from ..recipes.schema import Recipe, model_parallel, world_size
+from ..recipes.schema import Recipe, model_parallel, saves_asynchronously, world_size
 from .constants import FITTED, Constants, read_fit
 from .goodput import Failures, daly, goodput
-from .of_recipe import Filling, Run, Site, run_of
 from .plotting import new_figure, save_figure, write_csv
+from .predict_run import Run, Site, predict_run
 from .step_time import Terms
 from .work import Scaling
 
@@ -66,11 +66,11 @@ def points(recipe: Recipe, filling: Filling, site: Site, constants: Constants, *
     copies = 1
     while copies * spread <= largest:
         weak = _on(recipe, copies, max(1, each) * copies)
-        curve.append(_point(Scaling.WEAK, weak, run_of(weak, filling, site, constants)))
+        curve.append(_point(Scaling.WEAK, weak, predict_run(weak, filling, site, constants)))
         if recipe.batch.global_size >= copies:
             # A batch that copies do not divide is rounded to one that they do.
             strong = _on(recipe, copies, max(1, round(recipe.batch.global_size / copies)) * copies)
-            curve.append(_point(Scaling.STRONG, strong, run_of(strong, filling, site, constants)))
+            curve.append(_point(Scaling.STRONG, strong, predict_run(strong, filling, site, constants)))
         copies *= 2
     return curve
 
@@ -123,7 +123,9 @@ def goodputs(recipe: Recipe, curve: list[Point], failures: Failures) -> list[dic
     restart = 60 * failures.restart_minutes
     for point in (point for point in curve if point.scaling == Scaling.WEAK):
         spread = _on(recipe, point.gpus // model_parallel(recipe), point.global_batch)
-        stall = failures.save_seconds + save_stall_seconds(of_host(spread), asynchronous=asynchronous(spread, gpu=True))
+        stall = failures.save_seconds + save_stall_seconds(
+            of_host(spread), asynchronous=saves_asynchronously(spread, gpu=True)
+        )
         mean, given = failures.mean_seconds(point.gpus), recipe.checkpoint.every * point.run.step_seconds
         best = daly(stall, mean)
         rows.append(

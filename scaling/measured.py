@@ -10,10 +10,11 @@ import numpy as np
 from scipy.optimize import root_scalar
 
 from ..core.errors import UserError
+from ..recipes.filling import Filling
 from ..recipes.schema import Recipe
 from .constants import Constants, Fit, read_fit
 from .fit import COVERED, errors_pct, fit, predict
-from .of_recipe import Filling, Site, work_of
+from .predict_run import Site, work_of_recipe
 from .published import Case, read_rows
 from .published_trainer import Stack
 from .work import Scaling
@@ -164,7 +165,7 @@ def adjusted(path: Path) -> dict[str, Any]:
 def case_of(recipe: Recipe, filling: Filling, site: Site, measured: Measurement) -> Case:
     """A measurement as a row that constants can be fitted to."""
     name = f"{measured.scaling} {measured.world}"
-    work, speed = work_of(recipe, filling, site), measured.slots_per_second_per_rank
+    work, speed = work_of_recipe(recipe, filling, site), measured.slots_per_second_per_rank
     return Case(name, name, Stack.MEGATRON, work=work, published=speed, assumed=())
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ..core import log
 from ..core.system.device import has_gpu
+from ..recipes.filling import filling
 from ..recipes.schema import AUTO, LOCAL, TRANSFORMER_ENGINE, Recipe, transformer_impl
 from .constants import read_fit
-from .filling import filling
-from .of_recipe import Site, run_of
+from .predict_run import Site, predict_run
 
 
 def cost_of_local_layers(recipe: Recipe) -> str | None:
@@ -40,5 +40,5 @@ def predicted_speed(recipe: Recipe, tokens: Path | None) -> tuple[float, float]:
         recipe: checked.
         tokens: the tokens stage's folder, or None.
     """
-    run = run_of(recipe, filling(recipe, tokens), Site(), read_fit().constants)
+    run = predict_run(recipe, filling(recipe, tokens), Site(), read_fit().constants)
     return run.step_seconds, run.tokens_per_second_per_gpu

@@ -10,10 +10,11 @@ from ..core.errors import UserError, nearest
 from ..core.gpus import GIB
 from ..core.memory import GpuMemory, fits
 from ..core.qwen3 import Qwen3Config
+from ..recipes.filling import Filling
 from ..recipes.memory import CHUNKS, RECOMPUTE, TENSOR_PARALLEL, of_gpu, recomputes, virtual_stages
 from ..recipes.schema import CONCAT, Recipe, masked, shape_of, world_size
 from .constants import Constants
-from .of_recipe import Filling, Run, Site, of_terms, work_of
+from .predict_run import Run, Site, run_from_terms, work_of_recipe
 from .step_time import Terms, step_time
 from .work import stack
 
@@ -99,10 +100,10 @@ def plan(
             raise UserError(f"{name!r} is not a setting", where="--keep", allowed=", ".join(given), fix=fix)
     every = (way for way in candidates(recipe) if all(settings(way)[name] == given[name] for name in keep))
     fitting = _fitting(recipe, every)
-    works = [work_of(candidate, filling, site) for candidate, _ in fitting]
+    works = [work_of_recipe(candidate, filling, site) for candidate, _ in fitting]
     each = _one_by_one(step_time(stack(works), constants), len(works))
     choices = [
-        Choice(candidate, memory, of_terms(candidate, filling, site, work=work, terms=terms))
+        Choice(candidate, memory, run_from_terms(candidate, filling, site, work=work, terms=terms))
         for (candidate, memory), work, terms in zip(fitting, works, each, strict=True)
     ]
     choices.sort(key=lambda choice: choice.run.step_seconds)

@@ -28,9 +28,8 @@ TOKENS = ("data_prep.tokens.layouts", "data_prep.tokens.index", "data_prep.token
 LENGTHS = "data_prep.tokens.parcomed"
 DOORS = {
     "eval": ("data_prep.documents",),
-    "recipes": (TOKENS[0], LENGTHS),
+    "recipes": (*TOKENS, LENGTHS),
     "training": TOKENS,
-    "scaling": (*TOKENS, LENGTHS),
 }
 """Room -> the modules and sub-rooms that it imports of a room that is closed to it otherwise."""
 RECIPES_WITHOUT = ("torch", "megatron")

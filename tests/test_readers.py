@@ -98,7 +98,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "training/run/folder.py": tuple(RUN + f"test_fuzz_{name}" for name in ("identity", "state", "skipped", "achieved")),
     "training/run/run_state.py": (RUN + "test_fuzz_state",),
     "training/run/hashes.py": (RUN + "test_fuzz_provenance",),
-    "training/vocabulary.py": ("training/run/test_fuzz_journal.py::test_fuzz_vocabulary",),
+    "training/compare_tokenizers.py": ("training/run/test_fuzz_journal.py::test_fuzz_vocabulary",),
     "scaling/constants.py": ("scaling/test_fuzz_scaling.py::test_fuzz_constants",),
     "scaling/published.py": ("scaling/test_fuzz_scaling.py::test_fuzz_rows",),
 }

@@ -9,11 +9,11 @@ from ..core.files import read_object
 from ..core.gpus import GIB
 from ..core.memory import save_stall_seconds
 from ..core.qwen3 import END_OF_DOCUMENT_ID
-from ..recipes import h100
+from ..recipes import published_recipes
 from ..recipes.load import to_dict, to_yaml
-from ..recipes.megatron_args import Places, asynchronous, megatron_args, summary
+from ..recipes.megatron_args import Places, megatron_args
 from ..recipes.memory import of_gpu, of_host
-from ..recipes.schema import Recipe
+from ..recipes.schema import Recipe, describe_run, saves_asynchronously
 from .blend import valid_batches, valid_sequences
 from .inputs import RECORD, Inputs, check_inputs
 from .run.folder import ACHIEVED
@@ -93,7 +93,7 @@ def dry_run(
         memory_gib=memory.total / GIB,
         memory_parts_gib={name: getattr(memory, name) / GIB for name in names},
         host_memory_gib=host.node / GIB,
-        stall_seconds=save_stall_seconds(host, asynchronous=asynchronous(recipe, gpu=True)),
+        stall_seconds=save_stall_seconds(host, asynchronous=saves_asynchronously(recipe, gpu=True)),
         step_seconds=speed and speed[0],
         tokens_per_second_per_gpu=speed and speed[1],
     )
@@ -106,8 +106,8 @@ def as_text(name: str, recipe: Recipe, prediction: Prediction) -> str:
     lines = [
         to_yaml(recipe).rstrip(),
         "",
-        summary(recipe),
-        *([h100.statement(name)] if name in h100.names() else []),
+        describe_run(recipe),
+        *([published_recipes.statement(name)] if name in published_recipes.names() else []),
         "",
         "Megatron's arguments:",
         *_command_line(prediction.megatron_args),

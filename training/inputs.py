@@ -12,8 +12,8 @@ from ..core.qwen3 import Qwen3Config, read_config
 from ..data_prep.tokens.tokens_record import RECORD
 from ..recipes.schema import Recipe, shape_of
 from .blend import Member, train_blend, valid_sequences
+from .compare_tokenizers import TOKENIZER, Vocabulary, differences, read_vocabulary
 from .input_hashes import Inputs, small_files
-from .vocabulary import TOKENIZER, Vocabulary, differences, read_vocabulary
 
 
 def check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:

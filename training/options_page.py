@@ -1,8 +1,8 @@
 """Writes docs/options.md: each option of a recipe beside the Megatron arguments it becomes.
 
 `python -m pdapt.training.options_page > docs/options.md`. What an option decides is its comment in `schema.py`, where a
-published value comes from is said in `h100.py`, and the arguments are found by changing the option. Only what no code
-knows is written down, in `options_page_names.py`.
+published value comes from is said in `published_recipes.py`, and the arguments are found by changing the option. Only
+what no code knows is written down, in `options_page_names.py`.
 """
 
 import ast
@@ -18,8 +18,8 @@ from typing import Any, get_args, get_origin
 from ..core.qwen3 import END_OF_DOCUMENT_ID, Qwen3Config
 from ..data_prep.tokens.layouts import CONCAT, PAPER
 from ..recipes import schema
-from ..recipes.h100 import SOURCES
 from ..recipes.megatron_args import Places, megatron_args
+from ..recipes.published_recipes import SOURCES
 from .options_page_names import BRIDGE, DECIDES, INTRO, NOT_RUN, PASSED_ON, READ_BY, REQUIRED, SET, SET_INTRO, STARTED
 
 SECTIONS = {item.name: inspect.getdoc(item.type) or "" for item in fields(schema.Recipe) if is_dataclass(item.type)}

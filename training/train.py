@@ -19,13 +19,12 @@ from ..core.manifest import MANIFEST_FILE, Manifest, hash_files, versions
 from ..core.system.device import has_gpu
 from ..core.system.lock import locked
 from ..recipes.load import to_dict
-from ..recipes.megatron_args import summary
-from ..recipes.schema import SAVED, Recipe, shape_of, world_size
+from ..recipes.schema import SAVED, Recipe, describe_run, shape_of, world_size
 from ..recipes.validate import check_device
 from .announce import announce_validation, announce_weights
+from .extend_run import check_longer
 from .input_hashes import check_bytes, on_one_rank_of_each_node
 from .inputs import check_inputs
-from .longer import check_longer
 from .rank import run_rank_alone
 from .requested_run import Run, Start
 from .run.folder import (
@@ -99,7 +98,7 @@ def train(
             fix="`pdapt launch RECIPE --print` writes the Slurm script that starts torchrun on each node",
         )
     with locked(out, "training into"):
-        log.info(f"train: {summary(recipe)}")
+        log.info(f"train: {describe_run(recipe)}")
         check_bytes(recipe, run.inputs)
         reached = _prepare(run, start_)
         if stop_at is not None and stop_at <= reached < recipe.steps:

@@ -13,9 +13,9 @@ from pdapt.bench.scaling import Plan, check, collect, compared, lines, spread, w
 from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
+from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import CONSTANT_NAMES, read_fit
-from pdapt.scaling.of_recipe import Filling
 from pdapt.scaling.work import Scaling
 
 FULL = Filling(1.0, 512.0, "made up")

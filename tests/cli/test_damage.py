@@ -29,7 +29,7 @@ from pdapt.eval.heldout.domains import read_domains
 from pdapt.eval.heldout.evaluate import evaluate
 from pdapt.eval.heldout.reuse import reuse_results
 from pdapt.eval.models import Model, Role
-from pdapt.launch.choose import Rule, choose
+from pdapt.launch.choose_merge import Rule, choose
 from pdapt.merge.sweep import sweep
 from pdapt.recipes.load import load
 from pdapt.training.input_hashes import Inputs, check_bytes, small_files

@@ -22,7 +22,7 @@ from pdapt.eval.benchmark.run import BenchmarkSettings
 from pdapt.eval.models import Model, Role
 from pdapt.eval.statistics.tradeoff import TRADEOFF_FILE
 from pdapt.eval.tasks.suite import SUITE
-from pdapt.launch import choose
+from pdapt.launch import choose_merge
 from pdapt.launch.hf_models import as_hf, is_checkpoint
 from pdapt.merge.run import average, merge
 from pdapt.merge.sweep import sweep
@@ -116,12 +116,12 @@ def test_a_curve_from_a_sweep_and_an_average(tiny_qwen3: Maker, tmp_path: Path) 
 def test_tasks_are_done_by_what_the_choice_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The base, the tuned model, and the point, unless it is one of them."""
     asked: list[list[Model]] = []
-    monkeypatch.setattr(choose, "run_benchmark", lambda models, *_, **__: asked.append(models))
+    monkeypatch.setattr(choose_merge, "run_benchmark", lambda models, *_, **__: asked.append(models))
     for proposed in ("t0.5", "tuned", "base"):
         tradeoff_points = {"rule": "", "domain": "medical", "general": "general", "proposed": proposed, "points": []}
         write_json(tmp_path / "choice/curve" / TRADEOFF_FILE, tradeoff_points)
         paths = [tmp_path / name for name in ("base", "tuned", "points", "choice")]
-        choose.run_tasks(*paths, data=tmp_path, tasks=[*SUITE], settings=BenchmarkSettings())
+        choose_merge.run_tasks(*paths, data=tmp_path, tasks=[*SUITE], settings=BenchmarkSettings())
     parents = [Model("base", Role.BASE, tmp_path / "base"), Model("tuned", Role.CHECKPOINT, tmp_path / "tuned")]
     assert asked == [[*parents, Model("t0.5", Role.MERGED, tmp_path / "points/t0.5")], parents, parents]
 

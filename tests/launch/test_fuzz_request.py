@@ -10,7 +10,7 @@ import pytest
 from pdapt.core.files import read_object
 from pdapt.core.manifest import MANIFEST_FILE, Manifest
 from pdapt.launch.pipeline import _settings  # pyright: ignore[reportPrivateUsage]
-from pdapt.launch.request import REQUEST, Request, changes, claim, kept_of, write_request
+from pdapt.launch.request import REQUEST_FILE, Request, changes, claim, kept_of, write_request
 from pdapt.launch.score_models import _steps, resolve  # pyright: ignore[reportPrivateUsage]
 from pdapt.recipes.load import load, to_dict
 
@@ -45,14 +45,14 @@ def test_fuzz_request(fuzz: Fuzz, run: Path) -> None:
             changes(before.values, REQUESTED)
             kept_of(before)
         resolve([str(run)], run / "exports")
-        json.dumps(_settings(read_object(run / REQUEST), run))
+        json.dumps(_settings(read_object(run / REQUEST_FILE), run))
 
-    fuzz(run / REQUEST, use)
+    fuzz(run / REQUEST_FILE, use)
 
 
 @pytest.mark.parametrize("stage", ["cpt", "hf/merged"])
 def test_fuzz_stages_of_a_report(fuzz: Fuzz, run: Path, stage: str) -> None:
-    request = read_object(run / REQUEST)
+    request = read_object(run / REQUEST_FILE)
     fuzz(run / stage / MANIFEST_FILE, lambda: _settings(request, run))
 
 

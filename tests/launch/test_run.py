@@ -21,7 +21,7 @@ from pdapt.core.qwen3 import SIZES
 from pdapt.data_prep.sample import write_sample
 from pdapt.launch import preflight, request
 from pdapt.launch.pipeline import run_whole
-from pdapt.launch.request import REQUEST, Reading, Request, is_path
+from pdapt.launch.request import REQUEST_FILE, Reading, Request, is_path
 from pdapt.recipes.fit_to_machine import fit, published
 from pdapt.recipes.hardware import Hardware
 from pdapt.recipes.load import load
@@ -103,7 +103,7 @@ def request_began(out: Path) -> bool:
 
 def test_a_base_gets_the_fitted_recipe_and_the_request_holds_it(base: Path, tmp_path: Path) -> None:
     recipe = begin(asked(notes(tmp_path), base), tmp_path / "run")
-    kept = read_json(tmp_path / "run" / REQUEST)["fitted"]
+    kept = read_json(tmp_path / "run" / REQUEST_FILE)["fitted"]
     assert recipe.optimizer.lr == pytest.approx(2e-4)
     assert kept["kept"]["steps"] == recipe.steps
     train = read_json(tmp_path / "run" / "tokens" / "tokens.json")["totals"]["train"]
@@ -185,7 +185,7 @@ def test_too_little_held_out_text_is_said_first_and_mended_in_place(base: Path, 
     refused(given, out, r"medical: only 2 held-out documents have 24 words(.|\n)*--valid-fraction")
     begin(replace(given, valid_fraction=0.25), out)
     assert Manifest.read(out / "tasks").counts["medical"]["documents"] >= 4
-    assert read_json(out / REQUEST)["valid_fraction"] == 0.25
+    assert read_json(out / REQUEST_FILE)["valid_fraction"] == 0.25
 
 
 def test_documents_too_short_to_ask_about_are_said_before_training(base: Path, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_once_training_began_a_change_of_text_is_refused_by_name(tiny_qwen3: Mak
     data, out = notes(tmp_path), tmp_path / "run"
     given = asked(data, base, general=["none"])
     begin(given, out)
-    began = read_json(out / REQUEST)
+    began = read_json(out / REQUEST_FILE)
     for others, message in (
         ({"valid_fraction": 0.1}, r"--valid-fraction: 0.05 then, 0.1 now"),
         ({"domain": "clinical"}, r"--domain: medical then, clinical now"),
@@ -275,7 +275,7 @@ def test_once_training_began_a_change_of_text_is_refused_by_name(tiny_qwen3: Mak
     ):
         with pytest.raises(UserError, match=message):
             run_whole(replace(given, **others), out)
-        assert read_json(out / REQUEST) == began
+        assert read_json(out / REQUEST_FILE) == began
     Path(data).write_text(Path(notes(tmp_path, 201)).read_text())
     with pytest.raises(UserError, match="corpus: other medical-note-200-60"):
         run_whole(given, out)
@@ -305,7 +305,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("…")
     with pytest.raises(UserError, match="holds no run"):
         run_whole(asked(notes(tmp_path)), tmp_path)
-    assert not (tmp_path / REQUEST).exists()
+    assert not (tmp_path / REQUEST_FILE).exists()
 
 
 def test_a_disk_that_is_too_small_is_said_with_the_sum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

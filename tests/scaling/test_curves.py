@@ -9,11 +9,12 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
+from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import read_fit
 from pdapt.scaling.curves import COUNTED, LABEL, draw, efficiency, points, shares, takeovers
 from pdapt.scaling.goodput import Failures
-from pdapt.scaling.of_recipe import Filling, Site
+from pdapt.scaling.predict_run import Site
 
 FULL = Filling(1.0, 2000.0, "made up")
 

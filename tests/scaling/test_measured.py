@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from pdapt.core.errors import UserError
+from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import read_fit
 from pdapt.scaling.fit import errors_pct, predict
 from pdapt.scaling.measured import RATES, case_of, measurement, recalibrated, rows_of, turn_of
-from pdapt.scaling.of_recipe import Filling, Site
+from pdapt.scaling.predict_run import Site
 
 FULL = Filling(1.0, 512.0, "made up")
 

@@ -8,12 +8,13 @@ import pytest
 from pdapt.core.errors import UserError
 from pdapt.core.gpus import GIB
 from pdapt.core.memory import fits
+from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load, to_yaml
 from pdapt.recipes.memory import CHUNKS
 from pdapt.recipes.schema import Recipe
 from pdapt.recipes.validate import validate
 from pdapt.scaling.constants import Constants, read_fit
-from pdapt.scaling.of_recipe import Filling, Site, run_of, work_of
+from pdapt.scaling.predict_run import Site, predict_run, work_of_recipe
 from pdapt.scaling.search import CLOSE, candidates, explanation, plan, settings
 
 FULL = Filling(1.0, 2000.0, "made up")
@@ -124,11 +125,11 @@ def test_each_setting_is_explained_by_the_best_without_it(constants: Constants) 
 
 def test_a_run_counts_steps_validation_and_saves(constants: Constants) -> None:
     recipe = paper("8b")
-    run = run_of(recipe, Filling(0.5, 2048.0, "half"), Site(watts=500), constants)
+    run = predict_run(recipe, Filling(0.5, 2048.0, "half"), Site(watts=500), constants)
     assert run.tokens_per_second_per_gpu == pytest.approx(0.5 * 1152 * 2048 / run.step_seconds / 48)
     assert run.hours * 3600 > recipe.steps * run.step_seconds
     assert run.hours * 3600 < 1.05 * recipe.steps * run.step_seconds
     assert run.gpu_hours == 48 * run.hours
     assert run.kwh == run.gpu_hours / 2
-    flops = float(work_of(recipe, Filling(0.5, 2048.0, "half"), Site()).flops)
+    flops = float(work_of_recipe(recipe, Filling(0.5, 2048.0, "half"), Site()).flops)
     assert run.mfu == pytest.approx(flops / run.step_seconds / 48 / 989.4e12)

@@ -15,8 +15,8 @@ from pdapt.core.files import read_json, write_json
 from pdapt.recipes.load import load
 from pdapt.training.announce import announce_validation
 from pdapt.training.blend import valid_sequences
+from pdapt.training.compare_tokenizers import differences, read_vocabulary
 from pdapt.training.inputs import Inputs, check_inputs
-from pdapt.training.vocabulary import differences, read_vocabulary
 
 
 @pytest.fixture

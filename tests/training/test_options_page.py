@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pdapt.recipes import h100
+from pdapt.recipes import published_recipes
 from pdapt.recipes.load import load, names
 from pdapt.recipes.megatron_args import Places, megatron_args
 from pdapt.recipes.schema import Checkpoint, Data, Log, Model, Optimizer, Parallel, Recipe, Shape
@@ -115,7 +115,7 @@ def test_every_option_says_what_it_decides_and_who_reads_it() -> None:
 
 
 def test_nothing_is_said_twice_or_of_what_is_not_there() -> None:
-    assert DECIDES.keys() | READ_BY.keys() | h100.SOURCES.keys() <= OPTIONS.keys()
+    assert DECIDES.keys() | READ_BY.keys() | published_recipes.SOURCES.keys() <= OPTIONS.keys()
     assert not NOT_RUN - OPTIONS.keys() - ALWAYS.keys()
     assert SET.keys() == ALWAYS.keys()
     commented = {option.name for option in options() if option.decides != DECIDES.get(option.name, option.decides)}
@@ -123,7 +123,7 @@ def test_nothing_is_said_twice_or_of_what_is_not_there() -> None:
 
 
 def test_the_published_values_say_where_they_come_from() -> None:
-    assert {name: row[5] for name, row in OPTIONS.items() if row[5]} == h100.SOURCES
+    assert {name: row[5] for name, row in OPTIONS.items() if row[5]} == published_recipes.SOURCES
 
 
 def test_every_argument_that_a_recipe_becomes_is_on_the_page(subtests: pytest.Subtests) -> None:

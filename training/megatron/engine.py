@@ -11,8 +11,8 @@ from ...core import log
 from ...core.checkpoint import newest
 from ...core.system.device import can_compile
 from ...core.system.process import die_with_parent
-from ...recipes.megatron_args import asynchronous, megatron_args
-from ...recipes.schema import LOCAL, TRANSFORMER_ENGINE, Recipe, masked, transformer_impl
+from ...recipes.megatron_args import megatron_args
+from ...recipes.schema import LOCAL, TRANSFORMER_ENGINE, Recipe, masked, saves_asynchronously, transformer_impl
 from ..rank_task import RankTask
 from ..run.events import Events, Listener
 from ..run.failures.rank_file import RankFile
@@ -135,7 +135,7 @@ def _megatron_config(task: RankTask, *, gpu: bool) -> tuple[Any, int]:
     if gpu and os.environ.get("RANK", "0") == "0":
         for missing in missing_kernels(task.recipe):
             log.warn(f"train: {missing}")
-    if asynchronous(task.recipe, gpu=gpu):
+    if saves_asynchronously(task.recipe, gpu=gpu):
         seams.pass_on_results()
     elif not gpu:
         from .cpu_backend import save_in_this_process
@@ -164,7 +164,7 @@ def _for_this_start(task: RankTask, *, gpu: bool) -> list[str]:
         arguments.append("--no-gradient-accumulation-fusion")
     source = newest(task.places.checkpoints)
     if source is not None and steps_of(source) != task.recipe.steps:
-        # The scheduler compares the number of steps with the checkpoint's. `longer.py` has seen to the rest.
+        # The scheduler compares the number of steps with the checkpoint's. `extend_run.py` has seen to the rest.
         arguments.append("--override-opt_param-scheduler")
     if source is None and task.places.base is not None:
         source = newest(task.places.base)

@@ -96,7 +96,7 @@ def _check_rest(out: Path, held: dict[str, Any], requested: dict[str, Any]) -> N
     differing = ["base"] if held.get("base") != requested["base"] else []
     # Of what an older release did not know, the run has the defaults.
     there, now = flat(_defaults()) | flat(held["recipe"]), flat(requested["recipe"])
-    if there["steps"] < now["steps"]:  # see `longer.py`
+    if there["steps"] < now["steps"]:  # see `extend_run.py`
         del there["steps"], now["steps"]
     differing += [
         f"{key}: {there.get(key)} there, {now.get(key)} now"

@@ -48,13 +48,13 @@ def _speed(step: Step, folder: str, name: str, recipe: Recipe) -> Row:
 
 def _planned(step: Step, recipe: Recipe) -> Row:
     """Tokens a second and memory as the planner says, for an H100, with this GPU's memory where it is an H200."""
+    from pdapt.recipes.filling import filling
     from pdapt.scaling.constants import read_fit
-    from pdapt.scaling.filling import filling
-    from pdapt.scaling.of_recipe import Site, work_of
+    from pdapt.scaling.predict_run import Site, work_of_recipe
     from pdapt.scaling.step_time import step_time
 
     slots = filling(recipe, step.tokens())
-    work = replace(work_of(recipe, slots, Site()), node=1, nics=1, memory=GPUS[_kind()].bandwidth)
+    work = replace(work_of_recipe(recipe, slots, Site()), node=1, nics=1, memory=GPUS[_kind()].bandwidth)
     seconds = float(step_time(work, read_fit().constants).total)
     planned = {"planned_tokens_per_second": float(work.slots) * slots.fill / seconds, "planned_step_seconds": seconds}
     return planned | {"planned_gib": of_gpu(recipe).total / GIB}
@@ -66,7 +66,7 @@ def _kind() -> str:
 
 def _row(step: Step, name: str, recipe: Recipe, measured: Row) -> Row:
     """A speed in the form of the planner's rows."""
-    from pdapt.scaling.filling import filling
+    from pdapt.recipes.filling import filling
 
     layers = "Transformer Engine" if sizes.LAYERS == TRANSFORMER_ENGINE else "local layers"
     return {

@@ -13,7 +13,7 @@ from pdapt.core.errors import UserError
 from pdapt.recipes.load import load
 from pdapt.recipes.schedule import schedule_args
 from pdapt.recipes.schema import Recipe
-from pdapt.training.longer import check_longer
+from pdapt.training.extend_run import check_longer
 
 LR, STEPS, WARMUP = 1e-3, 40, 5
 

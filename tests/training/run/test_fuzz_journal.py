@@ -8,9 +8,9 @@ from typing import Any
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep.tokens.tokenizer import load_tokenizer
+from pdapt.training.compare_tokenizers import differences, read_vocabulary
 from pdapt.training.run.failures.rank_file import RankFile, read_records
 from pdapt.training.run.journal import Journal, kept, read
-from pdapt.training.vocabulary import differences, read_vocabulary
 
 Fuzz = Callable[..., None]
 

@@ -26,7 +26,7 @@ GENERAL_CORPUS, UNSEEN = "general-corpus", "general"
 
 
 @dataclass(frozen=True)
-class Place:
+class TextBuild:
     """Where a run's text is made.
 
     Attributes:
@@ -50,7 +50,7 @@ class Place:
             run(folder)
 
 
-def build_text(place: Place, vocab: int) -> list[Path]:
+def build_text(place: TextBuild, vocab: int) -> list[Path]:
     """Build all text of a run.
 
     Args:
@@ -82,7 +82,7 @@ def build_text(place: Place, vocab: int) -> list[Path]:
     return _unseen(place, general) if general else []
 
 
-def _sources(place: Place) -> "list[Source]":
+def _sources(place: TextBuild) -> "list[Source]":
     """Sources of the text that is trained on."""
     from ..data_prep.corpus import discover
 
@@ -92,13 +92,13 @@ def _sources(place: Place) -> "list[Source]":
     return domain + ([] if place.base else _named(discover(_general_paths(place), out=out), GENERAL))
 
 
-def _general_paths(place: Place) -> list[str]:
+def _general_paths(place: TextBuild) -> list[str]:
     """Paths of general text: those that are asked for, or the embedded sample's."""
     given = place.request.general
     return _sample(place.out, GENERAL) if given in ([], [SAMPLE]) else given
 
 
-def _general(place: Place) -> list[str]:
+def _general(place: TextBuild) -> list[str]:
     """Paths of general text to evaluate on alone, now that the domain's language is known; none: there is none.
 
     Raises:
@@ -123,7 +123,7 @@ def _general(place: Place) -> list[str]:
     return []
 
 
-def _language(place: Place) -> str | None:
+def _language(place: TextBuild) -> str | None:
     """The commonest language of the domain's documents where most of them are not in the embedded sample's."""
     prefix = f"{place.request.domain}-"
     screened = Manifest.read(place.out / TOKENS).counts["screened"]
@@ -150,7 +150,7 @@ def _named(sources: "list[Source]", prefix: str) -> "list[Source]":
     return [replace(source, name=f"{prefix}-{source.name}") for source in sources]
 
 
-def _options(place: Place) -> "Options":
+def _options(place: TextBuild) -> "Options":
     """How the tokens are made: domain and general text are each held out from."""
     from ..data_prep.tokens.build import Options
 
@@ -163,7 +163,7 @@ def _options(place: Place) -> "Options":
     )
 
 
-def _tokenizer(place: Place, vocab: int) -> Path:
+def _tokenizer(place: TextBuild, vocab: int) -> Path:
     """Train a tokenizer on the corpus, held-out documents left out."""
     from ..data_prep.tokens.build import training_texts
     from ..data_prep.tokens.tokenizer import train_tokenizer
@@ -180,7 +180,7 @@ def _tokenizer(place: Place, vocab: int) -> Path:
     return place.out / TOKENIZER
 
 
-def _unseen(place: Place, paths: list[str]) -> list[Path]:
+def _unseen(place: TextBuild, paths: list[str]) -> list[Path]:
     """Documents of general text that the domain does not hold; of other text than before, they are made anew."""
     from ..data_prep.corpus import build_corpus, discover
     from ..data_prep.unseen import build_unseen

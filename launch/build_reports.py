@@ -1,4 +1,4 @@
-"""Reports of runs, made from their folders."""
+"""Build reports: `pdapt report build` of runs' folders, and `pdapt report paper`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from ..core.errors import UserError, check_known
 from ..core.manifest import Manifest
 from ..core.training_cost import Spent
 from .pipeline import report_run
-from .request import REQUEST
+from .request import REQUEST_FILE
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ReportOptions:
     roles: list[str] = field(default_factory=list)
 
 
-def build(runs: list[str], out: Path | None, options: ReportOptions) -> Manifest:
+def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> Manifest:
     """The report of a run of the whole, or of folders of benchmark runs.
 
     Raises:
@@ -35,7 +35,7 @@ def build(runs: list[str], out: Path | None, options: ReportOptions) -> Manifest
 
     folders = named(runs)
     first = next(iter(folders.values()))
-    if (first / REQUEST).is_file():
+    if (first / REQUEST_FILE).is_file():
         if len(folders) > 1 or options != ReportOptions(test=options.test):
             raise UserError(
                 "a `pdapt run` is reported alone, in English, and has no checkpoint to choose",
@@ -48,7 +48,7 @@ def build(runs: list[str], out: Path | None, options: ReportOptions) -> Manifest
             raise UserError(
                 "neither a run nor benchmark runs",
                 where=str(folder),
-                allowed=f"a folder with {REQUEST} (`pdapt run`) or {PLAN_FILE} (`pdapt eval run`)",
+                allowed=f"a folder with {REQUEST_FILE} (`pdapt run`) or {PLAN_FILE} (`pdapt eval run`)",
             )
     if out is None:
         raise UserError("--out is missing", where="pdapt report build", fix="name the folder to make")
@@ -64,7 +64,7 @@ def build(runs: list[str], out: Path | None, options: ReportOptions) -> Manifest
     return build_benchmark_report(benchmark_options, out)
 
 
-def paper(
+def paper_claims(
     tables: Path | None, runs: list[str], checkpoints: list[str], out: Path | None, language: str
 ) -> dict[str, Any]:
     """Recompute the paper's tables, as JSON values; with `out`, write their page, too.

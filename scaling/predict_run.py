@@ -1,12 +1,12 @@
-"""A recipe as work to be priced, and the time of its run."""
+"""Predict a run: a recipe becomes `Work`, and the time of its step the hours, speed and energy of the whole."""
 
 from dataclasses import dataclass
 
 from ..core.gpus import H100, NETWORK_CARD
 from ..core.memory import save_stall_seconds
-from ..recipes.megatron_args import asynchronous
+from ..recipes.filling import Filling
 from ..recipes.memory import of_host, recomputes, virtual_stages
-from ..recipes.schema import TRANSFORMER_ENGINE, Recipe, data_parallel, shape_of, transformer_impl
+from ..recipes.schema import TRANSFORMER_ENGINE, Recipe, data_parallel, saves_asynchronously, shape_of, transformer_impl
 from .constants import Constants
 from .model_shapes import of_qwen3
 from .step_time import Terms, step_time
@@ -17,22 +17,6 @@ YEAR = 2025.5
 
 VALIDATED = 4
 """Global batches that a validation of `all` is counted as: how many there are, only the tokens say."""
-
-
-@dataclass(frozen=True)
-class Filling:
-    """The fill of a step's slots.
-
-    Attributes:
-        fill: share of the slots that hold real tokens.
-        attended: sum of the squared lengths within which tokens attend to each other, over all slots: without masks the
-            slots of a sequence.
-        source: where both come from.
-    """
-
-    fill: float
-    attended: float
-    source: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +35,7 @@ class Site:
     watts: float = 1000.0
 
 
-def work_of(recipe: Recipe, filling: Filling, site: Site) -> Work:
+def work_of_recipe(recipe: Recipe, filling: Filling, site: Site) -> Work:
     """A recipe on H100s as work."""
     parallel, dp = recipe.parallel, data_parallel(recipe)
     engine = transformer_impl(recipe, gpu=True) == TRANSFORMER_ENGINE
@@ -103,16 +87,16 @@ class Run:
     terms: Terms
 
 
-def run_of(recipe: Recipe, filling: Filling, site: Site, constants: Constants) -> Run:
+def predict_run(recipe: Recipe, filling: Filling, site: Site, constants: Constants) -> Run:
     """Predict a run."""
-    work = work_of(recipe, filling, site)
-    return of_terms(recipe, filling, site, work=work, terms=step_time(work, constants))
+    work = work_of_recipe(recipe, filling, site)
+    return run_from_terms(recipe, filling, site, work=work, terms=step_time(work, constants))
 
 
-def of_terms(recipe: Recipe, filling: Filling, site: Site, *, work: Work, terms: Terms) -> Run:
+def run_from_terms(recipe: Recipe, filling: Filling, site: Site, *, work: Work, terms: Terms) -> Run:
     """A run from a step's terms."""
     seconds, gpus = float(terms.total), float(work.gpus)
-    stall = save_stall_seconds(of_host(recipe), asynchronous=asynchronous(recipe, gpu=True))
+    stall = save_stall_seconds(of_host(recipe), asynchronous=saves_asynchronously(recipe, gpu=True))
     saves = -(-recipe.steps // recipe.checkpoint.every)
     chosen = recipe.validation.batches
     batches = VALIDATED if isinstance(chosen, str) else chosen

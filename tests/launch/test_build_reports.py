@@ -8,7 +8,7 @@ import pytest
 from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
 from pdapt.eval.benchmark.read_results import PLAN_FILE
-from pdapt.launch.reports import ReportOptions, build
+from pdapt.launch.build_reports import ReportOptions, build_report
 from pdapt.training.run.journal import JOURNAL_FILE
 
 DEFAULT = {"checkpoints": [], "test": "holm", "contaminated": None, "training": [], "language": "en"}
@@ -44,5 +44,5 @@ def test_bad_wishes(
     rows = ({"event": "start", "step": 0, "time": 0, "start": 0}, {"event": "step", "step": 1, "time": 1, "start": 0})
     (tmp_path / "odd" / JOURNAL_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UserError, match=message):
-        build(folders, tmp_path / "out", ReportOptions(**(DEFAULT | change)))  # pyright: ignore[reportArgumentType]
+        build_report(folders, tmp_path / "out", ReportOptions(**(DEFAULT | change)))  # pyright: ignore[reportArgumentType]
     assert not (tmp_path / "out").exists()

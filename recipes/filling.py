@@ -1,5 +1,6 @@
-"""The fill of a recipe's slots, for the planner: counted in its tokens, or drawn as PARCOMED's table has it."""
+"""The share of a recipe's slots that hold real tokens: counted in its tokens, or drawn from PARCOMED's table."""
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -9,8 +10,23 @@ from ..data_prep.tokens.index import read_lengths
 from ..data_prep.tokens.layouts import Lengths, figures
 from ..data_prep.tokens.parcomed import drawn_lengths
 from ..data_prep.tokens.tokens_record import read_record
-from ..recipes.schema import Recipe, masked
-from .of_recipe import Filling
+from .schema import Recipe, masked
+
+
+@dataclass(frozen=True)
+class Filling:
+    """The fill of a step's slots.
+
+    Attributes:
+        fill: share of the slots that hold real tokens.
+        attended: sum of the squared lengths within which tokens attend to each other, over all slots: without masks the
+            slots of a sequence.
+        source: where both come from.
+    """
+
+    fill: float
+    attended: float
+    source: str
 
 
 def filling(recipe: Recipe, tokens: Path | None) -> Filling:

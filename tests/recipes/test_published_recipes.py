@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from pdapt.core.errors import UserError
 from pdapt.core.memory import fits, gpu_memory
-from pdapt.recipes.h100 import SOURCES, names, statement, values
+from pdapt.recipes.published_recipes import SOURCES, names, statement, values
 from pdapt.recipes.schema import Recipe, data_parallel, shape_of, world_size
 from pdapt.recipes.validate import validate
 

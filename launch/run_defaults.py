@@ -1,0 +1,8 @@
+"""Defaults of `pdapt run` and `pdapt quickstart`; it imports nothing, for the command line reads it at its start."""
+
+VALID_FRACTION = 0.05
+"""Part of each domain's text that is held out."""
+DOCUMENTS, QUESTIONS = 500, 100
+"""Held-out documents to evaluate on and questions to ask in each domain, at most."""
+MERGE_T = 0.5
+"""Distance of the merged model: 0 is the base, 1 the last checkpoint."""
