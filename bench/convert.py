@@ -1,19 +1,22 @@
 """`pdapt convert` at full size: is what comes back the same to the bit, how fast beside `cp`, in how much memory?
 
-Random weights of a published size go from Hugging Face's format to Megatron's and back. Each step is a process of its
-own, start-up included, once with its input on the disk alone and once with it in memory. `cp` is measured as it is,
-which ends before its copy is on the disk, and with the flush that both commands end with. A folder is removed as soon
-as it has been read, so that two of them are on the disk at most.
+Random weights of a published size go from Hugging Face's format to Megatron's and back. Each command is a process of
+its own, start-up included, with its input on the disk alone and with it in memory, several times in turn with `cp` of
+the same folder; medians are stated. `cp` is measured as it is, which ends before its copy is on the disk, and with the
+flush that both commands end with. A folder is removed as soon as it has been read, so that two of them are on the disk
+at most.
 """
 
 import math
 import os
+import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +28,10 @@ from ..conversion.convert import parts_of
 from ..conversion.distcp_write import write
 from ..core import log
 from ..core.errors import UserError, check_known
-from ..core.files import list_files, read_json, remove, sha256, write_json
+from ..core.files import list_files, remove, sha256, write_json
 from ..core.hf.weights import DTYPES, NAMES, PIECE, Tensor, Weights
 from ..core.hf.writer import Writer
-from ..core.manifest import MANIFEST_FILE
+from ..core.manifest import Manifest
 from ..core.qwen3 import SIZES, Qwen3Config, hf_shapes
 from ..core.system.process import die_with_parent
 from .resident_memory import wait_and_watch
@@ -38,41 +41,62 @@ SEED = 0
 COLD, WARM = "cold", "warm"
 """Whether a step finds its input on the disk alone, or in memory."""
 FLUSHED = "cp, flushed"
-_CP = ["cp", "-r"]
-_CP_FLUSHED = ["sh", "-c", 'cp -r "$1" "$2" && find "$2" -type f -exec sync {} +', "sh"]
-Steps = dict[str, dict[str, "Step"]]
-"""State of the input -> name -> step."""
+_CP = {
+    "cp": ["cp", "-r"],
+    FLUSHED: ["sh", "-c", 'cp -r "$1" "$2" && find "$2" -type f -exec sync {} +', "sh"],
+}
 
 
 @dataclass(frozen=True)
-class Step:
-    """Time and memory of a step.
+class Run:
+    """Time and memory of one run of a step.
 
     Attributes:
         seconds: wall time of its process.
         stage_seconds: of these the stage's own, without the start of Python and torch.
-        gb_per_second: bytes of weights, in 10^9, a second of `seconds`.
+        cpu_seconds: processor time of its process, user's and system's.
         anonymous_gb: memory without page cache at the highest, in 10^9 bytes.
     """
 
     seconds: float
     stage_seconds: float
-    gb_per_second: float
+    cpu_seconds: float
     anonymous_gb: float
 
 
-def bench(size: str, source: str, work: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Step:
+    """Runs of a step with its input in one state.
+
+    Attributes:
+        verb: `import` or `export`, whose input it reads.
+        state: of that input.
+        name: the verb again, or the copy that it is compared with.
+        runs: in their order.
+    """
+
+    verb: str
+    state: str
+    name: str
+    runs: list[Run]
+
+    def middle(self, figure: str) -> float:
+        """The median of a figure of its runs."""
+        return statistics.median(getattr(run, figure) for run in self.runs)
+
+
+def bench(size: str, source: str, work: Path, repeats: int) -> dict[str, Any]:
     """Convert a size there and back.
 
     Args:
         size: a key of `SIZES`.
         source: `parameters`: BF16 there and back; `master`: FP32 weights as an optimizer's, and back.
         work: a folder that is thrown away.
+        repeats: runs of each step.
 
     Returns:
         JSON values: `identical`, whether every file that came back has the hash of the one that went; `gb`, bytes of
-        weights; `limit_gb`, twice the largest tensor and 1 GB; and each step's figures, `cp`'s among them, by the state
-        of its input and its name.
+        weights; `limit_gb`, twice the largest tensor and 1 GB; and `steps`, a list of `Step`.
 
     Raises:
         UserError: no such size or source, or the disk has not the space of two such folders.
@@ -85,29 +109,23 @@ def bench(size: str, source: str, work: Path) -> dict[str, Any]:
     _check_space(work, total)
     log.info(f"bench: {total / GB:.1f} GB of random weights")
     sent = _generate(work / "hf", tensors, shape)
-    steps: Steps = {COLD: {}, WARM: {}}
-    for state in steps:
-        for name, command in {"cp": _CP, FLUSHED: _CP_FLUSHED}.items():
-            steps[state][name] = _run([*command, str(work / "hf"), str(work / "copy")], work / "hf", total, state)
-            remove(work / "copy")
     _settings(work / "settings", shape, dtype)
+    steps: list[Step] = []
     if source == MASTER:
         _as_masters(work / "hf", work / "megatron", shape)
     else:
-        _convert("import", [work / "hf"], work / "megatron", total, steps=steps)
+        steps += _in_turns("import", [work / "hf"], work / "megatron", repeats)
     remove(work / "hf")
     options = ["--from", source, "--reference", work / "settings"]
-    _convert("export", [work / "megatron", *options], work / "back", total, steps=steps)
-    received = {
-        name: value for name, value in read_json(work / "back" / MANIFEST_FILE)["outputs"].items() if name in sent
-    }
+    steps += _in_turns("export", [work / "megatron", *options], work / "back", repeats)
+    outputs = Manifest.read(work / "back").outputs
     return {
         "size": size,
         "from": source,
-        "identical": received == sent,
+        "identical": {name: value for name, value in outputs.items() if name in sent} == sent,
         "gb": total / GB,
         "limit_gb": 2 * max(tensor.nbytes for tensor in tensors.values()) / GB + 1,
-        "steps": {state: {name: vars(step) for name, step in of_state.items()} for state, of_state in steps.items()},
+        "steps": [asdict(step) for step in steps],
     }
 
 
@@ -158,16 +176,28 @@ def _as_masters(source: Path, root: Path, shape: Qwen3Config) -> None:
     write(root, [replace(part, name=SOURCES[MASTER] + part.name) for part in parts], torch.float32, [])
 
 
-def _convert(verb: str, arguments: list[Any], out: Path, total: int, *, steps: Steps) -> None:
-    """Run a command in each state of its input; what it wrote last is left."""
-    command = [sys.executable, "-m", "pdapt.cli.main", "convert", verb, str(arguments[0]), str(out)]
-    for state, of_state in steps.items():
-        remove(out)
-        step = _run([*command, *(str(argument) for argument in arguments[1:])], arguments[0], total, state)
-        of_state[verb] = replace(step, stage_seconds=read_json(out / MANIFEST_FILE)["seconds"])
+def _in_turns(verb: str, arguments: list[Any], out: Path, repeats: int) -> list[Step]:
+    """Run a command and both copies of its input in turn, in each state of the input.
+
+    What the command wrote last is left.
+    """
+    source, copy = arguments[0], out.with_name("copy")
+    convert = [sys.executable, "-m", "pdapt.cli.main", "convert", verb, str(source), str(out)]
+    convert += [str(argument) for argument in arguments[1:]]
+    steps = [Step(verb, state, name, []) for state in (COLD, WARM) for name in (*_CP, verb)]
+    for _ in range(repeats):
+        for step in steps:
+            remove(out)
+            if step.name == verb:
+                run = _run(convert, source, step.state)
+                step.runs.append(replace(run, stage_seconds=Manifest.read(out).seconds))
+            else:
+                step.runs.append(_run([*_CP[step.name], str(source), str(copy)], source, step.state))
+                remove(copy)
+    return steps
 
 
-def _run(command: list[str], source: Path, total: int, state: str) -> Step:
+def _run(command: list[str], source: Path, state: str) -> Run:
     """Run a command and look at its memory.
 
     It begins with its input in the state that is asked for, and with nothing left to be written by the one before: else
@@ -181,25 +211,55 @@ def _run(command: list[str], source: Path, total: int, state: str) -> Step:
             with path.open("rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     log.info(f"bench: {state}: {' '.join(command[-4:])}")
-    begin = time.monotonic()
+    cpu, begin = _cpu_seconds(), time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
     anonymous = wait_and_watch(process, "RssAnon")
     seconds = time.monotonic() - begin
     if process.returncode:
         raise RuntimeError(f"{command} ended with code {process.returncode}")
-    return Step(seconds, seconds, total / GB / seconds, anonymous / GB)
+    return Run(seconds, seconds, _cpu_seconds() - cpu, anonymous / GB)
+
+
+def _cpu_seconds() -> float:
+    """Processor time of this process's children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def table(result: dict[str, Any]) -> list[str]:
-    """Lines for a person."""
+    """Lines for a person: each step's figures, then what share of `cp`'s speed the commands have."""
+    steps = [Step(**step | {"runs": [Run(**run) for run in step["runs"]]}) for step in result["steps"]]
     same = "the same to the bit" if result["identical"] else "NOT THE SAME"
-    lines = [f"{result['size']}, {result['gb']:.2f} GB from {result['from']}: {same}"]
-    for state, steps in result["steps"].items():
-        flushed = steps[FLUSHED]["seconds"]
-        for name, step in steps.items():
-            lines.append(
-                f"{state}, {name}: {step['seconds']:.1f} s ({step['stage_seconds']:.1f} s without the start), "
-                f"{flushed / step['seconds']:.2f} x the speed of {FLUSHED} ({flushed / step['stage_seconds']:.2f} x), "
-                f"{step['anonymous_gb']:.2f} GB of anonymous memory at the highest"
-            )
-    return [*lines, f"allowed memory: {result['limit_gb']:.2f} GB"]
+    shares = [_share(step, steps) for step in steps if step.name == step.verb]
+    return [
+        f"{result['size']}, {result['gb']:.2f} GB from {result['from']}: {same}",
+        f"allowed memory: {result['limit_gb']:.2f} GB",
+        "",
+        f"medians of {len(steps[0].runs)} (fastest to slowest):",
+        *(_line(step, result["gb"]) for step in steps),
+        "",
+        f"share of the speed of `{FLUSHED}` of the same folder (of `cp` without flush):",
+        *shares,
+    ]
+
+
+def _line(step: Step, gb: float) -> str:
+    seconds = [run.seconds for run in step.runs]
+    of_stage = f", {step.middle('stage_seconds'):.2f} s of them without the start" if step.name == step.verb else ""
+    return (
+        f"{step.state}, {step.name}{'' if step.name == step.verb else f' of what {step.verb} reads'}: "
+        f"{step.middle('seconds'):.2f} s ({min(seconds):.2f} to {max(seconds):.2f}){of_stage}, "
+        f"{gb / step.middle('seconds'):.2f} GB/s, {step.middle('cpu_seconds'):.2f} s of processor time, "
+        f"{max(run.anonymous_gb for run in step.runs):.2f} GB of anonymous memory at the highest"
+    )
+
+
+def _share(step: Step, steps: list[Step]) -> str:
+    """A command's speed beside that of both copies, which have no start, without its own start and with it."""
+    copies = {other.name: other for other in steps if (other.verb, other.state) == (step.verb, step.state)}
+    plain, flushed = copies["cp"].middle("seconds"), copies[FLUSHED].middle("seconds")
+    own, whole = step.middle("stage_seconds"), step.middle("seconds")
+    return (
+        f"{step.state}, {step.verb}: {flushed / own:.2f} ({plain / own:.2f}) without the start of Python and torch, "
+        f"{flushed / whole:.2f} ({plain / whole:.2f}) with it"
+    )

@@ -99,6 +99,7 @@ def convert(
     work: Annotated[
         Path | None, typer.Option(help="Folder with space for two models; by default the system's.")
     ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each step, in turn with cp's.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Convert random weights of a published size to Megatron and back: bits, speed beside `cp`, memory.
@@ -112,7 +113,7 @@ def convert(
     if work is not None:
         work.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=work) as folder:
-        result = bench(size, source, Path(folder))
+        result = bench(size, source, Path(folder), repeats)
     print(json.dumps(result) if as_json else "\n".join(table(result)))
     raise typer.Exit(ExitCode.DONE if result["identical"] else ExitCode.FAILED)
 

@@ -37,6 +37,10 @@ from .distcp_read import BACKEND, FORMAT
 
 THREADS = 2
 """Files that are written at a time: while one waits for the disk, another is put together."""
+BLOCK = 4 * 2**20
+"""Bytes that are hashed and written at once."""
+FLUSH_BYTES = 32 * 2**20
+"""Bytes of a file after which the disk begins to write them."""
 
 
 @dataclass(frozen=True)
@@ -166,20 +170,32 @@ class _HashingFiles(FileSystem):
             return
         digest = self.hashes[Path(path)] = hashlib.sha256()
         with Path(path).open(mode) as file:
-            yield _Hashing(file, digest)
-            file.flush()
-            begin_flush(file.fileno())
+            stream = _Hashing(file, digest)
+            yield stream
+            stream.begin_flush()
 
 
 class _Hashing(io.RawIOBase):
-    """A file and the hash of what is written to it."""
+    """A file and the hash of what is written to it, which the disk begins to write while more comes."""
 
     def __init__(self, file: Any, digest: Any) -> None:
-        self.file, self.digest = file, digest
+        self.file, self.digest, self.flushed = file, digest, 0
 
     def write(self, values: Any) -> int:
-        self.digest.update(values)
-        return self.file.write(values)
+        """Hash and write a block at a time, so that it is written from the core's cache."""
+        values = memoryview(values).cast("B")
+        for begin in range(0, len(values), BLOCK):
+            block = values[begin : begin + BLOCK]
+            self.digest.update(block)
+            self.file.write(block)
+            if self.tell() - self.flushed >= FLUSH_BYTES:
+                self.begin_flush()
+        return len(values)
+
+    def begin_flush(self) -> None:
+        self.file.flush()
+        begin_flush(self.file.fileno(), self.flushed)
+        self.flushed = self.tell()
 
     def tell(self) -> int:
         return self.file.tell()

@@ -19,6 +19,7 @@ import torch
 
 from ..core.dcp import DAMAGED, check_memo
 from ..core.errors import UserError
+from ..core.system.disk import read_ahead
 
 TYPES = {
     "BFloat16Storage": torch.bfloat16,
@@ -73,6 +74,7 @@ def map_tensor(path: Path, offset: int, length: int) -> torch.Tensor:
         raise UserError(f"{path.name} is damaged: the tensor at byte {offset} is cut short", where=str(path))
     if not count:
         return torch.empty(described.size, dtype=described.dtype)
+    read_ahead(mapped, begin, begin + count * described.dtype.itemsize)
     return torch.frombuffer(mapped, dtype=described.dtype, count=count, offset=begin).view(described.size)
 
 

@@ -207,8 +207,8 @@ def _make(
     manifest = Manifest(**key, counts=counts, outputs=outputs, versions=versions(), seconds=time.monotonic() - start)
     write_json(work / MANIFEST_FILE, asdict(manifest))
     (work / KEY).unlink()
-    for path in list_files(work):
-        fsync_path(path)
+    with ThreadPoolExecutor() as pool:  # a disk that is asked for several at once does them in one go
+        list(pool.map(fsync_path, list_files(work)))
     if out.exists():
         out.rmdir()  # an empty one; `run_stage` has looked
     work.replace(out)

@@ -105,7 +105,6 @@ TESTS: dict[str, tuple[str, ...]] = {
 """Module that reads -> the tests that give it damaged files."""
 PARTS = "parts of a shard that a rename has declared whole, in the stage's hidden folder"
 OWN = {
-    "bench/convert.py": "files that it has just made",
     "bench/ceilings.py": "its own rank's results",
     "bench/resident_memory.py": "/proc",
     "bench/tokens.py": "files that it, and what it compares with, have just made",

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from ..errors import UserError
 from ..files import read_object, require_file
 from ..jsonio import parse_json
+from ..system.disk import read_ahead
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -127,14 +128,19 @@ class Weights:
 
     def get(self, name: str) -> torch.Tensor:
         """One tensor, in its file's dtype; not to be written to."""
+        mapped = self._mapped(name)
+        mapped.read_ahead(name)
+        return mapped.tensor(name)
+
+    def _mapped(self, name: str) -> "_Mapped":
         path = self._files[name]
         if path not in self._maps:
             self._maps[path] = _Mapped(path)
-        return self._maps[path].tensor(name)
+        return self._maps[path]
 
     def rows(self, name: str, begin: int, end: int) -> torch.Tensor:
         """Rows of a tensor; see `Model`."""
-        return self.get(name)[begin:end]
+        return self._mapped(name).tensor(name)[begin:end]
 
     def release(self, name: str) -> None:
         """Take a tensor's pages out of this process's memory, until somebody reads them again."""
@@ -159,6 +165,10 @@ class _Mapped:
             return torch.empty(shape, dtype=dtype)
         offset = self.begin + declared["data_offsets"][0]
         return torch.frombuffer(self.bytes, dtype=dtype, count=math.prod(shape), offset=offset).view(shape)
+
+    def read_ahead(self, name: str) -> None:
+        begin, end = (self.begin + offset for offset in self.header[name]["data_offsets"])
+        read_ahead(self.bytes, begin, end)
 
     def release(self, name: str) -> None:
         begin, end = (self.begin + offset for offset in self.header[name]["data_offsets"])

@@ -1,6 +1,7 @@
 """A disk's end, whoever meets it."""
 
 import errno
+import mmap
 import os
 import resource
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import run_stage
-from pdapt.core.system.disk import begin_flush, disk_error, disk_errors, full_disk
+from pdapt.core.system.disk import begin_flush, disk_error, disk_errors, full_disk, read_ahead
 
 
 def fill(work: Path) -> dict[str, Any]:
@@ -102,3 +103,12 @@ def test_a_flush_that_is_begun_early_changes_no_byte_and_cannot_fail(tmp_path: P
     os.close(writing)
     assert os.read(reading, 1) == b""
     os.close(reading)
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 1), (1, mmap.PAGESIZE), (mmap.PAGESIZE + 7, 3 * mmap.PAGESIZE + 5)])
+def test_any_part_of_a_mapped_file_can_be_read_ahead(tmp_path: Path, begin: int, end: int) -> None:
+    data = os.urandom(3 * mmap.PAGESIZE + 5)
+    (tmp_path / "file").write_bytes(data)
+    with (tmp_path / "file").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+        read_ahead(mapped, begin, end)
+        assert mapped[:] == data
