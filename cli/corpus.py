@@ -33,6 +33,14 @@ def build(
     commercial: Commercial = None,
     text_column: TextColumn = "text",
     max_rejected: MaxRejected = None,
+    edition: Annotated[
+        str | None,
+        typer.Option(
+            help="commercial: documents that may be used commercially; strict: those of them whose licence is known "
+            "and undisputed; research: all; paper: the sources of the paper's Table 1, which decides what is "
+            "commercial; by default all."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Read and clean text: JSON lines and arrays, Parquet, CSV, TSV, text; in gzip, zstd, xz, bzip2; or a Hub data set.
@@ -51,7 +59,7 @@ def build(
         encoding=encoding,
         out=out,
     )
-    show(build_corpus(sources, out, max_rejected=max_rejected), as_json)
+    show(build_corpus(sources, out, max_rejected=max_rejected, edition=edition), as_json)
 
 
 @corpus.command("sources")
@@ -88,3 +96,53 @@ def _source_row(source: dict[str, Any]) -> list[str]:
     files = "" if at_hand is None else f"{at_hand['files']:,} files, {at_hand['bytes']:,} bytes"
     kind, edition = source["document_type"], source["edition"]
     return [source["key"], kind, edition, licence["spdx"] or "none in SPDX", may, *counts, files]
+
+
+@corpus.command("licences")
+def report_licences(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CORPUS]", help="Folder of `pdapt corpus build`; by default the registered sources."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List licences, and what contradicts them, with documents and words: of a corpus, or as the paper counts them."""
+    from ..data_prep.licences.report import report_licences as report
+    from .terminal import print_table
+
+    reported = report(folder)
+    if as_json:
+        print(json.dumps(reported, ensure_ascii=False))
+        return
+    columns = ["source", "licence", "in SPDX", "commercial use", "disputed", "documents", "words"]
+    print_table("licences", columns, [_licence_row(each) for each in reported["licences"]])
+    rows = [[each["source"], f"{each['documents']:,}", f"{each['words']:,}"] for each in reported["conflicts"]]
+    print_table("conflicts", ["source", "documents", "words"], rows)
+    for each in reported["conflicts"]:
+        print(f"{each['source']}: {each['conflict']}")
+
+
+def _licence_row(row: dict[str, Any]) -> list[str]:
+    """A licence as a row of the table."""
+    may = {True: "yes", False: "no", None: "not known"}[row["commercial"]]
+    disputed = "yes" if row["conflict"] else "no"
+    counts = [f"{row['documents']:,}", f"{row['words']:,}"]
+    return [row["source"], row["licence"] or "not known", row["spdx"], may, disputed, *counts]
+
+
+@corpus.command("attribution")
+def write_attribution(
+    folder: Annotated[Path, typer.Argument(metavar="CORPUS", help="Folder of `pdapt corpus build`.")],
+    out: Annotated[Path, typer.Option("--out", help="Text file to write.")],
+    as_json: Json = False,
+) -> None:
+    """Write the credits that CC BY and its like ask for: title, authors, source, licence with its address, changes."""
+    from ..data_prep.licences.attribution import write_attribution as write
+
+    written = write(folder, out)
+    if as_json:
+        print(json.dumps(written, ensure_ascii=False))
+    else:
+        print(f"{written['credits']:,} credits of {written['documents']:,} documents: {written['file']}")
+        if written["without_licence"]:
+            print(f"no licence is known of {written['without_licence']:,} documents, which no credit makes usable")

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from ..core.files import remove
 from ..core.manifest import Manifest, run_stage
 from .clean.clean import clean
 from .clean.screen import Screening, sentences
+from .documents.description import describe
 from .documents.discover import discover
 from .documents.faults import check_rejected, check_share, printable, together
-from .documents.reading import describe, find_documents, read_source
-from .documents.record import Rejected
+from .documents.reading import find_documents, read_source
+from .documents.record import Record, Rejected
 from .documents.registered import allowed_share
 from .documents.sources import Source
 from .documents.store import (
@@ -31,6 +34,7 @@ from .documents.store import (
     write_rejected,
 )
 from .documents.survey import Survey, fingerprint
+from .licences.editions import Edition, as_counted, edition_of, reason_to_leave_out
 from .sources.registry import identity_of
 
 LINE = re.compile(r"#\d+$")
@@ -43,22 +47,28 @@ PARTS = ".rejected"
 __all__ = ["Source", "build_corpus", "discover"]
 
 
-def build_corpus(sources: Sequence[Source], out: Path, *, max_rejected: float | None = None) -> Manifest:
+def build_corpus(
+    sources: Sequence[Source], out: Path, *, max_rejected: float | None = None, edition: str | None = None
+) -> Manifest:
     """Read, clean and write each source's documents: `documents/<source>.parquet`.
 
     The manifest's counts are, for each source, its path, its files by format, what was left unread and why, the
     documents read, rejected and kept, the characters and words (between white space) of those kept, the `changes`
-    that cleaning made, by kind (see `clean`), and what was found that looks personal or is not French (`Screening`).
+    that cleaning made, by kind (see `clean`), what was found that looks personal or is not French (`Screening`), and
+    the documents and words that the edition leaves out, by reason.
 
     Args:
         sources: what is read; see `discover`.
         out: the folder to make.
         max_rejected: share of the documents that may be spoilt (malformed, or without text): they are left out and
             listed in `rejected.parquet`. None for none, or one in 1,000 where all sources are registered ones.
+        edition: which documents are written, a name of `Edition`; None for all.
 
     Raises:
-        UserError: files cannot be read (all of them are named), documents are spoilt, or a source has no document.
+        UserError: files cannot be read (all of them are named), documents are spoilt, a source has no document, or no
+            document is of the edition.
     """
+    chosen = edition_of(edition)
     if not sources:
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
     check_share(max_rejected)
@@ -66,10 +76,14 @@ def build_corpus(sources: Sequence[Source], out: Path, *, max_rejected: float | 
     surveys = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
-        return _build(surveys, work, max_rejected)
+        return _build(surveys, work, max_rejected, chosen)
 
     inputs = {survey.source.name: fingerprint(survey) for survey in surveys if survey.files}
-    config = {"sources": [_config(survey.source) for survey in surveys], "max_rejected": max_rejected}
+    config = {
+        "sources": [_config(survey.source) for survey in surveys],
+        "max_rejected": max_rejected,
+        "edition": chosen,
+    }
     return run_stage("corpus", inputs, config, out, body=body, resumes=True)
 
 
@@ -80,31 +94,62 @@ def _config(source: Source) -> dict[str, Any]:
     return config | {"path": path, "format": identity_of(source.format)}
 
 
-def _build(surveys: Sequence[Survey], work: Path, max_rejected: float | None) -> dict[str, Any]:
+def _build(
+    surveys: Sequence[Survey], work: Path, max_rejected: float | None, edition: Edition | None
+) -> dict[str, Any]:
     """Write all sources; their counts."""
     faults: list[UserError] = []
     counts: dict[str, dict[str, Any]] = {}
     for survey in surveys:
         try:
-            counts[survey.source.name] = _about(survey) | _build_source(survey, work)
+            counts[survey.source.name] = _about(survey) | _build_source(survey, work, edition)
         except _Unreadable as error:
             faults += error.faults
     if faults:
         raise together(faults)
     rejected = [document for survey in surveys for document in _rejected(survey, work)]
     check_rejected(rejected, sum(each["read"] for each in counts.values()), max_rejected)
-    empty = [
-        UserError("no document has text", where=printable(survey.source.path))
-        for survey in surveys
-        if not counts[survey.source.name]["kept"]
-    ]
-    if empty:
-        raise together(empty)
+    _check_kept(surveys, counts, edition)
     if rejected:
         log.warn(f"corpus: {len(rejected)} documents are left out: {REJECTED} says which and why")
         write_rejected(work / REJECTED, rejected)
     remove(work / PARTS)
+    for survey in surveys:
+        if not counts[survey.source.name]["kept"]:
+            remove(_documents(survey, work))
     return counts
+
+
+def _check_kept(surveys: Sequence[Survey], counts: dict[str, dict[str, Any]], edition: Edition | None) -> None:
+    """Check that each source has documents, and that the edition has.
+
+    Raises:
+        UserError: it has none.
+    """
+    without = [each.source for each in surveys if not counts[each.source.name]["kept"]]
+    empty = [
+        UserError("no document has text", where=printable(source.path))
+        for source in without
+        if not counts[source.name]["left_out_of_edition"]
+    ]
+    if empty:
+        raise together(empty)
+    for source in without:
+        log.info(f"corpus: the edition {edition} has no document of {source.name}")
+    if len(without) == len(surveys):
+        reasons = [f"{name}: {_reasons(each)}" for name, each in counts.items()]
+        fix = "--licence and --commercial say it for files whose records do not; --edition research takes all"
+        raise UserError(f"no document is of the edition {edition}", where="\n    ".join(["", *reasons]), fix=fix)
+
+
+def _reasons(counts: dict[str, Any]) -> str:
+    """A source's documents that the edition leaves out, as words."""
+    left_out = counts["left_out_of_edition"]
+    return "; ".join(f"{each['documents']:,} documents, {reason}" for reason, each in sorted(left_out.items()))
+
+
+def _documents(survey: Survey, work: Path) -> Path:
+    return work / FOLDER / f"{survey.source.name}.parquet"
 
 
 class _Unreadable(Exception):
@@ -121,17 +166,20 @@ def _about(survey: Survey) -> dict[str, Any]:
     return {"path": where, "files": survey.formats(), "unread": survey.unread_by_reason()}
 
 
-def _build_source(survey: Survey, work: Path) -> dict[str, Any]:
+def _build_source(survey: Survey, work: Path, edition: Edition | None) -> dict[str, Any]:
     """Write one source unless an earlier run did; its counts."""
     name = survey.source.name
-    path = work / FOLDER / f"{name}.parquet"
+    path = _documents(survey, work)
     if not path.exists():
         log.info(f"corpus: {name} ({', '.join(f'{count:,} {kind}' for kind, count in survey.formats().items())})")
         counts = {"read": 0, "rejected": 0, "kept": 0, "characters": 0, "words": 0, "changes": Counter()}
-        write_documents(path, _screened(_rows(survey, work, counts), counts), counts)
+        counts["left_out_of_edition"] = {}
+        write_documents(path, _screened(_rows(survey, work, counts, edition), counts), counts)
         if counts["changes"]:
             changes = ", ".join(f"{kind} {count:,}" for kind, count in sorted(counts["changes"].items()))
             log.info(f"corpus: {name}: characters that cleaning changed: {changes}")
+        if counts["left_out_of_edition"]:
+            log.info(f"corpus: {name}: left out of the edition {edition}: {_reasons(counts)}")
     return read_counts(path)
 
 
@@ -152,23 +200,23 @@ def _screened(rows: Iterator[Row], counts: dict[str, Any]) -> Iterator[Row]:
         log.info(f"corpus: {sentence}")
 
 
-def _rows(survey: Survey, work: Path, counts: dict[str, Any]) -> Iterator[Row]:
+def _rows(survey: Survey, work: Path, counts: dict[str, Any], edition: Edition | None) -> Iterator[Row]:
     """The rows of the documents kept; fills `counts` on the way, and writes down what is rejected at the end."""
     faults: list[UserError] = []
     rejected: list[Rejected] = []
     for item in read_source(survey, faults):
         counts["read"] += 1
-        if isinstance(item, Rejected):
-            rejected.append(item)
-            continue
-        text = clean(item.text, counts["changes"])
-        if not text:
-            rejected.append(Rejected(printable(item.key), 0, "no text is left after cleaning"))
-            continue
-        counts["kept"] += 1
-        counts["characters"] += len(text)
-        counts["words"] += len(text.split())
-        yield _row(describe(item, survey.source), text, survey.source.name, item.stated.get("source", ""))
+        row = item if isinstance(item, Rejected) else _row(item, survey.source, edition, counts["changes"])
+        if isinstance(row, Rejected):
+            rejected.append(row)
+        elif reason := reason_to_leave_out(edition, row, survey.source.definition):
+            left_out = counts["left_out_of_edition"].setdefault(reason, Counter(documents=0, words=0))
+            left_out.update(documents=1, words=row["words"])
+        else:
+            counts["kept"] += 1
+            counts["characters"] += len(row["text"])
+            counts["words"] += row["words"]
+            yield row
     if faults:
         raise _Unreadable(faults)
     counts["rejected"] = len(rejected)
@@ -177,6 +225,28 @@ def _rows(survey: Survey, work: Path, counts: dict[str, Any]) -> Iterator[Row]:
         write_rejected(work / PARTS / f"{survey.source.name}.parquet", rejected)
 
 
-def _row(known: dict[str, Any], text: str, source: str, stated_source: str) -> Row:
+def _row(record: Record, source: Source, edition: Edition | None, changes: Counter[str]) -> Row | Rejected:
+    """The row of a document, cleaned; what cleaning changed is added to `changes`."""
+    changed: Counter[str] = Counter()
+    text = clean(record.text, changed)
+    changes.update(changed)
+    if not text:
+        return Rejected(printable(record.key), 0, "no text is left after cleaning")
+    known = as_counted(edition, describe(record, source), source.definition)
     row = {name: known[name] for name in (*TEXTS[1:], "commercial")}
-    return row | {"text": text, "source": source, "subset": row["subset"] or stated_source}
+    return row | {
+        "text": text,
+        "source": source.name,
+        "subset": row["subset"] or record.stated.get("source", ""),
+        "text_sha256": sha256(text.encode()).hexdigest(),
+        "changes_made": _changes_made(known["changes_made"], changed, source),
+        "words": len(text.split()),
+    }
+
+
+def _changes_made(before: str, changed: Counter[str], source: Source) -> str:
+    """Sentence on what was done to a document, after what is known to have been done before, and by which version."""
+    taken = f"text taken from the published files ({source.definition.text})" if source.definition else ""
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(changed.items()))
+    done = "; ".join(filter(None, [taken, kinds and f"cleaned: {kinds}"]))
+    return "; ".join(filter(None, [before, done and f"pdapt {metadata.version('pdapt')}: {done}"]))

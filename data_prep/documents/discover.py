@@ -57,21 +57,13 @@ def discover(
 
 
 def _of_format(format: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The options that follow from a format: of a registered source, what the user leaves unsaid of its documents.
-
-    A licence is filled in only where it holds for all documents of the source.
-    """
+    """The options that follow from a format: of a registered source, the document type that the user leaves unsaid."""
     if format in FORMATS or not is_source(format):
         check_known(format, (*FORMATS, *definitions()), "format", "--format")
         return {}
     source = find_source(format)
-    said = {"format": format if is_file(format) else source.key}
-    said["document_type"] = options["document_type"] or source.document_type
-    if source.licence.commercial is None:
-        return said
-    commercial = options["commercial"]
-    licence = options["licence"] or source.licence.spdx or source.licence.name
-    return said | {"licence": licence, "commercial": source.licence.commercial if commercial is None else commercial}
+    key = format if is_file(format) else source.key
+    return {"format": key, "document_type": options["document_type"] or source.document_type}
 
 
 def split_name(given: str) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ...core import log
 from ...core.errors import UserError
@@ -11,7 +10,7 @@ from ..sources.grouped import GROUPED, rejecting
 from ..sources.readers import NATIVE
 from . import formats
 from .faults import together
-from .record import FIELDS, LeftOut, Record, Rejected, allows_commercial
+from .record import LeftOut, Record, Rejected
 from .registered import ONE_DOCUMENT
 from .sources import Source
 from .streams import SourceFile
@@ -102,24 +101,3 @@ def read_source(surveyed: Survey, faults: list[UserError]) -> Iterator[Item]:
         except UserError as error:
             faults.append(error)
     tell_left_out(surveyed.source.name, surveyed.left_out)
-
-
-def describe(record: Record, source: Source) -> dict[str, Any]:
-    """Metadata of a record: what it states itself, and of the rest what the user says of its source.
-
-    Returns:
-        A value for each of record.FIELDS; an empty string for what is not known, None for `commercial`. `source` is
-        what the record states, or the source's name.
-    """
-    stated = record.stated
-    licence = stated.get("licence") or source.licence
-    commercial = allows_commercial(stated.get("commercial"), stated.get("licence"))
-    defaults = {
-        "doc_id": f"{source.name}/{record.key}",
-        "source": source.name,
-        "document_type": source.document_type,
-        "original_split": record.split,
-        "origin": record.key,
-    }
-    known = {name: stated.get(name) or defaults.get(name, "") for name in FIELDS}
-    return known | {"licence": licence, "commercial": source.commercial if commercial is None else commercial}

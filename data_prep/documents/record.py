@@ -19,6 +19,10 @@ FIELDS = {
     "source": ("source",),
     "document_type": ("document_type", "doc_type"),
     "licence": ("licence", "license"),
+    "spdx": ("spdx",),
+    "licence_url": ("licence_url",),
+    "licence_evidence": ("licence_evidence",),
+    "licence_conflict": ("licence_conflict",),
     "commercial": ("commercial",),
     "original_split": ("original_split", "split"),
     "url": ("url",),
@@ -29,6 +33,8 @@ FIELDS = {
     "language": ("language", "lang"),
     "subset": ("subset",),
     "origin": ("origin",),
+    "text_sha256": ("text_sha256",),
+    "changes_made": ("changes_made",),
 }
 """Fact that a record may state of itself -> the names of the fields that it may state it in; the first that is filled
 counts. A field's name may also be capitalized, or in capitals."""
@@ -43,8 +49,6 @@ SCALARS = ("source", "document_type", "original_split", "language", "subset")
 """Facts that only a plain value can state: a structure under these names is something else."""
 YES = ("true", "yes", "oui", "vrai", "1", "y", "o", "t")
 NO = ("false", "no", "non", "faux", "0", "n", "f")
-NON_COMMERCIAL = re.compile(r"(?i)(?<![a-z])(?:by[-_ ]?)?nc(?![a-z])|non[-_ ]?commercial")
-"""Words of a licence that allows no commercial use: CC BY-NC and the like."""
 VISIBLE = re.compile(r"[^\s\x00-\x1f]")
 
 
@@ -180,13 +184,6 @@ def commercial(value: Any) -> bool | None:
     if word in NO:
         return False
     raise BadDocumentError(f"'commercial' is {text[:60]!r}, neither true nor false")
-
-
-def allows_commercial(stated: bool | None, licence: str | None) -> bool | None:
-    """Whether a record may be used commercially, as it states itself: a licence that excludes it says so, too."""
-    if stated is None and licence and NON_COMMERCIAL.search(licence):
-        return False
-    return stated
 
 
 def stated_text(what: str, value: Any) -> str | None:

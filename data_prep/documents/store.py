@@ -23,6 +23,10 @@ TEXTS = (
     "doc_id",
     "document_type",
     "licence",
+    "spdx",
+    "licence_url",
+    "licence_evidence",
+    "licence_conflict",
     "original_split",
     "language",
     "url",
@@ -31,12 +35,20 @@ TEXTS = (
     "date",
     "doi",
     "origin",
+    "text_sha256",
+    "changes_made",
 )
 """Columns of text; what is not known of a document is an empty string. `source` is the name that the corpus gives it,
-`subset` what the record itself calls its source, `origin` its file and line."""
+`subset` what the record itself calls its source, `origin` its file and line, `text_sha256` the SHA-256 of the text in
+UTF-8, `changes_made` what was done to it, and by which version."""
 SCHEMA = pa.schema(
-    [*(pa.field(name, pa.string(), nullable=False) for name in TEXTS), pa.field("commercial", pa.bool_())]
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in TEXTS),
+        pa.field("commercial", pa.bool_()),
+        pa.field("words", pa.int64(), nullable=False),
+    ]
 )
+"""TEXTS; whether a document may be used commercially, null where nobody says; its words, between white space."""
 REJECTED = "rejected.parquet"
 REJECTED_SCHEMA = pa.schema([("file", pa.string()), ("line", pa.int64()), ("reason", pa.string())])
 COUNTS = "pdapt.counts"

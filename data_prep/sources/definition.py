@@ -32,6 +32,8 @@ class Licence:
         evidence: where it is stated.
         url: its text.
         conflict: what contradicts it.
+        conflict_of: the documents that this is about: all of them, those that state no licence, or those that state
+            one which excludes commercial use.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Licence:
     spdx: str = ""
     url: str = ""
     conflict: str = ""
+    conflict_of: Literal["all", "unlicensed", "non-commercial"] = "all"
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Definition:
         files: its files; the first rule that a name fits counts.
         access: what is needed to obtain it beside a connection; empty where nothing is.
         joined: whether its files are read together: an index, and full texts that belong to its entries.
+        language: of its texts, an ISO 639-1 code.
         notes: what a reader of its texts should know.
     """
 
@@ -97,6 +101,7 @@ class Definition:
     words: int | None = None
     access: str = ""
     joined: bool = False
+    language: str = "fr"
     notes: tuple[str, ...] = field(default=())
 
 

@@ -18,9 +18,10 @@ from ...core import log
 from ...core.errors import UserError
 from ...core.files import write_json, write_text
 from ...core.manifest import Manifest, run_stage
+from ...data_prep.documents.description import describe
 from ...data_prep.documents.discover import discover
 from ...data_prep.documents.faults import check_rejected, together
-from ...data_prep.documents.reading import describe, find_documents, read_source
+from ...data_prep.documents.reading import find_documents, read_source
 from ...data_prep.documents.record import Rejected
 from ...data_prep.documents.survey import Survey
 from .domains import check_names, check_texts

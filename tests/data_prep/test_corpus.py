@@ -1,7 +1,9 @@
 """The corpus stage: sources found, read and written with their provenance."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ from pdapt.core.errors import UserError
 from pdapt.data_prep import corpus
 from pdapt.data_prep.clean.clean import clean
 from pdapt.data_prep.corpus import Source, build_corpus, discover
+from pdapt.data_prep.documents.description import BY_USER
 from pdapt.data_prep.documents.reading import Item
 from pdapt.data_prep.documents.survey import Survey
 from pdapt.data_prep.tokens.build import Options, build_tokens
 
 COLUMNS = [
-    *("text", "source", "subset", "doc_id", "document_type", "licence", "original_split", "language", "url"),
-    *("authors", "title", "date", "doi", "origin", "commercial"),
+    *("text", "source", "subset", "doc_id", "document_type", "licence", "spdx", "licence_url", "licence_evidence"),
+    *("licence_conflict", "original_split", "language", "url", "authors", "title", "date", "doi", "origin"),
+    *("text_sha256", "changes_made", "commercial", "words"),
 ]
 
 
@@ -95,6 +99,7 @@ def test_a_document_and_its_provenance(tmp_path: Path) -> None:
     changes = {"line_ends": 2, "trailing_blanks": 1, "at_the_ends": 3}
     about = {"path": str(path), "files": {"jsonl": 1}, "unread": {}}
     counts = {"read": 3, "rejected": 1, "kept": 2, "characters": 19, "words": 5, "changes": changes, "left_out": {}}
+    counts |= {"left_out_of_edition": {}}
     nothing = {kind: {} for kind in ("email", "telephone", "nir", "rpps", "other_language", "languages")}
     counts |= {"screened": nothing}
     assert manifest.counts == {"cas": about | counts}
@@ -110,6 +115,10 @@ def test_a_document_and_its_provenance(tmp_path: Path) -> None:
         "commercial": False,
         "original_split": "test",
         "origin": "cas_test.jsonl#1",
+        "licence_evidence": BY_USER,
+        "text_sha256": hashlib.sha256("Fièvre à\u00a039 °C".encode()).hexdigest(),
+        "changes_made": f"pdapt {version('pdapt')}: cleaned: at_the_ends 3, line_ends 2, trailing_blanks 1",
+        "words": 4,
     }
     assert second["doc_id"] == "cas/cas_test.jsonl#3"
 

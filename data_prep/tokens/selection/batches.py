@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from ...documents.record import FIELDS, Record, Rejected, allows_commercial, split_word
+from ...documents.description import facts_of_source, licence_facts, may_be_sold
+from ...documents.record import FIELDS, Record, Rejected, split_word
 from ...documents.sources import Source
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
@@ -61,26 +62,43 @@ def complete(
         What is known of them, [documents] each: a part of STATED, `original_split` always.
     """
     known = {name: column for name, column in columns.items() if column.null_count < documents}
-    known["commercial"] = _commercial(known, source.commercial, documents)
-    for name, said in (("licence", source.licence), ("document_type", source.document_type)):
-        if said:
-            known[name] = pc.fill_null(known[name], said) if name in known else pa.repeat(pa.scalar(said), documents)
+    known["commercial"] = _commercial(known, source, documents)
+    _fill(known, _licence_columns(known.get("licence"), source, documents))
+    said = {"document_type": source.document_type, **facts_of_source(source)}
+    _fill(known, {name: pa.repeat(pa.scalar(value), documents) for name, value in said.items() if value})
     known[SPLIT] = _splits(known.get(SPLIT), splits, documents)
     filled = {name for name, column in known.items() if name == SPLIT or column.null_count < documents}
     return {name: known[name] for name in STATED if name in filled}
 
 
-def _commercial(known: Mapping[str, pa.Array], said: bool | None, documents: int) -> pa.Array:
+def _fill(known: dict[str, pa.Array], columns: Mapping[str, pa.Array]) -> None:
+    """Put values where none are known."""
+    for name, column in columns.items():
+        known[name] = pc.coalesce(known[name], column) if name in known else column
+
+
+def _licence_columns(licences: pa.Array | None, source: Source, documents: int) -> dict[str, pa.Array]:
+    """The facts about the licences, [documents] each; `licences` are those that the documents state."""
+    stated = pa.nulls(documents, pa.string()) if licences is None else licences
+    encoded = pc.fill_null(stated, "").dictionary_encode()
+    facts = [licence_facts(licence, source) for licence in encoded.dictionary.to_pylist()]
+    names = facts[0] if facts else ()
+    columns = {name: pa.array([each[name] or None for each in facts], pa.string()) for name in names}
+    return {name: column.take(encoded.indices) for name, column in columns.items() if column.null_count < len(facts)}
+
+
+def _commercial(known: Mapping[str, pa.Array], source: Source, documents: int) -> pa.Array:
     stated = known.get("commercial", pa.nulls(documents, pa.bool_()))
     if "licence" in known:
-        stated = pc.coalesce(stated, _of_licence(known["licence"]))
+        stated = pc.coalesce(stated, _of_licence(known["licence"], source))
+    said = may_be_sold(None, None, source)
     return stated if said is None else pc.fill_null(stated, said)
 
 
-def _of_licence(licences: pa.Array) -> pa.Array:
-    """False where a licence excludes commercial use, else null."""
+def _of_licence(licences: pa.Array, source: Source) -> pa.Array:
+    """Whether documents of these licences may be used commercially, null where the licence is."""
     encoded = licences.dictionary_encode()
-    says = [allows_commercial(None, licence) for licence in encoded.dictionary.to_pylist()]
+    says = [may_be_sold(None, licence, source) for licence in encoded.dictionary.to_pylist()]
     return pa.array(says, pa.bool_()).take(encoded.indices)
 
 

@@ -15,7 +15,8 @@ from fuzzing import survives
 from reading_helpers import survey_of
 
 from pdapt.core.errors import UserError
-from pdapt.data_prep.documents.reading import describe, read_source
+from pdapt.data_prep.documents.description import describe
+from pdapt.data_prep.documents.reading import read_source
 from pdapt.data_prep.documents.record import Record, Rejected
 from pdapt.data_prep.documents.survey import Survey
 from pdapt.data_prep.tokens.selection.shards import plan_shards, read_shard

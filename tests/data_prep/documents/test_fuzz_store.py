@@ -24,7 +24,7 @@ Fuzz = Callable[..., None]
 
 def test_fuzz_corpus(fuzz: Fuzz, tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    row = dict.fromkeys(TEXTS, "é") | {"commercial": None}
+    row = dict.fromkeys(TEXTS, "é") | {"commercial": None, "words": 3}
     write_documents(path, iter([row | {"text": f"Dose {number} mg"} for number in range(20)]), {"kept": 20})
 
     def read() -> None:
@@ -37,7 +37,7 @@ def test_fuzz_corpus(fuzz: Fuzz, tmp_path: Path) -> None:
 
 def test_a_corpus_with_other_columns_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    rows = {name: ["x"] for name in TEXTS} | {"commercial": [True]}
+    rows = {name: ["x"] for name in TEXTS} | {"commercial": [True], "words": [1]}
     for wrong in ({"text": [5]}, {"text": [None]}, {"text": [b"x"]}):
         pq.write_table(pa.table(rows | wrong), path)
         with pytest.raises(UserError, match="the column text is not that of a corpus"):

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.data_prep.corpus import build_corpus, discover
+from pdapt.data_prep.documents.description import BY_USER, describe
+from pdapt.data_prep.documents.record import Record
 from pdapt.data_prep.documents.store import FOLDER, REJECTED
 from pdapt.data_prep.sources.listing import list_sources
 from pdapt.data_prep.sources.registry import definitions, find_source, read_definition
@@ -123,13 +125,17 @@ def test_a_name_of_no_source_is_refused_with_the_nearest(tmp_path: Path) -> None
 
 def test_what_holds_for_a_source_is_filled_in_and_what_depends_on_the_document_is_not(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
-    path = str(tmp_path)
-    (frasimed,) = discover([path], format="frasimed")
-    assert (frasimed.licence, frasimed.commercial, frasimed.document_type) == ("CC-BY-4.0", True, "Clinical")
-    (own,) = discover([path], format="frasimed", licence="mine", commercial=False, document_type="x")
-    assert (own.licence, own.commercial, own.document_type) == ("mine", False, "x")
-    (hal,) = discover([path], format="hal")
-    assert (hal.licence, hal.commercial, hal.document_type) == ("", None, "Scientific")
+
+    def facts(format: str, **options: Any) -> tuple[Any, ...]:
+        (source,) = discover([str(tmp_path)], format=format, **options)
+        known = describe(Record("a.txt", "a"), source)
+        return known["licence"], known["commercial"], known["document_type"], known["licence_evidence"]
+
+    assert facts("frasimed") == ("CC-BY-4.0", True, "Clinical", "https://zenodo.org/records/8355629")
+    own = {"licence": "mine", "commercial": False, "document_type": "x"}
+    assert facts("frasimed", **own) == ("mine", False, "x", BY_USER)
+    hal = find_source("hal").licence
+    assert facts("hal") == ("", None, "Scientific", "; ".join(hal.evidence))
 
 
 @pytest.mark.parametrize(("spoilt", "share", "passes"), [(1, None, True), (2, None, False), (2, 0.01, True)])
