@@ -62,6 +62,34 @@ def build(
     show(build_corpus(sources, out, max_rejected=max_rejected, edition=edition), as_json)
 
 
+@corpus.command("collect")
+def collect_sources(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Keys of `pdapt corpus sources`, or YAML files that define sources; SOURCE=FOLDER takes your files.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Gets a folder for each source, called by its key.")],
+    limit: Annotated[
+        int | None, typer.Option(help="Only so many entries and files of each list, for a first look.")
+    ] = None,
+    contact: Annotated[
+        str, typer.Option(help="E-mail address or page that the User-Agent names, so that a site can write to you.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Collect sources from where they are published, each answer with its address, date and SHA-256.
+
+    A run that was interrupted, or that a server sent away, goes on where it was. docs/sources.md says what is fetched.
+    """
+    from ..data_prep.collect.collect import collect
+
+    counts = collect(sources, out, limit=limit, contact=contact)
+    print(json.dumps({"sources": counts}, ensure_ascii=False, indent=None if as_json else 2))
+
+
 @corpus.command("sources")
 def list_registered(
     folder: Annotated[

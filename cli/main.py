@@ -38,7 +38,7 @@ def _add_rooms() -> None:
     )
 
     for name, room, help_text in (
-        ("corpus", corpus.corpus, "Read and clean documents."),
+        ("corpus", corpus.corpus, "Collect, read and clean documents."),
         ("tokens", tokens.tokens, "Make Megatron's token files of documents, and show what is in them."),
         ("convert", convert.convert, "Convert between Hugging Face and Megatron checkpoints."),
         ("merge", merge.merge, "Merge a checkpoint with its base, and choose how far."),

@@ -19,6 +19,7 @@ RUN = "training/run/test_fuzz_run.py::"
 CHECKPOINT = "conversion/test_fuzz_checkpoint.py::"
 DOCUMENTS = "data_prep/documents/test_documents_fuzz.py::test_fuzz_documents"
 STORE = "data_prep/documents/test_fuzz_store.py::"
+COLLECT = "data_prep/collect/test_fuzz_collect.py::"
 SOURCES = "data_prep/sources/test_fuzz_sources.py::"
 FORMATS = SOURCES + "test_fuzz_formats"
 NATIVE = "data_prep/sources/formats/"
@@ -39,6 +40,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "core/hf/weights.py": (CORE + "test_fuzz_safetensors", CORE + "test_fuzz_weights_index"),
     "core/manifest.py": (CORE + "test_fuzz_manifest", CORE + "test_fuzz_interrupted"),
     "core/qwen3.py": (CORE + "test_fuzz_config",),
+    "data_prep/collect/archives.py": (COLLECT + "test_fuzz_archive",),
+    "data_prep/collect/download.py": (COLLECT + "test_fuzz_half",),
+    "data_prep/collect/listings.py": (COLLECT + "test_fuzz_table",),
+    "data_prep/collect/raw_folder.py": (COLLECT + "test_fuzz_journal",),
+    "data_prep/collect/visit.py": (COLLECT + "test_fuzz_answers",),
     "data_prep/documents/formats.py": (DOCUMENTS,),
     "data_prep/documents/store.py": (STORE + "test_fuzz_corpus", STORE + "test_fuzz_rejected"),
     "data_prep/documents/survey.py": (DOCUMENTS,),

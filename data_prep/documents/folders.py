@@ -9,6 +9,9 @@ from pathlib import Path
 from ...core.manifest import MANIFEST_FILE
 from .faults import printable
 
+JOURNAL_FILE = "collected.jsonl"
+"""Journal that `pdapt corpus collect` keeps in a source's folder."""
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -71,7 +74,8 @@ def passed_over(path: Path, out: Path | None) -> str:
         return "made by pdapt" if _is_manifest(path / MANIFEST_FILE) else ""
     if not stat.S_ISREG(mode):
         return "not a regular file"
-    return "made by pdapt" if path.name == MANIFEST_FILE and _is_manifest(path) else ""
+    made = path.name == JOURNAL_FILE or (path.name == MANIFEST_FILE and _is_manifest(path))
+    return "made by pdapt" if made else ""
 
 
 def _is_manifest(path: Path) -> bool:

@@ -6,6 +6,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...core.errors import UserError, check_known, nearest
+from .collection import Collection
 
 DocumentType = Literal[
     "Scientific",
@@ -82,6 +83,7 @@ class Definition:
         citation: what to cite.
         files: its files; the first rule that a name fits counts.
         access: what is needed to obtain it beside a connection; empty where nothing is.
+        collect: how it is collected; None where no program can.
         joined: whether its files are read together: an index, and full texts that belong to its entries.
         language: of its texts, an ISO 639-1 code.
         notes: what a reader of its texts should know.
@@ -100,6 +102,7 @@ class Definition:
     documents: int | None = None
     words: int | None = None
     access: str = ""
+    collect: Collection | None = None
     joined: bool = False
     language: str = "fr"
     notes: tuple[str, ...] = field(default=())

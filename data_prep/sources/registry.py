@@ -29,10 +29,12 @@ class Registry:
     Attributes:
         max_rejected: share of a source's documents that may be spoilt, where the user names none.
         export: how the one-line-a-document export is read.
+        lists: what a collection keeps beside the files that are read.
     """
 
     max_rejected: float
     export: FileRule
+    lists: FileRule
 
 
 @cache
@@ -101,6 +103,11 @@ def read_definition(path: Path) -> Definition:
         raise UserError(f"{loaded.key!r} cannot be a source's key", where=where, allowed="A to Z, 0 to 9 and '_'")
     if not loaded.files:
         raise UserError("the source names no files", where=where, allowed="files: [{names: ['*.txt'], format: text}]")
+    for number, step in enumerate(loaded.collect.steps if loaded.collect else ()):
+        schemes = [scheme for scheme in vars(step).values() if scheme is not None]
+        if len(schemes) != 1:
+            allowed = "one of " + ", ".join(vars(step))
+            raise UserError(f"collect.steps[{number}] has {len(schemes)} schemes", where=where, allowed=allowed)
     return replace(loaded, files=tuple(_with_options(rule, where) for rule in loaded.files))
 
 

@@ -18,8 +18,8 @@ def rule_for(definition: Definition, name: str, *, alone: bool) -> FileRule | No
         alone: whether the user named the file itself: then a name that fits no rule is read by the source's first.
     """
     lower = name.lower()
-    export = registry().export
-    match = next((rule for rule in (export, *definition.files) if _fits(rule, lower)), None)
+    everywhere = (registry().lists, registry().export)
+    match = next((rule for rule in (*everywhere, *definition.files) if _fits(rule, lower)), None)
     if alone and match is None:
         return next(rule for rule in definition.files if rule.format)
     return match

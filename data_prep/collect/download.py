@@ -1,0 +1,183 @@
+"""Downloads of whole files: continued where they stopped, and compared with the length and hash that are stated."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import httpx
+
+from ...core.errors import Failed, UserError
+from ...core.files import read_blocks, read_object, write_json
+from ...core.system.disk import check_space, disk_errors
+from .names import shown
+from .raw_folder import Answer, now
+from .transport import Passing, Transport, is_html
+
+LARGEST = 2**36
+"""Bytes of a file. The largest that a source publishes has some gigabytes."""
+RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+BEGINNINGS = {".pdf": b"%PDF-", ".zip": b"PK"}
+"""Ending of a file's name -> what stands near its beginning."""
+PAGES = (".html", ".htm")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Size and hash that a listing states of a file.
+
+    Attributes:
+        size: bytes; None where it does not say.
+        algorithm: of the hash, as hashlib names it; empty where none is stated.
+        hash: in hexadecimal digits.
+        most: bytes that the file may have.
+    """
+
+    size: int | None = None
+    algorithm: str = ""
+    hash: str = ""
+    most: int = LARGEST
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Facts about a file whose download has begun.
+
+    Attributes:
+        url: its address.
+        etag: its version, as the server names it.
+        modified: when it was last changed, as the server says.
+        total: its bytes; None where the server does not say.
+    """
+
+    url: str
+    etag: str = ""
+    modified: str = ""
+    total: int | None = None
+
+    @property
+    def validator(self) -> str:
+        """Value of If-Range that stands for these bytes; a weak ETag does not."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
+
+
+class Download:
+    """One file's download, in attempts that go on where the one before stopped."""
+
+    def __init__(self, transport: Transport, url: str, target: Path, expected: Expected) -> None:
+        """Prepare it; `target` is where the file will be, and beside it stands what is half there."""
+        self.transport, self.url, self.expected = transport, url, expected
+        self.name = target.name
+        self.partial = target.with_name(f".{target.name}.partial")
+        self.record = target.with_name(f".{target.name}.partial.json")
+
+    def run(self, file: str) -> tuple[Path, Answer]:
+        """The finished file under its temporary name, and the answer that it is.
+
+        Raises:
+            Failed: it did not come whole.
+            Refused, Astray: the server has it not, or it is elsewhere.
+            UserError: the disk is full.
+        """
+        with disk_errors(self.partial):
+            begun = self.transport.repeat(self._attempt, self.url)
+        self.record.unlink(missing_ok=True)
+        answer = Answer(file, shown(self.url), now(), etag=begun.etag, modified=begun.modified)
+        return self.partial, answer
+
+    def _attempt(self) -> Begun:
+        have, before = self._half()
+        headers = {"Accept-Encoding": "identity"}
+        if before:
+            headers |= {"Range": f"bytes={have}-", "If-Range": before.validator}
+        with self.transport.open(self.url, headers, accept=(416,)) as response:
+            begin, begun = self._begin(response, have)
+            self._check_size(begun.total)
+            write_json(self.record, asdict(begun))
+            self._receive(response, begin)
+        self._check(begun)
+        return begun
+
+    def _half(self) -> tuple[int, Begun | None]:
+        """Bytes that an earlier attempt left, and what is known of them; none where they cannot be continued."""
+        try:
+            stated = read_object(self.record)
+            total = stated.integer("total") if "total" in stated else None
+            begun = Begun(stated.text("url"), stated.text("etag", ""), stated.text("modified", ""), total)
+            have = self.partial.stat().st_size
+        except (UserError, FileNotFoundError):
+            return 0, None
+        return (have, begun) if have and begun.url == shown(self.url) and begun.validator else (0, None)
+
+    def _begin(self, response: httpx.Response, have: int) -> tuple[int, Begun]:
+        """The byte that an answer begins with, and what it says of the file."""
+        begin, total = 0, _number(response.headers.get("content-length"))
+        if response.status_code == 416:
+            self._drop("the server has not the rest of the file")
+        if response.status_code == 206:
+            stated = RANGE.fullmatch(response.headers.get("content-range", "").strip())
+            if not have or stated is None or int(stated[1]) != have:
+                self._drop("the server sent another part of the file")
+            begin, total = have, _number(stated[3])
+        packed = response.headers.get("content-encoding", "identity") != "identity"
+        if packed:  # though it was asked not to be: its length is not that of the file
+            return begin, Begun(shown(self.url))
+        etag, modified = response.headers.get("etag", ""), response.headers.get("last-modified", "")
+        return begin, Begun(shown(self.url), etag, modified, total)
+
+    def _check_size(self, total: int | None) -> None:
+        if total is not None and total > self.expected.most:
+            raise Failed(f"{shown(self.url)}: {total:,} bytes; allowed: up to {self.expected.most:,}")
+        check_space(self.partial, total or 0, left=self.partial.stat().st_size if self.partial.exists() else 0)
+
+    def _receive(self, response: httpx.Response, begin: int) -> None:
+        packed = response.headers.get("content-encoding", "identity") != "identity"
+        with self.partial.open("r+b" if begin else "wb") as file:
+            file.truncate(begin)
+            file.seek(begin)
+            self._write(response.iter_bytes() if packed else response.iter_raw(), file, begin)
+
+    def _write(self, chunks: Iterator[bytes], file: IO[bytes], begin: int) -> None:
+        count = begin
+        for chunk in chunks:
+            count += len(chunk)
+            if count > self.expected.most:
+                raise Failed(f"{shown(self.url)}: more than the {self.expected.most:,} bytes that are allowed")
+            file.write(chunk)
+
+    def _check(self, begun: Begun) -> None:
+        """Compare the file with what is stated of it; one that differs is dropped, and fetched anew."""
+        size = self.partial.stat().st_size
+        for stated in (begun.total, self.expected.size):
+            if stated is not None and size != stated:
+                self._drop(f"the download has another length: {size:,} bytes of {stated:,}")
+        if self.expected.algorithm and _hash(self.partial, self.expected.algorithm) != self.expected.hash:
+            self._drop(f"the download has another hash: its {self.expected.algorithm} is not the stated one")
+        with self.partial.open("rb") as file:
+            head = file.read(4096)
+        ending = Path(self.name).suffix.lower()
+        if is_html(head) and ending not in PAGES:
+            self._drop(f"an HTML page where a file was promised: {self.name}")
+        if BEGINNINGS.get(ending, b"") not in head[:1024]:
+            self._drop(f"not a {ending[1:].upper()} file: {self.name}")
+        if not size:
+            self._drop("an empty file")
+
+    def _drop(self, reason: str) -> NoReturn:
+        """Forget what has come, so that the next attempt begins anew."""
+        self.partial.unlink(missing_ok=True)
+        self.record.unlink(missing_ok=True)
+        raise Passing(reason)
+
+
+def _hash(path: Path, algorithm: str) -> str:
+    value: Any = hashlib.new(algorithm, usedforsecurity=False)
+    for block in read_blocks(path):
+        value.update(block)
+    return value.hexdigest()
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() else None

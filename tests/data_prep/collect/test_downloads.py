@@ -1,0 +1,156 @@
+"""Downloads that are cut off, changed or forged, and archives that are hostile."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import source_files as files
+from local_site import Response, Site
+from reading_helpers import records_of
+
+from pdapt.core.errors import Failed, UserError
+from pdapt.data_prep.collect import archives
+from pdapt.data_prep.collect.collect import collect
+
+ARCHIVE = "/wt-public.emm4u.eu/Resources/ECDC-TM/ECDC-TM.zip"
+HTML = b"<!DOCTYPE html><html><body>Maintenance</body></html>"
+
+
+def archive_of(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+TMX = archive_of(("ECDC.tmx", files.TMX))
+
+
+def ecdc(tmp_path: Path, site: Site) -> dict[str, Any]:
+    return collect([site.define(tmp_path, "ECDC_TM")], tmp_path / "raw")["ECDC_TM"]
+
+
+@pytest.mark.parametrize("etag", ['"v1"', 'W/"v1"', ""])
+def test_a_download_that_is_cut_off_goes_on_where_it_stopped(tmp_path: Path, site: Site, etag: str) -> None:
+    """Only where the server names the version of the bytes; a weak name does not."""
+    site.serves(ARCHIVE, TMX, etag, cut=100)
+    assert ecdc(tmp_path, site)["requests repeated"] == {"the answer was cut off": 1}
+    ranges = [request.headers.get("range") for request in site.requests]
+    assert ranges == [None, "bytes=100-" if etag == '"v1"' else None]
+    assert (tmp_path / "raw" / "ECDC_TM" / "ECDC-TM.zip").read_bytes() == TMX
+    assert len(records_of(tmp_path / "raw" / "ECDC_TM", format="ecdc_tm")) == 2
+
+
+def test_a_file_that_changed_meanwhile_is_fetched_from_its_beginning(tmp_path: Path, site: Site) -> None:
+    other = archive_of(("ECDC.tmx", files.TMX + b"\n"))
+    headers = {"ETag": '"v1"'}
+    site.answers(ARCHIVE, Response(TMX, 200, headers, send=50), Response(other, 200, {"ETag": '"v2"'}))
+    ecdc(tmp_path, site)
+    assert site.requests[1].headers["if-range"] == '"v1"'
+    assert (tmp_path / "raw" / "ECDC_TM" / "ECDC-TM.zip").read_bytes() == other
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Response(TMX[60:], 206, {"ETag": '"v1"', "Content-Range": f"bytes 60-{len(TMX) - 1}/{len(TMX)}"}),
+        Response(b"", 206, {"Content-Range": "bytes */x"}),
+        Response(b"", 416),
+        Response(HTML, 200),
+        Response(TMX[:90], length=False),
+    ],
+)
+def test_parts_that_do_not_fit_are_not_put_together(tmp_path: Path, site: Site, bad: Response) -> None:
+    site.answers(ARCHIVE, Response(TMX, 200, {"ETag": '"v1"'}, send=50), bad, Response(TMX, 200, {"ETag": '"v1"'}))
+    if not bad.length:  # only unpacking shows that some is missing; the next run fetches it anew
+        with pytest.raises(Failed, match="damaged"):
+            ecdc(tmp_path, site)
+    ecdc(tmp_path, site)
+    assert (tmp_path / "raw" / "ECDC_TM" / "ECDC-TM.zip").read_bytes() == TMX
+    assert not list((tmp_path / "raw").rglob("*.partial*"))
+
+
+@pytest.mark.parametrize("field", ["size", "checksum"])
+def test_a_file_that_is_not_as_listed_never_stands_for_it(tmp_path: Path, site: Site, field: str) -> None:
+    stated = {"size": len(TMX), "checksum": ""} | {"size": {"size": 7}, "checksum": {"checksum": "md5:" + "0" * 32}}[
+        field
+    ]
+    link = {"self": f"{site.address}/pxslu.zip"}
+    site.answers(
+        "/zenodo.org/api/records/6524162",
+        json.dumps({"files": [{"key": "pxslu.zip", "links": link} | stated]}).encode(),
+    )
+    site.serves("/pxslu.zip", TMX)
+    with pytest.raises(Failed, match="another " + {"size": "length", "checksum": "hash"}[field]):
+        collect([site.define(tmp_path, "PXCORPUS")], tmp_path / "raw")
+    assert not list((tmp_path / "raw").rglob("*.zip"))
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = 0o120777 << 16
+    return info
+
+
+def encrypted() -> bytes:
+    """An archive whose member says that it is encrypted."""
+    content = bytearray(TMX)
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + offset] |= 1
+    return bytes(content)
+
+
+def damaged() -> bytes:
+    content = bytearray(TMX)
+    content[60] ^= 0xFF
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: archive_of(("../../evil.tmx", b"x")), "leads out of"),
+        (lambda: archive_of(("/evil.tmx", b"x")), "leads out of"),
+        (lambda: archive_of(("a\\..\\evil.tmx", b"x")), "leads out of"),
+        (lambda: archive_of((link("evil.tmx"), b"/etc/hostname")), "a link or a device"),
+        (lambda: archive_of(("A.tmx", b"x"), ("a.tmx", b"y")), "same name"),
+        (lambda: archive_of(("notice.pdf", b"x")), "none of its 1 members"),
+        (lambda: archive_of(("bomb.tmx", bytes(2**25))), "as a bomb does"),
+        (encrypted, "is encrypted"),
+        (damaged, "damaged"),
+    ],
+)
+def test_archives_that_are_not_unpacked(tmp_path: Path, site: Site, make: Callable[[], bytes], message: str) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    site.serves(ARCHIVE, make())
+    with pytest.raises(Failed, match=message):
+        ecdc(tmp_path, site)
+    made = {path.name for path in set(tmp_path.rglob("*")) - set(before)}
+    assert made <= {"ECDC_TM.yaml", "raw", "ECDC_TM", "ECDC-TM.zip", "collected.jsonl", ".ECDC-TM.zip.unpacking", "0"}
+    assert not (tmp_path.parent / "evil.tmx").exists()
+
+
+def test_an_archive_of_too_many_bytes(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MOST_BYTES", 100)
+    site.serves(ARCHIVE, TMX)
+    with pytest.raises(Failed, match="once unpacked"):
+        ecdc(tmp_path, site)
+
+
+def test_a_disk_that_is_full(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.serves(ARCHIVE, TMX)
+
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device", "x")
+
+    monkeypatch.setattr("pdapt.data_prep.collect.download.Download._write", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        ecdc(tmp_path, site)
+    monkeypatch.undo()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert ecdc(tmp_path, site)["files"] == 2
