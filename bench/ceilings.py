@@ -130,7 +130,9 @@ def nccl(ranks: int, megabytes: list[float], repeats: int) -> dict[str, Any]:
         raise UserError(f"sizes are {megabytes}", where="--megabytes", allowed="more than 0")
     gpus = torch.cuda.device_count()
     if gpus and ranks > gpus:
-        raise UserError(f"{ranks} ranks on {gpus} GPUs", where="--ranks", allowed=f"up to {gpus}")
+        raise UserError(
+            f"{ranks} ranks need as many GPUs; this machine has {gpus}", where="--ranks", allowed=f"up to {gpus}"
+        )
     with tempfile.TemporaryDirectory() as work:
         out = Path(work) / "found.json"
         write_json(Path(work) / "job.json", {"megabytes": megabytes, "repeats": repeats, "out": str(out)})
@@ -212,7 +214,7 @@ def site(out: Path, shares: dict[str, float | None]) -> None:
     """
     missing = [name for name, share in shares.items() if share is None]
     if missing:
-        raise UserError(f"{', '.join(missing)} was measured on cores", where="--site-out", allowed="on GPUs")
+        raise UserError(f"{', '.join(missing)} was measured on CPU cores", where="--site-out", allowed="on GPUs")
     fit = read_fit(out) if out.is_file() else read_fit()
     measured = {name: share for name, share in shares.items() if share is not None}
     write_json(out, fit._replace(constants=replace(fit.constants, **measured)).to_json())

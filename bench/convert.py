@@ -133,7 +133,9 @@ def _check_space(work: Path, total: int) -> None:
     free = shutil.disk_usage(work).free
     if free < 2.1 * total:
         needed = f"{2.1 * total / GB:.0f} GB"
-        raise UserError(f"{free / GB:.0f} GB are free", where=str(work), allowed=needed, fix="name another --work")
+        raise UserError(
+            f"the disk has {free / GB:.0f} GB free", where=str(work), allowed=needed, fix="name another --work"
+        )
 
 
 def _generate(folder: Path, tensors: dict[str, Tensor], shape: Qwen3Config) -> dict[str, str]:

@@ -99,7 +99,9 @@ def _check(size: str, points: str, work: Path) -> None:
     chosen = parse_points(points)
     if not set(COMPARED) <= set(chosen):
         raise UserError(
-            f"{points} lacks a point that is compared", where="--t", allowed="0.1, 0.5 and 0.9 among others"
+            f"{points} does not contain every point that is compared",
+            where="--t",
+            allowed="0.1, 0.5 and 0.9 among others",
         )
     # Two parents, the points, mergekit's, and the two ends.
     needed, free = 2 * SIZES[size].parameters * (len(chosen) + 5), shutil.disk_usage(work).free

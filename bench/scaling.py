@@ -103,7 +103,9 @@ def check(plan: Plan) -> None:
     """
     if plan.recipe.steps < WARM + 2:
         raise UserError(
-            f"of {plan.recipe.steps} steps {WARM} do not count", where="--steps", allowed=f"from {WARM + 2}"
+            f"the first {WARM} steps are not counted, and there are {plan.recipe.steps}",
+            where="--steps",
+            allowed=f"from {WARM + 2}",
         )
     if not plan.worlds or any(world < 1 for world in plan.worlds):
         raise UserError(f"worlds are {plan.worlds}", where="--world", allowed="whole numbers from 1")
@@ -122,7 +124,7 @@ def spread(recipe: Recipe, way: Scaling, world: int, first: int, *, gpu: bool) -
     """
     node = min(world, recipe.parallel.ranks_per_node) if gpu else world
     if world % node:
-        raise UserError(f"nodes of {node} do not make {world} ranks", where="--world", allowed=f"multiples of {node}")
+        raise UserError(f"{world} ranks do not fill nodes of {node}", where="--world", allowed=f"multiples of {node}")
     batch = recipe.batch.global_size * world // first if way == Scaling.WEAK else recipe.batch.global_size
     each = batch * model_parallel(recipe) // world
     micro = max((size for size in range(1, recipe.batch.micro_size + 1) if each % size == 0), default=1)
@@ -157,7 +159,7 @@ def collect(plan: Plan, work: Path) -> list[Measurement]:
                 try:
                     turns.append(turn_of(rows))
                 except ValueError as error:
-                    raise UserError(f"{folder} tells too little: {error}", where=str(folder / JOURNAL_FILE)) from None
+                    raise UserError(f"{folder} has too few steps: {error}", where=str(folder / JOURNAL_FILE)) from None
             cores = None if plan.gpu else len(os.sched_getaffinity(0)) / world
             batch = spread(plan.recipe, way, world, plan.worlds[0], gpu=plan.gpu).batch.global_size
             measurements.append(measurement(way, world, turns, cores=cores, batch=batch))
@@ -246,4 +248,4 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
         if row["oversubscribed"]:
             yield "    OVERSUBSCRIBED: ranks share cores, so this says nothing about scaling"
     if result.get("others", 0.0) > DISTURBED:
-        yield f"DISTURBED: other processes took {result['others']:.0%} of the cores' time; measure again when they rest"
+        yield f"DISTURBED: other processes took {result['others']:.0%} of the cores' time; repeat it on an idle machine"

@@ -99,14 +99,16 @@ def check(recipe: Recipe, parts: list[str]) -> None:
     """
     if recipe.parallel.nodes > 1 or model_parallel(recipe) > 1:
         raise UserError(
-            "the recipe is of several nodes, or splits the model",
+            "the recipe uses several nodes, or splits the model",
             where="parallel",
             allowed="one node, and copies of the model on its ranks",
             fix="parallel.nodes=1 parallel.tp=1 parallel.pp=1 parallel.cp=1",
         )
     if recipe.steps < WARM + 1:
         raise UserError(
-            f"of {recipe.steps} steps {WARM} do not count", where="--steps", allowed=f"from {WARM + 1}, better 30"
+            f"the first {WARM} steps are not counted, and there are {recipe.steps}",
+            where="--steps",
+            allowed=f"from {WARM + 1}, better 30",
         )
     for part in parts:
         check_known(part, PARTS, "part", "--part")
@@ -148,7 +150,7 @@ def run(bench: Bench, parts: list[str]) -> dict[str, Any]:
     results["others"] = (spent_by_others() - spent) / (time.monotonic() - begin) / cores
     if results["others"] > DISTURBED:
         log.warn(
-            f"bench: other processes took {results['others']:.0%} of the cores' time; measure again when they rest"
+            f"bench: other processes took {results['others']:.0%} of the cores' time; repeat it on an idle machine"
         )
     return results
 

@@ -15,7 +15,9 @@ bench = typer.Typer()
 @bench.command("packing")
 def packing(
     seq_length: Annotated[int, typer.Option(help="Slots of a sequence.")] = 2048,
-    spread: Annotated[float | None, typer.Option(help="Deviation of the logarithm of lengths.")] = None,
+    spread: Annotated[
+        float | None, typer.Option(help="Standard deviation of the logarithm of the documents' lengths.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure how full the layouts' sequences are on documents like those of PARCOMED's 17 commercial sources."""
@@ -39,7 +41,9 @@ def packing(
 def tokens(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Parquet files with a column `text`.")],
     tokenizer: Annotated[Path, typer.Option(help="Folder with tokenizer.json.")],
-    way: Annotated[list[str] | None, typer.Option(help="Only this way; may be repeated.")] = None,
+    way: Annotated[
+        list[str] | None, typer.Option(help="Way to tokenize that is measured; may be repeated. By default all.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare `pdapt tokens build` with `datasets.map` and others: wall time, memory, and the ids."""
@@ -67,9 +71,12 @@ def train(
     *,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "qwen3_tiny_cpt_2xcpu",
     tokens: Annotated[Path | None, typer.Option(help="Folder of tokens; by default the embedded sample's.")] = None,
-    steps: Annotated[int, typer.Option(help="Steps of each process; the first three do not count.")] = 30,
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of each process.")] = 3,
-    part: Annotated[list[str] | None, typer.Option(help="throughput, overhead or saves; may be repeated.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps of each process; the first three are not counted.")] = 30,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of each process.")] = 3,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="Part to measure: throughput, overhead or saves; may be repeated. By default all."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare `pdapt train` with transformers.Trainer and with Megatron's trainer alone, on this machine's cores."""
@@ -94,17 +101,19 @@ def train(
 @bench.command("convert")
 def convert(
     *,
-    size: Annotated[str, typer.Option(help="0p6b, 1p7b, 4b or 8b.")] = "0p6b",
-    source: Annotated[str, typer.Option("--from", help="parameters (BF16), or master (FP32).")] = "parameters",
+    size: Annotated[str, typer.Option(help="Size of the model: 0p6b, 1p7b, 4b or 8b.")] = "0p6b",
+    source: Annotated[
+        str, typer.Option("--from", help="Weights to convert: parameters (BF16) or master (FP32).")
+    ] = "parameters",
     work: Annotated[
-        Path | None, typer.Option(help="Folder with space for two models; by default the system's.")
+        Path | None, typer.Option(help="Folder with space for two models; by default the system's temporary folder.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each step, in turn with cp's.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Convert random weights of a published size to Megatron and back: bits, speed beside `cp`, memory.
 
-    Exit code 1 where the bits differ.
+    Exit code 1 if the bits differ.
     """
     from tempfile import TemporaryDirectory
 
@@ -120,14 +129,14 @@ def convert(
 
 @bench.command("merge")
 def merge(
-    size: Annotated[str, typer.Option(help="Qwen3's shapes: 0p6b, 1p7b, 4b, 8b.")] = "0p6b",
-    t: Annotated[str, typer.Option(help="Points of the sweep, 0.1, 0.5 and 0.9 among them.")] = "0.1:0.9:0.1",
-    folder: Annotated[Path | None, typer.Option(help="Where there is room for the models: 17 GB at 0p6b.")] = None,
+    size: Annotated[str, typer.Option(help="Size of the models: 0p6b, 1p7b, 4b or 8b.")] = "0p6b",
+    t: Annotated[str, typer.Option(help="Points of the sweep; must include 0.1, 0.5 and 0.9.")] = "0.1:0.9:0.1",
+    folder: Annotated[Path | None, typer.Option(help="Folder with space for the models: 17 GB at 0p6b.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare `pdapt merge sweep` with mergekit's command on random models: time, memory, and every value.
 
-    Exit code 1 where the sweep takes more than twice one merge, or a value is further away than one BF16 unit.
+    Exit code 1 if the sweep takes more than twice as long as one merge, or a value differs by more than one BF16 unit.
     """
     from tempfile import TemporaryDirectory
 
@@ -147,14 +156,18 @@ def scaling(
     *,
     out: Annotated[Path, typer.Option(help="Folder for the page, the CSV and the site file.")],
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "qwen3_tiny_cpt_2xcpu",
-    world: Annotated[list[int] | None, typer.Option(help="Ranks; may be repeated. By default 1, 2, 4.")] = None,
-    way: Annotated[list[str] | None, typer.Option(help="weak or strong; may be repeated. By default both.")] = None,
+    world: Annotated[
+        list[int] | None, typer.Option(help="Number of ranks; may be repeated. By default 1, 2, 4.")
+    ] = None,
+    way: Annotated[
+        list[str] | None, typer.Option(help="Scaling to measure: weak or strong; may be repeated. By default both.")
+    ] = None,
     tokens: Annotated[Path | None, typer.Option(help="Folder of tokens; by default the embedded sample's.")] = None,
-    steps: Annotated[int, typer.Option(help="Steps of each run; the first three do not count.")] = 15,
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of each world.")] = 3,
-    gpu: Annotated[bool, typer.Option("--gpu", help="The ranks are GPUs; else processes on the cores.")] = False,
-    jobs: Annotated[bool, typer.Option("--jobs", help="Only write a Slurm script for each run.")] = False,
-    collect: Annotated[bool, typer.Option("--collect", help="Read the runs that those jobs have left.")] = False,
+    steps: Annotated[int, typer.Option(help="Steps of each run; the first three are not counted.")] = 15,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats of each number of ranks.")] = 3,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Train on GPUs; by default on CPU cores.")] = False,
+    jobs: Annotated[bool, typer.Option("--jobs", help="Write a Slurm script for each run, and stop.")] = False,
+    collect: Annotated[bool, typer.Option("--collect", help="Report the runs of jobs that have ended.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a recipe on several numbers of ranks: weak and strong efficiency, beside the plan; adjusts the planner."""
@@ -174,18 +187,18 @@ def scaling(
 
 
 Repeats = Annotated[int, typer.Option(min=1, help="Repeats of each measurement.")]
-SiteOut = Annotated[Path | None, typer.Option(help="Site file to write, or to add to; on GPUs.")]
+SiteOut = Annotated[Path | None, typer.Option(help="Site file to write or extend (GPUs only).")]
 
 
 @bench.command("gemm")
 def gemm(
-    recipe: Annotated[str, typer.Option(help="Recipe whose layers' products are measured.")] = "qwen3_tiny_cpt_2xcpu",
+    recipe: Annotated[str, typer.Option(help="Recipe whose matrix products are measured.")] = "qwen3_tiny_cpt_2xcpu",
     repeats: Repeats = 20,
-    fp8: Annotated[bool, typer.Option("--fp8", help="In FP8 in place of BF16.")] = False,
+    fp8: Annotated[bool, typer.Option("--fp8", help="Measure FP8 instead of BF16.")] = False,
     site_out: SiteOut = None,
     as_json: Json = False,
 ) -> None:
-    """Measure operations a second of a recipe's matrix products."""
+    """Measure the operations per second of a recipe's matrix products."""
     from ..bench import ceilings
     from ..recipes.load import load
 
@@ -202,12 +215,12 @@ def gemm(
 
 @bench.command("copy")
 def copy(
-    megabytes: Annotated[int, typer.Option(min=1, help="Megabytes that are copied.")] = 256,
+    megabytes: Annotated[int, typer.Option(min=1, help="Megabytes to copy.")] = 256,
     repeats: Repeats = 20,
     site_out: SiteOut = None,
     as_json: Json = False,
 ) -> None:
-    """Measure bytes a second inside the memory, and between host and GPU."""
+    """Measure the bytes per second within memory, and between host and GPU."""
     from ..bench import ceilings
 
     result = ceilings.copy(megabytes, repeats)
@@ -223,12 +236,12 @@ def copy(
 
 @bench.command("nccl")
 def nccl(
-    ranks: Annotated[int, typer.Option(min=2, help="Ranks, all on this machine.")] = 2,
+    ranks: Annotated[int, typer.Option(min=2, help="Number of ranks, all on this machine.")] = 2,
     megabytes: Annotated[list[float] | None, typer.Option(help="Sizes of the messages; may be repeated.")] = None,
     repeats: Repeats = 10,
     as_json: Json = False,
 ) -> None:
-    """Measure collectives: NCCL between this machine's GPUs, or gloo between processes where there is none."""
+    """Measure collectives: NCCL between this machine's GPUs, or gloo between processes if there are none."""
     from ..bench import ceilings
 
     result = ceilings.nccl(ranks, megabytes or [1.0, 16.0, 64.0], repeats)
@@ -247,10 +260,10 @@ def nccl(
 def data(
     tokens: Annotated[Path, typer.Argument(help="Folder made by `pdapt tokens build`.")],
     recipe: Annotated[str, typer.Option(help="Recipe whose layout and blend are read.")] = "qwen3_tiny_cpt_2xcpu",
-    samples: Annotated[int, typer.Option(min=2, help="Samples that are read.")] = 2000,
+    samples: Annotated[int, typer.Option(min=2, help="Samples to read.")] = 2000,
     as_json: Json = False,
 ) -> None:
-    """Measure how many slots a second one process reads of a recipe's data."""
+    """Measure how many slots of a recipe's data one process reads per second."""
     from ..bench import ceilings
     from ..recipes.load import load
 

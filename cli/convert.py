@@ -14,8 +14,8 @@ convert = typer.Typer()
 
 @convert.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="HF_FOLDER", help="Qwen3 as Hugging Face keeps it.")],
-    out: Annotated[Path, typer.Argument(help="Checkpoint root to make.")],
+    source: Annotated[Path, typer.Argument(metavar="HF_FOLDER", help="Hugging Face folder of a Qwen3.")],
+    out: Annotated[Path, typer.Argument(help="Megatron checkpoint root to make.")],
     *,
     bin_files: Annotated[bool, typer.Option("--bin", help="Read pytorch_model.bin, a pickle.")] = False,
     verify: Verify = True,
@@ -29,11 +29,17 @@ def import_(
 
 @convert.command("export")
 def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint, or a root: then its newest.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CKPT", help="Megatron checkpoint, or a root, of which the newest is exported.")
+    ],
     out: Annotated[Path, typer.Argument(help="Hugging Face folder to make.")],
     *,
-    source: Annotated[str, typer.Option("--from", help="parameters, or master: the optimizer's FP32.")] = "parameters",
-    dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32; by default the source's.")] = None,
+    source: Annotated[
+        str, typer.Option("--from", help="Weights to export: parameters, or master (the optimizer's FP32).")
+    ] = "parameters",
+    dtype: Annotated[
+        str | None, typer.Option(help="Type of the weights: bfloat16, float16 or float32; by default the source's.")
+    ] = None,
     reference: Annotated[Path | None, typer.Option(help="Folder with config.json and tokenizer.")] = None,
     verify: Verify = True,
     as_json: Json = False,
@@ -50,8 +56,8 @@ def follow(
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the exports; by default RUN/hf.")] = None,
     *,
     keep_last: Annotated[int | None, typer.Option(help="Number of exports to keep; by default all.")] = None,
-    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at the run.")] = 10.0,
-    once: Annotated[bool, typer.Option("--once", help="Export what is there now, and end.")] = False,
+    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between two checks for a new checkpoint.")] = 10.0,
+    once: Annotated[bool, typer.Option("--once", help="Export the checkpoints that are there now, and stop.")] = False,
     heldout: Annotated[
         list[str] | None, typer.Option(help="DOMAIN=PATH: evaluate each export on it; may be repeated.")
     ] = None,
@@ -68,12 +74,12 @@ def follow(
 @convert.command("verify")
 def verify(
     first: Annotated[Path, typer.Argument(help="Hugging Face folder, or Megatron checkpoint.")],
-    second: Annotated[Path, typer.Argument(help="Model that it is compared with.")],
+    second: Annotated[Path, typer.Argument(help="Model to compare with.")],
     reference: Annotated[Path | None, typer.Option(help="Folder with a checkpoint's config.json.")] = None,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
-    """Compare two models tensor by tensor. Exit code 1 where they differ."""
+    """Compare two models tensor by tensor. Exit code 1 if they differ."""
     from ..conversion.verify import describe
     from ..conversion.verify import verify as compare
 

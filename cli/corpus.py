@@ -93,14 +93,15 @@ def collect_sources(
 @corpus.command("sources")
 def list_registered(
     folder: Annotated[
-        Path | None, typer.Argument(help="Holds a folder for each source, called by its key; says what is at hand.")
+        Path | None,
+        typer.Argument(help="Folder with a folder for each source, named by its key: shows which are there."),
     ] = None,
     further: Annotated[
-        list[Path] | None, typer.Option("--define", help="A file that defines a further source; may be repeated.")
+        list[Path] | None, typer.Option("--define", help="File that defines another source; may be repeated.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the registered sources: licence, edition, documents and words in the paper, and what is at hand of them.
+    """List the registered sources: licence, edition, documents and words in the paper, and which are there locally.
 
     `pdapt corpus build --format SOURCE` reads a folder of one. docs/sources.md says which files are read, and how.
     """

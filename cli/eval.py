@@ -27,18 +27,18 @@ Models = Annotated[
 Roles = Annotated[
     list[str] | None, typer.Option("--role", help="NAME=base|tuned|merged|other: role of a model; may be repeated.")
 ]
-Backend = Annotated[str, typer.Option(help="hf; or vllm, which has not been run yet.")]
+Backend = Annotated[str, typer.Option(help="lm-eval's backend: hf, or vllm (not tested yet).")]
 AnyBatchSize = Annotated[
     str,
     typer.Option(
         "--batch-size",
-        help="Sequences a forward pass, or auto: found by the longest prompt with its answer, once for each model and "
-        "kind of task.",
+        help="Sequences in a forward pass, or auto: measured on the longest prompt and its answer, once for each model "
+        "and kind of task.",
     ),
 ]
 MaxAnswer = Annotated[
     int | None,
-    typer.Option("--max-gen-toks", help="Tokens an answer may have; by default the task's, 2,048 in MMLU-ProX."),
+    typer.Option("--max-gen-toks", help="Most tokens of an answer; by default the task's, 2,048 in MMLU-ProX."),
 ]
 ChatTemplate = Annotated[
     bool,
@@ -54,24 +54,28 @@ ChatTemplate = Annotated[
 def fetch(
     baselines: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[BASELINE]...", help="Models to download, by `pdapt eval baselines`; none: the data."),
+        typer.Argument(
+            metavar="[BASELINE]...", help="Models of `pdapt eval baselines` to download; by default the tasks' data."
+        ),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", help="Folder to make; of baselines, the folder of their folders.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder to make; with models, the folder that will contain theirs.")
+    ],
     source: Annotated[
         Path | None,
         typer.Option(help="Folder with the data sets' own files, as OWNER/NAME/FILE: nothing is downloaded."),
     ] = None,
     tasks: Tasks = None,
     french_shots: Annotated[
-        Path | None, typer.Option(help="Records like French-full.json's, for French MMLU's worked examples.")
+        Path | None, typer.Option(help="Records in the form of French-full.json, for French MMLU's worked examples.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Prepare the 28 tasks' data, or baselines, for a machine without internet.
 
-    English MMLU and MMLU-ProX come from the Hub, at pinned commits. So does French medical MMLU, of which pdapt ships
-    task files and a converter, but no question: its data are BioMistral/BioInstructQA's data.zip (485 MB).
+    English MMLU and MMLU-ProX come from the Hub, at pinned commits. So does French medical MMLU (data.zip of
+    BioMistral/BioInstructQA, 485 MB): pdapt includes its task files and a converter, but none of its questions.
     """
     if baselines:
         from ..eval.benchmark.baselines import fetch_baseline, find_baseline
@@ -88,7 +92,7 @@ def fetch(
 
 @evaluation.command("baselines")
 def baselines(as_json: Json = False) -> None:
-    """List the 35 models of the paper's appendix: any of them, and any other, can be evaluated beside your own."""
+    """List the 35 models of the paper's appendix. Any of them, or any other model, can be evaluated beside your own."""
     from dataclasses import asdict
 
     from ..eval.benchmark.baselines import BASELINES
@@ -108,7 +112,7 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="Folder of all results; the same command continues it.")],
     tasks: Tasks = None,
     backend: Backend = "hf",
-    gpus: Annotated[int, typer.Option(help="GPUs a task: hf shares its questions out, vllm splits the model.")] = 1,
+    gpus: Annotated[int, typer.Option(help="GPUs for each task: hf divides the questions, vllm the model.")] = 1,
     batch_size: AnyBatchSize = "auto",
     limit: LimitQuestions = None,
     max_length: MaxLength = None,
@@ -120,8 +124,8 @@ def run(
 ) -> None:
     """Run the paper's 28 tasks on any number of models and checkpoints, each task in a process of its own.
 
-    Results are OUT/MODEL/TASK/results.json and samples.jsonl, as lm-eval writes them. What is finished is not repeated,
-    and several such commands with one OUT share the work: start one on each GPU.
+    Results are OUT/MODEL/TASK/results.json and samples.jsonl, as lm-eval writes them. Finished tasks are not repeated.
+    Several such commands with one OUT share the work: start one on each GPU.
     """
     from ..eval.benchmark.results_folder import read_status
     from ..eval.benchmark.run import BenchmarkSettings, run_benchmark

@@ -31,7 +31,7 @@ def merge_run(
     out: Annotated[Path, typer.Argument(help="Hugging Face folder to make.")],
     *,
     method: Annotated[
-        str, typer.Option(help="slerp, linear, task_arithmetic, ties, dare_linear or dare_ties.")
+        str, typer.Option(help="Merge method: slerp, linear, task_arithmetic, ties, dare_linear or dare_ties.")
     ] = "slerp",
     t: Annotated[
         list[str] | None,
@@ -63,15 +63,17 @@ def merge_run(
 def merge_sweep(
     base: Base,
     tuned: Tuned,
-    out: Annotated[Path, typer.Argument(help="Folder of the points: OUT/t0.1, OUT/t0.2, …")],
+    out: Annotated[Path, typer.Argument(help="Folder to make; each point is a folder in it: OUT/t0.1, OUT/t0.2, …")],
     *,
-    t: Annotated[str, typer.Option(help="BEGIN:END:STEP, the end included, or 0.2,0.5.")] = "0.1:0.9:0.1",
+    t: Annotated[
+        str, typer.Option(help="Values of t: BEGIN:END:STEP, the end included, or a list such as 0.2,0.5.")
+    ] = "0.1:0.9:0.1",
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
-    """Merge with the base by SLERP at many t: nine points for less than the price of two merges.
+    """Merge with the base by SLERP at many t: nine points cost less than two merges.
 
-    A point that is there already stays.
+    Points that exist already are kept.
     """
     from dataclasses import asdict
 
@@ -91,14 +93,14 @@ def merge_sweep(
 def merge_average(
     checkpoints: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="CHECKPOINT...", help="Checkpoints of one run, the oldest first: Hugging Face or Megatron."
-        ),
+        typer.Argument(metavar="CHECKPOINT...", help="Checkpoints of one run, oldest first: Hugging Face or Megatron."),
     ],
     *,
-    out: Annotated[Path, typer.Option(help="Hugging Face folder to make; in a sweep's folder it joins its curve.")],
+    out: Annotated[
+        Path, typer.Option(help="Hugging Face folder to make; in a sweep's folder it becomes a point of the curve.")
+    ],
     decay: Annotated[
-        float | None, typer.Option(help="Decay of an exponential moving average; by default all count alike.")
+        float | None, typer.Option(help="Decay of an exponential moving average; by default all have the same weight.")
     ] = None,
     verify: Verify = True,
     as_json: Json = False,
@@ -118,10 +120,10 @@ def merge_choose(
     sweep: Annotated[Path, typer.Argument(help="Folder of the points, made by `pdapt merge sweep`.")],
     *,
     heldout: Heldout,
-    out: Annotated[Path, typer.Option(help="Folder to make: scores, curve.")],
-    domain: Annotated[str | None, typer.Option(help="The domain that is to gain, where there are several.")] = None,
-    general: Annotated[str, typer.Option(help="The domain that must not lose.")] = "general",
-    max_loss: Annotated[float, typer.Option(help="Loss that is allowed: per cent of its perplexity per byte.")] = 1.0,
+    out: Annotated[Path, typer.Option(help="Folder to make, with scores and curve.")],
+    domain: Annotated[str | None, typer.Option(help="Domain that should improve, where there are several.")] = None,
+    general: Annotated[str, typer.Option(help="Domain that must not lose more than --max-loss.")] = "general",
+    max_loss: Annotated[float, typer.Option(help="Largest loss allowed, in percent of the perplexity per byte.")] = 1.0,
     limit: LimitQuestions = None,
     batch_size: BatchSize = 8,
     max_length: MaxLength = None,
@@ -132,10 +134,10 @@ def merge_choose(
 ) -> None:
     """Evaluate a sweep on held-out text, draw domain against general, and propose a point by a rule.
 
-    The rule: of the points whose loss in general is at most --max-loss (the upper bound of the change of perplexity per
-    byte against the base, paired over documents, one-sided at 0.05 shared by all points), the one with the lowest
-    perplexity in the domain; the base where there is none, or none is better. Held-out text decides, never the tasks
-    that are reported: those come afterwards, by choice (--data).
+    The rule: of the points that lose at most --max-loss in the general domain (the upper bound of the change of
+    perplexity per byte against the base, paired over documents, one-sided at 0.05 shared by all points), the one with
+    the lowest perplexity in the domain; the base if there is none, or if none is better. Held-out text decides, never
+    the tasks that are reported: those come afterwards, by choice (--data).
     """
     from ..core.errors import UserError
     from ..eval.benchmark.run import BenchmarkSettings
@@ -147,7 +149,7 @@ def merge_choose(
     from ..launch.hf_models import EXPORTS, as_hf
 
     if tasks and data is None:
-        raise UserError("tasks without their data", where="--tasks", fix="give --data, made by `pdapt eval fetch`")
+        raise UserError("--tasks needs the tasks' data", where="--tasks", fix="give --data, made by `pdapt eval fetch`")
     asked = choose_tasks(tasks or [])
     if data is not None:
         read_data_index(data, asked)  # now, and not after an hour

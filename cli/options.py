@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 AllowEnv = Annotated[
-    bool, typer.Option("--allow-env", help="Let the recipe take values from elsewhere, such as ${oc.env:NAME}.")
+    bool, typer.Option("--allow-env", help="Allow values from the environment in the recipe, such as ${oc.env:NAME}.")
 ]
 Verify = Annotated[
     bool,
-    typer.Option("--verify/--no-verify", help="Compare what is read with the hashes that were written with it."),
+    typer.Option("--verify/--no-verify", help="Compare the input with the hashes that were written with it."),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder to make.")]
 
@@ -23,10 +23,10 @@ RecipeName = Annotated[str, typer.Argument(help="Name of a recipe, or a YAML fil
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace the recipe's.")
 ]
-LimitQuestions = Annotated[int | None, typer.Option("--limit", help="Only so many questions of each task.")]
-BatchSize = Annotated[int, typer.Option(help="Sequences a forward pass.")]
+LimitQuestions = Annotated[int | None, typer.Option("--limit", help="Most questions of each task; by default all.")]
+BatchSize = Annotated[int, typer.Option(help="Sequences in a forward pass.")]
 MaxLength = Annotated[
-    int | None, typer.Option(help="Window in tokens, prompt and answer together; by default the model's own.")
+    int | None, typer.Option(help="Context window in tokens, prompt and answer together; by default the model's own.")
 ]
 Heldout = Annotated[
     list[str],
@@ -45,23 +45,27 @@ Format = Annotated[
     str | None,
     typer.Option(
         help="text (a document a file), lines (a document a line), jsonl, json, csv (TSV too) or parquet; a source of "
-        "`pdapt corpus sources`, or a YAML file that defines one; by default each file's own, told from its content."
+        "`pdapt corpus sources`, or a YAML file that defines one; by default detected from each file's content."
     ),
 ]
 Encoding = Annotated[
     str | None, typer.Option(help="Encoding of files that are not UTF-8 and have no byte order mark, such as cp1252.")
 ]
-DocumentType = Annotated[str, typer.Option(help="Kind of text, for records that do not state one.")]
+DocumentType = Annotated[str, typer.Option(help="Document type, for records that do not state one.")]
 Licence = Annotated[str, typer.Option(help="Licence, for records that do not state one.")]
 Commercial = Annotated[
-    bool | None, typer.Option(help="Whether records that do not state it may be used commercially.", show_default=False)
+    bool | None, typer.Option(help="Whether records that do not say so may be used commercially.", show_default=False)
 ]
-Splits = Annotated[str, typer.Option(help="train; or all: publishers' test and validation parts, too.")]
-KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Train on a text as often as it is given.")]
+Splits = Annotated[
+    str, typer.Option(help="Parts to use: train, or all (the publishers' test and validation parts, too).")
+]
+KeepDuplicates = Annotated[
+    bool, typer.Option("--keep-duplicates", help="Keep repeated texts: train on a text as often as it is given.")
+]
 MaxRejected = Annotated[
     float | None,
     typer.Option(
-        help="Share of spoilt documents that may be left out (listed in rejected.parquet); by default none, "
+        help="Share of damaged documents that may be left out (listed in rejected.parquet); by default none, "
         "or one in 1,000 where --format names a source."
     ),
 ]

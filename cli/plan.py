@@ -19,19 +19,27 @@ def recipe(
     name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or a YAML file.")],
     overrides: Overrides = None,
     *,
-    tokens: Annotated[Path | None, typer.Option(help="Folder of tokens; none: lengths of PARCOMED's Table 1.")] = None,
-    keep: Annotated[list[str] | None, typer.Option(help="Setting that stays as it is; may be repeated.")] = None,
-    nics: Annotated[int | None, typer.Option(min=1, help="Network cards of a node; none: one a GPU.")] = None,
-    nic_gbits: Annotated[float, typer.Option(min=1, help="Gbit/s of a network card.")] = NETWORK_CARD * 8 / 1e9,
+    tokens: Annotated[
+        Path | None, typer.Option(help="Folder of tokens; by default documents have the lengths of PARCOMED's Table 1.")
+    ] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="Setting of the recipe to keep; may be repeated.")] = None,
+    nics: Annotated[
+        int | None, typer.Option(min=1, help="Network cards of a node; by default one for each GPU.")
+    ] = None,
+    nic_gbits: Annotated[float, typer.Option(min=1, help="Bandwidth of a network card in Gbit/s.")] = NETWORK_CARD
+    * 8
+    / 1e9,
     gpu_hour: Annotated[float | None, typer.Option(min=0, help="Price of a GPU-hour.")] = None,
     kwh: Annotated[float | None, typer.Option(min=0, help="Price of a kWh.")] = None,
-    watts: Annotated[float, typer.Option(min=1, help="A GPU's draw, with its share of node and cooling.")] = 1000.0,
-    run: Annotated[Path | None, typer.Option(help="Run folder whose measured energy is shown beside.")] = None,
+    watts: Annotated[
+        float, typer.Option(min=1, help="Power of a GPU in watts, with its share of node and cooling.")
+    ] = 1000.0,
+    run: Annotated[Path | None, typer.Option(help="Run folder whose measured energy is shown for comparison.")] = None,
     site: Site = None,
-    out: Annotated[Path | None, typer.Option(help="Recipe file to write with the choice.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Recipe file to write, with the best settings.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Search the best parallelism of a recipe on its GPUs: what fits, how fast it is, what limits it, what it costs."""
+    """Find the best parallelism of a recipe on its GPUs: what fits, how fast it is, what limits it, its cost."""
     from ..launch.plan_recipe import Prices, lines, planned
     from ..recipes.load import load
     from ..scaling.predict_run import Site as Machines
@@ -61,12 +69,12 @@ def _write(choice: Any, out: Path) -> None:
 @plan.command("score")
 def score(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="JSON rows of measured speeds, as docs/planner.md says.")
+        Path, typer.Argument(metavar="FILE", help="JSON rows of measured speeds, as docs/planner.md describes.")
     ],
     site: Site = None,
     as_json: Json = False,
 ) -> None:
-    """Predict measured rows, and show how far off the predictions are."""
+    """Predict measured speeds, and show the errors of the predictions."""
     from ..scaling.score_predictions import score as run
 
     result = run(file, site)
@@ -89,16 +97,19 @@ def score(
 @plan.command("fit")
 def fit(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Measured rows, as docs/planner.md says; none: published.")
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]", help="Measured rows, as docs/planner.md describes; by default the published ones."
+        ),
     ] = None,
     *,
     out: Annotated[Path | None, typer.Option(help="File to write the constants to.")] = None,
     rows: Annotated[bool, typer.Option("--rows", help="Show each row.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Fit the constants to the published calibration rows, and score them on the models that were left out.
+    """Fit the constants to the published calibration rows, and test them on models that were left out.
 
-    With FILE, adjust that fit to rows measured on a site's own machines; --out is then a file for --site.
+    With FILE, adjust that fit to speeds measured on your own machines; --out is then a file for --site.
     """
     if file is not None:
         _adjust(file, out, as_json=as_json)
@@ -156,7 +167,7 @@ def curves(
     site: Site = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate weak and strong scaling from one GPU on, and goodput under failures, as figures and CSV."""
+    """Simulate weak and strong scaling from one GPU to thousands, and goodput under failures, as figures and CSV."""
     from ..recipes.filling import filling
     from ..recipes.load import load
     from ..scaling.curves import draw

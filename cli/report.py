@@ -10,7 +10,7 @@ from .options import Json, show
 
 report = typer.Typer()
 
-Language = Annotated[str, typer.Option(help="en or fr.")]
+Language = Annotated[str, typer.Option(help="Language of the page: en or fr.")]
 
 
 @report.command("build")
@@ -26,9 +26,9 @@ def report_build(
     out: Annotated[Path | None, typer.Option(help="Folder to make; by default FOLDER/report of a `pdapt run`.")] = None,
     checkpoint: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=CHECKPOINT to report; by default the one that is best on one half of the questions."),
+        typer.Option(help="NAME=CHECKPOINT to report; by default the best on one half of the questions."),
     ] = None,
-    test: Annotated[str, typer.Option(help="Test that colours the tables: holm, fdr_bh, mcnemar, paper.")] = "holm",
+    test: Annotated[str, typer.Option(help="Test that colours the tables: holm, fdr_bh, mcnemar or paper.")] = "holm",
     contaminated: Annotated[
         Path | None, typer.Option(help='Questions that training has seen: JSONL of {"task", "doc_id" or "doc_hash"}.')
     ] = None,
@@ -60,12 +60,14 @@ def report_build(
 @report.command("paper")
 def report_paper(
     *,
-    tables: Annotated[Path | None, typer.Option(help="Other tables, of the form of eval/paper/tables.json.")] = None,
+    tables: Annotated[Path | None, typer.Option(help="Other tables, in the form of eval/paper/tables.json.")] = None,
     runs: Annotated[
         list[str] | None,
-        typer.Option(help="MODEL=FOLDER of `pdapt eval run`, beside the paper's; may be repeated."),
+        typer.Option(help="MODEL=FOLDER of `pdapt eval run`, to show beside the paper's results; may be repeated."),
     ] = None,
-    checkpoint: Annotated[list[str] | None, typer.Option(help="MODEL=CHECKPOINT of it, as in `report build`.")] = None,
+    checkpoint: Annotated[
+        list[str] | None, typer.Option(help="MODEL=CHECKPOINT to report, as in `report build`.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to make: page, figures, CSV, LaTeX.")] = None,
     language: Language = "en",
     as_json: Json = False,

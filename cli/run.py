@@ -37,7 +37,9 @@ def quickstart(
 
 Further = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PATH | KEY=VALUE]...", help="More PATHs of --data, and values that replace the recipe's."),
+    typer.Argument(
+        metavar="[PATH | KEY=VALUE]...", help="Further PATHs for --data, and values that replace the recipe's."
+    ),
 ]
 General = Annotated[
     list[str] | None,
@@ -49,7 +51,7 @@ General = Annotated[
 RecipeOption = Annotated[
     str | None,
     typer.Option(
-        help="Recipe of the continued pre-training, taken as it is. By default, with --base, the published one "
+        help="Recipe of the continued pre-training, used unchanged. By default, with --base, the published one "
         "(learning rate 2e-5, packed sequences of 2,048 tokens, 2.53 epochs), with batch and steps fitted to the text "
         "and parallelism fitted to this machine; without --base, qwen3_tiny_cpt_2xcpu."
     ),
@@ -61,7 +63,9 @@ def run(
     *,
     data: Annotated[list[str], typer.Option(help="[NAME=]PATH of the domain's text; may be repeated.")],
     out: Annotated[Path, typer.Option(help="Run folder; the same command continues it.")],
-    base: Annotated[Path | None, typer.Option(help="Hugging Face Qwen3 folder; none: a tiny base is trained.")] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Hugging Face Qwen3 folder; by default a tiny base is trained.")
+    ] = None,
     general: General = None,
     domain: Annotated[str, typer.Option(help="Name of the domain.")] = "domain",
     recipe: RecipeOption = None,
@@ -78,8 +82,8 @@ def run(
     ] = VALID_FRACTION,
     splits: Splits = "train",
     keep_duplicates: KeepDuplicates = False,
-    documents: Annotated[int, typer.Option(help="Held-out documents a domain to evaluate on, at most.")] = DOCUMENTS,
-    questions: Annotated[int, typer.Option(help="Questions a domain to ask, at most.")] = QUESTIONS,
+    documents: Annotated[int, typer.Option(help="Most held-out documents of a domain to evaluate on.")] = DOCUMENTS,
+    questions: Annotated[int, typer.Option(help="Most questions to ask in a domain.")] = QUESTIONS,
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
     verify: Verify = True,
     as_json: Json = False,

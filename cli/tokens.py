@@ -24,22 +24,23 @@ from .options import (
 tokens = typer.Typer()
 
 Folder = Annotated[Path, typer.Argument(metavar="TOKENS", help="Folder made by `pdapt tokens build`.")]
-Layout = Annotated[str, typer.Option(help="packed, concat or paper.")]
+Layout = Annotated[str, typer.Option(help="Layout: packed, concat or paper.")]
 Paths = Annotated[
     list[str],
-    typer.Argument(metavar="PATH...", help="[NAME=]PATH: a folder of `pdapt corpus build`, or local files like it."),
+    typer.Argument(metavar="PATH...", help="[NAME=]PATH: a folder of `pdapt corpus build`, or local files."),
 ]
 Compared = Annotated[
-    str, typer.Option("--verify", help="Compare ids with the reference: sample (of every shard), or all.")
+    str,
+    typer.Option("--verify", help="Texts whose ids are compared with the reference: sample (of every shard) or all."),
 ]
 Domains = Annotated[
     list[str] | None,
     typer.Option(
-        "--domain", help="Pattern of sources' names that are one domain; may be repeated. By default all are one."
+        "--domain", help="Pattern of the names of sources that form one domain; may be repeated. By default all do."
     ),
 ]
 NearDuplicates = Annotated[
-    bool, typer.Option("--near-duplicates", help="Keep near-duplicates on one side, too (MinHash; slow).")
+    bool, typer.Option("--near-duplicates", help="Keep near-duplicates on one side as well (MinHash; slow).")
 ]
 SeqLength = Annotated[int, typer.Option(help="Slots of a sequence.")]
 
@@ -52,7 +53,7 @@ def build(
     layout: Layout = "packed",
     seq_length: SeqLength = 2048,
     verify: Compared = "sample",
-    backend: Annotated[str, typer.Option(help="fast, or hf: the reference.")] = "fast",
+    backend: Annotated[str, typer.Option(help="Tokenizer library: fast, or hf (the reference).")] = "fast",
     text_column: TextColumn = "text",
     format: Format = None,
     encoding: Encoding = None,
@@ -67,7 +68,7 @@ def build(
     near_duplicates: NearDuplicates = False,
     seed: Annotated[int, typer.Option(help="Seed of the draw of held-out documents.")] = 0,
     vocab_size: Annotated[int | None, typer.Option(help="Rows of the model's embedding.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads; by default one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads; by default one for each core.")] = None,
     as_json: Json = False,
 ) -> None:
     """Tokenize documents into Megatron's .bin/.idx, some held out.
@@ -117,7 +118,7 @@ def stats(
     steps: Annotated[int | None, typer.Option(help="Steps of the run.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a layout makes of the tokens: slots, real tokens, padding, tokens a word, epochs of a run."""
+    """Show what a layout makes of the tokens: slots, real tokens, padding, tokens per word, and epochs of a run."""
     from ..core.errors import UserError
     from ..data_prep.tokens.stats import layout_stats
 
@@ -160,13 +161,15 @@ def _figure(column: str, value: float) -> str:
 @tokens.command("show")
 def show(
     folder: Folder,
-    number: Annotated[int, typer.Argument(metavar="N", help="Which sequence of the stream, from 0.")],
+    number: Annotated[int, typer.Argument(metavar="N", help="Number of the sequence in the stream, from 0.")],
     overrides: Overrides = None,
     *,
-    recipe: Annotated[str | None, typer.Option(help="Show its stream; by default one epoch of everything.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe whose stream is shown; by default one epoch of everything.")
+    ] = None,
     layout: Annotated[str | None, typer.Option(help="Without a recipe: packed, concat or paper.")] = None,
     seq_length: Annotated[int | None, typer.Option(help="Without a recipe: slots of a sequence.")] = None,
-    split: Annotated[str, typer.Option(help="train or valid.")] = "train",
+    split: Annotated[str, typer.Option(help="Split: train or valid.")] = "train",
     as_json: Json = False,
 ) -> None:
     """Show what the model sees: sequence N decoded, with document borders, positions, loss mask and sources."""

@@ -18,17 +18,20 @@ def train(
     tokens: Annotated[Path | None, typer.Option(help="Folder made by `pdapt tokens build`.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; the same command continues it.")] = None,
     base: Annotated[
-        Path | None, typer.Option(help="Run (its newest checkpoint) or checkpoint root to start from; none: random.")
+        Path | None,
+        typer.Option(help="Run (its newest checkpoint) or checkpoint root to start from; by default random weights."),
     ] = None,
     tokenizer: Tokenizer = None,
     stop_at: Annotated[int | None, typer.Option(min=1, help="Stop after this step; run again to continue.")] = None,
     wall_time: Annotated[
-        float | None, typer.Option(min=0, help="Minutes after which it saves and ends, with exit code 75.")
+        float | None, typer.Option(min=0, help="Minutes after which training saves and ends, with exit code 75.")
     ] = None,
-    other_data: Annotated[bool, typer.Option("--other-data", help="Continue on other data or tokenizer.")] = False,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="Continue although the data or the tokenizer changed.")
+    ] = False,
     verify: Verify = True,
     allow_env: AllowEnv = False,
-    dry: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do on GPUs; needs none.")] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Show what would be done on GPUs, without one.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a recipe, or continue its run.
@@ -77,12 +80,12 @@ def launch(
     overrides: Overrides = None,
     *,
     tokens: Annotated[Path, typer.Option(help="Folder made by `pdapt tokens build`.")] = Path("tokens"),
-    base: Annotated[Path | None, typer.Option(help="Run, or checkpoint root, to start from.")] = None,
+    base: Annotated[Path | None, typer.Option(help="Run or checkpoint root to start from.")] = None,
     tokenizer: Tokenizer = None,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("run"),
     verify: Verify = True,
     allow_env: AllowEnv = False,
-    print_: Annotated[bool, typer.Option("--print", help="Print the script (submitting comes later).")] = False,
+    print_: Annotated[bool, typer.Option("--print", help="Print the script; pdapt does not submit it yet.")] = False,
 ) -> None:
     """Write the Slurm script that trains a recipe with torchrun.
 
@@ -123,8 +126,8 @@ def _check_base(recipe: str, base: Path | None) -> None:
     name = Path(recipe).stem
     if base is None and "_cpt_" in name:
         raise UserError(
-            f"{name} continues a base's pre-training, and there is no --base",
+            f"{name} continues the pre-training of a base model, and --base is missing",
             where="--base",
             allowed="a run, or the folder that `pdapt convert import HF_FOLDER OUT` makes",
-            fix="give it; for random weights take a recipe of pre-training, or a file of your own",
+            fix="give it; for random weights take a pre-training recipe, or a file of your own",
         )

@@ -67,7 +67,7 @@ def parse_roles(options: list[str]) -> dict[str, Role]:
         name, equals, role = option.rpartition("=")
         if not equals or not name or name in roles:
             raise UserError(
-                f"{name} has two roles" if name in roles else f"{option!r} gives no model a role",
+                f"{name} has two roles" if name in roles else f"{option!r} does not give a model a role",
                 where="--role",
                 allowed=f"NAME={'|'.join(ROLES)}, a model once",
             )

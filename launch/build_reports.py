@@ -46,7 +46,7 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
     for folder in folders.values():
         if not (folder / PLAN_FILE).is_file():
             raise UserError(
-                "neither a run nor benchmark runs",
+                "this is neither a run nor a folder of benchmark runs",
                 where=str(folder),
                 allowed=f"a folder with {REQUEST_FILE} (`pdapt run`) or {PLAN_FILE} (`pdapt eval run`)",
             )
@@ -73,7 +73,8 @@ def paper_claims(
         UserError: the tables are spoilt, or runs are given without `out` or by an unknown name.
     """
     from ..eval.paper.claims import claims_json
-    from ..eval.paper.tables import TABLES_FILE, Tables
+    from ..eval.paper.tables import Tables
+    from ..eval.paper.tables_file import TABLES_FILE
     from ..eval.report.texts import check_language
 
     check_language(language)
@@ -113,7 +114,7 @@ def _split(item: str, folders: dict[str, Path], option: str, what: str) -> tuple
     """`NAME=VALUE`, or `VALUE` where there is one folder, as name and value."""
     name, equals, value = item.rpartition("=")
     if not equals and len(folders) != 1:
-        raise UserError(f"{item!r} names no folder", where=option, allowed=f"NAME={what}")
+        raise UserError(f"{item!r} does not say which folder it is for", where=option, allowed=f"NAME={what}")
     return name or next(iter(folders)), value
 
 

@@ -107,9 +107,9 @@ def _domain(heldout: list[str], general: str) -> str:
     others = [name for name in named if name != general]
     if len(others) != 1 or general not in named:
         raise UserError(
-            f"held-out text is of {', '.join(named)}",
+            f"the held-out text covers {', '.join(named)}",
             where="--heldout",
-            allowed=f"of '{general}' (--general) and of one other domain, or of more with --domain",
+            allowed=f"'{general}' (--general) and one other domain; with --domain several others",
         )
     return others[0]
 
@@ -119,7 +119,9 @@ def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
     manifests = {path.parent: Manifest.read(path.parent) for path in sorted(sweep.glob(f"*/{MANIFEST_FILE}"))}
     manifests = {folder: manifest for folder, manifest in manifests.items() if manifest.stage in MERGES}
     if not manifests:
-        raise UserError("no points here", where=str(sweep), fix="make them: pdapt merge sweep BASE TUNED FOLDER")
+        raise UserError(
+            "there are no merged models here", where=str(sweep), fix="run `pdapt merge sweep BASE TUNED FOLDER`"
+        )
     prints = {"base": fingerprint(base), "tuned": fingerprint(tuned)}
     for folder, manifest in manifests.items():
         differing = [name for name, value in prints.items() if manifest.inputs.get(name, value) != value]

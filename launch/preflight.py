@@ -55,7 +55,10 @@ def check_request(request: Request) -> None:
             fix="give --general PATH, or --base with a Hugging Face Qwen3 folder",
         )
     if {NONE, SAMPLE} & set(request.general) and len(request.general) > 1:
-        raise UserError(f"--general {NONE} and {SAMPLE} stand alone", where=f"--general {' '.join(request.general)}")
+        raise UserError(
+            f"--general {NONE} and --general {SAMPLE} cannot be combined with other text",
+            where=f"--general {' '.join(request.general)}",
+        )
     Factors((request.t,))
     for name in ("documents", "questions"):
         value = getattr(request, name)
@@ -108,13 +111,13 @@ def check_machine(recipe: Recipe, hardware: Hardware) -> None:
     ranks = recipe.parallel.ranks_per_node
     if recipe.parallel.nodes > 1:
         raise UserError(
-            f"the recipe wants {recipe.parallel.nodes} nodes, and `pdapt run` works on one",
+            f"the recipe needs {recipe.parallel.nodes} nodes, and `pdapt run` works on one",
             where="parallel.nodes",
             fix="parallel.nodes=1, or the stages one by one: `pdapt launch RECIPE --print` writes the Slurm script",
         )
     if hardware.gpus and ranks > hardware.gpus:
         raise UserError(
-            f"the recipe wants {ranks} GPUs, this machine has {hardware}",
+            f"the recipe needs {ranks} GPUs, and this machine has {hardware}",
             where="parallel.ranks_per_node",
             allowed=f"up to {hardware.gpus}",
         )
@@ -137,7 +140,7 @@ def check_untrained(recipe: Recipe) -> None:
     parameters = shape_of(recipe).parameters
     if parameters > LARGEST_UNTRAINED:
         raise UserError(
-            f"without --base a base is trained here from scratch; the recipe's has {parameters / 1e9:.2f} G parameters",
+            f"without --base a base is trained from scratch; the recipe's has {parameters / 1e9:.2f} G parameters",
             where="--recipe",
             allowed=f"up to {LARGEST_UNTRAINED / 1e9:g} G",
             fix="give --base with the Hugging Face folder of a Qwen3-Base",

@@ -110,15 +110,15 @@ def _general(place: TextBuild) -> list[str]:
         return _general_paths(place) if place.base and request.general != [NONE] else []
     if place.base is None:
         raise UserError(
-            f"most of the domain's documents are not in French ({language}), and the embedded general text, which a "
-            "tiny base would be trained on, is",
+            f"most of the domain's documents are not in French ({language}), and the embedded general text, on which a "
+            "tiny base would be trained, is French",
             where="--data",
-            fix=f"give --general PATH with general text of that language, or --base; --general {SAMPLE} takes the "
-            "French one all the same",
+            fix=f"give --general PATH with general text in that language, or --base; --general {SAMPLE} uses the "
+            "French text anyway",
         )
     log.warn(
-        f"general text is left out: most of the domain's documents are not in French ({language}), as the embedded one "
-        "is. What adaptation costs elsewhere is not measured; --general PATH measures it, now or later"
+        f"general text is left out: most of the domain's documents are not in French ({language}), and the embedded "
+        "general text is. What adaptation costs elsewhere is not measured; --general PATH measures it, now or later"
     )
     return []
 

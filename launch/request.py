@@ -88,7 +88,7 @@ def claim(out: Path) -> JsonObject | None:
     if (out / REQUEST_FILE).is_file():
         return read_object(out / REQUEST_FILE)
     if out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no run", where="--out", fix="choose another folder")
+        raise UserError(f"{out} is not empty and does not hold a run", where="--out", fix="choose another folder")
     return None
 
 

@@ -44,7 +44,9 @@ class BatchJob:
                 raise UserError(f"{name} is {value}", where="job", allowed=f"{least} or more")
         if "/" in self.name:
             raise UserError(
-                f"the job's name holds a '/': {self.name}", where="name", fix="leave it out: it names a file"
+                f"the job's name contains a '/': {self.name}",
+                where="name",
+                fix="leave it out: the name becomes a file's",
             )
         check_plain(self.name, "name")
         check_plain(self.log_dir, "log_dir")
@@ -97,7 +99,11 @@ def _check_command(job: BatchJob) -> None:
         raise UserError("the job has no command", where="command", allowed="a script or -m MODULE, and its arguments")
     for name in job.env:
         if not VARIABLE.fullmatch(name):
-            raise UserError(f"{name!r} cannot name a variable", where="env", allowed="letters, digits and _")
+            raise UserError(
+                f"{name!r} is not a name for an environment variable", where="env", allowed="letters, digits and _"
+            )
     for value in (*job.command, *job.env.values()):
         if re.search(r"[\n\r\0]", value):
-            raise UserError(f"a line break or a NUL in {value!r}", where="command or env", fix="give one line of text")
+            raise UserError(
+                f"{value!r} contains a line break or a NUL", where="command or env", fix="give one line of text"
+            )

@@ -42,12 +42,16 @@ def read_sequence(
     check_known(split, SPLITS, "split", "--split")
     if recipe is not None:
         if layout is not None or seq_length is not None:
-            raise UserError("the recipe states the layout", where="--layout", fix="override it: data.layout=concat")
+            raise UserError(
+                "the layout is part of the recipe", where="--layout", fix="override it, as in data.layout=concat"
+            )
         loaded = load(recipe, overrides)
         data, sequence = loaded.data, next(read_of_recipe(tokens, loaded, split, [number]))
     else:
         if overrides:
-            raise UserError(f"{overrides[0]!r} overrides no recipe", where="command line", fix="give --recipe")
+            raise UserError(
+                f"{overrides[0]!r} is given without a recipe to override", where="command line", fix="give --recipe"
+            )
         data = _data(layout, seq_length)
         sequence = next(read_of_epoch(tokens, data, split, [number]))
     return {"number": number, "split": split} | _described(tokens, data, sequence)

@@ -63,8 +63,8 @@ def _gpu_bytes() -> list[int]:
     sizes = json.loads(done.stdout) if not done.returncode else []
     if not sizes:
         raise UserError(
-            "NVIDIA's driver is there, and PyTorch finds no GPU",
+            "NVIDIA's driver is installed, but PyTorch finds no GPU",
             where=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "torch.cuda",
-            fix="look with nvidia-smi, or train on the CPU: CUDA_VISIBLE_DEVICES=''",
+            fix="run nvidia-smi to see why, or train on the CPU: CUDA_VISIBLE_DEVICES=''",
         )
     return sizes

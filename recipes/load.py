@@ -95,7 +95,9 @@ def merge(values: DictConfig, overrides: list[str], where: str, *, allow_env: bo
     try:
         return cast(Recipe, OmegaConf.to_object(config))
     except MissingMandatoryValue as error:
-        raise UserError(f"the recipe does not say {error.full_key}", where=where, fix=f"add {error.full_key}") from None
+        raise UserError(
+            f"the recipe has no value for {error.full_key}", where=where, fix=f"add {error.full_key}"
+        ) from None
     except OmegaConfBaseException as error:  # what --allow-env has let in leads nowhere, or to another type
         raise UserError(f"{error.full_key or 'the recipe'}: {str(error).splitlines()[0]}", where=where) from None
 

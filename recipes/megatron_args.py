@@ -82,12 +82,12 @@ def check_further(recipe: Recipe, *, gpu: bool) -> None:
         where = f"megatron.{name}"
         if f"--{name}" in ours:
             raise UserError(
-                f"{where} repeats an argument that the recipe's own keys decide",
+                f"{where} sets an argument that the recipe's own keys decide",
                 where=where,
                 fix="docs/options.md says which key it is",
             )
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
-            raise UserError(f"{name!r} names no argument", where=where, allowed="a name without leading dashes")
+            raise UserError(f"{name!r} is not an argument's name", where=where, allowed="a name without leading dashes")
         if value is False or value is None or isinstance(value, dict):
             raise UserError(f"{where} is {value}", where=where, allowed="true for a switch, else its value, or values")
 

@@ -83,7 +83,7 @@ def check_memory(recipe: Recipe) -> None:
             f"{host.share / GIB:.1f} copied in each of {host.ranks_per_node} ranks; predicted)",
             where="machine.host_gib",
             allowed=f"{recipe.machine.host_gib:g} GiB",
-            fix="checkpoint.reshardable=false, but for one last save before TP or PP changes; or a larger TP or PP",
+            fix="checkpoint.reshardable=false, except for one last save before TP or PP changes; or a larger TP or PP",
         )
 
 

@@ -89,9 +89,9 @@ def check_plain(layer: DictConfig, where: str, *, allow_env: bool) -> None:
     for name, value in _leaves(OmegaConf.to_container(layer, resolve=False), ""):
         if isinstance(value, str) and "${" in value:
             raise UserError(
-                f"{name} is taken from elsewhere: {shorten(value)}",
+                f"{name} takes its value from elsewhere: {shorten(value)}",
                 where=where,
-                allowed="values as they are: a run is to be the same wherever its recipe is read",
+                allowed="literal values: a run must be the same wherever its recipe is read",
                 fix="write the value out, or allow it with --allow-env (`pdapt train`, `pdapt launch`)",
             )
 

@@ -204,7 +204,7 @@ def _pass_through(recipe: Recipe) -> None:
     if parallel.cp > 1 and (data.layout != CONCAT or masked(data)):
         raise UserError(
             f"parallel.cp is {parallel.cp} with the layout {data.layout}{' and masks' if masked(data) else ''}: CP "
-            "splits each sequence evenly, and documents' pieces or padded rows do not split so",
+            "splits each sequence evenly, and documents' pieces or padded rows cannot be split that way",
             where="parallel.cp",
             allowed="data.layout=concat data.document_masks=false",
             fix="parallel.cp=1; parallel.tp=2 saves as much memory at this length",
@@ -268,7 +268,7 @@ def _checkpoint(recipe: Recipe) -> None:
     if chosen.keep_every is not None and (chosen.keep_every < 1 or chosen.keep_every % chosen.every):
         near = max(1, round(chosen.keep_every / chosen.every)) * chosen.every
         raise UserError(
-            f"checkpoint.keep_every is {chosen.keep_every}, and one is saved every {chosen.every} steps",
+            f"checkpoint.keep_every is {chosen.keep_every}, and checkpoints are saved every {chosen.every} steps",
             where="checkpoint.keep_every",
             allowed=f"a multiple of {chosen.every}",
             fix=f"checkpoint.keep_every={near}",

@@ -194,7 +194,7 @@ def recalibrated(cases: list[Case], start: Constants) -> Fit:
     low, high = np.log(SLOWEST), np.log(FASTEST)
     if off(low) > 0 or off(high) < 0:
         raise UserError(
-            "no speed of the machine explains what was measured",
+            "no speed of the machine explains the measurements",
             where="the measurements",
             allowed=f"{SLOWEST:g} to {FASTEST:g} times as fast as an H100, with its fixed times",
             fix="measure a larger model or a larger batch, whose steps take longer than fixed times do",

@@ -130,7 +130,7 @@ def _shape(row: Row) -> Architecture:
         return from_row(row.value["shape"], row.where)
     name = row.text("model")
     if not name:
-        raise UserError("a row names no model", where=row.where, fix="give `model`, or `shape`")
+        raise UserError("a row does not name its model", where=row.where, fix="give `model`, or `shape`")
     causal = row.number("calc_gflop_per_token_causal") or 0.0
     full = row.number("calc_gflop_per_token_full") or 0.0
     counted = causal < full < 2 * causal  # half of attention is less than all of it with the matrices
@@ -171,7 +171,7 @@ def _spread(row: Row, shape: Architecture, stack: Stack) -> dict[str, Any]:
     gpus = row.whole("n_gpu")
     dp = row.whole("dp")
     if gpus is None and dp is None:
-        raise UserError("neither n_gpu nor dp is stated", where=row.where, fix="give n_gpu")
+        raise UserError("neither n_gpu nor dp is given", where=row.where, fix="give n_gpu")
     if gpus is not None and gpus % (tp * pp * cp):
         raise UserError(f"TP {tp} x PP {pp} x CP {cp} does not divide {gpus} GPUs", where=row.where)
     if gpus is not None and dp is not None and tp * pp * cp * dp != gpus:
@@ -229,7 +229,7 @@ def _published(row: Row, shape: Architecture, work: Work, *, seq: int, precision
     speed, share = row.number("tflops_gpu"), row.number("reported_mfu_pct")
     if speed is None and share is None:
         raise UserError(
-            "a row states no speed",
+            "a row does not state its speed",
             where=row.where,
             allowed="tokens_s_gpu, tokens_s_gpu_derived, step_time_s, tflops_gpu or reported_mfu_pct",
         )

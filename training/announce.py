@@ -27,7 +27,7 @@ def announce_weights(recipe: Recipe, tokens: Path, weights: Path) -> None:
     same = all(before.get(name) == now[name] for name in ("data", "seed"))
     if same and held.object("inputs").values.get("tokens") == fingerprint(tokens):
         log.warn(
-            f"train: those weights have seen the same sequences in the same order, for {record.step} steps: "
+            f"train: those weights were trained on the same sequences in the same order, for {record.step} steps: "
             f"seed={seed + 1} gives another order"
         )
 
@@ -40,6 +40,6 @@ def announce_validation(recipe: Recipe, tokens: Path) -> None:
     asked = 0 if isinstance(chosen, str) else chosen * recipe.batch.global_size
     if asked > there:
         log.warn(
-            f"train: validation.batches={chosen} asks for {asked:,} sequences, which would read the validation sets "
-            f"{asked / there:.2f} times: each sequence is read once"
+            f"train: validation.batches={chosen} asks for {asked:,} sequences, {asked / there:.2f} times the "
+            "validation sets: each sequence is read once"
         )

@@ -149,7 +149,7 @@ def _nothing(where: str, part: Part, split: str, entries: dict[str, dict[str, An
         f"{part.document_types}" + (f", edition {part.edition}" if part.edition else ""),
         where=where,
         allowed=", ".join(known) + "; each belongs to the first part that matches it",
-        fix="name others, or give more text to `pdapt tokens build`",
+        fix="choose others, or give more text to `pdapt tokens build`",
     )
 
 
@@ -181,10 +181,10 @@ def _within(shares: Any, caps: Any, samples: int, names: list[str]) -> Any:
     """Parts of `samples` by shares, none above its cap."""
     if caps.sum() < samples:
         raise UserError(
-            f"the run draws {samples} sequences, and the caps leave {caps.sum():.0f}",
+            f"the run needs {samples} sequences, and max_epochs allows {caps.sum():.0f}",
             where="data.blend.max_epochs",
             allowed=", ".join(f"{name}: {cap:.0f}" for name, cap in zip(names, caps, strict=True)),
-            fix="raise or drop max_epochs, name further data sets, or take fewer steps",
+            fix="raise or drop max_epochs, add data sets, or take fewer steps",
         )
     parts = shares / shares.sum()
     drawn = samples * parts

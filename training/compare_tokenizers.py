@@ -54,7 +54,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     tokenizer = read_object(path)
     model = tokenizer.object("model")
     if model.text("type", "") != "BPE":
-        raise UserError(f"{TOKENIZER} holds no BPE model", where=str(path), fix="give a Qwen3 tokenizer")
+        raise UserError(f"{TOKENIZER} does not contain a BPE model", where=str(path), fix="give a Qwen3 tokenizer")
     vocabulary = model.object("vocab")
     return Vocabulary(
         path,

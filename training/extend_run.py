@@ -24,9 +24,9 @@ def check_longer(recipe: Recipe, tokens: Path, before: int) -> None:
     reasons = list(_reasons(recipe, tokens, before))
     if reasons:
         raise UserError(
-            f"the run was to have {before} steps and cannot go on to {recipe.steps}: {'; '.join(reasons)}",
+            f"the run was planned for {before} steps and cannot be extended to {recipe.steps}: {'; '.join(reasons)}",
             where="steps",
-            allowed=f"steps={before}; more where neither rate nor order of what is done depend on their number",
+            allowed=f"steps={before}; more only if neither the learning rate nor the data's order depends on it",
             fix="start a new run from its weights: --base RUN with another --out",
         )
 

@@ -41,7 +41,7 @@ def _check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
         )
     members = train_blend(inputs.tokens, recipe.data, recipe.steps * recipe.batch.global_size)
     if not valid_sequences(inputs.tokens, recipe.data):
-        raise UserError("the validation sets hold no sequence", where=record.where, fix="hold out more documents")
+        raise UserError("the validation sets contain no sequence", where=record.where, fix="hold out more documents")
     tokenizer = _tokens_tokenizer(inputs.tokens, record.text("tokenizer_sha256"))
     if inputs.base is not None:
         _check_base(inputs.base, shape)
@@ -66,7 +66,7 @@ def _check_base(base: Path, shape: Qwen3Config) -> None:
     ]
     if differing:
         raise UserError(
-            f"the recipe's model is not the base's ({', '.join(differing)})",
+            f"the recipe's model differs from the base's ({', '.join(differing)})",
             where="model",
             fix="give the base's shape",
         )
@@ -77,7 +77,7 @@ def _tokens_tokenizer(tokens: Path, known: str) -> Path:
     folder = tokens / "tokenizer"
     path = folder / TOKENIZER
     if not path.is_file():
-        raise UserError(f"the tokens folder has lost its {TOKENIZER}", where=str(path), fix="build the tokens again")
+        raise UserError(f"the tokens folder has no {TOKENIZER}", where=str(path), fix="build the tokens again")
     if sha256(path) != known:
         raise UserError(
             f"{TOKENIZER} is not the one that the tokens were made with",
@@ -95,8 +95,8 @@ def _check_tokenizer(inputs: Inputs, tokenizer: Path, eod: int) -> None:
     folders = [folder for folder in named if folder == inputs.tokenizer or (folder / TOKENIZER).is_file()]
     if not folders:
         log.warn(
-            f"train: the base has no {HF}/{TOKENIZER}: whether the tokens are of its tokenizer cannot be compared "
-            "(--tokenizer FOLDER gives it)"
+            f"train: the base has no {HF}/{TOKENIZER}: so it is not known whether the tokens were made with its "
+            "tokenizer (--tokenizer FOLDER gives it)"
         )
         return
     ours = read_vocabulary(tokenizer)
@@ -117,4 +117,6 @@ def _check_same(ours: Vocabulary, theirs: Vocabulary, eod: int) -> None:
         )
     differing = [name for name in ours.steps if ours.steps[name] != theirs.steps[name]]
     if differing:
-        log.warn(f"train: ids mean the same to base and tokens, but their tokenizers' {' and '.join(differing)} differ")
+        log.warn(
+            f"train: base and tokens have the same ids, but the {' and '.join(differing)} of their tokenizers differ"
+        )

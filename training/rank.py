@@ -30,7 +30,7 @@ def run_rank_alone(task: RankTask) -> None:
     """Be a rank that nobody of ours looks after: where it ends because it has lost another one, it says why."""
     out, rank = task.out, int(os.environ["RANK"])
     if rank == 0:
-        log.info(f"train: what torch and Megatron print goes to {out / LOGS}")
+        log.info(f"train: the output of torch and Megatron goes to {out / LOGS}")
     try:
         with kept_apart(out / LOGS / f"rank-{rank}.log"):
             run_rank(task)

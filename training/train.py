@@ -84,7 +84,7 @@ def train(
     longer = _check_longer(run, other_data=other_data)
     if (out / MANIFEST_FILE).is_file() and not longer:
         check_same(out, run.identity(), other_data=other_data)
-        log.info(f"train: {out} is whole already, nothing to do")
+        log.info(f"train: {out} is complete, nothing to do")
         return Manifest.read(out)
     _check(run)
     rank = os.environ.get("RANK")
@@ -93,7 +93,7 @@ def train(
         return None
     if recipe.parallel.nodes > 1:
         raise UserError(
-            f"the recipe wants {recipe.parallel.nodes} nodes, this is one",
+            f"the recipe needs {recipe.parallel.nodes} nodes, and this is one",
             where="parallel.nodes",
             fix="`pdapt launch RECIPE --print` writes the Slurm script that starts torchrun on each node",
         )
@@ -102,7 +102,7 @@ def train(
         check_bytes(recipe, run.inputs)
         reached = _prepare(run, start_)
         if stop_at is not None and stop_at <= reached < recipe.steps:
-            log.info(f"train: {out} is at step {reached} already: --stop-at {stop_at} leaves nothing to do")
+            log.info(f"train: {out} has already reached step {reached}: --stop-at {stop_at} leaves nothing to do")
             return None
         if stop_at is not None and stop_at > recipe.steps:
             log.warn(f"train: --stop-at {stop_at} is past the recipe's last step: training ends at {recipe.steps}")
@@ -158,7 +158,7 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
     wanted = world_size(run.recipe)
     if int(os.environ["WORLD_SIZE"]) != wanted:
         raise UserError(
-            f"torchrun started {os.environ['WORLD_SIZE']} ranks, the recipe is for {wanted}",
+            f"torchrun started {os.environ['WORLD_SIZE']} ranks, and the recipe needs {wanted}",
             where="parallel",
             fix=f"start {wanted} ranks, or set parallel.nodes and parallel.ranks_per_node",
         )
@@ -220,7 +220,7 @@ def _prepare(run: Run, start_: Start) -> int:
         check_resharding(newest_sound, run.recipe)
         chosen = run.recipe.checkpoint
         retain(run.out, chosen.keep_every, chosen.keep_last)  # what a kill has kept
-        log.info(f"train: going on after step {iteration(newest_sound)}")
+        log.info(f"train: continuing after step {iteration(newest_sound)}")
         read_history(run.out / JOURNAL_FILE).say()
     elif run.weights is not None:
         announce_weights(run.recipe, run.tokens, run.weights)

@@ -168,7 +168,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
                 problems.append(Problem(member.name, task, error.reason, error.values))
     if not answers:
         raise UserError(
-            f"no task of any model can be used; the first: {problems[0] if problems else 'there is none'}",
+            f"no task of any model can be used; the first problem: {problems[0] if problems else 'there is no task'}",
             where=str(folder),
             fix="run `pdapt eval run` to the end",
         )

@@ -67,7 +67,7 @@ class BenchmarkSettings:
     def __post_init__(self) -> None:
         check_known(self.backend, BACKENDS, "backend", "--backend")
         if self.gpus < 1:
-            raise UserError(f"{self.gpus} GPUs", where="--gpus", allowed="1 or more")
+            raise UserError(f"--gpus is {self.gpus}", where="--gpus", allowed="1 or more")
         if self.batch_size != "auto" and (not str(self.batch_size).isdigit() or int(self.batch_size) < 1):
             raise UserError(f"batch_size = {self.batch_size}", allowed="'auto', or 1 or more")
 
@@ -161,7 +161,7 @@ def _check_machine(settings: BenchmarkSettings) -> None:
         raise UserError("vllm is not installed", where="--backend", fix="pip install vllm, on a machine with GPUs")
     if settings.gpus > 1 and not has_gpu():
         raise UserError(
-            f"--gpus {settings.gpus}, and this machine has no GPU", where="--gpus", allowed="1: then the CPU works"
+            f"--gpus is {settings.gpus}, and this machine has no GPU", where="--gpus", allowed="1: the CPU is used"
         )
 
 
@@ -183,7 +183,7 @@ class _Runner:
         name, folder = f"{model}/{task.name}", self.out / model / task.name
         with claimed(folder) as mine:
             if not mine:
-                log.info(f"eval: {name}: another process works on it")
+                log.info(f"eval: {name}: another process is working on it")
                 self.outcome.elsewhere.append(name)
                 return
             try:

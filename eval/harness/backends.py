@@ -122,8 +122,8 @@ def check_answers_fit(models: dict[str, ModelArguments], tasks: list[Benchmark],
                 f"{max(too_long.values()):,}: {', '.join(names[:3])}{more}",
                 where="--max-gen-toks",
                 allowed=f"fewer than {window:,}",
-                fix=f"--max-gen-toks {window // 2} leaves prompts as much (of a longer one the end is kept, and such "
-                "prompts are counted); it holds for all models; or choose other tasks with --tasks",
+                fix=f"--max-gen-toks {window // 2} leaves as much room for prompts (a longer one is cut at its "
+                "start, and counted); it applies to all models; or choose other tasks with --tasks",
             )
 
 
@@ -155,14 +155,16 @@ def _weight_type(folder: Path) -> str:
             if key in part:
                 check_known(part.text(key), WEIGHT_TYPES, "type of weights", f"{path}: {key}")
                 return part.text(key)
-    raise UserError("config.json states no dtype", where=str(path), fix="add the type of the weights, as 'dtype'")
+    raise UserError("config.json has no dtype", where=str(path), fix="add the type of the weights, as 'dtype'")
 
 
 def _window(folder: Path, limits: Limits) -> int:
     text = _config_and_text_part(folder / "config.json")[-1]
     own = next((text.integer(key, minimum=2) for key in WINDOW_KEYS if key in text), None)
     if limits.max_length is None and own is None:
-        raise UserError("config.json states no window", where=str(folder / "config.json"), fix="give --max-length")
+        raise UserError(
+            "config.json does not state the context window", where=str(folder / "config.json"), fix="give --max-length"
+        )
     if limits.max_length is not None and own is not None and limits.max_length > own:
         raise UserError(
             f"max_length = {limits.max_length} is longer than the model's window",

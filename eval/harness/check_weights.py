@@ -201,7 +201,7 @@ def _check_tied(name: str, folder: Path, files: dict[str, Path], tied: dict[str,
             raise UserError(
                 f"{name}: config.json ties {tensor} to {source}, and the file holds another {tensor}",
                 where=str(folder),
-                fix="say tie_word_embeddings: false in config.json if the folder's weights are right",
+                fix="set tie_word_embeddings to false in config.json if the folder's weights are right",
             )
 
 

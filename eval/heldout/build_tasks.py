@@ -196,7 +196,7 @@ def _question(passage: Passage, pool: list[Passage], position: int, seed: int) -
         if len(taken) < CHOICES and other.document not in taken and other.continuation not in taken.values():
             taken[other.document] = other.continuation
     if len(taken) < CHOICES:
-        raise UserError(f"fewer than {CHOICES} held-out documents differ", fix=MORE_TEXT)
+        raise UserError(f"there are fewer than {CHOICES} different held-out documents", fix=MORE_TEXT)
     choices = list(taken.values())[1:]
     label = position % CHOICES
     choices.insert(label, passage.continuation)

@@ -34,7 +34,7 @@ def read_domains(options: list[str], *, verify: bool = True) -> dict[str, list[P
     for option in options:
         domain, equals, place = option.partition("=")
         if not equals or not domain:
-            raise UserError(f"{option!r} names no domain", where=HELDOUT_OPTION, allowed="DOMAIN=FOLDER")
+            raise UserError(f"{option!r} does not name a domain", where=HELDOUT_OPTION, allowed="DOMAIN=FOLDER")
         places.append(Path(place))
         files[domain] += _files(places[-1])
     check("tasks", stage_files(places), verify=verify)
@@ -59,7 +59,7 @@ def _files(place: Path) -> list[Path]:
         paths = sorted(path for path in place.parent.glob(place.name) if path.is_file())
     if not paths:
         raise UserError(
-            "no held-out documents here",
+            "there are no held-out documents here",
             where=str(place),
             allowed="<source>.jsonl files: a folder, one of them, or a pattern such as 'heldout/medical-*.jsonl'",
         )
@@ -75,8 +75,8 @@ def _own(domain: str, paths: list[Path], files: dict[str, list[Path]]) -> list[P
         raise UserError(
             f"the same text is given as {' and '.join(files)}: {_some(unclear)}",
             where=HELDOUT_OPTION,
-            allowed=f"files whose names begin with the domain, as {domain}-NAME.jsonl, or other places for each",
-            fix=f"say which files are whose: --heldout '{domain}={shared[0].parent}/PATTERN'",
+            allowed=f"files whose names begin with the domain, as {domain}-NAME.jsonl, or a place for each domain",
+            fix=f"say which files belong to each domain: --heldout '{domain}={shared[0].parent}/PATTERN'",
         )
     kept = [path for path in paths if path not in shared or _belongs(path.stem, domain)]
     if not kept:
@@ -101,12 +101,12 @@ def check_names(sources: dict[str, set[str]]) -> None:
         others = {name for name in names - own if own or _owners(name, sources)}
         if others:
             raise UserError(
-                f"{domain} holds several domains, by their sources' names: {_some(sorted(own)) or 'none'} of its own, "
-                f"and {_some(sorted(others))}",
+                f"{domain} contains sources of several domains, by their names: "
+                f"{_some(sorted(own)) or 'none'} of its own, and {_some(sorted(others))}",
                 where=HELDOUT_OPTION,
-                allowed="the sources of one domain under a name",
-                fix=f"give each its own: --heldout '{domain}=FOLDER/{domain}-*.jsonl' --heldout 'OTHER=FOLDER/WORD*'; "
-                "or give all of them under a name that none of them bears",
+                allowed="the sources of one domain under each name",
+                fix=f"give each domain its own files: --heldout '{domain}=FOLDER/{domain}-*.jsonl' "
+                "--heldout 'OTHER=FOLDER/WORD*'; or give all of them under a name that none of them begins with",
             )
 
 
@@ -126,11 +126,11 @@ def check_texts(texts: dict[str, set[str]]) -> None:
                 continue
             if both >= SHARED_LIMIT * len(own_texts):
                 raise UserError(
-                    f"{both} of {len(own_texts)} documents of {domain} are also {other}'s: one text, two names",
+                    f"{both} of {len(own_texts)} documents of {domain} also belong to {other}: one text has two names",
                     where=HELDOUT_OPTION,
-                    fix="give each domain text of its own",
+                    fix="give each domain different text",
                 )
-            log.warn(f"tasks: {both} of {len(own_texts)} documents of {domain} are also {other}'s")
+            log.warn(f"tasks: {both} of {len(own_texts)} documents of {domain} also belong to {other}")
 
 
 def _belongs(source: str, domain: str) -> bool:

@@ -98,7 +98,7 @@ def _read_samples(path: Path, kind: TaskKind) -> list[Sample]:
     """Read and check lm-eval's samples of a task."""
     samples = [_sample(row, kind) for row in read_jsonl(path, nan=True)]
     if len({sample.document for sample in samples}) < 2:
-        raise UserError("samples of fewer than two documents", where=str(path))
+        raise UserError("there are samples of fewer than two documents", where=str(path))
     return samples
 
 
@@ -111,7 +111,7 @@ def _sample(row: JsonObject, kind: TaskKind) -> Sample:
     except (LookupError, TypeError, ValueError, OverflowError):
         usable, ratios = False, {}
     if not usable:
-        raise UserError(f"not one of lm-eval's samples of {kind}", where=row.where)
+        raise UserError(f"this is not one of lm-eval's samples of {kind}", where=row.where)
     return Sample(document, ratios)
 
 

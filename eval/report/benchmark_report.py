@@ -223,7 +223,7 @@ def _check_comparable(findings: Findings) -> None:
         where=", ".join(str(runs.folder) for runs in findings.runs),
         allowed="a base, and a tuned or a merged model that answered the same tasks; here are "
         + ", ".join(f"{member.name} ({ROLE_NAMES[member.role]})" for member in members),
-        fix="say what a model is: --role NAME=base|tuned|merged, or run the tasks that one of them lacks",
+        fix="set a model's role with --role NAME=base|tuned|merged, or run the tasks that one of them lacks",
     )
 
 

@@ -126,7 +126,9 @@ def build_heldout_report(
 def _check_inputs(scores: Path, stages: list[Path], curves: list[Path]) -> None:
     for folder in stages:
         if not (folder / MANIFEST_FILE).is_file():
-            raise UserError("no finished stage here", where=str(folder), fix="give the folder that holds manifest.json")
+            raise UserError(
+                "there is no finished stage here", where=str(folder), fix="give the folder that holds manifest.json"
+            )
     check("report", stage_files([scores / SCORES_FILE, *curves]), fix=AGAIN)
     if not verdict(scores):
         raise UserError(

@@ -24,9 +24,9 @@ def read_contaminated(path: Path) -> dict[str, set[str]]:
             task, question = row.text("task"), row.integer("doc_id") if "doc_id" in row else row.text("doc_hash")
         except UserError as error:
             raise UserError(
-                f"not a contaminated question: {error.what}",
+                f"this is not a contaminated question: {error.what}",
                 where=where,
-                allowed='{"task": "mmlu_anatomy", "doc_id": 3}, or doc_hash in the place of doc_id',
+                allowed='{"task": "mmlu_anatomy", "doc_id": 3}, or doc_hash instead of doc_id',
             ) from None
         check_known(task, TASKS, "task", where)
         contaminated.setdefault(task, set()).add(str(question))

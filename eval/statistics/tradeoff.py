@@ -135,7 +135,7 @@ def build_tradeoff(
         UserError: no scores, no base or other model among them, no such domain, or a loss below 0.
     """
     if not 0 <= max_loss < 100:
-        raise UserError(f"the loss allowed is {max_loss} %", where="--max-loss", allowed="from 0 to below 100")
+        raise UserError(f"--max-loss is {max_loss} %", where="--max-loss", allowed="from 0 to below 100")
     check("tradeoff", stage_files([scores / SCORES_FILE]), fix=AGAIN)
     points = tradeoff_points(Scores.read(scores), domain, general, max_loss)
     rule = RULE.format(general=general, domain=domain, max_loss=max_loss, error=ERROR_RATE, count=len(points) - 1)

@@ -56,9 +56,9 @@ def read_data_index(folder: Path, tasks: list[Benchmark]) -> dict[str, TaskData]
     path = folder / DATA_INDEX_FILE
     if not path.is_file():
         raise UserError(
-            f"no data of tasks: {DATA_INDEX_FILE} is missing",
+            f"the tasks' data are missing: there is no {DATA_INDEX_FILE}",
             where=str(folder),
-            fix="`pdapt eval fetch --out FOLDER` gets them",
+            fix="`pdapt eval fetch --out FOLDER` downloads them",
         )
     index = read_object(path)
     missing = [task.name for task in tasks if task.name not in index]

@@ -50,14 +50,14 @@ def test_worlds_take_turns_with_as_many_sequences_a_rank_or_a_step() -> None:
     assert spread(plan([1]).recipe, Scaling.STRONG, 4, 1, gpu=False).batch.micro_size == 2
     eight = spread(load("qwen3_8b_cpt_48xh100_packed"), Scaling.WEAK, 8, 4, gpu=True)
     assert (eight.parallel.nodes, eight.parallel.ranks_per_node, eight.batch.global_size) == (2, 4, 1152)
-    with pytest.raises(UserError, match="nodes of 4 do not make 6 ranks"):
+    with pytest.raises(UserError, match="6 ranks do not fill nodes of 4"):
         spread(load("qwen3_8b_cpt_48xh100_packed"), Scaling.WEAK, 6, 4, gpu=True)
 
 
 def test_what_cannot_be_run_is_refused_beforehand() -> None:
     with pytest.raises(UserError, match="does not divide"):
         check(plan([3]))  # eight sequences
-    with pytest.raises(UserError, match="3 do not count"):
+    with pytest.raises(UserError, match="first 3 steps are not counted"):
         check(Plan(load("qwen3_tiny_cpt_2xcpu", ["steps=4"]), [1], [Scaling.WEAK], 1, gpu=False))
 
 
@@ -125,7 +125,7 @@ def test_a_site_takes_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> No
     bench_ceilings.site(out, {"memory": 0.9})
     constants = read_fit(out).constants
     assert (constants.bf16, constants.memory) == (0.8, 0.9)
-    with pytest.raises(UserError, match="bf16 was measured on cores"):
+    with pytest.raises(UserError, match="bf16 was measured on CPU cores"):
         bench_ceilings.site(tmp_path / "none.json", {"bf16": None})
     assert not (tmp_path / "none.json").exists()
     rest = set(CONSTANT_NAMES) - {"bf16", "memory"}

@@ -130,9 +130,9 @@ def test_tasks_are_refused_before_the_choice(tiny_qwen3: Maker, tmp_path: Path) 
     base, tuned = tiny_qwen3(0), tiny_qwen3(1)
     sweep(base, tuned, tmp_path / "points", [0.5])
     options = ["--out", tmp_path / "choice", "--heldout", heldout(tmp_path / "general", "general", "un texte")]
-    with pytest.raises(UserError, match="tasks without their data"):
+    with pytest.raises(UserError, match="--tasks needs the tasks' data"):
         run("choose", base, tuned, tmp_path / "points", *options, "--tasks", "FR-MEDICAL")
-    with pytest.raises(UserError, match="is missing"):
+    with pytest.raises(UserError, match="data are missing"):
         run("choose", base, tuned, tmp_path / "points", *options, "--data", tmp_path / "gone")
     assert not (tmp_path / "choice").exists()
 
@@ -145,7 +145,7 @@ def test_points_of_other_parents_have_no_curve(tiny_qwen3: Maker, tmp_path: Path
         options += ["--heldout", heldout(tmp_path / domain, domain, "un texte")]
     with pytest.raises(UserError, match=r"t0.5 was made from another tuned model"):
         run("choose", base, other, tmp_path / "points", *options)
-    with pytest.raises(UserError, match="no points here"):
+    with pytest.raises(UserError, match="there are no merged models here"):
         run("choose", base, tuned, base, *options)
     assert not (tmp_path / "choice").exists()
 

@@ -24,9 +24,9 @@ DEFAULT = {"checkpoints": [], "test": "holm", "contaminated": None, "training": 
             r"odd is no training run that has begun: line odd/log.jsonl:1: ranks is missing",
         ),
         (["0p6b"], {"training": ["8b=run"]}, "no folder is called '8b'"),
-        (["0p6b", "8b"], {"training": ["run"]}, "'run' names no folder"),
-        (["0p6b", "8b"], {"checkpoints": ["cpt-1"]}, "'cpt-1' names no folder"),
-        (["empty"], {}, "neither a run nor benchmark runs"),
+        (["0p6b", "8b"], {"training": ["run"]}, "'run' does not say which folder"),
+        (["0p6b", "8b"], {"checkpoints": ["cpt-1"]}, "'cpt-1' does not say which folder"),
+        (["empty"], {}, "this is neither a run nor a folder of benchmark runs"),
         (["whole"], {"training": ["run"]}, "reported alone"),
     ],
 )

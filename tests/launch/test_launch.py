@@ -121,12 +121,12 @@ def another_run(tokens: Path, base: Path, run: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (another_shape, "the recipe's model is not the base's"),
+        (another_shape, "the recipe's model differs from the base's"),
         (no_tokens, r"tokens\.json is missing"),
         (a_cut_index, "not a whole index"),
-        (no_base, "there is no --base"),
+        (no_base, "--base is missing"),
         (no_root, "neither a run with a checkpoint nor"),
-        (another_folder, "is not empty and holds no run"),
+        (another_folder, "is not empty and does not hold a run"),
         (another_run, "was trained on other data"),
     ],
 )

@@ -151,7 +151,7 @@ def test_a_blend_of_the_users_is_not_replaced(base: Path, tmp_path: Path) -> Non
         ({"overrides": ["model.precision=fp32"]}, "saves another type"),
         ({"recipe": "qwen3_8b_cpt_48xh100_packed"}, "positions end at 512"),
         ({"base": "gone"}, "no such folder"),
-        ({"general": ["none", "x.jsonl"]}, "stand alone"),
+        ({"general": ["none", "x.jsonl"]}, "cannot be combined"),
         ({"data": ["gone.jsonl"]}, "gone.jsonl"),
     ],
 )
@@ -303,7 +303,7 @@ def test_later_choices_change_once_training_began(base: Path, tmp_path: Path) ->
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("…")
-    with pytest.raises(UserError, match="holds no run"):
+    with pytest.raises(UserError, match="does not hold a run"):
         run_whole(asked(notes(tmp_path)), tmp_path)
     assert not (tmp_path / REQUEST_FILE).exists()
 
@@ -324,7 +324,7 @@ def test_a_disk_that_is_too_small_is_said_with_the_sum(monkeypatch: pytest.Monke
 def test_a_recipe_for_more_than_this_machine_is_refused() -> None:
     recipe = load("qwen3_1p7b_cpt_8xh100_packed")
     preflight.check_machine(recipe, Hardware(8, 79.1, 64, 900))
-    with pytest.raises(UserError, match="wants 8 GPUs, this machine has 4 GPUs of 79 GiB"):
+    with pytest.raises(UserError, match="needs 8 GPUs, and this machine has 4 GPUs of 79 GiB"):
         preflight.check_machine(recipe, Hardware(4, 79.1, 64, 900))
     with pytest.raises(UserError, match="more memory than this machine has"):
         preflight.check_machine(load("qwen3_8b_cpt_8xh100_packed"), CPU)

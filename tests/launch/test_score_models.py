@@ -89,7 +89,7 @@ def test_a_role_may_be_stated(tmp_path: Path) -> None:
     for roles, message in (
         (["D=base"], "no model is called 'D'"),
         (["A=bass"], "did you mean 'base'"),
-        (["base"], "gives no model a role"),
+        (["base"], "does not give a model a role"),
         (["A=base", "A=other"], "A has two roles"),
     ):
         with pytest.raises(UserError, match=message):

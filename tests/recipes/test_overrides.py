@@ -65,7 +65,7 @@ def test_values_from_elsewhere_are_refused_unless_allowed(
 ) -> None:
     monkeypatch.setenv("HOME", "secret")
     for given in ((str(recipe), [f"job.account={value}"]), (str(_with(recipe, f"job: {{account: '{value}'}}")), [])):
-        with pytest.raises(UserError, match=r"taken from elsewhere(.|\n)*--allow-env") as refusal:
+        with pytest.raises(UserError, match=r"takes its value from elsewhere(.|\n)*--allow-env") as refusal:
             load(*given, fitting=False)
         assert "secret" not in str(refusal.value)
 

@@ -123,7 +123,7 @@ def test_a_finished_run_that_is_made_longer_is_the_longer_run(
     out, ten = tmp_path / "run", load(str(recipe_file))
     assert train(load(str(recipe_file), ["steps=6"]), tokens, out) is not None
     assert train(ten, tokens, out, stop_at=6) is None
-    assert "is at step 6 already: --stop-at 6 leaves nothing to do" in capsys.readouterr().err
+    assert "has already reached step 6: --stop-at 6 leaves nothing to do" in capsys.readouterr().err
     assert not (out / "manifest.json").exists(), "it is no longer whole"
     manifest = train(load(str(recipe_file), ["log.mlflow=http://127.0.0.1:9"]), tokens, out)
     assert manifest is not None
@@ -234,7 +234,7 @@ def test_another_layout_of_the_same_recipe_is_the_same_run(tokens: Path, recipe_
 def test_a_folder_that_holds_something_else_is_refused(tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="holds no run"):
+    with pytest.raises(UserError, match="does not hold a run"):
         train(load(str(recipe_file)), tokens, tmp_path / "run")
 
 
@@ -248,7 +248,7 @@ def test_two_processes_may_not_train_into_one_folder(tokens: Path, recipe_file: 
     [
         (["model.shape.vocab=256"], r"vocabulary has \d+ ids, the model 256 rows"),
         (["data.blend=[{sources: ['mode*']}]"], r"no data set is left.*\n.*\n  allowed: soins \(no type\), ville"),
-        (["parallel.nodes=2", "parallel.ranks_per_node=1"], "the recipe wants 2 nodes, this is one"),
+        (["parallel.nodes=2", "parallel.ranks_per_node=1"], "the recipe needs 2 nodes, and this is one"),
     ],
 )
 def test_inputs_that_do_not_go_together(
@@ -277,7 +277,7 @@ def test_torchruns_world_has_to_be_the_recipes(
 ) -> None:
     for name, value in {"RANK": "0", "WORLD_SIZE": "3", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match="torchrun started 3 ranks, the recipe is for 1"):
+    with pytest.raises(UserError, match="torchrun started 3 ranks, and the recipe needs 1"):
         train(load(str(recipe_file)), tokens, tmp_path / "run")
 
 

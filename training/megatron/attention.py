@@ -132,7 +132,8 @@ def adapted(varlen: Callable[..., Any]) -> Callable[..., torch.Tensor]:
     required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
     if causal is None or required != list(BORDERS):
         raise UserError(
-            f"torch {torch.__version__} has another torch.nn.attention.varlen.varlen_attn: ({', '.join(parameters)})",
+            f"torch {torch.__version__} has a different torch.nn.attention.varlen.varlen_attn: "
+            f"({', '.join(parameters)})",
             where="model.transformer_impl=local",
             allowed=f"{', '.join(BORDERS)}, then {' or '.join(CAUSAL)}",
             fix="install the torch that pyproject.toml names, or Transformer Engine for it",

@@ -160,7 +160,7 @@ def _for_this_start(task: RankTask, *, gpu: bool) -> list[str]:
     if layers == TRANSFORMER_ENGINE and find_spec("fused_weight_gradient_mlp_cuda") is None:
         # The output layer asks for Apex' kernel, and Megatron has one switch for it and Transformer Engine's.
         if os.environ.get("RANK", "0") == "0":
-            log.warn("train: Apex is not installed: gradients are not added up inside the matrix products")
+            log.warn("train: Apex is not installed: gradients are not accumulated inside the matrix products")
         arguments.append("--no-gradient-accumulation-fusion")
     source = newest(task.places.checkpoints)
     if source is not None and steps_of(source) != task.recipe.steps:

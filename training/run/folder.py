@@ -63,7 +63,7 @@ def check_claim(out: Path, identify: Callable[[], dict[str, Any]], *, other_data
     if (out / IDENTITY).is_file():
         check_same(out, identify(), other_data=other_data)
     elif out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no run", where="--out", fix="choose another folder")
+        raise UserError(f"{out} is not empty and does not hold a run", where="--out", fix="choose another folder")
 
 
 def check_same(out: Path, requested: dict[str, Any], *, other_data: bool) -> None:

@@ -33,7 +33,7 @@ def test_bad_input_is_refused(small_data: Path, tiny_qwen3: Maker, started: list
     ):
         with pytest.raises(UserError, match=message):
             run_benchmark([model], tasks, small_data, out, settings)
-    with pytest.raises(UserError, match=r"benchmark\.json is missing"):
+    with pytest.raises(UserError, match=r"there is no benchmark\.json"):
         run_benchmark([Model("a", Role.OTHER, folder)], tasks, tmp_path / "nothing", out)
     with pytest.raises(UserError, match=r"runs\.json is missing"):
         read_status(tmp_path / "nothing")
@@ -109,7 +109,7 @@ def test_a_chat_template_belongs_to_a_model_s_results(
 
 def test_gpus_that_are_not_there(small_data: Path, tiny_qwen3: Maker, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(UserError, match="--gpus 4, and this machine has no GPU"):
+    with pytest.raises(UserError, match="--gpus is 4, and this machine has no GPU"):
         run_benchmark(
             [Model("a", Role.OTHER, tiny_qwen3())], list(SUITE), small_data, tmp_path / "out", BenchmarkSettings(gpus=4)
         )
@@ -129,7 +129,7 @@ def test_data_that_lack_a_task(small, small_source: Path, tiny_qwen3: Maker, tmp
     ("options", "message"),
     [
         ({"backend": "vlm"}, "did you mean 'vllm'"),
-        ({"gpus": 0}, "0 GPUs"),
+        ({"gpus": 0}, "--gpus is 0"),
         ({"batch_size": "many"}, "batch_size = many"),
         ({"batch_size": 0}, "batch_size = 0"),
     ],

@@ -63,7 +63,10 @@ def test_bad_limits(limits: dict[str, int]) -> None:
 def test_a_configuration_that_does_not_say(tiny_qwen3: Maker) -> None:
     folder = tiny_qwen3()
     config = read_json(folder / "config.json")
-    for missing, message in (("dtype", "states no dtype"), ("max_position_embeddings", "states no window")):
+    for missing, message in (
+        ("dtype", "has no dtype"),
+        ("max_position_embeddings", "does not state the context window"),
+    ):
         (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != missing}))
         with pytest.raises(UserError, match=message):
             model_arguments("hf", folder, Limits())

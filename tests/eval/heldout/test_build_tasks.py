@@ -139,7 +139,7 @@ def test_too_few_documents_or_words(write_heldout, tmp_path):
     same.mkdir()
     rows = [{"text": "mot " * 40, "doc_id": str(i), "source": "s"} for i in range(5)]
     (same / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(UserError, match="fewer than 4 held-out documents differ"):
+    with pytest.raises(UserError, match="fewer than 4 different held-out documents"):
         build_tasks({"medical": [same]}, tmp_path / "tasks")
 
 

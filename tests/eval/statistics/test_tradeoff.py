@@ -110,8 +110,8 @@ def test_what_is_written(tmp_path: Path) -> None:
     [
         ({"domain": "legal", "general": "general"}, "allowed: two of the domains that were evaluated: medical, gen"),
         ({"domain": "medical", "general": "medical"}, "cannot be compared"),
-        ({"domain": "medical", "general": "general", "max_loss": -1}, "the loss allowed is -1"),
-        ({"domain": "medical", "general": "general", "max_loss": math.nan}, "the loss allowed is nan"),
+        ({"domain": "medical", "general": "general", "max_loss": -1}, "--max-loss is -1"),
+        ({"domain": "medical", "general": "general", "max_loss": math.nan}, "--max-loss is nan"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, options: dict[str, object], message: str) -> None:
