@@ -87,7 +87,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eval/harness/generation.py": (EVAL + "test_fuzz_model_settings",),
     "eval/harness/check_weights.py": (EVAL + "test_fuzz_weights",),
     "eval/heldout/task_index.py": (EVAL + "test_fuzz_tasks",),
-    "eval/paper/tables.py": (EVAL + "test_fuzz_paper_tables",),
+    "eval/paper/tables_file.py": (EVAL + "test_fuzz_paper_tables",),
     "eval/benchmark/results_folder.py": (EVAL + "test_fuzz_plan", EVAL + "test_fuzz_model_identity"),
     "eval/scores.py": (EVAL + "test_fuzz_scores",),
     "eval/heldout/scoring.py": (EVAL + "test_fuzz_samples",),

@@ -20,13 +20,10 @@ def billions_of_parameters(model: str) -> float:
 def ranks_follow(tables: Tables) -> Finding:
     """Do the mean ranks of Table 7 follow from Tables 8 to 11, however ties are broken?"""
     low, high = tables.ranks(ties="min"), tables.ranks(ties="max")
-    off = [
-        row["model"]
-        for row in tables.raw["table7"]
-        if not low[row["model"]] - 0.005 <= row["avg_rank"] <= high[row["model"]] + 0.005
-    ]
+    printed = tables.file.ranks
+    off = [model for model, rank in printed.items() if not low[model] - 0.005 <= rank <= high[model] + 0.005]
     tied = sum(low[name] < high[name] for name in low)
-    return Finding(not off, {"models": len(tables.raw["table7"]), "off": len(off), "tied": tied})
+    return Finding(not off, {"models": len(printed), "off": len(off), "tied": tied})
 
 
 def largest_are_best(tables: Tables) -> Finding:
@@ -39,16 +36,16 @@ def largest_are_best(tables: Tables) -> Finding:
 
 def overlaps_larger(tables: Tables) -> Finding:
     """On how many tasks is Qwen3-8B-Base within the errors of all three better models?"""
-    best_base = tables.stated["4"]["best_base"]
-    stated = tables.stated["A"]
+    best_base = tables.stated.best_base
+    stated = tables.stated
     near = []
     for topic in tables.questions["MEDICAL"]:
         cell = tables.baseline(best_base, topic, "FR")
-        rivals = [tables.baseline(name, topic, "FR") for name in stated["best"]]
+        rivals = [tables.baseline(name, topic, "FR") for name in stated.best_ranked]
         if all(disjoint(cell.score, cell.stderr, other.score, other.stderr) < 1 for other in rivals):
             near.append(topic)
     return Finding(
-        len(near) == stated["overlaps"], {"near": len(near), "stated": stated["overlaps"], "which": ", ".join(near)}
+        len(near) == stated.overlaps, {"near": len(near), "stated": stated.overlaps, "which": ", ".join(near)}
     )
 
 
@@ -109,10 +106,9 @@ def rows_distinct(tables: Tables) -> Finding:
 
 def models_and_tasks(tables: Tables) -> Finding:
     """Are 35 models ranked over seven tasks?"""
-    stated, models, tasks = tables.stated["A"], len(tables.baselines), len(tables.questions["MEDICAL"])
-    holds = (models, tasks) == (stated["models"], stated["tasks"]) and {
-        r["model"] for r in tables.raw["table7"]
-    } == set(tables.baselines)
+    stated, models, tasks = tables.stated, len(tables.baselines), len(tables.questions["MEDICAL"])
+    ranked = set(tables.file.ranks) == set(tables.baselines)
+    holds = ranked and (models, tasks) == (stated.ranked_models, stated.ranked_tasks)
     return Finding(holds, {"models": models, "tasks": tasks})
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .tables import GROUPS, Tables, possible_counts
+from .tables import Tables, possible_counts
+from .tables_file import GROUPS
 
 
 @dataclass(frozen=True)
@@ -25,24 +26,18 @@ class Finding:
 Check = Callable[[Tables], Finding]
 
 
-def _total(tables: Tables, what: str, *, commercial_only: bool) -> int:
-    return sum(row[what] for row in tables.raw["table1"]["rows"] if row["commercial"] or not commercial_only)
-
-
 def _scientific(tables: Tables, *, commercial_only: bool) -> float:
-    rows = tables.raw["table1"]["rows"]
-    words = sum(
-        row["n_words"] for row in rows if row["doc_type"] == "Scientific" and (row["commercial"] or not commercial_only)
-    )
-    return 100 * words / _total(tables, "n_words", commercial_only=commercial_only)
+    scientific = [source for source in tables.file.sources if source.document_type == "Scientific"]
+    words = sum(source.size.words for source in scientific if source.commercial or not commercial_only)
+    return 100 * words / tables.corpus_size(commercial_only=commercial_only).words
 
 
 def sources_listed(tables: Tables) -> Finding:
     """Do all sources that section 3.1 names stand in Table 1?"""
-    listed = {row["source"] for row in tables.raw["table1"]["rows"]}
-    missing = [name for name in tables.stated["3.1"]["sources"] if name not in listed]
+    listed = {source.name for source in tables.file.sources}
+    missing = [name for name in tables.stated.sources if name not in listed]
     values = {
-        "named": len(tables.stated["3.1"]["sources"]),
+        "named": len(tables.stated.sources),
         "listed": len(listed),
         "missing": ", ".join(missing) or "-",
     }
@@ -50,11 +45,17 @@ def sources_listed(tables: Tables) -> Finding:
 
 
 def _totals(tables: Tables, edition: str) -> Finding:
-    stated = tables.raw["table1"]["stated_totals"][edition]
-    docs, words = (_total(tables, what, commercial_only=edition == "commercial") for what in ("n_docs", "n_words"))
-    values = {"docs": docs, "words": words, "stated_docs": stated["n_docs"], "stated_words": stated["n_words"]}
-    values |= {"docs_off": stated["n_docs"] - docs, "words_off": stated["n_words"] - words}
-    return Finding((docs, words) == (stated["n_docs"], stated["n_words"]), values)
+    stated = tables.file.editions[edition]
+    total = tables.corpus_size(commercial_only=edition == "commercial")
+    values = {
+        "docs": total.documents,
+        "words": total.words,
+        "stated_docs": stated.documents,
+        "stated_words": stated.words,
+        "docs_off": stated.documents - total.documents,
+        "words_off": stated.words - total.words,
+    }
+    return Finding(total == stated, values)
 
 
 def commercial_totals(tables: Tables) -> Finding:
@@ -70,45 +71,46 @@ def research_totals(tables: Tables) -> Finding:
 def scientific_share(tables: Tables) -> Finding:
     """Are about 94 % of the words scientific?"""
     research, commercial = (_scientific(tables, commercial_only=only) for only in (False, True))
-    stated = tables.stated["3.2"]["scientific_percent"]
+    stated = tables.stated.scientific_percent
     return Finding(round(research) == stated, {"research": research, "commercial": commercial, "stated": stated})
 
 
 def documents_collected(tables: Tables) -> Finding:
     """Were 906,489 documents collected?"""
-    docs, stated = _total(tables, "n_docs", commercial_only=False), tables.stated["3.3"]["documents"]
+    docs, stated = tables.corpus_size(commercial_only=False).documents, tables.stated.documents
     return Finding(docs == stated, {"docs": docs, "stated": stated})
 
 
 def training_documents(tables: Tables) -> Finding:
     """Has the edition that was trained on 892 thousand documents?"""
-    docs, stated = _total(tables, "n_docs", commercial_only=True), tables.stated["3.3"]["training_documents_thousand"]
+    docs = tables.corpus_size(commercial_only=True).documents
+    stated = tables.stated.training_documents_thousand
     return Finding(round(docs / 1000) == stated, {"docs": docs, "stated": stated})
 
 
 def best_base(tables: Tables) -> Finding:
     """Is Qwen3-8B-Base ahead of the other base models, and of Llama, Mistral, Apollo and BioMistral?"""
-    stated, ranks = tables.stated["4"], tables.ranks()
-    types = tables.raw["table8_11"]["model_type"]
-    others = {name for name, kind in types.items() if kind == "Base"} | set(stated["base_beats"])
+    stated, ranks = tables.stated, tables.ranks()
+    bases = {name for name, kind in tables.file.model_types.items() if kind == "Base"}
+    others = bases | set(stated.base_beats)
     ordered = sorted(others, key=lambda name: ranks[name])
     best, second = ordered[:2]
     values = {"best": best, "rank": ranks[best], "second": second, "second_rank": ranks[second], "models": len(others)}
-    return Finding(best == stated["best_base"], values)
+    return Finding(best == stated.best_base, values)
 
 
 def four_sizes(tables: Tables) -> Finding:
     """Are the same four sizes in Tables 3 to 6?"""
-    sizes = [[name.split("-")[1] for name in tables.raw[table]["results"]] for table in GROUPS.values()]
+    sizes = [[name.split("-")[1] for name in tables.file.results[group]] for group in GROUPS]
     holds = all(of_table == ["0.6B", "1.7B", "4B", "8B"] for of_table in sizes)
     return Finding(holds, {"sizes": "; ".join(", ".join(of_table) for of_table in sizes)})
 
 
 def tokens_and_words(tables: Tables) -> Finding:
     """Are there over 1.95 G tokens in under 1 G words?"""
-    stated, words = tables.stated["4.1"], _total(tables, "n_words", commercial_only=True)
-    holds = stated["tokens"] > stated["tokens_over"] and words < stated["words_under"]
-    return Finding(holds, {"tokens": stated["tokens"], "words": words, "ratio": stated["tokens"] / words})
+    stated, words = tables.stated, tables.corpus_size(commercial_only=True).words
+    holds = stated.tokens > stated.tokens_over and words < stated.words_under
+    return Finding(holds, {"tokens": stated.tokens, "words": words, "ratio": stated.tokens / words})
 
 
 def epochs(tables: Tables) -> Finding:
@@ -117,20 +119,19 @@ def epochs(tables: Tables) -> Finding:
     A document of n tokens gives at most 1 + n / (2,048 - 4) sequences, and all documents together at least
     tokens / 2,048; so the passes over the corpus have bounds.
     """
-    stated, docs = tables.stated["4.1"], _total(tables, "n_docs", commercial_only=True)
-    read = stated["steps"] * stated["batch"]
-    most = docs + stated["tokens"] / (stated["sequence"] - stated["overlap"])
-    least = stated["tokens"] / stated["sequence"]
+    stated, docs = tables.stated, tables.corpus_size(commercial_only=True).documents
+    read = stated.steps * stated.batch
+    most = docs + stated.tokens / (stated.sequence - stated.overlap)
+    least = stated.tokens / stated.sequence
     low, high = read / most, read / least
     values = {"sequences": read, "most": round(most), "least": round(least), "low": low, "high": high}
-    values |= {"stated": stated["epochs"], "needed": round(read / stated["epochs"])}
-    return Finding(low <= stated["epochs"] <= high, values)
+    values |= {"stated": stated.epochs, "needed": round(read / stated.epochs)}
+    return Finding(low <= stated.epochs <= high, values)
 
 
 def checkpoints(tables: Tables) -> Finding:
     """Is the chosen step one of the checkpoints that were saved every 720 steps?"""
-    every, steps = tables.stated["4.1"]["checkpoint_every"], tables.stated["4.1"]["steps"]
-    chosen = tables.stated["6"]["checkpoint"]
+    every, steps, chosen = tables.stated.checkpoint_every, tables.stated.steps, tables.stated.checkpoint
     saved = list(range(every, steps + 1, every))
     return Finding(chosen in saved and saved[-1] == steps, {"count": len(saved), "every": every, "chosen": chosen})
 

@@ -20,7 +20,8 @@ from ..statistics.compare import Family, FamilyRole
 from ..tasks.suite import SUITE
 from .claims import CLAIMS_FILE, Claim, claims, claims_json, undecidable_claims
 from .report_tables import sections
-from .tables import BASE, CHANGED, GROUPS, STATED_FILE, VARIANTS, Cell, Tables
+from .tables import BASE, CHANGED, VARIANTS, Tables
+from .tables_file import GROUPS, STATED_FILE, Cell
 
 VARIANTS_OF_ROLES = {FamilyRole.BASE: BASE, FamilyRole.ADAPTED: "PDAPT", FamilyRole.MERGED: "SLERP"}
 """Role in a family -> the paper's variant."""
@@ -78,7 +79,7 @@ def _write_report(tables: Tables, ours: Findings | None, w: Words, work: Path) -
         beyond=undecidable_claims(w.language),
         sections=page_sections,
         pictures=pictures,
-        source=tables.raw["meta"]["source"],
+        source=tables.file.provenance,
     )
     write_text(work / "index.html", page)
     return counts | {"figures": len(pictures)}

@@ -6,7 +6,8 @@ from ..report.ranking_tables import TOPICS_OF_TABLES
 from ..report.table_formats import Entry, Mark, Row, Table, number_entry, score_entry
 from ..report.texts import Words
 from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, disjoint
-from .tables import BASE, CHANGED, GROUPS, VARIANTS, Cell, Tables, count_adjusted, count_clear
+from .tables import BASE, CHANGED, VARIANTS, Tables, count_adjusted, count_clear
+from .tables_file import GROUPS, Cell, Size
 
 
 def sections(tables: Tables, overlay: list[Table], w: Words) -> list[tuple[str, list[Table]]]:
@@ -35,7 +36,7 @@ def _scored(cell: Cell, sign: int, w: Words, *, digits: int = 1, strong: bool = 
 
 def _results(tables: Tables, group: str, w: Words) -> Table:
     """Tables 3 to 6."""
-    abbreviations = {row["topic"]: row["abbrev"] for row in tables.raw["table2"]}
+    abbreviations = {topic.name: topic.abbreviation for topic in tables.file.topics}
     rows = []
     for model in tables.models:
         for variant in VARIANTS:
@@ -90,32 +91,18 @@ def _rules(tables: Tables, w: Words) -> Table:
 def _corpus(tables: Tables, w: Words) -> Table:
     """Table 1, with computed and printed totals."""
 
-    def row(head: str, kind: str, commercial: str, docs: int, words: int, *, begins: bool = False) -> Row:
-        return Row(
-            head,
-            [
-                Entry(kind),
-                Entry(commercial),
-                number_entry(docs, w.language, ",d"),
-                number_entry(words, w.language, ",d"),
-            ],
-            begins,
-        )
+    def row(head: str, kind: str, commercial: str, size: Size, *, begins: bool = False) -> Row:
+        numbers = [number_entry(number, w.language, ",d") for number in (size.documents, size.words)]
+        return Row(head, [Entry(kind), Entry(commercial), *numbers], begins)
 
-    sources = tables.raw["table1"]["rows"]
     rows = [
-        row(
-            s["source"], s["doc_type"], w("yes_") if s["commercial"] else w("no_"), docs=s["n_docs"], words=s["n_words"]
-        )
-        for s in sources
+        row(source.name, source.document_type, w("yes_") if source.commercial else w("no_"), source.size)
+        for source in tables.file.sources
     ]
     for edition in ("commercial", "research"):
-        in_edition = [s for s in sources if s["commercial"] or edition == "research"]
-        stated = tables.raw["table1"]["stated_totals"][edition]
-        name = w(f"total_{edition}")
-        docs, words = (sum(s[key] for s in in_edition) for key in ("n_docs", "n_words"))
-        rows.append(row(f"{name}, {w('computed')}", "", "", docs=docs, words=words, begins=True))
-        rows.append(row(f"{name}, {w('as_printed')}", "", "", docs=stated["n_docs"], words=stated["n_words"]))
+        name, total = w(f"total_{edition}"), tables.corpus_size(commercial_only=edition == "commercial")
+        rows.append(row(f"{name}, {w('computed')}", "", "", total, begins=True))
+        rows.append(row(f"{name}, {w('as_printed')}", "", "", tables.file.editions[edition]))
     return Table(
         "table-1", w("corpus_caption"), [w(k) for k in ("source", "kind", "commercial", "documents", "words")], rows
     )
@@ -124,7 +111,7 @@ def _corpus(tables: Tables, w: Words) -> Table:
 def _ranking(tables: Tables, w: Words) -> Table:
     """Table 7."""
     ranks = tables.ranks()
-    printed = {row["model"]: row["avg_rank"] for row in tables.raw["table7"]}
+    printed = tables.file.ranks
     rows = [
         Row(
             model,
@@ -140,7 +127,7 @@ def _ranking(tables: Tables, w: Words) -> Table:
 
 def _baselines(tables: Tables, number: int, topics: Sequence[str], w: Words) -> Table:
     """Tables 8 to 11."""
-    abbreviations = {row["topic"]: row["abbrev"] for row in tables.raw["table2"]}
+    abbreviations = {topic.name: topic.abbreviation for topic in tables.file.topics}
     best = {
         topic: max((tables.baseline(m, topic, "FR") for m in tables.baselines), key=lambda c: c.score)
         for topic in topics
@@ -163,5 +150,5 @@ def _baselines(tables: Tables, number: int, topics: Sequence[str], w: Words) -> 
 
 
 def _readings(tables: Tables, w: Words) -> Table:
-    rows = [Row(n["where"], [Entry(n["raw"]), Entry(n["fixed"]), Entry(n["why"])]) for n in tables.raw["notes"]]
+    rows = [Row(r.where, [Entry(r.printed), Entry(r.value), Entry(r.why)]) for r in tables.file.readings]
     return Table("readings", w("readings_caption"), [w("section"), w("printed"), w("value"), w("why")], rows)

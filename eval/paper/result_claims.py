@@ -10,7 +10,8 @@ from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, LEVEL, disjoint
 from ..tasks.suite import TARGET_GROUP
 from .appendix_claims import billions_of_parameters
 from .corpus_claims import Check, Finding
-from .tables import CHANGED, GROUPS, VARIANTS, Tables, count_clear
+from .tables import CHANGED, VARIANTS, Tables, count_clear
+from .tables_file import GROUPS
 
 OTHER_GROUPS = tuple(group for group in GROUPS if group != TARGET_GROUP)
 
@@ -122,14 +123,14 @@ def best_checkpoint(tables: Tables) -> Finding:
     changes = [change.difference for group in GROUPS for change in tables.changes(group, "PDAPT")]
     up, down = sum(d > 0 for d in changes), sum(d < 0 for d in changes)
     return Finding(
-        up > down, {"up": up, "down": down, "comparisons": len(changes)} | {"chosen": tables.stated["6"]["checkpoint"]}
+        up > down, {"up": up, "down": down, "comparisons": len(changes)} | {"chosen": tables.stated.checkpoint}
     )
 
 
 def comparisons(tables: Tables) -> Finding:
     """Are there 56 comparisons a group?"""
     made = {len(tables.changes(g, "PDAPT")) + len(tables.changes(g, "SLERP")) for g in GROUPS}
-    stated = tables.stated["6"]["comparisons"]
+    stated = tables.stated.comparisons
     values = {
         "models": len(tables.models),
         "tasks": len(tables.topics(TARGET_GROUP)),
@@ -145,15 +146,15 @@ def _clear_changes(tables: Tables, group: str) -> dict[str, int]:
 
 def target_changes(tables: Tables) -> Finding:
     """Are there eight significant changes in the target group?"""
-    counts, stated = _clear_changes(tables, TARGET_GROUP), tables.stated["6"]["fr_medical_changes"]
+    counts, stated = _clear_changes(tables, TARGET_GROUP), tables.stated.fr_medical_changes
     total = sum(counts.values())
-    chance = FALSE_POSITIVE_RATE * tables.stated["6"]["comparisons"]
+    chance = FALSE_POSITIVE_RATE * tables.stated.comparisons
     return Finding(total == stated, counts | {"total": total, "stated": stated, "chance": chance})
 
 
 def target_negative(tables: Tables) -> Finding:
     """Is one of them negative?"""
-    negative, stated = _clear_changes(tables, TARGET_GROUP)["negative"], tables.stated["6"]["fr_medical_negative"]
+    negative, stated = _clear_changes(tables, TARGET_GROUP)["negative"], tables.stated.fr_medical_negative
     return Finding(negative == stated, {"negative": negative, "stated": stated})
 
 
@@ -164,13 +165,13 @@ def _positive_elsewhere(tables: Tables) -> list[tuple[str, str, str, str]]:
 
 def one_positive_elsewhere(tables: Tables) -> Finding:
     """Is there one significant rise in the other three groups?"""
-    positive, stated = _positive_elsewhere(tables), tables.stated["6"]["positive_elsewhere"]
+    positive, stated = _positive_elsewhere(tables), tables.stated.positive_elsewhere
     return Finding(len(positive) == stated, {"positive": len(positive), "stated": stated})
 
 
 def which_positive_elsewhere(tables: Tables) -> Finding:
     """Is it the one that the text names?"""
-    positive, stated = _positive_elsewhere(tables), tuple(tables.stated["6"]["positive"].values())
+    positive, stated = _positive_elsewhere(tables), tables.stated.positive
     group, model, variant, topic = stated
     named = next(c for c in tables.changes(group, variant) if (c.model, c.topic) == (model, topic))
     which = "; ".join(" ".join(names) for names in positive) or "-"

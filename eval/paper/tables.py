@@ -1,6 +1,6 @@
 """The paper's tables, and its own rules applied to them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,24 +10,14 @@ import numpy as np
 from scipy import stats
 
 from ...core.errors import UserError
-from ...core.files import read_json
 from ..statistics.estimates import pooled_stderr, weighted_mean
 from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, LEVEL, ClearRule, adjusted, disjoint
+from .tables_file import GROUPS, TABLES_FILE, Cell, Size, Stated, TablesFile
 
-TABLES_FILE = Path(__file__).with_name("tables.json")
-STATED_FILE = Path(__file__).with_name("stated.json")
-GROUPS = {"FR-MEDICAL": "table3", "EN-MEDICAL": "table4", "FR-OTHER": "table5", "EN-OTHER": "table6"}
+LANGUAGES = ("EN", "FR")
 BASE = "base"
 CHANGED = ("PDAPT", "SLERP")
 VARIANTS = (BASE, *CHANGED)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A score and its standard error, in percent, as printed."""
-
-    score: float
-    stderr: float
 
 
 @dataclass(frozen=True)
@@ -60,10 +50,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Tables:
-    """The paper's tables: `raw` as in `tables.json`, `stated` the values that its text states."""
+    """The paper's tables, and the values that its text states."""
 
-    raw: dict[str, Any]
-    stated: dict[str, Any]
+    file: TablesFile
+    stated: Stated
 
     @staticmethod
     def read(path: Path = TABLES_FILE) -> "Tables":
@@ -72,34 +62,39 @@ class Tables:
         Raises:
             UserError: a table, a task or a cell is missing, or a value is not a number; the message names it.
         """
-        tables = Tables(read_json(path), read_json(STATED_FILE))
         try:
-            _check(tables)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            tables = Tables(TablesFile.read(path), Stated.read())
+            _check(tables, path)
+        except UserError as error:
             raise UserError(
-                f"not the paper's tables: {type(error).__name__}: {error}",
-                where=str(path),
-                allowed="a file of the form of eval/paper/tables.json",
+                f"this is not a file of the paper's tables: {error.what}",
+                where=error.where,
+                allowed="a file in the form of eval/paper/tables.json",
             ) from None
         return tables
 
     @cached_property
     def questions(self) -> dict[str, dict[str, int]]:
         """MEDICAL or OTHER -> topic -> number of questions, in the order of Table 2."""
-        questions: dict[str, dict[str, int]] = {}
-        for row in self.raw["table2"]:
-            questions.setdefault(row["group_suffix"], {})[row["topic"]] = int(row["n_questions"])
+        questions: dict[str, dict[str, int]] = {"MEDICAL": {}, "OTHER": {}}
+        for topic in self.file.topics:
+            questions.setdefault(topic.groups, {})[topic.name] = topic.questions
         return questions
 
     @property
     def models(self) -> list[str]:
         """The four bases, as Table 3 names them."""
-        return list(self.raw["table3"]["results"])
+        return list(self.file.results["FR-MEDICAL"])
 
     @property
     def baselines(self) -> list[str]:
         """The models of Tables 8 to 11."""
-        return list(self.raw["table8_11"]["results"])
+        return list(self.file.baselines)
+
+    def corpus_size(self, *, commercial_only: bool) -> Size:
+        """Sum of the rows of Table 1, or of its commercial ones."""
+        sizes = [source.size for source in self.file.sources if source.commercial or not commercial_only]
+        return Size(sum(size.documents for size in sizes), sum(size.words for size in sizes))
 
     def topics(self, group: str) -> dict[str, int]:
         """A group's topics with their numbers of questions."""
@@ -107,11 +102,11 @@ class Tables:
 
     def cell(self, group: str, model: str, variant: str, topic: str) -> Cell:
         """A cell of Tables 3 to 6."""
-        return _cell(self.raw[GROUPS[group]]["results"][model][topic][variant])
+        return self.file.results[group][model][topic][variant]
 
     def baseline(self, model: str, topic: str, language: str) -> Cell:
         """A cell of Tables 8 to 11."""
-        return _cell(self.raw["table8_11"]["results"][model][topic][language])
+        return self.file.baselines[model][topic][language]
 
     def cells(self) -> Iterator[tuple[str, Cell, int, int]]:
         """Every cell of Tables 3 to 6 and 8 to 11: where it stands, the cell, its questions, its printed decimals."""
@@ -123,7 +118,7 @@ class Tables:
                         yield where, self.cell(group, model, variant, topic), questions, 1
         for model in self.baselines:
             for topic, questions in self.questions["MEDICAL"].items():
-                for language in ("EN", "FR"):
+                for language in LANGUAGES:
                     where = f"Tables 8-11, {model}, {topic} {language}"
                     yield where, self.baseline(model, topic, language), questions, 2
 
@@ -236,20 +231,18 @@ def possible_counts(score: float, questions: int, decimals: int) -> list[int]:
     ]
 
 
-def _cell(value: dict[str, Any]) -> Cell:
-    cell = Cell(float(value["score"]), float(value["stderr"]))
-    if not (0 <= cell.score <= 100 and 0 <= cell.stderr <= 100):
-        raise ValueError(f"{value} is not a percentage with its error")
-    return cell
+def _check(tables: Tables, path: Path) -> None:
+    """Look for every cell once, so that a gap is found before anything is computed."""
+    for group in GROUPS:
+        for model in tables.models:
+            row = tables.file.results[group].get(model, {})
+            _check_row(row, tables.topics(group), VARIANTS, where=f"{path}: {GROUPS[group]}: {model}")
+    for model, row in tables.file.baselines.items():
+        _check_row(row, tables.questions["MEDICAL"], LANGUAGES, where=f"{path}: table8_11: {model}")
 
 
-def _check(tables: Tables) -> None:
-    """Read every cell once, so that a gap is found before anything is computed."""
-    for group, table in GROUPS.items():
-        if tables.raw[table]["group"] != group:
-            raise ValueError(f"{table} is {tables.raw[table]['group']}, not {group}")
-    assert all(cell for _, cell, _, _ in tables.cells())
-    for row in tables.raw["table1"]["rows"]:
-        int(row["n_docs"]), int(row["n_words"]), bool(row["commercial"]), str(row["doc_type"])
-    for row in tables.raw["table7"]:
-        float(row["avg_rank"]), str(row["model"])
+def _check_row(row: dict[str, dict[str, Cell]], topics: Iterable[str], columns: Iterable[str], *, where: str) -> None:
+    for topic in topics:
+        for column in columns:
+            if column not in row.get(topic, {}):
+                raise UserError(f"there is no cell of {topic}, {column}", where=where)

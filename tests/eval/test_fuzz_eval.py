@@ -24,7 +24,8 @@ from pdapt.eval.heldout.evaluate import collect_warnings, count_cut_prompts
 from pdapt.eval.heldout.scoring import compute_scores
 from pdapt.eval.heldout.task_index import TASKS_FILE, HeldoutTask, TaskKind, read_tasks
 from pdapt.eval.models import Model, Role
-from pdapt.eval.paper.tables import TABLES_FILE, Tables, summary
+from pdapt.eval.paper.tables import Tables, summary
+from pdapt.eval.paper.tables_file import TABLES_FILE
 from pdapt.eval.report.heldout_figures import read_loss_curve
 from pdapt.eval.scores import SCORES_FILE, Comparison, Score, Scores
 from pdapt.eval.statistics.contamination import read_contaminated
@@ -187,7 +188,7 @@ def test_fuzz_notes_of_answers(fuzz: Fuzz, tmp_path: Path) -> None:
 
 
 def test_fuzz_batch_sizes(fuzz: Fuzz, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Damaged batch sizes are searched for again, with a warning."""
+    """Damaged batch sizes are measured again, with a warning."""
     path = tmp_path / "batch_sizes.json"
     path.write_text(json.dumps({"loglikelihood": MADE["batch_size"]}))
     assert read_batch_sizes(path)["loglikelihood"].size == 8
@@ -195,7 +196,7 @@ def test_fuzz_batch_sizes(fuzz: Fuzz, tmp_path: Path, capsys: pytest.CaptureFixt
     def use() -> None:
         for known in read_batch_sizes(path).values():
             assert known.size > 0
-        if "searched for again" in capsys.readouterr().err:
+        if "measured again" in capsys.readouterr().err:
             raise UserError("said")
 
     fuzz(path, use)

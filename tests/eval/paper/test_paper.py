@@ -1,13 +1,13 @@
 """The paper's tables: what its rules make of them, against numbers worked out apart from the code."""
 
 import json
-from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.eval.paper.tables import GROUPS, TABLES_FILE, Tables, count_clear, possible_counts, summary
+from pdapt.eval.paper.tables import Tables, count_clear, possible_counts, summary
+from pdapt.eval.paper.tables_file import GROUPS, TABLES_FILE
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +17,15 @@ def tables() -> Tables:
 
 def test_figures_are_those_of_the_evidence(tables, shared):
     evidence = json.loads(shared("paper/paper_tables.json").read_text())
-    ours = tables.raw["table2"]
+    raw = json.loads(TABLES_FILE.read_text())
+    ours = raw["table2"]
     assert ours == [{key: row[key] for key in ours[0]} for row in evidence["table2"]]
-    assert tables.raw["table7"] == evidence["table7"]
-    assert tables.raw["table1"]["rows"] == evidence["table1"]["rows"]
-    assert Tables.read(shared("paper/paper_tables.json")).all_changes() == tables.all_changes()
-    assert list(Tables(evidence, {}).cells()) == list(tables.cells())
+    assert raw["table7"] == evidence["table7"]
+    assert raw["table1"]["rows"] == evidence["table1"]["rows"]
+    theirs = Tables.read(shared("paper/paper_tables.json"))
+    assert theirs.all_changes() == tables.all_changes()
+    assert list(theirs.cells()) == list(tables.cells())
+    assert replace(theirs.file, provenance="") == replace(tables.file, provenance="")
 
 
 def test_significant_changes_by_the_paper_s_rule(tables):
@@ -74,8 +77,8 @@ def test_counts_that_print_as_a_score():
         (lambda raw: raw.pop("table7"), "table7"),
     ],
 )
-def test_spoilt_tables_are_named(tables, tmp_path, spoil, message):
-    raw = deepcopy(tables.raw)
+def test_spoilt_tables_are_named(tmp_path, spoil, message):
+    raw = json.loads(TABLES_FILE.read_text())
     spoil(raw)
     (tmp_path / "tables.json").write_text(json.dumps(raw))
     with pytest.raises(UserError, match=message):

@@ -17,7 +17,8 @@ from test_heldout_report import Page
 from pdapt.core.errors import UserError
 from pdapt.core.training_cost import Spent
 from pdapt.eval.paper.paper_report import build_paper_report, overlay_tables
-from pdapt.eval.paper.tables import TABLES_FILE, Tables
+from pdapt.eval.paper.tables import Tables
+from pdapt.eval.paper.tables_file import TABLES_FILE
 from pdapt.eval.report.benchmark_report import BenchmarkReportOptions, build_benchmark_report, read_findings
 from pdapt.eval.report.benchmark_tables import margins_table
 from pdapt.eval.report.settings_tables import answer_settings_tables
