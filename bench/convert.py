@@ -2,9 +2,8 @@
 
 Random weights of a published size go from Hugging Face's format to Megatron's and back. Each command is a process of
 its own, start-up included, with its input on the disk alone and with it in memory, several times in turn with `cp` of
-the same folder; medians are stated. `cp` is measured as it is, which ends before its copy is on the disk, and with the
-flush that both commands end with. A folder is removed as soon as it has been read, so that two of them are on the disk
-at most.
+the Hugging Face folder; medians are stated. `cp` is measured as it is, which ends before its copy is on the disk, and
+with the flush that both commands end with.
 """
 
 import math
@@ -69,8 +68,8 @@ class Step:
     """Runs of a step with its input in one state.
 
     Attributes:
-        verb: `import` or `export`, whose input it reads.
-        state: of that input.
+        verb: `import` or `export`, in turn with which it was run.
+        state: of what it reads.
         name: the verb again, or the copy that it is compared with.
         runs: in their order.
     """
@@ -99,7 +98,7 @@ def bench(size: str, source: str, work: Path, repeats: int) -> dict[str, Any]:
         weights; `limit_gb`, twice the largest tensor and 1 GB; and `steps`, a list of `Step`.
 
     Raises:
-        UserError: no such size or source, or the disk has not the space of two such folders.
+        UserError: no such size or source, or the disk has not the space of three such folders.
     """
     check_known(source, SOURCES, "set of weights", "--from")
     check_known(size, SIZES, "size", "--size")
@@ -114,10 +113,9 @@ def bench(size: str, source: str, work: Path, repeats: int) -> dict[str, Any]:
     if source == MASTER:
         _as_masters(work / "hf", work / "megatron", shape)
     else:
-        steps += _in_turns("import", [work / "hf"], work / "megatron", repeats)
-    remove(work / "hf")
+        steps += _in_turns("import", [work / "hf"], work / "megatron", copied=work / "hf", repeats=repeats)
     options = ["--from", source, "--reference", work / "settings"]
-    steps += _in_turns("export", [work / "megatron", *options], work / "back", repeats)
+    steps += _in_turns("export", [work / "megatron", *options], work / "back", copied=work / "hf", repeats=repeats)
     outputs = Manifest.read(work / "back").outputs
     return {
         "size": size,
@@ -131,8 +129,8 @@ def bench(size: str, source: str, work: Path, repeats: int) -> dict[str, Any]:
 
 def _check_space(work: Path, total: int) -> None:
     free = shutil.disk_usage(work).free
-    if free < 2.1 * total:
-        needed = f"{2.1 * total / GB:.0f} GB"
+    if free < 3.1 * total:
+        needed = f"{3.1 * total / GB:.0f} GB"
         raise UserError(
             f"the disk has {free / GB:.0f} GB free", where=str(work), allowed=needed, fix="name another --work"
         )
@@ -178,10 +176,10 @@ def _as_masters(source: Path, root: Path, shape: Qwen3Config) -> None:
     write(root, [replace(part, name=SOURCES[MASTER] + part.name) for part in parts], torch.float32, [])
 
 
-def _in_turns(verb: str, arguments: list[Any], out: Path, repeats: int) -> list[Step]:
-    """Run a command and both copies of its input in turn, in each state of the input.
+def _in_turns(verb: str, arguments: list[Any], out: Path, *, copied: Path, repeats: int) -> list[Step]:
+    """Run a command and both copies of a folder in turn, in each state of what they read.
 
-    What the command wrote last is left.
+    What the command wrote last is left until the end.
     """
     source, copy = arguments[0], out.with_name("copy")
     convert = [sys.executable, "-m", "pdapt.cli.main", "convert", verb, str(source), str(out)]
@@ -194,7 +192,7 @@ def _in_turns(verb: str, arguments: list[Any], out: Path, repeats: int) -> list[
                 run = _run(convert, source, step.state)
                 step.runs.append(replace(run, stage_seconds=Manifest.read(out).seconds))
             else:
-                step.runs.append(_run([*_CP[step.name], str(source), str(copy)], source, step.state))
+                step.runs.append(_run([*_CP[step.name], str(copied), str(copy)], copied, step.state))
                 remove(copy)
     return steps
 
@@ -240,7 +238,7 @@ def table(result: dict[str, Any]) -> list[str]:
         f"medians of {len(steps[0].runs)} (fastest to slowest):",
         *(_line(step, result["gb"]) for step in steps),
         "",
-        f"share of the speed of `{FLUSHED}` of the same folder (of `cp` without flush):",
+        f"share of the speed of `{FLUSHED}` of the Hugging Face folder (of `cp` without flush):",
         *shares,
     ]
 
@@ -249,7 +247,7 @@ def _line(step: Step, gb: float) -> str:
     seconds = [run.seconds for run in step.runs]
     of_stage = f", {step.middle('stage_seconds'):.2f} s of them without the start" if step.name == step.verb else ""
     return (
-        f"{step.state}, {step.name}{'' if step.name == step.verb else f' of what {step.verb} reads'}: "
+        f"{step.state}, {step.name}{'' if step.name == step.verb else f' beside {step.verb}'}: "
         f"{step.middle('seconds'):.2f} s ({min(seconds):.2f} to {max(seconds):.2f}){of_stage}, "
         f"{gb / step.middle('seconds'):.2f} GB/s, {step.middle('cpu_seconds'):.2f} s of processor time, "
         f"{max(run.anonymous_gb for run in step.runs):.2f} GB of anonymous memory at the highest"

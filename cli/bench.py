@@ -106,7 +106,7 @@ def convert(
         str, typer.Option("--from", help="Weights to convert: parameters (BF16) or master (FP32).")
     ] = "parameters",
     work: Annotated[
-        Path | None, typer.Option(help="Folder with space for two models; by default the system's temporary folder.")
+        Path | None, typer.Option(help="Folder with space for three models; by default the system's temporary folder.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each step, in turn with cp's.")] = 3,
     as_json: Json = False,

@@ -8,8 +8,9 @@ from typing import Any
 from . import log
 from .dcp import shortened
 from .errors import UserError
-from .files import read_bytes, read_object
+from .files import read_bytes
 from .jsonio import JsonObject
+from .self_hash import read_hashed
 
 IDENTITY = "run.json"
 """File of a run's folder that says what it is a run of; there as soon as the run has begun."""
@@ -54,7 +55,7 @@ def read_hashes_record(checkpoint: Path) -> HashesRecord | None:
     if not path.is_file():
         return None
     try:
-        record = read_object(path)
+        record = read_hashed(path)
         return HashesRecord(
             step=record.integer("step"),
             provenance=record.object("provenance").values,

@@ -23,6 +23,7 @@ from .files import list_files, read_blocks
 from .hf.config import CONFIG, SIDE_FILES
 from .log import Progress
 from .manifest import MANIFEST_FILE, recorded
+from .self_hash import ChangedError
 
 MOST_THREADS = 16
 """Files that are hashed at once, where there are so many cores."""
@@ -159,6 +160,8 @@ def _recorded(folder: Path) -> dict[str, str]:
     """The hashes of a folder that may be anybody's."""
     try:
         return recorded(folder) or {}
+    except ChangedError:
+        raise
     except UserError as error:
         log.info(f"{folder / MANIFEST_FILE} is not a stage's: {error.what}")
         return {}

@@ -5,7 +5,6 @@ that when the stage is whole. A finished stage is not redone; an interrupted one
 what it finds there it need not make twice.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -20,7 +19,8 @@ from typing import Any
 from . import log
 from .checkpoint import read_hashes_record
 from .errors import UserError
-from .files import fsync_path, list_files, read_json, read_object, remove, require_file, sha256_of_all, write_json
+from .files import fsync_path, list_files, read_json, remove, require_file, sha256_of_all, write_json
+from .self_hash import digest, read_hashed, write_hashed
 from .system.disk import disk_errors
 from .system.lock import locked
 
@@ -67,8 +67,9 @@ class Manifest:
 
         Raises:
             UserError: the folder has none, or it is not a manifest.
+            ChangedError: it is not as it was written.
         """
-        value = read_object(folder / MANIFEST_FILE, nan=True)
+        value = read_hashed(folder / MANIFEST_FILE, nan=True)
         try:
             return Manifest(
                 stage=value.text("stage"),
@@ -81,6 +82,10 @@ class Manifest:
             )
         except UserError as error:
             raise UserError(f"{MANIFEST_FILE} is not a stage manifest: {error.what}", where=error.where) from None
+
+    def write(self, folder: Path) -> None:
+        """Write it into the folder that it is of, with a hash of itself."""
+        write_hashed(folder / MANIFEST_FILE, asdict(self))
 
 
 class Outdated(UserError):
@@ -129,11 +134,6 @@ def recorded(folder: Path) -> dict[str, str] | None:
         return Manifest.read(folder).outputs
     record = read_hashes_record(folder)
     return record.files if record else None
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def run_stage(
@@ -205,7 +205,7 @@ def _make(
         outputs = hash_files(work, hashes)
         key |= {"inputs": key["inputs"] | prints.result()}
     manifest = Manifest(**key, counts=counts, outputs=outputs, versions=versions(), seconds=time.monotonic() - start)
-    write_json(work / MANIFEST_FILE, asdict(manifest))
+    manifest.write(work)
     (work / KEY).unlink()
     with ThreadPoolExecutor() as pool:  # a disk that is asked for several at once does them in one go
         list(pool.map(fsync_path, list_files(work)))

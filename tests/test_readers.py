@@ -39,6 +39,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "core/hf/tokenizer_file.py": ("training/run/test_fuzz_journal.py::test_fuzz_tokenizer",),
     "core/hf/weights.py": (CORE + "test_fuzz_safetensors", CORE + "test_fuzz_weights_index"),
     "core/manifest.py": (CORE + "test_fuzz_manifest", CORE + "test_fuzz_interrupted"),
+    "core/self_hash.py": (CORE + "test_fuzz_manifest", CORE + "test_fuzz_hashes_record"),
     "core/qwen3.py": (CORE + "test_fuzz_config",),
     "data_prep/collect/archives.py": (COLLECT + "test_fuzz_archive",),
     "data_prep/collect/download.py": (COLLECT + "test_fuzz_half",),

@@ -7,7 +7,6 @@ machine for the recipe's ranks. Either way the same command goes on where an ear
 import os
 import shutil
 import time
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -247,7 +246,7 @@ def _keep_side(run: Run) -> None:
         write_json(partial / "config.json", config)
     remove(partial / MANIFEST_FILE)  # of a base that is a run
     kept = Manifest("settings", inputs={}, config={}, counts={}, outputs=hash_files(partial), versions=versions())
-    write_json(partial / MANIFEST_FILE, asdict(kept))
+    kept.write(partial)
     partial.rename(side)
 
 
@@ -288,7 +287,7 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
         versions=versions(),
         seconds=seconds,
     )
-    write_json(out / MANIFEST_FILE, asdict(manifest))
+    manifest.write(out)
     return manifest
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from ...core import log
 from ...core.errors import UserError
 from ...core.files import sha256_of_all
-from ...core.manifest import digest
+from ...core.self_hash import digest
 from ..sources.definition import Definition
 from . import content
 from .faults import FileError, printable

@@ -8,7 +8,8 @@ from typing import Any
 from ...core import log
 from ...core.files import remove
 from ...core.integrity import AGAIN, check, stage_files
-from ...core.manifest import Manifest, digest
+from ...core.manifest import Manifest
+from ...core.self_hash import digest
 
 MODEL_INPUT, TASK_INPUT = "model/", "task/"
 """Beginnings of the names of inputs in the stage's manifest."""

@@ -18,8 +18,8 @@ def _step(verb: str, name: str, seconds: list[float], stage: list[float]) -> dic
     return {"verb": verb, "state": "cold", "name": name, "runs": runs}
 
 
-def test_shares_are_of_medians_and_of_the_same_folders_copies() -> None:
-    """A single slow run of cp or of the command does not change the share; export is compared with its own input."""
+def test_shares_are_of_medians_and_of_copies_made_in_turn() -> None:
+    """A single slow run of cp or of the command does not change the share, nor do copies beside another command."""
     steps = [
         _step("import", "cp", [1.0, 9.0, 1.0], [1.0, 9.0, 1.0]),
         _step("import", "cp, flushed", [2.0, 2.0, 17.0], [2.0, 2.0, 17.0]),

@@ -14,7 +14,8 @@ from ...core import log
 from ...core.checkpoint import CHECKPOINTS, HASHES_FILE, TRACKER, read_hashes_record
 from ...core.dcp import METADATA, shortened, weight_spans
 from ...core.errors import UserError
-from ...core.files import read_object, remove, sha256, write_json, write_text
+from ...core.files import read_object, remove, sha256, write_text
+from ...core.self_hash import write_hashed
 from ...core.system.process import die_with_parent
 from .folder import PROVENANCE, checkpoints, iteration, iterations
 from .retention import retain
@@ -25,7 +26,7 @@ DAMAGED = "damaged"
 def write_hashes(checkpoint: Path, provenance: dict[str, Any]) -> None:
     """Write a whole checkpoint's `pdapt.json`; see `read_hashes_record`."""
     step, files, weights = iteration(checkpoint), hashes(checkpoint), weight_hashes(checkpoint)
-    write_json(checkpoint / HASHES_FILE, {"step": step, "provenance": provenance, "files": files} | weights)
+    write_hashed(checkpoint / HASHES_FILE, {"step": step, "provenance": provenance, "files": files} | weights)
 
 
 def hashes(checkpoint: Path) -> dict[str, str]:

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from ....core.errors import UserError
 from ....core.integrity import stage_files, wanted_hashes
-from ....core.manifest import MANIFEST_FILE, Manifest, digest
+from ....core.manifest import MANIFEST_FILE, Manifest
+from ....core.self_hash import digest
 from ...documents.discover import discover, split_name
 from ...documents.reading import find_documents
 from ...documents.sources import Source, check_names

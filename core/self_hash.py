@@ -1,0 +1,46 @@
+"""JSON files that hold the hash of what else they hold: those that other files' hashes are kept in."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .files import read_object, write_json
+from .jsonio import JsonObject
+
+SHA256 = "sha256"
+"""Key of a file's own hash: of the JSON of all other keys, as `digest` makes it."""
+
+
+class ChangedError(UserError):
+    """A file of hashes is not as it was written."""
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def write_hashed(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object and its own hash, all of it or nothing."""
+    value = json.loads(json.dumps(value))  # as a reader will have it: keys are text
+    write_json(path, value | {SHA256: digest(value)})
+
+
+def read_hashed(path: Path, *, nan: bool = False) -> JsonObject:
+    """Read what `write_hashed` wrote, or an earlier version wrote without a hash; `nan` as in `read_json`.
+
+    Raises:
+        UserError: as `read_object`.
+        ChangedError: its hash is of something else.
+    """
+    record = read_object(path, nan=nan)
+    values = dict(record.values)
+    if SHA256 in values and values.pop(SHA256) != digest(values):
+        raise ChangedError(
+            f"{path.name} was changed after it was written: its own SHA-256 is of something else",
+            where=str(path),
+            fix=f"make or copy it again; remove its line {SHA256} where the change is yours",
+        )
+    return record
