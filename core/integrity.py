@@ -112,6 +112,36 @@ class Checked:
         self._pool.shutdown(cancel_futures=True)
 
 
+class UnchangedFiles:
+    """Files that must stay as they are while they are read more than once, or by somebody else."""
+
+    def __init__(self, folders: Mapping[Path, Iterable[str]]) -> None:
+        """Note which files there are; `folders` as of `checking`."""
+        self._before = {folder / name: _identity(folder / name) for folder, names in folders.items() for name in names}
+
+    def check(self) -> None:
+        """Check that each is the same file, not written to since.
+
+        Raises:
+            UserError: one was exchanged, changed or removed.
+        """
+        changed = [path for path, before in self._before.items() if _identity(path) != before]
+        if changed:
+            _refuse(changed, "changed while it was read", "leave the files alone while they are read, and run it again")
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """A file's disk, number, size and times of change; None where there is none.
+
+    The last is the kernel's own: it changes, too, where a file is put back in its place with its old date.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def _size(path: Path, spans: list[Span] | None) -> int:
     return path.stat().st_size if spans is None else sum(end - begin for begin, end in spans)
 
@@ -210,17 +240,21 @@ def checking(
         `{"verified": how many files are compared}`, for a manifest's counts; None where that was not wanted.
 
     Raises:
-        UserError: a file is missing, is not one of those that were written, or has another hash. Whatever the block
-            raised is then what came of it.
+        UserError: a file is missing, is not one of those that were written, has another hash, or was changed while the
+            block read it. Whatever the block raised is then what came of it.
     """
+    folders = {folder: list(names) for folder, names in folders.items()}
+    unchanged = UnchangedFiles(folders)
     if not verify:
         yield {"verified": None}
+        unchanged.check()
         return
     wanted, spans = weights_alone(wanted_hashes(stage, folders, fix), weights_of)
     checked = Checked(wanted, spans=spans, fix=fix)
     try:
         yield {"verified": checked.count}
         checked.finish()
+        unchanged.check()
     except Exception:  # a damaged file can make a reader raise anything: name the file, or raise it again
         checked.finish()
         raise

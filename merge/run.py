@@ -9,6 +9,7 @@ from ..core.errors import UserError
 from ..core.files import remove
 from ..core.hf.config import write_settings
 from ..core.hf.weights import DTYPES, NAMES
+from ..core.integrity import UnchangedFiles, hf_files
 from ..core.manifest import Manifest, input_fingerprints, run_stage
 from ..core.system.disk import check_space
 from .card import describe
@@ -82,6 +83,7 @@ def average(models: Sequence[Path], out: Path, *, decay: float | None = None, ve
 
 
 def _run(stage: str, plan: Merge | Average, folders: Sequence[Path], out: Path, *, verify: bool) -> Manifest:
+    unchanged = UnchangedFiles({folder: hf_files(folder) for folder in folders})
     models = open_parents(folders, verify=verify)
     checked = check_values(stage, models, verify=verify)
     dtype = type_of(models[0])
@@ -94,6 +96,7 @@ def _run(stage: str, plan: Merge | Average, folders: Sequence[Path], out: Path, 
         _run_mergekit(plan.mergekit([str(folder.resolve()) for folder in seen], dtype), work, plan.seed)
         remove(views)
         write_settings(folders[0], work, NAMES[DTYPES[dtype]])  # over what mergekit wrote
+        unchanged.check()  # mergekit has read anew what was compared before
         describe(plan, input_fingerprints(work), dtype, folder=work, name=out.name)
         return {"tensors": len(models[0].tensors), "parameters": parameters(models[0])} | checked
 

@@ -12,7 +12,7 @@ from ..core import log
 from ..core.hf.config import write_settings
 from ..core.hf.weights import DTYPES, NAMES, Tensor, Weights
 from ..core.hf.writer import AHEAD, Writer
-from ..core.integrity import checking, hf_files
+from ..core.integrity import UnchangedFiles, checking, hf_files
 from ..core.manifest import Manifest, fingerprint, run_stage
 from ..core.system.disk import check_space
 from .card import describe
@@ -34,6 +34,7 @@ class Parents:
         tensors: what both have.
         angles: of each tensor.
         checked: what was compared of their files, for manifests.
+        unchanged: their files as they were compared.
     """
 
     base: Weights
@@ -41,6 +42,7 @@ class Parents:
     tensors: dict[str, Tensor]
     angles: dict[str, Angle]
     checked: dict[str, int | None]
+    unchanged: UnchangedFiles
 
 
 def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify: bool = True) -> dict[float, Manifest]:
@@ -64,6 +66,8 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify
     """
     for t in points:
         Factors((t,))
+    files = {folder: hf_files(folder) for folder in (base, tuned)}
+    unchanged = UnchangedFiles(files)
     models = open_parents([base, tuned], verify=verify)
     prints = {BASE: fingerprint(base), TUNED: fingerprint(tuned)}
     stages = [_Point(base, out, t, prints) for t in points]
@@ -71,8 +75,9 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify
     if waiting:
         tensors = models[0].tensors
         _check_room(waiting, sum(tensor.nbytes for tensor in tensors.values()))
-        with checking("sweep", {folder: hf_files(folder) for folder in (base, tuned)}, verify=verify) as checked:
-            parents = _measured(models[0], models[1], tensors, checked)
+        with checking("sweep", files, verify=verify) as checked:
+            angles = _measured(*models)
+        parents = Parents(*models, tensors=tensors, angles=angles, checked=checked, unchanged=unchanged)
         log.info(f"sweep: {len(waiting)} of {len(points)} points, {len(tensors)} tensors each")
         for group in batched(waiting, TOGETHER):
             _together(list(group), parents, [])
@@ -114,15 +119,16 @@ def _check_room(points: list[_Point], size: int) -> None:
     check_space(points[0].out.parent, len(points) * size, left=left)
 
 
-def _measured(base: Weights, tuned: Weights, tensors: dict[str, Tensor], checked: dict[str, int | None]) -> Parents:
-    progress = log.Progress("sweep, measuring", sum(tensor.nbytes for tensor in tensors.values()))
+def _measured(base: Weights, tuned: Weights) -> dict[str, Angle]:
+    """The angle of each tensor, whose values are judged meanwhile."""
+    progress = log.Progress("sweep, measuring", sum(tensor.nbytes for tensor in base.tensors.values()))
     angles = {}
-    for name, tensor in tensors.items():
+    for name, tensor in base.tensors.items():
         angles[name] = measure(base, tuned, name)
         base.release(name)
         tuned.release(name)
         progress.add(tensor.nbytes)
-    return Parents(base, tuned, tensors=tensors, angles=angles, checked=checked)
+    return angles
 
 
 def _together(points: list[_Point], parents: Parents, opened: list[tuple[_Point, Path]]) -> None:
@@ -136,6 +142,7 @@ def _together(points: list[_Point], parents: Parents, opened: list[tuple[_Point,
         _together(points[1:], parents, [*opened, (point, work)])
         write_settings(point.base, work, NAMES[DTYPES[dtype]])
         describe(point.plan, point.prints, dtype, folder=work, name=point.out.name)
+        parents.unchanged.check()  # they were read for the second time
         return {"tensors": len(parents.tensors), "parameters": parameters(parents.base)} | parents.checked
 
     point.run(body)

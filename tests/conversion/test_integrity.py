@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from pdapt.conversion import distcp_write
 from pdapt.conversion.convert import export_hf, import_hf
 from pdapt.conversion.distcp_read import FORMAT, Checkpoint
 from pdapt.conversion.verify import verify
@@ -280,3 +281,22 @@ def test_no_check_reads_what_is_not_read(hf: Callable[[int], Path], tmp_path: Pa
     (folder / "README.md").write_text("mine")
     import_hf(folder, tmp_path / "out")
     assert load_file(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_source_that_changes_while_it_is_converted_is_refused(
+    hf: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: bool
+) -> None:
+    """Whoever reads a file first may have read another one than who reads it next."""
+    folder, write = hf(0), distcp_write.write
+
+    def touched(*arguments: Any) -> Any:
+        (folder / "model.safetensors").touch()
+        return write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distcp_write, "write", touched)
+        with pytest.raises(UserError, match=r"model\.safetensors: changed while it was read"):
+            import_hf(folder, tmp_path / "out", verify=verify)
+    assert not (tmp_path / "out").exists()
+    import_hf(folder, tmp_path / "out", verify=verify)
