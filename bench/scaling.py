@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,9 +21,9 @@ from ..recipes.filling import Filling, filling
 from ..recipes.load import to_dict, to_yaml
 from ..recipes.schema import Recipe, data_parallel, model_parallel
 from ..recipes.validate import validate
-from ..scaling.constants import read_fit
+from ..scaling.constants import Fit, read_fit
 from ..scaling.fit import predict
-from ..scaling.measured import WARM, Measurement, case_of, measurement, recalibrated, rows_of, turn_of
+from ..scaling.measured import WARM, Efficiency, Measurement, case_of, efficiencies, measurement, recalibrated, turn_of
 from ..scaling.plotting import write_csv
 from ..scaling.predict_run import Site
 from ..scaling.work import Scaling
@@ -87,12 +87,12 @@ def run_all(
             tokens = sample_tokens(plan.recipe, folder / "sample-tokens")
         begin, spent = time.monotonic(), spent_by_others()
         measurements = collected or measure(plan, tokens, folder)
-        result = compared(plan, measurements, filling(plan.recipe, tokens))
+        result = compare(plan, measurements, filling(plan.recipe, tokens))
         if not collecting:
             passed = (time.monotonic() - begin) * (os.cpu_count() or 1)
-            result["others"] = max(0.0, (spent_by_others() - spent) / passed)
-    written(plan, result, out)
-    yield from [json.dumps(result)] if as_json else lines(result)
+            result = replace(result, others=max(0.0, (spent_by_others() - spent) / passed))
+    write_result(plan, result, out)
+    yield from [json.dumps(result.to_json())] if as_json else lines(result)
 
 
 def check(plan: Plan) -> None:
@@ -186,12 +186,64 @@ def write_jobs(plan: Plan, tokens: Path, out: Path) -> list[Path]:
     return paths
 
 
-def compared(plan: Plan, measurements: list[Measurement], filling: Filling) -> dict[str, Any]:
-    """Rows with the plan beside: of the published fit, and adjusted to the fewest ranks alone.
+@dataclass(frozen=True)
+class ScalingRow:
+    """A number of ranks, measured and planned.
 
-    Returns:
-        `rows`; `site`: constants fitted to all measurements, as a file for `--site`; `errors` of the plan in percent.
+    Attributes:
+        measured: over all its turns.
+        efficiency: over the fewest ranks.
+        dp: copies of the model.
+        planned: slots a second and rank by the published fit; None on cores, which it knows nothing of.
+        planned_from_fewest_ranks: the same by the fit adjusted to the fewest ranks alone.
+        error_pct: of the latter.
     """
+
+    measured: Measurement
+    efficiency: Efficiency
+    dp: int
+    planned: float | None
+    planned_from_fewest_ranks: float
+    error_pct: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As one flat object; what there is none of is left out."""
+        values = {
+            **asdict(self.measured),
+            "oversubscribed": self.measured.oversubscribed,
+            "efficiency": self.efficiency.by_rank,
+            "efficiency_by_core": self.efficiency.by_core,
+            "dp": self.dp,
+            "planned_slots_per_second_per_rank": self.planned,
+            "planned_from_fewest_ranks": self.planned_from_fewest_ranks,
+            "error_from_fewest_ranks_pct": self.error_pct,
+        }
+        absent = ("efficiency_by_core", "planned_slots_per_second_per_rank")
+        return {name: value for name, value in values.items() if value is not None or name not in absent}
+
+
+@dataclass(frozen=True)
+class ScalingResult:
+    """The result of `pdapt bench scaling`.
+
+    Attributes:
+        rows: one for each way to scale and number of ranks.
+        site: constants fitted to all measurements.
+        others: share of the cores' time that other processes took.
+    """
+
+    rows: list[ScalingRow]
+    site: Fit
+    others: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        others = {} if self.others is None else {"others": self.others}
+        return {"rows": [row.to_json() for row in self.rows], "site": self.site.to_json(), **others}
+
+
+def compare(plan: Plan, measurements: list[Measurement], filling: Filling) -> ScalingResult:
+    """Put the plan beside measurements: by the published fit, and by one adjusted to the fewest ranks alone."""
     start = read_fit().constants
     first = plan.worlds[0]
     recipes = [spread(plan.recipe, row.scaling, row.world, first, gpu=plan.gpu) for row in measurements]
@@ -208,14 +260,18 @@ def compared(plan: Plan, measurements: list[Measurement], filling: Filling) -> d
     published = predict(cases, start)
     beforehand = predict(cases, recalibrated(cases[:1], start).constants)
     site = recalibrated(cases, start)
-    rows = rows_of(measurements)
-    for number, (row, recipe) in enumerate(zip(rows, recipes, strict=True)):
-        row["dp"] = data_parallel(recipe)
-        if plan.gpu:
-            row["planned_slots_per_second_per_rank"] = float(published[number])
-        row["planned_from_fewest_ranks"] = float(beforehand[number]) * shares[number]
-        row["error_from_fewest_ranks_pct"] = 100 * (float(beforehand[number]) / cases[number].published - 1)
-    return {"rows": rows, "site": site.to_json()}
+    rows = [
+        ScalingRow(
+            measured=measured,
+            efficiency=efficiency,
+            dp=data_parallel(recipes[number]),
+            planned=float(published[number]) if plan.gpu else None,
+            planned_from_fewest_ranks=float(beforehand[number]) * shares[number],
+            error_pct=100 * (float(beforehand[number]) / cases[number].published - 1),
+        )
+        for number, (measured, efficiency) in enumerate(zip(measurements, efficiencies(measurements), strict=True))
+    ]
+    return ScalingResult(rows, site)
 
 
 def _share(measured: Measurement, first: Measurement) -> float:
@@ -223,29 +279,31 @@ def _share(measured: Measurement, first: Measurement) -> float:
     return measured.cores / first.cores if measured.cores is not None and first.cores is not None else 1.0
 
 
-def written(plan: Plan, result: dict[str, Any], out: Path) -> None:
+def write_result(plan: Plan, result: ScalingResult, out: Path) -> None:
     """Write `scaling.json`, `scaling.csv`, `site.json`, `scaling.png` and the page `scaling.html`."""
     from .scaling_page import page
 
-    write_csv(out / "scaling.csv", result["rows"])
-    write_json(out / "site.json", result["site"])
-    write_json(out / "scaling.json", {"recipe": to_dict(plan.recipe), **result})
+    values = result.to_json()
+    write_csv(out / "scaling.csv", values["rows"])
+    write_json(out / "site.json", values["site"])
+    write_json(out / "scaling.json", {"recipe": to_dict(plan.recipe), **values})
     page(plan.recipe, result, out, gpu=plan.gpu)
 
 
-def lines(result: dict[str, Any]) -> Iterator[str]:
+def lines(result: ScalingResult) -> Iterator[str]:
     """Print-ready sentences of a result."""
-    for row in result["rows"]:
-        share = f"{row['efficiency']:.0%} a rank"
-        if "efficiency_by_core" in row:
-            share += f", {row['efficiency_by_core']:.0%} a core"
+    for row in result.rows:
+        measured, efficiency = row.measured, row.efficiency
+        share = f"{efficiency.by_rank:.0%} a rank"
+        if efficiency.by_core is not None:
+            share += f", {efficiency.by_core:.0%} a core"
         yield (
-            f"{row['scaling']}, {row['world']} ranks, batch {row['global_batch']}: {row['seconds']:.3f} s a step "
-            f"(turns differ by {row['spread']:.1%}), {row['tokens_per_second']:,.0f} tokens/s; efficiency {share}; "
-            f"data {row['data_wait']:.3f} s, between steps {row['between']:.3f} s; planned from the fewest ranks "
-            f"{row['error_from_fewest_ranks_pct']:+.0f} %"
+            f"{measured.scaling}, {measured.world} ranks, batch {measured.global_batch}: {measured.seconds:.3f} s a "
+            f"step (turns differ by {measured.spread:.1%}), {measured.tokens_per_second:,.0f} tokens/s; efficiency "
+            f"{share}; data {measured.data_wait:.3f} s, between steps {measured.between:.3f} s; planned from "
+            f"the fewest ranks {row.error_pct:+.0f} %"
         )
-        if row["oversubscribed"]:
+        if measured.oversubscribed:
             yield "    OVERSUBSCRIBED: ranks share cores, so this says nothing about scaling"
-    if result.get("others", 0.0) > DISTURBED:
-        yield f"DISTURBED: other processes took {result['others']:.0%} of the cores' time; repeat it on an idle machine"
+    if (result.others or 0) > DISTURBED:
+        yield f"DISTURBED: other processes took {result.others:.0%} of the cores' time; repeat it on an idle machine"

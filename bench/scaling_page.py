@@ -1,20 +1,23 @@
 """The page of `pdapt bench scaling`: one HTML file that needs nothing else."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..core.files import write_text
 from ..recipes.schema import Recipe, describe_run
 
+if TYPE_CHECKING:
+    from .scaling import ScalingResult, ScalingRow
+
 ROOM = Path(__file__).parent
 
 
-def page(recipe: Recipe, result: dict[str, Any], out: Path, *, gpu: bool) -> None:
+def page(recipe: Recipe, result: "ScalingResult", out: Path, *, gpu: bool) -> None:
     """Write `scaling.png` and `scaling.html`.
 
     Args:
         recipe: that was scaled.
-        result: from `scaling.compared`.
+        result: from `scaling.compare`.
         out: folder.
         gpu: whether the ranks were GPUs.
     """
@@ -22,9 +25,9 @@ def page(recipe: Recipe, result: dict[str, Any], out: Path, *, gpu: bool) -> Non
     from ..scaling.measured import WARM
     from .train import DISTURBED
 
-    rows, others = result["rows"], result.get("others", 0.0)
+    rows, others = result.rows, result.others or 0
     _draw(rows, out / "scaling.png")
-    shared = sorted({row["world"] for row in rows if row["oversubscribed"]})
+    shared = sorted({row.measured.world for row in rows if row.measured.oversubscribed})
     text = render(
         "scaling.html.jinja",
         folder=ROOM,
@@ -40,25 +43,25 @@ def page(recipe: Recipe, result: dict[str, Any], out: Path, *, gpu: bool) -> Non
     write_text(out / "scaling.html", text)
 
 
-def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+def _draw(rows: "list[ScalingRow]", path: Path) -> None:
     """Tokens a second over ranks, with the line that the fewest ranks would keep, and the plan."""
     from ..scaling.plotting import new_figure, save_figure
     from ..scaling.work import Scaling
 
     figure, axis = new_figure((7, 4))
     for scaling, style in ((Scaling.WEAK, "o-"), (Scaling.STRONG, "s-")):
-        chosen = [row for row in rows if row["scaling"] == scaling]
+        chosen = [row for row in rows if row.measured.scaling == scaling]
         if not chosen:
             continue
-        worlds = [row["world"] for row in chosen]
-        speeds = [row["tokens_per_second"] for row in chosen]
+        worlds = [row.measured.world for row in chosen]
+        speeds = [row.measured.tokens_per_second for row in chosen]
         planned = [
-            speed * row["planned_from_fewest_ranks"] / row["slots_per_second_per_rank"]
+            speed * row.planned_from_fewest_ranks / row.measured.slots_per_second_per_rank
             for speed, row in zip(speeds, chosen, strict=True)
         ]
         axis.plot(worlds, speeds, style, label=f"{scaling}, measured")
         axis.plot(worlds, planned, ":", color="gray", label=f"{scaling}, planned from the fewest ranks")
-    shared = [row["world"] for row in rows if row["oversubscribed"]]
+    shared = [row.measured.world for row in rows if row.measured.oversubscribed]
     if shared:
         axis.axvspan(min(shared) - 0.5, max(shared) + 0.5, color="orange", alpha=0.15, label="more ranks than cores")
     axis.set(xlabel="ranks", ylabel="tokens/s", ylim=(0, None))

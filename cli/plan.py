@@ -1,13 +1,18 @@
 """`pdapt plan …`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..core.gpus import NETWORK_CARD
 from .options import Json, Overrides, show
+
+if TYPE_CHECKING:
+    from ..recipes.schema import Recipe
+    from ..scaling.fit import ErrorSummary
 
 plan = typer.Typer()
 
@@ -40,30 +45,30 @@ def recipe(
     as_json: Json = False,
 ) -> None:
     """Find the best parallelism of a recipe on its GPUs: what fits, how fast it is, what limits it, its cost."""
-    from ..launch.plan_recipe import Prices, lines, planned
+    from ..launch.plan_recipe import Prices, lines, plan_recipe
     from ..recipes.load import load
     from ..scaling.predict_run import Site as Machines
 
     loaded = load(name, overrides, fitting=False)
     prices, machines = Prices(gpu_hour=gpu_hour, kwh=kwh), Machines(nics=nics, nic=nic_gbits / 8 * 1e9, watts=watts)
-    result = planned(loaded, tokens, site, site=machines, prices=prices, keep=tuple(keep or ()), run=run)
+    result = plan_recipe(loaded, tokens, site, site=machines, prices=prices, keep=tuple(keep or ()), run=run)
     if out is not None:
-        _write(result["choice"], out)
+        _write(result.choice.recipe, out)
     if as_json:
-        print(json.dumps({key: value for key, value in result.items() if key != "choice"}, ensure_ascii=False))
+        print(json.dumps(result.to_json(), ensure_ascii=False))
         return
     for line in lines(name, result):
         print(line)
 
 
-def _write(choice: Any, out: Path) -> None:
+def _write(recipe: "Recipe", out: Path) -> None:
     from ..core.errors import UserError
     from ..core.files import write_text
     from ..recipes.load import to_yaml
 
     if out.suffix not in (".yaml", ".yml"):
         raise UserError(f"{out} is not the name of a recipe file", where="--out", allowed="a name that ends in .yaml")
-    write_text(out, "# Chosen by `pdapt plan recipe`; predicted, not measured.\n" + to_yaml(choice.recipe))
+    write_text(out, "# Chosen by `pdapt plan recipe`; predicted, not measured.\n" + to_yaml(recipe))
 
 
 @plan.command("score")
@@ -75,23 +80,21 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Predict measured speeds, and show the errors of the predictions."""
-    from ..scaling.score_predictions import score as run
+    from ..scaling.score_predictions import score_predictions
 
-    result = run(file, site)
+    result = score_predictions(file, site)
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(result.to_json(), ensure_ascii=False))
         return
-    for row in result["rows"]:
-        low, high = row["interval"]
+    for row in result.rows:
+        low, high = row.interval
         print(
-            f"{row['id']}  {row['model']}: predicted {row['predicted']:,.0f} ({low:,.0f} to {high:,.0f}), published "
-            f"{row['published']:,.0f} tokens/s/GPU, {row['error_pct']:+.1f} %"
+            f"{row.id}  {row.model}: predicted {row.predicted:,.0f} ({low:,.0f} to {high:,.0f}), published "
+            f"{row.published:,.0f} tokens/s/GPU, {row.error_pct:+.1f} %"
         )
-        for assumed in row["assumed"]:
+        for assumed in row.assumed:
             print(f"    {assumed}")
-    print(
-        f"mean of the errors' sizes {result['mean_abs_error_pct']:.2f} %, largest {result['max_abs_error_pct']:.2f} %"
-    )
+    print(f"mean of the errors' sizes {result.errors.mean:.2f} %, largest {result.errors.max:.2f} %")
 
 
 @plan.command("fit")
@@ -118,41 +121,41 @@ def fit(
 
     if out is not None:
         write_fit(out)
-    errors = report()
+    fitted = report()
     if as_json:
-        print(json.dumps(errors, ensure_ascii=False))
+        print(json.dumps(fitted.to_json(), ensure_ascii=False))
         return
-    for name, value in errors["constants"].items():
+    for name, value in asdict(fitted.constants).items():
         print(f"{name}: {value:.4g}")
-    for name, stacks in errors["sets"].items():
-        for stack, figures in stacks.items():
-            print(f"{name}, {stack}: {_figures(figures)}")
-    for model, figures in errors["models"].items():
-        print(f"left out, {model}: {_figures(figures)}")
-    for name, entries in errors["rows"].items() if rows else ():
+    for name, stacks in fitted.sets.items():
+        for stack, errors in stacks.items():
+            print(f"{name}, {stack}: {_sizes(errors)}")
+    for model, errors in fitted.models.items():
+        print(f"left out, {model}: {_sizes(errors)}")
+    for name, entries in fitted.rows.items() if rows else ():
         for row in entries:
-            print(f"{name} {row['id']} {row['model']} ({row['stack']}): {row['error_pct']:+.1f} %")
+            print(f"{name} {row.id} {row.model} ({row.stack}): {row.error_pct:+.1f} %")
 
 
 def _adjust(file: Path, out: Path | None, *, as_json: bool) -> None:
     """Fit to a file's rows, and print how far off each was before and is now."""
     from ..core.files import write_json
-    from ..scaling.measured import adjusted
+    from ..scaling.measured import adjust
 
-    result = adjusted(file)
+    result = adjust(file)
     if out is not None:
-        write_json(out, {name: result[name] for name in ("constants", "interval", "rows")})
+        write_json(out, result.fit.to_json())
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(result.to_json(), ensure_ascii=False))
         return
-    for row in result["errors_pct"]:
-        print(f"{row['id']}: {row['before']:+.1f} % by the published fit, {row['after']:+.1f} % adjusted")
+    for row in result.errors_pct:
+        print(f"{row.id}: {row.before:+.1f} % by the published fit, {row.after:+.1f} % adjusted")
 
 
-def _figures(figures: dict[str, Any]) -> str:
-    sizes = ", ".join(f"{name} {figures[name]:.1f} %" for name in ("mean", "median", "max"))
-    rank = f", rank correlation {figures['rank_flops']:.2f}" if "rank_flops" in figures else ""
-    return f"{figures['rows']} rows, {sizes}{rank}"
+def _sizes(errors: "ErrorSummary") -> str:
+    sizes = f"mean {errors.mean:.1f} %, median {errors.median:.1f} %, max {errors.max:.1f} %"
+    rank = f", rank correlation {errors.rank_flops:.2f}" if errors.rank_flops is not None else ""
+    return f"{errors.rows} rows, {sizes}{rank}"
 
 
 @plan.command("curves")

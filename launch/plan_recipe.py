@@ -1,11 +1,12 @@
 """`pdapt plan recipe`: the search, with the run's cost."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError
+from ..core.gpus import GIB
 from ..recipes.filling import Filling, filling
 from ..recipes.schema import Recipe, world_size
 from ..scaling.constants import FITTED, read_fit
@@ -27,7 +28,54 @@ class Prices:
     kwh: float | None
 
 
-def planned(
+@dataclass(frozen=True)
+class Energy:
+    """Energy that a run's GPUs have measured, over the steps that have a measurement."""
+
+    steps: int
+    joules_per_step: float
+    joules_per_slot: float
+
+
+@dataclass(frozen=True)
+class RecipePlan:
+    """The answer of `pdapt plan recipe`.
+
+    Attributes:
+        choice: the way that is proposed.
+        best: the fastest ways, fastest first.
+        tried: how many ways fit.
+        explanation: why the choice, sentences.
+        interval: in which 90 % of published runs lie, as factors of the predicted speed.
+        assumed: what is assumed, sentences.
+        cost: by what is paid for.
+        measured: energy of another run, or None.
+    """
+
+    choice: Choice
+    best: list[Choice]
+    tried: int
+    explanation: list[str]
+    interval: tuple[float, float]
+    assumed: list[str]
+    cost: dict[str, float]
+    measured: Energy | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "chosen": self.choice.to_json(),
+            "best": [choice.to_json() for choice in self.best],
+            "tried": self.tried,
+            "explanation": self.explanation,
+            "interval": list(self.interval),
+            "assumed": self.assumed,
+            "cost": self.cost,
+            "measured": None if self.measured is None else asdict(self.measured),
+        }
+
+
+def plan_recipe(
     recipe: Recipe,
     tokens: Path | None,
     constants: Path | None,
@@ -36,7 +84,7 @@ def planned(
     prices: Prices,
     keep: tuple[str, ...],
     run: Path | None,
-) -> dict[str, Any]:
+) -> RecipePlan:
     """Search the best parallelism, and compute the cost of its run.
 
     Args:
@@ -47,26 +95,22 @@ def planned(
         keep: settings that stay.
         run: folder of a run whose measured energy is shown, or None.
 
-    Returns:
-        `choice`; and as JSON values all else.
-
     Raises:
         UserError: nothing fits, or a file is not what it should be.
     """
     fit, slots = read_fit(constants or FITTED), filling(recipe, tokens)
     measured = energy(run) if run else None
     choice, every = plan(recipe, slots, site, fit.constants, keep=keep)
-    return {
-        "choice": choice,
-        "chosen": choice.to_json(),
-        "best": [other.to_json() for other in every[:BEST]],
-        "tried": len(every),
-        "explanation": explanation(choice, every),
-        "interval": list(fit.interval),
-        "assumed": _assumptions(recipe, slots, site),
-        "cost": cost(choice.run, prices),
-        "measured": measured,
-    }
+    return RecipePlan(
+        choice=choice,
+        best=every[:BEST],
+        tried=len(every),
+        explanation=explanation(choice, every),
+        interval=fit.interval,
+        assumed=_assumptions(recipe, slots, site),
+        cost=cost(choice.run, prices),
+        measured=measured,
+    )
 
 
 def _assumptions(recipe: Recipe, slots: Filling, site: Site) -> list[str]:
@@ -89,8 +133,8 @@ def cost(run: Run, prices: Prices) -> dict[str, float]:
     return costs
 
 
-def energy(run: Path) -> dict[str, float]:
-    """Energy that a run's GPUs have measured.
+def energy(run: Path) -> Energy:
+    """Read the energy that a run's GPUs have measured.
 
     Raises:
         UserError: the folder has no journal, or no step of it was measured.
@@ -100,30 +144,28 @@ def energy(run: Path) -> dict[str, float]:
     if not rows:
         raise UserError(f"no step of {run} has a measured energy", where="--run", allowed="a run on GPUs with NVML")
     joules, slots = sum(row["joules"] for row in rows), sum(row["slots"] for row in rows)
-    return {"steps": len(rows), "joules_per_step": joules / len(rows), "joules_per_slot": joules / slots}
+    return Energy(len(rows), joules_per_step=joules / len(rows), joules_per_slot=joules / slots)
 
 
-def lines(name: str, result: dict[str, Any]) -> Iterator[str]:
+def lines(name: str, result: RecipePlan) -> Iterator[str]:
     """A plan's lines, for people."""
-    choice: Choice = result["choice"]
-    recipe, run = choice.recipe, choice.run
-    yield f"{name} on {world_size(recipe)} H100: {result['tried']} ways fit. Predicted, not measured."
-    yield from (f"  assumed: {assumed}" for assumed in result["assumed"])
+    recipe, run = result.choice.recipe, result.choice.run
+    yield f"{name} on {world_size(recipe)} H100: {result.tried} ways fit. Predicted, not measured."
+    yield from (f"  assumed: {assumed}" for assumed in result.assumed)
     yield ""
-    yield from table([*result["best"]], choice.settings)
+    yield from table(result.best, result.choice)
     yield ""
     yield "Chosen: the simplest within 1 % of the fastest."
-    yield from (f"  {line}" for line in result["explanation"])
-    low, high = result["interval"]
+    yield from (f"  {line}" for line in result.explanation)
+    low, high = result.interval
     yield (
         f"  the whole run: {run.hours:.1f} h, {run.gpu_hours:,.0f} GPU-hours, {run.kwh:,.0f} kWh; of published runs of "
         f"models that the planner had not seen, 90 % took {1 / high:.2f} to {1 / low:.2f} times as long as predicted"
     )
-    for what, price in result["cost"].items():
+    for what, price in result.cost.items():
         yield f"  cost of {what.replace('_', '-')}: {price:,.0f}"
-    if result["measured"]:
-        measured = result["measured"]
-        yield f"  measured in {measured['steps']} steps of --run: {measured['joules_per_slot']:.3g} J a slot"
+    if result.measured is not None:
+        yield f"  measured in {result.measured.steps} steps of --run: {result.measured.joules_per_slot:.3g} J a slot"
         yield f"  predicted here: {run.kwh * 3.6e6 / (recipe.steps * _slots(recipe)):.3g} J a slot"
 
 
@@ -131,17 +173,18 @@ def _slots(recipe: Recipe) -> int:
     return recipe.batch.global_size * recipe.data.seq_length
 
 
-def table(best: list[dict[str, Any]], chosen: dict[str, Any]) -> Iterator[str]:
+def table(best: list[Choice], chosen: Choice) -> Iterator[str]:
     """The best ways, one a line; the chosen one is marked."""
     spread = "   TP  PP  CP   DP  chunks  micro  grads  recompute"
     yield f"{spread}  GiB   s/step  tokens/s/GPU    MFU  GPU-hours  after products"
-    for row in best:
-        mark = "*" if all(row[name] == value for name, value in chosen.items()) else " "
-        after = next((name, seconds) for name, seconds in row["terms_seconds"].items() if name != "products")
-        spread = f"{row['tp']:>2} {row['pp']:>3} {row['cp']:>3} {row['dp']:>4} {row['interleaving']:>7}"
-        recompute = "yes" if row["recompute"] else "no"
-        speed = f"{row['step_seconds']:>8.3f} {row['tokens_per_second_per_gpu']:>13,.0f} {row['mfu']:>6.1%}"
+    for choice in best:
+        run, values = choice.run, choice.settings
+        mark = "*" if values == chosen.settings else " "
+        term, share = next(limit for limit in choice.limits if limit[0] != "products")
+        spread = f"{values.tp:>2} {values.pp:>3} {values.cp:>3} {values.dp:>4} {values.interleaving:>7}"
+        recompute = "yes" if values.recompute else "no"
+        speed = f"{run.step_seconds:>8.3f} {run.tokens_per_second_per_gpu:>13,.0f} {run.mfu:>6.1%}"
         yield (
-            f" {mark} {spread} {row['micro']:>6}   {row['grads']:<5}  {recompute:<9} {row['memory_gib']:>4.1f} {speed} "
-            f"{row['gpu_hours']:>10,.0f}  {after[0]} {after[1] / row['step_seconds']:.0%}"
+            f" {mark} {spread} {values.micro:>6}   {values.grads:<5}  {recompute:<9} {choice.memory.total / GIB:>4.1f} "
+            f"{speed} {run.gpu_hours:>10,.0f}  {term} {share:.0%}"
         )

@@ -102,7 +102,7 @@ def efficiency(curve: list[Point], scaling: Scaling) -> list[tuple[int, float]]:
 
 
 def takeovers(curve: list[Point], scaling: Scaling) -> dict[str, int]:
-    """Fewest GPUs from which on each term that is no computation is the largest of those, and over 5 % of the step."""
+    """Fewest GPUs from which on each term other than computation is the largest of those, and over 5 % of the step."""
     first: dict[str, int] = {}
     for point in (point for point in curve if point.scaling == scaling):
         by_term = shares(point)
@@ -113,12 +113,25 @@ def takeovers(curve: list[Point], scaling: Scaling) -> dict[str, int]:
 
 
 def shares(point: Point) -> dict[str, float]:
-    """Share of each term that is no computation in a point's step."""
+    """Share of each term other than computation in a point's step."""
     return {name: float(getattr(point.run.terms, name)) / point.run.step_seconds for name in COUNTED}
 
 
-def goodputs(recipe: Recipe, curve: list[Point], failures: Failures) -> list[dict[str, Any]]:
-    """Mean time between failures of the weak curve's points, and goodput with the best interval and the recipe's."""
+@dataclass(frozen=True)
+class GoodputPoint:
+    """Goodput of a number of GPUs, with the best interval between saves and with the recipe's."""
+
+    gpus: int
+    hours_between_failures: float
+    stall_seconds: float
+    best_interval_seconds: float
+    goodput_at_best: float
+    recipe_interval_seconds: float
+    goodput_at_recipe: float
+
+
+def goodputs(recipe: Recipe, curve: list[Point], failures: Failures) -> list[GoodputPoint]:
+    """Compute the goodput of the weak curve's points."""
     rows = []
     restart = 60 * failures.restart_minutes
     for point in (point for point in curve if point.scaling == Scaling.WEAK):
@@ -129,15 +142,15 @@ def goodputs(recipe: Recipe, curve: list[Point], failures: Failures) -> list[dic
         mean, given = failures.mean_seconds(point.gpus), recipe.checkpoint.every * point.run.step_seconds
         best = daly(stall, mean)
         rows.append(
-            {
-                "gpus": point.gpus,
-                "hours_between_failures": mean / 3600,
-                "stall_seconds": stall,
-                "best_interval_seconds": best,
-                "goodput_at_best": goodput(best, stall, mean, restart),
-                "recipe_interval_seconds": given,
-                "goodput_at_recipe": goodput(given, stall, mean, restart),
-            }
+            GoodputPoint(
+                gpus=point.gpus,
+                hours_between_failures=mean / 3600,
+                stall_seconds=stall,
+                best_interval_seconds=best,
+                goodput_at_best=goodput(best, stall, mean, restart),
+                recipe_interval_seconds=given,
+                goodput_at_recipe=goodput(given, stall, mean, restart),
+            )
         )
     return rows
 
@@ -174,10 +187,10 @@ def draw(
     return run_stage("plan-curves", {}, config, out=out, body=body)
 
 
-def _write(curve: list[Point], lost: list[dict[str, Any]], interval: tuple[float, float], work: Path) -> dict[str, Any]:
+def _write(curve: list[Point], lost: list[GoodputPoint], interval: tuple[float, float], work: Path) -> dict[str, Any]:
     """Write all files of the stage; its counts."""
     write_csv(work / "scaling.csv", [_row(point) for point in curve])
-    write_csv(work / "goodput.csv", lost)
+    write_csv(work / "goodput.csv", [asdict(point) for point in lost])
     summary = {
         "label": LABEL,
         "interval": interval,
@@ -224,17 +237,17 @@ def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path)
         percents = {label: [100 * by_term[name] for by_term in by_point] for name, label in COUNTED.items()}
         shown = {label: values for label, values in percents.items() if max(values) > 0.5}
         axis.stackplot(gpus, *shown.values(), labels=list(shown))
-        axis.set(xscale="log", xlabel="GPUs", ylabel="% of a step", title=f"what is no computation, {scaling} scaling")
+        axis.set(xscale="log", xlabel="GPUs", ylabel="% of a step", title=f"other than computation, {scaling} scaling")
         axis.legend(loc="upper left", fontsize=8)
     save_figure(figure, path, LABEL)
 
 
-def _draw_goodput(rows: list[dict[str, Any]], path: Path) -> None:
+def _draw_goodput(rows: list[GoodputPoint], path: Path) -> None:
     """Goodput with the best interval and the recipe's."""
     figure, axis = new_figure((6.5, 4.2))
-    gpus = [row["gpus"] for row in rows]
-    axis.plot(gpus, [row["goodput_at_best"] for row in rows], "o-", label="save interval by Daly")
-    axis.plot(gpus, [row["goodput_at_recipe"] for row in rows], "s--", label="the recipe's save interval")
+    gpus = [row.gpus for row in rows]
+    axis.plot(gpus, [row.goodput_at_best for row in rows], "o-", label="save interval by Daly")
+    axis.plot(gpus, [row.goodput_at_recipe for row in rows], "s--", label="the recipe's save interval")
     axis.set(xscale="log", xlabel="GPUs", ylabel="goodput", ylim=(0, 1.02), title="time that counts, under failures")
     axis.legend()
     save_figure(figure, path, LABEL)

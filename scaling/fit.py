@@ -6,8 +6,9 @@ not decide alone. What the model looks like was chosen by leaving out one calibr
 `split.json`'s test models were looked at only after that.
 """
 
+import math
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,69 +98,139 @@ def write_fit(out: Path) -> None:
     write_json(out, calibrate().to_json())
 
 
-def summary(given: list[Case], errors: np.ndarray) -> dict[str, Any]:
-    """Errors of a set of rows: mean, median and max of their sizes, and the rank correlations.
+@dataclass(frozen=True)
+class ErrorSummary:
+    """Errors of the predictions of a set of rows, in percent.
 
-    `rank_speed` correlates (Spearman) predicted and published tokens a second, `rank_flops` operations a second, which
-    differ little from model to model, so that it tells how well configurations are put in order. Fewer than three rows,
-    or rows that are all alike, have neither.
+    Attributes:
+        rows: how many.
+        mean, median, max: of the errors' sizes; NaN without rows.
+        rank_speed: rank correlation (Spearman) of predicted and published tokens a second; None with fewer than three
+            rows, or where all are alike.
+        rank_flops: as `rank_speed`, of operations a second, which differ little from model to model, so that it tells
+            how well configurations are put in order.
     """
+
+    rows: int
+    mean: float = math.nan
+    median: float = math.nan
+    max: float = math.nan
+    rank_speed: float | None = None
+    rank_flops: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, without those that there are none of."""
+        return {name: value for name, value in asdict(self).items() if value is not None and not math.isnan(value)}
+
+
+def summarize(given: list[Case], errors: np.ndarray) -> ErrorSummary:
+    """Summarize the errors of rows, in percent of the published speeds."""
     if not given:
-        return {"rows": 0}
+        return ErrorSummary(0)
     sizes = np.abs(errors)
     published = np.array([case.published for case in given])
     predicted = published * (1 + errors / 100)
     flops = np.array([case.work.flops / case.work.slots for case in given])
-    values = {"rows": len(given), "mean": sizes.mean(), "median": np.median(sizes), "max": sizes.max()}
-    for name, scale in (("rank_speed", 1.0), ("rank_flops", flops)):
-        pair = (predicted * scale, published * scale)
-        if len(given) > 2 and all(np.ptp(speeds) > 0 for speeds in pair):
-            values[name] = spearmanr(*pair).statistic
-    return {name: value if isinstance(value, int) else float(value) for name, value in values.items()}
+    return ErrorSummary(
+        rows=len(given),
+        mean=float(sizes.mean()),
+        median=float(np.median(sizes)),
+        max=float(sizes.max()),
+        rank_speed=_rank_correlation(predicted, published),
+        rank_flops=_rank_correlation(predicted * flops, published * flops),
+    )
 
 
-def report() -> dict[str, Any]:
+def _rank_correlation(predicted: np.ndarray, published: np.ndarray) -> float | None:
+    ordered = len(predicted) > 2 and np.ptp(predicted) > 0 and np.ptp(published) > 0
+    correlation: Any = spearmanr(predicted, published)
+    return float(correlation.statistic) if ordered else None
+
+
+@dataclass(frozen=True)
+class FittedRow:
+    """A published row and its prediction, in tokens a second and GPU."""
+
+    id: str
+    model: str
+    stack: str
+    published: float
+    predicted: float
+    error_pct: float
+    assumed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """The fit, and its errors.
+
+    Attributes:
+        constants: fitted to the calibration rows.
+        sets: set of rows -> all, rows that state a speed, or a stack -> errors.
+        models: test model -> errors.
+        rows: set of rows -> each row.
+    """
+
+    constants: Constants
+    sets: dict[str, dict[str, ErrorSummary]]
+    models: dict[str, ErrorSummary]
+    rows: dict[str, list[FittedRow]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "constants": asdict(self.constants),
+            "sets": {
+                name: {part: errors.to_json() for part, errors in each.items()} for name, each in self.sets.items()
+            },
+            "models": {model: errors.to_json() for model, errors in self.models.items()},
+            "rows": {name: [asdict(row) for row in each] for name, each in self.rows.items()},
+        }
+
+
+def report() -> FitReport:
     """The fit, and its errors on calibration rows, with each of their models left out, and on the test models."""
     calibration, test = split(cases(rows(), "published.json"))
     constants = fit(calibration)
+    of_test = errors_pct(test, constants)
     sets = {
         "calibration": (calibration, errors_pct(calibration, constants)),
         "cross-validation": (calibration, cross_validated(calibration)),
-        "test": (test, errors_pct(test, constants)),
+        "test": (test, of_test),
     }
-    return {
-        "constants": asdict(constants),
-        "sets": {name: _by_stack(*pair) for name, pair in sets.items()},
-        "models": {model: _of_model(test, sets["test"][1], model) for model in sorted({case.model for case in test})},
-        "rows": {name: _rows(*pair) for name, pair in sets.items() if name != "cross-validation"},
-    }
+    return FitReport(
+        constants=constants,
+        sets={name: _by_stack(*pair) for name, pair in sets.items()},
+        models={model: _of_model(test, of_test, model) for model in sorted({case.model for case in test})},
+        rows={name: _rows(*pair) for name, pair in sets.items() if name != "cross-validation"},
+    )
 
 
-def _by_stack(given: list[Case], errors: np.ndarray) -> dict[str, Any]:
+def _by_stack(given: list[Case], errors: np.ndarray) -> dict[str, ErrorSummary]:
     stacks = sorted({case.stack for case in given})
     masks = {name: np.array([case.stack == name for case in given]) for name in stacks}
-    parts = {n: summary([c for c, i in zip(given, w, strict=True) if i], errors[w]) for n, w in masks.items()}
+    parts = {n: summarize([c for c, i in zip(given, w, strict=True) if i], errors[w]) for n, w in masks.items()}
     stated = np.array([not case.mfu_only for case in given])
-    whole = {"all": summary(given, errors)}
-    whole[STATED] = summary([case for case in given if not case.mfu_only], errors[stated])
+    whole = {"all": summarize(given, errors)}
+    whole[STATED] = summarize([case for case in given if not case.mfu_only], errors[stated])
     return {**whole, **parts}
 
 
-def _of_model(given: list[Case], errors: np.ndarray, model: str) -> dict[str, Any]:
+def _of_model(given: list[Case], errors: np.ndarray, model: str) -> ErrorSummary:
     inside = np.array([case.model == model for case in given])
-    return summary([case for case in given if case.model == model], errors[inside])
+    return summarize([case for case in given if case.model == model], errors[inside])
 
 
-def _rows(given: list[Case], errors: np.ndarray) -> list[dict[str, Any]]:
+def _rows(given: list[Case], errors: np.ndarray) -> list[FittedRow]:
     return [
-        {
-            "id": case.id,
-            "model": case.model,
-            "stack": case.stack,
-            "published": case.published,
-            "predicted": case.published * (1 + error / 100),
-            "error_pct": error,
-            "assumed": list(case.assumed),
-        }
+        FittedRow(
+            id=case.id,
+            model=case.model,
+            stack=case.stack,
+            published=case.published,
+            predicted=case.published * (1 + error / 100),
+            error_pct=error,
+            assumed=case.assumed,
+        )
         for case, error in zip(given, errors.tolist(), strict=True)
     ]

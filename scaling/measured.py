@@ -124,33 +124,60 @@ def measurement(scaling: Scaling, world: int, turns: list[Turn], *, cores: float
     )
 
 
-def rows_of(measurements: list[Measurement]) -> list[dict[str, Any]]:
-    """Measurements as rows, with efficiency over the fewest ranks of the same way to scale.
+@dataclass(frozen=True)
+class Efficiency:
+    """Speeds over those of the fewest ranks that scale in the same way.
 
-    `efficiency` is tokens a second and rank over those of the fewest ranks. On a CPU a second rank takes half of the
-    cores from the first, so that `efficiency_by_core`, tokens a second and core in use, is what one can compare.
+    Attributes:
+        by_rank: tokens a second and rank.
+        by_core: tokens a second and core in use; None on GPUs. On a CPU a second rank takes half of the cores from the
+            first, so that this is what one can compare.
     """
-    rows = []
+
+    by_rank: float
+    by_core: float | None
+
+
+def efficiencies(measurements: list[Measurement]) -> list[Efficiency]:
+    """Compute the efficiency of each measurement."""
+    computed = []
     for measured in measurements:
         first = next(other for other in measurements if other.scaling == measured.scaling)
         rate, base = measured.tokens_per_second / measured.world, first.tokens_per_second / first.world
-        row: dict[str, Any] = {**asdict(measured), "oversubscribed": measured.oversubscribed, "efficiency": rate / base}
+        by_core = None
         if measured.cores is not None and first.cores is not None:
             used, at_first = measured.cores * measured.world, first.cores * first.world
-            row["efficiency_by_core"] = measured.tokens_per_second / used / (first.tokens_per_second / at_first)
-        rows.append(row)
-    return rows
+            by_core = measured.tokens_per_second / used / (first.tokens_per_second / at_first)
+        computed.append(Efficiency(rate / base, by_core))
+    return computed
 
 
-def adjusted(path: Path) -> dict[str, Any]:
-    """The published fit adjusted to a file of measured rows.
+@dataclass(frozen=True)
+class RowErrors:
+    """Error of a row's prediction in percent, before the adjustment and after it."""
+
+    id: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """The published fit adjusted to a site."""
+
+    fit: Fit
+    errors_pct: list[RowErrors]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values: a site's file, and the errors."""
+        return self.fit.to_json() | {"errors_pct": [asdict(row) for row in self.errors_pct]}
+
+
+def adjust(path: Path) -> Adjustment:
+    """Adjust the published fit to a file of measured rows.
 
     Args:
         path: JSON in the form of published.json.
-
-    Returns:
-        `constants` and `interval`, as a site's file has them; `rows`, how many; `errors_pct`, of each row's prediction
-        before and after.
 
     Raises:
         UserError: the file has no rows, one of them cannot be, or nothing explains them.
@@ -158,8 +185,8 @@ def adjusted(path: Path) -> dict[str, Any]:
     cases, start = read_rows(path), read_fit().constants
     fit_of_site = recalibrated(cases, start)
     before, after = (errors_pct(cases, constants).tolist() for constants in (start, fit_of_site.constants))
-    pairs = [{"id": case.id, "before": old, "after": new} for case, old, new in zip(cases, before, after, strict=True)]
-    return fit_of_site.to_json() | {"errors_pct": pairs}
+    pairs = [RowErrors(case.id, old, new) for case, old, new in zip(cases, before, after, strict=True)]
+    return Adjustment(fit_of_site, pairs)
 
 
 def case_of(recipe: Recipe, filling: Filling, site: Site, measured: Measurement) -> Case:

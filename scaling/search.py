@@ -1,7 +1,7 @@
 """The best parallelism of a recipe on its GPUs: every allowed way that fits, by its predicted time."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,38 @@ BEST = 10
 
 
 @dataclass(frozen=True)
+class Settings:
+    """The settings that the search decides; where times are close, the earlier ones stay simple longer."""
+
+    recompute: bool
+    interleaving: int
+    pp: int
+    cp: int
+    tp: int
+    dp: int
+    grads: str
+    micro: int
+
+    @staticmethod
+    def of(recipe: Recipe) -> "Settings":
+        """The settings that a recipe has."""
+        parallel = recipe.parallel
+        return Settings(
+            recompute=recomputes(recipe),
+            interleaving=virtual_stages(recipe),
+            pp=parallel.pp,
+            cp=parallel.cp,
+            tp=parallel.tp,
+            dp=world_size(recipe) // (parallel.tp * parallel.pp * parallel.cp),
+            grads=recipe.optimizer.grads,
+            micro=recipe.batch.micro_size,
+        )
+
+
+SETTINGS = [item.name for item in fields(Settings)]
+
+
+@dataclass(frozen=True)
 class Choice:
     """A way to spread a recipe.
 
@@ -39,9 +71,9 @@ class Choice:
     run: Run
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """The settings that the search decides."""
-        return settings(self.recipe)
+        return Settings.of(self.recipe)
 
     @property
     def limits(self) -> list[tuple[str, float]]:
@@ -55,23 +87,7 @@ class Choice:
         run = self.run
         numbers = {item.name: getattr(run, item.name) for item in fields(Run) if item.name != "terms"}
         terms = {name: share * run.step_seconds for name, share in self.limits}
-        return {**self.settings, "memory_gib": self.memory.total / GIB, **numbers, "terms_seconds": terms}
-
-
-def settings(recipe: Recipe) -> dict[str, Any]:
-    """The settings that the search decides; where times are close, the earlier ones stay simple longer."""
-    parallel = recipe.parallel
-    world = world_size(recipe)
-    return {
-        "recompute": recomputes(recipe),
-        "interleaving": virtual_stages(recipe),
-        "pp": parallel.pp,
-        "cp": parallel.cp,
-        "tp": parallel.tp,
-        "dp": world // (parallel.tp * parallel.pp * parallel.cp),
-        "grads": recipe.optimizer.grads,
-        "micro": recipe.batch.micro_size,
-    }
+        return {**asdict(self.settings), "memory_gib": self.memory.total / GIB, **numbers, "terms_seconds": terms}
 
 
 def plan(
@@ -93,12 +109,12 @@ def plan(
     Raises:
         UserError: nothing fits, or something else than a setting is to be kept.
     """
-    given = settings(recipe)
     for name in keep:
-        if name not in given:
-            fix = nearest(name, list(given))
-            raise UserError(f"{name!r} is not a setting", where="--keep", allowed=", ".join(given), fix=fix)
-    every = (way for way in candidates(recipe) if all(settings(way)[name] == given[name] for name in keep))
+        if name not in SETTINGS:
+            fix = nearest(name, SETTINGS)
+            raise UserError(f"{name!r} is not a setting", where="--keep", allowed=", ".join(SETTINGS), fix=fix)
+    kept = [getattr(Settings.of(recipe), name) for name in keep]
+    every = (way for way in candidates(recipe) if [getattr(Settings.of(way), name) for name in keep] == kept)
     fitting = _fitting(recipe, every)
     works = [work_of_recipe(candidate, filling, site) for candidate, _ in fitting]
     each = _one_by_one(step_time(stack(works), constants), len(works))
@@ -134,7 +150,7 @@ def _one_by_one(terms: Terms, count: int) -> Iterator[Terms]:
 
 def _complexity(recipe: Recipe) -> tuple[Any, ...]:
     """A key that is smaller for a simpler way, the weightiest first; BF16 gradients are less simple than FP32 ones."""
-    values = settings(recipe)
+    values = asdict(Settings.of(recipe))
     return tuple(value == "bf16" if name == "grads" else value for name, value in values.items() if name != "dp")
 
 
@@ -200,10 +216,10 @@ def explanation(choice: Choice, every: list[Choice]) -> list[str]:
         f"{run.step_seconds:.2f} s a step, {run.tokens_per_second_per_gpu:,.0f} real tokens/s/GPU, MFU {run.mfu:.1%}, "
         f"{choice.memory.total / GIB:.1f} GiB; a step goes to {spent}"
     ]
-    for name, value in choice.settings.items():
+    for name, value in asdict(choice.settings).items():
         if name == "dp":
             continue  # follows from the others
-        others = [other for other in every if other.settings[name] != value]
+        others = [other for other in every if getattr(other.settings, name) != value]
         if not others:
             lines.append(f"{name} {value}: nothing else is allowed, or fits")
             continue
@@ -211,7 +227,7 @@ def explanation(choice: Choice, every: list[Choice]) -> list[str]:
         slower = other.run.step_seconds / choice.run.step_seconds - 1
         verdict = f"{slower:+.1%} time" if abs(slower) >= 0.0005 else "as fast"
         reason = _reason(choice, other) if slower > CLOSE else "no faster than a prediction can tell, and less simple"
-        lines.append(f"{name} {value}: the best with {name} {other.settings[name]} is {verdict} ({reason})")
+        lines.append(f"{name} {value}: the best with {name} {getattr(other.settings, name)} is {verdict} ({reason})")
     return lines
 
 

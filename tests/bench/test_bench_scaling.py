@@ -3,13 +3,14 @@
 import csv
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from pdapt.bench import ceilings as bench_ceilings
-from pdapt.bench.scaling import Plan, check, collect, compared, lines, spread, write_jobs, written
+from pdapt.bench.scaling import Plan, check, collect, compare, lines, spread, write_jobs, write_result
 from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
@@ -65,10 +66,10 @@ def test_runs_become_rows_a_page_and_a_site(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     given = plan([1, 2, 4])
     leave_runs(given, tmp_path / "runs", per_rank=1000)
-    result = compared(given, collect(given, tmp_path / "runs"), FULL)
-    assert [row["oversubscribed"] for row in result["rows"]] == [False, False, True] * 2
-    assert [row["efficiency"] for row in result["rows"]] == pytest.approx([1.0] * 6)
-    written(given, result | {"others": 0.5}, tmp_path / "out")
+    result = compare(given, collect(given, tmp_path / "runs"), FULL)
+    assert [row.measured.oversubscribed for row in result.rows] == [False, False, True] * 2
+    assert [row.efficiency.by_rank for row in result.rows] == pytest.approx([1.0] * 6)
+    write_result(given, replace(result, others=0.5), tmp_path / "out")
     page = (tmp_path / "out" / "scaling.html").read_text()
     assert "Oversubscribed" in page
     assert "Disturbed" in page
@@ -78,7 +79,7 @@ def test_runs_become_rows_a_page_and_a_site(tmp_path: Path, monkeypatch: pytest.
     assert [(row["scaling"], row["world"]) for row in rows[:2]] == [("weak", "1"), ("weak", "2")]
     constants = read_fit(tmp_path / "out" / "site.json").constants
     assert constants.bf16 < read_fit().constants.bf16 / 100
-    text = "\n".join(lines(result | {"others": 0.5}))
+    text = "\n".join(lines(replace(result, others=0.5)))
     assert "OVERSUBSCRIBED" in text
     assert "DISTURBED" in text
 
@@ -86,9 +87,9 @@ def test_runs_become_rows_a_page_and_a_site(tmp_path: Path, monkeypatch: pytest.
 def test_on_gpus_the_published_plan_stands_beside(tmp_path: Path) -> None:
     given = Plan(load("qwen3_0p6b_cpt_8xh100_packed", ["steps=10"]), [4, 8], [Scaling.WEAK], 1, gpu=True)
     leave_runs(given, tmp_path, per_rank=60_000)
-    rows = compared(given, collect(given, tmp_path), FULL)["rows"]
-    assert all(row["planned_slots_per_second_per_rank"] > 20_000 for row in rows)
-    assert not any(row["oversubscribed"] for row in rows)
+    rows = compare(given, collect(given, tmp_path), FULL).rows
+    assert all(row.planned is not None and row.planned > 20_000 for row in rows)
+    assert not any(row.measured.oversubscribed for row in rows)
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import read_fit
 from pdapt.scaling.fit import errors_pct, predict
-from pdapt.scaling.measured import RATES, case_of, measurement, recalibrated, rows_of, turn_of
+from pdapt.scaling.measured import RATES, case_of, efficiencies, measurement, recalibrated, turn_of
 from pdapt.scaling.predict_run import Site
 
 FULL = Filling(1.0, 512.0, "made up")
@@ -49,14 +49,14 @@ def test_efficiency_is_over_the_fewest_ranks_and_by_core() -> None:
     one = measurement("strong", 1, [turn_of(journal(1.0))], cores=2.0, batch=8)
     two = measurement("strong", 2, [turn_of(journal(0.8))], cores=1.0, batch=8)
     four = measurement("strong", 4, [turn_of(journal(0.8))], cores=0.5, batch=8)
-    rows = rows_of([one, two, four])
-    assert [row["efficiency"] for row in rows] == pytest.approx([1, 0.625, 0.3125])
-    assert [row["efficiency_by_core"] for row in rows] == pytest.approx([1, 1.25, 1.25])
-    assert [row["oversubscribed"] for row in rows] == [False, False, True]
-    assert [row["efficiency_by_core"] for row in rows_of([two, four])] == pytest.approx([1, 1]), "two cores each"
-    gpus = rows_of([replace(one, cores=None), replace(two, cores=None)])
-    assert "efficiency_by_core" not in gpus[1]
-    assert not gpus[1]["oversubscribed"]
+    computed = efficiencies([one, two, four])
+    assert [efficiency.by_rank for efficiency in computed] == pytest.approx([1, 0.625, 0.3125])
+    assert [efficiency.by_core for efficiency in computed] == pytest.approx([1, 1.25, 1.25])
+    assert [measured.oversubscribed for measured in (one, two, four)] == [False, False, True]
+    assert [efficiency.by_core for efficiency in efficiencies([two, four])] == pytest.approx([1, 1]), "two cores each"
+    gpus = [replace(one, cores=None), replace(two, cores=None)]
+    assert efficiencies(gpus)[1].by_core is None
+    assert not gpus[1].oversubscribed
 
 
 def test_a_site_that_is_slower_throughout_is_met() -> None:

@@ -15,7 +15,7 @@ from pdapt.recipes.schema import Recipe
 from pdapt.recipes.validate import validate
 from pdapt.scaling.constants import Constants, read_fit
 from pdapt.scaling.predict_run import Site, predict_run, work_of_recipe
-from pdapt.scaling.search import CLOSE, candidates, explanation, plan, settings
+from pdapt.scaling.search import CLOSE, Settings, candidates, explanation, plan
 
 FULL = Filling(1.0, 2000.0, "made up")
 EXPECTED = {"0p6b": (6, 8), "1p7b": (6, 8), "4b": (4,), "8b": (2,)}
@@ -37,9 +37,9 @@ def test_the_four_sizes_are_copied_48_times(size: str, layout: str, constants: C
     recipe = load(f"qwen3_{size}_cpt_48xh100_{layout}")
     choice, every = plan(recipe, FULL, Site(), constants)
     chosen = choice.settings
-    assert (chosen["tp"], chosen["pp"], chosen["cp"], chosen["dp"]) == (1, 1, 1, 48)
-    assert not chosen["recompute"]
-    assert chosen["micro"] in EXPECTED[size]
+    assert (chosen.tp, chosen.pp, chosen.cp, chosen.dp) == (1, 1, 1, 48)
+    assert not chosen.recompute
+    assert chosen.micro in EXPECTED[size]
     assert choice.run.step_seconds <= (1 + CLOSE) * every[0].run.step_seconds
     assert all(fits(other.memory, recipe.machine.gpu_gib * GIB) for other in every)
     times = [other.run.step_seconds for other in every]
@@ -53,8 +53,8 @@ def test_every_way_is_one_that_a_recipe_may_say() -> None:
     for one in found:
         roomy = replace(one, machine=replace(one.machine, gpu_gib=10_000.0, host_gib=10_000.0))
         validate(roomy)
-    assert {settings(one)["interleaving"] for one in found} > {1}
-    assert len({str(settings(one)) for one in found}) == len(found)
+    assert {Settings.of(one).interleaving for one in found} > {1}
+    assert len({str(Settings.of(one)) for one in found}) == len(found)
 
 
 def test_masked_pipelines_take_one_sequence_and_only_unmasked_windows_use_cp() -> None:
@@ -71,7 +71,7 @@ def test_less_memory_asks_for_more_ways_to_save_it(constants: Constants) -> None
     tight = replace(roomy, machine=replace(roomy.machine, gpu_gib=30.0))
     small, _ = plan(tight, FULL, Site(), constants)
     assert small.memory.total <= 0.9 * 30 * GIB < choice.memory.total
-    assert small.settings["tp"] > 1 or small.settings["pp"] > 1
+    assert small.settings.tp > 1 or small.settings.pp > 1
     assert small.run.step_seconds > choice.run.step_seconds
 
 
@@ -86,13 +86,13 @@ def test_a_recipe_that_does_not_fit_as_it_is_is_spread_so_that_it_does(constants
     with pytest.raises(UserError, match="a GPU would need"):
         load("qwen3_8b_cpt_48xh100_packed", overrides)
     choice, _ = plan(load("qwen3_8b_cpt_48xh100_packed", overrides, fitting=False), FULL, Site(), constants)
-    assert choice.settings["micro"] == 2
+    assert choice.settings.micro == 2
 
 
 def test_what_is_kept_stays(constants: Constants) -> None:
     recipe = load("qwen3_8b_cpt_48xh100_packed")
     choice, every = plan(recipe, FULL, Site(), constants, keep=("grads",))
-    assert {other.settings["grads"] for other in every} == {recipe.optimizer.grads} == {choice.settings["grads"]}
+    assert {other.settings.grads for other in every} == {recipe.optimizer.grads} == {choice.settings.grads}
     with pytest.raises(UserError, match="'grad' is not a setting"):
         plan(recipe, FULL, Site(), constants, keep=("grad",))
 
@@ -100,25 +100,25 @@ def test_what_is_kept_stays(constants: Constants) -> None:
 def test_selective_recomputation_is_none_of_layers_and_stays(constants: Constants) -> None:
     recipe = load("qwen3_0p6b_cpt_48xh100_packed", ["megatron.recompute-granularity=selective"])
     choice, every = plan(recipe, FULL, Site(), constants, keep=("recompute",))
-    assert not any(other.settings["recompute"] for other in every)
+    assert not any(other.settings.recompute for other in every)
     assert choice.recipe.megatron["recompute-granularity"] == "selective"
 
 
 def test_the_choice_is_a_recipe_that_loads_again(constants: Constants, tmp_path: Path) -> None:
     choice, every = plan(load("qwen3_4b_cpt_48xh100_packed"), FULL, Site(), constants)
-    interleaved = next(other for other in every if other.settings["interleaving"] > 1 and other.settings["recompute"])
+    interleaved = next(other for other in every if other.settings.interleaving > 1 and other.settings.recompute)
     for one in (choice, interleaved):
         path = tmp_path / "chosen.yaml"
         path.write_text(to_yaml(one.recipe))
-        assert settings(load(str(path))) == one.settings
-    assert interleaved.recipe.megatron[CHUNKS] == interleaved.settings["interleaving"]
+        assert Settings.of(load(str(path))) == one.settings
+    assert interleaved.recipe.megatron[CHUNKS] == interleaved.settings.interleaving
 
 
 def test_each_setting_is_explained_by_the_best_without_it(constants: Constants) -> None:
     choice, every = plan(load("qwen3_8b_cpt_48xh100_packed"), FULL, Site(), constants)
     lines = explanation(choice, every)
     assert "MFU" in lines[0]
-    pipelined = min(other.run.step_seconds for other in every if other.settings["pp"] != 1)
+    pipelined = min(other.run.step_seconds for other in every if other.settings.pp != 1)
     line = next(line for line in lines if line.startswith("pp 1"))
     assert f"{pipelined / choice.run.step_seconds - 1:+.1%}" in line
 
