@@ -1,18 +1,15 @@
 """The page of `pdapt bench scaling`: one HTML file that needs nothing else."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..core.files import write_text
 from ..recipes.schema import Recipe, describe_run
-
-if TYPE_CHECKING:
-    from .scaling import ScalingResult, ScalingRow
+from .scaling_result import ScalingResult, ScalingRow
 
 ROOM = Path(__file__).parent
 
 
-def page(recipe: Recipe, result: "ScalingResult", out: Path, *, gpu: bool) -> None:
+def page(recipe: Recipe, result: ScalingResult, out: Path, *, gpu: bool) -> None:
     """Write `scaling.png` and `scaling.html`.
 
     Args:
@@ -43,7 +40,7 @@ def page(recipe: Recipe, result: "ScalingResult", out: Path, *, gpu: bool) -> No
     write_text(out / "scaling.html", text)
 
 
-def _draw(rows: "list[ScalingRow]", path: Path) -> None:
+def _draw(rows: list[ScalingRow], path: Path) -> None:
     """Tokens a second over ranks, with the line that the fewest ranks would keep, and the plan."""
     from ..scaling.plotting import new_figure, save_figure
     from ..scaling.work import Scaling
