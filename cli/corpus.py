@@ -90,6 +90,29 @@ def collect_sources(
     print(json.dumps({"sources": counts}, ensure_ascii=False, indent=None if as_json else 2))
 
 
+@corpus.command("publish")
+def publish(
+    folder: Annotated[Path, typer.Argument(metavar="CORPUS", help="Folder of `pdapt corpus build`.")],
+    out: OutFolder,
+    title: Annotated[str, typer.Option(help="Title of the data set.")] = "French biomedical corpus",
+    description: Annotated[str | None, typer.Option(help="A sentence or two for its card.")] = None,
+    url: Annotated[str | None, typer.Option(help="Address of its page, such as that on the Hub.")] = None,
+    data_version: Annotated[str, typer.Option("--data-version", help="Version of the data.")] = "1.0.0",
+    citation: Annotated[str, typer.Option(help="Work to cite.")] = "",
+    shard_mb: Annotated[int, typer.Option(help="Text of a shard, in millions of bytes, before compression.")] = 500,
+    as_json: Json = False,
+) -> None:
+    """Make a data set of a corpus for the Hugging Face Hub: Parquet shards, card, Croissant, credits, overview page.
+
+    Nothing is uploaded. docs/publish.md says what the folder holds.
+    """
+    from ..launch.publish.publish_corpus import DatasetFacts, publish_corpus
+
+    stated = {"title": title, "description": description, "url": url, "version": data_version, "citation": citation}
+    facts = DatasetFacts(**{name: value for name, value in stated.items() if value is not None})
+    show(publish_corpus(folder, out, facts, shard_megabytes=shard_mb), as_json)
+
+
 @corpus.command("sources")
 def list_registered(
     folder: Annotated[

@@ -1,7 +1,11 @@
 """Small files in the formats that sources are published in, written from the formats' descriptions."""
 
+import io
 import json
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 TEXT = "Dose : « 5–10 mg », œdème."
 
@@ -30,6 +34,13 @@ def pdf(*pages: str) -> bytes:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
+
+
+def parquet(lines: bytes) -> bytes:
+    """JSON lines as a Parquet file."""
+    stream = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([json.loads(line) for line in lines.splitlines()]), stream)
+    return stream.getvalue()
 
 
 def solr(*documents: dict[str, Any]) -> bytes:
@@ -117,6 +128,10 @@ CONLL = "1\t0\tDose\tdose\tNOM\tO\n1\t1\t5–10\t@card@\tNUM\tB\n\n2\t0\tFin\tfi
 PROSE = f'code;date;Indication\n12;2020-01-02;"{TEXT} Chez l’adulte"\n13;2020-01-03;-\n'.encode("utf-8-sig")
 TRANSLATIONS = b"".join(
     json.dumps({"doc_id": n, "translation": {"en": "Flu", "fr": f"Grippe {n}"}}).encode() + b"\n" for n in (7, 8)
+)
+INSTRUCTIONS = b"".join(
+    json.dumps({"instruction": "Réponds.", "input": f"Où {n} ?", "output": "Là.", "source": "MQC"}).encode() + b"\n"
+    for n in (7, 8)
 )
 QUESTION = {"id": "a", "question": "?", "answers": {"a": "x", "b": "y"}, "correct_answers": ["a"], "subject_name": "s"}
 E3C = json.dumps({"id": "FR1", "text": TEXT, "language": "fr", "licence": "CC BY 4.0", "type": "journal"}).encode()

@@ -56,6 +56,7 @@ TESTS: dict[str, tuple[str, ...]] = {
             NATIVE + "brat.py",
             NATIVE + "pdf.py",
             NATIVE + "pdf_worker.py",
+            NATIVE + "published_rows.py",
             NATIVE + "json_files/mediawiki.py",
             NATIVE + "json_files/translations.py",
             NATIVE + "text_files/bdpm.py",

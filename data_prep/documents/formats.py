@@ -186,8 +186,13 @@ def require_utf8(batch: pa.RecordBatch | pa.Table, file: SourceFile) -> None:
         raise FileError(f"the text is not UTF-8: {error}", where=file.where, fix=fix) from None
 
 
-def read_hub(source: Source) -> Iterator[Item]:
-    """The split `train` of `OWNER/NAME[:CONFIG]` on the Hugging Face Hub, or of a folder laid out like that."""
+def read_hub(source: Source, record: Callable[[dict[str, Any], str, Source], Record]) -> Iterator[Item]:
+    """The split `train` of `OWNER/NAME[:CONFIG]` on the Hugging Face Hub, or of a folder laid out like that.
+
+    Args:
+        source: the data set.
+        record: makes a row, with its key, a record.
+    """
     from datasets import load_dataset
 
     name, _, config = str(source.path).partition(":")
@@ -195,7 +200,7 @@ def read_hub(source: Source) -> Iterator[Item]:
         rows = load_dataset(name, config or None, split="train", streaming=True)
         for number, row in enumerate(rows, 1):
             try:
-                yield record_of(row, f"train#{number}", "train", source.text_column)
+                yield record(row, f"train#{number}", source)
             except BadDocumentError as error:
                 yield Rejected(f"hub:{source.path}", number, str(error))
     except (OSError, ValueError) as error:

@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ...core import log
 from ...core.errors import UserError
+from ..sources.formats.published_rows import is_published, published_record
 from ..sources.grouped import GROUPED, rejecting
 from ..sources.readers import NATIVE
 from . import formats
 from .faults import together
-from .record import LeftOut, Record, Rejected
+from .record import LeftOut, Record, Rejected, record_of
 from .registered import ONE_DOCUMENT
 from .sources import Source
 from .streams import SourceFile
@@ -86,6 +88,13 @@ def _read_file(file: SourceFile, source: Source) -> Iterator[Item | LeftOut]:
     return rejecting(items, file) if is_document else items
 
 
+def _row_of_hub(row: dict[str, Any], key: str, source: Source) -> Record:
+    """The record of a row of the Hub, which may be one of a published corpus."""
+    if source.text_column not in row and is_published(row):
+        return published_record(row, key, "train")
+    return record_of(row, key, "train", source.text_column)
+
+
 def read_source(surveyed: Survey, faults: list[UserError]) -> Iterator[Item]:
     """The records of a source, in an order that does not change, and the documents that cannot be read.
 
@@ -94,7 +103,7 @@ def read_source(surveyed: Survey, faults: list[UserError]) -> Iterator[Item]:
         faults: is given what keeps a file from being read; the next file follows.
     """
     if isinstance(surveyed.source.path, str):
-        yield from formats.read_hub(surveyed.source)
+        yield from formats.read_hub(surveyed.source, _row_of_hub)
     for unit in units(surveyed.files):
         try:
             yield from read_unit(unit, surveyed.source, surveyed.left_out)

@@ -18,6 +18,8 @@ ONE_DOCUMENT = ("text", "brat", "pdf", "html", "tei", "xmi", "e3c", "mqc")
 JSON = ("solr", "istex", "opendatasoft", "mediawiki", "frenchmedmcqa")
 XML = ("tmx", "gsc", "bioc")
 BINARY = ("pdf", "parquet")
+ROWS = ("translations", "instructions")
+"""Formats of rows, in Parquet or in text."""
 TOGETHER = ("bdpm", "conll")
 """Formats of files that are read together with all others of their format."""
 ERROR_PAGE = "it may be a server's message: fetch the file again"
@@ -64,7 +66,7 @@ def published_file(
 def _check_content(format: str, head: bytes, file: SourceFile) -> None:
     """Check a file's first bytes."""
     kind = content.binary_kind(head, "")
-    if format in BINARY or (format == "translations" and head.startswith(b"PAR1")):
+    if format in BINARY or (format in ROWS and head.startswith(b"PAR1")):
         return
     if kind:
         raise FileError(f"{kind[0]}, not what the source publishes", where=file.where, fix=kind[1])

@@ -48,7 +48,7 @@ class Prose:
 OPTIONS: dict[str, type] = {
     **dict.fromkeys(("text", "lines", "parquet", "brat", "moses", "sentences"), NoOptions),
     **dict.fromkeys(("pdf", "html", "tei", "xmi", "gsc", "solr", "istex", "opendatasoft", "mediawiki"), NoOptions),
-    **dict.fromkeys(("bdpm", "e3c", "frenchmedmcqa", "mqc"), NoOptions),
+    **dict.fromkeys(("bdpm", "e3c", "frenchmedmcqa", "instructions", "mqc"), NoOptions),
     **dict.fromkeys(("tmx", "bioc", "translations"), Language),
     "conll": Words,
     "prose_table": Prose,

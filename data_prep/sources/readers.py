@@ -10,6 +10,7 @@ from .formats.json_files.frenchmedmcqa import read_frenchmedmcqa
 from .formats.json_files.mediawiki import read_mediawiki
 from .formats.json_files.translations import read_translations
 from .formats.pdf import read_pdf
+from .formats.published_rows import read_instructions
 from .formats.text_files.moses import read_moses
 from .formats.text_files.mqc import read_mqc
 from .formats.text_files.prose_table import read_prose_table
@@ -28,6 +29,7 @@ NATIVE: dict[str, Callable[[SourceFile], Iterator[Record | Rejected | LeftOut]]]
     "frenchmedmcqa": read_frenchmedmcqa,
     "gsc": read_gsc,
     "html": read_html,
+    "instructions": read_instructions,
     "mediawiki": read_mediawiki,
     "moses": read_moses,
     "mqc": read_mqc,

@@ -56,9 +56,16 @@ def definitions() -> dict[str, Definition]:
     return {each.key: each for each in loaded}
 
 
+@cache
+def releases() -> dict[str, Definition]:
+    """Key -> published corpus of the registered sources, which is read like a source, and is none."""
+    read = (read_definition(path) for path in sorted(FOLDER.glob("*.yaml")) if path != REGISTRY)
+    return {each.key: each for each in read}
+
+
 def is_source(name: str) -> bool:
-    """Whether a name is a registered source's, or the path of a file that defines one."""
-    return is_file(name) or key_of(name) in definitions()
+    """Whether a name is a registered source's or a release's, or the path of a file that defines one."""
+    return is_file(name) or key_of(name) in definitions() | releases()
 
 
 def is_file(name: str) -> bool:
@@ -75,8 +82,9 @@ def find_source(name: str) -> Definition:
     if is_file(name):
         return read_definition(Path(name))
     key = key_of(name)
-    check_known(key, definitions(), "source", "SOURCE")
-    return definitions()[key]
+    known = definitions() | releases()
+    check_known(key, known, "source", "SOURCE")
+    return known[key]
 
 
 def identity_of(format: str | None) -> str | None:

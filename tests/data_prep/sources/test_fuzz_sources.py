@@ -34,6 +34,8 @@ FILES: dict[str, tuple[str, str, bytes]] = {
     "sentences": ("WMT18_MEDLINE", "fr.txt", b"doc1\t1\tUn\ndoc1\t2\tDeux\n"),
     "prose_table": ("CNEDIMTS", "avis.csv", files.PROSE),
     "translations": ("WMT16", "train.jsonl", files.TRANSLATIONS),
+    "instructions": ("PARCOMED", "train.jsonl", files.INSTRUCTIONS),
+    "packed instructions": ("PARCOMED", "train.parquet", files.parquet(files.INSTRUCTIONS)),
     "e3c": ("E3C", "FR1.json", files.E3C),
     "frenchmedmcqa": ("FRENCHMEDMCQA", "train.json", json.dumps([files.QUESTION] * 4).encode()),
     "mqc": ("MQC", "dialogues", b"d01 Bonjour\np01 Bonjour\n"),

@@ -1,0 +1,71 @@
+"""Rows of a published corpus: `input` is the text; `instruction` and `output` stand around it where there are any."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...documents.faults import FileError
+from ...documents.formats import json_items
+from ...documents.record import BadDocumentError, Record, Rejected, is_blank, require_unicode, stated_of
+from ...documents.streams import SourceFile
+
+INPUT, INSTRUCTION, OUTPUT = "input", "instruction", "output"
+ROWS = 256
+
+
+def read_instructions(file: SourceFile) -> Iterator[Record | Rejected]:
+    """A row a document, by its number.
+
+    Raises:
+        FileError: the file is damaged, or neither Parquet nor JSON.
+    """
+    if file.path.suffix == ".parquet":
+        for number, row in enumerate(_parquet_rows(file), 1):
+            try:
+                yield published_record(row, f"{file.name}#{number}", file.split)
+            except BadDocumentError as error:
+                yield Rejected(file.where, number, str(error))
+    else:
+        yield from json_items(file, lambda row, number: published_record(row, f"{file.name}#{number}", file.split))
+
+
+def is_published(row: Mapping[str, Any]) -> bool:
+    """Whether a row has the columns of PARCOMED."""
+    return {INPUT, "source", "document_type"} <= row.keys()
+
+
+def published_record(row: Any, key: str, split: str) -> Record:
+    """The document of a row.
+
+    Raises:
+        BadDocumentError: it is no object, or its parts are not text.
+    """
+    if not isinstance(row, Mapping) or INPUT not in row:
+        raise BadDocumentError(f"a row without the column {INPUT!r}")
+    if OUTPUT in row and is_blank(_part(row, OUTPUT)):
+        raise BadDocumentError("the output is empty")
+    parts = [_part(row, name) for name in (INSTRUCTION, INPUT, OUTPUT)]
+    text = "\n".join(part for part in parts if not is_blank(part))
+    if is_blank(text):
+        raise BadDocumentError("the row has no text")
+    return Record(key, text, stated_of(row, INPUT), split)
+
+
+def _part(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadDocumentError(f"{name!r} is {type(value).__name__}, not text")
+    return require_unicode(value, name)
+
+
+def _parquet_rows(file: SourceFile) -> Iterator[dict[str, Any]]:
+    try:
+        for batch in pq.ParquetFile(file.path, memory_map=True).iter_batches(ROWS, use_threads=False):
+            batch.validate(full=True)
+            yield from batch.to_pylist()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise FileError(f"the Parquet file is damaged: {error}", where=file.where) from None

@@ -1,0 +1,1 @@
+"""Publishing: a corpus as a data set that the Hugging Face Hub shows and loads."""
