@@ -84,7 +84,32 @@ class Step:
         return statistics.median(getattr(run, figure) for run in self.runs)
 
 
-def bench(size: str, source: str, work: Path, repeats: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RoundTrip:
+    """A model converted there and back.
+
+    Attributes:
+        size: a key of `SIZES`.
+        source: the weights that were converted.
+        identical: whether every file that came back has the hash of the one that went.
+        gb: of weights, in 10^9 bytes.
+        limit_gb: memory that is allowed: twice the largest tensor and 1 GB.
+        steps: in their order.
+    """
+
+    size: str
+    source: str
+    identical: bool
+    gb: float
+    limit_gb: float
+    steps: list[Step]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"from" if name == "source" else name: value for name, value in asdict(self).items()}
+
+
+def bench(size: str, source: str, work: Path, repeats: int) -> RoundTrip:
     """Convert a size there and back.
 
     Args:
@@ -92,10 +117,6 @@ def bench(size: str, source: str, work: Path, repeats: int) -> dict[str, Any]:
         source: `parameters`: BF16 there and back; `master`: FP32 weights as an optimizer's, and back.
         work: a folder that is thrown away.
         repeats: runs of each step.
-
-    Returns:
-        JSON values: `identical`, whether every file that came back has the hash of the one that went; `gb`, bytes of
-        weights; `limit_gb`, twice the largest tensor and 1 GB; and `steps`, a list of `Step`.
 
     Raises:
         UserError: no such size or source, or the disk has not the space of three such folders.
@@ -117,14 +138,14 @@ def bench(size: str, source: str, work: Path, repeats: int) -> dict[str, Any]:
     options = ["--from", source, "--reference", work / "settings"]
     steps += _in_turns("export", [work / "megatron", *options], work / "back", copied=work / "hf", repeats=repeats)
     outputs = Manifest.read(work / "back").outputs
-    return {
-        "size": size,
-        "from": source,
-        "identical": {name: value for name, value in outputs.items() if name in sent} == sent,
-        "gb": total / GB,
-        "limit_gb": 2 * max(tensor.nbytes for tensor in tensors.values()) / GB + 1,
-        "steps": [asdict(step) for step in steps],
-    }
+    return RoundTrip(
+        size=size,
+        source=source,
+        identical={name: value for name, value in outputs.items() if name in sent} == sent,
+        gb=total / GB,
+        limit_gb=2 * max(tensor.nbytes for tensor in tensors.values()) / GB + 1,
+        steps=steps,
+    )
 
 
 def _check_space(work: Path, total: int) -> None:
@@ -226,17 +247,17 @@ def _cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def table(result: dict[str, Any]) -> list[str]:
-    """Lines for a person: each step's figures, then what share of `cp`'s speed the commands have."""
-    steps = [Step(**step | {"runs": [Run(**run) for run in step["runs"]]}) for step in result["steps"]]
-    same = "the same to the bit" if result["identical"] else "NOT THE SAME"
+def table(result: RoundTrip) -> list[str]:
+    """Lines for people: each step's figures, then what share of `cp`'s speed the commands have."""
+    steps = result.steps
+    same = "the same to the bit" if result.identical else "NOT THE SAME"
     shares = [_share(step, steps) for step in steps if step.name == step.verb]
     return [
-        f"{result['size']}, {result['gb']:.2f} GB from {result['from']}: {same}",
-        f"allowed memory: {result['limit_gb']:.2f} GB",
+        f"{result.size}, {result.gb:.2f} GB from {result.source}: {same}",
+        f"allowed memory: {result.limit_gb:.2f} GB",
         "",
         f"medians of {len(steps[0].runs)} (fastest to slowest):",
-        *(_line(step, result["gb"]) for step in steps),
+        *(_line(step, result.gb) for step in steps),
         "",
         f"share of the speed of `{FLUSHED}` of the Hugging Face folder (of `cp` without flush):",
         *shares,

@@ -4,11 +4,9 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -49,18 +47,50 @@ class Result:
     peak_mb: float
 
 
-def bench(size: str, points: str, work: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Difference:
+    """Values of a merged model beside mergekit's.
+
+    Attributes:
+        values: that were compared.
+        differing: that differ.
+        ulps: BF16 units in the last place by which one differs, at most.
+    """
+
+    values: int
+    differing: int
+    ulps: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A sweep beside mergekit.
+
+    Attributes:
+        ways: the sweep, then mergekit's merges.
+        times_one_merge: time of the sweep over that of one merge.
+        equality: t -> values beside mergekit's, for each of COMPARED.
+        ends: parent -> whether the sweep's end at t = 0 or t = 1 is it.
+    """
+
+    ways: list[Result]
+    times_one_merge: float
+    equality: dict[str, Difference]
+    ends: dict[str, bool]
+
+    def passes(self) -> bool:
+        """Whether the sweep is at most twice as slow as one merge, and as good as equal to mergekit's."""
+        close = all(difference.ulps <= 1 for difference in self.equality.values())
+        return self.times_one_merge <= 2 and close and all(self.ends.values())
+
+
+def bench(size: str, points: str, work: Path) -> Comparison:
     """Make two models in `work`, merge them both ways, and compare.
 
     Args:
         size: a key of SIZES.
         points: of the sweep, as `--t` has them; COMPARED must be among them.
         work: an empty folder for the models, which are left there.
-
-    Returns:
-        `ways` (see `Result`), `times_one_merge`, `equality`: for each of COMPARED the values that differ from
-        mergekit's, and the most BF16 units in the last place by which one does; `ends`: whether t = 0 and t = 1 are the
-        parents.
 
     Raises:
         UserError: there is no such size, a point is lacking, or there is too little space.
@@ -73,7 +103,7 @@ def bench(size: str, points: str, work: Path) -> dict[str, Any]:
     ours = _run("pdapt merge sweep", [*SWEEP, "sweep", "--t", points], work)
     log.info(f"bench: {ours}")
     theirs: list[Result] = []
-    equality: dict[str, dict[str, int]] = {}
+    equality: dict[str, Difference] = {}
     for t in COMPARED:
         theirs.append(_run(f"mergekit-yaml, t = {t:g}", _mergekit(work / "sweep" / f"t{t:g}" / CONFIG_NAME), work))
         equality[f"{t:g}"] = differences(work / "sweep" / f"t{t:g}", work / "theirs")
@@ -81,16 +111,11 @@ def bench(size: str, points: str, work: Path) -> dict[str, Any]:
         remove(work / "theirs")
     _run("the ends", [*SWEEP, "ends", "--t", "0,1"], work)
     ends = {
-        name: not differences(work / "ends" / point, work / name)["differing"]
+        name: not differences(work / "ends" / point, work / name).differing
         for point, name in (("t0", "base"), ("t1", "tuned"))
     }
     mean = sum(result.seconds for result in theirs) / len(theirs)
-    return {
-        "ways": [asdict(result) for result in (ours, *theirs)],
-        "times_one_merge": ours.seconds / mean,
-        "equality": equality,
-        "ends": ends,
-    }
+    return Comparison([ours, *theirs], ours.seconds / mean, equality, ends)
 
 
 def _check(size: str, points: str, work: Path) -> None:
@@ -160,24 +185,19 @@ def _values(tensor: Tensor, place: int, seed: int) -> torch.Tensor:
     return first.to(torch.bfloat16)
 
 
-def differences(ours: Path, theirs: Path) -> dict[str, int]:
-    """Compare two BF16 models of the same tensors.
-
-    Returns:
-        `values` that there are, `differing` ones, and the most `ulps` by which one differs: how many BF16 numbers it is
-        away.
-    """
+def differences(ours: Path, theirs: Path) -> Difference:
+    """Compare two BF16 models of the same tensors."""
     first, second = Weights(ours), Weights(theirs)
     assert first.tensors == second.tensors, "both have the same tensors"
-    counts = {"values": 0, "differing": 0, "ulps": 0}
+    values, differing, ulps = 0, 0, 0
     for name in first.tensors:
         for x, y in zip(pieces(first, name), pieces(second, name), strict=True):
-            counts["values"] += x.numel()
+            values += x.numel()
             if not torch.equal(x, y):
                 steps = (_ordered(x) - _ordered(y)).abs()
-                counts["differing"] += int((steps > 0).sum())
-                counts["ulps"] = max(counts["ulps"], int(steps.max()))
-    return counts
+                differing += int((steps > 0).sum())
+                ulps = max(ulps, int(steps.max()))
+    return Difference(values, differing, ulps)
 
 
 def _ordered(values: torch.Tensor) -> torch.Tensor:
@@ -186,25 +206,16 @@ def _ordered(values: torch.Tensor) -> torch.Tensor:
     return torch.where(bits < 0, -(bits & 0x7FFF), bits)
 
 
-def table(result: dict[str, Any]) -> list[str]:
-    """Lines for who reads them."""
+def table(result: Comparison) -> list[str]:
+    """Lines for people."""
     lines = [
-        f"{way['what']}: {way['seconds']:.1f} s, {way['cpu_seconds']:.1f} s of CPU, {way['peak_mb']:,.0f} MB"
-        for way in result["ways"]
+        f"{way.what}: {way.seconds:.1f} s, {way.cpu_seconds:.1f} s of CPU, {way.peak_mb:,.0f} MB" for way in result.ways
     ]
-    lines.append(f"the sweep took {result['times_one_merge']:.2f} times one merge")
-    for t, row in result["equality"].items():
+    lines.append(f"the sweep took {result.times_one_merge:.2f} times one merge")
+    for t, row in result.equality.items():
         lines.append(
-            f"t = {t}: {row['differing']:,} of {row['values']:,} values differ from mergekit's, by at most "
-            f"{row['ulps']} BF16 units in the last place"
+            f"t = {t}: {row.differing:,} of {row.values:,} values differ from mergekit's, by at most "
+            f"{row.ulps} BF16 units in the last place"
         )
-    lines += [f"t = {t} is {name}: {'yes' if same else 'NO'}" for t, (name, same) in enumerate(result["ends"].items())]
+    lines += [f"t = {t} is {name}: {'yes' if same else 'NO'}" for t, (name, same) in enumerate(result.ends.items())]
     return lines
-
-
-CHECKS: list[Callable[[dict[str, Any]], bool]] = [
-    lambda result: result["times_one_merge"] <= 2,
-    lambda result: all(row["ulps"] <= 1 for row in result["equality"].values()),
-    lambda result: all(result["ends"].values()),
-]
-"""Conditions that must hold: else the command's exit code is 1."""

@@ -14,8 +14,8 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -33,6 +33,7 @@ from ..recipes.schema import Recipe, model_parallel, shape_of
 from ..scaling.measured import WARM
 from ..training.run.journal import JOURNAL_FILE, read
 from .processes import run_logged
+from .train_results import Overhead, Results, Saves, Throughput, Way
 
 DISTURBED = 0.05
 """Share of the cores' time from which on other processes are warned of: they slow down whichever side runs."""
@@ -53,25 +54,6 @@ class Steps:
 
     seconds: list[float]
     loss: float | None = None
-
-
-@dataclass(frozen=True)
-class Way:
-    """Speed and first loss of one way to train.
-
-    Attributes:
-        way: its name.
-        seconds: of a step, the median.
-        tokens: labels that count in a step, the mean.
-        tokens_per_second: of those.
-        first_loss: of the first step, nats a token.
-    """
-
-    way: str
-    seconds: float
-    tokens: float
-    tokens_per_second: float
-    first_loss: float | None
 
 
 @dataclass(frozen=True)
@@ -129,15 +111,12 @@ def sample_tokens(recipe: Recipe, work: Path) -> Path:
     return work / "tokens"
 
 
-def run(bench: Bench, parts: list[str]) -> dict[str, Any]:
+def run(bench: Bench, parts: list[str]) -> Results:
     """Measure.
 
     Args:
         bench: see `Bench`.
         parts: keys of PARTS; none for all.
-
-    Returns:
-        JSON values of each part, and `others`: share of the cores' time that other processes took meanwhile.
     """
     check(bench.recipe, parts)
     results: dict[str, Any] = {}
@@ -147,12 +126,10 @@ def run(bench: Bench, parts: list[str]) -> dict[str, Any]:
         work.mkdir()
         results[part] = PARTS[part](replace(bench, work=work))
     cores = psutil.cpu_count() or 1
-    results["others"] = (spent_by_others() - spent) / (time.monotonic() - begin) / cores
-    if results["others"] > DISTURBED:
-        log.warn(
-            f"bench: other processes took {results['others']:.0%} of the cores' time; repeat it on an idle machine"
-        )
-    return results
+    others = (spent_by_others() - spent) / (time.monotonic() - begin) / cores
+    if others > DISTURBED:
+        log.warn(f"bench: other processes took {others:.0%} of the cores' time; repeat it on an idle machine")
+    return Results(**results, others=others)
 
 
 def spent_by_others() -> float:
@@ -166,8 +143,8 @@ def spent_by_others() -> float:
 # Throughput.
 
 
-def throughput(bench: Bench) -> dict[str, Any]:
-    """Each way, with pdapt's tokens a second over each other's as `speedup`."""
+def throughput(bench: Bench) -> Throughput:
+    """Measure the speed of each way."""
     recipe = unsaved(replace(bench.recipe, data=replace(bench.recipe.data, layout=PACKED, document_masks=None)))
     _side("prepare", recipe, bench.work / "same", tokens=str(bench.tokens))
     same = bench.work / "same"
@@ -192,7 +169,7 @@ def throughput(bench: Bench) -> dict[str, Any]:
     counts = {layout: counted(same / f"{layout}.npz") / recipe.steps for layout in (PACKED, PAPER)}
     ways = [way_of(way, turns[way], counts[layout]) for way, (layout, _) in sides.items()]
     speedup = {way.way: ways[0].tokens_per_second / way.tokens_per_second for way in ways[1:]}
-    return {"ways": [asdict(way) for way in ways], "speedup": speedup}
+    return Throughput(ways, speedup)
 
 
 def counted(rows: Path) -> int:
@@ -218,8 +195,8 @@ def way_of(way: str, turns: list[Steps], tokens: float) -> Way:
 # Overhead.
 
 
-def overhead(bench: Bench) -> dict[str, Any]:
-    """Extra time of a step of pdapt over one of Megatron's trainer alone, in percent: the median of the turns."""
+def overhead(bench: Bench) -> Overhead:
+    """Measure the extra time of a step of pdapt over one of Megatron's trainer alone."""
     data = replace(bench.recipe.data, layout=CONCAT, document_masks=False)
     recipe = unsaved(replace(bench.recipe, data=data))
     eod = read_record(bench.tokens)["eod_id"]
@@ -233,14 +210,14 @@ def overhead(bench: Bench) -> dict[str, Any]:
     )
     medians = {way: [statistics.median(turn.seconds) for turn in of_way] for way, of_way in turns.items()}
     percents = [100 * (ours / bare - 1) for ours, bare in zip(medians[mine], medians[alone], strict=True)]
-    return {"seconds": medians, "percents": percents, "percent": statistics.median(percents)}
+    return Overhead(medians, percents, statistics.median(percents))
 
 
 # Saves.
 
 
-def saves(bench: Bench) -> dict[str, Any]:
-    """Seconds that training stood still for each checkpoint, by whether it was written asynchronously."""
+def saves(bench: Bench) -> dict[str, Saves]:
+    """Measure how long training stands still for a checkpoint, synchronous and asynchronous."""
     every = max(2, bench.recipe.steps // (SAVES + 1))
     results = {}
     for name, asynchronous in (("synchronous", False), ("asynchronous", True)):
@@ -249,7 +226,7 @@ def saves(bench: Bench) -> dict[str, Any]:
         log.info(f"bench: {name} saves")
         _pdapt(recipe, bench.tokens, bench.work / name)
         stalled = stalls(bench.work / name / "run")[:SAVES]  # nothing trains on after the last step's
-        results[name] = {"stalls": stalled, "seconds": statistics.median(stalled)}
+        results[name] = Saves(stalled, statistics.median(stalled))
     return results
 
 
@@ -259,7 +236,7 @@ def stalls(run_folder: Path) -> list[float]:
     return [row["stall_seconds"] for row in sorted(rows, key=lambda row: row["step"])]
 
 
-PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+PARTS: dict[str, Callable[[Bench], Throughput | Overhead | dict[str, Saves]]] = {
     "throughput": throughput,
     "overhead": overhead,
     "saves": saves,
@@ -339,27 +316,3 @@ def _process(arguments: list[str], work: Path, ranks: int = 1, *, gpu: bool = Fa
     if not gpu:
         environment["CUDA_VISIBLE_DEVICES"] = ""  # cores are compared
     run_logged([sys.executable, *arguments], work / "log", Popen.wait, cwd=work, env=environment)
-
-
-# What is shown.
-
-
-def table(results: dict[str, Any]) -> Iterator[str]:
-    """Lines for people, of what `run` returns."""
-    if "throughput" in results:
-        for way in results["throughput"]["ways"]:
-            speedup = results["throughput"]["speedup"].get(way["way"])
-            times = f", pdapt {speedup:.2f} x as fast" if speedup else ""
-            yield (
-                f"{way['way']}: {way['seconds']:.3f} s a step, {way['tokens_per_second']:,.0f} tokens that count a "
-                f"second{times}; loss of the first step {way['first_loss']:.4f}"
-            )
-    if "overhead" in results:
-        for way, seconds in results["overhead"]["seconds"].items():
-            yield f"{way}: {statistics.median(seconds):.3f} s a step"
-        turns = ", ".join(f"{percent:+.1f}" for percent in results["overhead"]["percents"])
-        yield f"overhead of pdapt: {results['overhead']['percent']:+.1f} % (turns: {turns})"
-    for name, save in results.get("saves", {}).items():
-        each = ", ".join(f"{stall:.2f}" for stall in save["stalls"])
-        yield f"{name} save: training stands still for {save['seconds']:.2f} s (saves: {each})"
-    yield f"other processes took {results['others']:.0%} of the cores' time"

@@ -1,6 +1,7 @@
 """`pdapt bench …`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -47,8 +48,6 @@ def tokens(
     as_json: Json = False,
 ) -> None:
     """Compare `pdapt tokens build` with `datasets.map` and others: wall time, memory, and the ids."""
-    from dataclasses import asdict
-
     from ..bench.tokens import MAP, bench
 
     results = bench(paths, str(tokenizer), way or [])
@@ -82,7 +81,8 @@ def train(
     """Compare `pdapt train` with transformers.Trainer and with Megatron's trainer alone, on this machine's cores."""
     from tempfile import TemporaryDirectory
 
-    from ..bench.train import Bench, check, run, sample_tokens, table
+    from ..bench.train import Bench, check, run, sample_tokens
+    from ..bench.train_results import table
     from ..recipes.load import load
 
     loaded = load(recipe, [*(overrides or []), f"steps={steps}"])
@@ -92,7 +92,7 @@ def train(
         folder = tokens or sample_tokens(loaded, Path(work) / "sample-tokens")
         results = run(Bench(loaded, folder, Path(work), repeats), part or [])
     if as_json:
-        print(json.dumps(results))
+        print(json.dumps(results.to_json()))
         return
     for line in table(results):
         print(line)
@@ -123,8 +123,8 @@ def convert(
         work.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=work) as folder:
         result = bench(size, source, Path(folder), repeats)
-    print(json.dumps(result) if as_json else "\n".join(table(result)))
-    raise typer.Exit(ExitCode.DONE if result["identical"] else ExitCode.FAILED)
+    print(json.dumps(result.to_json()) if as_json else "\n".join(table(result)))
+    raise typer.Exit(ExitCode.DONE if result.identical else ExitCode.FAILED)
 
 
 @bench.command("merge")
@@ -140,14 +140,14 @@ def merge(
     """
     from tempfile import TemporaryDirectory
 
-    from ..bench.merge import CHECKS, bench, table
+    from ..bench.merge import bench, table
 
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as work:
         result = bench(size, t, Path(work))
-    print(json.dumps(result) if as_json else "\n".join(table(result)))
-    raise typer.Exit(ExitCode.DONE if all(check(result) for check in CHECKS) else ExitCode.FAILED)
+    print(json.dumps(asdict(result)) if as_json else "\n".join(table(result)))
+    raise typer.Exit(ExitCode.DONE if result.passes() else ExitCode.FAILED)
 
 
 @bench.command("scaling")

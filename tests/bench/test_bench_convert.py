@@ -10,12 +10,9 @@ from pdapt.bench import convert
 from pdapt.core.qwen3 import SIZES
 
 
-def _step(verb: str, name: str, seconds: list[float], stage: list[float]) -> dict[str, object]:
-    runs = [
-        {"seconds": whole, "stage_seconds": own, "cpu_seconds": 1.0, "anonymous_gb": 0.1}
-        for whole, own in zip(seconds, stage, strict=True)
-    ]
-    return {"verb": verb, "state": "cold", "name": name, "runs": runs}
+def _step(verb: str, name: str, seconds: list[float], stage: list[float]) -> convert.Step:
+    runs = [convert.Run(whole, own, 1.0, 0.1) for whole, own in zip(seconds, stage, strict=True)]
+    return convert.Step(verb, "cold", name, runs)
 
 
 def test_shares_are_of_medians_and_of_copies_made_in_turn() -> None:
@@ -28,8 +25,7 @@ def test_shares_are_of_medians_and_of_copies_made_in_turn() -> None:
         _step("export", "cp, flushed", [6.0] * 3, [6.0] * 3),
         _step("export", "export", [8.0] * 3, [7.5] * 3),
     ]
-    result = {"size": "s", "gb": 10.0, "from": "parameters", "identical": True, "limit_gb": 1.0, "steps": steps}
-    lines = convert.table(result)
+    lines = convert.table(convert.RoundTrip("s", "parameters", identical=True, gb=10.0, limit_gb=1.0, steps=steps))
     assert lines[-2:] == [
         "cold, import: 0.50 (0.25) without the start of Python and torch, 0.40 (0.20) with it",
         "cold, export: 0.80 (0.40) without the start of Python and torch, 0.75 (0.38) with it",
@@ -40,7 +36,8 @@ def test_shares_are_of_medians_and_of_copies_made_in_turn() -> None:
 @pytest.mark.slow
 def test_a_model_comes_back_and_every_step_was_run_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "small", replace(SIZES["0p6b"], layers=2, hidden=64, ffn=96, vocab=512))
-    result = json.loads(json.dumps(convert.bench("small", "parameters", tmp_path, 1)))
+    trip = convert.bench("small", "parameters", tmp_path, 1)
+    result = json.loads(json.dumps(trip.to_json()))
     assert result["identical"]
     names = [(step["verb"], step["state"], step["name"]) for step in result["steps"]]
     assert names == [
@@ -53,7 +50,7 @@ def test_a_model_comes_back_and_every_step_was_run_in_turns(tmp_path: Path, monk
         [run] = step["runs"]
         assert 0 < run["stage_seconds"] <= run["seconds"]
         assert run["cpu_seconds"] > (1 if step["name"] == step["verb"] else 0)
-    assert [line.split(":")[0] for line in convert.table(result)[-4:]] == [
+    assert [line.split(":")[0] for line in convert.table(trip)[-4:]] == [
         "cold, import",
         "warm, import",
         "cold, export",

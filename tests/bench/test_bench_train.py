@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from pdapt.bench import train as bench_train
-from pdapt.bench.train import Bench, Steps, check, counted, durations, stalls, steps_of, table, way_of
+from pdapt.bench.train import Bench, Steps, check, counted, durations, stalls, steps_of, way_of
+from pdapt.bench.train_results import Overhead, Results, Saves, Throughput, Way, table
 from pdapt.bench.trainers import bare_arguments, packed_inputs, padded_inputs
 from pdapt.core.errors import UserError
 from pdapt.recipes.load import load
@@ -142,18 +143,14 @@ def test_what_cannot_be_compared_is_refused(overrides: list[str], parts: list[st
 
 
 def test_the_table_says_what_was_found() -> None:
-    found = {
-        "throughput": {
-            "ways": [
-                {"way": "pdapt", "seconds": 0.5, "tokens": 100.0, "tokens_per_second": 200.0, "first_loss": 8.0},
-                {"way": "other", "seconds": 1.0, "tokens": 100.0, "tokens_per_second": 100.0, "first_loss": 8.0},
-            ],
-            "speedup": {"other": 2.0},
-        },
-        "overhead": {"seconds": {"pdapt": [1.01], "bare": [1.0]}, "percents": [1.0], "percent": 1.0},
-        "saves": {"synchronous": {"stalls": [0.5], "seconds": 0.5}},
-        "others": 0.25,
-    }
+    ways = [Way("pdapt", 0.5, 100.0, tokens_per_second=200.0, first_loss=8.0)]
+    ways.append(Way("other", 1.0, 100.0, tokens_per_second=100.0, first_loss=8.0))
+    found = Results(
+        throughput=Throughput(ways, {"other": 2.0}),
+        overhead=Overhead({"pdapt": [1.01], "bare": [1.0]}, percents=[1.0], percent=1.0),
+        saves={"synchronous": Saves([0.5], 0.5)},
+        others=0.25,
+    )
     lines = list(table(found))
     assert "200 tokens that count a second" in lines[0]
     assert "pdapt 2.00 x as fast" in lines[1]
@@ -170,22 +167,24 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_pdapt_and_transformers_begin_with_the_same_loss_on_the_same_rows(tokens: Path, tmp_path: Path) -> None:
     chosen = recipe("steps=4", "model.precision=fp32")
-    found = bench_train.run(Bench(chosen, tokens, tmp_path, repeats=1), ["throughput"])["throughput"]
-    pdapt, packed, padded = found["ways"]
-    assert abs(pdapt["first_loss"] - packed["first_loss"]) < 1e-5  # about 8.4 nats
-    assert pdapt["tokens"] == packed["tokens"] > 1.5 * padded["tokens"]
-    assert min(found["speedup"].values()) > 0
+    found = bench_train.run(Bench(chosen, tokens, tmp_path, repeats=1), ["throughput"]).throughput
+    assert found is not None
+    pdapt, packed, padded = found.ways
+    assert abs((pdapt.first_loss or 0) - (packed.first_loss or 1)) < 1e-5  # about 8.4 nats
+    assert pdapt.tokens == packed.tokens > 1.5 * padded.tokens
+    assert min(found.speedup.values()) > 0
 
 
 @pytest.mark.slow
 def test_the_bare_loop_and_both_kinds_of_save_run(tokens: Path, tmp_path: Path) -> None:
     chosen = recipe("steps=8", "model.precision=fp32")
     found = bench_train.run(Bench(chosen, tokens, tmp_path, repeats=1), ["overhead", "saves"])
-    assert len(found["overhead"]["percents"]) == 1
-    assert {len(seconds) for seconds in found["overhead"]["seconds"].values()} == {1}
-    for save in found["saves"].values():
-        assert len(save["stalls"]) == bench_train.SAVES
-        assert min(save["stalls"]) > 0
+    assert found.overhead is not None
+    assert len(found.overhead.percents) == 1
+    assert {len(seconds) for seconds in found.overhead.seconds.values()} == {1}
+    assert found.saves is not None
+    assert {len(save.stalls) for save in found.saves.values()} == {bench_train.SAVES}
+    assert all(min(save.stalls) > 0 for save in found.saves.values())
 
 
 def test_the_work_of_other_processes_is_noticed() -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from pdapt.bench.merge import CHECKS, differences, make_model
+from pdapt.bench.merge import Comparison, Difference, differences, make_model
 from pdapt.bench.resident_memory import wait_and_watch
 from pdapt.cli.main import app
 from pdapt.conversion.convert import import_hf
@@ -155,15 +156,16 @@ def test_the_benchmark_tells_models_apart(tmp_path: Path) -> None:
     for seed, name in enumerate(("base", "tuned")):
         make_model(shape, tmp_path / name, seed)
     found = differences(tmp_path / "base", tmp_path / "base")
-    assert found == {"values": shape.parameters, "differing": 0, "ulps": 0}
+    assert found == Difference(shape.parameters, differing=0, ulps=0)
     other = differences(tmp_path / "base", tmp_path / "tuned")
     # A fifth of the tensors is the same in both, the others stray.
-    assert 0 < other["differing"] < other["values"]
-    assert other["ulps"] > 1
-    good = {"times_one_merge": 1.5, "equality": {"0.1": {"ulps": 1}}, "ends": {"base": True}}
-    assert all(check(good) for check in CHECKS)
-    for wrong in ({"times_one_merge": 2.1}, {"equality": {"0.1": {"ulps": 2}}}, {"ends": {"base": False}}):
-        assert not all(check(good | wrong) for check in CHECKS)
+    assert 0 < other.differing < other.values
+    assert other.ulps > 1
+    near, far = ({"0.1": Difference(10, differing=1, ulps=ulps)} for ulps in (1, 2))
+    good = Comparison([], times_one_merge=1.5, equality=near, ends={"base": True})
+    assert good.passes()
+    for wrong in ({"times_one_merge": 2.1}, {"equality": far}, {"ends": {"base": False}}):
+        assert not replace(good, **wrong).passes()
 
 
 def test_a_sweep_of_the_benchmarks_models_is_mergekits(tmp_path: Path) -> None:
@@ -173,7 +175,7 @@ def test_a_sweep_of_the_benchmarks_models_is_mergekits(tmp_path: Path) -> None:
     make_model(shape, tuned, 1)
     sweep(base, tuned, tmp_path / "sweep", [0.1])
     merge(base, tuned, tmp_path / "mergekit", t=0.1)
-    assert differences(tmp_path / "sweep" / "t0.1", tmp_path / "mergekit")["ulps"] <= 1
+    assert differences(tmp_path / "sweep" / "t0.1", tmp_path / "mergekit").ulps <= 1
 
 
 def test_memory_is_the_childs_and_not_that_of_who_started_it() -> None:
