@@ -16,6 +16,7 @@ class Spent:
         joules: that the GPUs took in all steps, those done again included; None where a step has no measurement.
         unknown: share of that wall time of which records are lost: the goodput may be higher by as much.
         lost: steps that count and of which nothing is known.
+        record_faults: the lines of the record that cannot be read and the steps that it lacks, as sentences.
     """
 
     steps: int
@@ -26,3 +27,4 @@ class Spent:
     joules: float | None
     unknown: float = 0.0
     lost: int = 0
+    record_faults: tuple[str, ...] = ()

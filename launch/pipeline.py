@@ -26,6 +26,7 @@ from ..recipes.schema import Part, Recipe, Shape, shape_of
 from ..recipes.validate import validate
 from ..training.inputs import Inputs, check_inputs
 from ..training.run.folder import METRICS, checkpoints, iteration
+from ..training.run.journal import JOURNAL_FILE, read_history
 from ..training.run.listeners import trackers
 from . import preflight
 from .preflight import GENERAL, Base
@@ -273,8 +274,24 @@ def report_run(run: Path, out: Path) -> Manifest:
     stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
     stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))), "hf/merged"]
     finished = [run / name for name in stages if (run / name / MANIFEST_FILE).is_file()]
-    scores, settings = run / "scores", _settings(request, run)
-    return build_heldout_report(request.text("title"), scores, trained, finished, out=out, settings=settings)
+    return build_heldout_report(
+        request.text("title"),
+        run / "scores",
+        trained,
+        finished,
+        out=out,
+        settings=_settings(request, run),
+        record_faults=[fault for path in trained for fault in _record_faults(path.parent)],
+    )
+
+
+def _record_faults(training: Path) -> list[str]:
+    """Sentences on damage to a training's record; logged as they are by whoever reads it."""
+    if not (training / JOURNAL_FILE).is_file():
+        return [f"{training.name}: {JOURNAL_FILE} is missing."]
+    history = read_history(training / JOURNAL_FILE)
+    history.say()
+    return [f"{training.name}: {fault}" for fault in history.faults()]
 
 
 def _was_trained(folder: Path) -> bool:

@@ -13,7 +13,7 @@ import yaml
 from ...core import log
 from ...core.errors import UserError, check_known
 from ...core.files import read_json, write_text
-from ...core.integrity import check
+from ...core.integrity import UnchangedFiles, check, hf_files
 from ...core.manifest import MANIFEST_FILE, run_stage
 from ...core.system.device import has_gpu
 from ..harness.backends import (
@@ -122,12 +122,15 @@ def run_benchmark(
     ]
     files = {file for task in tasks for file in (index[task.name].test, index[task.name].shots)}
     check("eval", {data: [DATA_INDEX_FILE, *sorted(files)] if unfinished else []}, verify=verify)
+    unchanged = {model.name: UnchangedFiles({model.path: hf_files(model.path)}) for model in models}
     check_weights({model.name: model.path for model in unfinished}, verify=verify)
     write_plan(models, tasks, settings.identity, out)
     for model in models:
         check_identity(model, out, chat_template=settings.chat_template)
     with tempfile.TemporaryDirectory() as scratch:
-        runner = _Runner(data=data, index=index, out=out, settings=settings, tasks=tasks, scratch=Path(scratch))
+        runner = _Runner(
+            data=data, index=index, out=out, settings=settings, tasks=tasks, unchanged=unchanged, scratch=Path(scratch)
+        )
         for model in models:
             for task in tasks:
                 runner.run_unless_claimed(model.name, arguments[model.name], task)
@@ -174,6 +177,7 @@ class _Runner:
     out: Path
     settings: BenchmarkSettings
     tasks: list[Benchmark]
+    unchanged: dict[str, UnchangedFiles]
     scratch: Path
     outcome: Outcome = field(default_factory=lambda: Outcome([], []))
     errors: list[str] = field(default_factory=list)
@@ -211,6 +215,7 @@ class _Runner:
         def body(work: Path) -> dict[str, Any]:
             evaluation = Evaluation(model, task.name, str((work / "evaluation").resolve()))
             run_job(self._job(arguments, task, evaluation))
+            self.unchanged[model].check()  # the job has read anew what was checked before
             for path in (work / "evaluation").iterdir():
                 path.rename(work / path.name)
             (work / "evaluation").rmdir()

@@ -8,9 +8,9 @@ from typing import Any
 
 from ...core import log
 from ...core.errors import UserError
-from ...core.files import write_json
+from ...core.files import remove, write_json
 from ...core.hf.tokenizer_file import open_tokenizer
-from ...core.integrity import check, damage_first, file_names, hf_files
+from ...core.integrity import UnchangedFiles, check, damage_first, file_names, hf_files
 from ...core.manifest import MANIFEST_FILE, Manifest, input_fingerprints, run_stage
 from ...core.qwen3 import END_OF_DOCUMENT
 from ..harness.backends import Limits, ModelArguments, check_folder, model_arguments
@@ -63,6 +63,7 @@ def evaluate(
     if not finished:
         check("eval", {tasks: file_names(tasks)}, verify=verify)
     heldout_tasks = read_tasks(tasks)
+    unchanged = UnchangedFiles({model.path: hf_files(model.path) for model in models})
     if not finished:
         check_weights({model.name: model.path for model in models}, verify=verify)
     options = {"limit": limits.questions, "batch_size": batch_size, "max_length": limits.max_length}
@@ -75,12 +76,22 @@ def evaluate(
             reuse_results(earlier, work, input_fingerprints(work), config)
         folders = [(model.name, work / model.name) for model in models]
         run_evaluations(folders, arguments, tasks, limits=limits, batch_size=batch_size)
+        _check_unchanged(unchanged, work)
         scores = compute_scores(work, models, heldout_tasks)
         write_json(work / SCORES_FILE, scores.to_json())
         counts = {"models": len(models), "tasks": len(heldout_tasks), "comparisons": len(scores.comparisons)}
         return counts | notes_and_warnings(work)
 
     return run_stage("eval", inputs, config, out=out, body=body, resumes=True)
+
+
+def _check_unchanged(unchanged: UnchangedFiles, work: Path) -> None:
+    """Refuse models that are others than those that were checked, and what was computed of them."""
+    try:
+        unchanged.check()
+    except UserError:
+        remove(work)  # else the next start would go on with it
+        raise
 
 
 def models_damage_first(models: list[Model], *, verify: bool) -> AbstractContextManager[None]:

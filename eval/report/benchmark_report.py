@@ -98,11 +98,16 @@ def build_benchmark_report(options: BenchmarkReportOptions, out: Path) -> Manife
         "language": options.language,
         "checkpoints": options.checkpoints,
         "samples": sample_hashes(findings.runs),
-        "training": {name: asdict(spent) for name, spent in options.training.items()},
+        "training": {name: _cost(spent) for name, spent in options.training.items()},
     }
     config |= {"roles": options.roles} if options.roles else {}
     body = partial(_write_report, findings, ClearRule(options.test), Words.read(options.language))
     return run_stage("benchmark-report", inputs, config, out=out, body=body)
+
+
+def _cost(spent: Spent) -> dict[str, Any]:
+    """The JSON values of a training's cost; a record without faults is stated as before there were any."""
+    return {name: value for name, value in asdict(spent).items() if name != "record_faults" or value}
 
 
 def _write_report(findings: Findings, test: ClearRule, w: Words, work: Path) -> dict[str, int]:
@@ -257,7 +262,7 @@ def _sections(findings: Findings, test: ClearRule, w: Words) -> list[Section]:
     settings = settings_tables.answer_settings_tables(runs, w) + settings_tables.run_settings_tables(
         runs, versions(), w
     )
-    settings += [settings_tables.training_cost_table(findings.training, w)] if findings.training else []
+    settings += settings_tables.training_cost_tables(findings.training, w)
     sections.append(("settings", settings))
     sections.append(("left_out", [tables.left_out_table(problems, w)] if problems else []))
     sections.append(("trace", [tables.trace_table(runs, w)]))

@@ -1,6 +1,6 @@
 """The report of an evaluation on held-out text: one self-contained HTML page, and its figures as PNG."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -77,6 +77,7 @@ def build_heldout_report(
     manifests: list[Path],
     out: Path,
     settings: dict[str, Any],
+    record_faults: Sequence[str] = (),
 ) -> Manifest:
     """Write `index.html` and `figures/*.png` (stage `report`).
 
@@ -88,6 +89,7 @@ def build_heldout_report(
         manifests: folders of the other finished stages, in the order of the run.
         out: the folder to make.
         settings: name -> value, shown as a table.
+        record_faults: sentences on damage to the trainings' records, for the page.
 
     Raises:
         UserError: a folder holds no finished stage or no scores, no two models are compared, or a metrics file holds no
@@ -103,7 +105,7 @@ def build_heldout_report(
     def body(work: Path) -> dict[str, Any]:
         evaluated = Scores.read(scores)
         curves = [read_loss_curve(path) for path in existing]
-        warnings = _curve_warnings([path for path in training if path not in existing], curves)
+        warnings = [*_curve_warnings([path for path in training if path not in existing], curves), *record_faults]
         pictures = list(_pictures(evaluated, curves, work / "figures"))
         page = render(
             "heldout.html.jinja",
@@ -120,7 +122,9 @@ def build_heldout_report(
         write_text(work / "index.html", page)
         return {"figures": len(pictures)}
 
-    return run_stage("report", inputs, {"title": title, "settings": settings}, out=out, body=body)
+    config: dict[str, Any] = {"title": title, "settings": settings}
+    config |= {"record_faults": list(record_faults)} if record_faults else {}
+    return run_stage("report", inputs, config, out=out, body=body)
 
 
 def _check_inputs(scores: Path, stages: list[Path], curves: list[Path]) -> None:

@@ -13,7 +13,16 @@ from .table_formats import Entry, Row, Table, number_entry
 from .texts import Words
 
 
-def training_cost_table(training: dict[str, Spent], w: Words) -> Table:
+def training_cost_tables(training: dict[str, Spent], w: Words) -> list[Table]:
+    """What each family's training took, and where the record of it is damaged."""
+    if not training:
+        return []
+    rows = [Row(name, [Entry(fault)]) for name, spent in training.items() for fault in spent.record_faults]
+    faults = Table("record-faults", w("record_faults_caption"), [w("model"), w("record_faults")], rows)
+    return [_training_cost_table(training, w), *([faults] if rows else [])]
+
+
+def _training_cost_table(training: dict[str, Spent], w: Words) -> Table:
     """Steps, tokens, time and energy of each family's training."""
     columns = ("steps", "tokens", "hours", "rank_hours", "goodput_percent")
     digits = (",d", ",d", ".2f", ",.1f", ".1f")

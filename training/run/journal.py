@@ -24,6 +24,8 @@ from ...core.jsonio import MAX_BYTES, JsonObject, parse_json
 from ...core.training_cost import Spent
 
 JOURNAL_FILE = "log.jsonl"
+NAMED = 20
+"""Lines that cannot be read and are named on a page; of more the number is stated."""
 Row = dict[str, Any]
 
 
@@ -94,6 +96,19 @@ class History:
             )
         if missing := missing_steps(self.rows):
             log.warn(f"{self.path} has lost steps: {ranges(missing)}; their time counts as unknown")
+
+    def faults(self) -> list[str]:
+        """Sentences on each line that cannot be read, up to NAMED, and on steps that are not there, for a page."""
+        sentences = [f"Line {self._line(fault)}" for fault in self.damaged[:NAMED]]
+        if len(self.damaged) > NAMED:
+            sentences.append(f"{len(self.damaged) - NAMED} more lines of {self.path.name} cannot be read.")
+        if missing := missing_steps(self.rows):
+            sentences.append(f"{self.path.name} has lost steps: {ranges(missing)}.")
+        return sentences
+
+    def _line(self, fault: str) -> str:
+        number, _, what = fault.removeprefix(f"{self.path}:").partition(": ")
+        return f"{number} of {self.path.name} cannot be read: {what}."
 
 
 def read_history(path: Path) -> History:
@@ -290,6 +305,7 @@ def spent(history: History) -> Spent | None:
         joules=None if None in joules else sum(value or 0 for value in joules),
         unknown=unknown_seconds(history) / max(wall, 1e-9),
         lost=len(missing_steps(rows)),
+        record_faults=tuple(history.faults()),
     )
 
 

@@ -62,6 +62,16 @@ def test_another_lm_evals_results_are_not_put_beside(
         run_benchmark(models, tasks, small_data, tmp_path / "out")
 
 
+def test_a_model_that_changes_after_its_check_has_no_score(
+    small_data: Path, tiny_qwen3: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_qwen3(0)
+    monkeypatch.setattr(benchmark, "run_job", lambda _: (folder / "model.safetensors").touch())
+    with pytest.raises(UserError, match=r"model\.safetensors: changed while it was read"):
+        run_benchmark([Model("a", Role.OTHER, folder)], choose_tasks(["mmlu_anatomy"]), small_data, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("manifest.json"))
+
+
 def test_a_window_without_room_for_answers_is_refused_with_what_fits(
     small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ from pdapt.core.hf.weights import one_thread
 from pdapt.core.manifest import Manifest
 from pdapt.eval.harness.backends import Limits
 from pdapt.eval.harness.lm_eval_process import EvaluationFailed
+from pdapt.eval.heldout import evaluate as evaluate_module
 from pdapt.eval.heldout.build_tasks import build_tasks
 from pdapt.eval.heldout.evaluate import evaluate
 from pdapt.eval.models import Model, Role
@@ -169,6 +170,22 @@ def test_a_tokenizer_without_the_end_of_documents(tiny_qwen3, heldout, tmp_path)
     path.write_text(path.read_text().replace("<|endoftext|>", "<|end|>"))
     with pytest.raises(UserError, match=r"has no <\|endoftext\|>"):
         evaluate([Model("base", Role.BASE, folder)], tmp_path / "tasks", tmp_path / "scores", verify=False)
+
+
+def test_models_that_change_after_their_check_have_no_score(tiny_qwen3, heldout, tmp_path, monkeypatch):
+    """What was computed of them is not taken up by the next start, either."""
+    folder, out = tiny_qwen3(0), tmp_path / "out"
+
+    def exchanged(folders: list[tuple[str, Path]], *_: object, **__: object) -> None:
+        folders[0][1].mkdir()
+        (folder / "model.safetensors").touch()
+
+    build_tasks(heldout, tmp_path / "tasks", questions=2)
+    monkeypatch.setattr(evaluate_module, "run_evaluations", exchanged)
+    with pytest.raises(UserError, match=r"model\.safetensors: changed while it was read"):
+        evaluate([Model("a", Role.BASE, folder), Model("b", Role.CHECKPOINT, tiny_qwen3(1))], tmp_path / "tasks", out)
+    assert not out.exists()
+    assert not list(tmp_path.glob(".out.partial/*"))
 
 
 def test_bad_arguments(tiny_qwen3, heldout, tmp_path):

@@ -119,6 +119,13 @@ def test_prompts_that_were_cut_are_counted_on_the_page(finished, report, tmp_pat
     assert "3 of 1,400 prompts" in (tmp_path / "out/index.html").read_text()
 
 
+def test_damage_to_a_trainings_record_is_named_on_the_page(finished, tmp_path):
+    fault = "cpt: Line 6 of log.jsonl cannot be read: not valid JSON."
+    manifest = build_heldout_report(TITLE, finished / "scores", [], [], tmp_path / "out", {}, record_faults=[fault])
+    assert fault in (tmp_path / "out/index.html").read_text()
+    assert manifest.config["record_faults"] == [fault]
+
+
 def test_scores_that_nobody_can_compare_make_no_page(finished, tmp_path):
     shutil.copytree(finished / "scores", tmp_path / "scores")
     found = json.loads((tmp_path / "scores/scores.json").read_text()) | {"comparisons": []}

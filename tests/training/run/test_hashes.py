@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pdapt.training.run import provenance as provenance_module
 from pdapt.training.run.events import Save
 from pdapt.training.run.folder import PROVENANCE, checkpoints, identity, iteration
 from pdapt.training.run.hashes import DAMAGED, damage, recover, write_hashes, write_missing_hashes
+from pdapt.training.run.listeners import saves
 from pdapt.training.run.listeners.saves import Hashing
 from pdapt.training.run.provenance import check_resharding, commit, layers_of, provenance
 from pdapt.training.run.retention import retain
@@ -229,6 +231,26 @@ def test_hashes_whose_process_was_killed_are_written_with_the_next_ones(
     assert "save: the process that hashes the checkpoint of step 2 was ended by SIGKILL" in capfd.readouterr().out
     assert [(at(run, step) / HASHES_FILE).is_file() for step in (2, 4, 6)] == [True, True, False]
     assert damage(at(run, 2)) == ""
+
+
+def test_a_hashing_process_that_stands_still_is_given_up_and_said(
+    run: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saves, "STANDSTILL", 0.4)
+    (at(run, 6) / HASHES_FILE).unlink()
+    hashing = Hashing(run, schema.Checkpoint())
+    hashing.saved(Save(6, asynchronous=False, stall_seconds=0.1, seconds=0.1))
+    process = hashing._process
+    assert process
+    process.send_signal(signal.SIGSTOP)
+    hashing.ended(None)
+    assert process.returncode == -signal.SIGKILL
+    said = capfd.readouterr().out
+    assert "save: the process that hashes the checkpoint of step 6 stood still for" in said
+    assert "minutes and was given up: it is hashed later" in said
+    assert write_missing_hashes(run, fsdp=False) == []
+    assert damage(at(run, 6)) == ""
+    assert (at(run, 6) / HASHES_FILE).is_file()
 
 
 def test_what_is_left_without_hashes_gets_them_at_the_end_unless_it_is_damaged(

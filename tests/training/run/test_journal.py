@@ -149,14 +149,26 @@ def test_a_damaged_line_is_said_kept_and_its_time_unknown(
     said = capsys.readouterr().err
     assert f"1 of 11 lines of {path} cannot be read and are left out, the first is {path}:6: " in said
     assert "has lost steps: 5; their time counts as unknown" in said
+    line, steps = history.faults()
+    assert line.startswith("Line 6 of log.jsonl cannot be read: ")
+    assert steps == "log.jsonl has lost steps: 5."
     found = spent(history)
     assert found is not None
+    assert found.record_faults == (line, steps)
     assert (found.steps, found.tokens, found.lost) == (9, 63, 1)
     assert found.goodput == pytest.approx(9 * 9 / 100)
     assert found.unknown == pytest.approx(10 / 100)
     before = path.read_bytes()
     Journal(path).write("end", step=10)
     assert path.read_bytes().startswith(before)
+
+
+def test_a_page_names_twenty_damaged_lines_and_counts_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join([*lines(*TEN), *("{\n" for _ in range(23))]))
+    faults = read_history(path).faults()
+    assert [fault.split(" of ")[0] for fault in faults[:-1]] == [f"Line {number}" for number in range(12, 32)]
+    assert faults[-1] == "3 more lines of log.jsonl cannot be read."
 
 
 def test_rows_that_are_gone_without_a_trace_are_noticed() -> None:

@@ -6,11 +6,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from ....core.checkpoint import TRACKER, newest_named
 from ....recipes.schema import Checkpoint
 from ..events import Listener, Save
+
+STANDSTILL = 300.0
+"""Seconds that the hashing process may take no processor time before it is given up."""
 
 
 class PendingSaves:
@@ -66,14 +72,17 @@ class Hashing(Listener):
         self._process = subprocess.Popen(command)
 
     def wait(self) -> None:
-        """Wait until the last checkpoint is hashed; where its process failed, say so."""
+        """Wait until the last checkpoint is hashed; where its process failed or stood still, say so."""
         if self._process is None:
             return
-        code, self._process = self._process.wait(), None
+        code, self._process = _exit_code(self._process), None
         if code == 0:
             self._unhashed.clear()
             return
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with code {code}"
+        if code is None:
+            how = f"stood still for {STANDSTILL / 60:g} minutes and was given up"
+        else:
+            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with code {code}"
         steps = ", ".join(map(str, self._unhashed))
         print(f"save: the process that hashes the checkpoint of step {steps} {how}: it is hashed later", flush=True)
 
@@ -81,3 +90,26 @@ class Hashing(Listener):
         """Wait for the last one, however the loop has ended."""
         del error
         self.wait()
+
+
+def _exit_code(process: "subprocess.Popen[bytes]") -> int | None:
+    """Wait for a process; None where it stood still for STANDSTILL, and was killed."""
+    seen, moved = None, time.monotonic()
+    while True:
+        try:
+            return process.wait(timeout=min(1.0, STANDSTILL / 4))
+        except subprocess.TimeoutExpired:
+            taken = _processor_time(process.pid)
+        if taken != seen:
+            seen, moved = taken, time.monotonic()
+        elif time.monotonic() - moved > STANDSTILL:
+            process.kill()
+            with suppress(subprocess.TimeoutExpired):  # who waits for a disk that is gone outlives it
+                process.wait(timeout=10)
+            return None
+
+
+def _processor_time(pid: int) -> float:
+    """Seconds that a process has computed, and the kernel for it; whoever hashes takes some all the time."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system

@@ -22,6 +22,8 @@ from ..events import Listener
 from ..failures.rank_file import Phase, RankFile
 from ..torchrun_store import torchrun_store
 
+START_MINUTES = 5.0
+"""Minutes that a start may take more than a step: fewer than collectives have more, which name nobody."""
 NAMED = 8
 """Ranks at one place that are named; of more the number is said."""
 
@@ -88,7 +90,7 @@ class Watch(Listener):
         Args:
             file: writes this rank's file.
             world: how many ranks there are.
-            minutes: without progress until the run is ended.
+            minutes: without progress until the run is ended; a start has START_MINUTES more.
             report: is told the step, and which rank it stands still for, by one rank, before the run is ended.
         """
         self.file = file
@@ -138,18 +140,18 @@ class Watch(Listener):
         moved, seen, published, beat = time.monotonic(), -1, 0.0, 0
         while not self._over.wait(min(1.0, self.pause)):
             mine, now = self.progress, time.monotonic()
-            starting = mine.phase == Phase.START  # which takes as long as the model needs: it has no limit
-            if mine.count != seen or starting:
+            if mine.count != seen:
                 moved, seen = now, mine.count
             self.file.write()
             if now - published < self.pause:
                 continue
             published, beat = now, beat + 1
             store.set(str(mine.rank), json.dumps(asdict(replace(mine, beat=beat))))
-            if now - moved > self.limit:
-                self._end(store, replace(mine, beat=beat))
+            limit = self.limit + (60 * START_MINUTES if mine.phase == Phase.START else 0)
+            if now - moved > limit:
+                self._end(store, replace(mine, beat=beat), limit)
 
-    def _end(self, store: Any, mine: Progress) -> None:
+    def _end(self, store: Any, mine: Progress, limit: float) -> None:
         before = self._told(store)
         for beat in (1, 2, 3):  # time for every live rank to tell again
             time.sleep(self.pause)
@@ -160,7 +162,9 @@ class Watch(Listener):
         if mine.rank in {rank.rank for rank in blamed}:
             faulthandler.dump_traceback(sys.stderr)
         if store.add("reported", 1) == 1:
-            minutes = f"no rank has moved for {self.limit / 60:g} minutes"
+            minutes = f"no rank has moved for {limit / 60:g} minutes"
+            if mine.phase == Phase.START:
+                minutes += " of the start (guard.hang gives it more)"
             reason = f"{minutes}; to blame: {places(blamed)}; where all stand: {places(self._told(store))}"
             self.report(mine.step, reason)
             time.sleep(1)  # for whoever shows it

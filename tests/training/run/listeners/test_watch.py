@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pdapt.training.run.failures.rank_file import Phase
+from pdapt.training.run.failures.rank_file import Phase, RankFile
 from pdapt.training.run.journal import JOURNAL_FILE, kept, read
+from pdapt.training.run.listeners import watch
 from pdapt.training.run.listeners.watch import Progress, places, to_blame
 
 
@@ -49,6 +50,49 @@ def test_ranks_that_stand_together_are_told_together() -> None:
     assert told.startswith("rank 0 on n1, rank 2 on n1, gradient exchange")
     assert "rank 1 on n1, validating: waiting for data, step 3" in told
     assert "92 others, between steps" in places([Progress(rank, "n1", phase=Phase.BETWEEN) for rank in range(100)])
+
+
+class Store:
+    """torchrun's store of a run of one rank."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def set(self, name: str, value: str) -> None:
+        self.values[name] = value
+
+    def get(self, name: str) -> str:
+        return self.values[name]
+
+    def check(self, names: list[str]) -> bool:
+        return all(name in self.values for name in names)
+
+    def add(self, name: str, number: int) -> int:
+        assert name == "reported"
+        return number
+
+
+class EndedError(Exception):
+    """The process would have ended."""
+
+
+def test_a_start_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(code: int) -> None:
+        raise EndedError(code)
+
+    told: list[str] = []
+    monkeypatch.setattr(watch, "torchrun_store", lambda *_, **__: Store())
+    monkeypatch.setattr(watch.os, "_exit", end)
+    monkeypatch.setattr(watch, "START_MINUTES", 0.02)
+    started = watch.Watch(RankFile(tmp_path, 0), 1, 0.01, lambda _, reason: told.append(reason))
+    begin = time.monotonic()
+    with pytest.raises(EndedError):
+        started._run()
+    assert time.monotonic() - begin > 60 * 0.03, "what a step has, and what a start has more"
+    (reason,) = told
+    assert reason.startswith("no rank has moved for 0.03 minutes of the start (guard.hang gives it more); ")
+    assert "to blame: rank 0 on" in reason
+    assert ", starting, step 0, since" in reason
 
 
 @pytest.mark.slow
