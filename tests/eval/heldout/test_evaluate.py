@@ -180,7 +180,7 @@ def test_models_that_change_after_their_check_have_no_score(tiny_qwen3, heldout,
         folders[0][1].mkdir()
         (folder / "model.safetensors").touch()
 
-    build_tasks(heldout, tmp_path / "tasks", questions=2)
+    build_tasks(heldout, tmp_path / "tasks", questions=4)
     monkeypatch.setattr(evaluate_module, "run_evaluations", exchanged)
     with pytest.raises(UserError, match=r"model\.safetensors: changed while it was read"):
         evaluate([Model("a", Role.BASE, folder), Model("b", Role.CHECKPOINT, tiny_qwen3(1))], tmp_path / "tasks", out)
