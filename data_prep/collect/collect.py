@@ -8,6 +8,7 @@ from typing import Any
 
 from ...core import log
 from ...core.errors import Failed, StoppedEarly, UserError
+from ...core.files import sha256
 from ...core.manifest import digest
 from ...core.system.disk import disk_errors
 from ...core.system.lock import locked
@@ -96,7 +97,7 @@ def _check(chosen: Sequence[tuple[Definition, Path | None]], contact: str) -> No
 
 
 def _collect(source: Definition, given: Path | None, folder: Path, *, limit: int | None, agent: str) -> dict[str, Any]:
-    how: Any = {"folder": str(given.resolve())} if given else asdict(source)["collect"]
+    how: Any = _hashes(given) if given else asdict(source)["collect"]
     header = {"source": source.key, "collection": digest(how), "limit": limit}
     with locked(folder, "collecting into"), disk_errors(folder):
         raw = Raw(folder, header)
@@ -118,7 +119,9 @@ def _visit(source: Definition, how: Collection, raw: Raw, *, limit: int | None, 
         raise UserError(str(error), where=source.key) from None
     transport = Transport(hosts, how.delay, agent)
     visit = Visit(raw, transport, limit)
-    log.info(f"collect: {source.key}: {len(how.steps)} steps; {how.delay:g} s between requests")
+    log.info(
+        f"collect: {source.key}: {len(how.steps)} step{'s' * (len(how.steps) > 1)}; {how.delay:g} s between requests"
+    )
     if how.withheld:
         log.info(f"collect: {source.key}: not fetched: {how.withheld}")
     try:
@@ -158,6 +161,11 @@ def _take(step: Step, visit: Visit) -> None:
         collect_mediawiki(step.mediawiki, visit)
     if step.row_pages:
         collect_row_pages(step.row_pages, visit)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Name -> SHA-256 of the files of a user's folder."""
+    return {str(path.relative_to(folder)): sha256(path) for path, _ in walk(folder, [])}
 
 
 def _copy(folder: Path, raw: Raw) -> dict[str, Any]:

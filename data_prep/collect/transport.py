@@ -209,11 +209,10 @@ def _date(value: str) -> datetime | None:
 
 
 def _wait(state: RetryCallState) -> float:
-    """Seconds before the next attempt: those that the server asks for, else ever more, and some by chance."""
-    asked = getattr(_error(state), "wait", None)
-    if asked is not None:
-        return asked + random.uniform(0, 0.1 * FIRST_WAIT)  # noqa: S311 - chance that spreads requests
-    return min(LONGEST_WAIT, FIRST_WAIT * 2 ** (state.attempt_number - 1)) + random.uniform(0, FIRST_WAIT)  # noqa: S311
+    """Seconds before the next attempt: ever more, and at least those that the server asks for; some by chance."""
+    asked = getattr(_error(state), "wait", None) or 0.0
+    own = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (state.attempt_number - 1))
+    return max(asked, own) + random.uniform(0, FIRST_WAIT)  # noqa: S311 - chance that spreads requests
 
 
 def _error(state: RetryCallState) -> BaseException | None:

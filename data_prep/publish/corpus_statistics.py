@@ -1,5 +1,6 @@
 """Statistics of a corpus's documents: by source, type, licence and length, and texts that sources share."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 LENGTHS = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000)
 """Words from which on each bin of lengths begins."""
+SIGNS = re.compile(r"[\W_]+")
 Licence = tuple[str, bool | None]
 """A licence's SPDX identifier, or its name, empty where none is known; and whether it allows commercial use."""
 
@@ -58,7 +60,7 @@ def text_hash(text: str) -> int:
 
     Numbers count: a leaflet of another dose is another text.
     """
-    kept = "".join(filter(str.isalnum, text.casefold()))
+    kept = SIGNS.sub("", text.casefold())
     return int.from_bytes(blake2b(kept.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 

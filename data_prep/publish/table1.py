@@ -62,6 +62,7 @@ def inconsistencies() -> list[str]:
             )
     disputed = [each for each in definitions().values() if each.licence.conflict]
     sentences += [f"{each.key}: {each.licence.conflict}." for each in disputed]
+    sentences += [f"{each.key}: {note}." for each in definitions().values() for note in each.notes if "Table 1" in note]
     total = sum(each.words or 0 for each in definitions().values())
     hal = definitions()["HAL"].words or 0
     sentences.append(f"HAL alone has {hal / total:.0%} of all words, and WMT16 and EMEA_V3 most of the documents.")

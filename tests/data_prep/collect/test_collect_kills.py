@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 import source_files as files
 from local_site import Request, Response, Site
 
@@ -62,6 +63,7 @@ def contents(folder: Path) -> dict[str, Any]:
     return hashes
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, site: Site) -> None:
     halting = Halting(site)
     definition = site.define(tmp_path, "HAL", lambda how: how["steps"][0]["solr"].update(rows=2))

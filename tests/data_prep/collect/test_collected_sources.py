@@ -316,6 +316,10 @@ def test_what_needs_an_agreement_says_so_and_takes_a_folder(tmp_path: Path) -> N
     }
     assert texts(tmp_path / "raw", "CAS") == [files.TEXT]
     assert journal(tmp_path / "raw" / "CAS")[1]["sha256"] == sha256(own / "1.txt")
+    assert collect([f"CAS={tmp_path / 'own'}"], tmp_path / "raw")["CAS"] == counts
+    (own / "2.txt").write_text("Deux")
+    with pytest.raises(UserError, match="collected otherwise"):
+        collect([f"CAS={tmp_path / 'own'}"], tmp_path / "raw")
 
 
 def test_every_source_that_anybody_may_have_says_how_it_is_collected() -> None:

@@ -59,6 +59,7 @@ def left_out(path: Path, key: str) -> dict[str, int]:
         ("qualiscope", "indicateurs.csv", files.PROSE, [f"{TEXT} Chez l’adulte"]),
         ("wmt16", "train.jsonl", files.TRANSLATIONS, ["Grippe 7", "Grippe 8"]),
         ("wmt18_medline", "medline_fr.txt", b"d1\t1\tUn\nd2\t1\tDeux\nd1\t2\tSuite\n", ["Un\nSuite", "Deux"]),
+        ("parcomed", "finetuning/train.jsonl", files.INSTRUCTIONS, [f"Réponds.\nOù {n} ?\nLà." for n in (7, 8)]),
         ("wikipedia", "answer.json", files.WIKIPEDIA_ANSWER, [TEXT]),
         ("hal", "page.json", files.solr(files.HAL_RECORD), ["La grippe\nUne étude de 37 ± 0,5 °C."]),
         ("istex", "page.json", files.ISTEX_PAGE, ["Le foie\nUn résumé."]),
