@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -19,9 +19,17 @@ from .transport import Passing, Transport, is_html
 LARGEST = 2**36
 """Bytes of a file. The largest that a source publishes has some gigabytes."""
 RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-BEGINNINGS = {".pdf": b"%PDF-", ".zip": b"PK"}
-"""Ending of a file's name -> what stands near its beginning."""
+ENDS = 2**16 + 22
+"""Bytes at a file's beginning and end that are looked at: a zip archive's last record has so many at most."""
+WHOLE: dict[str, Callable[[bytes, bytes], bool]] = {
+    ".pdf": lambda head, tail: b"%PDF-" in head[:1024] and b"%%EOF" in tail,
+    ".zip": lambda head, tail: head.startswith(b"PK") and b"PK\x05\x06" in tail,
+    ".json": lambda head, tail: head.lstrip(JSON_SPACE)[:1] in (b"{", b"[") and tail.rstrip()[-1:] in (b"}", b"]"),
+}
+"""Ending of a file's name -> whether its first and last bytes are those of a whole file of its kind: where the server
+states no length, nothing else tells that a download was cut off."""
 PAGES = (".html", ".htm")
+JSON_SPACE = b"\xef\xbb\xbf \t\r\n"
 
 
 @dataclass(frozen=True)
@@ -155,15 +163,17 @@ class Download:
                 self._drop(f"the download has another length: {size:,} bytes of {stated:,}")
         if self.expected.algorithm and _hash(self.partial, self.expected.algorithm) != self.expected.hash:
             self._drop(f"the download has another hash: its {self.expected.algorithm} is not the stated one")
+        if not size:
+            self._drop("an empty file")
         with self.partial.open("rb") as file:
-            head = file.read(4096)
+            head = file.read(ENDS)
+            file.seek(max(0, size - ENDS))
+            tail = file.read()
         ending = Path(self.name).suffix.lower()
         if is_html(head) and ending not in PAGES:
             self._drop(f"an HTML page where a file was promised: {self.name}")
-        if BEGINNINGS.get(ending, b"") not in head[:1024]:
-            self._drop(f"not a {ending[1:].upper()} file: {self.name}")
-        if not size:
-            self._drop("an empty file")
+        if ending in WHOLE and not WHOLE[ending](head, tail):
+            self._drop(f"not a whole {ending[1:].upper()} file: {self.name}")
 
     def _drop(self, reason: str) -> NoReturn:
         """Forget what has come, so that the next attempt begins anew."""

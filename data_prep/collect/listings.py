@@ -45,6 +45,7 @@ def collect_files(step: Files, visit: Visit) -> None:
     Raises:
         Failed: one does not come.
     """
+    _check_names([step.name or name_of(url) for url in step.urls], "the definition")
     for url in step.urls:
         _fetch(url, step.name or name_of(url), Expected(), visit, unpacked=step.unpack)
 
@@ -80,8 +81,22 @@ def collect_listing(kind: str, step: Listing, visit: Visit) -> None:
     if not wanted:
         names = ", ".join(each.name for each in every[:20]) or "none"
         raise Failed(f"{step.url}: none of its files is called {' or '.join(step.names)}; there are: {names}")
+    _check_names([safe_path(each.name) for each in wanted], step.url)
     for each in visit.first(wanted):
         _fetch(each.url, safe_path(each.name), each.expected, visit, unpacked=step.unpack)
+
+
+def _check_names(names: Sequence[str], where: str) -> None:
+    """Check that files are called differently, whatever case counts.
+
+    Raises:
+        Failed: two are called alike, and one would take the other's place.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen or not name:
+            raise Failed(f"{where}: two of its files are called {name!r}" if name else f"{where}: a file has no name")
+        seen.add(name.lower())
 
 
 def _datagouv(answer: Any, where: str) -> Iterator[Listed]:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...core.errors import UserError
@@ -13,6 +13,8 @@ from ...core.files import atomic_path, fsync_path, read_lines, sha256
 from ...core.jsonio import JsonObject, parse_json
 from ...core.system.disk import disk_errors
 from ..documents.folders import JOURNAL_FILE
+
+REMOVE = "remove the folder, and collect anew"
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,18 @@ class Raw:
         if "counts" in line.values:
             self.counts = line.object("counts").values
             return
-        try:
-            answer = Answer(**line.values)
-        except TypeError:
-            raise UserError("not a line of a journal", where=line.where, fix="remove the folder") from None
+        answer = Answer(
+            file=line.text("file"),
+            url=line.text("url"),
+            date=line.text("date"),
+            sha256=line.text("sha256"),
+            bytes=line.integer("bytes"),
+            status=line.integer("status"),
+            etag=line.text("etag"),
+            modified=line.text("modified"),
+        )
+        if PurePosixPath(answer.file).is_absolute() or ".." in PurePosixPath(answer.file).parts or "\0" in answer.file:
+            raise UserError(f"the file {answer.file[:60]!r} is not in the folder", where=line.where, fix=REMOVE)
         self.answers[answer.file or answer.url] = answer
 
     def complete(self) -> bool:
@@ -117,9 +127,14 @@ class Raw:
         return answer if answer and answer.url == url and self._is_there(answer) else None
 
     def place(self, name: str) -> Path:
-        """The path of a file of this relative name, whose folder is made."""
+        """The path of a file of this relative name, whose folder is made.
+
+        Raises:
+            UserError: a link leads out of the source's folder.
+        """
         path = self.folder / name
-        assert path.resolve().is_relative_to(self.folder.resolve()), name  # `names.py` makes them safe
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise UserError(f"{path} leads out of {self.folder}", where=str(path), fix="remove the link")
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 

@@ -256,7 +256,9 @@ def test_a_journal_that_is_none(tmp_path: Path, site: Site) -> None:
     site.answers(SEARCH, LAST)
     hal(tmp_path, site)
     path = tmp_path / "raw" / "HAL" / "collected.jsonl"
-    for text in ("[]\n", "{}\n", path.read_text().replace('"file"', '"fiel"'), '{"source":\n'):
+    whole = path.read_text()
+    outside = whole.replace("pages/000001.json", "../../../x")
+    for text in ("[]\n", "{}\n", whole.replace('"file"', '"fiel"'), '{"source":\n', outside):
         path.write_text(text)
         with pytest.raises(UserError):
             hal(tmp_path, site)

@@ -67,12 +67,54 @@ def test_a_file_that_changed_meanwhile_is_fetched_from_its_beginning(tmp_path: P
 )
 def test_parts_that_do_not_fit_are_not_put_together(tmp_path: Path, site: Site, bad: Response) -> None:
     site.answers(ARCHIVE, Response(TMX, 200, {"ETag": '"v1"'}, send=50), bad, Response(TMX, 200, {"ETag": '"v1"'}))
-    if not bad.length:  # only unpacking shows that some is missing; the next run fetches it anew
-        with pytest.raises(Failed, match="damaged"):
-            ecdc(tmp_path, site)
     ecdc(tmp_path, site)
     assert (tmp_path / "raw" / "ECDC_TM" / "ECDC-TM.zip").read_bytes() == TMX
     assert not list((tmp_path / "raw").rglob("*.partial*"))
+
+
+@pytest.mark.parametrize(
+    ("key", "path", "content"),
+    [
+        ("HAL", "/hal.science/1", files.pdf("Une thèse " * 30)),
+        ("CERIMES", "/exports/json", files.RESOURCES),
+        ("ECDC_TM", ARCHIVE, TMX),
+    ],
+)
+@pytest.mark.parametrize("bad", [b"", b"<html>Maintenance</html>", b'<?xml version="1.0"?><!DOCTYPE html><x/>', None])
+def test_half_a_file_without_a_length_is_noticed(
+    tmp_path: Path, site: Site, key: str, path: str, content: bytes, bad: bytes | None
+) -> None:
+    """So is a page that stands in for the file."""
+    record = files.HAL_RECORD | {"fileMain_s": f"{site.address}/hal.science/1"}
+    page = {"response": {"docs": [record]}, "nextCursorMark": "*"}
+    site.answers("/api.archives-ouvertes.fr/search/", json.dumps(page).encode())
+    half = content[: len(content) // 2] if bad is None else bad
+    site.answers(path, Response(half, length=False), Response(content, length=False))
+
+    def at_path(how: dict[str, Any]) -> None:
+        if key == "CERIMES":
+            how["steps"][0]["files"]["urls"] = [site.address + path]
+
+    counts = collect([site.define(tmp_path, key, at_path)], tmp_path / "raw")[key]
+    assert sum(counts["requests repeated"].values()) == 1
+    assert content in [each.read_bytes() for each in (tmp_path / "raw").rglob("*") if each.is_file()]
+
+
+def test_two_files_of_one_name_do_not_replace_each_other(tmp_path: Path, site: Site) -> None:
+    links = [{"key": key, "links": {"self": f"{site.address}/{key}"}} for key in ("a.zip", "A.zip")]
+    site.answers("/zenodo.org/api/records/6524162", json.dumps({"files": links}).encode())
+    with pytest.raises(Failed, match=r"two of its files are called 'A\.zip'"):
+        collect([site.define(tmp_path, "PXCORPUS")], tmp_path / "raw")
+
+
+def test_a_link_in_the_folder_is_not_followed_out_of_it(tmp_path: Path, site: Site) -> None:
+    (tmp_path / "raw" / "ECDC_TM").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "raw" / "ECDC_TM" / "ECDC-TM").symlink_to(tmp_path / "elsewhere")
+    site.serves(ARCHIVE, TMX)
+    with pytest.raises(UserError, match="leads out of"):
+        ecdc(tmp_path, site)
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 @pytest.mark.parametrize("field", ["size", "checksum"])
