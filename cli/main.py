@@ -10,7 +10,7 @@ import typer
 from ..core.errors import Failed, Halted, StoppedEarly, UserError
 from ..core.exit_codes import ExitCode, exit_codes_help
 from ..core.system.disk import disk_error, full_disk
-from ..core.system.os_errors import user_error
+from ..core.system.os_errors import missing_package, user_error
 from .terminal import prepare, use_utf8
 
 app = typer.Typer(
@@ -110,6 +110,12 @@ def _run() -> int:
         raise
     except OSError as error:
         mistake = user_error(error)
+        if mistake is None:
+            raise
+        _say(str(mistake))
+        return mistake.code
+    except ImportError as error:
+        mistake = missing_package(error)
         if mistake is None:
             raise
         _say(str(mistake))

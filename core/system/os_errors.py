@@ -1,6 +1,7 @@
 """Errors of the operating system that are the user's to fix, apart from ours, in words."""
 
 import errno
+import sys
 from pathlib import Path
 
 from ..errors import UserError
@@ -45,3 +46,15 @@ def user_error(error: OSError) -> UserError | None:
     what, fix = _WORDS[error.errno]
     shown = str(path) if len(str(path)) < 300 else f"{str(path)[:300]}…"
     return UserError(f"{shown} {what} ({error.strerror})", fix=fix)
+
+
+def missing_package(error: ImportError) -> UserError | None:
+    """The user's error that a package is not installed, or not whole; None where what is missing is our own."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "pdapt"):
+        return None
+    return UserError(
+        f"the package {package} cannot be loaded: {error}",
+        where=sys.executable,
+        fix="install pdapt there again with all that it requires (pip install pdapt, or `make setup`)",
+    )

@@ -10,8 +10,11 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from ...core.errors import UserError
 from ...core.system.process import die_with_parent
@@ -44,6 +47,36 @@ def check_rendering(folders: dict[str, Path]) -> None:
                 fix="correct the template, or run the model by a command of its own, without --chat-template, into the "
                 "same --out",
             )
+
+
+class SlowTemplateError(Exception):
+    """A chat template took too long for a prompt of a task."""
+
+
+def bounded(render: Callable[..., str]) -> Callable[..., str]:
+    """Render by a function that ends, whatever the prompt: to be called in a process's first thread.
+
+    `check_rendering` cannot know the prompts of all tasks, and a template's time may depend on them.
+
+    Raises:
+        SlowTemplateError: by what is returned, where a prompt takes more than SECONDS of CPU time.
+    """
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        raise SlowTemplateError(f"the chat template takes more than {SECONDS:g} s of CPU for a prompt of this task")
+
+    @wraps(render)
+    def within_limit(*arguments: Any, **options: Any) -> str:
+        before = signal.signal(signal.SIGPROF, end)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        try:
+            return render(*arguments, **options)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, before)
+
+    return within_limit
 
 
 def _fault(folder: Path) -> str:

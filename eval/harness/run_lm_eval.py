@@ -22,6 +22,7 @@ from ..tasks.suite import RequestKind
 from .answer_notes import AnswerNotes, PromptFlags, write_answers
 from .backends import LmEvalModel
 from .batch_size import find_batch_size, prepare_tasks
+from .chat_template import bounded
 from .generation import end_tokens, unused_settings, write_neutral
 from .job import Evaluation, LmEvalJob
 from .messages import WarningCounter, count_warnings, written_to
@@ -59,6 +60,8 @@ def _run_model(
     load_log = scratch / f"{name}.log"
     with written_to(load_log):
         lm = _load(job, name, scratch / name)
+        if job.chat_template:
+            lm.apply_chat_template = bounded(lm.apply_chat_template)
         batch_size = _batch_size(lm, job, manager)
     load_warnings = warnings.take()
     notes = AnswerNotes(lm, job.backend)

@@ -14,7 +14,7 @@ from .texts import Words
 
 
 def training_cost_tables(training: dict[str, Spent], w: Words) -> list[Table]:
-    """What each family's training took, and where the record of it is damaged."""
+    """Cost of each family's training, and damage to the record of it."""
     if not training:
         return []
     rows = [Row(name, [Entry(fault)]) for name, spent in training.items() for fault in spent.record_faults]

@@ -118,6 +118,26 @@ def test_errors_of_the_system_are_told_from_ours(number: int) -> None:
     assert (user_error(OSError(number, os.strerror(number), str(own))) is None) == (number == errno.ENOENT)
 
 
+def test_a_package_that_is_missing_is_the_set_ups_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever verb needs it, and however deep in a room it is imported."""
+    for name, code in (("mergekit.config", 2), ("pdapt.merge.gone", None), (None, None)):
+
+        def fails(name: str | None = name, **_: object) -> None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        monkeypatch.setattr(face, "app", fails)
+        if code is None:
+            with pytest.raises(ModuleNotFoundError):
+                face._run()
+            continue
+        assert face._run() == code
+        said = capsys.readouterr().err
+        assert "the package mergekit cannot be loaded: No module named 'mergekit.config'" in said
+        assert "install pdapt there again" in said
+
+
 def test_a_defect_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(**_: object) -> None:
         raise KeyError("a defect")

@@ -38,7 +38,7 @@ def test_a_run_goes_on_elsewhere(
     figure(f"{direction}: loss - the GPU's alone", worst, "nats", allowed=TOLERANCE)
 
 
-def stored(checkpoint: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+def stored(checkpoint: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     """Names, shapes and types of a checkpoint's tensors."""
     entries = Checkpoint(checkpoint).entries
     return {name: (tuple(entry.size), entry.dtype) for name, entry in entries.items()}

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from ....core.errors import UserError
 from ...documents.record import Record, Rejected, is_blank
 from ...documents.streams import SourceFile, open_bytes, too_long
 from ..entry import filled
-from .pdf_worker import REFUSED
+from .pdf_worker import MISSING, REFUSED
 
 LARGEST = 2**29
 """Bytes of a file; the largest theses have some 200 MB, most of it pictures."""
@@ -22,6 +23,7 @@ def read_pdf(file: SourceFile) -> Iterator[Record | Rejected]:
 
     Raises:
         FileError: it cannot be read, or unpacked.
+        UserError: the library for it is missing.
     """
     with open_bytes(file.path, file.packing) as stream:
         content = stream.read(LARGEST + 1)
@@ -37,12 +39,22 @@ def read_pdf(file: SourceFile) -> Iterator[Record | Rejected]:
 
 
 def _extract(content: bytes) -> tuple[str, str, str]:
-    """Why there is no text, or an empty string; title and text."""
+    """Why there is no text, or an empty string; title and text.
+
+    Raises:
+        UserError: no file can be read here.
+    """
     try:
         done = subprocess.run(WORKER, input=content, capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return f"the PDF takes more than {SECONDS} s to read", "", ""
     title, _, text = done.stdout.decode("utf-8", "replace").partition("\n")
+    if done.returncode == MISSING:
+        raise UserError(
+            f"the package pypdfium2, which reads PDF files, cannot be loaded: {text}",
+            where=sys.executable,
+            fix="install it there (pip install 'pypdfium2>=5,<6'), or leave PDF files out",
+        )
     if done.returncode == REFUSED:
         return text, "", ""
     if done.returncode:

@@ -1,14 +1,17 @@
 """The process that takes the text from one PDF: PDFium is not safe in threads, and a hostile file may end it.
 
 The file comes on standard input. On standard output come the title, on the first line, and the text; where there is
-none, what is wrong with the file, and the exit code `REFUSED`.
+none, what is wrong, and the exit code: of the file `REFUSED`, of the installation `MISSING`.
 """
 
 import resource
 import sys
+from importlib import import_module
 from typing import Any
 
 REFUSED = 3
+MISSING = 4
+"""Exit code where the library that reads PDF is not installed, or not as it should be."""
 MEMORY = 4 * 2**30
 """Bytes of address space. PDFium unpacks up to 1 GiB of a stream, whatever the size of the file."""
 MOST_CHARACTERS = 50_000_000
@@ -55,6 +58,11 @@ def _joined(page: str) -> str:
 
 def main() -> int:
     """Answer for one file."""
+    try:
+        import_module("pypdfium2")  # before there is a limit on memory
+    except (ImportError, OSError) as error:  # it is not there, or its own library is not
+        sys.stdout.buffer.write(f"\n{error}".encode("utf-8", "replace"))
+        return MISSING
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
         title, text = pdf_text(sys.stdin.buffer.read())

@@ -277,6 +277,18 @@ def test_a_pdf_that_ends_its_reader_or_never_ends_is_spoilt(tmp_path: Path, monk
         assert reason in item.reason
 
 
+def test_a_pdf_is_not_spoilt_where_the_library_for_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.pdf").write_bytes(files.pdf("5 mg"))
+    without = "import sys; sys.modules['pypdfium2'] = None; "
+    answers = "from pdapt.data_prep.sources.formats.pdf_worker import main; sys.exit(main())"
+    monkeypatch.setattr(pdf, "WORKER", [sys.executable, "-c", without + answers])
+    with pytest.raises(UserError, match="pypdfium2, which reads PDF files, cannot be loaded") as error:
+        items_of(tmp_path, format="has")
+    assert "pip install 'pypdfium2>=5,<6'" in str(error.value)
+
+
 def test_words_broken_at_the_end_of_a_line_of_a_pdf_are_joined(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(files.pdf("une hospi-\ntalisation de 5-\n10 jours"))
     (text,) = texts_of(tmp_path, "has")

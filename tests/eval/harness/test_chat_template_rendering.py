@@ -1,12 +1,16 @@
 """A chat template that is faulty or does not end is refused before the first task."""
 
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pdapt.core.errors import UserError
-from pdapt.eval.harness.chat_template import check_rendering
+from pdapt.eval.harness import chat_template
+from pdapt.eval.harness.chat_template import SlowTemplateError, bounded, check_rendering
 
 SOUND = "{% for m in messages %}{{ m.role }}\n{{ m.content }}\n{% endfor %}"
 WRONG = {
@@ -19,6 +23,22 @@ WRONG = {
     ),
     "memory": ("{{ 'a' * 10 ** 11 }}", r"takes more than 2 GiB of memory"),
 }
+
+
+def test_a_prompt_on_which_a_template_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time depends on the prompt: those that were tried before the first task are short."""
+    text = "{% for a in m %}{% for b in m %}{% for c in m %}{% endfor %}{% endfor %}{% endfor %}{{ m | length }}"
+    monkeypatch.setattr(chat_template, "SECONDS", 0.3)
+    before = signal.getsignal(signal.SIGPROF)
+    render = bounded(ImmutableSandboxedEnvironment().from_string(text).render)
+    assert render(m="a" * 10) == "10"
+    begin = time.process_time()
+    with pytest.raises(SlowTemplateError, match=r"takes more than 0\.3 s of CPU for a prompt of this task"):
+        render(m="a" * 5000)
+    assert time.process_time() - begin < 10, "by itself it takes an hour"
+    assert render(m="a" * 3) == "3"
+    assert signal.getsignal(signal.SIGPROF) == before
+    assert signal.getitimer(signal.ITIMER_PROF) == (0, 0)
 
 
 @pytest.mark.slow

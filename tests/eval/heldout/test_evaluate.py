@@ -173,7 +173,7 @@ def test_a_tokenizer_without_the_end_of_documents(tiny_qwen3, heldout, tmp_path)
 
 
 def test_models_that_change_after_their_check_have_no_score(tiny_qwen3, heldout, tmp_path, monkeypatch):
-    """What was computed of them is not taken up by the next start, either."""
+    """Nor does the next start take up anything that was computed of them."""
     folder, out = tiny_qwen3(0), tmp_path / "out"
 
     def exchanged(folders: list[tuple[str, Path]], *_: object, **__: object) -> None:

@@ -21,7 +21,7 @@ from pdapt.eval.paper.tables import Tables
 from pdapt.eval.paper.tables_file import TABLES_FILE
 from pdapt.eval.report.benchmark_report import BenchmarkReportOptions, build_benchmark_report, read_findings
 from pdapt.eval.report.benchmark_tables import margins_table
-from pdapt.eval.report.settings_tables import answer_settings_tables, training_cost_tables
+from pdapt.eval.report.settings_tables import answer_settings_tables
 from pdapt.eval.report.texts import Words, read_texts
 from pdapt.eval.tasks.suite import SUITE, TASKS
 
@@ -390,15 +390,3 @@ def test_a_browser_shows_all_of_it_without_a_sideways_scroll(page, programs, tmp
         assert image.size[0] == width
         colours = len(image.convert("RGB").resize((200, 1200)).getcolors(1 << 20) or [])
     assert colours > 50, "text, tables and figures are drawn"
-
-
-def test_damage_to_a_trainings_record_is_a_table_of_its_own() -> None:
-    sound = Spent(4320, 10_191_000_000, 12.5, 600.0, 0.9312, 1.26e9)
-    damaged = replace(sound, record_faults=("Line 6 of log.jsonl cannot be read: not valid JSON.", "and another"))
-    for language in ("en", "fr"):
-        words = Words.read(language)
-        assert [table.name for table in training_cost_tables({"A": sound}, words)] == ["train-cost"]
-        _, faults = training_cost_tables({"A": sound, "B": damaged}, words)
-        assert [(row.head, row.entries[0].text) for row in faults.rows] == [
-            ("B", each) for each in damaged.record_faults
-        ]
