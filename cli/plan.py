@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..core.gpus import NETWORK_CARD
+from ..core.gpus import NETWORK_CARD, WATTS_WITH_NODE
+from ..scaling.goodput import Failures
 from .options import Json, Overrides, show
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def recipe(
     kwh: Annotated[float | None, typer.Option(min=0, help="Price of a kWh.")] = None,
     watts: Annotated[
         float, typer.Option(min=1, help="Power of a GPU in watts, with its share of node and cooling.")
-    ] = 1000.0,
+    ] = WATTS_WITH_NODE,
     run: Annotated[Path | None, typer.Option(help="Run folder whose measured energy is shown for comparison.")] = None,
     site: Site = None,
     out: Annotated[Path | None, typer.Option(help="Recipe file to write, with the best settings.")] = None,
@@ -165,8 +166,10 @@ def curves(
     overrides: Overrides = None,
     *,
     gpus: Annotated[int, typer.Option(min=1, help="Largest number of GPUs.")] = 16_384,
-    gpu_years: Annotated[float, typer.Option(min=0.01, help="Mean years between a GPU's failures.")] = 5.8,
-    restart: Annotated[float, typer.Option(min=0, help="Minutes that a restart takes.")] = 10.0,
+    gpu_years: Annotated[
+        float, typer.Option(min=0.01, help="Mean years between failures of a GPU.")
+    ] = Failures.gpu_years,
+    restart: Annotated[float, typer.Option(min=0, help="Minutes that a restart takes.")] = Failures.restart_minutes,
     site: Site = None,
     as_json: Json = False,
 ) -> None:
@@ -174,7 +177,6 @@ def curves(
     from ..recipes.filling import filling
     from ..recipes.load import load
     from ..scaling.curves import draw
-    from ..scaling.goodput import Failures
 
     loaded = load(name, overrides, fitting=False)
     failures = Failures(gpu_years=gpu_years, restart_minutes=restart)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..eval.statistics.verdict import ModelRow
     from ..launch.request import Request
 
 
@@ -131,7 +132,12 @@ def _whole(request: "Request", out: Path, as_json: bool, *, verify: bool = True)
     rows, sentences = summary(out)
     page = out / "report" / "index.html"
     if as_json:
-        print(json.dumps({"models": rows, "verdict": sentences, "report": str(page)}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"models": [row.to_json() for row in rows], "verdict": sentences, "report": str(page)},
+                ensure_ascii=False,
+            )
+        )
         return
     _print_table(rows)
     for sentence in sentences:
@@ -139,12 +145,12 @@ def _whole(request: "Request", out: Path, as_json: bool, *, verify: bool = True)
     print(f"\nReport: {page}")
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
+def _print_table(rows: list["ModelRow"]) -> None:
     from .terminal import print_table
 
-    domains = [name for name in rows[0] if name not in ("model", "role")]
+    domains = list(rows[0].domains)
     shown = [
-        [row["model"], *(f"{row[name]['perplexity']:.4f} ± {row[name]['perplexity_stderr']:.4f}" for name in domains)]
+        [row.model, *(f"{score.perplexity:.4f} ± {score.perplexity_stderr:.4f}" for score in row.domains.values())]
         for row in rows
     ]
     print_table("Perplexity per byte on held-out text (± standard error; lower is better)", ["model", *domains], shown)

@@ -1,8 +1,9 @@
 """`pdapt tokens …`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +21,9 @@ from .options import (
     Splits,
     TextColumn,
 )
+
+if TYPE_CHECKING:
+    from ..launch.show_sequence import DecodedSequence, Piece
 
 tokens = typer.Typer()
 
@@ -76,8 +80,6 @@ def build(
     The files serve every layout and length: the recipe chooses, and --layout and --seq-length only decide which figures
     are printed.
     """
-    from dataclasses import asdict
-
     from ..data_prep.tokens.build import Options, build_tokens
     from ..data_prep.tokens.layouts import check_layout
     from ..data_prep.tokens.stats import layout_stats, overall
@@ -177,24 +179,25 @@ def show(
 
     sequence = read_sequence(folder, number, recipe, overrides or [], layout=layout, seq_length=seq_length, split=split)
     if as_json:
-        print(json.dumps(sequence, ensure_ascii=False))
+        print(json.dumps(asdict(sequence), ensure_ascii=False))
     else:
         _print_sequence(sequence)
 
 
-def _print_sequence(sequence: dict[str, Any]) -> None:
-    print(f"sequence {sequence['number']} of {sequence['samples']} ({sequence['split']}), layout {sequence['layout']}")
-    print(f"data set {sequence['dataset']}: {sequence['real_tokens']} of {sequence['slots']} slots hold a token")
-    for piece in sequence["pieces"]:
-        slots, positions = f"{piece['start']}-{piece['stop'] - 1}", "-".join(map(str, piece["positions"]))
-        print(f"\n── slots {slots}, positions {positions}, {_counted(piece)} " + "─" * 12)
-        if not piece["padding"]:
-            print(piece["text"])
+def _print_sequence(sequence: "DecodedSequence") -> None:
+    print(f"sequence {sequence.number} of {sequence.samples} ({sequence.split}), layout {sequence.layout}")
+    print(f"data set {sequence.dataset}: {sequence.real_tokens} of {sequence.slots} slots hold a token")
+    for piece in sequence.pieces:
+        first, last = piece.positions
+        slots = f"{piece.start}-{piece.stop - 1}"
+        print(f"\n── slots {slots}, positions {first}-{last}, {_counted(piece)} " + "─" * 12)
+        if not piece.padding:
+            print(piece.text)
 
 
-def _counted(piece: dict[str, Any]) -> str:
-    if piece["padding"]:
+def _counted(piece: "Piece") -> str:
+    if piece.padding:
         return "padding"
-    rest = piece["uncounted_slots"]
+    rest = piece.uncounted_slots
     shown = ", ".join(map(str, rest[:4])) + (", …" if len(rest) > 4 else "")
-    return f"{piece['counted_labels']} labels count in the loss" + (f", not that of slot {shown}" if rest else "")
+    return f"{piece.counted_labels} labels count in the loss" + (f", not that of slot {shown}" if rest else "")

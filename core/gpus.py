@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 GIB = 2**30
 NETWORK_CARD = 50e9
 """Bytes a second and direction of a network card of 400 Gbit/s; a DGX H100 has one for each GPU."""
+WATTS_WITH_NODE = 1000.0
+"""Watts that a GPU draws while it trains, with its share of the node and of cooling: an assumption, between the 700 W
+of an H100 SXM and the 1,275 W of an eighth of a DGX H100's 10.2 kW."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from .request import FITTED, REQUEST_FILE, Request, changes, claim, kept_of, tra
 
 if TYPE_CHECKING:
     from ..eval.models import Model
+    from ..eval.statistics.verdict import ModelRow
 
 PRETRAIN = "qwen3_tiny_pretrain_2xcpu"
 CPT = "qwen3_tiny_cpt_2xcpu"
@@ -325,7 +326,7 @@ def _config(folder: Path) -> JsonObject:
     return JsonObject(Manifest.read(folder).config, f"{folder / MANIFEST_FILE}: config")
 
 
-def summary(out: Path) -> tuple[list[dict[str, Any]], list[str]]:
+def summary(out: Path) -> tuple[list["ModelRow"], list[str]]:
     """The final table's rows, and the sentences that say what happened."""
     from ..eval.statistics.verdict import summary_table, verdict
 

@@ -1,9 +1,8 @@
-"""A sequence of the training stream, decoded."""
+"""Decode a sequence of the training stream: `pdapt tokens show`."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,60 @@ SPLITS = ("train", "valid")
 ARRAYS = ("tokens", "labels", "position_ids", "loss_mask")
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A document's piece in a sequence, or its padding.
+
+    Attributes:
+        start, stop: slots.
+        positions: the first and the last.
+        text: decoded; empty for padding.
+        counted_labels: that count in the loss.
+        uncounted_slots: whose labels do not.
+        padding: whether it is no document's.
+    """
+
+    start: int
+    stop: int
+    positions: tuple[int, int]
+    text: str
+    counted_labels: int
+    uncounted_slots: list[int]
+    padding: bool
+
+
+@dataclass(frozen=True)
+class DecodedSequence:
+    """A sequence of the training stream.
+
+    Attributes:
+        number: in the stream, from 0.
+        split: train or valid.
+        samples: that the stream has.
+        layout: of the documents.
+        dataset: that it is from.
+        slots: of a sequence.
+        real_tokens: slots that hold a token.
+        counted_labels: that count in the loss.
+        pieces: in their order.
+        tokens, labels, position_ids, loss_mask: one value a slot.
+    """
+
+    number: int
+    split: str
+    samples: int
+    layout: str
+    dataset: str
+    slots: int
+    real_tokens: int
+    counted_labels: int
+    pieces: list[Piece]
+    tokens: list[int]
+    labels: list[int]
+    position_ids: list[int]
+    loss_mask: list[float]
+
+
 def read_sequence(
     tokens: Path,
     number: int,
@@ -28,13 +81,8 @@ def read_sequence(
     layout: str | None,
     seq_length: int | None,
     split: str,
-) -> dict[str, Any]:
-    """Sequence `number` of a recipe's stream, or of about one epoch of everything.
-
-    Returns:
-        `number`, `samples`, `split`, `layout`, `dataset`, `slots`, `real_tokens`, `counted_labels`, the arrays
-        `tokens`, `labels`, `position_ids` and `loss_mask`, and `pieces`: for each document's piece, and the padding,
-        `start`, `stop` (slots), `positions` (first and last), `text`, `counted_labels`, `uncounted_slots`, `padding`.
+) -> DecodedSequence:
+    """Decode sequence `number` of a recipe's stream, or of about one epoch of everything.
 
     Raises:
         UserError: options that do not go together, or there is no such sequence.
@@ -54,7 +102,18 @@ def read_sequence(
             )
         data = _data(layout, seq_length)
         sequence = next(read_of_epoch(tokens, data, split, [number]))
-    return {"number": number, "split": split} | _described(tokens, data, sequence)
+    return DecodedSequence(
+        number=number,
+        split=split,
+        samples=sequence.samples,
+        layout=data.layout,
+        dataset=sequence.dataset,
+        slots=data.seq_length,
+        real_tokens=sequence.real_tokens,
+        counted_labels=int(sequence.sample["loss_mask"].sum()),
+        pieces=_pieces(tokens, sequence),
+        **{name: sequence.sample[name].tolist() for name in ARRAYS},
+    )
 
 
 def _data(layout: str | None, seq_length: int | None) -> Data:
@@ -65,35 +124,22 @@ def _data(layout: str | None, seq_length: int | None) -> Data:
     return data
 
 
-def _described(tokens: Path, data: Data, sequence: Sequence) -> dict[str, Any]:
-    return {
-        "samples": sequence.samples,
-        "layout": data.layout,
-        "dataset": sequence.dataset,
-        "slots": data.seq_length,
-        "real_tokens": sequence.real_tokens,
-        "counted_labels": int(sequence.sample["loss_mask"].sum()),
-        "pieces": _pieces(tokens, sequence),
-        **{name: sequence.sample[name].tolist() for name in ARRAYS},
-    }
-
-
-def _pieces(tokens: Path, sequence: Sequence) -> list[dict[str, Any]]:
+def _pieces(tokens: Path, sequence: Sequence) -> list[Piece]:
     decode = load_tokenizer(tokens / "tokenizer").tokenizer.decode
     ids, positions, counts = (sequence.sample[name] for name in ("tokens", "position_ids", "loss_mask"))
     pieces = []
     for start, stop in pairwise(_borders(tokens, sequence)):
         padding = start >= sequence.real_tokens
         pieces.append(
-            {
-                "start": start,
-                "stop": stop,
-                "positions": [int(positions[start]), int(positions[stop - 1])],
-                "text": "" if padding else decode(ids[start:stop].tolist(), skip_special_tokens=False),
-                "counted_labels": int(counts[start:stop].sum()),
-                "uncounted_slots": (start + np.flatnonzero(counts[start:stop] == 0)).tolist(),
-                "padding": padding,
-            }
+            Piece(
+                start=start,
+                stop=stop,
+                positions=(int(positions[start]), int(positions[stop - 1])),
+                text="" if padding else decode(ids[start:stop].tolist(), skip_special_tokens=False),
+                counted_labels=int(counts[start:stop].sum()),
+                uncounted_slots=(start + np.flatnonzero(counts[start:stop] == 0)).tolist(),
+                padding=padding,
+            )
         )
     return pieces
 

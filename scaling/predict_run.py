@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..core.gpus import H100, NETWORK_CARD
+from ..core.gpus import H100, NETWORK_CARD, WATTS_WITH_NODE
 from ..core.memory import save_stall_seconds
 from ..recipes.filling import Filling
 from ..recipes.memory import of_host, recomputes, virtual_stages
@@ -26,13 +26,12 @@ class Site:
     Attributes:
         nics: network cards of a node; None: one for each GPU, which is an assumption.
         nic: bytes a second of one of them.
-        watts: that a GPU draws while it trains, with its share of the node and of cooling: an assumption, between the
-            700 W of an H100 SXM and the 1,275 W of an eighth of a DGX H100's 10.2 kW.
+        watts: that a GPU draws while it trains, with its share of the node and of cooling.
     """
 
     nics: int | None = None
     nic: float = NETWORK_CARD
-    watts: float = 1000.0
+    watts: float = WATTS_WITH_NODE
 
 
 def work_of_recipe(recipe: Recipe, filling: Filling, site: Site) -> Work:

@@ -1,5 +1,6 @@
 """The verdict on an evaluation of held-out text, in a table and in sentences."""
 
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from math import exp
 from pathlib import Path
@@ -22,27 +23,41 @@ CLAIMS = {Change.BETTER: "improved", Change.WORSE: "degraded", Change.UNCLEAR: "
 """Change of a domain's perplexity -> verb of the sentence about it."""
 
 
-def summary_table(scores: Path) -> list[dict[str, Any]]:
-    """The main scores of a finished evaluation, a row for each model in the order given.
+@dataclass(frozen=True)
+class DomainScores:
+    """A model's main scores in a domain: perplexity per byte, and the fraction of right continuations."""
 
-    A row holds `model`, `role`, and for each domain D `D` -> {`perplexity`, `perplexity_stderr`, `accuracy`,
-    `accuracy_stderr`}: perplexity per byte, and the fraction of right continuations.
-    """
+    perplexity: float
+    perplexity_stderr: float | None
+    accuracy: float
+    accuracy_stderr: float | None
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model's main scores in each domain."""
+
+    model: str
+    role: Role
+    domains: dict[str, DomainScores]
+
+    def to_json(self) -> dict[str, Any]:
+        """As one object, the domains beside `model` and `role`."""
+        return {"model": self.model, "role": self.role} | {name: asdict(row) for name, row in self.domains.items()}
+
+
+def summary_table(scores: Path) -> list[ModelRow]:
+    """Read the main scores of a finished evaluation, a row for each model in the order given."""
     read = Scores.read(scores)
     return [
-        {"model": name, "role": role} | {domain: _cell(read, name, domain) for domain in read.domains}
+        ModelRow(name, role, {domain: _domain_scores(read, name, domain) for domain in read.domains})
         for name, role in read.models
     ]
 
 
-def _cell(scores: Scores, model: str, domain: str) -> dict[str, float | None]:
+def _domain_scores(scores: Scores, model: str, domain: str) -> DomainScores:
     perplexity, accuracy = (scores.score(model, domain, metric) for metric in MAIN_METRICS)
-    return {
-        "perplexity": perplexity.value,
-        "perplexity_stderr": perplexity.stderr,
-        "accuracy": accuracy.value,
-        "accuracy_stderr": accuracy.stderr,
-    }
+    return DomainScores(perplexity.value, perplexity.stderr, accuracy.value, accuracy.stderr)
 
 
 def verdict(scores: Path) -> list[str]:

@@ -64,7 +64,7 @@ def test_fuzz_scores(fuzz: Fuzz, tmp_path: Path) -> None:
     def read() -> None:
         for row in Scores.read(tmp_path).comparisons:
             assert row.clear in (True, False)
-        assert isinstance(json.dumps(summary_table(tmp_path)), str)
+        assert isinstance(json.dumps([row.to_json() for row in summary_table(tmp_path)]), str)
         assert all(verdict(tmp_path))
 
     fuzz(tmp_path / SCORES_FILE, read)

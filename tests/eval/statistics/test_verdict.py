@@ -35,12 +35,12 @@ def test_a_merge_that_only_gains_or_loses(make_scores, tmp_path, trade, medical,
 
 def test_summary_has_a_row_for_each_model(make_scores, tmp_path, trade):
     table = summary_table(make_scores(tmp_path, trade))
-    assert [(row["model"], row["role"]) for row in table] == [
+    assert [(row.model, row.role) for row in table] == [
         ("base", "base"),
         ("cpt-10", "checkpoint"),
         ("merged", "merged"),
     ]
-    assert table[0]["medical"] == {
+    assert table[0].to_json()["medical"] == {
         "perplexity": 2.5,
         "perplexity_stderr": 0.02,
         "accuracy": 0.5,
