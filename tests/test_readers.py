@@ -46,6 +46,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data_prep/collect/listings.py": (COLLECT + "test_fuzz_table",),
     "data_prep/collect/raw_folder.py": (COLLECT + "test_fuzz_journal",),
     "data_prep/collect/visit.py": (COLLECT + "test_fuzz_answers",),
+    "data_prep/documents/collected.py": (COLLECT + "test_fuzz_journal",),
     "data_prep/documents/formats.py": (DOCUMENTS,),
     "data_prep/documents/store.py": (STORE + "test_fuzz_corpus", STORE + "test_fuzz_rejected"),
     "data_prep/documents/survey.py": (DOCUMENTS,),

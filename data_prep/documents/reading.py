@@ -11,6 +11,7 @@ from ..sources.formats.published_rows import is_published, published_record
 from ..sources.grouped import GROUPED, rejecting
 from ..sources.readers import NATIVE
 from . import formats
+from .collected import tell_unfinished
 from .faults import together
 from .record import LeftOut, Record, Rejected, record_of
 from .registered import ONE_DOCUMENT
@@ -51,6 +52,9 @@ def find_documents(sources: Sequence[Source], out: Path | None = None) -> list[S
         raise together(faults)
     for each in surveys:
         tell_unread(each)
+        unfinished = tell_unfinished(each.source.path) if isinstance(each.source.path, Path) else ""
+        if unfinished:
+            log.warn(f"{each.source.name}: {unfinished}")
     return surveys
 
 

@@ -57,12 +57,16 @@ def test_a_failure_that_passes_is_met_by_another_attempt(
 
 
 @pytest.mark.parametrize("bad", [Response(b"", 502), Response(HTML), Response(LAST[:-9])])
-def test_a_failure_that_stays_ends_the_run_and_the_next_goes_on(tmp_path: Path, site: Site, bad: Response) -> None:
+def test_a_failure_that_stays_ends_the_run_and_the_next_goes_on(
+    tmp_path: Path, site: Site, bad: Response, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = page("AoE1", files.HAL_RECORD | {"halId_s": "hal-00", "fileMain_s": None})
     site.answers(SEARCH, first, bad)
     with pytest.raises(Failed, match=f"{ATTEMPTS} times"):
         hal(tmp_path, site)
     assert len(site.requests) == 1 + ATTEMPTS
+    list(records_of(tmp_path / "raw" / "HAL", format="hal"))
+    assert "its collection did not come to the end" in capsys.readouterr().err
     site.answers(SEARCH, page("AoE1", files.HAL_RECORD | {"fileMain_s": None}))
     assert hal(tmp_path, site)["entries"] == 2
     assert len(site.requests) == 2 + ATTEMPTS, "the page that was there is not asked for again"

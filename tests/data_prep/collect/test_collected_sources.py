@@ -16,6 +16,7 @@ from reading_helpers import records_of, survey_of
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
 from pdapt.data_prep.collect.collect import collect
+from pdapt.data_prep.documents.collected import tell_unfinished
 from pdapt.data_prep.sources.registry import definitions
 
 Shared = Callable[[str], Path]
@@ -96,6 +97,7 @@ def test_a_finished_collection_is_not_asked_for_again(tmp_path: Path, site: Site
     asked = len(site.requests)
     assert collect([definition], tmp_path / "raw") == first
     assert len(site.requests) == asked
+    assert tell_unfinished(tmp_path / "raw" / "HAL") == ""
     with pytest.raises(UserError, match="limit"):
         collect([definition], tmp_path / "raw", limit=1)
 
@@ -107,6 +109,7 @@ def test_a_first_look_asks_for_little(tmp_path: Path, site: Site) -> None:
         site.serves(f"/hal.science/hal-{number:02}/document", files.pdf("These"))
     collect([site.define(tmp_path, "HAL")], tmp_path / "raw", limit=2)
     assert len(site.requests) == 3
+    assert tell_unfinished(tmp_path / "raw" / "HAL") == "it was collected with --limit 2, for a first look"
     assert len(records_of(tmp_path / "raw" / "HAL", format="hal")) == 2
 
 

@@ -22,6 +22,7 @@ from pdapt.data_prep.collect.listings import collect_row_pages
 from pdapt.data_prep.collect.raw_folder import Answer, Raw, now
 from pdapt.data_prep.collect.transport import Passing
 from pdapt.data_prep.collect.visit import Visit
+from pdapt.data_prep.documents.collected import tell_unfinished
 from pdapt.data_prep.sources.collection import RowPages
 from pdapt.data_prep.sources.registry import definitions
 
@@ -118,6 +119,8 @@ def test_fuzz_journal(tmp_path: Path, fuzz: Fuzz) -> None:
     raw.note(Answer("a.json", "https://a.fr/", now(), bytes=2), Answer("", "https://a.fr/x", now(), status=404))
     raw.finish({"files": 1})
     fuzz(raw.path, lambda: Raw(tmp_path, {"source": "HAL", "limit": None}), share=4)
+    raw.finish({"files": 1})
+    fuzz(raw.path, lambda: tell_unfinished(tmp_path), share=4)
 
 
 def test_fuzz_half(tmp_path: Path, fuzz: Fuzz) -> None:
