@@ -10,7 +10,8 @@ from typing import IO, Any, NoReturn
 import httpx
 
 from ...core.errors import Failed, UserError
-from ...core.files import read_blocks, read_object, write_json
+from ...core.files import LONG, read_blocks, read_object, write_json
+from ...core.log import Progress
 from ...core.system.disk import check_space, disk_errors
 from .names import shown
 from .raw_folder import Answer, now
@@ -104,7 +105,7 @@ class Download:
             begin, begun = self._begin(response, have)
             self._check_size(begun.total)
             write_json(self.record, asdict(begun))
-            self._receive(response, begin)
+            self._receive(response, begin, begun.total)
         self._check(begun)
         return begun
 
@@ -140,20 +141,23 @@ class Download:
             raise Failed(f"{shown(self.url)}: {total:,} bytes; allowed: up to {self.expected.most:,}")
         check_space(self.partial, total or 0, left=self.partial.stat().st_size if self.partial.exists() else 0)
 
-    def _receive(self, response: httpx.Response, begin: int) -> None:
+    def _receive(self, response: httpx.Response, begin: int, total: int | None) -> None:
+        progress = Progress(f"collect: {self.name}", total or 0) if (total or 0) >= LONG else None
         packed = response.headers.get("content-encoding", "identity") != "identity"
         with self.partial.open("r+b" if begin else "wb") as file:
             file.truncate(begin)
             file.seek(begin)
-            self._write(response.iter_bytes() if packed else response.iter_raw(), file, begin)
+            self._write(response.iter_bytes() if packed else response.iter_raw(), file, begin, progress)
 
-    def _write(self, chunks: Iterator[bytes], file: IO[bytes], begin: int) -> None:
+    def _write(self, chunks: Iterator[bytes], file: IO[bytes], begin: int, progress: Progress | None) -> None:
         count = begin
         for chunk in chunks:
             count += len(chunk)
             if count > self.expected.most:
                 raise Failed(f"{shown(self.url)}: more than the {self.expected.most:,} bytes that are allowed")
             file.write(chunk)
+            if progress:
+                progress.add(len(chunk))
 
     def _check(self, begun: Begun) -> None:
         """Compare the file with what is stated of it; one that differs is dropped, and fetched anew."""

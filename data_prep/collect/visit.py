@@ -1,5 +1,6 @@
 """A visit to a source's servers: answers and files that are fetched once, and found in the folder afterwards."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from .transport import Passing, Refused, Transport, is_html
 
 GONE = (401, 403, 404, 410, 451)
 """HTTP's codes of a file that a server does not give, or not to everybody."""
+EVERY = 15.0
+"""Seconds between two lines of progress."""
 IN_A_ROW = 10
 """Files that a server may refuse one after the other before the run ends: it refuses us, not them."""
 Check = Callable[[Any], None]
@@ -38,6 +41,7 @@ class Visit:
         self.counts: Counter[str] = Counter()
         self.failures: list[str] = []
         self._in_a_row = 0
+        self._said = time.monotonic()
 
     def page(self, url: str, name: str, check: Check) -> Any:
         """A JSON answer.
@@ -71,8 +75,17 @@ class Visit:
         answer = Answer(
             name, shown(url), now(), etag=headers.get("etag", ""), modified=headers.get("last-modified", "")
         )
-        self.raw.keep([(partial, answer)])
+        self._keep(partial, answer)
         return value
+
+    def _keep(self, partial: Path, answer: Answer) -> None:
+        """Keep an answer; say from time to time how many there are."""
+        self.raw.keep([(partial, answer)])
+        if time.monotonic() - self._said >= EVERY:
+            self._said = time.monotonic()
+            answers = [each for each in self.raw.answers.values() if each.file]
+            megabytes = sum(each.bytes for each in answers) / 1e6
+            log.info(f"collect: {self.raw.folder.name}: {len(answers):,} files, {megabytes:,.1f} MB")
 
     def file(self, url: str, name: str, expected: Expected = Expected()) -> Path:  # noqa: B008 - it is frozen
         """A file, fetched unless it is there.
@@ -83,7 +96,7 @@ class Visit:
         if not (known := self.raw.find(name, shown(url))) or not known.file:
             download = Download(self.transport, url, self.raw.place(name), expected)
             partial, answer = download.run(name)
-            self.raw.keep([(partial, answer)])
+            self._keep(partial, answer)
         return self.raw.folder / name
 
     def needed(self, url: str, name: str, expected: Expected = Expected()) -> Path:  # noqa: B008 - it is frozen

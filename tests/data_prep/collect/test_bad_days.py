@@ -111,6 +111,17 @@ def test_waits_grow_and_are_not_all_alike(
     assert len({seconds % 1 for seconds in waits}) > 1
 
 
+def test_progress_is_said(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(visit, "EVERY", 0.0)
+    site.answers(SEARCH, page("AoE1", files.HAL_RECORD | {"fileMain_s": None}), LAST.replace(b'"*"', b'"AoE1"'))
+    hal(tmp_path, site)
+    said = capsys.readouterr().err
+    assert "collect: HAL: 1 files, 0.0 MB" in said
+    assert "collect: HAL: 2 files, 0.0 MB" in said
+
+
 def test_a_server_that_asks_for_hours_ends_the_run(tmp_path: Path, site: Site) -> None:
     site.answers(SEARCH, Response(b"", 429, {"Retry-After": "7200"}))
     with pytest.raises(StoppedEarly, match="7,200 s"):
