@@ -80,12 +80,14 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Compare two models tensor by tensor. Exit code 1 if they differ."""
+    from dataclasses import asdict
+
     from ..conversion.verify import describe
     from ..conversion.verify import verify as compare
 
     comparison = compare(first, second, reference, hashes=verify)
     if as_json:
-        print(json.dumps(comparison))
+        print(json.dumps(asdict(comparison)))
     else:
         print("\n".join(describe(comparison)))
-    raise typer.Exit(ExitCode.DONE if comparison["identical"] else ExitCode.FAILED)
+    raise typer.Exit(ExitCode.DONE if comparison.identical else ExitCode.FAILED)

@@ -1,6 +1,6 @@
 """Two models, each a Hugging Face folder or a Megatron checkpoint: are they the same, tensor by tensor?"""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,24 @@ class Opened:
     checkpoint: Path | None = None
 
 
-def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: bool = True) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of a comparison of two models.
+
+    Attributes:
+        identical: whether all is the same, the weights to the bit.
+        tensors: how many there are in either.
+        different: those that are not the same, the largest difference first.
+        config: key -> first's value and second's, where they differ.
+    """
+
+    identical: bool
+    tensors: int
+    different: list[Difference]
+    config: dict[str, list[Any]]
+
+
+def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: bool = True) -> Comparison:
     """Compare two folders of weights, each in either format, and their configurations.
 
     Args:
@@ -62,10 +79,6 @@ def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: 
         second: the same.
         reference: Hugging Face folder with the configuration of a checkpoint that has none beside it.
         hashes: whether the files are compared with the hashes that were written with them, too.
-
-    Returns:
-        `{"identical": whether all is the same, the weights to the bit, "tensors": how many there are in either,
-        "different": what is not, the largest difference first, "config": {key: [first's value, second's]}}`.
 
     Raises:
         UserError: one of them is neither, or a file is damaged.
@@ -77,12 +90,8 @@ def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: 
     keys = sorted({key for opened in models for key in opened.config})
     config = {key: [opened.config.get(key) for opened in models] for key in keys}
     config = {key: values for key, values in config.items() if values[0] != values[1]}
-    return {
-        "identical": not different and not config,
-        "tensors": len({name for opened in models for name in opened.model.tensors}),
-        "different": [asdict(difference) for difference in different],
-        "config": config,
-    }
+    tensors = len({name for opened in models for name in opened.model.tensors})
+    return Comparison(not different and not config, tensors, different, config)
 
 
 def _open(folder: Path, reference: Path | None, *, hashes: bool) -> Opened:
@@ -149,27 +158,27 @@ def _spelled(tensor: Tensor | None) -> str | None:
     return None if tensor is None else f"{tensor.dtype} {list(tensor.shape)}"
 
 
-def describe(comparison: dict[str, Any], most: int = 10) -> list[str]:
+def describe(comparison: Comparison, most: int = 10) -> list[str]:
     """Lines for a person: whether they are identical, and the largest differences."""
-    if comparison["identical"]:
-        return [f"identical: {comparison['tensors']} tensors, to the bit, and the configuration"]
-    tensors = f"{len(comparison['different'])} of {comparison['tensors']} tensors" if comparison["different"] else ""
-    config = f"{len(comparison['config'])} keys of the configuration" if comparison["config"] else ""
+    if comparison.identical:
+        return [f"identical: {comparison.tensors} tensors, to the bit, and the configuration"]
+    tensors = f"{len(comparison.different)} of {comparison.tensors} tensors" if comparison.different else ""
+    config = f"{len(comparison.config)} keys of the configuration" if comparison.config else ""
     lines = [f"different: {' and '.join(part for part in (tensors, config) if part)}"]
-    for key, (first, second) in comparison["config"].items():
+    for key, (first, second) in comparison.config.items():
         lines.append(f"  config.json, {key}: {shorten(first)} and {shorten(second)}")
-    for row in comparison["different"][:most]:
-        lines += _row(row)
-    if len(comparison["different"]) > most:
-        lines.append(f"  and {len(comparison['different']) - most} more (--json lists all)")
+    for difference in comparison.different[:most]:
+        lines += _lines(difference)
+    if len(comparison.different) > most:
+        lines.append(f"  and {len(comparison.different) - most} more (--json lists all)")
     return lines
 
 
-def _row(row: dict[str, Any]) -> list[str]:
+def _lines(difference: Difference) -> list[str]:
     lines = []
-    if row["first"] != row["second"]:
-        lines.append(f"  {row['name']}: {row['first'] or 'absent'} and {row['second'] or 'absent'}")
-    if row["values"] is not None:
-        much = "no number" if row["largest"] is None else f"at most {row['largest']:.3g}"
-        lines.append(f"  {row['name']}: {row['values']:,} values differ, by {much}")
+    if difference.first != difference.second:
+        lines.append(f"  {difference.name}: {difference.first or 'absent'} and {difference.second or 'absent'}")
+    if difference.values is not None:
+        much = "no number" if difference.largest is None else f"at most {difference.largest:.3g}"
+        lines.append(f"  {difference.name}: {difference.values:,} values differ, by {much}")
     return lines

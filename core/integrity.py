@@ -314,7 +314,8 @@ def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]], fix: str = 
                 log.info(f"{stage}: {folder} holds no hashes of its files: there is nothing to check them against")
             continue
         there, read = {str(path.relative_to(folder)) for path in list_files(folder)}, set(names)
-        missing, unknown = sorted(read & hashes.keys() - there), sorted(read & there - hashes.keys())
+        missing = sorted(name for name in read & hashes.keys() if not (folder / name).is_file())
+        unknown = sorted(read & there - hashes.keys())
         if missing:
             _refuse([folder / name for name in missing], "missing", fix)
         if unknown:

@@ -8,7 +8,7 @@ what it finds there it need not make twice.
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -170,6 +170,7 @@ def run_stage(
     config = json.loads(json.dumps(config))
     if out.is_symlink():  # the folder is made where it leads
         out = Path(os.path.realpath(out))
+    check_outside(out, [given for given in inputs.values() if isinstance(given, Path)])
     if not _something(out):
         _check_replaceable(out)
         with locked(out, f"writing ({stage}) to"), disk_errors(out):
@@ -179,6 +180,18 @@ def run_stage(
     done = _finished(out, {"stage": stage, "inputs": _fingerprints(inputs), "config": config})
     log.info(f"{stage}: {out} is there already, nothing to do")
     return done
+
+
+def check_outside(out: Path, inputs: Iterable[Path]) -> None:
+    """Check that what a stage makes will be no part of what it reads: that would be another input from then on.
+
+    Raises:
+        UserError: `out` lies within a folder that is known by all its bytes, since nobody wrote down its hashes.
+    """
+    parents = Path(os.path.realpath(out)).parents
+    for given in inputs:
+        if given.is_dir() and Path(os.path.realpath(given)) in parents and recorded(given) is None:
+            raise UserError(f"{out} lies within {given}, which is read", where="--out", fix="choose a folder beside it")
 
 
 def _make(

@@ -148,6 +148,13 @@ def read_config(folder: Path) -> Qwen3Config:
         )
     check_supported(value, str(path))
     sizes = {name: config.integer(key, default, minimum=1, maximum=_LARGEST) for name, key, default in _SIZES}
+    if sizes["heads"] % sizes["kv_heads"]:
+        raise UserError(
+            f"num_attention_heads is {sizes['heads']}, num_key_value_heads {sizes['kv_heads']}",
+            where=str(path),
+            allowed="as many query heads for each key/value head",
+            fix="take the config.json that was saved with the weights",
+        )
     return Qwen3Config(
         **sizes,
         tied=config.flag("tie_word_embeddings", False),

@@ -13,7 +13,7 @@ from ..core.hf.config import write_settings
 from ..core.hf.weights import DTYPES, NAMES, Tensor, Weights
 from ..core.hf.writer import AHEAD, Writer
 from ..core.integrity import UnchangedFiles, checking, hf_files
-from ..core.manifest import Manifest, fingerprint, run_stage
+from ..core.manifest import Manifest, check_outside, fingerprint, run_stage
 from ..core.system.disk import check_space
 from .card import describe
 from .factors import Factors, point_name
@@ -69,6 +69,7 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify
     files = {folder: hf_files(folder) for folder in (base, tuned)}
     unchanged = UnchangedFiles(files)
     models = open_parents([base, tuned], verify=verify)
+    check_outside(out, [base, tuned])
     prints = {BASE: fingerprint(base), TUNED: fingerprint(tuned)}
     stages = [_Point(base, out, t, prints) for t in points]
     waiting = [stage for stage in stages if not stage.is_made()]

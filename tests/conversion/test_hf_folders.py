@@ -59,7 +59,7 @@ def test_a_tied_output_layer_that_is_the_embedding_is_left_out_and_said(
     for folder in (tmp_path / "merge", tmp_path / "average", tmp_path / "sweep" / "t0.5"):
         assert HEAD not in load_file(folder / "model.safetensors")
     import_hf(base, tmp_path / "root")
-    assert verify(base, tmp_path / "root")["identical"]
+    assert verify(base, tmp_path / "root").identical
 
 
 def test_an_untied_model_without_an_output_layer_is_refused(tiny_qwen3: Maker, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_links_to_blobs_are_read_as_files(tiny_qwen3: Maker, tmp_path: Path) -> 
     for path in source.iterdir():
         (snapshot / path.name).symlink_to(path)
     import_hf(snapshot, tmp_path / "root")
-    assert verify(source, tmp_path / "root")["identical"]
+    assert verify(source, tmp_path / "root").identical
     assert not [path for path in (tmp_path / "root").rglob("*") if path.is_symlink()]
 
 
@@ -131,6 +131,6 @@ def test_verify_compares_what_configurations_say(
     path = other / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     found = verify(source, other)
-    assert found["config"] == config
-    assert found["identical"] is not bool(config)
-    assert not found["different"]
+    assert found.config == config
+    assert found.identical is not bool(config)
+    assert not found.different

@@ -139,7 +139,7 @@ def test_verify_refuses_damage_and_compares_all_the_same_where_that_is_asked(
     hf: Callable[[int], Path], tmp_path: Path
 ) -> None:
     folder, root = hf(0), tmp_path / "root-0"
-    assert verify(root, folder)["identical"]
+    assert verify(root, folder).identical
     path = max((root / "release").glob("*.distcp"), key=lambda path: path.stat().st_size)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -147,8 +147,8 @@ def test_verify_refuses_damage_and_compares_all_the_same_where_that_is_asked(
     with pytest.raises(UserError, match=f"{path.name}: another SHA-256"):
         verify(folder, root)
     found = verify(folder, root, hashes=False)
-    assert len(found["different"]) == 1
-    assert found["different"][0]["values"] == 1
+    assert len(found.different) == 1
+    assert found.different[0].values == 1
 
 
 def test_a_runs_checkpoint_is_checked_against_its_own_hashes(
@@ -300,3 +300,17 @@ def test_a_source_that_changes_while_it_is_converted_is_refused(
             import_hf(folder, tmp_path / "out", verify=verify)
     assert not (tmp_path / "out").exists()
     import_hf(folder, tmp_path / "out", verify=verify)
+
+
+def test_a_folder_that_is_linked_to_is_compared_like_any_other(hf: Callable[[int], Path], tmp_path: Path) -> None:
+    """Checkpoints are often on another disk than their root."""
+    hf(0)
+    root, elsewhere = tmp_path / "root-0", tmp_path / "elsewhere"
+    (root / "release").rename(elsewhere)
+    (root / "release").symlink_to(elsewhere)
+    assert export_hf(root, tmp_path / "sound").counts["verified"] > 2
+    path = max(elsewhere.glob("*.distcp"), key=lambda path: path.stat().st_size)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    refused(lambda out: export_hf(root, out), path.name, tmp_path / "out")
+    path.unlink()
+    refused(lambda out: export_hf(root, out), path.name, tmp_path / "out")

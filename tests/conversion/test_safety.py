@@ -95,7 +95,7 @@ def test_an_interrupted_import_is_not_taken_for_whole(tiny_qwen3: Maker, tmp_pat
     assert not (tmp_path / "out").exists()
     again, other = import_hf(source, tmp_path / "out"), import_hf(source, tmp_path / "other")
     assert again.outputs == other.outputs
-    assert verify(source, tmp_path / "out")["identical"]
+    assert verify(source, tmp_path / "out").identical
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_an_interrupted_export_is_not_taken_for_whole(tiny_qwen3: Maker, tmp_pat
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         path.name for path in (tmp_path / "other").iterdir()
     )
-    assert verify(tmp_path / "out", tmp_path / "other")["identical"]
+    assert verify(tmp_path / "out", tmp_path / "other").identical
 
 
 def test_a_stored_tensor_that_would_run_code_is_refused(tiny_qwen3: Maker, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_bin_files_are_read_where_that_is_said(tiny_qwen3: Maker, tmp_path: Path
     with pytest.raises(UserError, match="--bin"):
         import_hf(other, tmp_path / "refused")
     import_hf(other, tmp_path / "mcore", bin_files=True)
-    assert verify(source, tmp_path / "mcore")["identical"]
+    assert verify(source, tmp_path / "mcore").identical
 
 
 def test_a_bin_file_that_would_run_code_is_refused(tiny_qwen3: Maker, tmp_path: Path) -> None:

@@ -233,3 +233,24 @@ def test_hashing_that_takes_long_is_announced(
     assert f"hashing {tmp_path / 'folder' / 'a'} and 1 more: 0.0 GB" in said
     assert f"hashing {tmp_path / 'folder' / 'a'}: 0.0 GB" in said
     assert said.count("hashing: 0.0 of 0.0 GB") == 9
+
+
+def test_what_is_made_is_no_part_of_what_is_read(tmp_path: Path) -> None:
+    """Else the same folder would be another input the next time; one whose hashes are written down stays the same."""
+    read = tmp_path / "read"
+    read.mkdir()
+    (read / "a.txt").write_text("A")
+    (tmp_path / "link").symlink_to(read)
+
+    def body(work: Path) -> dict[str, Any]:
+        (work / "b.txt").write_text("B")
+        return {}
+
+    for out in (read / "out", read / "deeper" / "out", tmp_path / "link" / "out"):
+        for given in (read, tmp_path / "link"):
+            with pytest.raises(UserError, match=f"{out} lies within {given}, which is read"):
+                run_stage("demo", {"read": given}, {}, out, body)
+    assert [path.name for path in read.iterdir()] == ["a.txt"]
+    run_stage("demo", {"read": read}, {}, tmp_path / "read-too", body)
+    run_stage("demo", {"read": tmp_path / "read-too"}, {}, tmp_path / "read-too" / "out", body)
+    run_stage("demo", {"read": tmp_path / "read-too"}, {}, tmp_path / "read-too" / "out", body)

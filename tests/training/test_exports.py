@@ -159,7 +159,7 @@ def test_a_run_is_followed_while_it_trains_and_whoever_is_killed(
     assert sorted(path.name for path in out.glob("iter_*")) == names
     for name in names:
         export_hf(run / CHECKPOINTS / name, tmp_path / "alone" / name)
-        assert verify(out / name, tmp_path / "alone" / name)["identical"]
+        assert verify(out / name, tmp_path / "alone" / name).identical
         assert (
             read_json(out / name / MANIFEST_FILE)["outputs"]
             == read_json(tmp_path / "alone" / name / MANIFEST_FILE)["outputs"]

@@ -112,12 +112,12 @@ def checkpoint(step: Step) -> None:
     found["loss_difference"] = max(abs(losses[0][number] - losses[1][number]) for number in losses[0])
     step.note(found)
     last = [training.out / "checkpoints" for training in (whole, parts)]
-    found["weights_equal"] = verify(last[0], last[1])["identical"]
+    found["weights_equal"] = verify(last[0], last[1]).identical
     step.note(found)
     begin = time.monotonic()
     export_hf(last[1], step.work / "exported")
     found["export_seconds"] = time.monotonic() - begin
-    found["export_equal"] = verify(last[1], step.work / "exported")["identical"]
+    found["export_equal"] = verify(last[1], step.work / "exported").identical
     found["passed"] = found["losses_equal"] and found["weights_equal"] and found["export_equal"]
     step.note(found)
 
