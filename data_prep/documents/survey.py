@@ -37,6 +37,8 @@ ABOUT = ("readme", "licence", "license", "copying", "notice", "changelog", "cita
 LINE_FILES = ("seq.in", "merged_full_text.txt")
 """Names under which corpora are published with a document a line: of PxCorpus, and of NACHOS's exports. So is
 data.txt in a folder, or under a NAME, with `pxcorpus` in it."""
+PUBLISHED = {"input", "source", "document_type"}
+"""Columns of PARCOMED, by which a Parquet file of it is recognised."""
 BDPM_TABLE = re.compile(r"CIS_(?:(?:COMPO|CPD|GENER|HAS_SMR|HAS_ASMR)_)?bdpm(?:\..*)?", re.IGNORECASE)
 DIALOGUE = re.compile(r"[dp]\d+\s+\S")
 NAMED = 5
@@ -256,6 +258,8 @@ def _parquet(file: SourceFile, source: Source) -> SourceFile:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileError(f"not a Parquet file, or a damaged one: {error}", where=where) from None
     columns = tuple(schema.names)
+    if source.format is None and source.text_column not in columns and set(columns) >= PUBLISHED:
+        return _with_split(replace(file, format="instructions", columns=columns), one_document=False)
     _require_column(columns, source, where)
     kind = schema.field(source.text_column).type
     if not holds_text(kind):

@@ -21,7 +21,7 @@ def read_instructions(file: SourceFile) -> Iterator[Record | Rejected]:
     Raises:
         FileError: the file is damaged, or neither Parquet nor JSON.
     """
-    if file.path.suffix == ".parquet":
+    if _is_parquet(file):
         for number, row in enumerate(_parquet_rows(file), 1):
             try:
                 yield published_record(row, f"{file.name}#{number}", file.split)
@@ -29,6 +29,11 @@ def read_instructions(file: SourceFile) -> Iterator[Record | Rejected]:
                 yield Rejected(file.where, number, str(error))
     else:
         yield from json_items(file, lambda row, number: published_record(row, f"{file.name}#{number}", file.split))
+
+
+def _is_parquet(file: SourceFile) -> bool:
+    with file.path.open("rb") as stream:
+        return stream.read(4) == b"PAR1"
 
 
 def is_published(row: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from commands import pdapt, pdapt_json
 from datasets import load_dataset
-from reading_helpers import items_of, records_of
+from reading_helpers import items_of, records_of, shards_of
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
@@ -26,6 +26,7 @@ from pdapt.data_prep.publish import hub_layout
 from pdapt.data_prep.publish.corpus_statistics import SourceStatistics, shared_texts, text_hash
 from pdapt.data_prep.publish.dataset_card import header, plain, table
 from pdapt.data_prep.publish.table1 import inconsistencies, table1
+from pdapt.data_prep.tokens.selection.shards import read_shard
 from pdapt.launch.publish import publish_corpus as stage
 
 Shared = Callable[[str], Path]
@@ -192,6 +193,18 @@ def test_parcomed_s_own_layout_is_read(tmp_path: Path) -> None:
     assert [record.text for record in read] == ["Le foie."] * 2 + tuned * 2
     assert {record.stated["source"] for record in read} == {"HAL", "MQC"}
     assert {record.stated["document_type"] for record in read} == {"Scientific"}
+
+
+def test_parcomed_s_parquet_is_recognised(tmp_path: Path) -> None:
+    """Also by shards, as `tokens build` reads it; a text column that the user names is read alone."""
+    path = tmp_path / "train-00000-of-00001.parquet"
+    pq.write_table(pa.Table.from_pylist([INSTRUCTION, INSTRUCTION | {"input": ""}]), path)
+    texts = ["Réponds.\nOù ?\nLà.", "Réponds.\nLà."]
+    assert [record.text for record in records_of(tmp_path)] == texts
+    batches = [batch for shard in shards_of("source", tmp_path) for batch in read_shard(shard)]
+    assert [text for batch in batches for text in batch.text.to_pylist()] == texts
+    assert {record.split for record in records_of(tmp_path)} == {"train"}
+    assert [record.text for record in records_of(tmp_path, text_column="output")] == ["Là."] * 2
 
 
 def test_the_hub_s_rows_are_known_by_their_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
