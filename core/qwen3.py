@@ -155,11 +155,14 @@ def read_config(folder: Path) -> Qwen3Config:
             allowed="as many query heads for each key/value head",
             fix="take the config.json that was saved with the weights",
         )
+    norm_eps = config.number("rms_norm_eps", RMS_NORM_EPS)
+    if norm_eps <= 0:  # a norm divides by the root of it and a mean of squares, which may be 0
+        raise UserError(f"rms_norm_eps is {norm_eps:g}", where=str(path), allowed="a number above 0")
     return Qwen3Config(
         **sizes,
         tied=config.flag("tie_word_embeddings", False),
         rope_base=rope_base(value, str(path)),
-        norm_eps=config.number("rms_norm_eps", RMS_NORM_EPS),
+        norm_eps=norm_eps,
     )
 
 
