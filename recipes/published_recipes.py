@@ -50,7 +50,7 @@ SOURCES = {
     "optimizer.grads": "ours: FP32 where it fits, as predicted",
     "optimizer.lr": "paper: 2e-5, constant",
     "optimizer.warmup_steps": "paper: none",
-    "optimizer.beta1": "the paper's published example code, which is no proof of the run: AdamW's default",
+    "optimizer.beta1": "the paper's published example code, which does not prove the run's: AdamW's default",
     "optimizer.beta2": "as optimizer.beta1",
     "optimizer.eps": "as optimizer.beta1",
     "optimizer.weight_decay": "the paper's published example code",

@@ -98,7 +98,7 @@ def _layout(data: Data) -> None:
     check_layout(data.layout, data.seq_length, ("data.layout", "data.seq_length"))
     if data.document_masks not in (None, masked(data)):
         why = {
-            PACKED: "packed documents are told apart by masks",
+            PACKED: "masks separate packed documents",
             PAPER: "a row holds one document's piece: there is nothing to mask",
         }[data.layout]
         raise UserError(

@@ -21,7 +21,7 @@ from ..tasks.suite import RequestKind
 from .backends import LmEvalModel
 
 LARGEST_BATCH = 64
-"""More sequences a pass are no faster."""
+"""Sequences a pass; more are not faster."""
 GPU_SHARE = 0.9
 """Share of a GPU's memory that a pass may take: its need varies a little with how memory is split into blocks."""
 CPU_TOKENS, CPU_BYTES = 8192, 2 * 2**30

@@ -97,7 +97,7 @@ def rows_distinct(tables: Tables) -> Finding:
     twins: dict[str, Any] = {}
     for first, second in combinations(tables.baselines, 2):
         same = [topic for topic in tables.questions["MEDICAL"] if row(first, topic) == row(second, topic)]
-        # One coincidence in small sets is no sign of a copied row.
+        # One coincidence in small sets does not show a copied row.
         if len(same) > 1:
             twins[f"{first} = {second}"] = same
     which = "; ".join(f"{pair} ({', '.join(topics)})" for pair, topics in twins.items())

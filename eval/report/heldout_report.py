@@ -14,7 +14,7 @@ from ...core.jsonio import JsonObject
 from ...core.manifest import MANIFEST_FILE, Manifest, run_stage
 from ..models import Role
 from ..scores import SCORES_FILE, Metric, Score, Scores
-from ..statistics.verdict import MAIN_METRICS, change_text, judge, verdict
+from ..statistics.verdict import MAIN_METRICS, change_of, change_text, verdict
 from .heldout_figures import LossCurve, draw_loss, draw_scores, missing_iterations, read_loss_curve
 from .page import SYMBOLS, Picture, data_uris, render
 from .theme import draw_twice
@@ -189,7 +189,7 @@ def _score_cell(scores: Scores, model: str, domain: str, metric: Metric) -> Scor
     for base in scores.with_role(Role.BASE):
         if base != model:
             comparison = scores.comparison(model, base, domain, metric)
-            outcome = judge(comparison)
+            outcome = change_of(comparison)
             cell = replace(cell, outcome=outcome, symbol=SYMBOLS[outcome], change=change_text(comparison))
     return cell
 

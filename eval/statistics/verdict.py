@@ -75,7 +75,7 @@ def verdict(scores: Path) -> list[str]:
     return sentences + [_merge_sentence(read, model, against) for model in merged for against in last]
 
 
-def judge(comparison: Comparison) -> Change:
+def change_of(comparison: Comparison) -> Change:
     """Whether a comparison shows a clear change, and which."""
     if not comparison.clear:
         return Change.UNCLEAR
@@ -104,17 +104,17 @@ def _change_sentence(scores: Scores, model: str, base: str, domain: str) -> str:
     perplexity, accuracy = (scores.comparison(model, base, domain, metric) for metric in MAIN_METRICS)
     before, after = (scores.score(name, domain, Metric.BYTE_PERPLEXITY).value for name in (base, model))
     return (
-        f"{domain.capitalize()} {CLAIMS[judge(perplexity)]} from {base} to {model}: "
+        f"{domain.capitalize()} {CLAIMS[change_of(perplexity)]} from {base} to {model}: "
         f"perplexity per byte {before:.3f} to {after:.3f}, "
         f"{change_text(perplexity)}, {_p(perplexity)}, {perplexity.documents} documents. "
-        f"Choosing the continuation: {judge(accuracy)}, {change_text(accuracy)}, {_p(accuracy)}."
+        f"Choosing the continuation: {change_of(accuracy)}, {change_text(accuracy)}, {_p(accuracy)}."
     )
 
 
 def _merge_sentence(scores: Scores, merged: str, last: str) -> str:
     """A sentence on whether the merge lost in one domain to gain in another."""
     compared = [scores.comparison(merged, last, domain, Metric.BYTE_PERPLEXITY) for domain in scores.domains]
-    changes = {judge(comparison) for comparison in compared}
+    changes = {change_of(comparison) for comparison in compared}
     if {Change.BETTER, Change.WORSE} <= changes:
         claim = "traded one domain for another"
     elif Change.BETTER in changes:
@@ -123,5 +123,5 @@ def _merge_sentence(scores: Scores, merged: str, last: str) -> str:
         claim = "lost, and gained clearly in no domain"
     else:
         claim = "changed no domain clearly"
-    evidence = "; ".join(f"{c.domain} {judge(c)}, {change_text(c)}, {_p(c)}" for c in compared)
+    evidence = "; ".join(f"{c.domain} {change_of(c)}, {change_text(c)}, {_p(c)}" for c in compared)
     return f"The merge {claim}, by the perplexity of {merged} against {last}: {evidence}."

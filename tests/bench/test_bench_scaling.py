@@ -93,7 +93,7 @@ def test_on_gpus_the_published_plan_stands_beside(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"weak-1-0.*is no training run that has begun: the file is missing"):
+    with pytest.raises(UserError, match=r"weak-1-0.*is not a training run that has begun: the file is missing"):
         collect(plan([1]), tmp_path)
 
 
@@ -142,7 +142,7 @@ def test_collectives_of_no_size_are_refused(size: float) -> None:
 def test_missing_runs_are_told_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pdapt.bench.scaling.sample_tokens", None)  # it takes many seconds
     given = ["bench", "scaling", "--out", str(tmp_path), "--steps", "6", "--collect"]
-    with pytest.raises(UserError, match="no training run that has begun: the file is missing"):
+    with pytest.raises(UserError, match="not a training run that has begun: the file is missing"):
         CliRunner().invoke(app, given, catch_exceptions=False)
 
 

@@ -102,7 +102,7 @@ def test_measured_energy_stands_beside_the_predicted(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["recipe", "RECIPE", "--out", "out.txt"], "not the name of a recipe file"),
-        (["recipe", "RECIPE", "--run", "gone"], "gone is no training run that has begun: the file is missing"),
+        (["recipe", "RECIPE", "--run", "gone"], "gone is not a training run that has begun: the file is missing"),
         (["recipe", "RECIPE", "--keep", "pq"], "'pq' is not a setting"),
         (["recipe", "RECIPE", "--site", "bad.json"], "not a file of constants"),
         (["recipe", "RECIPE", "--tokens", "gone"], "tokens.json is missing"),

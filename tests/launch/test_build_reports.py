@@ -17,11 +17,11 @@ DEFAULT = {"checkpoints": [], "test": "holm", "contaminated": None, "training": 
 @pytest.mark.parametrize(
     ("folders", "change", "message"),
     [
-        (["0p6b"], {"training": ["empty"]}, "empty is no training run that has begun: the file is missing"),
+        (["0p6b"], {"training": ["empty"]}, "empty is not a training run that has begun: the file is missing"),
         (
             ["0p6b"],
             {"training": ["odd"]},
-            r"odd is no training run that has begun: line odd/log.jsonl:1: ranks is missing",
+            r"odd is not a training run that has begun: line odd/log.jsonl:1: ranks is missing",
         ),
         (["0p6b"], {"training": ["8b=run"]}, "no folder is called '8b'"),
         (["0p6b", "8b"], {"training": ["run"]}, "'run' does not say which folder"),

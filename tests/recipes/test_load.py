@@ -83,7 +83,7 @@ def test_the_paper_run_is_spread_over_48_gpus() -> None:
         ("data.blend=[{edition: comercial}]", "did you mean 'commercial'"),
         ("data.blend=[{source: [a]}]", "unknown key .*\n.*\n.*\n.*did you mean 'sources'"),
         ("data.layout=pack", "no layout is called 'pack'.*did you mean 'packed'"),
-        ("data.document_masks=false", "packed documents are told apart by masks"),
+        ("data.document_masks=false", "masks separate packed documents"),
         ("data.seq_length=0", "data.seq_length"),
     ],
 )

@@ -81,7 +81,7 @@ def check_same(out: Path, requested: dict[str, Any], *, other_data: bool) -> Non
     held = read_identity(out).values
     differing = [name for name in ("tokens", "tokenizer") if held[name] != requested[name]]
     if differing and other_data:
-        log.warn(f"train: going on with other data than the run began with: {', '.join(differing)} differ")
+        log.warn(f"train: continuing on other data than the run began with: {', '.join(differing)} differ")
     elif differing:
         raise UserError(
             f"{out} was trained on other data: {', '.join(differing)} differ",
@@ -168,7 +168,7 @@ def read_achieved(out: Path, step: int) -> dict[str, JsonObject]:
             for source in sources.values():
                 source.integer("tokens"), source.number("epochs")
             return sources
-    raise UserError(f"{ACHIEVED} does not tell of step {step}", where=str(out / ACHIEVED))
+    raise UserError(f"{ACHIEVED} has no entry for step {step}", where=str(out / ACHIEVED))
 
 
 def iteration(checkpoint: Path) -> int:

@@ -100,7 +100,7 @@ def recover(out: Path, *, fsdp: bool) -> Path | None:
     newest = whole[-1]
     write_text(root / TRACKER, str(iteration(newest)))
     for path, wrong in write_missing_hashes(out, fsdp=fsdp):
-        log.warn(f"train: {path.name} has no hashes and is damaged ({wrong}): left where it is, and not gone on from")
+        log.warn(f"train: {path.name} has no hashes and is damaged ({wrong}): left where it is, and not used")
     return newest
 
 

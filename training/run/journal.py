@@ -145,7 +145,7 @@ def read_steps(path: Path) -> History:
     if not any(row["event"] == "step" for row in history.rows):
         why = f": line {history.damaged[0]}" if history.damaged else "" if path.is_file() else ": the file is missing"
         raise UserError(
-            f"{path.parent} is no training run that has begun{why}",
+            f"{path.parent} is not a training run that has begun{why}",
             where=str(path),
             allowed=f"a folder of `pdapt train`, with a step in its {JOURNAL_FILE}",
         )

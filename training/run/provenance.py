@@ -105,7 +105,7 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
     if (tp, pp) == (now.tp, now.pp):
         return
     raise UserError(
-        f"{checkpoint.name} was saved at TP {tp} x PP {pp} for a change of DP alone, the recipe wants TP {now.tp} x PP "
+        f"{checkpoint.name} was saved at TP {tp} x PP {pp} for a change of DP alone, the recipe has TP {now.tp} x PP "
         f"{now.pp}",
         where="parallel",
         allowed=f"parallel.tp={tp} parallel.pp={pp}",

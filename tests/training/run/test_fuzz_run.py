@@ -60,7 +60,7 @@ def test_fuzz_achieved(fuzz: Fuzz, tmp_path: Path) -> None:
         assert sum(source.values["tokens"] for source in found.values()) >= 0
 
     fuzz(tmp_path / ACHIEVED, read)
-    with pytest.raises(UserError, match="does not tell of step 3"):
+    with pytest.raises(UserError, match="has no entry for step 3"):
         read_achieved(tmp_path, 3)
 
 

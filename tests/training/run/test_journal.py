@@ -218,5 +218,5 @@ def test_where_the_row_of_a_start_is_lost_its_ranks_are_unknown() -> None:
 def test_a_journal_without_a_step_is_refused_with_the_reason(text: str | None, why: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "log.jsonl").write_text(text)
-    with pytest.raises(UserError, match=f"is no training run that has begun.*{why}"):
+    with pytest.raises(UserError, match=f"is not a training run that has begun.*{why}"):
         read_steps(tmp_path / "log.jsonl")
