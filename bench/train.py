@@ -28,17 +28,19 @@ from ..core.errors import UserError, check_known
 from ..core.files import read_json, write_json, write_text
 from ..data_prep.tokens.layouts import CONCAT, PACKED, PAPER
 from ..data_prep.tokens.tokens_record import read_record
-from ..recipes.load import to_dict, to_yaml
+from ..recipes.load import to_yaml
 from ..recipes.schema import Recipe, model_parallel, shape_of
 from ..scaling.measured import WARM
 from ..training.run.journal import JOURNAL_FILE, read
 from .processes import run_logged
+from .side_job import SideJob
 from .train_results import Overhead, Results, Saves, Throughput, Way
 
 DISTURBED = 0.05
 """Share of the cores' time from which on other processes are warned of: they slow down whichever side runs."""
 SAVES = 3
 """Checkpoints of a run of the part `saves`, the last step's aside."""
+STEPS_FILE = "steps.json"
 IGNORED = -100
 """The label of a slot that does not count, in transformers."""
 
@@ -146,7 +148,7 @@ def spent_by_others() -> float:
 def throughput(bench: Bench) -> Throughput:
     """Measure the speed of each way."""
     recipe = unsaved(replace(bench.recipe, data=replace(bench.recipe.data, layout=PACKED, document_masks=None)))
-    _side("prepare", recipe, bench.work / "same", tokens=str(bench.tokens))
+    _side("prepare", SideJob(recipe, bench.work / "same", tokens=bench.tokens), bench.work / "same")
     same = bench.work / "same"
 
     def pdapt(turn: Path) -> Steps:
@@ -154,8 +156,8 @@ def throughput(bench: Bench) -> Throughput:
 
     def theirs(layout: str) -> Callable[[Path], Steps]:
         def steps(turn: Path) -> Steps:
-            rows = str(same / f"{layout}.npz")
-            result = _side("trainer", recipe, turn, model=str(same / "hf"), rows=rows)
+            job = SideJob(recipe, turn / STEPS_FILE, model=same / "hf", rows=same / f"{layout}.npz")
+            result = _side("trainer", job, turn)
             return Steps(durations(result["ends"]), result["loss"])
 
         return steps
@@ -200,16 +202,20 @@ def overhead(bench: Bench) -> Overhead:
     data = replace(bench.recipe.data, layout=CONCAT, document_masks=False)
     recipe = unsaved(replace(bench.recipe, data=data))
     eod = read_record(bench.tokens)["eod_id"]
+
+    def bare(turn: Path) -> Steps:
+        return Steps(durations(_side("bare", SideJob(recipe, turn / STEPS_FILE, eod=eod), turn)["begins"]))
+
     mine, alone = "pdapt train, without masks", "Megatron's trainer alone"
     turns = _turns(
         bench,
         {
             mine: lambda turn: _pdapt(recipe, bench.tokens, turn),
-            alone: lambda turn: Steps(durations(_side("bare", recipe, turn, eod=eod)["begins"])),
+            alone: bare,
         },
     )
     medians = {way: [statistics.median(turn.seconds) for turn in of_way] for way, of_way in turns.items()}
-    percents = [100 * (ours / bare - 1) for ours, bare in zip(medians[mine], medians[alone], strict=True)]
+    percents = [100 * (ours / theirs - 1) for ours, theirs in zip(medians[mine], medians[alone], strict=True)]
     return Overhead(medians, percents, statistics.median(percents))
 
 
@@ -293,16 +299,15 @@ def steps_of(run_folder: Path) -> Steps:
     return Steps(durations([row["time"] for row in rows]), rows[0]["loss"])
 
 
-def _side(side: str, recipe: Recipe, work: Path, **further: Any) -> Any:
-    """A side of `bench_trainers`; what it wrote, but of `prepare`, which writes into `work` itself."""
+def _side(side: str, job: SideJob, work: Path) -> Any:
+    """Run a side of `trainers`, and read what it wrote; nothing of `prepare`, which writes into `work` itself."""
     work.mkdir()
-    alone = side == "prepare"
-    out, job = work / "steps.json", work / "job.json"
-    write_json(job, {"recipe": to_dict(recipe), "out": str(work if alone else out), **further})
-    ranks = recipe.parallel.ranks_per_node
+    alone, path = side == "prepare", work / "job.json"
+    write_json(path, job.to_json())
+    ranks = job.recipe.parallel.ranks_per_node
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    _process([*([] if alone else torchrun), "-m", "pdapt.bench.trainers", side, str(job)], work, ranks)
-    return None if alone else read_json(out)
+    _process([*([] if alone else torchrun), "-m", "pdapt.bench.trainers", side, str(path)], work, ranks)
+    return None if alone else read_json(job.out)
 
 
 def _process(arguments: list[str], work: Path, ranks: int = 1, *, gpu: bool = False) -> None:

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..core.files import atomic_path, read_json, write_json
+from ..core.files import atomic_path, write_json
 from ..core.system.process import die_with_parent
 from ..data_prep.tokens.layouts import PACKED, PAPER
-from ..recipes.load import from_dict
 from ..recipes.schema import LOCAL, SAVED, Recipe, data_parallel, shape_of, transformer_impl
+from .side_job import SideJob
 from .train import IGNORED
 
 Row = dict[str, np.ndarray]
@@ -56,14 +56,14 @@ def padded_inputs(sample: dict[str, Any]) -> Row:
 INPUTS = {PACKED: packed_inputs, PAPER: padded_inputs}
 
 
-def prepare(job: dict[str, Any]) -> None:
+def prepare(job: SideJob) -> None:
     """Write `hf/`, random weights as Hugging Face keeps them, `base/`, the same for Megatron, and `LAYOUT.npz`."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from ..conversion.convert import import_hf
     from ..training.megatron.sequences import read_of_recipe
 
-    recipe, out = from_dict(job["recipe"]), Path(job["out"])
+    recipe, out = job.recipe, job.out
     saved = SAVED[recipe.model.precision]
     torch.manual_seed(recipe.seed)
     model = Qwen3ForCausalLM(Qwen3Config(**shape_of(recipe).to_hf(saved)))
@@ -72,13 +72,13 @@ def prepare(job: dict[str, Any]) -> None:
     for layout, inputs in INPUTS.items():
         laid_out = replace(recipe, data=replace(recipe.data, layout=layout, document_masks=None))
         numbers = range(recipe.steps * recipe.batch.global_size)
-        rows = [inputs(sequence.sample) for sequence in read_of_recipe(Path(job["tokens"]), laid_out, "train", numbers)]
+        rows = [inputs(sequence.sample) for sequence in read_of_recipe(job.tokens, laid_out, "train", numbers)]
         columns: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         with atomic_path(out / f"{layout}.npz") as partial, partial.open("wb") as file:
             np.savez(file, **columns)
 
 
-def trainer(job: dict[str, Any]) -> None:
+def trainer(job: SideJob) -> None:
     """Train with transformers.Trainer, each choice the one that is fast here.
 
     In BF16 it computes in BF16 and keeps the weights in FP32 (autocast), as pdapt keeps main weights in FP32.
@@ -94,13 +94,12 @@ def trainer(job: dict[str, Any]) -> None:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             self.ends.append(time.monotonic())
 
-    recipe = from_dict(job["recipe"])
-    clock, arguments = Clock(), _arguments(recipe, Path(job["out"]).with_suffix(""))
-    model = Qwen3ForCausalLM.from_pretrained(job["model"], dtype=torch.float32, attn_implementation="sdpa")
-    running = Trainer(model, arguments, train_dataset=_Rows(Path(job["rows"])), callbacks=[clock])
+    clock, arguments = Clock(), _arguments(job.recipe, job.out.with_suffix(""))
+    model = Qwen3ForCausalLM.from_pretrained(job.model, dtype=torch.float32, attn_implementation="sdpa")
+    running = Trainer(model, arguments, train_dataset=_Rows(job.rows), callbacks=[clock])
     running.train()
     if arguments.process_index == 0:
-        write_json(Path(job["out"]), {"ends": clock.ends, "loss": running.state.log_history[0]["loss"]})
+        write_json(job.out, {"ends": clock.ends, "loss": running.state.log_history[0]["loss"]})
 
 
 def _arguments(recipe: Recipe, out: Path) -> Any:
@@ -185,13 +184,13 @@ class BareStep:
         return output, loss
 
 
-def bare(job: dict[str, Any]) -> None:
+def bare(job: SideJob) -> None:
     """Train with Megatron's trainer alone, with pdapt's layers for the CPU: it has none of its own."""
     from ..recipes.megatron_args import Places, megatron_args
     from ..training.megatron.engine import layer_spec
     from ..training.megatron.engine import prepare as prepare_megatron
 
-    recipe, out = from_dict(job["recipe"]), Path(job["out"])
+    recipe, out = job.recipe, job.out
     gpu = prepare_megatron(local=transformer_impl(recipe, gpu=True) == LOCAL)
     from megatron.core.enums import ModelType
     from megatron.training import pretrain
@@ -199,7 +198,7 @@ def bare(job: dict[str, Any]) -> None:
     from megatron.training.arguments import parse_and_validate_args
 
     unused = out.with_suffix("")
-    places = Places(unused, None, tensorboard=unused, cache=unused, achieved=unused, eod=job["eod"])
+    places = Places(unused, None, tensorboard=unused, cache=unused, achieved=unused, eod=job.eod)
     sys.argv = [sys.argv[0], *bare_arguments(megatron_args(recipe, places, gpu=gpu))]
     args = parse_and_validate_args()
     model = gpt_config_from_args(args)
@@ -240,4 +239,4 @@ SIDES = {"prepare": prepare, "trainer": trainer, "bare": bare}
 
 if __name__ == "__main__":
     die_with_parent()
-    SIDES[sys.argv[1]](read_json(Path(sys.argv[2])))
+    SIDES[sys.argv[1]](SideJob.read(Path(sys.argv[2])))
