@@ -82,8 +82,7 @@ def build_corpus(
     config = {
         "sources": [_config(survey.source) for survey in surveys],
         "max_rejected": max_rejected,
-        "edition": chosen,
-    }
+    } | ({"edition": chosen} if chosen else {})  # a corpus of all documents is what it was before there were editions
     return run_stage("corpus", inputs, config, out, body=body, resumes=True)
 
 
