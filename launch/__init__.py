@@ -1,1 +1,1 @@
-"""Starting a run on a cluster."""
+"""Several stages together: `pdapt run`, models to scores, reports of runs; batch scripts for a cluster."""

@@ -30,7 +30,7 @@ DEFAULT = {"checkpoints": [], "test": "holm", "contaminated": None, "training": 
         (["whole"], {"training": ["run"]}, "reported alone"),
     ],
 )
-def test_bad_wishes(
+def test_options_that_cannot_be_are_refused(
     folders: list[str], change: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
