@@ -218,7 +218,7 @@ def test_other_data_or_another_tokenizer_are_refused_unless_they_are_meant(
     with pytest.raises(UserError, match=r"trained on other data: tokens, tokenizer differ(.|\n)*--other-data"):
         claim(out, recipe, other)
     claim(out, recipe, other, other_data=True)
-    assert "going on with other data" in capsys.readouterr().err
+    assert "continuing on other data" in capsys.readouterr().err
     with pytest.raises(UserError, match="tokens"):
         claim(out, recipe, found)
     with pytest.raises(UserError, match="base"):

@@ -59,7 +59,7 @@ def test_several_domains_under_one_name_are_refused_by_their_names(mixed: Path) 
     assert f"--heldout 'medical=FOLDER/medical-*.jsonl'" in told  # noqa: F541
     assert _named([f"medical={mixed}/medical-*.jsonl"]) == {"medical": ["medical-letters", "medical-notes"]}
     assert "general-wiki" in _refused(f"law={mixed}/general-*.jsonl", f"general={mixed}/medical-*.jsonl")
-    assert len(_named([f"everything={mixed}"])["everything"]) == 3, "under a name that none of them bears"
+    assert len(_named([f"everything={mixed}"])["everything"]) == 3, "under a name that none of them begins with"
 
 
 def test_places_that_hold_nothing(tmp_path: Path, mixed: Path) -> None:
