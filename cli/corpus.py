@@ -10,7 +10,6 @@ from .options import (
     Commercial,
     DocumentType,
     Encoding,
-    Format,
     Json,
     Licence,
     MaxRejected,
@@ -26,7 +25,15 @@ corpus = typer.Typer()
 def build(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="[NAME=]PATH, or hub:OWNER/NAME[:CONFIG].")],
     out: OutFolder,
-    format: Format = None,
+    format: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FORMAT",
+            help="text (a document a file), lines (a document a line), jsonl, json, csv (TSV too) or parquet; a source "
+            "of `pdapt corpus sources`, or a YAML file that defines one; by default told from what is there. With "
+            "NAME= for one of several sources; may be repeated.",
+        ),
+    ] = None,
     encoding: Encoding = None,
     document_type: DocumentType = "",
     licence: Licence = "",
@@ -45,13 +52,17 @@ def build(
 ) -> None:
     """Read and clean text: JSON lines and arrays, Parquet, CSV, TSV, text; in gzip, zstd, xz, bzip2; or a Hub data set.
 
-    A file's format follows from its content. docs/documents.md says which text is a document, and what is refused.
+    A registered source (`pdapt corpus sources`) is recognised by what is in its folder, and read from its native
+    format; another file's format follows from its content. docs/documents.md says which text is a document.
     """
     from ..data_prep.corpus import build_corpus, discover
+    from ..data_prep.documents.discover import split_formats
 
+    of_all, of_some = split_formats(format or [])
     sources = discover(
         paths,
-        format=format,
+        format=of_all,
+        formats=of_some,
         document_type=document_type,
         licence=licence,
         commercial=commercial,
@@ -117,7 +128,7 @@ def publish(
 def list_registered(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="Folder with a folder for each source, named by its key: shows which are there."),
+        typer.Argument(help="Folder with a folder for each source: shows which are there."),
     ] = None,
     further: Annotated[
         list[Path] | None, typer.Option("--define", help="File that defines another source; may be repeated.")

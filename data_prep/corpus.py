@@ -20,7 +20,7 @@ from .documents.discover import discover
 from .documents.faults import check_rejected, check_share, printable, together
 from .documents.reading import find_documents, read_source
 from .documents.record import Record, Rejected
-from .documents.registered import allowed_share
+from .documents.registered import shares
 from .documents.sources import Source
 from .documents.store import (
     FOLDER,
@@ -61,7 +61,8 @@ def build_corpus(
         sources: what is read; see `discover`.
         out: the folder to make.
         max_rejected: share of the documents that may be spoilt (malformed, or without text): they are left out and
-            listed in `rejected.parquet`. None for none, or one in 1,000 where all sources are registered ones.
+            listed in `rejected.parquet`. None for none of one's own files', and one in 1,000 of each registered
+            source's.
         edition: which documents are written, a name of `Edition`; None for all.
 
     Raises:
@@ -72,7 +73,6 @@ def build_corpus(
     if not sources:
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
     check_share(max_rejected)
-    max_rejected = allowed_share(sources, max_rejected)
     surveys = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
@@ -106,17 +106,40 @@ def _build(
             faults += error.faults
     if faults:
         raise together(faults)
-    rejected = [document for survey in surveys for document in _rejected(survey, work)]
-    check_rejected(rejected, sum(each["read"] for each in counts.values()), max_rejected)
+    rejected = {survey.source.name: _rejected(survey, work) for survey in surveys}
+    _check_rejected([survey.source for survey in surveys], rejected, counts, max_rejected)
     _check_kept(surveys, counts, edition)
-    if rejected:
-        log.warn(f"corpus: {len(rejected)} documents are left out: {REJECTED} says which and why")
-        write_rejected(work / REJECTED, rejected)
+    every = [document for documents in rejected.values() for document in documents]
+    if every:
+        log.warn(f"corpus: {len(every)} documents are left out: {REJECTED} says which and why")
+        write_rejected(work / REJECTED, every)
     remove(work / PARTS)
     for survey in surveys:
         if not counts[survey.source.name]["kept"]:
             remove(_documents(survey, work))
     return counts
+
+
+def _check_rejected(
+    sources: Sequence[Source],
+    rejected: dict[str, list[Rejected]],
+    counts: dict[str, dict[str, Any]],
+    max_rejected: float | None,
+) -> None:
+    """Check that no more documents are spoilt than may be.
+
+    Raises:
+        UserError: there are more; names all sources where that is so.
+    """
+    faults: list[UserError] = []
+    for alike, share in shares(sources, max_rejected):
+        documents = [document for source in alike for document in rejected[source.name]]
+        try:
+            check_rejected(documents, sum(counts[source.name]["read"] for source in alike), share)
+        except UserError as error:
+            faults.append(error)
+    if faults:
+        raise together(faults)
 
 
 def _check_kept(surveys: Sequence[Survey], counts: dict[str, dict[str, Any]], edition: Edition | None) -> None:

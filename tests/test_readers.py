@@ -51,6 +51,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data_prep/documents/store.py": (STORE + "test_fuzz_corpus", STORE + "test_fuzz_rejected"),
     "data_prep/documents/survey.py": (DOCUMENTS,),
     "data_prep/documents/values.py": (DOCUMENTS,),
+    "data_prep/documents/recognise.py": (SOURCES + "test_fuzz_journal",),
+    "data_prep/sources/recognition.py": (SOURCES + "test_fuzz_recognition",),
     "data_prep/sources/registry.py": (SOURCES + "test_fuzz_definition",),
     **dict.fromkeys(
         (

@@ -162,16 +162,6 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def is_e3c(text: str) -> bool:
-    """Whether a JSON object is a document of E3C, by the names of its fields."""
-    return all(f'"{name}"' in text for name in ("publication_date", "source_url", "licence", "type"))
-
-
-def is_frenchmedmcqa(text: str) -> bool:
-    """Whether a JSON array is one of FrenchMedMCQA's questions, by the names of its fields."""
-    return all(f'"{name}"' in text for name in ("question", "answers", "correct_answers"))
-
-
 def head_objects(text: str, whole: bool) -> list[dict[str, Any]]:
     """The objects that stand, a line each, in the first characters of a file."""
     lines = _lines(text)

@@ -1,17 +1,32 @@
 """The sources that a user's paths name."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ...core import log
 from ...core.errors import UserError, check_known
 from ..sources.registry import definitions, find_source, is_file, is_source
 from .faults import printable
 from .folders import Unread, passed_over, walk
+from .recognise import check_once, is_whole, recognise
 from .record import SPLITS
 from .sources import FORMATS, HUB, Source, check_names, made_name
 from .streams import check_encoding
 from .survey import examine
+
+
+class _Place(NamedTuple):
+    """A source's name, its path, and the format that it is recognised as."""
+
+    name: str
+    path: Path | str
+    format: str | None = None
+
+
+_Recognise = Callable[[Path, str], str | None]
+"""From a path and a source's name to the format that it is recognised as."""
 
 
 def discover(
@@ -24,18 +39,23 @@ def discover(
     text_column: str = "text",
     encoding: str | None = None,
     out: Path | None = None,
+    formats: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Source]:
     """The sources that the user's paths name; the other arguments go to each of them.
 
     Args:
         paths: `[NAME=]PATH` each. A file or folder is one source; a folder without documents of its own at its top is
             one source per subfolder, unless it is given a NAME or they are called after splits (train, test).
+            Each is recognised as a registered source by what is in it (`recognise`), unless a format or a text column
+            is given.
             `hub:OWNER/NAME[:CONFIG]` is a data set on the Hugging Face Hub; nothing else is looked for on the network.
         format, document_type, licence, commercial, text_column, encoding: see `Source`.
         out: the folder that will be made, which is no source.
+        formats: name of a source -> its format, for some of several.
 
     Raises:
-        UserError: a path is missing, a folder is empty, two sources have the same name, or an option's value is none.
+        UserError: a path is missing, a folder is empty, two sources have the same name, an option's value is none, or
+            files may be of several registered sources.
     """
     options: dict[str, Any] = {
         "format": format,
@@ -47,13 +67,53 @@ def discover(
     }
     if format is not None:
         options |= _of_format(format, options)
-    sources = [
-        Source(name, path, **options, named=bool(split_name(given)[0]))
-        for given in paths
-        for name, path in _named(given, options, out)
+    said = {name: _of_format(each, options).get("format", each) for name, each in formats.items()}
+    recognises = format is None and text_column == "text"
+
+    def recogniser(path: Path, name: str) -> str | None:
+        return recognise(path, name, out, said) if recognises else said.get(name)
+
+    places = [
+        (bool(split_name(given)[0]), place) for given in paths for place in _places(given, options, out, recogniser)
     ]
-    check_names([source.name for source in sources])
-    return sources
+    check_names([place.name for _, place in places])
+    _check_used(said, [place.name for _, place in places])
+    once = [(place.name, place.format) for named, place in places if place.format and _is_folder(place) and not named]
+    check_once([each for each in once if each[0] not in said])
+    return [_source(place, options, named=named) for named, place in places]
+
+
+def _source(place: _Place, options: dict[str, Any], *, named: bool) -> Source:
+    """A source with what is said of it, and what follows from its format."""
+    if place.format is not None:
+        options = options | {"format": place.format} | _of_format(place.format, options)
+    return Source(place.name, place.path, **options, named=named)
+
+
+def _is_folder(place: _Place) -> bool:
+    return isinstance(place.path, Path) and place.path.is_dir()
+
+
+def _check_used(formats: Mapping[str, str], names: list[str]) -> None:
+    """Check that each source whose format is said is there."""
+    for name in formats:
+        check_known(name, names, "source", "--format NAME=SOURCE")
+
+
+def split_formats(given: list[str]) -> tuple[str | None, dict[str, str]]:
+    """The format of all sources, and those of some by name, from `FORMAT` and `NAME=FORMAT`.
+
+    Raises:
+        UserError: two are given for the same.
+    """
+    formats: dict[str, str] = {}
+    for each in given:
+        name, format = split_name(each)
+        if name in formats:
+            fix = "NAME=SOURCE gives the format of one of several"
+            raise UserError(f"two formats are given for {name or 'all sources'}", where="--format", fix=fix)
+        formats[name] = format
+    return formats.pop("", None), formats
 
 
 def _of_format(format: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -80,21 +140,26 @@ def exists(path: str | Path) -> bool:
         return False
 
 
-def _named(given: str, options: dict[str, Any], out: Path | None) -> list[tuple[str, Path | str]]:
-    """The (name, path) pairs that one of the user's paths stands for."""
+def _places(given: str, options: dict[str, Any], out: Path | None, recogniser: _Recognise) -> list[_Place]:
+    """The sources that one of the user's paths stands for."""
     name, target = split_name(given)
     if target.startswith(HUB):
         dataset = target.removeprefix(HUB)
-        return [(name or made_name(dataset.partition(":")[0].rpartition("/")[2]), dataset)]
+        return [_Place(name or made_name(dataset.partition(":")[0].rpartition("/")[2]), dataset)]
     path = existing(target)
-    if name:
-        return [(name, path)]
-    if not path.is_dir():
-        return [(_said(path.name.split(".")[0] or path.name, path), path)]
-    registered = options["format"] not in (None, *FORMATS)
-    if registered or _has_documents(path, options, out) or _is_split(path, out):
-        return [(_said(path.resolve().name, path), path)]
-    return _subfolders(path, out)
+    if not name and not path.is_dir():
+        name = _said(path.name.split(".")[0] or path.name, path)
+    elif not name and _is_one(path, options, out):
+        name = _said(path.resolve().name, path)
+    subfolders = [(name, path)] if name else _subfolders(path, out)
+    return [_Place(each, place, recogniser(place, each)) for each, place in subfolders]
+
+
+def _is_one(folder: Path, options: dict[str, Any], out: Path | None) -> bool:
+    """Whether a folder is one source, and not one for each of its subfolders."""
+    if options["format"] not in (None, *FORMATS) or _has_documents(folder, options, out) or _is_split(folder, out):
+        return True
+    return options["format"] is None and is_whole(folder, out)
 
 
 def existing(target: str) -> Path:
@@ -135,9 +200,9 @@ def _is_split(folder: Path, out: Path | None) -> bool:
     return all(name in SPLITS for name in names)
 
 
-def _subfolders(folder: Path, out: Path | None) -> list[tuple[str, Path | str]]:
+def _subfolders(folder: Path, out: Path | None) -> list[tuple[str, Path]]:
     """Each subfolder as a source. Folders whose names become the same one get a number."""
-    sources: dict[str, Path | str] = {}
+    sources: dict[str, Path] = {}
     for child in sorted(folder.iterdir()):
         if not child.is_dir() or passed_over(child, out):
             continue

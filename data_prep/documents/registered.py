@@ -25,6 +25,19 @@ TOGETHER = ("bdpm", "conll")
 ERROR_PAGE = "it may be a server's message: fetch the file again"
 
 
+def shares(sources: Sequence[Source], max_rejected: float | None) -> list[tuple[list[Source], float | None]]:
+    """Sources whose spoilt documents are counted together, and the share of them that may be: None for none.
+
+    Where the user names a share it holds for all together; else each registered source has its own, and one's own files
+    have none.
+    """
+    if max_rejected is not None:
+        return [(list(sources), max_rejected)]
+    own = [source for source in sources if source.definition is None]
+    registered = [source for source in sources if source.definition is not None]
+    return [(own, None), *(([source], registry().max_rejected) for source in registered)]
+
+
 def allowed_share(sources: Sequence[Source], max_rejected: float | None) -> float | None:
     """The share of documents that may be spoilt: the user's, else one in 1,000 where all sources are registered."""
     if max_rejected is None and all(source.definition is not None for source in sources):

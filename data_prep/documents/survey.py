@@ -1,6 +1,5 @@
 """Which files a source has, how each of them is read, and which are left unread and why."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from ...core.errors import UserError
 from ...core.files import sha256_of_all
 from ...core.self_hash import digest
 from ..sources.definition import Definition
+from ..sources.rules import is_export
 from . import content
 from .faults import FileError, printable
 from .folders import Unread, walk
@@ -34,13 +34,10 @@ JSON_ENDINGS = ("json", "jsonl", "ndjson")
 TABLE_ENDINGS = ("csv", "tsv", "tab")
 ABOUT = ("readme", "licence", "license", "copying", "notice", "changelog", "citation", "sha256sums", "md5sums")
 """Names of files about a data set rather than of it; and sources.md."""
-LINE_FILES = ("seq.in", "merged_full_text.txt")
-"""Names under which corpora are published with a document a line: of PxCorpus, and of NACHOS's exports. So is
-data.txt in a folder, or under a NAME, with `pxcorpus` in it."""
+LINE_FILES = ("seq.in",)
+"""Names under which utterances are published, a document a line."""
 PUBLISHED = {"input", "source", "document_type"}
 """Columns of PARCOMED, by which a Parquet file of it is recognised."""
-BDPM_TABLE = re.compile(r"CIS_(?:(?:COMPO|CPD|GENER|HAS_SMR|HAS_ASMR)_)?bdpm(?:\..*)?", re.IGNORECASE)
-DIALOGUE = re.compile(r"[dp]\d+\s+\S")
 NAMED = 5
 """Unread files of a reason that are named on standard error."""
 
@@ -130,9 +127,20 @@ def _survey(source: Source, path: Path, out: Path | None, faults: list[UserError
             faults.append(error)
             continue
         (surveyed.files if isinstance(each, SourceFile) else surveyed.unread).append(each)  # pyright: ignore
+    if source.definition is not None:
+        _leave_out_exports(surveyed)
     if not surveyed.files and not faults:
         _refuse(surveyed, path)
     return surveyed
+
+
+def _leave_out_exports(surveyed: Survey) -> None:
+    """Leave a source's export unread where its files are there in their native formats: it holds the same documents."""
+    exports = [file for file in surveyed.files if is_export(_without_packing(file.name))]
+    if exports and len(exports) < len(surveyed.files):
+        surveyed.files[:] = [file for file in surveyed.files if file not in exports]
+        reason = "an export of documents that are here in their native format"
+        surveyed.unread.extend(Unread(file.name, reason, "give it by its own name") for file in exports)
 
 
 def _refuse(surveyed: Survey, path: Path) -> None:
@@ -311,16 +319,11 @@ def _forced(text: str, whole: bool, ending: str, source: Source, *, alone: bool)
 
 def _recognize(file: SourceFile, text: str, whole: bool, ending: str, *, source: Source) -> str | tuple[str, str]:
     """The format of a text file, or why it is left unread and what would make it readable."""
-    lower = file.path.name.lower()
-    if lower == "dialogues" and DIALOGUE.match(text):
-        return "mqc"
-    if BDPM_TABLE.fullmatch(file.path.name) and "\t" in text:
-        return "bdpm"
-    if _is_line_file(file, source):
+    if _without_packing(file.path.name.lower()) in LINE_FILES:
         return "lines"
     kind = content.json_kind(text, whole, ending)
     if kind:
-        return _json_format(kind, text)
+        return kind
     if ending in JSON_ENDINGS and not text.strip():
         return "jsonl"  # of no lines
     if ending in JSON_ENDINGS:
@@ -338,19 +341,6 @@ def _recognize(file: SourceFile, text: str, whole: bool, ending: str, *, source:
     return f"text under the ending .{ending}", "--format text, or lines, reads it"
 
 
-def _json_format(kind: str, text: str) -> str:
-    if content.is_frenchmedmcqa(text) and kind == "json":
-        return "frenchmedmcqa"
-    return "e3c" if content.is_e3c(text) else kind
-
-
-def _is_line_file(file: SourceFile, source: Source) -> bool:
-    """Whether a text file is published with a document a line, by its name."""
-    name = _without_packing(file.path.name.lower())
-    folder = f"{source.name}/{file.path.parent.name}".lower()
-    return name in LINE_FILES or (name == "data.txt" and "pxcorpus" in folder)
-
-
 def _described(file: SourceFile, source: Source, text: str, whole: bool) -> SourceFile:
     """A file with its columns and its publisher's split, its text column looked for."""
     if file.format == "csv":
@@ -362,7 +352,6 @@ def _described(file: SourceFile, source: Source, text: str, whole: bool) -> Sour
         if objects and not any(source.text_column in each for each in objects):
             _require_column(tuple(objects[0]), source, file.where)
         file = replace(file, schema=_schema(objects, source.text_column))
-    file = replace(file, together="bdpm" if file.format == "bdpm" else "")
     return _with_split(file, one_document=file.format == "text")
 
 

@@ -66,6 +66,25 @@ class FileRule:
 
 
 @dataclass(frozen=True)
+class Signature:
+    """Files that tell a source from others, whatever their folder is called.
+
+    Attributes:
+        names: patterns of their names below the source's folder; case does not count.
+        holds: regular expressions, each of which is found in the first characters of one of them.
+        times: how often each is found there at least.
+        beside: patterns of names, of each of which there is a file beside them.
+        without: patterns of names of which there is no file.
+    """
+
+    names: tuple[str, ...]
+    holds: tuple[str, ...] = ()
+    times: int = 1
+    beside: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Definition:
     """A source.
 
@@ -82,6 +101,7 @@ class Definition:
         licence: its licence.
         citation: what to cite.
         files: its files; the first rule that a name fits counts.
+        signatures: each of them tells that files are this source's; none where only `--format` can.
         access: what is needed to obtain it beside a connection; empty where nothing is.
         collect: how it is collected; None where no program can.
         joined: whether its files are read together: an index, and full texts that belong to its entries.
@@ -99,6 +119,7 @@ class Definition:
     licence: Licence
     citation: str
     files: tuple[FileRule, ...]
+    signatures: tuple[Signature, ...] = ()
     documents: int | None = None
     words: int | None = None
     access: str = ""

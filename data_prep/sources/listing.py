@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError
+from ..documents.recognise import recognise
 from ..documents.sources import Source
 from ..documents.survey import survey
 from .definition import Definition
@@ -16,7 +17,7 @@ def list_sources(folder: Path | None = None, further: Sequence[Path] = ()) -> li
     """Facts that each source states, as JSON holds it, and under `at_hand` what a folder has of it.
 
     Args:
-        folder: holds a folder for each source, called by its key, in whatever case.
+        folder: holds a folder for each source, which is recognised by what is in it, or called by its key.
         further: files that define sources beside those of the project; one of the same key takes the other's place.
 
     Raises:
@@ -37,8 +38,18 @@ def _described(source: Definition, format: str, place: Path | None) -> dict[str,
 
 
 def _places(folder: Path | None) -> dict[str, Path]:
-    """Key -> the folder that is called so."""
-    return {key_of(each.name): each for each in sorted(folder.iterdir()) if each.is_dir()} if folder else {}
+    """Key -> the folder that is recognised as that source, or that is called so."""
+    folders = [each for each in sorted(folder.iterdir()) if each.is_dir()] if folder else []
+    called = {key_of(each.name): each for each in folders}
+    return called | {key: each for each in reversed(folders) if (key := _recognised(each))}
+
+
+def _recognised(folder: Path) -> str | None:
+    """Key of the source that a folder is recognised as; None where there is none, or a doubt."""
+    try:
+        return recognise(folder, folder.name)
+    except UserError:
+        return None
 
 
 def _at_hand(format: str, place: Path) -> dict[str, Any]:

@@ -116,7 +116,18 @@ def read_definition(path: Path) -> Definition:
         if len(schemes) != 1:
             allowed = "one of " + ", ".join(vars(step))
             raise UserError(f"collect.steps[{number}] has {len(schemes)} schemes", where=where, allowed=allowed)
+    _check_signatures(loaded, where)
     return replace(loaded, files=tuple(_with_options(rule, where) for rule in loaded.files))
+
+
+def _check_signatures(definition: Definition, where: str) -> None:
+    """Check that the regular expressions of a source's signatures are some."""
+    for expression in (each for signature in definition.signatures for each in signature.holds):
+        try:
+            re.compile(expression)
+        except (re.error, RecursionError, OverflowError) as error:
+            message = f"{expression[:60]!r} is not a regular expression: {error}"
+            raise UserError(message, where=f"{where}: signatures") from None
 
 
 def _with_options(rule: FileRule, where: str) -> FileRule:

@@ -25,6 +25,15 @@ def rule_for(definition: Definition, name: str, *, alone: bool) -> FileRule | No
     return match
 
 
+def is_export(name: str) -> bool:
+    """Whether a file is called as the export is which circulates with a document a line.
+
+    Args:
+        name: its path below the source's folder, without the endings of what it is packed in.
+    """
+    return _fits(registry().export, name.lower())
+
+
 def _fits(rule: FileRule, name: str) -> bool:
     last = name.rpartition("/")[2]
     return any(fnmatchcase(name, pattern) or fnmatchcase(last, pattern) for pattern in map(str.lower, rule.names))

@@ -54,7 +54,7 @@ def test_all_samples(shared: Callable[[str], Path], tmp_path: Path) -> None:
 
 def test_what_e3c_states_is_kept_and_a_flag_overrides_none_of_it(shared: Callable[[str], Path], tmp_path: Path) -> None:
     folder = shared("samples/e3c")
-    source = Source("e3c", folder, document_type="clinical", licence="CC0", commercial=True)
+    source = Source("e3c", folder, format="E3C", document_type="clinical", licence="CC0", commercial=True)
     build_corpus([source], tmp_path / "corpus")
     values = [json.loads(file.read_text()) for file in sorted(folder.rglob("*.json"))]
     for row, value in zip(rows_of(tmp_path / "corpus", "e3c"), values, strict=True):

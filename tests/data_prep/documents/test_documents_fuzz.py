@@ -56,6 +56,8 @@ FILES: dict[str, bytes] = {
     "dialogues": "d01 Bonjour\np01 J’ai mal.\n".encode() * 9,
     "CIS_CPD_bdpm.txt": b"60002283\tliste I\n60002284\tprescription\n" * 9,
 }
+SOURCES = {"train.json": "FRENCHMEDMCQA", "FR1.json": "E3C", "dialogues": "MQC", "CIS_CPD_bdpm.txt": "BDPM"}
+"""Those that are read as a registered source's."""
 NAMED = ("a.jsonl", "train.json", "FR1.json", "dialogues")
 """Those that get what is no copy of a file: it is told by content, and for others by no other name."""
 Row = dict[str, Any]
@@ -73,9 +75,10 @@ def test_half_a_surrogate_pair_in_a_question_spoils_it_alone(tmp_path: Path) -> 
     path = tmp_path / "train.json"
     for wrong in ({"question": "\ud800?"}, {"id": "\ud800"}, {"answers": {"a": "\ud800"}}):
         path.write_text(json.dumps([QUESTION | wrong, QUESTION]))
-        rows, rejected = by_records(survey_of(path))
+        questions = survey_of(path, format="FRENCHMEDMCQA")
+        rows, rejected = by_records(questions)
         assert (len(rows), [line for line, _ in rejected]) == (1, [1])
-        assert by_shards(survey_of(path), 10**9)[1] == rejected
+        assert by_shards(questions, 10**9)[1] == rejected
 
 
 def test_a_parquet_file_whose_columns_are_not_utf8_is_refused(tmp_path: Path) -> None:
@@ -88,7 +91,7 @@ def test_a_parquet_file_whose_columns_are_not_utf8_is_refused(tmp_path: Path) ->
 
 def check(path: Path) -> None:
     """Read a file in each way; refuse it if it, or a document of it, is refused."""
-    found = survey_of(path, licence="Etalab", commercial=True)
+    found = survey_of(path, licence="Etalab", commercial=True, format=SOURCES.get(path.name))
     one_by_one = refused_or(lambda: by_records(found))
     for shard_bytes in (10**9, 700):
         shards = refused_or(lambda size=shard_bytes: by_shards(found, size))

@@ -195,19 +195,18 @@ def test_text_is_a_document_a_file_and_published_line_files_a_document_a_line(tm
     (tmp_path / "b.TXT").write_bytes(b"\xef\xbb\xbftrois")
     (tmp_path / "data.txt").write_text("note\nde deux lignes")
     (tmp_path / "test-respiratoire.md").write_text("# EFR")
-    (tmp_path / "merged_full_text.txt").write_text("une\n\ndeux\n")
+    (tmp_path / "seq.in").write_text("une\n\ndeux\n")
     records = [(record.key, record.text, record.split) for record in records_of(tmp_path)]
     assert records == [
         ("b.TXT", "trois", ""),
         ("data.txt", "note\nde deux lignes", ""),
         ("dev/a.txt.gz", "un\r\ndeux\n", "dev"),
-        ("merged_full_text.txt#1", "une", ""),
-        ("merged_full_text.txt#3", "deux", ""),
+        ("seq.in#1", "une", ""),
+        ("seq.in#3", "deux", ""),
         ("test-respiratoire.md", "# EFR", ""),
     ]
     assert [r.text for r in records_of(tmp_path / "data.txt", format="lines")] == ["note", "de deux lignes"]
-    assert [r.text for r in records_of(tmp_path / "data.txt", name="pxcorpus")] == ["note", "de deux lignes"]
-    assert len(records_of(tmp_path / "merged_full_text.txt", format="text")) == 1
+    assert len(records_of(tmp_path / "seq.in", format="text")) == 1
 
 
 def test_format_is_forced_whatever_the_name(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import source_files as files
 from reading_helpers import items_of
 
 from pdapt.core.errors import UserError
+from pdapt.data_prep.documents.discover import discover
+from pdapt.data_prep.documents.folders import JOURNAL_FILE
 from pdapt.data_prep.documents.record import Rejected
 from pdapt.data_prep.sources.formats.pdf_worker import pdf_text
 from pdapt.data_prep.sources.registry import read_definition
@@ -79,3 +81,24 @@ def test_fuzz_definition(tmp_path: Path, fuzz: Fuzz) -> None:
         "files:\n  - {names: ['*.txt'], format: conll, options: {word: 1}}\n"
     )
     fuzz(path, lambda: read_definition(path))
+
+
+def test_fuzz_recognition(tmp_path: Path, fuzz: Fuzz) -> None:
+    path = tmp_path / "x" / "ECDC.tmx.gz"
+    path.parent.mkdir()
+    path.write_bytes(gzip.compress(files.TMX))
+
+    def recognise() -> None:
+        (source,) = discover([str(path.parent)])
+        if source.format is None:
+            raise UserError("not recognised")
+
+    fuzz(path, recognise, places=False)
+
+
+def test_fuzz_journal(tmp_path: Path, fuzz: Fuzz) -> None:
+    path = tmp_path / "x" / JOURNAL_FILE
+    path.parent.mkdir()
+    path.write_text('{"source": "MQC", "collection": "0", "limit": null}\n{"file": "dialogues"}\n')
+    (path.parent / "dialogues").write_text("d01 Bonjour\n")
+    fuzz(path, lambda: discover([str(path.parent)]), places=False)

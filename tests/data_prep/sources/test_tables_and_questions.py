@@ -15,7 +15,7 @@ def test_drug_tables_are_joined_by_drug(tmp_path: Path) -> None:
     (tmp_path / "CIS_COMPO_bdpm.txt").write_bytes(parts.encode())
     (tmp_path / "CIS_GENER_bdpm.txt").write_text("1\tGROUPE X\t65383183\t0\t1\t\n")
     (tmp_path / "CIS_CPD_bdpm.txt").write_text("60002283\tliste I\n2\n")
-    found = items_of(tmp_path)
+    found = items_of(tmp_path, format="BDPM")
     first, second = (item for item in found if not isinstance(item, Rejected))
     assert (first.key, second.key) == ("60002283", "65383183")
     assert first.text.startswith("ANASTROZOLE 1 mg\nForme : comprimé\n")
@@ -29,12 +29,12 @@ def test_drug_tables_are_joined_by_drug(tmp_path: Path) -> None:
 def test_questions_and_dialogues_that_are_not_as_published(tmp_path: Path) -> None:
     question = {"id": "q", "question": "?", "answers": {"a": "x"}, "correct_answers": ["a"]}
     (tmp_path / "train.json").write_text(json.dumps([question, question | {"correct_answers": ["b"]}]))
-    first, second = items_of(tmp_path / "train.json")
+    first, second = items_of(tmp_path / "train.json", format="FRENCHMEDMCQA")
     assert not isinstance(first, Rejected)
     assert (first.text, first.split, first.stated) == ("?\nA. x\nRéponse : A. x", "train", {"doc_id": "q"})
     assert isinstance(second, Rejected)
     assert second.reason.startswith("question 2 is not as FrenchMedMCQA's")
     (tmp_path / "dialogues").write_text("d01 Bonjour\nBonjour\n")
-    (item,) = items_of(tmp_path / "dialogues")
+    (item,) = items_of(tmp_path / "dialogues", format="MQC")
     assert item == Rejected(str(tmp_path / "dialogues"), 2, getattr(item, "reason", ""))
     assert "names no speaker" in getattr(item, "reason", "")

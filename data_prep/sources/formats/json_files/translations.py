@@ -13,6 +13,7 @@ from ....documents.faults import FileError
 from ....documents.formats import json_items
 from ....documents.record import BadDocumentError, LeftOut, Record, Rejected, is_blank, require_unicode
 from ....documents.streams import SourceFile, open_text
+from ....documents.values import parse_line
 from ...entry import filled
 
 TRANSLATION = "translation"
@@ -70,11 +71,36 @@ def _parsed(value: str) -> Any:
 
 
 def _text_rows(file: SourceFile) -> Iterator[tuple[int, Any]]:
-    with open_text(file, newline="") as stream:
-        start = stream.read(1)
-    if start in ("{", "["):
+    with open_text(file) as stream:
+        start = stream.readline()
+    if _is_object(start):
+        yield from _json_lines(file)
+    elif start.startswith(("{", "[")):
         yield from enumerate(json_items(file, lambda value, _: value), 1)
-        return
+    else:
+        yield from _table_rows(file)
+
+
+def _is_object(line: str) -> bool:
+    """Whether a file's first line holds an object, so that each line is one and a spoilt one is spoilt alone."""
+    try:
+        return isinstance(parse_line(line), dict)
+    except ValueError:
+        return False
+
+
+def _json_lines(file: SourceFile) -> Iterator[tuple[int, Any]]:
+    with open_text(file) as stream:
+        for number, line in enumerate(stream, 1):
+            if is_blank(line):
+                continue
+            try:
+                yield number, parse_line(line)
+            except ValueError as error:
+                yield number, Rejected(file.where, number, str(error))
+
+
+def _table_rows(file: SourceFile) -> Iterator[tuple[int, Any]]:
     with open_text(file, newline="") as stream:
         rows = csv.DictReader(stream, strict=True)
         number = 1
