@@ -81,7 +81,11 @@ class Manifest:
                 seconds=value.number("seconds"),
             )
         except UserError as error:
-            raise UserError(f"{MANIFEST_FILE} is not a stage manifest: {error.what}", where=error.where) from None
+            raise UserError(
+                f"{MANIFEST_FILE} is not a stage manifest: {error.what}",
+                where=error.where,
+                fix=f"make or copy the folder again; where another program wrote {MANIFEST_FILE}, move it elsewhere",
+            ) from None
 
     def write(self, folder: Path) -> None:
         """Write it into the folder that it is of, with a hash of itself."""
