@@ -57,6 +57,7 @@ HTML = re.compile(
     r"<(?:!doctype\s+html|html|head|body|p|div|span|h[1-6]|table|ul|ol|br|meta|title|script|style|article|section)\b",
     re.IGNORECASE,
 )
+WHOLE_PAGE = re.compile(r"\ufeff?\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 WHOLE_MARKUP = re.compile(r"<(?:!doctype|html\b|\?xml)", re.IGNORECASE)
 MARKUP = re.compile(r"<(?:[A-Za-z_][\w:.-]*(?:\s[^<>]*)?/?>|!--|!\w|\?\w)")
 DELIMITERS = ",;\t|"
@@ -125,6 +126,11 @@ def markup_kind(text: str, named_text: bool) -> str:
     if HTML.match(start) or re.search(r"<html\b", start, re.IGNORECASE):
         return "HTML"
     return "XML" if MARKUP.match(start) else ""
+
+
+def is_page(text: str) -> bool:
+    """Whether text is a whole HTML page, as a server's error is that was saved in a document's place."""
+    return WHOLE_PAGE.match(text) is not None
 
 
 def json_kind(text: str, whole: bool, ending: str) -> str:

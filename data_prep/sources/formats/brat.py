@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from ...documents import streams
+from ...documents.content import is_page
 from ...documents.record import Record, Rejected, is_blank
 from ...documents.streams import SourceFile, open_text
 
@@ -23,6 +24,8 @@ def read_brat(file: SourceFile) -> Iterator[Record | Rejected]:
             raise streams.too_long("a text", file.where)
     if is_blank(text):
         yield Rejected(file.where, 0, "the text is empty")
+    elif is_page(text):
+        yield Rejected(file.where, 0, "an HTML page, not a text: it may be a server's message")
     else:
         stem = ENDING.sub("", PurePath(file.name).name)
         yield Record(file.name, text, {"doc_id": stem}, file.split)

@@ -54,9 +54,15 @@ def read_tree(file: SourceFile) -> etree._Element:
 def require_no_entity(element: etree._Element, file: SourceFile) -> None:
     """Check that no text of an element is an entity's, which would be missing from it.
 
+    In attributes, where the parser replaces them, declared entities are enough to refuse a file.
+
     Raises:
         FileError: it is.
     """
+    declared = element.getroottree().docinfo.internalDTD
+    if declared is not None and (named := next(declared.iterentities(), None)) is not None:
+        what = f"the XML declares the entity {named.name[:40]}, and entities are not expanded"
+        raise FileError(what, where=file.where, fix="write the characters themselves")
     entity = next(element.iter(etree.Entity), None)
     if entity is not None:
         what = f"the XML refers to the entity {str(entity.text)[:40]}, and entities are not expanded"

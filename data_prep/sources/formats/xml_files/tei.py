@@ -7,7 +7,7 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 from ....documents.record import LeftOut, Record, Rejected, is_blank
 from ....documents.streams import SourceFile
 from ...entry import FRENCH, filled
-from .elements import XML_LANGUAGE, children, lines_of, read_tree, text_of
+from .elements import XML_LANGUAGE, children, lines_of, local_name, read_tree, text_of
 
 BLOCKS = frozenset(("p", "head", "ab", "l", "item", "label", "row", "figDesc", "quote", "div", "lg", "list"))
 """Elements that begin a line of their own."""
@@ -24,6 +24,9 @@ def read_tei(file: SourceFile) -> Iterator[Record | Rejected | LeftOut]:
         FileError: it is not well-formed XML.
     """
     root = read_tree(file)
+    if local_name(root) == "html":
+        yield Rejected(file.where, 0, "an HTML page, not TEI: it may be a server's message")
+        return
     records = list(root.iter("{*}biblFull"))
     if not records:
         yield _document(root, file)
