@@ -271,10 +271,23 @@ def _finished(out: Path, key: dict[str, Any]) -> Manifest:
     manifest = Manifest.read(out)
     made = {"stage": manifest.stage, "inputs": manifest.inputs, "config": manifest.config}
     if made == key:
+        _check_complete(out, manifest)
         return manifest
     if manifest.stage != key["stage"]:
         raise UserError(f"{out} was made by the stage {manifest.stage}", where="--out", fix="choose another folder")
     raise Outdated(out, _differences(made, key))
+
+
+def _check_complete(out: Path, manifest: Manifest) -> None:
+    """Check that a finished folder still has its files; whether they are as they were, whoever reads them compares."""
+    missing = [name for name in manifest.outputs if not (out / name).is_file()]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise UserError(
+            f"{out} was finished, and {', '.join(missing[:3])}{more} {'is' if len(missing) == 1 else 'are'} gone",
+            where=str(out / missing[0]),
+            fix="remove the folder, and run the same command again",
+        )
 
 
 def _differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -254,3 +254,20 @@ def test_what_is_made_is_no_part_of_what_is_read(tmp_path: Path) -> None:
     run_stage("demo", {"read": read}, {}, tmp_path / "read-too", body)
     run_stage("demo", {"read": tmp_path / "read-too"}, {}, tmp_path / "read-too" / "out", body)
     run_stage("demo", {"read": tmp_path / "read-too"}, {}, tmp_path / "read-too" / "out", body)
+
+
+def test_a_finished_folder_without_one_of_its_files_is_not_taken_for_whole(tmp_path: Path) -> None:
+    def body(work: Path) -> dict[str, Any]:
+        for name in "abcde":
+            (work / name).write_text(name)
+        return {}
+
+    out = tmp_path / "out"
+    run_stage("demo", {}, {}, out, body)
+    (out / "c").unlink()
+    with pytest.raises(UserError, match="was finished, and c is gone"):
+        run_stage("demo", {}, {}, out, body)
+    for name in "bde":
+        (out / name).unlink()
+    with pytest.raises(UserError, match="b, c, d and 1 more are gone"):
+        run_stage("demo", {}, {}, out, body)
