@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -205,11 +206,15 @@ def kept(rows: Iterable[Row], event: str, last: int | None = None) -> dict[int, 
     return {step: row for step, row in sorted(counted.items()) if last is None or step <= last}
 
 
-def missing_steps(rows: list[Row]) -> list[int]:
-    """The steps up to the last one that have no row, though nobody left them out."""
+def missing_steps(rows: list[Row]) -> list[tuple[int, int]]:
+    """The steps up to the last one that have no row, though nobody left them out: first and last of each gap.
+
+    Gaps and not steps: the number of a step in a damaged row may be anything.
+    """
     known = kept(rows, "step")
     last = max([*known, *(row["step"] for row in rows if row["event"] == "start")], default=0)
-    return sorted(set(range(1, last + 1)) - set(known) - _left_out(rows))
+    there = sorted(step for step in {0, *known, *_left_out(rows)} if step <= last)
+    return [(one + 1, other - 1) for one, other in pairwise([*there, last + 1]) if other - one > 1]
 
 
 def _left_out(rows: list[Row]) -> set[int]:
@@ -217,15 +222,9 @@ def _left_out(rows: list[Row]) -> set[int]:
     return {row["step"] for row in rows if row["event"] == "guard" and row.get("action") == "rewind"}
 
 
-def ranges(numbers: list[int]) -> str:
-    """Rising numbers as `1, 3-5`."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and parts[-1][-1] == number - 1:
-            parts[-1] = [parts[-1][0], number]
-        else:
-            parts.append([number])
-    return ", ".join("-".join(map(str, part)) for part in parts)
+def ranges(gaps: list[tuple[int, int]]) -> str:
+    """First and last numbers as `1, 3-5`."""
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in gaps)
 
 
 def unknown_seconds(history: History) -> float:
@@ -234,7 +233,10 @@ def unknown_seconds(history: History) -> float:
     left_out = _left_out(history.rows)
     for at in range(1, len(history.rows)):
         before, after = history.rows[at - 1], history.rows[at]
-        if after["event"] == "step" and set(range(_step_before(history.rows, at) + 1, after["step"])) - left_out:
+        if after["event"] != "step":
+            continue
+        first, seen = _step_before(history.rows, at) + 1, after["step"]
+        if seen - first > sum(first <= step < seen for step in left_out):
             spans.append((before["time"], after["time"] - after["seconds"]))
     total, end = 0.0, -math.inf
     for begin, stop in sorted(spans):
@@ -304,7 +306,7 @@ def spent(history: History) -> Spent | None:
         goodput=sum(map(productive, counted)) / max(wall, 1e-9),
         joules=None if None in joules else sum(value or 0 for value in joules),
         unknown=unknown_seconds(history) / max(wall, 1e-9),
-        lost=len(missing_steps(rows)),
+        lost=sum(last - first + 1 for first, last in missing_steps(rows)),
         record_faults=tuple(history.faults()),
     )
 

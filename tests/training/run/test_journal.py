@@ -179,6 +179,18 @@ def test_rows_that_are_gone_without_a_trace_are_noticed() -> None:
     assert (found.lost, found.unknown) == (3, pytest.approx(30 / 100))
 
 
+def test_the_number_of_a_step_may_be_anything(tmp_path: Path) -> None:
+    """A damaged digit asks for no memory, and is said."""
+    far = TEN[10] | {"step": 10**15}
+    history = whole([*TEN[:4], *TEN[7:10], far])
+    assert missing_steps(history.rows) == [(4, 6), (10, 10**15 - 1)]
+    assert history.faults() == [f"{history.path.name} has lost steps: 4-6, 10-999999999999999."]
+    found = spent(history)
+    assert found is not None
+    assert found.lost == 3 + 10**15 - 10
+    assert found.unknown == pytest.approx((30 + 0) / 100)
+
+
 def test_a_batch_that_the_guard_left_out_is_not_lost() -> None:
     gone_back = {"event": "guard", "start": 0, "step": 4, "time": 141, "action": "rewind"}
     again = [{**row, "start": 1, "time": row["time"] + 60} for row in [start(3, 100), *TEN[5:]]]
