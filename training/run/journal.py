@@ -214,7 +214,7 @@ def missing_steps(rows: list[Row]) -> list[tuple[int, int]]:
     known = kept(rows, "step")
     last = max([*known, *(row["step"] for row in rows if row["event"] == "start")], default=0)
     there = sorted(step for step in {0, *known, *_left_out(rows)} if step <= last)
-    return [(one + 1, other - 1) for one, other in pairwise([*there, last + 1]) if other - one > 1]
+    return [(before + 1, after - 1) for before, after in pairwise([*there, last + 1]) if after - before > 1]
 
 
 def _left_out(rows: list[Row]) -> set[int]:
