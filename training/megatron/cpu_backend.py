@@ -82,10 +82,7 @@ CUDA_REPLACEMENTS: dict[str, tuple[Any, str]] = {
     "device_count": (lambda: int(os.environ.get("LOCAL_WORLD_SIZE", "1")), "ranks are spread over a node's GPUs"),
     "get_device_capability": (_returns((0, 0)), "arguments are validated against the GPU's generation"),
     "get_device_name": (_returns("cpu"), "logged at start"),
-    "get_device_properties": (
-        _returns(SimpleNamespace(major=0, minor=0, multi_processor_count=1, name="cpu", total_memory=0)),
-        "fusions and logs ask for the GPU's generation",
-    ),
+    "get_device_properties": (_returns(SimpleNamespace(major=0, minor=0)), "fusions ask for the GPU's generation"),
     "synchronize": (_returns(None), "timers and checkpoints wait for the GPU"),
     "is_current_stream_capturing": (_returns(False), "asked before a collective"),
     "current_stream": (lambda *_: Stream(), "overlap waits on streams"),
