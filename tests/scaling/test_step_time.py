@@ -70,6 +70,21 @@ def test_gradients_travel_inside_a_node_or_over_its_cards(dp: int, nics: int, se
     assert step_time(one, ONE).dp == pytest.approx(one.parameters * 6 * seconds_per_byte, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("tp", "cp", "bytes_per_second"), [(2, 4, 0.8 * 450e9), (1, 8, 0.8 * 450e9), (4, 4, 50e9), (1, 16, 50e9)]
+)
+def test_keys_and_values_travel_inside_a_node_or_over_its_cards(tp: int, cp: int, bytes_per_second: float) -> None:
+    """Keys and values in BF16, to every other rank of the group, once forward and twice backward; a card a GPU."""
+    sequence = work(tp=tp, cp=cp, dp=1, nics=8, attended=1e-6)  # too little attention to hide anything behind
+    shape = MODELS["Llama3-8B"]
+    size = 3 * 2 * 2 * shape.kv / tp * 8192 / cp * (cp - 1)
+    assert step_time(sequence, ONE).cp == pytest.approx(4 * shape.layers * size / bytes_per_second, rel=1e-6)
+
+
+def test_attention_hides_the_exchange_of_keys_and_values_that_takes_less_time() -> None:
+    assert step_time(work(cp=4, dp=2), ONE).cp == 0
+
+
 def test_fewer_cards_are_slower_only_between_nodes() -> None:
     for dp, ratio in ((8, 1.0), (64, 2.0)):
         times = [step_time(work(dp=dp, nics=nics), ONE).dp for nics in (4, 2)]
