@@ -1,4 +1,4 @@
-"""Progress and messages: always on standard error, so that standard output stays free for results."""
+"""Progress and messages: always on standard error, so that standard output stays free for results; and their words."""
 
 import sys
 import threading
@@ -20,6 +20,17 @@ def line(message: str) -> str:
 def warn(message: str) -> None:
     """Something the user should know, such as a fast path that is not taken."""
     info(f"warning: {message}")
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A count and what it counts, in a sentence: `1 file`, `2,000 files`.
+
+    Args:
+        count: how many.
+        noun: in the singular, perhaps with its verb: `file`, `file is`.
+        plural: where that is another than the singular with an s: `files are`.
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 class Progress:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.errors import UserError, nearest
 from ..core.gpus import GIB
+from ..core.log import counted
 from ..core.memory import GpuMemory, fits
 from ..core.qwen3 import Qwen3Config
 from ..recipes.filling import Filling
@@ -114,7 +115,15 @@ def plan(
             fix = nearest(name, SETTINGS)
             raise UserError(f"{name!r} is not a setting", where="--keep", allowed=", ".join(SETTINGS), fix=fix)
     kept = [getattr(Settings.of(recipe), name) for name in keep]
-    every = (way for way in candidates(recipe) if [getattr(Settings.of(way), name) for name in keep] == kept)
+    every = [way for way in candidates(recipe) if [getattr(Settings.of(way), name) for name in keep] == kept]
+    if not every:
+        values = ", ".join(f"{name} {value}" for name, value in zip(keep, kept, strict=True))
+        raise UserError(
+            f"the search tries no way that keeps {values}",
+            where="--keep",
+            allowed=f"a micro-batch of at most {LARGEST_MICRO}, TP of {', '.join(map(str, TENSOR_PARALLEL))}",
+            fix="keep fewer settings, or change these in the recipe",
+        )
     fitting = _fitting(recipe, every)
     works = [work_of_recipe(candidate, filling, site) for candidate, _ in fitting]
     each = _one_by_one(step_time(stack(works), constants), len(works))
@@ -132,9 +141,10 @@ def _fitting(recipe: Recipe, ways: Iterable[Recipe]) -> list[tuple[Recipe, GpuMe
     tried = [(way, of_gpu(way)) for way in ways]
     fitting = [(way, memory) for way, memory in tried if fits(memory, recipe.machine.gpu_gib * GIB)]
     if not fitting:
-        least = min((memory.total for _, memory in tried), default=0) / GIB
+        least = min(memory.total for _, memory in tried) / GIB
         raise UserError(
-            f"no way to spread it over {world_size(recipe)} GPUs fits: the least needs {least:.1f} GiB (predicted)",
+            f"no way to spread it over {counted(world_size(recipe), 'GPU')} fits: "
+            f"the least needs {least:.1f} GiB (predicted)",
             where="machine.gpu_gib",
             allowed=f"90 % of {recipe.machine.gpu_gib:g} GiB",
             fix="more GPUs (parallel.nodes), a shorter data.seq_length, or a smaller model",

@@ -1,5 +1,6 @@
 """The search: only what is allowed and fits, the simplest of what is as fast, and why."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pdapt.recipes.schema import Recipe
 from pdapt.recipes.validate import validate
 from pdapt.scaling.constants import Constants, read_fit
 from pdapt.scaling.predict_run import Site, predict_run, work_of_recipe
-from pdapt.scaling.search import CLOSE, Settings, candidates, explanation, plan
+from pdapt.scaling.search import CLOSE, Choice, Settings, candidates, explanation, plan
 
 FULL = Filling(1.0, 2000.0, "made up")
 EXPECTED = {"0p6b": (6, 8), "1p7b": (6, 8), "4b": (4,), "8b": (2,)}
@@ -75,10 +76,25 @@ def test_less_memory_asks_for_more_ways_to_save_it(constants: Constants) -> None
     assert small.run.step_seconds > choice.run.step_seconds
 
 
-def test_where_nothing_fits_it_says_what_the_least_needs(constants: Constants) -> None:
-    tiny = replace(paper("8b"), machine=replace(paper("8b").machine, gpu_gib=5.0))
+def test_where_nothing_fits_a_gpu_of_what_the_least_needs_would_do(constants: Constants) -> None:
+    """A tenth of a GPU stays free."""
+    recipe = paper("8b")
+
+    def planned(gpu_gib: float) -> Choice:
+        return plan(replace(recipe, machine=replace(recipe.machine, gpu_gib=gpu_gib)), FULL, Site(), constants)[0]
+
+    with pytest.raises(UserError, match="over 48 GPUs fits: the least needs") as refused:
+        planned(5.0)
+    needed = float(re.findall(r"the least needs ([\d.]+) GiB", refused.value.what)[0])
+    assert planned((needed + 0.1) / 0.9).memory.total / GIB == pytest.approx(needed, abs=0.05)
     with pytest.raises(UserError, match="the least needs"):
-        plan(tiny, FULL, Site(), constants)
+        planned((needed - 0.1) / 0.9)
+
+
+def test_a_setting_to_keep_that_the_search_does_not_try_is_refused(constants: Constants) -> None:
+    recipe = paper("0p6b", "batch.global_size=1152", "batch.micro_size=24", "machine.gpu_gib=1000")
+    with pytest.raises(UserError, match="no way that keeps grads fp32, micro 24"):
+        plan(recipe, FULL, Site(), constants, keep=("grads", "micro"))
 
 
 def test_a_recipe_that_does_not_fit_as_it_is_is_spread_so_that_it_does(constants: Constants) -> None:
