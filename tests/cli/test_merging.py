@@ -168,6 +168,22 @@ def test_the_benchmark_tells_models_apart(tmp_path: Path) -> None:
         assert not replace(good, **wrong).passes()
 
 
+def test_the_benchmarks_tensors_are_equal_parallel_near_or_unlike(tmp_path: Path) -> None:
+    """SLERP takes tensors whose cosine is above 0.9995 for parallel, and mixes them linearly."""
+
+    def kind(one: torch.Tensor, other: torch.Tensor) -> str:
+        cosine = torch.cosine_similarity(one.double().flatten(), other.double().flatten(), 0)
+        bounds = {"parallel": (0.9995, 1.1), "near": (0.9, 0.9995), "unlike": (-0.5, 0.5)}
+        names = [name for name, (low, high) in bounds.items() if low < cosine < high]
+        return "equal" if torch.equal(one, other) else "".join(names)
+
+    shape = Qwen3Config(2, 64, 160, 4, 2, 16, 256, tied=True)
+    for seed, name in enumerate(("base", "tuned")):
+        make_model(shape, tmp_path / name, seed)
+    base, tuned = (load_file(tmp_path / name / "model.safetensors") for name in ("base", "tuned"))
+    assert {kind(base[name], tuned[name]) for name in base} == {"equal", "parallel", "near", "unlike"}
+
+
 def test_a_sweep_of_the_benchmarks_models_is_mergekits(tmp_path: Path) -> None:
     shape = Qwen3Config(2, 64, 160, 4, 2, 16, 256, tied=True)
     base, tuned = tmp_path / "base", tmp_path / "tuned"
