@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import cache
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -111,7 +112,7 @@ def _build(
     _check_kept(surveys, counts, edition)
     every = [document for documents in rejected.values() for document in documents]
     if every:
-        log.warn(f"corpus: {len(every)} documents are left out: {REJECTED} says which and why")
+        log.warn(f"corpus: {len(every):,} documents are left out: {REJECTED} says which and why")
         write_rejected(work / REJECTED, every)
     remove(work / PARTS)
     for survey in surveys:
@@ -271,4 +272,10 @@ def _changes_made(before: str, changed: Counter[str], source: Source) -> str:
     taken = f"text taken from the published files ({source.definition.text})" if source.definition else ""
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(changed.items()))
     done = "; ".join(filter(None, [taken, kinds and f"cleaned: {kinds}"]))
-    return "; ".join(filter(None, [before, done and f"pdapt {metadata.version('pdapt')}: {done}"]))
+    return "; ".join(filter(None, [before, done and f"pdapt {_version()}: {done}"]))
+
+
+@cache
+def _version() -> str:
+    """This version of pdapt; asking for it parses the package's metadata, as long as cleaning a document takes."""
+    return metadata.version("pdapt")
