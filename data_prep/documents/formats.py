@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from ...core.errors import UserError
 from . import content, streams
 from .faults import FileError
-from .record import FIELDS, NAMES, BadDocumentError, Record, Rejected, is_blank, record_of
+from .record import BLANK_LINES, FIELDS, NAMES, BadDocumentError, LeftOut, Record, Rejected, is_blank, record_of
 from .sources import Source
 from .streams import SourceFile, open_text
 from .values import Repeated, parse_line, read_values
@@ -34,12 +34,14 @@ def read_text(file: SourceFile, source: Source) -> Iterator[Item]:
         yield Record(file.name, text, split=file.split)
 
 
-def read_lines(file: SourceFile, source: Source) -> Iterator[Item]:
-    """A document a line; a line without text is none."""
+def read_lines(file: SourceFile, source: Source) -> Iterator[Item | LeftOut]:
+    """A document a line; a line without text is not a document, and is counted."""
     del source
     with open_text(file) as stream:
         for number, line in enumerate(stream, 1):
-            if not is_blank(line):
+            if is_blank(line):
+                yield LeftOut(BLANK_LINES)
+            else:
                 yield Record(f"{file.name}#{number}", line.rstrip("\n"), split=file.split)
 
 

@@ -20,7 +20,7 @@ from .streams import SourceFile
 from .survey import Survey, survey, tell_left_out, tell_unread
 
 Item = Record | Rejected
-READERS: dict[str, Callable[[SourceFile, Source], Iterator[Item]]] = {
+READERS: dict[str, Callable[[SourceFile, Source], Iterator[Item | LeftOut]]] = {
     "text": formats.read_text,
     "lines": formats.read_lines,
     "jsonl": formats.read_jsonl,

@@ -101,6 +101,10 @@ class LeftOut:
     reason: str
 
 
+BLANK_LINES = "lines without text"
+"""Reason for lines that are not documents, in files of a document a line."""
+
+
 class BadDocumentError(ValueError):
     """A document that cannot be read; the message says why."""
 

@@ -13,6 +13,7 @@ import source_files as files
 from reading_helpers import items_of, records_of, survey_of
 
 from pdapt.core.errors import UserError
+from pdapt.data_prep.corpus import build_corpus, discover
 from pdapt.data_prep.documents.reading import read_source
 from pdapt.data_prep.documents.record import Rejected
 from pdapt.data_prep.sources.formats import pdf
@@ -123,6 +124,20 @@ def test_full_texts_are_joined_with_the_records_of_their_index(tmp_path: Path) -
         "documents in another language": 1,
         "entries of an index without a full text here, or an abstract in French": 1,
     }
+
+
+@pytest.mark.parametrize(("key", "name"), [("pxcorpus", "seq.in"), ("emea_v3", "EMEA.en-fr.fr")])
+def test_lines_without_text_are_counted(tmp_path: Path, key: str, name: str) -> None:
+    (tmp_path / name).write_text("Un\n\nDeux\n \n")
+    assert left_out(tmp_path, key) == {"lines without text": 2}
+
+
+def test_a_kind_of_journal_is_not_a_type_of_document(tmp_path: Path) -> None:
+    """E3C's files name theirs `journal`; Table 1 counts all of E3C as clinical."""
+    write(tmp_path / "e3c", FR1__json=files.E3C)
+    assert b'"type": "journal"' in files.E3C
+    build_corpus(discover([str(tmp_path / "e3c")], format="e3c"), tmp_path / "corpus")
+    assert pq.read_table(tmp_path / "corpus" / "documents")["document_type"].to_pylist() == ["Clinical"]
 
 
 def test_the_annotated_form_of_a_document_is_not_a_second_one(tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ....documents.faults import FileError
-from ....documents.record import Record, is_blank
+from ....documents.record import BLANK_LINES, LeftOut, Record, is_blank
 from ....documents.streams import SourceFile, open_bytes, open_text, packing_of
 
 SIDE = re.compile(r"[a-z]{2}")
 
 
-def read_moses(file: SourceFile) -> Iterator[Record]:
-    """A line a document; an empty line, a sentence that was left untranslated, is none.
+def read_moses(file: SourceFile) -> Iterator[Record | LeftOut]:
+    """A line a document; an empty line, a sentence that was left untranslated, is counted.
 
     Raises:
         FileError: the file cannot be read, or another side beside it has another number of lines.
@@ -20,7 +20,9 @@ def read_moses(file: SourceFile) -> Iterator[Record]:
     number = 0
     with open_text(file, newline="\n") as stream:
         for number, line in enumerate(stream, 1):
-            if not is_blank(line):
+            if is_blank(line):
+                yield LeftOut(BLANK_LINES)
+            else:
                 yield Record(f"{file.name}#{number}", line.rstrip("\r\n"), split=file.split)
     for side in _other_sides(file.path):
         lines = _count(side)
