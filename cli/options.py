@@ -66,7 +66,7 @@ MaxRejected = Annotated[
     float | None,
     typer.Option(
         help="Share of damaged documents that may be left out (listed in rejected.parquet); by default none, "
-        "or one in 1,000 where --format names a source."
+        "and of each registered source one in 1,000."
     ),
 ]
 

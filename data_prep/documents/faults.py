@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 from ...core.errors import UserError
@@ -83,14 +84,18 @@ def check_rejected(
     """
     if not rejected or (max_rejected is not None and len(rejected) <= max_rejected * documents):
         return
-    share = len(rejected) / documents
-    allowed = "none" if max_rejected is None else f"a share of {max_rejected:g} (--max-rejected)"
+    allowed = "none" if max_rejected is None else f"a share of {_plain(max_rejected)} (--max-rejected)"
     raise UserError(
-        f"{len(rejected)} of {documents} documents cannot be read, a share of {share:.4g}",
+        f"{len(rejected):,} of {documents:,} documents cannot be read, a share of {_plain(len(rejected) / documents)}",
         where="\n    ".join(["", *_by_file(rejected)]),
         allowed=allowed,
         fix=fix,
     )
+
+
+def _plain(share: float) -> str:
+    """A share as `--max-rejected` takes it: four digits, and no exponent."""
+    return f"{Decimal(f'{share:.4g}'):f}"
 
 
 def _by_file(rejected: Sequence[Rejected]) -> list[str]:
@@ -101,5 +106,5 @@ def _by_file(rejected: Sequence[Rejected]) -> list[str]:
     for file, faults in files.items():
         lines += [f"{fault.where}: {fault.reason}" for fault in faults[:SHOWN]]
         if len(faults) > SHOWN:
-            lines.append(f"{file}: and {len(faults) - SHOWN} more")
+            lines.append(f"{file}: and {len(faults) - SHOWN:,} more")
     return lines

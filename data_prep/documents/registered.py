@@ -1,6 +1,5 @@
 """Files of a registered source: how each is read, by its definition."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -84,7 +83,7 @@ def _check_content(format: str, head: bytes, file: SourceFile) -> None:
     if kind:
         raise FileError(f"{kind[0]}, not what the source publishes", where=file.where, fix=kind[1])
     text = head.decode(marked(head) or "utf-8", "replace").lstrip("\ufeff \t\r\n")
-    if content.WHOLE_MARKUP.match(text) and re.match(r"<(?:!doctype\s+html|html)", text, re.IGNORECASE):
+    if content.is_page(text):
         raise FileError("an HTML page, not what the source publishes", where=file.where, fix=ERROR_PAGE)
     if format in JSON and not text.startswith(("{", "[")):
         raise FileError("not JSON", where=file.where, allowed="a JSON object or array", fix=ERROR_PAGE)

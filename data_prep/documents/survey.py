@@ -19,7 +19,7 @@ from . import content
 from .faults import FileError, printable
 from .folders import Unread, walk
 from .record import NAMES, split_of
-from .registered import BINARY, ONE_DOCUMENT, published_file
+from .registered import BINARY, ERROR_PAGE, ONE_DOCUMENT, published_file
 from .sources import Source
 from .streams import SourceFile, encoding_of, marked, open_bytes, packing_of
 
@@ -326,6 +326,8 @@ def _recognize(file: SourceFile, text: str, whole: bool, ending: str, *, source:
         return kind
     if ending in JSON_ENDINGS and not text.strip():
         return "jsonl"  # of no lines
+    if ending in JSON_ENDINGS and content.is_page(text):
+        raise FileError(f"an HTML page under the ending .{ending}", where=file.where, fix=ERROR_PAGE)
     if ending in JSON_ENDINGS:
         fix = "--format text or lines reads it as text"
         raise FileError(f"the name ends in .{ending}, and it does not hold JSON objects", where=file.where, fix=fix)

@@ -55,7 +55,7 @@ def parse_line(line: str) -> Any:
     except RecursionError:
         return _shallow(line)  # as the reader of large files does, so that a line is read alike by both
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from None
+        raise ValueError(f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}") from None
 
 
 def _shallow(line: str) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from pdapt.data_prep import corpus
 from pdapt.data_prep.clean.clean import clean
 from pdapt.data_prep.corpus import Source, build_corpus, discover
 from pdapt.data_prep.documents.description import BY_USER
+from pdapt.data_prep.documents.faults import check_rejected
 from pdapt.data_prep.documents.reading import Item
+from pdapt.data_prep.documents.record import Rejected
 from pdapt.data_prep.documents.survey import Survey
 from pdapt.data_prep.tokens.build import Options, build_tokens
 
@@ -58,7 +60,7 @@ def test_what_e3c_states_is_kept_and_a_flag_overrides_none_of_it(shared: Callabl
     build_corpus([source], tmp_path / "corpus")
     values = [json.loads(file.read_text()) for file in sorted(folder.rglob("*.json"))]
     for row, value in zip(rows_of(tmp_path / "corpus", "e3c"), values, strict=True):
-        stated = {"doc_id": "id", "document_type": "type", "date": "publication_date", "subset": "source"}
+        stated = {"doc_id": "id", "date": "publication_date", "subset": "source"}
         stated |= {name: name for name in ("licence", "url", "doi", "language")}
         assert {name: row[name] for name in stated} == {name: value[theirs] for name, theirs in stated.items()}
         assert row["text"] == clean(value["text"])
@@ -121,6 +123,30 @@ def test_a_document_and_its_provenance(tmp_path: Path) -> None:
         "words": 4,
     }
     assert second["doc_id"] == "cas/cas_test.jsonl#3"
+
+
+def test_few_spoilt_documents_of_many_are_a_share_without_an_exponent() -> None:
+    spoilt = [Rejected("a.jsonl", 7, "the text is empty")]
+    with pytest.raises(UserError, match=r"^1 of 2,000,000 documents .* a share of 0\.0000005\n") as caught:
+        check_rejected(spoilt, 2_000_000, None)
+    assert caught.value.allowed == "none"
+    with pytest.raises(UserError, match=r"a share of 0\.3333\n") as caught:
+        check_rejected(spoilt, 3, 1e-5)
+    assert caught.value.allowed == "a share of 0.00001 (--max-rejected)"
+
+
+def test_the_version_is_not_asked_for_with_each_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking parses the package's metadata, which took half of the time of a corpus of short documents."""
+    asked: list[str] = []
+
+    def counted(name: str) -> str:
+        asked.append(name)
+        return version(name)
+
+    monkeypatch.setattr(corpus.metadata, "version", counted)
+    path = write_lines(tmp_path / "a.jsonl", [" Texte."] * 20)
+    build_corpus([Source("a", path)], tmp_path / "corpus")
+    assert asked.count("pdapt") < 5
 
 
 def test_row_groups_bound_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

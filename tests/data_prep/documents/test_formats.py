@@ -294,6 +294,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "columns.csv": (b"text,text\na,b\n", "there is more than one column 'text'"),
     "column.jsonl": (b'{"input": "a", "label": "b"}\n', "there is no text column 'text'"),
     "prose.jsonl": (b"Bonjour\n", "does not hold JSON objects"),
+    "page.jsonl": (b"\n<!DOCTYPE html><html><body>503</body></html>", "an HTML page under the ending .jsonl"),
     "cut.json": (b'[{"text": "a"},\n{"text": "b"', "not JSON: Expecting ',' delimiter"),
     "after.json": (b'[{"text": "a"}]\n]', "not JSON: something follows the array"),
     "comma.json": (b'[{"text": "a"}\n{"text": "b"}]', "not JSON: ',' is missing"),
@@ -313,6 +314,12 @@ def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         items_of(tmp_path / "one")
     assert {name for name in BAD_FILES if name in caught.value.where} == set(BAD_FILES)
+
+
+def test_a_line_that_is_not_json_is_said_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "un"}\n{"text": "deux\n')
+    (spoilt,) = (item for item in items_of(tmp_path) if isinstance(item, Rejected))
+    assert (spoilt.line, spoilt.reason) == (2, "not JSON: Unterminated string starting at column 10")
 
 
 def test_what_mends_several_files_is_said_once(tmp_path: Path) -> None:

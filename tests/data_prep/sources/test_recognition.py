@@ -296,7 +296,7 @@ def test_one_spoilt_document_in_a_thousand_of_each_registered_source_and_none_of
     counts = build_corpus(discover([str(tmp_path / "raw")]), tmp_path / "corpus").counts
     assert {name: (each["kept"], each["rejected"]) for name, each in counts.items()} == {"x": (999, 1), "own": (1, 0)}
     write(tmp_path / "raw", {"own/a.jsonl": b'{"text": "Un"}\n' * 999 + b'{"text"'})
-    with pytest.raises(UserError, match="1 of 1000 documents cannot be read") as raised:
+    with pytest.raises(UserError, match="1 of 1,000 documents cannot be read") as raised:
         build_corpus(discover([str(tmp_path / "raw")]), tmp_path / "other")
     assert os.fspath(tmp_path / "raw" / "own") in str(raised.value)
     assert not (tmp_path / "other").exists()
