@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from reading_helpers import records_of
 
 from pdapt.data_prep.clean.clean import clean
+from pdapt.data_prep.documents.recognise import recognise
 
 TEXTS = st.text(st.one_of(st.characters(), st.sampled_from("  \t\r\n\u00a0\u202f\u2009\u200b\ufeff\u0301eE1µ°<±,.")))
 MARKS = set("\ufeff\u200b\u200c\u200d\u200e\u200f") | {
@@ -143,7 +144,8 @@ def values(text: str) -> list[list[str]]:
 
 def sample_texts(shared: Callable[[str], Path]) -> list[str]:
     folders = [path for path in sorted(shared("samples").iterdir()) if path.is_dir()]
-    return [unicodedata.normalize("NFC", r.text) for path in folders for r in records_of(path)]
+    records = (record for path in folders for record in records_of(path, format=recognise(path, path.name)))
+    return [unicodedata.normalize("NFC", record.text) for record in records]
 
 
 def trimmed(text: str) -> str:
