@@ -1,14 +1,18 @@
 """Is what a fast back end gives what the reference gives?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from .encoders import Encoder, Ids, Reference
+from .pieces import PIECE_BYTES
+from .selection.shards import utf8
 from .tokenizer import Vocabulary
+from .words import compose
 
 SAMPLE, ALL = "sample", "all"
 VERIFICATIONS = (SAMPLE, ALL)
@@ -60,28 +64,52 @@ class Verifier:
         if skipped or isinstance(self.encoder, Reference) or not len(text):
             return ids, lengths, 0
         chosen = np.arange(len(text)) if self.verify == ALL else self._sample(text, hashes)
-        expected, expected_lengths = Reference(self.vocabulary).encode(text.take(pa.array(chosen)))
-        ours, theirs = _documents(ids, lengths), _documents(expected, expected_lengths)
-        for number, document in enumerate(chosen.tolist()):
-            if not np.array_equal(ours(document), theirs(number)):
-                self._say(text[document].as_py(), ours(document), theirs(number), where)
+        ours = _documents(ids, lengths)
+        for document, theirs in self._expected(text, chosen):
+            self._compare(text[document].as_py, ours(document), theirs, where)
         return ids, lengths, len(chosen)
 
     def _sample(self, text: pa.StringArray, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-        sizes = np.diff(np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1])
+        sizes = np.diff(utf8(text)[1])
         short = np.flatnonzero(sizes <= max(SAMPLE_BYTES, int(sizes.min())))
         return short[[np.argmin(hashes[short])]]
 
-    def _say(self, text: str, ours: Ids, theirs: Ids, where: str) -> None:
-        """Raise, with the characters around the first token that differs."""
-        shared = min(len(ours), len(theirs))
-        at = int(np.flatnonzero(np.append(ours[:shared] != theirs[:shared], True))[0])
-        encoding = self.vocabulary.tokenizer.encode(text, add_special_tokens=False)
-        place = encoding.offsets[at][0] if at < len(encoding.offsets) else len(text)
-        shown = text[max(0, place - SHOWN) : place + SHOWN]
+    def _expected(self, text: pa.StringArray, chosen: npt.NDArray[np.int64]) -> Iterator[tuple[int, Iterable[Ids]]]:
+        """The reference's ids of each chosen text, in parts, so that a long text's are not held twice."""
+        reference, eod = Reference(self.vocabulary), np.array([self.vocabulary.eod_id], np.int32)
+        long = np.diff(utf8(text)[1])[chosen] > PIECE_BYTES
+        expected = _documents(*reference.encode(text.take(pa.array(chosen[~long]))))
+        yield from ((document, [expected(number)]) for number, document in enumerate(chosen[~long].tolist()))
+        yield from (
+            (document, chain(reference.parts(text.slice(document, 1)), [eod])) for document in chosen[long].tolist()
+        )
+
+    def _compare(self, text: Callable[[], str], ours: Ids, theirs: Iterable[Ids], where: str) -> None:
+        """Compare a text's ids.
+
+        Raises:
+            VerificationError: with the characters around the first token that differs.
+        """
+        at = 0
+        for part in theirs:
+            if not np.array_equal(ours[at : at + len(part)], part):
+                self._say(text(), ours, part, at, where)
+            at += len(part)
+        if at != len(ours):
+            self._say(text(), ours, ours[:0], at, where)
+
+    def _say(self, text: str, ours: Ids, theirs: Ids, at: int, where: str) -> None:
+        """Raise for a part of the reference's ids, which begins at a token of ours."""
+        mine = ours[at : at + len(theirs)]
+        shared = int(np.flatnonzero(np.append(mine != theirs[: len(mine)], True))[0])
+        composed = bytes(compose(memoryview(text.encode())))
+        before = int(self.vocabulary.token_bytes[ours[: at + shared]].sum())
+        place = len(composed[:before].decode("utf-8", "ignore"))
+        shown = composed.decode()[max(0, place - SHOWN) : place + SHOWN]
+        wrong, right = ours[at + shared :][:8].tolist(), theirs[shared:][:8].tolist()
         raise VerificationError(
             f"the fast back end's ids are not the reference's\n  where: {where}, character {place + 1}\n"
-            f"  text: {shown!r}\n  ids: {ours[at : at + 8].tolist()}\n  reference: {theirs[at : at + 8].tolist()}\n"
+            f"  text: {shown!r}\n  ids: {wrong}\n  reference: {right}\n"
             "  fix: --backend hf takes the reference; please report the text"
         )
 

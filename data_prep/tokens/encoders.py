@@ -8,7 +8,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ...core.errors import UserError, check_known
-from .pieces import PIECE_BYTES, cuts_alike, encode_pieces
+from .pieces import PIECE_BYTES, PieceEncoder, cuts_alike, encode_pieces
 from .selection.shards import utf8
 from .tokenizer import Vocabulary
 
@@ -46,6 +46,12 @@ class Reference:
     def encode(self, text: pa.StringArray) -> tuple[Ids, Ids]:
         """See `Encoder`."""
         return _encode_by_pieces(text, self._encode, self.vocabulary)
+
+    def parts(self, text: pa.StringArray) -> Iterator[Ids]:
+        """The ids of one text, in parts where it is long, without the end of a document."""
+        if _is_long(text, self.vocabulary):
+            return _parts(text, self._encode, self.vocabulary)
+        return iter([self._encode(text)[0][:-1]])
 
     def _encode(self, text: pa.StringArray) -> tuple[Ids, Ids]:
         documents = list(self.vocabulary.encode(text.to_pylist()))
@@ -105,24 +111,40 @@ def make_encoder(backend: str, vocabulary: Vocabulary) -> Encoder:
 def _encode_by_pieces(
     text: pa.StringArray, encode: Callable[[pa.StringArray], tuple[Ids, Ids]], vocabulary: Vocabulary
 ) -> tuple[Ids, Ids]:
-    """Encode texts; of one that is very long a piece at a time, since a back end takes 140 bytes a character."""
-    _, borders = utf8(text)
-    if not len(text) or np.diff(borders).max() <= PIECE_BYTES or not cuts_alike(vocabulary.definition):
+    """Encode texts, of a long one a piece at a time: a back end takes 140 bytes a character and more."""
+    if not _is_long(text, vocabulary):
         return encode(text)
+    _, borders = utf8(text)
     # All at once and not in parts, which would be held a second time when they are joined; what is not filled takes no
     # memory. A token has a byte at least, and NFC makes a text three times as long at most.
     ids = np.empty(3 * int(borders[-1] - borders[0]) + len(text), np.int32)
     lengths, size = np.zeros(len(text), np.int32), 0
     for document in range(len(text)):
-        values, _ = utf8(text.slice(document, 1))
         begin = size
-        for part in encode_pieces(values, lambda piece: encode(pa.array([piece]))[0][:-1], vocabulary.token_bytes):
+        for part in _parts(text.slice(document, 1), encode, vocabulary):
             ids[size : size + len(part)] = part
             size += len(part)
         ids[size] = vocabulary.eod_id
         size += 1
         lengths[document] = size - begin
     return ids[:size], lengths
+
+
+def _is_long(text: pa.StringArray, vocabulary: Vocabulary) -> bool:
+    """Whether any of some texts is encoded in parts."""
+    return len(text) > 0 and np.diff(utf8(text)[1]).max() > PIECE_BYTES and cuts_alike(vocabulary.definition)
+
+
+def _parts(
+    text: pa.StringArray, encode: Callable[[pa.StringArray], tuple[Ids, Ids]], vocabulary: Vocabulary
+) -> Iterator[Ids]:
+    """The ids of one text in parts, without the end of a document."""
+    encoder = PieceEncoder(
+        text=lambda piece: encode(pa.array([piece]))[0][:-1],
+        word=vocabulary.encode_word,
+        token_bytes=vocabulary.token_bytes,
+    )
+    return encode_pieces(utf8(text)[0], encoder)
 
 
 def _holds_unsafe(text: pa.StringArray) -> bool:

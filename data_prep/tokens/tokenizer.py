@@ -29,6 +29,10 @@ WORD_PATTERN = (
 )
 """Qwen3's pre-tokenizer: how its `tokenizer.json` cuts text into words. Each digit is a word of its own."""
 
+_PRINTED = [*range(ord("!"), 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+BYTE_CHARACTERS = {byte: 0x100 + place for place, byte in enumerate(sorted(set(range(0x100)) - set(_PRINTED)))}
+"""The character that byte-level BPE writes for a byte, where that is not the byte's own in Latin-1."""
+
 LARGEST_ID = 2**31 - 1
 """Ids are stored as int32."""
 
@@ -73,6 +77,11 @@ class Vocabulary:
         """The ids of each text, ended by `eod_id`, in the texts' order."""
         for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False):
             yield np.array([*encoding.ids, self.eod_id], dtype=np.int32)
+
+    def encode_word(self, word: bytes) -> npt.NDArray[np.int32]:
+        """The ids of UTF-8 that is one word, or a part of one: the model's own, which composes and cuts nothing."""
+        tokens = self.tokenizer.model.tokenize(word.decode("latin-1").translate(BYTE_CHARACTERS))
+        return np.fromiter((token.id for token in tokens), np.int32, len(tokens))
 
 
 def load_tokenizer(source: str | Path, vocab_size: int | None = None) -> Vocabulary:

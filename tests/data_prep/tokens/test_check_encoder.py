@@ -13,9 +13,11 @@ from reading_helpers import shards_of
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep.tokens import build as tokens
+from pdapt.data_prep.tokens import check_encoder, encoders
 from pdapt.data_prep.tokens.build import Options, build_tokens
 from pdapt.data_prep.tokens.check_encoder import ALL, SAMPLE, SAMPLE_BYTES, VerificationError, Verifier
 from pdapt.data_prep.tokens.encoders import FAST, HF, Encoder, Ids, make_encoder
+from pdapt.data_prep.tokens.pieces import encode_pieces
 from pdapt.data_prep.tokens.selection.shards import read_shard
 from pdapt.data_prep.tokens.tokenizer import Vocabulary, load_tokenizer
 
@@ -95,6 +97,21 @@ def test_all_finds_a_fault_wherever_it_is(vocabulary: Vocabulary, fault: Fault) 
     for text in TEXTS:
         with pytest.raises(VerificationError):
             verify(Verifier(Faulty(encoder, text, fault), vocabulary, ALL), TEXTS)
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_a_fault_of_a_text_that_is_encoded_in_pieces_is_found(
+    vocabulary: Vocabulary, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (check_encoder, encoders):
+        monkeypatch.setattr(module, "PIECE_BYTES", 40)
+    monkeypatch.setattr(encoders, "encode_pieces", lambda text, encoder: encode_pieces(text, encoder, size=40))
+    encoder = make_encoder(FAST, vocabulary)
+    texts = [TEXTS[0], "Court.", TEXTS[1]]
+    assert verify(Verifier(encoder, vocabulary, ALL), texts) == len(texts)
+    for text in texts:
+        with pytest.raises(VerificationError):
+            verify(Verifier(Faulty(encoder, text, fault), vocabulary, ALL), texts)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())

@@ -1,0 +1,193 @@
+"""Where Qwen3's pre-tokenizer cuts text into words, for texts too long to hand it whole.
+
+WORD_PATTERN never looks back, and looks ahead only past white space. So there are places where a word ends whatever
+stands further on, and where the text before and the text after are cut alike by themselves: after a run of letters;
+after a digit, which is a word by itself; before a digit that follows a sign; between a sign and a blank; after a line's
+end that no white space follows. A text without any such border is a few words at most, and `word_end` finds them.
+
+Characters are told apart by Python's Unicode. Where it knows a character, it agrees with the tokenizer's, which may be
+newer; next to characters it does not know, nothing is cut.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+
+from tokenizers.normalizers import NFC
+
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""White space of Unicode, as a set of a regular expression: Python's `\\s` holds four control characters more."""
+CHUNK_BYTES = 2**16
+"""Bytes of a long text that are looked at together."""
+CONTRACTION = re.compile("'(?:s|t|re|ve|m|ll|d)", re.IGNORECASE)
+NEWLINES = re.compile(r"[\r\n]*")
+JAMO = range(0x1160, 0x1200)
+"""Vowels and finals of Korean, which are letters that compose with what precedes them."""
+
+
+@dataclass(frozen=True)
+class _Patterns:
+    """Expressions over sets of all of Unicode.
+
+    Attributes:
+        border: a place where a word ends whatever stands further on.
+        letters, signs, blanks: the run of such characters that a text begins with; a sign is what is no letter, number
+            or white space.
+        unknown: a character that is not assigned in Python's Unicode.
+    """
+
+    border: re.Pattern[str]
+    letters: re.Pattern[str]
+    signs: re.Pattern[str]
+    blanks: re.Pattern[str]
+    unknown: re.Pattern[str]
+
+
+@cache
+def _patterns() -> _Patterns:
+    """Built when first asked for: going through all of Unicode takes half a second."""
+    sets: dict[str, list[str]] = {kind: [] for kind in "LNOU"}
+    blank = re.compile(f"[{WHITE_SPACE}]")
+    for kind, run in groupby(range(0x110000), lambda point: _kind(chr(point), blank)):
+        if kind in sets:
+            points = list(run)
+            sets[kind].append(f"\\U{points[0]:08x}-\\U{points[-1]:08x}")
+    letter, number, sign, unknown = ("".join(sets[kind]) for kind in "LNOU")
+    return _Patterns(
+        border=re.compile(
+            f"(?<=[{letter}])(?=[{number}{sign}{WHITE_SPACE}])"
+            f"|(?<=[{number}])(?=[{letter}{number}{sign}{WHITE_SPACE}])"
+            f"|(?<=[{sign}])(?=[{number}]|(?![\r\n])[{WHITE_SPACE}])"
+            f"|(?<=[\r\n])(?=[{letter}{number}{sign}])"
+        ),
+        letters=re.compile(f"[{letter}]*"),
+        signs=re.compile(f"[{sign}]*"),
+        blanks=re.compile(f"[{WHITE_SPACE}]*"),
+        unknown=re.compile(f"[{unknown}]"),
+    )
+
+
+def _kind(character: str, blank: re.Pattern[str]) -> str:
+    """L for a letter, N for a number, U for what is not assigned, S for white space, O for any other."""
+    category = unicodedata.category(character)
+    if category in ("Cn", "Cs"):
+        return "U"
+    if category[0] in "LN":
+        return category[0]
+    return "S" if blank.match(character) else "O"
+
+
+def last_border(text: str) -> int:
+    """The last place within a text where a word certainly ends; 0 where there is none.
+
+    Args:
+        text: in NFC, begins with a word.
+    """
+    for start in (max(1, len(text) - 1000), 1):
+        last = 0
+        for match in _patterns().border.finditer(text, start):
+            last = match.start()
+        if last:
+            return last
+    return 0
+
+
+def word_end(text: memoryview, begin: int) -> int:
+    """The byte where the word ends that begins at a byte of a text.
+
+    Args:
+        text: UTF-8 in NFC, without unknown characters.
+        begin: a byte where a word begins, before the text's end.
+    """
+    patterns = _patterns()
+    head = decode(text, begin, 16)
+    first = len(head[0].encode())
+    if contraction := CONTRACTION.match(head):
+        return begin + len(contraction[0].encode())
+    letter, number = head[0].isalpha(), unicodedata.category(head[0])[0] == "N"
+    letters = begin if letter or number or head[0] in "\r\n" else begin + first
+    if (end := _run_end(text, letters, patterns.letters)) > letters:
+        return end
+    if number:
+        return begin + first
+    signs = begin + (head[0] == " ")
+    if (end := _run_end(text, signs, patterns.signs)) > signs:
+        return _run_end(text, end, NEWLINES)
+    end = _run_end(text, begin, patterns.blanks)
+    if newline := _last_newline(text, begin, end):
+        return newline
+    # The last blank goes with what follows it, but where it is the only one.
+    last = decode(text[begin:end], max(0, end - begin - 3), 3)[-1]
+    return end if end == len(text) or end - begin == len(last.encode()) else end - len(last.encode())
+
+
+def _run_end(text: memoryview, begin: int, run: re.Pattern[str]) -> int:
+    """The byte where a run of characters ends that begins at a byte, if it does."""
+    while begin < len(text):
+        chunk = decode(text, begin, CHUNK_BYTES)
+        found = run.match(chunk)
+        size = found.end() if found else 0
+        begin += len(chunk[:size].encode())
+        if size < len(chunk):
+            break
+    return begin
+
+
+def _last_newline(text: memoryview, begin: int, end: int) -> int:
+    """The byte after the last end of a line between two bytes; 0 where there is none."""
+    for stop in range(end, begin, -CHUNK_BYTES):
+        start = max(begin, stop - CHUNK_BYTES)
+        chunk = bytes(text[start:stop])
+        if (last := max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))) >= 0:
+            return start + last + 1
+    return 0
+
+
+def decode(text: memoryview, begin: int, size: int) -> str:
+    """The characters of so many bytes, but for one that goes on behind them, or began before."""
+    return bytes(text[begin : begin + size]).decode("utf-8", "ignore")
+
+
+def holds_unknown(text: memoryview) -> bool:
+    """Whether a text holds a character that Python's Unicode does not know."""
+    begin = 0
+    while begin < len(text):
+        chunk = decode(text, begin, CHUNK_BYTES)
+        if _patterns().unknown.search(chunk):
+            return True
+        begin += len(chunk.encode())
+    return False
+
+
+def compose(text: memoryview) -> memoryview:
+    """A text in NFC; the text itself where it is.
+
+    It is composed a stretch at a time, each beginning with a character that composes with nothing before it. The
+    tokenizer's own composition has an older Unicode than Python's: it leaves the order of the newest marks as it is.
+    """
+    composed, begin, length, changed = bytearray(), 0, CHUNK_BYTES, False
+    while begin < len(text):
+        chunk = decode(text, begin, length)
+        if begin + length < len(text):
+            chunk = chunk[: _last_start(chunk)]
+        if not chunk:
+            length *= 2
+            continue
+        size = len(chunk.encode())
+        if not changed and not unicodedata.is_normalized("NFC", chunk):
+            composed, changed = bytearray(text[:begin]), True
+        if changed:
+            composed += NFC().normalize_str(chunk).encode()
+        begin, length = begin + size, CHUNK_BYTES
+    return memoryview(composed) if changed else text
+
+
+def _last_start(text: str) -> int:
+    """The last place in a text before a character that composes with nothing before it; 0 where there is none."""
+    for place in range(len(text) - 1, 0, -1):
+        category = unicodedata.category(text[place])
+        if category[0] != "M" and category != "Cn" and ord(text[place]) not in JAMO:
+            return place
+    return 0
