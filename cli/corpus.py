@@ -9,6 +9,7 @@ import typer
 from .options import (
     Commercial,
     DocumentType,
+    Edition,
     Encoding,
     Json,
     Licence,
@@ -40,14 +41,7 @@ def build(
     commercial: Commercial = None,
     text_column: TextColumn = "text",
     max_rejected: MaxRejected = None,
-    edition: Annotated[
-        str | None,
-        typer.Option(
-            help="commercial: documents that may be used commercially; strict: those of them whose licence is known "
-            "and undisputed; research: all; paper: the sources of the paper's Table 1, which decides what is "
-            "commercial; by default all."
-        ),
-    ] = None,
+    edition: Edition = None,
     as_json: Json = False,
 ) -> None:
     """Read and clean text: JSON lines and arrays, Parquet, CSV, TSV, text; in gzip, zstd, xz, bzip2; or a Hub data set.

@@ -70,6 +70,15 @@ MaxRejected = Annotated[
     ),
 ]
 
+Edition = Annotated[
+    str | None,
+    typer.Option(
+        help="commercial: documents that may be used commercially; strict: those of them whose licence is known and "
+        "undisputed; research: all; paper: the sources of the paper's Table 1, which decides what is commercial; by "
+        "default all."
+    ),
+]
+
 
 def show(manifest: "Manifest", as_json: bool) -> None:
     """Print a finished stage's counts, or its whole manifest as JSON."""

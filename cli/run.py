@@ -10,6 +10,7 @@ from ..launch.run_defaults import DOCUMENTS, MERGE_T, QUESTIONS, VALID_FRACTION
 from .options import (
     Commercial,
     DocumentType,
+    Edition,
     Encoding,
     Format,
     Json,
@@ -78,6 +79,7 @@ def run(
     commercial: Commercial = None,
     text_column: TextColumn = "text",
     max_rejected: MaxRejected = None,
+    edition: Edition = None,
     valid_fraction: Annotated[
         float, typer.Option(help="Part of each domain's text that is held out.")
     ] = VALID_FRACTION,
@@ -116,6 +118,7 @@ def run(
             text_column=text_column,
         ),
         max_rejected=max_rejected,
+        edition=edition,
         valid_fraction=valid_fraction,
         splits=splits,
         keep_duplicates=keep_duplicates,

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
@@ -49,7 +49,12 @@ __all__ = ["Source", "build_corpus", "discover"]
 
 
 def build_corpus(
-    sources: Sequence[Source], out: Path, *, max_rejected: float | None = None, edition: str | None = None
+    sources: Sequence[Source],
+    out: Path,
+    *,
+    max_rejected: float | None = None,
+    edition: str | None = None,
+    whole: Collection[str] = (),
 ) -> Manifest:
     """Read, clean and write each source's documents: `documents/<source>.parquet`.
 
@@ -65,25 +70,29 @@ def build_corpus(
             listed in `rejected.parquet`. None for none of one's own files', and one in 1,000 of each registered
             source's.
         edition: which documents are written, a name of `Edition`; None for all.
+        whole: names of sources of which all documents are written, whatever the edition.
 
     Raises:
         UserError: files cannot be read (all of them are named), documents are spoilt, a source has no document, or no
             document is of the edition.
     """
     chosen = edition_of(edition)
+    editions = {source.name: None if source.name in whole else chosen for source in sources}
     if not sources:
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
     check_share(max_rejected)
     surveys = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
-        return _build(surveys, work, max_rejected, chosen)
+        return _build(surveys, work, max_rejected, editions)
 
     inputs = {survey.source.name: fingerprint(survey) for survey in surveys if survey.files}
     config = {
         "sources": [_config(survey.source) for survey in surveys],
         "max_rejected": max_rejected,
-    } | ({"edition": chosen} if chosen else {})  # a corpus of all documents is what it was before there were editions
+    }
+    if chosen:  # a corpus of all documents is what it was before there were editions
+        config |= {"edition": chosen} | ({"whole": sorted(whole)} if whole else {})
     return run_stage("corpus", inputs, config, out, body=body, resumes=True)
 
 
@@ -95,21 +104,22 @@ def _config(source: Source) -> dict[str, Any]:
 
 
 def _build(
-    surveys: Sequence[Survey], work: Path, max_rejected: float | None, edition: Edition | None
+    surveys: Sequence[Survey], work: Path, max_rejected: float | None, editions: Mapping[str, Edition | None]
 ) -> dict[str, Any]:
-    """Write all sources; their counts."""
+    """Write all sources, each by its edition; their counts."""
     faults: list[UserError] = []
     counts: dict[str, dict[str, Any]] = {}
     for survey in surveys:
         try:
-            counts[survey.source.name] = _about(survey) | _build_source(survey, work, edition)
+            name = survey.source.name
+            counts[name] = _about(survey) | _build_source(survey, work, editions[name])
         except _Unreadable as error:
             faults += error.faults
     if faults:
         raise together(faults)
     rejected = {survey.source.name: _rejected(survey, work) for survey in surveys}
     _check_rejected([survey.source for survey in surveys], rejected, counts, max_rejected)
-    _check_kept(surveys, counts, edition)
+    _check_kept(surveys, counts, editions)
     every = [document for documents in rejected.values() for document in documents]
     if every:
         log.warn(f"corpus: {len(every):,} documents are left out: {REJECTED} says which and why")
@@ -143,7 +153,9 @@ def _check_rejected(
         raise together(faults)
 
 
-def _check_kept(surveys: Sequence[Survey], counts: dict[str, dict[str, Any]], edition: Edition | None) -> None:
+def _check_kept(
+    surveys: Sequence[Survey], counts: dict[str, dict[str, Any]], editions: Mapping[str, Edition | None]
+) -> None:
     """Check that each source has documents, and that the edition has.
 
     Raises:
@@ -158,9 +170,11 @@ def _check_kept(surveys: Sequence[Survey], counts: dict[str, dict[str, Any]], ed
     if empty:
         raise together(empty)
     for source in without:
-        log.info(f"corpus: the edition {edition} has no document of {source.name}")
-    if len(without) == len(surveys):
-        reasons = [f"{name}: {_reasons(each)}" for name, each in counts.items()]
+        log.info(f"corpus: the edition {editions[source.name]} has no document of {source.name}")
+    chosen_from = {name: edition for name, edition in editions.items() if edition}
+    if chosen_from and len(without) == len(chosen_from):
+        reasons = [f"{name}: {_reasons(counts[name])}" for name in chosen_from]
+        edition = next(iter(chosen_from.values()))
         fix = "--licence and --commercial say it for files whose records do not; --edition research takes all"
         raise UserError(f"no document is of the edition {edition}", where="\n    ".join(["", *reasons]), fix=fix)
 

@@ -40,6 +40,7 @@ def check_request(request: Request) -> None:
     Raises:
         UserError: one cannot be.
     """
+    from ..data_prep.licences.editions import edition_of
     from ..merge.factors import Factors
 
     if not DOMAIN.fullmatch(request.domain) or request.domain.split("-")[0] == GENERAL:
@@ -59,6 +60,7 @@ def check_request(request: Request) -> None:
             f"--general {NONE} and --general {SAMPLE} cannot be combined with other text",
             where=f"--general {' '.join(request.general)}",
         )
+    edition_of(request.edition)
     Factors((request.t,))
     for name in ("documents", "questions"):
         value = getattr(request, name)

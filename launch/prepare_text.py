@@ -69,27 +69,37 @@ def build_text(place: TextBuild, vocab: int) -> list[Path]:
 
     out = place.out
     log.info("corpus: reading and cleaning")
-    sources, max_rejected = _sources(place), place.request.max_rejected
-    place.training(CORPUS, lambda folder: build_corpus(sources, folder, max_rejected=max_rejected))
+    domain, general, request = _domain_sources(place), _general_sources(place), place.request
+    whole, share = [source.name for source in general], request.max_rejected
+    place.training(
+        CORPUS,
+        lambda folder: build_corpus(domain + general, folder, max_rejected=share, edition=request.edition, whole=whole),
+    )
     tokenizer = place.base.folder if place.base else _tokenizer(place, vocab)
     options = _options(place)
     place.training(
         TOKENS, lambda folder: build_tokens([str(out / CORPUS)], tokenizer, folder, options, vocab_size=vocab)
     )
-    general = _general(place)
+    paths = _general(place)
     if place.base is None:
         return sorted((out / TOKENS / "heldout").glob(f"{GENERAL}-*.jsonl"))
-    return _unseen(place, general) if general else []
+    return _unseen(place, paths) if paths else []
 
 
-def _sources(place: TextBuild) -> "list[Source]":
-    """Sources of the text that is trained on."""
+def _domain_sources(place: TextBuild) -> "list[Source]":
+    """Sources of the domain's text."""
     from ..data_prep.corpus import discover
 
-    request, out = place.request, place.out
-    given = request.data or _sample(out, "medical")
-    domain = _named(discover(given, out=out, **asdict(request.reading)), request.domain)
-    return domain + ([] if place.base else _named(discover(_general_paths(place), out=out), GENERAL))
+    request = place.request
+    given = request.data or _sample(place.out, "medical")
+    return _named(discover(given, out=place.out, **asdict(request.reading)), request.domain)
+
+
+def _general_sources(place: TextBuild) -> "list[Source]":
+    """Sources of the general text that is trained on: none with a base of the user's."""
+    from ..data_prep.corpus import discover
+
+    return [] if place.base else _named(discover(_general_paths(place), out=place.out), GENERAL)
 
 
 def _general_paths(place: TextBuild) -> list[str]:

@@ -44,7 +44,7 @@ class Request:
         overrides: `key=value` for it.
         t: how far the merged model is from the base to the last checkpoint.
         reading: how the domain's text is read.
-        max_rejected: see `data_prep.corpus.build_corpus`.
+        max_rejected, edition: see `data_prep.corpus.build_corpus`; the edition is of the domain's text.
         valid_fraction: part of each domain's text that is held out.
         splits, keep_duplicates: see `data_prep.tokens.Options`.
         documents, questions: at most so many a domain are evaluated on.
@@ -60,6 +60,7 @@ class Request:
     t: float = MERGE_T
     reading: Reading = field(default_factory=Reading)
     max_rejected: float | None = None
+    edition: str | None = None
     valid_fraction: float = VALID_FRACTION
     splits: str = "train"
     keep_duplicates: bool = False

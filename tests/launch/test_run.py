@@ -144,6 +144,7 @@ def test_a_blend_of_the_users_is_not_replaced(base: Path, tmp_path: Path) -> Non
         ({"t": 1.5}, "t is 1.5"),
         ({"questions": 3}, "--questions is 3"),
         ({"documents": 0}, "--documents is 0"),
+        ({"edition": "comercial"}, "no edition is called 'comercial'"),
         ({"overrides": ["optimizer.rate=1"]}, "unknown key"),
         ({"overrides": ["parallel.tp=3"]}, "does not divide"),
         ({"overrides": ["parallel.nodes=2"]}, "works on one"),
@@ -259,6 +260,20 @@ def test_general_text_that_is_the_domains_too_is_left_out(base: Path, tmp_path: 
     rows = rows_of(tmp_path / "run/general/heldout/general-mixed.jsonl")
     assert {row["text"].split()[0] for row in rows} == {"ville"}
     refused(asked(data, base, general=[data]), tmp_path / "same", "every document is in the text that is trained on")
+
+
+def test_an_edition_chooses_of_the_domains_text_alone(tmp_path: Path) -> None:
+    """The embedded general text, on which a tiny base is trained, is of no edition."""
+    data = Path(notes(tmp_path))
+    rows = [row | {"licence": "CC BY-NC 4.0" if n < 50 else "CC BY 4.0"} for n, row in enumerate(rows_of(data))]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    begin(asked(str(data), edition="commercial"), tmp_path / "run")
+    counts = Manifest.read(tmp_path / "run" / "corpus").counts
+    medical = counts.pop(f"medical-{data.stem}")
+    assert medical["kept"] == 150
+    assert medical["left_out_of_edition"]["commercial use is not allowed"]["documents"] == 50
+    assert counts
+    assert all(each["kept"] == each["read"] for each in counts.values())
 
 
 def test_once_training_began_a_change_of_text_is_refused_by_name(tiny_qwen3: Maker, base: Path, tmp_path: Path) -> None:

@@ -89,6 +89,15 @@ def test_an_edition_holds_what_its_use_allows(
         }
 
 
+def test_sources_may_be_whole_beside_an_edition(sources: list[Source], tmp_path: Path) -> None:
+    build_corpus(sources, tmp_path / "corpus", edition="strict", whole=["own"])
+    own = [row["text"] for row in documents_of(tmp_path / "corpus").values() if row["source"] == "own"]
+    assert own == ["Une note libre.", "Une autre note.", "Une note payante."]
+    chosen = [source for source in sources if source.name in ("deft", "own")]
+    with pytest.raises(UserError, match="no document is of the edition strict"):
+        build_corpus(chosen, tmp_path / "empty", edition="strict", whole=["own"])
+
+
 def test_conflicts_are_listed_with_their_documents_and_words(sources: list[Source], tmp_path: Path) -> None:
     build_corpus(sources, tmp_path / "corpus")
     reported = report_licences(tmp_path / "corpus")
