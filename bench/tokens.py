@@ -4,6 +4,7 @@ Each way is a process of its own, start-up included. It writes every document's 
 files.
 """
 
+import string
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import log
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, check_known, nearest
 from ..core.qwen3 import END_OF_DOCUMENT
 from ..data_prep.tokens.layouts import OVERLAP
 from ..data_prep.tokens.selection.shards import utf8
@@ -73,6 +74,79 @@ WAYS: dict[str, Callable[[list[str], str, Path], list[str]]] = {
     "datatrove DocumentTokenizer": _peer("datatrove"),
     "pdapt, back end hf": _pdapt("hf"),
 }
+
+
+@dataclass(frozen=True)
+class LongText:
+    """What `pdapt tokens build` takes for one long document.
+
+    Attributes:
+        kind: of its characters, a key of LONG_TEXTS.
+        characters: how many it has.
+        seconds: wall time.
+        peak_mb: memory of the process at the highest, in 10^6 bytes.
+        ids: how many it wrote.
+    """
+
+    kind: str
+    characters: int
+    seconds: float
+    peak_mb: float
+    ids: int
+
+
+LONG_TEXTS = {
+    "French words": ["le ", "patient ", "reçoit ", "5 ", "mg ", "de ", "paracétamol, ", "puis ", "l’été.\n"],
+    "random letters": list(string.ascii_lowercase),
+    "base64": list(string.ascii_letters + string.digits + "+/"),
+    "digits": list(string.digits),
+    "one sign": ["-"],
+    "blanks": [" "],
+    "line ends": ["\n"],
+    "emoji": ["🙂", "👍", "😀", "🎉"],
+    "Greek letters": list("αβγδεζηθικλμνξοπρστυφχψωάέή"),
+    "Chinese": list("日本語文字漢日本語文字漢。、"),
+    "decomposed letters": ["e\u0301"],
+    "combining marks": ["\u0301"],
+}
+"""Kind -> what is drawn at random until the text is long enough."""
+DRAWN = 100_000
+"""Pieces of a long text that are drawn before they repeat."""
+
+
+def bench_long(kinds: list[str], characters: int, tokenizer: str) -> list[LongText]:
+    """Tokenize one document of so many characters of each kind.
+
+    Args:
+        kinds: keys of LONG_TEXTS; none for all.
+        characters: of each document.
+        tokenizer: folder with `tokenizer.json`.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    for kind in kinds:
+        check_known(kind, LONG_TEXTS, "kind", "--kind")
+    return [_run_long(kind, characters, tokenizer) for kind in kinds or LONG_TEXTS]
+
+
+def _run_long(kind: str, characters: int, tokenizer: str) -> LongText:
+    log.info(f"bench: {characters:,} characters, {kind}")
+    drawn = "".join(np.random.default_rng(0).choice(LONG_TEXTS[kind], DRAWN))
+    with TemporaryDirectory() as name:
+        folder, out = Path(name), Path(name) / "out"
+        with (folder / "long.txt").open("w", encoding="utf-8", newline="") as file:
+            file.write("Un texte : ")
+            for begin in range(0, characters, len(drawn)):
+                file.write(drawn[: characters - begin])
+        (folder / "short.txt").write_text("Un autre, pour la validation.", encoding="utf-8")
+        texts = [str(folder / "long.txt"), str(folder / "short.txt")]
+        command = [sys.executable, *WAYS["pdapt"](texts, str(Path(tokenizer).absolute()), out)]
+        begin = time.monotonic()
+        peak = run_logged(command, folder / "log", _peak, name=kind, cwd=folder)
+        seconds = time.monotonic() - begin
+        ids, _ = _written(out, tokenizer)
+    return LongText(kind=kind, characters=characters, seconds=seconds, peak_mb=peak / 1e6, ids=ids)
 
 
 def bench(paths: list[str], tokenizer: str, ways: list[str]) -> list[Result]:

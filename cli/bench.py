@@ -64,6 +64,25 @@ def tokens(
         )
 
 
+@bench.command("long-text")
+def long_text(
+    *,
+    tokenizer: Annotated[Path, typer.Option(help="Folder with tokenizer.json.")],
+    characters: Annotated[int, typer.Option(min=1, help="Characters of the document.")] = 50_000_000,
+    kind: Annotated[list[str] | None, typer.Option(help="Kind of characters; may be repeated. By default all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what `pdapt tokens build` takes for one long document, of letters, blanks, emoji and others."""
+    from ..bench.tokens import bench_long
+
+    results = bench_long(kind or [], characters, str(tokenizer))
+    if as_json:
+        print(json.dumps({"kinds": [asdict(result) for result in results]}))
+        return
+    for result in results:
+        print(f"{result.kind}: {result.peak_mb:,.0f} MB at the highest, {result.seconds:.1f} s, {result.ids:,} ids")
+
+
 @bench.command("train")
 def train(
     overrides: Overrides = None,

@@ -122,3 +122,17 @@ def test_the_benchmark_finds_the_same_documents_in_every_way(notes: Path, tokeni
     assert [row["way"] for row in found] == ways
     assert len({(row["ids"], row["documents"]) for row in found}) == 1
     assert all(row["seconds"] > 0 and row["peak_mb"] > 0 for row in found)
+
+
+@pytest.mark.slow
+def test_long_texts_are_measured_on_documents_of_the_size_asked_for(tokenizer_folder: Path) -> None:
+    options = ["--kind", "digits", "--kind", "one sign", "--characters", 300_000]
+    found = pdapt_json("bench", "long-text", "--tokenizer", tokenizer_folder, *options)["kinds"]
+    assert [(row["kind"], row["characters"]) for row in found] == [("digits", 300_000), ("one sign", 300_000)]
+    assert found[0]["ids"] > 300_000  # each digit is a token of its own
+    assert all(row["ids"] > 0 and row["seconds"] > 0 and row["peak_mb"] > 0 for row in found)
+
+
+def test_a_kind_of_long_text_that_there_is_not_is_refused(tokenizer_folder: Path) -> None:
+    with pytest.raises(UserError, match="no kind is called 'digit'"):
+        pdapt("bench", "long-text", "--tokenizer", tokenizer_folder, "--kind", "digit")
