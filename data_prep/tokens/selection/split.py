@@ -65,8 +65,10 @@ def _fold_blanks(values: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
     again[offsets[:-1][offsets[:-1] < len(values)]] = False  # a text may begin with one
     if not again.any():
         return values, offsets
-    dropped = np.flatnonzero(again)
-    return values[np.invert(again, out=again)], offsets - np.searchsorted(dropped, offsets)
+    dropped = np.zeros(len(offsets), np.int64)
+    filled = np.flatnonzero(np.diff(offsets))  # reduceat takes no text without a byte
+    dropped[1:][filled] = np.add.reduceat(again, offsets[:-1][filled], dtype=np.int64)
+    return values[np.invert(again, out=again)], offsets - np.cumsum(dropped)
 
 
 def split(
