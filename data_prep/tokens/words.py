@@ -17,12 +17,14 @@ from itertools import groupby
 
 from tokenizers.normalizers import NFC
 
-WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+LINE_ENDS = "\r\n"
+WHITE_SPACE = LINE_ENDS + "\t\v\f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """White space of Unicode, as a set of a regular expression: Python's `\\s` holds four control characters more."""
 CHUNK_BYTES = 2**16
 """Bytes of a long text that are looked at together."""
 CONTRACTION = re.compile("'(?:s|t|re|ve|m|ll|d)", re.IGNORECASE)
-NEWLINES = re.compile(r"[\r\n]*")
+NEWLINES = re.compile(f"[{LINE_ENDS}]*")
+OTHER_PLANES = "\U00010000-\U0010ffff"
 JAMO = range(0x1160, 0x1200)
 """Vowels and finals of Korean, which are letters that compose with what precedes them."""
 
@@ -45,28 +47,61 @@ class _Patterns:
     unknown: re.Pattern[str]
 
 
+@dataclass(frozen=True)
+class _Set:
+    """Characters as ranges of a regular expression, those of the basic plane apart.
+
+    Python looks those up in a table, and compares a character with one range of the others after the other.
+    """
+
+    basic: str
+    others: str
+
+    @property
+    def ahead(self) -> str:
+        """An expression: one of these characters follows."""
+        return f"(?:(?=[{self.basic}])|(?=[{OTHER_PLANES}])(?=[{self.others}]))"
+
+    @property
+    def behind(self) -> str:
+        """An expression: one of these characters precedes."""
+        return f"(?:(?<=[{self.basic}])|(?<=[{OTHER_PLANES}])(?<=[{self.others}]))"
+
+    @property
+    def run(self) -> str:
+        """An expression of any number of these characters."""
+        return f"(?:[{self.basic}]++|(?=[{OTHER_PLANES}])[{self.others}]++)*+"
+
+
 @cache
 def _patterns() -> _Patterns:
     """Built when first asked for: going through all of Unicode takes half a second."""
-    sets: dict[str, list[str]] = {kind: [] for kind in "LNOU"}
+    ranges: dict[str, list[range]] = {kind: [] for kind in "LNOSU"}
     blank = re.compile(f"[{WHITE_SPACE}]")
-    for kind, run in groupby(range(0x110000), lambda point: _kind(chr(point), blank)):
-        if kind in sets:
+    for plane in (range(0x10000), range(0x10000, 0x110000)):
+        for kind, run in groupby(plane, lambda point: _kind(chr(point), blank)):
             points = list(run)
-            sets[kind].append(f"\\U{points[0]:08x}-\\U{points[-1]:08x}")
-    letter, number, sign, unknown = ("".join(sets[kind]) for kind in "LNOU")
+            ranges[kind].append(range(points[0], points[-1] + 1))
+    letter, number, sign, unknown = (_set(ranges[kind]) for kind in "LNOU")
+    inner = f"[{WHITE_SPACE.replace(LINE_ENDS, '')}]"
     return _Patterns(
         border=re.compile(
-            f"(?<=[{letter}])(?=[{number}{sign}{WHITE_SPACE}])"
-            f"|(?<=[{number}])(?=[{letter}{number}{sign}{WHITE_SPACE}])"
-            f"|(?<=[{sign}])(?=[{number}]|(?![\r\n])[{WHITE_SPACE}])"
-            f"|(?<=[\r\n])(?=[{letter}{number}{sign}])"
+            f"{letter.behind}(?:(?=[{WHITE_SPACE}])|{sign.ahead}|{number.ahead})"
+            f"|{number.behind}(?:(?=[{WHITE_SPACE}])|{sign.ahead}|{number.ahead}|{letter.ahead})"
+            f"|{sign.behind}(?:(?={inner})|{number.ahead})"
+            f"|(?<=[{LINE_ENDS}])(?:{letter.ahead}|{sign.ahead}|{number.ahead})"
         ),
-        letters=re.compile(f"[{letter}]*"),
-        signs=re.compile(f"[{sign}]*"),
-        blanks=re.compile(f"[{WHITE_SPACE}]*"),
-        unknown=re.compile(f"[{unknown}]"),
+        letters=re.compile(letter.run),
+        signs=re.compile(sign.run),
+        blanks=re.compile(f"[{WHITE_SPACE}]*+"),
+        unknown=re.compile(f"{unknown.ahead}"),
     )
+
+
+def _set(ranges: list[range]) -> _Set:
+    basic = (run for run in ranges if run[0] < 0x10000)
+    others = (run for run in ranges if run[0] >= 0x10000)
+    return _Set(*("".join(f"\\U{run[0]:08x}-\\U{run[-1]:08x}" for run in part) for part in (basic, others)))
 
 
 def _kind(character: str, blank: re.Pattern[str]) -> str:
@@ -107,7 +142,7 @@ def word_end(text: memoryview, begin: int) -> int:
     if contraction := CONTRACTION.match(head):
         return begin + len(contraction[0].encode())
     letter, number = head[0].isalpha(), unicodedata.category(head[0])[0] == "N"
-    letters = begin if letter or number or head[0] in "\r\n" else begin + first
+    letters = begin if letter or number or head[0] in LINE_ENDS else begin + first
     if (end := _run_end(text, letters, patterns.letters)) > letters:
         return end
     if number:
