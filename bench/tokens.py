@@ -78,7 +78,7 @@ WAYS: dict[str, Callable[[list[str], str, Path], list[str]]] = {
 
 @dataclass(frozen=True)
 class LongText:
-    """What `pdapt tokens build` takes for one long document.
+    """Time and memory that `pdapt tokens build` takes for one long document.
 
     Attributes:
         kind: of its characters, a key of LONG_TEXTS.

@@ -93,12 +93,12 @@ class Verifier:
         at = 0
         for part in theirs:
             if not np.array_equal(ours[at : at + len(part)], part):
-                self._say(text(), ours, part, at, where)
+                self._say(text(), ours, part, at=at, where=where)
             at += len(part)
         if at != len(ours):
-            self._say(text(), ours, ours[:0], at, where)
+            self._say(text(), ours, ours[:0], at=at, where=where)
 
-    def _say(self, text: str, ours: Ids, theirs: Ids, at: int, where: str) -> None:
+    def _say(self, text: str, ours: Ids, theirs: Ids, *, at: int, where: str) -> None:
         """Raise for a part of the reference's ids, which begins at a token of ours."""
         mine = ours[at : at + len(theirs)]
         shared = int(np.flatnonzero(np.append(mine != theirs[: len(mine)], True))[0])

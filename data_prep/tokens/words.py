@@ -162,8 +162,8 @@ def _run_end(text: memoryview, begin: int, run: re.Pattern[str]) -> int:
     """The byte where a run of characters ends that begins at a byte, if it does."""
     while begin < len(text):
         chunk = decode(text, begin, CHUNK_BYTES)
-        found = run.match(chunk)
-        size = found.end() if found else 0
+        match = run.match(chunk)
+        size = match.end() if match else 0
         begin += len(chunk[:size].encode())
         if size < len(chunk):
             break
