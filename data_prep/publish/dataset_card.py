@@ -133,7 +133,7 @@ def _limits(sources: Mapping[str, SourceStatistics]) -> str:
         f"- {held_out:,} documents are of their publishers' test and development parts (`original_split`): a model "
         "that is trained on them cannot be evaluated on those.\n"
         "- Texts that sources share are counted in `index.html`; they are not removed here.\n"
-        "- The texts may name persons. They are no medical advice.\n"
+        "- The texts may name persons. They are not medical advice.\n"
     )
 
 

@@ -58,12 +58,14 @@ def inconsistencies() -> list[str]:
         if any(differences):
             sentences.append(
                 f"Totals of the {edition} edition: the {len(rows)} rows add up to {summed[0]:,} documents and "
-                f"{summed[1]:,} words; printed are {differences[0]:,} and {differences[1]:,} more."
+                f"{summed[1]:,} words; the paper prints {differences[0]:,} and {differences[1]:,} more."
             )
     disputed = [each for each in definitions().values() if each.licence.conflict]
     sentences += [f"{each.key}: {each.licence.conflict}." for each in disputed]
     sentences += [f"{each.key}: {note}." for each in definitions().values() for note in each.notes if "Table 1" in note]
     total = sum(each.words or 0 for each in definitions().values())
     hal = definitions()["HAL"].words or 0
-    sentences.append(f"HAL alone has {hal / total:.0%} of all words, and WMT16 and EMEA_V3 most of the documents.")
+    sentences.append(
+        f"HAL alone has {100 * hal / total:.0f} % of all words, and WMT16 and EMEA_V3 most of the documents."
+    )
     return sentences

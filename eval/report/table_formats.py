@@ -75,6 +75,10 @@ class Table:
     columns: list[str]
     rows: list[Row] = field(default_factory=list)
 
+    def has_numbers(self, column: int) -> bool:
+        """Whether a column holds numbers, which stand to the right; columns after the first are counted from 0."""
+        return any(row.entries[column].value is not None for row in self.rows)
+
 
 def score_entry(
     value: float,

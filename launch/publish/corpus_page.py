@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.ticker import EngFormatter
 
 from ...data_prep.publish.corpus_statistics import LENGTHS, SourceStatistics, by_type
 from ...data_prep.publish.dataset_card import NOT_STATED
@@ -18,6 +19,10 @@ from ...eval.report.theme import Theme, draw_twice, themed_axes
 
 BARS = 10
 """Bars of a figure; what is smaller is summed."""
+ROOM = 30
+"""Factor by which a figure's logarithmic axis goes beyond its longest bar, for the number at its end."""
+MILLION = 10**6
+"""Below it, an axis has a mark for each power of ten; from there on, for each power of a thousand."""
 Sources = dict[str, SourceStatistics]
 
 
@@ -61,7 +66,7 @@ def _sources_table(sources: Sources) -> Table:
         held_out = each.splits["test"] + each.splits["dev"]
         numbers = (each.documents, each.words, round(each.words / each.documents), held_out)
         rows.append(Row(name, [Entry(types), *map(_number, numbers)]))
-    columns = ["Source", "type", "documents", "words", "words a document", "of test and development parts"]
+    columns = ["Source", "type", "documents", "words", "words a document", "in test and development parts"]
     return Table("sources", "Sources, those with most words first.", columns, rows)
 
 
@@ -149,12 +154,15 @@ def _drawing(bars: dict[str, int], label: str) -> Callable[[Theme, Path], None]:
     def draw(theme: Theme, path: Path) -> None:
         with themed_axes(theme, path) as axes:
             names = [_short(name) for name in bars]
-            axes.barh(range(len(bars)), list(bars.values()), color=theme.series[0], height=0.7)
+            drawn = axes.barh(range(len(bars)), list(bars.values()), color=theme.series[0], height=0.7)
+            axes.bar_label(drawn, [f"{value:,}" for value in bars.values()], padding=3, fontsize=8)
             axes.set_yticks(range(len(bars)), names)
             axes.invert_yaxis()
             axes.grid(visible=False, axis="y")
             axes.set_xscale("symlog", linthresh=1)
-            axes.set_xlim(0, 2 * max(1, *bars.values()))
+            axes.set_xticks([0, *(10**n for n in range(0, 12, 1 if max(bars.values()) < MILLION else 3))])
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.set_xlim(0, ROOM * max(1, *bars.values()))
             axes.set_xlabel(label)
 
     return draw

@@ -125,6 +125,13 @@ def test_the_card_s_header_is_what_the_hub_reads(published: Path) -> None:
     assert header("x", {"a": one})["size_categories"] == ["10K<n<100K"]
 
 
+def test_columns_of_words_stand_to_the_left_and_numbers_to_the_right(published: Path) -> None:
+    page = (published / "index.html").read_text()
+    assert page.count('<th scope="col">licence</th>\n<th scope="col">commercial use</th>') == 1
+    assert '<th scope="col">words</th>' not in page
+    assert '<td class="number">CC-BY' not in page
+
+
 def test_a_table_s_cells_cannot_break_out_of_it() -> None:
     lines = table(("a", "n"), [("x | y\n<script>[l](u)", 1234)]).splitlines()
     assert lines[1:] == ["| :-- | --: |", "| x \\| y \\<script\\>\\[l\\](u) | 1,234 |"]
@@ -162,7 +169,7 @@ def test_table_1_stands_beside_the_paper_s(published: Path, shared: Shared) -> N
     assert [row.source for row in table1({"wmt18 medline": SourceStatistics()})].count("wmt18 medline") == 1
     off = paper["mismatch_stated_minus_computed"]["commercial"]
     (totals,) = [sentence for sentence in inconsistencies() if sentence.startswith("Totals")]
-    assert f"printed are {off['n_docs']:,} and {off['n_words']:,} more" in totals
+    assert f"the paper prints {off['n_docs']:,} and {off['n_words']:,} more" in totals
     assert "commercial" in totals
     assert any(sentence.startswith("DEFT2021: ") for sentence in inconsistencies())
 
