@@ -77,9 +77,7 @@ class Masters:
             local = list(_parameters(shape, order, stage, pp))
             sizes = [_local_size(shape, name, tp) for name, _ in local]
             for (name, layer), size, (bucket, begin) in zip(local, sizes, self._walk(rank, sizes), strict=True):
-                # A tied embedding is on the last stage, too, under another name, and a norm on every TP rank.
-                if (name == HEAD and shape.tied) or (len(size) == 1 and part):
-                    continue
+                # A norm is whole on every TP rank: its blocks are copies of each other.
                 blocks = _blocks(name, size, part=part, tp=tp, bucket=bucket, begin=begin)
                 self._blocks.setdefault((name, layer), []).extend(blocks)
 
