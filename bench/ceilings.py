@@ -20,6 +20,7 @@ import torch
 from ..core.errors import UserError
 from ..core.files import read_json, write_json
 from ..core.gpus import H100
+from ..core.log import counted
 from ..core.system.process import die_with_parent
 from ..recipes.schema import Recipe, shape_of
 from ..scaling.constants import read_fit
@@ -131,7 +132,9 @@ def nccl(ranks: int, megabytes: list[float], repeats: int) -> dict[str, Any]:
     gpus = torch.cuda.device_count()
     if gpus and ranks > gpus:
         raise UserError(
-            f"{ranks} ranks need as many GPUs; this machine has {gpus}", where="--ranks", allowed=f"up to {gpus}"
+            f"{counted(ranks, 'rank')}, and this machine has {counted(gpus, 'GPU')}: each rank needs one",
+            where="--ranks",
+            allowed=f"up to {gpus}",
         )
     with tempfile.TemporaryDirectory() as work:
         out = Path(work) / "found.json"
@@ -223,7 +226,8 @@ def site(out: Path, shares: dict[str, float | None]) -> None:
 def _name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads: says nothing about GPUs"
+    cores, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
+    return f"{counted(cores, 'core')}, {counted(threads, 'thread')}: says nothing about GPUs"
 
 
 if __name__ == "__main__":

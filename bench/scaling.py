@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import write_json, write_text
+from ..core.log import counted
 from ..recipes.filling import Filling, filling
 from ..recipes.load import to_dict, to_yaml
 from ..recipes.schema import Recipe, data_parallel, model_parallel
@@ -103,7 +104,7 @@ def check(plan: Plan) -> None:
     """
     if plan.recipe.steps < WARM + 2:
         raise UserError(
-            f"the first {WARM} steps are not counted, and there are {plan.recipe.steps}",
+            f"the first {WARM} steps are not counted, and the recipe has {counted(plan.recipe.steps, 'step')}",
             where="--steps",
             allowed=f"from {WARM + 2}",
         )
@@ -112,7 +113,7 @@ def check(plan: Plan) -> None:
     parallel = model_parallel(plan.recipe)
     for world in plan.worlds:
         if world % parallel:
-            raise UserError(f"TP x PP x CP = {parallel} does not divide {world} ranks", where="--world")
+            raise UserError(f"TP x PP x CP = {parallel} does not divide {counted(world, 'rank')}", where="--world")
     for _, _, _, recipe in plan.runs():
         validate(recipe)
 
@@ -138,7 +139,7 @@ def spread(recipe: Recipe, way: Scaling, world: int, first: int, *, gpu: bool) -
 def measure(plan: Plan, tokens: Path, work: Path) -> list[Measurement]:
     """Run everything on this machine, and put it together."""
     for way, world, turn, recipe in plan.runs():
-        log.info(f"bench: {way}, {world} ranks, turn {turn + 1} of {plan.repeats}")
+        log.info(f"bench: {way}, {counted(world, 'rank')}, turn {turn + 1} of {plan.repeats}")
         run_pdapt(recipe, tokens, work / _name(way, world, turn), gpu=plan.gpu)
     return collect(plan, work)
 
@@ -242,9 +243,10 @@ def lines(result: ScalingResult) -> Iterator[str]:
         if efficiency.by_core is not None:
             share += f", {efficiency.by_core:.0%} a core"
         yield (
-            f"{measured.scaling}, {measured.world} ranks, batch {measured.global_batch}: {measured.seconds:.3f} s a "
-            f"step (turns differ by {measured.spread:.1%}), {measured.tokens_per_second:,.0f} tokens/s; efficiency "
-            f"{share}; data {measured.data_wait:.3f} s, between steps {measured.between:.3f} s; planned from "
+            f"{measured.scaling}, {counted(measured.world, 'rank')}, batch {measured.global_batch}: "
+            f"{measured.seconds:.3f} s a step (turns differ by {measured.spread:.1%}), "
+            f"{measured.tokens_per_second:,.0f} tokens/s; efficiency {share}; "
+            f"data {measured.data_wait:.3f} s, between steps {measured.between:.3f} s; planned from "
             f"the fewest ranks {row.error_pct:+.0f} %"
         )
         if measured.oversubscribed:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..core.exit_codes import ExitCode
+from ..core.log import counted
 from .options import Json, Overrides
 
 bench = typer.Typer()
@@ -33,8 +34,8 @@ def packing(
         return
     for row in results:
         print(
-            f"{row['layout']}: {row['sequences']:,} sequences, {row['real_tokens']:,} real tokens in "
-            f"{row['slots']:,} slots, {row['fill']:.3%} full, {row['seconds']:.2f} s"
+            f"{row['layout']}: {counted(row['sequences'], 'sequence')}, {counted(row['real_tokens'], 'real token')} in "
+            f"{counted(row['slots'], 'slot')}, {row['fill']:.3%} full, {row['seconds']:.2f} s"
         )
 
 
@@ -268,7 +269,7 @@ def nccl(
         print(json.dumps(result))
         return
     shared = ", more ranks than cores" if result["oversubscribed"] else ""
-    print(f"{result['device']}; {result['backend']}, {result['ranks']} ranks{shared}")
+    print(f"{result['device']}; {result['backend']}, {counted(result['ranks'], 'rank')}{shared}")
     for row in result["collectives"]:
         print(
             f"{row['name']}: {row['megabytes']:.1f} MB in {row['seconds'] * 1000:.2f} ms, busbw {row['busbw']:.2f} GB/s"

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core.log import counted
 from .options import (
     Commercial,
     DocumentType,
@@ -150,7 +151,7 @@ def _source_row(source: dict[str, Any]) -> list[str]:
     may = {True: "yes", False: "no", None: "depends"}[licence["commercial"]]
     may += " (disputed)" if licence["conflict"] else ""
     counts = ["" if source[name] is None else f"{source[name]:,}" for name in ("documents", "words")]
-    files = "" if at_hand is None else f"{at_hand['files']:,} files, {at_hand['bytes']:,} bytes"
+    files = "" if at_hand is None else f"{counted(at_hand['files'], 'file')}, {counted(at_hand['bytes'], 'byte')}"
     kind, edition = source["document_type"], source["edition"]
     return [source["key"], kind, edition, licence["spdx"] or "none in SPDX", may, *counts, files]
 
@@ -200,6 +201,8 @@ def write_attribution(
     if as_json:
         print(json.dumps(written, ensure_ascii=False))
     else:
-        print(f"{written['credits']:,} credits of {written['documents']:,} documents: {written['file']}")
+        credited = counted(written["documents"], "document")
+        print(f"{counted(written['credits'], 'credit')} of {credited}: {written['file']}")
         if written["without_licence"]:
-            print(f"no licence is known of {written['without_licence']:,} documents, which no credit makes usable")
+            unknown = counted(written["without_licence"], "document")
+            print(f"no licence is known of {unknown}, which no credit makes usable")

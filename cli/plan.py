@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.gpus import NETWORK_CARD, WATTS_WITH_NODE
+from ..core.log import counted
 from ..scaling.goodput import Failures
 from .options import Json, Overrides, show
 
@@ -156,7 +157,7 @@ def _adjust(file: Path, out: Path | None, *, as_json: bool) -> None:
 def _sizes(errors: "ErrorSummary") -> str:
     sizes = f"mean {errors.mean:.1f} %, median {errors.median:.1f} %, max {errors.max:.1f} %"
     rank = f", rank correlation {errors.rank_flops:.2f}" if errors.rank_flops is not None else ""
-    return f"{errors.rows} rows, {sizes}{rank}"
+    return f"{counted(errors.rows, 'row')}, {sizes}{rank}"
 
 
 @plan.command("curves")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.log import counted
 from .options import (
     Commercial,
     DocumentType,
@@ -152,8 +153,9 @@ def _print_stats(counts: dict[str, Any]) -> None:
     if any(counts["left_out"].values()):
         print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in counts["left_out"].items() if count))
     if "epochs" in counts:
-        run = f"{counts['steps']} steps of {counts['batch']} sequences"
-        print(f"{run} read the training documents {counts['epochs']:.2f} times")
+        steps = counted(counts["steps"], "step reads", "steps read")
+        batch = counted(counts["batch"], "sequence")
+        print(f"{steps} the training documents {counts['epochs']:.2f} times, at {batch} a step")
 
 
 def _figure(column: str, value: float) -> str:
@@ -200,4 +202,5 @@ def _counted(piece: "Piece") -> str:
         return "padding"
     rest = piece.uncounted_slots
     shown = ", ".join(map(str, rest[:4])) + (", …" if len(rest) > 4 else "")
-    return f"{piece.counted_labels} labels count in the loss" + (f", not that of slot {shown}" if rest else "")
+    labels = counted(piece.counted_labels, "label counts", "labels count")
+    return f"{labels} in the loss" + (f", not that of slot {shown}" if rest else "")

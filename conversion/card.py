@@ -7,6 +7,7 @@ from typing import Any
 from ..core.checkpoint import damaged_hashes_record, read_hashes_record, read_provenance
 from ..core.errors import UserError
 from ..core.jsonio import JsonObject
+from ..core.log import counted
 
 CARD = """\
 ---
@@ -26,7 +27,7 @@ Weights of the Megatron checkpoint `{checkpoint}`, exported by pdapt from its {s
 {rows}
 """
 TRAINING = """
-Trained for {step} steps of {sequences} sequences of {length} tokens, at a learning rate of {lr:g}.
+Trained for {steps} of {sequences} of {length} tokens, at a learning rate of {lr:g}.
 """
 
 
@@ -93,7 +94,8 @@ def card(checkpoint: Path, training: Training | None, source: str, dtype: str, i
     sentence = ""
     if training is not None:
         rows |= _provenance(training)
-        sentence = TRAINING.format(**vars(training))
+        steps, sequences = counted(training.step, "step"), counted(training.sequences, "sequence")
+        sentence = TRAINING.format(steps=steps, sequences=sequences, length=training.length, lr=training.lr)
     return CARD.format(
         name=f"{checkpoint.parent.parent.name} / {checkpoint.name}",
         checkpoint=checkpoint.name,

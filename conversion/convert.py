@@ -14,6 +14,7 @@ from ..core.hf.model import Folder, check_weights, open_model
 from ..core.hf.weights import NAMES, one_thread, pieces
 from ..core.hf.writer import Writer
 from ..core.integrity import checking, checkpoint_files, damage_first, hashed_folder, hf_files
+from ..core.log import counted
 from ..core.manifest import Manifest, input_fingerprints, run_stage
 from ..core.qwen3 import Qwen3Config, read_config
 from ..core.system.disk import check_space
@@ -109,8 +110,9 @@ def _not_finite(weights: Folder, place: Folded) -> UserError:
     name = next(name for name in names if not _finite(weights.get(name)))
     wrong = ~weights.get(name).flatten().isfinite()
     value = float(weights.get(name).flatten()[wrong][0])
+    values = counted(int(wrong.sum()), "value that is not a finite number", "values that are not finite numbers")
     return UserError(
-        f"{name} holds {int(wrong.sum()):,} values that are not finite numbers, the first of them {value}",
+        f"{name} holds {values}, the first of them {value}",
         where=str(weights.file(name)),
         fix="take a model from before its training went wrong",
     )

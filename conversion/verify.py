@@ -15,6 +15,7 @@ from ..core.hf.model import BITS, drop_tied_head
 from ..core.hf.weights import INDEX, NAMES, SINGLE, Model, Tensor, Weights, pieces
 from ..core.integrity import checking, checkpoint_files, damage_first, hf_files
 from ..core.jsonio import shorten
+from ..core.log import counted
 from ..core.qwen3 import read_config
 from .checkpoint_as_hf import open_checkpoint, settings_of
 
@@ -161,9 +162,9 @@ def _spelled(tensor: Tensor | None) -> str | None:
 def describe(comparison: Comparison, most: int = 10) -> list[str]:
     """Lines for a person: whether they are identical, and the largest differences."""
     if comparison.identical:
-        return [f"identical: {comparison.tensors} tensors, to the bit, and the configuration"]
-    tensors = f"{len(comparison.different)} of {comparison.tensors} tensors" if comparison.different else ""
-    config = f"{len(comparison.config)} keys of the configuration" if comparison.config else ""
+        return [f"identical: {counted(comparison.tensors, 'tensor')}, to the bit, and the configuration"]
+    tensors = f"{len(comparison.different)} of {counted(comparison.tensors, 'tensor')}" if comparison.different else ""
+    config = f"{counted(len(comparison.config), 'key')} of the configuration" if comparison.config else ""
     lines = [f"different: {' and '.join(part for part in (tensors, config) if part)}"]
     for key, (first, second) in comparison.config.items():
         lines.append(f"  config.json, {key}: {shorten(first)} and {shorten(second)}")
@@ -180,5 +181,5 @@ def _lines(difference: Difference) -> list[str]:
         lines.append(f"  {difference.name}: {difference.first or 'absent'} and {difference.second or 'absent'}")
     if difference.values is not None:
         much = "no number" if difference.largest is None else f"at most {difference.largest:.3g}"
-        lines.append(f"  {difference.name}: {difference.values:,} values differ, by {much}")
+        lines.append(f"  {difference.name}: {counted(difference.values, 'value differs', 'values differ')}, by {much}")
     return lines

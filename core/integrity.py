@@ -21,7 +21,7 @@ from .dcp import Span, weight_spans
 from .errors import UserError
 from .files import list_files, read_blocks
 from .hf.config import CONFIG, SIDE_FILES
-from .log import Progress
+from .log import Progress, counted
 from .manifest import MANIFEST_FILE, recorded
 from .self_hash import ChangedError
 
@@ -77,7 +77,7 @@ class Checked:
     def __str__(self) -> str:
         """Number and size, as the beginning of a sentence: `2 files, 1.21 GB, have`."""
         size = f"{self.total / 1e9:.2f} GB" if self.total >= 1e9 else f"{self.total / 1e6:.1f} MB"
-        return f"{self.count} files, {size}, have" if self.count != 1 else f"1 file, {size}, has"
+        return counted(self.count, f"file, {size}, has", f"files, {size}, have")
 
     def _hash(self, path: Path) -> str:
         value, look = hashlib.sha256(), self._looks.get(path)

@@ -13,6 +13,7 @@ from typing import Any
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import remove
+from ..core.log import counted
 from ..core.manifest import Manifest, run_stage
 from .clean.clean import clean
 from .clean.screen import Screening, sentences
@@ -122,7 +123,7 @@ def _build(
     _check_kept(surveys, counts, editions)
     every = [document for documents in rejected.values() for document in documents]
     if every:
-        log.warn(f"corpus: {len(every):,} documents are left out: {REJECTED} says which and why")
+        log.warn(f"corpus: left out {counted(len(every), 'document')}: {REJECTED} says which and why")
         write_rejected(work / REJECTED, every)
     remove(work / PARTS)
     for survey in surveys:
@@ -182,7 +183,7 @@ def _check_kept(
 def _reasons(counts: dict[str, Any]) -> str:
     """A source's documents that the edition leaves out, as words."""
     left_out = counts["left_out_of_edition"]
-    return "; ".join(f"{each['documents']:,} documents, {reason}" for reason, each in sorted(left_out.items()))
+    return "; ".join(f"{counted(each['documents'], 'document')}, {reason}" for reason, each in sorted(left_out.items()))
 
 
 def _documents(survey: Survey, work: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 from ..core import log
 from ..core.errors import UserError
 from ..core.files import atomic_path
+from ..core.log import counted
 from ..core.manifest import Manifest, run_stage
 from .documents.store import document_files, read_documents
 from .tokens.selection.split import text_hasher
@@ -45,7 +46,8 @@ def build_unseen(corpus: Path, known: Path, out: Path, *, documents: int, seed: 
             fix = "give other text"
             raise UserError("every document is in the text that is trained on, too", where=str(corpus), fix=fix)
         _write(chosen, work / HELDOUT)
-        log.info(f"unseen: {len(chosen):,} of {counts['read']:,} documents; {counts['known']:,} are the domain's, too")
+        read = counted(counts["read"], "document")
+        log.info(f"unseen: {len(chosen):,} of {read}; in the domain's text, too: {counts['known']:,}")
         return counts | {"kept": len(chosen)}
 
     config = {"documents": documents, "seed": seed}

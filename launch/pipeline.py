@@ -17,6 +17,7 @@ from ..core.errors import UserError
 from ..core.files import read_object
 from ..core.integrity import check, stage_files
 from ..core.jsonio import JsonObject
+from ..core.log import counted
 from ..core.manifest import MANIFEST_FILE, Manifest, Outdated, renew
 from ..core.system.lock import locked
 from ..recipes.fit_to_machine import ASSUMED, Fitted, before_text, fit, published
@@ -222,7 +223,7 @@ def _evaluate_all(whole: WholeRun, recipe: Recipe) -> None:
     """Export, merge, evaluate and report; whatever was chosen anew is done again."""
     out = whole.out
     models = _models(whole)
-    log.info(f"eval: {len(models)} models")
+    log.info(f"eval: {counted(len(models), 'model')}")
     _evaluate(whole, recipe, models)
     log.info("report")
     renew(out / "report", lambda _: report_run(out, out / "report"))

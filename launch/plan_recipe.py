@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.errors import UserError
 from ..core.gpus import GIB
+from ..core.log import counted
 from ..recipes.filling import Filling, filling
 from ..recipes.schema import Recipe, world_size
 from ..scaling.constants import FITTED, read_fit
@@ -117,7 +118,7 @@ def _assumptions(recipe: Recipe, slots: Filling, site: Site) -> list[str]:
     cards = site.nics or recipe.parallel.ranks_per_node
     return [
         f"{slots.source}: {slots.fill:.1%} of the slots filled, in pieces of {slots.attended:,.0f} (mean by token)",
-        f"{cards} network card{'s' if cards > 1 else ''} of {site.nic / 1e9:g} GB/s a node",
+        f"{counted(cards, 'network card')} of {site.nic / 1e9:g} GB/s a node",
         f"{site.watts:g} W a GPU, with its share of the node and of cooling",
         "MFU is over the BF16 peak, with causal attention counted half",
     ]
@@ -150,7 +151,8 @@ def energy(run: Path) -> Energy:
 def lines(name: str, result: RecipePlan) -> Iterator[str]:
     """A plan's lines, for people."""
     recipe, run = result.choice.recipe, result.choice.run
-    yield f"{name} on {world_size(recipe)} H100: {result.tried} ways fit. Predicted, not measured."
+    ways = counted(result.tried, "way fits", "ways fit")
+    yield f"{name} on {world_size(recipe)} H100: {ways}. Predicted, not measured."
     yield from (f"  assumed: {assumed}" for assumed in result.assumed)
     yield ""
     yield from table(result.best, result.choice)
@@ -165,7 +167,8 @@ def lines(name: str, result: RecipePlan) -> Iterator[str]:
     for what, price in result.cost.items():
         yield f"  cost of {what.replace('_', '-')}: {price:,.0f}"
     if result.measured is not None:
-        yield f"  measured in {result.measured.steps} steps of --run: {result.measured.joules_per_slot:.3g} J a slot"
+        steps = counted(result.measured.steps, "step")
+        yield f"  measured in {steps} of --run: {result.measured.joules_per_slot:.3g} J a slot"
         yield f"  predicted here: {run.kwh * 3.6e6 / (recipe.steps * _slots(recipe)):.3g} J a slot"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.files import list_files
+from ..core.log import counted
 from ..core.memory import MOMENTS, WEIGHT, WHOLE_MOMENTS, WHOLE_WEIGHT
 from ..core.qwen3 import Qwen3Config, read_config
 from ..recipes.hardware import Hardware
@@ -165,8 +166,9 @@ def check_space(recipe: Recipe, out: Path, base: Base | None) -> None:
     free = shutil.disk_usage(_existing(out)).free
     if needed - there > free:
         raise UserError(
-            f"the run would write {needed / 1e9:,.1f} GB ({saves} checkpoints of {checkpoint / 1e9:,.1f} GB, as many "
-            f"exports of {weights / 1e9:,.1f} GB, base and merged model), and the disk has {free / 1e9:,.1f} GB free",
+            f"the run would write {needed / 1e9:,.1f} GB ({counted(saves, 'checkpoint')} of {checkpoint / 1e9:,.1f} "
+            f"GB, as many exports of {weights / 1e9:,.1f} GB, base and merged model), and the disk has "
+            f"{free / 1e9:,.1f} GB free",
             where=str(out),
             fix=f"free space, choose an --out on another disk, or save less often (checkpoint.every={recipe.steps})",
         )

@@ -11,6 +11,7 @@ from ..core import log
 from ..core.checkpoint import IDENTITY
 from ..core.errors import UserError, check_known
 from ..core.files import read_object
+from ..core.log import counted
 from ..core.manifest import MANIFEST_FILE, Manifest
 from ..eval.harness.backends import Limits
 from ..eval.heldout.build_tasks import build_tasks
@@ -145,7 +146,7 @@ def proxy(
             scores = run_proxy(models, tasks, out, limits=limits, batch_size=batch_size, verify=verify)
             if ended or not follow:
                 return as_table(scores)
-            log.info(f"eval: {len(models)} models measured, training goes on")
+            log.info(f"eval: {counted(len(models), 'model')} measured, training goes on")
         time.sleep(PAUSE)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UserError, nearest
 from ..core.hf.weights import DTYPES, NAMES
+from ..core.log import counted
 from .factors import Factors
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class Average:
     def __str__(self) -> str:
         """In words, for a model card."""
         how = "Mean" if self.decay is None else f"Exponential moving average (decay {self.decay:g})"
-        return f"{how} of {self.count} checkpoints of a run, the oldest first"
+        return f"{how} of {counted(self.count, 'checkpoint')} of a run, the oldest first"
 
     def mergekit(self, paths: Sequence[str], dtype: str) -> "MergeConfiguration":
         """The configuration; see `Merge.mergekit`."""

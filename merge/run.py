@@ -10,6 +10,7 @@ from ..core.files import remove
 from ..core.hf.config import write_settings
 from ..core.hf.weights import DTYPES, NAMES
 from ..core.integrity import UnchangedFiles, hf_files
+from ..core.log import counted
 from ..core.manifest import Manifest, input_fingerprints, run_stage
 from ..core.system.disk import check_space
 from .card import describe
@@ -90,7 +91,7 @@ def _run(stage: str, plan: Merge | Average, folders: Sequence[Path], out: Path, 
 
     def body(work: Path) -> dict[str, Any]:
         check_space(work, sum(tensor.nbytes for tensor in models[0].tensors.values()))
-        log.info(f"{stage}: {plan}, {len(models[0].tensors)} tensors")
+        log.info(f"{stage}: {plan}, {counted(len(models[0].tensors), 'tensor')}")
         views = work / ".parents"
         seen = [view(model, views / role) for role, model in zip(plan.roles, models, strict=True)]
         _run_mergekit(plan.mergekit([str(folder.resolve()) for folder in seen], dtype), work, plan.seed)

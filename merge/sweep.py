@@ -13,6 +13,7 @@ from ..core.hf.config import write_settings
 from ..core.hf.weights import DTYPES, NAMES, Tensor, Weights
 from ..core.hf.writer import AHEAD, Writer
 from ..core.integrity import UnchangedFiles, checking, hf_files
+from ..core.log import counted
 from ..core.manifest import Manifest, check_outside, fingerprint, run_stage
 from ..core.system.disk import check_space
 from .card import describe
@@ -79,7 +80,7 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify
         with checking("sweep", files, verify=verify) as checked:
             angles = _measured(*models)
         parents = Parents(*models, tensors=tensors, angles=angles, checked=checked, unchanged=unchanged)
-        log.info(f"sweep: {len(waiting)} of {len(points)} points, {len(tensors)} tensors each")
+        log.info(f"sweep: {len(waiting)} of {counted(len(points), 'point')}, {counted(len(tensors), 'tensor')} each")
         for group in batched(waiting, TOGETHER):
             _together(list(group), parents, [])
     return {stage.t: Manifest.read(stage.out) for stage in stages}

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..core.errors import UserError
 from ..core.gpus import GIB
+from ..core.log import counted
 from ..core.memory import fits
 from ..core.qwen3 import SIZES, Qwen3Config, size_of
 from ..data_prep.tokens.layouts import PACKED
@@ -275,9 +276,10 @@ def _about_base(recipe: Recipe) -> str:
 def _about_text(recipe: Recipe, sequences: float) -> str:
     batch, steps = recipe.batch.global_size, recipe.steps
     return (
-        f"{sequences:,.0f} sequences of training text: {steps:,} steps of {batch:,} sequences read it "
+        f"{counted(round(sequences), 'sequence')} of training text: {counted(steps, 'step')} of "
+        f"{counted(batch, 'sequence')} read it "
         f"{steps * batch / sequences:.2f} times (published: {EPOCHS} times, {LARGEST_BATCH} sequences a step); a "
-        f"checkpoint every {recipe.checkpoint.every:,} steps"
+        f"checkpoint every {counted(recipe.checkpoint.every, 'step')}"
     )
 
 
@@ -285,7 +287,7 @@ def _about_parallelism(recipe: Recipe, hardware: Hardware) -> str:
     parallel = recipe.parallel
     kind = "GPU" if hardware.gpus else "CPU"
     return (
-        f"{parallel.ranks_per_node} {kind} rank{'s' * (parallel.ranks_per_node > 1)}, TP {parallel.tp}, "
+        f"{counted(parallel.ranks_per_node, f'{kind} rank')}, TP {parallel.tp}, "
         f"PP {parallel.pp}, DP {data_parallel(recipe)}, {recipe.batch.micro_size} at once on a rank, gradients in "
         f"{recipe.optimizer.grads}"
     )

@@ -10,6 +10,7 @@ import psutil
 
 from ..core.errors import UserError
 from ..core.gpus import GIB
+from ..core.log import counted
 from ..core.system.device import has_gpu
 
 # A process of its own: torch would stay in this one, beside the ranks that train.
@@ -38,8 +39,8 @@ class Hardware:
     def __str__(self) -> str:
         """The hardware in a user's words."""
         if not self.gpus:
-            return f"no GPU, {self.cores} CPU cores, {self.host_gib:.0f} GiB"
-        return f"{self.gpus} GPU{'s' * (self.gpus > 1)} of {self.gpu_gib:.0f} GiB"
+            return f"no GPU, {counted(self.cores, 'CPU core')}, {self.host_gib:.0f} GiB"
+        return f"{counted(self.gpus, 'GPU')} of {self.gpu_gib:.0f} GiB"
 
 
 def this_machine() -> Hardware:

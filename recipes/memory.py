@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from ..core.errors import UserError
 from ..core.gpus import GIB
+from ..core.log import counted
 from ..core.memory import GpuMemory, HostMemory, fits, gpu_memory, host_memory
 from .schema import Recipe, data_parallel, sequence_parallel, shape_of
 
@@ -80,7 +81,7 @@ def check_memory(recipe: Recipe) -> None:
     if host.node > recipe.machine.host_gib * GIB:
         raise UserError(
             f"a save would need {host.node / GIB:.0f} GiB of a node's memory ({host.gathered / GIB:.1f} gathered and "
-            f"{host.share / GIB:.1f} copied in each of {host.ranks_per_node} ranks; predicted)",
+            f"{host.share / GIB:.1f} copied a rank, {counted(host.ranks_per_node, 'rank')} a node; predicted)",
             where="machine.host_gib",
             allowed=f"{recipe.machine.host_gib:g} GiB",
             fix="checkpoint.reshardable=false, except for one last save before TP or PP changes; or a larger TP or PP",

@@ -4,6 +4,7 @@ The rate of step n is Megatron's at n - 1 finished steps, so that a warm-up's fi
 """
 
 from ..core.errors import UserError, check_known
+from ..core.log import counted
 from .schema import CONSTANT, SCHEDULES, WSD, Recipe
 
 
@@ -27,7 +28,7 @@ def check_schedule(recipe: Recipe) -> None:
     warmup = chosen.warmup_steps
     if not 0 <= warmup < steps:
         raise UserError(
-            f"optimizer.warmup_steps is {warmup} of {steps} steps",
+            f"optimizer.warmup_steps is {warmup:,} of {counted(steps, 'step')}",
             where="optimizer.warmup_steps",
             allowed=f"0 to {steps - 1}",
         )

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from ..core.gpus import H100
+from ..core.log import counted
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..core.slurm import SlurmOptions
 from ..core.system.device import has_gpu, has_transformer_engine
@@ -258,7 +259,7 @@ def describe_run(recipe: Recipe) -> str:
     """One line: how the run is spread and what a step holds."""
     shape, parallel, batch = shape_of(recipe), recipe.parallel, recipe.batch
     return (
-        f"{shape.parameters / 1e6:.1f} M parameters, {world_size(recipe)} ranks = TP {parallel.tp} x PP {parallel.pp} "
-        f"x DP {data_parallel(recipe)}, {batch.global_size} x {recipe.data.seq_length} tokens a step, {recipe.steps} "
-        "steps"
+        f"{shape.parameters / 1e6:.1f} M parameters, {counted(world_size(recipe), 'rank')} = TP {parallel.tp} x "
+        f"PP {parallel.pp} x DP {data_parallel(recipe)}, {batch.global_size} x {recipe.data.seq_length} tokens a step, "
+        f"{counted(recipe.steps, 'step')}"
     )

@@ -1,6 +1,7 @@
 """Checks across a recipe's fields, made before any process starts."""
 
 from ..core.errors import UserError, check_known, nearest
+from ..core.log import counted
 from ..core.memory import GRADIENT
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..core.slurm import check_options
@@ -165,7 +166,7 @@ def _world(recipe: Recipe) -> None:
     if world % model_parallel(recipe):
         raise UserError(
             f"TP {parallel.tp} x PP {parallel.pp} x CP {parallel.cp} = {model_parallel(recipe)} does not divide the "
-            f"world of {world} ranks ({parallel.nodes} nodes x {parallel.ranks_per_node})",
+            f"world of {counted(world, 'rank')} ({counted(parallel.nodes, 'node')} x {parallel.ranks_per_node})",
             where="parallel",
             allowed=f"a product that divides {world}: {_divisors(world)}",
         )
@@ -268,7 +269,8 @@ def _checkpoint(recipe: Recipe) -> None:
     if chosen.keep_every is not None and (chosen.keep_every < 1 or chosen.keep_every % chosen.every):
         near = max(1, round(chosen.keep_every / chosen.every)) * chosen.every
         raise UserError(
-            f"checkpoint.keep_every is {chosen.keep_every}, and checkpoints are saved every {chosen.every} steps",
+            f"checkpoint.keep_every is {chosen.keep_every}, and a checkpoint is saved every "
+            f"{counted(chosen.every, 'step')}",
             where="checkpoint.keep_every",
             allowed=f"a multiple of {chosen.every}",
             fix=f"checkpoint.keep_every={near}",

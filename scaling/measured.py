@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import root_scalar
 
 from ..core.errors import UserError
+from ..core.log import counted
 from ..recipes.filling import Filling
 from ..recipes.schema import Recipe
 from .constants import Constants, Fit, read_fit
@@ -57,7 +58,7 @@ def turn_of(rows: list[dict[str, Any]]) -> Turn:
     """
     steps = [row for row in rows if row["event"] == "step"]
     if len(steps) < WARM + 2:
-        raise ValueError(f"{len(steps)} steps, of which {WARM} do not count")
+        raise ValueError(f"{counted(len(steps), 'step')}; the first {WARM} do not count")
     pairs = list(pairwise(steps[WARM - 1 :]))
     seconds = [after["time"] - before["time"] for before, after in pairs]
     return Turn(

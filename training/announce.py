@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ..core import log
 from ..core.checkpoint import read_hashes_record, read_provenance
+from ..core.log import counted
 from ..core.manifest import fingerprint
 from ..recipes.load import to_dict
 from ..recipes.schema import Recipe
@@ -27,8 +28,8 @@ def announce_weights(recipe: Recipe, tokens: Path, weights: Path) -> None:
     same = all(before.get(name) == now[name] for name in ("data", "seed"))
     if same and held.object("inputs").values.get("tokens") == fingerprint(tokens):
         log.warn(
-            f"train: those weights were trained on the same sequences in the same order, for {record.step} steps: "
-            f"seed={seed + 1} gives another order"
+            "train: those weights were trained on the same sequences in the same order, for "
+            f"{counted(record.step, 'step')}: seed={seed + 1} gives another order"
         )
 
 
@@ -36,10 +37,10 @@ def announce_validation(recipe: Recipe, tokens: Path) -> None:
     """Say what a validation reads of what there is."""
     there, chosen = valid_sequences(tokens, recipe.data), recipe.validation.batches
     read = min(there, valid_batches(recipe, there) * recipe.batch.global_size)
-    log.info(f"train: each validation reads {read:,} of {there:,} sequences, each once")
+    log.info(f"train: each validation reads {read:,} of {counted(there, 'sequence')}, each once")
     asked = 0 if isinstance(chosen, str) else chosen * recipe.batch.global_size
     if asked > there:
         log.warn(
-            f"train: validation.batches={chosen} asks for {asked:,} sequences, {asked / there:.2f} times the "
+            f"train: validation.batches={chosen} asks for {counted(asked, 'sequence')}, {asked / there:.2f} times the "
             "validation sets: each sequence is read once"
         )

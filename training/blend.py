@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError
+from ..core.log import counted
 from ..data_prep.tokens.index import read_lengths
 from ..data_prep.tokens.layouts import CONCAT, figures
 from ..data_prep.tokens.tokens_record import read_record
@@ -181,7 +182,7 @@ def _within(shares: Any, caps: Any, samples: int, names: list[str]) -> Any:
     """Parts of `samples` by shares, none above its cap."""
     if caps.sum() < samples:
         raise UserError(
-            f"the run needs {samples} sequences, and max_epochs allows {caps.sum():.0f}",
+            f"the run needs {counted(samples, 'sequence')}, and max_epochs allows {caps.sum():,.0f}",
             where="data.blend.max_epochs",
             allowed=", ".join(f"{name}: {cap:.0f}" for name, cap in zip(names, caps, strict=True)),
             fix="raise or drop max_epochs, add data sets, or take fewer steps",

@@ -5,6 +5,7 @@ from math import ceil
 from pathlib import Path
 
 from ..core.errors import UserError
+from ..core.log import counted
 from ..data_prep.tokens.layouts import CONCAT
 from ..recipes.schema import CONSTANT, Recipe
 from .blend import Member, surplus, train_blend
@@ -24,7 +25,8 @@ def check_longer(recipe: Recipe, tokens: Path, before: int) -> None:
     reasons = list(_reasons(recipe, tokens, before))
     if reasons:
         raise UserError(
-            f"the run was planned for {before} steps and cannot be extended to {recipe.steps}: {'; '.join(reasons)}",
+            f"the run was planned for {counted(before, 'step')} and cannot be extended to {recipe.steps:,}: "
+            f"{'; '.join(reasons)}",
             where="steps",
             allowed=f"steps={before}; more only if neither the learning rate nor the data's order depends on it",
             fix="start a new run from its weights: --base RUN with another --out",

@@ -14,6 +14,7 @@ from ..core import log
 from ..core.checkpoint import CHECKPOINTS, HF, IDENTITY, root_of
 from ..core.errors import Halted, StoppedEarly, UserError
 from ..core.files import remove, sha256, write_json, write_text
+from ..core.log import counted
 from ..core.manifest import MANIFEST_FILE, Manifest, hash_files, versions
 from ..core.system.device import has_gpu
 from ..core.system.lock import locked
@@ -157,9 +158,9 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
     wanted = world_size(run.recipe)
     if int(os.environ["WORLD_SIZE"]) != wanted:
         raise UserError(
-            f"torchrun started {os.environ['WORLD_SIZE']} ranks, and the recipe needs {wanted}",
+            f"torchrun started {counted(int(os.environ['WORLD_SIZE']), 'rank')}, and the recipe needs {wanted}",
             where="parallel",
-            fix=f"start {wanted} ranks, or set parallel.nodes and parallel.ranks_per_node",
+            fix=f"start {counted(wanted, 'rank')}, or set parallel.nodes and parallel.ranks_per_node",
         )
     if run.verify:
         on_one_rank_of_each_node(partial(check_bytes, run.recipe, run.inputs), rank)
@@ -224,7 +225,7 @@ def _prepare(run: Run, start_: Start) -> int:
     elif run.weights is not None:
         announce_weights(run.recipe, run.tokens, run.weights)
     for member in run.members():
-        log.info(f"train: {member.samples:,.0f} sequences of {member.name} ({member.epochs:.2f} epochs)")
+        log.info(f"train: {counted(round(member.samples), 'sequence')} of {member.name} ({member.epochs:.2f} epochs)")
     announce_validation(run.recipe, run.tokens)
     _keep_side(run)
     return iteration(newest_sound) if newest_sound else 0

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from ..errors import UserError
 from ..files import read_object, require_file
 from ..jsonio import parse_json
+from ..log import counted
 from ..system.disk import read_ahead
 
 INDEX = "model.safetensors.index.json"
@@ -212,7 +213,7 @@ def shards(folder: Path) -> dict[Path, set[str]]:
     missing = sorted(shard.name for shard in shards if not shard.is_file())
     if missing:
         raise UserError(
-            f"{len(missing)} of {len(shards)} shards are missing: {', '.join(missing)}",
+            f"{len(missing)} of {counted(len(shards), 'shard')} cannot be found: {', '.join(missing)}",
             where=str(path),
             fix="copy or export the model again",
         )

@@ -9,6 +9,7 @@ from typing import Any
 from ...core import log
 from ...core.errors import Failed, StoppedEarly, UserError
 from ...core.files import sha256
+from ...core.log import counted
 from ...core.manifest import digest
 from ...core.system.disk import disk_errors
 from ...core.system.lock import locked
@@ -119,9 +120,7 @@ def _visit(source: Definition, how: Collection, raw: Raw, *, limit: int | None, 
         raise UserError(str(error), where=source.key) from None
     transport = Transport(hosts, how.delay, agent)
     visit = Visit(raw, transport, limit)
-    log.info(
-        f"collect: {source.key}: {len(how.steps)} step{'s' * (len(how.steps) > 1)}; {how.delay:g} s between requests"
-    )
+    log.info(f"collect: {source.key}: {counted(len(how.steps), 'step')}; {how.delay:g} s between requests")
     if how.withheld:
         log.info(f"collect: {source.key}: not fetched: {how.withheld}")
     try:
@@ -131,7 +130,7 @@ def _visit(source: Definition, how: Collection, raw: Raw, *, limit: int | None, 
         transport.close()
     if visit.failures:
         raise Failed(
-            f"{source.key}: {len(visit.failures)} files did not come, the first: {visit.failures[0]}\n"
+            f"{source.key}: {counted(len(visit.failures), 'file')} did not come, the first: {visit.failures[0]}\n"
             "  all else is kept; run the same command again"
         )
     counts = _finish(raw, {kind: count for kind, count in visit.counts.items() if count})

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...core import log
 from ...core.errors import Failed
+from ...core.log import counted
 from ..sources.collection import Cursor, FullTexts, Scroll
 from ..sources.entry import first
 from .download import Expected
@@ -115,7 +116,7 @@ def collect_scroll(step: Scroll, visit: Visit) -> None:
         pages = [name for name in visit.raw.answers if name.startswith(f"{PAGES}/")]
         if not pages:
             break
-        log.warn(f"collect: the server has ended the scroll session; its {len(pages):,} pages are fetched anew")
+        log.warn(f"collect: the server has ended the scroll session; fetching its {counted(len(pages), 'page')} anew")
         visit.raw.forget(pages)
         visit.counts["scroll sessions begun again"] += 1
     raise Failed(f"{step.url}: the server ends each scroll session before its last page")

@@ -12,6 +12,7 @@ from ...core import log
 from ...core.errors import Failed, UserError
 from ...core.files import read_bytes
 from ...core.jsonio import parse_json
+from ...core.log import counted
 from .download import Download, Expected
 from .hosts import Astray
 from .names import shown
@@ -85,7 +86,7 @@ class Visit:
             self._said = time.monotonic()
             answers = [each for each in self.raw.answers.values() if each.file]
             megabytes = sum(each.bytes for each in answers) / 1e6
-            log.info(f"collect: {self.raw.folder.name}: {len(answers):,} files, {megabytes:,.1f} MB")
+            log.info(f"collect: {self.raw.folder.name}: {counted(len(answers), 'file')}, {megabytes:,.1f} MB")
 
     def file(self, url: str, name: str, expected: Expected = Expected()) -> Path:  # noqa: B008 - it is frozen
         """A file, fetched unless it is there.

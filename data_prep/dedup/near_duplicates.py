@@ -29,6 +29,7 @@ from datatrove.utils.word_tokenizers import WordTokenizer
 from loguru import logger
 
 from ...core import log
+from ...core.log import counted
 from ..tokens.selection.scan import Scan
 from ..tokens.selection.shards import Shard, read_shard
 
@@ -70,7 +71,7 @@ def merge_near_duplicates(scans: list[Scan], workers: int) -> list[Scan]:
         lowest = min(hashes[shard][document] for shard, document in members)
         for shard, document in members:
             hashes[shard][document] = lowest
-    log.info(f"tokens: {sum(map(len, clusters))} documents are near-duplicates, in {len(clusters)} clusters")
+    log.info(f"tokens: {sum(map(len, clusters))} documents are near-duplicates, in {counted(len(clusters), 'cluster')}")
     return [replace(scan, clusters=values) for scan, values in zip(scans, hashes, strict=True)]
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ...core.errors import UserError
+from ...core.log import counted
 from .record import Rejected
 
 SHOWN = 5
@@ -35,7 +36,7 @@ def together(faults: Sequence[UserError]) -> UserError:
     for fault in distinct:
         by_remedy[fault.allowed, fault.fix].append(fault)
     files = len({fault.where for fault in distinct})
-    what = f"{files} file{'s' * (files > 1)} cannot be read"
+    what = f"{counted(files, 'file')} cannot be read"
     if len(by_remedy) == 1:
         ((allowed, fix),) = by_remedy
         return UserError(what, where="\n    ".join(["", *map(_place, distinct)]), allowed=allowed, fix=fix)
@@ -86,7 +87,8 @@ def check_rejected(
         return
     allowed = "none" if max_rejected is None else f"a share of {_plain(max_rejected)} (--max-rejected)"
     raise UserError(
-        f"{len(rejected):,} of {documents:,} documents cannot be read, a share of {_plain(len(rejected) / documents)}",
+        f"{len(rejected):,} of {counted(documents, 'document')} cannot be read, a share of "
+        f"{_plain(len(rejected) / documents)}",
         where="\n    ".join(["", *_by_file(rejected)]),
         allowed=allowed,
         fix=fix,

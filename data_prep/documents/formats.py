@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...core.errors import UserError
+from ...core.log import counted
 from . import content, streams
 from .faults import FileError
 from .record import BLANK_LINES, FIELDS, NAMES, BadDocumentError, LeftOut, Record, Rejected, is_blank, record_of
@@ -135,7 +136,7 @@ def table_names(file: SourceFile) -> dict[str, str]:
 
 def _of_row(row: list[str], line: int, file: SourceFile, source: Source, *, names: Mapping[str, str]) -> Item:
     if len(row) != len(file.columns):
-        return Rejected(file.where, line, f"{len(row)} fields, and the header has {len(file.columns)}")
+        return Rejected(file.where, line, f"{counted(len(row), 'field')}, and the header has {len(file.columns)}")
     try:
         fields = dict(zip(file.columns, row, strict=True))
         return record_of(fields, f"{file.name}#{line}", file.split, text_column=source.text_column, aliases=names)
@@ -169,7 +170,7 @@ def parquet_batches(file: SourceFile, columns: list[str]) -> Iterator[pa.RecordB
             rows += len(batch)
             yield batch
         if rows != parquet.metadata.num_rows:
-            what = f"it has {rows} rows, not {parquet.metadata.num_rows}"
+            what = f"it has {counted(rows, 'row')}, not {parquet.metadata.num_rows}"
             raise FileError(f"the Parquet file is damaged: {what}", where=file.where)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileError(f"the Parquet file is damaged: {error}", where=file.where) from None

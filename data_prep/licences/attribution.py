@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ...core.errors import UserError
 from ...core.files import sha256, write_text
+from ...core.log import counted
 from ...core.manifest import Manifest
 from ..documents.store import read_documents
 from ..sources.definition import Definition
@@ -119,7 +120,8 @@ def _changes(definition: Definition | None, kinds: Iterable[str], versions: Iter
 def _entries(credited: Counter[Credit]) -> Iterator[str]:
     """A line for each credit, in order."""
     for credit, count in sorted(credited.items()):
-        work = f'"{credit.title}"' if credit.title else _untitled(credit) if credit.authors else f"{count:,} documents"
+        untitled = _untitled(credit) if credit.authors else counted(count, "document")
+        work = f'"{credit.title}"' if credit.title else untitled
         by = f", {credit.authors}" if credit.authors else ""
         doi = f", https://doi.org/{credit.doi}" if credit.doi and credit.doi not in credit.url else ""
         place = f", {credit.url}" if credit.url else ""

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from ...core.log import counted
 from .corpus_statistics import SourceStatistics, by_type
 from .croissant import DESCRIPTIONS
 from .hub_layout import CONFIG, SPLIT, published_schema
@@ -130,8 +131,8 @@ def _table1(rows: Sequence[TableRow]) -> str:
 def _limits(sources: Mapping[str, SourceStatistics]) -> str:
     held_out = sum(each.splits["test"] + each.splits["dev"] for each in sources.values())
     return (
-        f"- {held_out:,} documents are of their publishers' test and development parts (`original_split`): a model "
-        "that is trained on them cannot be evaluated on those.\n"
+        f"- {counted(held_out, 'document is', 'documents are')} of their publishers' test and development parts "
+        "(`original_split`): a model that is trained on them cannot be evaluated on those.\n"
         "- Texts that sources share are counted in `index.html`; they are not removed here.\n"
         "- The texts may name persons. They are not medical advice.\n"
     )

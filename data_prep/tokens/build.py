@@ -18,6 +18,7 @@ from ...core import log
 from ...core.errors import UserError
 from ...core.files import atomic_path, remove, sha256, write_json
 from ...core.integrity import checking
+from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
 from ..clean.screen import sentences
 from ..documents.faults import check_rejected, check_share, printable
@@ -200,7 +201,7 @@ def _list_rejected(plan: Plan, surveys: list[Survey], options: Options, work: Pa
     share = allowed_share([survey.source for survey in surveys], options.max_rejected)
     check_rejected(plan.rejected, documents, share)
     if plan.rejected:
-        log.warn(f"tokens: {len(plan.rejected)} documents are left out: {REJECTED} says which and why")
+        log.warn(f"tokens: left out {counted(len(plan.rejected), 'document')}: {REJECTED} says which and why")
         write_rejected(work / REJECTED, plan.rejected)
 
 
@@ -220,12 +221,13 @@ def _say(plan: Plan, options: Options) -> None:
     for name, documents in withheld.items():
         sets = ", ".join(_counted(plan, WITHHELD[name]))
         log.info(
-            f"tokens: left out {documents:,} documents of publishers' {name} parts ({sets}); --splits all takes them"
+            f"tokens: left out {counted(documents, 'document')} of publishers' {name} parts ({sets}); "
+            "--splits all takes them"
         )
     if totals[DUPLICATE]:
         sets = ", ".join(_counted(plan, DUPLICATE))
         log.info(
-            f"tokens: left out {totals[DUPLICATE]:,} documents whose text is in training already ({sets}); "
+            f"tokens: left out {counted(totals[DUPLICATE], 'document')} whose text is in training already ({sets}); "
             "--keep-duplicates keeps them"
         )
     for sentence in sentences(plan.screened):
@@ -299,7 +301,8 @@ def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int) -> None
     left = [number for number in range(len(plan.scans)) if not (parts / str(number)).is_dir()]
     total = len(plan.scans)
     log.info(
-        f"tokens: {len(left)} of {total} shards to do, {workers} threads, back end {type(verifier.encoder).__name__}"
+        f"tokens: {len(left)} of {counted(total, 'shard')} to do, {counted(workers, 'thread')}, back end "
+        f"{type(verifier.encoder).__name__}"
     )
 
     flushes: list[Future[None]] = []

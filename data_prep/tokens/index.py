@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ...core.errors import UserError
 from ...core.files import atomic_path
+from ...core.log import counted
 
 MAGIC = b"MMIDIDX\x00\x00"
 VERSION = 1
@@ -157,7 +158,8 @@ class IdRange:
         document = int(np.searchsorted(np.cumsum(read_lengths(self.prefix), dtype=np.int64), token, side="right"))
         path = bin_path(self.prefix)
         raise UserError(
-            f"{path.name} holds {self._count:,} ids that the vocabulary does not have, the first of them {value:,}",
+            f"{path.name} holds {counted(self._count, 'id')} that the vocabulary does not have, the first of them "
+            f"{value:,}",
             where=f"{path}, token {token + 1:,}, in document {document + 1:,}",
             allowed=f"0 to {self.size - 1:,}",
             fix=_REBUILD,

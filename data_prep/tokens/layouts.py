@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.errors import UserError, check_known
+from ...core.log import counted
 
 PACKED, CONCAT, PAPER = "packed", "concat", "paper"
 LAYOUTS = (PACKED, CONCAT, PAPER)
@@ -83,7 +84,11 @@ def check_layout(layout: str, seq_length: int, names: tuple[str, str] = ("--layo
     check_known(layout, LAYOUTS, "layout", names[0])
     least = OVERLAP + 1 if layout == PAPER else 1
     if seq_length < least:
-        raise UserError(f"{seq_length} slots are too few", where=names[1], allowed=f"{least} or more with {layout}")
+        raise UserError(
+            f"{counted(seq_length, 'slot is', 'slots are')} too few",
+            where=names[1],
+            allowed=f"{least} or more with {layout}",
+        )
 
 
 def figures(layout: str, lengths: Lengths, seq_length: int) -> Figures:

@@ -14,6 +14,7 @@ from ...core import log
 from ...core.errors import UserError, check_known
 from ...core.files import read_json, write_text
 from ...core.integrity import UnchangedFiles, check, hf_files
+from ...core.log import counted
 from ...core.manifest import MANIFEST_FILE, run_stage
 from ...core.system.device import has_gpu
 from ..harness.backends import (
@@ -135,8 +136,8 @@ def run_benchmark(
             for task in tasks:
                 runner.run_unless_claimed(model.name, arguments[model.name], task)
     if runner.errors:
-        count = len(models) * len(tasks)
-        raise EvaluationFailed(f"{len(runner.errors)} of {count} evaluations failed:\n" + "\n\n".join(runner.errors))
+        every = counted(len(models) * len(tasks), "evaluation")
+        raise EvaluationFailed(f"{len(runner.errors)} of {every} failed:\n" + "\n\n".join(runner.errors))
     return runner.outcome
 
 
@@ -258,7 +259,8 @@ class _Runner:
             "prompt_cut": sum(bool(note.prompt_cut) for note in notes),
         }
         if flags["prompt_cut"]:
-            log.warn(f"eval: {task.name}: {flags['prompt_cut']} of {len(notes)} prompts were cut to fit the window")
+            prompts = counted(len(notes), "prompt")
+            log.warn(f"eval: {task.name}: cut {flags['prompt_cut']} of {prompts} to fit the window")
         versions = {"vllm": metadata.version("vllm")} if self.settings.backend == "vllm" else {}
         counts = {"questions": len(samples), task.score_key: score, **flags, **versions, "gpus": self.settings.gpus}
         return counts | AnswerSettings.read(work / SETTINGS_FILE).to_json()
@@ -291,7 +293,8 @@ def check_samples(task: Benchmark, samples: list[dict[str, Any]], score: Any, wa
     """
     ids = {sample["doc_id"] for sample in samples}
     if len(ids) != wanted or len(samples) != wanted:
-        raise EvaluationFailed(f"{len(samples)} samples of {len(ids)} questions in {SAMPLES_FILE}, not {wanted}")
+        held = f"{counted(len(samples), 'sample')} of {counted(len(ids), 'question')}"
+        raise EvaluationFailed(f"{held} in {SAMPLES_FILE}, not {wanted}")
     numbers = [score]
     if not task.generates:
         numbers += [float(choice[0]) for sample in samples for choice in sample["filtered_resps"]]

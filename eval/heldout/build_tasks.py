@@ -17,6 +17,7 @@ import yaml
 from ...core import log
 from ...core.errors import UserError
 from ...core.files import write_json, write_text
+from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
 from ...data_prep.documents.description import describe
 from ...data_prep.documents.discover import discover
@@ -99,7 +100,7 @@ def build_tasks(
             tasks += [HeldoutTask.of(kind, domain) for kind in TaskKind]
             sources = dict(sorted(Counter(document.source for document in chosen).items()))
             counts[domain] = {"documents": len(chosen), "questions": len(asked), "sources": sources}
-            log.info(f"tasks: {domain}: {len(chosen)} documents, {len(asked)} questions")
+            log.info(f"tasks: {domain}: {counted(len(chosen), 'document')}, {counted(len(asked), 'question')}")
         write_json(work / TASKS_FILE, [task.to_json() for task in tasks])
         return counts
 
@@ -180,7 +181,8 @@ def _choose_questions(domain: str, documents: list[Document], count: int, seed: 
     long_enough = len({passage.document for passage in pool})
     if long_enough < CHOICES:
         raise UserError(
-            f"{domain}: only {long_enough} held-out documents have {MIN_CONTEXT_WORDS + CONTINUATION_WORDS} words",
+            f"{domain}: only {counted(long_enough, 'held-out document has', 'held-out documents have')} "
+            f"{MIN_CONTEXT_WORDS + CONTINUATION_WORDS} words",
             allowed=f"{CHOICES} or more",
             fix=MORE_TEXT,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from ...core import log
 from ...core.errors import UserError
 from ...core.integrity import check, stage_files
+from ...core.log import counted
 
 SHARED_LIMIT = 0.5
 """Share of a domain's documents that occur in another domain from which the two are taken for the same text."""
@@ -44,7 +45,7 @@ def read_domains(options: list[str], *, verify: bool = True) -> dict[str, list[P
     own = {domain: _own(domain, paths, files) for domain, paths in files.items()}
     check_names({domain: {path.stem for path in paths} for domain, paths in own.items()})
     for domain, paths in own.items():
-        log.info(f"tasks: {domain}: {len(paths)} held-out files: {_some([path.stem for path in paths])}")
+        log.info(f"tasks: {domain}: {counted(len(paths), 'held-out file')}: {_some([path.stem for path in paths])}")
     return own
 
 
@@ -124,13 +125,14 @@ def check_texts(texts: dict[str, set[str]]) -> None:
             both = len(own_texts & other_texts)
             if other == domain or not both:
                 continue
+            shares = f"{domain} shares {both} of its {counted(len(own_texts), 'document')} with {other}"
             if both >= SHARED_LIMIT * len(own_texts):
                 raise UserError(
-                    f"{both} of {len(own_texts)} documents of {domain} also belong to {other}: one text has two names",
+                    f"{shares}: one text has two names",
                     where=HELDOUT_OPTION,
                     fix="give each domain different text",
                 )
-            log.warn(f"tasks: {both} of {len(own_texts)} documents of {domain} also belong to {other}")
+            log.warn(f"tasks: {shares}")
 
 
 def _belongs(source: str, domain: str) -> bool:

@@ -11,6 +11,7 @@ from ...core.errors import UserError
 from ...core.files import remove, write_json
 from ...core.hf.tokenizer_file import open_tokenizer
 from ...core.integrity import UnchangedFiles, check, damage_first, file_names, hf_files
+from ...core.log import counted
 from ...core.manifest import MANIFEST_FILE, Manifest, input_fingerprints, run_stage
 from ...core.qwen3 import END_OF_DOCUMENT
 from ..harness.backends import Limits, ModelArguments, check_folder, model_arguments
@@ -144,7 +145,7 @@ def notes_and_warnings(folder: Path) -> dict[str, Any]:
     """Counts of a stage's manifest: cut prompts, prompts, and libraries' warnings of the evaluations under a folder."""
     cut, prompts = count_cut_prompts(folder)
     if cut:
-        log.warn(f"eval: {cut} of {prompts} prompts were cut to fit the window")
+        log.warn(f"eval: cut {cut} of {counted(prompts, 'prompt')} to fit the window")
     warnings = [warning.to_json() for warning in collect_warnings(folder)]
     return {"prompts_cut": cut, "prompts": prompts, "warnings": warnings}
 

@@ -8,6 +8,7 @@ from typing import Any
 from ...core import log
 from ...core.files import remove
 from ...core.integrity import AGAIN, check, stage_files
+from ...core.log import counted
 from ...core.manifest import Manifest
 from ...core.self_hash import digest
 
@@ -55,5 +56,5 @@ def reuse_results(earlier: Path, work: Path, inputs: Mapping[str, str], config: 
             partial.rename(work / name)
             copied.append(name)
     if copied:
-        log.info(f"eval: {len(copied)} results of the earlier evaluation are still valid")
+        log.info(f"eval: {counted(len(copied), 'result is', 'results are')} still valid from the earlier evaluation")
     return copied

@@ -9,6 +9,7 @@ from typing import Any
 from ...core import log
 from ...core.errors import UserError, check_known
 from ...core.files import write_json, write_text
+from ...core.log import counted
 from ...core.manifest import Manifest, run_stage, versions
 from ...core.training_cost import Spent
 from ..benchmark.read_results import PLAN_FILE, Problem, Runs, read_runs
@@ -222,7 +223,8 @@ def _check_comparable(findings: Findings) -> None:
         return
     english, problems = Words.read("en"), findings.problems
     examples = "; ".join(_problem_text(problem, english) for problem in problems[:3])
-    reason = f"{len(problems)} results were left out, such as {examples}" if problems else "no two models fit"
+    left_out = counted(len(problems), "result was left out", "results were left out")
+    reason = f"{left_out}, such as {examples}" if problems else "no two models fit"
     raise UserError(
         f"nothing can be compared: {reason}",
         where=", ".join(str(runs.folder) for runs in findings.runs),

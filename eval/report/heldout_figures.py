@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ...core.errors import UserError
 from ...core.files import read_jsonl
+from ...core.log import counted
 from ..scores import Metric, Scores
 from .theme import MARKERS, Theme, legend_above, themed_axes
 
@@ -54,7 +55,7 @@ def missing_iterations(curve: LossCurve) -> str:
     if not gaps:
         return ""
     named = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in gaps[:NAMED_GAPS])
-    more = f" and {len(gaps) - NAMED_GAPS} more gaps" if len(gaps) > NAMED_GAPS else ""
+    more = f" and {counted(len(gaps) - NAMED_GAPS, 'more gap')}" if len(gaps) > NAMED_GAPS else ""
     return (
         f"The curve of {curve.name} lacks iterations {named}{more}: rows of the run's log.jsonl are lost, batches were "
         "left out, or their loss was not a number."

@@ -6,6 +6,7 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
+from ...core.log import counted
 from ..models import Role
 from ..scores import Comparison, Metric, Scores
 
@@ -106,7 +107,7 @@ def _change_sentence(scores: Scores, model: str, base: str, domain: str) -> str:
     return (
         f"{domain.capitalize()} {CLAIMS[change_of(perplexity)]} from {base} to {model}: "
         f"perplexity per byte {before:.3f} to {after:.3f}, "
-        f"{change_text(perplexity)}, {_p(perplexity)}, {perplexity.documents} documents. "
+        f"{change_text(perplexity)}, {_p(perplexity)}, {counted(perplexity.documents, 'document')}. "
         f"Choosing the continuation: {change_of(accuracy)}, {change_text(accuracy)}, {_p(accuracy)}."
     )
 

@@ -126,7 +126,7 @@ def worked_examples(
             break
     if len(examples) < count:
         raise UserError(
-            f"MMLU_{subject}: {len(examples)} worked examples that are not questions themselves, of {count}",
+            f"MMLU_{subject}: {len(examples)} of {count} worked examples; questions themselves are left out",
             where=where,
             fix="name a file of records in the same form with --french-shots",
         )

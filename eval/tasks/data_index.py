@@ -8,6 +8,7 @@ from typing import Any
 from ...core.errors import UserError
 from ...core.files import read_object
 from ...core.jsonio import JsonObject, shorten
+from ...core.log import counted
 from .suite import Benchmark
 
 DATA_INDEX_FILE = "benchmark.json"
@@ -64,7 +65,7 @@ def read_data_index(folder: Path, tasks: list[Benchmark]) -> dict[str, TaskData]
     missing = [task.name for task in tasks if task.name not in index]
     if missing:
         raise UserError(
-            f"the data of {len(missing)} tasks are missing: {', '.join(missing)}",
+            f"the data of {counted(len(missing), 'task')} are missing: {', '.join(missing)}",
             where=str(path),
             fix="`pdapt eval fetch`, or choose others with --tasks",
         )

@@ -13,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from ...core import log
 from ...core.errors import UserError
 from ...core.files import require_file, write_json, write_text
+from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
 from ...data_prep.documents.store import parquet_errors
 from .bioinstruct import RECORDS_FILE, Question, Record, questions, read_records, worked_examples
@@ -196,12 +197,12 @@ def _check_counts(task: Benchmark, asked: list[str], shown: list[str], where: st
     """Check numbers of questions and worked examples; return how many questions are worked examples, too."""
     if len(asked) != task.questions:
         raise UserError(
-            f"{task.name} has {len(asked)} questions, not {task.questions}",
+            f"{task.name} has {counted(len(asked), 'question')}, not {task.questions}",
             where=where,
             allowed=f"{task.dataset} at revision {DATASET_REVISIONS[task.dataset]}",
         )
     if len(shown) < task.shots:
-        raise UserError(f"{task.name} has {len(shown)} worked examples, not {task.shots}", where=where)
+        raise UserError(f"{task.name} has {counted(len(shown), 'worked example')}, not {task.shots}", where=where)
     self_shots = sum(text in shown[: task.shots] for text in asked)
     if self_shots:
         log.warn(f"{task.name}: {self_shots} of its questions are also worked examples")

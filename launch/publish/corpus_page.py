@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.ticker import EngFormatter
 
+from ...core.log import counted
 from ...data_prep.publish.corpus_statistics import LENGTHS, SourceStatistics, by_type
 from ...data_prep.publish.dataset_card import NOT_STATED
 from ...data_prep.publish.table1 import TableRow, inconsistencies
@@ -44,7 +45,7 @@ def corpus_page(
         "corpus.html.jinja",
         folder=Path(__file__).parent,
         title=title,
-        lead=f"{documents:,} documents and {words:,} words of {len(sources)} sources.",
+        lead=f"{counted(documents, 'document')} and {counted(words, 'word')} of {counted(len(sources), 'source')}.",
         pictures=list(_pictures(sources, figures)),
         contents=[_sources_table(sources), _types_table(sources)],
         licences=_licences_table(sources),
@@ -140,7 +141,7 @@ def _largest(amounts: dict[str, int]) -> dict[str, int]:
     """The largest amounts, and the sum of the others."""
     ranked = sorted(amounts.items(), key=lambda item: -item[1])
     rest = ranked[BARS:]
-    return dict(ranked[:BARS]) | ({f"{len(rest)} others": sum(value for _, value in rest)} if rest else {})
+    return dict(ranked[:BARS]) | ({counted(len(rest), "other"): sum(value for _, value in rest)} if rest else {})
 
 
 def _picture(name: str, bars: dict[str, int], label: str, folder: Path, *, caption: str) -> Picture:

@@ -10,6 +10,7 @@ from ...core import log
 from ...core.errors import UserError
 from ...core.files import sha256, write_json, write_text
 from ...core.integrity import AGAIN, check, stage_files
+from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
 from ...data_prep.licences.attribution import write_attribution
 from ...data_prep.licences.report import corpus_files
@@ -95,7 +96,7 @@ def _publish(
     write_json(work / "table1.json", {"rows": [asdict(row) for row in rows], "inconsistencies": inconsistencies()})
     write_text(work / "index.html", corpus_page(facts.title, sources, shared, rows=rows, figures=work / "figures"))
     counts = {what: sum(getattr(each, what) for each in sources.values()) for what in ("documents", "words")}
-    log.info(f"publish: {counts['documents']:,} documents in {len(names)} shards")
+    log.info(f"publish: {counted(counts['documents'], 'document')} in {counted(len(names), 'shard')}")
     return counts | {"shards": len(names), "sources": len(sources)}
 
 

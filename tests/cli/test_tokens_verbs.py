@@ -77,7 +77,8 @@ def test_stats_say_how_often_a_run_reads_the_training_documents(built: tuple[Pat
     words = {row["name"]: row["words"] for row in found["datasets"] if row["split"] == "train"}
     assert words["notes"] > 0
     shown = pdapt("tokens", "stats", out, *options)
-    assert "100 steps of 8 sequences read the training documents" in shown
+    epochs = f"{found['epochs']:.2f}"
+    assert f"100 steps read the training documents {epochs} times, at 8 sequences a step" in shown
     assert "train/notes" in shown
     assert "left out: 1" in shown
 

@@ -297,6 +297,6 @@ def test_a_weight_that_is_no_number_is_refused_by_name(
     weights = tensors(source)
     weights[name].view(-1)[-1] = value
     save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=f"{re.escape(name)} holds 1 values that are not finite numbers.* {value}"):
+    with pytest.raises(UserError, match=f"{re.escape(name)} holds 1 value that is not a finite number.* {value}"):
         import_hf(source, tmp_path / "base")
     assert not (tmp_path / "base").exists()

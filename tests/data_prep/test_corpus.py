@@ -215,7 +215,7 @@ def test_sources_that_cannot_be(
     [
         ("", "an empty file"),
         ("\n", "no document has text"),
-        ('{"text": "\u200b"}\n', "1 of 1 documents cannot be read"),
+        ('{"text": "\u200b"}\n', "1 of 1 document cannot be read"),
     ],
 )
 def test_nothing_to_read(tmp_path: Path, content: str, message: str) -> None:

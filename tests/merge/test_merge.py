@@ -289,7 +289,7 @@ def test_a_missing_shard_and_a_lying_index_are_refused(tiny_qwen3: Maker, tmp_pa
     refused(base, tuned, tmp_path, "has no weight_map")
     (tuned / "model.safetensors.index.json").write_text(json.dumps(index))
     (tuned / shards[1]).unlink()
-    refused(base, tuned, tmp_path, f"1 of {len(shards)} shards are missing: {shards[1]}")
+    refused(base, tuned, tmp_path, f"1 of {len(shards)} shards cannot be found: {shards[1]}")
 
 
 @pytest.mark.parametrize("t", [-0.1, 1.01, math.nan, math.inf])

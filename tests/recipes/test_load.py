@@ -66,7 +66,7 @@ def test_the_paper_run_is_spread_over_48_gpus() -> None:
         ("megatron={lr: 0.5}", r"megatron\.lr sets an argument"),
         ("megatron={--log-params-norm: true}", "is not an argument's name"),
         ("megatron={log-params-norm: false}", "megatron.log-params-norm is False"),
-        ("optimizer.warmup_steps=4194", "optimizer.warmup_steps is 4194 of 4194 steps"),
+        ("optimizer.warmup_steps=4194", "optimizer.warmup_steps is 4,194 of 4,194 steps"),
         ("optimizer.clip=0", "optimizer.clip is 0.*1e9"),
         ("log.profile_ranks=[]", "0 to 47"),
         ("log.profile=[5]", r"log.profile is \[5\]"),

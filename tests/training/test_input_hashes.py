@@ -127,7 +127,7 @@ def test_a_base_and_tokens_without_hashes_are_said_once_and_their_ids_are_looked
         whole, ids[7] = ids.copy(), value
         ids.tofile(path)
         with pytest.raises(
-            UserError, match=rf"ville\.bin holds 1 ids .* {value:,}\n.*ville\.bin, token 8, in document 1"
+            UserError, match=rf"ville\.bin holds 1 id .* {value:,}\n.*ville\.bin, token 8, in document 1"
         ):
             train(recipe, mine, tmp_path / "run", base=root)
         whole.tofile(path)

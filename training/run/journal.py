@@ -22,6 +22,7 @@ from typing import Any
 from ...core import log
 from ...core.errors import UserError
 from ...core.jsonio import MAX_BYTES, JsonObject, parse_json
+from ...core.log import counted
 from ...core.training_cost import Spent
 
 JOURNAL_FILE = "log.jsonl"
@@ -91,9 +92,10 @@ class History:
     def say(self) -> None:
         """Warn of lines that cannot be read, and of steps that are not there."""
         if self.damaged:
+            lines = counted(len(self.damaged) + len(self.rows), "line")
             log.warn(
-                f"{len(self.damaged)} of {len(self.damaged) + len(self.rows)} lines of {self.path} cannot be read and "
-                f"are left out, the first is {self.damaged[0]}"
+                f"left out what cannot be read: {len(self.damaged)} of {lines} of {self.path}, the first is "
+                f"{self.damaged[0]}"
             )
         if missing := missing_steps(self.rows):
             log.warn(f"{self.path} has lost steps: {ranges(missing)}; their time counts as unknown")
@@ -102,7 +104,7 @@ class History:
         """Sentences on each line that cannot be read, up to NAMED, and on steps that are not there, for a page."""
         sentences = [f"Line {self._line(fault)}" for fault in self.damaged[:NAMED]]
         if len(self.damaged) > NAMED:
-            sentences.append(f"{len(self.damaged) - NAMED} more lines of {self.path.name} cannot be read.")
+            sentences.append(f"{counted(len(self.damaged) - NAMED, 'more line')} of {self.path.name} cannot be read.")
         if missing := missing_steps(self.rows):
             sentences.append(f"{self.path.name} has lost steps: {ranges(missing)}.")
         return sentences

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...core import log
+from ...core.log import counted
 
 LOGS = "logs"
 """In a run's folder: what each rank prints that a torchrun of somebody else's started."""
@@ -42,7 +43,8 @@ class Follower:
         """Show the rest, and how many warnings there were that were not shown."""
         self.show()
         if self.warnings:
-            self.say(f"train: {self.warnings} warnings of torch and Megatron are in {self.path}")
+            warnings = counted(self.warnings, "warning of torch or Megatron is", "warnings of torch and Megatron are")
+            self.say(f"train: {warnings} in {self.path}")
 
     def _new(self) -> list[str]:
         """The whole lines since the last time."""

@@ -118,7 +118,7 @@ def test_progress_is_said(
     site.answers(SEARCH, page("AoE1", files.HAL_RECORD | {"fileMain_s": None}), LAST.replace(b'"*"', b'"AoE1"'))
     hal(tmp_path, site)
     said = capsys.readouterr().err
-    assert "collect: HAL: 1 files, 0.0 MB" in said
+    assert "collect: HAL: 1 file, 0.0 MB" in said
     assert "collect: HAL: 2 files, 0.0 MB" in said
 
 
@@ -217,7 +217,7 @@ def test_one_file_that_does_not_come_is_named_and_asked_for_again(tmp_path: Path
     for number in range(3):
         site.serves(f"/hal.science/{number}", files.pdf(f"These {number}"))
     site.answers("/hal.science/1", Response(b"", 500))
-    with pytest.raises(Failed, match="1 files did not come"):
+    with pytest.raises(Failed, match="1 file did not come"):
         hal(tmp_path, site)
     asked = len(site.requests)
     site.serves("/hal.science/1", files.pdf("These 1"))

@@ -191,4 +191,4 @@ def test_credits_name_title_authors_source_licence_and_changes(shared: Shared, t
         '- "T itre", A. Un, https://x.fr/1. Licence: CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/).' in own
     )
     assert "characters cleaned (soft hyphens removed) by pdapt" in own
-    assert "1 documents. Licence: no licence is known" in own
+    assert "1 document. Licence: no licence is known" in own

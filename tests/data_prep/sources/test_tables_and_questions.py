@@ -22,7 +22,7 @@ def test_drug_tables_are_joined_by_drug(tmp_path: Path) -> None:
     assert "Titulaire : LABO\nComposition (comprimé) : ANASTROZOLE, 1,00 mg pour un comprimé\n" in first.text
     assert second.text == "Groupe générique : GROUPE X"
     assert [item for item in found if isinstance(item, Rejected)] == [
-        Rejected(str(tmp_path / "CIS_CPD_bdpm.txt"), 2, "1 columns, not 2")
+        Rejected(str(tmp_path / "CIS_CPD_bdpm.txt"), 2, "1 column, not 2")
     ]
 
 

@@ -87,7 +87,7 @@ class Builds:
         """The phase in which a build was killed, by its messages."""
         if (self.folder / name).exists():
             return "printing"
-        if todo := re.search(r"(\d+) of \d+ shards to do", messages):
+        if todo := re.search(r"(\d+) of \d+ shards? to do", messages):
             if messages.count("tokens: shard ") < int(todo[1]):
                 return "tokenizing"
             return "assembling" if self.parts(name) else "hashing"

@@ -129,7 +129,7 @@ def test_data_that_lack_a_task(small, small_source: Path, tiny_qwen3: Maker, tmp
     fetch_tasks(
         tmp_path / "data", source=small_source, tasks=tuple(t for t in small.suite if t.dataset == PROX_DATASET)
     )
-    with pytest.raises(UserError, match="the data of 1 tasks are missing: mmlu_anatomy"):
+    with pytest.raises(UserError, match="the data of 1 task are missing: mmlu_anatomy"):
         run_benchmark(
             [Model("a", Role.OTHER, tiny_qwen3())], choose_tasks(["mmlu_anatomy"]), tmp_path / "data", tmp_path / "out"
         )

@@ -76,7 +76,7 @@ def test_copies_and_files_of_several_sources_are_met_by_their_content(
     mixed: Path, tmp_path: Path, write_heldout: Writer
 ) -> None:
     shutil.copytree(mixed, tmp_path / "copy")
-    with pytest.raises(UserError, match="24 of 24 documents of b also belong to a: one text has two names"):
+    with pytest.raises(UserError, match="b shares 24 of its 24 documents with a: one text has two names"):
         build_tasks({"b": [tmp_path / "copy"], "a": [mixed]}, tmp_path / "tasks")
     one = tmp_path / "one.jsonl"
     one.write_text("".join(path.read_text() for path in sorted(mixed.iterdir())))
@@ -93,7 +93,7 @@ def test_a_few_documents_in_both_are_said(
     with (other / "law.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
     build_tasks({"all": [mixed], "law": [other]}, tmp_path / "tasks")
-    assert "1 of 9 documents of law also belong to all" in capsys.readouterr().err
+    assert "law shares 1 of its 9 documents with all" in capsys.readouterr().err
     assert [row["domain"] for row in read_json(tmp_path / "tasks" / TASKS_FILE)] == ["all", "all", "law", "law"]
     counts = Manifest.read(tmp_path / "tasks").counts
     assert counts["all"]["sources"] == {"general-wiki": 8, "medical-letters": 8, "medical-notes": 8}

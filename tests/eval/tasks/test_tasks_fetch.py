@@ -81,7 +81,7 @@ def test_an_example_that_is_a_question_is_left_out(small) -> None:
     for record in records:
         record["few_shot_samples[3]"] = [records[0]] * 3
         record["few_shot_samples[2]"] = record["few_shot_samples[1]"] = None
-    with pytest.raises(UserError, match="0 worked examples that are not questions themselves, of 3"):
+    with pytest.raises(UserError, match="0 of 3 worked examples; questions themselves are left out"):
         worked_examples(records, "anatomy", test, 3, "file")
 
 

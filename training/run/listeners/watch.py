@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ....core.exit_codes import ExitCode
+from ....core.log import counted
 from ..events import Listener
 from ..failures.rank_file import Phase, RankFile
 from ..torchrun_store import torchrun_store
@@ -74,7 +75,7 @@ def places(ranks: list[Progress]) -> str:
 
 def _names(ranks: list[Progress]) -> str:
     names = [f"rank {rank.rank} on {rank.host}" for rank in ranks[:NAMED]]
-    return ", ".join([*names, *([f"{len(ranks) - NAMED} others"] if len(ranks) > NAMED else [])])
+    return ", ".join([*names, *([counted(len(ranks) - NAMED, "other")] if len(ranks) > NAMED else [])])
 
 
 def _earliest(ranks: list[Progress]) -> str:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from .....core.log import counted
 from ....documents.record import Record, Rejected, is_blank
 from ....documents.streams import SourceFile, open_text
 
@@ -53,6 +54,6 @@ def _bdpm_rows(file: SourceFile) -> Iterator[tuple[str, str] | Rejected]:
             if is_blank(line):
                 continue
             if len(values) < columns:
-                yield Rejected(file.where, number, f"{len(values)} columns, not {columns}")
+                yield Rejected(file.where, number, f"{counted(len(values), 'column')}, not {columns}")
             else:
                 yield values[cis], template.format(*values)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from .....core.log import counted
 from ....documents.record import LeftOut, Record, Rejected, is_blank
 from ....documents.streams import SourceFile, open_text
 
@@ -37,7 +38,7 @@ def _sentences(file: SourceFile) -> Iterator[Record | Rejected]:
             if is_blank(line):
                 identifier = ""
             elif len(values) < columns:
-                fault = fault or f"line {number} has {len(values)} values between tabs, fewer than {columns}"
+                fault = fault or f"line {number} has {counted(len(values), 'value')} between tabs, fewer than {columns}"
             else:
                 identifier = values[options.sentence]
                 words.append(values[options.word])

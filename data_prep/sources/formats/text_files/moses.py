@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from .....core.log import counted
 from ....documents.faults import FileError
 from ....documents.record import BLANK_LINES, LeftOut, Record, is_blank
 from ....documents.streams import SourceFile, open_bytes, open_text, packing_of
@@ -27,7 +28,8 @@ def read_moses(file: SourceFile) -> Iterator[Record | LeftOut]:
     for side in _other_sides(file.path):
         lines = _count(side)
         if lines != number:
-            what = f"{number} lines, and {side.name} has {lines}: one of them is cut off, or not its other side"
+            counts = f"{counted(number, 'line')}, and {side.name} has {lines}"
+            what = f"{counts}: one of them is cut off, or not its other side"
             raise FileError(what, where=file.where, fix="fetch both again")
 
 

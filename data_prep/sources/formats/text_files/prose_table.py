@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator
 
+from .....core.log import counted
 from ....documents.record import LeftOut, Record, Rejected
 from ....documents.streams import SourceFile, open_text
 
@@ -35,7 +36,7 @@ def read_prose_table(file: SourceFile) -> Iterator[Record | Rejected | LeftOut]:
 
 def _cells(row: list[str], header: list[str], line: int, file: SourceFile) -> Iterator[Record | Rejected | LeftOut]:
     if len(row) != len(header):
-        yield Rejected(file.where, line, f"{len(row)} fields, and the header has {len(header)}")
+        yield Rejected(file.where, line, f"{counted(len(row), 'field')}, and the header has {len(header)}")
         return
     cells = [(name, cell) for name, cell in zip(header, row, strict=True) if len(cell.split()) >= file.options.words]
     for name, cell in cells:
