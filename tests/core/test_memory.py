@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pdapt.core import memory
 from pdapt.core.files import read_json
 from pdapt.core.memory import GpuMemory, HostMemory, fits, gpu_memory, host_memory, save_stall_seconds
 from pdapt.core.qwen3 import SIZES, Qwen3Config
@@ -40,7 +39,8 @@ def test_the_parts_are_those_of_the_evidence(size: str, hardware: dict[str, Any]
         assert found.states / 1e9 == pytest.approx(row["states_gb"], rel=0.005)
         assert found.activations / 1e9 == pytest.approx(row["act_gb"], rel=0.005)
         assert found.logits / 1e9 == pytest.approx(row["logits_native_ce_gb"], rel=0.005)
-        assert found.total == pytest.approx(memory.PEAK * row["total_gb"] * 1e9 + memory.CONTEXT, rel=0.005)
+        # Published runs logged up to 1.048 times the formula, and 3 to 4 GB that PyTorch does not count.
+        assert 1.048 * row["total_gb"] + 3 <= found.total / 1e9 <= 1.1 * row["total_gb"] + 4
 
 
 @pytest.mark.parametrize(

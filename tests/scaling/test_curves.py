@@ -12,7 +12,7 @@ from pdapt.core.files import read_json
 from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import read_fit
-from pdapt.scaling.curves import COUNTED, LABEL, draw, efficiency, points, shares, takeovers
+from pdapt.scaling.curves import COUNTED, draw, efficiency, points, shares, takeovers
 from pdapt.scaling.goodput import Failures
 from pdapt.scaling.predict_run import Site
 
@@ -55,8 +55,7 @@ def test_figures_and_tables_say_that_they_are_simulated(tmp_path: Path) -> None:
     recipe = load("qwen3_0p6b_cpt_48xh100_packed")
     manifest = draw(recipe, FULL, tmp_path / "out", largest=64, failures=Failures(), site=None)
     assert set(manifest.outputs) == {"scaling.csv", "goodput.csv", "curves.json", "scaling.png", "goodput.png"}
-    assert read_json(tmp_path / "out" / "curves.json")["label"] == LABEL
-    assert "simulated" in LABEL
+    assert "simulated" in read_json(tmp_path / "out" / "curves.json")["label"]
     rows = list(csv.DictReader((tmp_path / "out" / "goodput.csv").open()))
     assert [int(row["gpus"]) for row in rows] == [1, 2, 4, 8, 16, 32, 64]
     assert all(float(row["goodput_at_best"]) >= float(row["goodput_at_recipe"]) for row in rows)

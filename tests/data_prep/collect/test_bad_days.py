@@ -15,7 +15,7 @@ from pdapt.core.errors import Failed, StoppedEarly, UserError
 from pdapt.data_prep.collect import visit
 from pdapt.data_prep.collect.collect import collect
 from pdapt.data_prep.collect.names import safe_name, safe_path, shown
-from pdapt.data_prep.collect.transport import ATTEMPTS, user_agent
+from pdapt.data_prep.collect.transport import user_agent
 
 SEARCH = "/api.archives-ouvertes.fr/search/"
 HTML = b"<!DOCTYPE html><html><body>Maintenance</body></html>"
@@ -58,18 +58,23 @@ def test_a_failure_that_passes_is_met_by_another_attempt(
 
 @pytest.mark.parametrize("bad", [Response(b"", 502), Response(HTML), Response(LAST[:-9])])
 def test_a_failure_that_stays_ends_the_run_and_the_next_goes_on(
-    tmp_path: Path, site: Site, bad: Response, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    site: Site,
+    bad: Response,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("pdapt.data_prep.collect.transport.ATTEMPTS", 3)
     first = page("AoE1", files.HAL_RECORD | {"halId_s": "hal-00", "fileMain_s": None})
     site.answers(SEARCH, first, bad)
-    with pytest.raises(Failed, match=f"{ATTEMPTS} times"):
+    with pytest.raises(Failed, match="3 times"):
         hal(tmp_path, site)
-    assert len(site.requests) == 1 + ATTEMPTS
+    assert len(site.requests) == 1 + 3
     list(records_of(tmp_path / "raw" / "HAL", format="hal"))
     assert "its collection did not come to the end" in capsys.readouterr().err
     site.answers(SEARCH, page("AoE1", files.HAL_RECORD | {"fileMain_s": None}))
     assert hal(tmp_path, site)["entries"] == 2
-    assert len(site.requests) == 2 + ATTEMPTS, "the page that was there is not asked for again"
+    assert len(site.requests) == 2 + 3, "the page that was there is not asked for again"
 
 
 def test_a_refusal_is_not_repeated(tmp_path: Path, site: Site) -> None:
@@ -103,10 +108,11 @@ def test_waits_grow_and_are_not_all_alike(
     tmp_path: Path, site: Site, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pdapt.data_prep.collect.transport.FIRST_WAIT", 1.0)
+    monkeypatch.setattr("pdapt.data_prep.collect.transport.ATTEMPTS", 5)
     site.answers(SEARCH, Response(b"", 500))
     with pytest.raises(Failed):
         hal(tmp_path, site)
-    assert len(waits) == ATTEMPTS - 1
+    assert len(waits) == 4
     assert all(2**n <= seconds <= 2**n + 1 for n, seconds in enumerate(waits))
     assert len({seconds % 1 for seconds in waits}) > 1
 
@@ -144,13 +150,13 @@ def test_requests_to_a_host_keep_their_distance(tmp_path: Path, site: Site, wait
         ([page("A"), page("B")], "is empty, and leads on"),
     ],
 )
-def test_cursors_without_end(tmp_path: Path, site: Site, pages: list[bytes], message: str) -> None:
+def test_a_cursor_without_end_is_noticed(tmp_path: Path, site: Site, pages: list[bytes], message: str) -> None:
     site.answers(SEARCH, *pages)
     with pytest.raises(Failed, match=message):
         collect([site.define(tmp_path, "HAL", lambda how: how["steps"][0]["solr"].pop("full_texts"))], tmp_path / "raw")
 
 
-def test_other_queries_without_end(tmp_path: Path, site: Site) -> None:
+def test_scrolls_and_continuations_without_end_are_noticed(tmp_path: Path, site: Site) -> None:
     following = f"{site.address}/api.istex.fr/document/?scrollId=x"
     site.answers(
         "/api.istex.fr/document/", json.dumps({"hits": [files.ISTEX_HIT], "nextScrollURI": following}).encode()
@@ -163,7 +169,7 @@ def test_other_queries_without_end(tmp_path: Path, site: Site) -> None:
         collect([site.define(tmp_path, "WIKIPEDIA")], tmp_path / "raw", contact="a@b.fr")
 
 
-def test_an_index_that_lists_less_than_it_states(tmp_path: Path, site: Site) -> None:
+def test_entries_that_an_index_states_and_does_not_list_are_counted(tmp_path: Path, site: Site) -> None:
     site.answers(SEARCH, json.dumps({"response": {"numFound": 9, "docs": []}, "nextCursorMark": "*"}).encode())
     assert hal(tmp_path, site)["entries that the server states and does not list"] == 9
 
@@ -199,14 +205,15 @@ def test_redirects_within_the_source_are_followed_but_not_without_end(tmp_path: 
         collect([site.define(tmp_path, "HAL")], tmp_path / "again")
 
 
-def test_many_files_that_do_not_come_end_the_run(tmp_path: Path, site: Site) -> None:
+def test_many_files_that_do_not_come_end_the_run(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdapt.data_prep.collect.visit.IN_A_ROW", 4)
     records = [
         files.HAL_RECORD | {"halId_s": f"hal-{n}", "fileMain_s": f"{site.address}/hal.science/{n}"} for n in range(99)
     ]
     site.answers(SEARCH, page("*", *records))
-    with pytest.raises(Failed, match="in a row"):
+    with pytest.raises(Failed, match="4 files in a row did not come"):
         hal(tmp_path, site)
-    assert len(site.requests) == 1 + visit.IN_A_ROW
+    assert len(site.requests) == 1 + 4
 
 
 def test_one_file_that_does_not_come_is_named_and_asked_for_again(tmp_path: Path, site: Site) -> None:
@@ -262,12 +269,12 @@ def test_secrets_are_neither_written_nor_said(tmp_path: Path, site: Site, capsys
 
 
 @pytest.mark.parametrize("contact", ["nobody", "a@b\r\nX-Evil: 1", "a@b.fr (x)", "ftp://x"])
-def test_a_contact_that_is_none(contact: str) -> None:
+def test_a_contact_that_is_none_is_refused(contact: str) -> None:
     with pytest.raises(UserError, match="is no contact"):
         user_agent(contact)
 
 
-def test_a_journal_that_is_none(tmp_path: Path, site: Site) -> None:
+def test_a_damaged_journal_is_refused(tmp_path: Path, site: Site) -> None:
     site.answers(SEARCH, LAST)
     hal(tmp_path, site)
     path = tmp_path / "raw" / "HAL" / "collected.jsonl"
@@ -279,7 +286,7 @@ def test_a_journal_that_is_none(tmp_path: Path, site: Site) -> None:
             hal(tmp_path, site)
 
 
-def test_two_runs_at_once(tmp_path: Path, site: Site) -> None:
+def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path, site: Site) -> None:
     def second(request: Request) -> Response:
         del request
         with pytest.raises(UserError, match="another process is collecting"):

@@ -15,7 +15,6 @@ from pdapt.core.errors import UserError
 from pdapt.data_prep.tokens.layouts import (
     CONCAT,
     LAYOUTS,
-    OVERLAP,
     PACKED,
     PAPER,
     Rows,
@@ -29,6 +28,8 @@ from pdapt.data_prep.tokens.parcomed import SEQUENCES, drawn_lengths, table
 
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=80).map(lambda lengths: np.array(lengths, np.int32))
 ROW = st.integers(5, 40)
+OVERLAP = 4
+"""Tokens that two pieces of one document share in the paper's rows."""
 
 
 def tokens_of(rows: Rows) -> list[tuple[int, int]]:
@@ -180,7 +181,7 @@ def test_the_committed_table_is_the_papers(shared: Callable[[str], Path]) -> Non
         ("packed", 0, "1 or more with packed"),
     ],
 )
-def test_a_layout_that_cannot_be(layout: str, seq_length: int, message: str) -> None:
+def test_a_layout_that_cannot_be_is_refused(layout: str, seq_length: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         check_layout(layout, seq_length)
     check_layout("packed", 4)
