@@ -211,7 +211,7 @@ def test_a_full_disk_is_said_and_nothing_half_written_is_left(
     assert pdapt("corpus", "build", tmp_path / "a.txt", "--out", tmp_path / "c").returncode == 0
 
 
-def test_a_disk_that_is_really_full(small_disk: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_file_system_that_is_really_full_is_said(small_disk: Callable[[str], Path], tmp_path: Path) -> None:
     source = tmp_path / "big.txt"
     source.write_text("\n".join(str(n * 7919 % 1_000_003) for n in range(400_000)))
     small = small_disk("256k")

@@ -29,7 +29,7 @@ def pdapt(*arguments: object, pipe: str = "", **environment: str) -> "subprocess
     return subprocess.CompletedProcess(command, done.returncode, out, err)
 
 
-def test_version_short_help_and_completion() -> None:
+def test_version_short_help_and_completion_work() -> None:
     assert re.fullmatch(r"pdapt \d+\.\d+\S*\n", pdapt("--version").stdout)
     for verb in ([], ["tokens", "build"]):
         assert pdapt(*verb, "-h").stdout == pdapt(*verb, "--help").stdout != ""

@@ -43,7 +43,7 @@ def edit_config(folder: Path, **values: object) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("tied", [True, False])
-def test_there_and_back_is_bit_identical(tiny_qwen3: Maker, tmp_path: Path, tied: bool, dtype: str) -> None:
+def test_an_import_exported_again_is_bit_identical(tiny_qwen3: Maker, tmp_path: Path, tied: bool, dtype: str) -> None:
     source = tiny_qwen3(tied=tied, dtype=dtype)
     import_hf(source, tmp_path / "mcore")
     export_hf(tmp_path / "mcore", tmp_path / "back")
@@ -195,7 +195,7 @@ def test_an_output_folder_that_is_not_empty_is_left_alone(tiny_qwen3: Maker, tmp
         ({"dtype": "float8"}, "weights cannot be 'float8'"),
     ],
 )
-def test_sources_and_types_that_there_are_not(
+def test_sources_and_types_that_there_are_not_are_refused(
     tiny_qwen3: Maker, tmp_path: Path, options: dict[str, str], message: str
 ) -> None:
     import_hf(tiny_qwen3(), tmp_path / "mcore")

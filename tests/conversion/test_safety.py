@@ -36,7 +36,7 @@ class Evil:
         return os.system, (f"touch {self.mark}",)
 
 
-def test_the_evil_would_leave_its_mark(tmp_path: Path) -> None:
+def test_the_planted_code_would_leave_its_mark_if_it_ran(tmp_path: Path) -> None:
     pickle.loads(pickle.dumps(Evil(tmp_path / "ran")))  # noqa: S301 - so that the tests below could fail
     assert (tmp_path / "ran").exists()
 

@@ -17,7 +17,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_nothing_is_in_a_file(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_missing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("{}")
     with pytest.raises(UserError, match="is missing"):
         read_json(tmp_path / "file" / "rows.json")

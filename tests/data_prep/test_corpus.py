@@ -38,7 +38,7 @@ def write_lines(path: Path, texts: list[str]) -> Path:
     return path
 
 
-def test_all_samples(shared: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_corpus_of_all_samples_holds_every_published_document(shared: Callable[[str], Path], tmp_path: Path) -> None:
     folder = shared("samples")
     manifest = build_corpus(discover([str(folder)]), tmp_path / "corpus")
     published = {"cnedimts": 2103, "e3c": 40, "ecdc_tm": 2560 - 4, "frasimed": 40, "mantra_gsc": 200}
@@ -90,7 +90,7 @@ def test_no_record_that_says_no_is_of_the_commercial_edition(tmp_path: Path) -> 
     assert [row["licence"] for row in found[:3]] == ["Etalab", "CC BY-SA 4.0", "Etalab"]
 
 
-def test_a_document_and_its_provenance(tmp_path: Path) -> None:
+def test_a_document_keeps_its_provenance(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "cas_test.jsonl", ["  Fièvre à\u00a039 °C \r\n", " ", "Rien."])
     source = Source("cas", path, licence="agreement", commercial=False)
     with pytest.raises(UserError, match="1 of 3 documents cannot be read") as caught:
@@ -198,7 +198,7 @@ def test_discover(tmp_path: Path) -> None:
         (["with space=a.jsonl"], "'with space' cannot name a source"),
     ],
 )
-def test_sources_that_cannot_be(
+def test_sources_that_cannot_be_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -218,7 +218,7 @@ def test_sources_that_cannot_be(
         ('{"text": "\u200b"}\n', "1 of 1 document cannot be read"),
     ],
 )
-def test_nothing_to_read(tmp_path: Path, content: str, message: str) -> None:
+def test_sources_without_text_are_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(content)
     with pytest.raises(UserError, match=message):

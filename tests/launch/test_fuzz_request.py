@@ -29,7 +29,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_whole_run_s_models(run: Path) -> None:
+def test_a_whole_run_stands_for_its_own_models_alone(run: Path) -> None:
     (run / "hf" / "cpt-of-a-friend").mkdir()
     assert [(model.name, model.step) for model in resolve([str(run)], run / "exports")] == [
         ("base", None),

@@ -108,7 +108,7 @@ def adapted(
     return [*command, "--out", out], out, pdapt(*command, "--out", out)
 
 
-def test_the_shared_samples_with_another_base(
+def test_the_shared_samples_adapt_another_base(
     shared: Callable[[str], Path], adapted: tuple[list[object], Path, dict[str, Any]]
 ) -> None:
     _, out, found = adapted

@@ -243,7 +243,7 @@ def test_text_of_another_language_is_not_compared_with_the_french_sample(
     begin(replace(given, base=None, general=[notes(tmp_path, first="city")]), tmp_path / "other")
 
 
-def test_too_few_documents_to_hold_out_any(base: Path, tmp_path: Path) -> None:
+def test_too_few_documents_to_hold_out_any_are_refused(base: Path, tmp_path: Path) -> None:
     refused(asked(notes(tmp_path, 1), base), tmp_path / "run", "no document of the domain could be held out")
 
 

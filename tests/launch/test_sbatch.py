@@ -77,7 +77,7 @@ def run_with_fake_srun(script: str, folder: Path) -> tuple[int, list[str]]:
     return done.returncode, (folder / "seen").read_text().split("\0")[:-1]
 
 
-def test_the_whole_script() -> None:
+def test_a_job_becomes_these_statements_and_no_others() -> None:
     script = render_sbatch(JOB)
     assert script.startswith("#!/bin/bash\n")
     assert script.endswith("\n")
@@ -98,7 +98,7 @@ def test_what_is_empty_is_left_out() -> None:
     assert "\n\n\n" not in script
 
 
-def test_the_sites_options() -> None:
+def test_the_sites_options_are_handed_to_slurm() -> None:
     options = SlurmOptions(partition="gpu_p6", account="abc@h100", qos="qos-t3", constraint="(h100|a100)&ib")
     script = render_sbatch(replace(JOB, options=options))
     for line in ("--partition=gpu_p6", "--account=abc@h100", "--qos=qos-t3", "--constraint=(h100|a100)&ib"):
@@ -158,7 +158,7 @@ def test_what_a_script_cannot_carry_is_refused(field: str, value: object) -> Non
 
 
 @pytest.mark.parametrize("limit", ["90", "90:00", "20:00:00", "2-12", "2-12:30", "2-12:30:00"])
-def test_slurms_spellings_of_a_time_limit(limit: str) -> None:
+def test_every_spelling_of_a_time_limit_is_handed_on(limit: str) -> None:
     assert f"#SBATCH --time={limit}\n" in render_sbatch(replace(JOB, options=SlurmOptions(time=limit)))
 
 

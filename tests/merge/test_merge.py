@@ -103,7 +103,7 @@ def test_transformers_loads_the_result_without_a_word(
     assert model.config.rope_parameters == Qwen3ForCausalLM.from_pretrained(base).config.rope_parameters
 
 
-def test_what_lies_beside_the_weights(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_a_merge_has_the_bases_tokenizer_and_a_card_without_paths(tiny_qwen3: Maker, tmp_path: Path) -> None:
     base, tuned, out = tiny_qwen3(0), tiny_qwen3(1), tmp_path / "merged"
     manifest = merge(base, tuned, out, t=0.5)
     copied = [name for name in SIDE_FILES if (base / name).is_file()]
@@ -147,14 +147,16 @@ def test_an_interrupted_merge_leaves_no_trace_in_the_next(
     assert merge(base, tuned, tmp_path / "model").outputs == undisturbed
 
 
-def test_parents_whose_paths_mergekit_would_split(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_parents_are_found_though_mergekit_would_split_their_paths(tiny_qwen3: Maker, tmp_path: Path) -> None:
     base = tiny_qwen3(0).rename(tmp_path / "base@main")
     tuned = tiny_qwen3(1).rename(tmp_path / "base+tuned")
     merge(base, tuned, tmp_path / "merged", t=1)
     assert torch.equal(weights(tmp_path / "merged")["model.norm.weight"], weights(tuned)["model.norm.weight"])
 
 
-def test_a_tied_output_layer_that_one_parent_writes_out(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_a_tied_output_layer_that_one_parent_writes_out_is_merged_as_the_embedding(
+    tiny_qwen3: Maker, tmp_path: Path
+) -> None:
     base, tuned = tiny_qwen3(0), tiny_qwen3(1)
     tensors = weights(tuned)
     tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
@@ -165,7 +167,7 @@ def test_a_tied_output_layer_that_one_parent_writes_out(tiny_qwen3: Maker, tmp_p
     torch.testing.assert_close(model.lm_head.weight.double(), expected, rtol=0, atol=1e-6)
 
 
-def test_sharded_parents(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_sharded_parents_merge_as_whole_ones(tiny_qwen3: Maker, tmp_path: Path) -> None:
     base, tuned = tiny_qwen3(0), tiny_qwen3(1)
     merge(base, tuned, tmp_path / "whole")
     for folder in (base, tuned):

@@ -33,7 +33,9 @@ def close(found: Values, expected: Callable[[str], torch.Tensor], rtol: float = 
 
 @pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_linear_and_task_arithmetic(tiny_qwen3: Maker, tmp_path: Path, method: str, dtype: str) -> None:
+def test_linear_and_task_arithmetic_are_the_weighted_mean(
+    tiny_qwen3: Maker, tmp_path: Path, method: str, dtype: str
+) -> None:
     base, tuned = tiny_qwen3(0, dtype=dtype), tiny_qwen3(1, dtype=dtype)
     merge(base, tuned, tmp_path / "merged", method=method, t=0.3)
     first, second, merged = weights(base), weights(tuned), weights(tmp_path / "merged")
@@ -88,7 +90,7 @@ def test_dare_keeps_a_part_drawn_by_its_seed(tiny_qwen3: Maker, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("method", ["slerp", "linear", "task_arithmetic"])
-def test_factors_by_module_and_over_the_layers(tiny_qwen3: Maker, tmp_path: Path, method: str) -> None:
+def test_a_factor_holds_for_its_module_and_runs_over_the_layers(tiny_qwen3: Maker, tmp_path: Path, method: str) -> None:
     base, tuned = tiny_qwen3(0, False, num_hidden_layers=3), tiny_qwen3(1, False, num_hidden_layers=3)
     factors = parse_factors(["0.5", "mlp=0,1", "attention=1", "norms=0", "embeddings=0.25"])
     merge(base, tuned, tmp_path / "merged", method=method, t=factors)
@@ -118,7 +120,7 @@ def test_factors_by_module_and_over_the_layers(tiny_qwen3: Maker, tmp_path: Path
     assert seen == {0, 0.25, 0.5, 1}
 
 
-def test_a_factor_over_the_layers_for_everything(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_a_factor_over_the_layers_is_interpolated_between_its_values(tiny_qwen3: Maker, tmp_path: Path) -> None:
     base, tuned = tiny_qwen3(0, num_hidden_layers=4), tiny_qwen3(1, num_hidden_layers=4)
     merge(base, tuned, tmp_path / "merged", method="linear", t=Factors((0.1, 0.9, 0.3)))
     first, second, merged = weights(base), weights(tuned), weights(tmp_path / "merged")
@@ -131,7 +133,7 @@ def test_a_factor_over_the_layers_for_everything(tiny_qwen3: Maker, tmp_path: Pa
     close(merged, expected)
 
 
-def test_averages(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_averages_are_the_mean_and_the_moving_average(tiny_qwen3: Maker, tmp_path: Path) -> None:
     models = [tiny_qwen3(seed, dtype="bfloat16") for seed in range(3)]
     average(models, tmp_path / "uniform")
     average(models, tmp_path / "ema", decay=0.8)
@@ -225,7 +227,7 @@ def test_averages_that_make_no_sense_are_refused(tiny_qwen3: Maker, tmp_path: Pa
         ("0.7,0.2", [0.7, 0.2]),
     ],
 )
-def test_points(given: str, points: list[float]) -> None:
+def test_points_are_read_as_a_range_or_a_list(given: str, points: list[float]) -> None:
     assert parse_points(given) == points
 
 
@@ -247,7 +249,7 @@ def test_points(given: str, points: list[float]) -> None:
         ("", "'' is no factor"),
     ],
 )
-def test_points_that_are_none(given: str, message: str) -> None:
+def test_points_that_are_none_are_refused(given: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_points(given)
 
@@ -263,7 +265,7 @@ def test_points_that_are_none(given: str, message: str) -> None:
         (["=0.5"], "no kind of module is called ''"),
     ],
 )
-def test_factors_that_are_none(given: list[str], message: str) -> None:
+def test_factors_that_are_none_are_refused(given: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_factors(given)
 

@@ -133,7 +133,7 @@ def test_shards_in_and_out_do_not_matter(tiny_qwen3: Maker, tmp_path: Path, monk
         Qwen3ForCausalLM.from_pretrained(tmp_path / "sharded" / point)
 
 
-def test_what_lies_beside_a_point(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_a_point_has_the_bases_tokenizer_and_a_card_without_paths(tiny_qwen3: Maker, tmp_path: Path) -> None:
     base, tuned = tiny_qwen3(0, dtype="bfloat16"), tiny_qwen3(1, dtype="bfloat16")
     sweep(base, tuned, tmp_path / "sweep", [0.1])
     point = tmp_path / "sweep" / "t0.1"
@@ -163,7 +163,7 @@ def test_points_that_are_there_are_not_made_again_and_others_join(tiny_qwen3: Ma
     assert not list(out.glob("*t0.1*")), "something was written"
 
 
-def test_more_points_than_are_written_at_once(
+def test_points_written_a_few_at_a_time_are_the_same(
     tiny_qwen3: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base, tuned = tiny_qwen3(0), tiny_qwen3(1)

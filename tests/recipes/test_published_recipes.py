@@ -44,7 +44,7 @@ def build(name: str) -> Recipe:
     return cast(Recipe, OmegaConf.to_object(merged))
 
 
-def test_there_are_exactly_these() -> None:
+def test_the_published_recipes_are_these() -> None:
     assert names() == list(NAMES)
     assert len(NAMES) == 36
 

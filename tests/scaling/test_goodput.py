@@ -27,7 +27,7 @@ def simulated(every: float, stall: float, mean: float, restart: float, segments:
 @pytest.mark.parametrize(
     ("every", "stall", "mean", "restart"), [(100, 5, 1000, 30), (400, 5, 1000, 60), (50, 20, 300, 5)]
 )
-def test_it_is_what_a_simulation_gives(every: float, stall: float, mean: float, restart: float) -> None:
+def test_goodput_is_what_a_simulation_gives(every: float, stall: float, mean: float, restart: float) -> None:
     found = goodput(every, stall, mean, restart)
     assert found == pytest.approx(simulated(every, stall, mean, restart, 40_000), rel=0.02)
 

@@ -52,7 +52,7 @@ def test_weights_are_shares_of_the_real_tokens(mixed: Path, layout: str) -> None
     assert sum(found.values()) == pytest.approx(1)
 
 
-def test_weights_by_document_type_and_edition(mixed: Path) -> None:
+def test_parts_are_chosen_by_document_type_and_by_edition(mixed: Path) -> None:
     found = shares(mixed, [Part(document_types=["Forum", "News"], weight=0.5), Part(weight=0.5)])
     assert found["web.Forum"] + found["web.News"] == pytest.approx(0.5)
     found = shares(mixed, [Part(edition="commercial", weight=0.9), Part(edition="research", weight=0.1)])
@@ -105,7 +105,7 @@ def test_validation_is_that_of_the_data_sets_that_are_trained_on(mixed: Path) ->
     assert weights is None, "each sequence is read once"
 
 
-def test_masks_are_the_layouts(mixed: Path) -> None:
+def test_the_layout_decides_whether_documents_are_masked(mixed: Path) -> None:
     from pdapt.recipes.schema import masked
 
     assert masked(Data(layout="packed"))

@@ -179,6 +179,6 @@ def test_what_a_validation_reads_is_said(
 
 
 @pytest.mark.parametrize("batches", ["0", "-1", "every", "1.5"])
-def test_a_number_of_batches_is_one_from_1_or_all(batches: str, recipe_file: Path) -> None:
+def test_a_number_of_validation_batches_is_from_1_on_or_all(batches: str, recipe_file: Path) -> None:
     with pytest.raises(UserError, match=r"validation\.batches"):
         load(str(recipe_file), [f"validation.batches={batches}"])

@@ -89,7 +89,7 @@ def test_metrics_hold_the_losses_by_data_set_too(run: Path) -> None:
     assert all(set(row["sources"]) == {"soins", "ville"} for row in found)
 
 
-def test_tensorboard_has_the_figures(run: Path) -> None:
+def test_tensorboard_has_the_losses_and_rates(run: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     (path,) = (run / "tensorboard").glob("events.out.tfevents.*")
@@ -150,7 +150,7 @@ def test_a_rank_that_is_slow_for_long_is_reported(recipe_file: Path, tokens: Pat
     assert "straggler: rank 1 computed" in (out / "train.log").read_text()
 
 
-def test_weights_and_biases_and_mlflow_by_choice(
+def test_weights_and_biases_and_mlflow_log_where_they_are_chosen(
     recipe_file: Path, tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both offline, into the run's folder."""

@@ -251,7 +251,7 @@ def test_two_processes_may_not_train_into_one_folder(tokens: Path, recipe_file: 
         (["parallel.nodes=2", "parallel.ranks_per_node=1"], "the recipe needs 2 nodes, and this is one"),
     ],
 )
-def test_inputs_that_do_not_go_together(
+def test_inputs_that_do_not_go_together_are_refused(
     tokens: Path, recipe_file: Path, tmp_path: Path, overrides: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):

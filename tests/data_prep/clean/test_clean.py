@@ -225,7 +225,9 @@ def test_next_line_is_an_ellipsis_unless_it_ends_all_lines(text: str, expected: 
         ("mot \xad mot", "mot  mot"),
     ],
 )
-def test_soft_hyphens(text: str, expected: str) -> None:
+def test_soft_hyphens_become_hyphens_only_beside_numbers_and_at_letters_that_stand_alone(
+    text: str, expected: str
+) -> None:
     assert clean(text) == expected
 
 
@@ -258,7 +260,7 @@ def test_soft_hyphens(text: str, expected: str) -> None:
         ("\t\n ", ""),
     ],
 )
-def test_white_space_and_invisible_marks(text: str, expected: str) -> None:
+def test_white_space_keeps_columns_and_invisible_marks_go(text: str, expected: str) -> None:
     assert clean(text) == expected
 
 

@@ -61,7 +61,7 @@ def hal_records(site: Site, count: int) -> list[dict[str, Any]]:
     ]
 
 
-def test_pages_of_a_cursor_and_the_full_texts_they_name(tmp_path: Path, site: Site) -> None:
+def test_a_cursors_pages_are_followed_and_their_licensed_full_texts_fetched(tmp_path: Path, site: Site) -> None:
     """Full texts without a licence stay where they are; one that is gone, or elsewhere, is counted."""
     records = hal_records(site, 5)
     records[2] |= {"licence_s": None}
@@ -113,7 +113,7 @@ def test_a_first_look_asks_for_little(tmp_path: Path, site: Site) -> None:
     assert len(records_of(tmp_path / "raw" / "HAL", format="hal")) == 2
 
 
-def test_pages_of_a_scroll_session(tmp_path: Path, site: Site) -> None:
+def test_a_scroll_session_that_the_server_forgets_is_begun_again(tmp_path: Path, site: Site) -> None:
     """A session whose address stays the same, as it may; forgotten by the server in between, it is begun again."""
     hits = [files.ISTEX_HIT | {"id": f"0A{number}", "arkIstex": f"ark:/67375/{number}"} for number in range(5)]
     state = {"at": 0, "asked": 0}
@@ -165,7 +165,7 @@ def wiki_site(site: Site) -> None:
     site.routes["/fr.wikipedia.org/w/api.php"] = api
 
 
-def test_pages_of_categories(tmp_path: Path, site: Site) -> None:
+def test_the_pages_of_a_wikis_categories_are_fetched(tmp_path: Path, site: Site) -> None:
     wiki_site(site)
     site.first = [Response(b'{"error": {"code": "maxlag"}}', headers={"Retry-After": "0"})]
     definition = site.define(tmp_path, "WIKIPEDIA")
@@ -179,7 +179,7 @@ def test_pages_of_categories(tmp_path: Path, site: Site) -> None:
     assert texts(tmp_path / "look", "WIKIPEDIA") == [f"{files.TEXT} 12"]
 
 
-def test_tables_and_a_page_for_each_of_their_rows(tmp_path: Path, site: Site) -> None:
+def test_tables_are_fetched_and_a_page_for_each_of_their_rows(tmp_path: Path, site: Site) -> None:
     rows = [f"6000{number}228\tDOLIPRANE {number}" + "\tx" * 10 for number in range(3)]
     tables = {
         "CIS_bdpm": "\r\n".join(rows),
@@ -212,7 +212,7 @@ def hosted(site: Site, name: str, content: bytes) -> str:
     return f"{site.address}/{name}"
 
 
-def test_resources_of_the_state_s_portal(tmp_path: Path, site: Site) -> None:
+def test_wanted_resources_of_the_states_portal_are_fetched(tmp_path: Path, site: Site) -> None:
     content = files.PROSE
     kept = {"type": "sha1", "value": hashlib.sha1(content, usedforsecurity=False).hexdigest()}
     url = hosted(site, "static.data.gouv.fr/avis.csv", content)
@@ -227,7 +227,7 @@ def test_resources_of_the_state_s_portal(tmp_path: Path, site: Site) -> None:
     assert texts(tmp_path / "raw", "CNEDIMTS") == [f"{files.TEXT} Chez l’adulte"] * 2
 
 
-def test_files_of_a_record_of_zenodo(tmp_path: Path, site: Site) -> None:
+def test_wanted_files_of_a_zenodo_record_are_fetched(tmp_path: Path, site: Site) -> None:
     archive = zipped(**{"pxslu__seq.in": f"{files.TEXT}\nDeux\n".encode(), "pxslu__a.wav": b"RIFF"})
     md5 = hashlib.md5(archive, usedforsecurity=False).hexdigest()
     link = {"self": hosted(site, "zenodo.org/api/records/6524162/files/pxslu.zip/content", archive)}
@@ -238,7 +238,7 @@ def test_files_of_a_record_of_zenodo(tmp_path: Path, site: Site) -> None:
     assert not list((tmp_path / "raw").rglob("*.wav"))
 
 
-def test_files_of_a_data_set_on_the_hub(tmp_path: Path, site: Site) -> None:
+def test_files_of_a_data_set_come_from_the_commit_of_its_revision(tmp_path: Path, site: Site) -> None:
     """The files are those of the commit that the revision stood for."""
     name = "en-fr/train.jsonl"
     lfs = {"sha256": hashlib.sha256(files.TRANSLATIONS).hexdigest(), "size": len(files.TRANSLATIONS)}
@@ -274,7 +274,9 @@ def test_files_of_a_data_set_on_the_hub(tmp_path: Path, site: Site) -> None:
         ("MQC", {"l-0__dialogues__Interne1__dialogues": b"d00000001 Bonjour\n"}, ["Médecin : Bonjour"]),
     ],
 )
-def test_archives(tmp_path: Path, site: Site, key: str, archive: dict[str, bytes], expected: list[str]) -> None:
+def test_archives_are_unpacked_to_the_files_that_are_read(
+    tmp_path: Path, site: Site, key: str, archive: dict[str, bytes], expected: list[str]
+) -> None:
     source = definitions()[key]
     assert source.collect is not None
     assert source.collect.steps[0].files is not None
@@ -284,7 +286,7 @@ def test_archives(tmp_path: Path, site: Site, key: str, archive: dict[str, bytes
     assert texts(tmp_path / "raw", key) == expected
 
 
-def test_questions_and_an_index_without_texts(tmp_path: Path, site: Site) -> None:
+def test_questions_are_fetched_and_texts_join_an_index_by_hand(tmp_path: Path, site: Site) -> None:
     base = "/raw.githubusercontent.com/qanastek/FrenchMedMCQA/4e36a4055245feec3218573c9f6bb1a9ecb1756b/corpus"
     for split in ("train", "dev", "test"):
         site.serves(f"{base}/{split}.json", json.dumps([files.QUESTION]).encode())

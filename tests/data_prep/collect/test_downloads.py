@@ -167,7 +167,9 @@ def damaged() -> bytes:
         (damaged, "damaged"),
     ],
 )
-def test_archives_that_are_not_unpacked(tmp_path: Path, site: Site, make: Callable[[], bytes], message: str) -> None:
+def test_archives_that_could_do_harm_are_not_unpacked(
+    tmp_path: Path, site: Site, make: Callable[[], bytes], message: str
+) -> None:
     before = sorted(tmp_path.rglob("*"))
     site.serves(ARCHIVE, make())
     with pytest.raises(Failed, match=message):
@@ -177,14 +179,16 @@ def test_archives_that_are_not_unpacked(tmp_path: Path, site: Site, make: Callab
     assert not (tmp_path.parent / "evil.tmx").exists()
 
 
-def test_an_archive_of_too_many_bytes(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_of_too_many_bytes_is_refused(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MOST_BYTES", 100)
     site.serves(ARCHIVE, TMX)
     with pytest.raises(Failed, match="once unpacked"):
         ecdc(tmp_path, site)
 
 
-def test_a_disk_that_is_full(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_and_the_next_run_goes_on(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.serves(ARCHIVE, TMX)
 
     def full(*arguments: Any) -> None:

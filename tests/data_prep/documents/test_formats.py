@@ -363,7 +363,7 @@ def test_a_spoilt_row_of_a_table_is_named_by_its_line(tmp_path: Path) -> None:
     assert [r.text for r in found if not isinstance(r, Rejected)] == ["deux\nlignes", "juste"]
 
 
-def test_the_hub_call_on_a_local_data_set(tmp_path: Path) -> None:
+def test_datasets_own_loader_reads_a_local_data_set(tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes(parquet())
     records = records_of(str(tmp_path))
     assert [record.text for record in records] == TEXTS

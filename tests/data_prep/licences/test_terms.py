@@ -33,12 +33,12 @@ from pdapt.data_prep.documents.terms import terms_of
         ("", "", None),
     ],
 )
-def test_a_licence_by_its_name(stated: str, spdx: str, commercial: bool | None) -> None:
+def test_a_licence_is_known_by_its_name_or_address(stated: str, spdx: str, commercial: bool | None) -> None:
     terms = terms_of(stated)
     assert (terms.spdx, terms.commercial) == (spdx, commercial)
 
 
-def test_addresses_of_licences() -> None:
+def test_a_licence_has_the_address_of_its_text() -> None:
     assert terms_of("CC BY-SA 4.0").url == "https://creativecommons.org/licenses/by-sa/4.0/"
     assert terms_of("https://x.fr/terms").url == "https://x.fr/terms"
     assert terms_of("agreement").url == ""

@@ -72,7 +72,7 @@ def left_out(path: Path, key: str) -> dict[str, int]:
         ("has", "avis.pdf", files.pdf("œdème à 37 °C"), ["œdème à 37 °C"]),
     ],
 )
-def test_texts_without_what_stands_around_them(
+def test_texts_are_read_without_what_stands_around_them(
     tmp_path: Path, key: str, name: str, content: bytes, texts: list[str]
 ) -> None:
     """The same texts packed, and by shards, as `tokens build` reads them."""
@@ -90,7 +90,7 @@ def test_texts_without_what_stands_around_them(
 @pytest.mark.parametrize(
     "key", ["HAL", "HAS", "ISTEX", "BDPM", "EMEA_V3", "CERIMES", "QUALISCOPE", "CLEAR", "WMT18_MEDLINE"]
 )
-def test_the_export_with_a_document_a_line(tmp_path: Path, key: str) -> None:
+def test_an_export_has_a_document_a_line(tmp_path: Path, key: str) -> None:
     write(tmp_path, merged_full_text_1__txt__gz=gzip.compress(f"{TEXT}\nDeux\n".encode()))
     assert texts_of(tmp_path, key) == [TEXT, "Deux"]
 
@@ -154,7 +154,7 @@ def test_a_sentence_that_two_annotated_files_share_counts_once(tmp_path: Path) -
     assert left_out(tmp_path, "essai") == {"sentences that ESSAI_neg.txt has, too": 2}
 
 
-def test_translations_in_tables_and_parquet(tmp_path: Path) -> None:
+def test_french_translations_are_read_from_tables_and_parquet(tmp_path: Path) -> None:
     rows = """7,"{'en': ""Flu"", 'fr': ""L'autre""}"\n8,"{}"\n"""
     (tmp_path / "a.csv").write_text(f"doc_id,translation\n{rows}")
     more: list[Any] = [{"doc_id": "9", "translation": {"en": "Flu", "fr": "Grippe"}}]
@@ -164,7 +164,7 @@ def test_translations_in_tables_and_parquet(tmp_path: Path) -> None:
     assert left_out(tmp_path, "wmt16") == {"rows without a translation in fr": 1}
 
 
-def test_pages_of_an_encyclopedia(tmp_path: Path) -> None:
+def test_an_encyclopedias_pages_are_read_as_text(tmp_path: Path) -> None:
     page = files.WIKIPEDIA_PAGE
     pages = [
         page | {"extract": "<p>Dose<br/>5&nbsp;mg</p>", "pageid": 1},
@@ -270,7 +270,7 @@ def test_sides_of_different_length_are_refused(tmp_path: Path) -> None:
         items_of(tmp_path, format="emea_v3")
 
 
-def test_a_page_nested_as_deep_as_one_likes(tmp_path: Path) -> None:
+def test_a_deeply_nested_page_is_read_to_its_end_or_rejected(tmp_path: Path) -> None:
     """It is read to its end, or rejected: never cut off in silence."""
     (tmp_path / "a.html").write_bytes(
         b"<html><body>" + b"<div>" * 5000 + b"fond" + b"</div>" * 5000 + b"<p>fin</p></body></html>"

@@ -101,7 +101,9 @@ def counted(folder: Path) -> dict[str, int]:
     }
 
 
-def test_the_samples_whatever_their_folders_are_called(raw: Path, shared: Shared, tmp_path: Path) -> None:
+def test_the_samples_are_recognised_whatever_their_folders_are_called(
+    raw: Path, shared: Shared, tmp_path: Path
+) -> None:
     manifest = build_corpus(discover([str(raw)]), tmp_path / "corpus")
     expected = counted(shared("samples"))
     for number, name in enumerate(SAMPLES):
@@ -128,7 +130,7 @@ def test_the_same_raw_folder_gives_the_same_bytes(raw: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("key", NATIVE)
-def test_native_files_in_a_folder_of_any_name(tmp_path: Path, key: str) -> None:
+def test_native_files_are_recognised_in_a_folder_of_any_name(tmp_path: Path, key: str) -> None:
     folder = write(tmp_path / "x" / "download", NATIVE[key])
     assert formats(folder.parent) == {"download": key}
     assert build_corpus(discover([f"a={folder}"]), tmp_path / "corpus").counts["a"]["kept"] >= 1
@@ -206,7 +208,7 @@ def test_a_doubt_is_an_error_that_names_format(tmp_path: Path, contents: dict[st
     assert formats(tmp_path / "raw" / "x", format="text") != {}
 
 
-def test_the_format_of_one_of_several_on_the_command_line(tmp_path: Path) -> None:
+def test_the_format_of_one_source_of_several_can_be_given(tmp_path: Path) -> None:
     write(tmp_path / "raw", {"x/merged_full_text.txt": b"Un\nDeux\n", "y/a.txt": b"Trois"})
     command = ["corpus", "build", str(tmp_path / "raw"), "--out", str(tmp_path / "corpus"), "--json"]
     done = CliRunner().invoke(app, [*command, "--format", "x=clear"])
@@ -248,7 +250,7 @@ def test_a_source_in_two_folders_is_refused(tmp_path: Path) -> None:
     assert len(discover([f"a={tmp_path / 'raw' / 'a'}", f"b={tmp_path / 'raw' / 'b'}"])) == 2
 
 
-def test_links_and_a_read_only_place(tmp_path: Path) -> None:
+def test_links_are_said_and_nothing_is_written_beside_the_source(tmp_path: Path) -> None:
     folder = write(tmp_path / "raw" / "x", NATIVE["MQC"])
     (folder / "loop").symlink_to(folder)
     (folder / "nowhere").symlink_to(tmp_path / "missing")
@@ -288,7 +290,9 @@ def test_a_build_that_was_interrupted_goes_on_to_the_same_corpus(
     assert Manifest.read(tmp_path / "corpus").outputs == whole.outputs
 
 
-def test_one_spoilt_document_in_a_thousand_of_each_registered_source_and_none_of_ones_own(tmp_path: Path) -> None:
+def test_one_document_in_a_thousand_may_be_spoilt_in_a_registered_source_and_none_in_files_of_ones_own(
+    tmp_path: Path,
+) -> None:
     rows = [{"workshop": "WMT'16", "translation": {"fr": f"Grippe {n}"}} for n in range(999)]
     lines = [json.dumps(row) for row in rows]
     lines.insert(500, '{"workshop": "WMT\'16", "translation": {"fr"')

@@ -71,7 +71,7 @@ def test_sources_are_listed_with_what_is_at_hand(tmp_path: Path) -> None:
     assert all(key in text for key in found)
 
 
-def test_a_source_is_one_file(tmp_path: Path) -> None:
+def test_one_file_defines_a_new_source(tmp_path: Path) -> None:
     """A new source, defined outside of the project, is listed and read like the others."""
     definition, raw, out = tmp_path / "letters.yaml", tmp_path / "raw", tmp_path / "corpus"
     definition.write_text(LETTER)
@@ -106,7 +106,9 @@ def test_a_source_is_one_file(tmp_path: Path) -> None:
         ("key: LETTERS", "key: &a LETTERS\nnotes: [*a]", "aliases"),
     ],
 )
-def test_a_definition_that_does_not_state_what_it_must(tmp_path: Path, before: str, after: str, message: str) -> None:
+def test_a_definition_that_does_not_state_what_it_must_is_refused(
+    tmp_path: Path, before: str, after: str, message: str
+) -> None:
     path = tmp_path / "letters.yaml"
     assert before in LETTER
     path.write_text(LETTER.replace(before, after))

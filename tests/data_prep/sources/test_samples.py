@@ -31,14 +31,14 @@ def lines_of(path: Path) -> list[str]:
         ("pxcorpus", "data.txt", 1981),
     ],
 )
-def test_a_document_a_line(shared: Shared, key: str, file: str, documents: int) -> None:
+def test_each_line_of_an_export_is_a_document(shared: Shared, key: str, file: str, documents: int) -> None:
     records = records_of(shared(f"samples/{key}"), format=key)
     assert [record.text for record in records] == lines_of(shared(f"samples/{key}/{file}"))
     assert len(records) == documents
 
 
 @pytest.mark.parametrize(("key", "documents"), [("frasimed", 40), ("mantra_gsc", 200)])
-def test_brat_texts_without_their_annotations(shared: Shared, key: str, documents: int) -> None:
+def test_brat_texts_are_read_without_their_annotations(shared: Shared, key: str, documents: int) -> None:
     folder = shared(f"samples/{key}")
     records = records_of(folder, format=key)
     texts = {path.name.removesuffix(".txt"): path.read_bytes().decode() for path in folder.rglob("*.txt")}
@@ -64,7 +64,7 @@ def test_annotations_lie_in_the_texts_at_their_offsets(shared: Shared) -> None:
     assert spans > 100
 
 
-def test_e3c_documents_with_their_own_licences(shared: Shared) -> None:
+def test_e3c_documents_keep_their_own_licences(shared: Shared) -> None:
     folder = shared("samples/e3c")
     records = records_of(folder, format="e3c")
     expected = {}
@@ -75,7 +75,7 @@ def test_e3c_documents_with_their_own_licences(shared: Shared) -> None:
     assert {r.stated["doc_id"]: (r.text, r.stated["licence"], r.stated["url"]) for r in records} == expected
 
 
-def test_questions_with_their_options(shared: Shared) -> None:
+def test_questions_are_read_with_their_options(shared: Shared) -> None:
     folder = shared("samples/frenchmedmcqa")
     records = records_of(folder, format="frenchmedmcqa")
     questions = [

@@ -26,7 +26,7 @@ def test_drug_tables_are_joined_by_drug(tmp_path: Path) -> None:
     ]
 
 
-def test_questions_and_dialogues_that_are_not_as_published(tmp_path: Path) -> None:
+def test_questions_and_dialogues_that_are_not_as_published_are_rejected(tmp_path: Path) -> None:
     question = {"id": "q", "question": "?", "answers": {"a": "x"}, "correct_answers": ["a"]}
     (tmp_path / "train.json").write_text(json.dumps([question, question | {"correct_answers": ["b"]}]))
     first, second = items_of(tmp_path / "train.json", format="FRENCHMEDMCQA")

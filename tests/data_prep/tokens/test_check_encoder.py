@@ -210,7 +210,9 @@ def test_a_build_with_a_sample_finds_a_fault_there(
 
 
 @pytest.mark.parametrize("shard_bytes", [300, 1000, 10**9])
-def test_how_many_documents_are_compared(tmp_path: Path, tokenizer_folder: Path, shard_bytes: int) -> None:
+def test_a_sample_compares_some_documents_and_all_compares_each(
+    tmp_path: Path, tokenizer_folder: Path, shard_bytes: int
+) -> None:
     given = write(tmp_path / "a.jsonl", TEXTS)
     cut = shards_of("a", Path(given), "text", shard_bytes)
     shards = sum(any(map(len, read_shard(shard))) for shard in cut)  # the last may begin in the last line

@@ -70,7 +70,7 @@ def test_each_stratum_gives_its_share(sizes: list[int], fraction: float) -> None
             assert abs(given - asked * sum(sizes[start:stop])) <= 1 or sum(found) == sum(sizes) - 1
 
 
-def test_three_hundred_folders_of_two_notes() -> None:
+def test_two_percent_of_three_hundred_folders_of_two_notes_are_twelve() -> None:
     decided = sides([[2 * number + 1, 2 * number + 2] for number in range(300)], 0.02)
     assert sum(stratum.count(VALID) for stratum in decided) == 12
     assert sum(VALID in stratum for stratum in decided) == 12

@@ -92,7 +92,7 @@ def test_training_is_deterministic(tmp_path: Path) -> None:
     assert load_tokenizer(tmp_path / "a").size == 280
 
 
-def test_tokenizers_that_do_not_serve(tmp_path: Path, tokenizer_folder: Path) -> None:
+def test_tokenizers_that_do_not_serve_are_refused(tmp_path: Path, tokenizer_folder: Path) -> None:
     size = load_tokenizer(tokenizer_folder).size
     with pytest.raises(UserError, match=f"ids up to {size - 1}, the model's vocabulary has 300 rows"):
         load_tokenizer(tokenizer_folder, vocab_size=300)

@@ -105,7 +105,9 @@ def test_megatron_reads_the_corpus(tmp_path: Path, corpus: Path, tokenizer_folde
         assert all(ids[row["doc_id"]] == row["text"] and row["source"] == source for row in rows)
 
 
-def test_what_is_counted(tmp_path: Path, corpus: Path, tokenizer_folder: Path) -> None:
+def test_documents_tokens_and_duplicates_are_counted_as_they_are_in_the_files(
+    tmp_path: Path, corpus: Path, tokenizer_folder: Path
+) -> None:
     out = tmp_path / "tokens"
     manifest = build_tokens([str(corpus)], tokenizer_folder, out, Options(valid_fraction=0.2))
     record = json.loads((out / "tokens.json").read_text())
@@ -137,7 +139,9 @@ def test_the_seed_decides_the_draw(tmp_path: Path, corpus: Path, tokenizer_folde
     assert outputs[0] == outputs[1] != outputs[2]
 
 
-def test_what_cannot_be_tokenized(tmp_path: Path, corpus: Path, tokenizer_folder: Path) -> None:
+def test_inputs_without_text_and_vocabularies_too_small_are_refused(
+    tmp_path: Path, corpus: Path, tokenizer_folder: Path
+) -> None:
     out = tmp_path / "tokens"
     (tmp_path / "in" / "documents").mkdir(parents=True)
     with pytest.raises(UserError, match="the folder holds no documents"):

@@ -21,7 +21,9 @@ from pdapt.eval.tasks.suite import choose_tasks
 Maker = Callable[..., Path]
 
 
-def test_what_lm_eval_is_told(small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path) -> None:
+def test_lm_eval_gets_each_task_with_its_shots_and_the_models_limits(
+    small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path
+) -> None:
     model = Model("a", Role.BASE, tiny_qwen3(dtype="bfloat16", max_position_embeddings=4096))
     tasks = choose_tasks(["mmlu_med_fr_anatomy", "mmlu_prox_en_law"])
     outcome = run_benchmark([model], tasks, small_data, tmp_path / "out")
@@ -113,14 +115,16 @@ def test_one_failure_does_not_hold_up_the_rest(
         ([0, 1, 2, 3], "N/A", "not a finite number"),
     ],
 )
-def test_results_that_are_none(samples: list[int], value: Any, message: str) -> None:
+def test_missing_or_doubled_samples_and_scores_that_are_no_numbers_are_refused(
+    samples: list[int], value: Any, message: str
+) -> None:
     (task,) = choose_tasks(["mmlu_anatomy"])
     rows = [{"doc_id": n, "filtered_resps": [["-1.0", "False"]] * 4} for n in samples]
     with pytest.raises(EvaluationFailed, match=message):
         check_samples(task, rows, value, 4)
 
 
-def test_log_probabilities_that_are_no_numbers() -> None:
+def test_log_probabilities_that_are_no_numbers_are_refused() -> None:
     """lm-eval calls A right then, without a word."""
     (task,) = choose_tasks(["mmlu_anatomy"])
     rows = [{"doc_id": n, "filtered_resps": [["nan" if n == 2 else "-1.0", "False"]] * 4} for n in range(4)]

@@ -21,7 +21,9 @@ from pdapt.eval.tasks.suite import PROX_DATASET, SUITE, choose_tasks
 Maker = Callable[..., Path]
 
 
-def test_bad_input_is_refused(small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path) -> None:
+def test_other_settings_another_model_and_missing_data_are_refused(
+    small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path
+) -> None:
     folder, other, out = tiny_qwen3(), tiny_qwen3(seed=1), tmp_path / "out"
     tasks = choose_tasks(["mmlu_anatomy"])
     run_benchmark([Model("a", Role.OTHER, folder)], tasks, small_data, out)
@@ -117,7 +119,7 @@ def test_a_chat_template_belongs_to_a_model_s_results(
         run_benchmark([base], tasks, small_data, out, asked)
 
 
-def test_gpus_that_are_not_there(small_data: Path, tiny_qwen3: Maker, tmp_path: Path, monkeypatch) -> None:
+def test_more_gpus_than_there_are_are_refused(small_data: Path, tiny_qwen3: Maker, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(UserError, match="--gpus is 4, and this machine has no GPU"):
         run_benchmark(
@@ -125,7 +127,7 @@ def test_gpus_that_are_not_there(small_data: Path, tiny_qwen3: Maker, tmp_path: 
         )
 
 
-def test_data_that_lack_a_task(small, small_source: Path, tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_data_that_lack_a_task_are_refused(small, small_source: Path, tiny_qwen3: Maker, tmp_path: Path) -> None:
     fetch_tasks(
         tmp_path / "data", source=small_source, tasks=tuple(t for t in small.suite if t.dataset == PROX_DATASET)
     )
@@ -144,6 +146,6 @@ def test_data_that_lack_a_task(small, small_source: Path, tiny_qwen3: Maker, tmp
         ({"batch_size": 0}, "batch_size = 0"),
     ],
 )
-def test_bad_settings(options: dict[str, Any], message: str) -> None:
+def test_settings_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         BenchmarkSettings(**options)

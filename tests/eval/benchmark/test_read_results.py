@@ -30,7 +30,7 @@ def _change(path: Path, number: int, **values: object) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_answers_are_read(runs):
+def test_answers_are_read_with_their_score_shots_and_margin(runs):
     found = read_runs(runs)
     answers = found.answers["base", MMLU]
     assert not found.problems
@@ -107,7 +107,7 @@ def test_other_questions_and_versions_of_lm_eval_are_not_compared(runs):
     assert [why and why[0] for why in reasons] == ["other_questions", "other_lm_eval"]
 
 
-def test_folders_that_hold_nothing(runs, tmp_path):
+def test_a_folder_without_a_plan_or_answers_is_refused(runs, tmp_path):
     with pytest.raises(UserError, match=r"runs\.json is missing"):
         read_runs(tmp_path)
     (tmp_path / "runs.json").write_text("{}")

@@ -33,7 +33,7 @@ def two(tiny_qwen3: Maker) -> list[str]:
 
 
 @pytest.mark.slow
-def test_all_28_run(small, small_data: Path, tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_all_28_tasks_run(small, small_data: Path, tiny_qwen3: Maker, tmp_path: Path) -> None:
     """In one process, to save time; of all that is asked, only the answers' length differs from the paper's runs."""
     folder = tiny_qwen3(max_position_embeddings=WINDOW)
     index = read_data_index(small_data, list(small.suite))

@@ -27,7 +27,7 @@ def _ends_often(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def test_notes_on_answers_against_transformers(tiny_qwen3: Maker, tmp_path: Path) -> None:
+def test_notes_say_what_transformers_did_to_each_answer(tiny_qwen3: Maker, tmp_path: Path) -> None:
     """Answers that the limit ended, in batches with others that end by themselves or at a stop string."""
     folder = tiny_qwen3(initializer_range=0.3, vocab_size=344)  # ids that the tokenizer has a text for
     _ends_often(folder)
@@ -114,7 +114,7 @@ class Vllm:
             self.cache_hook.add_partial("generate_until", (prompt, {"max_gen_toks": 20, "until": []}), "answer")
 
 
-def test_notes_on_vllms_answers(tmp_path: Path) -> None:
+def test_notes_say_which_of_vllms_answers_were_cut_or_unreadable(tmp_path: Path) -> None:
     lm: Any = Vllm()
     notes = AnswerNotes(lm, "vllm")
     prompts = ["a long one", "a short one", "one that fits beside no answer, long"]

@@ -55,12 +55,12 @@ def test_vllms_arguments_are_lm_evals(tiny_qwen3: Maker) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"questions": 1}, {"max_length": 0}, {"max_gen_toks": 0}])
-def test_bad_limits(limits: dict[str, int]) -> None:
+def test_limits_too_small_for_a_task_are_refused(limits: dict[str, int]) -> None:
     with pytest.raises(UserError, match="is too small"):
         Limits(**limits)
 
 
-def test_a_configuration_that_does_not_say(tiny_qwen3: Maker) -> None:
+def test_a_configuration_without_dtype_or_window_is_refused(tiny_qwen3: Maker) -> None:
     folder = tiny_qwen3()
     config = read_json(folder / "config.json")
     for missing, message in (

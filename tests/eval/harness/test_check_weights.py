@@ -107,7 +107,7 @@ def test_experts_are_missed_by_name(models, tmp_path: Path) -> None:
     assert "it cannot make model.layers.0.mlp.experts.gate_up_proj of the tensors that are there" in _refused(spoilt)
 
 
-def test_a_shard_or_a_tensor_of_a_shard_that_is_missing(models, tmp_path: Path) -> None:
+def test_a_missing_shard_and_a_tensor_missing_in_one_are_named(models, tmp_path: Path) -> None:
     folder = models("Llama", "20KB")
     spoilt = tmp_path / "m"
     spoilt.mkdir()
@@ -125,7 +125,7 @@ def test_a_shard_or_a_tensor_of_a_shard_that_is_missing(models, tmp_path: Path) 
     assert f"1 of {len(shards)} shards cannot be found: {shards[1].name}" in _refused(spoilt)
 
 
-def test_another_shape_a_nan_and_a_wrong_tie(models, tmp_path: Path) -> None:
+def test_another_shape_a_nan_and_a_wrong_tie_are_named(models, tmp_path: Path) -> None:
     def spoil(name: str, family: str, key: str, value: torch.Tensor) -> str:
         return _refused(_changed(models(family), tmp_path / name, lambda weights: weights.update({key: value})))
 
@@ -155,7 +155,9 @@ def test_another_shape_a_nan_and_a_wrong_tie(models, tmp_path: Path) -> None:
         {"num_hidden_layers": None},
     ],
 )
-def test_configurations_that_transformers_cannot_use(models, tmp_path: Path, config: dict[str, Any]) -> None:
+def test_configurations_that_transformers_cannot_use_are_refused(
+    models, tmp_path: Path, config: dict[str, Any]
+) -> None:
     """None of them ends in a traceback, runs code of the folder, or asks on the terminal whether it may."""
     assert "transformers cannot load the model" in _refused(
         _changed(models("Llama"), tmp_path / "m", lambda _: None, **config)

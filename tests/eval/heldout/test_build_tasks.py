@@ -131,7 +131,7 @@ def test_all_bad_files_of_all_domains_are_named(write_heldout, tmp_path):
     assert "general.txt: not UTF-8: byte 0xef at line 1, byte 3" in caught.value.where
 
 
-def test_too_few_documents_or_words(write_heldout, tmp_path):
+def test_too_few_documents_or_different_texts_are_refused(write_heldout, tmp_path):
     few = write_heldout(tmp_path / "few", "medical", documents=3)
     with pytest.raises(UserError, match="only 3 held-out documents"):
         build_tasks({"medical": [few]}, tmp_path / "tasks")
@@ -143,7 +143,7 @@ def test_too_few_documents_or_words(write_heldout, tmp_path):
         build_tasks({"medical": [same]}, tmp_path / "tasks")
 
 
-def test_bad_arguments(heldout, tmp_path):
+def test_folders_without_text_and_domains_without_a_name_are_refused(heldout, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "README").write_text("nothing")

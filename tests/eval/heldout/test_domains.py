@@ -62,7 +62,7 @@ def test_several_domains_under_one_name_are_refused_by_their_names(mixed: Path) 
     assert len(_named([f"everything={mixed}"])["everything"]) == 3, "under a name that none of them begins with"
 
 
-def test_places_that_hold_nothing(tmp_path: Path, mixed: Path) -> None:
+def test_a_place_without_documents_or_without_a_domain_is_refused(tmp_path: Path, mixed: Path) -> None:
     (tmp_path / "empty").mkdir()
     for place in (tmp_path / "empty", mixed / "*.csv", tmp_path / "gone" / "*.jsonl"):
         assert "there are no held-out documents here" in _refused(f"a={place}")

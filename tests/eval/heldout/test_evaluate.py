@@ -156,14 +156,14 @@ def test_what_lm_eval_says_when_it_fails_is_told(tiny_qwen3, heldout, tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
-def test_a_folder_that_is_no_model(tiny_qwen3, tmp_path, missing):
+def test_a_folder_that_is_no_model_is_refused(tiny_qwen3, tmp_path, missing):
     folder = tiny_qwen3()
     (folder / missing).unlink()
     with pytest.raises(UserError, match="base is not a Hugging Face model folder"):
         evaluate([Model("base", Role.BASE, folder)], tmp_path / "tasks", tmp_path / "scores", verify=False)
 
 
-def test_a_tokenizer_without_the_end_of_documents(tiny_qwen3, heldout, tmp_path):
+def test_a_tokenizer_without_the_end_of_documents_is_refused(tiny_qwen3, heldout, tmp_path):
     build_tasks(heldout, tmp_path / "tasks")
     folder = tiny_qwen3()
     path = folder / "tokenizer.json"
@@ -188,7 +188,7 @@ def test_models_that_change_after_their_check_have_no_score(tiny_qwen3, heldout,
     assert not list(tmp_path.glob(".out.partial/*"))
 
 
-def test_bad_arguments(tiny_qwen3, heldout, tmp_path):
+def test_models_that_cannot_be_told_apart_and_limits_out_of_range_are_refused(tiny_qwen3, heldout, tmp_path):
     folder = tiny_qwen3()
     base = Model("base", Role.BASE, folder)
     for models, message in (

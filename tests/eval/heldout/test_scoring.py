@@ -59,7 +59,7 @@ def test_totals_are_over_all_documents_and_by_source(found):
     assert (alone.documents, alone.units, alone.stderr) == (1, 300, None)
 
 
-def test_standard_error_of_the_perplexity(found):
+def test_the_perplexitys_standard_error_is_that_of_a_ratio(found):
     residuals = [100 - 100, 210 - 200, 290 - 300]
     of_log = math.sqrt(3 / 2 * sum(r * r for r in residuals)) / 600
     assert found.score("base", "medical", "byte_perplexity").stderr == pytest.approx(math.e * of_log)

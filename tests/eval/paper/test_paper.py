@@ -28,7 +28,7 @@ def test_figures_are_those_of_the_evidence(tables, shared):
     assert replace(theirs.file, provenance="") == replace(tables.file, provenance="")
 
 
-def test_significant_changes_by_the_paper_s_rule(tables):
+def test_changes_are_significant_by_the_papers_rule(tables):
     found = summary(tables)["significant_changes"]
     assert found == {
         "FR-MEDICAL": {"PDAPT": {"positive": 3, "negative": 1}, "SLERP": {"positive": 1, "negative": 0}},
@@ -61,7 +61,7 @@ def test_intervals_that_touch_are_not_apart(tables):
     assert count_clear([at, beyond]) == {"positive": 1, "negative": 0}
 
 
-def test_counts_that_print_as_a_score():
+def test_a_score_has_the_counts_that_print_as_it():
     assert possible_counts(30.4, 135, 1) == [41]
     assert possible_counts(72.22, 100, 2) == []
     assert possible_counts(100.0, 100, 1) == [100]

@@ -185,7 +185,7 @@ def tables() -> Tables:
     return Tables.read()
 
 
-def test_which_claims_follow(tables):
+def test_the_claims_that_do_not_follow_are_these(tables):
     found = {claim.id: claim.holds for claim in claims(tables)}
     assert {name for name, holds in found.items() if not holds} == FAIL
     assert found.keys() == CHECKS.keys() == FLIPS.keys()
@@ -201,7 +201,7 @@ def test_a_changed_cell_turns_the_verdict(tables, name):
     assert after.values != before.values
 
 
-def test_computed_values_against_sums_made_here(tables, shared):
+def test_computed_values_are_the_sums_made_here(tables, shared):
     evidence = json.loads(shared("paper/paper_tables.json").read_text())["table1"]
     found = CHECKS["corpus-totals-commercial"](tables).values
     off = evidence["mismatch_stated_minus_computed"]["commercial"]

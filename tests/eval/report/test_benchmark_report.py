@@ -208,7 +208,7 @@ def test_every_word_is_in_both_languages():
 
 
 @pytest.mark.slow
-def test_the_user_s_checkpoint_and_test(scores, tmp_path):
+def test_the_users_choice_of_checkpoint_and_test_is_on_the_page(scores, tmp_path):
     checkpoints = {FAMILY: "cpt-00720"}
     build_benchmark_report(BenchmarkReportOptions({FAMILY: scores}, checkpoints, test="paper"), tmp_path / "out")
     assert "+ adapted (cpt-00720)" in _text(tmp_path / "out")
@@ -331,7 +331,7 @@ def test_answers_through_another_chat_template_are_not_compared(make_benchmark, 
         ({"checkpoints": {"other": "cpt-9"}}, "not among the runs"),
     ],
 )
-def test_bad_options(scores, tmp_path, change, message):
+def test_options_that_name_nothing_are_refused(scores, tmp_path, change, message):
     options = BenchmarkReportOptions(**({"folders": {FAMILY: scores}, "checkpoints": {}} | change))
     with pytest.raises(UserError, match=message):
         build_benchmark_report(options, tmp_path / "out")

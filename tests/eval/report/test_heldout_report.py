@@ -142,7 +142,7 @@ def test_scores_that_nobody_can_compare_make_no_page(finished, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_inputs(finished, tmp_path):
+def test_unfinished_stages_and_records_without_losses_are_refused(finished, tmp_path):
     def build(lines: str, stages: list[Path]) -> None:
         (tmp_path / "metrics.jsonl").write_text(lines)
         build_heldout_report(TITLE, finished / "scores", [tmp_path / "metrics.jsonl"], stages, tmp_path / "out", {})

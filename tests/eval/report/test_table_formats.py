@@ -3,7 +3,7 @@
 from pdapt.eval.report.table_formats import Entry, Mark, Row, Table, to_csv, to_latex
 
 
-def test_latex_and_csv_of_a_table():
+def test_a_table_in_latex_and_csv_keeps_values_marks_and_odd_characters():
     entries = [Entry("30.4 ± 4.0", 30.4, 4.0, Mark.BETTER, "better", strong=True), Entry("−1 % & _")]
     rows = [Row("a_b", entries, begins=True), Row("c", entries[:1] * 2)]
     table = Table("t", "A {caption}", ["Model", "Anat.", "note"], rows)

@@ -98,7 +98,7 @@ def test_contaminated_questions_are_left_out_beside_the_whole(family, tmp_path):
         ('{"task": ["mmlu_anatomy"], "doc_id": 1}', "task is a list"),
     ],
 )
-def test_a_bad_list_of_contaminated_questions(tmp_path, line, message):
+def test_a_list_that_names_no_question_is_refused(tmp_path, line, message):
     (tmp_path / "list.jsonl").write_text(line)
     with pytest.raises(UserError, match=message):
         read_contaminated(tmp_path / "list.jsonl")

@@ -28,7 +28,7 @@ def test_what_may_be_chance_is_not_called_a_change(make_scores, tmp_path, trade)
     ("medical", "general", "claim"),
     [(-0.1, -0.1, "gained, and lost clearly in no domain"), (0.1, 0.1, "lost, and gained clearly in no domain")],
 )
-def test_a_merge_that_only_gains_or_loses(make_scores, tmp_path, trade, medical, general, claim):
+def test_a_merge_that_only_gains_or_only_loses_is_said_to(make_scores, tmp_path, trade, medical, general, claim):
     changes = trade | {("merged", "cpt-10"): {"medical": medical, "general": general}}
     assert f"The merge {claim}" in verdict(make_scores(tmp_path, changes))[4]
 
@@ -48,7 +48,7 @@ def test_summary_has_a_row_for_each_model(make_scores, tmp_path, trade):
     }
 
 
-def test_a_folder_without_scores(tmp_path):
+def test_a_folder_without_scores_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"scores\.json is missing"):
         verdict(tmp_path)
     (tmp_path / "scores.json").write_text("{}")

@@ -142,7 +142,7 @@ def test_what_is_asked_is_what_lm_eval_asks(task: Benchmark, ours, packaged) -> 
 
 
 @pytest.mark.parametrize("task", FRENCH_TASKS, ids=lambda task: task.name)
-def test_what_is_asked_in_french(task: Benchmark, ours) -> None:
+def test_a_french_question_follows_its_worked_examples(task: Benchmark, ours) -> None:
     mine = ours(task)
     contexts = {instance.doc_id: instance.arguments[0] for instance in mine.instances}
     corpus = f"MMLU_{task.subject}"

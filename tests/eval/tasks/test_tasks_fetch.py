@@ -166,13 +166,13 @@ def test_a_question_that_is_there_twice_is_named(small) -> None:
         ("data.zip", b"PK", "cannot be read"),
     ],
 )
-def test_a_file_that_is_none(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_a_file_that_holds_no_records_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_records(tmp_path / name)
 
 
-def test_an_archive_without_the_file(tmp_path: Path) -> None:
+def test_an_archive_without_the_file_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr("base/other.json", "[]")
     with pytest.raises(UserError, match="holds 0 files"):
@@ -185,7 +185,7 @@ def copied(small_source: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_source, tmp_path / "source"))
 
 
-def test_bad_sources(small, copied: Path, tmp_path: Path) -> None:
+def test_a_source_that_lacks_questions_or_columns_is_refused(small, copied: Path, tmp_path: Path) -> None:
     anatomy = tuple(task for task in small.suite if task.name == "mmlu_anatomy")
     path = copied / MMLU_DATASET / "anatomy" / "test-00000-of-00001.parquet"
 
@@ -221,7 +221,7 @@ def test_a_question_that_is_an_example_is_said(small, copied: Path, tmp_path: Pa
     assert "3 of its questions are also worked examples" in capsys.readouterr().err
 
 
-def test_what_is_asked_of_the_hub(
+def test_the_hub_is_asked_for_pinned_files_once(
     small, small_source: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
@@ -242,7 +242,7 @@ def test_what_is_asked_of_the_hub(
     assert read_json(tmp_path / "data" / DATA_INDEX_FILE) == read_json(small_data / DATA_INDEX_FILE)
 
 
-def test_without_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_is_down_is_said_with_the_way_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(repository: str, name: str, **options: Any) -> str:
         raise LocalEntryNotFoundError("the network is down")
 
@@ -276,7 +276,9 @@ def test_a_baseline_is_pinned_to_the_commit_it_was_at(tmp_path: Path, monkeypatc
     assert not any(pattern.endswith((".bin", ".py", ".pt")) or pattern == "*" for pattern in asked[1][2])
 
 
-def test_bad_baselines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_baseline_and_one_without_safetensors_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match="did you mean 'Apollo-7B'"):
         baselines.find_baseline("Apolo-7B")
 

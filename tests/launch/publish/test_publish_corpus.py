@@ -232,14 +232,14 @@ def test_the_hub_s_rows_are_known_by_their_columns(tmp_path: Path, monkeypatch: 
         (INSTRUCTION | {"output": None}, "the output is empty"),
     ],
 )
-def test_rows_that_are_no_documents(tmp_path: Path, row: Any, message: str) -> None:
+def test_rows_that_are_no_documents_are_rejected_alone(tmp_path: Path, row: Any, message: str) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(PARCOMED) + "\n")
     first, second = items_of(tmp_path, format="parcomed")
     assert message in getattr(first, "reason", "")
     assert getattr(second, "text", "") == "Le foie."
 
 
-def test_what_cannot_be_published(tmp_path: Path) -> None:
+def test_a_damaged_corpus_and_options_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no corpus"):
         pdapt("corpus", "publish", tmp_path, "--out", tmp_path / "out")
     corpus = corpus_of(tmp_path)

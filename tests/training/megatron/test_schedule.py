@@ -91,7 +91,9 @@ def test_each_steps_rate_is_the_formulas(
         (["optimizer.warmup_steps=10"], "optimizer.warmup_steps is 10 of 10 steps"),
     ],
 )
-def test_parts_that_do_not_go_together(overrides: list[str], message: str, recipe_file: Path) -> None:
+def test_parts_of_a_schedule_that_do_not_go_together_are_refused(
+    overrides: list[str], message: str, recipe_file: Path
+) -> None:
     with pytest.raises(UserError, match=message):
         load(str(recipe_file), overrides)
 

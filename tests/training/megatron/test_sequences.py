@@ -11,7 +11,7 @@ from pdapt.recipes.load import load
 from pdapt.training.megatron import sequences as stream
 
 
-def test_what_is_timed_is_the_reading(recipe_file: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_reading_of_samples_is_timed(recipe_file: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load(str(recipe_file))
     read: list[int] = []
     real = stream._sequence

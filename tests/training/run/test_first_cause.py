@@ -49,7 +49,9 @@ def leave(folder: Path, rank: int, error: str = "", *, at: float = 100.0, **valu
     ],
     ids=["other says lost", "first", "fault", "killed", "exit", "NCCL's abort", "nobody's own"],
 )
-def test_whose_error_is_the_first(errors: dict[int, str], codes: dict[int, int], told: str, tmp_path: Path) -> None:
+def test_the_first_error_is_not_that_of_a_rank_that_lost_another(
+    errors: dict[int, str], codes: dict[int, int], told: str, tmp_path: Path
+) -> None:
     for rank, error in errors.items():
         leave(tmp_path / "ranks", rank, error, at=100.0 - rank)
     assert first_cause(tmp_path / "ranks", codes, log_end="last words", memory=PLENTY).startswith(told)

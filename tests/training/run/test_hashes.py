@@ -104,7 +104,7 @@ def test_without_a_sound_checkpoint_a_run_begins_again(run: Path) -> None:
     assert not (run / CHECKPOINTS / TRACKER).exists()
 
 
-def test_one_that_was_not_finished_is_removed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_that_was_not_finished_is_removed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("metadata.json", HASHES_FILE):
         (at(run, 6) / name).unlink()
     assert recover(run, fsdp=False) == at(run, 4)
@@ -112,7 +112,7 @@ def test_one_that_was_not_finished_is_removed(run: Path, capsys: pytest.CaptureF
     assert "was not finished" in capsys.readouterr().err
 
 
-def test_one_without_hashes_is_checked_by_its_sizes_and_hashed(run: Path) -> None:
+def test_a_checkpoint_without_hashes_is_checked_by_its_sizes_and_hashed(run: Path) -> None:
     (at(run, 6) / HASHES_FILE).unlink()
     assert recover(run, fsdp=False) == at(run, 6)
     assert damage(at(run, 6)) == ""
@@ -139,14 +139,14 @@ def test_megatron_fsdps_checkpoints_end_with_their_metadata(run: Path) -> None:
     ("keep_every", "keep_last", "left"),
     [(None, 1, [2, 4, 6]), (4, 1, [4, 6]), (4, 2, [2, 4, 6]), (6, 1, [4, 6]), (6, 2, [2, 4, 6]), (100, 1, [6])],
 )
-def test_multiples_and_the_last_others_are_kept(
+def test_checkpoints_at_multiples_and_the_last_others_are_kept(
     run: Path, keep_every: int | None, keep_last: int, left: list[int]
 ) -> None:
     retain(run, keep_every, keep_last)
     assert [iteration(path) for path in checkpoints(run)] == left
 
 
-def test_one_that_a_kill_has_left_without_hashes_goes_like_the_others(run: Path) -> None:
+def test_a_checkpoint_that_a_kill_left_without_hashes_goes_like_the_others(run: Path) -> None:
     (at(run, 2) / HASHES_FILE).unlink()
     retain(run, 100, 1)
     assert [iteration(path) for path in checkpoints(run)] == [6]

@@ -31,7 +31,7 @@ class Board:
     def flush(self) -> None: ...
 
 
-def test_one_that_fails_while_it_logs_is_left_out_and_the_others_go_on(
+def test_a_tracker_that_fails_while_it_logs_is_left_out_and_the_others_go_on(
     recipe_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -73,7 +73,7 @@ def test_one_that_fails_while_it_logs_is_left_out_and_the_others_go_on(
     assert said == "tracker: wandb is left out from here on: Broken: the server is gone for good\n"
 
 
-def test_one_that_cannot_be_opened_is_left_out(
+def test_a_tracker_that_cannot_be_opened_is_left_out(
     recipe_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -40,7 +40,9 @@ def beat(before: list[Progress], *silent: int) -> list[Progress]:
     ],
     ids=["stopped", "waits for data", "stopped comes first", "behind", "nobody knows"],
 )
-def test_who_is_to_blame(told: list[Progress], silent: tuple[int, ...], blamed: list[int]) -> None:
+def test_the_rank_to_blame_is_who_stopped_or_waits_or_is_behind(
+    told: list[Progress], silent: tuple[int, ...], blamed: list[int]
+) -> None:
     assert [one.rank for one in to_blame(told, beat(told, *silent))] == blamed
 
 
