@@ -15,6 +15,8 @@ DROPPED: another copy of a text that is held out or withheld. DUPLICATE: another
 of a publisher's test or validation part, and withheld.
 """
 SIDES = 6
+BLOCK_BYTES = 2**23
+"""Bytes of texts that are looked at together: more than a batch has, but for one long text."""
 
 Hashes = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
@@ -66,9 +68,10 @@ def _fold_blanks(values: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
     if not again.any():
         return values, offsets
     dropped = np.zeros(len(offsets), np.int64)
-    filled = np.flatnonzero(np.diff(offsets))  # reduceat takes no text without a byte
-    dropped[1:][filled] = np.add.reduceat(again, offsets[:-1][filled], dtype=np.int64)
-    return values[np.invert(again, out=again)], offsets - np.cumsum(dropped)
+    for begin in range(0, len(values), BLOCK_BYTES):  # places take eight bytes each
+        places = np.flatnonzero(again[begin : begin + BLOCK_BYTES])
+        dropped += np.searchsorted(places, offsets - begin)
+    return values[np.invert(again, out=again)], offsets - dropped
 
 
 def split(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pdapt.data_prep.tokens.selection import split as split_module
 from pdapt.data_prep.tokens.selection.split import (
     DROPPED,
     DUPLICATE,
@@ -136,7 +137,9 @@ def test_the_hash_is_sha256(text: str, seed: int, expected: int) -> None:
         assert hash_text(content) == hash_text(content) == expected
 
 
-def test_blanks_in_a_row_make_no_other_text() -> None:
+@pytest.mark.parametrize("block", [split_module.BLOCK_BYTES, 3])
+def test_blanks_in_a_row_make_no_other_text(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split_module, "BLOCK_BYTES", block)
     texts = [
         "à savoir :   - 5  mg",
         "à savoir : - 5 mg ",
