@@ -4,12 +4,18 @@ from pathlib import Path
 from typing import Any
 
 from pdapt.core.errors import UserError
+from pdapt.core.files import read_jsonl
 from pdapt.data_prep.documents.faults import together
 from pdapt.data_prep.documents.reading import find_documents, read_source
 from pdapt.data_prep.documents.record import Record, Rejected
 from pdapt.data_prep.documents.sources import Source
 from pdapt.data_prep.documents.survey import Survey
 from pdapt.data_prep.tokens.selection.shards import SHARD_BYTES, Shard, plan_shards
+
+
+def json_rows(path: Path) -> list[dict[str, Any]]:
+    """The JSON values of a file that holds an object a line."""
+    return [row.values for row in read_jsonl(path, nan=True)]
 
 
 def survey_of(path: Path | str, name: str = "source", **options: Any) -> Survey:

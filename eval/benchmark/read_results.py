@@ -2,17 +2,17 @@
 
 import hashlib
 import math
-import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...core.errors import UserError
-from ...core.files import read_object, sha256
+from ...core.files import sha256
 from ...core.integrity import AGAIN, check, file_names
-from ...core.jsonio import JsonObject, parse_json
 from ...core.manifest import MANIFEST_FILE
 from ..harness.result_files import (
     ANSWERS_FILE,
@@ -21,6 +21,11 @@ from ..harness.result_files import (
     SETTINGS_FILE,
     AnswerNote,
     AnswerSettings,
+    Protocol,
+    Sample,
+    TaskResults,
+    is_finite,
+    read_samples,
 )
 from ..models import Role
 from ..tasks.suite import TASKS, Benchmark
@@ -28,19 +33,6 @@ from .results_folder import PLAN_FILE, Member, Plan
 
 UNPARSEABLE = "[invalid]"
 """The text that lm-eval's filter puts in the place of an answer that it does not find."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How a task was put to a model; answers are compared where it is the same.
-
-    `shots` are worked examples, `version` the task's, `chat_template` the hash of the template, if there was one.
-    """
-
-    shots: int
-    version: Any
-    lm_eval: Any
-    chat_template: Any
 
 
 @dataclass(frozen=True)
@@ -102,14 +94,33 @@ class Answers:
         return float(self.right.std(ddof=1) / math.sqrt(len(self.right)))
 
 
+class Reason(StrEnum):
+    """Why a model's task is left out of a comparison: keys of the report's texts."""
+
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    DUPLICATED = "duplicated"
+    PARTIAL = "partial"
+    NOT_A_NUMBER = "not_a_number"
+    DISAGREES = "disagrees"
+    OTHER_SHOTS = "other_shots"
+    OTHER_VERSION = "other_version"
+    OTHER_LM_EVAL = "other_lm_eval"
+    OTHER_CHAT_TEMPLATE = "other_chat_template"
+    OTHER_QUESTIONS = "other_questions"
+    OTHER_PROMPTS = "other_prompts"
+    OTHER_SIZE = "other_size"
+    NOT_OF_ALL = "not_of_all"
+
+
 @dataclass(frozen=True)
 class Problem:
-    """The reason why a model's task is left out of a comparison: a key of the report's texts, and its values."""
+    """The reason why a model's task is left out of a comparison, and the values that the reason's text shows."""
 
     model: str
     task: str
-    reason: str
-    values: dict[str, Any]
+    reason: Reason
+    values: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -128,20 +139,8 @@ class Runs:
         return sorted((m for m in self.members if m.role == role), key=lambda m: m.step or 0)
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """The part of lm-eval's sample that a report reads; `score` is 1 for a right answer, else 0."""
-
-    doc_id: int
-    doc_hash: str
-    prompt_hash: str
-    target: Any
-    answers: list[Any]
-    score: float
-
-
 class _Unusable(Exception):
-    def __init__(self, reason: str, **values: Any) -> None:
+    def __init__(self, reason: Reason, **values: object) -> None:
         super().__init__(reason)
         self.reason, self.values = reason, values
 
@@ -189,23 +188,22 @@ def first_half(keys: list[str]) -> np.ndarray:
     return np.array([hashlib.sha256(f"half\0{key}".encode()).digest()[0] < 128 for key in keys], bool)
 
 
-def difference_in_questions(first: Answers, second: Answers) -> tuple[str, dict[str, Any]] | None:
+def difference_in_questions(first: Answers, second: Answers) -> tuple[Reason, Mapping[str, object]] | None:
     """Reason and values of a `Problem` where two models' answers to a task cannot be compared; None where they can."""
     second_protocol = asdict(second.protocol)
     for key, value in asdict(first.protocol).items():
         if second_protocol[key] != value:
-            return f"other_{key}", {"one": value, "other": second_protocol[key]}
+            return Reason(f"other_{key}"), {"one": value, "other": second_protocol[key]}
     if first.keys != second.keys:
-        return "other_questions", {"count": len(set(first.keys) ^ set(second.keys))}
+        return Reason.OTHER_QUESTIONS, {"count": len(set(first.keys) ^ set(second.keys))}
     changed = sum(a != b for a, b in zip(first.prompts, second.prompts, strict=True))
-    return ("other_prompts", {"count": changed, "questions": len(first.prompts)}) if changed else None
+    return (Reason.OTHER_PROMPTS, {"count": changed, "questions": len(first.prompts)}) if changed else None
 
 
 def _read_answers(folder: Path, model: str, task: Benchmark) -> Answers:
     results, path = _results(folder, task), folder / SAMPLES_FILE
     samples = _samples(path, task)
-    stated = results["results"][task.name].get(task.score_key)
-    right = _right(samples, task, stated, wanted=results["n-samples"][task.name]["original"])
+    right = _right(samples, task, results.score, wanted=results.questions)
     notes = _notes(folder / ANSWERS_FILE, samples)
     return Answers(
         model=model,
@@ -216,96 +214,70 @@ def _read_answers(folder: Path, model: str, task: Benchmark) -> Answers:
         prompts=[sample.prompt_hash for sample in samples],
         right=right,
         margin=None if task.generates else _margins(samples),
-        unparseable=np.array([sample.answers == [UNPARSEABLE] for sample in samples]),
+        unparseable=np.array([sample.responses == [UNPARSEABLE] for sample in samples]),
         truncated=_flags([note.truncated for note in notes]) if task.generates else None,
         prompt_cut=_flags([note.prompt_cut for note in notes]),
-        protocol=Protocol(
-            shots=results["n-shot"][task.name],
-            version=results["versions"][task.name],
-            lm_eval=results.get("lm_eval_version"),
-            chat_template=results.get("chat_template_sha"),
-        ),
+        protocol=results.protocol,
         settings=_settings(folder / SETTINGS_FILE),
-        seconds=_seconds(results.get("total_evaluation_time_seconds")),
+        seconds=results.seconds,
     )
 
 
-def _right(samples: list[_Sample], task: Benchmark, stated: Any, wanted: int) -> np.ndarray:
+def _right(samples: list[Sample], task: Benchmark, stated: Any, wanted: int) -> np.ndarray:
     """1 where an answer is right, else 0, [questions]; checked against the score that lm-eval states."""
-    if not _finite(stated):
-        raise _Unusable("not_a_number", what=task.score_key)
+    if not is_finite(stated):
+        raise _Unusable(Reason.NOT_A_NUMBER, what=task.score_key)
     if len(samples) != wanted:
-        raise _Unusable("partial", found=len(samples), wanted=wanted)
+        raise _Unusable(Reason.PARTIAL, found=len(samples), wanted=wanted)
     right = np.array([sample.score for sample in samples], float)
     if not np.isfinite(right).all() or not np.isin(right, (0, 1)).all():
-        raise _Unusable("not_a_number", what=SAMPLES_FILE)
+        raise _Unusable(Reason.NOT_A_NUMBER, what=SAMPLES_FILE)
     if len(right) < 2:
-        raise _Unusable("partial", found=len(right), wanted=2)
+        raise _Unusable(Reason.PARTIAL, found=len(right), wanted=2)
     if not math.isclose(float(right.mean()), stated, abs_tol=1e-9):
-        raise _Unusable("disagrees", stated=100 * stated, found=100 * float(right.mean()))
+        raise _Unusable(Reason.DISAGREES, stated=100 * stated, found=100 * float(right.mean()))
     return right
 
 
-def _results(folder: Path, task: Benchmark) -> dict[str, Any]:
+def _results(folder: Path, task: Benchmark) -> TaskResults:
     for name in (RESULTS_FILE, SAMPLES_FILE):
         if not (folder / name).is_file():
-            raise _Unusable("missing", what=name)
+            raise _Unusable(Reason.MISSING, what=name)
     try:
-        results = read_object(folder / RESULTS_FILE, nan=True)
-        results.object("results").object(task.name)
-        results.object("n-samples").object(task.name).integer("original")
-        results.object("n-shot").integer(task.name)
-        if task.name not in results.object("versions"):
-            raise UserError(f"versions: {task.name} is missing", where=results.where)
+        return TaskResults.read(folder / RESULTS_FILE, task)
     except UserError as error:
-        raise _Unusable("unreadable", what=RESULTS_FILE, why=str(error)) from None
-    return results.values
+        raise _Unusable(Reason.UNREADABLE, what=RESULTS_FILE, why=str(error)) from None
 
 
-def _samples(path: Path, task: Benchmark) -> list[_Sample]:
-    """Samples of the filter that scores the task, in the order of their questions, each without its texts."""
-    samples: dict[int, _Sample] = {}
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                sample = _sample(JsonObject(parse_json(line, f"{path}:{number}", nan=True), f"{path}:{number}"), task)
-            except (UserError, KeyError) as error:
-                raise _Unusable("unreadable", what=f"{SAMPLES_FILE}:{number}", why=str(error)) from None
-            if sample is None:
+def _samples(path: Path, task: Benchmark) -> list[Sample]:
+    """Samples of the filter that scores the task, in the order of their questions."""
+    samples: dict[int, Sample] = {}
+    try:
+        for sample in read_samples(path, task):
+            if sample.filter != task.filter:
                 continue
             if sample.doc_id in samples:
-                raise _Unusable("duplicated", question=sample.doc_id)
-            if not _finite(sample.score):
-                raise _Unusable("not_a_number", what=f"{SAMPLES_FILE}:{number}")
+                raise _Unusable(Reason.DUPLICATED, question=sample.doc_id)
+            if not is_finite(sample.score):
+                raise _Unusable(Reason.NOT_A_NUMBER, what=f"{SAMPLES_FILE}: {sample.doc_id}")
             samples[sample.doc_id] = sample
+    except UserError as error:
+        raise _Unusable(Reason.UNREADABLE, what=SAMPLES_FILE, why=str(error)) from None
     return [samples[question] for question in sorted(samples)]
 
 
-def _sample(row: JsonObject, task: Benchmark) -> _Sample | None:
-    """A line of the file; None for a sample of another filter."""
-    sample = _Sample(
-        doc_id=row.integer("doc_id"),
-        doc_hash=row.text("doc_hash"),
-        prompt_hash=row.text("prompt_hash"),
-        target=row.values["target"],
-        answers=row.list("filtered_resps"),
-        score=row.values[task.metric],
-    )
-    return sample if row.text("filter") == task.filter else None
-
-
-def _margins(samples: list[_Sample]) -> np.ndarray:
-    """Margins of the true choices, [questions]; lm-eval writes a choice as [log-probability, is greedy], as strings."""
+def _margins(samples: list[Sample]) -> np.ndarray:
+    """Margins of the true choices, [questions]."""
     margins = []
     for sample in samples:
         try:
-            values = [float(choice[0]) for choice in sample.answers]
+            values = sample.log_probabilities()
             gold = values.pop(int(sample.target))
         except (ValueError, LookupError, TypeError, OverflowError) as error:
-            raise _Unusable("unreadable", what=f"{SAMPLES_FILE}: {sample.doc_id}", why=repr(error)) from None
+            raise _Unusable(Reason.UNREADABLE, what=f"{SAMPLES_FILE}: {sample.doc_id}", why=repr(error)) from None
         margins.append(gold - max(values, default=math.nan))
     if not np.isfinite(margins).all():
-        raise _Unusable("not_a_number", what=SAMPLES_FILE)
+        raise _Unusable(Reason.NOT_A_NUMBER, what=SAMPLES_FILE)
     return np.array(margins)
 
 
@@ -315,10 +287,10 @@ def _settings(path: Path) -> AnswerSettings | None:
     try:
         return AnswerSettings.read(path)
     except UserError as error:
-        raise _Unusable("unreadable", what=SETTINGS_FILE, why=error.what) from None
+        raise _Unusable(Reason.UNREADABLE, what=SETTINGS_FILE, why=error.what) from None
 
 
-def _notes(path: Path, samples: list[_Sample]) -> list[AnswerNote]:
+def _notes(path: Path, samples: list[Sample]) -> list[AnswerNote]:
     """The notes on the answers of samples; none where the run took none."""
     if not path.is_file():
         return []
@@ -326,22 +298,9 @@ def _notes(path: Path, samples: list[_Sample]) -> list[AnswerNote]:
         notes = {note.doc_id: note for note in AnswerNote.read(path)}
         return [notes[sample.doc_id] for sample in samples]
     except (UserError, KeyError) as error:
-        raise _Unusable("unreadable", what=ANSWERS_FILE, why=str(error)) from None
+        raise _Unusable(Reason.UNREADABLE, what=ANSWERS_FILE, why=str(error)) from None
 
 
 def _flags(flags: list[bool | None]) -> np.ndarray | None:
     """A flag of each answer, [questions] of bool; None where one was not noted."""
     return None if not flags or None in flags else np.array(flags, bool)
-
-
-def _finite(value: Any) -> bool:
-    """Whether a value is a number that a 64-bit float can hold; an integer of 400 digits is not."""
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
-
-
-def _seconds(value: Any) -> float:
-    """Wall time, which lm-eval writes as a string; 0 where it is missing."""
-    try:
-        return float(value or 0)
-    except (TypeError, ValueError, OverflowError):
-        return 0.0

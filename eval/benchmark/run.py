@@ -1,6 +1,5 @@
 """`pdapt eval run`: the 28 tasks on many models, each task of each model in a process of its own."""
 
-import math
 import tempfile
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -12,7 +11,7 @@ import yaml
 
 from ...core import log
 from ...core.errors import UserError, check_known
-from ...core.files import read_json, write_text
+from ...core.files import write_text
 from ...core.integrity import UnchangedFiles, check, hf_files
 from ...core.log import counted
 from ...core.manifest import MANIFEST_FILE, run_stage
@@ -36,6 +35,9 @@ from ..harness.result_files import (
     SETTINGS_FILE,
     AnswerNote,
     AnswerSettings,
+    Sample,
+    TaskResults,
+    is_finite,
     read_samples,
 )
 from ..heldout.evaluate import check_models, models_damage_first
@@ -248,8 +250,8 @@ class _Runner:
 
     def _counts(self, work: Path, task: Benchmark) -> dict[str, Any]:
         """The manifest's counts: score, questions, flags of answers, settings; checked first for being whole."""
-        samples = read_samples(work / SAMPLES_FILE)
-        score = read_json(work / RESULTS_FILE)["results"][task.name][task.score_key]
+        samples = list(read_samples(work / SAMPLES_FILE, task))
+        score = TaskResults.read(work / RESULTS_FILE, task).score
         wanted = min(self.settings.limits.questions or task.questions, self.index[task.name].questions)
         check_samples(task, samples, score, wanted)
         notes = AnswerNote.read(work / ANSWERS_FILE)
@@ -279,7 +281,7 @@ def write_task_file(task: Benchmark, files: TaskData, data: Path, folder: Path) 
     write_text(folder / f"{task.name}.yaml", yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
 
 
-def check_samples(task: Benchmark, samples: list[dict[str, Any]], score: Any, wanted: int) -> None:
+def check_samples(task: Benchmark, samples: list[Sample], score: Any, wanted: int) -> None:
     """Check that an evaluation's results are whole.
 
     Args:
@@ -291,12 +293,12 @@ def check_samples(task: Benchmark, samples: list[dict[str, Any]], score: Any, wa
     Raises:
         EvaluationFailed: questions are missing or occur twice, or a score or a log-probability is not a number.
     """
-    ids = {sample["doc_id"] for sample in samples}
+    ids = {sample.doc_id for sample in samples}
     if len(ids) != wanted or len(samples) != wanted:
         held = f"{counted(len(samples), 'sample')} of {counted(len(ids), 'question')}"
         raise EvaluationFailed(f"{held} in {SAMPLES_FILE}, not {wanted}")
     numbers = [score]
     if not task.generates:
-        numbers += [float(choice[0]) for sample in samples for choice in sample["filtered_resps"]]
-    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        numbers += [number for sample in samples for number in sample.log_probabilities()]
+    if not all(map(is_finite, numbers)):
         raise EvaluationFailed(f"a score or a log-probability in {SAMPLES_FILE} is not a finite number")

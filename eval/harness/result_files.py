@@ -1,5 +1,7 @@
 """The files of an evaluation, which is one model on one task: their names, and what is in them."""
 
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 from ...core.errors import UserError
 from ...core.files import read_jsonl, read_object
 from ...core.jsonio import JsonObject, shorten
+from ..tasks.suite import Benchmark
 
 RESULTS_FILE = "results.json"
 """lm-eval's scores."""
@@ -20,13 +23,128 @@ LOG_FILE = "log.txt"
 """Messages of libraries while the model was loaded and the task was run."""
 
 
-def read_samples(path: Path) -> list[dict[str, Any]]:
-    """lm-eval's samples of one model on one task, as JSON values.
+@dataclass(frozen=True)
+class Protocol:
+    """How a task was put to a model, as lm-eval states it; answers are compared where it is the same.
+
+    `shots` are worked examples, `version` the task's, `chat_template` the hash of the template, if there was one.
+    """
+
+    shots: int
+    version: Any
+    lm_eval: Any
+    chat_template: Any
+
+
+@dataclass(frozen=True)
+class TaskResults:
+    """The part of lm-eval's results that is about a task.
+
+    Attributes:
+        score: as lm-eval states it; not always a number.
+        questions: how many the task has.
+        protocol: see there.
+        seconds: wall time; 0 where it is not stated.
+    """
+
+    score: Any
+    questions: int
+    protocol: Protocol
+    seconds: float
+
+    @staticmethod
+    def read(path: Path, task: Benchmark) -> "TaskResults":
+        """Read `results.json`.
+
+        Raises:
+            UserError: the file is missing, or lacks a value of the task.
+        """
+        results = read_object(path, nan=True)
+        versions = results.object("versions")
+        if task.name not in versions:
+            raise UserError(f"versions: {task.name} is missing", where=results.where)
+        return TaskResults(
+            score=results.object("results").object(task.name).values.get(task.score_key),
+            questions=results.object("n-samples").object(task.name).integer("original"),
+            protocol=Protocol(
+                shots=results.object("n-shot").integer(task.name),
+                version=versions.values[task.name],
+                lm_eval=results.values.get("lm_eval_version"),
+                chat_template=results.values.get("chat_template_sha"),
+            ),
+            seconds=_seconds(results.values.get("total_evaluation_time_seconds")),
+        )
+
+
+def _seconds(value: Any) -> float:
+    """Wall time, which lm-eval writes as a string; 0 where it is missing."""
+    try:
+        return float(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One of lm-eval's samples, without its texts.
+
+    Attributes:
+        doc_id, doc_hash, prompt_hash: question and prompt.
+        filter: which filter of the task it is of.
+        target: index of the true choice, or the true answer.
+        responses: the answer as the filter found it; or each choice as [log-probability, is greedy], as strings.
+        score: 1.0 for a right answer, else 0.0; not always a number.
+    """
+
+    doc_id: int
+    doc_hash: str
+    prompt_hash: str
+    filter: str
+    target: Any
+    responses: list[Any]
+    score: Any
+
+    @staticmethod
+    def from_json(row: JsonObject, metric: str) -> "Sample":
+        """Check and take over JSON values; `metric` is the key of the score.
+
+        Raises:
+            UserError: a value is missing or of another type.
+        """
+        for key in ("target", metric):
+            if key not in row:
+                raise UserError(f"{key} is missing", where=row.where)
+        return Sample(
+            doc_id=row.integer("doc_id"),
+            doc_hash=row.text("doc_hash"),
+            prompt_hash=row.text("prompt_hash"),
+            filter=row.text("filter"),
+            target=row.values["target"],
+            responses=row.list("filtered_resps"),
+            score=row.values[metric],
+        )
+
+    def log_probabilities(self) -> list[float]:
+        """Of the choices, in nats.
+
+        Raises:
+            ValueError, LookupError, TypeError: the responses are not choices.
+        """
+        return [float(choice[0]) for choice in self.responses]
+
+
+def read_samples(path: Path, task: Benchmark) -> Iterator[Sample]:
+    """lm-eval's samples of one model on one task.
 
     Raises:
-        UserError: the file is missing, or a line is not a JSON object.
+        UserError: the file is missing, or a line is not a sample.
     """
-    return [sample.values for sample in read_jsonl(path, nan=True)]
+    return (Sample.from_json(row, task.metric) for row in read_jsonl(path, nan=True))
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a JSON value is a number that a 64-bit float can hold; an integer of 400 digits is not."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 @dataclass(frozen=True)

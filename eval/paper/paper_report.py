@@ -10,7 +10,7 @@ from ...core import log
 from ...core.errors import UserError, nearest
 from ...core.files import write_json, write_text
 from ...core.manifest import Manifest, run_stage
-from ..benchmark.read_results import Problem
+from ..benchmark.read_results import Problem, Reason
 from ..report.benchmark_figures import Bar, Series, draw_averages, draw_tradeoff
 from ..report.benchmark_report import BenchmarkReportOptions, Findings, draw_picture, read_findings, sample_hashes
 from ..report.page import Picture, render
@@ -112,7 +112,7 @@ def _overlay_rows(tables: Tables, family: Family, group: str, w: Words) -> tuple
                 continue
             if len(answers.right) != task.questions:
                 sizes = {"found": len(answers.right), "wanted": task.questions}
-                problems.append(Problem(answers.model, task.name, "other_size", sizes))
+                problems.append(Problem(answers.model, task.name, Reason.OTHER_SIZE, sizes))
                 continue
             theirs = tables.cell(group, runs.name, VARIANTS_OF_ROLES[role], task.subject)
             head = w("of", group=f"{runs.name}, {w(role)}", what=task.abbreviation)

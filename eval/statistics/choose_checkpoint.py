@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..benchmark.read_results import Answers, Member, Problem, Runs, difference_in_questions, first_half
+from ..benchmark.read_results import Answers, Member, Problem, Reason, Runs, difference_in_questions, first_half
 from ..models import Role
 from ..tasks.suite import GROUPS, TARGET_GROUP, TASKS
 from .compare import average_score
@@ -108,7 +108,9 @@ def _shared(runs: Runs, base: str, members: list[Member]) -> tuple[list[str], li
         answers = [runs.answers[name, task] for name in names if (name, task) in runs.answers]
         if len(answers) < len(names):
             if answers:
-                problems.append(Problem(runs.name, task, "not_of_all", {"found": len(answers), "models": len(names)}))
+                problems.append(
+                    Problem(runs.name, task, Reason.NOT_OF_ALL, {"found": len(answers), "models": len(names)})
+                )
             continue
         differing = [
             Problem(others.model, task, *difference)

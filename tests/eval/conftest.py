@@ -326,11 +326,17 @@ def started(monkeypatch: pytest.MonkeyPatch, small_data: Path) -> list[LmEvalJob
 
 def _fake(out: Path, task: Benchmark, count: int) -> None:
     out.mkdir()
-    samples = [
-        {"doc_id": n, "filtered_resps": ["A"] if task.generates else [["-1.0", "False"]] * 4} for n in range(count)
-    ]
+    responses = ["A"] if task.generates else [["-1.0", "False"]] * 4
+    row = {"doc_hash": "d", "prompt_hash": "p", "filter": task.filter, "target": "0", "filtered_resps": responses}
+    samples = [row | {"doc_id": n, task.metric: 0.5} for n in range(count)]
     answers = [{"doc_id": n, "truncated": None, "unparseable": n == 0, "prompt_cut": False} for n in range(count)]
-    (out / "results.json").write_text(json.dumps({"results": {task.name: {task.score_key: 0.5}}}))
+    results = {
+        "results": {task.name: {task.score_key: 0.5}},
+        "n-samples": {task.name: {"original": count, "effective": count}},
+        "n-shot": {task.name: task.shots},
+        "versions": {task.name: 1.0},
+    }
+    (out / "results.json").write_text(json.dumps(results))
     (out / "settings.json").write_text(json.dumps({"batch_size": {"size": 3}, "chat_template": False, "warnings": []}))
     for name, rows in (("samples", samples), ("answers", answers)):
         (out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

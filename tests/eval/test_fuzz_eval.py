@@ -79,8 +79,10 @@ def test_fuzz_contaminated(fuzz: Fuzz, tmp_path: Path) -> None:
 
 def test_fuzz_rows(fuzz: Fuzz, tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
-    path.write_text('{"doc_id": 1, "acc": 1.0, "filtered_resps": [["-1.5", "True"]]}\n' * 3)
-    fuzz(path, lambda: read_samples(path))
+    row = {"doc_id": 1, "doc_hash": "d", "prompt_hash": "p", "filter": "none", "target": "0", "acc": 1.0}
+    path.write_text((json.dumps(row | {"filtered_resps": [["-1.5", "True"]]}) + "\n") * 3)
+    assert [sample.log_probabilities() for sample in read_samples(path, TASKS[TASK])] == [[-1.5]] * 3
+    fuzz(path, lambda: list(read_samples(path, TASKS[TASK])))
 
 
 MADE: dict[str, Any] = {

@@ -15,6 +15,7 @@ from pdapt.eval.benchmark.results_folder import claimed, read_status
 from pdapt.eval.benchmark.run import BenchmarkSettings, check_samples, run_benchmark
 from pdapt.eval.harness.job import LmEvalJob
 from pdapt.eval.harness.lm_eval_process import EvaluationFailed
+from pdapt.eval.harness.result_files import Sample
 from pdapt.eval.models import Model, Role
 from pdapt.eval.tasks.suite import choose_tasks
 
@@ -106,6 +107,11 @@ def test_one_failure_does_not_hold_up_the_rest(
     assert not (tmp_path / "out/a/mmlu_anatomy").exists()
 
 
+def _sample(question: int, log_probability: str) -> Sample:
+    choices = [[log_probability, "False"]] * 4
+    return Sample(question, "d", "p", filter="none", target="0", responses=choices, score=0.0)
+
+
 @pytest.mark.parametrize(
     ("samples", "value", "message"),
     [
@@ -119,7 +125,7 @@ def test_missing_or_doubled_samples_and_scores_that_are_no_numbers_are_refused(
     samples: list[int], value: Any, message: str
 ) -> None:
     (task,) = choose_tasks(["mmlu_anatomy"])
-    rows = [{"doc_id": n, "filtered_resps": [["-1.0", "False"]] * 4} for n in samples]
+    rows = [_sample(n, "-1.0") for n in samples]
     with pytest.raises(EvaluationFailed, match=message):
         check_samples(task, rows, value, 4)
 
@@ -127,6 +133,6 @@ def test_missing_or_doubled_samples_and_scores_that_are_no_numbers_are_refused(
 def test_log_probabilities_that_are_no_numbers_are_refused() -> None:
     """lm-eval calls A right then, without a word."""
     (task,) = choose_tasks(["mmlu_anatomy"])
-    rows = [{"doc_id": n, "filtered_resps": [["nan" if n == 2 else "-1.0", "False"]] * 4} for n in range(4)]
+    rows = [_sample(n, "nan" if n == 2 else "-1.0") for n in range(4)]
     with pytest.raises(EvaluationFailed, match="log-probability"):
         check_samples(task, rows, 0.25, 4)

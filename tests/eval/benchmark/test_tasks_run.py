@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from reading_helpers import json_rows
 from transformers import AutoTokenizer
 
 from pdapt.core.files import read_json
@@ -20,7 +21,6 @@ from pdapt.eval.harness.answer_notes import UNPARSEABLE
 from pdapt.eval.harness.backends import Limits, model_arguments
 from pdapt.eval.harness.job import Evaluation, LmEvalJob
 from pdapt.eval.harness.lm_eval_process import run_job
-from pdapt.eval.harness.result_files import read_samples
 from pdapt.eval.tasks.data_index import read_data_index
 
 WINDOW = 4096
@@ -47,12 +47,12 @@ def test_all_28_tasks_run(small, small_data: Path, tiny_qwen3: Maker, tmp_path: 
     for task in small.suite:
         found = read_json(tmp_path / "out" / task.name / "results.json")
         value = found["results"][task.name][task.score_key]
-        samples = read_samples(tmp_path / "out" / task.name / "samples.jsonl")
+        samples = json_rows(tmp_path / "out" / task.name / "samples.jsonl")
         assert value == pytest.approx(sum(sample[task.metric] for sample in samples) / task.questions)
         assert found["n-shot"][task.name] == task.shots
         assert found["n-samples"][task.name] == {"original": task.questions, "effective": task.questions}
         assert {"doc_id", "doc_hash", "prompt_hash", "target", "resps", "filtered_resps"} <= set(samples[0])
-        answers = read_samples(tmp_path / "out" / task.name / "answers.jsonl")
+        answers = json_rows(tmp_path / "out" / task.name / "answers.jsonl")
         assert [row["doc_hash"] for row in answers] == [sample["doc_hash"] for sample in samples]
         for row, sample in zip(answers, samples, strict=True):
             assert row["unparseable"] == (sample["filtered_resps"] == [UNPARSEABLE] if task.generates else None)
@@ -74,9 +74,7 @@ def _assert_built_once(place: Path, second: Path, limits: Limits) -> None:
     units = [Evaluation("second", task, str(place / "out" / "second"))]
     run_job(LmEvalJob(told, units, place / "tasks", place / "scratch", limits=limits, shots=3))
     assert {path: path.stat().st_mtime_ns for path in (place / "scratch" / "requests").iterdir()} == requests
-    prompts = [
-        [row["prompt_hash"] for row in read_samples(place / "out" / n / "samples.jsonl")] for n in ("second", task)
-    ]
+    prompts = [[row["prompt_hash"] for row in json_rows(place / "out" / n / "samples.jsonl")] for n in ("second", task)]
     assert prompts[0] == prompts[1]
 
 
@@ -117,9 +115,9 @@ def test_a_run_killed_half_way_repeats_no_task(small_data: Path, two: list[str],
     assert manifest.config["shots"] == 3
     assert manifest.config["max_length"] == WINDOW
     _assert_told(out / "m1", two[1])
-    prompts = [[s["prompt_hash"] for s in read_samples(out / m / "mmlu_anatomy/samples.jsonl")] for m in ("m0", "m1")]
+    prompts = [[s["prompt_hash"] for s in json_rows(out / m / "mmlu_anatomy/samples.jsonl")] for m in ("m0", "m1")]
     assert prompts[0] == prompts[1]
-    assert read_samples(out / "m0/mmlu_anatomy/samples.jsonl") != read_samples(out / "m1/mmlu_anatomy/samples.jsonl")
+    assert json_rows(out / "m0/mmlu_anatomy/samples.jsonl") != json_rows(out / "m1/mmlu_anatomy/samples.jsonl")
 
 
 def _assert_told(out: Path, model: str) -> None:
@@ -131,7 +129,7 @@ def _assert_told(out: Path, model: str) -> None:
     }
     written = Manifest.read(out / "mmlu_prox_fr_law").counts
     tokens, tokenizer = chosen["generate_until"]["tokens"], AutoTokenizer.from_pretrained(model)
-    prompts = [row["arguments"]["gen_args_0"]["arg_0"] for row in read_samples(out / "mmlu_prox_fr_law/samples.jsonl")]
+    prompts = [row["arguments"]["gen_args_0"]["arg_0"] for row in json_rows(out / "mmlu_prox_fr_law/samples.jsonl")]
     assert tokens == max(len(tokenizer.encode(prompt)) for prompt in prompts) + 4
     assert written["batch_size"] == {"size": 8192 // tokens, "longest": tokens, "device": "cpu"}
     results = read_json(out / "mmlu_prox_fr_law" / "results.json")

@@ -10,11 +10,11 @@ import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
 from lm_eval.utils import hash_string
+from reading_helpers import json_rows
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pdapt.eval.harness.answer_notes import AnswerNotes, PromptFlags, write_answers
-from pdapt.eval.harness.result_files import read_samples
 
 Maker = Callable[..., Path]
 
@@ -124,8 +124,6 @@ def test_notes_say_which_of_vllms_answers_were_cut_or_unreadable(tmp_path: Path)
         for n, (prompt, answer) in enumerate(zip(prompts, ["A", "[invalid]", "B"], strict=True))
     ]
     write_answers(samples, [notes.take()], tmp_path / "answers.jsonl")
-    flags = [
-        (row["truncated"], row["unparseable"], row["prompt_cut"]) for row in read_samples(tmp_path / "answers.jsonl")
-    ]
+    flags = [(row["truncated"], row["unparseable"], row["prompt_cut"]) for row in json_rows(tmp_path / "answers.jsonl")]
     assert flags == [(True, False, False), (False, True, False), (True, False, True)]
     assert notes.take() == PromptFlags({}, {})

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reading_helpers import json_rows
 
 from pdapt.core.files import read_json
 from pdapt.eval.benchmark.run import write_task_file
 from pdapt.eval.harness.backends import Limits, model_arguments
 from pdapt.eval.harness.job import Evaluation, LmEvalJob
 from pdapt.eval.harness.lm_eval_process import run_job
-from pdapt.eval.harness.result_files import read_samples
 from pdapt.eval.tasks.data_index import read_data_index
 from pdapt.eval.tasks.suite import choose_tasks
 
@@ -38,7 +38,7 @@ def test_what_is_asked_is_what_lm_eval_asks_with_a_chat_template(
         {"m": told}, [unit], tmp_path / "tasks", tmp_path / "scratch", limits=limits, shots=3, chat_template=True
     )
     run_job(job)
-    samples = read_samples(tmp_path / "out" / "samples.jsonl")
+    samples = json_rows(tmp_path / "out" / "samples.jsonl")
     prompt = samples[0]["arguments"]["gen_args_0"]["arg_0"]
     assert prompt.count("<|im_start|>assistant") == 4, "three examples as turns, and the question"
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))

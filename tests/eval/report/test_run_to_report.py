@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from lm_eval.api.metrics import aggregate_subtask_metrics, pooled_sample_stderr
+from reading_helpers import json_rows
 
 from pdapt.core.files import read_json, write_json
 from pdapt.eval.benchmark.read_results import read_runs
 from pdapt.eval.benchmark.results_folder import PLAN_FILE
-from pdapt.eval.harness.result_files import read_samples
 from pdapt.eval.tasks.suite import TASKS
 
 MODELS = {"base": "base", "cpt-00010": "checkpoint", "merged": "merged"}
@@ -80,7 +80,7 @@ def _average(stated: dict[str, tuple[float, float]]) -> tuple[float, float]:
 def _assert_flags(scores: Path) -> None:
     """The run's note of each answer is read by the report out of the samples."""
     for (model, task), answers in read_runs(scores).answers.items():
-        noted = read_samples(scores / model / task / "answers.jsonl")
+        noted = json_rows(scores / model / task / "answers.jsonl")
         if task == TEXT:
             assert answers.unparseable.tolist() == [row["unparseable"] for row in noted]
             assert answers.truncated is not None
