@@ -216,6 +216,41 @@ class LibraryWarning:
 
 
 @dataclass(frozen=True)
+class PromptCounts:
+    """Prompts of the evaluations of a stage, part of its manifest's counts.
+
+    `prompts_cut` are those that lost their beginning to the window.
+    """
+
+    prompts_cut: int
+    prompts: int
+
+    @staticmethod
+    def collect(folder: Path) -> "PromptCounts":
+        """Count the prompts of the evaluations under a folder.
+
+        Raises:
+            UserError: a file of notes is damaged.
+        """
+        notes = (note for path in sorted(folder.rglob(ANSWERS_FILE)) for note in AnswerNote.read(path))
+        flags = [note.prompt_cut for note in notes if note.prompt_cut is not None]
+        return PromptCounts(sum(flags), len(flags))
+
+    @staticmethod
+    def from_json(counts: JsonObject) -> "PromptCounts":
+        """Take them from a manifest's counts, which an earlier version may have written without them.
+
+        Raises:
+            UserError: a value is of another type.
+        """
+        return PromptCounts(counts.integer("prompts_cut", 0), counts.integer("prompts", 0))
+
+    def to_json(self) -> dict[str, int]:
+        """As JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class BatchSizeUsed:
     """Sequences a forward pass, or `auto`; and, where pdapt searched for it, by which prompt and on which device.
 

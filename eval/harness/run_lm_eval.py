@@ -5,7 +5,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,14 @@ from .result_files import (
     BatchSizeUsed,
     LibraryWarning,
 )
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """One model on one task, as lm-eval hands it back: its results, and the tracker that writes them."""
+
+    results: dict[str, Any]
+    tracker: EvaluationTracker
 
 
 def run(job: LmEvalJob) -> None:
@@ -70,12 +78,12 @@ def _run_model(
         log = scratch / f"{name}-{evaluation.task}.log"
         log.write_bytes(load_log.read_bytes())
         with written_to(log):
-            results = _evaluate(lm, evaluation, job, manager=manager, batch_size=batch_size)
+            evaluated = _evaluate(lm, evaluation, job, manager=manager, batch_size=batch_size)
             of_ranks = lm.gather_object((notes.take(), warnings.take()))
-        if results is not None:
+        if evaluated is not None:
             all_warnings = load_warnings + [warning for _, counted in of_ranks for warning in counted]
-            settings = _settings(job, name, results, batch_size=batch_size, warnings=all_warnings)
-            _write(evaluation, results, notes=[noted for noted, _ in of_ranks], settings=settings, log=log)
+            settings = _settings(job, name, evaluated.results, batch_size=batch_size, warnings=all_warnings)
+            _write(evaluation, evaluated, notes=[noted for noted, _ in of_ranks], settings=settings, log=log)
             print(f"{name}: {evaluation.task} in {time.monotonic() - start:.1f} s", flush=True)
     del lm, notes
     gc.collect()
@@ -117,8 +125,8 @@ def _chat_options(job: LmEvalJob) -> dict[str, Any]:
 
 def _evaluate(
     lm: LmEvalModel, evaluation: Evaluation, job: LmEvalJob, manager: TaskManager, batch_size: BatchSizeUsed
-) -> dict[str, Any] | None:
-    """Run one model on one task; lm-eval's results with its tracker, or None for a rank that only helps."""
+) -> _Evaluated | None:
+    """Run one model on one task; None for a rank that only helps."""
     tracker = EvaluationTracker(output_path=str(_partial(evaluation) / RESULTS_FILE))
     max_gen_toks = job.limits.max_gen_toks
     results: Any = simple_evaluate(
@@ -137,7 +145,7 @@ def _evaluate(
     if results is None:
         return None
     _check_finite(evaluation.task, results["samples"][evaluation.task])
-    return results | {"tracker": tracker}
+    return _Evaluated(results, tracker)
 
 
 def _check_finite(task: str, samples: list[dict[str, Any]]) -> None:
@@ -178,13 +186,13 @@ def _partial(evaluation: Evaluation) -> Path:
 
 
 def _write(
-    evaluation: Evaluation, results: dict[str, Any], *, notes: list[PromptFlags], settings: AnswerSettings, log: Path
+    evaluation: Evaluation, evaluated: _Evaluated, *, notes: list[PromptFlags], settings: AnswerSettings, log: Path
 ) -> None:
     """Write an evaluation's files to its folder, all of them or none."""
     partial = _partial(evaluation)
     remove(partial)
-    (samples,) = results["samples"].values()
-    _save_results(results.pop("tracker"), results, evaluation.task, partial)
+    (samples,) = evaluated.results["samples"].values()
+    _save_results(evaluated, evaluation.task, partial)
     write_answers(samples, notes, partial / ANSWERS_FILE)
     write_json(partial / SETTINGS_FILE, settings.to_json())
     (partial / LOG_FILE).write_bytes(log.read_bytes())
@@ -193,15 +201,16 @@ def _write(
     partial.rename(evaluation.out)
 
 
-def _save_results(tracker: EvaluationTracker, results: dict[str, Any], task: str, folder: Path) -> None:
+def _save_results(evaluated: _Evaluated, task: str, folder: Path) -> None:
     """Have lm-eval write its two files, and take the date out of their names.
 
     Raises:
         OSError: it did not: its tracker reports a failure to write as a warning only.
     """
-    samples = results.pop("samples")
-    tracker.save_results_aggregated(results, samples)
-    tracker.save_results_samples(task, samples[task])
+    samples = evaluated.results["samples"]
+    scores = {name: value for name, value in evaluated.results.items() if name != "samples"}
+    evaluated.tracker.save_results_aggregated(scores, samples)
+    evaluated.tracker.save_results_samples(task, samples[task])
     written = list_files(folder)
     if len(written) != 2:
         raise OSError(f"lm-eval wrote {len(written)} of 2 files to {folder}")

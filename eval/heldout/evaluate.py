@@ -18,7 +18,7 @@ from ..harness.backends import Limits, ModelArguments, check_folder, model_argum
 from ..harness.check_weights import check_weights
 from ..harness.job import Evaluation, LmEvalJob
 from ..harness.lm_eval_process import run_job
-from ..harness.result_files import ANSWERS_FILE, SETTINGS_FILE, AnswerNote, AnswerSettings, LibraryWarning
+from ..harness.result_files import SETTINGS_FILE, AnswerSettings, LibraryWarning, PromptCounts
 from ..models import Model, Role, check_name
 from ..scores import SCORES_FILE
 from .reuse import MODEL_INPUT, reuse_results, task_fingerprints
@@ -142,23 +142,11 @@ def run_evaluations(
 
 
 def notes_and_warnings(folder: Path) -> dict[str, Any]:
-    """Counts of a stage's manifest: cut prompts, prompts, and libraries' warnings of the evaluations under a folder."""
-    cut, prompts = count_cut_prompts(folder)
-    if cut:
-        log.warn(f"eval: cut {cut} of {counted(prompts, 'prompt')} to fit the window")
-    warnings = [warning.to_json() for warning in collect_warnings(folder)]
-    return {"prompts_cut": cut, "prompts": prompts, "warnings": warnings}
-
-
-def count_cut_prompts(folder: Path) -> tuple[int, int]:
-    """Prompts of the evaluations under a folder that lost their beginning to the window, and all prompts.
-
-    Raises:
-        UserError: a file of notes is damaged.
-    """
-    notes = (note for path in sorted(folder.rglob(ANSWERS_FILE)) for note in AnswerNote.read(path))
-    flags = [note.prompt_cut for note in notes if note.prompt_cut is not None]
-    return sum(flags), len(flags)
+    """Counts of a stage's manifest: prompts, and libraries' warnings of the evaluations under a folder."""
+    counts = PromptCounts.collect(folder)
+    if counts.prompts_cut:
+        log.warn(f"eval: cut {counts.prompts_cut} of {counted(counts.prompts, 'prompt')} to fit the window")
+    return counts.to_json() | {"warnings": [warning.to_json() for warning in collect_warnings(folder)]}
 
 
 def collect_warnings(folder: Path) -> list[LibraryWarning]:

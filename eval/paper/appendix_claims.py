@@ -1,7 +1,6 @@
 """Claims of the paper's appendix on its 35 models, computed again from Tables 7 to 11."""
 
 from itertools import combinations
-from typing import Any
 
 from ..statistics.estimates import pooled_stderr, weighted_mean
 from ..statistics.multiple_testing import disjoint
@@ -94,7 +93,7 @@ def rows_distinct(tables: Tables) -> Finding:
     def row(model: str, topic: str) -> tuple[float, float]:
         return tables.baseline(model, topic, "EN").score, tables.baseline(model, topic, "FR").score
 
-    twins: dict[str, Any] = {}
+    twins: dict[str, list[str]] = {}
     for first, second in combinations(tables.baselines, 2):
         same = [topic for topic in tables.questions["MEDICAL"] if row(first, topic) == row(second, topic)]
         # One coincidence in small sets does not show a copied row.

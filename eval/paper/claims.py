@@ -30,10 +30,19 @@ def claims(tables: Tables, language: str = "en") -> list[Claim]:
     return [_claim(words, tables, language) for words in _words()["claims"]]
 
 
-def undecidable_claims(language: str = "en") -> list[dict[str, str]]:
-    """Statements that the tables cannot decide: `section`, `text`, `why`."""
+@dataclass(frozen=True)
+class UndecidableClaim:
+    """A statement of the paper in our words, its section, and why the tables cannot decide it."""
+
+    section: str
+    text: str
+    why: str
+
+
+def undecidable_claims(language: str = "en") -> list[UndecidableClaim]:
+    """Statements that the tables cannot decide, in the order of the paper."""
     return [
-        {"section": words["section"], "text": words["text"][language], "why": words["why"][language]}
+        UndecidableClaim(words["section"], words["text"][language], words["why"][language])
         for words in _words()["beyond"]
     ]
 
@@ -41,7 +50,7 @@ def undecidable_claims(language: str = "en") -> list[dict[str, str]]:
 def claims_json(tables: Tables, language: str) -> dict[str, Any]:
     """All values computed from the tables, as JSON values."""
     computed = summary(tables) | {"claims": [asdict(claim) for claim in claims(tables, language)]}
-    return computed | {"beyond_the_tables": undecidable_claims(language)}
+    return computed | {"beyond_the_tables": [asdict(claim) for claim in undecidable_claims(language)]}
 
 
 def _words() -> dict[str, Any]:

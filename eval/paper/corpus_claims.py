@@ -5,9 +5,8 @@ Each function takes the tables and returns whether the claim follows, and the va
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ class Finding:
     """Whether a statement follows from the tables, and the values that were compared."""
 
     holds: bool
-    values: dict[str, Any]
+    values: Mapping[str, object]
 
 
 Check = Callable[[Tables], Finding]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ..report.ranking_tables import TOPICS_OF_TABLES
 from ..report.table_formats import Entry, Mark, Row, Table, number_entry, score_entry
 from ..report.texts import Words
-from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, disjoint
+from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, ClearRule, disjoint
 from .tables import BASE, CHANGED, VARIANTS, Tables, count_adjusted, count_clear
 from .tables_file import GROUPS, Cell, Size
 
@@ -74,9 +74,9 @@ def _rules(tables: Tables, w: Words) -> Table:
         for variant in CHANGED:
             counts = [
                 count_clear(tables.changes(group, variant)),
-                *(corrected[rule][group][variant] for rule in ("fdr_bh", "holm")),
+                *(corrected[rule][group][variant] for rule in (ClearRule.BENJAMINI_HOCHBERG, ClearRule.HOLM)),
             ]
-            entries = [Entry(f"+{of_rule['positive']} −{of_rule['negative']}") for of_rule in counts]
+            entries = [Entry(f"+{of_rule.positive} −{of_rule.negative}") for of_rule in counts]
             rows.append(Row(w("of", group=w(group), what=variant), entries, begins=variant == CHANGED[0]))
     comparisons = len(tables.changes("FR-MEDICAL", "PDAPT")) * 2
     values = {

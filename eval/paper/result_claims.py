@@ -10,7 +10,7 @@ from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, LEVEL, disjoint
 from ..tasks.suite import TARGET_GROUP
 from .appendix_claims import billions_of_parameters
 from .corpus_claims import Check, Finding
-from .tables import CHANGED, VARIANTS, Tables, count_clear
+from .tables import CHANGED, VARIANTS, ClearChanges, Tables, count_clear
 from .tables_file import GROUPS
 
 OTHER_GROUPS = tuple(group for group in GROUPS if group != TARGET_GROUP)
@@ -140,21 +140,21 @@ def comparisons(tables: Tables) -> Finding:
     return Finding(made == {stated}, values)
 
 
-def _clear_changes(tables: Tables, group: str) -> dict[str, int]:
+def _clear_changes(tables: Tables, group: str) -> ClearChanges:
     return count_clear([change for variant in CHANGED for change in tables.changes(group, variant)])
 
 
 def target_changes(tables: Tables) -> Finding:
     """Are there eight significant changes in the target group?"""
     counts, stated = _clear_changes(tables, TARGET_GROUP), tables.stated.fr_medical_changes
-    total = sum(counts.values())
     chance = FALSE_POSITIVE_RATE * tables.stated.comparisons
-    return Finding(total == stated, counts | {"total": total, "stated": stated, "chance": chance})
+    values = {"positive": counts.positive, "negative": counts.negative, "total": counts.total}
+    return Finding(counts.total == stated, values | {"stated": stated, "chance": chance})
 
 
 def target_negative(tables: Tables) -> Finding:
     """Is one of them negative?"""
-    negative, stated = _clear_changes(tables, TARGET_GROUP)["negative"], tables.stated.fr_medical_negative
+    negative, stated = _clear_changes(tables, TARGET_GROUP).negative, tables.stated.fr_medical_negative
     return Finding(negative == stated, {"negative": negative, "stated": stated})
 
 
@@ -187,8 +187,8 @@ def which_positive_elsewhere(tables: Tables) -> Finding:
 def other_groups_bleak(tables: Tables) -> Finding:
     """Are there more significant falls than rises in each of the other groups?"""
     counts = {group: _clear_changes(tables, group) for group in OTHER_GROUPS}
-    holds = all(of_group["negative"] > of_group["positive"] for of_group in counts.values())
-    listed = "; ".join(f"{g} +{of_group['positive']} −{of_group['negative']}" for g, of_group in counts.items())
+    holds = all(of_group.negative > of_group.positive for of_group in counts.values())
+    listed = "; ".join(f"{g} +{of_group.positive} −{of_group.negative}" for g, of_group in counts.items())
     return Finding(holds, {"counts": listed})
 
 

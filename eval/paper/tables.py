@@ -1,7 +1,8 @@
 """The paper's tables, and its own rules applied to them."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -167,26 +168,46 @@ class Tables:
         return dict(zip(self.baselines, means.tolist(), strict=True))
 
 
-def count_clear(changes: list[Change]) -> dict[str, int]:
-    """Number of changes that are significant by the paper's rule, by sign."""
+@dataclass(frozen=True)
+class ClearChanges:
+    """Numbers of changes that a rule calls significant, by sign."""
+
+    positive: int
+    negative: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.positive + self.negative
+
+
+def count_clear(changes: list[Change]) -> ClearChanges:
+    """Number of changes that are significant by the paper's rule."""
     signs = [change.sign for change in changes]
-    return {"positive": signs.count(1), "negative": signs.count(-1)}
+    return ClearChanges(signs.count(1), signs.count(-1))
 
 
-def count_adjusted(tables: Tables) -> dict[str, dict[str, dict[str, dict[str, int]]]]:
+def count_adjusted(tables: Tables) -> dict[ClearRule, dict[str, dict[str, ClearChanges]]]:
     """Numbers of changes with p-values below 0.05 after Holm and Benjamini-Hochberg over all comparisons of the tables.
 
     Returns:
-        rule -> group -> variant -> {"positive", "negative"}.
+        rule -> group -> variant -> numbers of changes.
     """
     changes = tables.all_changes()
-    counts: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
+    counts = {}
     for rule in (ClearRule.HOLM, ClearRule.BENJAMINI_HOCHBERG):
-        clear = [p < LEVEL for p in adjusted([change.p for change in changes], rule)]
-        counts[rule] = {group: {variant: {"positive": 0, "negative": 0} for variant in CHANGED} for group in GROUPS}
-        for change, is_clear in zip(changes, clear, strict=True):
-            if is_clear:
-                counts[rule][change.group][change.variant]["positive" if change.difference > 0 else "negative"] += 1
+        p_values = adjusted([change.p for change in changes], rule)
+        clear = Counter(
+            (change.group, change.variant, change.difference > 0)
+            for change, p in zip(changes, p_values, strict=True)
+            if p < LEVEL
+        )
+        counts[rule] = {
+            group: {
+                variant: ClearChanges(clear[group, variant, True], clear[group, variant, False]) for variant in CHANGED
+            }
+            for group in GROUPS
+        }
     return counts
 
 
@@ -195,14 +216,21 @@ def summary(tables: Tables) -> dict[str, Any]:
     comparisons = len(tables.models) * 7 * len(CHANGED)
     return {
         "significant_changes": {
-            group: {variant: count_clear(tables.changes(group, variant)) for variant in CHANGED} for group in GROUPS
+            group: {variant: asdict(count_clear(tables.changes(group, variant))) for variant in CHANGED}
+            for group in GROUPS
         },
         "rule": {
             "false_positive_rate": FALSE_POSITIVE_RATE,
             "comparisons_per_group": comparisons,
             "expected_by_chance_per_group": FALSE_POSITIVE_RATE * comparisons,
         },
-        "corrected": count_adjusted(tables),
+        "corrected": {
+            rule: {
+                group: {variant: asdict(counts) for variant, counts in of_group.items()}
+                for group, of_group in of_rule.items()
+            }
+            for rule, of_rule in count_adjusted(tables).items()
+        },
         "weighted_averages": {
             group: {
                 model: {variant: tables.average(group, model, variant).score for variant in VARIANTS}

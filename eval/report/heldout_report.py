@@ -1,6 +1,6 @@
 """The report of an evaluation on held-out text: one self-contained HTML page, and its figures as PNG."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from ...core.files import write_text
 from ...core.integrity import AGAIN, check, stage_files
 from ...core.jsonio import JsonObject
 from ...core.manifest import MANIFEST_FILE, Manifest, run_stage
+from ..harness.result_files import PromptCounts
 from ..models import Role
 from ..scores import SCORES_FILE, Metric, Score, Scores
 from ..statistics.verdict import MAIN_METRICS, change_of, change_text, verdict
@@ -76,7 +77,7 @@ def build_heldout_report(
     training: list[Path],
     manifests: list[Path],
     out: Path,
-    settings: dict[str, Any],
+    settings: Mapping[str, object],
     record_faults: Sequence[str] = (),
 ) -> Manifest:
     """Write `index.html` and `figures/*.png` (stage `report`).
@@ -103,7 +104,7 @@ def build_heldout_report(
     inputs |= {f"stage/{i}": folder / MANIFEST_FILE for i, folder in enumerate(stages)}
 
     def body(work: Path) -> dict[str, Any]:
-        evaluated = Scores.read(scores)
+        evaluated, of_scores = Scores.read(scores), Manifest.read(scores)
         curves = [read_loss_curve(path) for path in existing]
         warnings = [*_curve_warnings([path for path in training if path not in existing], curves), *record_faults]
         pictures = list(_pictures(evaluated, curves, work / "figures"))
@@ -112,7 +113,7 @@ def build_heldout_report(
             title=title,
             sentences=verdict(scores),
             table=_score_table(evaluated),
-            cut=_cut_prompts(scores),
+            counts=PromptCounts.from_json(JsonObject(of_scores.counts, f"{scores / MANIFEST_FILE}: counts")),
             sources=_source_table(evaluated),
             pictures=pictures,
             warnings=warnings,
@@ -122,7 +123,7 @@ def build_heldout_report(
         write_text(work / "index.html", page)
         return {"figures": len(pictures)}
 
-    config: dict[str, Any] = {"title": title, "settings": settings}
+    config: dict[str, Any] = {"title": title, "settings": dict(settings)}
     config |= {"record_faults": list(record_faults)} if record_faults else {}
     return run_stage("report", inputs, config, out=out, body=body)
 
@@ -149,12 +150,6 @@ def _curve_warnings(missing: list[Path], curves: list[LossCurve]) -> list[str]:
     for sentence in sentences:
         log.warn(f"report: {sentence}")
     return sentences
-
-
-def _cut_prompts(scores: Path) -> dict[str, int]:
-    """Number of prompts that were cut, and of all prompts."""
-    counts = JsonObject(Manifest.read(scores).counts, f"{scores / MANIFEST_FILE}: counts")
-    return {name: counts.integer(name, 0) for name in ("prompts_cut", "prompts")}
 
 
 def _pictures(scores: Scores, curves: list[LossCurve], folder: Path) -> Iterator[Picture]:

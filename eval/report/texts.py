@@ -1,6 +1,7 @@
 """The report's languages, English and French: texts by key, and the format of numbers."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -31,7 +32,7 @@ def read_texts(language: str) -> dict[str, str]:
     return {key: words[language] for key, words in yaml.safe_load(TEXTS_FILE.read_text(encoding="utf-8")).items()}
 
 
-def format_text(template: str, values: dict[str, Any], language: str) -> str:
+def format_text(template: str, values: Mapping[str, object], language: str) -> str:
     """`template.format(**values)`, with numbers in the language's format and a real minus sign."""
     return (_French() if language == "fr" else _English()).vformat(template, (), values)
 

@@ -19,8 +19,8 @@ from pdapt.eval.harness.backends import Limits, check_chat_template, model_argum
 from pdapt.eval.harness.batch_size import read_batch_sizes
 from pdapt.eval.harness.check_weights import check_weights
 from pdapt.eval.harness.generation import end_tokens, unused_settings
-from pdapt.eval.harness.result_files import read_samples
-from pdapt.eval.heldout.evaluate import collect_warnings, count_cut_prompts
+from pdapt.eval.harness.result_files import PromptCounts, read_samples
+from pdapt.eval.heldout.evaluate import collect_warnings
 from pdapt.eval.heldout.scoring import compute_scores
 from pdapt.eval.heldout.task_index import TASKS_FILE, HeldoutTask, TaskKind, read_tasks
 from pdapt.eval.models import Model, Role
@@ -183,9 +183,9 @@ def test_fuzz_notes_of_answers(fuzz: Fuzz, tmp_path: Path) -> None:
     unit.mkdir(parents=True)
     (unit / "answers.jsonl").write_text('{"doc_id": 1, "prompt_cut": true}\n{"doc_id": 2, "prompt_cut": null}\n')
     (unit / "settings.json").write_text(json.dumps(MADE))
-    assert count_cut_prompts(tmp_path) == (1, 1)
+    assert PromptCounts.collect(tmp_path) == PromptCounts(1, 1)
     assert [warning.to_json() for warning in collect_warnings(tmp_path)] == MADE["warnings"]
-    fuzz(unit / "answers.jsonl", lambda: count_cut_prompts(tmp_path))
+    fuzz(unit / "answers.jsonl", lambda: PromptCounts.collect(tmp_path))
     fuzz(unit / "settings.json", lambda: collect_warnings(tmp_path))
 
 

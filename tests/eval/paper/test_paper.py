@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.eval.paper.tables import Tables, count_clear, possible_counts, summary
+from pdapt.eval.paper.tables import ClearChanges, Tables, count_clear, possible_counts, summary
 from pdapt.eval.paper.tables_file import GROUPS, TABLES_FILE
 
 
@@ -58,7 +58,7 @@ def test_intervals_that_touch_are_not_apart(tables):
     at = replace(change, after=replace(change.after, score=round(change.before.score + 8.2, 1)))
     beyond = replace(change, after=replace(change.after, score=round(change.before.score + 8.3, 1)))
     assert (at.sign, beyond.sign) == (0, 1)
-    assert count_clear([at, beyond]) == {"positive": 1, "negative": 0}
+    assert count_clear([at, beyond]) == ClearChanges(positive=1, negative=0)
 
 
 def test_a_score_has_the_counts_that_print_as_it():
