@@ -2,7 +2,8 @@
 
 import csv
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,14 @@ from .values import Repeated, parse_line, read_values
 Item = Record | Rejected
 ROWS_IN_MEMORY = 64
 csv.field_size_limit(sys.maxsize)  # size alone rejects nothing
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table, and the number of its first line in the file."""
+
+    line: int
+    cells: list[str]
 
 
 def read_text(file: SourceFile, source: Source) -> Iterator[Item]:
@@ -104,21 +113,36 @@ def read_csv(file: SourceFile, source: Source) -> Iterator[Item]:
     """A row a document, under a header that names the columns."""
     names = table_names(file)
     with open_text(file, newline="") as stream:
-        rows = csv.reader(stream, delimiter=file.delimiter, strict=True)
         header = True
-        while True:
-            line = rows.line_num + 1
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Rejected(file.where, line, f"not a row of the table: {error}")
-                continue
-            if header:
-                header = "".join(row[:1]).startswith("sep=")
-            elif any(row):
-                yield _of_row(row, line, file, source, names=names)
+        for row in table_rows(stream, file.delimiter, file.where):
+            if isinstance(row, Rejected):
+                yield row
+            elif header:
+                header = "".join(row.cells[:1]).startswith("sep=")
+            elif any(row.cells):
+                yield _of_row(row.cells, row.line, file, source, names=names)
+
+
+def table_rows(
+    stream: Iterable[str], delimiter: str, where: str, *, lines_before: int = 0
+) -> Iterator[TableRow | Rejected]:
+    """The rows of a table, those of empty cells too.
+
+    Args:
+        stream: its lines.
+        delimiter: between two cells.
+        where: the file, for messages.
+        lines_before: lines of the file that were taken from the stream before.
+    """
+    rows = csv.reader(stream, delimiter=delimiter, strict=True)
+    while True:
+        line = lines_before + rows.line_num + 1
+        try:
+            yield TableRow(line, next(rows))
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Rejected(where, line, f"not a row of the table: {error}")
 
 
 def table_names(file: SourceFile) -> dict[str, str]:

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator
 
 from .....core.log import counted
+from ....documents.formats import table_rows
 from ....documents.record import LeftOut, Record, Rejected
 from ....documents.streams import SourceFile, open_text
 
@@ -20,18 +21,11 @@ def read_prose_table(file: SourceFile) -> Iterator[Record | Rejected | LeftOut]:
         first = stream.readline()
         delimiter = max(DELIMITERS, key=first.count)
         header = next(csv.reader([first], delimiter=delimiter), [])
-        rows = csv.reader(stream, delimiter=delimiter, strict=True)
-        while True:
-            line = rows.line_num + 2
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Rejected(file.where, line, f"not a row of the table: {error}")
-                continue
-            if any(row):
-                yield from _cells(row, header, line, file)
+        for row in table_rows(stream, delimiter, file.where, lines_before=1):
+            if isinstance(row, Rejected):
+                yield row
+            elif any(row.cells):
+                yield from _cells(row.cells, header, row.line, file)
 
 
 def _cells(row: list[str], header: list[str], line: int, file: SourceFile) -> Iterator[Record | Rejected | LeftOut]:
