@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +27,72 @@ from ..scaling.constants import read_fit
 
 WARM = 3
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product of matrices, [m, k] times [k, n]: its median seconds, TFLOP/s, and operations."""
+
+    name: str
+    m: int
+    n: int
+    k: int
+    seconds: float
+    tflops: float
+    operations: int
+
+
+@dataclass(frozen=True)
+class Products:
+    """The products of a recipe; `share` is of an H100's peak, over the layer's together; None on the cores."""
+
+    device: str
+    products: list[Product]
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Copies:
+    """GB/s of each kind of copy; `share` is of an H100's memory; None on the cores."""
+
+    device: str
+    megabytes: int
+    copies: dict[str, float]
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Collective:
+    """A collective over messages of a size.
+
+    `busbw` is in GB/s as nccl-tests count them, which do not depend on the number of ranks.
+    """
+
+    name: str
+    megabytes: float
+    seconds: float
+    busbw: float
+
+
+@dataclass(frozen=True)
+class Collectives:
+    """Collectives over ranks of this machine; `oversubscribed`: whether ranks share cores."""
+
+    device: str
+    ranks: int
+    oversubscribed: bool
+    backend: str
+    collectives: list[Collective]
+
+
+@dataclass(frozen=True)
+class ReadingSpeed:
+    """Samples and slots a second that one process reads, and the seconds until the first sample."""
+
+    samples: int
+    start_seconds: float
+    samples_per_second: float
+    slots_per_second: float
 
 
 def device() -> torch.device:
@@ -52,12 +118,8 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def gemm(recipe: Recipe, repeats: int, *, fp8: bool = False) -> dict[str, Any]:
+def gemm(recipe: Recipe, repeats: int, *, fp8: bool = False) -> Products:
     """Operations a second of the matrix products of a recipe's layer and output layer, in BF16 or FP8.
-
-    Returns:
-        `device`; `products`: name, M, N, K, seconds, TFLOP/s of each; `share`: of an H100's peak, over the layer's
-        products together; None on the cores.
 
     Raises:
         UserError: this GPU has no FP8.
@@ -78,12 +140,12 @@ def gemm(recipe: Recipe, repeats: int, *, fp8: bool = False) -> dict[str, Any]:
     for name, (wide, deep) in shapes.items():
         seconds = timed(_product(tokens, wide, deep, fp8=fp8), repeats)
         operations = 2 * tokens * wide * deep
-        size = {"name": name, "m": tokens, "n": wide, "k": deep, "seconds": seconds}
-        rows.append({**size, "tflops": operations / seconds / 1e12, "operations": operations})
+        tflops = operations / seconds / 1e12
+        rows.append(Product(name, tokens, wide, deep, seconds=seconds, tflops=tflops, operations=operations))
     layer = rows[:4]
-    speed = sum(row["operations"] for row in layer) / sum(row["seconds"] for row in layer)
+    speed = sum(row.operations for row in layer) / sum(row.seconds for row in layer)
     peak = H100.fp8 if fp8 else H100.bf16
-    return {"device": _name(), "products": rows, "share": speed / peak if torch.cuda.is_available() else None}
+    return Products(_name(), rows, share=speed / peak if torch.cuda.is_available() else None)
 
 
 def _product(tokens: int, wide: int, deep: int, *, fp8: bool) -> Callable[[], Any]:
@@ -99,12 +161,8 @@ def _product(tokens: int, wide: int, deep: int, *, fp8: bool) -> Callable[[], An
     return lambda: product(small[0], small[1].t(), **options)
 
 
-def copy(megabytes: int, repeats: int) -> dict[str, Any]:
-    """Bytes a second of a copy inside the memory, read and written; and on a GPU from and to the host.
-
-    Returns:
-        `device`; `copies`: GB/s of each; `share`: of an H100's memory; None on the cores.
-    """
+def copy(megabytes: int, repeats: int) -> Copies:
+    """Bytes a second of a copy inside the memory, read and written; and on a GPU from and to the host."""
     where, size = device(), megabytes * 10**6
     source = torch.empty(size, dtype=torch.uint8, device=where).fill_(1)
     target = torch.empty_like(source)
@@ -114,15 +172,11 @@ def copy(megabytes: int, repeats: int) -> dict[str, Any]:
         speeds["to the host"] = size / timed(lambda: host.copy_(source), repeats) / 1e9
         speeds["from the host"] = size / timed(lambda: target.copy_(host), repeats) / 1e9
     share = speeds["inside"] * 1e9 / H100.bandwidth if where.type == "cuda" else None
-    return {"device": _name(), "megabytes": megabytes, "copies": speeds, "share": share}
+    return Copies(_name(), megabytes, copies=speeds, share=share)
 
 
-def nccl(ranks: int, megabytes: list[float], repeats: int) -> dict[str, Any]:
+def nccl(ranks: int, megabytes: list[float], repeats: int) -> Collectives:
     """Collectives over ranks of this machine: NCCL between GPUs, gloo between processes on the cores.
-
-    Returns:
-        `device`, `backend`, `ranks`, `oversubscribed`; `collectives`: name, megabytes, seconds, and `busbw`, GB/s as
-        nccl-tests count them, which do not depend on the number of ranks.
 
     Raises:
         UserError: there are fewer GPUs than ranks, or a size is none.
@@ -149,7 +203,13 @@ def nccl(ranks: int, megabytes: list[float], repeats: int) -> dict[str, Any]:
         if done.returncode:
             raise RuntimeError(f"the collectives failed:\n{done.stderr[-3000:]}")
         measured = read_json(out)
-    return {"device": _name(), "ranks": ranks, "oversubscribed": not gpus and ranks > cores, **measured}
+    return Collectives(
+        device=_name(),
+        ranks=ranks,
+        oversubscribed=not gpus and ranks > cores,
+        backend=measured["backend"],
+        collectives=[Collective(**row) for row in measured["collectives"]],
+    )
 
 
 def _rank(job: dict[str, Any]) -> None:
@@ -173,15 +233,15 @@ def _rank(job: dict[str, Any]) -> None:
         for name in COLLECTIVES:
             seconds = timed(works[name], job["repeats"])
             moved = 4 * count * (ranks - 1) / ranks * (2 if name == "all_reduce" else 1)
-            rows.append(
-                {"name": name, "megabytes": 4 * count / 1e6, "seconds": seconds, "busbw": moved / seconds / 1e9}
-            )
+            rows.append(Collective(name, 4 * count / 1e6, seconds, busbw=moved / seconds / 1e9))
     if dist.get_rank() == 0:
-        write_json(Path(job["out"]), {"backend": "nccl" if cuda else "gloo", "collectives": rows})
+        write_json(
+            Path(job["out"]), {"backend": "nccl" if cuda else "gloo", "collectives": [asdict(row) for row in rows]}
+        )
     dist.destroy_process_group()
 
 
-def data(recipe: Recipe, tokens: Path, samples: int) -> dict[str, Any]:
+def data(recipe: Recipe, tokens: Path, samples: int) -> ReadingSpeed:
     """Samples and slots a second that one process reads of a recipe's data, in the order that training reads them.
 
     Args:
@@ -201,12 +261,12 @@ def data(recipe: Recipe, tokens: Path, samples: int) -> dict[str, Any]:
     ready = time.perf_counter()
     read = sum(1 for _ in stream)
     seconds = time.perf_counter() - ready
-    return {
-        "samples": read,
-        "start_seconds": ready - begin,
-        "samples_per_second": read / seconds,
-        "slots_per_second": read * recipe.data.seq_length / seconds,
-    }
+    return ReadingSpeed(
+        samples=read,
+        start_seconds=ready - begin,
+        samples_per_second=read / seconds,
+        slots_per_second=read * recipe.data.seq_length / seconds,
+    )
 
 
 def site(out: Path, shares: dict[str, float | None]) -> None:

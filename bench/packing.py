@@ -1,21 +1,31 @@
 """How full each layout's sequences are on documents as PARCOMED counts them, and how long the packing takes."""
 
 import time
-from typing import Any
+from dataclasses import dataclass
 
 from ..data_prep.tokens.layouts import LAYOUTS, figures
 from ..data_prep.tokens.parcomed import drawn_lengths
 
 
-def bench(seq_length: int, spread: float) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class LayoutFill:
+    """A layout's figures over all sources; `fill` is the share of slots that hold a token, `seconds` of the packing."""
+
+    layout: str
+    documents: int
+    sequences: int
+    slots: int
+    real_tokens: int
+    fill: float
+    seconds: float
+
+
+def bench(seq_length: int, spread: float) -> list[LayoutFill]:
     """Count each layout over the 17 sources of the commercial edition, each by itself.
 
     Args:
         seq_length: slots of a sequence.
         spread: of the drawn lengths (see `parcomed.SPREAD`).
-
-    Returns:
-        Rows `layout`, `documents`, `sequences`, `slots`, `real_tokens`, `fill`, `seconds`.
     """
     drawn = drawn_lengths(0, spread)
     rows = []
@@ -23,8 +33,16 @@ def bench(seq_length: int, spread: float) -> list[dict[str, Any]]:
         begin = time.monotonic()
         counts = [figures(layout, lengths, seq_length) for lengths in drawn.values()]
         seconds = time.monotonic() - begin
-        sums = {name: sum(getattr(count, name) for count in counts) for name in ("sequences", "slots", "real_tokens")}
-        documents = sum(map(len, drawn.values()))
-        fill = sums["real_tokens"] / sums["slots"]
-        rows.append({"layout": layout, "documents": documents, **sums, "fill": fill, "seconds": seconds})
+        slots, real_tokens = sum(count.slots for count in counts), sum(count.real_tokens for count in counts)
+        rows.append(
+            LayoutFill(
+                layout=layout,
+                documents=sum(map(len, drawn.values())),
+                sequences=sum(count.sequences for count in counts),
+                slots=slots,
+                real_tokens=real_tokens,
+                fill=real_tokens / slots,
+                seconds=seconds,
+            )
+        )
     return rows

@@ -30,12 +30,12 @@ def packing(
     check_layout("paper", seq_length)
     results = bench(seq_length, SPREAD if spread is None else spread)
     if as_json:
-        print(json.dumps({"layouts": results}))
+        print(json.dumps({"layouts": [asdict(row) for row in results]}))
         return
     for row in results:
         print(
-            f"{row['layout']}: {counted(row['sequences'], 'sequence')}, {counted(row['real_tokens'], 'real token')} in "
-            f"{counted(row['slots'], 'slot')}, {row['fill']:.3%} full, {row['seconds']:.2f} s"
+            f"{row.layout}: {counted(row.sequences, 'sequence')}, {counted(row.real_tokens, 'real token')} in "
+            f"{counted(row.slots, 'slot')}, {row.fill:.3%} full, {row.seconds:.2f} s"
         )
 
 
@@ -224,13 +224,13 @@ def gemm(
 
     result = ceilings.gemm(load(recipe), repeats, fp8=fp8)
     if site_out is not None:
-        ceilings.site(site_out, {"fp8" if fp8 else "bf16": result["share"]})
+        ceilings.site(site_out, {"fp8" if fp8 else "bf16": result.share})
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps(asdict(result)))
         return
-    print(result["device"])
-    for row in result["products"]:
-        print(f"{row['name']}: {row['m']} x {row['n']} x {row['k']}, {row['tflops']:.3g} TFLOP/s")
+    print(result.device)
+    for row in result.products:
+        print(f"{row.name}: {row.m} x {row.n} x {row.k}, {row.tflops:.3g} TFLOP/s")
 
 
 @bench.command("copy")
@@ -245,12 +245,12 @@ def copy(
 
     result = ceilings.copy(megabytes, repeats)
     if site_out is not None:
-        ceilings.site(site_out, {"memory": result["share"]})
+        ceilings.site(site_out, {"memory": result.share})
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps(asdict(result)))
         return
-    print(result["device"])
-    for name, speed in result["copies"].items():
+    print(result.device)
+    for name, speed in result.copies.items():
         print(f"{name}: {speed:.1f} GB/s")
 
 
@@ -266,14 +266,12 @@ def nccl(
 
     result = ceilings.nccl(ranks, megabytes or [1.0, 16.0, 64.0], repeats)
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps(asdict(result)))
         return
-    shared = ", more ranks than cores" if result["oversubscribed"] else ""
-    print(f"{result['device']}; {result['backend']}, {counted(result['ranks'], 'rank')}{shared}")
-    for row in result["collectives"]:
-        print(
-            f"{row['name']}: {row['megabytes']:.1f} MB in {row['seconds'] * 1000:.2f} ms, busbw {row['busbw']:.2f} GB/s"
-        )
+    shared = ", more ranks than cores" if result.oversubscribed else ""
+    print(f"{result.device}; {result.backend}, {counted(result.ranks, 'rank')}{shared}")
+    for row in result.collectives:
+        print(f"{row.name}: {row.megabytes:.1f} MB in {row.seconds * 1000:.2f} ms, busbw {row.busbw:.2f} GB/s")
 
 
 @bench.command("data")
@@ -289,6 +287,6 @@ def data(
 
     result = ceilings.data(load(recipe), tokens, samples)
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps(asdict(result)))
         return
-    print(f"{result['samples_per_second']:,.0f} samples, {result['slots_per_second']:,.0f} slots a second")
+    print(f"{result.samples_per_second:,.0f} samples, {result.slots_per_second:,.0f} slots a second")

@@ -108,16 +108,16 @@ def test_each_run_is_a_job_on_a_cluster(tmp_path: Path) -> None:
 def test_products_and_copies_are_timed_on_what_is_there() -> None:
     recipe = load("qwen3_tiny_cpt_2xcpu", ["batch.micro_size=1", "data.seq_length=64"])
     found = bench_ceilings.gemm(recipe, repeats=1)
-    assert [row["n"] for row in found["products"]] == [384, 192, 1024, 192, 4096]
-    assert all(row["tflops"] == row["operations"] / row["seconds"] / 1e12 for row in found["products"])
+    assert [row.n for row in found.products] == [384, 192, 1024, 192, 4096]
+    assert all(row.tflops == row.operations / row.seconds / 1e12 for row in found.products)
     small = bench_ceilings.gemm(recipe, repeats=1, fp8=True)
-    assert [row["operations"] for row in small["products"]] == [row["operations"] for row in found["products"]]
+    assert [row.operations for row in small.products] == [row.operations for row in found.products]
     exact, rough = (bench_ceilings._product(32, 48, 64, fp8=fp8) for fp8 in (False, True))
     assert exact().shape == rough().shape == (32, 48)
     copied = bench_ceilings.copy(1, repeats=1)
-    assert copied["copies"]["inside"] > 0
-    if found["share"] is None:
-        assert "nothing about GPUs" in found["device"]
+    assert copied.copies["inside"] > 0
+    if found.share is None:
+        assert "nothing about GPUs" in found.device
 
 
 def test_a_site_takes_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> None:
@@ -156,5 +156,5 @@ def test_two_worlds_are_measured_and_collectives_moved(tmp_path: Path) -> None:
     assert read_json(tmp_path / "out" / "scaling.json")["rows"] == found["rows"]
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"scaling.html", "scaling.csv", "site.json"}
     moved = bench_ceilings.nccl(2, [1.0], repeats=2)
-    assert [row["name"] for row in moved["collectives"]] == ["all_reduce", "all_gather", "reduce_scatter"]
-    assert all(row["busbw"] > 0 for row in moved["collectives"])
+    assert [row.name for row in moved.collectives] == ["all_reduce", "all_gather", "reduce_scatter"]
+    assert all(row.busbw > 0 for row in moved.collectives)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +85,13 @@ def ceilings(step: Step) -> None:
 
     found: dict[str, Any] = {"products": {}, "fp8": {}}
     for case in sizes.cases(gpu_gib()):
-        found["products"][case.name] = bench_ceilings.gemm(case.recipe, 10)
+        found["products"][case.name] = asdict(bench_ceilings.gemm(case.recipe, 10))
         try:
-            found["fp8"][case.name] = bench_ceilings.gemm(case.recipe, 10, fp8=True)
+            found["fp8"][case.name] = asdict(bench_ceilings.gemm(case.recipe, 10, fp8=True))
         except (UserError, RuntimeError) as error:  # a GPU, or a torch, that has none
             found["fp8"][case.name] = {"left_out": str(error).splitlines()[0]}
         step.note(found)
-    found["copy"] = bench_ceilings.copy(1024 if GPU else 16, 10)
+    found["copy"] = asdict(bench_ceilings.copy(1024 if GPU else 16, 10))
     step.note(found)
 
 
@@ -137,7 +137,7 @@ def data(step: Step) -> None:
     """Measure the data that one process reads a second, beside the trainer's demand."""
     from pdapt.bench import ceilings as bench_ceilings
 
-    step.note(bench_ceilings.data(sizes.cases(gpu_gib())[0].recipe, step.tokens(), 500 if GPU else 20))
+    step.note(asdict(bench_ceilings.data(sizes.cases(gpu_gib())[0].recipe, step.tokens(), 500 if GPU else 20)))
 
 
 STEPS: dict[str, tuple[Callable[[Step], None], float]] = {

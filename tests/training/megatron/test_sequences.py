@@ -25,6 +25,6 @@ def test_only_the_reading_of_samples_is_timed(recipe_file: Path, tokens: Path, m
     wanted = recipe.steps * recipe.batch.global_size + 20  # more than the recipe reads
     found = bench_ceilings.data(recipe, tokens, wanted)
     assert read == list(range(wanted + 1))
-    assert found["samples"] == wanted
-    assert 0 < found["samples_per_second"] < 100
-    assert found["slots_per_second"] == pytest.approx(found["samples_per_second"] * recipe.data.seq_length)
+    assert found.samples == wanted
+    assert 0 < found.samples_per_second < 100
+    assert found.slots_per_second == pytest.approx(found.samples_per_second * recipe.data.seq_length)
