@@ -1,8 +1,9 @@
 """`pdapt corpus …`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,10 @@ from .options import (
     TextColumn,
     show,
 )
+
+if TYPE_CHECKING:
+    from ..data_prep.licences.report import Licensed
+    from ..data_prep.sources.listing import ListedSource
 
 corpus = typer.Typer()
 
@@ -139,21 +144,21 @@ def list_registered(
 
     registered = list_sources(folder, further or [])
     if as_json:
-        print(json.dumps({"sources": registered}, ensure_ascii=False))
+        print(json.dumps({"sources": [each.to_json() for each in registered]}, ensure_ascii=False))
         return
     columns = ["source", "document type", "edition", "licence", "commercial use", "documents", "words", "at hand"]
     print_table("sources", columns, [_source_row(each) for each in registered])
 
 
-def _source_row(source: dict[str, Any]) -> list[str]:
+def _source_row(source: "ListedSource") -> list[str]:
     """A source as a row of the table."""
-    licence, at_hand = source["licence"], source["at_hand"]
-    may = {True: "yes", False: "no", None: "depends"}[licence["commercial"]]
-    may += " (disputed)" if licence["conflict"] else ""
-    counts = ["" if source[name] is None else f"{source[name]:,}" for name in ("documents", "words")]
-    files = "" if at_hand is None else f"{counted(at_hand['files'], 'file')}, {counted(at_hand['bytes'], 'byte')}"
-    kind, edition = source["document_type"], source["edition"]
-    return [source["key"], kind, edition, licence["spdx"] or "none in SPDX", may, *counts, files]
+    stated, at_hand = source.definition, source.at_hand
+    may = {True: "yes", False: "no", None: "depends"}[stated.licence.commercial]
+    may += " (disputed)" if stated.licence.conflict else ""
+    counts = ["" if count is None else f"{count:,}" for count in (stated.documents, stated.words)]
+    files = "" if at_hand is None else f"{counted(at_hand.files, 'file')}, {counted(at_hand.bytes, 'byte')}"
+    spdx = stated.licence.spdx or "none in SPDX"
+    return [stated.key, stated.document_type, stated.edition, spdx, may, *counts, files]
 
 
 @corpus.command("licences")
@@ -170,22 +175,21 @@ def report_licences(
 
     reported = report(folder)
     if as_json:
-        print(json.dumps(reported, ensure_ascii=False))
+        print(json.dumps(asdict(reported), ensure_ascii=False))
         return
     columns = ["source", "licence", "in SPDX", "commercial use", "disputed", "documents", "words"]
-    print_table("licences", columns, [_licence_row(each) for each in reported["licences"]])
-    rows = [[each["source"], f"{each['documents']:,}", f"{each['words']:,}"] for each in reported["conflicts"]]
+    print_table("licences", columns, [_licence_row(each) for each in reported.licences])
+    rows = [[each.source, f"{each.documents:,}", f"{each.words:,}"] for each in reported.conflicts]
     print_table("conflicts", ["source", "documents", "words"], rows)
-    for each in reported["conflicts"]:
-        print(f"{each['source']}: {each['conflict']}")
+    for each in reported.conflicts:
+        print(f"{each.source}: {each.conflict}")
 
 
-def _licence_row(row: dict[str, Any]) -> list[str]:
+def _licence_row(row: "Licensed") -> list[str]:
     """A licence as a row of the table."""
-    may = {True: "yes", False: "no", None: "not known"}[row["commercial"]]
-    disputed = "yes" if row["conflict"] else "no"
-    counts = [f"{row['documents']:,}", f"{row['words']:,}"]
-    return [row["source"], row["licence"] or "not known", row["spdx"], may, disputed, *counts]
+    may = {True: "yes", False: "no", None: "not known"}[row.commercial]
+    disputed = "yes" if row.conflict else "no"
+    return [row.source, row.licence or "not known", row.spdx, may, disputed, f"{row.documents:,}", f"{row.words:,}"]
 
 
 @corpus.command("attribution")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +11,71 @@ from ..documents.store import FOLDER, document_files, read_documents
 from ..sources.registry import definitions
 
 COLUMNS = ("source", "licence", "spdx", "commercial", "licence_conflict", "words")
-Row = tuple[str, str, str, bool | None, str, int, int]
-"""Source, licence, SPDX identifier, whether commercial use is allowed, conflict; documents and words."""
 
 
-def report_licences(corpus: Path | None = None) -> dict[str, list[dict[str, Any]]]:
+@dataclass(frozen=True)
+class Licensed:
+    """Documents of a source under a licence.
+
+    Attributes:
+        source, licence, spdx: names; `spdx` is empty where the licence has no identifier there.
+        commercial: whether commercial use is allowed; None where that is not known.
+        conflict: what contradicts the licence; empty where nothing does.
+        documents, words: how many.
+    """
+
+    source: str
+    licence: str
+    spdx: str
+    commercial: bool | None
+    conflict: str
+    documents: int
+    words: int
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What contradicts licences of a source, and the documents and words under them."""
+
+    source: str
+    conflict: str
+    documents: int
+    words: int
+
+
+@dataclass(frozen=True)
+class LicenceReport:
+    """Licences by source, and the conflicts among them."""
+
+    licences: list[Licensed]
+    conflicts: list[Conflict]
+
+
+def report_licences(corpus: Path | None = None) -> LicenceReport:
     """The licences of a corpus and their conflicts, or those of the registered sources as the paper counts them.
 
     Args:
         corpus: a corpus stage's folder; None for the registry.
 
-    Returns:
-        `licences`: for each source and licence the documents and words; `conflicts`: the same of what contradicts them.
-
     Raises:
         UserError: the folder is no corpus.
     """
-    rows = sorted(_rows_of(corpus) if corpus else _registered(), key=lambda row: [str(value) for value in row[:5]])
-    conflicts: dict[tuple[str, str], Counter[str]] = {}
-    for source, _, _, _, conflict, documents, words in rows:
-        if conflict:
-            conflicts.setdefault((source, conflict), Counter()).update(documents=documents, words=words)
-    names = (*COLUMNS[:4], "conflict", "documents", "words")
-    return {
-        "licences": [dict(zip(names, row, strict=True)) for row in rows],
-        "conflicts": [{"source": key[0], "conflict": key[1], **counts} for key, counts in conflicts.items()],
-    }
+    licences = sorted(_of_corpus(corpus) if corpus else _registered(), key=_order)
+    conflicts: dict[tuple[str, str], list[Licensed]] = {}
+    for row in licences:
+        if row.conflict:
+            conflicts.setdefault((row.source, row.conflict), []).append(row)
+    return LicenceReport(
+        licences,
+        [
+            Conflict(*key, documents=sum(row.documents for row in rows), words=sum(row.words for row in rows))
+            for key, rows in conflicts.items()
+        ],
+    )
+
+
+def _order(row: Licensed) -> tuple[str, ...]:
+    return row.source, row.licence, row.spdx, str(row.commercial), row.conflict
 
 
 def corpus_files(corpus: Path) -> dict[str, Path]:
@@ -50,20 +90,26 @@ def corpus_files(corpus: Path) -> dict[str, Path]:
     return document_files(corpus)
 
 
-def _rows_of(corpus: Path) -> Iterator[Row]:
+def _of_corpus(corpus: Path) -> Iterator[Licensed]:
     for path in corpus_files(corpus).values():
         documents: Counter[tuple[Any, ...]] = Counter()
         words: Counter[tuple[Any, ...]] = Counter()
         for row in read_documents(path, COLUMNS):
             documents[row[:5]] += 1
             words[row[:5]] += int(row[5])
-        for (source, licence, spdx, commercial, conflict), count in documents.items():
-            facts = (source, licence, spdx, commercial, conflict)
-            yield (*facts, count, words[facts])
+        for facts, count in documents.items():
+            yield Licensed(*facts, documents=count, words=words[facts])
 
 
-def _registered() -> Iterator[Row]:
+def _registered() -> Iterator[Licensed]:
     for source in definitions().values():
         stated = source.licence
-        facts = (source.key, stated.name, stated.spdx, stated.commercial, stated.conflict)
-        yield (*facts, source.documents or 0, source.words or 0)
+        yield Licensed(
+            source=source.key,
+            licence=stated.name,
+            spdx=stated.spdx,
+            commercial=stated.commercial,
+            conflict=stated.conflict,
+            documents=source.documents or 0,
+            words=source.words or 0,
+        )

@@ -1,7 +1,7 @@
 """Listing of what the registered sources state, and what of them is at hand."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,42 @@ from .definition import Definition
 from .registry import definitions, key_of, read_definition
 
 
-def list_sources(folder: Path | None = None, further: Sequence[Path] = ()) -> list[dict[str, Any]]:
-    """Facts that each source states, as JSON holds it, and under `at_hand` what a folder has of it.
+@dataclass(frozen=True)
+class AtHand:
+    """Contents of a source's folder.
+
+    Attributes:
+        path: the folder.
+        formats: format -> files that are read in it.
+        files, bytes: number and size of the files that are read.
+        unread: number of those that are not.
+        faults: sentences on what is wrong with files.
+    """
+
+    path: str
+    formats: dict[str, int]
+    files: int
+    bytes: int
+    unread: int
+    faults: list[str]
+
+
+@dataclass(frozen=True)
+class ListedSource:
+    """A source as its definition states it, and what is at hand of it; None where nothing is."""
+
+    definition: Definition
+    at_hand: AtHand | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values: the definition's, and `at_hand`."""
+        stated = asdict(self.definition)
+        stated["files"] = [{name: value for name, value in rule.items() if value} for rule in stated["files"]]
+        return stated | {"at_hand": self.at_hand and asdict(self.at_hand)}
+
+
+def list_sources(folder: Path | None = None, further: Sequence[Path] = ()) -> list[ListedSource]:
+    """List the registered sources, with what a folder has of each.
 
     Args:
         folder: holds a folder for each source, which is recognised by what is in it, or called by its key.
@@ -28,13 +62,10 @@ def list_sources(folder: Path | None = None, further: Sequence[Path] = ()) -> li
     own = [(read_definition(path), str(path)) for path in further]
     sources = {key: (each, key) for key, each in definitions().items()} | {each.key: (each, path) for each, path in own}
     places = _places(folder)
-    return [_described(each, format, places.get(each.key)) for each, format in sources.values()]
-
-
-def _described(source: Definition, format: str, place: Path | None) -> dict[str, Any]:
-    stated = asdict(source)
-    stated["files"] = [{name: value for name, value in rule.items() if value} for rule in stated["files"]]
-    return stated | {"at_hand": None if place is None else _at_hand(format, place)}
+    return [
+        ListedSource(each, None if (place := places.get(each.key)) is None else _at_hand(format, place))
+        for each, format in sources.values()
+    ]
 
 
 def _places(folder: Path | None) -> dict[str, Path]:
@@ -52,15 +83,14 @@ def _recognised(folder: Path) -> str | None:
         return None
 
 
-def _at_hand(format: str, place: Path) -> dict[str, Any]:
-    """Contents of a source's folder: files that are read, by format; their size in bytes; files that are not."""
+def _at_hand(format: str, place: Path) -> AtHand:
     surveys, faults = survey([Source(place.name, place, format)])
     files = [file for each in surveys for file in each.files]
-    return {
-        "path": str(place),
-        "formats": surveys[0].formats() if surveys else {},
-        "files": len(files),
-        "bytes": sum(file.size for file in files),
-        "unread": sum(len(each.unread) for each in surveys),
-        "faults": [f"{fault.where}: {fault.what}" for fault in faults],
-    }
+    return AtHand(
+        path=str(place),
+        formats=surveys[0].formats() if surveys else {},
+        files=len(files),
+        bytes=sum(file.size for file in files),
+        unread=sum(len(each.unread) for each in surveys),
+        faults=[f"{fault.where}: {fault.what}" for fault in faults],
+    )

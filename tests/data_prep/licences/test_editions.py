@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -108,18 +109,18 @@ def test_conflicts_are_listed_with_their_documents_and_words(sources: list[Sourc
         "mqc": [row for row in found if "Bonjour" in row["text"]],
         "deft": [row for row in found if "DEFT" in row["text"]],
     }
-    assert {each["source"]: (each["documents"], each["words"]) for each in reported["conflicts"]} == {
+    assert {each.source: (each.documents, each.words) for each in reported.conflicts} == {
         source: (len(rows), sum(len(row["text"].split()) for row in rows)) for source, rows in expected.items()
     }
-    assert sum(each["documents"] for each in reported["licences"]) == len(found)
+    assert sum(each.documents for each in reported.licences) == len(found)
     printed = CliRunner().invoke(app, ["corpus", "licences", str(tmp_path / "corpus"), "--json"])
-    assert json.loads(printed.stdout) == reported
+    assert json.loads(printed.stdout) == asdict(reported)
 
 
 def test_the_registry_lists_its_conflicts_as_the_paper_counts_them(shared: Shared) -> None:
     rows = json.loads(shared("paper/paper_tables.json").read_text())["table1"]["rows"]
     counts = {row["source"].upper().replace(" ", "_"): (row["n_docs"], row["n_words"]) for row in rows}
-    found = {each["source"]: (each["documents"], each["words"]) for each in report_licences()["conflicts"]}
+    found = {each.source: (each.documents, each.words) for each in report_licences().conflicts}
     assert {"DEFT2021", "HAL", "MQC", "E3C"} < set(found)
     assert found == {source: counts[source] for source in found}
 

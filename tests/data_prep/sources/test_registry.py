@@ -78,7 +78,7 @@ def test_one_file_defines_a_new_source(tmp_path: Path) -> None:
     raw.mkdir()
     (raw / "1.tab").write_text("Dose\ts1\n5–10\ts1\n\nFin\ts2\n")
     (raw / "1.ann").write_text("T1\tX 0 4\tDose")
-    assert [s["key"] for s in list_sources(further=[definition])][-1] == "LETTERS"
+    assert [listed.definition.key for listed in list_sources(further=[definition])][-1] == "LETTERS"
     manifest = build_corpus(discover([str(raw)], format=str(definition)), out)
     assert manifest.counts["raw"]["unread"] == {"annotations": ["1.ann"]}
     rows = records_of(out / FOLDER / "raw.parquet")
