@@ -201,7 +201,7 @@ def overhead(bench: Bench) -> Overhead:
     """Measure the extra time of a step of pdapt over one of Megatron's trainer alone."""
     data = replace(bench.recipe.data, layout=CONCAT, document_masks=False)
     recipe = unsaved(replace(bench.recipe, data=data))
-    eod = read_record(bench.tokens)["eod_id"]
+    eod = read_record(bench.tokens).eod_id
 
     def bare(turn: Path) -> Steps:
         return Steps(durations(_side("bare", SideJob(recipe, turn / STEPS_FILE, eod=eod), turn)["begins"]))

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..data_prep.tokens.stats import LayoutStats
     from ..launch.show_sequence import DecodedSequence, Piece
 
 tokens = typer.Typer()
@@ -83,7 +84,7 @@ def build(
     """
     from ..data_prep.tokens.build import Options, build_tokens
     from ..data_prep.tokens.layouts import check_layout
-    from ..data_prep.tokens.stats import layout_stats, overall
+    from ..data_prep.tokens.stats import layout_stats
 
     check_layout(layout, seq_length)
     options = Options(
@@ -106,7 +107,8 @@ def build(
     manifest = build_tokens(paths, tokenizer, out, options, vocab_size=vocab_size, workers=workers)
     stats = layout_stats(out, layout, seq_length)
     if as_json:
-        values = {**overall(stats), "seconds": manifest.seconds, **stats, "manifest": asdict(manifest)}
+        counts = stats.overall.to_json()
+        values = {**counts, "seconds": manifest.seconds, **stats.to_json(), "manifest": asdict(manifest)}
         print(json.dumps(values, ensure_ascii=False))
     else:
         _print_stats(stats)
@@ -131,31 +133,31 @@ def stats(
             where="pdapt tokens stats",
             allowed="whole numbers from 1, or neither",
         )
-    counts = layout_stats(folder, layout, seq_length, batch=batch, steps=steps)
+    stats = layout_stats(folder, layout, seq_length, batch=batch, steps=steps)
     if as_json:
-        print(json.dumps(counts, ensure_ascii=False))
+        print(json.dumps(stats.to_json(), ensure_ascii=False))
     else:
-        _print_stats(counts)
+        _print_stats(stats)
 
 
 COLUMNS = ("documents", "words", "tokens", "tokens_per_word", "sequences", "slots", "real_tokens", "padding", "fill")
 
 
-def _print_stats(counts: dict[str, Any]) -> None:
+def _print_stats(stats: "LayoutStats") -> None:
     from .terminal import print_table
 
     names = ["data set", *(name.replace("_", " ").replace("per", "a") for name in COLUMNS)]
-    rows = [(f"{row['split']}/{row['name']}", row) for row in counts["datasets"]]
-    rows += [(f"{split}, all", total) for split, total in counts["splits"].items()]
-    shown = [[name, *(_figure(column, row[column]) for column in COLUMNS)] for name, row in rows]
-    title = f"Layout {counts['layout']}, {counts['seq_length']} slots a sequence"
-    print_table(title, names, shown, section=len(counts["datasets"]))
-    if any(counts["left_out"].values()):
-        print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in counts["left_out"].items() if count))
-    if "epochs" in counts:
-        steps = counted(counts["steps"], "step reads", "steps read")
-        batch = counted(counts["batch"], "sequence")
-        print(f"{steps} the training documents {counts['epochs']:.2f} times, at {batch} a step")
+    rows = [(f"{row.split}/{row.name}", row.counts) for row in stats.datasets]
+    rows += [(f"{split}, all", counts) for split, counts in stats.splits.items()]
+    shown = [[name, *(_figure(column, getattr(row, column)) for column in COLUMNS)] for name, row in rows]
+    title = f"Layout {stats.layout}, {stats.seq_length} slots a sequence"
+    print_table(title, names, shown, section=len(stats.datasets))
+    if any(stats.left_out.values()):
+        print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in stats.left_out.items() if count))
+    if stats.steps is not None and stats.batch is not None:
+        steps = counted(stats.steps, "step reads", "steps read")
+        batch = counted(stats.batch, "sequence")
+        print(f"{steps} the training documents {stats.epochs:.2f} times, at {batch} a step")
 
 
 def _figure(column: str, value: float) -> str:

@@ -147,6 +147,6 @@ def _pieces(tokens: Path, sequence: Sequence) -> list[Piece]:
 def _borders(tokens: Path, sequence: Sequence) -> list[int]:
     """Where a piece begins, and where the last one ends: masks' borders, ends of documents, the first free slot."""
     ids = sequence.sample["tokens"][: sequence.real_tokens]
-    ends = np.flatnonzero(ids == read_record(tokens)["eod_id"]) + 1
+    ends = np.flatnonzero(ids == read_record(tokens).eod_id) + 1
     masks = sequence.sample.get("cu_seqlens", np.empty(0, np.int64))
     return np.unique(np.concatenate([[0, sequence.real_tokens, len(sequence.sample["tokens"])], ends, masks])).tolist()

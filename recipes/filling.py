@@ -42,8 +42,8 @@ def filling(recipe: Recipe, tokens: Path | None) -> Filling:
     data = recipe.data
     if tokens is None:
         return _drawn(data.layout, data.seq_length, masked(data))
-    entries = read_record(tokens)["splits"]["train"].values()
-    parts = [read_lengths(tokens / entry["prefix"]) for entry in entries]
+    entries = read_record(tokens).splits["train"].values()
+    parts = [read_lengths(tokens / entry.prefix) for entry in entries]
     return _counted(parts, f"documents of {tokens}", data.layout, data.seq_length, masks=masked(data))
 
 

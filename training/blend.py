@@ -11,7 +11,7 @@ from ..core.errors import UserError
 from ..core.log import counted
 from ..data_prep.tokens.index import read_lengths
 from ..data_prep.tokens.layouts import CONCAT, figures
-from ..data_prep.tokens.tokens_record import read_record
+from ..data_prep.tokens.tokens_record import DataSet, read_record
 from ..recipes.schema import COMMERCIAL, Data, Part, Recipe
 
 Blend = tuple[list[str], list[float] | None]
@@ -61,7 +61,7 @@ def train_blend(tokens: Path, data: Data, samples: int) -> list[Member]:
     members: list[Member] = []
     shares, caps = [], []
     for part, entries in zip(data.blend, _matched(tokens, data, "train"), strict=True):
-        mine = [_member(name, tokens / entry["prefix"], data) for name, entry in entries]
+        mine = [_member(name, tokens / entry.prefix, data) for name, entry in entries]
         size = sum(member.tokens for member in mine)
         # A weight is of tokens, a share of sequences: a part of many tokens a sequence needs fewer of them.
         each = 1.0 if part.weight is None else part.weight / size
@@ -82,7 +82,7 @@ def epoch(tokens: Path, data: Data) -> float:
         UserError: it names none.
     """
     parts = _matched(tokens, data, "train")
-    return sum(_member(name, tokens / entry["prefix"], data).sequences for part in parts for name, entry in part)
+    return sum(_member(name, tokens / entry.prefix, data).sequences for part in parts for name, entry in part)
 
 
 def as_megatron(members: list[Member]) -> Blend:
@@ -106,7 +106,7 @@ def valid_blend(tokens: Path, data: Data) -> Blend:
         UserError: none of them has validation documents.
     """
     entries = [entry for part in _matched(tokens, data, "valid") for _, entry in part]
-    return [str(tokens / entry["prefix"]) for entry in entries], None
+    return [str(tokens / entry.prefix) for entry in entries], None
 
 
 def valid_sequences(tokens: Path, data: Data) -> int:
@@ -128,9 +128,9 @@ def valid_batches(recipe: Recipe, sequences: int) -> int:
     return there if isinstance(chosen, str) else min(chosen, there)
 
 
-def _matched(tokens: Path, data: Data, split: str) -> list[list[tuple[str, dict[str, Any]]]]:
+def _matched(tokens: Path, data: Data, split: str) -> list[list[tuple[str, DataSet]]]:
     """The data sets of each part: of every one that matches, the first part's. Only training needs all parts filled."""
-    entries: dict[str, dict[str, Any]] = read_record(tokens)["splits"][split]
+    entries: dict[str, DataSet] = read_record(tokens).splits[split]
     left, parts = dict(entries), []
     for number, part in enumerate(data.blend):
         matching = [(name, entry) for name, entry in left.items() if _matches(part, entry)]
@@ -143,8 +143,8 @@ def _matched(tokens: Path, data: Data, split: str) -> list[list[tuple[str, dict[
     return parts
 
 
-def _nothing(where: str, part: Part, split: str, entries: dict[str, dict[str, Any]]) -> None:
-    known = [f"{name} ({entry['document_type'] or 'no type'})" for name, entry in entries.items()]
+def _nothing(where: str, part: Part, split: str, entries: dict[str, DataSet]) -> None:
+    known = [f"{name} ({entry.document_type or 'no type'})" for name, entry in entries.items()]
     raise UserError(
         f"no data set is left that has tokens for {split} and matches sources {part.sources}, document types "
         f"{part.document_types}" + (f", edition {part.edition}" if part.edition else ""),
@@ -154,17 +154,17 @@ def _nothing(where: str, part: Part, split: str, entries: dict[str, dict[str, An
     )
 
 
-def _matches(part: Part, entry: dict[str, Any]) -> bool:
+def _matches(part: Part, entry: DataSet) -> bool:
     return (
         any(fnmatchcase(name, pattern) for name in _source_names(entry) for pattern in part.sources)
-        and any(fnmatchcase(entry["document_type"], pattern) for pattern in part.document_types)
-        and (part.edition != COMMERCIAL or entry["commercial"] is True)
+        and any(fnmatchcase(entry.document_type, pattern) for pattern in part.document_types)
+        and (part.edition != COMMERCIAL or entry.commercial is True)
     )
 
 
-def _source_names(entry: dict[str, Any]) -> list[str]:
+def _source_names(entry: DataSet) -> list[str]:
     """List the names of a data set's source: the one it was given, its part, or both."""
-    source, part = entry["source"], entry.get("part", "")
+    source, part = entry.source, entry.part
     return [source, part, f"{source}.{part}"] if part else [source]
 
 

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from ..core.checkpoint import CHECKPOINTS, root_of
-from ..core.files import read_object
 from ..core.gpus import GIB
 from ..core.memory import save_stall_seconds
 from ..core.qwen3 import END_OF_DOCUMENT_ID
+from ..data_prep.tokens.tokens_record import read_record
 from ..recipes import published_recipes
 from ..recipes.load import to_dict, to_yaml
 from ..recipes.megatron_args import Places, megatron_args
 from ..recipes.memory import of_gpu, of_host
 from ..recipes.schema import Recipe, describe_run, saves_asynchronously
 from .blend import valid_batches, valid_sequences
-from .inputs import RECORD, Inputs, check_inputs
+from .inputs import Inputs, check_inputs
 from .run.folder import ACHIEVED
 
 
@@ -81,7 +81,7 @@ def dry_run(
         tensorboard=out / "tensorboard",
         cache=out / "cache",
         achieved=out / ACHIEVED,
-        eod=read_object(inputs.tokens / RECORD).integer("eod_id") if inputs else END_OF_DOCUMENT_ID,
+        eod=read_record(inputs.tokens).eod_id if inputs else END_OF_DOCUMENT_ID,
         valid_batches=valid_batches(recipe, valid_sequences(inputs.tokens, recipe.data)) if inputs else None,
     )
     memory, host = of_gpu(recipe), of_host(recipe)

@@ -48,7 +48,7 @@ def check_bytes(recipe: Recipe, inputs: Inputs) -> None:
     """
     if not inputs.verify:
         return
-    size = read_record(inputs.tokens)["vocabulary_size"]
+    size = read_record(inputs.tokens).vocabulary_size
     prefixes = _prefixes(recipe, inputs.tokens)
     looks = {bin_path(prefix): IdRange(prefix, size) for prefix in prefixes}
     wanted = wanted_hashes("train", _token_files(inputs.tokens, prefixes) | _base_files(inputs))

@@ -6,10 +6,10 @@ from pathlib import Path
 from ..core import log
 from ..core.checkpoint import HF, newest, root_of
 from ..core.errors import UserError
-from ..core.files import read_object, sha256
+from ..core.files import sha256
 from ..core.integrity import damage_first
 from ..core.qwen3 import Qwen3Config, read_config
-from ..data_prep.tokens.tokens_record import RECORD
+from ..data_prep.tokens.tokens_record import RECORD, read_record
 from ..recipes.schema import Recipe, shape_of
 from .blend import Member, train_blend, valid_sequences
 from .compare_tokenizers import TOKENIZER, Vocabulary, differences, read_vocabulary
@@ -31,21 +31,21 @@ def check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
 
 
 def _check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
-    record, shape = read_object(inputs.tokens / RECORD), shape_of(recipe)
-    size = record.integer("vocabulary_size")
-    if size > shape.vocab:
+    record, shape = read_record(inputs.tokens), shape_of(recipe)
+    if record.vocabulary_size > shape.vocab:
         raise UserError(
-            f"the tokens' vocabulary has {size} ids, the model {shape.vocab} rows",
-            where=record.where,
+            f"the tokens' vocabulary has {record.vocabulary_size} ids, the model {shape.vocab} rows",
+            where=str(inputs.tokens / RECORD),
             fix="tokenize with the model's own tokenizer",
         )
     members = train_blend(inputs.tokens, recipe.data, recipe.steps * recipe.batch.global_size)
     if not valid_sequences(inputs.tokens, recipe.data):
-        raise UserError("the validation sets contain no sequence", where=record.where, fix="hold out more documents")
-    tokenizer = _tokens_tokenizer(inputs.tokens, record.text("tokenizer_sha256"))
+        where = str(inputs.tokens / RECORD)
+        raise UserError("the validation sets contain no sequence", where=where, fix="hold out more documents")
+    tokenizer = _tokens_tokenizer(inputs.tokens, record.tokenizer_sha256)
     if inputs.base is not None:
         _check_base(inputs.base, shape)
-        _check_tokenizer(inputs, tokenizer, record.integer("eod_id"))
+        _check_tokenizer(inputs, tokenizer, record.eod_id)
     return members
 
 

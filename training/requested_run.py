@@ -69,7 +69,7 @@ class Run:
             tensorboard=out / "tensorboard",
             cache=out / "cache",
             achieved=out / ACHIEVED,
-            eod=read_record(self.tokens)["eod_id"],
+            eod=read_record(self.tokens).eod_id,
             valid_batches=valid_batches(self.recipe, valid_sequences(self.tokens, self.recipe.data)),
         )
         return RankTask(

@@ -29,7 +29,7 @@ from ..sources.registry import identity_of
 from .assemble import assemble, data_set_prefix, for_all
 from .check_encoder import SAMPLE, VERIFICATIONS, Verifier
 from .encoders import FAST, make_encoder
-from .index import DTYPE, count_indexed
+from .index import count_indexed
 from .selection.given_paths import REBUILD, find_sources, fingerprints, named_by_user, recorded_files
 from .selection.scan import WITHHELD, Scan
 from .selection.selection import Choice, Plan, chosen, make_plan
@@ -37,7 +37,7 @@ from .selection.shards import SHARD_BYTES, Shard, plan_shards, read_shard
 from .selection.split import DROPPED, DUPLICATE, SIDES, TRAIN, VALID
 from .shard_tokens import FOLDERS, finish_shard, tokenize_shard, verified
 from .tokenizer import Vocabulary, load_tokenizer
-from .tokens_record import RECORD
+from .tokens_record import RECORD, DataSet, TokensRecord
 
 PARTS = ".shards"
 """Folder of the shards' parts while the stage is at work."""
@@ -179,11 +179,12 @@ def _fill(
     hashes.update(assemble(plan, parts, work, workers))
     _copy_tokenizer(vocabulary, work / "tokenizer")
     record = _record(plan, vocabulary, work)
-    write_json(work / RECORD, record)
+    written = record.to_json()
+    write_json(work / RECORD, written)
     compared = sum(verified(parts / str(number)) for number in range(len(shards)))
     _discard(parts)
     names = ("totals", "withheld", "training_duplicates", "dropped_duplicates")
-    return {name: record[name] for name in names} | {
+    return {name: written[name] for name in names} | {
         **checked,
         "rejected": len(plan.rejected),
         "verified_documents": compared,
@@ -326,32 +327,30 @@ def _copy_tokenizer(vocabulary: Vocabulary, folder: Path) -> None:
             shutil.copyfile(file, partial)
 
 
-def _record(plan: Plan, vocabulary: Vocabulary, work: Path) -> dict[str, Any]:
-    """Contents of `tokens.json`: what the trainer and a reader have to know of the data sets."""
-    splits: dict[str, dict[str, Any]] = {folder: {} for folder in FOLDERS.values()}
+def _record(plan: Plan, vocabulary: Vocabulary, work: Path) -> TokensRecord:
+    splits: dict[str, dict[str, DataSet]] = {folder: {} for folder in FOLDERS.values()}
     for group, (key, name) in enumerate(zip(plan.keys, plan.names, strict=True)):
         for side, folder in FOLDERS.items():
             if not plan.count(group, side):
                 continue
             documents, tokens = count_indexed(data_set_prefix(plan, work, side, group))
-            counts = {"documents": documents, "tokens": tokens, "words": plan.words(group, side)}
-            licences = {"licences": plan.licences(group, side)}
-            splits[folder][name] = {"prefix": f"{folder}/{name}", **key._asdict(), **counts, **licences}
-    totals = {
-        folder: {what: sum(entry[what] for entry in entries.values()) for what in ("documents", "tokens", "words")}
-        for folder, entries in splits.items()
-    }
-    return {
-        "splits": splits,
-        "totals": totals,
-        "withheld": {split: _by_name(plan, side) for split, side in WITHHELD.items()},
-        "training_duplicates": _by_name(plan, DUPLICATE),
-        "dropped_duplicates": _by_name(plan, DROPPED),
-        "dtype": DTYPE.name,
-        "eod_id": vocabulary.eod_id,
-        "vocabulary_size": vocabulary.size,
-        "tokenizer_sha256": sha256(vocabulary.files[0]),
-    }
+            splits[folder][name] = DataSet(
+                prefix=f"{folder}/{name}",
+                **key._asdict(),
+                documents=documents,
+                tokens=tokens,
+                words=plan.words(group, side),
+                licences=plan.licences(group, side),
+            )
+    return TokensRecord(
+        splits=splits,
+        dropped_duplicates=_by_name(plan, DROPPED),
+        eod_id=vocabulary.eod_id,
+        vocabulary_size=vocabulary.size,
+        tokenizer_sha256=sha256(vocabulary.files[0]),
+        withheld={split: _by_name(plan, side) for split, side in WITHHELD.items()},
+        training_duplicates=_by_name(plan, DUPLICATE),
+    )
 
 
 def _by_name(plan: Plan, side: int) -> dict[str, int]:

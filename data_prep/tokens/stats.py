@@ -1,18 +1,114 @@
 """Counts of a tokens folder in a layout: slots, real tokens, padding, epochs, tokens a word."""
 
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from .index import read_lengths
 from .layouts import check_layout, figures
-from .tokens_record import read_record
+from .tokens_record import SPLITS, DataSet, TokensRecord, read_record
 
-SUMMED = ("documents", "words", "tokens", "sequences", "slots", "real_tokens", "padding")
+
+@dataclass(frozen=True)
+class LayoutCounts:
+    """What a layout makes of data sets; `sequences`, `slots` and `real_tokens` as in `layouts.Figures`."""
+
+    documents: int
+    words: int
+    tokens: int
+    sequences: int
+    slots: int
+    real_tokens: int
+
+    @property
+    def padding(self) -> int:
+        """Slots without a token."""
+        return self.slots - self.real_tokens
+
+    @property
+    def tokens_per_word(self) -> float:
+        """Tokens a word; 0 where there is none."""
+        return self.tokens / self.words if self.words else 0.0
+
+    @property
+    def fill(self) -> float:
+        """Share of the slots that hold a token."""
+        return self.real_tokens / self.slots if self.slots else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self) | {"padding": self.padding, "tokens_per_word": self.tokens_per_word, "fill": self.fill}
+
+
+@dataclass(frozen=True)
+class DataSetStats:
+    """A data set of a split in a layout; `prefix` is of its files."""
+
+    name: str
+    split: str
+    prefix: Path
+    data_set: DataSet
+    counts: LayoutCounts
+
+    def to_json(self) -> dict[str, Any]:
+        """As one flat object."""
+        stated = self.data_set.to_json() | {"prefix": str(self.prefix)}
+        return {"name": self.name, "split": self.split, **stated, **self.counts.to_json()}
+
+
+@dataclass(frozen=True)
+class LayoutStats:
+    """A tokens folder in a layout.
+
+    Attributes:
+        layout, seq_length: the layout, and slots of a row.
+        datasets: every data set of both splits.
+        left_out: documents that are in none of them, by reason.
+        batch, steps: sequences a step and steps of a run, where one was asked about.
+    """
+
+    layout: str
+    seq_length: int
+    datasets: list[DataSetStats]
+    left_out: dict[str, int]
+    batch: int | None = None
+    steps: int | None = None
+
+    @property
+    def splits(self) -> dict[str, LayoutCounts]:
+        """The sums of each split."""
+        return {split: _sum(row.counts for row in self.datasets if row.split == split) for split in SPLITS}
+
+    @property
+    def overall(self) -> LayoutCounts:
+        """The sums over both splits."""
+        return _sum(row.counts for row in self.datasets)
+
+    @property
+    def epochs(self) -> float | None:
+        """How often the run reads the training documents."""
+        if self.batch is None or self.steps is None:
+            return None
+        sequences = self.splits["train"].sequences
+        return self.batch * self.steps / sequences if sequences else float("inf")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        values = {
+            "layout": self.layout,
+            "seq_length": self.seq_length,
+            "datasets": [row.to_json() for row in self.datasets],
+            "splits": {split: counts.to_json() for split, counts in self.splits.items()},
+            "left_out": self.left_out,
+        }
+        run = {"batch": self.batch, "steps": self.steps, "epochs": self.epochs}
+        return values if self.epochs is None else values | run
 
 
 def layout_stats(
     tokens: Path, layout: str, seq_length: int, *, batch: int | None = None, steps: int | None = None
-) -> dict[str, Any]:
+) -> LayoutStats:
     """Count what a layout makes of each data set.
 
     Args:
@@ -22,72 +118,41 @@ def layout_stats(
         batch: sequences a step.
         steps: of a run.
 
-    Returns:
-        `layout`, `seq_length`; `datasets`, one object for each data set and split (`prefix`, `split`, `source`,
-        `document_type`, `commercial`, `documents`, `words`, `tokens`, `tokens_per_word`, `sequences`, `slots`,
-        `real_tokens`, `padding`, `fill`); `splits`, their sums; `left_out`, documents by reason that are in neither;
-        and with `batch` and `steps`, `epochs`: how often such
-        a run reads the training documents.
-
     Raises:
         UserError: there is no tokens folder, or the layout cannot be.
     """
     check_layout(layout, seq_length)
     record = read_record(tokens)
     datasets = [
-        _dataset(tokens, split, name, entry, layout=layout, seq_length=seq_length)
-        for split, entries in record["splits"].items()
+        DataSetStats(name, split, tokens / entry.prefix, entry, _counts(tokens, entry, layout, seq_length))
+        for split, entries in record.splits.items()
         for name, entry in entries.items()
     ]
-    splits = {split: _sum([row for row in datasets if row["split"] == split]) for split in record["splits"]}
-    stats: dict[str, Any] = {"layout": layout, "seq_length": seq_length, "datasets": datasets, "splits": splits}
-    stats["left_out"] = left_out(record)
-    if batch is not None and steps is not None:
-        stats |= {"batch": batch, "steps": steps, "epochs": epochs(splits["train"]["sequences"], batch, steps)}
-    return stats
+    return LayoutStats(layout, seq_length, datasets, left_out(record), batch=batch, steps=steps)
 
 
-def left_out(record: dict[str, Any]) -> dict[str, int]:
-    """How many documents a tokens folder leaves out, by reason; `record` is its `tokens.json`."""
-    counts = {f"of publishers' {split} parts": documents for split, documents in record.get("withheld", {}).items()}
-    counts["copies of training texts"] = record.get("training_duplicates", {})
-    counts["copies of held-out or left-out texts"] = record["dropped_duplicates"]
-    if "empty" in record:  # of earlier versions, which counted them; now they are rejected
-        counts["without a word"] = record["empty"]
+def left_out(record: TokensRecord) -> dict[str, int]:
+    """How many documents a tokens folder leaves out, by reason."""
+    counts = {f"of publishers' {split} parts": documents for split, documents in record.withheld.items()}
+    counts["copies of training texts"] = record.training_duplicates
+    counts["copies of held-out or left-out texts"] = record.dropped_duplicates
+    if record.empty is not None:
+        counts["without a word"] = record.empty
     return {reason: sum(documents.values()) for reason, documents in counts.items()}
 
 
-def epochs(sequences: int, batch: int, steps: int) -> float:
-    """How often a run of `steps` steps of `batch` sequences reads `sequences` sequences."""
-    return batch * steps / sequences if sequences else float("inf")
+def _counts(tokens: Path, entry: DataSet, layout: str, seq_length: int) -> LayoutCounts:
+    counts = figures(layout, read_lengths(tokens / entry.prefix), seq_length)
+    return LayoutCounts(
+        documents=entry.documents,
+        words=entry.words,
+        tokens=entry.tokens,
+        sequences=counts.sequences,
+        slots=counts.slots,
+        real_tokens=counts.real_tokens,
+    )
 
 
-def _dataset(
-    tokens: Path, split: str, name: str, entry: dict[str, Any], *, layout: str, seq_length: int
-) -> dict[str, Any]:
-    counts = figures(layout, read_lengths(tokens / entry["prefix"]), seq_length)
-    return {
-        "name": name,
-        "split": split,
-        **entry,
-        "prefix": str(tokens / entry["prefix"]),
-        "sequences": counts.sequences,
-        "slots": counts.slots,
-        "real_tokens": counts.real_tokens,
-        "padding": counts.slots - counts.real_tokens,
-        **_ratios(entry["tokens"], entry["words"], counts.real_tokens, counts.slots),
-    }
-
-
-def _sum(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    total = {name: sum(row[name] for row in rows) for name in SUMMED}
-    return total | _ratios(total["tokens"], total["words"], total["real_tokens"], total["slots"])
-
-
-def _ratios(tokens: int, words: int, real_tokens: int, slots: int) -> dict[str, float]:
-    return {"tokens_per_word": tokens / words if words else 0.0, "fill": real_tokens / slots if slots else 0.0}
-
-
-def overall(stats: dict[str, Any]) -> dict[str, Any]:
-    """Sums over both splits."""
-    return _sum(stats["datasets"])
+def _sum(rows: Iterable[LayoutCounts]) -> LayoutCounts:
+    every = list(rows)
+    return LayoutCounts(**{item.name: sum(getattr(row, item.name) for row in every) for item in fields(LayoutCounts)})

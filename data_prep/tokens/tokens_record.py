@@ -1,55 +1,151 @@
 """The record of a tokens folder, `tokens.json`: its data sets, and what the trainer and the statistics read of it."""
 
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...core.errors import UserError
 from ...core.files import read_object
 from ...core.jsonio import JsonObject
+from .index import DTYPE
 
 RECORD = "tokens.json"
 LARGEST_ID = 2**31 - 1
 """Ids are stored as int32."""
+SPLITS = ("train", "valid")
+COUNTED = ("documents", "tokens", "words")
 
 
-def read_record(tokens: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class DataSet:
+    """A data set of a tokens folder.
+
+    Attributes:
+        prefix: of its files, in the folder.
+        source, part, document_type, commercial: see `selection.scan.Key`.
+        documents, tokens, words: how many it has.
+        licences: documents by licence; None in a record of version 0.1.
+    """
+
+    prefix: str
+    source: str
+    part: str
+    document_type: str
+    commercial: bool | None
+    documents: int
+    tokens: int
+    words: int
+    licences: dict[str, int] | None = None
+
+    @staticmethod
+    def from_json(entry: JsonObject) -> "DataSet":
+        """Check and take over JSON values.
+
+        Raises:
+            UserError: one is missing, of another type or out of range, or the prefix leads out of the folder.
+        """
+        return DataSet(
+            prefix=_prefix(entry),
+            source=entry.text("source"),
+            part=entry.text("part", ""),
+            document_type=entry.text("document_type"),
+            commercial=entry.flag("commercial") if "commercial" in entry else None,
+            documents=entry.integer("documents"),
+            tokens=entry.integer("tokens"),
+            words=entry.integer("words"),
+            licences=_counts(entry.object("licences")) if "licences" in entry else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        values = asdict(self)
+        return values if self.licences is not None else {name: values[name] for name in values if name != "licences"}
+
+
+@dataclass(frozen=True)
+class TokensRecord:
+    """Contents of `tokens.json`.
+
+    Attributes:
+        splits: `train` and `valid` -> data sets by name.
+        dropped_duplicates: copies of held-out or left-out texts, by data set.
+        eod_id: id that ends a document.
+        vocabulary_size: number of ids.
+        tokenizer_sha256: of the tokenizer's file.
+        withheld: publishers' split -> documents of it that are left out, by data set; empty in version 0.1.
+        training_duplicates: copies of training texts, by data set; empty in version 0.1.
+        empty: texts without a word, by data set; None since they are rejected.
+    """
+
+    splits: dict[str, dict[str, DataSet]]
+    dropped_duplicates: dict[str, int]
+    eod_id: int
+    vocabulary_size: int
+    tokenizer_sha256: str
+    withheld: dict[str, dict[str, int]] = field(default_factory=dict)
+    training_duplicates: dict[str, int] = field(default_factory=dict)
+    empty: dict[str, int] | None = None
+
+    @property
+    def totals(self) -> dict[str, dict[str, int]]:
+        """Split -> documents, tokens and words of all its data sets."""
+        return {
+            split: {what: sum(getattr(entry, what) for entry in entries.values()) for what in COUNTED}
+            for split, entries in self.splits.items()
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """As the JSON values that this version writes."""
+        return {
+            "splits": {
+                split: {name: entry.to_json() for name, entry in entries.items()}
+                for split, entries in self.splits.items()
+            },
+            "totals": self.totals,
+            "withheld": self.withheld,
+            "training_duplicates": self.training_duplicates,
+            "dropped_duplicates": self.dropped_duplicates,
+            "dtype": DTYPE.name,
+            "eod_id": self.eod_id,
+            "vocabulary_size": self.vocabulary_size,
+            "tokenizer_sha256": self.tokenizer_sha256,
+        }
+
+
+def read_record(tokens: Path) -> TokensRecord:
     """Read and check the record of a tokens folder.
 
     Args:
         tokens: the tokens stage's folder.
-
-    Returns:
-        Its values. `splits` maps `train` and `valid` to data sets by name, each with `prefix` (of its files, in the
-        folder), `source`, `document_type`, `commercial`, `documents`, `tokens`, `words` and, where this version made
-        it, `licences` (documents by licence).
 
     Raises:
         UserError: there is none, or a value that is read of it is missing, of another type or out of range, or a prefix
             leads out of the folder.
     """
     record = read_object(tokens / RECORD)
-    record.integer("eod_id", maximum=LARGEST_ID)
-    record.integer("vocabulary_size", minimum=1, maximum=LARGEST_ID)
-    for split in ("train", "valid"):
-        for entry in record.object("splits").objects(split).values():
-            _check_entry(entry)
-    counted = [record.object("dropped_duplicates")]
-    if "empty" in record:  # earlier versions counted texts without a word, which are rejected now
-        counted.append(record.object("empty"))
-    if "withheld" in record:  # records of version 0.1 have neither this nor training_duplicates
-        counted += [record.object("training_duplicates"), *record.objects("withheld").values()]
-    for counts in counted:
-        for name in counts.values:
-            counts.integer(name)
-    return record.values
+    recent = "withheld" in record  # records of version 0.1 have neither this nor training_duplicates
+    return TokensRecord(
+        splits={
+            split: {name: DataSet.from_json(entry) for name, entry in record.object("splits").objects(split).items()}
+            for split in SPLITS
+        },
+        dropped_duplicates=_counts(record.object("dropped_duplicates")),
+        eod_id=record.integer("eod_id", maximum=LARGEST_ID),
+        vocabulary_size=record.integer("vocabulary_size", minimum=1, maximum=LARGEST_ID),
+        tokenizer_sha256=record.text("tokenizer_sha256"),
+        withheld={name: _counts(counts) for name, counts in record.objects("withheld").items()} if recent else {},
+        training_duplicates=_counts(record.object("training_duplicates")) if recent else {},
+        # Earlier versions counted texts without a word, which are rejected now.
+        empty=_counts(record.object("empty")) if "empty" in record else None,
+    )
 
 
-def _check_entry(entry: JsonObject) -> None:
-    for name in ("documents", "tokens", "words"):
-        entry.integer(name)
-    entry.text("source"), entry.text("document_type"), entry.text("part", "")
-    if "commercial" in entry:
-        entry.flag("commercial")
+def _counts(value: JsonObject) -> dict[str, int]:
+    return {name: value.integer(name) for name in value.values}
+
+
+def _prefix(entry: JsonObject) -> str:
     prefix = PurePosixPath(entry.text("prefix"))
     if prefix.is_absolute() or ".." in prefix.parts or not prefix.name or "\0" in str(prefix):
         raise UserError(f"the data set's files are outside the folder: {str(prefix)[:60]!r}", where=entry.where)
+    return entry.text("prefix")

@@ -126,7 +126,7 @@ def megatron_ids(tokens: Path) -> Any:
     record = read_record(tokens)
     return cast(Any, MegatronTokenizer).from_pretrained(
         metadata_path={"library": "null-text"},
-        vocab_size=record["vocabulary_size"],
-        eod_id=record["eod_id"],
+        vocab_size=record.vocabulary_size,
+        eod_id=record.eod_id,
         pad_id=-1,
     )

@@ -255,10 +255,10 @@ def test_licences_are_in_the_record_as_documents_state_them(tmp_path: Path, toke
     expected = dict(zip(texts, ["CC-BY-4.0", "CC0-1.0", "etalab-2.0", "etalab-2.0"] * 10, strict=True))
     options = Options(0.2, licence="etalab-2.0")
     build_tokens([str(path)], tokenizer_folder, tmp_path / "tokens", options, shard_bytes=700)
-    splits = read_record(tmp_path / "tokens")["splits"]
+    splits = read_record(tmp_path / "tokens").splits
     for split, texts_by_set in zip(("train", "valid"), sides_of(tmp_path / "tokens", tokenizer_folder), strict=True):
         for name, held in texts_by_set.items():
-            assert splits[split][name]["licences"] == Counter(expected[text] for text in held)
+            assert splits[split][name].licences == Counter(expected[text] for text in held)
 
 
 def test_no_source_writes_outside_the_folder(tmp_path: Path, tokenizer_folder: Path) -> None:

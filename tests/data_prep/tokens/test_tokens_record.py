@@ -53,7 +53,7 @@ def test_a_record_of_version_0_1_is_read(tokens: Path) -> None:
     record["empty"] = {"a": 3}
     (tokens / RECORD).write_text(json.dumps(record))
     use(tokens)
-    assert layout_stats(tokens, "packed", 64)["left_out"]["without a word"] == 3
+    assert layout_stats(tokens, "packed", 64).left_out["without a word"] == 3
 
 
 def test_a_count_of_an_earlier_version_that_is_none_is_refused(tokens: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_prefix_that_leads_out_of_the_folder_is_refused(tokens: Path, prefix: 
 
 
 def prefix_of(tokens: Path) -> Path:
-    return tokens / next(iter(read_record(tokens)["splits"]["train"].values()))["prefix"]
+    return tokens / next(iter(read_record(tokens).splits["train"].values())).prefix
 
 
 def test_fuzz_index(fuzz: Fuzz, tokens: Path) -> None:
