@@ -27,7 +27,7 @@ from ..scaling.measured import WARM, Measurement, case_of, efficiencies, measure
 from ..scaling.plotting import write_csv
 from ..scaling.predict_run import Site
 from ..scaling.work import Scaling
-from ..training.run.journal import JOURNAL_FILE, read_steps
+from ..training.run.journal import JOURNAL_FILE, read_steps, steps_in
 from .scaling_result import ScalingResult, ScalingRow
 from .train import DISTURBED, run_pdapt, sample_tokens, spent_by_others, unsaved
 
@@ -156,9 +156,9 @@ def collect(plan: Plan, work: Path) -> list[Measurement]:
             folders = [work / _name(way, world, turn) / "run" for turn in range(plan.repeats)]
             turns = []
             for folder in folders:
-                rows = read_steps(folder / JOURNAL_FILE).rows
+                steps = steps_in(read_steps(folder / JOURNAL_FILE).rows)
                 try:
-                    turns.append(turn_of(rows))
+                    turns.append(turn_of(steps))
                 except ValueError as error:
                     raise UserError(f"{folder} has too few steps: {error}", where=str(folder / JOURNAL_FILE)) from None
             cores = None if plan.gpu else len(os.sched_getaffinity(0)) / world

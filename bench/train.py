@@ -31,7 +31,7 @@ from ..data_prep.tokens.tokens_record import read_record
 from ..recipes.load import to_yaml
 from ..recipes.schema import Recipe, model_parallel, shape_of
 from ..scaling.measured import WARM
-from ..training.run.journal import JOURNAL_FILE, read
+from ..training.run.journal import JOURNAL_FILE, Event, read, steps_in
 from .processes import run_logged
 from .side_job import SideJob
 from .train_results import Overhead, Results, Saves, Throughput, Way
@@ -238,7 +238,7 @@ def saves(bench: Bench) -> dict[str, Saves]:
 
 def stalls(run_folder: Path) -> list[float]:
     """Seconds that training stood still for each of a run's checkpoints, in their order."""
-    rows = [row for row in read(run_folder / JOURNAL_FILE) if row["event"] == "save"]
+    rows = [row for row in read(run_folder / JOURNAL_FILE) if row["event"] == Event.SAVE]
     return [row["stall_seconds"] for row in sorted(rows, key=lambda row: row["step"])]
 
 
@@ -295,8 +295,8 @@ def run_pdapt(recipe: Recipe, tokens: Path, work: Path, base: Path | None = None
 
 def steps_of(run_folder: Path) -> Steps:
     """The steps of a run of `pdapt train`, of its journal's rows: all that is done between two of them counts."""
-    rows = [row for row in read(run_folder / JOURNAL_FILE) if row["event"] == "step"]
-    return Steps(durations([row["time"] for row in rows]), rows[0]["loss"])
+    steps = steps_in(read(run_folder / JOURNAL_FILE))
+    return Steps(durations([step.time for step in steps]), steps[0].loss)
 
 
 def _side(side: str, job: SideJob, work: Path) -> Any:

@@ -4,6 +4,29 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class MeasuredStep:
+    """A step as a run's journal has measured it.
+
+    Attributes:
+        time: Unix seconds of its end.
+        seconds: that it took, without what is between two steps.
+        data_wait: seconds of it that it waited for data.
+        tokens: that count in the loss.
+        slots: of the global batch.
+        loss: nats a token; None where it was not finite.
+        joules: that all GPUs have used; None where it is not known.
+    """
+
+    time: float
+    seconds: float
+    data_wait: float
+    tokens: int
+    slots: int
+    loss: float | None = None
+    joules: float | None = None
+
+
+@dataclass(frozen=True)
 class Spent:
     """Sums over all starts of a run.
 

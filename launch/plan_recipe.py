@@ -13,7 +13,7 @@ from ..recipes.schema import Recipe, world_size
 from ..scaling.constants import FITTED, read_fit
 from ..scaling.predict_run import Run, Site
 from ..scaling.search import BEST, Choice, explanation, plan
-from ..training.run.journal import JOURNAL_FILE, read_steps
+from ..training.run.journal import JOURNAL_FILE, read_steps, steps_in
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,11 @@ def energy(run: Path) -> Energy:
     Raises:
         UserError: the folder has no journal, or no step of it was measured.
     """
-    steps = [row for row in read_steps(run / JOURNAL_FILE).rows if row["event"] == "step"]
-    rows = [row for row in steps if row.get("joules")]
-    if not rows:
+    steps = [step for step in steps_in(read_steps(run / JOURNAL_FILE).rows) if step.joules]
+    if not steps:
         raise UserError(f"no step of {run} has a measured energy", where="--run", allowed="a run on GPUs with NVML")
-    joules, slots = sum(row["joules"] for row in rows), sum(row["slots"] for row in rows)
-    return Energy(len(rows), joules_per_step=joules / len(rows), joules_per_slot=joules / slots)
+    joules, slots = sum(step.joules or 0.0 for step in steps), sum(step.slots for step in steps)
+    return Energy(len(steps), joules_per_step=joules / len(steps), joules_per_slot=joules / slots)
 
 
 def lines(name: str, result: RecipePlan) -> Iterator[str]:

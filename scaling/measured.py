@@ -1,6 +1,7 @@
 """Measured training speeds: read from runs' journals, as efficiencies, and as an adjustment of the planner."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ from scipy.optimize import root_scalar
 
 from ..core.errors import UserError
 from ..core.log import counted
+from ..core.training_cost import MeasuredStep
 from ..recipes.filling import Filling
 from ..recipes.schema import Recipe
 from .constants import Constants, Fit, read_fit
@@ -47,26 +49,22 @@ class Turn:
     slots: float
 
 
-def turn_of(rows: list[dict[str, Any]]) -> Turn:
-    """Read a run's journal, without its first steps.
-
-    Args:
-        rows: of the journal.
+def turn_of(steps: Sequence[MeasuredStep]) -> Turn:
+    """Sum up a run's steps, without the first ones.
 
     Raises:
         ValueError: too few steps were done.
     """
-    steps = [row for row in rows if row["event"] == "step"]
     if len(steps) < WARM + 2:
         raise ValueError(f"{counted(len(steps), 'step')}; the first {WARM} do not count")
     pairs = list(pairwise(steps[WARM - 1 :]))
-    seconds = [after["time"] - before["time"] for before, after in pairs]
+    seconds = [after.time - before.time for before, after in pairs]
     return Turn(
         seconds=seconds,
-        waits=[after["data_wait"] for _, after in pairs],
-        between=[whole - after["seconds"] for whole, (_, after) in zip(seconds, pairs, strict=True)],
-        tokens=statistics.mean(after["tokens"] for _, after in pairs),
-        slots=pairs[0][1]["slots"],
+        waits=[after.data_wait for _, after in pairs],
+        between=[whole - after.seconds for whole, (_, after) in zip(seconds, pairs, strict=True)],
+        tokens=statistics.mean(after.tokens for _, after in pairs),
+        slots=pairs[0][1].slots,
     )
 
 

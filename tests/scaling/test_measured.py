@@ -1,11 +1,12 @@
 """Journals' figures, efficiencies, and the planner adjusted to them."""
 
 from dataclasses import replace
-from typing import Any
+from itertools import accumulate
 
 import pytest
 
 from pdapt.core.errors import UserError
+from pdapt.core.training_cost import MeasuredStep
 from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import read_fit
@@ -16,15 +17,10 @@ from pdapt.scaling.predict_run import Site
 FULL = Filling(1.0, 512.0, "made up")
 
 
-def journal(seconds: float, steps: int = 8, tokens: int = 900) -> list[dict[str, Any]]:
+def journal(seconds: float, steps: int = 8, tokens: int = 900) -> list[MeasuredStep]:
     """Steps that take `seconds` from end to end, a tenth of that outside of the step; the first ones are slow."""
-    rows: list[dict[str, Any]] = [{"event": "start", "time": 0.0}]
-    now = 0.0
-    for step in range(1, steps + 1):
-        now += seconds * (10 if step <= 3 else 1)
-        row = {"event": "step", "step": step, "time": now, "seconds": 0.9 * seconds, "data_wait": 0.1 * seconds}
-        rows.append(row | {"tokens": tokens, "slots": 1024})
-    return rows
+    ends = accumulate(seconds * (10 if step <= 3 else 1) for step in range(1, steps + 1))
+    return [MeasuredStep(end, 0.9 * seconds, data_wait=0.1 * seconds, tokens=tokens, slots=1024) for end in ends]
 
 
 def test_first_steps_do_not_count() -> None:

@@ -15,7 +15,7 @@ from pdapt.core.errors import Halted
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
 from pdapt.training.run.folder import SKIPPED, checkpoints
-from pdapt.training.run.journal import JOURNAL_FILE, Row, kept, read
+from pdapt.training.run.journal import JOURNAL_FILE, Event, Row, kept, read
 from pdapt.training.run.run_state import STATE
 from pdapt.training.train import train
 
@@ -126,14 +126,14 @@ def test_a_spike_is_skipped_alike_by_a_run_that_was_interrupted(
     rows = read(whole / JOURNAL_FILE)
     assert {row["event"] for row in rows} | {"straggler"} == KEYS.keys()
     assert all(row.keys() == KEYS[row["event"]] for row in rows)
-    steps = kept(rows, "step")
+    steps = kept(rows, Event.STEP)
     assert [number for number, row in steps.items() if row["skipped"]] == skipped
-    again = kept(read(interrupted / JOURNAL_FILE), "step")
+    again = kept(read(interrupted / JOURNAL_FILE), Event.STEP)
     exact = ("loss", "grad_norm", "learning_rate", "skipped", "tokens", "sources")
     assert list(steps) == list(again) == list(range(1, 41))
     for number, row in steps.items():
         assert {name: again[number][name] for name in exact} == {name: row[name] for name in exact}, number
-    validations = [kept(read(out / JOURNAL_FILE), "validation") for out in (whole, interrupted)]
+    validations = [kept(read(out / JOURNAL_FILE), Event.VALIDATION) for out in (whole, interrupted)]
     losses = [{step: row["loss"] for step, row in found.items()} for found in validations]
     assert losses[0] == losses[1]
     last = checkpoints(whole)[-1]
@@ -157,7 +157,7 @@ def test_a_spike_is_gone_back_from_and_its_batch_left_out(recipe_file: Path, tok
     assert len(starts) == 1 + len(left_out)
     # Each start goes on from the checkpoint before the step that was gone back from.
     assert [row["step"] for row in starts[1:]] == [5 * ((step - 1) // 5) for step in left_out]
-    assert list(kept(read(out / JOURNAL_FILE), "step")) == [step for step in range(1, 41) if step not in left_out]
+    assert list(kept(read(out / JOURNAL_FILE), Event.STEP)) == [step for step in range(1, 41) if step not in left_out]
 
 
 def test_a_warning_changes_nothing(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pdapt.recipes.load import load
 from pdapt.recipes.schema import shape_of
 from pdapt.training.megatron.sequences import read_of_recipe
 from pdapt.training.run.folder import METRICS
-from pdapt.training.run.journal import JOURNAL_FILE, Row, kept, read
+from pdapt.training.run.journal import JOURNAL_FILE, Event, Row, kept, read
 from pdapt.training.train import train
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def run(recipe_file: Path, tokens: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_data_sets_losses_make_up_the_batchs(run: Path) -> None:
-    for kind in ("step", "validation"):
+    for kind in (Event.STEP, Event.VALIDATION):
         for row in kept(read(run / JOURNAL_FILE), kind).values():
             assert set(row["sources"]) == {"soins", "ville"}
             tokens = sum(found["tokens"] for found in row["sources"].values())

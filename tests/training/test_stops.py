@@ -14,7 +14,7 @@ from pdapt.core.errors import StoppedEarly
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
 from pdapt.training.run.folder import ACHIEVED, checkpoints, iteration
-from pdapt.training.run.journal import JOURNAL_FILE, kept, read
+from pdapt.training.run.journal import JOURNAL_FILE, Event, kept, read
 from pdapt.training.run.listeners.stops import SIGNALS, Stops
 from pdapt.training.run.run_state import STATE
 from pdapt.training.train import train
@@ -23,7 +23,7 @@ TWO = ["parallel.ranks_per_node=2", "steps=40", "checkpoint.every=100", "validat
 
 
 def losses(out: Path) -> dict[int, float]:
-    return {step: row["loss"] for step, row in kept(read(out / JOURNAL_FILE), "step").items()}
+    return {step: row["loss"] for step, row in kept(read(out / JOURNAL_FILE), Event.STEP).items()}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import torch
 from pdapt.conversion.distcp_read import Checkpoint
 from pdapt.core.checkpoint import CHECKPOINTS
 from pdapt.training.run.folder import checkpoints, iteration
-from pdapt.training.run.journal import JOURNAL_FILE, kept, read
+from pdapt.training.run.journal import JOURNAL_FILE, Event, kept, read
 
 OVERRIDES = ["parallel.ranks_per_node=2", "steps=30", "checkpoint.every=1", "validation.every=10"]
 # A save after each step: about half of the time that training takes. Kept are each tenth, and two others.
@@ -48,7 +48,9 @@ def saving(out: Path) -> bool:
 
 def results(out: Path) -> tuple[dict[int, float], dict[int, float]]:
     rows = read(out / JOURNAL_FILE)
-    losses, valid = ({step: row["loss"] for step, row in kept(rows, kind).items()} for kind in ("step", "validation"))
+    losses, valid = (
+        {step: row["loss"] for step, row in kept(rows, kind).items()} for kind in (Event.STEP, Event.VALIDATION)
+    )
     return losses, valid
 
 

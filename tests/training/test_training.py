@@ -18,7 +18,7 @@ from pdapt.recipes.load import load
 from pdapt.recipes.schema import Recipe
 from pdapt.training.megatron.sequences import Sequence, read_of_recipe
 from pdapt.training.run.folder import checkpoints
-from pdapt.training.run.journal import JOURNAL_FILE, kept, read
+from pdapt.training.run.journal import JOURNAL_FILE, Event, kept, read
 from pdapt.training.train import train
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ TWO = "parallel.ranks_per_node=2"
 
 
 def losses(out: Path) -> list[float]:
-    return [row["loss"] for row in kept(read(out / JOURNAL_FILE), "step").values()]
+    return [row["loss"] for row in kept(read(out / JOURNAL_FILE), Event.STEP).values()]
 
 
 def batch_loss(model: Qwen3ForCausalLM, batch: list[Sequence]) -> torch.Tensor:
@@ -120,7 +120,7 @@ def test_a_run_from_a_runs_weights_starts_with_the_recipes_rate_and_no_moments(
         "optimizer.min_lr=1e-3",
     ]
     train(load(str(recipe_file), [*schedule, "optimizer.lr=1e-2"]), tokens, source)
-    rates = [row["learning_rate"] for row in kept(read(source / JOURNAL_FILE), "step").values()]
+    rates = [row["learning_rate"] for row in kept(read(source / JOURNAL_FILE), Event.STEP).values()]
     falling = [1e-2 - 9e-3 * done / 4 for done in range(4)]
     assert rates == pytest.approx([0, 2.5e-3, 5e-3, 7.5e-3, 1e-2, 1e-2, *falling]), "each step's own"
     (source / CHECKPOINTS / "iter_0000010" / "__0_0.distcp").unlink()
@@ -131,7 +131,7 @@ def test_a_run_from_a_runs_weights_starts_with_the_recipes_rate_and_no_moments(
     assert "iter_0000010 is damaged (__0_0.distcp is missing): the one before it is taken" in said
     assert f"weights of {source / CHECKPOINTS / 'iter_0000008'}" in said
     assert "trained on the same sequences in the same order, for 8 steps: seed=1 gives another order" in said
-    (first,) = kept(read(tmp_path / "run" / JOURNAL_FILE), "step").values()
+    (first,) = kept(read(tmp_path / "run" / JOURNAL_FILE), Event.STEP).values()
     assert (first["step"], first["learning_rate"]) == (1, 3e-4)
     before, after = (Checkpoint(newest(run) or run) for run in (source, tmp_path / "run"))
     names = [name for name in before.entries if name.startswith("optimizer.state.exp_avg.")]

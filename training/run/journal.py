@@ -6,7 +6,9 @@ Events, all with `event`, `time` (Unix seconds) and `start` (number of the start
 - `step`: `step`, `seconds`, `loss` and the rest of the row that `listeners/journal_rows.py` makes;
 - `validation`: `step`, `loss`, `seconds`, `sources`;
 - `save`: `step`, `stall_seconds` (training stood still), `seconds` (until the checkpoint was whole), `asynchronous`;
-- `guard`: `step`, `action` and why; `straggler`; `hang`; `end`: `step`, `reason`.
+- `guard`: `step`, `action` and `reason`;
+- `straggler`: `step`, `rank`, `ratio`;
+- `end`: `step`, `state`, `reason`.
 """
 
 import json
@@ -15,6 +17,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,12 +26,43 @@ from ...core import log
 from ...core.errors import UserError
 from ...core.jsonio import MAX_BYTES, JsonObject, parse_json
 from ...core.log import counted
-from ...core.training_cost import Spent
+from ...core.training_cost import MeasuredStep, Spent
+from ...recipes.schema import REWIND
 
 JOURNAL_FILE = "log.jsonl"
 NAMED = 20
 """Lines that cannot be read and are named on a page; of more the number is stated."""
 Row = dict[str, Any]
+"""An event as JSON values: its `Event`, `time`, `start`, and what the event has more."""
+
+
+class Event(StrEnum):
+    """The kinds of events; what their rows hold stands at the head of this file."""
+
+    START = "start"
+    STEP = "step"
+    VALIDATION = "validation"
+    SAVE = "save"
+    GUARD = "guard"
+    STRAGGLER = "straggler"
+    END = "end"
+
+
+def steps_in(rows: Iterable[Row]) -> list[MeasuredStep]:
+    """Every step that was done, in the order of the journal; one that was done again is there twice."""
+    return [
+        MeasuredStep(
+            time=row["time"],
+            seconds=row["seconds"],
+            data_wait=row["data_wait"],
+            tokens=row["tokens"],
+            slots=row.get("slots", 0),
+            loss=row.get("loss"),
+            joules=row.get("joules"),
+        )
+        for row in rows
+        if row["event"] == Event.STEP
+    ]
 
 
 class Journal:
@@ -47,7 +81,7 @@ class Journal:
         if torn:
             self._file.write("\n")
 
-    def write(self, event: str, **values: Any) -> None:
+    def write(self, event: Event, **values: Any) -> None:
         """Append an event; it is in the kernel's hands, and survives a kill, when this returns."""
         row = {"event": event, "time": time.time(), "start": self.start, **values}
         self._file.write(as_line(row))
@@ -145,7 +179,7 @@ def read_steps(path: Path) -> History:
         UserError: it is missing, or holds none; the message says what is damaged.
     """
     history = read_history(path)
-    if not any(row["event"] == "step" for row in history.rows):
+    if not any(row["event"] == Event.STEP for row in history.rows):
         why = f": line {history.damaged[0]}" if history.damaged else "" if path.is_file() else ": the file is missing"
         raise UserError(
             f"{path.parent} is not a training run that has begun{why}",
@@ -175,32 +209,33 @@ def _check(row: JsonObject) -> None:
     """
     row.number("time"), row.integer("start")
     event = row.text("event")
-    if event in ("start", "step", "validation", "save", "guard"):
+    if event in (Event.START, Event.STEP, Event.VALIDATION, Event.SAVE, Event.GUARD):
         row.integer("step")
-    if event == "start":
+    if event == Event.START:
         row.integer("ranks", minimum=1)
-    if event == "step":
-        row.number("seconds"), row.number("data_wait"), row.integer("tokens"), row.flag("skipped")
-    if event in ("step", "validation"):
+    if event == Event.STEP:
+        row.number("seconds"), row.number("data_wait"), row.flag("skipped")
+        row.integer("tokens"), row.integer("slots", 0)
+    if event in (Event.STEP, Event.VALIDATION):
         row.object("sources")
         for name in ("loss", "grad_norm", "joules"):
             row.number(name, 0.0, nan=True)
 
 
-def kept(rows: Iterable[Row], event: str, last: int | None = None) -> dict[int, Row]:
+def kept(rows: Iterable[Row], event: Event, last: int | None = None) -> dict[int, Row]:
     """The events of a kind that count, by step: of a step that was done again after a restart, the later one.
 
     Args:
         rows: of a journal.
-        event: `step` or `validation`.
+        event: steps or validations.
         last: steps after this one do not count: a restart goes on from it.
     """
     counted: dict[int, Row] = {}
     start = 0
     for row in rows:
         # What an earlier start did after the step that this one goes on from is undone; its row may be lost.
-        begins = row["event"] == "start"
-        if begins or (row["event"] == "step" and row["start"] != start):
+        begins = row["event"] == Event.START
+        if begins or (row["event"] == Event.STEP and row["start"] != start):
             counted = {step: old for step, old in counted.items() if step < row["step"] + begins}
             start = row["start"]
         if row["event"] == event:
@@ -213,15 +248,15 @@ def missing_steps(rows: list[Row]) -> list[tuple[int, int]]:
 
     Gaps and not steps: the number of a step in a damaged row may be anything.
     """
-    known = kept(rows, "step")
-    last = max([*known, *(row["step"] for row in rows if row["event"] == "start")], default=0)
+    known = kept(rows, Event.STEP)
+    last = max([*known, *(row["step"] for row in rows if row["event"] == Event.START)], default=0)
     there = sorted(step for step in {0, *known, *_left_out(rows)} if step <= last)
     return [(before + 1, after - 1) for before, after in pairwise([*there, last + 1]) if after - before > 1]
 
 
 def _left_out(rows: list[Row]) -> set[int]:
     """The steps whose batches the guard has left out."""
-    return {row["step"] for row in rows if row["event"] == "guard" and row.get("action") == "rewind"}
+    return {row["step"] for row in rows if row["event"] == Event.GUARD and row.get("action") == REWIND}
 
 
 def ranges(gaps: list[tuple[int, int]]) -> str:
@@ -235,7 +270,7 @@ def unknown_seconds(history: History) -> float:
     left_out = _left_out(history.rows)
     for at in range(1, len(history.rows)):
         before, after = history.rows[at - 1], history.rows[at]
-        if after["event"] != "step":
+        if after["event"] != Event.STEP:
             continue
         first, seen = _step_before(history.rows, at) + 1, after["step"]
         if seen - first > sum(first <= step < seen for step in left_out):
@@ -252,14 +287,14 @@ def _span(rows: list[Row], at: int) -> tuple[float, float] | None:
     if not 0 < at < len(rows):
         return None
     after = rows[at]
-    if after["event"] == "start" and after["step"] <= _step_before(rows, at):
+    if after["event"] == Event.START and after["step"] <= _step_before(rows, at):
         return None  # a kill has torn the line: what it told of was done again
-    return rows[at - 1]["time"], after["time"] - (after["seconds"] if after["event"] == "step" else 0.0)
+    return rows[at - 1]["time"], after["time"] - (after["seconds"] if after["event"] == Event.STEP else 0.0)
 
 
 def _step_before(rows: list[Row], at: int) -> int:
     """The step that the run was at before row `at`."""
-    return next((row["step"] for row in reversed(rows[:at]) if row["event"] in ("start", "step")), 0)
+    return next((row["step"] for row in reversed(rows[:at]) if row["event"] in (Event.START, Event.STEP)), 0)
 
 
 class Goodput:
@@ -274,7 +309,7 @@ class Goodput:
         rows = history.rows
         self.begin = min((row["time"] for row in rows), default=now)
         self.unknown = unknown_seconds(history)
-        self.productive = sum(productive(row) for row in kept(rows, "step", step).values())
+        self.productive = sum(productive(row) for row in kept(rows, Event.STEP, step).values())
 
     def add(self, row: Row) -> float:
         """Count a step; the goodput at its end."""
@@ -289,17 +324,17 @@ class Goodput:
 def spent(history: History) -> Spent | None:
     """Sum up what a run has taken until now; None if it has not done a step."""
     rows = history.rows
-    counted = kept(rows, "step").values()
+    counted = kept(rows, Event.STEP).values()
     if not counted:
         return None
     begins: dict[int, float] = {}
     for row in rows:  # of a start whose own row is lost, the first that is there
         begins.setdefault(row["start"], row["time"])
-    ranks = {row["start"]: row["ranks"] for row in rows if row["event"] == "start"}
+    ranks = {row["start"]: row["ranks"] for row in rows if row["event"] == Event.START}
     ends = {row["start"]: row["time"] for row in rows}
     hours = {start: (ends[start] - begin) / 3600 for start, begin in begins.items()}
     wall = max(ends.values()) - min(begins.values())
-    joules = [row.get("joules") for row in rows if row["event"] == "step"]
+    joules = [row.get("joules") for row in rows if row["event"] == Event.STEP]
     return Spent(
         steps=len(counted),
         tokens=sum(row["tokens"] for row in counted),
@@ -330,7 +365,7 @@ def metrics(rows: list[Row], slots_a_step: int) -> list[Row]:
         the loss of each data set that had tokens.
     """
     losses = []
-    for event, name in (("step", "loss"), ("validation", "valid_loss")):
+    for event, name in ((Event.STEP, "loss"), (Event.VALIDATION, "valid_loss")):
         for step, row in kept(rows, event).items():
             losses.append(
                 {"iteration": step, "slots": step * slots_a_step, name: row.get("loss"), "sources": row["sources"]}

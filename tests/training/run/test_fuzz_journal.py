@@ -10,7 +10,7 @@ from pdapt.core.errors import UserError
 from pdapt.data_prep.tokens.tokenizer import load_tokenizer
 from pdapt.training.compare_tokenizers import differences, read_vocabulary
 from pdapt.training.run.failures.rank_file import RankFile, read_records
-from pdapt.training.run.journal import Journal, kept, read
+from pdapt.training.run.journal import Event, Journal, kept, read
 
 Fuzz = Callable[..., None]
 
@@ -34,7 +34,7 @@ def test_fuzz_journal(fuzz: Fuzz, tmp_path: Path) -> None:
 
     def use() -> None:
         found = read(path)
-        kept(found, "step")
+        kept(found, Event.STEP)
         if len(found) < 5:
             raise UserError("rows are left out")
 

@@ -9,6 +9,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.training.run.journal import (
+    Event,
     Goodput,
     History,
     Journal,
@@ -50,7 +51,7 @@ INTERRUPTED = [
 def test_the_journal_is_strict_json_whatever_is_written(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "log.jsonl")
     sources = {"a": {"loss": float("nan"), "tokens": 3}}
-    journal.write("step", loss=float("inf"), rates=[1.5, float("-inf")], sources=sources, reason="loss nan")
+    journal.write(Event.STEP, loss=float("inf"), rates=[1.5, float("-inf")], sources=sources, reason="loss nan")
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
 
     def refuse(name: str) -> None:
@@ -62,12 +63,12 @@ def test_the_journal_is_strict_json_whatever_is_written(tmp_path: Path) -> None:
 
 
 def test_a_step_that_was_done_again_counts_once() -> None:
-    assert {number: row["loss"] for number, row in kept(INTERRUPTED, "step").items()} == {1: 1, 2: 2, 3: 30, 4: 4}
-    assert list(kept(INTERRUPTED[:4], "step", last=2)) == [1, 2]
+    assert {number: row["loss"] for number, row in kept(INTERRUPTED, Event.STEP).items()} == {1: 1, 2: 2, 3: 30, 4: 4}
+    assert list(kept(INTERRUPTED[:4], Event.STEP, last=2)) == [1, 2]
 
 
 def test_a_step_after_the_one_that_a_restart_goes_on_from_does_not_count() -> None:
-    assert list(kept([*INTERRUPTED[:4], start(1, 200)], "step")) == [1]
+    assert list(kept([*INTERRUPTED[:4], start(1, 200)], Event.STEP)) == [1]
 
 
 def test_goodput_is_productive_time_over_wall_time_since_the_first_start() -> None:
@@ -104,11 +105,11 @@ def test_metrics_are_one_row_a_step_and_kind() -> None:
 def test_a_torn_line_is_left_out_and_the_next_start_goes_on_behind_it(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     first = Journal(path)
-    first.write("start", step=0, ranks=2)
+    first.write(Event.START, step=0, ranks=2)
     with path.open("a") as file:
         file.write('{"event": "step", "st')
     second = Journal(path)
-    second.write("start", step=0, ranks=2)
+    second.write(Event.START, step=0, ranks=2)
     assert (first.start, second.start) == (0, 1)
     assert [row["event"] for row in read(path)] == ["start", "start"]
     assert [row["start"] for row in read(path)] == [0, 1]
@@ -159,7 +160,7 @@ def test_a_damaged_line_is_said_kept_and_its_time_unknown(
     assert found.goodput == pytest.approx(9 * 9 / 100)
     assert found.unknown == pytest.approx(10 / 100)
     before = path.read_bytes()
-    Journal(path).write("end", step=10)
+    Journal(path).write(Event.END, step=10)
     assert path.read_bytes().startswith(before)
 
 
@@ -211,7 +212,7 @@ def test_a_line_that_a_kill_tore_costs_no_queue(tmp_path: Path) -> None:
 def test_where_the_row_of_a_start_is_lost_its_ranks_are_unknown() -> None:
     again = [{**row, "start": 1, "time": row["time"] + 200} for row in TEN[3:]]
     rows = [*TEN[:5], *again]  # went on from step 2
-    assert list(kept(rows[:6], "step")) == [1, 2, 3]
+    assert list(kept(rows[:6], Event.STEP)) == [1, 2, 3]
     found = spent(whole(rows))
     assert found is not None
     assert found.rank_hours is None

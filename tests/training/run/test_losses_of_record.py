@@ -8,7 +8,7 @@ from pdapt.core.checkpoint import HASHES_FILE
 from pdapt.recipes.load import load
 from pdapt.training.run.folder import checkpoints
 from pdapt.training.run.hashes import damage
-from pdapt.training.run.journal import JOURNAL_FILE, kept, read, read_history, spent
+from pdapt.training.run.journal import JOURNAL_FILE, Event, kept, read, read_history, spent
 from pdapt.training.train import train
 
 KILL = """
@@ -50,7 +50,7 @@ def test_hashes_are_there_in_the_end_and_a_damaged_journal_is_gone_on_with(
     assert f"{JOURNAL_FILE}:{broken + 1}: " in said
     assert "has lost steps: 3; their time counts as unknown" in said
     assert (out / JOURNAL_FILE).read_bytes().startswith(damaged), "nothing is lost that may still be mended by hand"
-    steps = kept(read(out / JOURNAL_FILE), "step")
+    steps = kept(read(out / JOURNAL_FILE), Event.STEP)
     assert list(steps) == [1, 2, 4, 5, 6, 7, 8, 9, 10]
     assert steps[10]["goodput_unknown"] > 0
     found = spent(read_history(out / JOURNAL_FILE))

@@ -6,7 +6,7 @@ from ....core.files import write_json
 from ....recipes.schema import REWIND, SKIP, STOP, WARN
 from ..events import Listener, StepResult, Verdict
 from ..folder import SKIPPED, skipped
-from ..journal import Journal
+from ..journal import Event, Journal
 from ..run_state import STATE, RunState, State
 from .stops import Stops
 
@@ -58,5 +58,5 @@ class EndState(Listener):
         return (State.STOPPED, self.stops.reason) if self.stops.reason else (State.FINISHED, "")
 
     def _write(self, state: State, reason: str) -> None:
-        self.journal.write("end", step=self.step, state=state, reason=reason)
+        self.journal.write(Event.END, step=self.step, state=state, reason=reason)
         RunState(state, self.step, reason).write(self.out)

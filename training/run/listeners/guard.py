@@ -6,7 +6,7 @@ from collections import deque
 
 from ....recipes.schema import LEAST_STEPS, REWIND, SKIP, STOP, Guard
 from ..events import Gradient, Listener, StepResult, Verdict
-from ..journal import Row, kept
+from ..journal import Event, Row, kept
 
 
 class GradientGuard(Listener):
@@ -41,7 +41,7 @@ class GradientGuard(Listener):
     @staticmethod
     def resumed(guard: Guard, rows: list[Row], step: int, rewinds: int) -> "GradientGuard":
         """Take up what a run's journal says of the steps up to the one that it goes on after."""
-        steps = kept(rows, "step", step).values()
+        steps = kept(rows, Event.STEP, step).values()
         taken = [row for row in steps if not row["skipped"]]
         pairs = [(row.get("loss"), row.get("grad_norm")) for row in taken]
         history = [(loss, norm) for loss, norm in pairs if loss is not None and norm is not None]

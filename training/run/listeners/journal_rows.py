@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ....core.flops import flops_per_step, mfu
 from ....recipes.schema import Recipe, masked, shape_of
 from ..events import Listener, Save, StepResult, ValidationResult, Verdict
-from ..journal import Goodput, Journal, Row
+from ..journal import Event, Goodput, Journal, Row
 from ..sums import DataSets
 from .straggler import slowest_rank
 
@@ -75,7 +75,7 @@ class JournalRows(Listener):
 
     def gradient_judged(self, step: int, verdict: Verdict) -> None:
         """Write what the guard does, and print it."""
-        self.journal.write("guard", step=step, action=verdict.action, reason=verdict.reason)
+        self.journal.write(Event.GUARD, step=step, action=verdict.action, reason=verdict.reason)
         print(f"guard: step {step}: {verdict.reason}: {verdict.action}", flush=True)
 
     def step_ended(self, result: StepResult) -> None:
@@ -92,16 +92,16 @@ class JournalRows(Listener):
         row["goodput"] = self.goodput.add(row | {"time": now})
         if self.goodput.unknown:
             row["goodput_unknown"] = self.goodput.unknown_share(now)
-        self._write("step", row, "train")
+        self._write(Event.STEP, row, "train")
 
     def validated(self, result: ValidationResult) -> None:
         """Write the validation's row; none where no token counted."""
         if not result.data.tokens:
             return
         row = {"step": result.step, "loss": result.data.mean_loss, "seconds": result.seconds}
-        self._write("validation", row | {"sources": result.data.by_data_set(self.data_sets.validation)}, "valid")
+        self._write(Event.VALIDATION, row | {"sources": result.data.by_data_set(self.data_sets.validation)}, "valid")
 
-    def _write(self, event: str, row: Row, kind: str) -> None:
+    def _write(self, event: Event, row: Row, kind: str) -> None:
         self.journal.write(event, **row)
         for reader in self.readers:
             reader.log(row, row["step"], kind)
@@ -109,4 +109,4 @@ class JournalRows(Listener):
     def saved(self, save: Save) -> None:
         """Write how long a save held training up, and when it was whole."""
         times = {"stall_seconds": save.stall_seconds, "seconds": save.seconds}
-        self.journal.write("save", step=save.step, asynchronous=save.asynchronous, **times)
+        self.journal.write(Event.SAVE, step=save.step, asynchronous=save.asynchronous, **times)

@@ -8,7 +8,7 @@ from typing import Any
 from ....recipes.schema import Recipe
 from ..events import Listener
 from ..folder import skipped
-from ..journal import JOURNAL_FILE, Goodput, Journal, read_history
+from ..journal import JOURNAL_FILE, Event, Goodput, Journal, read_history
 from ..sums import DataSets
 from .end_state import EndState
 from .guard import GradientGuard
@@ -61,7 +61,7 @@ def listeners_of_rank(beginning: Beginning, stops: Stops) -> list[Listener]:
         return [guard]
     goodput = Goodput(history, step, beginning.begun)
     journal = Journal(out / JOURNAL_FILE)
-    journal.write("start", time=beginning.begun, step=step, ranks=beginning.ranks, host=os.uname().nodename)
+    journal.write(Event.START, time=beginning.begun, step=step, ranks=beginning.ranks, host=os.uname().nodename)
     trackers = Trackers(recipe, out, beginning.tensorboard)
     work = StepWork(recipe, beginning.ranks, beginning.gpu)
     return [

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable
 
 from ..events import Listener, StepResult
+from ..journal import Event
 
 STRAGGLING = 10
 """Steps after which a rank that has been the slowest in each of them is reported."""
@@ -23,7 +24,7 @@ class Straggler(Listener):
 
         Args:
             limit: compute time over the median rank's from which a rank counts as slow; None reports none.
-            report: writes an event to the journal: `report("straggler", step=…, rank=…, ratio=…)`.
+            report: writes an event to the journal: `report(Event.STRAGGLER, step=…, rank=…, ratio=…)`.
         """
         self.limit, self.report = limit, report
         self.rank, self.steps = -1, 0
@@ -36,6 +37,6 @@ class Straggler(Listener):
         else:
             self.rank, self.steps = rank, self.steps + 1 if self.rank == rank else 1
         if self.steps == STRAGGLING:
-            self.report("straggler", step=result.step, rank=rank, ratio=ratio)
+            self.report(Event.STRAGGLER, step=result.step, rank=rank, ratio=ratio)
             long = f"{ratio:.2f} x as long as the median rank, and was the slowest for {STRAGGLING} steps"
             print(f"straggler: rank {rank} computed {long}", flush=True)

@@ -11,6 +11,7 @@ from ....core.errors import UserError
 from ....recipes.load import to_dict
 from ....recipes.schema import Log, Recipe
 from ..events import Listener
+from ..journal import Row
 
 DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
 """Tracking URIs that MLflow reaches through SQLAlchemy."""
@@ -70,7 +71,7 @@ class Trackers(Listener):
                 with LeftOut(name, lambda: None):
                     self.others[name] = kind(where, out, to_dict(recipe))
 
-    def log(self, row: dict[str, Any], step: int, kind: str) -> None:
+    def log(self, row: Row, step: int, kind: str) -> None:
         """Write a row's numbers, those of its data sets too; what is not a finite number is left out.
 
         Args:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pdapt.training.run.failures.rank_file import Phase, RankFile
-from pdapt.training.run.journal import JOURNAL_FILE, kept, read
+from pdapt.training.run.journal import JOURNAL_FILE, Event, kept, read
 from pdapt.training.run.listeners import watch
 from pdapt.training.run.listeners.watch import Progress, places, to_blame
 
@@ -109,7 +109,7 @@ def test_a_rank_that_stands_still_is_named_and_the_run_ended(recipe_file: Path, 
         text=True,
     )
     deadline = time.monotonic() + 120
-    while len(kept(read(out / JOURNAL_FILE), "step")) < 7:
+    while len(kept(read(out / JOURNAL_FILE), Event.STEP)) < 7:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     (agent,) = psutil.Process(process.pid).children()
