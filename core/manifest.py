@@ -92,6 +92,15 @@ class Manifest:
         write_hashed(folder / MANIFEST_FILE, asdict(self))
 
 
+@dataclass(frozen=True)
+class StageKey:
+    """What identifies the work of a stage; `inputs` and `config` as in `Manifest`."""
+
+    stage: str
+    inputs: dict[str, str]
+    config: dict[str, Any]
+
+
 class Outdated(UserError):
     """A folder's finished stage was made from other inputs, or with other options.
 
@@ -179,9 +188,9 @@ def run_stage(
         _check_replaceable(out)
         with locked(out, f"writing ({stage}) to"), disk_errors(out):
             if not _something(out):
-                key = {"stage": stage, "inputs": {} if beside else _fingerprints(inputs), "config": config}
+                key = StageKey(stage, {} if beside else _fingerprints(inputs), config)
                 return _make(key, inputs if beside else {}, out, body, hashes=hashes, resumes=resumes)
-    done = _finished(out, {"stage": stage, "inputs": _fingerprints(inputs), "config": config})
+    done = _finished(out, StageKey(stage, _fingerprints(inputs), config))
     log.info(f"{stage}: {out} is there already, nothing to do")
     return done
 
@@ -199,7 +208,7 @@ def check_outside(out: Path, inputs: Iterable[Path]) -> None:
 
 
 def _make(
-    key: dict[str, Any],
+    key: StageKey,
     inputs: Mapping[str, Path | str],
     out: Path,
     body: Callable[[Path], dict[str, Any]],
@@ -220,8 +229,15 @@ def _make(
                 remove(work)
             raise
         outputs = hash_files(work, hashes)
-        key |= {"inputs": key["inputs"] | prints.result()}
-    manifest = Manifest(**key, counts=counts, outputs=outputs, versions=versions(), seconds=time.monotonic() - start)
+    manifest = Manifest(
+        stage=key.stage,
+        inputs=key.inputs | prints.result(),
+        config=key.config,
+        counts=counts,
+        outputs=outputs,
+        versions=versions(),
+        seconds=time.monotonic() - start,
+    )
     manifest.write(work)
     (work / KEY).unlink()
     with ThreadPoolExecutor() as pool:  # a disk that is asked for several at once does them in one go
@@ -265,15 +281,15 @@ def _check_replaceable(out: Path) -> None:
         )
 
 
-def _finished(out: Path, key: dict[str, Any]) -> Manifest:
+def _finished(out: Path, key: StageKey) -> Manifest:
     if not (out / MANIFEST_FILE).is_file():
         raise UserError(f"the output exists and no stage wrote it: {out}", where="--out", fix="choose another folder")
     manifest = Manifest.read(out)
-    made = {"stage": manifest.stage, "inputs": manifest.inputs, "config": manifest.config}
+    made = StageKey(manifest.stage, manifest.inputs, manifest.config)
     if made == key:
         _check_complete(out, manifest)
         return manifest
-    if manifest.stage != key["stage"]:
+    if manifest.stage != key.stage:
         raise UserError(f"{out} was made by the stage {manifest.stage}", where="--out", fix="choose another folder")
     raise Outdated(out, _differences(made, key))
 
@@ -290,11 +306,11 @@ def _check_complete(out: Path, manifest: Manifest) -> None:
         )
 
 
-def _differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _differences(there: StageKey, now: StageKey) -> list[str]:
     """Sentences on what two keys of one stage do not share."""
-    inputs = sorted({*there["inputs"], *now["inputs"]})
-    differing = [name for name in inputs if there["inputs"].get(name) != now["inputs"].get(name)]
-    before, after = there["config"], now["config"]
+    inputs = sorted({*there.inputs, *now.inputs})
+    differing = [name for name in inputs if there.inputs.get(name) != now.inputs.get(name)]
+    before, after = there.config, now.config
     options = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
     return [
         *([f"other {', '.join(differing)}"] if differing else []),
@@ -335,19 +351,19 @@ def renew(out: Path, run: Callable[[Path | None], Manifest]) -> Manifest:
     return manifest
 
 
-def _enter(work: Path, key: dict[str, Any], *, resumes: bool) -> None:
+def _enter(work: Path, key: StageKey, *, resumes: bool) -> None:
     """Take up an interrupted run of the same work, if the stage can; throw away any other."""
-    if resumes and _interrupted(work) == key:
-        log.info(f"{key['stage']}: going on where an earlier run stopped")
+    if resumes and _interrupted(work) == asdict(key):
+        log.info(f"{key.stage}: going on where an earlier run stopped")
         return
     (work / KEY).unlink(missing_ok=True)  # first: what an interruption leaves of the rest is not taken up again
     remove(work)
     work.mkdir(parents=True)
-    write_json(work / KEY, key)
+    write_json(work / KEY, asdict(key))
 
 
 def _interrupted(work: Path) -> Any:
-    """The key of what an interrupted run was making; None where there is none, or nothing that says it."""
+    """The key, as JSON values, of what an interrupted run was making; None where there is none, or nothing says it."""
     try:
         return read_json(work / KEY)
     except UserError:
