@@ -78,14 +78,34 @@ def of_qwen3(shape: Qwen3Config) -> Architecture:
 
 def _gpt(layers: int, hidden: int, heads: int, vocab: int, tied: bool) -> Architecture:
     """GPT's form: the MLP is four times as wide and not gated, and each head has its own keys."""
-    return Architecture(layers, hidden, 4 * hidden, heads, heads, hidden // heads, vocab, gated=False, tied=tied)
+    return Architecture(
+        layers=layers,
+        hidden=hidden,
+        ffn=4 * hidden,
+        heads=heads,
+        kv_heads=heads,
+        head_dim=hidden // heads,
+        vocab=vocab,
+        gated=False,
+        tied=tied,
+    )
 
 
 def _llama(
     layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, vocab: int, tied: bool = False, head_dim: int = 0
 ) -> Architecture:
     """Llama's form: the MLP is gated."""
-    return Architecture(layers, hidden, ffn, heads, kv_heads, head_dim or hidden // heads, vocab, gated=True, tied=tied)
+    return Architecture(
+        layers=layers,
+        hidden=hidden,
+        ffn=ffn,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim or hidden // heads,
+        vocab=vocab,
+        gated=True,
+        tied=tied,
+    )
 
 
 GPT_VOCAB, MPT_VOCAB, LLAMA2, LLAMA3, MEGATRON, NEMOTRON = 51_200, 50_368, 32_000, 128_256, 131_072, 256_000
@@ -245,6 +265,18 @@ def _of_size(parameters: float, vocab: int, gated: bool, tied: bool) -> Architec
         layer = 4 * hidden * hidden + (3 if gated else 2) * hidden * ffn
         layers = max(2, 2 * round((parameters - tables * hidden) / layer / 2))
         heads = max(1, hidden // 128)
-        shapes.append(Architecture(layers, hidden, ffn, heads, heads, hidden // heads, vocab, gated=gated, tied=tied))
+        shapes.append(
+            Architecture(
+                layers=layers,
+                hidden=hidden,
+                ffn=ffn,
+                heads=heads,
+                kv_heads=heads,
+                head_dim=hidden // heads,
+                vocab=vocab,
+                gated=gated,
+                tied=tied,
+            )
+        )
     fitting = [shape for shape in shapes if abs(shape.parameters / parameters - 1) < 0.1] or shapes
     return min(fitting, key=lambda shape: abs(shape.hidden / shape.layers - 128))

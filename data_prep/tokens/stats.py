@@ -124,7 +124,7 @@ def layout_stats(
     check_layout(layout, seq_length)
     record = read_record(tokens)
     datasets = [
-        DataSetStats(name, split, tokens / entry.prefix, entry, _counts(tokens, entry, layout, seq_length))
+        DataSetStats(name, split, tokens / entry.prefix, entry, counts=_counts(tokens, entry, layout, seq_length))
         for split, entries in record.splits.items()
         for name, entry in entries.items()
     ]
