@@ -94,7 +94,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class StageKey:
-    """What identifies the work of a stage; `inputs` and `config` as in `Manifest`."""
+    """Identity of a stage's work; `inputs` and `config` as in `Manifest`."""
 
     stage: str
     inputs: dict[str, str]

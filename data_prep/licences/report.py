@@ -35,7 +35,7 @@ class Licensed:
 
 @dataclass(frozen=True)
 class Conflict:
-    """What contradicts licences of a source, and the documents and words under them."""
+    """A contradiction to licences of a source, and the documents and words under them."""
 
     source: str
     conflict: str

@@ -12,7 +12,7 @@ from .tokens_record import SPLITS, DataSet, TokensRecord, read_record
 
 @dataclass(frozen=True)
 class LayoutCounts:
-    """What a layout makes of data sets; `sequences`, `slots` and `real_tokens` as in `layouts.Figures`."""
+    """Counts of data sets in a layout; `sequences`, `slots` and `real_tokens` as in `layouts.Figures`."""
 
     documents: int
     words: int

@@ -125,7 +125,7 @@ class Sample:
         )
 
     def log_probabilities(self) -> list[float]:
-        """Of the choices, in nats.
+        """Log-probabilities of the choices, in nats.
 
         Raises:
             ValueError, LookupError, TypeError: the responses are not choices.
