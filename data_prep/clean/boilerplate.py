@@ -1,0 +1,136 @@
+"""Lines that repeat across a source and say nothing of any document: menus, credits, legal notes.
+
+A line with a digit, a column, a sign of arithmetic or a word with two capitals never is one, since it may hold a
+quantity, a table, a formula, a gene or a code; nor is one that holds a drug's name by its stem.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+LEAST, MOST = 4, 300
+"""Characters of a line that is counted."""
+LINES = 200_000
+"""Lines that are counted at a time: about 50 MB."""
+DOCUMENTS = 5
+"""Documents that hold a line of boilerplate, at least."""
+FURNITURE_SHARE, EDGE_SHARE = 0.1, 0.5
+"""Share of the documents that hold a line of a page's furniture, and one at the documents' beginnings or ends."""
+EDGE = 5
+"""Lines at either end of a document that are its edges."""
+WORDS = 4
+"""Words of a line at a document's edge, at least: fewer are a heading, or a name."""
+FURNITURE = re.compile(
+    r"\b(?:tous droits réservés|droits de reproduction|mentions légales|plan du site|politique de confidentialité"
+    r"|données personnelles et cookies|gestion des cookies|utilise des cookies"
+    r"|conditions (?:générales )?d['’]utilisation"
+    r"|haut de (?:la )?page|retour (?:en haut|à l['’]accueil|au sommaire|au menu)|aller au (?:contenu|menu)"
+    r"|imprimer (?:la|cette) page|imprimer ce document"
+    r"|partager (?:sur|cette page|cet article)|page (?:suivante|précédente)"
+    r"|suivez-nous|nous contacter|s['’]abonner|inscription à la newsletter|se connecter|créer un compte"
+    r"|activer javascript|télécharger (?:le|ce) (?:document|fichier|pdf)|copyright)\b|©",
+    re.I,
+)
+"""What a page says of itself."""
+ALONE = re.compile(r"accueil|sommaire|imprimer|partager|menu|connexion|contact|rechercher|fermer", re.I)
+"""Words that are a page's furniture where they are a line."""
+PROTECTED = re.compile(r"\d|\t|[  \u202f]{2}|[<>=≤≥±×÷+*/%‰°µμ|\[\]{}^~_→←↑↓²³¹½¼¾]|[α-ωΑ-Ω]|\w*[A-ZÀ-Ý]\w*[A-ZÀ-Ý]")
+"""What no line of boilerplate holds."""
+DRUG_STEM = re.compile(
+    r"\w(?:cillines?|mycines?|cyclines?|floxacines?|azoles?|olols?|prils?|sartans?|statines?|mabs?|nibs?|gliptines?|gliflozines?"
+    r"|glutides?|triptans?|pams?|lams?|caïnes?|caines?|cef\w+|parines?|xabans?|setrons?|prazoles?|oxétines?|oxetines?|dipines?"
+    r"|thiazides?|profènes?|profenes?|coxibs?|vir|virs|lukasts?|tidines?|platines?|rubicines?|taxels?|cétamol|codéines?|morphines?)\b",
+    re.I,
+)
+"""Ends of drugs' names, after the World Health Organization's stems."""
+
+
+@dataclass(frozen=True)
+class Boilerplate:
+    """Lines of boilerplate -> documents that hold them.
+
+    Attributes:
+        furniture: those that go wherever they stand.
+        edges: those that go at the beginning or the end of a document only.
+    """
+
+    furniture: dict[str, int] = field(default_factory=dict)
+    edges: dict[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.furniture or self.edges)
+
+
+class RepeatedLines:
+    """Counts in how many documents a line occurs, in bounded memory.
+
+    Where there are too many lines, all counts are lowered by one and those of none forgotten (Misra and Gries), so that
+    a count is never too high, and too low by at most the lines of the source over LINES. Documents of one line are not
+    counted: they would be nothing without it.
+    """
+
+    def __init__(self) -> None:
+        self._documents = 0
+        self._lines: Counter[str] = Counter()
+        self._edges: Counter[str] = Counter()
+
+    def add(self, text: str) -> None:
+        """Count the lines of a document."""
+        lines = [line for line in text.split("\n") if line]
+        if len(lines) < 2:
+            return
+        self._documents += 1
+        self._lines.update({line for line in lines if LEAST <= len(line) <= MOST})
+        self._edges.update({*lines[:EDGE], *lines[-EDGE:]})
+        self._lines, self._edges = _bounded(self._lines), _bounded(self._edges)
+
+    def boilerplate(self) -> Boilerplate:
+        """The lines of boilerplate, those of most documents first."""
+        return Boilerplate(
+            _frequent(self._lines, self._documents * FURNITURE_SHARE, _is_furniture),
+            _frequent(self._edges, self._documents * EDGE_SHARE, _says_nothing),
+        )
+
+
+def remove_boilerplate(text: str, changes: Counter[str], boilerplate: Boilerplate) -> str:
+    """The text without lines of boilerplate, counted by line; a text of nothing else stays as it is."""
+    if not boilerplate:
+        return text
+    lines = text.split("\n")
+    kept = [line for line in lines if line not in boilerplate.furniture]
+    for _ in range(2):  # the end, turned around, and the beginning
+        kept.reverse()
+        first = next((at for at, line in enumerate(kept) if line.strip() and line not in boilerplate.edges), 0)
+        kept = [line for line in kept[:first] if not line.strip()] + kept[first:]
+    if len(kept) == len(lines) or not any(map(str.strip, kept)):
+        return text
+    changes["boilerplate_lines"] += len(lines) - len(kept)
+    return "\n".join(kept)
+
+
+def _bounded(counts: Counter[str]) -> Counter[str]:
+    if len(counts) <= LINES:
+        return counts
+    return Counter({line: count - 1 for line, count in counts.items() if count > 1})
+
+
+def _frequent(counts: Counter[str], least: float, wanted: Callable[[str], bool]) -> dict[str, int]:
+    """Lines of at least so many documents, and of DOCUMENTS."""
+    often = {line: count for line, count in counts.items() if count >= max(DOCUMENTS, least)}
+    return dict(sorted(((line, often[line]) for line in often if wanted(line)), key=lambda item: (-item[1], item[0])))
+
+
+def _may_go(line: str) -> bool:
+    line = line.strip()
+    return not PROTECTED.search(line) and not DRUG_STEM.search(line)
+
+
+def _is_furniture(line: str) -> bool:
+    return _may_go(line) and bool(FURNITURE.search(line) or ALONE.fullmatch(line.strip()))
+
+
+def _says_nothing(line: str) -> bool:
+    """Whether a line that many documents begin or end with is no name, no field and nobody's turn to speak."""
+    return _may_go(line) and len(line.split()) >= WORDS and ":" not in line
