@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 
 corpus = typer.Typer()
 
+CleaningProfile = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        help="clinical: changes no number, unit, sign, table or letter, which is checked of every document; paper and "
+        "partages_llm: as published, which changes doses. docs/cleaning.md lists the steps.",
+    ),
+]
+
 
 @corpus.command("build")
 def build(
@@ -48,6 +57,7 @@ def build(
     text_column: TextColumn = "text",
     max_rejected: MaxRejected = None,
     edition: Edition = None,
+    profile: CleaningProfile = "clinical",
     as_json: Json = False,
 ) -> None:
     """Read and clean text: JSON lines and arrays, Parquet, CSV, TSV, text; in gzip, zstd, xz, bzip2; or a Hub data set.
@@ -70,7 +80,7 @@ def build(
         encoding=encoding,
         out=out,
     )
-    show(build_corpus(sources, out, max_rejected=max_rejected, edition=edition), as_json)
+    show(build_corpus(sources, out, max_rejected=max_rejected, edition=edition, profile=profile), as_json)
 
 
 @corpus.command("collect")

@@ -15,13 +15,14 @@ from ..core.errors import UserError
 from ..core.files import remove
 from ..core.log import counted
 from ..core.manifest import Manifest, run_stage
-from .clean.clean import clean
+from .clean.profiles import DEFAULT, Profile, profile_of
 from .clean.screen import Screening, sentences
+from .clean.source_cleaning import Cleaned, CleaningCounts, clean_source, cleaning_sentences
 from .documents.description import describe
 from .documents.discover import discover
 from .documents.faults import check_rejected, check_share, printable, together
 from .documents.reading import find_documents, read_source
-from .documents.record import Record, Rejected
+from .documents.record import Rejected
 from .documents.registered import shares
 from .documents.sources import Source
 from .documents.store import (
@@ -43,6 +44,10 @@ LINE = re.compile(r"#\d+$")
 """End of a document's id, after the name of its file."""
 SCREENED = 1_000_000
 """Characters that are screened at once."""
+UNNAMED = "clinical 1"
+"""Profile that the configuration does not name, so that a corpus from before there were profiles is finished work."""
+WAITING = ".waiting"
+"""Folder of the documents that wait between two passes over their source."""
 PARTS = ".rejected"
 """Folder of each source's rejected documents while the stage is at work."""
 
@@ -56,13 +61,14 @@ def build_corpus(
     max_rejected: float | None = None,
     edition: str | None = None,
     whole: Collection[str] = (),
+    profile: str = DEFAULT,
 ) -> Manifest:
     """Read, clean and write each source's documents: `documents/<source>.parquet`.
 
     The manifest's counts are, for each source, its path, its files by format, what was left unread and why, the
     documents read, rejected and kept, the characters and words (between white space) of those kept, the `changes`
-    that cleaning made, by kind (see `clean`), what was found that looks personal or is not French (`Screening`), and
-    the documents and words that the edition leaves out, by reason.
+    that cleaning made, by kind, and what else it counts (`CleaningCounts`), what was found that looks personal or is
+    not French (`Screening`), and the documents and words that the edition leaves out, by reason.
 
     Args:
         sources: what is read; see `discover`.
@@ -72,12 +78,13 @@ def build_corpus(
             source's.
         edition: which documents are written, a name of `Edition`; None for all.
         whole: names of sources of which all documents are written, whatever the edition.
+        profile: how documents are cleaned, a name of `PROFILES`.
 
     Raises:
         UserError: files cannot be read (all of them are named), documents are spoilt, a source has no document, or no
             document is of the edition.
     """
-    chosen = edition_of(edition)
+    chosen, cleaning = edition_of(edition), profile_of(profile)
     editions = {source.name: None if source.name in whole else chosen for source in sources}
     if not sources:
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
@@ -85,7 +92,7 @@ def build_corpus(
     surveys = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
-        return _build(surveys, work, max_rejected, editions)
+        return _build(surveys, work, max_rejected, editions, cleaning)
 
     inputs = {survey.source.name: fingerprint(survey) for survey in surveys if survey.files}
     config = {
@@ -94,7 +101,12 @@ def build_corpus(
     }
     if chosen:  # a corpus of all documents is what it was before there were editions
         config |= {"edition": chosen} | ({"whole": sorted(whole)} if whole else {})
-    return run_stage("corpus", inputs, config, out, body=body, resumes=True)
+    if str(cleaning) != UNNAMED:
+        config["profile"] = str(cleaning)
+    manifest = run_stage("corpus", inputs, config, out, body=body, resumes=True)
+    if not all("cleaning" in each for each in manifest.counts.values()):
+        log.warn(f"corpus: {out} was cleaned before there were profiles; remove it to have it cleaned as {cleaning}")
+    return manifest
 
 
 def _config(source: Source) -> dict[str, Any]:
@@ -105,7 +117,11 @@ def _config(source: Source) -> dict[str, Any]:
 
 
 def _build(
-    surveys: Sequence[Survey], work: Path, max_rejected: float | None, editions: Mapping[str, Edition | None]
+    surveys: Sequence[Survey],
+    work: Path,
+    max_rejected: float | None,
+    editions: Mapping[str, Edition | None],
+    profile: Profile,
 ) -> dict[str, Any]:
     """Write all sources, each by its edition; their counts."""
     faults: list[UserError] = []
@@ -113,7 +129,7 @@ def _build(
     for survey in surveys:
         try:
             name = survey.source.name
-            counts[name] = _about(survey) | _build_source(survey, work, editions[name])
+            counts[name] = _about(survey) | _build_source(survey, work, editions[name], profile)
         except _Unreadable as error:
             faults += error.faults
     if faults:
@@ -126,6 +142,7 @@ def _build(
         log.warn(f"corpus: left out {counted(len(every), 'document')}: {REJECTED} says which and why")
         write_rejected(work / REJECTED, every)
     remove(work / PARTS)
+    remove(work / WAITING)
     for survey in surveys:
         if not counts[survey.source.name]["kept"]:
             remove(_documents(survey, work))
@@ -204,7 +221,7 @@ def _about(survey: Survey) -> dict[str, Any]:
     return {"path": where, "files": survey.formats(), "unread": survey.unread_by_reason()}
 
 
-def _build_source(survey: Survey, work: Path, edition: Edition | None) -> dict[str, Any]:
+def _build_source(survey: Survey, work: Path, edition: Edition | None, profile: Profile) -> dict[str, Any]:
     """Write one source unless an earlier run did; its counts."""
     name = survey.source.name
     path = _documents(survey, work)
@@ -212,10 +229,9 @@ def _build_source(survey: Survey, work: Path, edition: Edition | None) -> dict[s
         log.info(f"corpus: {name} ({', '.join(f'{count:,} {kind}' for kind, count in survey.formats().items())})")
         counts = {"read": 0, "rejected": 0, "kept": 0, "characters": 0, "words": 0, "changes": Counter()}
         counts["left_out_of_edition"] = {}
-        write_documents(path, _screened(_rows(survey, work, counts, edition), counts), counts)
-        if counts["changes"]:
-            changes = ", ".join(f"{kind} {count:,}" for kind, count in sorted(counts["changes"].items()))
-            log.info(f"corpus: {name}: characters that cleaning changed: {changes}")
+        write_documents(path, _screened(_rows(survey, work, counts, edition, profile), counts), counts)
+        for sentence in cleaning_sentences(counts["changes"], CleaningCounts(**counts["cleaning"])):
+            log.info(f"corpus: {name}: {sentence}")
         if counts["left_out_of_edition"]:
             log.info(f"corpus: {name}: left out of the edition {edition}: {_reasons(counts)}")
     return read_counts(path)
@@ -238,16 +254,24 @@ def _screened(rows: Iterator[Row], counts: dict[str, Any]) -> Iterator[Row]:
         log.info(f"corpus: {sentence}")
 
 
-def _rows(survey: Survey, work: Path, counts: dict[str, Any], edition: Edition | None) -> Iterator[Row]:
+def _rows(
+    survey: Survey, work: Path, counts: dict[str, Any], edition: Edition | None, profile: Profile
+) -> Iterator[Row]:
     """The rows of the documents kept; fills `counts` on the way, and writes down what is rejected at the end."""
     faults: list[UserError] = []
     rejected: list[Rejected] = []
-    for item in read_source(survey, faults):
+    cleaning = CleaningCounts.of(profile)
+    waiting = work / WAITING / survey.source.name
+    for item in clean_source(read_source(survey, faults), profile, waiting, cleaning):
         counts["read"] += 1
-        row = item if isinstance(item, Rejected) else _row(item, survey.source, edition, counts["changes"])
-        if isinstance(row, Rejected):
-            rejected.append(row)
-        elif reason := reason_to_leave_out(edition, row, survey.source.definition):
+        if isinstance(item, Rejected):
+            rejected.append(item)
+            continue
+        counts["changes"].update(item.changes)
+        if not item.text:
+            continue
+        row = _row(item, survey.source, edition, profile)
+        if reason := reason_to_leave_out(edition, row, survey.source.definition):
             left_out = counts["left_out_of_edition"].setdefault(reason, Counter(documents=0, words=0))
             left_out.update(documents=1, words=row["words"])
         else:
@@ -257,19 +281,16 @@ def _rows(survey: Survey, work: Path, counts: dict[str, Any], edition: Edition |
             yield row
     if faults:
         raise _Unreadable(faults)
+    counts["cleaning"] = vars(cleaning)
     counts["rejected"] = len(rejected)
     counts["left_out"] = dict(survey.left_out)
     if rejected:
         write_rejected(work / PARTS / f"{survey.source.name}.parquet", rejected)
 
 
-def _row(record: Record, source: Source, edition: Edition | None, changes: Counter[str]) -> Row | Rejected:
-    """The row of a document, cleaned; what cleaning changed is added to `changes`."""
-    changed: Counter[str] = Counter()
-    text = clean(record.text, changed)
-    changes.update(changed)
-    if not text:
-        return Rejected(printable(record.key), 0, "no text is left after cleaning")
+def _row(cleaned: Cleaned, source: Source, edition: Edition | None, profile: Profile) -> Row:
+    """The row of a cleaned document."""
+    record, text = cleaned.record, cleaned.text
     known = as_counted(edition, describe(record, source), source.definition)
     row = {name: known[name] for name in (*TEXTS[1:], "commercial")}
     return row | {
@@ -277,16 +298,16 @@ def _row(record: Record, source: Source, edition: Edition | None, changes: Count
         "source": source.name,
         "subset": row["subset"] or record.stated.get("source", ""),
         "text_sha256": sha256(text.encode()).hexdigest(),
-        "changes_made": _changes_made(known["changes_made"], changed, source),
+        "changes_made": _changes_made(known["changes_made"], cleaned.changes, source, profile),
         "words": len(text.split()),
     }
 
 
-def _changes_made(before: str, changed: Counter[str], source: Source) -> str:
+def _changes_made(before: str, changed: Counter[str], source: Source, profile: Profile) -> str:
     """Sentence on what was done to a document, after what is known to have been done before, and by which version."""
     taken = f"text taken from the published files ({source.definition.text})" if source.definition else ""
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(changed.items()))
-    done = "; ".join(filter(None, [taken, kinds and f"cleaned: {kinds}"]))
+    done = "; ".join(filter(None, [taken, kinds and f"cleaned ({profile}): {kinds}"]))
     return "; ".join(filter(None, [before, done and f"pdapt {_version()}: {done}"]))
 
 

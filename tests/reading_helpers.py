@@ -1,10 +1,12 @@
 """Sources, records and shards of files, as the stages make them."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_jsonl
+from pdapt.data_prep.documents.discover import discover
 from pdapt.data_prep.documents.faults import together
 from pdapt.data_prep.documents.reading import find_documents, read_source
 from pdapt.data_prep.documents.record import Record, Rejected
@@ -38,6 +40,16 @@ def records_of(path: Path | str, **options: Any) -> list[Record]:
     records = [item for item in found if isinstance(item, Record)]
     assert len(records) == len(found), [item for item in found if isinstance(item, Rejected)]
     return records
+
+
+@cache
+def texts_of_samples(folder: Path) -> dict[str, list[str]]:
+    """The documents of each source in a folder of folders, each read as the registered source that it is."""
+    sources = [source for path in sorted(folder.iterdir()) if path.is_dir() for source in discover([str(path)])]
+    return {
+        survey.source.name: [item.text for item in read_source(survey, []) if isinstance(item, Record)]
+        for survey in find_documents(sources)
+    }
 
 
 def shards_of(name: str, path: Path, text_column: str = "text", shard_bytes: int = SHARD_BYTES) -> list[Shard]:

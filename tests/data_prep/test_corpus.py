@@ -13,7 +13,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep import corpus
-from pdapt.data_prep.clean.clean import clean
+from pdapt.data_prep.clean.profiles import PROFILES, clean_alone
 from pdapt.data_prep.corpus import Source, build_corpus, discover
 from pdapt.data_prep.documents.description import BY_USER
 from pdapt.data_prep.documents.faults import check_rejected
@@ -63,7 +63,7 @@ def test_what_e3c_states_is_kept_and_a_flag_overrides_none_of_it(shared: Callabl
         stated = {"doc_id": "id", "date": "publication_date", "subset": "source"}
         stated |= {name: name for name in ("licence", "url", "doi", "language")}
         assert {name: row[name] for name in stated} == {name: value[theirs] for name, theirs in stated.items()}
-        assert row["text"] == clean(value["text"])
+        assert row["text"] == clean_alone(PROFILES["clinical"], value["text"])
         assert row["authors"] == "; ".join(author["author"].strip() for author in value["authors"])
         assert (row["source"], row["commercial"]) == ("e3c", True)
 
@@ -104,6 +104,10 @@ def test_a_document_keeps_its_provenance(tmp_path: Path) -> None:
     counts |= {"left_out_of_edition": {}}
     nothing = {kind: {} for kind in ("email", "telephone", "nir", "rpps", "other_language", "languages")}
     counts |= {"screened": nothing}
+    steps = [step.name for step in PROFILES["clinical"].steps]
+    counts["cleaning"] = {"profile": "clinical", "version": 1, "steps": steps, "altered": 1, "emptied": 0}
+    counts["cleaning"] |= {"documents_with_changed_values": 0, "changed_values": {}, "kept_as_they_came": 0}
+    counts["cleaning"] |= {"boilerplate": {}}
     assert manifest.counts == {"cas": about | counts}
     assert pq.read_table(tmp_path / "corpus" / "rejected.parquet").to_pylist() == [
         {"file": str(path), "line": 2, "reason": "the text 'text' is empty"}
@@ -119,7 +123,8 @@ def test_a_document_keeps_its_provenance(tmp_path: Path) -> None:
         "origin": "cas_test.jsonl#1",
         "licence_evidence": BY_USER,
         "text_sha256": hashlib.sha256("Fièvre à\u00a039 °C".encode()).hexdigest(),
-        "changes_made": f"pdapt {version('pdapt')}: cleaned: at_the_ends 3, line_ends 2, trailing_blanks 1",
+        "changes_made": f"pdapt {version('pdapt')}: cleaned (clinical 1): "
+        "at_the_ends 3, line_ends 2, trailing_blanks 1",
         "words": 4,
     }
     assert second["doc_id"] == "cas/cas_test.jsonl#3"

@@ -1,4 +1,4 @@
-"""Cleaning a document without altering a number, a sign, a unit or a column; every change is counted.
+"""Characters and line ends, normalised without altering a number, a sign, a unit or a column; each change is counted.
 
 Unicode's NFC replaces a few characters by ones that look and mean the same (the ohm sign by the letter omega, the
 angstrom sign by A with a ring); superscripts, µ, the minus sign and every hyphen and dash stay. Qwen3's tokenizer does
@@ -27,6 +27,11 @@ SOFT_HYPHEN = "\xad"
 NEAR = 80
 """Characters around a soft hyphen in which a digit is looked for."""
 
+ORDINARY = re.compile(
+    "[\\t\\n -~\u00a0-\u00ac\u00ae-\u02ff\u0391-\u03ce"
+    "\u2010-\u2027\u2030-\u205e\u2070-\u209c\u20a0-\u20bf\u2190-\u22ff]*"
+)
+"""Texts of characters that `normalise` never touches: no mark, control, ligature or combining accent."""
 RARE = re.compile(f"[\r\v\f\x1c-\x1f{C1}\u2028\u2029{MARKS}{OTHER_BLANKS}]")
 """Characters that a clean text has none of."""
 WINDOWS_1252 = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
@@ -36,34 +41,62 @@ NEXT_LINE = "\x85"
 LINE_END = re.compile("(?<!\r)\r+\n|[\r\x1c-\x1e\u2029]")
 SOFT_LINE_END = re.compile("[\v\f\u2028]")
 TABLE_ROW = re.compile(f"\t|{BLANK}{{2}}")
+LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"}
+LIGATURE = re.compile("[ﬀ-ﬆ]")
 MARK_RUN = re.compile(f"[{MARKS}]+")
 OTHER_BLANK = re.compile(f"[{OTHER_BLANKS}]")
+LOWER = "a-zß-öø-ÿœ"
+"""Lower-case letters of French and its neighbours, for a class of an expression."""
+LETTER_BEFORE = re.compile(f"[{LOWER}]")
+LETTER_AFTER = re.compile(f"[ \t{NO_BREAK}]*\n[ \t{NO_BREAK}]*[{LOWER}]")
 TRAILING = re.compile(f"(?<!{BLANK}){BLANK}+(?=\n)")
 BEFORE = re.compile(f"(?:{BLANK}*\n)+")
 AFTER = re.compile(f"(?<![\n {NO_BREAK}])[\n {NO_BREAK}]+\\Z")
 
 
-def clean(text: str, changes: Counter[str] | None = None) -> str:
-    """Normalise a text's Unicode and line ends, and nothing else.
+def normalise(text: str, changes: Counter[str]) -> str:
+    """Give a text the characters that are meant, and Unicode's NFC.
 
-    Unicode NFC; every line break is `\\n`, without blanks before it. C1 characters become what Windows-1252 means by
-    them. A soft hyphen beside a digit is the hyphen that was printed, and goes elsewhere; other controls and invisible
-    marks become a blank between two digits, and go elsewhere. Tabs, runs of blanks, indentation and empty lines stay,
-    since they are a table's columns and rows; empty lines and blanks at both ends of the text go.
+    `restore_characters`, then the letters that a ligature joins (œ and æ are letters, and stay), then NFC.
 
     Args:
         text: the text.
         changes: counts by kind, added to: characters that are replaced or removed; of `nfc`, texts.
     """
-    changes = Counter() if changes is None else changes
-    if RARE.search(text):
-        text = _replace_rare(text, changes)
-    if not unicodedata.is_normalized("NFC", text):
-        text = unicodedata.normalize("NFC", text)
-        changes["nfc"] += 1
-    if any(f"{blank}\n" in text for blank in f" {NO_BREAK}"):
-        text = _count(TRAILING, "", text, changes, kind="trailing_blanks")
-    return _trim(text, changes)
+    if ORDINARY.fullmatch(text):
+        return text
+    text = restore_characters(text, changes)
+    return compose(_count(LIGATURE, lambda match: LIGATURES[match.group()], text, changes, kind="ligatures"), changes)
+
+
+def restore_characters(text: str, changes: Counter[str]) -> str:
+    """Replace what a wrong encoding, a page or a program has left of characters and line ends.
+
+    Every line break is `\\n`. C1 characters become what Windows-1252 means by them. A soft hyphen beside a digit is the
+    hyphen that was printed, one that ends a line between two letters stays for `join_hyphenated`, and elsewhere it
+    goes; other controls and invisible marks become a blank between two digits, and go elsewhere. Tabs, runs of blanks,
+    indentation and empty lines stay, since they are a table's columns and rows.
+
+    Args:
+        text: the text.
+        changes: counts by kind, added to: characters that are replaced or removed.
+    """
+    return _replace_rare(text, changes) if RARE.search(text) else text
+
+
+def compose(text: str, changes: Counter[str]) -> str:
+    """Unicode's NFC, counted by text."""
+    if unicodedata.is_normalized("NFC", text):
+        return text
+    changes["nfc"] += 1
+    return unicodedata.normalize("NFC", text)
+
+
+def trim_lines(text: str, changes: Counter[str]) -> str:
+    """The text without blanks before line ends; tabs stay, since a table's last cells may be empty."""
+    if " \n" in text or "\u00a0\n" in text or "\u202f\n" in text:
+        return _count(TRAILING, "", text, changes, kind="trailing_blanks")
+    return text
 
 
 def _replace_rare(text: str, changes: Counter[str]) -> str:
@@ -126,6 +159,8 @@ def _mark(run: re.Match[str], changes: Counter[str]) -> str:
     """The hyphen, the blank or the nothing that stands for a run of invisible marks."""
     before, after = run.string[max(0, run.start() - 1) : run.start()], run.string[run.end() : run.end() + 1]
     marks = run.group()
+    if marks == SOFT_HYPHEN and _ends_line(run):
+        return SOFT_HYPHEN
     hyphens = marks.count(SOFT_HYPHEN)
     others = len(marks) - hyphens
     if hyphens and _printed(run, before, after):
@@ -136,6 +171,11 @@ def _mark(run: re.Match[str], changes: Counter[str]) -> str:
         by, hyphen_kind, other_kind = "", "soft_hyphens_removed", "marks_removed"
     changes.update({kind: count for kind, count in ((hyphen_kind, hyphens), (other_kind, others)) if count})
     return by
+
+
+def _ends_line(run: re.Match[str]) -> bool:
+    """Whether a mark stands between two lower-case letters, of which the second begins the next line."""
+    return bool(LETTER_BEFORE.match(run.string, run.start() - 1) and LETTER_AFTER.match(run.string, run.end()))
 
 
 def _printed(run: re.Match[str], before: str, after: str) -> bool:
@@ -150,7 +190,7 @@ def _printed(run: re.Match[str], before: str, after: str) -> bool:
     return alone and after.isspace() and (following[:1].isnumeric() or preceding[-1:].isnumeric())
 
 
-def _trim(text: str, changes: Counter[str]) -> str:
+def trim_ends(text: str, changes: Counter[str]) -> str:
     """The text without empty lines and blanks at its ends; the first of several lines keeps its indentation."""
     trimmed = AFTER.sub("", text) if text[-1:] in f"\n {NO_BREAK}" else text
     if before := BEFORE.match(trimmed):
