@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from ...core.log import counted
+from ...core.manifest import Manifest
 from .corpus_statistics import SourceStatistics, by_type
 from .croissant import DESCRIPTIONS
 from .hub_layout import CONFIG, SPLIT, published_schema
@@ -58,7 +59,7 @@ def card(
     sources: Mapping[str, SourceStatistics],
     *,
     rows: Sequence[TableRow],
-    versions: Mapping[str, str],
+    manifest: Manifest,
 ) -> str:
     """The card: header, contents, licences, columns, how the texts were made, and what they are no good for.
 
@@ -67,7 +68,7 @@ def card(
         description: a sentence or two.
         sources: name -> statistics.
         rows: of `table1`.
-        versions: of the packages that made the corpus.
+        manifest: the corpus's, with the versions of the packages that made it and what it counted.
     """
     yaml_header = yaml.safe_dump(header(title, sources), allow_unicode=True, sort_keys=False)
     parts = [f"---\n{yaml_header}---\n", f"# {plain(title)}\n", f"{plain(description)}\n"]
@@ -78,16 +79,24 @@ def card(
         ["## Beside the paper's Table 1\n", _table1(rows)] if any(row.paper_words for row in rows if row.words) else []
     )
     parts += ["## Known limits\n", _limits(sources)]
-    made = ", ".join(f"{name} {version}" for name, version in versions.items())
-    parts += ["## How it was made\n", f"With `pdapt corpus build` and `pdapt corpus publish` ({made}). {MADE}\n"]
+    made = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+    cleaning = MADE.format(cleaning=_cleaning(manifest.counts))
+    parts += ["## How it was made\n", f"With `pdapt corpus build` and `pdapt corpus publish` ({made}). {cleaning}\n"]
     return "\n".join(parts)
 
 
+KEPT = "Cleaning never changes a quantity, unit, comparison, range, formula or French letter"
 MADE = (
-    "Cleaning never changes a quantity, unit, comparison, range, formula or French letter; what it changed is counted "
+    "{cleaning}; what it changed is counted "
     f"for each document in `changes_made`. `{CREDITS}` credits the authors, `croissant.json` describes the files, "
     "`index.html` shows the statistics."
 )
+
+
+def _cleaning(counts: Mapping[str, Mapping[str, Any]]) -> str:
+    """What may be said of a corpus's cleaning, by its counts: the published profiles change values."""
+    changed = sum(each.get("cleaning", {}).get("documents_with_changed_values", 0) for each in counts.values())
+    return f"Cleaning changed quantities, units or letters in {changed:,} documents" if changed else KEPT
 
 
 def _contents(sources: Mapping[str, SourceStatistics]) -> str:

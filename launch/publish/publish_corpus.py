@@ -89,7 +89,7 @@ def _publish(
     write_json(work / "croissant.json", croissant(described, shards))
     write_text(
         work / "README.md",
-        card(facts.title, facts.description, sources, rows=rows, versions=Manifest.read(corpus).versions),
+        card(facts.title, facts.description, sources, rows=rows, manifest=Manifest.read(corpus)),
     )
     write_attribution(corpus, work / CREDITS)
     write_json(work / "statistics.json", statistics_json(sources, shared))
