@@ -83,6 +83,21 @@ def build(
     show(build_corpus(sources, out, max_rejected=max_rejected, edition=edition, profile=profile), as_json)
 
 
+@corpus.command("clean")
+def clean(profile: CleaningProfile = "clinical") -> None:
+    """Clean texts: one JSON string a line on standard input, one a line on standard output.
+
+    Each text is cleaned by itself: lines that repeat across a source are only found by `pdapt corpus build`.
+    """
+    import sys
+
+    from ..data_prep.clean.json_filter import clean_lines
+    from ..data_prep.clean.profiles import profile_of
+
+    for line in clean_lines(sys.stdin.buffer, profile_of(profile)):
+        print(line, flush=True)  # whoever writes the lines may wait for each
+
+
 @corpus.command("collect")
 def collect_sources(
     sources: Annotated[
