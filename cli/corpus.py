@@ -22,6 +22,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..data_prep.clean.compare_profiles import Comparison
     from ..data_prep.licences.report import Licensed
     from ..data_prep.sources.listing import ListedSource
 
@@ -96,6 +97,32 @@ def clean(profile: CleaningProfile = "clinical") -> None:
 
     for line in clean_lines(sys.stdin.buffer, profile_of(profile)):
         print(line, flush=True)  # whoever writes the lines may wait for each
+
+
+@corpus.command("diff")
+def diff(
+    document: Annotated[str, typer.Argument(metavar="DOC", help="FILE, or FILE#LINE where it holds several.")],
+    profiles: Annotated[
+        list[str] | None,
+        typer.Option("--profile", help="Cleaning profile; given twice. By default paper and clinical."),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="File or folder of the document's source, where repeated lines are looked for; else FILE."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="HTML file to write, in place of the table.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a document under two cleaning profiles, side by side, and which of its values each changes."""
+    from ..data_prep.clean.compare_profiles import compare_profiles, write_page
+
+    compared = compare_profiles(document, profiles or ["paper", "clinical"], source)
+    if html is not None:
+        write_page(compared, html)
+    if as_json:
+        print(json.dumps(compared.as_json(), ensure_ascii=False))
+    elif html is None:
+        _print_comparison(compared)
 
 
 @corpus.command("collect")
@@ -235,3 +262,18 @@ def write_attribution(
         if written["without_licence"]:
             unknown = counted(written["without_licence"], "document")
             print(f"no licence is known of {unknown}, which no credit makes usable")
+
+
+def _print_comparison(compared: "Comparison") -> None:
+    """Both texts, and below them what each profile changed."""
+    from .terminal import print_side_by_side, print_table
+
+    both = (compared.left, compared.right)
+    lines = (
+        [[(part.text, part.same) for part in side] for side in (line.left, line.right)] for line in compared.lines()
+    )
+    print_side_by_side((str(compared.left.profile), str(compared.right.profile)), ((one, two) for one, two in lines))
+    for title, attribute in (("changes", "changes"), ("values that are not the document's", "changed_values")):
+        kinds = sorted({kind for side in both for kind in getattr(side, attribute)})
+        rows = [[kind, *(f"{getattr(side, attribute)[kind]:,}" for side in both)] for kind in kinds]
+        print_table(title, ["kind", *(str(side.profile) for side in both)], rows)

@@ -4,7 +4,7 @@ import codecs
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -15,6 +15,10 @@ LONGEST = 10_000
 """Characters of a line, of whatever table."""
 SLOW = {"torch", "transformers", "datasets", "lm_eval", "mergekit", "megatron", "tokenizers", "scipy", "matplotlib"}
 """Packages that take seconds to load where the disk is a network's."""
+
+
+Marked = Sequence[tuple[str, bool]]
+"""Stretches of a line, and whether each is the same in another text."""
 
 
 def prepare() -> None:
@@ -91,3 +95,23 @@ def print_table(
     for row in rows:
         print(row[0])
         print("\n".join(f"  {name}: {value}" for name, value in zip(columns[1:], row[1:], strict=True)))
+
+
+def print_side_by_side(columns: tuple[str, str], lines: Iterable[tuple[Marked, Marked]]) -> None:
+    """Print lines of two texts side by side, wrapped; what differs is marked, by ⟦ ⟧ where there are no colours.
+
+    Args:
+        columns: the texts' names.
+        lines: of each text, the stretches of a line, and whether the other one has each.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout)
+    begin, end = ("", "") if console.is_terminal else ("⟦", "⟧")
+    table = Table(*columns, show_lines=True, expand=True)
+    for both in lines:
+        cells = [[text if same else (f"{begin}{text}{end}", "reverse") for text, same in side] for side in both]
+        table.add_row(*(Text.assemble(*cell) for cell in cells))
+    console.print(table)
