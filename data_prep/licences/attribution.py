@@ -19,7 +19,7 @@ from .report import corpus_files
 COLUMNS = ("title", "authors", "subset", "url", "doi", "licence", "licence_url", "licence_evidence", "changes_made")
 BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 CLEANED = re.compile(r"cleaned(?: \([^)]*\))?: ([^;]*)")
-CHANGED = re.compile(r"([a-z_]+) \d+")
+CHANGED = re.compile(r"(\w+) \d+")
 HEAD = """\
 Credits
 =======

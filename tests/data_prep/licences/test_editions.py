@@ -168,7 +168,7 @@ def test_an_edition_without_documents_is_refused(sources: list[Source], tmp_path
 def test_credits_name_title_authors_source_licence_and_changes(shared: Shared, tmp_path: Path) -> None:
     build_corpus(discover([str(shared("samples/e3c"))], format="e3c"), tmp_path / "corpus")
     (tmp_path / "own.jsonl").write_text(
-        '{"text": "Un\\u00adetexte", "title": "T\\nitre", "authors": ["A. Un"], "url": "https://x.fr/1", '
+        '{"text": "Un\\u00adetexte d\\u0092un", "title": "T\\nitre", "authors": ["A. Un"], "url": "https://x.fr/1", '
         '"licence": "CC BY 4.0"}\n'
         '{"text": "Sans licence."}\n'
     )
@@ -191,5 +191,5 @@ def test_credits_name_title_authors_source_licence_and_changes(shared: Shared, t
     assert (
         '- "T itre", A. Un, https://x.fr/1. Licence: CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/).' in own
     )
-    assert "characters cleaned (soft hyphens removed) by pdapt" in own
+    assert "characters cleaned (soft hyphens removed, windows 1252) by pdapt" in own
     assert "1 document. Licence: no licence is known" in own
