@@ -272,7 +272,9 @@ def _print_comparison(compared: "Comparison") -> None:
     lines = (
         [[(part.text, part.same) for part in side] for side in (line.left, line.right)] for line in compared.lines()
     )
-    print_side_by_side((str(compared.left.profile), str(compared.right.profile)), ((one, two) for one, two in lines))
+    print_side_by_side(
+        (str(compared.left.profile), str(compared.right.profile)), ((first, second) for first, second in lines)
+    )
     for title, attribute in (("changes", "changes"), ("values that are not the document's", "changed_values")):
         kinds = sorted({kind for side in both for kind in getattr(side, attribute)})
         rows = [[kind, *(f"{getattr(side, attribute)[kind]:,}" for side in both)] for kind in kinds]

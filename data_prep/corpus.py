@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
@@ -92,7 +93,7 @@ def build_corpus(
     surveys = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
-        return _build(surveys, work, max_rejected, editions, cleaning)
+        return _build(surveys, work, max_rejected=max_rejected, editions=editions, profile=cleaning)
 
     inputs = {survey.source.name: fingerprint(survey) for survey in surveys if survey.files}
     config = {
@@ -119,6 +120,7 @@ def _config(source: Source) -> dict[str, Any]:
 def _build(
     surveys: Sequence[Survey],
     work: Path,
+    *,
     max_rejected: float | None,
     editions: Mapping[str, Edition | None],
     profile: Profile,
@@ -229,7 +231,9 @@ def _build_source(survey: Survey, work: Path, edition: Edition | None, profile: 
         log.info(f"corpus: {name} ({', '.join(f'{count:,} {kind}' for kind, count in survey.formats().items())})")
         counts = {"read": 0, "rejected": 0, "kept": 0, "characters": 0, "words": 0, "changes": Counter()}
         counts["left_out_of_edition"] = {}
-        write_documents(path, _screened(_rows(survey, work, counts, edition, profile), counts), counts)
+        # Closed, so that no document waits in an open file where writing fails.
+        with closing(_rows(survey, work, counts, edition=edition, profile=profile)) as rows:
+            write_documents(path, _screened(rows, counts), counts)
         for sentence in cleaning_sentences(counts["changes"], CleaningCounts(**counts["cleaning"])):
             log.info(f"corpus: {name}: {sentence}")
         if counts["left_out_of_edition"]:
@@ -255,8 +259,8 @@ def _screened(rows: Iterator[Row], counts: dict[str, Any]) -> Iterator[Row]:
 
 
 def _rows(
-    survey: Survey, work: Path, counts: dict[str, Any], edition: Edition | None, profile: Profile
-) -> Iterator[Row]:
+    survey: Survey, work: Path, counts: dict[str, Any], *, edition: Edition | None, profile: Profile
+) -> Generator[Row]:
     """The rows of the documents kept; fills `counts` on the way, and writes down what is rejected at the end."""
     faults: list[UserError] = []
     rejected: list[Rejected] = []

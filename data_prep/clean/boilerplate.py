@@ -32,11 +32,11 @@ FURNITURE = re.compile(
     r"|activer javascript|télécharger (?:le|ce) (?:document|fichier|pdf)|copyright)\b|©",
     re.I,
 )
-"""What a page says of itself."""
+"""Phrases with which a page speaks of itself."""
 ALONE = re.compile(r"accueil|sommaire|imprimer|partager|menu|connexion|contact|rechercher|fermer", re.I)
 """Words that are a page's furniture where they are a line."""
 PROTECTED = re.compile(r"\d|\t|[  \u202f]{2}|[<>=≤≥±×÷+*/%‰°µμ|\[\]{}^~_→←↑↓²³¹½¼¾]|[α-ωΑ-Ω]|\w*[A-ZÀ-Ý]\w*[A-ZÀ-Ý]")
-"""What no line of boilerplate holds."""
+"""Characters that no line of boilerplate holds."""
 DRUG_STEM = re.compile(
     r"\w(?:cillines?|mycines?|cyclines?|floxacines?|azoles?|olols?|prils?|sartans?|statines?|mabs?|nibs?|gliptines?|gliflozines?"
     r"|glutides?|triptans?|pams?|lams?|caïnes?|caines?|cef\w+|parines?|xabans?|setrons?|prazoles?|oxétines?|oxetines?|dipines?"

@@ -20,7 +20,7 @@ from .value_check import changed_values
 
 TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
 NOT_IN_BOTH = re.compile(r"[^a-z]+")
-"""What lines are not aligned by: all but the letters that every profile keeps."""
+"""Characters that lines are not aligned by: all but the letters that every profile keeps."""
 SHOWN = 10
 """Documents that a message names."""
 
@@ -90,9 +90,9 @@ class Comparison:
         left, right = self.left.text.split("\n"), self.right.text.split("\n")
         matcher = SequenceMatcher(None, _keys(left), _keys(right), autojunk=False)
         for _, begin, end, other_begin, other_end in matcher.get_opcodes():
-            for one, other in zip_longest(left[begin:end], right[other_begin:other_end]):
-                if one or other:
-                    yield _line(one, other)
+            for first, second in zip_longest(left[begin:end], right[other_begin:other_end]):
+                if first or second:
+                    yield _line(first, second)
 
 
 def compare_profiles(document: str, profiles: Sequence[str], source: Path | None = None) -> Comparison:
@@ -109,11 +109,11 @@ def compare_profiles(document: str, profiles: Sequence[str], source: Path | None
     """
     if len(profiles) != 2:
         raise UserError(f"{len(profiles)} profiles are given", where="--profile", allowed="two, to be compared")
-    one, other = map(profile_of, profiles)
+    first, second = map(profile_of, profiles)
     path, _, number = (document, "", "") if Path(document).exists() else document.rpartition("#")
     name, text = _find(Path(path or document), number)
     place = source or Path(path or document)
-    return Comparison(name, *(_side(profile, text, place) for profile in (one, other)))
+    return Comparison(name, *(_side(profile, text, place) for profile in (first, second)))
 
 
 def _find(path: Path, number: str) -> tuple[str, str]:
@@ -164,10 +164,10 @@ def _line(left: str | None, right: str | None) -> Line:
         return Line(*(() if line is None else (Part(line, same=False),) for line in (left, right)))
     if left == right:
         return Line((Part(left, same=True),), (Part(right, same=True),))
-    one, other = TOKEN.findall(left), TOKEN.findall(right)
+    before, after = TOKEN.findall(left), TOKEN.findall(right)
     parts: tuple[list[Part], list[Part]] = [], []
-    for kind, begin, end, other_begin, other_end in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
-        for side, tokens in zip(parts, (one[begin:end], other[other_begin:other_end]), strict=True):
+    for kind, begin, end, other_begin, other_end in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        for side, tokens in zip(parts, (before[begin:end], after[other_begin:other_end]), strict=True):
             if tokens:
                 side.append(Part("".join(tokens), same=kind == "equal"))
     return Line(tuple(parts[0]), tuple(parts[1]))

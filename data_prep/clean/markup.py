@@ -34,7 +34,7 @@ RAISED = re.compile(r"<(sup|sub)>\s*([^<>\n]{1,12}?)\s*</\1>", re.I)
 SUPERSCRIPT = str.maketrans("0123456789+-−–=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻⁼⁽⁾ⁿ")
 SUBSCRIPT = str.maketrans("0123456789+-−–=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₋₌₍₎")
 WITHOUT_MEANING = re.compile(r"er|re|ère|ers|res|ères|e|es|ème|èmes|nd|nde|nds|ndes|o|os|®|™|©", re.I)
-"""What is raised as a habit, not as an exponent: 1er, 2e, no, Doliprane®."""
+"""Text that is raised as a habit, not as an exponent: 1er, 2e, no, Doliprane®."""
 PLAIN_PATH = r"[^\s<>\"'«»“”‘’|\\^`{}()\[\],;]"
 URL = re.compile(
     rf"(?P<before>[{BLANK}]?)(?P<open>[(\[<]?)"
@@ -85,7 +85,7 @@ def _gone(match: re.Match[str], changes: Counter[str]) -> str:
 
 
 def _tag(match: re.Match[str], closed: set[str], changes: Counter[str]) -> str:
-    """What stands for a tag: itself where it is none, else a line, a column or nothing."""
+    """Text that stands for a tag: itself where it is none, else a line, a column or nothing."""
     name = _name(match)
     if (len(name) == 1 and name not in closed) or (match["inline"] and _between_digits(match)):
         return match.group()
@@ -111,7 +111,7 @@ def _between_digits(match: re.Match[str]) -> bool:
 
 
 def _address(match: re.Match[str], changes: Counter[str]) -> str:
-    """What stands for an address: nothing, the code in it, or in a row of columns itself."""
+    """Text that stands for an address: nothing, the code in it, or in a row of columns itself."""
     before, after = match["before"], match.string[match.end() : match.end() + 1]
     start = match.start() + len(before)
     if before and match.string[start - 2 : start - 1] in tuple(BLANK) and start > 1:

@@ -5,7 +5,7 @@ steps of each.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -107,17 +107,19 @@ def _step(apply: Callable[[str, Counter[str]], str], name: str) -> Step:
     return Step(name, lambda text, changes, _: apply(text, changes))
 
 
-def _published(*expressions: published.Expression) -> tuple[Step, ...]:
+def _published(expressions: Sequence[published.Expression]) -> tuple[Step, ...]:
     return tuple(_step(expression.apply, expression.name) for expression in expressions)
 
 
 _SECTION_3_3 = _published(
-    published.APOSTROPHES,
-    published.CHARACTERS,
-    published.REPETITIONS,
-    published.BLANKS_AFTER,
-    published.BLANKS_BEFORE,
-    published.LONG_WORDS,
+    (
+        published.APOSTROPHES,
+        published.CHARACTERS,
+        published.REPETITIONS,
+        published.BLANKS_AFTER,
+        published.BLANKS_BEFORE,
+        published.LONG_WORDS,
+    )
 )
 _CLINICAL = (
     _step(normalise, "characters"),
@@ -132,9 +134,9 @@ _CLINICAL = (
 )
 _PAPER = (
     _step(compose, "nfc"),
-    *_published(published.FORM_FEEDS, published.CARRIAGE_RETURNS, published.ADDRESSES_AND_TAGS),
+    *_published((published.FORM_FEEDS, published.CARRIAGE_RETURNS, published.ADDRESSES_AND_TAGS)),
     *_SECTION_3_3,
-    *_published(published.BLANKS),
+    *_published([published.BLANKS]),
 )
 PROFILES = {
     profile.name: profile

@@ -45,7 +45,7 @@ class Cleaned:
 
 @dataclass
 class CleaningCounts:
-    """What cleaning did to a source.
+    """Effects of cleaning on a source.
 
     Attributes:
         profile: name of the profile.
@@ -76,7 +76,7 @@ class CleaningCounts:
 
 
 def cleaning_sentences(changes: Counter[str], counts: CleaningCounts) -> Iterator[str]:
-    """What cleaning did to a source, as lines of a log."""
+    """Effects of cleaning on a source, as lines of a log."""
     if changes:
         yield "changes by cleaning: " + ", ".join(f"{kind} {count:,}" for kind, count in sorted(changes.items()))
     if counts.emptied:
@@ -162,7 +162,8 @@ def _has_no_text(text: str) -> bool:
 def _write(path: Path, items: Iterable[Cleaned | Rejected]) -> None:
     """Write documents, a JSON array a line, compressed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pa.CompressedOutputStream(str(path), "zstd") as stream:
+    # Arrow leaves a file of its own open where the disk is full.
+    with path.open("wb") as file, pa.CompressedOutputStream(file, "zstd") as stream:
         for item in items:
             stream.write(json.dumps(_fields(item), ensure_ascii=False).encode() + b"\n")
 

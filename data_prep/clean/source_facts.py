@@ -1,4 +1,4 @@
-"""What a source's own texts say about how to clean them: the lines they share, and the words they hold.
+"""Facts that a source's own texts state about how to clean them: the lines they share, and the words they hold.
 
 Learnt in two passes over the texts: `look` at each, then, where `wanted` names words, `search` each.
 """
@@ -17,7 +17,7 @@ WORD = re.compile(r"[^\W\d_]{4,}")
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What cleaning one text needs to know about its source.
+    """Facts about a source that cleaning one of its texts needs.
 
     Attributes:
         words: words, in lower case, that line ends cut and that also occur whole.
@@ -49,12 +49,12 @@ class FactFinder:
     def search(self, text: str) -> None:
         """Second pass: which of the words that line ends cut occur whole."""
         if self.wanted:
-            found = self.wanted.intersection(WORD.findall(text.lower()))
-            self._found |= found
-            self.wanted -= found
+            whole = self.wanted.intersection(WORD.findall(text.lower()))
+            self._found |= whole
+            self.wanted -= whole
 
     def facts(self) -> SourceFacts:
-        """What was found."""
+        """The facts found so far."""
         return SourceFacts(frozenset(self._found), self._lines.boilerplate())
 
 

@@ -16,7 +16,7 @@ CUT = re.compile(rf"(?<=[{LOWER}])[-\u2010\xad][^\S\n]*\n\s*(?=[{LOWER}])")
 COLUMN = re.compile(r"(?<=\S)[^\S\n\t]{2,}(?=\S)")
 C1_MEANT = {ord(raw): meant for raw, meant in WINDOWS_1252.items() if meant}
 LOST_IN_MARKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\-…]")
-"""What `restore_characters` may replace or remove; U+0085 may be an ellipsis."""
+"""Characters that `restore_characters` may replace or remove; U+0085 may be an ellipsis."""
 SIGNS = "<>=≤≥±+−×÷%‰°µμ²³⁰¹⁴⁵⁶⁷⁸⁹⁺⁻₀₁₂₃₄₅₆₇₈₉½¼¾→←↑↓·^~/"
 COLUMN_MARK = "⇥"
 NO_LINES = Boilerplate()
@@ -44,8 +44,8 @@ def changed_values(before: str, after: str, boilerplate: Boilerplate = NO_LINES)
     first, second = _values(meant, boilerplate), _values(after, boilerplate)
     if first == second:
         return Counter()
-    one, other = Counter(first), Counter(second)
-    differing = Counter(map(_kind, [*(one - other).elements(), *(other - one).elements()]))
+    lost, new = Counter(first) - Counter(second), Counter(second) - Counter(first)
+    differing = Counter(map(_kind, [*lost.elements(), *new.elements()]))
     return differing or Counter(order=1)
 
 

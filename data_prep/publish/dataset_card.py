@@ -94,7 +94,7 @@ MADE = (
 
 
 def _cleaning(counts: Mapping[str, Mapping[str, Any]]) -> str:
-    """What may be said of a corpus's cleaning, by its counts: the published profiles change values."""
+    """Statements about a corpus's cleaning, by its counts: the published profiles change values."""
     changed = sum(each.get("cleaning", {}).get("documents_with_changed_values", 0) for each in counts.values())
     return f"Cleaning changed quantities, units or letters in {changed:,} documents" if changed else KEPT
 

@@ -34,7 +34,7 @@ TITLE = "Corpus <d'essai> | 5–10 mg"
 TEXTS = {
     "HAL": ["Le foie pèse 1,5 kg.", "Dose : 5 mg par jour", "Un texte à part, de sept mots."],
     "BDPM": ["Dose : 50 mg par jour", "dose 5 MG, par jour !", "Dose : 5 mg par jour"],
-    "LETTRES": ["Madame | Monsieur <b>bonjour</b>"],
+    "LETTRES": ["Madame | 5<10 7>3"],
 }
 
 
