@@ -48,7 +48,7 @@ Rows = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class TextBuild:
+class Place:
     """Where a tensor of Hugging Face lives.
 
     Attributes:
@@ -62,16 +62,16 @@ class TextBuild:
     rows: Rows
 
 
-def places(shape: Qwen3Config) -> dict[str, TextBuild]:
+def places(shape: Qwen3Config) -> dict[str, Place]:
     """Hugging Face's name -> place, in the order in which Hugging Face's files have them."""
     inner = _layer_rows(shape)
     layers = {
-        f"model.layers.{layer}.{hf}": TextBuild(LAYERS + name, layer, rows)
+        f"model.layers.{layer}.{hf}": Place(LAYERS + name, layer, rows)
         for layer in range(shape.layers)
         for hf, (name, rows) in inner.items()
     }
     embedding, norm, head = (
-        {OUTER[name]: TextBuild(name, None, ((0, size[0]),))} if name in outer_shapes(shape) else {}
+        {OUTER[name]: Place(name, None, ((0, size[0]),))} if name in outer_shapes(shape) else {}
         for name, size in {EMBEDDING: (shape.vocab,), FINAL_NORM: (shape.hidden,), HEAD: (shape.vocab,)}.items()
     )
     return embedding | layers | norm | head
