@@ -178,7 +178,7 @@ def _fields(item: Cleaned | Rejected) -> list[Any]:
 
 def _read(path: Path) -> Iterator[Cleaned | Rejected]:
     """The documents that `_write` wrote."""
-    with pa.CompressedInputStream(str(path), "zstd") as stream:
+    with path.open("rb") as file, pa.CompressedInputStream(file, "zstd") as stream:
         for line in io.BufferedReader(cast(Any, stream), READ_BYTES):
             fields = json.loads(line)
             if len(fields) == 3:
