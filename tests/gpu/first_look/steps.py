@@ -87,7 +87,8 @@ def ceilings(step: Step) -> None:
     for case in sizes.cases(gpu_gib()):
         found["products"][case.name] = asdict(bench_ceilings.gemm(case.recipe, 10))
         try:
-            found["fp8"][case.name] = asdict(bench_ceilings.gemm(case.recipe, 10, fp8=True))
+            # Cores multiply FP8 through a loop that only shows what is right: 2 s for a product of these shapes.
+            found["fp8"][case.name] = asdict(bench_ceilings.gemm(case.recipe, 10 if GPU else 1, fp8=True))
         except (UserError, RuntimeError) as error:  # a GPU, or a torch, that has none
             found["fp8"][case.name] = {"left_out": str(error).splitlines()[0]}
         step.note(found)
