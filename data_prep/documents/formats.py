@@ -34,14 +34,17 @@ class TableRow:
 def read_text(file: SourceFile, source: Source) -> Iterator[Item]:
     """A document a file."""
     del source
+    yield _whole_text(file)
+
+
+def _whole_text(file: SourceFile) -> Item:
     with open_text(file, newline="") as stream:
         text = stream.read(streams.LINE_BYTES) if file.packing else stream.read()
         if file.packing and stream.read(1):
             raise streams.too_long("a text", file.where)
     if is_blank(text):
-        yield Rejected(file.where, 0, "the text is empty")
-    else:
-        yield Record(file.name, text, split=file.split)
+        return Rejected(file.where, 0, "the text is empty")
+    return Record(file.name, text, split=file.split)
 
 
 def read_lines(file: SourceFile, source: Source) -> Iterator[Item | LeftOut]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ...core import log
 from ...core.errors import UserError
@@ -78,12 +78,17 @@ def read_unit(unit: Sequence[SourceFile], source: Source, left_out: Counter[str]
     Raises:
         FileError: a file cannot be read.
     """
-    together = unit[0].together
-    for item in GROUPED[together](unit) if together else _read_file(unit[0], source):
+
+    def is_read(item: Item | LeftOut) -> bool:
         if not isinstance(item, LeftOut):
-            yield item
-        elif left_out is not None:
+            return True
+        if left_out is not None:
             left_out[item.reason] += 1
+        return False
+
+    together = unit[0].together
+    items = GROUPED[together](unit) if together else _read_file(unit[0], source)
+    return cast(Iterator[Item], filter(is_read, items))  # a generator would hold a long text while its reader works
 
 
 def _read_file(file: SourceFile, source: Source) -> Iterator[Item | LeftOut]:

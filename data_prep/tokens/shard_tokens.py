@@ -7,7 +7,7 @@ reference.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -24,9 +24,12 @@ from .selection.scan import Scan
 from .selection.selection import Plan, chosen
 from .selection.shards import Batch, read_shard
 from .selection.split import TRAIN, VALID
+from .words import decode
 
 FOLDERS = {TRAIN: "train", VALID: "valid"}
 HELDOUT = "heldout"
+TEXT_BYTES = 2**20
+"""Bytes of a held-out text that are written as JSON at once."""
 
 
 def ids_part(folder: Path, side: int, group: int) -> Path:
@@ -140,17 +143,25 @@ def _hold_out(
     """
     if not len(documents):
         return
-    chosen = pa.array(documents)
-    texts = batch.text.take(chosen).to_pylist()
-    stated = {name: column.take(chosen).to_pylist() for name, column in batch.stated.items()}
-    lines: dict[int, list[bytes]] = defaultdict(list)  # by data set
-    for place, (document, text) in enumerate(zip(documents.tolist(), texts, strict=True)):
+    rows = pa.array(documents)
+    stated = {name: column.take(rows).to_pylist() for name, column in batch.stated.items()}
+    for place, document in enumerate(documents.tolist()):
         group = int(scan.group[at + document])
         key = scan.keys[group]
         known = {name: values[place] for name, values in stated.items() if values[place] not in (None, "")}
         origin = batch.keys[document] if batch.keys else f"{scan.shard.name}#{first + int(batch.numbers[document])}"
-        row = {"text": text, "doc_id": f"{scan.shard.source}/{origin}"} | known
-        row |= {"source": key.source, "part": key.part, "document_type": key.document_type}
-        lines[group].append((json.dumps(row, ensure_ascii=False) + "\n").encode())
-    for group, rows in lines.items():
-        files.write(text_part(files.folder, group), rows)
+        facts = {"doc_id": f"{scan.shard.source}/{origin}"} | known
+        facts |= {"source": key.source, "part": key.part, "document_type": key.document_type}
+        text = memoryview(batch.text[document].as_buffer())
+        files.write(text_part(files.folder, group), _json_line(text, facts))
+
+
+def _json_line(text: memoryview, facts: dict[str, Any]) -> Iterator[bytes]:
+    """A document's text and what is known of it as an object, a stretch of text at a time."""
+    yield b'{"text": "'
+    begin = 0
+    while begin < len(text):
+        part = decode(text, begin, TEXT_BYTES)
+        yield json.dumps(part, ensure_ascii=False)[1:-1].encode()
+        begin += len(part.encode())
+    yield b'", ' + json.dumps(facts, ensure_ascii=False)[1:].encode() + b"\n"

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
+from ....core.errors import UserError
 from ...documents.description import facts_of_source, licence_facts, may_be_sold
 from ...documents.record import FIELDS, Record, Rejected, split_word
 from ...documents.sources import Source
@@ -17,6 +18,8 @@ pc: Any = pyarrow.compute  # which makes its functions when it is imported
 SPLIT = "original_split"
 STATED = tuple(name for name in FIELDS if name != "origin")
 """Fields that a batch may hold of each document beside its text."""
+LONGEST = 2**31 - 1
+"""Bytes of the texts of a batch, whose places have four bytes."""
 VISIBLE = "[^\\s\\x00-\\x1f\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}]"
 """`record.VISIBLE` as Arrow's regular expressions have it, whose white space is ASCII's."""
 
@@ -128,7 +131,7 @@ def of_records(
         lines: see `Batch`.
         keyed: whether the records' own keys say where they are.
     """
-    text = pa.array([record.text for _, record in records], pa.string())
+    text = _texts([record for _, record in records])
     present = {name for _, record in records for name in record.stated if name in STATED}
     columns = {
         name: pa.array(
@@ -140,6 +143,26 @@ def of_records(
     numbers = np.fromiter((number for number, _ in records), np.int64, len(records))
     keys = [record.key for _, record in records] if keyed else None
     return Batch(text, stated, numbers, keys=keys, rejected=rejected, lines=lines)
+
+
+def _texts(records: Sequence[Record]) -> pa.StringArray:
+    """The records' texts. Their UTF-8 is held once: a string keeps what Arrow asks it for.
+
+    Raises:
+        UserError: a text is longer than Arrow's offsets reach.
+    """
+    parts = [record.text.encode() for record in records]
+    longest = max(range(len(parts)), key=lambda number: len(parts[number]), default=0)
+    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    if offsets[-1] > LONGEST:
+        raise UserError(
+            f"a document of {len(parts[longest]) / 1e9:.1f} GB",
+            where=records[longest].key,
+            allowed=f"{LONGEST / 1e9:.1f} GB of UTF-8 in one document",
+            fix="cut it into several",
+        )
+    starts, data = pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(parts))
+    return cast(pa.StringArray, pa.StringArray.from_buffers(len(parts), starts, data))
 
 
 def is_visible(text: pa.StringArray) -> npt.NDArray[np.bool_]:

@@ -9,6 +9,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +27,7 @@ from ...documents.sources import Source
 from ...documents.streams import SourceFile, open_bytes, undecodable
 from ...documents.survey import Survey, tell_left_out
 from .batches import SPLIT, Batch, as_stated, complete, first_stated, is_visible, of_records, one_chunk
+from .split import BLOCK_BYTES
 
 SHARD_BYTES = 16_000_000
 """Size of a shard as its file states it: bytes of JSONL, uncompressed bytes of Parquet columns."""
@@ -171,18 +173,25 @@ def _read_whole(shard: Shard, *, quiet: bool) -> Iterator[Batch]:
     records: list[tuple[int, Record]] = []
     rejected: list[Rejected] = []
     size = 0
-    for unit in units(shard.files):
-        for item in read_unit(unit, shard.given, left_out):
-            if isinstance(item, Rejected):
-                rejected.append(item)
-                continue
-            records.append((0, item))
-            size += len(item.text)
-            if size >= BATCH_BYTES:
-                yield of_records(records, shard.given, rejected=rejected, keyed=True)
-                records, rejected, size = [], [], 0
+
+    def batch() -> Batch:
+        made = of_records(records, shard.given, rejected=rejected.copy(), keyed=True)
+        records.clear()
+        rejected.clear()
+        return made
+
+    items = chain.from_iterable(read_unit(unit, shard.given, left_out) for unit in units(shard.files))
+    while (item := next(items, None)) is not None:  # a `for` would hold the last document, which may be long
+        if isinstance(item, Rejected):
+            rejected.append(item)
+            continue
+        if records and size + len(item.text) > BATCH_BYTES:
+            yield batch()
+            size = 0
+        records.append((0, item))
+        size += len(item.text)
     if records or rejected:
-        yield of_records(records, shard.given, rejected=rejected, keyed=True)
+        yield batch()
     if not quiet:
         tell_left_out(shard.given.name, left_out)
 
@@ -358,6 +367,8 @@ _WIDE_SPACES = {
     0xE3: ("\u3000",),
 }
 """First byte -> white space that begins with it: as `str.split` knows it."""
+_WIDEST = 3
+"""Bytes of the longest white space."""
 
 
 def count_words(values: Bytes, offsets: Offsets) -> npt.NDArray[np.int64]:
@@ -367,6 +378,20 @@ def count_words(values: Bytes, offsets: Offsets) -> npt.NDArray[np.int64]:
         values: UTF-8 of all texts.
         offsets: where each begins, [documents + 1].
     """
+    counts = np.zeros(len(offsets) - 1, np.int64)
+    for begin in range(0, len(values), BLOCK_BYTES):  # places take eight bytes each
+        end, first = min(begin + BLOCK_BYTES, len(values)), max(0, begin - _WIDEST)
+        space = _white_space(values[first : end + _WIDEST])[: end - first]
+        begins = ~space
+        np.greater(space[:-1], space[1:], out=begins[1:])  # a space, and then none
+        starts = offsets[:-1][(offsets[:-1] >= begin) & (offsets[:-1] < end)] - first
+        begins[starts] = ~space[starts]  # a text does not go on with the word that ends the one before
+        counts += np.diff(_marked_before(begins[begin - first :], offsets.clip(begin, end) - begin))
+    return counts
+
+
+def _white_space(values: Bytes) -> npt.NDArray[np.bool_]:
+    """Which bytes are white space or control characters, [bytes]."""
     space = values <= 32
     rare = np.flatnonzero((values == 0xC2) | (values > 0xE0))  # quotes, dashes and «; no French letter
     firsts = values[rare]
@@ -379,11 +404,7 @@ def count_words(values: Bytes, offsets: Offsets) -> npt.NDArray[np.int64]:
                 at = at[values[at + number] == byte]
             for number in range(len(tail) + 1):
                 space[at + number] = True
-    begins = ~space
-    np.greater(space[:-1], space[1:], out=begins[1:])  # a space, and then none
-    starts = offsets[:-1][offsets[:-1] < len(values)]
-    begins[starts] = ~space[starts]  # a text does not go on with the word that ends the one before
-    return np.diff(_marked_before(begins, offsets))
+    return space
 
 
 def _marked_before(marks: npt.NDArray[np.bool_], places: Offsets) -> npt.NDArray[np.int64]:

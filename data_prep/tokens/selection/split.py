@@ -17,6 +17,7 @@ of a publisher's test or validation part, and withheld.
 SIDES = 6
 BLOCK_BYTES = 2**23
 """Bytes of texts that are looked at together: more than a batch has, but for one long text."""
+BLANK = ord(" ")
 
 Hashes = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
@@ -50,28 +51,48 @@ def hash_texts(values: Bytes, offsets: Offsets, seed: int) -> Hashes:
         offsets: where each begins, [documents + 1].
         seed: see `text_hasher`.
     """
-    values, offsets = _fold_blanks(values, offsets)
-    begin, view, digests = _begun(seed).copy, memoryview(values), bytearray()
+    begun = _begun(seed)
+    if len(values) > BLOCK_BYTES:
+        digests = b"".join(_long_digest(values[start:stop], begun) for start, stop in pairwise(offsets.tolist()))
+    else:
+        digests = _digests(*_fold_blanks(values, offsets), begun)
+    ranks = np.frombuffer(digests, ">u8").reshape(-1, begun.digest_size // 8)[:, 0]
+    return np.maximum(ranks.astype(np.uint64), 1)
+
+
+def _digests(values: Bytes, offsets: Offsets, begun: "hashlib._Hash") -> bytearray:
+    begin, view, digests = begun.copy, memoryview(values), bytearray()
     for start, stop in pairwise(offsets.tolist()):  # one text at a time is what costs: as little as can be
         digest = begin()
         digest.update(view[start:stop])
         digests += digest.digest()
-    ranks = np.frombuffer(digests, ">u8").reshape(-1, begin().digest_size // 8)[:, 0]
-    return np.maximum(ranks.astype(np.uint64), 1)
+    return digests
+
+
+def _long_digest(text: Bytes, begun: "hashlib._Hash") -> bytes:
+    """The digest of one text of any length, of which a block is held at once."""
+    digest = begun.copy()
+    for begin in range(0, len(text), BLOCK_BYTES):
+        before = min(begin, 1)  # the byte before a block tells whether its first blank is another's
+        block = text[begin - before : begin + BLOCK_BYTES]
+        digest.update(block[~_again(block)][before:])  # the byte before is never left out: it is the block's first
+    return digest.digest()
+
+
+def _again(values: Bytes) -> npt.NDArray[np.bool_]:
+    """Which bytes are blanks after a blank, [bytes]."""
+    blank, again = values == BLANK, np.zeros(len(values), bool)
+    np.logical_and(blank[1:], blank[:-1], out=again[1:])
+    return again
 
 
 def _fold_blanks(values: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
     """Texts with one blank for each run of them, and where each begins."""
-    blank, again = values == ord(" "), np.zeros(len(values), bool)
-    np.logical_and(blank[1:], blank[:-1], out=again[1:])
+    again = _again(values)
     again[offsets[:-1][offsets[:-1] < len(values)]] = False  # a text may begin with one
     if not again.any():
         return values, offsets
-    dropped = np.zeros(len(offsets), np.int64)
-    for begin in range(0, len(values), BLOCK_BYTES):  # places take eight bytes each
-        places = np.flatnonzero(again[begin : begin + BLOCK_BYTES])
-        dropped += np.searchsorted(places, offsets - begin)
-    return values[np.invert(again, out=again)], offsets - dropped
+    return values[~again], offsets - np.searchsorted(np.flatnonzero(again), offsets)
 
 
 def split(

@@ -315,11 +315,13 @@ def test_damaged_gzip_is_named(tmp_path: Path, damage: Callable[[bytes], bytes])
     assert caught.value.where == str(tmp_path / "a.jsonl.gz")
 
 
-@given(st.lists(WORDS, max_size=8))
-@settings(max_examples=400, deadline=None)
-def test_words_are_counted_as_python_counts_them(texts: list[str]) -> None:
+@given(st.lists(WORDS, max_size=8), st.sampled_from([2, 5, shards.BLOCK_BYTES]))
+@settings(max_examples=200, deadline=None)
+def test_words_are_counted_as_python_counts_them(texts: list[str], block: int) -> None:
     array = pa.array(["avant l'autre", *texts, "après"], pa.string()).slice(1, len(texts))
-    assert count_words(*utf8(array)).tolist() == [len(text.split()) for text in texts]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "BLOCK_BYTES", block)
+        assert count_words(*utf8(array)).tolist() == [len(text.split()) for text in texts]
 
 
 def test_every_white_space_ends_a_word() -> None:
