@@ -16,7 +16,7 @@ from reading_helpers import shards_of
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep.documents.record import is_blank
-from pdapt.data_prep.tokens.selection import shards
+from pdapt.data_prep.tokens.selection import batches, shards
 from pdapt.data_prep.tokens.selection.selection import Choice, make_plan
 from pdapt.data_prep.tokens.selection.shards import count_words, read_shard, utf8
 
@@ -313,6 +313,26 @@ def test_damaged_gzip_is_named(tmp_path: Path, damage: Callable[[bytes], bytes])
     with pytest.raises(UserError, match="the gzip data is damaged") as caught:
         scan(tmp_path / "a.jsonl.gz")
     assert caught.value.where == str(tmp_path / "a.jsonl.gz")
+
+
+def test_a_long_text_is_a_batch_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "BATCH_BYTES", 10)
+    texts = ["un", "deux", "un texte de plus de dix caractères", "trois", "quatre", "cinq"]
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.txt").write_text(text)
+    (shard,) = shards_of("source", tmp_path, "text", 10**9)
+    found = [batch.text.to_pylist() for batch in read_shard(shard)]
+    assert found == [texts[:2], texts[2:3], texts[3:4], texts[4:]]
+
+
+def test_a_text_longer_than_arrows_places_reach_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "LONGEST", 9)
+    (tmp_path / "a.txt").write_text("neuf mots")
+    assert read_all(tmp_path) == ["neuf mots"]
+    (tmp_path / "b.txt").write_text("dix  mots.")
+    with pytest.raises(UserError, match="in one document") as caught:
+        read_all(tmp_path)
+    assert caught.value.where == "b.txt"
 
 
 @given(st.lists(WORDS, max_size=8), st.sampled_from([2, 5, shards.BLOCK_BYTES]))

@@ -16,6 +16,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
 from pdapt.data_prep.corpus import build_corpus, discover
 from pdapt.data_prep.documents.store import read_documents
+from pdapt.data_prep.tokens import shard_tokens
 from pdapt.data_prep.tokens.build import Options, build_tokens, training_texts
 from pdapt.data_prep.tokens.encoders import FAST, HF
 from pdapt.data_prep.tokens.tokenizer import load_tokenizer
@@ -103,6 +104,19 @@ def test_megatron_reads_the_corpus(tmp_path: Path, corpus: Path, tokenizer_folde
         assert [row["text"] for row in rows] == valid.get(source, [])
         ids = dict(read_documents(path, ("doc_id", "text")))
         assert all(ids[row["doc_id"]] == row["text"] and row["source"] == source for row in rows)
+
+
+def test_a_long_held_out_text_is_written_whole(
+    tmp_path: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_tokens, "TEXT_BYTES", 5)
+    odd = '« 5 µg » "par jour"\n\t\\ 🙂🙂 日本語 \x7f\u2028'
+    texts = [f"{odd}{number}" for number in range(8)]
+    path, out = write_jsonl(tmp_path / "a.jsonl", texts), tmp_path / "tokens"
+    build_tokens([str(path)], tokenizer_folder, out, Options(valid_fraction=0.5))
+    held = [row["text"] for row in rows_of(out / "heldout" / "a.jsonl")]
+    assert len(held) == 4
+    assert set(held) <= set(texts)
 
 
 def test_documents_tokens_and_duplicates_are_counted_as_they_are_in_the_files(
