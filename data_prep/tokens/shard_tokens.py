@@ -22,7 +22,7 @@ from .check_encoder import Verifier
 from .encoders import Ids
 from .selection.scan import Scan
 from .selection.selection import Plan, chosen
-from .selection.shards import Batch, read_shard
+from .selection.shards import Batch, read_shard, utf8
 from .selection.split import TRAIN, VALID
 from .words import decode
 
@@ -144,6 +144,7 @@ def _hold_out(
     if not len(documents):
         return
     rows = pa.array(documents)
+    values, offsets = utf8(batch.text)  # Arrow's own way to one text copies it
     stated = {name: column.take(rows).to_pylist() for name, column in batch.stated.items()}
     for place, document in enumerate(documents.tolist()):
         group = int(scan.group[at + document])
@@ -152,8 +153,8 @@ def _hold_out(
         origin = batch.keys[document] if batch.keys else f"{scan.shard.name}#{first + int(batch.numbers[document])}"
         facts = {"doc_id": f"{scan.shard.source}/{origin}"} | known
         facts |= {"source": key.source, "part": key.part, "document_type": key.document_type}
-        text = memoryview(batch.text[document].as_buffer())
-        files.write(text_part(files.folder, group), _json_line(text, facts))
+        text = values[offsets[document] : offsets[document + 1]]
+        files.write(text_part(files.folder, group), _json_line(memoryview(text), facts))
 
 
 def _json_line(text: memoryview, facts: dict[str, Any]) -> Iterator[bytes]:
