@@ -20,7 +20,7 @@ from ..documents.faults import printable
 from ..documents.record import Record, Rejected
 from .characters import restore_characters, trim_ends
 from .profiles import Profile, run_steps
-from .source_facts import NO_FACTS, FactFinder, SourceFacts
+from .source_facts import MOST_WORDS, NO_FACTS, FactFinder, SourceFacts
 from .value_check import changed_values
 
 SHOWN = 100
@@ -56,6 +56,7 @@ class CleaningCounts:
         documents_with_changed_values: documents a value of which is another after cleaning (`changed_values`).
         changed_values: values that are, by kind.
         kept_as_they_came: documents that would be among these, and are not cleaned for it.
+        cut_words_not_looked_for: line ends that cut a word which stays cut, since too many others were looked for.
         boilerplate: lines of boilerplate -> documents that hold them, of the most frequent.
     """
 
@@ -67,6 +68,7 @@ class CleaningCounts:
     documents_with_changed_values: int = 0
     changed_values: Counter[str] = field(default_factory=Counter)
     kept_as_they_came: int = 0
+    cut_words_not_looked_for: int = 0
     boilerplate: dict[str, int] = field(default_factory=dict)
 
     @staticmethod
@@ -81,6 +83,8 @@ def cleaning_sentences(changes: Counter[str], counts: CleaningCounts) -> Iterato
         yield "changes by cleaning: " + ", ".join(f"{kind} {count:,}" for kind, count in sorted(changes.items()))
     if counts.emptied:
         yield f"documents that cleaning left nothing of: {counts.emptied:,}"
+    if counts.cut_words_not_looked_for:
+        yield f"words that stay cut at line ends, past the first {MOST_WORDS:,}: {counts.cut_words_not_looked_for:,}"
     if counts.documents_with_changed_values:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in counts.changed_values.most_common())
         yield f"documents with other values than before: {counts.documents_with_changed_values:,} ({kinds})"
@@ -109,6 +113,7 @@ def clean_source(
                 if isinstance(item, Cleaned):
                     finder.search(item.text)
         facts = finder.facts()
+        counts.cut_words_not_looked_for = finder.not_looked_for
         lines = Counter(facts.boilerplate.furniture | facts.boilerplate.edges)
         counts.boilerplate = dict(lines.most_common(SHOWN))
         for item in _read(waiting):

@@ -11,7 +11,7 @@ from .boilerplate import Boilerplate, RepeatedLines
 from .line_hyphens import joined_words
 
 MOST_WORDS = 200_000
-"""Words cut at line ends that are looked for: about 20 MB. Those that turn up later stay cut."""
+"""Words cut at line ends that are looked for: about 20 MB. Those that turn up later stay cut, and are counted."""
 WORD = re.compile(r"[^\W\d_]{4,}")
 
 
@@ -32,10 +32,16 @@ NO_FACTS = SourceFacts()
 
 
 class FactFinder:
-    """Finds the facts about a source, in bounded memory."""
+    """Finds the facts about a source, in bounded memory.
+
+    Attributes:
+        wanted: words that line ends cut, in lower case, and that have not been found whole.
+        not_looked_for: line ends that cut a word which is not looked for, since there are MOST_WORDS others.
+    """
 
     def __init__(self) -> None:
         self.wanted: set[str] = set()
+        self.not_looked_for = 0
         self._found: set[str] = set()
         self._lines = RepeatedLines()
 
@@ -45,6 +51,8 @@ class FactFinder:
         for word in joined_words(text):
             if len(self.wanted) < MOST_WORDS:
                 self.wanted.add(word)
+            else:
+                self.not_looked_for += word not in self.wanted
 
     def search(self, text: str) -> None:
         """Second pass: which of the words that line ends cut occur whole."""

@@ -107,7 +107,7 @@ def test_a_document_keeps_its_provenance(tmp_path: Path) -> None:
     steps = [step.name for step in PROFILES["clinical"].steps]
     counts["cleaning"] = {"profile": "clinical", "version": 1, "steps": steps, "altered": 1, "emptied": 0}
     counts["cleaning"] |= {"documents_with_changed_values": 0, "changed_values": {}, "kept_as_they_came": 0}
-    counts["cleaning"] |= {"boilerplate": {}}
+    counts["cleaning"] |= {"cut_words_not_looked_for": 0, "boilerplate": {}}
     assert manifest.counts == {"cas": about | counts}
     assert pq.read_table(tmp_path / "corpus" / "rejected.parquet").to_pylist() == [
         {"file": str(path), "line": 2, "reason": "the text 'text' is empty"}

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.data_prep.clean import source_cleaning
+from pdapt.data_prep.clean import source_cleaning, source_facts
 from pdapt.data_prep.clean.profiles import PROFILES
 from pdapt.data_prep.clean.source_cleaning import Cleaned, CleaningCounts, clean_source
 from pdapt.data_prep.corpus import build_corpus
@@ -51,6 +51,7 @@ def test_the_default_needs_the_whole_source(tmp_path: Path) -> None:
         "documents_with_changed_values": 0,
         "changed_values": {},
         "kept_as_they_came": 0,
+        "cut_words_not_looked_for": 0,
         "boilerplate": {FOOTER: 12},
     }
     assert rows[3]["changes_made"].endswith("cleaned (clinical 1): boilerplate_lines 1, hyphenation 1")
@@ -89,6 +90,24 @@ def test_a_document_that_would_lose_a_value_stays_as_it_came(
     assert [item.changes.total() for item in out] == [2, 0, 2]
     assert (counts.kept_as_they_came, counts.altered, counts.documents_with_changed_values) == (1, 2, 0)
     assert "a#1 stays as it came: cleaning would change its numbers" in capsys.readouterr().err
+
+
+def test_words_past_those_that_are_looked_for_stay_cut_and_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(source_facts, "MOST_WORDS", 2)
+    later = "une anti-\nbiothérapie"
+    texts = ["une hyper-\ntension, une ané-\nmie", f"{later}, une hyper-\ntension", later]
+    whole = "hypertension, anémie, antibiothérapie"
+    counts, rows = built(tmp_path, [*texts, whole])
+    assert [row["text"] for row in rows] == [
+        "une hypertension, une anémie",
+        f"{later}, une hypertension",
+        later,
+        whole,
+    ]
+    assert counts["cleaning"]["cut_words_not_looked_for"] == 2
+    assert "words that stay cut at line ends" in capsys.readouterr().err
 
 
 def test_documents_come_back_as_they_were(tmp_path: Path) -> None:
