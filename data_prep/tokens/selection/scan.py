@@ -13,8 +13,9 @@ from ....core.errors import UserError
 from ...clean.screen import Screening
 from ...documents.faults import together
 from ...documents.record import Rejected
-from .shards import SPLIT, Batch, Shard, count_words, read_shard, utf8
+from .shards import SPLIT, Batch, Shard, read_shard, utf8
 from .split import DEV, TEST, hash_texts
+from .word_counts import count_words
 
 WITHHELD = {"test": TEST, "dev": DEV}
 """Publisher's split -> side of its documents where they are left out."""

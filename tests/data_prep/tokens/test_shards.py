@@ -16,9 +16,10 @@ from reading_helpers import shards_of
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep.documents.record import is_blank
-from pdapt.data_prep.tokens.selection import batches, shards
+from pdapt.data_prep.tokens.selection import batches, shards, word_counts
 from pdapt.data_prep.tokens.selection.selection import Choice, make_plan
-from pdapt.data_prep.tokens.selection.shards import count_words, read_shard, utf8
+from pdapt.data_prep.tokens.selection.shards import read_shard, utf8
+from pdapt.data_prep.tokens.selection.word_counts import count_words
 
 SPACES = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000"
 NEAR_SPACES = "\u2007\u200b\u200d\u180e\ufeffé«»\u2019\u20ac\u00c2\u3001\u1681\u0385\U000e0020"
@@ -335,12 +336,12 @@ def test_a_text_longer_than_arrows_places_reach_is_refused(tmp_path: Path, monke
     assert caught.value.where == "b.txt"
 
 
-@given(st.lists(WORDS, max_size=8), st.sampled_from([2, 5, shards.BLOCK_BYTES]))
+@given(st.lists(WORDS, max_size=8), st.sampled_from([2, 5, word_counts.BLOCK_BYTES]))
 @settings(max_examples=200, deadline=None)
 def test_words_are_counted_as_python_counts_them(texts: list[str], block: int) -> None:
     array = pa.array(["avant l'autre", *texts, "après"], pa.string()).slice(1, len(texts))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "BLOCK_BYTES", block)
+        patch.setattr(word_counts, "BLOCK_BYTES", block)
         assert count_words(*utf8(array)).tolist() == [len(text.split()) for text in texts]
 
 
