@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pdapt.core.errors import UserError
+from pdapt.data_prep.dedup.parts import parts_of
 from pdapt.data_prep.documents.record import Rejected
 from pdapt.data_prep.documents.store import (
     SCHEMA,
@@ -33,6 +34,13 @@ def test_fuzz_corpus(fuzz: Fuzz, tmp_path: Path) -> None:
             assert (text + source).encode(errors="strict") is not None
 
     fuzz(path, read)
+
+
+def test_fuzz_parts(fuzz: Fuzz, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    row = dict.fromkeys(TEXTS, "é") | {"commercial": None, "words": 3}
+    write_documents(path, iter([row | {"text": f"Dose {number} mg"} for number in range(20)]), {"kept": 20})
+    fuzz(path, lambda: [text.to_pylist() for part in parts_of(path) for text in part.read()])
 
 
 def test_a_corpus_with_other_columns_is_refused(tmp_path: Path) -> None:

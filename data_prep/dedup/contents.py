@@ -1,0 +1,116 @@
+"""Shingles and numbers of the texts that are compared, in files of a temporary folder, and the comparison itself."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from .quantities import disagree, quantities
+from .shingles import Hashes, Words, distinct, mixed, shingles_of, words_of
+
+BLOCK = 1_000_000
+"""Shingles that are compared at once."""
+
+
+class _Arrays:
+    """Arrays of many texts in one file, read where they are needed.
+
+    Attributes:
+        lengths: of the arrays, [texts].
+    """
+
+    def __init__(self, path: Path, kind: type, texts: int) -> None:
+        self._path, self._kind = path, np.dtype(kind)
+        self._begins = np.zeros(texts, np.int64)
+        self.lengths = np.zeros(texts, np.int64)
+        self._end = 0
+        path.touch()
+
+    def append(self, texts: npt.NDArray[np.int64], arrays: Sequence[np.ndarray]) -> None:
+        lengths = np.array([len(each) for each in arrays], np.int64)
+        self._begins[texts] = self._end + np.cumsum(lengths) - lengths
+        self.lengths[texts] = lengths
+        self._end += int(lengths.sum())
+        with self._path.open("ab") as file:
+            for each in arrays:
+                file.write(each.tobytes())
+
+    def read(self) -> None:
+        """Take what was written for what is read from now on."""
+        self._all = np.asarray(np.memmap(self._path, self._kind, "r")) if self._end else np.empty(0, self._kind)
+
+    def __getitem__(self, text: int) -> np.ndarray:
+        """The array of a text."""
+        begin = self._begins[text]
+        return self._all[begin : begin + self.lengths[text]]
+
+
+class Contents:
+    """Shingles and numbers of some texts.
+
+    Args:
+        folder: gets two files, of about 6 bytes a word.
+        texts: number of all texts.
+
+    Attributes:
+        number_hashes: a number that texts share which give the same numbers in the same places, [texts].
+    """
+
+    def __init__(self, folder: Path, texts: int) -> None:
+        self._shingles = _Arrays(folder / "shingles", np.uint32, texts)
+        self._numbers = _Arrays(folder / "numbers", np.uint64, texts)
+        self._orders = np.zeros(texts, np.uint64)
+        self.number_hashes = np.zeros(texts, np.int64)
+        self._lock = Lock()
+
+    def add(self, numbers: npt.NDArray[np.int64], text: pa.StringArray) -> None:
+        """Add texts, [texts], by their numbers."""
+        words = words_of(text)
+        self._orders[numbers] = _orders(words)
+        shingles = distinct(*shingles_of(words))
+        values, offsets = quantities(words)
+        quantities_of_each = np.split(values, offsets[1:-1])
+        self.number_hashes[numbers] = [hash(each.tobytes()) for each in quantities_of_each]
+        with self._lock:
+            self._shingles.append(numbers, shingles)
+            self._numbers.append(numbers, quantities_of_each)
+
+    def complete(self) -> None:
+        """End the writing: nothing is added from now on."""
+        self._shingles.read()
+        self._numbers.read()
+
+    def similarities(self, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Shingles that the two texts of each pair share, as a share of those that one of them has; [pairs, 2]."""
+        return np.concatenate([np.empty(0), *(self._similarities(part) for part in self._blocks(pairs))])
+
+    def _blocks(self, pairs: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+        """Pairs in parts of about BLOCK shingles."""
+        ends = np.cumsum(self._shingles.lengths[pairs].sum(axis=1))
+        return np.split(pairs, np.flatnonzero(np.diff(ends // BLOCK)) + 1) if len(pairs) else []
+
+    def _similarities(self, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        sizes = self._shingles.lengths[pairs].sum(axis=1)
+        shingles = np.concatenate([self._shingles[text] for text in pairs.ravel().tolist()]).astype(np.uint64)
+        shingles |= np.repeat(np.arange(len(pairs), dtype=np.uint64) << np.uint64(32), sizes)
+        shingles.sort()
+        twice = shingles[1:][shingles[1:] == shingles[:-1]] >> np.uint64(32)
+        common = np.bincount(twice.astype(np.int64), minlength=len(pairs))
+        return common / (sizes - common)
+
+    def numbers_agree(self, first: int, second: int) -> bool:
+        """Whether two texts give the same numbers; see `quantities.disagree`."""
+        return not disagree(self._numbers[first], self._numbers[second])
+
+    def same_words(self, first: int, second: int) -> bool:
+        """Whether two texts have the same words in the same order."""
+        return bool(self._orders[first] == self._orders[second])
+
+
+def _orders(words: Words) -> Hashes:
+    """Hash of each text's words in their order, [texts]; none of them is empty."""
+    place = np.arange(len(words.hashes)) - np.repeat(words.offsets[:-1], np.diff(words.offsets))
+    return np.add.reduceat(mixed(words.hashes ^ mixed(place.astype(np.uint64) + np.uint64(1))), words.offsets[:-1])

@@ -1,0 +1,51 @@
+"""The texts of a corpus in parts, which any number of threads may take, as often as they are needed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...core.errors import UserError
+from ..documents.store import parquet_errors
+from ..tokens.selection.shards import BATCH_BYTES
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive texts.
+
+    Attributes:
+        texts: how many.
+        read: gives them, as often as it is called.
+    """
+
+    texts: int
+    read: Callable[[], Iterator[pa.StringArray]]
+
+
+def parts_of(path: Path) -> list[Part]:
+    """The texts of a documents file, a part for each row group.
+
+    Raises:
+        UserError: it is damaged, or another's.
+    """
+    with parquet_errors(path):
+        metadata = pq.read_metadata(path)
+    if "text" not in metadata.schema.names:
+        raise UserError(f"{path.name}: there is no column text", where=str(path), allowed="the documents of a corpus")
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    column = metadata.schema.names.index("text")
+    sizes = [max(1, group.column(column).total_uncompressed_size) for group in groups]
+    return [
+        Part(group.num_rows, partial(_texts, path, number, max(1, group.num_rows * BATCH_BYTES // size)))
+        for number, (group, size) in enumerate(zip(groups, sizes, strict=True))
+    ]
+
+
+def _texts(path: Path, group: int, rows: int) -> Iterator[pa.StringArray]:
+    with parquet_errors(path), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(rows, row_groups=[group], columns=["text"], use_threads=False):
+            yield batch.column(0)
