@@ -59,6 +59,14 @@ def build(
     max_rejected: MaxRejected = None,
     edition: Edition = None,
     profile: CleaningProfile = "clinical",
+    duplicates: Annotated[
+        str,
+        typer.Option(
+            help="Documents alike, within a source or across: keep them without a search; flag: list exact and near "
+            "duplicates in duplicates.parquet; exact: drop equal texts; near: drop near-duplicates as well. Documents "
+            "that differ in a number are not near-duplicates. `pdapt tokens build` drops equal texts in any case."
+        ),
+    ] = "keep",
     as_json: Json = False,
 ) -> None:
     """Read and clean text: JSON lines and arrays, Parquet, CSV, TSV, text; in gzip, zstd, xz, bzip2; or a Hub data set.
@@ -81,7 +89,10 @@ def build(
         encoding=encoding,
         out=out,
     )
-    show(build_corpus(sources, out, max_rejected=max_rejected, edition=edition, profile=profile), as_json)
+    manifest = build_corpus(
+        sources, out, max_rejected=max_rejected, edition=edition, profile=profile, duplicates=duplicates
+    )
+    show(manifest, as_json)
 
 
 @corpus.command("clean")

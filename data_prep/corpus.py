@@ -19,6 +19,7 @@ from ..core.manifest import Manifest, run_stage
 from .clean.profiles import DEFAULT, Profile, profile_of
 from .clean.screen import Screening, sentences
 from .clean.source_cleaning import Cleaned, CleaningCounts, clean_source, cleaning_sentences
+from .dedup.corpus_duplicates import Treatment, treat_duplicates, treatment_of
 from .documents.description import describe
 from .documents.discover import discover
 from .documents.faults import check_rejected, check_share, printable, together
@@ -63,13 +64,15 @@ def build_corpus(
     edition: str | None = None,
     whole: Collection[str] = (),
     profile: str = DEFAULT,
+    duplicates: str = Treatment.KEEP,
 ) -> Manifest:
     """Read, clean and write each source's documents: `documents/<source>.parquet`.
 
     The manifest's counts are, for each source, its path, its files by format, what was left unread and why, the
     documents read, rejected and kept, the characters and words (between white space) of those kept, the `changes`
     that cleaning made, by kind, and what else it counts (`CleaningCounts`), what was found that looks personal or is
-    not French (`Screening`), and the documents and words that the edition leaves out, by reason.
+    not French (`Screening`), the documents and words that the edition leaves out, by reason, and those that another
+    document stands for, by its source and by how they are like it.
 
     Args:
         sources: what is read; see `discover`.
@@ -80,12 +83,13 @@ def build_corpus(
         edition: which documents are written, a name of `Edition`; None for all.
         whole: names of sources of which all documents are written, whatever the edition.
         profile: how documents are cleaned, a name of `PROFILES`.
+        duplicates: what is done with documents that are alike, of one source or of several, a name of `Treatment`.
 
     Raises:
         UserError: files cannot be read (all of them are named), documents are spoilt, a source has no document, or no
             document is of the edition.
     """
-    chosen, cleaning = edition_of(edition), profile_of(profile)
+    chosen, cleaning, treatment = edition_of(edition), profile_of(profile), treatment_of(duplicates)
     editions = {source.name: None if source.name in whole else chosen for source in sources}
     if not sources:
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
@@ -93,7 +97,10 @@ def build_corpus(
     surveys = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
-        return _build(surveys, work, max_rejected=max_rejected, editions=editions, profile=cleaning)
+        counts = _build(surveys, work, max_rejected=max_rejected, editions=editions, profile=cleaning)
+        treat_duplicates(surveys, work, counts, treatment)
+        _remove_leftovers(surveys, work, counts)
+        return counts
 
     inputs = {survey.source.name: fingerprint(survey) for survey in surveys if survey.files}
     config = {
@@ -104,6 +111,8 @@ def build_corpus(
         config |= {"edition": chosen} | ({"whole": sorted(whole)} if whole else {})
     if str(cleaning) != UNNAMED:
         config["profile"] = str(cleaning)
+    if treatment is not Treatment.KEEP:
+        config["duplicates"] = treatment
     manifest = run_stage("corpus", inputs, config, out, body=body, resumes=True)
     if not all("cleaning" in each for each in manifest.counts.values()):
         log.warn(f"corpus: {out} was cleaned before there were profiles; remove it to have it cleaned as {cleaning}")
@@ -142,13 +151,18 @@ def _build(
     every = [document for documents in rejected.values() for document in documents]
     if every:
         log.warn(f"corpus: left out {counted(len(every), 'document')}: {REJECTED} says which and why")
-        write_rejected(work / REJECTED, every)
-    remove(work / PARTS)
-    remove(work / WAITING)
+        if not (work / REJECTED).exists():  # an interrupted run may have removed some of the parts
+            write_rejected(work / REJECTED, every)
+    return counts
+
+
+def _remove_leftovers(surveys: Sequence[Survey], work: Path, counts: dict[str, dict[str, Any]]) -> None:
+    """Remove what only an interrupted run needs, and the files of sources of which no document is kept."""
     for survey in surveys:
         if not counts[survey.source.name]["kept"]:
             remove(_documents(survey, work))
-    return counts
+    remove(work / PARTS)
+    remove(work / WAITING)
 
 
 def _check_rejected(
@@ -181,7 +195,9 @@ def _check_kept(
     Raises:
         UserError: it has none.
     """
-    without = [each.source for each in surveys if not counts[each.source.name]["kept"]]
+    # An interrupted run may have dropped a source's duplicates: it had documents before.
+    filled = {name: each["kept"] or "duplicates" in each for name, each in counts.items()}
+    without = [each.source for each in surveys if not filled[each.source.name]]
     empty = [
         UserError("no document has text", where=printable(source.path))
         for source in without

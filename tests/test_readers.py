@@ -128,6 +128,7 @@ OWN = {
     "core/system/process.py": "/proc",
     "data_prep/clean/source_cleaning.py": "documents that it has just written down",
     "data_prep/dedup/contents.py": "files of a temporary folder",
+    "data_prep/dedup/corpus_duplicates.py": "what the stage has just written",
     "data_prep/tokens/parcomed.py": "packaged",
     "data_prep/sample/grammar.py": "packaged",
     "data_prep/tokens/shard_tokens.py": PARTS,

@@ -7,7 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from ...core.errors import UserError
@@ -15,6 +18,7 @@ from ...core.files import atomic_path, check_regular
 from ...core.jsonio import JsonObject, parse_json
 from .record import Rejected
 
+pc: Any = pyarrow.compute  # which makes its functions when it is imported
 FOLDER = "documents"
 TEXTS = (
     "text",
@@ -73,6 +77,30 @@ def write_documents(path: Path, rows: Iterator[Row], counts: dict[str, Any]) -> 
         for group in grouped(rows, _memory, ROW_GROUP_BYTES):
             writer.write_table(pa.Table.from_pylist(group, SCHEMA))
         writer.add_key_value_metadata({COUNTS: json.dumps(counts)})
+
+
+def filter_documents(path: Path, keep: npt.NDArray[np.bool_], counts: dict[str, Any]) -> None:
+    """Write a documents file anew without some of its documents, in bounded memory, all of it or nothing.
+
+    Args:
+        path: the file.
+        keep: which documents stay, [documents].
+        counts: the file's, which are kept in it; `kept`, `characters` and `words` are brought up to date.
+    """
+    with parquet_errors(path), pq.ParquetFile(path) as file, atomic_path(path) as partial:
+        totals: dict[str, Any] = dict.fromkeys(("kept", "characters", "words"), 0)
+        begin = 0
+        with pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
+            for group in range(file.num_row_groups):
+                rows = file.read_row_group(group, use_threads=False)
+                begin, mask = begin + len(rows), pa.array(keep[begin : begin + len(rows)])
+                rows = rows.filter(mask)
+                writer.write_table(rows)
+                totals["kept"] += len(rows)
+                totals["characters"] += pc.sum(pc.utf8_length(rows["text"])).as_py() or 0
+                totals["words"] += pc.sum(rows["words"]).as_py() or 0
+            counts.update(totals)
+            writer.add_key_value_metadata({COUNTS: json.dumps(counts)})
 
 
 def write_rejected(path: Path, rejected: Sequence[Rejected]) -> None:

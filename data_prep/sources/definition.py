@@ -105,6 +105,7 @@ class Definition:
         access: what is needed to obtain it beside a connection; empty where nothing is.
         collect: how it is collected; None where no program can.
         joined: whether its files are read together: an index, and full texts that belong to its entries.
+        copies: keys of sources whose texts it holds too: of two alike, theirs is kept.
         language: of its texts, an ISO 639-1 code.
         notes: what a reader of its texts should know.
     """
@@ -125,6 +126,7 @@ class Definition:
     access: str = ""
     collect: Collection | None = None
     joined: bool = False
+    copies: tuple[str, ...] = ()
     language: str = "fr"
     notes: tuple[str, ...] = field(default=())
 
