@@ -104,6 +104,34 @@ def clean(
         print(f"{speed.way}: {speed.mb_per_second:.2f} MB/s, {speed.ratio:.1f} x {speeds[0].way}")
 
 
+@bench.command("dedup")
+def dedup(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Parquet files with a column `text`.")],
+    words: Annotated[int, typer.Option(min=1, help="Words of the documents that are taken, from the beginning.")] = (
+        1_000_000
+    ),
+    as_json: Json = False,
+) -> None:
+    """Compare the search for near-duplicates with datatrove's MinHash: words/s a core, and what each would drop.
+
+    Copies are planted among the documents, and some that differ from one in a number.
+    """
+    from ..bench.dedup import PEER, bench
+
+    results = bench(paths, words)
+    if as_json:
+        print(json.dumps({"ways": [asdict(result) for result in results]}))
+        return
+    slow = next(result for result in results if result.way == PEER)
+    for result in results:
+        times = result.words_per_second / slow.words_per_second
+        recall = ", ".join(f"{kind} {share:.1%}" for kind, share in result.recall.items())
+        print(
+            f"{result.way}: {result.words_per_second:,.0f} words/s a core, {times:.1f} x {PEER}; drops "
+            f"{result.dropped:,} documents, {result.precision:.1%} of them rightly; of the planted ones: {recall}"
+        )
+
+
 @bench.command("train")
 def train(
     overrides: Overrides = None,

@@ -126,6 +126,7 @@ OWN = {
     "data_prep/documents/streams.py": "where files are opened",
     "core/jsonio.py": "where the parser is; core/test_jsonio.py",
     "core/system/process.py": "/proc",
+    "bench/dedup.py": "files that it, and what it compares with, have just made",
     "data_prep/clean/source_cleaning.py": "documents that it has just written down",
     "data_prep/dedup/contents.py": "files of a temporary folder",
     "data_prep/dedup/corpus_duplicates.py": "what the stage has just written",

@@ -22,7 +22,7 @@ VERBS = {
     "merge": ["run", "sweep", "average", "choose"],
     "eval": ["fetch", "baselines", "run", "status", "proxy"],
     "report": ["build", "paper"],
-    "bench": ["packing", "tokens", "train", "convert", "merge", "scaling", "gemm", "copy", "nccl", "data"],
+    "bench": ["packing", "tokens", "dedup", "train", "convert", "merge", "scaling", "gemm", "copy", "nccl", "data"],
     "plan": ["recipe", "score", "fit", "curves"],
 }
 
@@ -105,7 +105,7 @@ def test_every_verb_is_there_and_explains_itself(say: Callable[..., Said]) -> No
         (["tokens", "show", "gone", "0", "--seq-length", "0"], "0 slots"),
         (["tokens", "show", "gone", "0", "--split", "test"], "train, valid"),
         (["bench", "tokens", "ok.txt", "--tokenizer", "TOK"], "not a Parquet file"),
-        (["bench", "ok.txt"], "not a Parquet file"),
+        (["bench", "dedup", "ok.txt"], "not a Parquet file"),
         (["corpus", "build", "ok.txt", "--duplicates", "nears", "--out", "out"], "did you mean 'near'"),
         (["bench", "scaling", "--out", "out", "--way", "wide"], "no way to scale is called 'wide'"),
         (["plan", "score", "gone.json"], "gone.json is missing"),
