@@ -1,4 +1,4 @@
-"""Shingles and numbers of the texts that are compared, in files of a temporary folder, and the comparison itself."""
+"""Shingles, words and numbers of texts that are compared, in files of a temporary folder, and the comparison itself."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from .quantities import disagree, quantities
-from .shingles import Hashes, Words, distinct, mixed, shingles_of, words_of
+from .replaced_words import name_others
+from .shingles import distinct, shingles_of, words_of
 
 BLOCK = 1_000_000
 """Shingles that are compared at once."""
@@ -49,10 +50,10 @@ class _Arrays:
 
 
 class Contents:
-    """Shingles and numbers of some texts.
+    """Shingles, words and numbers of some texts.
 
     Args:
-        folder: gets two files, of about 6 bytes a word.
+        folder: gets three files, of about 10 bytes a word.
         texts: number of all texts.
 
     Attributes:
@@ -62,14 +63,13 @@ class Contents:
     def __init__(self, folder: Path, texts: int) -> None:
         self._shingles = _Arrays(folder / "shingles", np.uint32, texts)
         self._numbers = _Arrays(folder / "numbers", np.uint64, texts)
-        self._orders = np.zeros(texts, np.uint64)
+        self._words = _Arrays(folder / "words", np.uint32, texts)
         self.number_hashes = np.zeros(texts, np.int64)
         self._lock = Lock()
 
     def add(self, numbers: npt.NDArray[np.int64], text: pa.StringArray) -> None:
         """Add texts, [texts], by their numbers."""
         words = words_of(text)
-        self._orders[numbers] = _orders(words)
         shingles = distinct(*shingles_of(words))
         values, offsets = quantities(words)
         quantities_of_each = np.split(values, offsets[1:-1])
@@ -77,11 +77,13 @@ class Contents:
         with self._lock:
             self._shingles.append(numbers, shingles)
             self._numbers.append(numbers, quantities_of_each)
+            self._words.append(numbers, np.split(words.hashes.astype(np.uint32), words.offsets[1:-1]))
 
     def complete(self) -> None:
         """End the writing: nothing is added from now on."""
         self._shingles.read()
         self._numbers.read()
+        self._words.read()
 
     def similarities(self, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Shingles that the two texts of each pair share, as a share of those that one of them has; [pairs, 2]."""
@@ -101,16 +103,11 @@ class Contents:
         common = np.bincount(twice.astype(np.int64), minlength=len(pairs))
         return common / (sizes - common)
 
-    def numbers_agree(self, first: int, second: int) -> bool:
-        """Whether two texts give the same numbers; see `quantities.disagree`."""
-        return not disagree(self._numbers[first], self._numbers[second])
+    def say_the_same(self, first: int, second: int) -> bool:
+        """Whether two texts give the same numbers and name the same; see `disagree` and `name_others`."""
+        numbers, words = self._numbers, self._words
+        return not disagree(numbers[first], numbers[second]) and not name_others(words[first], words[second])
 
     def same_words(self, first: int, second: int) -> bool:
         """Whether two texts have the same words in the same order."""
-        return bool(self._orders[first] == self._orders[second])
-
-
-def _orders(words: Words) -> Hashes:
-    """Hash of each text's words in their order, [texts]; none of them is empty."""
-    place = np.arange(len(words.hashes)) - np.repeat(words.offsets[:-1], np.diff(words.offsets))
-    return np.add.reduceat(mixed(words.hashes ^ mixed(place.astype(np.uint64) + np.uint64(1))), words.offsets[:-1])
+        return np.array_equal(self._words[first], self._words[second])

@@ -1,8 +1,9 @@
 """Near-duplicates: texts that share most of their shingles, found by MinHash and then compared.
 
 Two texts are compared if their signatures suggest it, and similar if they share at least SIMILARITY of their 5-word
-shingles, counted and not estimated. They are near-duplicates if, beside, they give the same numbers: two leaflets that
-differ in a dose are two documents (see `quantities.disagree`).
+shingles, counted and not estimated. They are near-duplicates if, beside, they give the same numbers and name the same:
+two leaflets that differ in a dose are two documents (see `quantities.disagree`), and so are two entries that differ in
+a drug's name (see `replaced_words.name_others`).
 """
 
 import tempfile
@@ -62,7 +63,7 @@ class Similar:
 def find_similar(parts: list[Part], chosen: Offsets, workers: int, similarity: float = SIMILARITY) -> Iterator[Similar]:
     """Find pairs of similar texts; what they hold can be compared within the block.
 
-    Takes about 300 bytes of temporary files a text, and 6 bytes a word of those that are compared.
+    Takes about 300 bytes of temporary files a text, and 10 bytes a word of those that are compared.
 
     Args:
         parts: all texts.
@@ -124,7 +125,7 @@ def _add_part(contents: Contents, wanted: npt.NDArray[np.bool_], part: Part, beg
 def merge_near_duplicates(scans: list[Scan], workers: int) -> list[Scan]:
     """The scans, with one hash (the lowest of theirs) as `clusters` of all documents that similar pairs link.
 
-    Their numbers may differ: a text that is held out is too similar to one that is trained on either way.
+    Their numbers and names may differ: a text that is held out is too similar to one that is trained on either way.
     """
     log.info("tokens: looking for near-duplicates (MinHash)")
     hashes = np.concatenate([np.empty(0, np.uint64), *(scan.hashes for scan in scans)])

@@ -52,7 +52,7 @@ def near_copies(similar: Similar, ranks: Offsets) -> list[Copy]:
     """The near-duplicates that need not be kept.
 
     In order of preference, each text is compared with those kept before: it is a copy of one that it is similar to and
-    agrees with in its numbers. So no text is dropped because it is like one that was dropped.
+    agrees with in its numbers and names. So no text is dropped because it is like one that was dropped.
 
     Args:
         similar: pairs of similar texts.
@@ -80,7 +80,7 @@ def _copy_of(text: int, others: Offsets, similar: Similar) -> Copy | None:
     likely = others[likely[may_be_similar(agreeing[likely], similar.least)]]
     values = contents.similarities(np.stack([np.full(len(likely), text), likely], axis=1))
     for other, value in zip(likely.tolist(), values.tolist(), strict=True):
-        if value >= similar.least and contents.numbers_agree(text, other):
+        if value >= similar.least and contents.say_the_same(text, other):
             return Copy(text, other, WORDS if contents.same_words(text, other) else NEAR, value)
     return None
 

@@ -136,7 +136,7 @@ def notes(count: int, seed: int = 0) -> list[list[str]]:
 
 def test_planted_copies_are_found_whatever_their_case_and_spaces() -> None:
     originals = [" ".join(words) for words in notes(60)]
-    edited = [" ".join([*text.split()[:40], "autre", *text.split()[41:]]) for text in originals[:20]]
+    edited = [" ".join([*text.split()[:40], *text.split()[41:]]) for text in originals[:20]]
     shouted = [text.upper().replace(" ", " , ") for text in originals[20:40]]
     texts = [*originals, *edited, *shouted]
     copies = {copy.text: copy for copy in copies_of(texts, workers=3)}
@@ -165,7 +165,7 @@ def test_pairs_are_those_that_sets_of_shingles_give(texts: list[str]) -> None:
 @given(st.lists(st.integers(0, 11), min_size=1, max_size=16), st.randoms(use_true_random=False))
 def test_every_copy_was_compared_with_the_text_that_stands_for_it(changes: list[int], random: Any) -> None:
     words = notes(1)[0]
-    texts = [" ".join(["autre"] * 3 * change + words[3 * change :]) for change in changes]
+    texts = [" ".join(words[3 * change :]) for change in changes]
     ranks = random.sample(range(len(texts)), len(texts))
     copies = copies_of(texts, ranks)
     kept = {*range(len(texts))} - {copy.text for copy in copies}
