@@ -1,6 +1,5 @@
 """Shingles, words and numbers of texts that are compared, in files of a temporary folder, and the comparison itself."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -10,7 +9,7 @@ import pyarrow as pa
 
 from .quantities import disagree, quantities
 from .replaced_words import name_others
-from .shingles import distinct, shingles_of, words_of
+from .shingles import Offsets, distinct, mixed, shingles_of, words_of
 
 BLOCK = 1_000_000
 """Shingles that are compared at once."""
@@ -30,14 +29,13 @@ class _Arrays:
         self._end = 0
         path.touch()
 
-    def append(self, texts: npt.NDArray[np.int64], arrays: Sequence[np.ndarray]) -> None:
-        lengths = np.array([len(each) for each in arrays], np.int64)
-        self._begins[texts] = self._end + np.cumsum(lengths) - lengths
-        self.lengths[texts] = lengths
-        self._end += int(lengths.sum())
+    def append(self, texts: Offsets, values: np.ndarray, offsets: Offsets) -> None:
+        """Add the arrays of some texts: their values one after the other, and where each begins, [texts + 1]."""
+        self._begins[texts] = self._end + offsets[:-1]
+        self.lengths[texts] = np.diff(offsets)
+        self._end += len(values)
         with self._path.open("ab") as file:
-            for each in arrays:
-                file.write(each.tobytes())
+            file.write(values.astype(self._kind).data)
 
     def read(self) -> None:
         """Take what was written for what is read from now on."""
@@ -64,20 +62,20 @@ class Contents:
         self._shingles = _Arrays(folder / "shingles", np.uint32, texts)
         self._numbers = _Arrays(folder / "numbers", np.uint64, texts)
         self._words = _Arrays(folder / "words", np.uint32, texts)
-        self.number_hashes = np.zeros(texts, np.int64)
+        self.number_hashes = np.zeros(texts, np.uint64)
         self._lock = Lock()
 
-    def add(self, numbers: npt.NDArray[np.int64], text: pa.StringArray) -> None:
+    def add(self, numbers: Offsets, text: pa.StringArray) -> None:
         """Add texts, [texts], by their numbers."""
         words = words_of(text)
         shingles = distinct(*shingles_of(words))
         values, offsets = quantities(words)
-        quantities_of_each = np.split(values, offsets[1:-1])
-        self.number_hashes[numbers] = [hash(each.tobytes()) for each in quantities_of_each]
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed(values))])
+        self.number_hashes[numbers] = np.diff(sums[offsets])
         with self._lock:
-            self._shingles.append(numbers, shingles)
-            self._numbers.append(numbers, quantities_of_each)
-            self._words.append(numbers, np.split(words.hashes.astype(np.uint32), words.offsets[1:-1]))
+            self._shingles.append(numbers, *shingles)
+            self._numbers.append(numbers, values, offsets)
+            self._words.append(numbers, words.hashes, words.offsets)
 
     def complete(self) -> None:
         """End the writing: nothing is added from now on."""
@@ -85,16 +83,16 @@ class Contents:
         self._numbers.read()
         self._words.read()
 
-    def similarities(self, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def similarities(self, pairs: Offsets) -> npt.NDArray[np.float64]:
         """Shingles that the two texts of each pair share, as a share of those that one of them has; [pairs, 2]."""
         return np.concatenate([np.empty(0), *(self._similarities(part) for part in self._blocks(pairs))])
 
-    def _blocks(self, pairs: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    def _blocks(self, pairs: Offsets) -> list[Offsets]:
         """Pairs in parts of about BLOCK shingles."""
         ends = np.cumsum(self._shingles.lengths[pairs].sum(axis=1))
         return np.split(pairs, np.flatnonzero(np.diff(ends // BLOCK)) + 1) if len(pairs) else []
 
-    def _similarities(self, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def _similarities(self, pairs: Offsets) -> npt.NDArray[np.float64]:
         sizes = self._shingles.lengths[pairs].sum(axis=1)
         shingles = np.concatenate([self._shingles[text] for text in pairs.ravel().tolist()]).astype(np.uint64)
         shingles |= np.repeat(np.arange(len(pairs), dtype=np.uint64) << np.uint64(32), sizes)

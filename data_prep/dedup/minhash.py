@@ -80,8 +80,11 @@ def candidates(keys: Hashes, tags: npt.NDArray[np.uint8], chosen: Offsets, simil
 
 def _neighbours(key: Hashes, tie: Hashes, texts: Offsets) -> Offsets:
     """Pairs of texts with the same key, near each other by the next, as the first's number << 32 | the second's."""
-    order = np.lexsort((texts, tie, key))
-    texts, key, pairs = texts[order], key[order], [np.empty(0, np.int64)]
+    order = np.argsort(key)
+    equal = key[order[1:]] == key[order[:-1]]
+    alike = sorted_distinct(np.concatenate([order[1:][equal], order[:-1][equal]]))  # few of them, as a rule
+    alike = alike[np.lexsort((texts[alike], tie[alike], key[alike]))]
+    texts, key, pairs = texts[alike], key[alike], [np.empty(0, np.int64)]
     for apart in range(1, WINDOW + 1):
         same = np.flatnonzero(key[apart:] == key[:-apart])
         first, second = texts[same], texts[same + apart]

@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 
 from ...core.errors import UserError
 from ..documents.store import parquet_errors
-from ..tokens.selection.shards import BATCH_BYTES
+
+BATCH_BYTES = 1_000_000
+"""Bytes of text in a thread at once, or one text if it is longer; to be compared they take some 40 times as much."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from .shingles import MULTIPLIER, Hashes, Offsets, Words, among, mixed, words_of
+from .shingles import FIRST_OF_SEVERAL, MULTIPLIER, Hashes, Offsets, Words, among, mixed, words_of
 
 AROUND = 3
 """Words before a number, or after it, that say where it stands."""
@@ -82,8 +82,9 @@ def quantities(words: Words) -> tuple[Numbers, Offsets]:
 def _with_single_signs(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Bytes of texts in which each sign of SPELLINGS is the byte that stands for it, and blanks."""
     values = np.concatenate([values, np.zeros(2, np.uint8)])
+    beyond_ascii = np.flatnonzero(values >= FIRST_OF_SEVERAL)
     for lead in {sign.encode()[0] for sign in SPELLINGS}:
-        places = np.flatnonzero(values == lead)
+        places = beyond_ascii[values[beyond_ascii] == lead]
         following = values[places[:, None] + np.arange(3)]
         for sign, byte in SPELLINGS.items():
             spelled = np.frombuffer(sign.encode(), np.uint8)
@@ -157,13 +158,15 @@ def disagree(first: Numbers, second: Numbers) -> bool:
     if np.array_equal(first, second):
         return False
     places = [numbers >> np.uint64(32) for numbers in (first, second)]
-    ours, theirs = first[among(*places)].tolist(), second[among(*places[::-1])].tolist()
-    if ours == theirs:
-        return False
-    by_place = [
-        {at: list(each) for at, each in groupby(numbers, lambda each: each >> 32)} for numbers in (ours, theirs)
-    ]
-    return any(_differ(numbers, by_place[1][at]) for at, numbers in by_place[0].items())
+    ours, theirs = first[among(*places)], second[among(*places[::-1])]
+    if np.array_equal(ours >> np.uint64(32), theirs >> np.uint64(32)):
+        return not np.array_equal(ours, theirs)
+    by_place, others = _by_place(ours), _by_place(theirs)
+    return any(_differ(numbers, others[at]) for at, numbers in by_place.items())
+
+
+def _by_place(numbers: Numbers) -> dict[int, list[int]]:
+    return {at: list(each) for at, each in groupby(numbers.tolist(), lambda number: number >> 32)}
 
 
 def _differ(numbers: list[int], others: list[int]) -> bool:

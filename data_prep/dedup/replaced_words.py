@@ -8,11 +8,13 @@ is enough; in a long one they have to recur, as a leaflet's product does and a w
 import numpy as np
 import numpy.typing as npt
 
-from .shingles import MULTIPLIER, Hashes, Offsets, among, mixed, sorted_distinct
+from .shingles import MULTIPLIER, Hashes, among, mixed
 
 WordHashes = npt.NDArray[np.uint32]
 AROUND = 3
 """Words before such a place, and after it, that both texts have."""
+STEPS = np.array([*range(-AROUND, 0), *range(1, AROUND + 1)])
+WEIGHTS = MULTIPLIER ** np.arange(len(STEPS), dtype=np.uint64)
 WORDS_A_PLACE = 200
 """Texts name different things if one place in so many words, or more, was replaced."""
 
@@ -23,25 +25,23 @@ def name_others(first: WordHashes, second: WordHashes) -> bool:
     Args:
         first, second: the words of each, in their order.
     """
-    ours, theirs = _places(first, second), _places(second, first)
-    places = min(np.count_nonzero(among(ours, theirs)), np.count_nonzero(among(theirs, ours)))
+    ours = _places(first, second)
+    if not len(ours):
+        return False
+    theirs = _places(second, first)
+    places = int(min(np.count_nonzero(among(ours, theirs)), np.count_nonzero(among(theirs, ours))))
     return places > 0 and places * WORDS_A_PLACE >= min(len(first), len(second))
 
 
 def _places(words: WordHashes, others: WordHashes) -> Hashes:
     """Hash of what stands around each run of words that another text has nowhere, in order of size."""
-    only = ~among(words, sorted_distinct(others))
+    only = ~among(words, np.sort(others))
+    if not only.any():
+        return np.empty(0, np.uint64)
     begins = only.copy()
     begins[1:] &= ~only[:-1]
     # Each run is one word here, the same for all.
     sequence = np.where(only, np.uint64(1), words.astype(np.uint64))[begins | ~only]
     places = np.flatnonzero(begins[begins | ~only]) + AROUND
     padded = np.concatenate([np.zeros(AROUND, np.uint64), sequence, np.zeros(AROUND, np.uint64)])
-    return np.sort(_contexts(padded, places))
-
-
-def _contexts(words: Hashes, places: Offsets) -> Hashes:
-    contexts = np.zeros(len(places), np.uint64)
-    for step in (*range(-AROUND, 0), *range(1, AROUND + 1)):
-        contexts = contexts * MULTIPLIER + words[places + step]
-    return mixed(contexts)
+    return np.sort(mixed((padded[places[:, None] + STEPS] * WEIGHTS).sum(1, dtype=np.uint64)))

@@ -1,7 +1,10 @@
 """Which text of several alike is kept: one that all others of its cluster were compared with."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,31 +61,73 @@ def near_copies(similar: Similar, ranks: Offsets) -> list[Copy]:
         similar: pairs of similar texts.
         ranks: order of preference, lowest first, no two alike, [texts].
     """
-    clusters = similar.clusters(len(ranks))
+    clusters, pairs = similar.clusters(len(ranks)), _Pairs(similar)
     linked = np.unique(similar.pairs)
+    is_kept = np.zeros(len(ranks), bool)
     kept: dict[int, list[int]] = defaultdict(list)
     copies: list[Copy] = []
     for text in linked[np.argsort(ranks[linked])].tolist():
         others = kept[int(clusters[text])]
-        copy = _copy_of(text, np.array(others, np.int64), similar)
+        copy = _copy_of(text, pairs.kept_of(text, is_kept), others, similar)
         if copy is None:
             others.append(text)
+            is_kept[text] = True
         else:
             copies.append(copy)
     return copies
 
 
-def _copy_of(text: int, others: Offsets, similar: Similar) -> Copy | None:
-    """The copy that a text is of one of others; None where it is of none."""
-    contents, agreeing = similar.contents, agreement(similar.tags, text, others)
-    others_numbers = contents.number_hashes[others] != contents.number_hashes[text]
-    likely = np.lexsort((-agreeing, others_numbers))[:MOST_COMPARED]
-    likely = others[likely[may_be_similar(agreeing[likely], similar.least)]]
-    values = contents.similarities(np.stack([np.full(len(likely), text), likely], axis=1))
-    for other, value in zip(likely.tolist(), values.tolist(), strict=True):
-        if value >= similar.least and contents.say_the_same(text, other):
+class _Pairs:
+    """The pairs of similar texts, by text."""
+
+    def __init__(self, similar: Similar) -> None:
+        first, second = similar.pairs.T
+        texts = np.concatenate([first, second])
+        order = np.argsort(texts, kind="stable")
+        self._texts, self._others = texts[order], np.concatenate([second, first])[order]
+        self._values = np.tile(similar.similarity, 2)[order]
+
+    def kept_of(self, text: int, is_kept: npt.NDArray[np.bool_]) -> tuple[Offsets, npt.NDArray[np.float64]]:
+        """The texts that a text is paired with and that are kept, and their similarity."""
+        begin, end = np.searchsorted(self._texts, (text, text + 1))
+        others = self._others[begin:end]
+        return others[is_kept[others]], self._values[begin:end][is_kept[others]]
+
+
+def _copy_of(
+    text: int, paired: tuple[Offsets, npt.NDArray[np.float64]], others: list[int], similar: Similar
+) -> Copy | None:
+    """The copy that a text is of one of those that are kept; None where it is of none.
+
+    Args:
+        text: its number.
+        paired: those that it is paired with, and their similarity.
+        others: all of its cluster: of many that are alike, not every two were paired.
+        similar: pairs of similar texts.
+    """
+    contents = similar.contents
+    for other, value in chain(_most_likely(text, *paired, similar), _unpaired(text, paired[0], others, similar)):
+        if contents.say_the_same(text, other):
             return Copy(text, other, WORDS if contents.same_words(text, other) else NEAR, value)
     return None
+
+
+def _most_likely(text: int, others: Offsets, alike: npt.NDArray[Any], similar: Similar) -> Iterator[tuple[int, Any]]:
+    """MOST_COMPARED of others, and how they are alike: first those that give the same numbers, then the most alike."""
+    hashes = similar.contents.number_hashes
+    order = np.lexsort((-alike, hashes[others] != hashes[text]))[:MOST_COMPARED]
+    return zip(others[order].tolist(), alike[order].tolist(), strict=True)
+
+
+def _unpaired(text: int, paired: Offsets, others: list[int], similar: Similar) -> Iterator[tuple[int, float]]:
+    """Others that a text was not paired with although it is similar, and their similarity."""
+    if len(others) == len(paired):
+        return
+    rest = np.setdiff1d(others, paired)
+    likely = _most_likely(text, rest, agreement(similar.tags, text, rest), similar)
+    chosen = [other for other, agreeing in likely if may_be_similar(agreeing, similar.least)]
+    values = similar.contents.similarities(np.array([(text, other) for other in chosen], np.int64).reshape(-1, 2))
+    yield from ((other, value) for other, value in zip(chosen, values.tolist(), strict=True) if value >= similar.least)
 
 
 def with_equal(copies: list[Copy], equal: Offsets) -> list[Copy]:
@@ -99,10 +144,3 @@ def with_equal(copies: list[Copy], equal: Offsets) -> list[Copy]:
         near = by_text.get(first)
         every.append(Copy(text, near.kept, near.kind, near.similarity) if near else Copy(text, first, EXACT, 1.0))
     return every
-
-
-def kept_mask(copies: list[Copy], texts: int) -> npt.NDArray[np.bool_]:
-    """Which texts are no copies, [texts]."""
-    mask = np.ones(texts, bool)
-    mask[[copy.text for copy in copies]] = False
-    return mask

@@ -23,8 +23,11 @@ Shingles = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
 
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-KINDS = np.array([2 * (48 <= byte < 58) or byte > 127 or chr(byte).isalpha() for byte in range(256)], np.uint8)
+KINDS = bytes(2 * (48 <= byte < 58) or byte > 127 or chr(byte).isalpha() for byte in range(256))
 """1 for a byte of a letter, 2 for a digit, 0 for a blank or sign; all that is not ASCII counts as a letter first."""
+
+FIRST_OF_SEVERAL = 0xC2
+"""Lowest byte that a character of several bytes of UTF-8 begins with."""
 
 
 def _among_bytes(chosen: Iterable[int]) -> npt.NDArray[np.bool_]:
@@ -67,9 +70,12 @@ def words_of(text: pa.StringArray) -> Words:
     """The words of texts, [texts]."""
     values, offsets = utf8(pc.utf8_lower(text))
     kinds = _kinds(values)
-    changes = np.diff(kinds, prepend=np.uint8(0), append=np.uint8(0)) != 0
+    changes = np.ones(len(kinds) + 1, bool)
+    np.not_equal(kinds[1:], kinds[:-1], out=changes[1:-1])
     changes[offsets] = True  # no word goes on in the next text
-    starts, ends = np.flatnonzero(changes[:-1] & (kinds > 0)), np.flatnonzero(changes[1:] & (kinds > 0)) + 1
+    edges = np.flatnonzero(changes)
+    in_word = kinds[edges[:-1]] > 0
+    starts, ends = edges[:-1][in_word], edges[1:][in_word]
     return Words(
         hashes=_hash_words(values, starts, ends),
         offsets=np.searchsorted(starts, offsets),
@@ -82,10 +88,11 @@ def words_of(text: pa.StringArray) -> Words:
 
 def _kinds(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """1 for a byte of a letter, 2 for a digit, 0 for any other, [bytes]."""
-    kinds = KINDS[values]
+    kinds = np.frombuffer(bytearray(values).translate(KINDS), np.uint8)
     following = np.append(values[1:], np.zeros(2, np.uint8))
+    beyond_ascii = np.flatnonzero(values >= FIRST_OF_SEVERAL)
     for first, signs, length in OTHER_SIGNS:
-        places = np.flatnonzero(values == first)
+        places = beyond_ascii[values[beyond_ascii] == first]
         places = places[signs[following[places]]]
         for byte in range(length):
             kinds[places + byte] = 0
@@ -158,12 +165,12 @@ def _short_runs(hashes: Hashes, begins: Offsets, ends: Offsets) -> Hashes:
     return runs
 
 
-def distinct(shingles: Shingles, offsets: Offsets) -> list[Shingles]:
-    """The shingles of each text, each once and in order."""
+def distinct(shingles: Shingles, offsets: Offsets) -> tuple[Shingles, Offsets]:
+    """The shingles of each text, each once and in order, and where each text's begin, [texts + 1]."""
     texts = np.repeat(np.arange(len(offsets) - 1, dtype=np.uint64) << np.uint64(32), np.diff(offsets))
     each = sorted_distinct(texts | shingles)
-    begins = np.searchsorted(each, np.arange(1, len(offsets) - 1, dtype=np.uint64) << np.uint64(32))
-    return np.split(each.astype(np.uint32), begins)
+    begins = np.searchsorted(each, np.arange(len(offsets), dtype=np.uint64) << np.uint64(32))
+    return each.astype(np.uint32), begins
 
 
 def sorted_distinct[T: np.generic](values: npt.NDArray[T]) -> npt.NDArray[T]:
