@@ -110,6 +110,7 @@ def dedup(
     words: Annotated[int, typer.Option(min=1, help="Words of the documents that are taken, from the beginning.")] = (
         1_000_000
     ),
+    turns: Annotated[int, typer.Option(min=1, help="Turns of each way; the fastest counts.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Compare the search for near-duplicates with datatrove's MinHash: words/s a core, and what each would drop.
@@ -118,7 +119,7 @@ def dedup(
     """
     from ..bench.dedup import PEER, bench
 
-    results = bench(paths, words)
+    results = bench(paths, words, turns)
     if as_json:
         print(json.dumps({"ways": [asdict(result) for result in results]}))
         return
