@@ -17,6 +17,7 @@ from .options import (
     Licence,
     MaxRejected,
     OutFolder,
+    Tasks,
     TextColumn,
     show,
 )
@@ -134,6 +135,33 @@ def diff(
         print(json.dumps(compared.as_json(), ensure_ascii=False))
     elif html is None:
         _print_comparison(compared)
+
+
+@corpus.command("decontaminate")
+def find_contamination(
+    folder: Annotated[Path, typer.Argument(metavar="CORPUS", help="Folder of `pdapt corpus build`.")],
+    out: OutFolder,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of `pdapt eval fetch`, whose questions are looked for.")
+    ] = None,
+    tasks: Tasks = None,
+    treatment: Annotated[
+        str, typer.Option(help="flag: list what is contaminated; drop: write a corpus without it as well.")
+    ] = "flag",
+    as_json: Json = False,
+) -> None:
+    """Look for the tasks' questions, and for the corpus's own test and validation parts, in its other documents.
+
+    A document that has 13 words in a row of one of them is contaminated; short questions are looked for as a whole, or
+    with their choices. `pdapt report build --contaminated OUT/contaminated.jsonl` shows the scores without the
+    questions that were found. docs/duplicates.md says more.
+    """
+    from ..data_prep.decontaminate.decontaminate import decontaminate
+    from ..eval.tasks.questions import read_questions
+    from ..eval.tasks.suite import choose_tasks
+
+    questions = read_questions(data, choose_tasks(tasks or [])) if data else {}
+    show(decontaminate(folder, questions, out, treatment=treatment), as_json)
 
 
 @corpus.command("collect")

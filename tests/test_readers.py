@@ -82,6 +82,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eval/harness/backends.py": (EVAL + "test_fuzz_model_settings",),
     "eval/tasks/data_index.py": (EVAL + "test_fuzz_benchmark_index",),
     "eval/harness/result_files.py": tuple(EVAL + f"test_fuzz_{name}" for name in ("notes_of_answers", "rows", "runs")),
+    "eval/tasks/questions.py": (EVAL + "test_fuzz_questions",),
     "eval/tasks/bioinstruct.py": (EVAL + "test_fuzz_french_records",),
     "eval/statistics/contamination.py": (EVAL + "test_fuzz_contaminated",),
     "eval/tasks/fetch.py": (EVAL + "test_fuzz_benchmark_parquet",),

@@ -157,7 +157,7 @@ def _write_task(
         for name, file in zip(names, (files.test, files.shots), strict=True):
             if not (work / name).exists():
                 shutil.copyfile(paths[f"{task.dataset}/{file}"], work / name)
-        asked, shown = (_texts(work / name, task) for name in names)
+        asked, shown = (texts_of_questions(work / name, task) for name in names)
     return TaskData(*names, len(asked), _check_counts(task, asked, shown, where))
 
 
@@ -170,7 +170,7 @@ def _french_examples(
     return worked_examples(given, task.subject, test, count=task.shots, where="--french-shots")
 
 
-def _texts(path: Path, task: Benchmark) -> list[str]:
+def texts_of_questions(path: Path, task: Benchmark) -> list[str]:
     """The texts of a task's questions in a Parquet file.
 
     Raises:
@@ -185,12 +185,21 @@ def _texts(path: Path, task: Benchmark) -> list[str]:
             where=str(path),
             allowed=f"{task.dataset} at revision {DATASET_REVISIONS[task.dataset]}",
         )
+    rows = read_columns(path, task, ["question"])
+    if not all(isinstance(row["question"], str) for row in rows):
+        raise UserError(f"{task.name}: a question is not text", where=str(path))
+    return [row["question"] for row in rows]
+
+
+def read_columns(path: Path, task: Benchmark, columns: list[str]) -> list[dict[str, Any]]:
+    """Columns of a task's questions in a Parquet file, a row for each question.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     category = [("category", "==", task.subject.replace("_", " "))] if task.dataset == PROX_DATASET else None
     with parquet_errors(path):
-        questions = pq.read_table(path, columns=["question"], filters=category)["question"].to_pylist()
-    if not all(isinstance(question, str) for question in questions):
-        raise UserError(f"{task.name}: a question is not text", where=str(path))
-    return questions
+        return pq.read_table(path, columns=columns, filters=category).to_pylist()
 
 
 def _check_counts(task: Benchmark, asked: list[str], shown: list[str], where: str) -> int:

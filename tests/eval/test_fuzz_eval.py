@@ -34,6 +34,7 @@ from pdapt.eval.statistics.verdict import summary_table, verdict
 from pdapt.eval.tasks import fetch
 from pdapt.eval.tasks.bioinstruct import RECORDS_FILE, questions, read_records, worked_examples
 from pdapt.eval.tasks.data_index import DATA_INDEX_FILE, read_data_index
+from pdapt.eval.tasks.questions import read_questions
 from pdapt.eval.tasks.suite import TASKS
 
 Fuzz = Callable[..., None]
@@ -266,7 +267,21 @@ def test_fuzz_benchmark_parquet(fuzz: Fuzz, tmp_path: Path) -> None:
     rows = {"question": [f"Q {n}" for n in range(9)], "choices": [["a", "b"]] * 9, "answer": [n % 2 for n in range(9)]}
     path = tmp_path / "test.parquet"
     pq.write_table(pa.table(rows), path)
-    fuzz(path, lambda: fetch._texts(path, TASKS[TASK]))
+    fuzz(path, lambda: fetch.texts_of_questions(path, TASKS[TASK]))
+
+
+def test_fuzz_questions(fuzz: Fuzz, tmp_path: Path) -> None:
+    data = {"test": "test.jsonl", "shots": "test.jsonl", "questions": 9}
+    (tmp_path / DATA_INDEX_FILE).write_text(json.dumps({TASK: data}))
+    path = tmp_path / "test.jsonl"
+    rows = ({"question": f"Question {n}", "choices": ["a", "b"]} for n in range(9))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fuzz(path, lambda: read_questions(tmp_path, [TASKS[TASK]])[TASK])
+    data |= {"test": "test.parquet"}
+    (tmp_path / DATA_INDEX_FILE).write_text(json.dumps({TASK: data}))
+    table = {"question": ["Q"] * 9, "choices": [["a", "b"]] * 9, "answer": [0] * 9}
+    pq.write_table(pa.table(table), tmp_path / "test.parquet")
+    fuzz(tmp_path / "test.parquet", lambda: read_questions(tmp_path, [TASKS[TASK]])[TASK])
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])

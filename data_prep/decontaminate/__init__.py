@@ -1,0 +1,1 @@
+"""Texts for evaluation within a corpus that is trained on."""

@@ -1,0 +1,223 @@
+"""The stage that looks for texts for evaluation in a corpus: the tasks' questions, and its own test parts.
+
+A document that has one of them, or 13 words of one in a row, is contaminated, and so is what it has it from.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...core import log
+from ...core.errors import UserError, check_known
+from ...core.files import atomic_path, write_json, write_text
+from ...core.log import counted
+from ...core.manifest import Manifest, run_stage
+from ..dedup.parts import Part, parts_of
+from ..documents.store import FOLDER, document_files, filter_documents, read_counts, read_documents
+from .evaluation_texts import EvaluationText, EvaluationTexts, Way
+
+FLAG, DROP = "flag", "drop"
+"""Treatments of contaminated documents: they are listed, or left out of the corpus that is written, too."""
+QUESTIONS = "contaminated.jsonl"
+OVERLAPS = "overlaps.parquet"
+SUMMARY = "contamination.json"
+TEST_PARTS = ("test", "dev")
+SCHEMA = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in ("source", "doc_id", "origin", "task", "item")),
+        *(pa.field(name, pa.int64(), nullable=False) for name in ("row", "runs")),
+        pa.field("share", pa.float64(), nullable=False),
+    ]
+)
+"""A document; the task and the question's `doc_id` there, or an empty text and `source/doc_id` of a document of a test
+part; the document's place in its source; different runs that both have, and their share of the item's."""
+
+
+@dataclass(frozen=True)
+class _Overlap:
+    """Runs that a document, by its row in its source, shares with an item, by its number."""
+
+    source: str
+    row: int
+    item: int
+    runs: int
+
+
+def decontaminate(
+    corpus: Path, questions: Mapping[str, Sequence[Sequence[str]]], out: Path, *, treatment: str = FLAG
+) -> Manifest:
+    """Look for questions, and for the corpus's own test and validation parts, in the documents that may be trained on.
+
+    Writes `contaminated.jsonl`, the questions that a document shares a run with, as `report build --contaminated` reads
+    them, `overlaps.parquet`, and `contamination.json` with their numbers; with DROP also `documents/`, a corpus without
+    the contaminated documents. The manifest's counts are the corpus's, and of each source the contaminated documents
+    and their words.
+
+    Args:
+        corpus: a corpus stage's folder.
+        questions: task -> its questions, in the order of their `doc_id`: the text of each, then its choices.
+        out: the folder to make.
+        treatment: FLAG or DROP.
+
+    Raises:
+        UserError: there is no such treatment, nothing to look for, or the folder is not a corpus.
+    """
+    check_known(treatment, (FLAG, DROP), "treatment", "--treatment")
+    files = document_files(corpus)
+    asked = {task: [list(texts) for texts in each] for task, each in questions.items()}
+    asked_sha256 = sha256(json.dumps(asked, ensure_ascii=False).encode()).hexdigest()
+
+    def body(work: Path) -> dict[str, Any]:
+        items = [*_questions(questions), *_test_documents(files)]
+        if not items:
+            fix = "name the folder of the tasks' data with --data"
+            raise UserError("there is nothing to look for: no question, no test part", where=str(corpus), fix=fix)
+        texts = EvaluationTexts(items)
+        overlaps = _search(files, texts)
+        _write(overlaps, texts, files=files, work=work)
+        write_json(work / SUMMARY, _summary(overlaps, texts))
+        return _treat(overlaps, files, work, drop=treatment == DROP)
+
+    inputs = {"corpus": corpus, "questions": asked_sha256}
+    stage = "corpus" if treatment == DROP else "contamination"
+    return run_stage(stage, inputs, {"treatment": treatment, "tasks": sorted(questions)}, out, body=body)
+
+
+def _questions(questions: Mapping[str, Sequence[Sequence[str]]]) -> Iterator[EvaluationText]:
+    for task, texts in questions.items():
+        yield from (EvaluationText(task, str(number), tuple(each)) for number, each in enumerate(texts))
+
+
+def _test_documents(files: Mapping[str, Path]) -> Iterator[EvaluationText]:
+    """The documents of test and validation parts, each text once."""
+    seen: set[str] = set()
+    for source, path in files.items():
+        for text, key, split in read_documents(path, ("text", "doc_id", "original_split")):
+            if split in TEST_PARTS and text not in seen:
+                seen.add(text)
+                yield EvaluationText("", f"{source}/{key}", (text,))
+
+
+def _search(files: Mapping[str, Path], texts: EvaluationTexts) -> list[_Overlap]:
+    """Find what documents that are of no test part share with the items, in the corpus's order."""
+
+    def search_part(source: str, begin: int, part: Part, may_train: npt.NDArray[np.bool_]) -> list[_Overlap]:
+        overlaps: list[_Overlap] = []
+        for text in part.read():
+            shared = texts.overlaps(text)
+            for document, item, runs in zip(shared.documents, shared.items, shared.runs, strict=True):
+                if may_train[begin + document]:
+                    overlaps.append(_Overlap(source, int(begin + document), int(item), int(runs)))
+            begin += len(text)
+        return overlaps
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        searches = []
+        for source, path in files.items():
+            splits = [split for (split,) in read_documents(path, ("original_split",))]
+            may_train, begin = np.array([split not in TEST_PARTS for split in splits], bool), 0
+            for part in parts_of(path):
+                searches.append(pool.submit(search_part, source, begin, part, may_train))
+                begin += part.texts
+        return [overlap for search in searches for overlap in search.result()]
+
+
+def _write(overlaps: list[_Overlap], texts: EvaluationTexts, *, files: Mapping[str, Path], work: Path) -> None:
+    """Write what was found, and the questions of it."""
+    wanted: dict[str, set[int]] = {source: {each.row for each in overlaps if each.source == source} for source in files}
+    facts = {
+        (source, row): values
+        for source, path in files.items()
+        for row, values in enumerate(read_documents(path, ("doc_id", "origin")))
+        if row in wanted[source]
+    }
+    rows = [_row(each, texts, *facts[each.source, each.row]) for each in overlaps]
+    with atomic_path(work / OVERLAPS) as partial:
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial, compression="zstd")
+    asked = [item for item in map(texts.items.__getitem__, sorted({each.item for each in overlaps})) if item.task]
+    lines = (json.dumps({"task": item.task, "doc_id": int(item.key)}) + "\n" for item in asked)
+    write_text(work / QUESTIONS, "".join(lines))
+
+
+def _row(overlap: _Overlap, texts: EvaluationTexts, doc_id: str, origin: str) -> dict[str, Any]:
+    item = texts.items[overlap.item]
+    share = overlap.runs / int(texts.runs[overlap.item])
+    document = {"source": overlap.source, "doc_id": doc_id, "origin": origin, "row": overlap.row}
+    return document | {"task": item.task, "item": item.key, "runs": overlap.runs, "share": share}
+
+
+@dataclass
+class Counts:
+    """Number of questions of a task, or of documents of test parts.
+
+    Attributes:
+        all: how many there are.
+        by_way: how many are looked for in each way.
+        contaminated: how many a document has.
+        choices: of all questions.
+        choices_passed_over: of them, those that are not looked for.
+    """
+
+    all: int = 0
+    by_way: dict[str, int] = field(default_factory=lambda: dict.fromkeys(map(str, Way), 0))
+    contaminated: int = 0
+    choices: int = 0
+    choices_passed_over: int = 0
+
+    def sentence(self, task: str) -> str:
+        """The counts in words."""
+        document, documents = "document of a test part", "documents of test parts"
+        what = f"{task}: {counted(self.all, 'question')}" if task else counted(self.all, document, documents)
+        too_short, choices = self.by_way[Way.TOO_SHORT], self.choices_passed_over
+        passed_over = f"; {choices:,} of {counted(self.choices, 'choice')} not looked for" if self.choices else ""
+        return f"{what}: {self.contaminated:,} contaminated, {too_short:,} too short to be looked for{passed_over}"
+
+
+def _summary(overlaps: list[_Overlap], texts: EvaluationTexts) -> dict[str, Any]:
+    """Counts of each task, and of the test parts."""
+    by_task: dict[str, Counts] = {}
+    shared = {each.item for each in overlaps}
+    for number, (item, way) in enumerate(zip(texts.items, texts.ways, strict=True)):
+        counts = by_task.setdefault(item.task, Counts())
+        counts.all += 1
+        counts.by_way[way] += 1
+        counts.contaminated += number in shared
+        counts.choices += len(item.texts) - 1
+        counts.choices_passed_over += int(texts.choices_passed_over[number])
+    for task, counts in by_task.items():
+        log.info(f"contamination: {counts.sentence(task)}")
+    by_name = {task: asdict(counts) for task, counts in by_task.items()}
+    return {"test_parts": by_name.pop("", asdict(Counts())), "tasks": by_name}
+
+
+def _treat(overlaps: list[_Overlap], files: Mapping[str, Path], work: Path, *, drop: bool) -> dict[str, Any]:
+    """Count the contaminated documents of each source; copy the corpus without them if they are to be dropped."""
+    counts: dict[str, Any] = {}
+    for source, path in files.items():
+        rows = sorted({each.row for each in overlaps if each.source == source})
+        words = [words for (words,) in read_documents(path, ("words",))]
+        contaminated = {"documents": len(rows), "words": sum(int(words[row]) for row in rows)}
+        counts[source] = read_counts(path) | {"contaminated": contaminated}
+        if drop and len(rows) < len(words):
+            keep = np.ones(len(words), bool)
+            keep[rows] = False
+            (work / FOLDER).mkdir(exist_ok=True)
+            shutil.copyfile(path, work / FOLDER / path.name)
+            filter_documents(work / FOLDER / path.name, keep, counts[source])
+        elif drop:
+            counts[source] |= {"kept": 0, "characters": 0, "words": 0}
+            log.warn(f"contamination: every document of {source} is contaminated, and left out")
+    if drop and not (work / FOLDER).exists():
+        raise UserError("every document is contaminated", where=str(next(iter(files.values())).parent.parent))
+    return counts
