@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -121,8 +122,14 @@ class Outdated(UserError):
 
 def versions() -> dict[str, str]:
     """Versions of the packages that decide a result, of those that are installed: none decides where it is not."""
-    installed = [name for name in TRACKED if next(iter(metadata.distributions(name=name)), None) is not None]
-    return {name: metadata.version(name) for name in installed}
+    return dict(_installed())
+
+
+@cache
+def _installed() -> dict[str, str]:
+    """Read once what takes longer than a small stage: the metadata of all these packages."""
+    packages = {name: next(iter(metadata.distributions(name=name)), None) for name in TRACKED}
+    return {name: package.version for name, package in packages.items() if package is not None}
 
 
 def fingerprint(path: Path) -> str:
