@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/quickstart
+# Tests start many processes; whatever the environment says, what these import is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup quickstart test test-fast test-slow lint lock system-packages clean
 

@@ -49,6 +49,14 @@ def imports_are_no_garbage() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nothing_is_flushed() -> Iterator[None]:
+    """Leave files to the page cache: an fsync takes milliseconds, and no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture
 def fuzz(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Check a reader on damaged copies of a file: `fuzz(path, read)`; see `fuzzing.survives`.
