@@ -1,11 +1,21 @@
 """Commands in this process: a process of its own costs seconds of imports, and is for tests of a process."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from typer.testing import CliRunner
 
 from pdapt.cli.main import app
+
+
+@dataclass(frozen=True)
+class Said:
+    """The outcome of a `main` run in this process: rooms are loaded once for all tests, not once for each."""
+
+    code: object
+    out: str
+    err: str
 
 
 def pdapt(*arguments: object) -> str:

@@ -7,12 +7,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from commands import Said
 
-from pdapt.cli import main as face
 from pdapt.core import manifest
 
 VERBS = {
@@ -25,34 +24,6 @@ VERBS = {
     "bench": ["packing", "tokens", "dedup", "train", "convert", "merge", "scaling", "gemm", "copy", "nccl", "data"],
     "plan": ["recipe", "score", "fit", "curves"],
 }
-
-
-def pdapt(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pdapt.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@dataclass(frozen=True)
-class Said:
-    """The outcome of a `main` run in this process: rooms are loaded once for all tests, not once for each."""
-
-    code: object
-    out: str
-    err: str
-
-
-@pytest.fixture
-def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """`say("merge", "run", ...)`: a command in this process."""
-
-    def run(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["pdapt", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            face.main()
-        out, err = capfd.readouterr()
-        return Said(stop.value.code, out, err)
-
-    return run
 
 
 @pytest.mark.parametrize("verb", ["train", "launch", "run"])
@@ -171,28 +142,28 @@ def test_a_mistake_is_one_clear_message_and_code_2(
 
 
 def test_a_base_of_another_type_is_refused_before_anything_is_made(
-    tmp_path: Path, tiny_qwen3: Callable[..., Path]
+    tmp_path: Path, tiny_qwen3: Callable[..., Path], say: Callable[..., Said]
 ) -> None:
     (tmp_path / "ok.txt").write_text("Un texte.")
     base = tiny_qwen3(dtype="float16")
-    done = pdapt("run", "--data", tmp_path / "ok.txt", "--base", base, "--out", tmp_path / "run")
-    assert done.returncode == 2, done.stderr
-    assert "the base's weights are float16, and training saves bfloat16 or float32" in done.stderr
+    done = say("run", "--data", tmp_path / "ok.txt", "--base", base, "--out", tmp_path / "run")
+    assert done.code == 2, done.err
+    assert "the base's weights are float16, and training saves bfloat16 or float32" in done.err
     assert not (tmp_path / "run").exists()
 
 
-def test_json_is_one_object_and_nothing_else(tmp_path: Path) -> None:
+def test_json_is_one_object_and_nothing_else(tmp_path: Path, say: Callable[..., Said]) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("Paracétamol 500 mg, 1 à 2 comprimés.", encoding="utf-8")
-    done = pdapt("corpus", "build", tmp_path / "notes", "--out", tmp_path / "corpus", "--json")
-    assert done.returncode == 0, done.stderr
-    value = json.loads(done.stdout)
+    done = say("corpus", "build", tmp_path / "notes", "--out", tmp_path / "corpus", "--json")
+    assert done.code == 0, done.err
+    value = json.loads(done.out)
     assert value["stage"] == "corpus"
     assert value["counts"]["notes"]["kept"] == 1
 
 
 def test_a_full_disk_is_said_and_nothing_half_written_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Callable[..., Said]
 ) -> None:
     """The disk is full when the stage's last file is forced to it."""
     (tmp_path / "a.txt").write_text("Un texte.")
@@ -201,31 +172,30 @@ def test_a_full_disk_is_said_and_nothing_half_written_is_left(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr(manifest, "fsync_path", full)
-    monkeypatch.setattr(
-        sys, "argv", ["pdapt", "corpus", "build", str(tmp_path / "a.txt"), "--out", str(tmp_path / "c")]
-    )
-    with pytest.raises(SystemExit) as stop:
-        face.main()
-    assert stop.value.code == 2
-    assert "the disk is full" in capsys.readouterr().err
+    said = say("corpus", "build", tmp_path / "a.txt", "--out", tmp_path / "c")
+    assert said.code == 2
+    assert "the disk is full" in said.err
     assert not (tmp_path / "c").exists()
     monkeypatch.undo()
-    assert pdapt("corpus", "build", tmp_path / "a.txt", "--out", tmp_path / "c").returncode == 0
+    assert say("corpus", "build", tmp_path / "a.txt", "--out", tmp_path / "c").code == 0
 
 
-def test_a_file_system_that_is_really_full_is_said(small_disk: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_file_system_that_is_really_full_is_said(
+    small_disk: Callable[[str], Path], tmp_path: Path, say: Callable[..., Said]
+) -> None:
     source = tmp_path / "big.txt"
     source.write_text("\n".join(str(n * 7919 % 1_000_003) for n in range(400_000)))
     small = small_disk("256k")
-    done = pdapt("corpus", "build", source, "--out", small / "corpus")
-    assert done.returncode == 2, done.stderr
-    assert "the disk is full" in done.stderr
+    done = say("corpus", "build", source, "--out", small / "corpus")
+    assert done.code == 2, done.err
+    assert "the disk is full" in done.err
     assert not (small / "corpus").exists()
 
 
 @pytest.mark.slow
 def test_the_doctor_agrees_on_a_whole_base_and_says_so(tiny_qwen3: Callable[..., Path]) -> None:
-    done = pdapt("doctor", "--base", tiny_qwen3(), "--json")
+    command = [sys.executable, "-m", "pdapt.cli.main", "doctor", "--base", str(tiny_qwen3()), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["agree"] is True
@@ -234,10 +204,10 @@ def test_the_doctor_agrees_on_a_whole_base_and_says_so(tiny_qwen3: Callable[...,
     assert found["positions"] > 5
 
 
-def test_the_paper_s_claims_are_one_object() -> None:
-    done = pdapt("report", "paper", "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+def test_the_paper_s_claims_are_one_object(say: Callable[..., Said]) -> None:
+    done = say("report", "paper", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
     assert found["significant_changes"]["FR-OTHER"]["PDAPT"] == {"positive": 0, "negative": 13}
     assert set(found["weighted_averages"]["EN-MEDICAL"]["Qwen3-8B-Base"]) == {"base", "PDAPT", "SLERP"}
     assert all(isinstance(claim["holds"], bool) and claim["computed"] for claim in found["claims"])

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import Said
 
 from pdapt.cli import main as face
 from pdapt.cli.terminal import prepare, print_table
@@ -29,17 +30,17 @@ def pdapt(*arguments: object, pipe: str = "", **environment: str) -> "subprocess
     return subprocess.CompletedProcess(command, done.returncode, out, err)
 
 
-def test_version_short_help_and_completion_work() -> None:
+def test_version_short_help_and_completion_work(say: Callable[..., Said]) -> None:
     assert re.fullmatch(r"pdapt \d+\.\d+\S*\n", pdapt("--version").stdout)
     for verb in ([], ["tokens", "build"]):
-        assert pdapt(*verb, "-h").stdout == pdapt(*verb, "--help").stdout != ""
+        assert say(*verb, "-h").out == say(*verb, "--help").out != ""
     script = pdapt("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
     assert "complete " in script
     assert "_PDAPT_COMPLETE" in script
 
 
 def test_a_pipe_that_nobody_reads_is_no_failure_of_ours() -> None:
-    done = pdapt("report", "paper", pipe="true")
+    done = pdapt("train", "qwen3_8b_cpt_48xh100_packed", "--dry-run", pipe="true")
     assert (done.returncode, done.stderr.replace("[", "").count("rror")) == (141, 0)
 
 
@@ -94,15 +95,15 @@ def test_where_output_is_no_terminal_rows_stay_on_a_line(
 
 @pytest.mark.parametrize("place", ["/proc/out", "a.txt/out", "a.txt", "x" * 300, "loop/out", "small-disk/out"])
 def test_a_place_that_cannot_be_written_to_is_named(
-    place: str, small_disk: Callable[..., Path], tmp_path: Path
+    place: str, say: Callable[..., Said], small_disk: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "a.txt").write_text("Un texte.")
     (tmp_path / "loop").symlink_to("loop")
     if place.startswith("small-disk"):
         small_disk("1m", "ro")
-    done = pdapt("corpus", "build", f"a={tmp_path / 'a.txt'}", "--out", tmp_path / place)
-    assert done.returncode == 2, done.stderr
-    assert Path(place).parts[-2 if place.endswith("/out") else -1][:200] in done.stderr
+    said = say("corpus", "build", f"a={tmp_path / 'a.txt'}", "--out", tmp_path / place)
+    assert said.code == 2, said.err
+    assert Path(place).parts[-2 if place.endswith("/out") else -1][:200] in said.err
     assert (tmp_path / "a.txt").read_text() == "Un texte."
 
 
