@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from importlib.metadata import version
+from ssl import SSLContext
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
@@ -69,6 +71,12 @@ def user_agent(contact: str) -> str:
     return f"pdapt/{version('pdapt')}" + (f" ({contact})" if contact else "")
 
 
+@cache
+def _certificates() -> SSLContext:
+    """Those that httpx trusts. Reading them takes longer than a small page."""
+    return httpx.create_ssl_context()
+
+
 class Transport:
     """A client of a source's servers.
 
@@ -86,7 +94,8 @@ class Transport:
         """
         self.hosts, self.delay = hosts, delay
         self.retries: Counter[str] = Counter()
-        self._client = httpx.Client(headers={"User-Agent": agent}, timeout=TIMEOUT, follow_redirects=False)
+        headers = {"User-Agent": agent}
+        self._client = httpx.Client(headers=headers, timeout=TIMEOUT, follow_redirects=False, verify=_certificates())
         self._next: dict[str, float] = {}
 
     def close(self) -> None:
