@@ -47,6 +47,7 @@ def imports_are_no_garbage() -> None:
     """Spare every later collection the million objects of the libraries: statsmodels alone asks for one a call."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # a file's syntax tree alone is tens of thousands of objects
 
 
 @pytest.fixture(autouse=True, scope="session")

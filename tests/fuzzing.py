@@ -180,6 +180,7 @@ def survives(
     read()
     refused = 0
     for number, damaged in enumerate(mutations(sound, count, seed, hostile=hostile)):
+        path.unlink()  # what is written over a file, ext4 puts onto the disk at once
         path.write_bytes(damaged)
         refused += _refuses(read, path, f"damage {number} of seed {seed} to {path}")
     for put in PLACES if places else ():
