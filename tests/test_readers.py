@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+from syntax import nodes
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = sorted(folder.name for folder in ROOT.iterdir() if (folder / "__init__.py").is_file())
 CALLS = re.compile(
@@ -159,11 +161,11 @@ def readers() -> dict[str, set[str]]:
     """Module -> the calls by which it reads."""
     found: dict[str, set[str]] = {}
     for path in sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        names = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-        calls = {name for name in names if CALLS.fullmatch(name) or CALLS.fullmatch(name.rpartition(".")[2])}
-        if calls:
-            found[str(path.relative_to(ROOT))] = calls
+        calls = (node for node in nodes(path.read_text(encoding="utf-8")) if isinstance(node, ast.Call))
+        names = {ast.unparse(call.func) for call in calls}
+        reading = {name for name in names if CALLS.fullmatch(name) or CALLS.fullmatch(name.rpartition(".")[2])}
+        if reading:
+            found[str(path.relative_to(ROOT))] = reading
     return found
 
 
