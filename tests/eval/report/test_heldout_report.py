@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
@@ -108,6 +109,13 @@ def test_the_same_inputs_give_the_same_page(finished, report, tmp_path):
     assert (tmp_path / "again/index.html").read_bytes() == (report / "index.html").read_bytes()
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures empty, for tests of words: a page's take seconds."""
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(b""))
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_prompts_that_were_cut_are_counted_on_the_page(finished, report, tmp_path):
     assert "lost their beginning" not in (report / "index.html").read_text()
     shutil.copytree(finished / "scores", tmp_path / "scores")
@@ -119,6 +127,7 @@ def test_prompts_that_were_cut_are_counted_on_the_page(finished, report, tmp_pat
     assert "3 of 1,400 prompts" in (tmp_path / "out/index.html").read_text()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_damage_to_a_trainings_record_is_named_on_the_page(finished, tmp_path):
     fault = "cpt: Line 6 of log.jsonl cannot be read: not valid JSON."
     manifest = build_heldout_report(TITLE, finished / "scores", [], [], tmp_path / "out", {}, record_faults=[fault])
@@ -182,6 +191,7 @@ def test_a_browser_shows_all_of_it_without_a_sideways_scroll(report, programs, t
     assert f'data-found="true,{width},5,{tables_scroll}"' in shown
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_curves_that_are_missing_or_have_gaps_are_said(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
