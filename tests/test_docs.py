@@ -1,6 +1,7 @@
 """The commands that the documents show exist, with the options that they show."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pdapt.cli.main import app
 from pdapt.core.exit_codes import MEANINGS, ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
+_made = cache(typer.main.get_command)
 FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -23,7 +25,7 @@ def _commands(text: str) -> list[list[str]]:
 
 
 def _problem(words: list[str]) -> str:
-    command = typer.main.get_command(app)
+    command = _made(app)
     left = list(words)
     while isinstance(command, TyperGroup) and left and not left[0].startswith("-"):
         verb = left.pop(0)

@@ -4,26 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from argparse import ArgumentParser
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from megatron_parser import megatron_parser
 
 from pdapt.recipes.load import load, names
 from pdapt.recipes.megatron_args import Places, megatron_args
 from pdapt.recipes.schema import masked, shape_of
 
 PLACES = Places(Path("ckpt"), Path("base"), Path("tb"), Path("cache"), Path("achieved"), eod=7)
-
-
-@cache
-def megatron_parser() -> ArgumentParser:
-    """Megatron's own; making it takes it 0.2 s."""
-    from megatron.training.arguments import add_megatron_arguments
-
-    return add_megatron_arguments(ArgumentParser(allow_abbrev=False))
 
 
 def parse(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:

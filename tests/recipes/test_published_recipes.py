@@ -1,9 +1,10 @@
 """The published recipes: which there are, what they say, and that they fit."""
 
+from functools import cache
 from typing import cast
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from pdapt.core.errors import UserError
 from pdapt.core.memory import fits, gpu_memory
@@ -39,8 +40,13 @@ NAMES = {
 }
 
 
+@cache
+def schema() -> DictConfig:
+    return OmegaConf.structured(Recipe)
+
+
 def build(name: str) -> Recipe:
-    merged = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(values(name)))
+    merged = OmegaConf.merge(schema(), OmegaConf.create(values(name)))
     return cast(Recipe, OmegaConf.to_object(merged))
 
 

@@ -1,7 +1,7 @@
 """docs/options.md against the schema, the arguments that recipes become, and Megatron's parser and configuration."""
 
 import re
-from argparse import Action, ArgumentParser
+from argparse import Action
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from itertools import product
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from megatron_parser import megatron_parser
 
 from pdapt.recipes import published_recipes
 from pdapt.recipes.load import load, names
@@ -62,9 +63,7 @@ BRIDGES_OWN = {
 @pytest.fixture(scope="module")
 def parser() -> dict[str, Action]:
     """Megatron's arguments by name."""
-    from megatron.training.arguments import add_megatron_arguments
-
-    return add_megatron_arguments(ArgumentParser())._option_string_actions
+    return megatron_parser()._option_string_actions
 
 
 def leaves(value: Any, name: str = "") -> Iterator[str]:

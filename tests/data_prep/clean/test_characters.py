@@ -169,8 +169,9 @@ def test_samples_keep_their_numbers_signs_units_and_columns(shared: Callable[[st
     assert len(texts) > 13_000
     numbers = 0
     for text in texts:
-        before = values(trimmed(text))
-        assert values(clean(text)) == before
+        cleaned, expected = clean(text), trimmed(text)
+        before = values(expected)
+        assert cleaned == expected or values(cleaned) == before
         numbers += sum(token[0].isnumeric() for row in before for token in row)
     assert numbers > 20_000
 

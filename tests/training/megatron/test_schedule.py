@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from megatron_parser import megatron_parser
 
 from pdapt.core.errors import UserError
 from pdapt.recipes.load import load
@@ -20,12 +21,9 @@ LR, STEPS, WARMUP = 1e-3, 40, 5
 
 def rates(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The rate of each step, as Megatron's trainer makes its scheduler of its arguments."""
-    from argparse import ArgumentParser
-
     from megatron.training import training
-    from megatron.training.arguments import add_megatron_arguments
 
-    given = add_megatron_arguments(ArgumentParser(allow_abbrev=False)).parse_args(schedule_args(recipe))
+    given = megatron_parser().parse_args(schedule_args(recipe))
     args = Namespace(**vars(given))
     args.train_iters, args.global_batch_size = recipe.steps, recipe.batch.global_size
     args.start_weight_decay = args.end_weight_decay = 0.05
