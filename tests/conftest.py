@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // PROCESSES)))
 """Threads of one test process: more of them than cores wait for each other."""
+gc.disable()  # until all is imported: see `imports_are_no_garbage`
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")  # a change is judged by the same examples as the one before it; see CONTRIBUTING.md
 
@@ -48,6 +49,7 @@ def imports_are_no_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)  # a file's syntax tree alone is tens of thousands of objects
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
