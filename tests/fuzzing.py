@@ -18,7 +18,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.system.os_errors import user_error
 
 MEMORY = 600 * 2**20
-"""Bytes by which a process may grow while it reads a damaged file."""
+"""Bytes by which a process may grow while it reads damaged copies of a file."""
 SECONDS = 30
 """After which a reader is taken to hang."""
 DEEP = 200_000
@@ -178,23 +178,26 @@ def survives(
     """
     sound = path.read_bytes()
     read()
-    refused = 0
+    refused, memory = 0, _memory("VmRSS")
     for number, damaged in enumerate(mutations(sound, count, seed, hostile=hostile)):
         path.unlink()  # what is written over a file, ext4 puts onto the disk at once
         path.write_bytes(damaged)
-        refused += _refuses(read, path, f"damage {number} of seed {seed} to {path}")
+        refused += _refuses(read, path, f"damage {number} of seed {seed} to {path}", memory)
     for put in PLACES if places else ():
         path.unlink(missing_ok=True)
         put(path)
-        refused += _refuses(read, path, f"{put.__name__} for {path}")
+        refused += _refuses(read, path, f"{put.__name__} for {path}", memory)
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     path.write_bytes(sound)
     assert refused, f"of {count} damages to {path.name} none was refused: is it read at all?"
 
 
-def _refuses(read: Callable[[], Any], path: Path, what: str) -> bool:
-    """Whether a reader refuses what is there: by a `UserError`, or by an error that `main` makes one of."""
-    with _bounded(what), _woken(path):
+def _refuses(read: Callable[[], Any], path: Path, what: str, memory: int) -> bool:
+    """Whether a reader refuses what is there: by a `UserError`, or by an error that `main` makes one of.
+
+    `memory` is what the process had before the first copy.
+    """
+    with _bounded(what, memory), _woken(path):
         try:
             read()
         except UserError:
@@ -227,13 +230,12 @@ PLACES = (_folder, _link_to_nowhere, _link_to_itself, _pipe)
 
 
 @contextmanager
-def _bounded(what: str) -> Iterator[None]:
+def _bounded(what: str, memory: int) -> Iterator[None]:
     def hangs(*_: Any) -> None:
         raise Hang(f"{what}: no answer after {SECONDS} s")
 
     before = signal.signal(signal.SIGALRM, hangs)
     Path("/proc/self/clear_refs").write_text("5")  # the peak of memory is counted from here
-    begin = _memory("VmRSS")
     signal.alarm(SECONDS)
     try:
         yield
@@ -243,7 +245,7 @@ def _bounded(what: str) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-    grown = _memory("VmHWM") - begin
+    grown = _memory("VmHWM") - memory
     assert grown < MEMORY, f"{what}: takes {grown / 2**20:.0f} MiB"
 
 

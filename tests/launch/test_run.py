@@ -18,7 +18,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
 from pdapt.core.manifest import Manifest
 from pdapt.core.qwen3 import SIZES
-from pdapt.data_prep.sample import write_sample
+from pdapt.data_prep import sample as embedded
 from pdapt.launch import preflight, request
 from pdapt.launch.pipeline import run_whole
 from pdapt.launch.request import REQUEST_FILE, Reading, Request, is_path
@@ -38,9 +38,12 @@ def base(qwen3_at: Maker, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded sample, which takes a second to draw and is the same every time."""
+    """A tenth of the embedded sample, of which some documents are held out, too."""
     folder = tmp_path_factory.mktemp("sample")
-    write_sample(folder)
+    sources = tuple(replace(source, size=source.size // 10) for source in embedded.SOURCES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "SOURCES", sources)
+        embedded.write_sample(folder)
     return folder
 
 

@@ -120,7 +120,7 @@ TEXTS = [
     *("".join(PIECES), " ".join(PIECES), "\n".join(PIECES), "\r\n".join(PIECES), "'".join(PIECES)),
     *(piece * 50 for piece in PIECES),
     "",
-    "x" * 1_000_000,
+    "x" * 300_000,  # longer than a piece
     "Où" * 100_000 + "\u0301" * 1000,
     "\x00" * 10_000,
     " " * 10_000 + "\n" * 10_000 + "\t" * 10_000 + "\xa0" * 10_000,
