@@ -153,7 +153,7 @@ def _print_stats(stats: "LayoutStats") -> None:
     title = f"Layout {stats.layout}, {stats.seq_length} slots a sequence"
     print_table(title, names, shown, section=len(stats.datasets))
     if any(stats.left_out.values()):
-        print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in stats.left_out.items() if count))
+        print("documents left out: " + ", ".join(f"{why} {count:,}" for why, count in stats.left_out.items() if count))
     if stats.steps is not None and stats.batch is not None:
         steps = counted(stats.steps, "step reads", "steps read")
         batch = counted(stats.batch, "sequence")

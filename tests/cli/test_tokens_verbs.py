@@ -80,7 +80,7 @@ def test_stats_say_how_often_a_run_reads_the_training_documents(built: tuple[Pat
     epochs = f"{found['epochs']:.2f}"
     assert f"100 steps read the training documents {epochs} times, at 8 sequences a step" in shown
     assert "train/notes" in shown
-    assert "left out: 1" in shown
+    assert "documents left out: copies of training texts 1" in shown
 
 
 @pytest.mark.parametrize("layout", ["packed", "concat", "paper"])
