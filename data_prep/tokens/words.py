@@ -199,17 +199,21 @@ def holds_unknown(text: memoryview) -> bool:
 def compose(text: memoryview) -> memoryview:
     """A text in NFC; the text itself where it is.
 
-    It is composed a stretch at a time, each beginning with a character that composes with nothing before it. The
-    tokenizer's own composition has an older Unicode than Python's: it leaves the order of the newest marks as it is.
+    It is composed a stretch at a time, each beginning with a character that composes with nothing before it, or within
+    a long run of marks. The tokenizer's own composition has an older Unicode than Python's: it leaves the order of the
+    newest marks as it is.
     """
-    composed, begin, length, changed = bytearray(), 0, CHUNK_BYTES, False
+    composed, begin, length, changed, alike = bytearray(), 0, CHUNK_BYTES, False, 0
     while begin < len(text):
         chunk = decode(text, begin, length)
-        if begin + length < len(text):
-            chunk = chunk[: _last_start(chunk)]
-        if not chunk:
-            length *= 2
-            continue
+        if alike < begin + length < len(text):
+            start = _last_start(chunk)
+            if not start and alike <= begin:
+                alike = _marks_alike(text, begin)
+            if not start and alike < begin + length:
+                length *= 2
+                continue
+            chunk = chunk[: start or None]
         size = len(chunk.encode())
         if not changed and not unicodedata.is_normalized("NFC", chunk):
             composed, changed = bytearray(text[:begin]), True
@@ -217,6 +221,33 @@ def compose(text: memoryview) -> memoryview:
             composed += NFC().normalize_str(chunk).encode()
         begin, length = begin + size, CHUNK_BYTES
     return memoryview(composed) if changed else text
+
+
+def _marks_alike(text: memoryview, begin: int) -> int:
+    """The byte where a run of marks of one combining class ends; 0 where there is none that may be cut anywhere.
+
+    Such marks keep their order, and past the first few of them none composes with what stands before the run. A mark
+    of another class, after them or within the letter before them, might change places with all of them.
+
+    Args:
+        text: UTF-8.
+        begin: the byte of the character before the run, or of one of its marks.
+    """
+    before = decode(text, begin, 4)[0]
+    end, run = begin + len(before.encode()), set[int]()
+    while end < len(text) and len(run) < 2:
+        chunk = decode(text, end, CHUNK_BYTES)
+        classes = [unicodedata.combining(character) for character in chunk]
+        run.add(classes[0])
+        size = next((place for place, other in enumerate(classes) if other != classes[0]), len(chunk))
+        end += len(chunk[:size].encode())
+        if size < len(chunk):
+            follows = unicodedata.normalize("NFD", chunk[size])[0]
+            if unicodedata.combining(follows) or unicodedata.category(follows) == "Cn":  # a mark elsewhere, perhaps
+                return 0
+            break
+    inner = set(map(unicodedata.combining, unicodedata.normalize("NFD", before))) - {0}
+    return end if len(run) == 1 and 0 not in run and inner <= run else 0
 
 
 def _last_start(text: str) -> int:

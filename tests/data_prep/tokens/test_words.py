@@ -67,6 +67,32 @@ def test_a_text_is_composed_as_the_reference_composes_it() -> None:
         assert composed == reference.normalize_str(text)
 
 
+ACUTE, DIAERESIS_ACUTE, CEDILLA, UNKNOWN = "\u0301", "\u0344", "\u0327", "\u0378"
+
+
+@pytest.mark.parametrize("before", ["", "e", "\u00ea", "\u0229", "\u0f73", "\u1100", "1"])
+@pytest.mark.parametrize(
+    "after", ["", "e", CEDILLA, UNKNOWN, "\u1161", "e" + CEDILLA, CEDILLA * 99 + ACUTE, "\u0f73", "\n"]
+)
+def test_marks_in_a_row_are_composed_as_the_reference_composes_them(before: str, after: str) -> None:
+    reference = normalizers.NFC()
+    for marks in (ACUTE * 200, (ACUTE + DIAERESIS_ACUTE) * 100, CEDILLA * 200, "\u09be" * 200, ACUTE * 31, ACUTE * 63):
+        text = f"un mot {before}{marks}{after}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(words, "CHUNK_BYTES", 64)
+            composed = bytes(words.compose(memoryview(text.encode()))).decode()
+        assert composed == reference.normalize_str(text)
+
+
+def test_a_long_run_of_marks_is_composed_a_stretch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "CHUNK_BYTES", 64)
+    lengths: list[int] = []
+    decode = words.decode
+    monkeypatch.setattr(words, "decode", lambda text, begin, size: lengths.append(size) or decode(text, begin, size))
+    words.compose(memoryview(("e" + ACUTE * 10_000).encode()))
+    assert max(lengths) == 64
+
+
 def test_a_composed_text_is_left_as_it_is() -> None:
     text = memoryview("Étude à 5 µg, 日本".encode() * 10)
     assert words.compose(text) is text
