@@ -65,7 +65,8 @@ def build(
         typer.Option(
             help="Documents alike, within a source or across: keep them without a search; flag: list exact and near "
             "duplicates in duplicates.parquet; exact: drop equal texts; near: drop near-duplicates as well. Documents "
-            "that differ in a number are not near-duplicates. `pdapt tokens build` drops equal texts in any case."
+            "that differ in a number, or in a name throughout, are not near-duplicates. `pdapt tokens build` drops "
+            "equal texts in any case."
         ),
     ] = "keep",
     as_json: Json = False,

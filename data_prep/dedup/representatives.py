@@ -61,14 +61,14 @@ def near_copies(similar: Similar, ranks: Offsets) -> list[Copy]:
         similar: pairs of similar texts.
         ranks: order of preference, lowest first, no two alike, [texts].
     """
-    clusters, pairs = similar.clusters(len(ranks)), _Pairs(similar)
+    clusters, pairs = similar.clusters(len(ranks)), _Pairs(similar, len(ranks))
     linked = np.unique(similar.pairs)
     is_kept = np.zeros(len(ranks), bool)
     kept: dict[int, list[int]] = defaultdict(list)
     copies: list[Copy] = []
     for text in linked[np.argsort(ranks[linked])].tolist():
         others = kept[int(clusters[text])]
-        copy = _copy_of(text, pairs.kept_of(text, is_kept), others, similar)
+        copy = _copy_of(text, pairs.kept_of(text, is_kept), others, similar) if others else None
         if copy is None:
             others.append(text)
             is_kept[text] = True
@@ -80,18 +80,19 @@ def near_copies(similar: Similar, ranks: Offsets) -> list[Copy]:
 class _Pairs:
     """The pairs of similar texts, by text."""
 
-    def __init__(self, similar: Similar) -> None:
+    def __init__(self, similar: Similar, number: int) -> None:
         first, second = similar.pairs.T
         texts = np.concatenate([first, second])
         order = np.argsort(texts, kind="stable")
-        self._texts, self._others = texts[order], np.concatenate([second, first])[order]
+        self._begins = np.searchsorted(texts[order], np.arange(number + 1))
+        self._others = np.concatenate([second, first])[order]
         self._values = np.tile(similar.similarity, 2)[order]
 
     def kept_of(self, text: int, is_kept: npt.NDArray[np.bool_]) -> tuple[Offsets, npt.NDArray[np.float64]]:
         """The texts that a text is paired with and that are kept, and their similarity."""
-        begin, end = np.searchsorted(self._texts, (text, text + 1))
-        others = self._others[begin:end]
-        return others[is_kept[others]], self._values[begin:end][is_kept[others]]
+        begin, end = self._begins[text], self._begins[text + 1]
+        others, values = self._others[begin:end], self._values[begin:end]
+        return others[is_kept[others]], values[is_kept[others]]
 
 
 def _copy_of(
