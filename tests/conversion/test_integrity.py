@@ -75,7 +75,7 @@ def hf(tiny_qwen3: Maker, tmp_path: Path) -> Callable[[int], Path]:
     """Make Hugging Face folders that a stage wrote, so that there are hashes."""
 
     def make(seed: int) -> Path:
-        import_hf(tiny_qwen3(seed), tmp_path / f"root-{seed}")
+        import_hf(tiny_qwen3(seed, num_hidden_layers=1), tmp_path / f"root-{seed}")
         export_hf(tmp_path / f"root-{seed}", tmp_path / f"written-{seed}")
         return tmp_path / f"written-{seed}"
 

@@ -1,6 +1,7 @@
 """The script of a recipe, and what is refused before it waits in a queue."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -29,12 +30,18 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
-@pytest.fixture
-def tokens(tmp_path: Path, tokenizer_folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def built_tokens(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
+    folder = tmp_path_factory.mktemp("built")
     rows = [json.dumps({"text": f"Le patient {n} va mieux."}) for n in range(60)]
-    (tmp_path / "a.jsonl").write_text("\n".join(rows))
-    build_tokens([f"a={tmp_path / 'a.jsonl'}"], tokenizer_folder, tmp_path / "t okens")
-    return tmp_path / "t okens"
+    (folder / "a.jsonl").write_text("\n".join(rows))
+    build_tokens([f"a={folder / 'a.jsonl'}"], tokenizer_folder, folder / "tokens")
+    return folder / "tokens"
+
+
+@pytest.fixture
+def tokens(tmp_path: Path, built_tokens: Path) -> Path:
+    return shutil.copytree(built_tokens, tmp_path / "t okens")
 
 
 @pytest.fixture

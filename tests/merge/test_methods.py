@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_linear_and_task_arithmetic_are_the_weighted_mean(
 def test_the_ends_are_the_parents_where_all_of_the_difference_is_kept(
     tiny_qwen3: Maker, tmp_path: Path, method: str, t: int
 ) -> None:
-    parents = tiny_qwen3(0, dtype="bfloat16"), tiny_qwen3(1, dtype="bfloat16")
+    parents = [tiny_qwen3(seed, dtype="bfloat16", num_hidden_layers=1) for seed in (0, 1)]
     density = None if method in ("linear", "task_arithmetic") else 1.0
     merge(*parents, tmp_path / "merged", method=method, t=t, density=density)
     expected = weights(parents[t])
@@ -72,7 +73,7 @@ def test_ties_keeps_the_largest_differences_and_scales_them_by_t(tiny_qwen3: Mak
 
 @pytest.mark.parametrize("method", ["dare_linear", "dare_ties"])
 def test_dare_keeps_a_part_drawn_by_its_seed(tiny_qwen3: Maker, tmp_path: Path, method: str) -> None:
-    base, tuned = tiny_qwen3(0), tiny_qwen3(1)
+    base, tuned = (tiny_qwen3(seed, num_hidden_layers=1) for seed in (0, 1))
     for name, seed in (("first", 3), ("again", 3), ("other", 4)):
         merge(base, tuned, tmp_path / name, method=method, t=1, density=0.3, seed=seed)
     assert sha256(tmp_path / "first/model.safetensors") == sha256(tmp_path / "again/model.safetensors")
@@ -106,6 +107,12 @@ def test_a_factor_holds_for_its_module_and_runs_over_the_layers(tiny_qwen3: Make
             return int(name.split(".")[2]) / 2
         return 0.25
 
+    @cache
+    def whole(t: float) -> Values:
+        """The weights of a merge with one factor for all."""
+        merge(base, tuned, tmp_path / f"whole-{t}", t=t)
+        return weights(tmp_path / f"whole-{t}")
+
     seen = set()
     for name, value in merged.items():
         t = share(name)
@@ -114,9 +121,7 @@ def test_a_factor_holds_for_its_module_and_runs_over_the_layers(tiny_qwen3: Make
             expected = (1 - t) * first[name] + t * second[name] if t is not None else None
             torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-7, msg=name)
         else:
-            whole = tmp_path / f"whole-{t}"
-            merge(base, tuned, whole, t=float(t or 0))
-            assert torch.equal(value, weights(whole)[name]), name
+            assert torch.equal(value, whole(float(t or 0))[name]), name
     assert seen == {0, 0.25, 0.5, 1}
 
 

@@ -52,7 +52,7 @@ def settings(folder: Path) -> None:
 def test_a_parent_that_is_exchanged_after_its_check_makes_no_model(
     tiny_qwen3: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, which: int, change: Change
 ) -> None:
-    parents, out = [tiny_qwen3(0), tiny_qwen3(1)], tmp_path / "out"
+    parents, out = [tiny_qwen3(seed, num_hidden_layers=1) for seed in (0, 1)], tmp_path / "out"
 
     def merge() -> object:
         if verb == "sweep":
