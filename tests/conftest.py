@@ -159,10 +159,11 @@ def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def qwen3_at(tokenizer_folder: Path) -> Callable[..., Path]:
-    """As `tiny_qwen3`, in a folder that is given."""
+def qwen3_at(tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """As `tiny_qwen3`, in a folder that is given. Each model is made once; torch's draws go on as if it were again."""
+    made: dict[str, tuple[Path, Any]] = {}
 
-    def make(folder: Path, seed: int = 0, tied: bool = True, dtype: str = "float32", **overrides: Any) -> Path:
+    def save(folder: Path, seed: int, tied: bool, dtype: str, **overrides: Any) -> None:
         import torch
         from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -188,7 +189,18 @@ def qwen3_at(tokenizer_folder: Path) -> Callable[..., Path]:
         model.to(getattr(torch, dtype)).save_pretrained(folder)
         for file in tokenizer_folder.iterdir():
             shutil.copy(file, folder / file.name)
-        return folder
+
+    def make(folder: Path, seed: int = 0, tied: bool = True, dtype: str = "float32", **overrides: Any) -> Path:
+        import torch
+
+        key = repr((seed, tied, dtype, sorted(overrides.items())))
+        if key not in made:
+            path = tmp_path_factory.mktemp("qwen3")
+            save(path, seed, tied, dtype, **overrides)
+            made[key] = path, torch.get_rng_state()
+        path, state = made[key]
+        torch.set_rng_state(state)
+        return shutil.copytree(path, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
     return make
 
