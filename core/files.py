@@ -22,6 +22,8 @@ BLOCK = 2**20
 """Bytes that are read and hashed at once: few enough to stay in a core's cache."""
 LONG = 10**9
 """Bytes from which on hashing is announced: more than a second of it."""
+SHORT = 2**20
+"""Bytes that are hashed in less time than threads take to start."""
 
 
 def read_blocks(path: Path, spans: Sequence[tuple[int, int]] | None = None) -> Iterator[memoryview]:
@@ -55,6 +57,8 @@ def sha256(path: Path, progress: Progress | None = None, spans: Sequence[tuple[i
 def sha256_of_all(paths: Sequence[Path]) -> list[str]:
     """Hex SHA-256 of each file, by threads; where that takes long, it is said beforehand and meanwhile."""
     total = sum(path.stat().st_size for path in paths)
+    if total < SHORT:
+        return [sha256(path) for path in paths]
     progress = Progress("hashing", total) if total >= LONG else None
     if progress:
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
