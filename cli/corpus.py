@@ -69,6 +69,13 @@ def build(
             "equal texts in any case."
         ),
     ] = "keep",
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Personal data to mask: email, telephone, nir, rpps, iban, address or all; may be repeated. By "
+            "default none: what looks personal is counted, and `pdapt corpus personal` shows examples."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Read and clean text: JSON lines and arrays, Parquet, CSV, TSV, text; in gzip, zstd, xz, bzip2; or a Hub data set.
@@ -92,7 +99,13 @@ def build(
         out=out,
     )
     manifest = build_corpus(
-        sources, out, max_rejected=max_rejected, edition=edition, profile=profile, duplicates=duplicates
+        sources,
+        out,
+        max_rejected=max_rejected,
+        edition=edition,
+        profile=profile,
+        duplicates=duplicates,
+        masked=mask or [],
     )
     show(manifest, as_json)
 
@@ -136,6 +149,30 @@ def diff(
         print(json.dumps(compared.as_json(), ensure_ascii=False))
     elif html is None:
         _print_comparison(compared)
+
+
+@corpus.command("personal")
+def show_personal_data(
+    folder: Annotated[Path, typer.Argument(metavar="CORPUS", help="Folder of `pdapt corpus build`.")],
+    samples: Annotated[int, typer.Option(min=0, help="Examples of each kind.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Count what looks personal in a corpus, and show examples with the words around them.
+
+    E-mail addresses, French telephone, social security (NIR), health professionals' (RPPS) and bank account (IBAN)
+    numbers, postal addresses. `pdapt corpus build --mask` masks them. docs/privacy.md says what is found, and what not.
+    """
+    from ..data_prep.screening.samples import personal_data
+    from .terminal import print_table
+
+    data = personal_data(folder, samples)
+    if as_json:
+        print(json.dumps(asdict(data), ensure_ascii=False))
+        return
+    rows = [[kind, source, f"{count:,}"] for kind, found in data.counts.items() for source, count in found.items()]
+    print_table("personal data", ["kind", "source", "times"], rows)
+    shown = [[each.kind, each.doc_id, f"{each.before}>>{each.found}<<{each.after}"] for each in data.samples]
+    print_table("examples", ["kind", "document", "text"], shown)
 
 
 @corpus.command("decontaminate")

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from hashlib import sha256
 from importlib import metadata
@@ -17,7 +17,6 @@ from ..core.files import remove
 from ..core.log import counted
 from ..core.manifest import Manifest, run_stage
 from .clean.profiles import DEFAULT, Profile, profile_of
-from .clean.screen import Screening, sentences
 from .clean.source_cleaning import Cleaned, CleaningCounts, clean_source, cleaning_sentences
 from .dedup.corpus_duplicates import Treatment, treat_duplicates, treatment_of
 from .documents.description import describe
@@ -40,6 +39,8 @@ from .documents.store import (
 )
 from .documents.survey import Survey, fingerprint
 from .licences.editions import Edition, as_counted, edition_of, reason_to_leave_out
+from .screening.masking import kinds_to_mask, mask
+from .screening.screen import Screening, sentences
 from .sources.registry import identity_of
 
 LINE = re.compile(r"#\d+$")
@@ -56,6 +57,19 @@ PARTS = ".rejected"
 __all__ = ["Source", "build_corpus", "discover"]
 
 
+@dataclass(frozen=True)
+class Cleaning:
+    """Changes that are made to texts.
+
+    Attributes:
+        profile: how they are cleaned.
+        masked: kinds of personal data that are masked then.
+    """
+
+    profile: Profile
+    masked: tuple[str, ...]
+
+
 def build_corpus(
     sources: Sequence[Source],
     out: Path,
@@ -65,6 +79,7 @@ def build_corpus(
     whole: Collection[str] = (),
     profile: str = DEFAULT,
     duplicates: str = Treatment.KEEP,
+    masked: Sequence[str] = (),
 ) -> Manifest:
     """Read, clean and write each source's documents: `documents/<source>.parquet`.
 
@@ -84,12 +99,14 @@ def build_corpus(
         whole: names of sources of which all documents are written, whatever the edition.
         profile: how documents are cleaned, a name of `PROFILES`.
         duplicates: what is done with documents that are alike, of one source or of several, a name of `Treatment`.
+        masked: kinds of personal data that are masked after cleaning, of `KINDS`, or `all`.
 
     Raises:
         UserError: files cannot be read (all of them are named), documents are spoilt, a source has no document, or no
             document is of the edition.
     """
-    chosen, cleaning, treatment = edition_of(edition), profile_of(profile), treatment_of(duplicates)
+    chosen, treatment = edition_of(edition), treatment_of(duplicates)
+    cleaning = Cleaning(profile_of(profile), kinds_to_mask(masked))
     editions = {source.name: None if source.name in whole else chosen for source in sources}
     if not sources:
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
@@ -97,7 +114,7 @@ def build_corpus(
     surveys = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
-        counts = _build(surveys, work, max_rejected=max_rejected, editions=editions, profile=cleaning)
+        counts = _build(surveys, work, max_rejected=max_rejected, editions=editions, cleaning=cleaning)
         treat_duplicates(surveys, work, counts, treatment)
         _remove_leftovers(surveys, work, counts)
         return counts
@@ -109,13 +126,17 @@ def build_corpus(
     }
     if chosen:  # a corpus of all documents is what it was before there were editions
         config |= {"edition": chosen} | ({"whole": sorted(whole)} if whole else {})
-    if str(cleaning) != UNNAMED:
-        config["profile"] = str(cleaning)
+    if str(cleaning.profile) != UNNAMED:
+        config["profile"] = str(cleaning.profile)
+    if cleaning.masked:
+        config["masked"] = cleaning.masked
     if treatment is not Treatment.KEEP:
         config["duplicates"] = treatment
     manifest = run_stage("corpus", inputs, config, out, body=body, resumes=True)
     if not all("cleaning" in each for each in manifest.counts.values()):
-        log.warn(f"corpus: {out} was cleaned before there were profiles; remove it to have it cleaned as {cleaning}")
+        log.warn(
+            f"corpus: {out} was cleaned before there were profiles; remove it to have it cleaned as {cleaning.profile}"
+        )
     return manifest
 
 
@@ -132,7 +153,7 @@ def _build(
     *,
     max_rejected: float | None,
     editions: Mapping[str, Edition | None],
-    profile: Profile,
+    cleaning: Cleaning,
 ) -> dict[str, Any]:
     """Write all sources, each by its edition; their counts."""
     faults: list[UserError] = []
@@ -140,7 +161,7 @@ def _build(
     for survey in surveys:
         try:
             name = survey.source.name
-            counts[name] = _about(survey) | _build_source(survey, work, editions[name], profile)
+            counts[name] = _about(survey) | _build_source(survey, work, editions[name], cleaning)
         except _Unreadable as error:
             faults += error.faults
     if faults:
@@ -239,7 +260,7 @@ def _about(survey: Survey) -> dict[str, Any]:
     return {"path": where, "files": survey.formats(), "unread": survey.unread_by_reason()}
 
 
-def _build_source(survey: Survey, work: Path, edition: Edition | None, profile: Profile) -> dict[str, Any]:
+def _build_source(survey: Survey, work: Path, edition: Edition | None, cleaning: Cleaning) -> dict[str, Any]:
     """Write one source unless an earlier run did; its counts."""
     name = survey.source.name
     path = _documents(survey, work)
@@ -248,7 +269,7 @@ def _build_source(survey: Survey, work: Path, edition: Edition | None, profile: 
         counts = {"read": 0, "rejected": 0, "kept": 0, "characters": 0, "words": 0, "changes": Counter()}
         counts["left_out_of_edition"] = {}
         # Closed, so that no document waits in an open file where writing fails.
-        with closing(_rows(survey, work, counts, edition=edition, profile=profile)) as rows:
+        with closing(_rows(survey, work, counts, edition=edition, cleaning=cleaning)) as rows:
             write_documents(path, _screened(rows, counts), counts)
         for sentence in cleaning_sentences(counts["changes"], CleaningCounts(**counts["cleaning"])):
             log.info(f"corpus: {name}: {sentence}")
@@ -275,22 +296,23 @@ def _screened(rows: Iterator[Row], counts: dict[str, Any]) -> Iterator[Row]:
 
 
 def _rows(
-    survey: Survey, work: Path, counts: dict[str, Any], *, edition: Edition | None, profile: Profile
+    survey: Survey, work: Path, counts: dict[str, Any], *, edition: Edition | None, cleaning: Cleaning
 ) -> Generator[Row]:
     """The rows of the documents kept; fills `counts` on the way, and writes down what is rejected at the end."""
     faults: list[UserError] = []
     rejected: list[Rejected] = []
-    cleaning = CleaningCounts.of(profile)
+    cleaned = CleaningCounts.of(cleaning.profile)
     waiting = work / WAITING / survey.source.name
-    for item in clean_source(read_source(survey, faults), profile, waiting, cleaning):
+    for item in clean_source(read_source(survey, faults), cleaning.profile, waiting, cleaned):
         counts["read"] += 1
         if isinstance(item, Rejected):
             rejected.append(item)
             continue
+        item = replace(item, text=mask(item.text, cleaning.masked, item.changes))
         counts["changes"].update(item.changes)
         if not item.text:
             continue
-        row = _row(item, survey.source, edition, profile)
+        row = _row(item, survey.source, edition, cleaning.profile)
         if reason := reason_to_leave_out(edition, row, survey.source.definition):
             left_out = counts["left_out_of_edition"].setdefault(reason, Counter(documents=0, words=0))
             left_out.update(documents=1, words=row["words"])
@@ -301,7 +323,7 @@ def _rows(
             yield row
     if faults:
         raise _Unreadable(faults)
-    counts["cleaning"] = vars(cleaning)
+    counts["cleaning"] = vars(cleaned)
     counts["rejected"] = len(rejected)
     counts["left_out"] = dict(survey.left_out)
     if rejected:

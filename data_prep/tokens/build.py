@@ -20,11 +20,11 @@ from ...core.files import atomic_path, remove, sha256, write_json
 from ...core.integrity import checking
 from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
-from ..clean.screen import sentences
 from ..documents.faults import check_rejected, check_share, printable
 from ..documents.registered import allowed_share
 from ..documents.store import REJECTED, write_rejected
 from ..documents.survey import Survey
+from ..screening.screen import sentences
 from ..sources.registry import identity_of
 from .assemble import assemble, data_set_prefix, for_all
 from .check_encoder import SAMPLE, VERIFICATIONS, Verifier

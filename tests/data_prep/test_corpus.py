@@ -20,6 +20,7 @@ from pdapt.data_prep.documents.faults import check_rejected
 from pdapt.data_prep.documents.reading import Item
 from pdapt.data_prep.documents.record import Rejected
 from pdapt.data_prep.documents.survey import Survey
+from pdapt.data_prep.screening.personal import KINDS
 from pdapt.data_prep.tokens.build import Options, build_tokens
 
 COLUMNS = [
@@ -102,7 +103,7 @@ def test_a_document_keeps_its_provenance(tmp_path: Path) -> None:
     about = {"path": str(path), "files": {"jsonl": 1}, "unread": {}}
     counts = {"read": 3, "rejected": 1, "kept": 2, "characters": 19, "words": 5, "changes": changes, "left_out": {}}
     counts |= {"left_out_of_edition": {}}
-    nothing = {kind: {} for kind in ("email", "telephone", "nir", "rpps", "other_language", "languages")}
+    nothing = {kind: {} for kind in (*KINDS, "other_language", "languages")}
     counts |= {"screened": nothing}
     steps = [step.name for step in PROFILES["clinical"].steps]
     counts["cleaning"] = {"profile": "clinical", "version": 1, "steps": steps, "altered": 1, "emptied": 0}
@@ -330,7 +331,7 @@ def test_what_looks_personal_is_counted_by_file(
     (tmp_path / "notes").mkdir()
     for number in range(5):
         (tmp_path / "notes" / f"{number}.txt").write_text(f"Patient {number}, tél. 06 12 34 56 7{number}.")
-    write_lines(tmp_path / "lines.jsonl", ["Rien.", "jean@chu.fr", "1 85 05 78 006 084 36, jean@chu.fr", "fin"])
+    write_lines(tmp_path / "lines.jsonl", ["Rien.", "jean@chu.fr", "1 85 05 78 006 084 91, jean@chu.fr", "fin"])
     paths = [str(tmp_path / "notes"), str(tmp_path / "lines.jsonl")]
     counts = build_corpus(discover(paths), tmp_path / "corpus").counts
     assert counts["notes"]["screened"]["telephone"] == {f"notes/{number}.txt": 1 for number in range(5)}

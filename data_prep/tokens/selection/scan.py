@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ....core.errors import UserError
-from ...clean.screen import Screening
 from ...documents.faults import together
 from ...documents.record import Rejected
+from ...screening.screen import Screening
 from .shards import SPLIT, Batch, Shard, read_shard, utf8
 from .split import DEV, TEST, hash_texts
 from .word_counts import count_words

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from ....core import log
 from ....core.errors import UserError
-from ...clean.screen import Counts, Screening
 from ...documents.record import Rejected
+from ...screening.screen import Counts, Screening
 from .scan import Key, Scan, lines_before, scan_shards
 from .shards import Batch, Shard
 from .split import SIDES, mark_duplicates, split

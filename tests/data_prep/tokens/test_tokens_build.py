@@ -365,7 +365,7 @@ def test_what_looks_personal_and_other_languages_are_counted_by_file(
 ) -> None:
     english = "The patient was sent to the emergency department with a chest pain that had begun during the night. "
     texts = {
-        "a": ["Tél. 06 12 34 56 78, jean@chu.fr, NIR 1 85 05 78 006 084 36"],
+        "a": ["Tél. 06 12 34 56 78, jean@chu.fr, NIR 1 85 05 78 006 084 91"],
         "b": [english * 2, "RPPS 10101234567"],
     }
     for name, found in texts.items():
@@ -376,6 +376,8 @@ def test_what_looks_personal_and_other_languages_are_counted_by_file(
         "telephone": {"notes/a.jsonl": 1},
         "nir": {"notes/a.jsonl": 1},
         "rpps": {"notes/b.jsonl": 1},
+        "iban": {},
+        "address": {},
         "other_language": {"notes/b.jsonl": 1},
         "languages": {"en": 1},
     }

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdapt.data_prep.clean.language import (
+from pdapt.data_prep.screening.language import (
     FEWEST_BYTES,
     FEWEST_VOTES,
     FUNCTION_WORDS,
@@ -22,8 +22,8 @@ from pdapt.data_prep.clean.language import (
     SAMPLES,
     other_languages,
 )
-from pdapt.data_prep.clean.personal import personal
-from pdapt.data_prep.clean.screen import Screening, sentences
+from pdapt.data_prep.screening.personal import find_personal
+from pdapt.data_prep.screening.screen import Screening, sentences
 
 FRENCH = (
     "Le patient a été adressé aux urgences pour une douleur thoracique apparue dans la nuit. L'examen ne montre pas de "
@@ -76,21 +76,38 @@ PERSONAL = {
     ],
     "nir": [
         *(
-            "1 85 05 78 006 084 36",
-            "185057800608436",
+            "1 85 05 78 006 084 91",
+            "185057800608491",
             "2 55 08 14 168 025 38",
-            "1 85 05 2A 006 084 36",
-            "285052B00608436",
+            "1 85 05 2A 006 084 35",
+            "285052B00608412",
         ),
-        *("1.85.05.78.006.084.36", "1\u00a085\u00a005\u00a078\u00a0006\u00a0084\u00a036", "2 92 33 99 123 456 07"),
+        *("1.85.05.78.006.084.91", "1\u00a085\u00a005\u00a078\u00a0006\u00a0084\u00a091", "2 92 33 99 123 456 62"),
         "1 85 05 78 006 084",
     ],
     "rpps": ["10101234567", "RPPS : 10003456789", "RPPS n° 101 0123 4567"],
+    "iban": ["FR14 2004 1010 0505 0001 3M02 606", "FR1420041010050500013M02606", "FR76-3000-6000-0112-3456-7890-189"],
+    "address": [
+        *(
+            "12, rue de la République, 69003 Lyon",
+            "3 bis avenue Jean Jaurès\n38000 GRENOBLE",
+            "1 place d’Arc - 21000 Dijon",
+        ),
+        *("14 bd de l'Hôpital 75013 Paris CEDEX 13", "120 chemin des Écoles, 69100 Saint-Étienne-sur-Loire"),
+        "7 allée\u00a0du Lac, 97400\u00a0Saint-Denis",
+    ],
 }
 HARMLESS = [
     *("le 23/03/2022 à 14:30", "01-02-2003 14:30", "2023-01-02 10:15:30", "1 000 000 mg", "12,5 mg/l ; 0.0123456789"),
     *("3400930000120", "CIP 34009 300 001 2 0", "978-2-07-036822-8", "SIRET 732 829 320 00074", "10.1016/S0140-6736"),
     *("5 à 10 mg, 2 fois, 3 jours, 37,5 °C, 120/80", "12 13 14 15 16 17 18", "a@b", "@clinique", "10 @ 20 mg"),
+    *("1 85 05 78 006 084 36", "FR14 2004 1010 0505 0001 3M02 607", "la rue de Sèvres, 75007 Paris", "12345 Unités"),
+    *(
+        "5 mg, rue de Sèvres, 75007 Paris",
+        "12 rue des Lilas",
+        "il a 12 places ; dossier 69003 Lyon",
+        "3 cours, 12345 mg",
+    ),
     *("123456789012", "1234567890", "Na\t140\t135\t145\t4,1\t3,5\t5,0", "FR76 3000 4000 5000 6000 7000 890"),
 ]
 
@@ -98,6 +115,11 @@ HARMLESS = [
 def batch(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     parts = [text.encode() for text in texts]
     return np.frombuffer(b"".join(parts), np.uint8), np.cumsum([0, *map(len, parts)]).astype(np.int64)
+
+
+def personal(values: np.ndarray, offsets: np.ndarray) -> list[tuple[int, str]]:
+    """Document and kind of whatever is found."""
+    return [(found.document, found.kind) for found in find_personal(values, offsets)]
 
 
 @pytest.mark.parametrize("kind", PERSONAL)
@@ -112,7 +134,7 @@ def test_what_looks_personal_is_found(kind: str, subtests: pytest.Subtests) -> N
 def test_a_number_across_blocks_is_found_once_and_no_number_across_documents(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pdapt.data_prep.clean.personal.BLOCK_BYTES", size)
+    monkeypatch.setattr("pdapt.data_prep.screening.personal.BLOCK_BYTES", size)
     texts = [b"Tel. 06 12 34 56 78, bureau.", b"06 12 34", b" 56 78", b"", b"le 0612345678 ou le 0698765432"]
     offsets = np.cumsum([0, *map(len, texts)])
     values = np.frombuffer(b"".join(texts), np.uint8)
@@ -254,6 +276,8 @@ def test_findings_are_added_up_by_file() -> None:
         "telephone": {},
         "nir": {"a": 1},
         "rpps": {},
+        "iban": {},
+        "address": {},
         "other_language": {"b": 1},
         "languages": {"en": 1},
     }

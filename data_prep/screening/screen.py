@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from .language import Bytes, Offsets, other_languages
-from .personal import KINDS, personal
+from .personal import KINDS, find_personal
 
 FOUND = (*KINDS, "other_language")
 NAMES = {
@@ -14,6 +14,8 @@ NAMES = {
     "telephone": "a French telephone number",
     "nir": "a French social security number (NIR)",
     "rpps": "a number of a health professional (RPPS)",
+    "iban": "a French bank account number (IBAN)",
+    "address": "a postal address",
 }
 SHOWN = 5
 """Files that a message names."""
@@ -37,8 +39,8 @@ class Screening:
             offsets: where each begins, [documents + 1].
             files: the file of each, or the one file of all.
         """
-        for document, kind in personal(values, offsets):
-            self._found[kind][files[document % len(files)]] += 1
+        for found in find_personal(values, offsets):
+            self._found[found.kind][files[found.document % len(files)]] += 1
         for document, language in other_languages(values, offsets):
             self._found["other_language"][files[document % len(files)]] += 1
             self.languages[language] += 1

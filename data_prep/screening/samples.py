@@ -1,0 +1,84 @@
+"""Examples of the personal data in a corpus, with the words around them, for a person to judge what the forms find."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..documents.store import document_files, read_documents
+from .masking import found_in
+from .personal import KINDS
+
+AROUND = 40
+"""Characters shown before and after."""
+SEED = 0
+"""Of the draw: the same corpus shows the same examples."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One find.
+
+    Attributes:
+        kind: one of KINDS.
+        doc_id: of the document.
+        before: characters before it.
+        found: it.
+        after: characters after it.
+    """
+
+    kind: str
+    doc_id: str
+    before: str
+    found: str
+    after: str
+
+
+@dataclass
+class PersonalData:
+    """Personal data in a corpus.
+
+    Attributes:
+        counts: kind -> source -> how often.
+        samples: of each kind some, drawn from all of them.
+    """
+
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in KINDS})
+    samples: list[Sample] = field(default_factory=list)
+
+
+def personal_data(folder: Path, size: int) -> PersonalData:
+    """Count the personal data of a corpus, and draw some of each kind.
+
+    Args:
+        folder: of a corpus.
+        size: how many of each kind are drawn.
+
+    Raises:
+        UserError: there is no corpus, or it is damaged.
+    """
+    draw, data = np.random.default_rng(SEED), PersonalData()
+    drawn: dict[str, list[Sample]] = {kind: [] for kind in KINDS}
+    for source, path in document_files(folder).items():
+        for doc_id, text in read_documents(path, ("doc_id", "text")):
+            whole = text.encode()
+            for found in found_in(whole):
+                data.counts[found.kind][source] += 1
+                place = _place(draw, data.counts[found.kind].total(), size)
+                if place < size:
+                    sample = _sample(found.kind, doc_id, whole, found.begin, found.end)
+                    drawn[found.kind][place : place + 1] = [sample]
+    data.samples = [sample for kind in KINDS for sample in drawn[kind]]
+    return data
+
+
+def _place(draw: np.random.Generator, number: int, size: int) -> int:
+    """Place among the drawn of the find of this number; `size` or more for none (algorithm R of reservoir sampling)."""
+    return number - 1 if number <= size else int(draw.integers(number))
+
+
+def _sample(kind: str, doc_id: str, text: bytes, begin: int, end: int) -> Sample:
+    before = text[max(0, begin - 4 * AROUND) : begin].decode("utf-8", "ignore")[-AROUND:]
+    after = text[end : end + 4 * AROUND].decode("utf-8", "ignore")[:AROUND]
+    return Sample(kind, doc_id, before, text[begin:end].decode(), after)
