@@ -44,7 +44,7 @@ class PersonalData:
         samples: of each kind some, drawn from all of them.
     """
 
-    counts: dict[str, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in KINDS})
+    counts: dict[str, dict[str, int]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     samples: list[Sample] = field(default_factory=list)
 
 
@@ -58,14 +58,15 @@ def personal_data(folder: Path, size: int) -> PersonalData:
     Raises:
         UserError: there is no corpus, or it is damaged.
     """
-    draw, data = np.random.default_rng(SEED), PersonalData()
+    draw, data, seen = np.random.default_rng(SEED), PersonalData(), Counter[str]()
     drawn: dict[str, list[Sample]] = {kind: [] for kind in KINDS}
     for source, path in document_files(folder).items():
         for doc_id, text in read_documents(path, ("doc_id", "text")):
             whole = text.encode()
             for found in found_in(whole):
-                data.counts[found.kind][source] += 1
-                place = _place(draw, data.counts[found.kind].total(), size)
+                seen[found.kind] += 1
+                data.counts[found.kind][source] = data.counts[found.kind].get(source, 0) + 1
+                place = _place(draw, seen[found.kind], size)
                 if place < size:
                     sample = _sample(found.kind, doc_id, whole, found.begin, found.end)
                     drawn[found.kind][place : place + 1] = [sample]

@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.data_prep.corpus import build_corpus
 from pdapt.data_prep.documents.discover import discover
@@ -102,9 +104,7 @@ def test_a_corpus_is_masked_by_choice_and_says_so(tmp_path: Path) -> None:
 def test_examples_show_what_was_found_and_the_words_around_it(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, [NOTE, "Rien.", *(f"Appeler le 06 12 34 56 {n}." for n in range(10, 60))])
     data = personal_data(corpus, 3)
-    assert {kind: dict(found) for kind, found in data.counts.items()} == {
-        kind: {"notes": 51 if kind == "telephone" else 1} for kind in KINDS
-    }
+    assert data.counts == {kind: {"notes": 51 if kind == "telephone" else 1} for kind in KINDS}
     shown = {kind: [sample for sample in data.samples if sample.kind == kind] for kind in KINDS}
     assert [len(samples) for samples in shown.values()] == [1, 3, 1, 1, 1, 1]
     assert (shown["email"][0].found, shown["email"][0].doc_id) == ("a.dupont@chu.fr", "notes/notes.jsonl#1")
@@ -114,3 +114,19 @@ def test_examples_show_what_was_found_and_the_words_around_it(tmp_path: Path) ->
     assert any(sample.doc_id not in [f"notes/notes.jsonl#{n}" for n in (1, 3, 4)] for sample in shown["telephone"])
     assert personal_data(corpus, 3) == data
     assert personal_data(corpus, 0).samples == []
+
+
+def test_the_commands_mask_count_and_show(tmp_path: Path) -> None:
+    runner, notes, corpus = CliRunner(), tmp_path / "notes.jsonl", str(tmp_path / "corpus")
+    notes.write_text(json.dumps({"text": NOTE}) + "\n")
+    build = ["corpus", "build", str(notes), "--out", corpus, "--json"]
+    assert runner.invoke(app, [*build, "--mask", "nir", "--mask", "email"]).exit_code == 0
+    shown = runner.invoke(app, ["corpus", "personal", corpus, "--json"])
+    found = json.loads(shown.stdout)
+    assert found["counts"] == {kind: {} if kind in ("nir", "email") else {"notes": 1} for kind in KINDS}
+    assert [sample["found"] for sample in found["samples"] if sample["kind"] == "telephone"] == ["06 12 34 56 78"]
+    table = runner.invoke(app, ["corpus", "personal", corpus, "--samples", "1"]).stdout
+    assert ">>10101234567<<" in "".join(table.split())
+    refused = runner.invoke(app, [*build[:-2], str(tmp_path / "other"), "--mask", "phone"])
+    assert isinstance(refused.exception, UserError)
+    assert not (tmp_path / "other").exists()
