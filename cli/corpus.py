@@ -169,9 +169,9 @@ def show_personal_data(
     if as_json:
         print(json.dumps(asdict(data), ensure_ascii=False))
         return
-    rows = [[kind, source, f"{count:,}"] for kind, found in data.counts.items() for source, count in found.items()]
+    rows = [[kind, source, f"{count:,}"] for kind, sources in data.counts.items() for source, count in sources.items()]
     print_table("personal data", ["kind", "source", "times"], rows)
-    shown = [[each.kind, each.doc_id, f"{each.before}>>{each.found}<<{each.after}"] for each in data.samples]
+    shown = [[each.kind, each.doc_id, f"{each.before}>>{each.text}<<{each.after}"] for each in data.samples]
     print_table("examples", ["kind", "document", "text"], shown)
 
 

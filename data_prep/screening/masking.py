@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from ...core.errors import check_known
-from .personal import KINDS, Found, find_personal
+from .personal import KINDS, Finding, find_personal
 
 ALL = "all"
 MASKS = {
@@ -42,15 +42,15 @@ def mask(text: str, kinds: Collection[str], changes: Counter[str]) -> str:
         return text
     whole = text.encode()
     parts, end = [], 0
-    for found in found_in(whole):
-        if found.kind in kinds and found.begin >= end:
-            parts += [whole[end : found.begin], MASKS[found.kind].encode()]
-            end = found.end
-            changes[f"masked_{found.kind}"] += 1
+    for finding in findings_in(whole):
+        if finding.kind in kinds and finding.begin >= end:
+            parts += [whole[end : finding.begin], MASKS[finding.kind].encode()]
+            end = finding.end
+            changes[f"masked_{finding.kind}"] += 1
     return b"".join([*parts, whole[end:]]).decode()
 
 
-def found_in(text: bytes) -> list[Found]:
+def findings_in(text: bytes) -> list[Finding]:
     """Personal data in one text, in its order; of two that begin alike the longer first."""
-    found = find_personal(np.frombuffer(text, np.uint8), np.array([0, len(text)]))
-    return sorted(found, key=lambda one: (one.begin, -one.end))
+    findings = find_personal(np.frombuffer(text, np.uint8), np.array([0, len(text)]))
+    return sorted(findings, key=lambda finding: (finding.begin, -finding.end))

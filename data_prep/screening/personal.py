@@ -79,7 +79,7 @@ NIR_DIGITS = 15
 """Digits and letters of a NIR that has its key."""
 
 
-class Found(NamedTuple):
+class Finding(NamedTuple):
     """Something that looks personal.
 
     Attributes:
@@ -106,7 +106,7 @@ class Runs(NamedTuple):
     counts: Offsets
 
 
-def find_personal(values: Bytes, offsets: Offsets) -> Iterator[Found]:
+def find_personal(values: Bytes, offsets: Offsets) -> Iterator[Finding]:
     """Find personal data in some texts, kind after kind.
 
     Args:
@@ -120,7 +120,7 @@ def find_personal(values: Bytes, offsets: Offsets) -> Iterator[Found]:
             kind = match.lastgroup if match.lastgroup in KINDS else "telephone"
             begin = start + match.start() + (0 if kind == "iban" else _before_digits(match[0]))
             if _has_key(str(kind), bytes(view[begin : start + match.end()])):
-                yield Found(document, str(kind), begin, start + match.end())
+                yield Finding(document, str(kind), begin, start + match.end())
     yield from _addresses(values, offsets, runs)
 
 
@@ -140,7 +140,7 @@ def _has_key(kind: str, number: bytes) -> bool:
     return True
 
 
-def _emails(values: Bytes, offsets: Offsets) -> Iterator[Found]:
+def _emails(values: Bytes, offsets: Offsets) -> Iterator[Finding]:
     at = np.flatnonzero(values == ord("@"))
     document = np.searchsorted(offsets, at, side="right") - 1
     named = (at > offsets[document]) & USER[values[at - 1]]
@@ -152,7 +152,7 @@ def _emails(values: Bytes, offsets: Offsets) -> Iterator[Found]:
         domain = DOMAIN.match(view, place + 1, end)
         user = USER_NAME.search(_text(view[begin:place]))
         if domain and user:
-            yield Found(number, "email", place - len(user[0].encode()), domain.end())
+            yield Finding(number, "email", place - len(user[0].encode()), domain.end())
 
 
 def _text(part: memoryview) -> str:
@@ -160,7 +160,7 @@ def _text(part: memoryview) -> str:
     return bytes(part).decode("utf-8", "ignore")
 
 
-def _addresses(values: Bytes, offsets: Offsets, runs: Runs) -> Iterator[Found]:
+def _addresses(values: Bytes, offsets: Offsets, runs: Runs) -> Iterator[Finding]:
     """Postal addresses: five digits alone that a street stands before and a town after."""
     alone = (runs.counts == POSTCODE) & (runs.last - runs.first == POSTCODE - 1)
     first = runs.first[alone]
@@ -171,7 +171,7 @@ def _addresses(values: Bytes, offsets: Offsets, runs: Runs) -> Iterator[Found]:
     for number, begin, place, end in zip(document.tolist(), start.tolist(), first.tolist(), stop.tolist(), strict=True):
         street, town = STREET.search(_text(view[begin:place])), TOWN.match(_text(view[place + POSTCODE : end]))
         if street and town:
-            yield Found(number, "address", place - len(street[0].encode()), place + POSTCODE + len(town[0].encode()))
+            yield Finding(number, "address", place - len(street[0].encode()), place + POSTCODE + len(town[0].encode()))
 
 
 def _close_digits(runs: Runs, offsets: Offsets) -> Iterator[tuple[int, int, int]]:

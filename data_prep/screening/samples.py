@@ -7,31 +7,31 @@ from pathlib import Path
 import numpy as np
 
 from ..documents.store import document_files, read_documents
-from .masking import found_in
-from .personal import KINDS
+from .masking import findings_in
+from .personal import KINDS, Finding
 
 AROUND = 40
 """Characters shown before and after."""
 SEED = 0
-"""Of the draw: the same corpus shows the same examples."""
+"""Seed of the draw: the same corpus shows the same examples."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One find.
+    """A finding with its surroundings.
 
     Attributes:
         kind: one of KINDS.
         doc_id: of the document.
         before: characters before it.
-        found: it.
+        text: the finding itself.
         after: characters after it.
     """
 
     kind: str
     doc_id: str
     before: str
-    found: str
+    text: str
     after: str
 
 
@@ -63,23 +63,29 @@ def personal_data(folder: Path, size: int) -> PersonalData:
     for source, path in document_files(folder).items():
         for doc_id, text in read_documents(path, ("doc_id", "text")):
             whole = text.encode()
-            for found in found_in(whole):
-                seen[found.kind] += 1
-                data.counts[found.kind][source] = data.counts[found.kind].get(source, 0) + 1
-                place = _place(draw, seen[found.kind], size)
+            for finding in findings_in(whole):
+                seen[finding.kind] += 1
+                data.counts[finding.kind][source] = data.counts[finding.kind].get(source, 0) + 1
+                place = _place(draw, seen[finding.kind], size)
                 if place < size:
-                    sample = _sample(found.kind, doc_id, whole, found.begin, found.end)
-                    drawn[found.kind][place : place + 1] = [sample]
+                    sample = _sample(finding, doc_id, whole)
+                    drawn[finding.kind][place : place + 1] = [sample]
     data.samples = [sample for kind in KINDS for sample in drawn[kind]]
     return data
 
 
 def _place(draw: np.random.Generator, number: int, size: int) -> int:
-    """Place among the drawn of the find of this number; `size` or more for none (algorithm R of reservoir sampling)."""
+    """Place among the drawn of the finding of this number; `size` or more for none (reservoir sampling)."""
     return number - 1 if number <= size else int(draw.integers(number))
 
 
-def _sample(kind: str, doc_id: str, text: bytes, begin: int, end: int) -> Sample:
-    before = text[max(0, begin - 4 * AROUND) : begin].decode("utf-8", "ignore")[-AROUND:]
-    after = text[end : end + 4 * AROUND].decode("utf-8", "ignore")[:AROUND]
-    return Sample(kind, doc_id, before, text[begin:end].decode(), after)
+def _sample(finding: Finding, doc_id: str, text: bytes) -> Sample:
+    before = text[max(0, finding.begin - 4 * AROUND) : finding.begin].decode("utf-8", "ignore")
+    after = text[finding.end : finding.end + 4 * AROUND].decode("utf-8", "ignore")
+    return Sample(
+        kind=finding.kind,
+        doc_id=doc_id,
+        before=before[-AROUND:],
+        text=text[finding.begin : finding.end].decode(),
+        after=after[:AROUND],
+    )

@@ -39,8 +39,8 @@ class Screening:
             offsets: where each begins, [documents + 1].
             files: the file of each, or the one file of all.
         """
-        for found in find_personal(values, offsets):
-            self._found[found.kind][files[found.document % len(files)]] += 1
+        for finding in find_personal(values, offsets):
+            self._found[finding.kind][files[finding.document % len(files)]] += 1
         for document, language in other_languages(values, offsets):
             self._found["other_language"][files[document % len(files)]] += 1
             self.languages[language] += 1

@@ -16,7 +16,7 @@ from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.data_prep.corpus import build_corpus
 from pdapt.data_prep.documents.discover import discover
-from pdapt.data_prep.screening.masking import MASKS, found_in, kinds_to_mask, mask
+from pdapt.data_prep.screening.masking import MASKS, findings_in, kinds_to_mask, mask
 from pdapt.data_prep.screening.personal import KINDS
 from pdapt.data_prep.screening.samples import personal_data
 
@@ -70,7 +70,7 @@ def test_nothing_but_what_is_found_is_changed(text: str, kinds: set[str]) -> Non
 
 @given(st.lists(PIECES, max_size=5).map("".join))
 def test_what_is_masked_is_found_no_more(text: str) -> None:
-    assert found_in(masked(text).encode()) == []
+    assert findings_in(masked(text).encode()) == []
 
 
 def test_kinds_are_named_once_and_all_stands_for_each() -> None:
@@ -107,7 +107,7 @@ def test_examples_show_what_was_found_and_the_words_around_it(tmp_path: Path) ->
     assert data.counts == {kind: {"notes": 51 if kind == "telephone" else 1} for kind in KINDS}
     shown = {kind: [sample for sample in data.samples if sample.kind == kind] for kind in KINDS}
     assert [len(samples) for samples in shown.values()] == [1, 3, 1, 1, 1, 1]
-    assert (shown["email"][0].found, shown["email"][0].doc_id) == ("a.dupont@chu.fr", "notes/notes.jsonl#1")
+    assert (shown["email"][0].text, shown["email"][0].doc_id) == ("a.dupont@chu.fr", "notes/notes.jsonl#1")
     assert shown["email"][0].before.endswith("courriel : « ")
     assert shown["email"][0].after.startswith(" ». Dr M.")
     assert len({sample.doc_id for sample in shown["telephone"]}) == 3
@@ -124,7 +124,7 @@ def test_the_commands_mask_count_and_show(tmp_path: Path) -> None:
     shown = runner.invoke(app, ["corpus", "personal", corpus, "--json"])
     found = json.loads(shown.stdout)
     assert found["counts"] == {kind: {} if kind in ("nir", "email") else {"notes": 1} for kind in KINDS}
-    assert [sample["found"] for sample in found["samples"] if sample["kind"] == "telephone"] == ["06 12 34 56 78"]
+    assert [sample["text"] for sample in found["samples"] if sample["kind"] == "telephone"] == ["06 12 34 56 78"]
     table = runner.invoke(app, ["corpus", "personal", corpus, "--samples", "1"]).stdout
     assert ">>10101234567<<" in "".join(table.split())
     refused = runner.invoke(app, [*build[:-2], str(tmp_path / "other"), "--mask", "phone"])
