@@ -128,12 +128,18 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 
 
 def build_with_kills(builds: Builds, name: str, most: int, seconds: float, draw: random.Random) -> list[Kill]:
-    """Build, killed at moments drawn from the time that a whole run takes, until it ends; the kills."""
+    """Build, killed at moments drawn from the time that a whole run takes, until it ends; the kills.
+
+    Every second moment comes soon after there are shards' parts, however short their time is on this machine.
+    """
     kills: list[Kill] = []
     while len(kills) < most:
         process = builds.start(name)
+        if later := len(kills) % 2:
+            while process.poll() is None and not builds.parts(name):
+                time.sleep(0.01)
         try:
-            _, messages = process.communicate(timeout=draw.uniform(0, seconds))
+            _, messages = process.communicate(timeout=draw.uniform(0, seconds / 8 if later else seconds))
         except subprocess.TimeoutExpired:
             process.kill()
             _, messages = process.communicate()
