@@ -308,7 +308,8 @@ def _rows(
         if isinstance(item, Rejected):
             rejected.append(item)
             continue
-        item = replace(item, text=mask(item.text, cleaning.masked, item.changes))
+        if cleaning.masked:
+            item = replace(item, text=mask(item.text, cleaning.masked, item.changes))
         counts["changes"].update(item.changes)
         if not item.text:
             continue

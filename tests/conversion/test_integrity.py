@@ -4,7 +4,6 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +82,11 @@ def hf(tiny_qwen3: Maker, tmp_path: Path) -> Callable[[int], Path]:
 
 
 def damaged(folder: Path, other: Path, names: list[str]) -> Iterator[str]:
-    """Damage one file after the other in every way, a checkpoint's many like ones in turns, and put it back."""
-    turns = cycle(DAMAGES)
+    """Damage one file after the other in every way, and put it back."""
     for name in names:
         path = folder / name
         whole = path.read_bytes()
-        for damage in [next(turns)] if path.suffix == ".distcp" else DAMAGES:
+        for damage in DAMAGES:
             damage(path, other / name)
             if not path.exists() or path.read_bytes() != whole:  # else the other folder has the same file
                 yield f"{name}: {damage.__name__}"
