@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from ..data_prep.tokens.layouts import LAYOUTS, figures
+from ..data_prep.tokens.layouts import Layout, figures
 from ..data_prep.tokens.parcomed import drawn_lengths
 
 
@@ -29,7 +29,7 @@ def bench(seq_length: int, spread: float) -> list[LayoutFill]:
     """
     drawn = drawn_lengths(0, spread)
     rows = []
-    for layout in LAYOUTS:
+    for layout in Layout:
         begin = time.monotonic()
         counts = [figures(layout, lengths, seq_length) for lengths in drawn.values()]
         seconds = time.monotonic() - begin

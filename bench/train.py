@@ -26,7 +26,7 @@ import psutil
 from ..core import log
 from ..core.errors import UserError, check_known
 from ..core.files import read_json, write_json, write_text
-from ..data_prep.tokens.layouts import CONCAT, PACKED, PAPER
+from ..data_prep.tokens.layouts import Layout
 from ..data_prep.tokens.tokens_record import read_record
 from ..recipes.load import to_yaml
 from ..recipes.schema import Recipe, model_parallel, shape_of
@@ -147,7 +147,7 @@ def spent_by_others() -> float:
 
 def throughput(bench: Bench) -> Throughput:
     """Measure the speed of each way."""
-    recipe = unsaved(replace(bench.recipe, data=replace(bench.recipe.data, layout=PACKED, document_masks=None)))
+    recipe = unsaved(replace(bench.recipe, data=replace(bench.recipe.data, layout=Layout.PACKED, document_masks=None)))
     _side("prepare", SideJob(recipe, bench.work / "same", tokens=bench.tokens), bench.work / "same")
     same = bench.work / "same"
 
@@ -163,12 +163,12 @@ def throughput(bench: Bench) -> Throughput:
         return steps
 
     sides = {
-        "pdapt train, packed": (PACKED, pdapt),
-        "transformers.Trainer, packed": (PACKED, theirs(PACKED)),
-        "transformers.Trainer, padded": (PAPER, theirs(PAPER)),
+        "pdapt train, packed": (Layout.PACKED, pdapt),
+        "transformers.Trainer, packed": (Layout.PACKED, theirs(Layout.PACKED)),
+        "transformers.Trainer, padded": (Layout.PAPER, theirs(Layout.PAPER)),
     }
     turns = _turns(bench, {way: steps for way, (_, steps) in sides.items()})
-    counts = {layout: counted(same / f"{layout}.npz") / recipe.steps for layout in (PACKED, PAPER)}
+    counts = {layout: counted(same / f"{layout}.npz") / recipe.steps for layout in (Layout.PACKED, Layout.PAPER)}
     ways = [way_of(way, turns[way], counts[layout]) for way, (layout, _) in sides.items()]
     speedup = {way.way: ways[0].tokens_per_second / way.tokens_per_second for way in ways[1:]}
     return Throughput(ways, speedup)
@@ -199,7 +199,7 @@ def way_of(way: str, turns: list[Steps], tokens: float) -> Way:
 
 def overhead(bench: Bench) -> Overhead:
     """Measure the extra time of a step of pdapt over one of Megatron's trainer alone."""
-    data = replace(bench.recipe.data, layout=CONCAT, document_masks=False)
+    data = replace(bench.recipe.data, layout=Layout.CONCAT, document_masks=False)
     recipe = unsaved(replace(bench.recipe, data=data))
     eod = read_record(bench.tokens).eod_id
 

@@ -20,8 +20,8 @@ from torch.utils.data import Dataset
 
 from ..core.files import atomic_path, write_json
 from ..core.system.process import die_with_parent
-from ..data_prep.tokens.layouts import PACKED, PAPER
-from ..recipes.schema import LOCAL, SAVED, Recipe, data_parallel, shape_of, transformer_impl
+from ..data_prep.tokens.layouts import Layout
+from ..recipes.schema import SAVED, Layers, Recipe, data_parallel, shape_of, transformer_impl
 from .side_job import SideJob
 from .train import IGNORED
 
@@ -53,7 +53,7 @@ def padded_inputs(sample: dict[str, Any]) -> Row:
     return {"input_ids": ids, "attention_mask": real.astype(np.int64), "labels": np.where(real, ids, IGNORED)}
 
 
-INPUTS = {PACKED: packed_inputs, PAPER: padded_inputs}
+INPUTS = {Layout.PACKED: packed_inputs, Layout.PAPER: padded_inputs}
 
 
 def prepare(job: SideJob) -> None:
@@ -191,7 +191,7 @@ def bare(job: SideJob) -> None:
     from ..training.megatron.engine import prepare as prepare_megatron
 
     recipe, out = job.recipe, job.out
-    gpu = prepare_megatron(local=transformer_impl(recipe, gpu=True) == LOCAL)
+    gpu = prepare_megatron(local=transformer_impl(recipe, gpu=True) == Layers.LOCAL)
     from megatron.core.enums import ModelType
     from megatron.training import pretrain
     from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args

@@ -17,7 +17,7 @@ from ..core.gpus import GIB
 from ..core.log import counted
 from ..core.memory import fits
 from ..core.qwen3 import SIZES, Qwen3Config, size_of
-from ..data_prep.tokens.layouts import PACKED
+from ..data_prep.tokens.layouts import Layout
 from .hardware import Hardware
 from .load import merge, resolve
 from .memory import TENSOR_PARALLEL, of_gpu
@@ -27,7 +27,7 @@ from .schema import SAVED, Recipe, data_parallel, model_parallel, shape_of, worl
 
 WHERE = "the published recipe, fitted"
 """The recipe's place, in errors."""
-LARGEST_BATCH = RUNS[PACKED][0]
+LARGEST_BATCH = RUNS[Layout.PACKED][0]
 STEPS = 1000
 """Steps of a run whose text allows them; with more text the published batch is reached, and then there are more."""
 BATCH = 8
@@ -89,7 +89,7 @@ def published(shape: Qwen3Config, dtype: str) -> dict[str, Any]:
         )
     return {
         "model": {"shape": asdict(shape), "precision": precision},
-        "data": {"layout": PACKED, "seq_length": min(SEQ_LENGTH, shape.max_positions)},
+        "data": {"layout": Layout.PACKED, "seq_length": min(SEQ_LENGTH, shape.max_positions)},
         "optimizer": OPTIMIZER | {"lr": OPTIMIZER["lr"] * _scale(shape)},
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..core.errors import UserError
 from .schedule import schedule_args
 from .schema import (
-    LOCAL,
+    Layers,
     Recipe,
     data_parallel,
     masked,
@@ -101,7 +101,7 @@ def _ours(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
         _checkpoints(recipe, places, gpu=gpu),
         _logging(recipe, places),
         GPU_ARGUMENTS if gpu else CPU_ARGUMENTS,
-        LOCAL_ARGUMENTS if transformer_impl(recipe, gpu=gpu) == LOCAL else [],
+        LOCAL_ARGUMENTS if transformer_impl(recipe, gpu=gpu) == Layers.LOCAL else [],
     ]
     return [text for part in parts for text in part]
 

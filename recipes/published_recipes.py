@@ -11,13 +11,13 @@ from typing import Any
 from ..core.errors import check_known
 from ..core.memory import fits, gpu_memory
 from ..core.qwen3 import SIZES
-from ..data_prep.tokens.layouts import OVERLAP, PACKED, PAPER
+from ..data_prep.tokens.layouts import OVERLAP, Layout
 from ..data_prep.tokens.parcomed import SEQUENCES, table
 
 SEQ_LENGTH = 2048
 NODES = {48: (12, 4), 16: (4, 4), 8: (1, 8), 4: (1, 4), 1: (1, 1)}
 """GPUs -> nodes, GPUs of a node. The paper's cluster has 4 a node."""
-RUNS = {PAPER: (1152, 4320), PACKED: (576, 4194)}
+RUNS = {Layout.PAPER: (1152, 4320), Layout.PACKED: (576, 4194)}
 """Layout -> sequences a step, steps."""
 LARGEST_MICRO = 8
 ATTEMPTS = ((1, "fp32"), (1, "bf16"), (2, "fp32"), (2, "bf16"))
@@ -78,7 +78,7 @@ class Published:
 
     size: str
     gpus: int
-    layout: str
+    layout: Layout
     tp: int
     grads: str
     micro: int
@@ -108,7 +108,7 @@ def values(name: str) -> dict[str, Any]:
     batch, steps = RUNS[recipe.layout]
     return {
         "model": {"size": recipe.size},
-        "data": {"layout": recipe.layout, "seq_length": SEQ_LENGTH},
+        "data": {"layout": recipe.layout.value, "seq_length": SEQ_LENGTH},
         "parallel": {"nodes": nodes, "ranks_per_node": ranks_per_node, "tp": recipe.tp},
         "batch": {"global_size": batch, "micro_size": recipe.micro},
         "optimizer": {"grads": recipe.grads, **OPTIMIZER},
@@ -135,12 +135,12 @@ def statement(name: str) -> str:
     corpus = table()
     tokens, slots = corpus["tokens"], batch * SEQ_LENGTH
     documents = sum(source["documents"] for source in corpus["sources"] if source["commercial"])
-    real, rows = (slots, tokens / SEQ_LENGTH) if layout == PACKED else (batch * tokens / SEQUENCES, SEQUENCES)
+    real, rows = (slots, tokens / SEQ_LENGTH) if layout == Layout.PACKED else (batch * tokens / SEQUENCES, SEQUENCES)
     line = (
         f"{layout}: {batch:,} x {SEQ_LENGTH:,} slots a step, {real / 1e6:.3f} M real tokens, {steps:,} steps = "
         f"{steps * batch / rows:.2f} epochs of PARCOMED's {tokens / 1e9:.3f} G tokens"
     )
-    if layout == PACKED:
+    if layout == Layout.PACKED:
         return line
     most = documents + tokens / (SEQ_LENGTH - OVERLAP)  # a document of n tokens gives at most 1 + n / 2,044 rows
     return f"{line} by the paper's account, {steps * batch / most:.2f} or more by its documents"
@@ -158,7 +158,7 @@ def _find(name: str) -> Published:
     return known[name]
 
 
-def _choose(size: str, gpus: int, layout: str) -> Published | None:
+def _choose(size: str, gpus: int, layout: Layout) -> Published | None:
     """The first attempt that fits with one sequence at once, with as many as fit then; None if none fits."""
     batch = RUNS[layout][0]
     for tp, grads in ATTEMPTS:

@@ -5,7 +5,7 @@ The rate of step n is Megatron's at n - 1 finished steps, so that a warm-up's fi
 
 from ..core.errors import UserError, check_known
 from ..core.log import counted
-from .schema import CONSTANT, SCHEDULES, WSD, Recipe
+from .schema import Recipe, Schedule
 
 
 def check_schedule(recipe: Recipe) -> None:
@@ -15,10 +15,11 @@ def check_schedule(recipe: Recipe) -> None:
         UserError: there is no such schedule, or its parts do not fit into the steps, or each other.
     """
     chosen, steps = recipe.optimizer, recipe.steps
-    check_known(chosen.schedule, SCHEDULES, "schedule", "optimizer.schedule")
+    check_known(chosen.schedule, Schedule, "schedule", "optimizer.schedule")
     _in("lr", chosen.lr, 0 < chosen.lr < 1, "between 0 and 1")
-    if chosen.schedule == CONSTANT:
-        fix = f"leave it out, or set optimizer.schedule={'|'.join(SCHEDULES[1:])}"
+    if chosen.schedule == Schedule.CONSTANT:
+        falling = "|".join(name for name in Schedule if name is not Schedule.CONSTANT)
+        fix = f"leave it out, or set optimizer.schedule={falling}"
         allowed = "none with a constant rate, which does not fall"
         for name, stated in (("min_lr", chosen.min_lr != 0), ("decay_steps", chosen.decay_steps is not None)):
             _in(name, getattr(chosen, name), not stated, allowed, fix=fix)
@@ -37,7 +38,7 @@ def check_schedule(recipe: Recipe) -> None:
 def _check_decay(recipe: Recipe) -> None:
     chosen, left = recipe.optimizer, recipe.steps - recipe.optimizer.warmup_steps
     decay = chosen.decay_steps
-    if chosen.schedule == WSD:
+    if chosen.schedule == Schedule.WSD:
         allowed = f"1 to {left}: the last steps of {recipe.steps}, less the warm-up"
         _in("decay_steps", decay, decay is not None and 1 <= decay <= left, allowed)
     elif decay is not None:
@@ -54,7 +55,7 @@ def _in(name: str, value: float | None, fine: bool, allowed: str, *, fix: str = 
 def schedule_args(recipe: Recipe) -> list[str]:
     """Megatron's arguments for the rate."""
     chosen = recipe.optimizer
-    constant, wsd = chosen.schedule == CONSTANT, chosen.schedule == WSD
+    constant, wsd = chosen.schedule == Schedule.CONSTANT, chosen.schedule == Schedule.WSD
     decay = recipe.steps if constant or wsd else chosen.decay_steps or recipe.steps
     flags = [
         "--lr", chosen.lr,

@@ -1,6 +1,7 @@
 """The keys of a recipe. Every field is read; its comment says what it decides and in which unit."""
 
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from omegaconf import MISSING
@@ -10,15 +11,18 @@ from ..core.log import counted
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..core.slurm import SlurmOptions
 from ..core.system.device import has_gpu, has_transformer_engine
-from ..data_prep.tokens.layouts import CONCAT, PACKED
+from ..data_prep.tokens.layouts import Layout
 
 SAVED = {"bf16": "bfloat16", "fp32": "float32"}
 """model.precision -> type of the weights that training saves."""
 
 
-AUTO, TRANSFORMER_ENGINE, LOCAL = "auto", "transformer_engine", "local"
-LAYERS = (AUTO, TRANSFORMER_ENGINE, LOCAL)
-"""Whose layers a model is built of: Megatron's own names, and the choice by what is installed."""
+class Layers(StrEnum):
+    """Whose layers a model is built of: Megatron's own names, and the choice by what is installed."""
+
+    AUTO = "auto"
+    TRANSFORMER_ENGINE = "transformer_engine"
+    LOCAL = "local"
 
 
 @dataclass
@@ -48,12 +52,14 @@ class Model:
     fp8: bool = False  # matrix products in FP8, current scaling; on a GPU, with bf16
     init_std: float = 0.02  # only where training starts from random weights
     # whose layers compute on GPUs: transformer_engine; local: Megatron's, torch's attention; auto: the first if there
-    transformer_impl: str = AUTO
+    transformer_impl: str = Layers.AUTO
 
 
-COMMERCIAL, RESEARCH = "commercial", "research"
-EDITIONS = (COMMERCIAL, RESEARCH)
-"""The data that may be used commercially, and all of it."""
+class BlendEdition(StrEnum):
+    """The data that may be used commercially, and all of it."""
+
+    COMMERCIAL = "commercial"
+    RESEARCH = "research"
 
 
 @dataclass
@@ -72,7 +78,7 @@ class Data:
     """How tokens become batches."""
 
     seq_length: int = 2048  # slots of a sequence
-    layout: str = PACKED  # packed, concat or paper: see data_prep/tokens/layouts.py
+    layout: str = Layout.PACKED  # packed, concat or paper: see data_prep/tokens/layouts.py
     document_masks: bool | None = None  # attention and positions stop at a document's border; only concat has a choice
     blend: list[Part] = field(default_factory=lambda: [Part()])  # without weights, all are read equally often
 
@@ -106,9 +112,13 @@ class Batch:
     micro_size: int = 1  # sequences at once on one rank
 
 
-CONSTANT, LINEAR, COSINE, WSD = "constant", "linear", "cosine", "wsd"
-SCHEDULES = (CONSTANT, LINEAR, COSINE, WSD)
-"""Courses of the learning rate after the warm-up."""
+class Schedule(StrEnum):
+    """Courses of the learning rate after the warm-up."""
+
+    CONSTANT = "constant"
+    LINEAR = "linear"
+    COSINE = "cosine"
+    WSD = "wsd"
 
 
 @dataclass
@@ -117,7 +127,7 @@ class Optimizer:
 
     grads: str = "fp32"  # gradients are summed and reduced in fp32 or bf16, where precision is bf16
     lr: float = 2e-5  # learning rate after the warm-up, and the highest
-    schedule: str = CONSTANT  # after the warm-up: constant; linear or cosine: falls; wsd: constant, then falls
+    schedule: str = Schedule.CONSTANT  # after the warm-up: constant; linear or cosine: falls; wsd: constant, then falls
     min_lr: float = 0.0  # what linear, cosine and wsd fall to
     # linear, cosine: it has fallen after so many steps of the run, none: after all; wsd: it falls in so many last steps
     decay_steps: int | None = None
@@ -153,9 +163,15 @@ class Validation:
     batches: int | str = 4  # global batches, of all data sets in proportion to their sequences; or all
 
 
-WARN, SKIP, REWIND, STOP = "warn", "skip", "rewind", "stop"
-ACTIONS = (STOP, SKIP, REWIND)
-"""Actions of the guard on a bad step."""
+class GuardAction(StrEnum):
+    """Actions of the guard on a bad step."""
+
+    WARN = "warn"
+    STOP = "stop"
+    SKIP = "skip"
+    REWIND = "rewind"
+
+
 LEAST_STEPS = 16
 """Steps that have to be known before one can be told to be far from them."""
 
@@ -213,7 +229,7 @@ def shape_of(recipe: Recipe) -> Qwen3Config:
 
 def masked(data: Data) -> bool:
     """Whether documents of one sequence are told apart by masks: always if packed, never in the paper's layout."""
-    return data.layout == PACKED or (data.layout == CONCAT and data.document_masks is not False)
+    return data.layout == Layout.PACKED or (data.layout == Layout.CONCAT and data.document_masks is not False)
 
 
 def world_size(recipe: Recipe) -> int:
@@ -231,14 +247,14 @@ def model_parallel(recipe: Recipe) -> int:
     return recipe.parallel.tp * recipe.parallel.pp * recipe.parallel.cp
 
 
-def transformer_impl(recipe: Recipe, *, gpu: bool) -> str:
+def transformer_impl(recipe: Recipe, *, gpu: bool) -> Layers:
     """Whose layers compute. A machine without a GPU plans for others, which are taken to have Transformer Engine."""
-    chosen = recipe.model.transformer_impl
+    chosen = Layers(recipe.model.transformer_impl)
     if not gpu:
-        return LOCAL
-    if chosen != AUTO:
+        return Layers.LOCAL
+    if chosen != Layers.AUTO:
         return chosen
-    return LOCAL if has_gpu() and not has_transformer_engine() else TRANSFORMER_ENGINE
+    return Layers.LOCAL if has_gpu() and not has_transformer_engine() else Layers.TRANSFORMER_ENGINE
 
 
 def sequence_parallel(recipe: Recipe, *, gpu: bool) -> bool:
@@ -246,7 +262,7 @@ def sequence_parallel(recipe: Recipe, *, gpu: bool) -> bool:
     chosen = recipe.parallel.sp
     if chosen is not None:
         return chosen
-    return recipe.parallel.tp > 1 and transformer_impl(recipe, gpu=gpu) == TRANSFORMER_ENGINE
+    return recipe.parallel.tp > 1 and transformer_impl(recipe, gpu=gpu) == Layers.TRANSFORMER_ENGINE
 
 
 def saves_asynchronously(recipe: Recipe, *, gpu: bool) -> bool:

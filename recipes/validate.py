@@ -6,23 +6,19 @@ from ..core.memory import GRADIENT
 from ..core.qwen3 import SIZES, Qwen3Config
 from ..core.slurm import check_options
 from ..core.system.device import has_transformer_engine
-from ..data_prep.tokens.layouts import CONCAT, PACKED, PAPER, check_layout
+from ..data_prep.tokens.layouts import Layout, check_layout
 from .megatron_args import check_further
 from .memory import check_memory
 from .schedule import check_schedule
 from .schema import (
-    ACTIONS,
     ALL,
-    AUTO,
-    EDITIONS,
-    LAYERS,
     LEAST_STEPS,
-    LOCAL,
     SAVED,
-    TRANSFORMER_ENGINE,
-    WARN,
+    BlendEdition,
     Data,
     Guard,
+    GuardAction,
+    Layers,
     Recipe,
     data_parallel,
     masked,
@@ -72,13 +68,13 @@ def _model(recipe: Recipe) -> None:
             allowed=", ".join(SIZES),
             fix=nearest(model.size, list(SIZES)),
         )
-    check_known(model.transformer_impl, LAYERS, "layers", "model.transformer_impl")
+    check_known(model.transformer_impl, Layers, "layers", "model.transformer_impl")
     needing = needs_transformer_engine(recipe)
-    if model.transformer_impl == LOCAL and needing:
+    if model.transformer_impl == Layers.LOCAL and needing:
         raise UserError(
             f"{', '.join(needing)} needs Transformer Engine, and model.transformer_impl is local",
             where=needing[0],
-            allowed=f"with model.transformer_impl={TRANSFORMER_ENGINE} or {AUTO}",
+            allowed=f"with model.transformer_impl={Layers.TRANSFORMER_ENGINE} or {Layers.AUTO}",
             fix=f"leave {needing[0]} out",
         )
     if model.precision not in SAVED:
@@ -99,9 +95,9 @@ def _layout(data: Data) -> None:
     check_layout(data.layout, data.seq_length, ("data.layout", "data.seq_length"))
     if data.document_masks not in (None, masked(data)):
         why = {
-            PACKED: "masks separate packed documents",
-            PAPER: "a row holds one document's piece: there is nothing to mask",
-        }[data.layout]
+            Layout.PACKED: "masks separate packed documents",
+            Layout.PAPER: "a row holds one document's piece: there is nothing to mask",
+        }[Layout(data.layout)]
         raise UserError(
             f"data.document_masks is {data.document_masks} with the layout {data.layout}: {why}",
             where="data.document_masks",
@@ -125,9 +121,11 @@ def _blend(data: Data) -> None:
         for name, value in (("weight", part.weight), ("max_epochs", part.max_epochs)):
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"{where}.{name} is {value}", where=where, allowed="more than 0")
-        if part.edition is not None and part.edition not in EDITIONS:
-            fix = nearest(part.edition, list(EDITIONS))
-            raise UserError(f"{where}.edition is {part.edition!r}", where=where, allowed=", ".join(EDITIONS), fix=fix)
+        if part.edition is not None and part.edition not in BlendEdition:
+            fix = nearest(part.edition, list(BlendEdition))
+            raise UserError(
+                f"{where}.edition is {part.edition!r}", where=where, allowed=", ".join(BlendEdition), fix=fix
+            )
 
 
 def _positive(recipe: Recipe) -> None:
@@ -202,7 +200,7 @@ def _pass_through(recipe: Recipe) -> None:
             allowed="with parallel.tp=2 or more",
             fix="leave it out, or set parallel.tp=2",
         )
-    if parallel.cp > 1 and (data.layout != CONCAT or masked(data)):
+    if parallel.cp > 1 and (data.layout != Layout.CONCAT or masked(data)):
         raise UserError(
             f"parallel.cp is {parallel.cp} with the layout {data.layout}{' and masks' if masked(data) else ''}: CP "
             "splits each sequence evenly, and documents' pieces or padded rows cannot be split that way",
@@ -254,7 +252,7 @@ def needs_transformer_engine(recipe: Recipe) -> list[str]:
     """The keys of a recipe that only Transformer Engine's layers can serve."""
     asked = {
         "model.fp8": recipe.model.fp8,
-        "model.transformer_impl": recipe.model.transformer_impl == TRANSFORMER_ENGINE,
+        "model.transformer_impl": recipe.model.transformer_impl == Layers.TRANSFORMER_ENGINE,
         "parallel.sp": bool(recipe.parallel.sp),
         "parallel.cp": recipe.parallel.cp > 1,
         "parallel.fsdp": recipe.parallel.fsdp,
@@ -278,10 +276,11 @@ def _checkpoint(recipe: Recipe) -> None:
 
 
 def _guard(guard: Guard) -> None:
-    for name, allowed in (("nonfinite", ACTIONS), ("spike", (None, WARN, *ACTIONS))):
+    acting = [action for action in GuardAction if action is not GuardAction.WARN]
+    for name, allowed in (("nonfinite", acting), ("spike", [None, *GuardAction])):
         value = getattr(guard, name)
         if value not in allowed:
-            known = [action for action in allowed if action]
+            known = [str(action) for action in allowed if action]
             fix = nearest(str(value), known)
             raise UserError(f"guard.{name} is {value!r}", where=f"guard.{name}", allowed=", ".join(known), fix=fix)
     least = {"deviations": 0.0, "window": LEAST_STEPS - 1, "limit": -1, "hang": 0.0}

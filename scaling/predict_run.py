@@ -6,7 +6,14 @@ from ..core.gpus import H100, NETWORK_CARD, WATTS_WITH_NODE
 from ..core.memory import save_stall_seconds
 from ..recipes.filling import Filling
 from ..recipes.memory import of_host, recomputes, virtual_stages
-from ..recipes.schema import TRANSFORMER_ENGINE, Recipe, data_parallel, saves_asynchronously, shape_of, transformer_impl
+from ..recipes.schema import (
+    Layers,
+    Recipe,
+    data_parallel,
+    saves_asynchronously,
+    shape_of,
+    transformer_impl,
+)
 from .constants import Constants
 from .model_shapes import of_qwen3
 from .step_time import Terms, step_time
@@ -37,7 +44,7 @@ class Site:
 def work_of_recipe(recipe: Recipe, filling: Filling, site: Site) -> Work:
     """A recipe on H100s as work."""
     parallel, dp = recipe.parallel, data_parallel(recipe)
-    engine = transformer_impl(recipe, gpu=True) == TRANSFORMER_ENGINE
+    engine = transformer_impl(recipe, gpu=True) == Layers.TRANSFORMER_ENGINE
     return Work(
         **of_architecture(of_qwen3(shape_of(recipe))),
         tp=parallel.tp,

@@ -7,18 +7,22 @@ from pathlib import Path
 from ..core import log
 from ..core.system.device import has_gpu
 from ..recipes.filling import filling
-from ..recipes.schema import AUTO, LOCAL, TRANSFORMER_ENGINE, Recipe, transformer_impl
+from ..recipes.schema import Layers, Recipe, transformer_impl
 from .constants import read_fit
 from .predict_run import Site, predict_run
 
 
 def cost_of_local_layers(recipe: Recipe) -> str | None:
     """Predict how much longer a step takes than with Transformer Engine, where `auto` finds none on this machine."""
-    if recipe.model.transformer_impl != AUTO or transformer_impl(recipe, gpu=has_gpu()) != LOCAL or not has_gpu():
+    if (
+        recipe.model.transformer_impl != Layers.AUTO
+        or transformer_impl(recipe, gpu=has_gpu()) != Layers.LOCAL
+        or not has_gpu()
+    ):
         return None
     seconds = [
         predicted_speed(replace(recipe, model=replace(recipe.model, transformer_impl=layers)), None)[0]
-        for layers in (TRANSFORMER_ENGINE, LOCAL)
+        for layers in (Layers.TRANSFORMER_ENGINE, Layers.LOCAL)
     ]
     return (
         "Transformer Engine is not installed: Megatron's local layers with torch's attention are used; predicted for "

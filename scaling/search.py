@@ -13,7 +13,7 @@ from ..core.memory import GpuMemory, fits
 from ..core.qwen3 import Qwen3Config
 from ..recipes.filling import Filling
 from ..recipes.memory import CHUNKS, RECOMPUTE, TENSOR_PARALLEL, of_gpu, recomputes, virtual_stages
-from ..recipes.schema import CONCAT, Recipe, masked, shape_of, world_size
+from ..recipes.schema import Layout, Recipe, masked, shape_of, world_size
 from .constants import Constants
 from .predict_run import Run, Site, run_from_terms, work_of_recipe
 from .step_time import Terms, step_time
@@ -182,7 +182,7 @@ def candidates(recipe: Recipe) -> Iterator[Recipe]:
 
 def _spreads(recipe: Recipe, shape: Qwen3Config, world: int) -> Iterator[tuple[int, int, int]]:
     """TP, PP and CP."""
-    splits_sequences = recipe.data.layout == CONCAT and not masked(recipe.data)
+    splits_sequences = recipe.data.layout == Layout.CONCAT and not masked(recipe.data)
     for tp in TENSOR_PARALLEL:
         parts = (shape.heads, shape.kv_heads, shape.ffn, shape.vocab, recipe.parallel.ranks_per_node)
         if any(part % tp for part in parts):

@@ -10,9 +10,9 @@ import numpy as np
 from ..core.errors import UserError
 from ..core.log import counted
 from ..data_prep.tokens.index import read_lengths
-from ..data_prep.tokens.layouts import CONCAT, figures
+from ..data_prep.tokens.layouts import Layout, figures
 from ..data_prep.tokens.tokens_record import DataSet, read_record
-from ..recipes.schema import COMMERCIAL, Data, Part, Recipe
+from ..recipes.schema import BlendEdition, Data, Part, Recipe
 
 Blend = tuple[list[str], list[float] | None]
 """Prefixes and weights, as Megatron takes them; without weights, each sequence is read once."""
@@ -116,7 +116,7 @@ def valid_sequences(tokens: Path, data: Data) -> int:
 
 def _valid_sequences(prefix: Path, data: Data) -> int:
     lengths = read_lengths(prefix)
-    if data.layout != CONCAT:
+    if data.layout != Layout.CONCAT:
         return figures(data.layout, lengths, data.seq_length).sequences
     return -(-(int(lengths.sum(dtype=np.int64)) - 1) // data.seq_length)  # the last token is only a label
 
@@ -158,7 +158,7 @@ def _matches(part: Part, entry: DataSet) -> bool:
     return (
         any(fnmatchcase(name, pattern) for name in _source_names(entry) for pattern in part.sources)
         and any(fnmatchcase(entry.document_type, pattern) for pattern in part.document_types)
-        and (part.edition != COMMERCIAL or entry.commercial is True)
+        and (part.edition != BlendEdition.COMMERCIAL or entry.commercial is True)
     )
 
 
@@ -171,7 +171,7 @@ def _source_names(entry: DataSet) -> list[str]:
 def _member(name: str, prefix: Path, data: Data) -> Member:
     """A data set's sequences and real tokens of an epoch; none drawn yet."""
     lengths = read_lengths(prefix)
-    if data.layout == CONCAT:
+    if data.layout == Layout.CONCAT:
         tokens = int(lengths.sum(dtype=np.int64))
         return Member(name, str(prefix), tokens / data.seq_length, tokens)
     counts = figures(data.layout, lengths, data.seq_length)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.log import counted
-from ..data_prep.tokens.layouts import CONCAT
-from ..recipes.schema import CONSTANT, Recipe
+from ..data_prep.tokens.layouts import Layout
+from ..recipes.schema import Recipe, Schedule
 from .blend import Member, surplus, train_blend
 
 
@@ -35,13 +35,13 @@ def check_longer(recipe: Recipe, tokens: Path, before: int) -> None:
 
 def _reasons(recipe: Recipe, tokens: Path, before: int) -> Iterator[str]:
     schedule = recipe.optimizer.schedule
-    if schedule != CONSTANT:
+    if schedule != Schedule.CONSTANT:
         yield f"with optimizer.schedule={schedule} the learning rate of each step depends on how many there are"
     batch = recipe.batch.global_size
     old, new = (train_blend(tokens, recipe.data, steps * batch) for steps in (before, recipe.steps))
     if [member.share for member in old] != [member.share for member in new]:
         yield "data.blend.max_epochs binds, so that a longer run blends otherwise from its first step"
-    if recipe.data.layout == CONCAT:
+    if recipe.data.layout == Layout.CONCAT:
         again = [member.name for member in new if _needed(member, new, recipe.steps * batch) > member.tokens]
         if again:
             yield f"data.layout=concat shuffles all epochs of a data set together, and {', '.join(again)} is read again"

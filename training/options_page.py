@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from ..core.qwen3 import END_OF_DOCUMENT_ID, Qwen3Config
-from ..data_prep.tokens.layouts import CONCAT, PAPER
+from ..data_prep.tokens.layouts import Layout
 from ..recipes import schema
 from ..recipes.megatron_args import Places, megatron_args
 from ..recipes.published_recipes import SOURCES
@@ -93,15 +93,15 @@ SHAPE = schema.Shape(
     norm_eps=9,
 )
 PLAIN = schema.Recipe(
-    model=schema.Model(shape=SHAPE, transformer_impl=schema.TRANSFORMER_ENGINE),
+    model=schema.Model(shape=SHAPE, transformer_impl=schema.Layers.TRANSFORMER_ENGINE),
     batch=schema.Batch(global_size=4),
     steps=4,
 )
 STARTS = [
     PLAIN,
-    replace(PLAIN, data=schema.Data(layout=CONCAT), log=schema.Log(profile=[1, 2])),
-    replace(PLAIN, optimizer=schema.Optimizer(schedule=schema.COSINE)),
-    replace(PLAIN, optimizer=schema.Optimizer(schedule=schema.WSD, decay_steps=1)),
+    replace(PLAIN, data=schema.Data(layout=Layout.CONCAT), log=schema.Log(profile=[1, 2])),
+    replace(PLAIN, optimizer=schema.Optimizer(schedule=schema.Schedule.COSINE)),
+    replace(PLAIN, optimizer=schema.Optimizer(schedule=schema.Schedule.WSD, decay_steps=1)),
 ]
 """Recipes in which one option is changed: some are only read beside another. No size of theirs is a published one."""
 PLACES = Places(
@@ -117,10 +117,10 @@ OTHER = {bool: [True, False], int: [7], float: [0.25], str: ["other"], list[int]
 OTHER_OF: dict[str, list[Any]] = {
     "model.size": ["8b"],
     "model.precision": ["fp32"],
-    "model.transformer_impl": [schema.LOCAL],
-    "data.layout": [PAPER],
+    "model.transformer_impl": [schema.Layers.LOCAL],
+    "data.layout": [Layout.PAPER],
     "optimizer.grads": ["bf16"],
-    "optimizer.schedule": [schema.LINEAR, schema.WSD],
+    "optimizer.schedule": [schema.Schedule.LINEAR, schema.Schedule.WSD],
     "megatron": [],
 }
 

@@ -11,6 +11,7 @@ documents' lengths, so one set of files serves every layout and sequence length:
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,18 @@ import numpy.typing as npt
 from ...core.errors import UserError, check_known
 from ...core.log import counted
 
-PACKED, CONCAT, PAPER = "packed", "concat", "paper"
-LAYOUTS = (PACKED, CONCAT, PAPER)
 OVERLAP = 4
+"""Tokens that a document's pieces share in the layout `paper`."""
 
 Lengths = npt.NDArray[np.int32]
+
+
+class Layout(StrEnum):
+    """How documents fill rows."""
+
+    PACKED = "packed"
+    CONCAT = "concat"
+    PAPER = "paper"
 
 
 @dataclass(frozen=True)
@@ -74,15 +82,15 @@ def check_layout(layout: str, seq_length: int, names: tuple[str, str] = ("--layo
     """Check a layout and its length.
 
     Args:
-        layout: one of LAYOUTS.
+        layout: a name of `Layout`.
         seq_length: slots of a row.
         names: what the user calls the two.
 
     Raises:
         UserError: there is no such layout, or the length is too small for it.
     """
-    check_known(layout, LAYOUTS, "layout", names[0])
-    least = OVERLAP + 1 if layout == PAPER else 1
+    check_known(layout, Layout, "layout", names[0])
+    least = OVERLAP + 1 if layout == Layout.PAPER else 1
     if seq_length < least:
         raise UserError(
             f"{counted(seq_length, 'slot is', 'slots are')} too few",
@@ -95,14 +103,14 @@ def figures(layout: str, lengths: Lengths, seq_length: int) -> Figures:
     """Count a layout's rows.
 
     Args:
-        layout: one of LAYOUTS.
+        layout: a name of `Layout`.
         lengths: tokens of each document, its end included, [documents].
         seq_length: slots of a row.
     """
-    if layout == CONCAT:
+    if layout == Layout.CONCAT:
         sequences = max(0, int(lengths.sum(dtype=np.int64)) - 1) // seq_length  # the last label needs a further token
         return Figures(sequences, sequences * seq_length, sequences * seq_length)
-    rows = pack(lengths, seq_length, seed=0) if layout == PACKED else overlapping(lengths, seq_length)
+    rows = pack(lengths, seq_length, seed=0) if layout == Layout.PACKED else overlapping(lengths, seq_length)
     return Figures(len(rows), len(rows) * seq_length, int(rows.length.sum(dtype=np.int64)))
 
 

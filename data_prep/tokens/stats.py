@@ -113,7 +113,7 @@ def layout_stats(
 
     Args:
         tokens: the tokens stage's folder.
-        layout: one of LAYOUTS.
+        layout: a name of `Layout`.
         seq_length: slots of a row.
         batch: sequences a step.
         steps: of a run.

@@ -319,14 +319,15 @@ def gpu_layers(tmp_path: Path, layers: str) -> Callable[..., dict[str, torch.Ten
     from safetensors.torch import load_file
 
     from pdapt.recipes.megatron_args import Places, megatron_args
-    from pdapt.recipes.schema import TRANSFORMER_ENGINE, Batch, Data, Model, Recipe, Shape
+    from pdapt.recipes.schema import Batch, Data, Layers, Model, Recipe, Shape
 
     def measure(
         checkpoint: Path, shape: Any, packs: list[list[list[int]]], precision: str, **environment: str
     ) -> dict[str, torch.Tensor]:
         model = Model(shape=Shape(**asdict(shape)), precision=precision, transformer_impl=layers)
         recipe = Recipe(model=model, data=Data(seq_length=shape.max_positions), batch=Batch(global_size=1), steps=1)
-        if layers == TRANSFORMER_ENGINE:  # fused, gradients would go into buffers of the trainer's that are not there
+        if layers == Layers.TRANSFORMER_ENGINE:
+            # Fused, gradients would go into buffers of the trainer's that are not there.
             recipe.megatron["no-gradient-accumulation-fusion"] = True
         places = Places(
             tmp_path / "none", checkpoint, *(tmp_path / name for name in ("events", "cache", "read")), eod=0

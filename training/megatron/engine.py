@@ -12,7 +12,7 @@ from ...core.checkpoint import newest
 from ...core.system.device import can_compile
 from ...core.system.process import die_with_parent
 from ...recipes.megatron_args import megatron_args
-from ...recipes.schema import LOCAL, TRANSFORMER_ENGINE, Recipe, masked, saves_asynchronously, transformer_impl
+from ...recipes.schema import Layers, Recipe, masked, saves_asynchronously, transformer_impl
 from ..rank_task import RankTask
 from ..run.events import Events, Listener
 from ..run.failures.rank_file import RankFile
@@ -74,7 +74,7 @@ def layer_spec(config: Any) -> Any:
     from megatron.training.models.gpt import default_layer_spec
 
     spec = cast(Any, default_layer_spec(config, vp_stage=0))
-    if config.transformer.transformer_impl == LOCAL:
+    if config.transformer.transformer_impl == Layers.LOCAL:
         from .attention import DocumentAttention
 
         spec.submodules.self_attention.submodules.core_attention = DocumentAttention
@@ -90,7 +90,7 @@ def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
         file: says where the rank stands.
     """
     recipe, out = task.recipe, task.out
-    gpu = prepare(local=transformer_impl(recipe, gpu=True) == LOCAL)
+    gpu = prepare(local=transformer_impl(recipe, gpu=True) == Layers.LOCAL)
     from megatron.core.enums import ModelType
     from megatron.training import pretrain, training
     from megatron.training.global_vars import get_tensorboard_writer
@@ -157,7 +157,7 @@ def _for_this_start(task: RankTask, *, gpu: bool) -> list[str]:
     if skipped(out):
         arguments += ["--iterations-to-skip", *map(str, skipped(out))]
     layers = transformer_impl(task.recipe, gpu=gpu)
-    if layers == TRANSFORMER_ENGINE and find_spec("fused_weight_gradient_mlp_cuda") is None:
+    if layers == Layers.TRANSFORMER_ENGINE and find_spec("fused_weight_gradient_mlp_cuda") is None:
         # The output layer asks for Apex' kernel, and Megatron has one switch for it and Transformer Engine's.
         if os.environ.get("RANK", "0") == "0":
             log.warn("train: Apex is not installed: gradients are not accumulated inside the matrix products")
@@ -171,7 +171,7 @@ def _for_this_start(task: RankTask, *, gpu: bool) -> list[str]:
         if task.base_step is not None:  # not what its tracker names by now: a base may still be training
             source = task.places.base / f"iter_{task.base_step:07d}"
             arguments += ["--ckpt-step", str(task.base_step)]
-    if layers == TRANSFORMER_ENGINE and source is not None and layers_of(source) == LOCAL:
+    if layers == Layers.TRANSFORMER_ENGINE and source is not None and layers_of(source) == Layers.LOCAL:
         # Transformer Engine's norms ask for empty states that local layers do not save.
         arguments += ["--dist-ckpt-strictness", "log_unexpected"]
     return arguments
@@ -185,7 +185,7 @@ def missing_kernels(recipe: Recipe) -> Iterator[str]:
     """
     if not can_compile():
         yield "there is no C compiler with Python's headers: nothing is fused that torch would have to compile"
-    if transformer_impl(recipe, gpu=True) != LOCAL or not masked(recipe.data):
+    if transformer_impl(recipe, gpu=True) != Layers.LOCAL or not masked(recipe.data):
         return
     from .attention import kernel
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...core.errors import UserError
 from ...core.exit_codes import ExitCode
-from ...recipes.schema import SKIP, WARN
+from ...recipes.schema import GuardAction
 from ..run.events import Events, Gradient, Listener, Verdict
 from ..run.failures.rank_file import Phase
 from ..run.folder import STOP_AT
@@ -177,8 +177,8 @@ class Hooks:
         if verdict is None:
             return True
         self.events.gradient_judged(self.step, verdict)
-        if verdict.action in (WARN, SKIP):
-            return verdict.action == WARN
+        if verdict.action in (GuardAction.WARN, GuardAction.SKIP):
+            return verdict.action == GuardAction.WARN
         self.trainer.maybe_finalize_async_save(blocking=True, terminate=True)
         sys.exit(ExitCode.FAILED)
 

@@ -15,7 +15,7 @@ from typing import Any
 from ...core.files import read_json, write_json
 from ...core.qwen3 import Qwen3Config
 from ...recipes.megatron_args import Places, megatron_args
-from ...recipes.schema import LOCAL, Batch, Data, Model, Recipe, Shape
+from ...recipes.schema import Batch, Data, Layers, Model, Recipe, Shape
 from .engine import layer_spec, prepare
 
 
@@ -25,7 +25,7 @@ def build(arguments: list[str]) -> Any:
     Args:
         arguments: Megatron's command line; its `--pretrained-checkpoint` holds the weights.
     """
-    prepare(local=arguments[arguments.index("--transformer-impl") + 1] == LOCAL)
+    prepare(local=arguments[arguments.index("--transformer-impl") + 1] == Layers.LOCAL)
     from megatron.core.process_groups_config import ProcessGroupCollection
     from megatron.training import training
     from megatron.training.argument_utils import gpt_config_from_args

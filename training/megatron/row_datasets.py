@@ -13,7 +13,7 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.megatron_dataset import MegatronDataset
 from megatron.core.datasets.utils import Split
 
-from ...data_prep.tokens.layouts import CONCAT, PACKED, PAPER, Lengths, Rows, overlapping, pack
+from ...data_prep.tokens.layouts import Layout, Lengths, Rows, overlapping, pack
 
 Sample = dict[str, torch.Tensor | np.ndarray]
 
@@ -127,7 +127,11 @@ class PaperDataset(RowDataset):
         return _tensors(tokens, labels, counts, np.arange(length))
 
 
-DATASETS: dict[str, type[MegatronDataset]] = {PACKED: PackedDataset, CONCAT: GPTDataset, PAPER: PaperDataset}
+DATASETS: dict[str, type[MegatronDataset]] = {
+    Layout.PACKED: PackedDataset,
+    Layout.CONCAT: GPTDataset,
+    Layout.PAPER: PaperDataset,
+}
 
 
 def _tensors(tokens: Any, labels: Any, counts: Any, positions: Any) -> Sample:

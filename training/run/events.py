@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from ...recipes.schema import GuardAction
 from .sums import DataSums
 
 
@@ -31,7 +32,7 @@ class Gradient:
 class Verdict:
     """The guard's decision about a gradient: what is done, and why."""
 
-    action: str
+    action: GuardAction
     reason: str
 
 

@@ -27,7 +27,7 @@ from ...core.errors import UserError
 from ...core.jsonio import MAX_BYTES, JsonObject, parse_json
 from ...core.log import counted
 from ...core.training_cost import MeasuredStep, Spent
-from ...recipes.schema import REWIND
+from ...recipes.schema import GuardAction
 
 JOURNAL_FILE = "log.jsonl"
 NAMED = 20
@@ -256,7 +256,7 @@ def missing_steps(rows: list[Row]) -> list[tuple[int, int]]:
 
 def _left_out(rows: list[Row]) -> set[int]:
     """The steps whose batches the guard has left out."""
-    return {row["step"] for row in rows if row["event"] == Event.GUARD and row.get("action") == REWIND}
+    return {row["step"] for row in rows if row["event"] == Event.GUARD and row.get("action") == GuardAction.REWIND}
 
 
 def ranges(gaps: list[tuple[int, int]]) -> str:

@@ -11,7 +11,7 @@ from ...core.errors import UserError
 from ...core.manifest import versions
 from ...core.system.device import has_gpu
 from ...recipes.load import to_dict
-from ...recipes.schema import LOCAL, TRANSFORMER_ENGINE, Recipe, transformer_impl
+from ...recipes.schema import Layers, Recipe, transformer_impl
 
 CPU, GPU = "cpu", "gpu"
 
@@ -49,7 +49,8 @@ def layers_of(checkpoint: Path) -> str | None:
     record = read_provenance(checkpoint)
     if record is None:
         return None
-    by_device = {CPU: LOCAL, GPU: TRANSFORMER_ENGINE}  # records that do not name them are older than the choice
+    # Records that do not name them are older than the choice.
+    by_device = {CPU: Layers.LOCAL, GPU: Layers.TRANSFORMER_ENGINE}
     return record.text("transformer_impl", "") or by_device.get(record.text("device", ""))
 
 

@@ -12,18 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from pdapt.core.errors import UserError
-from pdapt.data_prep.tokens.layouts import (
-    CONCAT,
-    LAYOUTS,
-    PACKED,
-    PAPER,
-    Rows,
-    best_fit,
-    check_layout,
-    figures,
-    overlapping,
-    pack,
-)
+from pdapt.data_prep.tokens.layouts import Layout, Rows, best_fit, check_layout, figures, overlapping, pack
 from pdapt.data_prep.tokens.parcomed import SEQUENCES, drawn_lengths, table
 
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=80).map(lambda lengths: np.array(lengths, np.int32))
@@ -126,19 +115,19 @@ def test_rows_of_the_paper_are_those_of_the_tokenizers_own_overflow(tokenizer_fo
 
 @given(LENGTHS, ROW)
 def test_figures_count_what_the_rows_hold(lengths: np.ndarray, row: int) -> None:
-    makers = {PACKED: lambda: pack(lengths, row, 3), PAPER: lambda: overlapping(lengths, row)}
+    makers = {Layout.PACKED: lambda: pack(lengths, row, 3), Layout.PAPER: lambda: overlapping(lengths, row)}
     for layout, make in makers.items():
         rows, found = make(), figures(layout, lengths, row)
         assert (found.sequences, found.slots, found.real_tokens) == (len(rows), len(rows) * row, rows.tokens().sum())
-    concat = figures(CONCAT, lengths, row)
+    concat = figures(Layout.CONCAT, lengths, row)
     assert concat.slots == concat.real_tokens == concat.sequences * row <= lengths.sum() - 1
-    assert {layout: 0 <= figures(layout, lengths, row).fill <= 1 for layout in LAYOUTS} == dict.fromkeys(LAYOUTS, True)
+    assert {layout: 0 <= figures(layout, lengths, row).fill <= 1 for layout in Layout} == dict.fromkeys(Layout, True)
 
 
 @pytest.mark.parametrize("spread", [0.3, 0.6, 1.0, 1.3])
 def test_parcomed_packs_to_99_5_per_cent(spread: float) -> None:
     """All 17 sources at full size, each packed by itself, whatever the unknown spread of the lengths is."""
-    found = [figures(PACKED, lengths, 2048) for lengths in drawn_lengths(0, spread).values()]
+    found = [figures(Layout.PACKED, lengths, 2048) for lengths in drawn_lengths(0, spread).values()]
     assert sum(len(lengths) for lengths in drawn_lengths(0, spread).values()) == 892_339
     real, slots = sum(one.real_tokens for one in found), sum(one.slots for one in found)
     assert real == pytest.approx(1_955_165_272, rel=1e-4)
@@ -146,7 +135,7 @@ def test_parcomed_packs_to_99_5_per_cent(spread: float) -> None:
 
 
 def test_the_papers_own_layout_leaves_half_of_the_slots_empty() -> None:
-    found = [figures(PAPER, lengths, 2048) for lengths in drawn_lengths(0).values()]
+    found = [figures(Layout.PAPER, lengths, 2048) for lengths in drawn_lengths(0).values()]
     fill = sum(one.real_tokens for one in found) / sum(one.slots for one in found)
     assert 0.45 < fill < 0.55
 
@@ -158,7 +147,7 @@ def test_the_papers_count_of_sequences_is_more_than_its_counts_allow() -> None:
     found = table()
     documents = sum(source["documents"] for source in found["sources"] if source["commercial"])
     bound = documents + found["tokens"] / (2048 - OVERLAP)
-    drawn = sum(figures(PAPER, lengths, 2048).sequences for lengths in drawn_lengths(0).values())
+    drawn = sum(figures(Layout.PAPER, lengths, 2048).sequences for lengths in drawn_lengths(0).values())
     assert drawn <= bound < 1.85e6 < SEQUENCES
     assert 4320 * 1152 / bound > 2.69
 

@@ -15,7 +15,7 @@ from step import GPU, Step
 
 from pdapt.core.files import read_json, write_json
 from pdapt.recipes.megatron_args import Places, megatron_args
-from pdapt.recipes.schema import TRANSFORMER_ENGINE, Batch, Data, Model, Recipe, Shape
+from pdapt.recipes.schema import Batch, Data, Layers, Model, Recipe, Shape
 
 ALLOWED = {"fp32": (1e-4, 1e-5, 2e-4), "bf16": (2e-2, 2e-3, 6e-2)}
 """Precision -> how far logits, loss and the worst gradient may be from transformers' FP32: twice what rounding does."""
@@ -29,7 +29,7 @@ def _measured(step: Step, precision: str, packs: list[list[list[int]]]) -> dict[
     data = Data(seq_length=small.SHAPE.max_positions)
     model = Model(shape=Shape(**vars(small.SHAPE)), precision=precision, transformer_impl=sizes.LAYERS)
     recipe = Recipe(model=model, data=data, batch=Batch(global_size=1), steps=1)
-    if sizes.LAYERS == TRANSFORMER_ENGINE:
+    if sizes.LAYERS == Layers.TRANSFORMER_ENGINE:
         recipe.megatron["no-gradient-accumulation-fusion"] = True  # its buffers are the trainer's, which is not there
     places = Places(step.work / "none", base, *(step.work / name for name in ("events", "cache", "read")), eod=0)
     job, out = step.work / f"{precision}-job.json", step.work / f"{precision}.safetensors"

@@ -11,11 +11,10 @@ from pdapt.core.system.device import has_transformer_engine
 from pdapt.recipes.load import load, names
 from pdapt.recipes.memory import of_gpu
 from pdapt.recipes.schema import (
-    LOCAL,
-    TRANSFORMER_ENGINE,
     Batch,
     Checkpoint,
     Data,
+    Layers,
     Model,
     Optimizer,
     Parallel,
@@ -29,7 +28,7 @@ ACCUMULATED = 4
 LONG = 1000
 """Steps of a run that is ended from outside, long before it would save and validate."""
 LARGEST_MICRO = 32
-LAYERS = TRANSFORMER_ENGINE if has_transformer_engine() else LOCAL
+LAYERS = Layers.TRANSFORMER_ENGINE if has_transformer_engine() else Layers.LOCAL
 """Whose layers compute, said outright: `auto` would ask for the driver's device, which some sandboxes hide."""
 TINY = Shape(layers=2, hidden=64, ffn=128, heads=4, kv_heads=2, head_dim=32, vocab=4096, tied=True, max_positions=512)
 SMALL = Shape(layers=4, hidden=1024, ffn=3072, heads=16, kv_heads=8, head_dim=128, vocab=16_384, tied=True)

@@ -11,7 +11,7 @@ from step import GPU, Step, gpu_gib
 
 from pdapt.core.gpus import GIB, GPUS
 from pdapt.recipes.memory import of_gpu
-from pdapt.recipes.schema import TRANSFORMER_ENGINE, Recipe, shape_of
+from pdapt.recipes.schema import Layers, Recipe, shape_of
 
 
 def speeds(step: Step) -> None:
@@ -68,7 +68,7 @@ def _row(step: Step, name: str, recipe: Recipe, measured: Row) -> Row:
     """A speed in the form of the planner's rows."""
     from pdapt.recipes.filling import filling
 
-    layers = "Transformer Engine" if sizes.LAYERS == TRANSFORMER_ENGINE else "local layers"
+    layers = "Transformer Engine" if sizes.LAYERS == Layers.TRANSFORMER_ENGINE else "local layers"
     return {
         "id": f"{name}, {recipe.data.layout}, micro-batch {recipe.batch.micro_size}",
         "model": name,

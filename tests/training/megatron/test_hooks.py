@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.recipes.schema import SKIP, Guard
+from pdapt.recipes.schema import Guard, GuardAction
 from pdapt.training.megatron.hooks import HOOKED, Call, Hooks, hooked
 from pdapt.training.run.events import Events
 from pdapt.training.run.failures.rank_file import Phase
@@ -58,7 +58,7 @@ def hooks(trainer: Any, *listeners: GradientGuard) -> Hooks:
 @pytest.mark.parametrize("chained", [True, False])
 def test_a_gradient_that_is_not_a_number_reaches_no_weight(chained: bool) -> None:
     good, bad = Optimizer(1.0, chained=chained), Optimizer(math.nan, chained=chained)
-    listener = Phases(Guard(nonfinite=SKIP))
+    listener = Phases(Guard(nonfinite=GuardAction.SKIP))
     for optimizer in (good, bad):
         hooks(None, listener).stand_between(optimizer)
     assert (good.step(), good.updates) == (True, 1)

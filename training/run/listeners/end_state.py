@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ....core.files import write_json
-from ....recipes.schema import REWIND, SKIP, STOP, WARN
+from ....recipes.schema import GuardAction
 from ..events import Listener, StepResult, Verdict
 from ..folder import SKIPPED, skipped
 from ..journal import Event, Journal
@@ -39,9 +39,9 @@ class EndState(Listener):
 
     def gradient_judged(self, step: int, verdict: Verdict) -> None:
         """Write the end of a start that the guard ends, and the step whose batch the next one leaves out."""
-        if verdict.action in (WARN, SKIP):
+        if verdict.action in (GuardAction.WARN, GuardAction.SKIP):
             return
-        if verdict.action == REWIND:
+        if verdict.action == GuardAction.REWIND:
             write_json(self.out / SKIPPED, [*skipped(self.out), step])
         self._write(State(verdict.action), verdict.reason)
 
@@ -54,7 +54,7 @@ class EndState(Listener):
         if error is not None and not (isinstance(error, SystemExit) and not error.code):
             return State.FAILED, str(error)
         if self.began and not self.updated:  # the same again, however often it is started
-            return State(STOP), "every update was skipped: there is nothing to save, and nothing to go on from"
+            return State.STOP, "every update was skipped: there is nothing to save, and nothing to go on from"
         return (State.STOPPED, self.stops.reason) if self.stops.reason else (State.FINISHED, "")
 
     def _write(self, state: State, reason: str) -> None:

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections import deque
 
-from ....recipes.schema import LEAST_STEPS, REWIND, SKIP, STOP, Guard
+from ....recipes.schema import LEAST_STEPS, Guard, GuardAction
 from ..events import Gradient, Listener, StepResult, Verdict
 from ..journal import Event, Row, kept
 
@@ -80,9 +80,10 @@ class GradientGuard(Listener):
                 return f"{name} {value:.4g}, the last {len(known)} steps had {mean:.4g} ± {deviation:.2g}"
         return None
 
-    def _limited(self, action: str, reason: str) -> Verdict:
-        done = {SKIP: self.skips, REWIND: self.rewinds}.get(action)
+    def _limited(self, chosen: str, reason: str) -> Verdict:
+        action = GuardAction(chosen)
+        done = {GuardAction.SKIP: self.skips, GuardAction.REWIND: self.rewinds}.get(action)
         if done is not None and done >= self.guard.limit:
-            return Verdict(STOP, f"{reason}; guard.limit={self.guard.limit} is reached")
-        self.skips += action == SKIP
+            return Verdict(GuardAction.STOP, f"{reason}; guard.limit={self.guard.limit} is reached")
+        self.skips += action == GuardAction.SKIP
         return Verdict(action, reason)

@@ -5,7 +5,7 @@ import math
 import pytest
 from step_results import result
 
-from pdapt.recipes.schema import REWIND, SKIP, STOP, WARN, Guard
+from pdapt.recipes.schema import Guard, GuardAction
 from pdapt.training.run.events import Gradient, StepResult, Verdict
 from pdapt.training.run.listeners.guard import GradientGuard
 
@@ -28,13 +28,13 @@ def step(loss: float, norm: float, *, skipped: bool = False) -> StepResult:
 
 @pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (2.0, math.nan), (None, -math.inf)])
 def test_what_is_not_finite_is_acted_on_without_any_history(loss: float | None, norm: float) -> None:
-    found = verdict(guard([], nonfinite=SKIP), loss, norm)
+    found = verdict(guard([], nonfinite=GuardAction.SKIP), loss, norm)
     assert found is not None
-    assert found.action == SKIP
+    assert found.action == GuardAction.SKIP
 
 
 def test_a_spike_is_one_only_far_above_the_last_steps() -> None:
-    watching = guard(spike=WARN, deviations=6)
+    watching = guard(spike=GuardAction.WARN, deviations=6)
     assert verdict(watching, 2.05, 1.1) is None
     assert verdict(watching, 0.1, 0.1) is None, "a low loss is no spike"
     high_loss, high_norm = verdict(watching, 2.2, 1.0), verdict(watching, 2.0, 2.0)
@@ -46,12 +46,12 @@ def test_a_spike_is_one_only_far_above_the_last_steps() -> None:
 
 def test_spikes_are_not_looked_for_unless_asked_nor_without_history() -> None:
     assert verdict(guard(), 99.0, 99.0) is None
-    assert verdict(guard(CALM[:15], spike=SKIP), 99.0, 99.0) is None
-    assert verdict(guard(CALM[:16], spike=SKIP), 99.0, 99.0) is not None
+    assert verdict(guard(CALM[:15], spike=GuardAction.SKIP), 99.0, 99.0) is None
+    assert verdict(guard(CALM[:16], spike=GuardAction.SKIP), 99.0, 99.0) is not None
 
 
 def test_a_resumed_run_judges_as_the_one_that_was_not_interrupted() -> None:
-    whole = guard([], spike=SKIP, window=20)
+    whole = guard([], spike=GuardAction.SKIP, window=20)
     for loss, norm in CALM:
         whole.step_ended(step(loss, norm))
     rows = [
@@ -59,9 +59,9 @@ def test_a_resumed_run_judges_as_the_one_that_was_not_interrupted() -> None:
         for number, (loss, norm) in enumerate(CALM, start=1)
     ]
     begins = {"event": "start", "start": 0, "step": 0}
-    resumed = GradientGuard.resumed(Guard(spike=SKIP, window=20), [begins, *rows], step=32, rewinds=0)
+    resumed = GradientGuard.resumed(Guard(spike=GuardAction.SKIP, window=20), [begins, *rows], step=32, rewinds=0)
     assert list(whole.history) == list(resumed.history) == CALM[-20:]
-    earlier = GradientGuard.resumed(Guard(spike=SKIP, window=20), [begins, *rows], step=10, rewinds=0)
+    earlier = GradientGuard.resumed(Guard(spike=GuardAction.SKIP, window=20), [begins, *rows], step=10, rewinds=0)
     assert list(earlier.history) == CALM[:10]
 
 
@@ -92,7 +92,10 @@ def test_the_limit_stops_a_run_that_skips_or_rewinds_for_ever() -> None:
     def actions(guard: GradientGuard, times: int) -> list[str | None]:
         return [found and found.action for found in (verdict(guard, 99.0, 1.0) for _ in range(times))]
 
-    assert actions(guard(spike=SKIP, limit=2), 3) == [SKIP, SKIP, STOP]
+    assert actions(guard(spike=GuardAction.SKIP, limit=2), 3) == [GuardAction.SKIP, GuardAction.SKIP, GuardAction.STOP]
     # Those that the run has skipped before a restart count, too.
-    assert actions(guard(spike=SKIP, limit=2, skips=1), 2) == [SKIP, STOP]
-    assert [actions(guard(spike=REWIND, limit=2, rewinds=number), 1) for number in (1, 2)] == [[REWIND], [STOP]]
+    assert actions(guard(spike=GuardAction.SKIP, limit=2, skips=1), 2) == [GuardAction.SKIP, GuardAction.STOP]
+    assert [actions(guard(spike=GuardAction.REWIND, limit=2, rewinds=number), 1) for number in (1, 2)] == [
+        [GuardAction.REWIND],
+        [GuardAction.STOP],
+    ]
