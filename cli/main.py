@@ -34,9 +34,11 @@ def _add_rooms() -> None:
         report,
         run,
         tokens,
+        topics,
         train,
     )
 
+    corpus.corpus.command("topics")(topics.show_topics)
     for name, room, help_text in (
         ("corpus", corpus.corpus, "Collect, read and clean documents."),
         ("tokens", tokens.tokens, "Make Megatron's token files of documents, and show what is in them."),

@@ -57,7 +57,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data_prep/documents/values.py": (DOCUMENTS,),
     "data_prep/documents/recognise.py": (SOURCES + "test_fuzz_journal",),
     "data_prep/sources/recognition.py": (SOURCES + "test_fuzz_recognition",),
-    "data_prep/sources/registry.py": (SOURCES + "test_fuzz_definition",),
+    "data_prep/yaml_mapping.py": (
+        SOURCES + "test_fuzz_definition",
+        "data_prep/topics/test_term_list.py::test_fuzz_terms",
+    ),
+    "data_prep/topics/assignments.py": ("data_prep/topics/test_assignments.py::test_fuzz_assignments",),
     **dict.fromkeys(
         (
             NATIVE + "brat.py",

@@ -178,21 +178,37 @@ def document_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def read_documents(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def row_groups(path: Path) -> int:
+    """Number of a documents file's row groups.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    with parquet_errors(path):
+        return pq.read_metadata(path).num_row_groups
+
+
+def read_documents(path: Path, columns: tuple[str, ...], group: int | None = None) -> Iterator[tuple[Any, ...]]:
     """The documents of a file, in its order, as tuples of `columns`, in bounded memory.
+
+    Args:
+        path: the file.
+        columns: of SCHEMA.
+        group: number of the row group that is read; by default all are.
 
     Raises:
         UserError: it is damaged, or lacks a column.
     """
-    for rows in _read_columns(path, columns):
+    for rows in _read_columns(path, columns, group):
         yield from zip(*rows, strict=True)
 
 
-def _read_columns(path: Path, columns: tuple[str, ...]) -> Iterator[list[list[Any]]]:
+def _read_columns(path: Path, columns: tuple[str, ...], group: int | None) -> Iterator[list[list[Any]]]:
     """Rows of a file, some at a time, as a list for each of its columns that are asked for."""
     with parquet_errors(path), pq.ParquetFile(path) as file:
         types = {field.name: field.type for field in file.schema_arrow}
-        for batch in file.iter_batches(ROWS_IN_MEMORY, columns=list(columns)):
+        groups = None if group is None else [group]
+        for batch in file.iter_batches(ROWS_IN_MEMORY, row_groups=groups, columns=list(columns)):
             for name in columns:
                 field = SCHEMA.field(name)
                 if types.get(name) != field.type or (batch[name].null_count and not field.nullable):

@@ -6,10 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ...core.errors import UserError, check_known, nearest
-from ...core.files import read_bytes, sha256
+from ...core.files import sha256
+from ..yaml_mapping import read_mapping
 from .definition import Definition, FileRule, build
 from .options import OPTIONS
 
@@ -144,26 +143,5 @@ def _with_options(rule: FileRule, where: str) -> FileRule:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
-
-    Raises:
-        UserError: it holds none, or aliases, a few lines of which stand for terabytes.
-    """
-    where, loader = str(path), _loader(path)
-    try:
-        text = read_bytes(path, LARGEST).decode("utf-8-sig")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, loader)):
-            raise UserError("the file has YAML aliases (*name)", where=where, fix="write the values out")
-        value = yaml.load(text, loader)  # noqa: S506
-    except UserError:
-        raise
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        raise UserError(f"not valid YAML: {str(error).splitlines()[0]}", where=where) from None
-    if not isinstance(value, dict):
-        raise UserError("the file is not a mapping of keys to values", where=where)
-    return value
-
-
-def _loader(path: Path) -> Any:
-    """A safe loader; for our own files libyaml's, which is fast, and ends the process where brackets nest too deep."""
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader) if FOLDER in path.parents else yaml.SafeLoader
+    """The mapping that a YAML file holds."""
+    return read_mapping(path, LARGEST, ours=FOLDER in path.parents)

@@ -15,7 +15,7 @@ from commands import Said
 from pdapt.core import manifest
 
 VERBS = {
-    "corpus": ["build"],
+    "corpus": ["build", "topics"],
     "tokens": ["build", "stats", "show"],
     "convert": ["import", "export", "verify", "follow"],
     "merge": ["run", "sweep", "average", "choose"],
@@ -78,6 +78,8 @@ def test_every_verb_is_there_and_explains_itself(say: Callable[..., Said]) -> No
         (["bench", "tokens", "ok.txt", "--tokenizer", "TOK"], "not a Parquet file"),
         (["bench", "dedup", "ok.txt"], "not a Parquet file"),
         (["corpus", "build", "ok.txt", "--duplicates", "nears", "--out", "out"], "did you mean 'near'"),
+        (["corpus", "topics", "gone"], "no documents in gone"),
+        (["corpus", "topics", "gone", "--labels", "ok.txt", "--terms", "ok.txt"], "labels are given beside terms"),
         (["bench", "scaling", "--out", "out", "--way", "wide"], "no way to scale is called 'wide'"),
         (["plan", "score", "gone.json"], "gone.json is missing"),
         (["plan", "recipe", "qwen3_8b"], "no recipe is called"),

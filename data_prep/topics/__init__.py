@@ -1,0 +1,1 @@
+"""Medical specialities of documents: seeded terms counted, or labels that a file gives."""

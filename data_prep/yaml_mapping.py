@@ -1,0 +1,63 @@
+"""YAML files that hold a mapping, read strictly."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..core.errors import UserError
+from ..core.files import read_bytes
+
+MOST_BRACKETS = 5_000
+"""Lists and mappings in brackets that a file may open: PyYAML's time grows with the square of their nesting."""
+
+
+def read_mapping(path: Path, limit: int, *, ours: bool = False) -> dict[str, Any]:
+    """Read the mapping that a YAML file holds.
+
+    Args:
+        path: the file.
+        limit: bytes that it may have.
+        ours: whether it came with the project: then libyaml reads it, which is fast, and ends the process where
+            brackets nest too deep.
+
+    Raises:
+        UserError: it holds none, or a key twice, of which YAML keeps the last, or aliases, a few lines of which stand
+            for terabytes.
+    """
+    where, loader = str(path), getattr(yaml, "CSafeLoader", yaml.SafeLoader) if ours else yaml.SafeLoader
+    try:
+        text = read_bytes(path, limit).decode("utf-8-sig")
+        if (brackets := text.count("[") + text.count("{")) > MOST_BRACKETS:
+            allowed = f"up to {MOST_BRACKETS:,}"
+            raise UserError(
+                f"the file has {brackets:,} brackets", where=where, allowed=allowed, fix="write lists as lines"
+            )
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, loader)):
+            raise UserError("the file has YAML aliases (*name)", where=where, fix="write the values out")
+        _check_keys(yaml.compose(text, loader), where)
+        value = yaml.load(text, loader)  # noqa: S506
+    except UserError:
+        raise
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        raise UserError(f"not valid YAML: {str(error).splitlines()[0]}", where=where) from None
+    if not isinstance(value, dict):
+        raise UserError("the file is not a mapping of keys to values", where=where)
+    return value
+
+
+def _check_keys(node: yaml.Node | None, where: str) -> None:
+    """Check that no mapping below a node has a key twice."""
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, yaml.SequenceNode):
+            waiting += each.value
+        elif isinstance(each, yaml.MappingNode):
+            waiting += [value for _, value in each.value]
+            seen: set[Any] = set()
+            for key, _ in each.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise UserError(f"the key {key.value[:60]!r} is there twice", where=f"{where}:{line}")
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
