@@ -285,7 +285,7 @@ def _rejected(survey: Survey, work: Path) -> list[Rejected]:
 
 def _screened(rows: Iterator[Row], counts: dict[str, Any]) -> Iterator[Row]:
     """The same rows; fills the count `screened` on the way, and says at the end what was found."""
-    screening = Screening()
+    screening = Screening(thorough=True)
     for group in grouped(rows, lambda row: len(str(row["text"])), SCREENED):
         files = [LINE.sub("", str(row["doc_id"])) for row in group]
         screening.look_at([str(row["text"]) for row in group], files)

@@ -5,6 +5,7 @@ so that no text is on two sides. With one, it is only evaluated on: it comes fro
 the domain's holds, and may be changed after training.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -135,12 +136,16 @@ def _general(place: TextBuild) -> list[str]:
 
 def _language(place: TextBuild) -> str | None:
     """The commonest language of the domain's documents where most of them are not in the embedded sample's."""
+    from ..data_prep.screening.language import NOT_TOLD
+
     prefix = f"{place.request.domain}-"
-    screened = Manifest.read(place.out / TOKENS).counts["screened"]
-    other = sum(count for file, count in screened["other_language"].items() if file.startswith(prefix))
-    sources = Manifest.read(place.out / CORPUS).counts
-    documents = sum(counts["kept"] for name, counts in sources.items() if name.startswith(prefix))
-    return next(iter(screened["languages"])) if 2 * other > documents else None
+    sources = [counts for name, counts in Manifest.read(place.out / CORPUS).counts.items() if name.startswith(prefix)]
+    languages: Counter[str] = Counter()
+    for counts in sources:
+        languages.update(counts["screened"]["languages"])
+    not_told = languages.pop(NOT_TOLD, 0)
+    documents = sum(counts["kept"] for counts in sources)
+    return languages.most_common(1)[0][0] if 2 * languages.total() > documents - not_told else None
 
 
 def _sample(out: Path, part: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""Which documents are not in French, by the function words they use: cheap enough to ask of every document.
+"""Which documents are not clearly French, by the function words they use: cheap enough to ask of every document.
 
 Of each document up to SAMPLES words are looked at, evenly spread over the whole of it. Short texts, tables and lists
-have too few function words to tell: they count as no other language.
+have too few function words to tell: `identify.py` looks at all of their letters.
 """
 
 from collections.abc import Iterator
@@ -51,12 +51,17 @@ FUNCTION_WORDS = {
 """Language -> its commonest words of up to seven bytes, those of several languages too; no single letters, which tables
 have as codes."""
 OTHER_SCRIPT = "another script"
+NOT_TOLD = "not told"
 SCRIPT_SHARE = 0.15
 """Share of a text's bytes that begin a letter of another script than Latin: a third to a half where it is written in
 one."""
+FEWEST_LETTERS = 4
+"""Letters of another script that a text in it has at least."""
 FEWEST_VOTES = 4
 LEAD = 1.3
 """A language has at least so many votes more than French, and so many times as many."""
+VERDICTS = (*FUNCTION_WORDS, OTHER_SCRIPT, NOT_TOLD)
+_FRENCH, _OTHER_SCRIPT, _NOT_TOLD = (VERDICTS.index(verdict) for verdict in (FRENCH, OTHER_SCRIPT, NOT_TOLD))
 
 BELOW = np.uint64(0x2121212121212121)
 HIGHS = np.uint64(0x8080808080808080)
@@ -109,18 +114,20 @@ SLOT_ROWS[_PLACES] = np.arange(len(KEYS))
 """Row of each slot's word in `LANGUAGES`; a slot more, which no word has."""
 ONLY_OTHER = ((LANGUAGES[:, 0] == 0) & LANGUAGES.any(axis=1))[SLOT_ROWS]
 """Whether other languages have a slot's word and French does not."""
+ONLY_FRENCH = ((LANGUAGES[:, 0] == 1) & ~LANGUAGES[:, 1:].any(axis=1))[SLOT_ROWS]
+"""Whether French has a slot's word and no other language does."""
 ELIDING = [list(FUNCTION_WORDS).index(language) for language in (FRENCH, "it", "ca")]
 
 
-def other_languages(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]]:
-    """The documents that are in another language than French, with the language.
+def not_clearly_french(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]]:
+    """The documents that are in another language than French, with the language, and those that may be.
 
     Args:
         values: UTF-8 of all texts.
         offsets: where each begins, [documents + 1].
 
     Yields:
-        Number of the document; a key of FUNCTION_WORDS, or OTHER_SCRIPT.
+        Number of the document, rising; a key of FUNCTION_WORDS, OTHER_SCRIPT, or NOT_TOLD.
     """
     for first in range(0, len(offsets) - 1, AT_ONCE):
         for document, language in _of_some(values, offsets[first : first + AT_ONCE + 1]):
@@ -129,22 +136,31 @@ def other_languages(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]
 
 def _of_some(values: Bytes, offsets: Offsets) -> Iterator[tuple[int, str]]:
     sizes = np.diff(offsets)
+    verdicts = np.full(len(sizes), _NOT_TOLD)
     long = np.flatnonzero(sizes >= FEWEST_BYTES)
-    if not len(long):
-        return
+    if len(long):
+        verdicts[long] = _verdicts(values, offsets[long], sizes[long])
+    for document in np.flatnonzero(verdicts != _FRENCH).tolist():
+        yield document, VERDICTS[verdicts[document]]
+
+
+def _verdicts(values: Bytes, begins: Offsets, sizes: Offsets) -> npt.NDArray[np.int64]:
+    """The verdict on each document of at least FEWEST_BYTES, by its place in VERDICTS."""
     steps = (np.arange(SAMPLES) + 0.5) / SAMPLES
-    places = (offsets[long, None] + (sizes[long, None] - READ) * steps).astype(np.int64)
+    places = (begins[:, None] + (sizes[:, None] - READ) * steps).astype(np.int64)
     eights = np.ndarray(len(values) - 7, np.uint64, values.data, strides=(1,))  # eight bytes from each
     here = eights[places]
     foreign = _count_true(LEADS.take(here.astype(np.uint8))) / SAMPLES >= SCRIPT_SHARE
     words, slots, reached = _sampled_words(eights, places, here)
+    only_other, only_french = _count_true(ONLY_OTHER.take(slots)), _count_true(ONLY_FRENCH.take(slots))
+    # No language is closer behind French than by the words that only French has, less those that it lacks.
+    verdicts = np.where(only_french >= only_other + FEWEST_VOTES, _FRENCH, _NOT_TOLD)
     # A language is ahead of French by no more than the words that French lacks, and few French texts have so many.
-    doubtful = np.flatnonzero(_count_true(ONLY_OTHER.take(slots)) >= FEWEST_VOTES)
-    language = np.zeros(len(long), np.int64)
-    language[doubtful] = _leading(words[doubtful], SLOT_ROWS[slots[doubtful]], reached[doubtful])
-    names = list(FUNCTION_WORDS)
-    for row in np.flatnonzero(foreign | (language > 0)).tolist():
-        yield int(long[row]), OTHER_SCRIPT if foreign[row] else names[language[row]]
+    doubtful = np.flatnonzero(only_other >= FEWEST_VOTES)
+    language = _leading(words[doubtful], SLOT_ROWS[slots[doubtful]], reached[doubtful])
+    verdicts[doubtful] = np.where(language > 0, language, verdicts[doubtful])
+    verdicts[foreign] = _OTHER_SCRIPT
+    return verdicts
 
 
 def _sampled_words(
@@ -178,6 +194,11 @@ def _leading(words: Words, rows: npt.NDArray[np.uint16], reached: npt.NDArray[np
     best = votes[:, 1:].argmax(axis=1) + 1
     most, french = votes[np.arange(len(rows)), best].astype(np.int64), votes[:, 0].astype(np.int64)
     return np.where((most >= french + FEWEST_VOTES) & (most >= LEAD * french), best, 0)
+
+
+def in_another_script(text: Bytes) -> bool:
+    """Whether a text, as UTF-8, is written in letters that are not Latin; a few are a symbol, as in TNFα."""
+    return int(np.count_nonzero(LEADS[text])) >= max(SCRIPT_SHARE * len(text), FEWEST_LETTERS)
 
 
 def _count_true(marks: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

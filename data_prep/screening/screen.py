@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .language import Bytes, Offsets, other_languages
+from ...core.log import counted
+from .identify import identify
+from .language import FRENCH, NOT_TOLD, Bytes, Offsets, not_clearly_french
 from .personal import KINDS, find_personal
 
 FOUND = (*KINDS, "other_language")
@@ -21,13 +23,20 @@ SHOWN = 5
 """Files that a message names."""
 
 Counts = dict[str, dict[str, int]]
-"""Kind -> file -> how often: occurrences of what looks personal, documents in another language; and `languages`."""
+"""Kind -> file -> how often: occurrences of what looks personal, documents in another language; and `languages`: the
+documents of each, and those whose language is not told."""
 
 
 class Screening:
-    """Counts of personal data and other languages in the texts of files."""
+    """Counts of personal data and other languages in the texts of files.
 
-    def __init__(self) -> None:
+    Args:
+        thorough: whether texts whose function words do not tell their language, such as short ones, are identified one
+            by one. Else their language is not told.
+    """
+
+    def __init__(self, *, thorough: bool) -> None:
+        self._thorough = thorough
         self.languages: Counter[str] = Counter()
         self._found: dict[str, Counter[str]] = defaultdict(Counter)
 
@@ -41,9 +50,14 @@ class Screening:
         """
         for finding in find_personal(values, offsets):
             self._found[finding.kind][files[finding.document % len(files)]] += 1
-        for document, language in other_languages(values, offsets):
-            self._found["other_language"][files[document % len(files)]] += 1
+        for document, language in not_clearly_french(values, offsets):
+            if self._thorough and language == NOT_TOLD:
+                language = identify(values[offsets[document] : offsets[document + 1]])
+            if language == FRENCH:
+                continue
             self.languages[language] += 1
+            if language != NOT_TOLD:
+                self._found["other_language"][files[document % len(files)]] += 1
 
     def look_at(self, texts: Sequence[str], files: list[str]) -> None:
         """Look through texts, of the file of each."""
@@ -72,10 +86,13 @@ def sentences(counts: Counts) -> Iterable[str]:
             continue
         total = sum(files.values())
         if kind == "other_language":
-            languages = ", ".join(f"{name} {count:,}" for name, count in counts["languages"].items())
+            named = ((name, count) for name, count in counts["languages"].items() if name != NOT_TOLD)
+            languages = ", ".join(f"{name} {count:,}" for name, count in named)
             what = f"{total:,} document{'s are' if total > 1 else ' is'} not in French ({languages})"
         else:
             what = f"{f'{total:,} times' if total > 1 else 'once'} what looks like {NAMES[kind]}"
         largest = sorted(files, key=lambda file: -files[file])[:SHOWN]
         rest = f", and {len(files) - SHOWN:,} more files" if len(files) > SHOWN else ""
         yield f"{what}: {', '.join(f'{file} {files[file]:,}' for file in largest)}{rest}"
+    if untold := counts["languages"].get(NOT_TOLD):
+        yield f"the language of {counted(untold, 'document')} is not told: too short, a list or a table"

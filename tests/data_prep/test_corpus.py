@@ -104,7 +104,7 @@ def test_a_document_keeps_its_provenance(tmp_path: Path) -> None:
     counts = {"read": 3, "rejected": 1, "kept": 2, "characters": 19, "words": 5, "changes": changes, "left_out": {}}
     counts |= {"left_out_of_edition": {}}
     nothing = {kind: {} for kind in (*KINDS, "other_language", "languages")}
-    counts |= {"screened": nothing}
+    counts |= {"screened": nothing | {"languages": {"not told": 2}}}
     steps = [step.name for step in PROFILES["clinical"].steps]
     counts["cleaning"] = {"profile": "clinical", "version": 1, "steps": steps, "altered": 1, "emptied": 0}
     counts["cleaning"] |= {"documents_with_changed_values": 0, "changed_values": {}, "kept_as_they_came": 0}

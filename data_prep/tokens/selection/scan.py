@@ -106,7 +106,7 @@ def scan_shard(shard: Shard, seed: int) -> Scan:
     """Read a shard's documents for their hashes, words and keys."""
     keys: dict[Key, int] = {}
     licences: dict[str, int] = {}
-    screening = Screening()
+    screening = Screening(thorough=False)
     parts, rejected, lines = [], [], 0
     for batch in read_shard(shard):
         parts.append(_scan_batch(batch, shard, seed, keys=keys, licences=licences, screening=screening))

@@ -64,7 +64,7 @@ class Plan:
     @property
     def screened(self) -> Counts:
         """Counts of personal data and other languages in the texts; see `Screening.counts`."""
-        screening = Screening()
+        screening = Screening(thorough=False)
         for scan in self.scans:
             screening.add(scan.screening)
         return screening.counts

@@ -12,15 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pdapt.data_prep.screening.identify import identify
 from pdapt.data_prep.screening.language import (
     FEWEST_BYTES,
     FEWEST_VOTES,
     FUNCTION_WORDS,
     LEAD,
+    NOT_TOLD,
     OTHER_SCRIPT,
     READ,
     SAMPLES,
-    other_languages,
+    not_clearly_french,
 )
 from pdapt.data_prep.screening.personal import find_personal
 from pdapt.data_prep.screening.screen import Screening, sentences
@@ -117,6 +119,11 @@ def batch(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(parts), np.uint8), np.cumsum([0, *map(len, parts)]).astype(np.int64)
 
 
+def other_languages(texts: list[str]) -> list[tuple[int, str]]:
+    """Document and language of those whose function words are another language's."""
+    return [(number, language) for number, language in not_clearly_french(*batch(texts)) if language != NOT_TOLD]
+
+
 def personal(values: np.ndarray, offsets: np.ndarray) -> list[tuple[int, str]]:
     """Document and kind of whatever is found."""
     return [(found.document, found.kind) for found in find_personal(values, offsets)]
@@ -160,11 +167,11 @@ def test_each_text_is_looked_at_by_itself(texts: list[str]) -> None:
 
 @pytest.mark.parametrize(("language", "text"), OTHERS.items())
 def test_other_languages_are_told(language: str, text: str) -> None:
-    assert list(other_languages(*batch([FRENCH, text, FRENCH, "court"]))) == [(1, language)]
+    assert other_languages([FRENCH, text, FRENCH, "court"]) == [(1, language)]
 
 
 def test_a_language_without_blanks_is_told() -> None:
-    assert list(other_languages(*batch([CHINESE]))) == [(0, OTHER_SCRIPT)]
+    assert other_languages([CHINESE]) == [(0, OTHER_SCRIPT)]
 
 
 @pytest.mark.parametrize(
@@ -176,31 +183,24 @@ def test_a_language_without_blanks_is_told() -> None:
 )
 def test_letters_that_are_not_latin_tell_another_script(letters: str, foreign: bool) -> None:
     """Neither phonetic letters, punctuation and pictures do, nor the private letters of a PDF's font."""
-    found = list(other_languages(*batch([f"{letters} " * 60])))
+    found = other_languages([f"{letters} " * 60])
     assert found == ([(0, OTHER_SCRIPT)] if foreign else [])
 
 
 def test_a_short_quotation_is_no_other_language() -> None:
     mixed = f"{FRENCH} {FRENCH} Le titre de l'article est « The effect of the treatment »."
-    assert (
-        list(
-            other_languages(
-                *batch([mixed, "Ibuprofène 200 mg\n" * 20, ANTIBIOGRAM, "1\t2\t3\n" * 60, "", "the of and"])
-            )
-        )
-        == []
-    )
+    assert other_languages([mixed, "Ibuprofène 200 mg\n" * 20, ANTIBIOGRAM, "1\t2\t3\n" * 60, "", "the of and"]) == []
 
 
 def test_of_a_long_document_all_of_it_counts() -> None:
     """A French first page does not hide an English document."""
-    assert list(other_languages(*batch([FRENCH + " " + OTHERS["en"] * 8]))) == [(0, "en")]
+    assert other_languages([FRENCH + " " + OTHERS["en"] * 8]) == [(0, "en")]
 
 
 @given(st.lists(st.sampled_from([FRENCH, "", "mot", *OTHERS.values(), CHINESE]), max_size=8))
 def test_a_language_does_not_depend_on_the_neighbours(texts: list[str]) -> None:
-    alone = [(n, language) for n, text in enumerate(texts) for _, language in other_languages(*batch([text]))]
-    assert list(other_languages(*batch(texts))) == alone
+    alone = [(n, language) for n, text in enumerate(texts) for _, language in other_languages([text])]
+    assert other_languages(texts) == alone
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_an_elision_counts_for_each_language_that_has_them(
 ) -> None:
     draw = random.Random(0)
     text = " ".join(draw.choices(words + ["l'ospedale"] * elisions, k=400))
-    assert list(other_languages(*batch([text]))) == expected
+    assert other_languages([text]) == expected
 
 
 ELIDING = ("fr", "it", "ca")
@@ -257,17 +257,79 @@ MARKS = st.sampled_from([" ", " ", " ", "\t", "  ", ", ", "'", "’", "é", "12"
 @settings(max_examples=30)
 def test_many_votes_at_once_are_the_votes_one_by_one(texts: list[str]) -> None:
     expected = [(number, language_of(text.encode())) for number, text in enumerate(texts)]
-    assert list(other_languages(*batch(texts))) == [each for each in expected if each[1]]
+    assert other_languages(texts) == [each for each in expected if each[1]]
 
 
 def test_the_samples_are_french(shared: Callable[[str], Path]) -> None:
     texts = [file.read_text(encoding="utf-8") for file in sorted(shared("samples").rglob("*.txt"))]
     assert len(texts) > 200
-    assert list(other_languages(*batch(texts))) == []
+    assert other_languages(texts) == []
+
+
+def identified(text: str) -> str:
+    return identify(batch([text])[0])
+
+
+@pytest.mark.parametrize(("language", "text"), [("fr", FRENCH), *OTHERS.items()])
+def test_the_language_of_a_short_text_is_identified(language: str, text: str) -> None:
+    """By its first ten words, of which the function words tell nothing."""
+    short = " ".join(text.split()[:10])
+    assert list(not_clearly_french(*batch([short]))) == [(0, NOT_TOLD)]
+    assert identified(short) == language
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "12 345", "Na 140 mmol/l", "Ibuprofène 200 mg", "ANTIBIOGRAMME", "TNFα", "\ufffd"]
+)
+def test_a_text_that_tells_no_language_is_of_none(text: str) -> None:
+    assert identified(text) == NOT_TOLD
+
+
+def test_all_of_a_long_text_without_function_words_is_looked_at() -> None:
+    codes = "B 123 X 456 " * 200
+    assert identified(codes + OTHERS["en"] * 20 + codes) == "en"
+    assert identified(CHINESE * 100) == OTHER_SCRIPT
+
+
+def test_short_texts_are_identified_where_it_is_asked_for() -> None:
+    texts = ["Prenez deux comprimés chaque matin avec un verre d'eau.", "Take two tablets every morning.", "5 mg"]
+    quick, thorough = Screening(thorough=False), Screening(thorough=True)
+    for screening in (quick, thorough):
+        screening.look_at(texts, ["a", "b", "c"])
+    assert quick.counts["languages"] == {NOT_TOLD: 3}
+    assert thorough.counts["languages"] == {"en": 1, NOT_TOLD: 1}
+    assert thorough.counts["other_language"] == {"b": 1}
+
+
+LENGTHS = {1: 0.85, 5: 0.2, 10: 0.03, 20: 0.01}
+"""Fewest words of a text -> share of such texts whose language may not be told."""
+TABLES = 0
+"""Key of the lines of tables of drugs, which need tell nothing."""
+GARBLED = "tedoltri non mer/"
+"""The one line of the samples that is not French: Italian by its sound."""
+
+
+def test_no_line_of_the_samples_is_of_another_language_and_few_are_not_told(shared: Callable[[str], Path]) -> None:
+    """With `-s` it prints the shares by words of a line, which docs/privacy.md states."""
+    files = [*shared("samples").rglob("*.txt"), *shared("samples").rglob("dialogues/*/*")]
+    by_length: dict[int, set[str]] = {fewest: set() for fewest in (TABLES, *LENGTHS)}
+    for file in filter(Path.is_file, files):
+        for line in map(str.strip, file.read_text(encoding="utf-8").split("\n")):
+            fits = [fewest for fewest in LENGTHS if fewest <= len(line.split())] if "bdpm" not in file.parts else []
+            by_length[max(fits, default=TABLES)].add(line)
+    by_length[1].remove(GARBLED)
+    for fewest, texts in by_length.items():
+        screening = Screening(thorough=True)
+        screening.look_at(sorted(texts), ["samples"])
+        not_told = screening.languages[NOT_TOLD] / len(texts)
+        print(f"{fewest} words and more: {len(texts)} lines, {not_told:.1%} not told")
+        assert screening.counts["other_language"] == {}
+        assert not_told <= LENGTHS.get(fewest, 1)
+    assert identified(GARBLED) == "it"
 
 
 def test_findings_are_added_up_by_file() -> None:
-    first, second = Screening(), Screening()
+    first, second = Screening(thorough=False), Screening(thorough=False)
     first.look(*batch([f"{PERSONAL['nir'][0]} {PERSONAL['email'][0]}", OTHERS["en"]]), ["a", "b"])
     second.look(*batch([PERSONAL["email"][0], PERSONAL["email"][1], FRENCH]), ["b"])
     first.add(second)
@@ -279,12 +341,13 @@ def test_findings_are_added_up_by_file() -> None:
         "iban": {},
         "address": {},
         "other_language": {"b": 1},
-        "languages": {"en": 1},
+        "languages": {"not told": 3, "en": 1},
     }
     assert list(sentences(first.counts)) == [
         "3 times what looks like an e-mail address: b 2, a 1",
         "once what looks like a French social security number (NIR): a 1",
         "1 document is not in French (en 1): b 1",
+        "the language of 3 documents is not told: too short, a list or a table",
     ]
     many = {kind: {} for kind in first.counts} | {"rpps": {f"file {n}": n for n in range(1, 9)}}
     assert list(sentences(many)) == [

@@ -379,6 +379,6 @@ def test_what_looks_personal_and_other_languages_are_counted_by_file(
         "iban": {},
         "address": {},
         "other_language": {"notes/b.jsonl": 1},
-        "languages": {"en": 1},
+        "languages": {"not told": 42, "en": 1},
     }
     assert "tokens: 1 document is not in French (en 1): notes/b.jsonl 1" in capsys.readouterr().err
