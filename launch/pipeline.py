@@ -32,7 +32,7 @@ from ..training.run.listeners import trackers
 from . import preflight
 from .preflight import GENERAL, Base
 from .prepare_text import GENERAL_CORPUS, UNSEEN, TextBuild, build_text
-from .request import FITTED, REQUEST_FILE, Request, changes, claim, kept_of, training_began, write_request
+from .request import REQUEST_FILE, FittedRecipe, Request, changes, claim, training_began, write_request
 
 if TYPE_CHECKING:
     from ..eval.models import Model
@@ -75,17 +75,17 @@ def run_whole(request: Request, out: Path, *, verify: bool = True) -> None:
     base = preflight.read_base(request.base) if request.base else None
     with locked(out, "running into"):
         before, began = claim(out), training_began(out)
-        kept = kept_of(before) if before and began else None
+        kept = FittedRecipe.read(before).kept or None if before and began else None
         whole = WholeRun(request, out, base, hardware=this_machine(), began=began, kept=kept, verify=verify)
         recipe = _recipe(whole, ASSUMED, ASSUMED).recipe  # what is wrong with it is said before the text is read
         if not began:
-            write_request(request, out, {})
+            write_request(request, out)
         try:
             general = build_text(TextBuild(request, base, out, fresh=not began), shape_of(recipe).vocab)
             fitted = _train(whole, general)
         except Outdated as error:
             raise _refusal(out, before.values if before else {}, request, error) from None
-        write_request(request, out, _as_json(fitted))
+        write_request(request, out, FittedRecipe(fitted.kept, fitted.notes))
         _evaluate_all(whole, fitted.recipe)
 
 
@@ -134,10 +134,6 @@ def _given(request: Request, base: Base | None) -> Recipe:
     return recipe
 
 
-def _as_json(fitted: Fitted) -> dict[str, Any]:
-    return {"kept": fitted.kept, "told": fitted.notes}
-
-
 def _train(whole: WholeRun, general: list[Path]) -> Fitted:
     """Train, once everything is known to be there that is needed in the end."""
     from ..scaling.predicted_speed import warn_of_local_layers
@@ -155,7 +151,7 @@ def _train(whole: WholeRun, general: list[Path]) -> Fitted:
         log.info(f"recipe: {line}")
     warn_of_local_layers(fitted.recipe)
     if not whole.began:
-        write_request(whole.request, out, _as_json(fitted))
+        write_request(whole.request, out, FittedRecipe(fitted.kept, fitted.notes))
     base = _import(whole, whole.base) if whole.base else _pretrain(whole, recipes[-1])
     train(fitted.recipe, tokens, out / "cpt", base=base, verify=whole.verify)
     return fitted
@@ -305,7 +301,7 @@ def _settings(request: JsonObject, run: Path) -> dict[str, Any]:
     recipe, merged = _config(run / "cpt"), _config(run / "hf" / "merged")
     parallel, data = recipe.object("parallel"), recipe.object("data")
     nodes, ranks, tp, pp = (parallel.integer(name) for name in ("nodes", "ranks_per_node", "tp", "pp"))
-    notes = request.object(FITTED).list("told") if FITTED in request else []
+    notes = FittedRecipe.read(request).notes
     return {
         **{f"recipe ({number})": line for number, line in enumerate(notes, start=1)},
         "base": request.text("base", "") or f"trained here on the {GENERAL} text ({PRETRAIN})",

@@ -12,8 +12,6 @@ from ..recipes.schema import Recipe
 from .run_defaults import DOCUMENTS, MERGE_T, QUESTIONS, VALID_FRACTION
 
 REQUEST_FILE = "request.json"
-FITTED = "fitted"
-"""Key of the request's file that holds what of the recipe was fitted, for a run that goes on: see `recipes.fit`."""
 RECIPE_KEYS = {item.name for item in fields(Recipe)}
 
 
@@ -68,6 +66,33 @@ class Request:
     questions: int = QUESTIONS
 
 
+@dataclass(frozen=True)
+class FittedRecipe:
+    """The fitted part of a recipe, kept beside the request for a run that goes on: see `recipes.fit_to_machine`.
+
+    Attributes:
+        kept: key -> value that a run that began keeps.
+        notes: sentences for the log and the report.
+    """
+
+    kept: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @staticmethod
+    def read(request: JsonObject) -> "FittedRecipe":
+        """Read from a request's file; empty where nothing was fitted yet."""
+        if "fitted" not in request:
+            return FittedRecipe()
+        held = request.object("fitted")
+        kept = held.object("kept") if "kept" in held else JsonObject({}, "")
+        notes = held.list("told") if "told" in held else []
+        return FittedRecipe({name: kept.integer(name, minimum=1) for name in kept.values}, notes)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"kept": self.kept, "told": self.notes}
+
+
 LATER = ("title", "t", "documents", "questions")
 """Choices that no stage up to the last checkpoint depends on; with a base of the user's, `general` is one, too."""
 
@@ -93,17 +118,9 @@ def claim(out: Path) -> JsonObject | None:
     return None
 
 
-def write_request(request: Request, out: Path, fitted: dict[str, Any]) -> None:
-    """Note in a run's folder what it is asked for, and what of its recipe was fitted."""
-    write_json(out / REQUEST_FILE, asdict(request) | {FITTED: fitted})
-
-
-def kept_of(before: JsonObject) -> dict[str, int] | None:
-    """The fitted values that a request's file holds; None where the recipe was not fitted, or not yet."""
-    if FITTED not in before or "kept" not in before.object(FITTED):
-        return None
-    kept = before.object(FITTED).object("kept")
-    return {name: kept.integer(name, minimum=1) for name in kept.values} or None
+def write_request(request: Request, out: Path, fitted: FittedRecipe | None = None) -> None:
+    """Note in a run's folder what it is asked for, and what of its recipe was fitted, if it was."""
+    write_json(out / REQUEST_FILE, asdict(request) | {"fitted": fitted.to_json() if fitted else {}})
 
 
 def training_began(out: Path) -> bool:

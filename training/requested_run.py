@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..core.checkpoint import CHECKPOINTS, RELEASE, newest, root_of
 from ..core.manifest import MANIFEST_FILE, fingerprint
@@ -12,11 +11,8 @@ from ..recipes.schema import Recipe
 from .blend import Member, train_blend, valid_batches, valid_sequences
 from .input_hashes import Inputs
 from .rank_task import RankTask
-from .run.folder import (
-    ACHIEVED,
-    identity,
-    iteration,
-)
+from .run.folder import ACHIEVED, iteration
+from .run.identity import RunIdentity, recipe_values
 
 
 @dataclass(frozen=True)
@@ -49,12 +45,16 @@ class Run:
         """The checkpoint that the weights start from."""
         return self.base and newest(self.base)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> RunIdentity:
         """Identify the run, to compare two starts. Of a base that is a run, the newest checkpoint counts."""
         root = self.base and root_of(self.base)
         weights = root if root and (root / MANIFEST_FILE).is_file() else self.weights
-        data = {"tokens": fingerprint(self.tokens), "tokenizer": fingerprint(self.tokens / "tokenizer")}
-        return identity(self.recipe, data | {"base": weights and fingerprint(weights)})
+        return RunIdentity(
+            recipe=recipe_values(self.recipe),
+            tokens=fingerprint(self.tokens),
+            tokenizer=fingerprint(self.tokens / "tokenizer"),
+            base=weights and fingerprint(weights),
+        )
 
     def members(self) -> list[Member]:
         """The data sets of the run, and how much of each it reads."""

@@ -31,15 +31,12 @@ from .run.folder import (
     METRICS,
     PROVENANCE,
     STOP_AT,
-    check_claim,
-    check_same,
     checkpoints,
-    claim,
     iteration,
     read_achieved,
-    steps_before,
 )
 from .run.hashes import recover, write_missing_hashes
+from .run.identity import check_claim, check_same, claim, steps_before
 from .run.journal import JOURNAL_FILE, as_line, metrics, read_history
 from .run.listeners import trackers
 from .run.provenance import check_resharding, provenance
@@ -213,8 +210,7 @@ def _prepare(run: Run, start_: Start) -> int:
     """
     requested = run.identity()
     claim(run.out, run.recipe, requested, other_data=start_.other_data)
-    inputs = {name: value for name, value in requested.items() if name != "recipe"}
-    write_json(run.out / PROVENANCE, provenance(run.recipe, inputs))
+    write_json(run.out / PROVENANCE, provenance(run.recipe, requested.inputs))
     newest_sound = recover(run.out, fsdp=run.recipe.parallel.fsdp)
     if newest_sound is not None:
         check_resharding(newest_sound, run.recipe)
@@ -270,11 +266,11 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
     sources = {name: source.values for name, source in read_achieved(out, reached).items()}
     for name, source in sources.items():
         log.info(f"train: read {source['tokens']:,} tokens of {name} ({source['epochs']:.2f} epochs)")
-    inputs = run.identity()
+    inputs = run.identity().inputs
     kept = [out / "recipe.yaml", out / METRICS, *(path / "metadata.json" for path in saved)]
     manifest = Manifest(
         stage="train",
-        inputs={name: inputs[name] for name in ("tokens", "base") if inputs[name] is not None},
+        inputs={name: value for name in ("tokens", "base") if (value := inputs[name]) is not None},
         config=to_dict(recipe),
         counts={
             "steps": recipe.steps,

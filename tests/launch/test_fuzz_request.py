@@ -10,7 +10,7 @@ import pytest
 from pdapt.core.files import read_object
 from pdapt.core.manifest import MANIFEST_FILE, Manifest
 from pdapt.launch.pipeline import _settings  # pyright: ignore[reportPrivateUsage]
-from pdapt.launch.request import REQUEST_FILE, Request, changes, claim, kept_of, write_request
+from pdapt.launch.request import REQUEST_FILE, FittedRecipe, Request, changes, claim, write_request
 from pdapt.launch.score_models import _steps, resolve  # pyright: ignore[reportPrivateUsage]
 from pdapt.recipes.load import load, to_dict
 
@@ -21,7 +21,7 @@ REQUESTED = Request("A report", "medical", ["medical=texts"])
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """Its request, and what its report takes from two stages."""
-    write_request(REQUESTED, tmp_path, {"kept": {"global_size": 8}, "told": ["batch of 8"]})
+    write_request(REQUESTED, tmp_path, FittedRecipe({"global_size": 8}, ["batch of 8"]))
     config = to_dict(load("qwen3_tiny_cpt_2xcpu"))
     for folder, options in (("cpt", config), ("hf/merged", {"t": 0.5}), ("hf/cpt-00004", {})):
         (tmp_path / folder).mkdir(parents=True)
@@ -43,7 +43,7 @@ def test_fuzz_request(fuzz: Fuzz, run: Path) -> None:
         before = claim(run)
         if before is not None:
             changes(before.values, REQUESTED)
-            kept_of(before)
+            FittedRecipe.read(before)
         resolve([str(run)], run / "exports")
         json.dumps(_settings(read_object(run / REQUEST_FILE), run))
 

@@ -11,12 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from pdapt.cli.main import app
-from pdapt.core.checkpoint import HF, TRACKER
+from pdapt.core.checkpoint import HF, IDENTITY, TRACKER
 from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
 from pdapt.core.qwen3 import SIZES
 from pdapt.data_prep.tokens.build import build_tokens
-from pdapt.training.run.folder import IDENTITY
 
 RECIPE = "qwen3_8b_cpt_48xh100_packed"
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -21,7 +22,8 @@ from pdapt.core.files import read_json
 from pdapt.core.system.lock import locked
 from pdapt.recipes.load import load
 from pdapt.training.requested_run import Run
-from pdapt.training.run.folder import METRICS, checkpoints, claim, iteration
+from pdapt.training.run.folder import METRICS, checkpoints, iteration
+from pdapt.training.run.identity import claim
 from pdapt.training.train import train
 
 Maker = Callable[..., Path]
@@ -214,7 +216,7 @@ def test_other_data_or_another_tokenizer_are_refused_unless_they_are_meant(
     out, recipe = tmp_path / "run", load(str(recipe_file))
     found = Run(recipe, tokens, out, None).identity()
     claim(out, recipe, found)
-    other = found | {"tokens": "another", "tokenizer": "another"}
+    other = replace(found, tokens="another", tokenizer="another")
     with pytest.raises(UserError, match=r"trained on other data: tokens, tokenizer differ(.|\n)*--other-data"):
         claim(out, recipe, other)
     claim(out, recipe, other, other_data=True)
@@ -222,7 +224,7 @@ def test_other_data_or_another_tokenizer_are_refused_unless_they_are_meant(
     with pytest.raises(UserError, match="tokens"):
         claim(out, recipe, found)
     with pytest.raises(UserError, match="base"):
-        claim(out, recipe, other | {"base": "another"}, other_data=True)
+        claim(out, recipe, replace(other, base="another"), other_data=True)
 
 
 def test_another_layout_of_the_same_recipe_is_the_same_run(tokens: Path, recipe_file: Path, tmp_path: Path) -> None:

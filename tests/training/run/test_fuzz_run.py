@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,12 @@ from pdapt.training.announce import announce_weights
 from pdapt.training.run.folder import (
     ACHIEVED,
     SKIPPED,
-    check_same,
     checkpoints,
-    identity,
     read_achieved,
     skipped,
-    steps_before,
 )
 from pdapt.training.run.hashes import recover
+from pdapt.training.run.identity import RunIdentity, check_same, recipe_values, steps_before
 from pdapt.training.run.provenance import check_resharding, device_of, layers_of, provenance, steps_of
 from pdapt.training.run.run_state import STATE, read_state
 
@@ -35,8 +34,8 @@ def recipe() -> Recipe:
 
 
 def test_fuzz_identity(fuzz: Fuzz, tmp_path: Path, recipe: Recipe) -> None:
-    found = identity(recipe, INPUTS)
-    (tmp_path / IDENTITY).write_text(json.dumps(found))
+    found = RunIdentity(recipe_values(recipe), **INPUTS)
+    (tmp_path / IDENTITY).write_text(json.dumps(asdict(found)))
     fuzz(tmp_path / IDENTITY, lambda: (check_same(tmp_path, found, other_data=False), steps_before(tmp_path, found)))
 
 

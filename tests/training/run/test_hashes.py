@@ -17,8 +17,9 @@ from pdapt.recipes import schema
 from pdapt.recipes.load import load, to_dict
 from pdapt.training.run import provenance as provenance_module
 from pdapt.training.run.events import Save
-from pdapt.training.run.folder import PROVENANCE, checkpoints, identity, iteration
+from pdapt.training.run.folder import PROVENANCE, checkpoints, iteration
 from pdapt.training.run.hashes import DAMAGED, damage, recover, write_hashes, write_missing_hashes
+from pdapt.training.run.identity import recipe_values
 from pdapt.training.run.listeners import saves
 from pdapt.training.run.listeners.saves import Hashing
 from pdapt.training.run.provenance import check_resharding, commit, layers_of, provenance
@@ -199,7 +200,7 @@ def test_other_layers_go_on_from_what_was_saved_for_a_change(
         else:
             with pytest.raises(UserError, match=r"by local layers(.|\n)*model\.transformer_impl=local"):
                 check_resharding(at(run, 6), engine)
-    assert identity(local, {}) == identity(engine, {})
+    assert recipe_values(local) == recipe_values(engine)
 
 
 def test_records_that_name_no_layers_are_of_the_devices(run: Path) -> None:
