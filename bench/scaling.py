@@ -173,7 +173,9 @@ def _name(way: str, world: int, turn: int) -> str:
 
 def write_jobs(plan: Plan, tokens: Path, out: Path) -> list[Path]:
     """Write a batch script and a recipe for each run; they are submitted by the user."""
-    from ..launch.recipe_job import script
+    from ..launch.recipe_job import recipe_job, train_command
+    from ..launch.sbatch import render_sbatch
+    from ..launch.slurm_site import GENERIC
     from ..training.requested_run import Run
 
     paths = []
@@ -181,8 +183,10 @@ def write_jobs(plan: Plan, tokens: Path, out: Path) -> list[Path]:
         name = _name(way, world, turn)
         folder = out / name
         write_text(folder / "recipe.yaml", to_yaml(recipe))
-        text = script(name, str(folder / "recipe.yaml"), [], Run(recipe, tokens, folder / "run", None))
-        write_text(folder / "job.sh", text)
+        run = Run(recipe, tokens, folder / "run", None)
+        command = train_command(str(folder / "recipe.yaml"), [], run)
+        job, _ = recipe_job(run, command, name=name, site=GENERIC, gpu=plan.gpu)
+        write_text(folder / "job.sh", render_sbatch(job))
         paths.append(folder / "job.sh")
     return paths
 

@@ -1,13 +1,12 @@
 """`pdapt plan …`."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..core.gpus import NETWORK_CARD, WATTS_WITH_NODE
 from ..core.log import counted
 from ..scaling.goodput import Failures
 from .options import Json, Overrides, show
@@ -15,10 +14,17 @@ from .options import Json, Overrides, show
 if TYPE_CHECKING:
     from ..recipes.schema import Recipe
     from ..scaling.fit import ErrorSummary
+    from ..scaling.predict_run import Site as Machines
 
 plan = typer.Typer()
 
-Site = Annotated[Path | None, typer.Option(help="Constants of a site, as `pdapt bench scaling` writes them.")]
+Site = Annotated[
+    str | None,
+    typer.Option(
+        help="Site, by name or YAML file, as `pdapt launch` takes it; or a JSON file of constants, as `pdapt bench "
+        "scaling` writes it."
+    ),
+]
 
 
 @plan.command("recipe")
@@ -33,14 +39,19 @@ def recipe(
     nics: Annotated[
         int | None, typer.Option(min=1, help="Network cards of a node; by default one for each GPU.")
     ] = None,
-    nic_gbits: Annotated[float, typer.Option(min=1, help="Bandwidth of a network card in Gbit/s.")] = NETWORK_CARD
-    * 8
-    / 1e9,
-    gpu_hour: Annotated[float | None, typer.Option(min=0, help="Price of a GPU-hour.")] = None,
+    nic_gbits: Annotated[
+        float | None, typer.Option(min=1, help="Bandwidth of a network card in Gbit/s; by default the site's, or 400.")
+    ] = None,
+    gpu_hour: Annotated[
+        float | None, typer.Option(min=0, help="Price of a GPU-hour; by default the site's, if it has one.")
+    ] = None,
     kwh: Annotated[float | None, typer.Option(min=0, help="Price of a kWh.")] = None,
     watts: Annotated[
-        float, typer.Option(min=1, help="Power of a GPU in watts, with its share of node and cooling.")
-    ] = WATTS_WITH_NODE,
+        float | None,
+        typer.Option(
+            min=1, help="Power of a GPU in watts, with its share of node and cooling; by default the site's, or 1,000."
+        ),
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="Run folder whose measured energy is shown for comparison.")] = None,
     site: Site = None,
     out: Annotated[Path | None, typer.Option(help="Recipe file to write, with the best settings.")] = None,
@@ -49,11 +60,11 @@ def recipe(
     """Find the best parallelism of a recipe on its GPUs: what fits, how fast it is, what limits it, its cost."""
     from ..launch.plan_recipe import Prices, lines, plan_recipe
     from ..recipes.load import load
-    from ..scaling.predict_run import Site as Machines
 
     loaded = load(name, overrides, fitting=False)
-    prices, machines = Prices(gpu_hour=gpu_hour, kwh=kwh), Machines(nics=nics, nic=nic_gbits / 8 * 1e9, watts=watts)
-    result = plan_recipe(loaded, tokens, site, site=machines, prices=prices, keep=tuple(keep or ()), run=run)
+    machines, price = _machines(site, {"nics": nics, "nic_gbits": nic_gbits, "watts": watts, "gpu_hour": gpu_hour})
+    prices = Prices(gpu_hour=price, kwh=kwh)
+    result = plan_recipe(loaded, tokens, _speed(site), site=machines, prices=prices, keep=tuple(keep or ()), run=run)
     if out is not None:
         _write(result.choice.recipe, out)
     if as_json:
@@ -61,6 +72,22 @@ def recipe(
         return
     for line in lines(name, result):
         print(line)
+
+
+def _speed(site: str | None) -> Path | None:
+    """The file of a site's constants; None where no site is given."""
+    from ..launch.slurm_site import speed_path
+
+    return None if site is None else speed_path(site)
+
+
+def _machines(site: str | None, given: dict[str, float | None]) -> tuple["Machines", float | None]:
+    """The machines, and the price of a GPU-hour: as options say, else as the site does."""
+    from ..launch.slurm_site import GENERIC, read_site
+
+    cluster = read_site(GENERIC if site is None or site.endswith(".json") else site)
+    chosen = replace(cluster, **{name: value for name, value in given.items() if value is not None})
+    return chosen.machines(), chosen.gpu_hour
 
 
 def _write(recipe: "Recipe", out: Path) -> None:
@@ -84,7 +111,7 @@ def score(
     """Predict measured speeds, and show the errors of the predictions."""
     from ..scaling.score_predictions import score_predictions
 
-    result = score_predictions(file, site)
+    result = score_predictions(file, _speed(site))
     if as_json:
         print(json.dumps(result.to_json(), ensure_ascii=False))
         return
@@ -181,4 +208,4 @@ def curves(
 
     loaded = load(name, overrides, fitting=False)
     failures = Failures(gpu_years=gpu_years, restart_minutes=restart)
-    show(draw(loaded, filling(loaded, None), out, largest=gpus, failures=failures, site=site), as_json)
+    show(draw(loaded, filling(loaded, None), out, largest=gpus, failures=failures, site=_speed(site)), as_json)

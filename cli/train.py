@@ -83,6 +83,9 @@ def launch(
     base: Annotated[Path | None, typer.Option(help="Run or checkpoint root to start from.")] = None,
     tokenizer: Tokenizer = None,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("run"),
+    site: Annotated[
+        str, typer.Option(help="Where it runs: a site's name (generic, jean_zay_h100, local_cpu), or a YAML file.")
+    ] = "generic",
     verify: Verify = True,
     allow_env: AllowEnv = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the script; pdapt does not submit it yet.")] = False,
@@ -93,8 +96,12 @@ def launch(
     a failure and ends with 1, so that the job's code is 0 or 1: state.json in the run folder says whether a job that
     ended with 0 is done or stopped early.
     """
+    from ..core import log
     from ..core.errors import UserError
-    from ..launch.recipe_job import script
+    from ..launch.job_time import describe_time
+    from ..launch.recipe_job import recipe_job, train_command, wants_gpus
+    from ..launch.sbatch import render_sbatch
+    from ..launch.slurm_site import read_site
     from ..recipes.load import load
     from ..training.requested_run import Run
     from ..training.train import check_run
@@ -107,7 +114,12 @@ def launch(
     run = Run(loaded, tokens, out, base, tokenizer=tokenizer, verify=verify)
     _check_base(recipe, base)
     check_run(run)
-    print(script(Path(recipe).stem, recipe, overrides or [], run, allow_env=allow_env))
+    name = Path(recipe).stem
+    command = train_command(recipe, overrides or [], run, allow_env=allow_env)
+    job, time = recipe_job(run, command, name=name, site=site, gpu=wants_gpus(name), measured=tokens)
+    for sentence in describe_time(time, loaded, read_site(site)):
+        log.info(f"launch: {sentence}")
+    print(render_sbatch(job))
 
 
 def _given(path: Path | None, option: str) -> Path:

@@ -8,6 +8,8 @@ from .errors import UserError
 PLAIN = re.compile(r"[\w./%+,:=@&|()\[\]*-]+", re.ASCII)
 """Values that an #SBATCH line can hold: nothing that would need the quoting rules that sbatch has of its own."""
 TIME_LIMIT = re.compile(r"(\d+)(?::(\d\d?))?(?::(\d\d?))?|(\d+)-(\d\d?)(?::(\d\d?))?(?::(\d\d?))?", re.ASCII)
+VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+"""Names of environment variables."""
 TIMES = "minutes, minutes:seconds, hours:minutes:seconds, or days-hours[:minutes[:seconds]]"
 SITE_OPTIONS = ("partition", "account", "qos", "constraint")
 """Options of a job that only its site can name."""
@@ -15,11 +17,11 @@ SITE_OPTIONS = ("partition", "account", "qos", "constraint")
 
 @dataclass
 class SlurmOptions:
-    """Options of the Slurm job."""
+    """Options of the Slurm job. Each wins over the site's."""
 
-    time: str = "20:00:00"  # hours:minutes:seconds
-    cpus_per_rank: int = 16  # CPU cores
-    partition: str | None = None  # as Slurm calls it; none: the cluster's own choice
+    time: str | None = None  # hours:minutes:seconds; none: from the plan, up to the site's limit
+    cpus_per_rank: int | None = None  # CPU cores; none: the site's
+    partition: str | None = None  # as Slurm calls it; none: the site's
     account: str | None = None  # as job.partition
     qos: str | None = None  # as job.partition
     constraint: str | None = None  # as job.partition
@@ -31,8 +33,9 @@ def check_options(options: SlurmOptions) -> None:
     Raises:
         UserError: a number is out of range, or sbatch would not take a value.
     """
-    check_time(options.time, "job.time")
-    if options.cpus_per_rank < 1:
+    if options.time is not None:
+        check_time(options.time, "job.time")
+    if options.cpus_per_rank is not None and options.cpus_per_rank < 1:
         raise UserError(f"job.cpus_per_rank is {options.cpus_per_rank}", where="job.cpus_per_rank", allowed="from 1")
     for name in SITE_OPTIONS:
         value = getattr(options, name)
@@ -56,6 +59,24 @@ def check_time(text: str, where: str) -> None:
         raise UserError(f"{where} is {text!r}", where=where, allowed=TIMES, fix="for instance 20:00:00 or 2-12")
     if not any(parts):
         raise UserError(f"{where} is {text!r}, which Slurm takes for no limit", where=where, allowed="more than 0")
+
+
+def seconds_of(time: str) -> int:
+    """Seconds of a time limit that `check_time` has passed."""
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+    elif len(parts) == 3:
+        hours, minutes, seconds = parts
+    else:
+        hours, minutes, seconds = 0, parts[0], parts[1] if len(parts) == 2 else 0
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def as_time(seconds: int) -> str:
+    """Write seconds as hours:minutes:seconds."""
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def check_plain(text: str, where: str) -> None:

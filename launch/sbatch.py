@@ -1,4 +1,4 @@
-"""A Slurm batch script for a multi-node torchrun job."""
+"""A Slurm batch script for a training job on any number of nodes."""
 
 import re
 import shlex
@@ -8,22 +8,23 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..core.errors import UserError
 from ..core.slurm import SITE_OPTIONS, SlurmOptions, check_options, check_plain
-
-VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+from .slurm_site import GPU_OPTIONS, Container, Runtime, SlurmSite, check_variable
 
 
 @dataclass(frozen=True)
 class BatchJob:
-    """A command that torchrun starts on several nodes.
+    """A command that is started in every rank of several nodes.
 
     Attributes:
         name: the job's name; with its number it names the log file.
         nodes: number of nodes.
-        gpus_per_node: GPUs on each; one rank a GPU. 0 asks for none and starts one rank a node.
-        options: its time limit, its CPU cores and the site's names.
-        command: started by torchrun in each rank: `["-m", module, argument, ...]` or `[script, argument, ...]`.
-        log_dir: folder of the log `<name>-<job number>.out`; it must exist when the job starts.
-        env: variables that every rank sees.
+        ranks_per_node: processes of each.
+        gpu: whether each rank has a GPU.
+        options: its time limit, its CPU cores and the site's names, all of them chosen.
+        lead: seconds before the time limit at which it is asked to save.
+        command: of each rank: a program and its arguments.
+        site: where it runs.
+        env: variables that every rank sees, besides the site's.
 
     Raises:
         UserError: a number out of range, or text that a batch script cannot carry.
@@ -31,17 +32,19 @@ class BatchJob:
 
     name: str
     nodes: int
-    gpus_per_node: int
+    ranks_per_node: int
+    gpu: bool
     options: SlurmOptions
+    lead: int
     command: list[str]
-    log_dir: str
+    site: SlurmSite
     env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, least in (("nodes", 1), ("gpus_per_node", 0)):
+        for name in ("nodes", "ranks_per_node", "lead"):
             value = getattr(self, name)
-            if value < least:
-                raise UserError(f"{name} is {value}", where="job", allowed=f"{least} or more")
+            if value < 1:
+                raise UserError(f"{name} is {value}", where="job", allowed="1 or more")
         if "/" in self.name:
             raise UserError(
                 f"the job's name contains a '/': {self.name}",
@@ -49,19 +52,15 @@ class BatchJob:
                 fix="leave it out: the name becomes a file's",
             )
         check_plain(self.name, "name")
-        check_plain(self.log_dir, "log_dir")
         check_options(self.options)
+        assert self.options.time is not None
+        assert self.options.cpus_per_rank is not None
         _check_command(self)
 
     @property
-    def ranks_per_node(self) -> int:
-        """Processes that torchrun starts on each node."""
-        return max(1, self.gpus_per_node)
-
-    @property
-    def cpus_per_task(self) -> int:
-        """CPU cores of each node, whose one task is torchrun."""
-        return self.options.cpus_per_rank * self.ranks_per_node
+    def cpus_per_node(self) -> int:
+        """CPU cores of each node."""
+        return (self.options.cpus_per_rank or 1) * self.ranks_per_node
 
 
 def render_sbatch(job: BatchJob) -> str:
@@ -69,39 +68,60 @@ def render_sbatch(job: BatchJob) -> str:
     environment = Environment(  # noqa: S701 - a shell script, where HTML escaping would be wrong
         loader=PackageLoader("pdapt.launch", ""),
         trim_blocks=True,
+        lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
     environment.filters["quote"] = shlex.quote
-    return environment.get_template("sbatch.jinja").render(job=job, directives=_directives(job))
+    template = environment.get_template("sbatch.jinja")
+    return template.render(
+        job=job, site=job.site, directives=_directives(job), step=_step(job), within=_within(job.site.container, job)
+    )
 
 
 def _directives(job: BatchJob) -> dict[str, str]:
-    """Options of the #SBATCH lines, without those left to the site."""
+    """Options of the #SBATCH lines, without those left to the cluster."""
     options = {
         "job-name": job.name,
         "nodes": str(job.nodes),
         "ntasks-per-node": "1",
-        "cpus-per-task": str(job.cpus_per_task),
-        "gpus-per-node": str(job.gpus_per_node) if job.gpus_per_node else None,
+        "cpus-per-task": str(job.cpus_per_node),
+        job.site.gpu_option: GPU_OPTIONS[job.site.gpu_option].format(job.ranks_per_node) if job.gpu else None,
+        "hint": job.site.hint,
         "time": job.options.time,
         **{name: getattr(job.options, name) for name in SITE_OPTIONS},
-        "signal": "USR1@600",
-        "output": f"{job.log_dir}/%x-%j.out",
+        "signal": f"USR1@{job.lead}",
+        "output": f"{job.site.logs}/%x-%j.out",
         # A requeued job goes on in its log, where truncating would lose the reason for the requeue.
         "open-mode": "append",
     }
     return {name: value for name, value in options.items() if value}
 
 
+def _step(job: BatchJob) -> list[str]:
+    """Options of srun. It does not take --cpus-per-task over from sbatch, nor --hint."""
+    options = ["--ntasks-per-node=1", f"--cpus-per-task={job.cpus_per_node}"]
+    options += [f"--hint={job.site.hint}"] if job.site.hint else []
+    container = job.site.container
+    if container is not None and container.runtime == Runtime.PYXIS:
+        options.append(f'--container-image="{container.image}"')
+        options += [f'--container-mounts="{",".join(container.mounts)}"'] if container.mounts else []
+    return options
+
+
+def _within(container: Container | None, job: BatchJob) -> list[str]:
+    """Words before a rank's command that start a container; pyxis needs none."""
+    if container is None or container.runtime == Runtime.PYXIS:
+        return []
+    words = ["apptainer exec", *(["--nv"] if job.gpu else [])]
+    return [*words, *(f'--bind "{mount}"' for mount in container.mounts), f'"{container.image}"']
+
+
 def _check_command(job: BatchJob) -> None:
     if not job.command:
-        raise UserError("the job has no command", where="command", allowed="a script or -m MODULE, and its arguments")
+        raise UserError("the job has no command", where="command", allowed="a program and its arguments")
     for name in job.env:
-        if not VARIABLE.fullmatch(name):
-            raise UserError(
-                f"{name!r} is not a name for an environment variable", where="env", allowed="letters, digits and _"
-            )
+        check_variable(name, "env")
     for value in (*job.command, *job.env.values()):
         if re.search(r"[\n\r\0]", value):
             raise UserError(

@@ -2,14 +2,15 @@
 
 import io
 import re
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from ..core.errors import UserError
+from ..core.errors import UserError, nearest
 from ..core.files import read_bytes
 from ..core.jsonio import shorten
 
@@ -19,12 +20,13 @@ _NOT_YAML = (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError,
 """Errors of YAML's reader and OmegaConf on text that is not a recipe's: wrong dates, long integers, a lone scalar."""
 
 
-def read_layer(path: Path, *, allow_env: bool = False) -> DictConfig:
-    """Read a recipe file.
+def read_layer(path: Path, *, allow_env: bool = False, kind: str = "recipe") -> DictConfig:
+    """Read a recipe file, or another of its kind.
 
     Args:
         path: the file.
         allow_env: see `check_plain`.
+        kind: what errors call it.
 
     Raises:
         UserError: it is not one, or takes a value from elsewhere.
@@ -36,11 +38,11 @@ def read_layer(path: Path, *, allow_env: bool = False) -> DictConfig:
     except UserError:
         raise
     except _NOT_YAML as error:
-        raise UserError(f"the recipe is not valid YAML: {_first_line(error)}", where=str(path)) from None
+        raise UserError(f"the {kind} is not valid YAML: {_first_line(error)}", where=str(path)) from None
     if aliases:  # a few lines of them stand for terabytes
-        raise UserError("the recipe has YAML aliases (*name)", where=str(path), fix="write the values out")
+        raise UserError(f"the {kind} has YAML aliases (*name)", where=str(path), fix="write the values out")
     if not isinstance(value, DictConfig):
-        raise UserError("the recipe is not a mapping of keys to values", where=str(path))
+        raise UserError(f"the {kind} is not a mapping of keys to values", where=str(path))
     check_plain(value, str(path), allow_env=allow_env)
     return value
 
@@ -71,6 +73,36 @@ def override_layer(item: str, *, allow_env: bool = False) -> DictConfig:
         ) from None
     check_plain(value, where, allow_env=allow_env)
     return value
+
+
+def merge_layer(config: Any, layer: DictConfig, where: str, *, kind: str = "recipe") -> Any:
+    """Merge a layer into a structured configuration.
+
+    Args:
+        config: the schema, or what earlier layers have made of it; it stays as it is.
+        layer: keys and values.
+        where: where they are from.
+        kind: what errors call the whole.
+
+    Raises:
+        UserError: an unknown key (the nearest valid one is named), or a value of a wrong type.
+    """
+    try:
+        return OmegaConf.merge(config, layer)
+    except ConfigKeyError as error:
+        known = [item.name for item in fields(cast(Any, error.object_type))]
+        fix = nearest(str(error.key), known)
+        raise UserError(f"unknown key {error.full_key!r}", where=where, allowed=", ".join(known), fix=fix) from None
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key or f'the {kind}'}: {str(error).splitlines()[0]}", where=where) from None
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:  # of a list or a mapping where the schema has another
+        allowed = "values of the schema's types (docs/options.md); of a list all elements: data.blend=[{...}]"
+        raise UserError(f"the values do not fit a {kind}: {error}", where=where, allowed=allowed) from None
 
 
 def check_plain(layer: DictConfig, where: str, *, allow_env: bool) -> None:

@@ -106,6 +106,7 @@ def test_measured_energy_stands_beside_the_predicted(tmp_path: Path) -> None:
         (["recipe", "RECIPE", "--keep", "pq"], "'pq' is not a setting"),
         (["recipe", "RECIPE", "--site", "bad.json"], "not a file of constants"),
         (["recipe", "RECIPE", "--tokens", "gone"], "tokens.json is missing"),
+        (["recipe", "RECIPE", "--site", "gone"], "no site is called 'gone'"),
         (["score", "bad.json", "--site", "gone.json"], "gone.json is missing"),
         (["curves", "RECIPE", "parallel.tp=4", "--gpus", "2", "--out", "out"], "spread over 4 ranks"),
     ],

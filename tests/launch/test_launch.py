@@ -1,6 +1,7 @@
 """The script of a recipe, and what is refused before it waits in a queue."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -78,6 +79,21 @@ def test_what_training_is_told_is_in_the_script(
     assert "#SBATCH --account=lab-7" in script
     assert f"--tokenizer {tokenizer_folder} --allow-env" in script
     assert f"'{item}'" in script
+
+
+def test_the_site_gives_what_the_recipe_does_not_say(launch: Callable[..., str]) -> None:
+    with pytest.raises(UserError, match="ends in @h100"):
+        launch("--site", "jean_zay_h100")
+    script = launch("--site", "jean_zay_h100", "job.account=abc@h100", "job.cpus_per_rank=12")
+    for line in ("--account=abc@h100", "--constraint=h100", "--gres=gpu:4", "--cpus-per-task=48"):
+        assert f"#SBATCH {line}\n" in script
+
+
+def test_what_a_run_takes_is_said_before_it_is_submitted(tokens: Path, base: Path, tmp_path: Path) -> None:
+    command = ["launch", RECIPE, "job.time=2:00:00", "--base", str(base), "--tokens", str(tokens), "--print"]
+    said = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "run")]).stderr
+    assert re.search(r"predicted \d\.\d h \(.* on 48 GPUs: \d jobs of 2:00:00", said)
+    assert re.search(r"about \d+ GPU-hours", said)
 
 
 def another_shape(tokens: Path, base: Path, run: Path) -> dict[str, Any]:

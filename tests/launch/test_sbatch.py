@@ -13,14 +13,18 @@ import pytest
 from pdapt.core.errors import UserError
 from pdapt.core.slurm import SlurmOptions
 from pdapt.launch.sbatch import BatchJob, render_sbatch
+from pdapt.launch.slurm_site import Container, SlurmSite, Variable
 
+SITE = SlurmSite(title="a cluster", longest="20:00:00", logs="logs")
 JOB = BatchJob(
     name="qwen3_8b_cpt_48xh100_packed",
     nodes=12,
-    gpus_per_node=4,
+    ranks_per_node=4,
+    gpu=True,
     options=SlurmOptions(time="20:00:00", cpus_per_rank=24),
-    command=["-m", "pdapt.training.train", "qwen3_8b_cpt_48xh100_packed"],
-    log_dir="logs",
+    lead=600,
+    command=["pdapt", "train", "qwen3_8b_cpt_48xh100_packed"],
+    site=SITE,
     env={"CUDA_DEVICE_MAX_CONNECTIONS": "1"},
 )
 
@@ -50,7 +54,8 @@ srun \\
   --rdzv-id="$SLURM_JOB_ID" \\
   --rdzv-backend=c10d \\
   --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \\
-  -m pdapt.training.train qwen3_8b_cpt_48xh100_packed
+  --no-python \\
+  pdapt train qwen3_8b_cpt_48xh100_packed
 """
 
 FAKE_SRUN = """\
@@ -91,7 +96,7 @@ def test_every_block_of_the_script_is_explained() -> None:
 
 
 def test_what_is_empty_is_left_out() -> None:
-    script = render_sbatch(replace(JOB, gpus_per_node=0, env={}))
+    script = render_sbatch(replace(JOB, ranks_per_node=1, gpu=False, env={}))
     assert "gpus-per-node" not in script
     assert "--nproc-per-node=1 " in script
     assert "export" not in script
@@ -99,17 +104,52 @@ def test_what_is_empty_is_left_out() -> None:
 
 
 def test_the_sites_options_are_handed_to_slurm() -> None:
-    options = SlurmOptions(partition="gpu_p6", account="abc@h100", qos="qos-t3", constraint="(h100|a100)&ib")
+    options = replace(JOB.options, partition="gpu_p6", account="abc@h100", qos="qos-t3", constraint="(h100|a100)&ib")
     script = render_sbatch(replace(JOB, options=options))
     for line in ("--partition=gpu_p6", "--account=abc@h100", "--qos=qos-t3", "--constraint=(h100|a100)&ib"):
         assert f"\n#SBATCH {line}\n" in script
 
 
+def test_what_a_site_says_is_in_the_script() -> None:
+    site = SlurmSite(
+        title="a cluster",
+        longest="20:00:00",
+        hint="nomultithread",
+        gpu_option="gres",
+        modules=["arch/h100", "cuda/12"],
+        venv="$WORK/venv",
+        scratch="$SCRATCH",
+        tmp="$JOBSCRATCH",
+        env={"WANDB_MODE": "offline mode"},
+        network={"NCCL_X": Variable("a b", "cards are named so")},
+    )
+    script = render_sbatch(replace(JOB, site=site))
+    lines = script.splitlines()
+    assert {"#SBATCH --hint=nomultithread", "#SBATCH --gres=gpu:4", "module load cuda/12"} <= set(lines)
+    assert lines.index("module purge") + 1 == lines.index("module load arch/h100")
+    assert lines.index("module load cuda/12") < lines.index("set -euo pipefail"), "modules read what is not set"
+    assert {'export PATH="$WORK/venv/bin:$PATH"', 'export TMPDIR="$JOBSCRATCH"'} <= set(lines)
+    assert "export NCCL_X='a b'  # cards are named so" in lines
+    assert "export WANDB_MODE='offline mode'" in lines
+    assert "  --hint=nomultithread \\" in lines, "srun does not take it over"
+    assert "gpus-per-node" not in script
+
+
+def test_ranks_run_in_a_container_of_either_kind() -> None:
+    apptainer = Container("apptainer", "$WORK/pdapt.sif", ["$WORK", "/data:/in"])
+    script = render_sbatch(replace(JOB, site=replace(SITE, container=apptainer)))
+    assert '  apptainer exec --nv --bind "$WORK" --bind "/data:/in" "$WORK/pdapt.sif" \\\n' in script
+    assert "--nv" not in render_sbatch(replace(JOB, gpu=False, site=replace(SITE, container=apptainer)))
+    script = render_sbatch(replace(JOB, site=replace(SITE, container=replace(apptainer, runtime="pyxis"))))
+    assert '  --container-image="$WORK/pdapt.sif" \\\n  --container-mounts="$WORK,/data:/in" \\\n' in script
+    assert "apptainer" not in script
+
+
 def test_bash_hands_every_word_on_as_it_was_given(tmp_path: Path) -> None:
     hostile = ["x; touch injected", "$(touch injected)", "`touch injected`", "it's", 'a "b"', "", "*", "~", "\\", "é à"]
-    job = replace(JOB, command=["-m", "module", *hostile], env={"GIVEN": "$HOME; touch injected"})
+    job = replace(JOB, command=["program", "module", *hostile], env={"GIVEN": "$HOME; touch injected"})
     code, words = run_with_fake_srun(render_sbatch(job), tmp_path)
-    assert words[-len(hostile) - 3 :] == ["-m", "module", *hostile, "GIVEN=$HOME; touch injected"]
+    assert words[-len(hostile) - 3 :] == ["program", "module", *hostile, "GIVEN=$HOME; touch injected"]
     assert not (tmp_path / "injected").exists()
     assert code == 7, "the job does not end with the step's code"
 
@@ -132,18 +172,17 @@ def test_bash_accepts_the_script() -> None:
         ("name", "x\n#SBATCH --nodes=99"),
         ("name", "a/b"),
         ("name", ""),
-        ("log_dir", "with space"),
-        ("log_dir", ""),
-        ("options", SlurmOptions(partition="a b")),
-        ("options", SlurmOptions(account="a'b")),
-        ("options", SlurmOptions(qos="a#b")),
-        ("options", SlurmOptions(constraint='a"b')),
+        ("options", replace(JOB.options, partition="a b")),
+        ("options", replace(JOB.options, account="a'b")),
+        ("options", replace(JOB.options, qos="a#b")),
+        ("options", replace(JOB.options, constraint='a"b')),
         ("nodes", 0),
-        ("gpus_per_node", -1),
-        ("options", SlurmOptions(cpus_per_rank=0)),
-        ("options", SlurmOptions(time="tomorrow")),
-        ("options", SlurmOptions(time="1:00\n")),
-        ("options", SlurmOptions(time="")),
+        ("ranks_per_node", 0),
+        ("lead", 0),
+        ("options", replace(JOB.options, cpus_per_rank=0)),
+        ("options", replace(JOB.options, time="tomorrow")),
+        ("options", replace(JOB.options, time="1:00\n")),
+        ("options", replace(JOB.options, time="")),
         ("command", []),
         ("command", ["-m", "a\nb"]),
         ("command", ["a\0b"]),
@@ -159,7 +198,7 @@ def test_what_a_script_cannot_carry_is_refused(field: str, value: object) -> Non
 
 @pytest.mark.parametrize("limit", ["90", "90:00", "20:00:00", "2-12", "2-12:30", "2-12:30:00"])
 def test_every_spelling_of_a_time_limit_is_handed_on(limit: str) -> None:
-    assert f"#SBATCH --time={limit}\n" in render_sbatch(replace(JOB, options=SlurmOptions(time=limit)))
+    assert f"#SBATCH --time={limit}\n" in render_sbatch(replace(JOB, options=replace(JOB.options, time=limit)))
 
 
 RANK = """\
@@ -210,10 +249,11 @@ def slurm(
 def submit(word: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
     """Run the rank program as a job of two nodes, one rank each; return the job's exit code and its log."""
     (folder / "rank.py").write_text(RANK)
-    command = [str(folder / "rank.py"), word]
+    command = [sys.executable, str(folder / "rank.py"), word]
     variables = {"CONNECTIONS": "1", "OMP_NUM_THREADS": "1"}
     options = SlurmOptions(time="5", cpus_per_rank=1)
-    job = BatchJob("ranks", 2, 0, options=options, command=command, log_dir=str(folder), env=variables)
+    site = replace(SITE, logs=str(folder))
+    job = BatchJob("ranks", 2, 1, gpu=False, options=options, lead=30, command=command, site=site, env=variables)
     (folder / "job.sh").write_text(render_sbatch(job))
     done = subprocess.run(["sbatch", "--wait", "job.sh"], cwd=folder, env=environment, capture_output=True, text=True)
     logs = list(folder.glob("ranks-*.out"))
