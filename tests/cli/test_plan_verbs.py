@@ -81,6 +81,13 @@ def test_a_search_says_why_what_it_costs_and_writes_its_choice(tmp_path: Path) -
     text = plan(*given)
     assert "Predicted, not measured" in text
     assert " *  1" in text
+    low, high = found["interval"]
+    assert f"90 % took {1 / high:.2f} to {1 / low:.2f} times as long as predicted" in text
+    assert low < 1 < high
+    run = f"the whole run: {chosen['hours']:.1f} h, {chosen['gpu_hours']:,.0f} GPU-hours, {chosen['kwh']:,.0f} kWh"
+    assert run in text
+    assert f"cost of gpu-hours: {found['cost']['gpu_hours']:,.0f}" in text
+    assert f"cost of energy: {found['cost']['energy']:,.0f}" in text
     dry = pdapt_json("train", out, "--dry-run")
     assert dry["recipe"]["batch"]["micro_size"] == chosen["micro"]
     assert dry["step_seconds"] == pytest.approx(chosen["step_seconds"])
@@ -96,6 +103,10 @@ def test_measured_energy_stands_beside_the_predicted(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
     found = json.loads(plan("recipe", "qwen3_8b_cpt_48xh100_packed", "--run", tmp_path, "--json"))
     assert found["measured"] == {"steps": 4, "joules_per_step": 5e5, "joules_per_slot": 0.5}
+    text = plan("recipe", "qwen3_8b_cpt_48xh100_packed", "--run", tmp_path)
+    assert "measured in 4 steps of --run: 0.5 J a slot" in text
+    predicted = found["chosen"]["kwh"] * 3.6e6 / (4194 * 576 * 2048)  # steps, sequences a step, slots of each
+    assert f"predicted here: {predicted:.3g} J a slot" in text
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pdapt.core.files import read_json
 from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import read_fit
-from pdapt.scaling.curves import COUNTED, draw, efficiency, points, shares, takeovers
+from pdapt.scaling.curves import COUNTED, draw, efficiency, goodputs, points, shares, takeovers
 from pdapt.scaling.goodput import Failures
 from pdapt.scaling.predict_run import Site
 
@@ -66,3 +66,17 @@ def test_a_model_that_needs_more_gpus_is_refused() -> None:
     recipe = load("qwen3_8b_cpt_48xh100_packed", ["parallel.tp=4"])
     with pytest.raises(UserError, match="spread over 4 ranks"):
         points(recipe, FULL, Site(), read_fit().constants, largest=2)
+
+
+def test_goodput_counts_a_save_as_the_recipe_makes_it() -> None:
+    """Writing at once holds up every save; written beside training, only the copy does."""
+    stalls = {}
+    for asynchronous in (True, False):
+        recipe = load("qwen3_0p6b_cpt_48xh100_packed", [f"checkpoint.asynchronous={asynchronous}"])
+        curve = points(recipe, FULL, Site(), read_fit().constants, largest=8)
+        stalls[asynchronous] = [row.stall_seconds for row in goodputs(recipe, curve, Failures())]
+    assert len(stalls[True]) == 4
+    assert all(beside < at_once / 2 for beside, at_once in zip(stalls[True], stalls[False], strict=True))
+    by_default = load("qwen3_0p6b_cpt_48xh100_packed")
+    curve = points(by_default, FULL, Site(), read_fit().constants, largest=8)
+    assert [row.stall_seconds for row in goodputs(by_default, curve, Failures())] == stalls[True], "on GPUs, beside it"

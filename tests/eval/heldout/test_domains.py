@@ -97,3 +97,12 @@ def test_a_few_documents_in_both_are_said(
     assert [row["domain"] for row in read_json(tmp_path / "tasks" / TASKS_FILE)] == ["all", "all", "law", "law"]
     counts = Manifest.read(tmp_path / "tasks").counts
     assert counts["all"]["sources"] == {"general-wiki": 8, "medical-letters": 8, "medical-notes": 8}
+
+
+def test_of_many_files_the_first_six_are_named_and_the_rest_counted(tmp_path: Path, write_heldout: Writer) -> None:
+    """Eight sources of medicine and one of general text under one name."""
+    for number in range(8):
+        write_heldout(tmp_path / "many", "medical", source=f"medical-{number}")
+    write_heldout(tmp_path / "many", "general", source="general-wiki")
+    told = _refused(f"medical={tmp_path / 'many'}")
+    assert f"{', '.join(f'medical-{number}' for number in range(6))} and 2 more of its own" in told

@@ -1,0 +1,41 @@
+"""Files of lm-eval's results, as pdapt names them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdapt.core.files import list_files
+from pdapt.eval.harness.result_files import RESULTS_FILE, SAMPLES_FILE
+from pdapt.eval.harness.run_lm_eval import _Evaluated, _save_results
+
+
+class Tracker:
+    """Writes files as lm-eval's tracker calls them, by task and date."""
+
+    def __init__(self, folder: Path, *, samples: bool = True) -> None:
+        self.folder, self.samples = folder, samples
+
+    def save_results_aggregated(self, results: dict[str, Any], samples: dict[str, Any]) -> None:
+        assert "samples" not in results
+        (self.folder / "results_2026-11-29T10-00-00.json").write_text("scores")
+
+    def save_results_samples(self, task: str, samples: list[Any]) -> None:
+        if self.samples:
+            (self.folder / f"samples_{task}_2026-11-29T10-00-00.jsonl").write_text("answers")
+
+
+def test_results_and_samples_get_names_without_a_date(tmp_path: Path) -> None:
+    results = {"results": {}, "samples": {"mmlu": []}}
+    tracker: Any = Tracker(tmp_path)
+    _save_results(_Evaluated(results, tracker), "mmlu", tmp_path)
+    assert (tmp_path / RESULTS_FILE).read_text() == "scores"
+    assert (tmp_path / SAMPLES_FILE).read_text() == "answers"
+    assert len(list_files(tmp_path)) == 2
+
+
+def test_a_file_that_lm_eval_failed_to_write_is_an_error(tmp_path: Path) -> None:
+    """Its tracker only warns."""
+    tracker: Any = Tracker(tmp_path, samples=False)
+    with pytest.raises(OSError, match="lm-eval wrote 1 of 2 files"):
+        _save_results(_Evaluated({"samples": {"mmlu": []}}, tracker), "mmlu", tmp_path)
