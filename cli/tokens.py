@@ -72,6 +72,13 @@ def build(
     splits: Splits = "train",
     keep_duplicates: KeepDuplicates = False,
     near_duplicates: NearDuplicates = False,
+    topics: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with each text's topic, of `pdapt corpus topics --out` or a classifier of yours: each source is "
+            "divided by them, and a recipe's data.blend chooses topics."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw of held-out documents.")] = 0,
     vocab_size: Annotated[int | None, typer.Option(help="Rows of the model's embedding.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads; by default one for each core.")] = None,
@@ -104,7 +111,7 @@ def build(
         keep_duplicates=keep_duplicates,
         domains=tuple(domain or ()),
     )
-    manifest = build_tokens(paths, tokenizer, out, options, vocab_size=vocab_size, workers=workers)
+    manifest = build_tokens(paths, tokenizer, out, options, vocab_size=vocab_size, workers=workers, topics=topics)
     stats = layout_stats(out, layout, seq_length)
     if as_json:
         counts = stats.overall.to_json()

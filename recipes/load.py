@@ -11,7 +11,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from ..core.errors import UserError, nearest
 from . import published_recipes
 from .overrides import merge_layer, override_layer, read_layer
-from .schema import Recipe
+from .schema import Part, Recipe
 from .validate import validate
 
 FOLDER = Path(__file__).parent / "configs"
@@ -106,6 +106,18 @@ def merge(values: DictConfig, overrides: list[str], where: str, *, allow_env: bo
 def to_dict(recipe: Recipe) -> dict[str, Any]:
     """The resolved recipe as JSON values."""
     return asdict(recipe)
+
+
+def complete_data(data: Any) -> Any:
+    """A recorded recipe's `data`, with the defaults of keys of a blend's parts that its release did not know.
+
+    Args:
+        data: as it was recorded, which may be damaged.
+    """
+    if not isinstance(data, dict) or not isinstance(data.get("blend"), list):
+        return data
+    known = asdict(Part())
+    return data | {"blend": [known | part if isinstance(part, dict) else part for part in data["blend"]]}
 
 
 def from_dict(value: dict[str, Any]) -> Recipe:

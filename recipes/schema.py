@@ -68,6 +68,7 @@ class Part:
 
     sources: list[str] = field(default_factory=lambda: ["*"])  # names of sources, as glob patterns
     document_types: list[str] = field(default_factory=lambda: ["*"])  # as glob patterns
+    topics: list[str] = field(default_factory=lambda: ["*"])  # as glob patterns; of tokens that are built by topic
     edition: str | None = None  # commercial: of these only what may be used commercially; research: all, as without
     weight: float | None = None  # share of the real tokens, to the other parts' weights; all parts have one, or none
     max_epochs: float | None = None  # none of its data sets is read more often; the others fill up

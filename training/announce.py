@@ -6,7 +6,7 @@ from ..core import log
 from ..core.checkpoint import read_hashes_record, read_provenance
 from ..core.log import counted
 from ..core.manifest import fingerprint
-from ..recipes.load import to_dict
+from ..recipes.load import complete_data, to_dict
 from ..recipes.schema import Recipe
 from .blend import valid_batches, valid_sequences
 
@@ -25,7 +25,7 @@ def announce_weights(recipe: Recipe, tokens: Path, weights: Path) -> None:
         f"{seed}"
     )
     before, now = held.object("recipe").values, to_dict(recipe)
-    same = all(before.get(name) == now[name] for name in ("data", "seed"))
+    same = complete_data(before.get("data")) == now["data"] and before.get("seed") == now["seed"]
     if same and held.object("inputs").values.get("tokens") == fingerprint(tokens):
         log.warn(
             "train: those weights were trained on the same sequences in the same order, for "

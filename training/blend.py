@@ -144,20 +144,33 @@ def _matched(tokens: Path, data: Data, split: str) -> list[list[tuple[str, DataS
 
 
 def _nothing(where: str, part: Part, split: str, entries: dict[str, DataSet]) -> None:
-    known = [f"{name} ({entry.document_type or 'no type'})" for name, entry in entries.items()]
+    fix = "choose others, or give more text to `pdapt tokens build`"
+    by_topic = part.topics != Part().topics
+    if by_topic and not any(entry.topic for entry in entries.values()):
+        fix = "build the tokens by topic: `pdapt corpus topics CORPUS --out FILE`, `pdapt tokens build --topics FILE`"
     raise UserError(
         f"no data set is left that has tokens for {split} and matches sources {part.sources}, document types "
-        f"{part.document_types}" + (f", edition {part.edition}" if part.edition else ""),
+        f"{part.document_types}"
+        + (f", topics {part.topics}" if by_topic else "")
+        + (f", edition {part.edition}" if part.edition else ""),
         where=where,
-        allowed=", ".join(known) + "; each belongs to the first part that matches it",
-        fix="choose others, or give more text to `pdapt tokens build`",
+        allowed=", ".join(_shown(name, entry, by_topic) for name, entry in entries.items())
+        + "; each belongs to the first part that matches it",
+        fix=fix,
     )
+
+
+def _shown(name: str, entry: DataSet, by_topic: bool) -> str:
+    """A data set's name, and what of it parts choose by."""
+    facts = [entry.document_type or "no type", *([entry.topic or "no topic"] if by_topic else [])]
+    return f"{name} ({', '.join(facts)})"
 
 
 def _matches(part: Part, entry: DataSet) -> bool:
     return (
         any(fnmatchcase(name, pattern) for name in _source_names(entry) for pattern in part.sources)
         and any(fnmatchcase(entry.document_type, pattern) for pattern in part.document_types)
+        and any(fnmatchcase(entry.topic, pattern) for pattern in part.topics)
         and (part.edition != BlendEdition.COMMERCIAL or entry.commercial is True)
     )
 

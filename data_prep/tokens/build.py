@@ -26,6 +26,7 @@ from ..documents.store import REJECTED, write_rejected
 from ..documents.survey import Survey
 from ..screening.screen import sentences
 from ..sources.registry import identity_of
+from ..topics.assignments import Assignments, read_assignments
 from .assemble import assemble, data_set_prefix, for_all
 from .check_encoder import SAMPLE, VERIFICATIONS, Verifier
 from .encoders import FAST, make_encoder
@@ -114,10 +115,11 @@ def build_tokens(
     vocab_size: int | None = None,
     workers: int | None = None,
     shard_bytes: int = SHARD_BYTES,
+    topics: Path | None = None,
 ) -> Manifest:
     """Tokenize documents, each ended by `<|endoftext|>`.
 
-    Writes, for each data set (a source, or a part, document type and edition of a source that has several),
+    Writes, for each data set (a source, or a part, document type, edition and topic of a source that has several),
     `train/<name>.{bin,idx}` and `valid/<name>.{bin,idx}` (int32, a sequence a document), `heldout/<name>.jsonl` (the
     validation documents as text), and for the whole `tokens.json` and `tokenizer/`. A data set that has no document on
     one side has no files there.
@@ -130,9 +132,10 @@ def build_tokens(
         vocab_size: rows of the model's embedding, which every id has to fit in.
         workers: threads; by default one a core.
         shard_bytes: see `plan_shards`; decides how much an interruption loses, and nothing else.
+        topics: file that gives texts their topics (see `topics.assignments`), each of which is a data set then.
 
     Raises:
-        UserError: there are no documents, or the tokenizer does not serve.
+        UserError: there are no documents, the tokenizer does not serve, or no text is in the file of topics.
         VerificationError: the back end's ids are not the reference's.
     """
     options = options or Options()
@@ -140,13 +143,15 @@ def build_tokens(
     surveys = find_sources(paths, options, out)
     shards = [shard for survey in surveys for shard in plan_shards(survey, shard_bytes)]
     vocabulary = load_tokenizer(tokenizer, vocab_size)
+    given = read_assignments(topics) if topics else None
     hashes: dict[str, str] = {}
 
     def body(work: Path) -> dict[str, Any]:
-        counts = _fill(work, shards, options, vocabulary, workers=workers, surveys=surveys, hashes=hashes)
+        counts = _fill(work, shards, options, vocabulary, workers=workers, surveys=surveys, hashes=hashes, topics=given)
         return counts | {"sources": _about(surveys)}
 
-    inputs = fingerprints(surveys) | {"tokenizer": vocabulary.files[0]}
+    # A source may be called `topics`, but not like an option.
+    inputs = fingerprints(surveys) | {"tokenizer": vocabulary.files[0]} | ({"--topics": topics} if topics else {})
     names = [survey.source.name for survey in surveys]  # those of the data sets, in order
     config = asdict(options) | {"format": identity_of(options.format), "sources": names}
     return run_stage("tokens", inputs, config, out, body=body, resumes=True, hashes=hashes)
@@ -161,6 +166,7 @@ def _fill(
     workers: int,
     surveys: list[Survey],
     hashes: dict[str, str],
+    topics: Assignments | None,
 ) -> dict[str, Any]:
     """Fill the stage's folder; its counts. SHA-256 of what is hashed as it is written go to `hashes`."""
     with ThreadPoolExecutor(1) as background:  # a back end takes a second to load, and the reference half of one
@@ -168,12 +174,13 @@ def _fill(
         background.submit(lambda: vocabulary.tokenizer)
         # Beside the scan, and before the first shard is written: an interrupted run goes on with what it wrote.
         with checking("tokens", recorded_files(surveys), fix=REBUILD) as checked:
-            plan = make_plan(
-                shards, options.choice, workers, named=named_by_user(surveys), merge=_merger(options, workers)
-            )
+            merge = _merger(options, workers)
+            plan = make_plan(shards, options.choice, workers, named=named_by_user(surveys), merge=merge, topics=topics)
         verifier = Verifier(loading.result(), vocabulary, options.verify)
     _list_rejected(plan, surveys, options, work)
     _say(plan, options)
+    if topics and (documents := _without_topic(plan)):
+        log.info(f"tokens: the file of topics does not list {counted(documents, 'document')}, which have none")
     parts = _parts(work, shards)
     _tokenize(plan, verifier, parts, workers)
     hashes.update(assemble(plan, parts, work, workers))
@@ -189,7 +196,14 @@ def _fill(
         "rejected": len(plan.rejected),
         "verified_documents": compared,
         "screened": plan.screened,
+        **({"without_topic": _without_topic(plan)} if topics else {}),
     }
+
+
+def _without_topic(plan: Plan) -> int:
+    """Documents of any side that a file of topics does not list."""
+    groups = [group for group, key in enumerate(plan.keys) if not key.topic]
+    return sum(plan.count(group, side) for group in groups for side in range(SIDES))
 
 
 def _list_rejected(plan: Plan, surveys: list[Survey], options: Options, work: Path) -> None:

@@ -25,6 +25,7 @@ class DataSet:
         source, part, document_type, commercial: see `selection.scan.Key`.
         documents, tokens, words: how many it has.
         licences: documents by licence; None in a record of version 0.1.
+        topic: of all its documents; empty where the tokens are not built by topic, or none is known.
     """
 
     prefix: str
@@ -36,6 +37,7 @@ class DataSet:
     tokens: int
     words: int
     licences: dict[str, int] | None = None
+    topic: str = ""
 
     @staticmethod
     def from_json(entry: JsonObject) -> "DataSet":
@@ -54,12 +56,13 @@ class DataSet:
             tokens=entry.integer("tokens"),
             words=entry.integer("words"),
             licences=_counts(entry.object("licences")) if "licences" in entry else None,
+            topic=entry.text("topic", ""),
         )
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        values = asdict(self)
-        return values if self.licences is not None else {name: values[name] for name in values if name != "licences"}
+        unknown = {"licences": None, "topic": ""}
+        return {name: value for name, value in asdict(self).items() if name not in unknown or value != unknown[name]}
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import pdapt_json
 
 from pdapt.core.errors import UserError
+from pdapt.data_prep.corpus import build_corpus
+from pdapt.data_prep.documents.discover import discover
 from pdapt.data_prep.tokens.build import Options, build_tokens
+from pdapt.data_prep.topics.shares import topic_shares
 from pdapt.recipes.load import load
 from pdapt.recipes.schema import Data, Part
-from pdapt.training.blend import train_blend, valid_blend
+from pdapt.training.blend import as_megatron, train_blend, valid_blend
+from pdapt.training.megatron import seams
+from pdapt.training.megatron.datasets import build, tokens_read
+from pdapt.training.megatron.sequences import megatron_ids
 
 SEQ = 64
 
@@ -114,3 +121,76 @@ def test_the_layout_decides_whether_documents_are_masked(mixed: Path) -> None:
     assert not masked(Data(layout="paper"))
     with pytest.raises(UserError, match="nothing to mask"):
         load("qwen3_tiny_cpt_2xcpu", ["data.layout=paper", "data.document_masks=true"])
+
+
+@pytest.fixture(scope="module")
+def by_topic(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
+    """Tokens of a corpus by the topics that terms give: 40 cardiology documents and 300 others, of two sources."""
+    folder = tmp_path_factory.mktemp("by_topic")
+    kinds = {"Infarctus du myocarde": 20, "Cataracte de l'œil": 50, "Le train de la gare": 100}
+    for source in ("notes", "avis"):
+        doses = [f"il reçoit {n} mg. " * (1 + n % 7) for n in range(100)]
+        rows = [f"{kind}, {source} {n} : {doses[n]}" for kind, count in kinds.items() for n in range(count)]
+        (folder / f"{source}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in rows))
+    build_corpus(discover([str(folder / "notes.jsonl"), str(folder / "avis.jsonl")]), folder / "corpus")
+    topic_shares(folder / "corpus", out=folder / "topics.tsv")
+    options = Options(valid_fraction=0.1)
+    build_tokens([str(folder / "corpus")], tokenizer_folder, folder / "tokens", options, topics=folder / "topics.tsv")
+    return folder / "tokens"
+
+
+ADAPTED = [Part(topics=["cardiology"], weight=0.8), Part(weight=0.2)]
+
+
+@pytest.mark.parametrize("layout", ["packed", "concat", "paper"])
+def test_a_topic_gets_its_share_of_the_real_tokens_from_all_sources(by_topic: Path, layout: str) -> None:
+    found = shares(by_topic, ADAPTED, layout)
+    assert found["notes.cardiology"] + found["avis.cardiology"] == pytest.approx(0.8)
+    assert {name.partition(".")[2] for name in found} == {"cardiology", "ophthalmology", "none"}
+
+
+def test_what_megatron_draws_of_a_topic_is_its_share(
+    by_topic: Path, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in the samples that a run of the recipe would read, which is given the blend as a user gives it."""
+    from megatron.core.datasets import utils
+
+    monkeypatch.setattr(utils, "compile_helpers", utils.compile_helpers)  # put back afterwards
+    seams.use_compiled_helpers()
+    recipe = load(str(recipe_file), ["data.blend=[{topics: [cardio*], weight: 0.8}, {weight: 0.2}]", "steps=50"])
+    samples = recipe.steps * recipe.batch.global_size
+    members = train_blend(by_topic, recipe.data, samples)
+    ids = megatron_ids(by_topic)
+    blends = as_megatron(members), None
+    train, _ = build(recipe.data, blends, samples, seed=1, cache=str(tmp_path), tokenizer=ids, reads=lambda: True)
+    (read,) = tokens_read(train, members, recipe.data, [samples])
+    drawn = {name: source["tokens"] for name, source in read.items()}
+    share = sum(count for name, count in drawn.items() if name.endswith(".cardiology")) / sum(drawn.values())
+    assert share == pytest.approx(0.8, abs=0.01)
+
+
+def test_validation_is_that_of_the_topics_that_are_trained_on(by_topic: Path) -> None:
+    prefixes, _ = valid_blend(by_topic, Data(seq_length=SEQ, blend=[Part(topics=["none", "ophth*"])]))
+    assert {Path(prefix).name.partition(".")[2] for prefix in prefixes} == {"none", "ophthalmology"}
+
+
+def test_a_topic_that_is_not_there_is_named_with_those_that_are(by_topic: Path) -> None:
+    with pytest.raises(
+        UserError,
+        match=r"(?s)no data set is left.*topics \['urology'\].*data\.blend\[0\].*avis.none \(no type, none\).*choose",
+    ):
+        train_blend(by_topic, Data(seq_length=SEQ, blend=[Part(topics=["urology"]), Part()]), 10)
+
+
+def test_topics_of_tokens_that_have_none_say_how_to_build_them(mixed: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"(?s)HAL \(Scientific, no topic\).*fix: build the tokens by topic: .*--topics"
+    ):
+        train_blend(mixed, Data(seq_length=SEQ, blend=ADAPTED), 10)
+
+
+def test_a_dry_run_with_tokens_checks_the_topics(by_topic: Path, mixed: Path, recipe_file: Path) -> None:
+    given = ["train", recipe_file, "data.blend=[{topics: [cardiology], weight: 4}, {weight: 1}]", "--dry-run"]
+    assert pdapt_json(*given, "--tokens", by_topic)["recipe"]["data"]["blend"][0]["topics"] == ["cardiology"]
+    with pytest.raises(UserError, match="build the tokens by topic"):
+        pdapt_json(*given, "--tokens", mixed)

@@ -10,7 +10,7 @@ from ...core.checkpoint import IDENTITY
 from ...core.errors import UserError
 from ...core.files import read_object, write_json, write_text
 from ...core.manifest import MANIFEST_FILE
-from ...recipes.load import to_dict, to_yaml
+from ...recipes.load import complete_data, to_dict, to_yaml
 from ...recipes.overrides import flat
 from ...recipes.schema import Recipe
 
@@ -122,12 +122,13 @@ def check_same(out: Path, requested: RunIdentity, *, other_data: bool) -> None:
 def _check_rest(out: Path, held: RunIdentity, requested: RunIdentity) -> None:
     differing = ["base"] if held.base != requested.base else []
     # Of what an older release did not know, the run has the defaults.
-    there, now = flat(_defaults()) | flat(held.recipe), flat(requested.recipe)
+    recorded = flat(held.recipe | {"data": complete_data(held.recipe.get("data"))})
+    there, now = flat(_defaults()) | recorded, flat(requested.recipe)
     if there["steps"] < now["steps"]:  # see `extend_run.py`
         del there["steps"], now["steps"]
     differing += [
         f"{key}: {there.get(key)} there, {now.get(key)} now"
-        for key in sorted({*flat(held.recipe), *now})
+        for key in sorted({*recorded, *now})
         if there.get(key) != now.get(key)
     ]
     if differing:

@@ -3,6 +3,7 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ from ....core.errors import UserError
 from ...documents.faults import together
 from ...documents.record import Rejected
 from ...screening.screen import Screening
+from ...topics.assignments import Assignments, text_hashes
 from .shards import SPLIT, Batch, Shard, read_shard, utf8
-from .split import DEV, TEST, hash_texts
+from .split import DEV, TEST, Bytes, Offsets, hash_texts
 from .word_counts import count_words
 
 WITHHELD = {"test": TEST, "dev": DEV}
@@ -29,13 +31,15 @@ class Key(NamedTuple):
     """Properties that the documents of a data set have in common.
 
     `source` is the name that the user gave, and `part` what the column `source` makes of it. Without a name of the
-    user's, `source` is what the column says, and the file's name where it says nothing.
+    user's, `source` is what the column says, and the file's name where it says nothing. `topic` is what a file of
+    topics gives them, and empty without one.
     """
 
     source: str
     part: str
     document_type: str
     commercial: bool | None
+    topic: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ class Scan:
     lines: int
 
 
-def scan_shards(shards: list[Shard], seed: int, workers: int) -> list[Scan]:
-    """Scan all shards.
+def scan_shards(shards: list[Shard], seed: int, workers: int, topics: Assignments | None = None) -> list[Scan]:
+    """Scan all shards; `topics` gives the texts theirs.
 
     Raises:
         UserError: files cannot be read; names all of them.
@@ -80,7 +84,7 @@ def scan_shards(shards: list[Shard], seed: int, workers: int) -> list[Scan]:
 
     def scan_one(shard: Shard) -> Scan | UserError:
         try:
-            return scan_shard(shard, seed)
+            return scan_shard(shard, seed, topics)
         except UserError as error:
             return error
 
@@ -102,14 +106,20 @@ def lines_before(scans: list[Scan]) -> list[int]:
     return before
 
 
-def scan_shard(shard: Shard, seed: int) -> Scan:
+def scan_shard(shard: Shard, seed: int, topics: Assignments | None = None) -> Scan:
     """Read a shard's documents for their hashes, words and keys."""
     keys: dict[Key, int] = {}
     licences: dict[str, int] = {}
     screening = Screening(thorough=False)
     parts, rejected, lines = [], [], 0
     for batch in read_shard(shard):
-        parts.append(_scan_batch(batch, shard, seed, keys=keys, licences=licences, screening=screening))
+        values, offsets = utf8(batch.text)
+        words = count_words(values, offsets)
+        screening.look(values, offsets, _places(batch, shard))
+        hashes = hash_texts(values, offsets, seed)
+        topic = None if topics is None else (topics.of(_text_hashes(values, offsets)), topics.names)
+        group = _groups(batch, shard, keys, topic)
+        parts.append((hashes, words, _withheld(batch), group, _licences(batch, licences)))
         rejected += batch.rejected
         lines += batch.lines
     columns = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _nothing()
@@ -134,15 +144,16 @@ def _nothing() -> tuple[Any, ...]:
     return tuple(np.empty(0, kind) for kind in (np.uint64, np.int64, np.int8, np.int32, np.int32))
 
 
-def _scan_batch(
-    batch: Batch, shard: Shard, seed: int, *, keys: dict[Key, int], licences: dict[str, int], screening: Screening
-) -> tuple[Any, ...]:
-    values, offsets = utf8(batch.text)
-    words = count_words(values, offsets)
+def _places(batch: Batch, shard: Shard) -> list[str]:
+    """Name of the file of each document with its source's, or of all."""
     names = [NUMBER.sub("", key) for key in batch.keys] if batch.keys else [shard.name]
-    screening.look(values, offsets, [f"{shard.source}/{name}" for name in names])
-    hashes = hash_texts(values, offsets, seed)
-    return hashes, words, _withheld(batch), _groups(batch, shard, keys), _licences(batch, licences)
+    return [f"{shard.source}/{name}" for name in names]
+
+
+def _text_hashes(values: Bytes, offsets: Offsets) -> npt.NDArray[np.uint64]:
+    """Hash of each text as a file of topics knows it, [documents]: of all its bytes, and without a seed."""
+    view = memoryview(values)
+    return text_hashes(view[start:stop] for start, stop in pairwise(offsets.tolist()))
 
 
 def _licences(batch: Batch, known: dict[str, int]) -> npt.NDArray[np.int32]:
@@ -161,11 +172,20 @@ def _withheld(batch: Batch) -> npt.NDArray[np.int8]:
     return sides[encoded.indices.to_numpy()]
 
 
-def _groups(batch: Batch, shard: Shard, keys: dict[Key, int]) -> npt.NDArray[np.int32]:
-    """Index in `keys` of each document, new keys appended."""
+def _groups(
+    batch: Batch, shard: Shard, keys: dict[Key, int], topic: tuple[npt.NDArray[np.int32], list[str]] | None
+) -> npt.NDArray[np.int32]:
+    """Index in `keys` of each document, new keys appended.
+
+    Args:
+        batch: the documents.
+        shard: that they are of.
+        keys: those that are known.
+        topic: number of each document's topic, [documents], and the topics' names; None where none are given.
+    """
     codes, values = np.zeros(len(batch), np.int64), [[shard.source]]
     for name, default in Key(shard.source, "", "", None)._asdict().items():
-        if name == "source":
+        if name in ("source", "topic"):
             continue
         column = batch.stated.get(COLUMNS.get(name, name))
         if column is None:
@@ -176,6 +196,10 @@ def _groups(batch: Batch, shard: Shard, keys: dict[Key, int]) -> npt.NDArray[np.
         known = [default if value in same else value for value in encoded.dictionary.to_pylist()]
         codes = codes * len(known) + encoded.indices.to_numpy()
         values.append(known)
+    if topic is not None:
+        numbers, names = topic
+        codes = codes * len(names) + numbers
+        values.append(names)
     distinct, index = np.unique(codes, return_inverse=True)
     sizes = [len(known) for known in values]
     places = np.array([keys.setdefault(_key(values, sizes, int(code)), len(keys)) for code in distinct], np.int32)

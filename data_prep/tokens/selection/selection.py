@@ -21,6 +21,7 @@ from ....core import log
 from ....core.errors import UserError
 from ...documents.record import Rejected
 from ...screening.screen import Counts, Screening
+from ...topics.assignments import Assignments
 from .scan import Key, Scan, lines_before, scan_shards
 from .shards import Batch, Shard
 from .split import SIDES, mark_duplicates, split
@@ -144,6 +145,7 @@ def make_plan(
     *,
     named: Collection[str] = (),
     merge: Callable[[list[Scan]], list[Scan]] = lambda scans: scans,
+    topics: Assignments | None = None,
 ) -> Plan:
     """Scan the shards and decide.
 
@@ -153,12 +155,16 @@ def make_plan(
         workers: threads.
         named: the shards' sources whose names the user gave.
         merge: gives documents that count as one text for the split the same cluster; by default equal texts have one.
+        topics: of the texts, each of which is a data set of its source's then.
 
     Raises:
-        UserError: a file does not hold what it should, or no source is of a domain.
+        UserError: a file does not hold what it should, no source is of a domain, or no text has a topic.
     """
-    scans = scan_shards(shards, choice.seed, workers)
+    scans = scan_shards(shards, choice.seed, workers, topics)
     scans, keys = _common_keys(merge(scans), choice, named)
+    if topics is not None and not any(key.topic for key in keys):
+        fix = "make it of the same texts: `pdapt corpus topics CORPUS --out FILE`, and give CORPUS here"
+        raise UserError("none of the texts is in the file of topics", where="--topics", fix=fix)
     domains = [choice.domain(key) for key in keys]
     for number, pattern in enumerate(choice.domains):
         if number not in domains:
@@ -173,7 +179,7 @@ def _common_keys(scans: list[Scan], choice: Choice, named: Collection[str]) -> t
     given = {key for scan in scans for key in scan.keys}
     whole = _undivided(given)
     meant = {key: _meant(key, whole, named) for key in given}
-    keys = sorted(set(meant.values()), key=lambda key: (choice.domain(key), *key[:3], str(key.commercial)))
+    keys = sorted(set(meant.values()), key=lambda key: (choice.domain(key), *key[:3], str(key.commercial), key.topic))
     place = {key: number for number, key in enumerate(keys)}
     maps = [np.array([place[meant[key]] for key in scan.keys], np.int32) for scan in scans]
     return [
@@ -216,6 +222,8 @@ def _names(keys: list[Key]) -> list[str]:
             words.append(key.document_type or "untyped")
         if len(editions[key[:2]]) > 1:
             words.append({True: "commercial", False: "research", None: "unstated"}[key.commercial])
+        if key.topic:
+            words.append(key.topic)
         name = _cut(UNSAFE.sub("-", ".".join(words)).lstrip(".-")) or "unnamed"
         # Names that differ only in what no file name may hold, or in their ends, get a number.
         numbered = chain([name], (f"{name}-{number}" for number in count(len(names))))

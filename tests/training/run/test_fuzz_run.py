@@ -39,6 +39,18 @@ def test_fuzz_identity(fuzz: Fuzz, tmp_path: Path, recipe: Recipe) -> None:
     fuzz(tmp_path / IDENTITY, lambda: (check_same(tmp_path, found, other_data=False), steps_before(tmp_path, found)))
 
 
+def test_a_run_of_a_release_without_a_key_of_the_blend_is_the_same_run(tmp_path: Path, recipe: Recipe) -> None:
+    """Topics, as of the runs before them, are the default's; other topics make another run."""
+    held = asdict(RunIdentity(recipe_values(recipe), **INPUTS))
+    assert [part.pop("topics") for part in held["recipe"]["data"]["blend"]] == [["*"]]
+    (tmp_path / IDENTITY).write_text(json.dumps(held))
+    check_same(tmp_path, RunIdentity(recipe_values(recipe), **INPUTS), other_data=False)
+    divided = load("qwen3_tiny_cpt_2xcpu", ["data.blend=[{topics: [cardiology]}]"])
+    other = RunIdentity(recipe_values(divided), **INPUTS)
+    with pytest.raises(UserError, match=r"another run: data\.blend: "):
+        check_same(tmp_path, other, other_data=False)
+
+
 def test_fuzz_state(fuzz: Fuzz, tmp_path: Path) -> None:
     (tmp_path / STATE).write_text(json.dumps({"state": "stop", "step": 3, "reason": "loss nan"}))
     fuzz(tmp_path / STATE, lambda: read_state(tmp_path))
