@@ -1,4 +1,4 @@
-"""The topics of 300 sample documents as a person labelled them, and as the terms have them."""
+"""The topics of 300 sample documents as whoever read them labelled them, and as the terms have them."""
 
 import hashlib
 from collections import Counter

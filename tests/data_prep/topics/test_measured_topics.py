@@ -1,4 +1,4 @@
-"""How well the terms find the topics of documents that a person labelled."""
+"""How well the terms find the topics of documents that were labelled one by one."""
 
 import hashlib
 from collections import Counter
@@ -66,6 +66,13 @@ def test_the_page_shows_every_topic_and_confusion_of_the_documents_held_out(topi
     assert f"macro F1 is **{held_out.macro_f1:.3f}**" in shown
     assert f"{held_out.right} of 200" in shown
     assert f"{held_out.right + held_out.seconds} are taken for their main topic or their second" in shown
+    missed = sum(count for (label, taken), count in held_out.pairs.items() if NONE == taken != label)
+    assert f"({missed} of {200 - held_out.right}) is taken for `none`" in shown
+    named = [(label == taken, count) for (label, taken), count in held_out.pairs.items() if taken != NONE]
+    all_named, right_named = (sum(count for right, count in named if right or every) for every in (True, False))
+    assert f"names a topic ({all_named} documents), it is the label's in {right_named} " in shown
+    assert f"{sum(bool(row.second) for row in labelled())} of the 300 a second that fits" in shown
+    assert f"{sum(len(topic.terms) for topic in read_terms()):,} terms" in shown
     assert f"{tune.right} of 100 are right, and macro F1 is {tune.macro_f1:.3f}" in shown
 
 
