@@ -76,6 +76,17 @@ def build(
             "default none: what looks personal is counted, and `pdapt corpus personal` shows examples."
         ),
     ] = None,
+    tasks: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Divide each source by its files into so many parts at most, which are cleaned side by side. A kill "
+            "costs the parts at work; what is written is the same.",
+        ),
+    ] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that work on the parts; by default one for each core.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Read and clean text: JSON lines and arrays, Parquet, CSV, TSV, text; in gzip, zstd, xz, bzip2; or a Hub data set.
@@ -106,6 +117,8 @@ def build(
         profile=profile,
         duplicates=duplicates,
         masked=mask or [],
+        tasks=tasks,
+        workers=workers,
     )
     show(manifest, as_json)
 

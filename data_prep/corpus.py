@@ -1,13 +1,10 @@
 """The stage that makes a corpus: sources in, cleaned documents with their provenance out."""
 
-import re
+import os
 from collections import Counter
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from hashlib import sha256
-from importlib import metadata
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,58 +13,34 @@ from ..core.errors import UserError
 from ..core.files import remove
 from ..core.log import counted
 from ..core.manifest import Manifest, run_stage
-from .clean.profiles import DEFAULT, Profile, profile_of
-from .clean.source_cleaning import Cleaned, CleaningCounts, clean_source, cleaning_sentences
+from .clean.profiles import DEFAULT, profile_of
+from .clean.source_cleaning import CleaningCounts, clean_source, cleaning_sentences
 from .dedup.corpus_duplicates import Treatment, treat_duplicates, treatment_of
-from .documents.description import describe
 from .documents.discover import discover
 from .documents.faults import check_rejected, check_share, printable, together
 from .documents.reading import find_documents, read_source
 from .documents.record import Rejected
 from .documents.registered import shares
 from .documents.sources import Source
-from .documents.store import (
-    FOLDER,
-    REJECTED,
-    TEXTS,
-    Row,
-    grouped,
-    read_counts,
-    read_rejected,
-    write_documents,
-    write_rejected,
-)
-from .documents.survey import Survey, fingerprint
-from .licences.editions import Edition, as_counted, edition_of, reason_to_leave_out
-from .screening.masking import kinds_to_mask, mask
-from .screening.screen import Screening, sentences
+from .documents.store import FOLDER, REJECTED, read_counts, read_rejected, write_documents, write_rejected
+from .documents.survey import Survey, fingerprint, tell_left_out
+from .licences.editions import Edition, edition_of
+from .passes.rows import Cleaning, Rows, UnreadableError
+from .passes.source_parts import Part, join_parts, parts_of_source
+from .screening.masking import kinds_to_mask
+from .screening.screen import sentences
 from .sources.registry import identity_of
 
-LINE = re.compile(r"#\d+$")
-"""End of a document's id, after the name of its file."""
-SCREENED = 1_000_000
-"""Characters that are screened at once."""
 UNNAMED = "clinical 1"
 """Profile that the configuration does not name, so that a corpus from before there were profiles is finished work."""
 WAITING = ".waiting"
 """Folder of the documents that wait between two passes over their source."""
+TASKS = ".tasks"
+"""Folder of the parts of sources that are tasks, in one named after the tasks asked for."""
 PARTS = ".rejected"
 """Folder of each source's rejected documents while the stage is at work."""
 
 __all__ = ["Source", "build_corpus", "discover"]
-
-
-@dataclass(frozen=True)
-class Cleaning:
-    """Changes that are made to texts.
-
-    Attributes:
-        profile: how they are cleaned.
-        masked: kinds of personal data that are masked then.
-    """
-
-    profile: Profile
-    masked: tuple[str, ...]
 
 
 def build_corpus(
@@ -80,6 +53,8 @@ def build_corpus(
     profile: str = DEFAULT,
     duplicates: str = Treatment.KEEP,
     masked: Sequence[str] = (),
+    tasks: int = 1,
+    workers: int | None = None,
 ) -> Manifest:
     """Read, clean and write each source's documents: `documents/<source>.parquet`.
 
@@ -100,21 +75,28 @@ def build_corpus(
         profile: how documents are cleaned, a name of `PROFILES`.
         duplicates: what is done with documents that are alike, of one source or of several, a name of `Treatment`.
         masked: kinds of personal data that are masked after cleaning, of `KINDS`, or `all`.
+        tasks: parts that each source is divided into, at most, by its files: each pass over a part is a task of
+            datatrove's. What is written does not depend on it. 1: a source is read in one piece, in this process.
+        workers: processes that run tasks; None for one for each core.
 
     Raises:
-        UserError: files cannot be read (all of them are named), documents are spoilt, a source has no document, or no
-            document is of the edition.
+        UserError: files cannot be read (all of them are named), documents are spoilt, a source has no document, no
+            document is of the edition, or there are workers without tasks.
     """
     chosen, treatment = edition_of(edition), treatment_of(duplicates)
     cleaning = Cleaning(profile_of(profile), kinds_to_mask(masked))
     editions = {source.name: None if source.name in whole else chosen for source in sources}
     if not sources:
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
+    if workers and tasks == 1:
+        raise UserError("there are no tasks to work on", where="--workers", fix="--tasks N makes them")
     check_share(max_rejected)
     surveys = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
-        counts = _build(surveys, work, max_rejected=max_rejected, editions=editions, cleaning=cleaning)
+        parts = _parts(surveys, work, tasks, editions=editions, cleaning=cleaning)
+        _run_tasks(list(parts.values()), surveys, work, workers or len(os.sched_getaffinity(0)))
+        counts = _build(surveys, work, parts, max_rejected=max_rejected, editions=editions, cleaning=cleaning)
         treat_duplicates(surveys, work, counts, treatment)
         _remove_leftovers(surveys, work, counts)
         return counts
@@ -140,6 +122,26 @@ def build_corpus(
     return manifest
 
 
+def _parts(
+    surveys: Sequence[Survey], work: Path, tasks: int, *, editions: Mapping[str, Edition | None], cleaning: Cleaning
+) -> dict[str, list[Part]]:
+    """The parts of each source; none where there are no tasks."""
+    folder = work / TASKS / str(tasks)
+    names = {survey.source.name: survey for survey in surveys} if tasks > 1 else {}
+    return {
+        name: parts_of_source(survey, folder / "sources" / name, edition=editions[name], cleaning=cleaning, most=tasks)
+        for name, survey in names.items()
+    }
+
+
+def _run_tasks(parts: Sequence[Sequence[Part]], surveys: Sequence[Survey], work: Path, workers: int) -> None:
+    """Run the passes over all parts, unless an earlier run has joined them."""
+    if parts and not all(_documents(survey, work).exists() for survey in surveys):
+        from .passes.executor import run_passes  # datatrove is loaded where it is used
+
+        run_passes(parts, parts[0][0].folder.parent.parent / "logs", workers)
+
+
 def _config(source: Source) -> dict[str, Any]:
     """The properties of a source that decide the output. A local path does not: what it holds does, as an input."""
     config = asdict(source)
@@ -150,6 +152,7 @@ def _config(source: Source) -> dict[str, Any]:
 def _build(
     surveys: Sequence[Survey],
     work: Path,
+    parts: Mapping[str, Sequence[Part]],
     *,
     max_rejected: float | None,
     editions: Mapping[str, Edition | None],
@@ -161,8 +164,10 @@ def _build(
     for survey in surveys:
         try:
             name = survey.source.name
-            counts[name] = _about(survey) | _build_source(survey, work, editions[name], cleaning)
-        except _Unreadable as error:
+            counts[name] = _about(survey) | _build_source(
+                survey, work, parts.get(name, ()), edition=editions[name], cleaning=cleaning
+            )
+        except UnreadableError as error:
             faults += error.faults
     if faults:
         raise together(faults)
@@ -179,6 +184,7 @@ def _build(
 
 def _remove_leftovers(surveys: Sequence[Survey], work: Path, counts: dict[str, dict[str, Any]]) -> None:
     """Remove what only an interrupted run needs, and the files of sources of which no document is kept."""
+    remove(work / TASKS)  # first: as long as all documents are there, no part is looked for
     for survey in surveys:
         if not counts[survey.source.name]["kept"]:
             remove(_documents(survey, work))
@@ -246,115 +252,54 @@ def _documents(survey: Survey, work: Path) -> Path:
     return work / FOLDER / f"{survey.source.name}.parquet"
 
 
-class _Unreadable(Exception):
-    """Files of a source that cannot be read."""
-
-    def __init__(self, faults: list[UserError]) -> None:
-        super().__init__()
-        self.faults = faults
-
-
 def _about(survey: Survey) -> dict[str, Any]:
     path = survey.source.path
     where = f"hub:{path}" if isinstance(path, str) else printable(path)
     return {"path": where, "files": survey.formats(), "unread": survey.unread_by_reason()}
 
 
-def _build_source(survey: Survey, work: Path, edition: Edition | None, cleaning: Cleaning) -> dict[str, Any]:
+def _build_source(
+    survey: Survey, work: Path, parts: Sequence[Part], *, edition: Edition | None, cleaning: Cleaning
+) -> dict[str, Any]:
     """Write one source unless an earlier run did; its counts."""
     name = survey.source.name
     path = _documents(survey, work)
     if not path.exists():
         log.info(f"corpus: {name} ({', '.join(f'{count:,} {kind}' for kind, count in survey.formats().items())})")
-        counts = {"read": 0, "rejected": 0, "kept": 0, "characters": 0, "words": 0, "changes": Counter()}
-        counts["left_out_of_edition"] = {}
-        # Closed, so that no document waits in an open file where writing fails.
-        with closing(_rows(survey, work, counts, edition=edition, cleaning=cleaning)) as rows:
-            write_documents(path, _screened(rows, counts), counts)
-        for sentence in cleaning_sentences(counts["changes"], CleaningCounts(**counts["cleaning"])):
-            log.info(f"corpus: {name}: {sentence}")
-        if counts["left_out_of_edition"]:
-            log.info(f"corpus: {name}: left out of the edition {edition}: {_reasons(counts)}")
+        rejected = work / PARTS / f"{name}.parquet"
+        if parts:
+            join_parts(parts, path, rejected)
+            survey.left_out.update(read_counts(path)["left_out"])
+            tell_left_out(name, survey.left_out)
+        else:
+            _write_source(survey, work, Rows.of(survey, edition, cleaning, rejected))
+        _tell(name, read_counts(path), edition)
     return read_counts(path)
+
+
+def _write_source(survey: Survey, work: Path, rows: Rows) -> None:
+    """Write one source in one piece."""
+    faults: list[UserError] = []
+    cleaned = CleaningCounts.of(rows.cleaning.profile)
+    waiting = work / WAITING / survey.source.name
+    items = clean_source(read_source(survey, faults), rows.cleaning.profile, waiting, cleaned)
+    # Closed, so that no document waits in an open file where writing fails.
+    with closing(rows.screened(items, cleaned, faults)) as drained:
+        write_documents(_documents(survey, work), drained, rows.counts)
+
+
+def _tell(name: str, counts: dict[str, Any], edition: Edition | None) -> None:
+    """Say what was found in a source, what cleaning changed, and what the edition leaves out."""
+    cleaning = counts["cleaning"]
+    cleaned = CleaningCounts(**cleaning | {"changed_values": Counter(cleaning["changed_values"])})
+    for sentence in sentences(counts["screened"]):
+        log.info(f"corpus: {sentence}")
+    for sentence in cleaning_sentences(Counter(counts["changes"]), cleaned):
+        log.info(f"corpus: {name}: {sentence}")
+    if counts["left_out_of_edition"]:
+        log.info(f"corpus: {name}: left out of the edition {edition}: {_reasons(counts)}")
 
 
 def _rejected(survey: Survey, work: Path) -> list[Rejected]:
     path = work / PARTS / f"{survey.source.name}.parquet"
     return read_rejected(path) if path.is_file() else []
-
-
-def _screened(rows: Iterator[Row], counts: dict[str, Any]) -> Iterator[Row]:
-    """The same rows; fills the count `screened` on the way, and says at the end what was found."""
-    screening = Screening(thorough=True)
-    for group in grouped(rows, lambda row: len(str(row["text"])), SCREENED):
-        files = [LINE.sub("", str(row["doc_id"])) for row in group]
-        screening.look_at([str(row["text"]) for row in group], files)
-        yield from group
-    counts["screened"] = screening.counts
-    for sentence in sentences(screening.counts):
-        log.info(f"corpus: {sentence}")
-
-
-def _rows(
-    survey: Survey, work: Path, counts: dict[str, Any], *, edition: Edition | None, cleaning: Cleaning
-) -> Generator[Row]:
-    """The rows of the documents kept; fills `counts` on the way, and writes down what is rejected at the end."""
-    faults: list[UserError] = []
-    rejected: list[Rejected] = []
-    cleaned = CleaningCounts.of(cleaning.profile)
-    waiting = work / WAITING / survey.source.name
-    for item in clean_source(read_source(survey, faults), cleaning.profile, waiting, cleaned):
-        counts["read"] += 1
-        if isinstance(item, Rejected):
-            rejected.append(item)
-            continue
-        if cleaning.masked:
-            item = replace(item, text=mask(item.text, cleaning.masked, item.changes))
-        counts["changes"].update(item.changes)
-        if not item.text:
-            continue
-        row = _row(item, survey.source, edition, cleaning.profile)
-        if reason := reason_to_leave_out(edition, row, survey.source.definition):
-            left_out = counts["left_out_of_edition"].setdefault(reason, Counter(documents=0, words=0))
-            left_out.update(documents=1, words=row["words"])
-        else:
-            counts["kept"] += 1
-            counts["characters"] += len(row["text"])
-            counts["words"] += row["words"]
-            yield row
-    if faults:
-        raise _Unreadable(faults)
-    counts["cleaning"] = vars(cleaned)
-    counts["rejected"] = len(rejected)
-    counts["left_out"] = dict(survey.left_out)
-    if rejected:
-        write_rejected(work / PARTS / f"{survey.source.name}.parquet", rejected)
-
-
-def _row(cleaned: Cleaned, source: Source, edition: Edition | None, profile: Profile) -> Row:
-    """The row of a cleaned document."""
-    record, text = cleaned.record, cleaned.text
-    known = as_counted(edition, describe(record, source), source.definition)
-    row = {name: known[name] for name in (*TEXTS[1:], "commercial")}
-    return row | {
-        "text": text,
-        "source": source.name,
-        "subset": row["subset"] or record.stated.get("source", ""),
-        "text_sha256": sha256(text.encode()).hexdigest(),
-        "changes_made": _changes_made(known["changes_made"], cleaned.changes, source, profile),
-        "words": len(text.split()),
-    }
-
-
-def _changes_made(before: str, changed: Counter[str], source: Source, profile: Profile) -> str:
-    """Sentence on what was done to a document, after what is known to have been done before, and by which version."""
-    taken = f"text taken from the published files ({source.definition.text})" if source.definition else ""
-    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(changed.items()))
-    done = "; ".join(filter(None, [taken, kinds and f"cleaned ({profile}): {kinds}"]))
-    return "; ".join(filter(None, [before, done and f"pdapt {_version()}: {done}"]))
-
-
-@cache
-def _version() -> str:
-    """This version of pdapt; asking for it parses the package's metadata, as long as cleaning a document takes."""
-    return metadata.version("pdapt")

@@ -63,35 +63,75 @@ class Boilerplate:
         return bool(self.furniture or self.edges)
 
 
+@dataclass
 class RepeatedLines:
     """Counts in how many documents a line occurs, in bounded memory.
 
     Where there are too many lines, all counts are lowered by one and those of none forgotten (Misra and Gries), so that
-    a count is never too high, and too low by at most the lines of the source over LINES. Documents of one line are not
-    counted: they would be nothing without it.
+    a count is never too high, and too low by at most the lines of the source over LINES. Then the candidates for
+    boilerplate are counted again, `only` them. Documents of one line are not counted: they would be nothing without it.
+
+    Attributes:
+        documents: those counted.
+        lines: line -> documents that hold it.
+        edges: the same of lines at the beginnings and ends of documents.
+        exact: whether no count was lowered.
+        only: the lines, and the edges, that are counted; None for all.
     """
 
-    def __init__(self) -> None:
-        self._documents = 0
-        self._lines: Counter[str] = Counter()
-        self._edges: Counter[str] = Counter()
+    documents: int = 0
+    lines: Counter[str] = field(default_factory=Counter)
+    edges: Counter[str] = field(default_factory=Counter)
+    exact: bool = True
+    only: tuple[frozenset[str], frozenset[str]] | None = None
 
     def add(self, text: str) -> None:
         """Count the lines of a document."""
         lines = [line for line in text.split("\n") if line]
         if len(lines) < 2:
             return
-        self._documents += 1
-        self._lines.update({line for line in lines if LEAST <= len(line) <= MOST})
-        self._edges.update({*lines[:EDGE], *lines[-EDGE:]})
-        self._lines, self._edges = _bounded(self._lines), _bounded(self._edges)
+        self.documents += 1
+        distinct = {line for line in lines if LEAST <= len(line) <= MOST}
+        edges = {*lines[:EDGE], *lines[-EDGE:]}
+        if self.only:
+            distinct, edges = distinct & self.only[0], edges & self.only[1]
+        self.lines.update(distinct)
+        self.edges.update(edges)
+        self._bound()
+
+    def merge(self, other: "RepeatedLines") -> None:
+        """Add the counts of other documents of the source."""
+        self.documents += other.documents
+        self.exact &= other.exact
+        self.lines.update(other.lines)
+        self.edges.update(other.edges)
+        self._bound()
+
+    def candidates(self) -> "RepeatedLines":
+        """Counts of nothing yet, of those lines alone that may be boilerplate.
+
+        A line that a tenth of the documents hold is among them, unless these have more than LINES / 10 lines each.
+        """
+        return RepeatedLines(
+            only=(frozenset(filter(_is_furniture, self.lines)), frozenset(filter(_says_nothing, self.edges)))
+        )
 
     def boilerplate(self) -> Boilerplate:
         """The lines of boilerplate, those of most documents first."""
         return Boilerplate(
-            _frequent(self._lines, self._documents * FURNITURE_SHARE, _is_furniture),
-            _frequent(self._edges, self._documents * EDGE_SHARE, _says_nothing),
+            _frequent(self.lines, self.documents * FURNITURE_SHARE, _is_furniture),
+            _frequent(self.edges, self.documents * EDGE_SHARE, _says_nothing),
         )
+
+    def _bound(self) -> None:
+        if self.only:
+            return
+        for counts in (self.lines, self.edges):
+            while len(counts) > LINES:
+                self.exact = False
+                fewer = {line: count - 1 for line, count in counts.items() if count > 1}
+                counts.clear()
+                counts.update(fewer)
 
 
 def remove_boilerplate(text: str, changes: Counter[str], boilerplate: Boilerplate) -> str:
@@ -108,12 +148,6 @@ def remove_boilerplate(text: str, changes: Counter[str], boilerplate: Boilerplat
         return text
     changes["boilerplate_lines"] += len(lines) - len(kept)
     return "\n".join(kept)
-
-
-def _bounded(counts: Counter[str]) -> Counter[str]:
-    if len(counts) <= LINES:
-        return counts
-    return Counter({line: count - 1 for line, count in counts.items() if count > 1})
 
 
 def _frequent(counts: Counter[str], least: float, wanted: Callable[[str], bool]) -> dict[str, int]:

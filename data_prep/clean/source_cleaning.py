@@ -20,7 +20,7 @@ from ..documents.faults import printable
 from ..documents.record import Record, Rejected
 from .characters import restore_characters, trim_ends
 from .profiles import Profile, run_steps
-from .source_facts import MOST_WORDS, NO_FACTS, FactFinder, SourceFacts
+from .source_facts import MOST_WORDS, NO_FACTS, SourceFacts, SourceLook, SourceSearch
 from .value_check import changed_values
 
 SHOWN = 100
@@ -105,21 +105,39 @@ def clean_source(
         for item in items:
             yield item if isinstance(item, Rejected) else _finish(_begin(item, profile), profile, NO_FACTS, counts)
         return
-    finder = FactFinder()
     try:
-        _write(waiting, _looked_at(items, profile, finder))
-        if finder.wanted:
-            for item in _read(waiting):
-                if isinstance(item, Cleaned):
-                    finder.search(item.text)
-        facts = finder.facts()
-        counts.cut_words_not_looked_for = finder.not_looked_for
-        lines = Counter(facts.boilerplate.furniture | facts.boilerplate.edges)
-        counts.boilerplate = dict(lines.most_common(SHOWN))
-        for item in _read(waiting):
-            yield item if isinstance(item, Rejected) else _finish(item, profile, facts, counts)
+        look = look_at(items, profile, waiting)
+        yield from finish_source(waiting, profile, search_in(waiting, look).facts(), counts)
     finally:
         remove(waiting)
+
+
+def look_at(items: Iterable[Record | Rejected], profile: Profile, waiting: Path) -> SourceLook:
+    """First pass over a source, or over a part of it: its documents are begun, and wait in a file."""
+    look = SourceLook()
+    _write(waiting, _looked_at(items, profile, look))
+    return look
+
+
+def search_in(waiting: Path, look: SourceLook) -> SourceSearch:
+    """Second pass over the documents that wait, where the first pass over the whole source asks for it."""
+    search = SourceSearch(look)
+    if not look.is_enough:
+        for item in _read(waiting):
+            if isinstance(item, Cleaned):
+                search.search(item.text)
+    return search
+
+
+def finish_source(
+    waiting: Path, profile: Profile, facts: SourceFacts, counts: CleaningCounts
+) -> Iterator[Cleaned | Rejected]:
+    """Last pass: the documents that wait, cleaned by the facts about the whole source."""
+    counts.cut_words_not_looked_for = facts.not_looked_for
+    lines = Counter(facts.boilerplate.furniture | facts.boilerplate.edges)
+    counts.boilerplate = dict(lines.most_common(SHOWN))
+    for item in _read(waiting):
+        yield item if isinstance(item, Rejected) else _finish(item, profile, facts, counts)
 
 
 def _begin(record: Record, profile: Profile) -> Cleaned:
@@ -128,13 +146,11 @@ def _begin(record: Record, profile: Profile) -> Cleaned:
     return Cleaned(record, run_steps(profile.before_source, record.text, changes), changes)
 
 
-def _looked_at(
-    items: Iterable[Record | Rejected], profile: Profile, finder: FactFinder
-) -> Iterator[Cleaned | Rejected]:
+def _looked_at(items: Iterable[Record | Rejected], profile: Profile, look: SourceLook) -> Iterator[Cleaned | Rejected]:
     for item in items:
         if isinstance(item, Record):
             item = _begin(item, profile)
-            finder.look(item.text)
+            look.look(item.text)
         yield item
 
 

@@ -1,6 +1,7 @@
 """Facts that a source's own texts state about how to clean them: the lines they share, and the words they hold.
 
-Learnt in two passes over the texts: `look` at each, then, where `wanted` names words, `search` each.
+Learnt in two passes over the texts: `look` at each, then, where that leaves something open, `search`
+each. Both can be made of parts of a source and merged in the source's order: the facts are those of the whole.
 """
 
 import re
@@ -22,48 +23,95 @@ class SourceFacts:
     Attributes:
         words: words, in lower case, that line ends cut and that also occur whole.
         boilerplate: lines that repeat across the source.
+        not_looked_for: line ends that cut a word which is not looked for, since there are MOST_WORDS others.
     """
 
     words: frozenset[str] = frozenset()
     boilerplate: Boilerplate = field(default_factory=Boilerplate)
+    not_looked_for: int = 0
 
 
 NO_FACTS = SourceFacts()
 
 
-class FactFinder:
-    """Finds the facts about a source, in bounded memory.
+@dataclass
+class SourceLook:
+    """The first pass over a source, or over a part of it, in bounded memory.
 
     Attributes:
-        wanted: words that line ends cut, in lower case, and that have not been found whole.
-        not_looked_for: line ends that cut a word which is not looked for, since there are MOST_WORDS others.
+        lines: how many documents hold each line.
+        cut_words: words that line ends cut, in lower case, in the order of their first occurrence; at most MOST_WORDS.
+        overflows: whether there are others.
     """
 
-    def __init__(self) -> None:
-        self.wanted: set[str] = set()
-        self.not_looked_for = 0
-        self._found: set[str] = set()
-        self._lines = RepeatedLines()
+    lines: RepeatedLines = field(default_factory=RepeatedLines)
+    cut_words: dict[str, None] = field(default_factory=dict)
+    overflows: bool = False
 
     def look(self, text: str) -> None:
-        """First pass."""
-        self._lines.add(text)
-        for word in joined_words(text):
-            if len(self.wanted) < MOST_WORDS:
-                self.wanted.add(word)
+        """Look at a text."""
+        self.lines.add(text)
+        self._add(joined_words(text))
+
+    def merge(self, other: "SourceLook") -> None:
+        """Add what was seen in the part that follows."""
+        self.lines.merge(other.lines)
+        self.overflows |= other.overflows
+        self._add(other.cut_words)
+
+    def _add(self, words: Iterable[str]) -> None:
+        for word in words:
+            if len(self.cut_words) < MOST_WORDS:
+                self.cut_words[word] = None
             else:
-                self.not_looked_for += word not in self.wanted
+                self.overflows |= word not in self.cut_words
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the facts follow without a second pass."""
+        return not self.cut_words and self.lines.exact
+
+
+class SourceSearch:
+    """The second pass: which of the words that line ends cut occur whole, and lines counted again where need be.
+
+    Args:
+        look: the first pass over the whole source.
+
+    Attributes:
+        whole_words: of the cut words, those that occur whole.
+        not_looked_for: see `SourceFacts`.
+        lines: as `SourceLook.lines`, exact.
+    """
+
+    def __init__(self, look: SourceLook) -> None:
+        self._look = look
+        self._missing = set(look.cut_words)
+        self.whole_words: set[str] = set()
+        self.not_looked_for = 0
+        self.lines = look.lines if look.lines.exact else look.lines.candidates()
 
     def search(self, text: str) -> None:
-        """Second pass: which of the words that line ends cut occur whole."""
-        if self.wanted:
-            whole = self.wanted.intersection(WORD.findall(text.lower()))
-            self._found |= whole
-            self.wanted -= whole
+        """Search a text."""
+        if self._missing:
+            whole = self._missing.intersection(WORD.findall(text.lower()))
+            self.whole_words |= whole
+            self._missing -= whole
+        if self._look.overflows:
+            self.not_looked_for += sum(word not in self._look.cut_words for word in joined_words(text))
+        if not self._look.lines.exact:
+            self.lines.add(text)
+
+    def merge(self, whole_words: Iterable[str], not_looked_for: int, lines: RepeatedLines) -> None:
+        """Add what was found in a part of the source."""
+        self.whole_words.update(whole_words)
+        self.not_looked_for += not_looked_for
+        if not self._look.lines.exact:
+            self.lines.merge(lines)
 
     def facts(self) -> SourceFacts:
-        """The facts found so far."""
-        return SourceFacts(frozenset(self._found), self._lines.boilerplate())
+        """The facts about the source."""
+        return SourceFacts(frozenset(self.whole_words), self.lines.boilerplate(), self.not_looked_for)
 
 
 def find_facts(texts: Callable[[], Iterable[str]]) -> SourceFacts:
@@ -72,10 +120,11 @@ def find_facts(texts: Callable[[], Iterable[str]]) -> SourceFacts:
     Args:
         texts: gives its texts, as they are before the steps that need the facts; called once or twice.
     """
-    finder = FactFinder()
+    look = SourceLook()
     for text in texts():
-        finder.look(text)
-    if finder.wanted:
+        look.look(text)
+    search = SourceSearch(look)
+    if not look.is_enough:
         for text in texts():
-            finder.search(text)
-    return finder.facts()
+            search.search(text)
+    return search.facts()

@@ -111,6 +111,12 @@ def read_source(surveyed: Survey, faults: list[UserError]) -> Iterator[Item]:
         surveyed: the source and its files.
         faults: is given what keeps a file from being read; the next file follows.
     """
+    yield from read_items(surveyed, faults)
+    tell_left_out(surveyed.source.name, surveyed.left_out)
+
+
+def read_items(surveyed: Survey, faults: list[UserError]) -> Iterator[Item]:
+    """The items that `read_source` gives, of a source or a part of one, without a word on what is left out."""
     if isinstance(surveyed.source.path, str):
         yield from formats.read_hub(surveyed.source, _row_of_hub)
     for unit in units(surveyed.files):
@@ -118,4 +124,3 @@ def read_source(surveyed: Survey, faults: list[UserError]) -> Iterator[Item]:
             yield from read_unit(unit, surveyed.source, surveyed.left_out)
         except UserError as error:
             faults.append(error)
-    tell_left_out(surveyed.source.name, surveyed.left_out)

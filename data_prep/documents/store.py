@@ -79,6 +79,38 @@ def write_documents(path: Path, rows: Iterator[Row], counts: dict[str, Any]) -> 
         writer.add_key_value_metadata({COUNTS: json.dumps(counts)})
 
 
+def join_documents(path: Path, parts: Sequence[Path], counts: dict[str, Any]) -> None:
+    """Write the documents of several files to one, as `write_documents` would, in bounded memory, all of it or nothing.
+
+    Args:
+        path: the file.
+        parts: files of documents, in order.
+        counts: kept in the file's metadata.
+    """
+    with atomic_path(path) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
+        waiting = SCHEMA.empty_table()
+        for table in _row_groups(parts):
+            waiting = pa.concat_tables([waiting, table])
+            taken = np.cumsum(pc.utf8_length(waiting["text"]).to_numpy() + ROW_BYTES)
+            begin = 0
+            while len(taken) > begin and taken[-1] - (taken[begin - 1] if begin else 0) >= ROW_GROUP_BYTES:
+                end = int(np.searchsorted(taken, ROW_GROUP_BYTES + (taken[begin - 1] if begin else 0))) + 1
+                writer.write_table(waiting.slice(begin, end - begin).combine_chunks())
+                begin = end
+            waiting = waiting.slice(begin)
+        if len(waiting):
+            writer.write_table(waiting.combine_chunks())
+        writer.add_key_value_metadata({COUNTS: json.dumps(counts)})
+
+
+def _row_groups(parts: Sequence[Path]) -> Iterator[pa.Table]:
+    """The rows of files of documents, a row group at a time."""
+    for path in parts:
+        with parquet_errors(path), pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group, use_threads=False)
+
+
 def filter_documents(path: Path, keep: npt.NDArray[np.bool_], counts: dict[str, Any]) -> None:
     """Write a documents file anew without some of its documents, in bounded memory, all of it or nothing.
 

@@ -75,7 +75,8 @@ class Screening:
     def counts(self) -> Counts:
         """For a manifest: kind -> file -> how often, of all of FOUND, and `languages`: documents of each."""
         counts = {kind: dict(sorted(self._found[kind].items())) for kind in FOUND}
-        return counts | {"languages": dict(self.languages.most_common())}
+        languages = sorted(self.languages.items(), key=lambda item: (-item[1], item[0]))
+        return counts | {"languages": dict(languages)}
 
 
 def sentences(counts: Counts) -> Iterable[str]:

@@ -20,6 +20,7 @@ from pdapt.data_prep.documents.faults import check_rejected
 from pdapt.data_prep.documents.reading import Item
 from pdapt.data_prep.documents.record import Rejected
 from pdapt.data_prep.documents.survey import Survey
+from pdapt.data_prep.passes import rows
 from pdapt.data_prep.screening.personal import KINDS
 from pdapt.data_prep.tokens.build import Options, build_tokens
 
@@ -149,7 +150,7 @@ def test_the_version_is_not_asked_for_with_each_document(tmp_path: Path, monkeyp
         asked.append(name)
         return version(name)
 
-    monkeypatch.setattr(corpus.metadata, "version", counted)
+    monkeypatch.setattr(rows.metadata, "version", counted)
     path = write_lines(tmp_path / "a.jsonl", [" Texte."] * 20)
     build_corpus([Source("a", path)], tmp_path / "corpus")
     assert asked.count("pdapt") < 5
@@ -327,7 +328,7 @@ def test_a_corpus_of_the_last_version_is_read(tmp_path: Path, tokenizer_folder: 
 def test_what_looks_personal_is_counted_by_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(corpus, "SCREENED", 100)
+    monkeypatch.setattr(rows, "SCREENED", 100)
     (tmp_path / "notes").mkdir()
     for number in range(5):
         (tmp_path / "notes" / f"{number}.txt").write_text(f"Patient {number}, tél. 06 12 34 56 7{number}.")

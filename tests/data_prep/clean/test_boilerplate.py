@@ -77,7 +77,7 @@ def test_counting_forgets_rare_lines_only(monkeypatch: pytest.MonkeyPatch) -> No
     lines = RepeatedLines()
     for number in range(500):
         lines.add("\n".join([*(f"ligne {number} {part}" for part in range(8)), CREDIT]))
-        assert len(lines._lines) <= 50
+        assert len(lines.lines) <= 50
     counted = lines.boilerplate().furniture
     assert list(counted) == [CREDIT]
     assert 400 < counted[CREDIT] <= 500
