@@ -3,17 +3,19 @@
     .venv/bin/python tests/mutation.py --count 200 --seed 1
 
 Mutations (a comparison turned, a sign, a constant, a boolean, a `not` removed) are drawn with a seed from every
-expression of every room, and each is put into a copy of the checkout. The fast tests that name its module run first,
-then the others of its room, and with `--rest` those of all rooms. They run in a fork of a process that has imported
-the large libraries, for that takes longer than most rooms' tests. This is why it is no library: mutmut and cosmic-ray
-start each mutation's tests anew, draw no sample, and expect a package's folder to carry its name.
+expression of every room, and each is put into a copy of the checkout. All fast tests run once unchanged, which notes
+the lines that each reaches; a mutation is tried on those that reach its line, quickest first. They run in a fork of a
+process that has imported the large libraries, for that takes longer than most tests. This is why it is no library:
+mutmut and cosmic-ray start each mutation's tests anew, draw no sample, and expect a package's folder to carry its name.
 """
 
 import argparse
 import ast
+import bisect
 import compileall
 import copy
 import importlib
+import json
 import os
 import random
 import re
@@ -22,14 +24,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections import defaultdict
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTED_ONCE = ("torch", "transformers", "megatron.core.datasets.indexed_dataset", "hypothesis", "matplotlib.pyplot")
+OPTIONS = ["-q", "--tb=no", "-p", "no:cacheprovider", "-m", "not slow and not gpu"]
+QUICK = 25
+"""Tests that are tried before all others that reach a line: most mutations are noticed by them."""
 TURNED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or, ast.Or: ast.And,
@@ -39,9 +49,15 @@ TURNED: dict[type[ast.AST], type[ast.AST]] = {
 
 @dataclass(frozen=True)
 class Mutation:
-    """One expression of one file, and another in its place. Columns count bytes."""
+    """One expression of one file, and another in its place. Columns count bytes.
+
+    Attributes:
+        first, last: lines of its statement; of one with a body, its head's.
+    """
 
     file: str
+    first: int
+    last: int
     line: int
     column: int
     end_line: int
@@ -87,31 +103,119 @@ def _frozen(node: ast.AST) -> list[ast.expr]:
 
 def mutations(file: str, source: str) -> Iterator[Mutation]:
     """Yield all mutations of a file, but those of annotations and of assertions, which state what is known."""
-    todo: list[ast.AST] = [ast.parse(source)]
+    todo: list[tuple[ast.AST, tuple[int, int]]] = [(ast.parse(source), (1, 1))]
     while todo:
-        node = todo.pop()
+        node, statement = todo.pop()
         if isinstance(node, ast.Assert):
             continue
+        if isinstance(node, ast.stmt):
+            statement = _lines(node)
         skipped = [getattr(node, "annotation", None), getattr(node, "returns", None), *_frozen(node)]
-        todo += (child for child in ast.iter_child_nodes(node) if child not in skipped)
+        todo += ((child, statement) for child in ast.iter_child_nodes(node) if child not in skipped)
         if isinstance(node, ast.expr) and (other := mutated(node)) is not None:
-            end = (node.end_lineno or node.lineno, node.end_col_offset or 0)
-            yield Mutation(file, node.lineno, node.col_offset, *end, f"({ast.unparse(other)})")
+            place = (node.lineno, node.col_offset, node.end_lineno or node.lineno, node.end_col_offset or 0)
+            yield Mutation(file, *statement, *place, f"({ast.unparse(other)})")
 
 
-def tests_of(file: str, tree: Path, rest: bool) -> Iterator[list[str]]:
-    """Yield the test files to run, in turn: those that name the module, its room's others, and perhaps all others."""
-    parts = file.removesuffix(".py").split("/")
-    module = rf"pdapt\.{re.escape('.'.join(parts))}\b"
-    package = rf"from pdapt\.{re.escape('.'.join(parts[:-1]))} import [^\n]*\b{parts[-1]}\b"
-    files = sorted(str(path.relative_to(tree)) for path in (tree / "tests").rglob("test_*.py"))
-    texts = {name: (tree / name).read_text() for name in files}
-    named = [name for name in files if re.search(f"{module}|{package}", texts[name])]
-    room = [name for name in files if name.startswith(f"tests/{parts[0]}/") and name not in named]
-    yield named
-    yield room
-    if rest:
-        yield [name for name in files if name not in named and name not in room]
+def _lines(statement: ast.stmt) -> tuple[int, int]:
+    """First and last line of a statement without the statements in it."""
+    body = getattr(statement, "body", None)
+    end = body[0].lineno - 1 if body else statement.end_lineno or statement.lineno
+    return statement.lineno, max(statement.lineno, end)
+
+
+class Reach:
+    """A plugin of pytest that notes which lines of the rooms each test reaches, and how long the test takes.
+
+    What a fixture of several tests reaches counts for the first of them alone: run by itself it makes the fixture, too.
+    What a process reaches that a test starts is not noted.
+    """
+
+    TOOL = sys.monitoring.PROFILER_ID
+
+    def __init__(self, tree: Path) -> None:
+        self.folder = f"{tree}{os.sep}"
+        self.lines: set[tuple[str, int]] = set()
+        self.tests: dict[str, dict[str, Any]] = {}
+        self.failed: set[str] = set()
+
+    def reached(self, code: CodeType, line: int) -> Any:
+        """Note a line, once a test."""
+        self.lines.add((code.co_filename.removeprefix(self.folder), line))
+        return sys.monitoring.DISABLE
+
+    def watch(self, code: CodeType) -> None:
+        """Watch a module's code, and that of all functions in it: libraries' would take most of the time."""
+        sys.monitoring.set_local_events(self.TOOL, code, sys.monitoring.events.LINE)
+        for value in code.co_consts:
+            if isinstance(value, CodeType):
+                self.watch(value)
+
+    def pytest_sessionstart(self) -> None:
+        """Watch what is imported of the rooms from now on."""
+        sys.monitoring.use_tool_id(self.TOOL, "mutation")
+        sys.monitoring.register_callback(self.TOOL, sys.monitoring.events.LINE, self.reached)
+        get_code = SourceFileLoader.get_code
+
+        def watched(loader: SourceFileLoader, name: str) -> CodeType | None:
+            code = get_code(loader, name)
+            if code is not None and code.co_filename.startswith(self.folder):
+                self.watch(code)
+            return code
+
+        SourceFileLoader.get_code = watched  # type: ignore[method-assign]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note that a test, or its fixture, failed."""
+        if report.failed:
+            self.failed.add(report.nodeid)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Watch one test, with its fixtures."""
+        self.lines.clear()
+        sys.monitoring.restart_events()
+        begun = time.perf_counter()
+        result = yield
+        by_file: dict[str, list[int]] = defaultdict(list)
+        for file, line in sorted(self.lines):
+            by_file[file].append(line)
+        self.tests[item.nodeid] = {"seconds": time.perf_counter() - begun, "lines": by_file}
+        return result
+
+
+def reach(tree: Path, out: Path) -> None:
+    """Run all fast tests once, and write what each reaches: test -> its seconds, and file -> lines.
+
+    Those that fail are left out, and named by pytest: some look at the checkout, and the copy is none.
+    """
+    child = os.fork()
+    if child == 0:
+        plugin = Reach(tree)
+        code = pytest.main([*OPTIONS, "-rfE", "tests"], plugins=[plugin])
+        passed = {name: test for name, test in plugin.tests.items() if name not in plugin.failed}
+        out.write_text(json.dumps(passed))
+        print(f"{len(passed)} of {len(plugin.tests)} tests pass in the copy", flush=True)
+        os._exit(0 if code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else int(code))
+    if status := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        raise SystemExit(f"the tests did not run to their end (exit code {status})")
+
+
+def tests_of(mutation: Mutation, reached: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
+    """Yield the tests that reach a mutation, the quickest first; where none does, those that reach its file.
+
+    A constant of a module is reached while that is imported, before its tests.
+    """
+    file = mutation.file
+    there = {name: test["lines"][file] for name, test in reached.items() if file in test["lines"]}
+    tests = [name for name, lines in there.items() if _between(lines, mutation.first, mutation.last)] or list(there)
+    tests.sort(key=lambda name: reached[name]["seconds"])
+    yield from filter(None, (tests[:QUICK], tests[QUICK:]))
+
+
+def _between(lines: list[int], first: int, last: int) -> bool:
+    place = bisect.bisect_left(lines, first)
+    return place < len(lines) and lines[place] <= last
 
 
 def first_failure(tree: Path, tests: list[str], seconds: int) -> str | None:
@@ -122,8 +226,7 @@ def first_failure(tree: Path, tests: list[str], seconds: int) -> str | None:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 1), os.dup2(descriptor, 2)
-        options = ["-x", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", "-m", "not slow and not gpu"]
-        os._exit(int(pytest.main([*options, *tests])))
+        os._exit(int(pytest.main([*OPTIONS, "-x", "-rfE", *tests])))
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
         return None
@@ -153,7 +256,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=600, help="seconds of CPU for one mutation's tests")
-    parser.add_argument("--rest", action="store_true", help="try what survives on all rooms' fast tests, too")
+    parser.add_argument(
+        "--reach",
+        type=lambda text: Path(text).resolve(),
+        help="file of what each test reaches: kept if it is there, else written",
+    )
     parser.add_argument("paths", nargs="*", default=[""], help="files or folders to mutate; default: every room")
     given = parser.parse_args()
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -164,12 +271,16 @@ def main() -> None:
     tree = copied(names)
     for library in IMPORTED_ONCE:
         importlib.import_module(library)
+    kept = given.reach.resolve() if given.reach else tree / "reach.json"
+    if not kept.is_file():
+        reach(tree, kept)
+    reached = json.loads(kept.read_text())
     survivors = 0
     for number, mutation in enumerate(drawn, 1):
         source = (tree / mutation.file).read_text()
         (tree / mutation.file).write_text(mutation.apply(source))
-        groups = tests_of(mutation.file, tree, given.rest)
-        by = next(filter(None, (first_failure(tree, tests, given.limit) for tests in groups if tests)), None)
+        groups = tests_of(mutation, reached)
+        by = next(filter(None, (first_failure(tree, tests, given.limit) for tests in groups)), None)
         (tree / mutation.file).write_text(source)
         survivors += by is None
         print(f"{number} {'noticed' if by else 'SURVIVES'} {mutation.describe(source)} {by or ''}", flush=True)

@@ -35,6 +35,50 @@ def test_a_name_tells_the_parameters(subtests: pytest.Subtests) -> None:
             assert MODELS[name].parameters == pytest.approx(stated, rel=0.5 if stated < 2e9 else 0.15)
 
 
+PUBLISHED = {
+    "Llama2-7B": 6_738_415_616,
+    "Llama2-13B": 13_015_864_320,
+    "Llama2-70B": 68_976_648_192,
+    "Llama3-8B": 8_030_261_248,
+    "Llama3-70B": 70_553_706_496,
+    "Llama3.1-405B": 405_853_388_800,
+    "Llama3.2-1B": 1_235_814_400,
+    "Llama3.2-3B": 3_212_749_824,
+    "Lucie-7B": 6_706_958_336,
+    "Mistral-7B": 7_241_732_096,
+    "TinyLlama-1.1B": 1_100_048_384,
+    "OLMo2-1B": 1_484_916_736,
+    "OLMo2-7B": 7_298_617_344,
+    "OLMo2-13B": 13_716_198_400,
+    "OLMo2-32B": 32_234_279_936,
+    "Qwen2.5-0.5B": 494_032_768,
+    "Qwen2.5-1.5B": 1_543_714_304,
+    "Qwen2.5-3B": 3_085_938_688,
+    "Qwen2.5-7B": 7_615_616_512,
+    "Qwen2.5-14B": 14_770_033_664,
+    "Qwen2.5-32B": 32_763_876_352,
+    "Qwen2.5-72B": 72_706_203_648,
+    "Qwen3-14B": 14_768_307_200,
+    "Qwen3-32B": 32_762_123_264,
+}
+"""Parameters of released weights, as their pages on the Hub state them."""
+
+
+def _norms_and_biases(name: str) -> int:
+    """Parameters that are no matrices, by kind: norms; biases, and norms of queries and keys, of some."""
+    shape = MODELS[name]
+    of_layer = 2 * shape.hidden
+    of_layer += shape.q + 2 * shape.kv if name.startswith("Qwen2.5") else 0
+    of_layer += 2 * shape.head_dim if name.startswith("Qwen3") else 0
+    of_layer += shape.q + shape.kv if name.startswith("OLMo2") else 0
+    return shape.layers * of_layer + shape.hidden
+
+
+def test_released_models_have_their_parameters_to_the_last_one() -> None:
+    counted = {name: MODELS[name].parameters + _norms_and_biases(name) for name in PUBLISHED}
+    assert counted == PUBLISHED
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_qwen3_costs_what_core_counts(size: str) -> None:
     expected = flops_per_step(SIZES[size], 100, 100 * 2048)

@@ -45,6 +45,12 @@ def test_a_changed_value_is_seen(old: str, new: str, kind: str) -> None:
     assert changed_values(NOTE, NOTE.replace(old, new))[kind] > 0
 
 
+def test_values_are_counted_before_and_after_and_another_order_once() -> None:
+    assert changed_values("5 mg et 10 mg", "5 mg et 20 mg") == {"numbers": 2}
+    assert changed_values("dose de 5 mg", "dose de mg") == {"numbers": 1}
+    assert changed_values("PaO2 < 60 et 70", "60 < PaO2 et 70") == {"order": 1}
+
+
 @given(st.integers(0, len(NOTE) - 1), st.sampled_from(["", "x", "7", "<", "é", "\t", "-"]))
 def test_any_visible_edit_is_seen(at: int, put: str) -> None:
     edited = NOTE[:at] + put + NOTE[at + 1 :]
@@ -70,7 +76,7 @@ def test_what_the_default_may_take_away(before: str, after: str) -> None:
 
 
 def test_a_lost_character_of_a_wrong_encoding_is_seen() -> None:
-    assert changed_values("5\x9610 mg", "510 mg")
+    assert changed_values("5\x9610 mg", "510 mg") == {"numbers": 2}
     assert changed_values("5\u200b10 mg", "510 mg")
 
 

@@ -87,6 +87,7 @@ def test_a_window_without_room_for_answers_is_refused_with_what_fits(
     assert "and 13 more" in told
     assert not out.exists()
     (value,) = re.findall(r"--max-gen-toks (\d+)", told)
+    assert value == "1024", "half of the window, so that prompts have as much"
     tasks = choose_tasks(["mmlu_prox_en_law"])
     run_benchmark(models, tasks, small_data, out, BenchmarkSettings(limits=Limits(max_gen_toks=int(value))))
     run_benchmark(models, choose_tasks(["mmlu_anatomy"]), small_data, tmp_path / "choices")
