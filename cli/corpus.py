@@ -87,6 +87,14 @@ def build(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that work on the parts; by default one for each core.")
     ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Run the parts as jobs of Slurm's and wait for them: partition, time, account, qos or constraint; may "
+            "be repeated. --out and what is read are on a disk that all nodes share.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Read and clean text: JSON lines and arrays, Parquet, CSV, TSV, text; in gzip, zstd, xz, bzip2; or a Hub data set.
@@ -96,6 +104,7 @@ def build(
     """
     from ..data_prep.corpus import build_corpus, discover
     from ..data_prep.documents.discover import split_formats
+    from ..data_prep.passes.slurm_options import slurm_options
 
     of_all, of_some = split_formats(format or [])
     sources = discover(
@@ -119,6 +128,7 @@ def build(
         masked=mask or [],
         tasks=tasks,
         workers=workers,
+        slurm=slurm_options(slurm) if slurm else None,
     )
     show(manifest, as_json)
 

@@ -1,6 +1,5 @@
 """The stage that makes a corpus: sources in, cleaned documents with their provenance out."""
 
-import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
@@ -13,6 +12,7 @@ from ..core.errors import UserError
 from ..core.files import remove
 from ..core.log import counted
 from ..core.manifest import Manifest, run_stage
+from ..core.slurm import SlurmOptions
 from .clean.profiles import DEFAULT, profile_of
 from .clean.source_cleaning import CleaningCounts, clean_source, cleaning_sentences
 from .dedup.corpus_duplicates import Treatment, treat_duplicates, treatment_of
@@ -55,6 +55,7 @@ def build_corpus(
     masked: Sequence[str] = (),
     tasks: int = 1,
     workers: int | None = None,
+    slurm: SlurmOptions | None = None,
 ) -> Manifest:
     """Read, clean and write each source's documents: `documents/<source>.parquet`.
 
@@ -77,7 +78,8 @@ def build_corpus(
         masked: kinds of personal data that are masked after cleaning, of `KINDS`, or `all`.
         tasks: parts that each source is divided into, at most, by its files: each pass over a part is a task of
             datatrove's. What is written does not depend on it. 1: a source is read in one piece, in this process.
-        workers: processes that run tasks; None for one for each core.
+        workers: processes that run tasks; None for one for each core, or for as many as Slurm runs.
+        slurm: options of Slurm's jobs, which run the tasks; None to run them on this machine.
 
     Raises:
         UserError: files cannot be read (all of them are named), documents are spoilt, a source has no document, no
@@ -88,14 +90,15 @@ def build_corpus(
     editions = {source.name: None if source.name in whole else chosen for source in sources}
     if not sources:
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
-    if workers and tasks == 1:
-        raise UserError("there are no tasks to work on", where="--workers", fix="--tasks N makes them")
+    if (workers or slurm) and tasks == 1:
+        where = "--workers" if workers else "--slurm"
+        raise UserError("there are no tasks to work on", where=where, fix="--tasks N makes them")
     check_share(max_rejected)
     surveys = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
         parts = _parts(surveys, work, tasks, editions=editions, cleaning=cleaning)
-        _run_tasks(list(parts.values()), surveys, work, workers or len(os.sched_getaffinity(0)))
+        _run_tasks(list(parts.values()), surveys, work, workers=workers, slurm=slurm)
         counts = _build(surveys, work, parts, max_rejected=max_rejected, editions=editions, cleaning=cleaning)
         treat_duplicates(surveys, work, counts, treatment)
         _remove_leftovers(surveys, work, counts)
@@ -134,12 +137,18 @@ def _parts(
     }
 
 
-def _run_tasks(parts: Sequence[Sequence[Part]], surveys: Sequence[Survey], work: Path, workers: int) -> None:
+def _run_tasks(
+    parts: Sequence[Sequence[Part]],
+    surveys: Sequence[Survey],
+    work: Path,
+    workers: int | None,
+    slurm: SlurmOptions | None,
+) -> None:
     """Run the passes over all parts, unless an earlier run has joined them."""
     if parts and not all(_documents(survey, work).exists() for survey in surveys):
         from .passes.executor import run_passes  # datatrove is loaded where it is used
 
-        run_passes(parts, parts[0][0].folder.parent.parent / "logs", workers)
+        run_passes(parts, parts[0][0].folder.parent.parent / "logs", workers, slurm)
 
 
 def _config(source: Source) -> dict[str, Any]:

@@ -135,6 +135,7 @@ OWN = {
     "core/system/process.py": "/proc",
     "bench/dedup.py": "files that it, and what it compares with, have just made",
     "data_prep/clean/source_cleaning.py": "documents that it has just written down",
+    "data_prep/passes/slurm_executor.py": "the number of its own job",
     "data_prep/passes/source_parts.py": "parts of a source that its tasks have just written",
     "data_prep/dedup/contents.py": "files of a temporary folder",
     "data_prep/dedup/corpus_duplicates.py": "what the stage has just written",

@@ -15,6 +15,7 @@ from ...core import log
 from ...core.errors import Failed
 from ...core.files import remove
 from ...core.log import counted
+from ...core.slurm import SlurmOptions
 from ...core.system.process import die_with_parent
 from ..documents.faults import together
 from .source_parts import Part, Pass, join_pass, run_pass
@@ -85,25 +86,24 @@ def _run_rank(rank: int) -> None:
     _held[0]._run_for_rank(rank, QUIET)
 
 
-def run_passes(sources: Sequence[Sequence[Part]], logs: Path, workers: int) -> None:
+def run_passes(
+    sources: Sequence[Sequence[Part]], logs: Path, workers: int | None, slurm: SlurmOptions | None = None
+) -> None:
     """Run all passes over the parts of some sources.
 
     Args:
         sources: the parts of each.
         logs: datatrove's folder, in which it notes what is finished.
-        workers: tasks at a time.
+        workers: tasks at a time; None for one for each core, or as many as Slurm runs.
+        slurm: options of Slurm's jobs; None for this machine.
 
     Raises:
         UserError: files cannot be read; all of them are named.
-        Failed: a worker was killed.
+        Failed: a worker was killed, or a job failed.
     """
     parts = [part for each in sources for part in each]
     for step in Pass:
-        executor = LocalExecutor([PartStep(step, parts)], len(parts), workers, str(logs / step))
-        left = executor.get_incomplete_ranks()
-        if left:
-            log.info(f"corpus: {step}: {counted(len(left), 'task')} of {len(parts):,}, {counted(workers, 'worker')}")
-            executor.run()
+        _run_tasks(PartStep(step, parts), logs / step, workers, slurm)
         faulty = [rank for rank, part in enumerate(parts) if part.faults()]
         if faulty:
             for rank in faulty:  # its files may be mended
@@ -111,3 +111,22 @@ def run_passes(sources: Sequence[Sequence[Part]], logs: Path, workers: int) -> N
             raise together([fault for rank in faulty for fault in parts[rank].faults()])
         for each in sources:
             join_pass(step, each)
+
+
+def _run_tasks(step: PartStep, logs: Path, workers: int | None, slurm: SlurmOptions | None) -> None:
+    """Run the tasks of a pass that are not finished."""
+    tasks = len(step.parts)
+    if slurm:
+        from .slurm_executor import SlurmExecutor
+
+        executor = SlurmExecutor([step], tasks, workers, logs=logs, options=slurm)
+        run = executor.submit_and_wait
+    else:
+        workers = workers or len(os.sched_getaffinity(0))
+        executor = LocalExecutor([step], tasks, workers, str(logs))
+        run = executor.run
+    left = executor.get_incomplete_ranks()
+    if left:
+        at_once = f", {counted(workers, 'worker')}" if workers else ""
+        log.info(f"corpus: {step.step}: {counted(len(left), 'task')} of {tasks:,}{at_once}")
+        run()

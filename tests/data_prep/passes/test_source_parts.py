@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run all passes here, one part after the other, the last one first."""
 
-    def run(sources: Sequence[Sequence[Part]], logs: Path, workers: int) -> None:
+    def run(sources: Sequence[Sequence[Part]], logs: Path, workers: None, slurm: None) -> None:
         for step in Pass:
             for parts in sources:
                 for part in reversed(parts):
