@@ -16,6 +16,8 @@ from ..recipes.schema import BlendEdition, Data, Part, Recipe
 
 Blend = tuple[list[str], list[float] | None]
 """Prefixes and weights, as Megatron takes them; without weights, each sequence is read once."""
+SHOWN = 30
+"""Data sets that a message names."""
 
 
 @dataclass(frozen=True)
@@ -148,14 +150,17 @@ def _nothing(where: str, part: Part, split: str, entries: dict[str, DataSet]) ->
     by_topic = part.topics != Part().topics
     if by_topic and not any(entry.topic for entry in entries.values()):
         fix = "build the tokens by topic: `pdapt corpus topics CORPUS --out FILE`, `pdapt tokens build --topics FILE`"
+    known = [_shown(name, entry, by_topic) for name, entry in entries.items()]
+    rest = [f"and {len(known) - SHOWN} more"] if len(known) > SHOWN else []
+    if by_topic and rest:
+        rest.append("of the topics " + ", ".join(sorted({entry.topic or "no topic" for entry in entries.values()})))
     raise UserError(
         f"no data set is left that has tokens for {split} and matches sources {part.sources}, document types "
         f"{part.document_types}"
         + (f", topics {part.topics}" if by_topic else "")
         + (f", edition {part.edition}" if part.edition else ""),
         where=where,
-        allowed=", ".join(_shown(name, entry, by_topic) for name, entry in entries.items())
-        + "; each belongs to the first part that matches it",
+        allowed=", ".join([*known[:SHOWN], *rest]) + "; each belongs to the first part that matches it",
         fix=fix,
     )
 

@@ -13,6 +13,7 @@ from pdapt.data_prep.tokens.build import Options, build_tokens
 from pdapt.data_prep.topics.shares import topic_shares
 from pdapt.recipes.load import load
 from pdapt.recipes.schema import Data, Part
+from pdapt.training import blend as blend_module
 from pdapt.training.blend import as_megatron, train_blend, valid_blend
 from pdapt.training.megatron import seams
 from pdapt.training.megatron.datasets import build, tokens_read
@@ -180,6 +181,12 @@ def test_a_topic_that_is_not_there_is_named_with_those_that_are(by_topic: Path) 
         match=r"(?s)no data set is left.*topics \['urology'\].*data\.blend\[0\].*avis.none \(no type, none\).*choose",
     ):
         train_blend(by_topic, Data(seq_length=SEQ, blend=[Part(topics=["urology"]), Part()]), 10)
+
+
+def test_of_many_data_sets_some_are_named_and_all_topics(by_topic: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blend_module, "SHOWN", 2)
+    with pytest.raises(UserError, match="and 4 more, of the topics cardiology, none, ophthalmology; each belongs"):
+        train_blend(by_topic, Data(seq_length=SEQ, blend=[Part(topics=["urology"])]), 10)
 
 
 def test_topics_of_tokens_that_have_none_say_how_to_build_them(mixed: Path) -> None:
