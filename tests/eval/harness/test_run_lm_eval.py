@@ -18,11 +18,11 @@ class Tracker:
 
     def save_results_aggregated(self, results: dict[str, Any], samples: dict[str, Any]) -> None:
         assert "samples" not in results
-        assert isinstance(samples, dict)
+        assert samples == {"mmlu": []}
         (self.folder / "results_2026-11-29T10-00-00.json").write_text("scores")
 
     def save_results_samples(self, task: str, samples: list[Any]) -> None:
-        assert isinstance(samples, list)
+        assert samples == []
         if self.samples:
             (self.folder / f"samples_{task}_2026-11-29T10-00-00.jsonl").write_text("answers")
 
