@@ -5,6 +5,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load
+from pdapt.scaling import plotting
 from pdapt.scaling.constants import CONSTANT_NAMES, read_fit
 from pdapt.scaling.work import Scaling
 
@@ -82,6 +84,33 @@ def test_runs_become_rows_a_page_and_a_site(tmp_path: Path, monkeypatch: pytest.
     text = "\n".join(lines(replace(result, others=0.5)))
     assert "OVERSUBSCRIBED" in text
     assert "DISTURBED" in text
+
+
+def test_each_curve_shows_its_own_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as many slots a rank where ranks share a step's sequences, so that the curves differ."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    figures: list[Any] = []
+    monkeypatch.setattr(plotting, "save_figure", lambda figure, path: (figures.append(figure), path.write_bytes(b"")))
+    given = plan([1, 2])
+    leave_runs(replace(given, ways=[Scaling.WEAK]), tmp_path / "runs", per_rank=1000)
+    leave_runs(replace(given, ways=[Scaling.STRONG]), tmp_path / "runs", per_rank=2000)
+    write_result(given, compare(given, collect(given, tmp_path / "runs"), FULL), tmp_path / "out")
+    curves = {line.get_label(): line for line in figures[0].axes[0].get_lines()}
+    assert list(curves["weak, measured"].get_xdata()) == list(curves["strong, measured"].get_xdata()) == [1, 2]
+    assert list(curves["weak, measured"].get_ydata()) == pytest.approx([1000, 2000])
+    assert list(curves["strong, measured"].get_ydata()) == pytest.approx([2000, 4000])
+
+
+def test_a_rank_is_as_fast_as_its_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cores for each rank, one, or half of one, and as many slots a second of each rank."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    given = plan([1, 2, 4])
+    leave_runs(given, tmp_path / "runs", per_rank=1000)
+    rows = compare(given, collect(given, tmp_path / "runs"), FULL).rows
+    cores = {row.measured.world: row.measured.cores for row in rows}
+    assert cores == {1: 2.0, 2: 1.0, 4: 0.5}
+    planned = {row.measured.world: row.planned_from_fewest_ranks for row in rows}
+    assert planned[4] < 0.8 * planned[1]
 
 
 def test_on_gpus_the_published_plan_stands_beside(tmp_path: Path) -> None:

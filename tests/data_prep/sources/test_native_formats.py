@@ -126,6 +126,21 @@ def test_full_texts_are_joined_with_the_records_of_their_index(tmp_path: Path) -
     }
 
 
+def test_of_a_record_with_abstracts_in_two_languages_the_french_one_is_taken(tmp_path: Path) -> None:
+    """With the title in French, whatever comes first."""
+    languages = {"en": ("The flu", "It is winter."), "fr": ("La grippe", TEXT)}
+    titles = "".join(f'<title xml:lang="{name}">{title}</title>' for name, (title, _) in languages.items())
+    abstracts = "".join(
+        f'<abstract xml:lang="{name}"><p>{text}</p></abstract>' for name, (_, text) in languages.items()
+    )
+    record = f"<biblFull><titleStmt>{titles}</titleStmt><profileDesc>{abstracts}</profileDesc></biblFull>"
+    english = record.replace('xml:lang="fr"', 'xml:lang="de"')
+    listed = f'<TEI xmlns="http://www.tei-c.org/ns/1.0"><listBibl>{record}{english}</listBibl></TEI>'
+    write(tmp_path, records__xml=listed.encode())
+    assert texts_of(tmp_path, "hal") == [f"La grippe\n{TEXT}"]
+    assert left_out(tmp_path, "hal") == {"records without an abstract in French": 1}
+
+
 @pytest.mark.parametrize(("key", "name"), [("pxcorpus", "seq.in"), ("emea_v3", "EMEA.en-fr.fr")])
 def test_lines_without_text_are_counted(tmp_path: Path, key: str, name: str) -> None:
     (tmp_path / name).write_text("Un\n\nDeux\n \n")

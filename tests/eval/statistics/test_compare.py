@@ -9,7 +9,7 @@ from statsmodels.stats import contingency_tables
 
 from pdapt.core.errors import UserError
 from pdapt.eval.benchmark.read_results import first_half, read_runs
-from pdapt.eval.statistics.choose_checkpoint import follow_checkpoints
+from pdapt.eval.statistics.choose_checkpoint import _choose_by_count, _TaskChange, follow_checkpoints
 from pdapt.eval.statistics.compare import Family, compare
 from pdapt.eval.statistics.contamination import read_contaminated
 
@@ -133,6 +133,16 @@ def test_a_checkpoint_that_is_better_is_found_and_told_on_other_questions(benchm
     assert found.ours.unseen > 0.1
     assert [point.step for point in found.points] == [10, 20, 30]
     assert abs(found.ours.optimism) < 0.02
+
+
+def test_the_paper_s_rule_counts_a_task_that_gains_one_question():
+    none, gain, loss = [0, 0], [0, 1], [-1, 0]
+    changes = [
+        _TaskChange(True, np.array([loss, none, gain]), np.array([True, False])),
+        _TaskChange(False, np.array([none, none, gain]), np.array([True, False])),
+    ]
+    assert _choose_by_count(changes, [np.array([True, True])] * 2) == 2
+    assert _choose_by_count(changes, [np.array([True, False])] * 2) == 0, "none gains: the earliest"
 
 
 def test_without_any_effect_the_paper_s_rule_sees_one(benchmark):
