@@ -86,15 +86,18 @@ def launch(
     site: Annotated[
         str, typer.Option(help="Where it runs: a site's name (generic, jean_zay_h100, local_cpu), or a YAML file.")
     ] = "generic",
+    exclude_failed: Annotated[
+        bool, typer.Option("--exclude-failed-nodes", help="After a crash, leave out the node whose rank ended first.")
+    ] = False,
     verify: Verify = True,
     allow_env: AllowEnv = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the script; pdapt does not submit it yet.")] = False,
 ) -> None:
-    """Write the Slurm script that trains a recipe with torchrun.
+    """Write the Slurm script that trains a recipe.
 
-    Whatever `train` would refuse is refused here, before the job waits in the queue. torchrun takes any code but 0 for
-    a failure and ends with 1, so that the job's code is 0 or 1: state.json in the run folder says whether a job that
-    ended with 0 is done or stopped early.
+    Whatever `train` would refuse is refused here, before the job waits in the queue. A job that is asked to stop saves
+    and goes back into the queue by itself; one that a guard ended is held, with the reason; slurm/history.tsv in the
+    run folder says how each start ended.
     """
     from ..core import log
     from ..core.errors import UserError
@@ -116,7 +119,9 @@ def launch(
     check_run(run)
     name = Path(recipe).stem
     command = train_command(recipe, overrides or [], run, allow_env=allow_env)
-    job, time = recipe_job(run, command, name=name, site=site, gpu=wants_gpus(name), measured=tokens)
+    job, time = recipe_job(
+        run, command, name=name, site=site, gpu=wants_gpus(name), measured=tokens, exclude_failed=exclude_failed
+    )
     for sentence in describe_time(time, loaded, read_site(site)):
         log.info(f"launch: {sentence}")
     print(render_sbatch(job))

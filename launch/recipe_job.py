@@ -19,7 +19,14 @@ def wants_gpus(name: str) -> bool:
 
 
 def recipe_job(
-    run: Run, command: list[str], *, name: str, site: str, gpu: bool, measured: Path | None = None
+    run: Run,
+    command: list[str],
+    *,
+    name: str,
+    site: str,
+    gpu: bool,
+    measured: Path | None = None,
+    exclude_failed: bool = False,
 ) -> tuple[BatchJob, JobTime]:
     """The job that trains a recipe at a site, and the time it takes.
 
@@ -29,6 +36,7 @@ def recipe_job(
         name: of the job.
         site: name or path, as `read_site` takes it.
         gpu: whether the ranks are GPUs.
+        exclude_failed: see `BatchJob`.
         measured: the tokens' folder, if predictions may read it; else documents' lengths are drawn.
 
     Raises:
@@ -48,6 +56,8 @@ def recipe_job(
         lead=time.lead,
         command=command,
         site=cluster,
+        out=str(run.out),
+        exclude_failed=exclude_failed,
         env=_environment(recipe, options.cpus_per_rank or 1),
     )
     return job, time

@@ -8,7 +8,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..core.errors import UserError
 from ..core.slurm import SITE_OPTIONS, SlurmOptions, check_options, check_plain
+from ..training.run.failures import cause
+from ..training.run.folder import JOBS
 from .slurm_site import GPU_OPTIONS, Container, Runtime, SlurmSite, check_variable
+
+CRASHES = 3
+"""Starts in a row that may fail without a new checkpoint."""
+PATIENCE = round(2 * cause.PATIENCE)
+"""Seconds after a rank's failure in which the others may say whom they have lost, before they are ended."""
+REPEAT = 10
+"""Seconds after which ranks that have not ended are asked again."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,9 @@ class BatchJob:
         lead: seconds before the time limit at which it is asked to save.
         command: of each rank: a program and its arguments.
         site: where it runs.
+        out: the run's folder, which every node sees.
         env: variables that every rank sees, besides the site's.
+        exclude_failed: whether a node on which a rank failed first is left out when the job is started again.
 
     Raises:
         UserError: a number out of range, or text that a batch script cannot carry.
@@ -38,7 +49,9 @@ class BatchJob:
     lead: int
     command: list[str]
     site: SlurmSite
+    out: str
     env: dict[str, str] = field(default_factory=dict)
+    exclude_failed: bool = False
 
     def __post_init__(self) -> None:
         for name in ("nodes", "ranks_per_node", "lead"):
@@ -57,11 +70,6 @@ class BatchJob:
         assert self.options.cpus_per_rank is not None
         _check_command(self)
 
-    @property
-    def cpus_per_node(self) -> int:
-        """CPU cores of each node."""
-        return (self.options.cpus_per_rank or 1) * self.ranks_per_node
-
 
 def render_sbatch(job: BatchJob) -> str:
     """Return the batch script of a job, ready for `sbatch`."""
@@ -75,7 +83,15 @@ def render_sbatch(job: BatchJob) -> str:
     environment.filters["quote"] = shlex.quote
     template = environment.get_template("sbatch.jinja")
     return template.render(
-        job=job, site=job.site, directives=_directives(job), step=_step(job), within=_within(job.site.container, job)
+        job=job,
+        site=job.site,
+        directives=_directives(job),
+        step=_step(job),
+        within=_within(job.site.container, job),
+        jobs=JOBS,
+        crashes=CRASHES,
+        patience=PATIENCE,
+        repeat=REPEAT,
     )
 
 
@@ -84,23 +100,24 @@ def _directives(job: BatchJob) -> dict[str, str]:
     options = {
         "job-name": job.name,
         "nodes": str(job.nodes),
-        "ntasks-per-node": "1",
-        "cpus-per-task": str(job.cpus_per_node),
+        "ntasks-per-node": str(job.ranks_per_node),
+        "cpus-per-task": str(job.options.cpus_per_rank),
         job.site.gpu_option: GPU_OPTIONS[job.site.gpu_option].format(job.ranks_per_node) if job.gpu else None,
         "hint": job.site.hint,
         "time": job.options.time,
         **{name: getattr(job.options, name) for name in SITE_OPTIONS},
-        "signal": f"USR1@{job.lead}",
+        "signal": f"B:USR1@{job.lead}",
+        "requeue" if job.site.requeue else "no-requeue": "",
         "output": f"{job.site.logs}/%x-%j.out",
         # A requeued job goes on in its log, where truncating would lose the reason for the requeue.
         "open-mode": "append",
     }
-    return {name: value for name, value in options.items() if value}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _step(job: BatchJob) -> list[str]:
     """Options of srun. It does not take --cpus-per-task over from sbatch, nor --hint."""
-    options = ["--ntasks-per-node=1", f"--cpus-per-task={job.cpus_per_node}"]
+    options = [f"--ntasks-per-node={job.ranks_per_node}", f"--cpus-per-task={job.options.cpus_per_rank}"]
     options += [f"--hint={job.site.hint}"] if job.site.hint else []
     container = job.site.container
     if container is not None and container.runtime == Runtime.PYXIS:
@@ -122,8 +139,8 @@ def _check_command(job: BatchJob) -> None:
         raise UserError("the job has no command", where="command", allowed="a program and its arguments")
     for name in job.env:
         check_variable(name, "env")
-    for value in (*job.command, *job.env.values()):
+    for value in (job.out, *job.command, *job.env.values()):
         if re.search(r"[\n\r\0]", value):
             raise UserError(
-                f"{value!r} contains a line break or a NUL", where="command or env", fix="give one line of text"
+                f"{value!r} contains a line break or a NUL", where="command, out or env", fix="give one line of text"
             )

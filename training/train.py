@@ -1,6 +1,6 @@
 """`pdapt train`: a recipe, tokens and a base become a run folder with checkpoints.
 
-Started under torchrun (or Slurm's torchrun) it is one rank of the run. Started alone, it starts torchrun on this
+Started by torchrun or srun it is one rank of the run. Started alone, it starts torchrun on this
 machine for the recipe's ranks. Either way the same command goes on where an earlier one stopped.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from ..core import log
 from ..core.checkpoint import CHECKPOINTS, HF, IDENTITY, root_of
 from ..core.errors import Halted, StoppedEarly, UserError
+from ..core.exit_codes import ExitCode
 from ..core.files import remove, sha256, write_json, write_text
 from ..core.log import counted
 from ..core.manifest import MANIFEST_FILE, Manifest, hash_files, versions
@@ -41,7 +42,7 @@ from .run.journal import JOURNAL_FILE, as_line, metrics, read_history
 from .run.listeners import trackers
 from .run.provenance import check_resharding, provenance
 from .run.retention import retain
-from .run.run_state import STATE, RunState, State, read_state
+from .run.run_state import STATE, RunState, State, read_state, say_prepared, wait_until_prepared
 from .run.spawn import LOG, fail, spawn
 
 
@@ -92,7 +93,7 @@ def train(
         raise UserError(
             f"the recipe needs {recipe.parallel.nodes} nodes, and this is one",
             where="parallel.nodes",
-            fix="`pdapt launch RECIPE --print` writes the Slurm script that starts torchrun on each node",
+            fix="`pdapt launch RECIPE --print` writes the Slurm script that starts the ranks on each node",
         )
     with locked(out, "training into"):
         log.info(f"train: {describe_run(recipe)}")
@@ -151,7 +152,7 @@ def _check_state(ended: RunState, out: Path) -> None:
 
 
 def _one_rank(run: Run, start_: Start, rank: str) -> None:
-    """This process is a rank that torchrun started."""
+    """This process is a rank that torchrun or srun started."""
     wanted = world_size(run.recipe)
     if int(os.environ["WORLD_SIZE"]) != wanted:
         raise UserError(
@@ -163,23 +164,30 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
         on_one_rank_of_each_node(partial(check_bytes, run.recipe, run.inputs), rank)
     task = run.task(start_)
     if rank != "0":
+        wait_until_prepared(run.out)
         run_rank_alone(task)
         return
     with locked(run.out, "training into"):
         _prepare(run, start_)
         (run.out / STATE).unlink(missing_ok=True)
+        say_prepared(run.out)
         try:
             run_rank_alone(task)
-        except SystemExit as end:  # the trainer's way to stop before the last step
-            if end.code:
+        except SystemExit as end:  # the trainer's way to stop before the last step, and the guard's
+            if end.code not in (None, ExitCode.DONE, ExitCode.STOPPED_EARLY, ExitCode.HALTED):
                 raise
         while not (run.out / STATE).is_file():  # the last rank writes it when the last checkpoint is hashed
             time.sleep(0.1)
-        _check_state(read_state(run.out), run.out)
         try:
+            ended = read_state(run.out)
+            _check_state(ended, run.out)
+            if ended.state == State.REWIND:
+                raise StoppedEarly(f"train: to go back to the last checkpoint, without the batch of step {ended.step}")
             _finish(run, time.time() - start_.begun)
-        except StoppedEarly as stopped:  # torchrun would call any code but 0 a failure: `state.json` says it instead
-            log.info(str(stopped))
+        except StoppedEarly as stopped:
+            if "TORCHELASTIC_USE_AGENT_STORE" not in os.environ:  # srun has started this rank
+                raise
+            log.info(str(stopped))  # torchrun would call any code but 0 a failure: `state.json` says it instead
 
 
 def _check_longer(run: Run, *, other_data: bool) -> bool:

@@ -58,10 +58,10 @@ def launch(tokens: Path, base: Path, tmp_path: Path) -> Callable[..., str]:
 
 def test_a_recipe_becomes_a_slurm_script(launch: Callable[..., str], tokens: Path, base: Path, tmp_path: Path) -> None:
     script = launch("data.blend=[{sources: ['*']}]")
-    for line in ("#SBATCH --nodes=12", "#SBATCH --gpus-per-node=4", "--nnodes=12", "--nproc-per-node=4"):
+    for line in ("#SBATCH --nodes=12", "#SBATCH --gpus-per-node=4", "--ntasks-per-node=4", "WORLD_SIZE=48"):
         assert line in script
     words = f"""pdapt train {RECIPE} 'data.blend=[{{sources: ['"'"'*'"'"']}}]' --tokens '{tokens}'"""
-    assert f"{words} --out {tmp_path / 'run'} --base {base}\n" in script
+    assert f"{words} --out {tmp_path / 'run'} --base {base} &\n" in script
     path = tmp_path / "job.sh"
     path.write_text(script)
     assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
@@ -85,7 +85,7 @@ def test_the_site_gives_what_the_recipe_does_not_say(launch: Callable[..., str])
     with pytest.raises(UserError, match="ends in @h100"):
         launch("--site", "jean_zay_h100")
     script = launch("--site", "jean_zay_h100", "job.account=abc@h100", "job.cpus_per_rank=12")
-    for line in ("--account=abc@h100", "--constraint=h100", "--gres=gpu:4", "--cpus-per-task=48"):
+    for line in ("--account=abc@h100", "--constraint=h100", "--gres=gpu:4", "--cpus-per-task=12"):
         assert f"#SBATCH {line}\n" in script
 
 

@@ -1,10 +1,8 @@
 """The rendered batch script: its text, what bash makes of it, and what a real Slurm makes of it."""
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,44 +23,50 @@ JOB = BatchJob(
     lead=600,
     command=["pdapt", "train", "qwen3_8b_cpt_48xh100_packed"],
     site=SITE,
+    out="run",
     env={"CUDA_DEVICE_MAX_CONNECTIONS": "1"},
 )
 
 EXPECTED = """\
 #SBATCH --job-name=qwen3_8b_cpt_48xh100_packed
 #SBATCH --nodes=12
-#SBATCH --ntasks-per-node=1
-#SBATCH --cpus-per-task=96
+#SBATCH --ntasks-per-node=4
+#SBATCH --cpus-per-task=24
 #SBATCH --gpus-per-node=4
 #SBATCH --time=20:00:00
-#SBATCH --signal=USR1@600
+#SBATCH --signal=B:USR1@600
+#SBATCH --requeue
 #SBATCH --output=logs/%x-%j.out
 #SBATCH --open-mode=append
 set -euo pipefail
 export CUDA_DEVICE_MAX_CONNECTIONS=1
-MASTER_ADDR=$(hostname)
-MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
-srun \\
-  --ntasks-per-node=1 \\
-  --cpus-per-task=96 \\
-  --kill-on-bad-exit=1 \\
-  torchrun \\
-  --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \\
-  --shutdown-timeout=600 \\
-  --nnodes=12 \\
-  --nproc-per-node=4 \\
-  --rdzv-id="$SLURM_JOB_ID" \\
-  --rdzv-backend=c10d \\
-  --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \\
-  --no-python \\
-  pdapt train qwen3_8b_cpt_48xh100_packed
+RUN=run
+JOBS="$RUN/slurm"
+START="$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"
+mkdir -p "$JOBS"
+export MASTER_ADDR=$(hostname) MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
+export WORLD_SIZE=48 LOCAL_WORLD_SIZE=4 ENDS="$JOBS/ends"
+"""
+"""Statements before the first function."""
+STEP = """\
+  srun \\
+    --ntasks-per-node=4 \\
+    --cpus-per-task=24 \\
+    --kill-on-bad-exit=1 \\
+    bash -c 'rank "$@"' rank \\
+    pdapt train qwen3_8b_cpt_48xh100_packed &
 """
 
-FAKE_SRUN = """\
-#!/bin/bash
-printf '%s\\0' "$@" "GIVEN=$GIVEN" >seen
-exit 7
-"""
+FAKES = {
+    # Runs the one rank itself, and writes down what it was given.
+    "srun": """\
+printf '%s\\0' "$@" "GIVEN=${GIVEN-}" "MASTER=$MASTER_ADDR:$MASTER_PORT" >seen
+while [ "$1" != bash ]; do shift; done
+SLURM_PROCID=0 SLURM_LOCALID=0 exec "$@"
+""",
+    "squeue": "echo RUNNING",
+    "scontrol": 'echo "$@" >>scontrol.txt',
+}
 
 
 def statements(script: str) -> str:
@@ -71,12 +75,14 @@ def statements(script: str) -> str:
     return "\n".join(kept) + "\n"
 
 
-def run_with_fake_srun(script: str, folder: Path) -> tuple[int, list[str]]:
-    """Run a script with bash, in a PATH whose `srun` writes its arguments down and ends with 7."""
+def run_without_slurm(job: BatchJob, folder: Path) -> tuple[int, list[str]]:
+    """Run a job's script with bash and stand-ins for Slurm's commands; its code, and the words that srun was given."""
     (folder / "bin").mkdir()
-    (folder / "bin" / "srun").write_text(FAKE_SRUN)
-    (folder / "bin" / "srun").chmod(0o755)
-    environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "41234"}
+    for name, text in FAKES.items():
+        (folder / "bin" / name).write_text(f"#!/bin/bash\n{text}")
+        (folder / "bin" / name).chmod(0o755)
+    script = render_sbatch(replace(job, nodes=1, ranks_per_node=1))
+    environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "41234", "SLURM_JOB_NODELIST": "n"}
     done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.stderr == ""
     return done.returncode, (folder / "seen").read_text().split("\0")[:-1]
@@ -86,20 +92,22 @@ def test_a_job_becomes_these_statements_and_no_others() -> None:
     script = render_sbatch(JOB)
     assert script.startswith("#!/bin/bash\n")
     assert script.endswith("\n")
-    assert statements(script) == EXPECTED
+    head, functions = statements(script).split("rank() {\n")
+    assert head == EXPECTED
+    assert STEP in functions
 
 
 def test_every_block_of_the_script_is_explained() -> None:
     blocks = render_sbatch(JOB).split("\n\n")
-    assert len(blocks) == 5
+    assert len(blocks) == 13
     assert all(block.splitlines()[0].startswith(("# ", "#!")) for block in blocks)
 
 
 def test_what_is_empty_is_left_out() -> None:
     script = render_sbatch(replace(JOB, ranks_per_node=1, gpu=False, env={}))
     assert "gpus-per-node" not in script
-    assert "--nproc-per-node=1 " in script
-    assert "export" not in script
+    assert "    --ntasks-per-node=1 \\\n" in script
+    assert "Environment of every rank" not in script
     assert "\n\n\n" not in script
 
 
@@ -131,34 +139,66 @@ def test_what_a_site_says_is_in_the_script() -> None:
     assert {'export PATH="$WORK/venv/bin:$PATH"', 'export TMPDIR="$JOBSCRATCH"'} <= set(lines)
     assert "export NCCL_X='a b'  # cards are named so" in lines
     assert "export WANDB_MODE='offline mode'" in lines
-    assert "  --hint=nomultithread \\" in lines, "srun does not take it over"
+    assert "    --hint=nomultithread \\" in lines, "srun does not take it over"
     assert "gpus-per-node" not in script
 
 
 def test_ranks_run_in_a_container_of_either_kind() -> None:
     apptainer = Container("apptainer", "$WORK/pdapt.sif", ["$WORK", "/data:/in"])
     script = render_sbatch(replace(JOB, site=replace(SITE, container=apptainer)))
-    assert '  apptainer exec --nv --bind "$WORK" --bind "/data:/in" "$WORK/pdapt.sif" \\\n' in script
+    assert '    apptainer exec --nv --bind "$WORK" --bind "/data:/in" "$WORK/pdapt.sif" \\\n' in script
     assert "--nv" not in render_sbatch(replace(JOB, gpu=False, site=replace(SITE, container=apptainer)))
     script = render_sbatch(replace(JOB, site=replace(SITE, container=replace(apptainer, runtime="pyxis"))))
-    assert '  --container-image="$WORK/pdapt.sif" \\\n  --container-mounts="$WORK,/data:/in" \\\n' in script
+    assert '    --container-image="$WORK/pdapt.sif" \\\n    --container-mounts="$WORK,/data:/in" \\\n' in script
     assert "apptainer" not in script
 
 
 def test_bash_hands_every_word_on_as_it_was_given(tmp_path: Path) -> None:
     hostile = ["x; touch injected", "$(touch injected)", "`touch injected`", "it's", 'a "b"', "", "*", "~", "\\", "é à"]
-    job = replace(JOB, command=["program", "module", *hostile], env={"GIVEN": "$HOME; touch injected"})
-    code, words = run_with_fake_srun(render_sbatch(job), tmp_path)
-    assert words[-len(hostile) - 3 :] == ["program", "module", *hostile, "GIVEN=$HOME; touch injected"]
+    job = replace(
+        JOB, command=["true", "module", *hostile], env={"GIVEN": "$HOME; touch injected"}, out="r; touch injected"
+    )
+    code, words = run_without_slurm(job, tmp_path)
+    assert words[-len(hostile) - 4 : -1] == ["true", "module", *hostile, "GIVEN=$HOME; touch injected"]
     assert not (tmp_path / "injected").exists()
-    assert code == 7, "the job does not end with the step's code"
+    assert (tmp_path / "r; touch injected/slurm/history.tsv").is_file()
+    assert code == 0
 
 
 def test_the_ranks_meet_at_the_node_that_runs_the_script(tmp_path: Path) -> None:
-    _, words = run_with_fake_srun(render_sbatch(replace(JOB, env={"GIVEN": ""})), tmp_path)
+    _, words = run_without_slurm(replace(JOB, command=["true"]), tmp_path)
     host = subprocess.run(["hostname"], capture_output=True, text=True, check=True).stdout.strip()
-    assert f"--rdzv-endpoint={host}:21234" in words
-    assert "--rdzv-id=41234" in words
+    assert words[-1] == f"MASTER={host}:21234"
+
+
+@pytest.mark.parametrize(
+    ("code", "ended", "asked"),
+    [
+        (0, 0, []),
+        (1, 1, ["requeue 41234"]),
+        (2, 2, []),
+        (76, 76, ["update JobId=41234 Comment=pdapt: ", "requeuehold 41234"]),
+        (137, 1, ["requeue 41234"]),
+    ],
+)
+def test_what_becomes_of_a_job_follows_from_its_ranks_code(
+    code: int, ended: int, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """test_job_end.py asks a real Slurm."""
+    monkeypatch.setattr("pdapt.launch.sbatch.PATIENCE", 0)
+    job = replace(JOB, command=["bash", "-c", f"exit {code}"])
+    assert run_without_slurm(job, tmp_path)[0] == ended
+    path = tmp_path / "scontrol.txt"
+    assert (path.read_text().splitlines() if path.exists() else []) == asked
+
+
+def test_a_site_where_nothing_is_put_back_ends_with_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdapt.launch.sbatch.PATIENCE", 0)
+    job = replace(JOB, site=replace(SITE, requeue=False), command=["bash", "-c", "exit 1"])
+    assert "#SBATCH --no-requeue\n" in render_sbatch(job)
+    assert run_without_slurm(job, tmp_path)[0] == 1
+    assert not (tmp_path / "scontrol.txt").exists()
+    assert "submit it again" in (tmp_path / "run/slurm/history.tsv").read_text()
 
 
 def test_bash_accepts_the_script() -> None:
@@ -212,38 +252,8 @@ dist.all_reduce(total)
 print(f"rank {dist.get_rank()} of {dist.get_world_size()}: sum {int(total)}, given {sys.argv[1]!r}, "
       f"on {os.environ['SLURMD_NODENAME']}, CONNECTIONS={os.environ['CONNECTIONS']}", flush=True)
 dist.destroy_process_group()
-sys.exit(3 if sys.argv[1] == "fail" else 0)
+sys.exit(2 if sys.argv[1] == "fail" else 0)
 """
-
-
-def start_munge() -> None:
-    """Start munge's daemon unless it answers: a dead one may still be in the table of processes and have a socket."""
-    asked = subprocess.run(["munge", "-n"], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
-    if asked.returncode:
-        Path("/run/munge").mkdir(exist_ok=True)
-        shutil.chown("/run/munge", "munge", "munge")
-        command = ["su", "-s", "/bin/bash", "munge", "-c", "/usr/sbin/munged --force"]
-        subprocess.run(command, check=True, timeout=60, stdout=subprocess.DEVNULL)
-
-
-@pytest.fixture(scope="module")
-def slurm(
-    shared: Callable[[str], Path], programs: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
-    """Environment of commands for a real Slurm of two one-CPU nodes on this machine."""
-    programs("slurmctld", "slurmd", "sbatch", "srun", "munged")
-    if os.geteuid() != 0:
-        pytest.skip("only root may start Slurm's daemons")
-    tool, folder = shared("tools/slurm-two-nodes.sh"), tmp_path_factory.mktemp("slurm")
-    # torchrun of the interpreter that runs the tests; the job inherits the submitter's PATH.
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    try:
-        start_munge()
-        # The daemons keep what they are given as standard output: not the pipe of whoever reads the tests' output.
-        subprocess.run(["bash", tool, "start", folder], check=True, timeout=120, stdout=subprocess.DEVNULL)
-        yield os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
-    finally:
-        subprocess.run(["bash", tool, "stop", folder], check=True)
 
 
 def submit(word: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
@@ -253,7 +263,18 @@ def submit(word: str, folder: Path, environment: dict[str, str]) -> tuple[int, s
     variables = {"CONNECTIONS": "1", "OMP_NUM_THREADS": "1"}
     options = SlurmOptions(time="5", cpus_per_rank=1)
     site = replace(SITE, logs=str(folder))
-    job = BatchJob("ranks", 2, 1, gpu=False, options=options, lead=30, command=command, site=site, env=variables)
+    job = BatchJob(
+        name="ranks",
+        nodes=2,
+        ranks_per_node=1,
+        gpu=False,
+        options=options,
+        lead=30,
+        command=command,
+        site=site,
+        out=str(folder / "run"),
+        env=variables,
+    )
     (folder / "job.sh").write_text(render_sbatch(job))
     done = subprocess.run(["sbatch", "--wait", "job.sh"], cwd=folder, env=environment, capture_output=True, text=True)
     logs = list(folder.glob("ranks-*.out"))
@@ -276,4 +297,4 @@ def test_slurm_runs_two_nodes(slurm: dict[str, str], tmp_path: Path) -> None:
 def test_a_job_whose_ranks_fail_fails(slurm: dict[str, str], tmp_path: Path) -> None:
     code, log = submit("fail", tmp_path, slurm)
     assert "rank 0 of 2: sum 3" in log
-    assert code != 0
+    assert code == 2

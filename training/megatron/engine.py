@@ -18,7 +18,7 @@ from ..run.events import Events, Listener
 from ..run.failures.rank_file import RankFile
 from ..run.folder import checkpoints, iteration, skipped
 from ..run.listeners.of_rank import Beginning, listeners_of_rank
-from ..run.listeners.stops import Stops
+from ..run.listeners.stops import Stops, block_signals
 from ..run.listeners.watch import Watch
 from ..run.provenance import layers_of, steps_of
 from ..run.run_state import report_hang
@@ -60,6 +60,7 @@ def prepare(*, local: bool = False) -> bool:
 
 def write_until_done(*args: Any) -> None:
     """Run a rank's writing process: Megatron's loop, ended with its rank."""
+    block_signals()  # Slurm sends them to all of a step's processes
     die_with_parent()
     prepare()
     seams.write(*args)

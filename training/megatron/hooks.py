@@ -180,7 +180,7 @@ class Hooks:
         if verdict.action in (GuardAction.WARN, GuardAction.SKIP):
             return verdict.action == GuardAction.WARN
         self.trainer.maybe_finalize_async_save(blocking=True, terminate=True)
-        sys.exit(ExitCode.FAILED)
+        sys.exit(ExitCode.STOPPED_EARLY if verdict.action == GuardAction.REWIND else ExitCode.HALTED)
 
     def _training_log(self, call: Call) -> Any:
         self.events.phase_begins(Phase.BETWEEN)

@@ -16,6 +16,8 @@ STOP_AT = "--stop-at"
 """The reason of a stop that was asked for when the run was started."""
 SKIPPED = "skipped.json"
 """Steps whose batches are left out: the guard went back from them."""
+JOBS = "slurm"
+"""Folder of what a batch script remembers of a run's starts; it may be there before the run."""
 ACHIEVED = "achieved.json"
 """Which tokens of which data set the run has read after each checkpoint's step."""
 

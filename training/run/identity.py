@@ -13,6 +13,7 @@ from ...core.manifest import MANIFEST_FILE
 from ...recipes.load import complete_data, to_dict, to_yaml
 from ...recipes.overrides import flat
 from ...recipes.schema import Recipe
+from .folder import JOBS
 
 # What may change between two starts of one run: none of it changes what is computed, but for rounding.
 _FREE = ("parallel", "machine", "job", "checkpoint", "guard", "log", "megatron")
@@ -89,7 +90,7 @@ def check_claim(out: Path, identify: Callable[[], RunIdentity], *, other_data: b
     """
     if (out / IDENTITY).is_file():
         check_same(out, identify(), other_data=other_data)
-    elif out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and any(path.name != JOBS for path in out.iterdir()):
         raise UserError(f"{out} is not empty and does not hold a run", where="--out", fix="choose another folder")
 
 

@@ -1,14 +1,18 @@
 """How a start of a run ended, for whoever starts the next one: `state.json` in the run's folder."""
 
 import sys
+import time
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from ...core.errors import UserError
-from ...core.files import read_object, write_json
+from ...core.files import read_object, write_json, write_text
+from .failures.rank_file import this_start
 
 STATE = "state.json"
+PREPARED = "prepared.txt"
+"""Which start the run's folder was prepared for last."""
 
 
 class State(StrEnum):
@@ -55,6 +59,18 @@ def read_state(out: Path) -> RunState:
     if state not in set(State):
         raise UserError(f"state: {state}", where=str(out / STATE), allowed=", ".join(State))
     return RunState(State(state), values.integer("step"), values.text("reason"))
+
+
+def say_prepared(out: Path) -> None:
+    """Let the other ranks of this start begin: the run's folder is claimed, and what is damaged there moved aside."""
+    write_text(out / PREPARED, this_start())
+
+
+def wait_until_prepared(out: Path) -> None:
+    """Wait, on a rank that does not prepare the run's folder, for the one that does. Whoever started both ends this."""
+    path = out / PREPARED
+    while not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != this_start():
+        time.sleep(0.2)
 
 
 def report_hang(out: Path, step: int, reason: str) -> None:

@@ -24,7 +24,7 @@ from ...recipes.schema import Recipe
 from ..rank_task import RankTask
 from .failures.cause import first_cause
 from .failures.rank_file import FOLDER
-from .listeners.stops import SIGNALS
+from .listeners.stops import SIGNALS, block_signals
 from .output import Follower
 
 LOG = "train.log"
@@ -78,7 +78,7 @@ def connections(recipe: Recipe) -> dict[str, str]:
 def _before_torchrun(launcher: int) -> None:
     die_with_parent(launcher)
     # Ranks inherit this, and lift it when they can note a signal: one that comes before does not kill them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    block_signals()
 
 
 @contextmanager

@@ -236,6 +236,21 @@ def test_hashes_whose_process_was_killed_are_written_with_the_next_ones(
     assert damage(at(run, 2)) == ""
 
 
+def test_a_signal_to_all_of_a_jobs_processes_does_not_end_the_hashing(
+    run: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As Slurm sends it: to every process of a step."""
+    (at(run, 6) / HASHES_FILE).unlink()
+    hashing = Hashing(run, schema.Checkpoint())
+    hashing.saved(Save(6, asynchronous=False, stall_seconds=0.1, seconds=0.1))
+    assert hashing._process
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        hashing._process.send_signal(number)
+    hashing.ended(None)
+    assert "hashes the checkpoint" not in capfd.readouterr().out
+    assert damage(at(run, 6)) == ""
+
+
 def test_a_hashing_process_that_stands_still_is_given_up_and_said(
     run: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

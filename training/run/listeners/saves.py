@@ -14,6 +14,7 @@ import psutil
 from ....core.checkpoint import TRACKER, newest_named
 from ....recipes.schema import Checkpoint
 from ..events import Listener, Save
+from .stops import block_signals
 
 STANDSTILL = 300.0
 """Seconds that the hashing process may take no processor time before it is given up."""
@@ -69,7 +70,8 @@ class Hashing(Listener):
         self._unhashed.append(save.step)
         values = [self.chosen.keep_every or 0, self.chosen.keep_last, os.getpid(), *self._unhashed]
         command = [sys.executable, "-m", "pdapt.training.run.hashes", str(self.out), *map(str, values)]
-        self._process = subprocess.Popen(command)
+        # Slurm sends a signal to all of a step's processes, and this one has to go on.
+        self._process = subprocess.Popen(command, preexec_fn=block_signals)
 
     def wait(self) -> None:
         """Wait until the last checkpoint is hashed; where its process failed or stood still, say so."""

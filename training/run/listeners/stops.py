@@ -10,6 +10,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 """Signals that Slurm and torchrun send before they kill, and that Ctrl-C sends."""
 
 
+def block_signals() -> None:
+    """Keep the signals from this process, and from those that it starts: they are for the ranks."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
 class Stops(Listener):
     """Catches the signals, and knows when the time is over.
 

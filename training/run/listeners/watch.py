@@ -171,7 +171,7 @@ class Watch(Listener):
             time.sleep(1)  # for whoever shows it
         else:
             time.sleep(10)  # for the rank that reports
-        os._exit(ExitCode.FAILED)
+        os._exit(ExitCode.HALTED)
 
     def _told(self, store: Any) -> list[Progress]:
         names = [str(rank) for rank in range(self.world)]
