@@ -9,7 +9,7 @@ import pytest
 from transformers import Qwen3Config as TheirConfig
 
 from pdapt.core.errors import UserError
-from pdapt.core.hf.config import both_spellings, check_supported, rope_base, write_settings
+from pdapt.core.hf.config import DEFAULTS, both_spellings, check_supported, rope_base, write_settings
 from pdapt.core.qwen3 import SIZES, read_config
 
 PUBLISHED = SIZES["0p6b"].to_hf("bfloat16")
@@ -134,3 +134,10 @@ def test_a_size_is_at_least_one(key: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED | {key: 0}))
     with pytest.raises(UserError, match=f"{key} is 0"):
         read_config(tmp_path)
+
+
+def test_defaults_are_those_of_transformers() -> None:
+    """The name of the class is left out: transformers adds it when it saves."""
+    theirs = TheirConfig()
+    keys = DEFAULTS.keys() - {"architectures"}
+    assert {key: DEFAULTS[key] for key in keys} == {key: getattr(theirs, key) for key in keys}

@@ -10,7 +10,7 @@ import pytest
 from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
 from pdapt.scaling.constants import CONSTANT_NAMES, Constants, read_fit
-from pdapt.scaling.fit import errors_pct, fit, predict, split, summarize
+from pdapt.scaling.fit import cross_validated, errors_pct, fit, predict, split, summarize
 from pdapt.scaling.model_shapes import MODELS
 from pdapt.scaling.published import Case, cases, left_out, rows
 from pdapt.scaling.work import Work
@@ -85,6 +85,18 @@ def test_errors_are_what_docs_planner_says(halves: tuple[list[Case], list[Case]]
     assert sizes.mean() < 3.9
     assert sizes.max() < 8.8
     assert (summarize(unseen, errors_pct(unseen, fitted)).rank_flops or 0) > 0.9
+
+
+def test_each_models_rows_are_predicted_by_a_fit_to_the_others(halves: tuple[list[Case], list[Case]]) -> None:
+    """Three models, whose rows are mixed."""
+    models = sorted({case.model for case in halves[0]})[:3]
+    given = [case for case in halves[0] if case.model in models][::-1]
+    errors = cross_validated(given)
+    for model in models:
+        unseen = [case for case in given if case.model == model]
+        others = fit([case for case in given if case.model != model])
+        inside = [case.model == model for case in given]
+        assert errors[inside].tolist() == errors_pct(unseen, others).tolist()
 
 
 def test_planted_constants_are_found_again(halves: tuple[list[Case], list[Case]]) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +48,13 @@ def is_other(first: str, second: str) -> bool:
     """Whether two texts give other numbers in one place."""
     numbers, offsets = quantities(words_of(pa.array([first, second])))
     return disagree(*np.split(numbers, offsets[1:-1]))
+
+
+def test_of_western_signs_those_divide_words_that_are_no_letter_and_no_raised_digit() -> None:
+    signs = [chr(code) for code in range(0x80, 0x100)]
+    words = words_of(pa.array([f"a{sign}b" for sign in signs]))
+    joins = [category(sign).startswith("L") or sign in "¹²³" for sign in signs]
+    assert np.diff(words.offsets).tolist() == [1 if joined else 2 for joined in joins]
 
 
 @settings(deadline=None)

@@ -141,6 +141,31 @@ def test_of_a_record_with_abstracts_in_two_languages_the_french_one_is_taken(tmp
     assert left_out(tmp_path, "hal") == {"records without an abstract in French": 1}
 
 
+def test_an_entry_of_istex_says_its_language_where_it_states_one(tmp_path: Path) -> None:
+    """An abstract is taken as French only where French is the only language stated."""
+    hits = [
+        files.ISTEX_HIT,
+        files.ISTEX_HIT | {"id": "B2", "arkIstex": "ark:/67375/B2", "language": ["eng", "fre"]},
+        files.ISTEX_HIT | {"id": "C3", "arkIstex": "ark:/67375/C3", "language": ["eng"]},
+        files.ISTEX_HIT | {"id": "D4", "arkIstex": "ark:/67375/D4", "language": []},
+    ]
+    write(tmp_path, page__json=json.dumps({"total": 4, "hits": hits, "noMoreScrollResults": True}).encode())
+    for name in ("B2", "C3", "D4"):
+        write(tmp_path, **{f"{name}__txt": f"{TEXT} {name}".encode()})
+    found = {record.stated["doc_id"]: record for record in records_of(tmp_path, format="istex")}
+    assert {key: record.text for key, record in found.items()} == {
+        "0A1B": "Le foie\nUn résumé.",
+        "B2": f"{TEXT} B2",
+        "D4": f"{TEXT} D4",
+    }
+    assert {key: record.stated.get("language", "") for key, record in found.items()} == {
+        "0A1B": "fr",
+        "B2": "fr",
+        "D4": "",
+    }
+    assert left_out(tmp_path, "istex") == {"documents in another language": 1}
+
+
 @pytest.mark.parametrize(("key", "name"), [("pxcorpus", "seq.in"), ("emea_v3", "EMEA.en-fr.fr")])
 def test_lines_without_text_are_counted(tmp_path: Path, key: str, name: str) -> None:
     (tmp_path / name).write_text("Un\n\nDeux\n \n")

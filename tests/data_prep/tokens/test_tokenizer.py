@@ -51,6 +51,18 @@ def test_our_pre_tokenizer_is_qwen3s(qwen3: Vocabulary, tokenizer_folder: Path) 
         assert ours[part] == theirs[part]
 
 
+def test_our_configuration_differs_from_qwen3s_in_the_end_of_a_document_alone(
+    qwen3: Vocabulary, tokenizer_folder: Path
+) -> None:
+    """Qwen3-Base's has chat tokens beside, and their template; it says null where a key is left out here."""
+    ours = json.loads((tokenizer_folder / "tokenizer_config.json").read_text())
+    theirs = json.loads(qwen3.files[1].read_text())
+    assert {key for key in ours if ours[key] != theirs.get(key)} <= {"eos_token", "pad_token"}
+    assert {key for key in theirs if key not in ours} <= {
+        *("added_tokens_decoder", "additional_special_tokens", "chat_template", "extra_special_tokens"),
+    }
+
+
 def test_our_words_are_qwen3s(qwen3: Vocabulary, tokenizer_folder: Path) -> None:
     ours = load_tokenizer(tokenizer_folder).tokenizer
     assert ours.pre_tokenizer

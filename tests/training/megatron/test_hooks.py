@@ -66,14 +66,16 @@ def test_a_gradient_that_is_not_a_number_reaches_no_weight(chained: bool) -> Non
     assert listener.phases == [Phase.OPTIMIZER, Phase.OPTIMIZER]
 
 
-def test_a_verdict_that_ends_the_run_finishes_its_saves_first() -> None:
+@pytest.mark.parametrize(("action", "code"), [("stop", 76), ("rewind", 75)])
+def test_a_verdict_that_ends_the_run_finishes_its_saves_first(action: str, code: int) -> None:
+    """With the code of a halt, or of a stop after which the same command goes on."""
     finished: list[dict[str, bool]] = []
     trainer = SimpleNamespace(maybe_finalize_async_save=lambda **values: finished.append(values))
     bad = Optimizer(math.inf, chained=True)
-    hooks(trainer, GradientGuard(Guard(), [])).stand_between(bad)
+    hooks(trainer, GradientGuard(Guard(nonfinite=action), [])).stand_between(bad)
     with pytest.raises(SystemExit) as end:
         bad.step()
-    assert end.value.code == 1
+    assert end.value.code == code
     assert (finished, bad.updates) == ([{"blocking": True, "terminate": True}], 0)
 
 
