@@ -89,7 +89,7 @@ def published(shape: Qwen3Config, dtype: str) -> dict[str, Any]:
         )
     return {
         "model": {"shape": asdict(shape), "precision": precision},
-        "data": {"layout": Layout.PACKED, "seq_length": min(SEQ_LENGTH, shape.max_positions)},
+        "data": {"layout": Layout.PACKED.value, "seq_length": min(SEQ_LENGTH, shape.max_positions)},
         "optimizer": OPTIMIZER | {"lr": OPTIMIZER["lr"] * _scale(shape)},
     }
 

@@ -1,6 +1,7 @@
 """Reading a recipe: defaults, then the YAML file or published recipe, then `key=value` from the command line."""
 
 from dataclasses import asdict
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -104,8 +105,12 @@ def merge(values: DictConfig, overrides: list[str], where: str, *, allow_env: bo
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
-    """The resolved recipe as JSON values."""
-    return asdict(recipe)
+    """The resolved recipe as JSON values: a name of an enum as its plain string, which YAML would not write as such."""
+    return asdict(recipe, dict_factory=_plain)
+
+
+def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, StrEnum) else value for name, value in pairs}
 
 
 def complete_data(data: Any) -> Any:

@@ -1,11 +1,13 @@
 """Recipes: precedence, and the messages a mistake gets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.qwen3 import SIZES
+from pdapt.data_prep.tokens.layouts import Layout
 from pdapt.recipes import schema, validate
 from pdapt.recipes.load import from_dict, load, names, to_dict, to_yaml
 from pdapt.recipes.schema import data_parallel, shape_of, world_size
@@ -223,3 +225,24 @@ def test_a_time_stays_as_it_was_written(time: str, tmp_path: Path) -> None:
         path = tmp_path / "mine.yaml"
         path.write_text(f"model: {{size: 0p6b}}\nbatch: {{global_size: 8}}\nsteps: 3\n{spelled}\n")
         assert load(str(path)).job.time == time
+
+
+def test_names_of_enums_are_written_as_they_are_read(tmp_path: Path) -> None:
+    """A recipe that is made in code holds an enum's members, where one that is read holds strings."""
+    recipe = load("qwen3_tiny_cpt_2xcpu")
+    made = replace(
+        recipe,
+        model=replace(recipe.model, transformer_impl=schema.Layers.LOCAL),
+        data=replace(recipe.data, layout=Layout.CONCAT, blend=[schema.Part(edition=schema.BlendEdition.COMMERCIAL)]),
+        optimizer=replace(recipe.optimizer, schedule=schema.Schedule.COSINE),
+        guard=replace(recipe.guard, nonfinite=schema.GuardAction.SKIP, spike=schema.GuardAction.REWIND),
+    )
+    (tmp_path / "made.yaml").write_text(to_yaml(made))
+    read = load(str(tmp_path / "made.yaml"))
+    assert read == made
+    assert to_dict(read) == to_dict(made)
+    values = to_dict(made)
+    named = [values["model"]["transformer_impl"], values["data"]["layout"], values["data"]["blend"][0]["edition"]]
+    named += [values["optimizer"]["schedule"], values["guard"]["nonfinite"], values["guard"]["spike"]]
+    assert named == ["local", "concat", "commercial", "cosine", "skip", "rewind"]
+    assert {type(name) for name in named} == {str}
