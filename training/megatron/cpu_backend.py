@@ -124,7 +124,8 @@ def multiplies_bf16() -> bool:
 def in_fp32(product: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A product of BF16 matrices, multiplied and summed in FP32 and rounded to BF16, as kernels for BF16 do.
 
-    Without such kernels torch multiplies one pair of numbers at a time: 14 times as slow as this.
+    Without such kernels torch multiplies one pair of numbers at a time: a linear layer took 83 ms and not 6, and a
+    plain product 21 ms and not 5.5.
     """
     wide = [value.float() if _is_bf16(value) else value for value in args]
     return product(*wide, **{name: value.float() if _is_bf16(value) else value for name, value in kwargs.items()}).to(
