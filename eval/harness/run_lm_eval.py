@@ -18,6 +18,7 @@ from lm_eval.tasks import TaskManager
 from transformers import GenerationConfig
 
 from ...core.files import fsync_path, list_files, remove, write_json
+from ...core.system.bf16_products import replace_products
 from ..tasks.suite import RequestKind
 from .answer_notes import AnswerNotes, PromptFlags, write_answers
 from .backends import LmEvalModel
@@ -49,6 +50,8 @@ class _Evaluated:
 def run(job: LmEvalJob) -> None:
     """Do a job's evaluations in the folder of its tasks; one line on standard output for each that is finished."""
     warnings = count_warnings()
+    if replace_products():
+        print("this CPU has no BF16 products: they are computed in FP32 and rounded", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         manager = TaskManager(include_path=".", include_defaults=False)
         for name, evaluations in groupby(job.evaluations, key=lambda evaluation: evaluation.model):

@@ -22,6 +22,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from ...core import log
+from ...core.system.bf16_products import replace_products
 
 CPU = torch.device("cpu")
 
@@ -108,47 +109,11 @@ CUDA_REPLACEMENTS: dict[str, tuple[Any, str]] = {
 }
 
 
-PRODUCTS = (
-    *(torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.baddbmm, torch.nn.functional.linear),
-    *(torch.Tensor.matmul, torch.Tensor.__matmul__, torch.Tensor.mm, torch.Tensor.bmm),
-    *(torch.Tensor.addmm, torch.Tensor.addmm_, torch.Tensor.baddbmm),
-)
-"""Products of matrices, as torch's and Megatron's layers call them."""
-
-
-def multiplies_bf16() -> bool:
-    """Whether torch has kernels for products in BF16 on this CPU: with AVX-512, AMX, or Arm's BF16."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def in_fp32(product: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A product of BF16 matrices, multiplied and summed in FP32 and rounded to BF16, as kernels for BF16 do.
-
-    Without such kernels torch multiplies one pair of numbers at a time: a linear layer took 83 ms and not 6, and a
-    plain product 21 ms and not 5.5.
-    """
-    wide = [value.float() if _is_bf16(value) else value for value in args]
-    return product(*wide, **{name: value.float() if _is_bf16(value) else value for name, value in kwargs.items()}).to(
-        torch.bfloat16
-    )
-
-
-def _is_bf16(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16
-
-
 class CudaToCpu(TorchFunctionMode):
     """Send `device="cuda"` to the CPU, and name types as CUDA does.
 
     The distributed optimizer sorts parameters by strings such as `torch.cuda.BFloat16Tensor`.
-
-    Args:
-        bf16: whether the CPU multiplies BF16; if not, such products are computed by `in_fp32`.
     """
-
-    def __init__(self, *, bf16: bool = True) -> None:
-        super().__init__()
-        self.bf16 = bf16
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
@@ -159,8 +124,6 @@ class CudaToCpu(TorchFunctionMode):
             kwargs["device"] = CPU
         if func is torch.Tensor.to and len(args) > 1 and _is_cuda(args[1]):
             args = (args[0], CPU, *args[2:])
-        if not self.bf16 and func in PRODUCTS and any(map(_is_bf16, args)) and "out" not in kwargs:
-            return in_fp32(func, args, kwargs)
         result = func(*args, **kwargs)
         if func is torch.Tensor.type and len(args) == 1 and not kwargs:
             return result.replace("torch.", "torch.cuda.")
@@ -184,10 +147,9 @@ def replace_cuda() -> None:
     torch.cuda.nvtx.range_pop = _returns(None)
     for owner, name in ((torch.Tensor, "cuda"), (torch.nn.Module, "cuda"), (torch.Tensor, "pin_memory")):
         setattr(owner, name, _itself)
-    bf16 = multiplies_bf16()
-    if not bf16 and os.environ.get("RANK", "0") == "0":
+    CudaToCpu().__enter__()  # for the life of the process
+    if replace_products() and os.environ.get("RANK", "0") == "0":
         log.info("train: this CPU has no BF16 products: they are computed in FP32 and rounded, where a recipe has BF16")
-    CudaToCpu(bf16=bf16).__enter__()  # for the life of the process
 
 
 def replace_in_megatron() -> None:
