@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fuzzing import survives
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -35,13 +36,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--train-kills-seed", type=int, help="repeat the kills of an earlier run")
 
 
-LONGEST = ("test_pipeline.py", "test_first_look.py", "test_bench_train.py", "test_train_kills.py")
-"""Files whose slow tests take minutes each. They begin first, so that no process ends with one beside an idle one."""
+SLURM = ROOT / "tests/launch/slurm"
+"""Tests that share one Slurm: two would have the same ports, and jobs of one number ranks that meet at one port."""
+LONGEST = ("test_pipeline.py", SLURM.name, "test_first_look.py", "test_bench_train.py", "test_train_kills.py")
+"""Files or folders whose slow tests take minutes. They begin first, so that none ends beside an idle process."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+    def place(item: pytest.Item) -> int:
+        name = SLURM.name if item.path.is_relative_to(SLURM) else item.path.name
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
+
+
+class OneSlurm(LoadFileScheduling):
+    """Give the tests of a file to one process, and to one process all those that share a Slurm."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return str(SLURM) if (ROOT / file).is_relative_to(SLURM) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneSlurm | None:
+    """Share the slow tests out among processes (`--dist loadfile`)."""
+    return OneSlurm(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True, scope="module")

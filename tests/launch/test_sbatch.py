@@ -1,8 +1,7 @@
-"""The rendered batch script: its text, what bash makes of it, and what a real Slurm makes of it."""
+"""The rendered batch script: its text, and what bash makes of it; `slurm/` runs it on a real Slurm."""
 
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,7 +183,7 @@ def test_the_ranks_meet_at_the_node_that_runs_the_script(tmp_path: Path) -> None
 def test_what_becomes_of_a_job_follows_from_its_ranks_code(
     code: int, ended: int, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """test_job_end.py asks a real Slurm."""
+    """slurm/test_job_end.py asks a real Slurm."""
     monkeypatch.setattr("pdapt.launch.sbatch.PATIENCE", 0)
     job = replace(JOB, command=["bash", "-c", f"exit {code}"])
     assert run_without_slurm(job, tmp_path)[0] == ended
@@ -239,62 +238,3 @@ def test_what_a_script_cannot_carry_is_refused(field: str, value: object) -> Non
 @pytest.mark.parametrize("limit", ["90", "90:00", "20:00:00", "2-12", "2-12:30", "2-12:30:00"])
 def test_every_spelling_of_a_time_limit_is_handed_on(limit: str) -> None:
     assert f"#SBATCH --time={limit}\n" in render_sbatch(replace(JOB, options=replace(JOB.options, time=limit)))
-
-
-RANK = """\
-import os, sys
-import torch.distributed as dist
-import torch
-
-dist.init_process_group("gloo")
-total = torch.tensor([dist.get_rank() + 1])
-dist.all_reduce(total)
-print(f"rank {dist.get_rank()} of {dist.get_world_size()}: sum {int(total)}, given {sys.argv[1]!r}, "
-      f"on {os.environ['SLURMD_NODENAME']}, CONNECTIONS={os.environ['CONNECTIONS']}", flush=True)
-dist.destroy_process_group()
-sys.exit(2 if sys.argv[1] == "fail" else 0)
-"""
-
-
-def submit(word: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
-    """Run the rank program as a job of two nodes, one rank each; return the job's exit code and its log."""
-    (folder / "rank.py").write_text(RANK)
-    command = [sys.executable, str(folder / "rank.py"), word]
-    variables = {"CONNECTIONS": "1", "OMP_NUM_THREADS": "1"}
-    options = SlurmOptions(time="5", cpus_per_rank=1)
-    site = replace(SITE, logs=str(folder))
-    job = BatchJob(
-        name="ranks",
-        nodes=2,
-        ranks_per_node=1,
-        gpu=False,
-        options=options,
-        lead=30,
-        command=command,
-        site=site,
-        out=str(folder / "run"),
-        env=variables,
-    )
-    (folder / "job.sh").write_text(render_sbatch(job))
-    done = subprocess.run(["sbatch", "--wait", "job.sh"], cwd=folder, env=environment, capture_output=True, text=True)
-    logs = list(folder.glob("ranks-*.out"))
-    assert len(logs) == 1, done.stderr
-    return done.returncode, logs[0].read_text()
-
-
-@pytest.mark.slow
-def test_slurm_runs_two_nodes(slurm: dict[str, str], tmp_path: Path) -> None:
-    code, log = submit("x; touch injected", tmp_path, slurm)
-    assert code == 0, log
-    lines = sorted(line for line in log.splitlines() if line.startswith("rank"))
-    assert [line.split(",")[0] for line in lines] == ["rank 0 of 2: sum 3", "rank 1 of 2: sum 3"]
-    assert all("given 'x; touch injected'" in line and line.endswith("CONNECTIONS=1") for line in lines)
-    assert {line.split("on n")[1][0] for line in lines} == {"1", "2"}
-    assert not (tmp_path / "injected").exists()
-
-
-@pytest.mark.slow
-def test_a_job_whose_ranks_fail_fails(slurm: dict[str, str], tmp_path: Path) -> None:
-    code, log = submit("fail", tmp_path, slurm)
-    assert "rank 0 of 2: sum 3" in log
-    assert code == 2
