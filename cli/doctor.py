@@ -1,6 +1,7 @@
 """`pdapt doctor`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,21 +12,50 @@ from .options import Json
 
 
 def doctor(
-    base: Annotated[Path, typer.Option(help="Hugging Face Qwen3 folder.")],
+    base: Annotated[
+        Path | None,
+        typer.Option(help="Hugging Face Qwen3 folder; compares the logits of transformers and the trainer, in FP32."),
+    ] = None,
     text: Annotated[str, typer.Option(help="Text to compare on.")] = "Le patient reçoit 1,5 mg/kg de paracétamol.",
+    site: Annotated[
+        str | None, typer.Option(help="Name of a site, or a YAML file: checked, and compared with Slurm where it is.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Folder whose disk is measured, with 256 MiB.")] = Path(),
     as_json: Json = False,
 ) -> None:
-    """Compare the logits of transformers and of the trainer's model on a base's weights, in FP32.
+    """Check packages, machine, disk, network and GPUs; with --site a cluster, with --base a model's weights.
 
-    Exit code 1 where they differ.
+    Each line says ok, slow, untested (not checked here, or not known to work) or wrong. What is not ok is explained,
+    with a fix. Exit code 2 where something is wrong that stops a run, 1 where the logits differ.
     """
-    from ..launch.doctor import compare
+    from ..launch.doctor.check import Verdict
+    from ..launch.doctor.diagnose import diagnose
 
-    comparison = compare(base, text)
+    if base is not None:
+        from ..core.qwen3 import read_config
+
+        read_config(base)
+    checks = []
+    for check in diagnose(folder, site):
+        checks.append(check)
+        if not as_json:
+            print("\n".join(check.lines()), flush=True)
+    comparison = _compare(base, text) if base is not None else None
+    usable = all(check.verdict != Verdict.WRONG for check in checks)
     if as_json:
-        print(json.dumps(comparison))
+        report = {"usable": usable, "checks": [asdict(check) for check in checks]}
+        print(json.dumps(report | ({"comparison": comparison} if comparison else {}), ensure_ascii=False))
     else:
-        for name, value in comparison.items():
+        for name, value in (comparison or {}).items():
             print(f"{name}: {value}")
-    if not comparison["agree"]:
+        print("a run can start here" if usable else "a run cannot start here: see what is wrong")
+    if not usable:
+        raise typer.Exit(ExitCode.USER_ERROR)
+    if comparison and not comparison["agree"]:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _compare(base: Path, text: str) -> dict[str, object]:
+    from ..launch.doctor.compare_logits import compare
+
+    return compare(base, text)

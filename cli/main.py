@@ -55,7 +55,7 @@ def _add_rooms() -> None:
         ("launch", train.launch, "Write the Slurm script of a recipe."),
         ("run", run.run, "Run all stages on your own text."),
         ("quickstart", run.quickstart, "Run all stages on the embedded sample, offline, in minutes."),
-        ("doctor", doctor.doctor, "Compare transformers and Megatron on a base's weights."),
+        ("doctor", doctor.doctor, "Check packages, machine, GPUs, a site, or a base's weights."),
     ):
         app.command(name, short_help=summary, epilog=f"\b\n{exit_codes_help()}")(verb)
 

@@ -129,7 +129,7 @@ OWN = {
     "bench/train.py": "results of runs that it has just made",
     "bench/trainers.py": "models and rows that it has just made",
     "bench/side_job.py": "a job that its parent has just written",
-    "launch/doctor.py": "a model that `read_config` has been through",
+    "launch/doctor/compare_logits.py": "a model that `read_config` has been through",
     "core/files.py": "where the readers are",
     "data_prep/documents/streams.py": "where files are opened",
     "core/jsonio.py": "where the parser is; core/test_jsonio.py",

@@ -199,7 +199,7 @@ def test_the_doctor_agrees_on_a_whole_base_and_says_so(tiny_qwen3: Callable[...,
     command = [sys.executable, "-m", "pdapt.cli.main", "doctor", "--base", str(tiny_qwen3()), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(done.stdout)["comparison"]
     assert found["agree"] is True
     assert found["max_abs_difference"] <= 1e-5
     assert found["same_argmax"] == 1.0

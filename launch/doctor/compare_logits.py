@@ -4,11 +4,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..conversion.convert import import_hf
-from ..core import log
-from ..core.qwen3 import read_config
-from ..data_prep.tokens.tokenizer import load_tokenizer
-from ..training.megatron.parity import measure_checkpoint
+from ...conversion.convert import import_hf
+from ...core import log
+from ...core.qwen3 import read_config
+from ...data_prep.tokens.tokenizer import load_tokenizer
+from ...training.megatron.parity import measure_checkpoint
 
 TOLERANCE = 1e-5
 """Largest difference of two logits, relative to the largest logit where that is above 1: rounding of FP32."""
