@@ -6,13 +6,15 @@ import threading
 from pathlib import Path
 
 from ...core.files import read_json
+from ...core.system.garbage import importing
 from .job import LmEvalJob
 
 
 def main() -> None:
     """Do the job of a file, and end with the parent process, also while lm-eval is still being imported."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from .run_lm_eval import run
+    with importing():
+        from .run_lm_eval import run
 
     run(LmEvalJob.from_json(read_json(Path(sys.argv[1]))))
 

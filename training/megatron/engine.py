@@ -10,6 +10,7 @@ from typing import Any, cast
 from ...core import log
 from ...core.checkpoint import newest
 from ...core.system.device import can_compile
+from ...core.system.garbage import importing
 from ...core.system.process import die_with_parent
 from ...recipes.megatron_args import megatron_args
 from ...recipes.schema import Layers, Recipe, masked, saves_asynchronously, transformer_impl
@@ -91,15 +92,16 @@ def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
         file: says where the rank stands.
     """
     recipe, out = task.recipe, task.out
-    gpu = prepare(local=transformer_impl(recipe, gpu=True) == Layers.LOCAL)
-    from megatron.core.enums import ModelType
-    from megatron.training import pretrain, training
-    from megatron.training.global_vars import get_tensorboard_writer
+    with importing():
+        gpu = prepare(local=transformer_impl(recipe, gpu=True) == Layers.LOCAL)
+        from megatron.core.enums import ModelType
+        from megatron.training import pretrain, training
+        from megatron.training.global_vars import get_tensorboard_writer
 
-    from .batch import ForwardStep
-    from .datasets import Provider
-    from .hooks import Hooks
-    from .measuring import Measuring
+        from .batch import ForwardStep
+        from .datasets import Provider
+        from .hooks import Hooks
+        from .measuring import Measuring
 
     container, ranks = _megatron_config(task, gpu=gpu)
     provider = Provider(task.tokens, recipe, task.places.achieved, _saves(task))

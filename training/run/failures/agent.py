@@ -3,10 +3,12 @@
 import sys
 from pathlib import Path
 
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import parse_args, run
-
 from ....core.files import write_json
+from ....core.system.garbage import importing
+
+with importing():
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
 
 
 def main() -> None:
