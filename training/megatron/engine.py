@@ -98,6 +98,7 @@ def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
         from megatron.training import pretrain, training
         from megatron.training.global_vars import get_tensorboard_writer
 
+        seams.import_tokenizers()
         from .batch import ForwardStep
         from .datasets import Provider
         from .hooks import Hooks

@@ -4,7 +4,9 @@ The CPU-only replacements are in `cpu_backend`. `tests/training/megatron/test_se
 what these rest on.
 """
 
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -54,6 +56,20 @@ def use_compiled_helpers() -> None:
 
     assert find_spec("megatron.core.datasets.helpers_cpp"), "megatron-core's wheel must ship its compiled helpers"
     utils.compile_helpers = lambda: None
+
+
+def import_tokenizers() -> None:
+    """Import Megatron's tokenizers without transformers, which takes as long as all of Megatron: ranks read ids.
+
+    Megatron does without it where it is not installed.
+    """
+    absent: Any = {} if "transformers" in sys.modules else {"transformers": None}
+    sys.modules.update(absent)
+    try:
+        import_module("megatron.core.tokenizers.text")
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def write(*args: Any) -> None:

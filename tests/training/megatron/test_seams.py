@@ -106,3 +106,18 @@ print("pdapt.training.megatron.cpu_backend" in sys.modules)
         code = script.format(gpu=gpu)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.stdout.strip().splitlines()[-1:] == [expected], done.stderr
+
+
+def test_the_trainers_tokenizers_are_imported_without_transformers_which_is_there_afterwards() -> None:
+    script = """
+import sys
+from pdapt.training.megatron import seams
+seams.import_tokenizers()
+from megatron.core.tokenizers.text.libraries import HuggingFaceTokenizer, NullTokenizer, huggingface_tokenizer
+print("transformers" in sys.modules, huggingface_tokenizer.HAVE_TRANSFORMERS)
+import transformers
+seams.import_tokenizers()
+print("transformers" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["False", "False", "True"], done.stderr
