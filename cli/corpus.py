@@ -17,8 +17,10 @@ from .options import (
     Licence,
     MaxRejected,
     OutFolder,
+    Slurm,
     Tasks,
     TextColumn,
+    Workers,
     show,
 )
 
@@ -84,17 +86,8 @@ def build(
             "costs the parts at work; what is written is the same.",
         ),
     ] = 1,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that work on the parts; by default one for each core.")
-    ] = None,
-    slurm: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Run the parts as jobs of Slurm's and wait for them: partition, time, account, qos or constraint; may "
-            "be repeated. --out and what is read are on a disk that all nodes share.",
-        ),
-    ] = None,
+    workers: Workers = None,
+    slurm: Slurm = None,
     as_json: Json = False,
 ) -> None:
     """Read and clean text: JSON lines and arrays, Parquet, CSV, TSV, text; in gzip, zstd, xz, bzip2; or a Hub data set.
@@ -104,7 +97,7 @@ def build(
     """
     from ..data_prep.corpus import build_corpus, discover
     from ..data_prep.documents.discover import split_formats
-    from ..data_prep.passes.slurm_options import slurm_options
+    from ..data_prep.tasks.task_options import slurm_options
 
     of_all, of_some = split_formats(format or [])
     sources = discover(
@@ -209,6 +202,16 @@ def find_contamination(
     treatment: Annotated[
         str, typer.Option(help="flag: list what is contaminated; drop: write a corpus without it as well.")
     ] = "flag",
+    parts: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Divide the corpus into so many parts at most, which are searched side by side, each as a task. A "
+            "kill costs the parts at work; what is written is the same.",
+        ),
+    ] = 1,
+    workers: Workers = None,
+    slurm: Slurm = None,
     as_json: Json = False,
 ) -> None:
     """Look for the tasks' questions, and for the corpus's own test and validation parts, in its other documents.
@@ -218,11 +221,13 @@ def find_contamination(
     questions that were found. docs/duplicates.md says more.
     """
     from ..data_prep.decontaminate.decontaminate import decontaminate
+    from ..data_prep.tasks.task_options import slurm_options, tasks_of
     from ..eval.tasks.questions import read_questions
     from ..eval.tasks.suite import choose_tasks
 
+    divided = tasks_of(parts, workers, slurm_options(slurm) if slurm else None, "--parts")
     questions = read_questions(data, choose_tasks(tasks or [])) if data else {}
-    show(decontaminate(folder, questions, out, treatment=treatment), as_json)
+    show(decontaminate(folder, questions, out, treatment=treatment, tasks=divided), as_json)
 
 
 @corpus.command("collect")

@@ -40,6 +40,17 @@ Tasks = Annotated[
     typer.Option(help="A task, a group (FR-MEDICAL, ...) or a pattern; may be repeated. By default all 28."),
 ]
 
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes that work on the parts; by default one for each core.")
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Run the parts as jobs of Slurm's and wait for them: partition, time, account, qos or constraint; may be "
+        "repeated. --out and what is read are on a disk that all nodes share.",
+    ),
+]
 TextColumn = Annotated[str, typer.Option(help="Field or column that holds the text.")]
 Format = Annotated[
     str | None,

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core import log
 from ..core.errors import UserError
@@ -26,17 +26,21 @@ from .documents.store import FOLDER, REJECTED, read_counts, read_rejected, write
 from .documents.survey import Survey, fingerprint, tell_left_out
 from .licences.editions import Edition, edition_of
 from .passes.rows import Cleaning, Rows, UnreadableError
+from .passes.run_passes import run_passes
 from .passes.source_parts import Part, join_parts, parts_of_source
 from .screening.masking import kinds_to_mask
 from .screening.screen import sentences
 from .sources.registry import identity_of
+from .tasks.at_work import TASKS, tasks_at_work
+from .tasks.task_options import tasks_of
+
+if TYPE_CHECKING:
+    from .tasks.executor import TaskRunner
 
 UNNAMED = "clinical 1"
 """Profile that the configuration does not name, so that a corpus from before there were profiles is finished work."""
 WAITING = ".waiting"
 """Folder of the documents that wait between two passes over their source."""
-TASKS = ".tasks"
-"""Folder of the parts of sources that are tasks, in one named after the tasks asked for."""
 PARTS = ".rejected"
 """Folder of each source's rejected documents while the stage is at work."""
 
@@ -90,17 +94,17 @@ def build_corpus(
     editions = {source.name: None if source.name in whole else chosen for source in sources}
     if not sources:
         raise UserError("no source is given", where="PATH", allowed="[NAME=]PATH, hub:OWNER/NAME")
-    if (workers or slurm) and tasks == 1:
-        where = "--workers" if workers else "--slurm"
-        raise UserError("there are no tasks to work on", where=where, fix="--tasks N makes them")
+    divided = tasks_of(tasks, workers, slurm)
     check_share(max_rejected)
     surveys = find_documents(sources, out)
 
     def body(work: Path) -> dict[str, Any]:
-        parts = _parts(surveys, work, tasks, editions=editions, cleaning=cleaning)
-        _run_tasks(list(parts.values()), surveys, work, workers=workers, slurm=slurm)
-        counts = _build(surveys, work, parts, max_rejected=max_rejected, editions=editions, cleaning=cleaning)
-        treat_duplicates(surveys, work, counts, treatment)
+        with tasks_at_work("corpus", work / TASKS, divided) as runner:
+            parts = _parts(surveys, runner, editions=editions, cleaning=cleaning)
+            if runner and not all(_documents(survey, work).exists() for survey in surveys):  # else parts were joined
+                run_passes(list(parts.values()), runner)
+            counts = _build(surveys, work, parts, max_rejected=max_rejected, editions=editions, cleaning=cleaning)
+            treat_duplicates(surveys, work, counts, treatment, runner=runner)
         _remove_leftovers(surveys, work, counts)
         return counts
 
@@ -126,29 +130,20 @@ def build_corpus(
 
 
 def _parts(
-    surveys: Sequence[Survey], work: Path, tasks: int, *, editions: Mapping[str, Edition | None], cleaning: Cleaning
+    surveys: Sequence[Survey],
+    runner: "TaskRunner | None",
+    *,
+    editions: Mapping[str, Edition | None],
+    cleaning: Cleaning,
 ) -> dict[str, list[Part]]:
     """The parts of each source; none where there are no tasks."""
-    folder = work / TASKS / str(tasks)
-    names = {survey.source.name: survey for survey in surveys} if tasks > 1 else {}
+    if runner is None:
+        return {}
+    folder, most = runner.folder / "sources", runner.tasks.most
     return {
-        name: parts_of_source(survey, folder / "sources" / name, edition=editions[name], cleaning=cleaning, most=tasks)
-        for name, survey in names.items()
+        name: parts_of_source(survey, folder / name, edition=editions[name], cleaning=cleaning, most=most)
+        for name, survey in ((survey.source.name, survey) for survey in surveys)
     }
-
-
-def _run_tasks(
-    parts: Sequence[Sequence[Part]],
-    surveys: Sequence[Survey],
-    work: Path,
-    workers: int | None,
-    slurm: SlurmOptions | None,
-) -> None:
-    """Run the passes over all parts, unless an earlier run has joined them."""
-    if parts and not all(_documents(survey, work).exists() for survey in surveys):
-        from .passes.executor import run_passes  # datatrove is loaded where it is used
-
-        run_passes(parts, parts[0][0].folder.parent.parent / "logs", workers, slurm)
 
 
 def _config(source: Source) -> dict[str, Any]:

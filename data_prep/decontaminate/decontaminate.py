@@ -4,27 +4,26 @@ A document that has one of them, or 13 words of one in a row, is contaminated, a
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...core import log
 from ...core.errors import UserError, check_known
-from ...core.files import atomic_path, write_json, write_text
+from ...core.files import atomic_path, remove, write_json, write_text
 from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
-from ..dedup.parts import Part, parts_of
 from ..documents.store import FOLDER, document_files, filter_documents, read_counts, read_documents
+from ..tasks.at_work import TASKS, tasks_at_work
+from ..tasks.task_options import Tasks
+from .corpus_search import TEST_PARTS, Overlap, search
 from .evaluation_texts import EvaluationText, EvaluationTexts, Way
 
 FLAG, DROP = "flag", "drop"
@@ -32,7 +31,6 @@ FLAG, DROP = "flag", "drop"
 QUESTIONS = "contaminated.jsonl"
 OVERLAPS = "overlaps.parquet"
 SUMMARY = "contamination.json"
-TEST_PARTS = ("test", "dev")
 SCHEMA = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in ("source", "doc_id", "origin", "task", "item")),
@@ -44,18 +42,13 @@ SCHEMA = pa.schema(
 part; the document's place in its source; different runs that both have, and their share of the item's."""
 
 
-@dataclass(frozen=True)
-class _Overlap:
-    """Runs that a document, by its row in its source, shares with an item, by its number."""
-
-    source: str
-    row: int
-    item: int
-    runs: int
-
-
 def decontaminate(
-    corpus: Path, questions: Mapping[str, Sequence[Sequence[str]]], out: Path, *, treatment: str = FLAG
+    corpus: Path,
+    questions: Mapping[str, Sequence[Sequence[str]]],
+    out: Path,
+    *,
+    treatment: str = FLAG,
+    tasks: Tasks | None = None,
 ) -> Manifest:
     """Look for questions, and for the corpus's own test and validation parts, in the documents that may be trained on.
 
@@ -69,8 +62,11 @@ def decontaminate(
         questions: task -> its questions, in the order of their `doc_id`: the text of each, then its choices.
         out: the folder to make.
         treatment: FLAG or DROP.
+        tasks: how the search is divided, and who does it; None for threads of this process. What is written does not
+            depend on it.
 
     Raises:
+        Failed: a worker was killed, or a job failed; the same call goes on with the tasks that are not finished.
         UserError: there is no such treatment, nothing to look for, or the folder is not a corpus.
     """
     check_known(treatment, (FLAG, DROP), "treatment", "--treatment")
@@ -84,14 +80,17 @@ def decontaminate(
             fix = "name the folder of the tasks' data with --data"
             raise UserError("there is nothing to look for: no question, no test part", where=str(corpus), fix=fix)
         texts = EvaluationTexts(items)
-        overlaps = _search(files, texts)
+        with tasks_at_work("contamination", work / TASKS, tasks) as runner:
+            overlaps = search(files, texts, runner)
+        remove(work / TASKS)
         _write(overlaps, texts, files=files, work=work)
         write_json(work / SUMMARY, _summary(overlaps, texts))
         return _treat(overlaps, files, work, drop=treatment == DROP)
 
     inputs = {"corpus": corpus, "questions": asked_sha256}
     stage = "corpus" if treatment == DROP else "contamination"
-    return run_stage(stage, inputs, {"treatment": treatment, "tasks": sorted(questions)}, out, body=body)
+    config = {"treatment": treatment, "tasks": sorted(questions)}
+    return run_stage(stage, inputs, config, out, body=body, resumes=tasks is not None)
 
 
 def _questions(questions: Mapping[str, Sequence[Sequence[str]]]) -> Iterator[EvaluationText]:
@@ -109,31 +108,7 @@ def _test_documents(files: Mapping[str, Path]) -> Iterator[EvaluationText]:
                 yield EvaluationText("", f"{source}/{key}", (text,))
 
 
-def _search(files: Mapping[str, Path], texts: EvaluationTexts) -> list[_Overlap]:
-    """Find what documents that are of no test part share with the items, in the corpus's order."""
-
-    def search_part(source: str, begin: int, part: Part, may_train: npt.NDArray[np.bool_]) -> list[_Overlap]:
-        overlaps: list[_Overlap] = []
-        for text in part.read():
-            shared = texts.overlaps(text)
-            for document, item, runs in zip(shared.documents, shared.items, shared.runs, strict=True):
-                if may_train[begin + document]:
-                    overlaps.append(_Overlap(source, int(begin + document), int(item), int(runs)))
-            begin += len(text)
-        return overlaps
-
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        searches = []
-        for source, path in files.items():
-            splits = [split for (split,) in read_documents(path, ("original_split",))]
-            may_train, begin = np.array([split not in TEST_PARTS for split in splits], bool), 0
-            for part in parts_of(path):
-                searches.append(pool.submit(search_part, source, begin, part, may_train))
-                begin += part.texts
-        return [overlap for search in searches for overlap in search.result()]
-
-
-def _write(overlaps: list[_Overlap], texts: EvaluationTexts, *, files: Mapping[str, Path], work: Path) -> None:
+def _write(overlaps: list[Overlap], texts: EvaluationTexts, *, files: Mapping[str, Path], work: Path) -> None:
     """Write what was found, and the questions of it."""
     wanted: dict[str, set[int]] = {source: {each.row for each in overlaps if each.source == source} for source in files}
     facts = {
@@ -150,7 +125,7 @@ def _write(overlaps: list[_Overlap], texts: EvaluationTexts, *, files: Mapping[s
     write_text(work / QUESTIONS, "".join(lines))
 
 
-def _row(overlap: _Overlap, texts: EvaluationTexts, doc_id: str, origin: str) -> dict[str, Any]:
+def _row(overlap: Overlap, texts: EvaluationTexts, doc_id: str, origin: str) -> dict[str, Any]:
     item = texts.items[overlap.item]
     share = overlap.runs / int(texts.runs[overlap.item])
     document = {"source": overlap.source, "doc_id": doc_id, "origin": origin, "row": overlap.row}
@@ -184,7 +159,7 @@ class Counts:
         return f"{what}: {self.contaminated:,} contaminated, {too_short:,} too short to be looked for{passed_over}"
 
 
-def _summary(overlaps: list[_Overlap], texts: EvaluationTexts) -> dict[str, Any]:
+def _summary(overlaps: list[Overlap], texts: EvaluationTexts) -> dict[str, Any]:
     """Counts of each task, and of the test parts."""
     by_task: dict[str, Counts] = {}
     shared = {each.item for each in overlaps}
@@ -201,7 +176,7 @@ def _summary(overlaps: list[_Overlap], texts: EvaluationTexts) -> dict[str, Any]
     return {"test_parts": by_name.pop("", asdict(Counts())), "tasks": by_name}
 
 
-def _treat(overlaps: list[_Overlap], files: Mapping[str, Path], work: Path, *, drop: bool) -> dict[str, Any]:
+def _treat(overlaps: list[Overlap], files: Mapping[str, Path], work: Path, *, drop: bool) -> dict[str, Any]:
     """Count the contaminated documents of each source; copy the corpus without them if they are to be dropped."""
     counts: dict[str, Any] = {}
     for source, path in files.items():

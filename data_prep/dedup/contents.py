@@ -1,7 +1,8 @@
-"""Shingles, words and numbers of texts that are compared, in files of a temporary folder, and the comparison itself."""
+"""Shingles, words and numbers of texts that are compared, in files of a folder, and the comparison itself."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -15,73 +16,87 @@ BLOCK = 1_000_000
 """Shingles that are compared at once."""
 
 
-class _Arrays:
-    """Arrays of many texts in one file, read where they are needed.
+KINDS = {"shingles": np.uint32, "numbers": np.uint64, "words": np.uint32}
+"""Arrays that are kept of a text that is compared, and their types."""
 
-    Attributes:
-        lengths: of the arrays, [texts].
+FACTS = "facts"
+"""File of the lengths of these arrays, [kinds, texts], and of a hash of the numbers, as the last row."""
+
+
+class PartContents:
+    """Shingles, words and numbers of the texts of a part, which are written to files of a folder.
+
+    Args:
+        stem: of the files, of about 10 bytes a word; of an earlier writer they are replaced.
+        texts: number of the part's texts.
     """
 
-    def __init__(self, path: Path, kind: type, texts: int) -> None:
-        self._path, self._kind = path, np.dtype(kind)
-        self._begins = np.zeros(texts, np.int64)
-        self.lengths = np.zeros(texts, np.int64)
-        self._end = 0
-        path.touch()
+    def __init__(self, stem: Path, texts: int) -> None:
+        self._stem = stem
+        self._lengths = np.zeros((len(KINDS), texts), np.int64)
+        self._number_hashes = np.zeros(texts, np.uint64)
+        for kind in KINDS:
+            _file(stem, kind).write_bytes(b"")
 
-    def append(self, texts: Offsets, values: np.ndarray, offsets: Offsets) -> None:
-        """Add the arrays of some texts: their values one after the other, and where each begins, [texts + 1]."""
-        self._begins[texts] = self._end + offsets[:-1]
-        self.lengths[texts] = np.diff(offsets)
-        self._end += len(values)
-        with self._path.open("ab") as file:
-            file.write(values.astype(self._kind).data)
+    def add(self, places: Offsets, text: pa.StringArray) -> None:
+        """Add texts, [texts], by their places in the part, which are higher than those added before."""
+        words = words_of(text)
+        values, offsets = quantities(words)
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed(values))])
+        self._number_hashes[places] = np.diff(sums[offsets])
+        arrays = (distinct(*shingles_of(words)), (values, offsets), (words.hashes, words.offsets))
+        for lengths, (kind, dtype), (each, begins) in zip(self._lengths, KINDS.items(), arrays, strict=True):
+            lengths[places] = np.diff(begins)
+            with _file(self._stem, kind).open("ab") as file:
+                file.write(each.astype(dtype).data)
 
-    def read(self) -> None:
-        """Take what was written for what is read from now on."""
-        self._all = np.asarray(np.memmap(self._path, self._kind, "r")) if self._end else np.empty(0, self._kind)
+    def complete(self) -> None:
+        """End the writing: nothing is added from now on."""
+        np.save(_file(self._stem, FACTS), np.vstack([self._lengths.view(np.uint64), self._number_hashes]))
+
+
+def _file(stem: Path, kind: str) -> Path:
+    return stem.with_name(f"{stem.name}.{kind}.npy")
+
+
+class _Arrays:
+    """Arrays of many texts, read where they are needed.
+
+    Args:
+        files: one of each part.
+        kind: type of what they hold.
+        lengths: of the arrays of each part, [texts of the part] each.
+    """
+
+    def __init__(self, files: Sequence[Path], kind: type, lengths: Sequence[Offsets]) -> None:
+        self._files = [np.memmap(file, kind, "r") if file.stat().st_size else np.empty(0, kind) for file in files]
+        self._begins = np.concatenate([np.empty(0, np.int64), *(np.cumsum(each) - each for each in lengths)])
+        self._ends = np.cumsum([len(each) for each in lengths]).tolist()
+        self.lengths = np.concatenate([np.empty(0, np.int64), *lengths])
 
     def __getitem__(self, text: int) -> np.ndarray:
         """The array of a text."""
         begin = self._begins[text]
-        return self._all[begin : begin + self.lengths[text]]
+        return self._files[bisect_right(self._ends, text)][begin : begin + self.lengths[text]]
 
 
 class Contents:
     """Shingles, words and numbers of some texts.
 
     Args:
-        folder: gets three files, of about 10 bytes a word.
-        texts: number of all texts.
+        stems: of the files of `PartContents` of all parts, in order.
 
     Attributes:
         number_hashes: a number that texts share which give the same numbers in the same places, [texts].
     """
 
-    def __init__(self, folder: Path, texts: int) -> None:
-        self._shingles = _Arrays(folder / "shingles", np.uint32, texts)
-        self._numbers = _Arrays(folder / "numbers", np.uint64, texts)
-        self._words = _Arrays(folder / "words", np.uint32, texts)
-        self.number_hashes = np.zeros(texts, np.uint64)
-        self._lock = Lock()
-
-    def add(self, numbers: Offsets, text: pa.StringArray) -> None:
-        """Add texts, [texts], by their numbers."""
-        words = words_of(text)
-        shingles = distinct(*shingles_of(words))
-        values, offsets = quantities(words)
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed(values))])
-        self.number_hashes[numbers] = np.diff(sums[offsets])
-        with self._lock:
-            self._shingles.append(numbers, *shingles)
-            self._numbers.append(numbers, values, offsets)
-            self._words.append(numbers, words.hashes, words.offsets)
-
-    def complete(self) -> None:
-        """End the writing: nothing is added from now on."""
-        self._shingles.read()
-        self._numbers.read()
-        self._words.read()
+    def __init__(self, stems: Sequence[Path]) -> None:
+        facts = [np.load(_file(stem, FACTS)) for stem in stems]
+        self._shingles, self._numbers, self._words = (
+            _Arrays([_file(stem, kind) for stem in stems], dtype, [each[number].astype(np.int64) for each in facts])
+            for number, (kind, dtype) in enumerate(KINDS.items())
+        )
+        self.number_hashes = np.concatenate([np.empty(0, np.uint64), *(each[-1] for each in facts)])
 
     def similarities(self, pairs: Offsets) -> npt.NDArray[np.float64]:
         """Shingles that the two texts of each pair share, as a share of those that one of them has; [pairs, 2]."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,13 @@ from ...core.errors import check_known
 from ...core.files import atomic_path
 from ..documents.store import FOLDER, filter_documents, parquet_errors, read_documents
 from ..documents.survey import Survey
+from .duplicate_tasks import near_copies_by_tasks
 from .near_duplicates import find_similar
 from .parts import parts_of
 from .representatives import KEPT, Copy, first_of_equal, near_copies, with_equal
+
+if TYPE_CHECKING:
+    from ..tasks.executor import TaskRunner
 
 pc: Any = pyarrow.compute  # which makes its functions when it is imported
 DUPLICATES = "duplicates.parquet"
@@ -76,7 +80,11 @@ def treatment_of(name: str) -> Treatment:
 
 
 def treat_duplicates(
-    surveys: Sequence[Survey], work: Path, counts: dict[str, dict[str, Any]], treatment: Treatment
+    surveys: Sequence[Survey],
+    work: Path,
+    counts: dict[str, dict[str, Any]],
+    treatment: Treatment,
+    runner: "TaskRunner | None" = None,
 ) -> None:
     """Find the duplicates in a corpus that is written, list them, and drop those that are to be dropped.
 
@@ -88,6 +96,7 @@ def treat_duplicates(
         counts: of each source; `duplicates` is added: source of the document that is kept -> kind -> documents and
             words of those that it stands for.
         treatment: what is done.
+        runner: runs the tasks of the search for near-duplicates; None for threads of this process.
     """
     if treatment is Treatment.KEEP:
         return
@@ -96,7 +105,7 @@ def treat_duplicates(
     if not listed.exists():
         log.info("corpus: looking for duplicates")
         files = [_File(survey, work / FOLDER / f"{survey.source.name}.parquet") for survey in surveys]
-        _write(listed, files, _find(files, near=treatment is not Treatment.EXACT))
+        _write(listed, files, _find(files, runner, near=treatment is not Treatment.EXACT))
     copies = _count(listed, counts)
     if treatment is Treatment.FLAG:
         return
@@ -126,7 +135,7 @@ class _File:
         return definition.key if definition else ""
 
 
-def _find(files: list[_File], *, near: bool) -> list[Copy]:
+def _find(files: list[_File], runner: "TaskRunner | None", *, near: bool) -> list[Copy]:
     """The documents that another stands for, numbered through all files."""
     hashes, ranks = _facts(files)
     equal = first_of_equal(hashes, ranks)
@@ -134,6 +143,8 @@ def _find(files: list[_File], *, near: bool) -> list[Copy]:
         return with_equal([], equal)
     parts = [part for file in files for part in parts_of(file.path)]
     chosen = np.flatnonzero(equal == np.arange(len(equal)))
+    if runner:
+        return with_equal(near_copies_by_tasks(parts, chosen, ranks, runner), equal)
     with find_similar(parts, chosen, len(os.sched_getaffinity(0))) as similar:
         return with_equal(near_copies(similar, ranks), equal)
 

@@ -1,5 +1,7 @@
 """MinHash: signatures of texts that agree about as often as the texts share shingles, and pairs that they suggest."""
 
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,15 @@ BLOCK = 32_768
 """Shingles that are hashed at once: they stay in a core's cache."""
 MIXERS = mixed(np.arange(1, 2 * HASHES + 1, dtype=np.uint64)) >> np.uint64(32)
 XORS, FACTORS = MIXERS[:HASHES].astype(np.uint32), MIXERS[HASHES:].astype(np.uint32) | np.uint32(1)
+
+
+class Bands(Protocol):
+    """Keys of the bands of texts, [BANDS, texts]."""
+
+    def __getitem__(self, band: int, /) -> Hashes:
+        """Keys of a band, [texts]."""
+        ...
+
 
 Signatures = npt.NDArray[np.uint32]
 
@@ -60,11 +71,11 @@ def band_keys(signatures: Signatures) -> Hashes:
     return keys.T
 
 
-def candidates(keys: Hashes, tags: npt.NDArray[np.uint8], chosen: Offsets, similarity: float) -> Offsets:
+def candidates(keys: Bands, tags: npt.NDArray[np.uint8], chosen: Offsets, similarity: float) -> Offsets:
     """Pairs of texts that may share `similarity` of their shingles, [pairs, 2]; the lower number first.
 
     Args:
-        keys: of `band_keys`.
+        keys: of `band_keys`, a band at a time.
         tags: the last byte of each hash of each signature, [texts, HASHES].
         chosen: texts that are compared.
         similarity: see `find_similar`.

@@ -1,10 +1,11 @@
-"""The texts of a corpus in parts, which any number of threads may take, as often as they are needed."""
+"""The texts of a corpus in parts, which any number of threads or tasks may take, as often as they are needed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,6 +27,19 @@ class Part:
 
     texts: int
     read: Callable[[], Iterator[pa.StringArray]]
+
+
+def joined_parts(parts: Sequence[Part], most: int) -> list[Part]:
+    """The texts of parts in at most so many parts of about the same number of texts."""
+    ends = np.cumsum([part.texts for part in parts])
+    places = (ends - 1) * most // max(1, ends[-1]) if len(ends) else ends
+    groups = [[part for part, at in zip(parts, places, strict=True) if at == place] for place in np.unique(places)]
+    return [Part(sum(part.texts for part in group), partial(_one_by_one, group)) for group in groups]
+
+
+def _one_by_one(parts: Sequence[Part]) -> Iterator[pa.StringArray]:
+    for part in parts:
+        yield from part.read()
 
 
 def parts_of(path: Path) -> list[Part]:

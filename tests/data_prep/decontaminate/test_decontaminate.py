@@ -17,7 +17,9 @@ from pdapt.data_prep.corpus import Source, build_corpus
 from pdapt.data_prep.decontaminate.decontaminate import decontaminate
 from pdapt.data_prep.decontaminate.evaluation_texts import SHORTEST, EvaluationText, EvaluationTexts
 from pdapt.data_prep.decontaminate.ngrams import LONGEST
+from pdapt.data_prep.documents import store
 from pdapt.data_prep.documents.store import read_documents
+from pdapt.data_prep.tasks.task_options import Tasks
 from pdapt.data_prep.tokens.selection.given_paths import is_corpus
 
 Row = dict[str, Any]
@@ -185,3 +187,28 @@ def test_the_same_inputs_give_the_same_files(tmp_path: Path) -> None:
     outputs = [decontaminate(folder, questions, tmp_path / name, treatment="drop").outputs for name in ("x", "y")]
     assert outputs[0] == outputs[1]
     assert Manifest.read(tmp_path / "x").counts["a"]["kept"] == 40 - len(texts[::3])
+
+
+def test_any_number_of_tasks_finds_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks_in_this_process: list[tuple[str, int]]
+) -> None:
+    """Documents of test parts are looked for, and in none of them; row groups are small."""
+    monkeypatch.setattr(store, "ROW_GROUP_BYTES", 4000)
+    draw = np.random.default_rng(3)
+    texts = [" ".join(f"m{number}" for number in draw.integers(0, 40, 60)) for _ in range(60)]
+    rows = [
+        {"text": text, "original_split": "test" if number % 7 == 0 else "train"} for number, text in enumerate(texts)
+    ]
+    copies = [{"text": f"Suite : {text}"} for text in texts[::5]]
+    folder = corpus(tmp_path / "in", a=rows, b=copies, c=[{"text": "Rien."}])
+    questions = {TASK: [[" ".join(text.split()[5:25])] for text in texts[::4]] + [[TOO_SHORT, "Le fémur"]]}
+    whole = decontaminate(folder, questions, tmp_path / "whole", treatment="drop")
+    assert whole.counts["b"]["contaminated"]["documents"] > 0
+    assert not tasks_in_this_process
+    for most in (2, 5, 100):
+        out = tmp_path / str(most)
+        parts = decontaminate(folder, questions, out, treatment="drop", tasks=Tasks(most))
+        assert (parts.outputs, parts.counts, parts.config) == (whole.outputs, whole.counts, whole.config)
+        assert not list(out.glob(".*"))
+    assert [name for name, _ in tasks_in_this_process] == ["search"] * 3
+    assert 1 < tasks_in_this_process[0][1] < tasks_in_this_process[1][1] < tasks_in_this_process[2][1]

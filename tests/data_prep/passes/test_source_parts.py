@@ -1,7 +1,6 @@
 """A source in parts: whatever it is divided into, its documents, its facts and its counts are those of the whole."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from pdapt.data_prep.corpus import build_corpus, discover
 from pdapt.data_prep.documents import store
 from pdapt.data_prep.documents.reading import find_documents
 from pdapt.data_prep.passes.rows import Cleaning
-from pdapt.data_prep.passes.source_parts import Part, Pass, join_pass, parts_of_source, run_pass
+from pdapt.data_prep.passes.source_parts import Pass, parts_of_source, run_pass
 
 FOOTER = "© La revue, tous droits réservés."
 HEADER = "Compte rendu de la consultation externe"
@@ -47,20 +46,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run all passes here, one part after the other, the last one first."""
-
-    def run(sources: Sequence[Sequence[Part]], logs: Path, workers: None, slurm: None) -> None:
-        for step in Pass:
-            for parts in sources:
-                for part in reversed(parts):
-                    run_pass(step, part)
-                join_pass(step, parts)
-
-    monkeypatch.setattr("pdapt.data_prep.passes.executor.run_passes", run)
-
-
 def built(folder: Path, out: Path, **options: Any) -> Manifest:
     manifest = build_corpus(discover([str(folder)]), out, max_rejected=0.5, **options)
     assert not list(out.glob(".*"))
@@ -75,7 +60,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.usefixtures("tasks_in_this_process")
 @pytest.mark.parametrize(
     ("options", "tight"), [(OPTIONS[0], False), *((options, True) for options in OPTIONS)], ids=str
 )
@@ -115,7 +100,7 @@ def test_files_are_divided_in_their_order_and_by_size(tmp_path: Path) -> None:
         assert [part.number for part in parts] == list(range(len(parts)))
 
 
-@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.usefixtures("tasks_in_this_process")
 def test_a_pass_that_is_ended_half_way_is_run_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,85 @@
+"""Slurm's executor: what it asks of Slurm, and what it makes of the answers."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from pdapt.core.errors import Failed, UserError
+from pdapt.data_prep.tasks import slurm_executor
+from pdapt.data_prep.tasks.slurm_executor import SlurmExecutor
+from pdapt.data_prep.tasks.task_options import slurm_options
+from pdapt.data_prep.tasks.task_step import TaskStep
+
+
+def executor(tasks: int, workers: int | None, logs: Path, *options: str) -> SlurmExecutor:
+    step = TaskStep("corpus", "look", print, items=dict.fromkeys(range(tasks)), tasks=tasks)
+    return SlurmExecutor(step, workers, logs, slurm_options(options))
+
+
+def test_the_batch_script_holds_what_is_given_and_no_more(tmp_path: Path) -> None:
+    few = executor(8, 3, tmp_path / "logs", "account=abc", "time=90")
+    script = few.get_launch_file_contents(few.get_sbatch_args(8), "true")
+    for line in ("--account=abc", "--time=90", "--array=0-7%3", f"--job-name={few.job_name}", "--requeue"):
+        assert f"#SBATCH {line}\n" in script
+    assert re.fullmatch(r"pdapt-look-[0-9a-f]{12}", few.job_name)
+    assert not {"partition", "qos", "constraint"} & few.get_sbatch_args(8).keys()
+    many = executor(2500, None, tmp_path / "logs", "qos=long")
+    assert many.tasks_per_job == 3
+    assert many.get_sbatch_args(8)["qos"] == "long"
+
+
+def test_a_folder_that_a_batch_script_cannot_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="would need quotes"):
+        executor(1, None, tmp_path / "my logs")
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Slurm's programs, which note how they are called; jobs are in the file `jobs` until they are cancelled."""
+    scripts = {
+        "squeue": 'test -e $0.fails && exit 1; cat "$(dirname $0)/jobs" 2>/dev/null; true',
+        "scancel": 'rm -f "$(dirname $0)/jobs"',
+        "sbatch": 'done="$(dirname $0)/../logs/completions"; mkdir -p "$done"; touch "$done/00000"; echo 8',
+    }
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, script in scripts.items():
+        path = folder / name
+        path.write_text(f'#!/bin/sh\necho {name} "$@" >> "$(dirname $0)/called"\n{script}\n')
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
+    monkeypatch.setattr(slurm_executor, "PATIENCE", 0.5)
+    monkeypatch.setattr(slurm_executor, "SHORTEST_POLL", 0.01)
+    monkeypatch.setattr(slurm_executor, "LONGEST_POLL", 0.02)
+    return folder
+
+
+def test_jobs_of_a_killed_command_are_found_by_their_name_and_ended_first(programs: Path, tmp_path: Path) -> None:
+    """Also where the command was killed before it noted the number of a job."""
+    (programs / "jobs").write_text("7\n")
+    job = executor(1, None, tmp_path / "logs")
+    job.submit_and_wait()
+    called = (programs / "called").read_text().splitlines()
+    assert called.index(f"scancel --name={job.job_name} --user={os.getuid()}") < called.index(
+        next(call for call in called if call.startswith("sbatch"))
+    )
+    assert job.job_name != executor(1, None, tmp_path / "other-logs").job_name
+
+
+def test_nothing_is_submitted_where_slurm_does_not_say_that_earlier_jobs_have_ended(
+    programs: Path, tmp_path: Path
+) -> None:
+    (programs / "squeue.fails").touch()
+    with pytest.raises(Failed, match="the same command goes on once squeue answers"):
+        executor(1, None, tmp_path / "logs").submit_and_wait()
+    assert "sbatch" not in (programs / "called").read_text()
+
+
+def test_a_machine_without_slurm_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
+    with pytest.raises(UserError, match="squeue cannot be run"):
+        executor(1, None, tmp_path / "logs").submit_and_wait()
