@@ -18,6 +18,7 @@ CALLS = re.compile(
 CORE = "core/test_fuzz_core.py::"
 EVAL = "eval/test_fuzz_eval.py::"
 RUN = "training/run/test_fuzz_run.py::"
+PREFLIGHT = "training/preflight/test_environment.py::"
 CHECKPOINT = "conversion/test_fuzz_checkpoint.py::"
 DOCUMENTS = "data_prep/documents/test_documents_fuzz.py::test_fuzz_documents"
 STORE = "data_prep/documents/test_fuzz_store.py::"
@@ -112,6 +113,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         "recipes/test_overrides.py::test_fuzz_recipe",
         "recipes/test_overrides.py::test_fuzz_override",
     ),
+    "training/preflight/environment.py": (PREFLIGHT + "test_fuzz_environment",),
+    "training/preflight/start_check.py": (PREFLIGHT + "test_fuzz_preflight",),
     "training/run/folder.py": tuple(RUN + f"test_fuzz_{name}" for name in ("skipped", "achieved")),
     "training/run/identity.py": (RUN + "test_fuzz_identity",),
     "training/run/run_state.py": (RUN + "test_fuzz_state",),

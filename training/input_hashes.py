@@ -14,7 +14,7 @@ from ..data_prep.tokens.index import IdRange, bin_path, check_offsets, idx_path
 from ..data_prep.tokens.tokens_record import RECORD, read_record
 from ..recipes.schema import Recipe
 from .blend import train_blend, valid_blend
-from .run.torchrun_store import torchrun_store
+from .run.torchrun_store import kept_by_torchrun, torchrun_store
 
 Files = dict[Path, list[str]]
 """Folder -> names of its files."""
@@ -81,6 +81,11 @@ def small_files(inputs: Inputs) -> Files:
     return files
 
 
+def token_files(recipe: Recipe, tokens: Path) -> list[Path]:
+    """List the files of ids and their indices that the run reads."""
+    return [path(prefix) for prefix in _prefixes(recipe, tokens) for path in (bin_path, idx_path)]
+
+
 def _prefixes(recipe: Recipe, tokens: Path) -> list[Path]:
     """List the prefixes of the data sets that the run trains and validates on."""
     train = [member.prefix for member in train_blend(tokens, recipe.data, recipe.steps * recipe.batch.global_size)]
@@ -120,7 +125,7 @@ def on_one_rank_of_each_node(check: Callable[[], None], rank: str) -> None:
         UserError: it does not pass here, or on another node.
     """
     first = os.environ["LOCAL_RANK"] == "0"
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+    if not kept_by_torchrun():
         if first:
             check()
         return

@@ -26,6 +26,8 @@ from .announce import announce_validation, announce_weights
 from .extend_run import check_longer
 from .input_hashes import check_bytes, on_one_rank_of_each_node
 from .inputs import check_inputs
+from .preflight.kept_code import keep_code
+from .preflight.start_check import PREFLIGHT, read_problems, refuse
 from .rank import run_rank_alone
 from .requested_run import Run, Start
 from .run.folder import (
@@ -124,8 +126,10 @@ def _run_ranks(run: Run, start_: Start) -> None:
     while True:
         path = run.out / LOG
         offset = path.stat().st_size if path.is_file() else 0
-        (run.out / STATE).unlink(missing_ok=True)
+        for name in (STATE, PREFLIGHT):
+            (run.out / name).unlink(missing_ok=True)
         code = spawn(run.task(start_), run.out)
+        refuse(read_problems(run.out), run.out)
         ended = read_state(run.out) if (run.out / STATE).is_file() else None
         if ended is not None and ended.state == State.REWIND:
             log.warn(f"train: going back to the last checkpoint, without the batch of step {ended.step}")
@@ -218,7 +222,7 @@ def _prepare(run: Run, start_: Start) -> int:
     """
     requested = run.identity()
     claim(run.out, run.recipe, requested, other_data=start_.other_data)
-    write_json(run.out / PROVENANCE, provenance(run.recipe, requested.inputs))
+    write_json(run.out / PROVENANCE, provenance(run.recipe, requested.inputs, keep_code(run.out)))
     newest_sound = recover(run.out, fsdp=run.recipe.parallel.fsdp)
     if newest_sound is not None:
         check_resharding(newest_sound, run.recipe)

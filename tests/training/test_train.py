@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,8 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.core.system.lock import locked
 from pdapt.recipes.load import load
+from pdapt.training.preflight.environment import ENVIRONMENT
+from pdapt.training.preflight.start_check import PREFLIGHT
 from pdapt.training.requested_run import Run
 from pdapt.training.run.folder import METRICS, checkpoints, iteration
 from pdapt.training.run.identity import claim
@@ -55,6 +58,10 @@ def test_a_run_leaves_checkpoints_losses_and_a_manifest(whole_run: Path) -> None
     assert counts["tokens"] == sum(source["tokens"] for source in counts["sources"].values())
     assert manifest["counts"]["checkpoints"] == [f"iter_{step:07d}" for step in (2, 4, 6, 8, 10)]
     assert any((whole_run / "tensorboard").glob("events.out.tfevents.*"))
+    preflight, environment = read_json(whole_run / PREFLIGHT), read_json(whole_run / ENVIRONMENT)
+    assert (preflight["problems"], preflight["all_reduce"]["backend"]) == ([], "gloo")
+    assert [node["ranks"] for node in preflight["nodes"]] == [1]
+    assert environment["torch"].split()[0] == version("torch")
 
 
 @pytest.mark.slow
@@ -180,8 +187,10 @@ def test_a_disk_that_fills_up_is_said_and_the_run_goes_on_when_there_is_space(
 ) -> None:
     """On a real small file system: the second save does not fit."""
     small = small_disk("4m")
-    with pytest.raises(UserError, match="the disk is full"):
+    with pytest.raises(UserError, match=r"disk: .* GB expected for the 5 checkpoints"):
         train(load(str(recipe_file)), tokens, small / "run")
+    with pytest.raises(UserError, match="the disk is full"):  # it may end in time, before the disk is
+        train(load(str(recipe_file)), tokens, small / "run", wall_time=60)
     assert not (small / "run" / "manifest.json").exists()
     subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
     assert train(load(str(recipe_file)), tokens, small / "run") is not None

@@ -1,7 +1,6 @@
 """Where a checkpoint comes from, and whether a run that is spread otherwise can go on from it."""
 
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,25 @@ from ...core.manifest import versions
 from ...core.system.device import has_gpu
 from ...recipes.load import to_dict
 from ...recipes.schema import Layers, Recipe, transformer_impl
+from ..preflight.kept_code import commit
 
 CPU, GPU = "cpu", "gpu"
 
 
-def provenance(recipe: Recipe, inputs: dict[str, Any]) -> dict[str, Any]:
+def provenance(recipe: Recipe, inputs: dict[str, Any], code: str | None = None) -> dict[str, Any]:
     """Describe what a run's checkpoints are made of.
 
     Args:
         recipe: resolved.
         inputs: fingerprints of tokens, tokenizer and base.
+        code: path in the run's folder of the code, where no commit has it.
     """
     return {
         "recipe": to_dict(recipe),
         "inputs": inputs,
         "versions": versions(),
         "commit": commit(),
+        "code": code,
         "command": shlex.join(sys.argv),
         "device": _device(),
         "transformer_impl": transformer_impl(recipe, gpu=has_gpu()),
@@ -58,20 +60,6 @@ def steps_of(checkpoint: Path) -> int | None:
     """Steps that a checkpoint's run was to have; None where no record says."""
     record = read_provenance(checkpoint)
     return record.object("recipe").integer("steps") if record else None
-
-
-def commit() -> str | None:
-    """Git's name of the code that runs, with `+` where files differ from it; None outside a checkout."""
-    folder = Path(__file__).parent
-    git = ["git", "-C", str(folder)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    if head.returncode:
-        return None
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=False).stdout
-    return head.stdout.strip() + ("+" if changed else "")
 
 
 def check_resharding(checkpoint: Path, recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""torchrun's store, in which the ranks of a run, on whatever node, leave each other notes."""
+"""The store in which the ranks of a run, on whatever node, leave each other notes."""
 
 import os
 from datetime import timedelta
@@ -6,7 +6,10 @@ from typing import Any, cast
 
 
 def torchrun_store(purpose: str, timeout: float) -> Any:
-    """The store under a prefix of its own; waits for whoever keeps it. Where torchrun has set MASTER_ADDR and _PORT.
+    """The store under a prefix of its own: torchrun's, or, where srun has started the ranks, one that rank 0 keeps.
+
+    A store of rank 0's ends with the object that is returned there; Megatron's, at the same port, is the same while
+    both are there.
 
     Args:
         purpose: what the notes are for: those for another purpose, or from before torchrun restarted the ranks, are
@@ -17,5 +20,12 @@ def torchrun_store(purpose: str, timeout: float) -> Any:
 
     c10d = cast(Any, torch.distributed)  # its stubs do not name the stores
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    client = c10d.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=timeout))
+    keeps = not kept_by_torchrun() and os.environ["RANK"] == "0"
+    patience = timedelta(seconds=timeout)
+    client = c10d.TCPStore(address, port, is_master=keeps, timeout=patience, wait_for_workers=False, multi_tenant=keeps)
     return c10d.PrefixStore(f"pdapt/{purpose}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", client)
+
+
+def kept_by_torchrun() -> bool:
+    """Whether torchrun keeps a store, before any rank is there."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"

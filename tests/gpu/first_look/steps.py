@@ -30,7 +30,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
 from pdapt.core.system.device import can_compile, has_gpu, has_transformer_engine
 from pdapt.recipes.schema import Log
-from pdapt.training.run.provenance import commit
+from pdapt.training.preflight.kept_code import commit
 
 PROFILED = (5, 7)
 KERNELS = 10

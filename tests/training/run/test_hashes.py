@@ -15,6 +15,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import sha256, write_json
 from pdapt.recipes import schema
 from pdapt.recipes.load import load, to_dict
+from pdapt.training.preflight.kept_code import commit
 from pdapt.training.run import provenance as provenance_module
 from pdapt.training.run.events import Save
 from pdapt.training.run.folder import PROVENANCE, checkpoints, iteration
@@ -22,7 +23,7 @@ from pdapt.training.run.hashes import DAMAGED, damage, recover, write_hashes, wr
 from pdapt.training.run.identity import recipe_values
 from pdapt.training.run.listeners import saves
 from pdapt.training.run.listeners.saves import Hashing
-from pdapt.training.run.provenance import check_resharding, commit, layers_of, provenance
+from pdapt.training.run.provenance import check_resharding, layers_of, provenance
 from pdapt.training.run.retention import retain
 
 

@@ -1,0 +1,80 @@
+"""One all-reduce among all ranks: whether it is right, and how fast."""
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+PATIENCE = 30.0
+"""Seconds for the ranks to connect and for each all-reduce; a thousand NCCL ranks connect in about ten."""
+REPEATS = 3
+"""The fastest counts: the first makes connections, and a busy core delays one."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The all-reduce that is expected.
+
+    Attributes:
+        backend: of torch.distributed.
+        size: bytes that are reduced: enough that the bandwidth decides, not the latency.
+        least: bytes a second (NCCL's "bus bandwidth", 2 (n - 1) / n of the size a round) below which no run begins.
+        reason: why that.
+    """
+
+    backend: str
+    size: int
+    least: float
+    reason: str
+
+
+NCCL = Bound("nccl", 64 * 2**20, 1e9, "slower than Ethernet of 10 Gbit/s: NCCL does not use the network for training")
+GLOO = Bound("gloo", 4 * 2**20, 5e6, "slower than Ethernet of 100 Mbit/s: a step would wait for its gradients")
+
+
+def bound() -> Bound:
+    """The bound for this machine."""
+    import torch
+
+    return NCCL if torch.cuda.is_available() else GLOO
+
+
+def measure(store: Any, expected: Bound) -> float:
+    """Reduce over all ranks; the seconds of the fastest round.
+
+    Args:
+        store: in which the ranks find each other.
+        expected: what is reduced, and by whom.
+
+    Raises:
+        RuntimeError: the sum is wrong, or a rank does not answer.
+    """
+    import torch
+    import torch.distributed as dist
+
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    device = torch.device("cpu")
+    if expected.backend == "nccl":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    patience = timedelta(seconds=PATIENCE)
+    dist.init_process_group(expected.backend, store=store, rank=rank, world_size=size, timeout=patience)
+    try:
+        rounds = []
+        for _ in range(REPEATS):
+            values = torch.full((expected.size // 4,), rank + 1, dtype=torch.float32, device=device)
+            begin = time.perf_counter()
+            dist.all_reduce(values)
+            ends = values[0].item(), values[-1].item()  # on a GPU, this waits for the result
+            rounds.append(time.perf_counter() - begin)
+            if ends != (size * (size + 1) / 2,) * 2:
+                raise RuntimeError(f"the sum of 1 to {size} came out as {ends[0]:g}")
+    finally:
+        dist.destroy_process_group()
+    return min(rounds)
+
+
+def bandwidth(expected: Bound, seconds: float, ranks: int) -> float:
+    """Bytes a second of an all-reduce among `ranks`, of which there are two or more."""
+    return 2 * (ranks - 1) / ranks * expected.size / seconds

@@ -1,0 +1,225 @@
+"""The check of a start, by all its ranks together before the first step.
+
+The first rank of each node tells its facts, and rank 0 judges them; then all ranks reduce once. They meet in a store
+of torch's, not in a process group, so that a rank that does not come, or cannot reduce, is named.
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from ...core import log
+from ...core.errors import Failed, UserError
+from ...core.files import read_object, write_json
+from ..rank_task import RankTask
+from ..run.folder import checkpoints, iteration
+from . import all_reduce
+from .environment import differences, read_environment, shortened, write_environment
+from .judge_nodes import Judgement, Space, judge_nodes, space_needed
+from .node_facts import NodeFacts, node_name
+
+PREFLIGHT = "preflight.json"
+ARRIVAL = 1800.0
+"""Seconds for all nodes to come: each may first compare hundreds of GB of tokens with their hashes."""
+PATIENCE = all_reduce.PATIENCE * (all_reduce.REPEATS + 1)
+"""Seconds for the ranks to tell how they reduced, once all nodes are there."""
+CLOCKS = 5.0
+"""Seconds that a node's clock may be off: which rank failed first is told by the nodes' clocks, and the others wait
+twice as long for it (`failures/cause.py`)."""
+FIX = "see docs/launch.md, Before the first step; correct it and run the same command again: nothing has begun"
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A rank's part of the second round: its clock at its beginning, the seconds of its all-reduce, or an error."""
+
+    rank: int
+    node: str
+    clock: float
+    seconds: float
+    error: str
+
+
+def check_start(task: RankTask, store: Any) -> None:
+    """Check a start, as one of its ranks.
+
+    Args:
+        task: what is trained.
+        store: in which all ranks of this start leave notes.
+
+    Raises:
+        UserError: a check has failed; on every rank, with the same message.
+        Failed: rank 0, which judges, has not answered.
+    """
+    rank, begin = int(os.environ["RANK"]), time.monotonic()
+    if os.environ["LOCAL_RANK"] == "0":
+        facts = json.dumps(asdict(NodeFacts.gather(task)))
+        store.set(f"node {store.add('nodes', 1)}", facts)
+    if rank == 0:
+        _Judge(task, store, begin).judge()
+        return
+    _verdict(store, "facts", ARRIVAL)
+    store.set(f"reduced {rank}", json.dumps(asdict(_reduce(store))))
+    _verdict(store, "all", PATIENCE)
+
+
+def read_problems(out: Path) -> list[str]:
+    """The problems that ended the last start before its first step; none where it was fit, or nothing says so.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = out / PREFLIGHT
+    return list(map(str, read_object(path).list("problems"))) if path.is_file() else []
+
+
+def refuse(problems: list[str], out: Path) -> None:
+    """Raise the error of a start that is not fit.
+
+    Raises:
+        UserError: there are problems.
+    """
+    if problems:
+        raise UserError("this start cannot work: " + "\n  and: ".join(problems), where=str(out / PREFLIGHT), fix=FIX)
+
+
+def _verdict(store: Any, name: str, patience: float) -> None:
+    """Wait for what rank 0 has found, and end where it has found problems."""
+    try:
+        store.wait([f"verdict {name}"], timedelta(seconds=patience))
+    except Exception as error:  # torch's kinds for a store that does not answer differ from version to version
+        raise Failed(f"rank 0 has not judged this start within {patience:,.0f} s: {error}") from error
+    problems, out = json.loads(store.get(f"verdict {name}"))
+    refuse(problems, Path(out))
+
+
+def _reduce(store: Any) -> Reduced:
+    clock, seconds, error = time.time(), 0.0, ""
+    try:
+        seconds = all_reduce.measure(_within(store), all_reduce.bound())
+    except RuntimeError as raised:  # a wrong sum, and all that torch.distributed raises
+        error = str(raised).partition("\n")[0]
+    return Reduced(rank=int(os.environ["RANK"]), node=node_name(), clock=clock, seconds=seconds, error=error)
+
+
+def _within(store: Any) -> Any:
+    """The store under a prefix, for the names that a process group writes."""
+    import torch
+
+    c10d: Any = torch.distributed
+    return c10d.PrefixStore("all-reduce", store)
+
+
+class _Judge:
+    """Rank 0's part."""
+
+    def __init__(self, task: RankTask, store: Any, begin: float) -> None:
+        self.task, self.store, self.begin = task, store, begin
+        self.nodes: list[NodeFacts] = []
+        self.report: dict[str, Any] = {}
+
+    def judge(self) -> None:
+        """Judge facts, then the all-reduce; write the result, and tell the other ranks."""
+        space = _space(self.task)
+        judgement = self._facts(space)
+        self.report = {
+            "nodes": [node.summary() for node in self.nodes],
+            "checkpoint_bytes": space.each,
+            "checkpoints_at_once": space.count,
+        }
+        if not judgement.problems:
+            environment, before = self.nodes[0].environment, read_environment(self.task.out)
+            changed = differences(before, environment, "at the last start", "now") if before is not None else []
+            if changed:
+                judgement.warnings.append(f"packages: {shortened(changed)}")
+            write_environment(self.task.out, environment)
+        self._tell("facts", judgement)
+        self._reduced(judgement)
+        self._tell("all", judgement)
+        for warning in judgement.warnings:
+            log.warn(f"train: {warning}")
+
+    def _facts(self, space: Space) -> Judgement:
+        wanted = self.task.recipe.parallel.nodes
+        names = [f"node {number}" for number in range(1, wanted + 1)]
+        missing = self._missing(names, ARRIVAL)
+        self.nodes = [NodeFacts(**json.loads(self.store.get(name))) for name in names if name not in missing]
+        if missing:
+            came = ", ".join(node.node for node in self.nodes)
+            return Judgement([f"nodes: {len(self.nodes)} of {wanted} came within {ARRIVAL / 60:.0f} minutes ({came})"])
+        return judge_nodes(self.task.recipe, self.nodes, space)
+
+    def _reduced(self, judgement: Judgement) -> None:
+        released, expected = time.time(), all_reduce.bound()
+        own = _reduce(self.store)
+        size = int(os.environ["WORLD_SIZE"])
+        names = [f"reduced {rank}" for rank in range(1, size)]
+        missing = self._missing(names, PATIENCE)
+        received = time.time()
+        all_ = [own, *(Reduced(**json.loads(self.store.get(name))) for name in names if name not in missing)]
+        judgement.problems += [f"all-reduce: {name.split()[1]} is a rank that has not answered" for name in missing]
+        judgement.problems += judge_reduced(all_, expected, size)
+        judgement.problems += judge_clocks(all_, released, received)
+        slowest = max(each.seconds for each in all_)
+        self.report["all_reduce"] = {"seconds": slowest, "bytes": expected.size, "backend": expected.backend}
+
+    def _missing(self, names: list[str], patience: float) -> list[str]:
+        """The notes that have not come in time."""
+        try:
+            if names:
+                self.store.wait(names, timedelta(seconds=patience))
+        except Exception:  # as in `_verdict`; those that are there are asked for one by one
+            return [name for name in names if not self.store.check([name])]
+        return []
+
+    def _tell(self, name: str, judgement: Judgement) -> None:
+        seconds = round(time.monotonic() - self.begin, 3)
+        write_json(self.task.out / PREFLIGHT, self.report | asdict(judgement) | {"seconds": seconds})
+        self.store.set(f"verdict {name}", json.dumps([judgement.problems, str(self.task.out)]))
+        refuse(judgement.problems, self.task.out)
+
+
+def judge_reduced(ranks: list[Reduced], expected: all_reduce.Bound, size: int) -> list[str]:
+    """The problems of an all-reduce: errors, or the slowest rank where it is below the bound."""
+    failed = [
+        f"all-reduce ({expected.backend}): {each.error}, rank {each.rank} on {each.node}"
+        for each in ranks
+        if each.error
+    ]
+    if failed or size < 2:
+        return failed
+    slowest = max(ranks, key=lambda each: each.seconds)
+    rate = all_reduce.bandwidth(expected, slowest.seconds, size)
+    if rate >= expected.least:
+        return []
+    return [
+        f"all-reduce ({expected.backend}): {rate / 1e6:,.1f} MB/s, rank {slowest.rank} on {slowest.node}; at least "
+        f"{expected.least / 1e6:,.0f} MB/s are expected: {expected.reason}"
+    ]
+
+
+def judge_clocks(ranks: list[Reduced], released: float, received: float) -> list[str]:
+    """The clocks that are off: each was read between two readings of rank 0's."""
+    late = {each.node: max(released - each.clock, each.clock - received) for each in ranks}
+    return [
+        f"clock: {off:,.1f} s off on {node}, up to {CLOCKS:g} s are expected: set the time by NTP"
+        for node, off in late.items()
+        if off > CLOCKS
+    ]
+
+
+def _space(task: RankTask) -> Space:
+    """The disk space that the checkpoints of this start need."""
+    there = [iteration(path) for path in checkpoints(task.out)]
+    every = task.recipe.checkpoint.keep_every
+    return space_needed(
+        task.recipe,
+        reached=max(there, default=0),
+        last=min(task.stop_at or task.recipe.steps, task.recipe.steps),
+        others=sum(step % every > 0 for step in there) if every is not None else 0,
+        limited=task.deadline is not None or "SLURM_JOB_ID" in os.environ,
+    )
