@@ -82,8 +82,8 @@ def build(
         int,
         typer.Option(
             min=1,
-            help="Divide each source by its files into so many parts at most, which are cleaned side by side. A kill "
-            "costs the parts at work; what is written is the same.",
+            help="Divide each source into so many parts at most, which are cleaned and searched side by side: by "
+            "files, lines and row groups. A kill costs the parts at work; what is written is the same.",
         ),
     ] = 1,
     workers: Workers = None,

@@ -80,8 +80,9 @@ def build_corpus(
         profile: how documents are cleaned, a name of `PROFILES`.
         duplicates: what is done with documents that are alike, of one source or of several, a name of `Treatment`.
         masked: kinds of personal data that are masked after cleaning, of `KINDS`, or `all`.
-        tasks: parts that each source is divided into, at most, by its files: each pass over a part is a task of
-            datatrove's. What is written does not depend on it. 1: a source is read in one piece, in this process.
+        tasks: parts that each source is divided into, at most, by files, lines and row groups: each pass over a part
+            is a task of datatrove's. What is written does not depend on it. 1: a source is read in one piece, in this
+            process.
         workers: processes that run tasks; None for one for each core, or for as many as Slurm runs.
         slurm: options of Slurm's jobs, which run the tasks; None to run them on this machine.
 

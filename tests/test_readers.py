@@ -53,6 +53,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data_prep/documents/collected.py": (COLLECT + "test_fuzz_journal",),
     "data_prep/documents/formats.py": (DOCUMENTS,),
     "data_prep/dedup/parts.py": (STORE + "test_fuzz_parts",),
+    "data_prep/passes/spans.py": ("data_prep/passes/test_spans.py::test_fuzz_divided",),
     "data_prep/documents/store.py": (STORE + "test_fuzz_corpus", STORE + "test_fuzz_rejected"),
     "data_prep/documents/survey.py": (DOCUMENTS,),
     "data_prep/documents/values.py": (DOCUMENTS,),

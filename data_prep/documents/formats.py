@@ -15,7 +15,7 @@ from . import content, streams
 from .faults import FileError
 from .record import BLANK_LINES, FIELDS, NAMES, BadDocumentError, LeftOut, Record, Rejected, is_blank, record_of
 from .sources import Source
-from .streams import SourceFile, open_text
+from .streams import SourceFile, Span, open_text
 from .values import Repeated, parse_line, read_values
 
 Item = Record | Rejected
@@ -51,7 +51,7 @@ def read_lines(file: SourceFile, source: Source) -> Iterator[Item | LeftOut]:
     """A document a line; a line without text is not a document, and is counted."""
     del source
     with open_text(file) as stream:
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(stream, file.first_number):
             if is_blank(line):
                 yield LeftOut(BLANK_LINES)
             else:
@@ -61,7 +61,7 @@ def read_lines(file: SourceFile, source: Source) -> Iterator[Item | LeftOut]:
 def read_jsonl(file: SourceFile, source: Source) -> Iterator[Item]:
     """An object a line; a line of white space is none."""
     with open_text(file) as stream:
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(stream, file.first_number):
             if line.strip():
                 yield json_record(line, number, file, source)
 
@@ -174,7 +174,7 @@ def _of_row(row: list[str], line: int, file: SourceFile, source: Source, *, name
 def read_parquet(file: SourceFile, source: Source) -> Iterator[Item]:
     """A row a document."""
     names = table_names(file)
-    number = 0
+    number = file.first_number - 1
     for batch in parquet_batches(file, [source.text_column, *names]):
         for row in batch.to_pylist():
             number += 1
@@ -192,12 +192,16 @@ def parquet_batches(file: SourceFile, columns: list[str]) -> Iterator[pa.RecordB
     """
     try:
         parquet, rows = pq.ParquetFile(file.path, memory_map=True), 0
-        for batch in parquet.iter_batches(ROWS_IN_MEMORY, columns=columns, use_threads=False):
+        span = file.span or Span(0, parquet.num_row_groups, 0)
+        groups = [*range(span.start, span.stop)]
+        for batch in parquet.iter_batches(ROWS_IN_MEMORY, row_groups=groups, columns=columns, use_threads=False):
             require_utf8(batch, file)
             rows += len(batch)
             yield batch
-        if rows != parquet.metadata.num_rows:
-            what = f"it has {counted(rows, 'row')}, not {parquet.metadata.num_rows}"
+        stated = sum(parquet.metadata.row_group(group).num_rows for group in groups)
+        if rows != stated:
+            what = f"it has {counted(rows, 'row')}, not {stated}"
+            what += f", in row groups {span.start} to {span.stop - 1}" if file.span else ""
             raise FileError(f"the Parquet file is damaged: {what}", where=file.where)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileError(f"the Parquet file is damaged: {error}", where=file.where) from None

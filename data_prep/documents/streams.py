@@ -41,6 +41,21 @@ _Damaged = (gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError, pa.ArrowExce
 
 
 @dataclass(frozen=True)
+class Span:
+    """A part of a file.
+
+    Attributes:
+        start: its first byte, with which a line begins, or its first row group of a Parquet file.
+        stop: the byte, or the row group, after the last.
+        before: lines, or rows, of the file before it.
+    """
+
+    start: int
+    stop: int
+    before: int
+
+
+@dataclass(frozen=True)
 class SourceFile:
     """A file that holds documents, and how it is read.
 
@@ -51,13 +66,14 @@ class SourceFile:
         packing: one of MAGIC's values, or empty.
         encoding: of its text, as Python names it.
         split: the publisher's split that its name states: `train`, `dev`, `test`, or empty.
-        size: bytes on disk.
+        size: bytes on disk; of a part of the file, its own.
         columns: names of its columns, where the first line of the file names them.
         delimiter: of its columns, where it has lines of columns.
         schema: of JSON lines, the fields that are read and their types, as far as the first lines tell; None where one
             of them holds what has no column's type, such as a list.
         options: of its format, where the definition of its source sets them.
         together: a key of `grouped.GROUPED` where it is read together with other files of its source, or empty.
+        span: the part of the file that is read; None for all of it.
     """
 
     path: Path
@@ -72,6 +88,7 @@ class SourceFile:
     schema: pa.Schema | None = None
     options: Any = None
     together: str = ""
+    span: Span | None = None
 
     @property
     def where(self) -> str:
@@ -82,6 +99,11 @@ class SourceFile:
     def is_utf8(self) -> bool:
         """Whether its text is UTF-8."""
         return self.encoding == UTF8
+
+    @property
+    def first_number(self) -> int:
+        """Number of the first line, or row, that is read of it."""
+        return 1 + (self.span.before if self.span else 0)
 
 
 def packing_of(head: bytes) -> str:
@@ -148,6 +170,23 @@ class _Zstd(io.RawIOBase):
         super().close()
 
 
+class _Part(io.RawIOBase):
+    """Some bytes of a file."""
+
+    def __init__(self, stream: IO[bytes], span: Span) -> None:
+        self._stream, self._left = stream, span.stop - span.start
+        stream.seek(span.start)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._stream.read(min(len(buffer), self._left))
+        buffer[: len(content)] = content
+        self._left -= len(content)
+        return len(content)
+
+
 class _Lines(io.RawIOBase):
     """Unpacked bytes of which no line is longer than LINE_BYTES, so that a small file cannot take all memory."""
 
@@ -190,7 +229,10 @@ def open_text(file: SourceFile, newline: str | None = None) -> Iterator[io.TextI
         FileError: it cannot be opened, is damaged, or not of its encoding; says the byte and the line.
     """
     with open_bytes(file.path, file.packing) as stream:
-        text = io.TextIOWrapper(cast(Any, stream), encoding=file.encoding, newline=newline)
+        part = io.BufferedReader(_Part(stream, file.span), BLOCK) if file.span else stream
+        # A byte order mark stands at a file's beginning; elsewhere the same bytes are a character.
+        encoding = "utf-8" if file.span and file.span.start and file.is_utf8 else file.encoding
+        text = io.TextIOWrapper(cast(Any, part), encoding=encoding, newline=newline)
         try:
             yield text
         except UnicodeError as error:

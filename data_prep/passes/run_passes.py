@@ -29,6 +29,7 @@ def run_passes(sources: Sequence[Sequence[Part]], runner: "TaskRunner") -> None:
         if faulty:
             for rank in faulty:  # its files may be mended
                 runner.forget(step, rank)
-            raise together([fault for rank in faulty for fault in parts[rank].faults()])
+            faults = [fault for rank in faulty for fault in parts[rank].faults()]
+            raise together([*{(fault.what, fault.where): fault for fault in faults}.values()])  # parts of one file
         for each in sources:
             join_pass(step, each)

@@ -1,6 +1,6 @@
 """A source in parts: each pass over a part is a task of its own, and what the parts give is joined between passes.
 
-A part is some of the source's files, one after the other; a file is not divided. Joined in their order, the parts give
+A part is some of the source's files, one after the other, or a part of one. Joined in their order, the parts give
 the documents, the facts and the counts of the source in one piece, to the byte.
 """
 
@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ...core import log
 from ...core.errors import UserError
 from ...core.files import atomic_path, remove
 from ..clean.boilerplate import Boilerplate, RepeatedLines
@@ -22,9 +23,11 @@ from ..clean.source_facts import SourceFacts, SourceLook, SourceSearch
 from ..documents.faults import FileError
 from ..documents.reading import read_items, units
 from ..documents.store import join_documents, read_counts, read_rejected, write_documents, write_rejected
+from ..documents.streams import SourceFile
 from ..documents.survey import Survey
 from ..licences.editions import Edition
 from .rows import Cleaning, Rows, UnreadableError
+from .spans import divided
 
 OF_SOURCE = ("profile", "version", "steps", "cut_words_not_looked_for", "boilerplate")
 """Effects of cleaning that each part counts for the whole source."""
@@ -84,9 +87,10 @@ def parts_of_source(
         folder: for the parts' files.
         edition: which documents are taken.
         cleaning: what is done to them.
-        most: parts, at most; files that are read together are in one, and so is a data set of the Hub.
+        most: parts, at most; files that are read together are in one, and so are a file that `divided` leaves in one
+            piece, which is said where it is larger than a part, and a data set of the Hub.
     """
-    groups = units(survey.files)
+    groups = _pieces(survey, most)
     sizes = [1 + sum(file.size for file in group) for group in groups]
     total, before = sum(sizes), 0
     files: dict[int, list[Any]] = {}
@@ -101,9 +105,27 @@ def parts_of_source(
     ]
 
 
+def _pieces(survey: Survey, most: int) -> list[tuple[SourceFile, ...]]:
+    """The source's files, those that are read together in one, and files that are larger than a part in several."""
+    total, pieces = max(1, sum(file.size for file in survey.files)), []
+    for unit in units(survey.files):
+        shares = -(-sum(file.size for file in unit) * most // total)
+        try:
+            parts = divided(unit[0], shares) if len(unit) == 1 else []
+        except UserError:
+            parts = [*unit]  # who reads it says what is wrong, with all other files
+        pieces += [(part,) for part in parts] or [unit]
+        if shares > 1 and len(parts) < 2:
+            kind = " ".join(filter(None, [unit[0].packing, unit[0].format]))
+            name = f"{survey.source.name}/{unit[0].name}"
+            log.info(f"corpus: {name} ({kind}) is not divided, and larger than other parts")
+    return pieces
+
+
 def run_pass(step: Pass, part: Part) -> None:
     """Run one pass over a part; what it gives is in files, and nothing is left of a pass that was ended half-way."""
     remove(part.file("faults"))
+    part = replace(part, survey=replace(part.survey, left_out=Counter()))  # an earlier pass may have counted in it
     try:
         {Pass.LOOK: _look, Pass.SEARCH: _search, Pass.FINISH: _finish}[step](part)
     except UnreadableError as error:
