@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzzing import survives
+from fuzzing import Effort, survives
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
@@ -33,9 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--fuzz", type=int, default=200, help="how many damaged copies of a file each reader is given")
     parser.addoption("--fuzz-seed", type=int, default=0, help="of the damages")
+    parser.addoption("--fuzz-minutes", type=float, default=0, help="how long each reader is given more of them")
     parser.addoption("--train-kills-seed", type=int, help="repeat the kills of an earlier run")
 
 
+INPUTS = "fuzz inputs"
 SLURM = ROOT / "tests/launch/slurm"
 """Tests that share one Slurm: two would have the same ports, and jobs of one number ranks that meet at one port."""
 LONGEST = ("test_pipeline.py", SLURM.name, "test_first_look.py", "test_bench_train.py", "test_train_kills.py")
@@ -92,9 +94,25 @@ def fuzz(request: pytest.FixtureRequest) -> Callable[..., None]:
 
     `share=4` takes a quarter of the copies, where one costs more than 5 ms.
     """
-    count: Any = request.config.getoption("--fuzz")
-    seed: Any = request.config.getoption("--fuzz-seed")
-    return lambda path, read, share=1, **options: survives(path, read, count // share, seed, **options)
+    count, seed, minutes = (
+        float(str(request.config.getoption(name))) for name in ("--fuzz", "--fuzz-seed", "--fuzz-minutes")
+    )
+
+    def check(path: Path, read: Callable[[], Any], share: int = 1, **options: Any) -> None:
+        inputs = survives(path, read, Effort(int(count) // share, int(seed), minutes), **options)
+        request.node.user_properties.append((INPUTS, inputs))
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Count the inputs of a campaign."""
+    if config.getoption("--fuzz-minutes"):
+        reports = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+        counts = {report.nodeid: n for report in reports for name, n in report.user_properties if name == INPUTS}
+        for target, inputs in sorted(counts.items()):
+            terminalreporter.write_line(f"{inputs:>9,} inputs  {target}")
+        terminalreporter.write_line(f"{sum(counts.values()):>9,} inputs of {len(counts)} targets")
 
 
 @pytest.fixture(scope="session")

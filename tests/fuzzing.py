@@ -1,6 +1,7 @@
 """Damaged files: a reader of bytes that others wrote gives a value or a `UserError`, whatever they are.
 
-`python -m pytest tests -k fuzz --fuzz 2000` makes a campaign of the fast layer's inputs.
+`python -m pytest tests -k fuzz --fuzz-minutes 10 --timeout 0` makes a campaign of the fast layer's inputs, and counts
+them.
 """
 
 import json
@@ -9,8 +10,10 @@ import random
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -151,25 +154,39 @@ WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 )  # fmt: skip
 
 
-def mutations(data: bytes, count: int, seed: int, *, hostile: bool = True) -> Iterator[bytes]:
-    """Inputs hostile to any reader, if they are wanted, then as many damaged copies of a sound file as make `count`."""
-    draw = random.Random(seed)
-    first = HOSTILE[:count] if hostile else ()
+@dataclass(frozen=True)
+class Effort:
+    """How long a reader is tried.
+
+    Attributes:
+        count: number of inputs at least.
+        seed: of the damages.
+        minutes: time for which there are more than that.
+    """
+
+    count: int
+    seed: int = 0
+    minutes: float = 0
+
+
+def mutations(data: bytes, effort: Effort, *, hostile: bool = True) -> Iterator[bytes]:
+    """Inputs hostile to any reader, if they are wanted, then damaged copies of a sound file."""
+    draw, end = random.Random(effort.seed), time.monotonic() + 60 * effort.minutes
+    first = HOSTILE[: effort.count] if hostile else ()
     yield from first
-    for _ in range(count - len(first)):
+    made = len(first)
+    while made < effort.count or time.monotonic() < end:
         yield mutate(data, draw)
+        made += 1
 
 
-def survives(
-    path: Path, read: Callable[[], Any], count: int, seed: int = 0, *, places: bool = True, hostile: bool = True
-) -> None:
-    """Check a reader on damaged copies of a file, and on what is no file in its place.
+def survives(path: Path, read: Callable[[], Any], effort: Effort, *, places: bool = True, hostile: bool = True) -> int:
+    """Check a reader on damaged copies of a file, and on what is no file in its place; the number of inputs.
 
     Args:
         path: a sound file, which `read` reads; it is sound again afterwards.
         read: reads it, and uses what it read as far as whoever reads does.
-        count: number of copies.
-        seed: of the damages.
+        effort: how many copies.
         places: whether other things are put in the file's place, too.
         hostile: whether what is hostile to any reader, and no copy of the file, is among them.
 
@@ -178,18 +195,20 @@ def survives(
     """
     sound = path.read_bytes()
     read()
-    refused, memory = 0, _memory("VmRSS")
-    for number, damaged in enumerate(mutations(sound, count, seed, hostile=hostile)):
+    refused, inputs, memory = 0, 0, _memory("VmRSS")
+    for damaged in mutations(sound, effort, hostile=hostile):
         path.unlink()  # what is written over a file, ext4 puts onto the disk at once
         path.write_bytes(damaged)
-        refused += _refuses(read, path, f"damage {number} of seed {seed} to {path}", memory)
+        refused += _refuses(read, path, f"damage {inputs} of seed {effort.seed} to {path}", memory)
+        inputs += 1
     for put in PLACES if places else ():
         path.unlink(missing_ok=True)
         put(path)
         refused += _refuses(read, path, f"{put.__name__} for {path}", memory)
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     path.write_bytes(sound)
-    assert refused, f"of {count} damages to {path.name} none was refused: is it read at all?"
+    assert refused, f"of {inputs} damages to {path.name} none was refused: is it read at all?"
+    return inputs
 
 
 def _refuses(read: Callable[[], Any], path: Path, what: str, memory: int) -> bool:

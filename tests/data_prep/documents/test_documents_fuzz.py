@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fuzzing import survives
 from reading_helpers import survey_of
 
 from pdapt.core.errors import UserError
@@ -64,11 +63,10 @@ Row = dict[str, Any]
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_fuzz_documents(tmp_path: Path, request: pytest.FixtureRequest, name: str) -> None:
-    count, seed = (int(str(request.config.getoption(name))) for name in ("--fuzz", "--fuzz-seed"))
+def test_fuzz_documents(tmp_path: Path, fuzz: Callable[..., None], name: str) -> None:
     path = tmp_path / name
     path.write_bytes(FILES[name])
-    survives(path, lambda: check(path), count, seed, hostile=name in NAMED)
+    fuzz(path, lambda: check(path), hostile=name in NAMED)
 
 
 def test_half_a_surrogate_pair_in_a_question_spoils_it_alone(tmp_path: Path) -> None:
