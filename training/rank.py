@@ -6,10 +6,12 @@ else's torchrun by `pdapt train`, which calls `run_rank_alone`.
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from ..core import log
 from ..core.files import read_json
+from ..core.system.garbage import importing
 from ..core.system.process import die_with_parent
 from .megatron.engine import train_rank
 from .preflight.start_check import ARRIVAL, check_start
@@ -25,6 +27,8 @@ def run_rank(task: RankTask) -> None:
     """Be one rank of a run: train until the recipe's last step, or until it has to stop."""
     stops = Stops(task.deadline)  # first: a signal that comes while Megatron is imported counts, too
     with RankFile(task.out / FOLDER, int(os.environ["RANK"])) as file:
+        with importing():
+            import_module("torch")
         store = torchrun_store("preflight", timeout=ARRIVAL)  # kept: a store of rank 0's would end with it
         check_start(task, store)
         train_rank(task, stops, file)
