@@ -65,7 +65,7 @@ def follow(
     as_json: Json = False,
 ) -> None:
     """Export every checkpoint of a run as it is completed, until the run is finished."""
-    from ..launch.follow_and_score import follow_run
+    from ..launch.score_models import follow_run
 
     exported = follow_run(run, out, heldout or [], keep_last=keep_last, poll=poll, once=once, verify=verify)
     print(json.dumps({"exported": exported}) if as_json else f"exported: {', '.join(exported) or 'nothing new'}")

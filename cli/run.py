@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.errors import UserError
 from ..launch.run_defaults import DOCUMENTS, MERGE_T, QUESTIONS, VALID_FRACTION
 from .options import (
     Commercial,
@@ -63,7 +64,7 @@ RecipeOption = Annotated[
 def run(
     further: Further = None,
     *,
-    data: Annotated[list[str], typer.Option(help="[NAME=]PATH of the domain's text; may be repeated.")],
+    data: Annotated[list[str] | None, typer.Option(help="[NAME=]PATH of the domain's text; may be repeated.")] = None,
     out: Annotated[Path, typer.Option(help="Run folder; the same command continues it.")],
     base: Annotated[
         Path | None, typer.Option(help="Hugging Face Qwen3 folder; by default a tiny base is trained.")
@@ -88,6 +89,10 @@ def run(
     documents: Annotated[int, typer.Option(help="Most held-out documents of a domain to evaluate on.")] = DOCUMENTS,
     questions: Annotated[int, typer.Option(help="Most questions to ask in a domain.")] = QUESTIONS,
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(help="Do this step alone, of the run that --out holds; so do the jobs of `pdapt launch`."),
+    ] = None,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
@@ -99,6 +104,11 @@ def run(
     """
     from ..launch.request import Reading, Request, is_path
 
+    if step is not None:
+        _step(out, step, data, verify=verify)
+        return
+    if not data:
+        raise UserError("--data is missing", where="pdapt run", fix="give [NAME=]PATH of the domain's text")
     paths = list(filter(is_path, further or []))
     request = Request(
         title=title or f"pdapt run: {domain}",
@@ -126,6 +136,16 @@ def run(
         questions=questions,
     )
     _whole(request, out, as_json, verify=verify)
+
+
+def _step(out: Path, step: str, data: list[str] | None, *, verify: bool) -> None:
+    from ..launch.pipeline import run_step
+
+    if data:
+        raise UserError(
+            "--step takes everything from the run's folder", where="--data", fix=f"leave out all but --out {out}"
+        )
+    run_step(out, step, verify=verify)
 
 
 def _whole(request: "Request", out: Path, as_json: bool, *, verify: bool = True) -> None:

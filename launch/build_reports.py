@@ -5,10 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError, check_known
-from ..core.manifest import Manifest
+from ..core.files import read_object
+from ..core.jsonio import JsonObject
+from ..core.manifest import MANIFEST_FILE, Manifest
 from ..core.training_cost import Spent
-from .pipeline import report_run
-from .request import REQUEST_FILE
+from ..training.run.folder import METRICS
+from ..training.run.journal import JOURNAL_FILE, read_history
+from .preflight import GENERAL
+from .prepare_text import GENERAL_CORPUS, UNSEEN
+from .request import REQUEST_FILE, FittedRecipe
+from .run_defaults import PRETRAIN
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,70 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
         roles=parse_roles(options.roles),
     )
     return build_benchmark_report(benchmark_options, out)
+
+
+def report_run(run: Path, out: Path) -> Manifest:
+    """Write the report of a run of the whole.
+
+    Raises:
+        UserError: the folder holds no such run, or a stage of it is not finished.
+    """
+    from ..eval.report.heldout_report import build_heldout_report
+
+    request = read_object(run / REQUEST_FILE)
+    trained = [folder / METRICS for folder in (run / "base", run / "cpt") if _was_trained(folder)]
+    stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
+    stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))), "hf/merged"]
+    finished = [run / name for name in stages if (run / name / MANIFEST_FILE).is_file()]
+    return build_heldout_report(
+        request.text("title"),
+        run / "scores",
+        trained,
+        finished,
+        out=out,
+        settings=_settings(request, run),
+        record_faults=[fault for path in trained for fault in _record_faults(path.parent)],
+    )
+
+
+def _record_faults(training: Path) -> list[str]:
+    """Sentences on damage to a training's record; logged as they are by whoever reads it."""
+    if not (training / JOURNAL_FILE).is_file():
+        return [f"{training.name}: {JOURNAL_FILE} is missing."]
+    history = read_history(training / JOURNAL_FILE)
+    history.say()
+    return [f"{training.name}: {fault}" for fault in history.faults()]
+
+
+def _was_trained(folder: Path) -> bool:
+    """Whether a base was trained here and not imported; a curve of a training run is missed where it is not there."""
+    return (folder / MANIFEST_FILE).is_file() and Manifest.read(folder).stage == "train"
+
+
+def _settings(request: JsonObject, run: Path) -> dict[str, Any]:
+    recipe, merged = _config(run / "cpt"), _config(run / "hf" / "merged")
+    parallel, data = recipe.object("parallel"), recipe.object("data")
+    nodes, ranks, tp, pp = (parallel.integer(name) for name in ("nodes", "ranks_per_node", "tp", "pp"))
+    notes = FittedRecipe.read(request).notes
+    return {
+        **{f"recipe ({number})": line for number, line in enumerate(notes, start=1)},
+        "base": request.text("base", "") or f"trained here on the {GENERAL} text ({PRETRAIN})",
+        "domain": request.text("domain"),
+        "steps": recipe.integer("steps"),
+        "sequences a step": recipe.object("batch").integer("global_size"),
+        "tokens a sequence": data.integer("seq_length"),
+        "layout": data.text("layout"),
+        "learning rate": f"{recipe.object('optimizer').number('lr'):g}, constant",
+        "precision": recipe.object("model").text("precision"),
+        "ranks": f"{nodes} x {ranks} (TP {tp}, PP {pp})",
+        "merge": f"SLERP, t = {merged.number('t'):g}",
+        "seed": recipe.integer("seed"),
+    }
+
+
+def _config(folder: Path) -> JsonObject:
+    """The options that a stage's folder was made with."""
+    return JsonObject(Manifest.read(folder).config, f"{folder / MANIFEST_FILE}: config")
 
 
 def paper_claims(

@@ -7,18 +7,18 @@ choice is made again. A room is imported when its stage comes: torch would take 
 that train.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import log
 from ..core.checkpoint import CHECKPOINTS
 from ..core.errors import UserError
-from ..core.files import read_object
 from ..core.integrity import check, stage_files
-from ..core.jsonio import JsonObject
 from ..core.log import counted
-from ..core.manifest import MANIFEST_FILE, Manifest, Outdated, renew
+from ..core.manifest import Outdated, renew
 from ..core.system.lock import locked
 from ..recipes.fit_to_machine import ASSUMED, Fitted, before_text, fit, published
 from ..recipes.hardware import Hardware, this_machine
@@ -26,20 +26,35 @@ from ..recipes.load import load
 from ..recipes.schema import Part, Recipe, Shape, shape_of
 from ..recipes.validate import validate
 from ..training.inputs import Inputs, check_inputs
-from ..training.run.folder import METRICS, checkpoints, iteration
-from ..training.run.journal import JOURNAL_FILE, read_history
+from ..training.run.folder import checkpoints, iteration
 from ..training.run.listeners import trackers
 from . import preflight
+from .build_reports import report_run
 from .preflight import GENERAL, Base
-from .prepare_text import GENERAL_CORPUS, UNSEEN, TextBuild, build_text
-from .request import REQUEST_FILE, FittedRecipe, Request, changes, claim, training_began, write_request
+from .prepare_text import (
+    TOKENS,
+    TextBuild,
+    build_documents,
+    build_general,
+    build_run_tokens,
+    build_tokenizer,
+    general_files,
+)
+from .request import (
+    FittedRecipe,
+    Request,
+    changes,
+    claim,
+    read_request,
+    training_began,
+    write_request,
+)
+from .run_defaults import CPT, PRETRAIN
+from .steps import Place, Step, flow_steps, step_called, write_done
 
 if TYPE_CHECKING:
     from ..eval.models import Model
     from ..eval.statistics.verdict import ModelRow
-
-PRETRAIN = "qwen3_tiny_pretrain_2xcpu"
-CPT = "qwen3_tiny_cpt_2xcpu"
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,7 @@ class WholeRun:
         began: whether something has been trained; from then on, what training depends on stays as it is.
         kept: what a run that began keeps of its fitted recipe.
         verify: whether each stage compares what it reads with the hashes that were written with it.
+        chained: whether each step is a job of its own: training is another machine's, and its recipe is not fitted.
     """
 
     request: Request
@@ -63,10 +79,26 @@ class WholeRun:
     began: bool
     kept: dict[str, int] | None
     verify: bool = True
+    chained: bool = False
+
+    @cached_property
+    def assumed(self) -> Recipe:
+        """The recipe before the text is known."""
+        return _recipe(self, ASSUMED, ASSUMED).recipe
+
+    @cached_property
+    def fitted(self) -> Fitted:
+        """The recipe that is trained, once there are tokens."""
+        return _recipe(self, *_sequences(self, self.out / TOKENS))
+
+    @property
+    def text(self) -> TextBuild:
+        """The run as those see it who make its text."""
+        return TextBuild(self.request, self.base, self.out, fresh=not self.began)
 
 
 def run_whole(request: Request, out: Path, *, verify: bool = True) -> None:
-    """Run every stage into `out`, and report progress on standard error.
+    """Run every step into `out`, and report progress on standard error.
 
     Raises:
         UserError: an input is unusable, or `out` holds a run whose training a change would alter.
@@ -77,16 +109,45 @@ def run_whole(request: Request, out: Path, *, verify: bool = True) -> None:
         before, began = claim(out), training_began(out)
         kept = FittedRecipe.read(before).kept or None if before and began else None
         whole = WholeRun(request, out, base, hardware=this_machine(), began=began, kept=kept, verify=verify)
-        recipe = _recipe(whole, ASSUMED, ASSUMED).recipe  # what is wrong with it is said before the text is read
+        _ = whole.assumed  # what is wrong with it is said before the text is read
         if not began:
             write_request(request, out)
+        steps = flow_steps(request)
         try:
-            general = build_text(TextBuild(request, base, out, fresh=not began), shape_of(recipe).vocab)
-            fitted = _train(whole, general)
+            for step in steps:
+                if not step.after_training:
+                    _do(whole, step)
         except Outdated as error:
             raise _refusal(out, before.values if before else {}, request, error) from None
-        write_request(request, out, FittedRecipe(fitted.kept, fitted.notes))
-        _evaluate_all(whole, fitted.recipe)
+        write_request(request, out, FittedRecipe(whole.fitted.kept, whole.fitted.notes))
+        for step in steps:
+            if step.after_training:
+                _do(whole, step)
+
+
+def run_step(out: Path, name: str, *, verify: bool = True) -> None:
+    """Do one step of the run whose request lies in `out`, as a job of a chain does.
+
+    Raises:
+        UserError: there is no such step, or ranks do it, which `pdapt launch` starts.
+    """
+    request = read_request(out)
+    step = step_called(name, flow_steps(request))
+    if step.place == Place.RANKS:
+        raise UserError(f"{name} is done by ranks", where="--step", fix="`pdapt launch` writes its job")
+    base = preflight.read_base(request.base) if request.base else None
+    _do(chained_run(request, out, base, verify=verify), step)
+
+
+def chained_run(request: Request, out: Path, base: Base | None, *, verify: bool = True) -> WholeRun:
+    """A run whose steps are jobs."""
+    began = training_began(out)
+    return WholeRun(request, out, base, hardware=this_machine(), began=began, kept=None, verify=verify, chained=True)
+
+
+def _do(whole: WholeRun, step: Step) -> None:
+    WORK[step.name](whole)
+    write_done(step, whole.request, whole.out)
 
 
 def _refusal(out: Path, before: dict[str, Any], request: Request, error: Outdated) -> UserError:
@@ -109,11 +170,18 @@ def _recipe(whole: WholeRun, sequences: float, valid: float) -> Fitted:
     """
     request, base = whole.request, whole.base
     if base is not None and request.recipe is None:
+        if whole.chained:
+            raise UserError(
+                "no recipe is given, and the one that is fitted to the text is fitted to one machine",
+                where="recipe",
+                fix="name a recipe, such as qwen3_8b_cpt_48xh100_packed",
+            )
         keys, hardware = published(base.shape, base.dtype), whole.hardware
         fitted = fit(keys, request.overrides, sequences, hardware, kept=whole.kept, valid=valid)
     else:
         fitted = Fitted(_given(request, base), {}, [f"{request.recipe or CPT}, as it is"])
-    preflight.check_machine(fitted.recipe, whole.hardware)
+    if not whole.chained:
+        preflight.check_machine(fitted.recipe, whole.hardware)
     if base is None:
         preflight.check_untrained(fitted.recipe)
     else:
@@ -134,17 +202,13 @@ def _given(request: Request, base: Base | None) -> Recipe:
     return recipe
 
 
-def _train(whole: WholeRun, general: list[Path]) -> Fitted:
-    """Train, once everything is known to be there that is needed in the end."""
+def _check_training(whole: WholeRun) -> None:
+    """Check that everything is there that is needed in the end, before anything is spent on training."""
     from ..scaling.predicted_speed import warn_of_local_layers
-    from ..training.train import train
 
-    out, tokens = whole.out, whole.out / "tokens"
-    _tasks(whole, general)
-    fitted = _recipe(whole, *_sequences(whole, tokens))
-    recipes = [fitted.recipe, *([] if whole.base else [_pretraining(fitted.recipe)])]
-    for recipe in recipes:
-        check_inputs(recipe, Inputs(tokens, verify=whole.verify))
+    out, fitted = whole.out, whole.fitted
+    for recipe in [fitted.recipe, *([] if whole.base else [pretraining(fitted.recipe)])]:
+        check_inputs(recipe, Inputs(out / TOKENS, verify=whole.verify))
         trackers.check(recipe.log)
     preflight.check_space(fitted.recipe, out, whole.base)
     for line in fitted.notes:
@@ -152,9 +216,37 @@ def _train(whole: WholeRun, general: list[Path]) -> Fitted:
     warn_of_local_layers(fitted.recipe)
     if not whole.began:
         write_request(whole.request, out, FittedRecipe(fitted.kept, fitted.notes))
-    base = _import(whole, whole.base) if whole.base else _pretrain(whole, recipes[-1])
-    train(fitted.recipe, tokens, out / "cpt", base=base, verify=whole.verify)
-    return fitted
+
+
+def _base(whole: WholeRun) -> None:
+    """The user's base as a Megatron checkpoint root, or a tiny one, trained on the general text."""
+    from ..conversion.convert import import_hf
+    from ..training.train import train
+
+    out, base = whole.out / "base", whole.base
+    if not whole.chained:
+        _check_training(whole)
+    if base is None:
+        train(pretraining(whole.fitted.recipe), whole.out / TOKENS, out, verify=whole.verify)
+        return
+    log.info("base: importing")
+    if whole.began:
+        import_hf(base.folder, out, verify=whole.verify)
+    else:
+        renew(out, lambda _: import_hf(base.folder, out, verify=whole.verify))
+
+
+def _cpt(whole: WholeRun) -> None:
+    """Train."""
+    from ..training.train import train
+
+    out = whole.out
+    train(whole.fitted.recipe, out / TOKENS, out / "cpt", base=base_root(whole), verify=whole.verify)
+
+
+def base_root(whole: WholeRun) -> Path:
+    """The checkpoint root that training starts from."""
+    return whole.out / "base" if whole.base else whole.out / "base" / CHECKPOINTS
 
 
 def _sequences(whole: WholeRun, tokens: Path) -> tuple[float, float]:
@@ -167,11 +259,12 @@ def _sequences(whole: WholeRun, tokens: Path) -> tuple[float, float]:
     return epoch(tokens, recipe.data), valid_sequences(tokens, recipe.data)
 
 
-def _tasks(whole: WholeRun, general: list[Path]) -> None:
+def _tasks(whole: WholeRun) -> None:
     """Make tasks from held-out documents: before training, which would be in vain without enough of them."""
     from ..eval.heldout.build_tasks import build_tasks
 
-    request, tasks, heldout = whole.request, whole.out / "tasks", whole.out / "tokens" / "heldout"
+    request, tasks, heldout = whole.request, whole.out / "tasks", whole.out / TOKENS / "heldout"
+    general = general_files(whole.text)
     check("tasks", stage_files([heldout, *general]), verify=whole.verify)
     domains = {request.domain: sorted(heldout.glob(f"{request.domain}-*.jsonl"))}
     domains |= {GENERAL: general} if general else {}
@@ -186,71 +279,61 @@ def _tasks(whole: WholeRun, general: list[Path]) -> None:
     renew(tasks, lambda _: build_tasks(domains, tasks, **chosen))
 
 
-def _pretraining(recipe: Recipe) -> Recipe:
+def pretraining(recipe: Recipe) -> Recipe:
     """The recipe of a tiny base: on as many ranks as are asked for, without model parallelism."""
     ranks = recipe.parallel.ranks_per_node
     pretrain = load(PRETRAIN, [f"parallel.ranks_per_node={ranks}", f"data.blend=[{{sources: ['{GENERAL}-*']}}]"])
     return replace(pretrain, model=recipe.model)
 
 
-def _import(whole: WholeRun, base: Base) -> Path:
-    """The user's base as a Megatron checkpoint root."""
-    from ..conversion.convert import import_hf
-
-    out = whole.out / "base"
-    log.info("base: importing")
-    if whole.began:
-        import_hf(base.folder, out, verify=whole.verify)
-    else:
-        renew(out, lambda _: import_hf(base.folder, out, verify=whole.verify))
-    return out
+def _base_folder(whole: WholeRun) -> Path:
+    """The base's Hugging Face folder."""
+    return whole.base.folder if whole.base else whole.out / "hf" / "base"
 
 
-def _pretrain(whole: WholeRun, recipe: Recipe) -> Path:
-    """A tiny base, trained on the general text."""
-    from ..training.train import train
-
-    out = whole.out / "base"
-    train(recipe, whole.out / "tokens", out, verify=whole.verify)
-    return out / CHECKPOINTS
+def _exports(whole: WholeRun) -> dict[Path, Path]:
+    """Checkpoint -> its Hugging Face folder, oldest first."""
+    return {path: whole.out / "hf" / f"cpt-{iteration(path):05d}" for path in checkpoints(whole.out / "cpt")}
 
 
-def _evaluate_all(whole: WholeRun, recipe: Recipe) -> None:
-    """Export, merge, evaluate and report; whatever was chosen anew is done again."""
-    out = whole.out
-    models = _models(whole)
-    log.info(f"eval: {counted(len(models), 'model')}")
-    _evaluate(whole, recipe, models)
-    log.info("report")
-    renew(out / "report", lambda _: report_run(out, out / "report"))
+def _hf(whole: WholeRun) -> None:
+    """Export the base, where it was trained here, and every checkpoint."""
+    from ..conversion.convert import export_hf
+
+    if whole.base is None:
+        export_hf(whole.out / "base" / CHECKPOINTS, _base_folder(whole), verify=whole.verify)
+    for checkpoint, folder in _exports(whole).items():
+        export_hf(checkpoint, folder, verify=whole.verify)
+
+
+def _merge(whole: WholeRun) -> None:
+    """Merge the last checkpoint with the base."""
+    from ..merge.run import merge
+
+    t, last = whole.request.t, list(_exports(whole).values())[-1]
+    log.info(f"merge: SLERP of {last.name} with its base, t = {t:g}")
+    merged = whole.out / "hf" / "merged"
+    renew(merged, lambda _: merge(_base_folder(whole), last, merged, t=t, verify=whole.verify))
 
 
 def _models(whole: WholeRun) -> "list[Model]":
     """Hugging Face folders: the base, every checkpoint, and the last one merged with the base."""
-    from ..conversion.convert import export_hf
     from ..eval.models import Model, Role
-    from ..merge.run import merge
 
-    out, t = whole.out, whole.request.t
-    base = whole.base.folder if whole.base else out / "hf" / "base"
-    if whole.base is None:
-        export_hf(out / "base" / CHECKPOINTS, base, verify=whole.verify)
-    models = [Model("base", Role.BASE, base)]
-    for checkpoint in checkpoints(out / "cpt"):
-        name = f"cpt-{iteration(checkpoint):05d}"
-        export_hf(checkpoint, out / "hf" / name, verify=whole.verify)
-        models.append(Model(name, Role.CHECKPOINT, out / "hf" / name))
-    last, merged = models[-1], out / "hf" / "merged"
-    log.info(f"merge: SLERP of {last.name} with its base, t = {t:g}")
-    renew(merged, lambda _: merge(base, last.path, merged, t=t, verify=whole.verify))
-    return [*models, Model("merged", Role.MERGED, merged)]
+    return [
+        Model("base", Role.BASE, _base_folder(whole)),
+        *(Model(folder.name, Role.CHECKPOINT, folder) for folder in _exports(whole).values()),
+        Model("merged", Role.MERGED, whole.out / "hf" / "merged"),
+    ]
 
 
-def _evaluate(whole: WholeRun, recipe: Recipe, models: "list[Model]") -> None:
+def _scores(whole: WholeRun) -> None:
     """Score every model on the held-out documents; of an evaluation with other choices, what still holds is kept."""
     from ..eval.harness.backends import Limits
     from ..eval.heldout.evaluate import evaluate
 
+    models, recipe = _models(whole), whole.fitted.recipe
+    log.info(f"eval: {counted(len(models), 'model')}")
     limits = Limits(max_length=recipe.data.seq_length)
     scores, tasks = whole.out / "scores", whole.out / "tasks"
     renew(
@@ -259,68 +342,26 @@ def _evaluate(whole: WholeRun, recipe: Recipe, models: "list[Model]") -> None:
     )
 
 
-def report_run(run: Path, out: Path) -> Manifest:
-    """Write the report of a run of the whole.
-
-    Raises:
-        UserError: the folder holds no such run, or a stage of it is not finished.
-    """
-    from ..eval.report.heldout_report import build_heldout_report
-
-    request = read_object(run / REQUEST_FILE)
-    trained = [folder / METRICS for folder in (run / "base", run / "cpt") if _was_trained(folder)]
-    stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
-    stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))), "hf/merged"]
-    finished = [run / name for name in stages if (run / name / MANIFEST_FILE).is_file()]
-    return build_heldout_report(
-        request.text("title"),
-        run / "scores",
-        trained,
-        finished,
-        out=out,
-        settings=_settings(request, run),
-        record_faults=[fault for path in trained for fault in _record_faults(path.parent)],
-    )
+def _report(whole: WholeRun) -> None:
+    """Write the report."""
+    log.info("report")
+    renew(whole.out / "report", lambda _: report_run(whole.out, whole.out / "report"))
 
 
-def _record_faults(training: Path) -> list[str]:
-    """Sentences on damage to a training's record; logged as they are by whoever reads it."""
-    if not (training / JOURNAL_FILE).is_file():
-        return [f"{training.name}: {JOURNAL_FILE} is missing."]
-    history = read_history(training / JOURNAL_FILE)
-    history.say()
-    return [f"{training.name}: {fault}" for fault in history.faults()]
-
-
-def _was_trained(folder: Path) -> bool:
-    """Whether a base was trained here and not imported; a curve of a training run is missed where it is not there."""
-    return (folder / MANIFEST_FILE).is_file() and Manifest.read(folder).stage == "train"
-
-
-def _settings(request: JsonObject, run: Path) -> dict[str, Any]:
-    recipe, merged = _config(run / "cpt"), _config(run / "hf" / "merged")
-    parallel, data = recipe.object("parallel"), recipe.object("data")
-    nodes, ranks, tp, pp = (parallel.integer(name) for name in ("nodes", "ranks_per_node", "tp", "pp"))
-    notes = FittedRecipe.read(request).notes
-    return {
-        **{f"recipe ({number})": line for number, line in enumerate(notes, start=1)},
-        "base": request.text("base", "") or f"trained here on the {GENERAL} text ({PRETRAIN})",
-        "domain": request.text("domain"),
-        "steps": recipe.integer("steps"),
-        "sequences a step": recipe.object("batch").integer("global_size"),
-        "tokens a sequence": data.integer("seq_length"),
-        "layout": data.text("layout"),
-        "learning rate": f"{recipe.object('optimizer').number('lr'):g}, constant",
-        "precision": recipe.object("model").text("precision"),
-        "ranks": f"{nodes} x {ranks} (TP {tp}, PP {pp})",
-        "merge": f"SLERP, t = {merged.number('t'):g}",
-        "seed": recipe.integer("seed"),
-    }
-
-
-def _config(folder: Path) -> JsonObject:
-    """The options that a stage's folder was made with."""
-    return JsonObject(Manifest.read(folder).config, f"{folder / MANIFEST_FILE}: config")
+WORK: dict[str, Callable[[WholeRun], None]] = {
+    "corpus": lambda whole: build_documents(whole.text),
+    "tokenizer": lambda whole: build_tokenizer(whole.text, shape_of(whole.assumed).vocab),
+    "tokens": lambda whole: build_run_tokens(whole.text, shape_of(whole.assumed).vocab),
+    "general": lambda whole: build_general(whole.text),
+    "tasks": _tasks,
+    "base": _base,
+    "cpt": _cpt,
+    "hf": _hf,
+    "merge": _merge,
+    "scores": _scores,
+    "report": _report,
+}
+"""Name of a step -> what it does; each reads what earlier ones left in the run's folder."""
 
 
 def summary(out: Path) -> tuple[list["ModelRow"], list[str]]:

@@ -51,24 +51,15 @@ class TextBuild:
             run(folder)
 
 
-def build_text(place: TextBuild, vocab: int) -> list[Path]:
-    """Build all text of a run.
-
-    Args:
-        place: see `Place`.
-        vocab: rows of the model's embedding.
-
-    Returns:
-        Held-out documents of general text, as files; none where it is left out.
+def build_documents(place: TextBuild) -> None:
+    """Read and clean what is trained on.
 
     Raises:
-        UserError: an input is unusable, or general text is needed and missing.
+        UserError: an input is unusable.
         Outdated: training has begun on other text.
     """
     from ..data_prep.corpus import build_corpus
-    from ..data_prep.tokens.build import build_tokens
 
-    out = place.out
     log.info("corpus: reading and cleaning")
     domain, general, request = _domain_sources(place), _general_sources(place), place.request
     whole, share = [source.name for source in general], request.max_rejected
@@ -76,15 +67,51 @@ def build_text(place: TextBuild, vocab: int) -> list[Path]:
         CORPUS,
         lambda folder: build_corpus(domain + general, folder, max_rejected=share, edition=request.edition, whole=whole),
     )
-    tokenizer = place.base.folder if place.base else _tokenizer(place, vocab)
-    options = _options(place)
+
+
+def build_run_tokens(place: TextBuild, vocab: int) -> None:
+    """Tokenize, with the base's tokenizer or with that of the step before.
+
+    Args:
+        place: see `TextBuild`.
+        vocab: rows of the model's embedding.
+
+    Raises:
+        UserError: an input is unusable, or general text is needed and missing.
+        Outdated: training has begun on other text.
+    """
+    from ..data_prep.tokens.build import build_tokens
+
+    out, options = place.out, _options(place)
+    tokenizer = place.base.folder if place.base else out / TOKENIZER
     place.training(
         TOKENS, lambda folder: build_tokens([str(out / CORPUS)], tokenizer, folder, options, vocab_size=vocab)
     )
-    paths = _general(place)
     if place.base is None:
-        return sorted((out / TOKENS / "heldout").glob(f"{GENERAL}-*.jsonl"))
-    return _unseen(place, paths) if paths else []
+        _say_left_out(place)
+
+
+def build_general(place: TextBuild) -> None:
+    """Make general text to evaluate on, with a base of the user's; of other text than before, it is made anew."""
+    from ..data_prep.corpus import build_corpus, discover
+    from ..data_prep.unseen import build_unseen
+
+    _say_left_out(place)
+    paths = _general(place)
+    if not paths:
+        return
+    corpus, out = place.out / GENERAL_CORPUS, place.out / UNSEEN
+    request = place.request
+    sources, documents = _named(discover(paths, out=place.out), GENERAL), request.documents
+    renew(corpus, lambda _: build_corpus(sources, corpus, max_rejected=request.max_rejected))
+    renew(out, lambda _: build_unseen(corpus, place.out / CORPUS, out, documents=documents))
+
+
+def general_files(place: TextBuild) -> list[Path]:
+    """Held-out documents of general text; none where it is left out."""
+    if place.base is None:
+        return sorted((place.out / TOKENS / "heldout").glob(f"{GENERAL}-*.jsonl"))
+    return sorted((place.out / UNSEEN / "heldout").glob("*.jsonl")) if _general(place) else []
 
 
 def _domain_sources(place: TextBuild) -> "list[Source]":
@@ -110,15 +137,26 @@ def _general_paths(place: TextBuild) -> list[str]:
 
 
 def _general(place: TextBuild) -> list[str]:
-    """Paths of general text to evaluate on alone, now that the domain's language is known; none: there is none.
+    """Paths of general text to evaluate on alone, now that the domain's language is known; none: there is none."""
+    alone = place.base is not None and place.request.general != [NONE]
+    return _general_paths(place) if alone and _unlike_sample(place) is None else []
+
+
+def _unlike_sample(place: TextBuild) -> str | None:
+    """The domain's language where the embedded sample's general text would be taken, and is in another."""
+    request = place.request
+    return _language(place) if request.data and not request.general else None
+
+
+def _say_left_out(place: TextBuild) -> None:
+    """Warn of general text that is left out.
 
     Raises:
         UserError: it is needed, and the embedded sample is of another language.
     """
-    request = place.request
-    language = _language(place) if request.data and not request.general else None
+    language = _unlike_sample(place)
     if language is None:
-        return _general_paths(place) if place.base and request.general != [NONE] else []
+        return
     if place.base is None:
         raise UserError(
             f"most of the domain's documents are not in French ({language}), and the embedded general text, on which a "
@@ -131,7 +169,6 @@ def _general(place: TextBuild) -> list[str]:
         f"general text is left out: most of the domain's documents are not in French ({language}), and the embedded "
         "general text is. What adaptation costs elsewhere is not measured; --general PATH measures it, now or later"
     )
-    return []
 
 
 def _language(place: TextBuild) -> str | None:
@@ -178,8 +215,8 @@ def _options(place: TextBuild) -> "Options":
     )
 
 
-def _tokenizer(place: TextBuild, vocab: int) -> Path:
-    """Train a tokenizer on the corpus, held-out documents left out."""
+def build_tokenizer(place: TextBuild, vocab: int) -> None:
+    """Train a tokenizer on the corpus, held-out documents left out; `vocab` as of `build_run_tokens`."""
     from ..data_prep.tokens.build import training_texts
     from ..data_prep.tokens.tokenizer import train_tokenizer
 
@@ -192,17 +229,3 @@ def _tokenizer(place: TextBuild, vocab: int) -> Path:
     log.info("tokenizer: training byte-level BPE on the training documents")
     config = {"vocab": vocab, "tokens": asdict(options)}
     place.training(TOKENIZER, lambda out: run_stage("tokenizer", {"corpus": corpus}, config, out=out, body=body))
-    return place.out / TOKENIZER
-
-
-def _unseen(place: TextBuild, paths: list[str]) -> list[Path]:
-    """Documents of general text that the domain does not hold; of other text than before, they are made anew."""
-    from ..data_prep.corpus import build_corpus, discover
-    from ..data_prep.unseen import build_unseen
-
-    corpus, out = place.out / GENERAL_CORPUS, place.out / UNSEEN
-    request = place.request
-    sources, documents = _named(discover(paths, out=place.out), GENERAL), request.documents
-    renew(corpus, lambda _: build_corpus(sources, corpus, max_rejected=request.max_rejected))
-    renew(out, lambda _: build_unseen(corpus, place.out / CORPUS, out, documents=documents))
-    return sorted((out / "heldout").glob("*.jsonl"))

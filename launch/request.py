@@ -97,6 +97,11 @@ LATER = ("title", "t", "documents", "questions")
 """Choices that no stage up to the last checkpoint depends on; with a base of the user's, `general` is one, too."""
 
 
+def later_choices(own_base: bool) -> tuple[str, ...]:
+    """The choices that training does not depend on; with a base of the user's, it does not on general text either."""
+    return (*LATER, "general") if own_base else LATER
+
+
 def is_path(argument: str) -> bool:
     """Whether an argument is `[NAME=]PATH` of text, not `key=value` of a recipe."""
     name, equals, path = argument.partition("=")
@@ -116,6 +121,52 @@ def claim(out: Path) -> JsonObject | None:
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and does not hold a run", where="--out", fix="choose another folder")
     return None
+
+
+def read_request(out: Path) -> Request:
+    """The request of a run's folder.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    held = read_object(out / REQUEST_FILE)
+    reading = held.object("reading")
+    return Request(
+        title=held.text("title"),
+        domain=held.text("domain"),
+        data=_texts(held, "data"),
+        general=_texts(held, "general"),
+        base=_optional_text(held, "base"),
+        recipe=_optional_text(held, "recipe"),
+        overrides=_texts(held, "overrides"),
+        t=held.number("t"),
+        reading=Reading(
+            format=_optional_text(reading, "format"),
+            encoding=_optional_text(reading, "encoding"),
+            document_type=reading.text("document_type"),
+            licence=reading.text("licence"),
+            commercial=reading.flag("commercial") if "commercial" in reading else None,
+            text_column=reading.text("text_column"),
+        ),
+        max_rejected=held.number("max_rejected") if "max_rejected" in held else None,
+        edition=_optional_text(held, "edition"),
+        valid_fraction=held.number("valid_fraction"),
+        splits=held.text("splits"),
+        keep_duplicates=held.flag("keep_duplicates"),
+        documents=held.integer("documents"),
+        questions=held.integer("questions"),
+    )
+
+
+def _optional_text(held: JsonObject, key: str) -> str | None:
+    return held.text(key) if key in held else None
+
+
+def _texts(held: JsonObject, key: str) -> list[str]:
+    values = held.list(key)
+    if not all(isinstance(value, str) for value in values):
+        raise UserError(f"{key} holds something else than text", where=held.where)
+    return values
 
 
 def write_request(request: Request, out: Path, fitted: FittedRecipe | None = None) -> None:

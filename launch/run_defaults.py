@@ -6,3 +6,5 @@ DOCUMENTS, QUESTIONS = 500, 100
 """Held-out documents to evaluate on and questions to ask in each domain, at most."""
 MERGE_T = 0.5
 """Distance of the merged model: 0 is the base, 1 the last checkpoint."""
+PRETRAIN, CPT = "qwen3_tiny_pretrain_2xcpu", "qwen3_tiny_cpt_2xcpu"
+"""Recipes of a run without a base of the user's."""

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,3 +166,33 @@ def as_table(scores: Scores) -> dict[str, Any]:
             cell = table[score.model].setdefault(place, {})
             cell[names[score.metric]], cell[f"{names[score.metric]}_stderr"] = score.value, score.stderr
     return table
+
+
+def follow_run(
+    run: Path, out: Path | None, heldout: list[str], *, keep_last: int | None, poll: float, once: bool, verify: bool
+) -> list[str]:
+    """Export each checkpoint of a run; where held-out text is given, evaluate it before the next.
+
+    Args:
+        run: run folder of `pdapt train`.
+        out: see `follow`; by default `hf` in the run folder.
+        heldout: `DOMAIN=PATH`; scores go to `<out>/scores/<checkpoint>`.
+        keep_last, poll, once, verify: see `follow`.
+    """
+    from ..conversion.follow import follow
+
+    out = out or run / "hf"
+    then = _evaluation(heldout, out, verify=verify) if heldout else None
+    return follow(run, out, keep_last=keep_last, poll=poll, once=once, then=then, verify=verify)
+
+
+def _evaluation(heldout: list[str], out: Path, *, verify: bool) -> Callable[[Path], None]:
+    from ..eval.heldout.evaluate import evaluate
+
+    tasks, scores = out / TASKS, out / "scores"
+    build_tasks(read_domains(heldout, verify=verify), tasks)
+
+    def then(folder: Path) -> None:
+        evaluate([Model(folder.name, Role.CHECKPOINT, folder)], tasks, scores / folder.name, verify=verify)
+
+    return then

@@ -29,7 +29,8 @@ NATIVE = "data_prep/sources/formats/"
 
 TESTS: dict[str, tuple[str, ...]] = {
     "launch/score_models.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
-    "launch/pipeline.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
+    "launch/build_reports.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
+    "launch/steps.py": ("launch/test_steps.py::test_fuzz_done",),
     "launch/request.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
     "conversion/bin_folder.py": (CHECKPOINT + "test_fuzz_bin", CHECKPOINT + "test_fuzz_bin_index"),
     "conversion/distcp_read.py": (CHECKPOINT + "test_fuzz_format",),

@@ -9,8 +9,8 @@ import pytest
 
 from pdapt.core.files import read_object
 from pdapt.core.manifest import MANIFEST_FILE, Manifest
-from pdapt.launch.pipeline import _settings  # pyright: ignore[reportPrivateUsage]
-from pdapt.launch.request import REQUEST_FILE, FittedRecipe, Request, changes, claim, write_request
+from pdapt.launch.build_reports import _settings  # pyright: ignore[reportPrivateUsage]
+from pdapt.launch.request import REQUEST_FILE, FittedRecipe, Request, changes, claim, read_request, write_request
 from pdapt.launch.score_models import _steps, resolve  # pyright: ignore[reportPrivateUsage]
 from pdapt.recipes.load import load, to_dict
 
@@ -44,6 +44,7 @@ def test_fuzz_request(fuzz: Fuzz, run: Path) -> None:
         if before is not None:
             changes(before.values, REQUESTED)
             FittedRecipe.read(before)
+            read_request(run)
         resolve([str(run)], run / "exports")
         json.dumps(_settings(read_object(run / REQUEST_FILE), run))
 

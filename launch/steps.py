@@ -1,0 +1,171 @@
+"""A flow as one list of steps: what each is called, needs and leaves, where it runs, and how one tells that it is done.
+
+`pdapt run` does the steps one after another in its process; `pdapt launch` submits them as jobs that wait for each
+other. What a step does is `pipeline.WORK`.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+
+from ..core.errors import UserError, check_known
+from ..core.files import read_object, write_json
+from ..core.manifest import MANIFEST_FILE
+from .preflight import NONE
+from .request import Request, later_choices
+
+DONE = ".steps"
+"""Folder of a run in which each finished step writes down what it was done for."""
+
+
+class Place(StrEnum):
+    """Where a step runs."""
+
+    CPU = "cpu"
+    """One process on cores."""
+    GPU = "gpu"
+    """One process with one GPU, where the site has any."""
+    RANKS = "ranks"
+    """The ranks of a recipe."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a flow.
+
+    Attributes:
+        name: in commands and folders.
+        summary: what it does, for who reads scripts and tables.
+        needs: names of the steps whose results it reads.
+        outputs: folders of the run that it leaves, each with its manifest.
+        place: where it runs.
+        choices: of the options that may change after training, those that it depends on.
+        hours: longest time of its job, in hours; None for as long as the site allows, and for ranks the plan's.
+        after_training: whether training depends on nothing of it.
+    """
+
+    name: str
+    summary: str
+    needs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    place: Place = Place.CPU
+    choices: tuple[str, ...] = ()
+    hours: float | None = None
+    after_training: bool = False
+
+    def command(self, run: Path) -> list[str]:
+        """The command that does this step alone; the ranks of a recipe have `pdapt train`."""
+        return ["pdapt", "run", "--out", str(run), "--step", self.name]
+
+
+def flow_steps(request: Request) -> list[Step]:
+    """The steps of a request, in an order in which they can be done."""
+    own = request.base is not None
+    general = own and request.general != [NONE]
+    base = Step("base", "import the base", (), ("base",), hours=4)
+    if not own:
+        base = Step("base", "train a tiny base", ("tokens", "tasks"), ("base",), Place.RANKS)
+    judged = ("documents", "questions", *(("general",) if own else ()))
+    return [
+        Step("corpus", "read and clean the text", (), ("corpus",)),
+        *([] if own else [Step("tokenizer", "train a tokenizer", ("corpus",), ("tokenizer",))]),
+        Step("tokens", "tokenize", ("corpus",) if own else ("tokenizer",), ("tokens",)),
+        *([Step("general", "general text to evaluate on", ("corpus",), (), choices=judged)] if general else []),
+        Step(
+            "tasks",
+            "make tasks from held-out documents",
+            ("tokens", "general") if general else ("tokens",),
+            ("tasks",),
+            choices=judged,
+            hours=2,
+        ),
+        base,
+        Step("cpt", "continued pre-training", ("tasks", "base"), ("cpt",), Place.RANKS),
+        Step("hf", "export base and checkpoints", ("cpt",), () if own else ("hf/base",), hours=4, after_training=True),
+        Step("merge", "merge with the base", ("hf",), ("hf/merged",), choices=("t",), hours=4, after_training=True),
+        Step(
+            "scores",
+            "evaluate on held-out documents",
+            ("merge",),
+            ("scores",),
+            Place.GPU,
+            choices=("t", *judged),
+            after_training=True,
+        ),
+        Step(
+            "report",
+            "write the report",
+            ("scores",),
+            ("report",),
+            choices=later_choices(own),
+            hours=1,
+            after_training=True,
+        ),
+    ]
+
+
+def step_called(name: str, steps: list[Step]) -> Step:
+    """The step of a name.
+
+    Raises:
+        UserError: the flow has none of that name.
+    """
+    check_known(name, [step.name for step in steps], "step of this run", "--step")
+    return next(step for step in steps if step.name == name)
+
+
+def depending(name: str, steps: list[Step]) -> list[Step]:
+    """The steps that need a step, or need one that does."""
+    names = {name}
+    for step in steps:  # which are in order
+        if names & set(step.needs):
+            names.add(step.name)
+    return [step for step in steps if step.name in names - {name}]
+
+
+def write_done(step: Step, request: Request, run: Path) -> None:
+    """Write down that a step is done, and what for."""
+    write_json(run / DONE / f"{step.name}.json", {"request": _key(step, request)})
+
+
+def is_done(step: Step, request: Request, run: Path) -> bool:
+    """Whether a step was done for this request, and what it left is still there.
+
+    Training writes its manifest at its end, and refuses another request itself.
+    """
+    there = all((run / name / MANIFEST_FILE).is_file() for name in step.outputs)
+    if step.place == Place.RANKS:
+        return there
+    try:
+        return there and read_done(step, run) == _key(step, request)
+    except UserError:
+        return False
+
+
+def read_done(step: Step, run: Path) -> str:
+    """What a step was done for, as `write_done` has written it.
+
+    Raises:
+        UserError: it is not done, or the file that says so is damaged.
+    """
+    return read_object(run / DONE / f"{step.name}.json").text("request")
+
+
+def steps_to_do(request: Request, run: Path) -> list[Step]:
+    """The steps that are not done, and those that depend on them; but for training that is done."""
+    steps, names = flow_steps(request), set[str]()
+    for step in steps:
+        undone = not is_done(step, request, run)
+        if undone or (names & set(step.needs) and step.place != Place.RANKS):
+            names.add(step.name)
+    return [step for step in steps if step.name in names]
+
+
+def _key(step: Step, request: Request) -> str:
+    """SHA-256 of the options that a step depends on."""
+    values = asdict(request)
+    names = [item.name for item in fields(request) if item.name not in later_choices(request.base is not None)]
+    kept = {name: values[name] for name in sorted({*names, *step.choices} - {"recipe", "overrides"})}
+    return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,114 @@
+"""The steps of a flow: their order, what depends on what, and which are done."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pdapt.core.errors import UserError
+from pdapt.core.manifest import Manifest
+from pdapt.launch.pipeline import WORK, run_step
+from pdapt.launch.request import Request, read_request, write_request
+from pdapt.launch.steps import (
+    Place,
+    Step,
+    depending,
+    flow_steps,
+    is_done,
+    read_done,
+    step_called,
+    steps_to_do,
+    write_done,
+)
+
+OWN = Request("title", "medical", ["notes.jsonl"], base="Qwen3-0.6B-Base", recipe="qwen3_tiny_cpt_2xcpu")
+TINY = Request("title", "medical", [])
+REQUESTS = [OWN, replace(OWN, general=["none"]), TINY]
+OTHERS = [replace(OWN, max_rejected=0.5, edition="strict", overrides=["steps=3"])]
+
+
+def names(steps: list[Step]) -> list[str]:
+    return [step.name for step in steps]
+
+
+def finish(request: Request, run: Path, *left_out: str) -> None:
+    """Leave what every step leaves, but for some."""
+    write_request(request, run)
+    for step in flow_steps(request):
+        if step.name not in left_out:
+            for folder in step.outputs:
+                (run / folder).mkdir(parents=True, exist_ok=True)
+                Manifest("stage", {}, {}, {}, {}).write(run / folder)
+            write_done(step, request, run)
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_every_step_comes_after_those_it_needs_and_has_its_work(request_: Request) -> None:
+    steps = flow_steps(request_)
+    for number, step in enumerate(steps):
+        assert set(step.needs) <= set(names(steps[:number])), step
+    assert set(names(steps)) <= set(WORK)
+    assert [step.after_training for step in steps] == sorted(step.after_training for step in steps)
+    after = steps[names(steps).index("cpt")]
+    assert set(names(steps[: names(steps).index("cpt")])) == {
+        step.name for step in steps if "cpt" in names(depending(step.name, steps))
+    }, "training waits for all that comes before it"
+    assert {step.name for step in steps if step.after_training} == set(names(depending(after.name, steps)))
+
+
+def test_all_work_belongs_to_a_step() -> None:
+    assert set(WORK) == {name for request in REQUESTS for name in names(flow_steps(request))}
+
+
+def test_a_step_of_another_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'tokens'"):
+        step_called("token", flow_steps(OWN))
+    write_request(TINY, tmp_path)
+    with pytest.raises(UserError, match="done by ranks"):
+        run_step(tmp_path, "cpt")
+
+
+def test_a_finished_run_leaves_nothing_to_do_and_a_change_only_what_depends_on_it(tmp_path: Path) -> None:
+    assert names(steps_to_do(OWN, tmp_path)) == names(flow_steps(OWN))
+    finish(OWN, tmp_path)
+    assert steps_to_do(OWN, tmp_path) == []
+    assert names(steps_to_do(replace(OWN, title="other"), tmp_path)) == ["report"]
+    assert names(steps_to_do(replace(OWN, t=0.3), tmp_path)) == ["merge", "scores", "report"]
+    judged = ["general", "tasks", "scores", "report"]
+    assert names(steps_to_do(replace(OWN, general=["x.jsonl"]), tmp_path)) == judged
+    assert names(steps_to_do(replace(OWN, general=["none"]), tmp_path)) == judged[1:]
+    assert names(steps_to_do(replace(OWN, data=["other.jsonl"]), tmp_path))[0] == "corpus"
+
+
+def test_a_step_whose_folder_or_note_is_gone_is_not_done(tmp_path: Path) -> None:
+    finish(TINY, tmp_path)
+    (tmp_path / "hf/merged/manifest.json").unlink()
+    assert names(steps_to_do(TINY, tmp_path)) == ["merge", "scores", "report"]
+    finish(TINY, tmp_path)
+    note = next(tmp_path.glob(".steps/scores.json"))
+    note.write_text(note.read_text()[:9])
+    assert names(steps_to_do(TINY, tmp_path)) == ["scores", "report"]
+    finish(TINY, tmp_path)
+    (tmp_path / "cpt/manifest.json").unlink()
+    assert names(steps_to_do(TINY, tmp_path)) == ["cpt", "hf", "merge", "scores", "report"]
+
+
+def test_training_is_done_where_its_manifest_is_whatever_was_noted(tmp_path: Path) -> None:
+    finish(TINY, tmp_path)
+    for name in ("base", "cpt"):
+        (tmp_path / f".steps/{name}.json").unlink()
+    assert steps_to_do(TINY, tmp_path) == []
+    assert {step.name for step in flow_steps(TINY) if step.place == Place.RANKS} == {"base", "cpt"}
+    assert not is_done(step_called("base", flow_steps(OWN)), OWN, tmp_path), "an import is noted"
+
+
+@pytest.mark.parametrize("request_", [*REQUESTS, *OTHERS])
+def test_a_request_is_read_as_it_was_written(request_: Request, tmp_path: Path) -> None:
+    write_request(request_, tmp_path)
+    assert read_request(tmp_path) == request_
+
+
+def test_fuzz_done(fuzz: Callable[..., None], tmp_path: Path) -> None:
+    finish(TINY, tmp_path)
+    fuzz(tmp_path / ".steps/scores.json", lambda: read_done(step_called("scores", flow_steps(TINY)), tmp_path))
