@@ -27,6 +27,7 @@ app = typer.Typer(
 def _add_rooms() -> None:
     from . import (  # their rooms load later
         bench,
+        chain,
         convert,
         corpus,
         doctor,
@@ -54,7 +55,10 @@ def _add_rooms() -> None:
         app.add_typer(room, name=name, help=help_text, no_args_is_help=True)
     for name, verb, summary in (
         ("train", train.train, "Train a recipe, or continue its run."),
-        ("launch", train.launch, "Write the Slurm script of a recipe."),
+        ("launch", train.launch, "Submit a flow to Slurm, or write the script of a recipe."),
+        ("status", chain.status, "Show how a run stands, and why it has stopped."),
+        ("logs", chain.logs, "Print the log of a run's step."),
+        ("cancel", chain.cancel, "Cancel a run's jobs."),
         ("run", run.run, "Run all stages on your own text."),
         ("quickstart", run.quickstart, "Run all stages on the embedded sample, offline, in minutes."),
         ("doctor", doctor.doctor, "Check packages, machine, GPUs, a site, or a base's weights."),

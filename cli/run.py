@@ -89,6 +89,9 @@ def run(
     documents: Annotated[int, typer.Option(help="Most held-out documents of a domain to evaluate on.")] = DOCUMENTS,
     questions: Annotated[int, typer.Option(help="Most questions to ask in a domain.")] = QUESTIONS,
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
+    flow: Annotated[
+        Path | None, typer.Option(help="YAML file that says all but --out; docs/launch.md. Its site is not read here.")
+    ] = None,
     step: Annotated[
         str | None,
         typer.Option(help="Do this step alone, of the run that --out holds; so do the jobs of `pdapt launch`."),
@@ -106,6 +109,9 @@ def run(
 
     if step is not None:
         _step(out, step, data, verify=verify)
+        return
+    if flow is not None:
+        _flow(out, flow, data, as_json, verify=verify)
         return
     if not data:
         raise UserError("--data is missing", where="pdapt run", fix="give [NAME=]PATH of the domain's text")
@@ -136,6 +142,14 @@ def run(
         questions=questions,
     )
     _whole(request, out, as_json, verify=verify)
+
+
+def _flow(out: Path, flow: Path, data: list[str] | None, as_json: bool, *, verify: bool) -> None:
+    from ..launch.chain.flow_file import read_flow
+
+    if data:
+        raise UserError("a flow's file says which text is read", where="--data", fix=f"write data.paths into {flow}")
+    _whole(read_flow(flow).request, out, as_json, verify=verify)
 
 
 def _step(out: Path, step: str, data: list[str] | None, *, verify: bool) -> None:

@@ -76,35 +76,62 @@ def train(
 
 
 def launch(
-    recipe: RecipeName,
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE|FLOW", help="A recipe; with --on slurm, the YAML file of a flow.")
+    ],
     overrides: Overrides = None,
     *,
     tokens: Annotated[Path, typer.Option(help="Folder made by `pdapt tokens build`.")] = Path("tokens"),
     base: Annotated[Path | None, typer.Option(help="Run or checkpoint root to start from.")] = None,
     tokenizer: Tokenizer = None,
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("run"),
+    on: Annotated[
+        str | None,
+        typer.Option(help="slurm: run all steps of FLOW, as jobs that wait for each other. docs/launch.md."),
+    ] = None,
     site: Annotated[
-        str, typer.Option(help="Where it runs: a site's name (generic, jean_zay_h100, local_cpu), or a YAML file.")
-    ] = "generic",
+        str | None,
+        typer.Option(
+            help="Where it runs: a site's name (generic, jean_zay_h100, local_cpu), or a YAML file; by default the "
+            "flow's, or generic."
+        ),
+    ] = None,
     exclude_failed: Annotated[
         bool, typer.Option("--exclude-failed-nodes", help="After a crash, leave out the node whose rank ended first.")
     ] = False,
     verify: Verify = True,
     allow_env: AllowEnv = False,
-    print_: Annotated[bool, typer.Option("--print", help="Print the script; pdapt does not submit it yet.")] = False,
+    print_: Annotated[
+        bool, typer.Option("--print", help="Print the script; of a recipe pdapt submits none itself.")
+    ] = False,
 ) -> None:
-    """Write the Slurm script that trains a recipe.
+    """Submit a flow as a chain of Slurm jobs (--on slurm), or write the Slurm script that trains a recipe.
+
+    Steps of a flow that are done are not run again. `pdapt status`, `logs` and `cancel` work on --out.
 
     Whatever `train` would refuse is refused here, before the job waits in the queue. A job that is asked to stop saves
     and goes back into the queue by itself; one that a guard ended is held, with the reason; slurm/history.tsv in the
     run folder says how each start ended.
     """
+    from ..core.errors import UserError, check_known
+
+    if on is not None:
+        from .chain import launch_flow
+
+        check_known(on, ["slurm"], "place to run a flow", "--on")
+        if overrides or tokens != Path("tokens") or base or tokenizer or exclude_failed or not verify or allow_env:
+            raise UserError(
+                "of a flow only --out, --site and --print are chosen here",
+                where="pdapt launch --on slurm",
+                fix=f"write the rest into {recipe}",
+            )
+        launch_flow(recipe, out, site, only_print=print_)
+        return
     from ..core import log
-    from ..core.errors import UserError
     from ..launch.job_time import describe_time
     from ..launch.recipe_job import recipe_job, train_command, wants_gpus
     from ..launch.sbatch import render_sbatch
-    from ..launch.slurm_site import read_site
+    from ..launch.slurm_site import GENERIC, read_site
     from ..recipes.load import load
     from ..training.requested_run import Run
     from ..training.train import check_run
@@ -113,6 +140,7 @@ def launch(
         raise UserError(
             "only --print is implemented", where="pdapt launch", fix="`pdapt launch RECIPE --print | sbatch`"
         )
+    site = site or GENERIC
     loaded = load(recipe, overrides, allow_env=allow_env)
     run = Run(loaded, tokens, out, base, tokenizer=tokenizer, verify=verify)
     _check_base(recipe, base)

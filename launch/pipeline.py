@@ -133,6 +133,7 @@ def run_step(out: Path, name: str, *, verify: bool = True) -> None:
     """
     request = read_request(out)
     step = step_called(name, flow_steps(request))
+    preflight.check_named(request)
     if step.place == Place.RANKS:
         raise UserError(f"{name} is done by ranks", where="--step", fix="`pdapt launch` writes its job")
     base = preflight.read_base(request.base) if request.base else None
@@ -170,12 +171,6 @@ def _recipe(whole: WholeRun, sequences: float, valid: float) -> Fitted:
     """
     request, base = whole.request, whole.base
     if base is not None and request.recipe is None:
-        if whole.chained:
-            raise UserError(
-                "no recipe is given, and the one that is fitted to the text is fitted to one machine",
-                where="recipe",
-                fix="name a recipe, such as qwen3_8b_cpt_48xh100_packed",
-            )
         keys, hardware = published(base.shape, base.dtype), whole.hardware
         fitted = fit(keys, request.overrides, sequences, hardware, kept=whole.kept, valid=valid)
     else:

@@ -69,6 +69,20 @@ def check_request(request: Request) -> None:
             raise UserError(f"--{name} is {value}", where=f"--{name}", allowed=f"{LEAST} or more")
 
 
+def check_named(request: Request) -> None:
+    """Check that a recipe is named where its training is another machine's.
+
+    Raises:
+        UserError: it is not.
+    """
+    if request.base is not None and request.recipe is None:
+        raise UserError(
+            "no recipe is given, and the one that is fitted to the text is fitted to one machine",
+            where="recipe",
+            fix="name a recipe, such as qwen3_8b_cpt_48xh100_packed",
+        )
+
+
 def read_base(folder: str) -> Base:
     """Check a base of the user's: whole, of a known type, with its tokenizer, and readable for lm-eval.
 

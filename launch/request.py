@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.checkpoint import IDENTITY
 from ..core.errors import UserError
-from ..core.files import read_object, write_json
+from ..core.files import json_text, read_object, write_text
 from ..core.jsonio import JsonObject
 from ..recipes.schema import Recipe
 from .run_defaults import DOCUMENTS, MERGE_T, QUESTIONS, VALID_FRACTION
@@ -171,7 +171,12 @@ def _texts(held: JsonObject, key: str) -> list[str]:
 
 def write_request(request: Request, out: Path, fitted: FittedRecipe | None = None) -> None:
     """Note in a run's folder what it is asked for, and what of its recipe was fitted, if it was."""
-    write_json(out / REQUEST_FILE, asdict(request) | {"fitted": fitted.to_json() if fitted else {}})
+    write_text(out / REQUEST_FILE, request_text(request, fitted))
+
+
+def request_text(request: Request, fitted: FittedRecipe | None = None) -> str:
+    """The content of a request's file."""
+    return json_text(asdict(request) | {"fitted": fitted.to_json() if fitted else {}})
 
 
 def training_began(out: Path) -> bool:

@@ -3,8 +3,9 @@
 import re
 import shlex
 from dataclasses import dataclass, field
+from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from ..core.errors import UserError
 from ..core.slurm import SITE_OPTIONS, SlurmOptions, check_options, check_plain
@@ -35,6 +36,8 @@ class BatchJob:
         site: where it runs.
         out: the run's folder, which every node sees.
         env: variables that every rank sees, besides the site's.
+        notes: folder of what the script remembers from one start to the next; by default `slurm` in `out`.
+        folder: that the job starts in; by default the submitter's.
         exclude_failed: whether a node on which a rank failed first is left out when the job is started again.
 
     Raises:
@@ -52,6 +55,8 @@ class BatchJob:
     out: str
     env: dict[str, str] = field(default_factory=dict)
     exclude_failed: bool = False
+    notes: str | None = None
+    folder: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("nodes", "ranks_per_node", "lead"):
@@ -65,6 +70,8 @@ class BatchJob:
                 fix="leave it out: the name becomes a file's",
             )
         check_plain(self.name, "name")
+        if self.folder is not None:
+            check_plain(self.folder, "folder")
         check_options(self.options)
         assert self.options.time is not None
         assert self.options.cpus_per_rank is not None
@@ -73,16 +80,7 @@ class BatchJob:
 
 def render_sbatch(job: BatchJob) -> str:
     """Return the batch script of a job, ready for `sbatch`."""
-    environment = Environment(  # noqa: S701 - a shell script, where HTML escaping would be wrong
-        loader=PackageLoader("pdapt.launch", ""),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["quote"] = shlex.quote
-    template = environment.get_template("sbatch.jinja")
-    return template.render(
+    return _template().render(
         job=job,
         site=job.site,
         directives=_directives(job),
@@ -93,6 +91,20 @@ def render_sbatch(job: BatchJob) -> str:
         patience=PATIENCE,
         repeat=REPEAT,
     )
+
+
+@cache
+def _template() -> Template:
+    """The template, which takes longer to compile than to fill in."""
+    environment = Environment(  # noqa: S701 - a shell script, where HTML escaping would be wrong
+        loader=PackageLoader("pdapt.launch", ""),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["quote"] = shlex.quote
+    return environment.get_template("sbatch.jinja")
 
 
 def _directives(job: BatchJob) -> dict[str, str]:
@@ -108,6 +120,7 @@ def _directives(job: BatchJob) -> dict[str, str]:
         **{name: getattr(job.options, name) for name in SITE_OPTIONS},
         "signal": f"B:USR1@{job.lead}",
         "requeue" if job.site.requeue else "no-requeue": "",
+        "chdir": job.folder,
         "output": f"{job.site.logs}/%x-%j.out",
         # A requeued job goes on in its log, where truncating would lose the reason for the requeue.
         "open-mode": "append",
@@ -139,7 +152,7 @@ def _check_command(job: BatchJob) -> None:
         raise UserError("the job has no command", where="command", allowed="a program and its arguments")
     for name in job.env:
         check_variable(name, "env")
-    for value in (job.out, *job.command, *job.env.values()):
+    for value in (job.out, job.notes or "", *job.command, *job.env.values()):
         if re.search(r"[\n\r\0]", value):
             raise UserError(
                 f"{value!r} contains a line break or a NUL", where="command, out or env", fix="give one line of text"

@@ -61,6 +61,18 @@ class QosLimit:
 
 
 @dataclass
+class CpuNodes:
+    """Nodes for steps that need no GPU; a value that is left out is the cluster's choice, and not the site's own."""
+
+    account: str | None = None  # none: that of the training
+    partition: str | None = None  # as Slurm calls it
+    qos: str | None = None  # as partition
+    constraint: str | None = None  # as partition
+    cores: int = 1  # CPU cores of a step
+    longest: str | None = None  # time of a job; none: the site's
+
+
+@dataclass
 class SlurmSite:
     """A cluster. Paths may hold $NAMES, which the node's shell replaces."""
 
@@ -76,6 +88,7 @@ class SlurmSite:
     cpus_per_rank: int = 1  # CPU cores
     longest: str = MISSING  # time of a job, as Slurm writes it
     qos_limits: dict[str, QosLimit] = field(default_factory=dict)  # those that differ, and the names that are known
+    cpu: CpuNodes | None = None  # for steps that need no GPU; none: the site's own nodes, without asking for GPUs
     requeue: bool = True  # whether a job may be put back into the queue
     modules: list[str] = field(default_factory=list)  # loaded in this order
     venv: str | None = None  # virtual environment that has pdapt; none: it is on the submitter's PATH
@@ -212,6 +225,13 @@ def _check(site: SlurmSite) -> None:
     check_known(site.gpu_option, GPU_OPTIONS, "option", "gpu_option")
     for name in (*SITE_OPTIONS, "hint", "account_ends", "logs"):
         _check_optional(getattr(site, name), name)
+    if site.cpu is not None:
+        for name in SITE_OPTIONS:
+            _check_optional(getattr(site.cpu, name), f"cpu.{name}")
+        if site.cpu.longest is not None:
+            check_time(site.cpu.longest, "cpu.longest")
+        if site.cpu.cores < 1:
+            raise UserError(f"cpu.cores is {site.cpu.cores}", where="cpu.cores", allowed="from 1")
     for name in ("modules", "qos_limits"):
         for value in getattr(site, name):
             check_plain(_text(value, name), name)

@@ -66,7 +66,7 @@ def flow_steps(request: Request) -> list[Step]:
     general = own and request.general != [NONE]
     base = Step("base", "import the base", (), ("base",), hours=4)
     if not own:
-        base = Step("base", "train a tiny base", ("tokens", "tasks"), ("base",), Place.RANKS)
+        base = Step("base", "train a tiny base", ("tokens", "tasks"), ("base",), place=Place.RANKS)
     judged = ("documents", "questions", *(("general",) if own else ()))
     return [
         Step("corpus", "read and clean the text", (), ("corpus",)),
@@ -82,7 +82,7 @@ def flow_steps(request: Request) -> list[Step]:
             hours=2,
         ),
         base,
-        Step("cpt", "continued pre-training", ("tasks", "base"), ("cpt",), Place.RANKS),
+        Step("cpt", "continued pre-training", ("tasks", "base"), ("cpt",), place=Place.RANKS),
         Step("hf", "export base and checkpoints", ("cpt",), () if own else ("hf/base",), hours=4, after_training=True),
         Step("merge", "merge with the base", ("hf",), ("hf/merged",), choices=("t",), hours=4, after_training=True),
         Step(
@@ -90,7 +90,7 @@ def flow_steps(request: Request) -> list[Step]:
             "evaluate on held-out documents",
             ("merge",),
             ("scores",),
-            Place.GPU,
+            place=Place.GPU,
             choices=("t", *judged),
             after_training=True,
         ),
@@ -145,7 +145,7 @@ def is_done(step: Step, request: Request, run: Path) -> bool:
 
 
 def read_done(step: Step, run: Path) -> str:
-    """What a step was done for, as `write_done` has written it.
+    """The options that a step was done for, as `write_done` has written it.
 
     Raises:
         UserError: it is not done, or the file that says so is damaged.

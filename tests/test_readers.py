@@ -30,6 +30,8 @@ NATIVE = "data_prep/sources/formats/"
 TESTS: dict[str, tuple[str, ...]] = {
     "launch/score_models.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
     "launch/build_reports.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
+    "launch/chain/run_status.py": ("launch/chain/test_chain.py::test_fuzz_progress",),
+    "launch/chain/submitted.py": ("launch/chain/test_chain.py::test_fuzz_jobs",),
     "launch/steps.py": ("launch/test_steps.py::test_fuzz_done",),
     "launch/request.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
     "conversion/bin_folder.py": (CHECKPOINT + "test_fuzz_bin", CHECKPOINT + "test_fuzz_bin_index"),

@@ -1,0 +1,98 @@
+"""`pdapt status`, `logs` and `cancel`, and `pdapt launch FLOW --on slurm`."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import Json
+
+if TYPE_CHECKING:
+    from ..launch.chain.run_status import RunStatus
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `pdapt run` or `pdapt launch`.")]
+PAUSE = 5.0
+"""Seconds between two looks of --watch."""
+
+
+def status(
+    run: RunFolder,
+    watch: Annotated[bool, typer.Option("--watch", help="Look every five seconds until nothing goes on.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a run's steps: state, job, why it waits, progress, loss, goodput, time left; and why a chain has stopped.
+
+    All of it comes from the run's folder and squeue: whoever has started the run need not be there any more.
+    """
+    from ..core.errors import UserError
+    from ..launch.chain.run_status import StepState, run_status
+
+    if watch and as_json:
+        raise UserError("--json is one object, and --watch shows many", where="--watch", fix="leave one of them out")
+    while True:
+        shown = run_status(run)
+        if as_json:
+            print(json.dumps(shown.to_json(), ensure_ascii=False))
+            return
+        _print_status(shown)
+        going = {StepState.RUNNING, StepState.WAITING, StepState.UNKNOWN}
+        if not watch or not any(step.state in going for step in shown.steps):
+            return
+        time.sleep(PAUSE)
+
+
+def _print_status(shown: "RunStatus") -> None:
+    from ..launch.chain.run_status import table_rows
+    from .terminal import print_table
+
+    print_table(shown.title, ["step", "state", "job", "what"], table_rows(shown))
+    if shown.slurm:
+        print(f"Slurm: {shown.slurm}")
+    if shown.stopped:
+        print(f"Stopped: {shown.stopped}")
+
+
+def logs(
+    run: RunFolder,
+    step: Annotated[str, typer.Argument(metavar="STEP", help="A step that `pdapt status` shows.")],
+    lines: Annotated[int, typer.Option(min=1, help="So many of the last lines.")] = 100,
+) -> None:
+    """Print the end of the log of a step's newest job."""
+    from ..launch.chain.run_status import LOG_END, step_log, tail
+
+    print("\n".join(list(tail(step_log(run, step), LOG_END))[-lines:]))
+
+
+def cancel(run: RunFolder, as_json: Json = False) -> None:
+    """Cancel the jobs of a run that have not ended. `pdapt launch` submits them again."""
+    from ..launch.chain.run_status import cancel_run
+
+    jobs = cancel_run(run)
+    if as_json:
+        print(json.dumps({"cancelled": jobs}))
+        return
+    print("\n".join(f"{step}: job {number} cancelled" for step, number in jobs.items()) or "no job is in the queue")
+
+
+def launch_flow(path: str, out: Path, site: str | None, *, only_print: bool) -> None:
+    """Submit a flow's file as a chain of jobs, or print the script that does."""
+    from dataclasses import replace
+
+    from ..core import log
+    from ..launch.chain.chain_jobs import sentences
+    from ..launch.chain.flow_file import read_flow
+    from ..launch.chain.submit import chain_script, plan_chain, submit_chain
+    from ..launch.request import request_text
+
+    flow, folder = read_flow(Path(path)), Path.cwd()
+    flow = flow if site is None else replace(flow, site=site)
+    if not only_print:
+        numbers = submit_chain(flow, out, folder)
+        print("\n".join(f"{step}: job {number}" for step, number in numbers.items()) or "every step is done")
+        return
+    jobs = plan_chain(flow, out, folder)
+    for sentence in sentences(jobs):
+        log.info(f"launch: {sentence}")
+    print(chain_script(flow, jobs, Path(folder, out).resolve(), request_text(flow.request)))

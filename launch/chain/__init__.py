@@ -1,0 +1,1 @@
+"""A flow as a chain of Slurm jobs: its file, its jobs, what was submitted, and how it stands."""

@@ -1,0 +1,161 @@
+"""The jobs of a chain: a batch script for each step of a flow."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from ...core.slurm import SlurmOptions, as_time, check_plain, seconds_of
+from ...recipes.load import to_yaml
+from ...recipes.schema import Recipe
+from ...training.requested_run import Run
+from ...training.run.folder import JOBS
+from ..job_time import UNPREDICTED, describe_time
+from ..pipeline import WholeRun, base_root, pretraining
+from ..recipe_job import recipe_job, wants_gpus
+from ..run_defaults import CPT
+from ..sbatch import BatchJob
+from ..slurm_site import SlurmSite, longest_seconds, options_at, read_site
+from ..steps import Place, Step, flow_steps
+
+LOGS = f"{JOBS}/logs"
+RECIPES = f"{JOBS}/recipes"
+"""Folders of a run: its jobs' logs, and the recipes that its ranks train."""
+
+
+@dataclass(frozen=True)
+class ChainJob:
+    """A step as a job.
+
+    Attributes:
+        step: that it does.
+        job: its script's content.
+        files: path -> text of what the job reads and the chain writes.
+        notes: sentences on what it takes.
+    """
+
+    step: Step
+    job: BatchJob
+    files: dict[Path, str]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A flow that is to run as jobs.
+
+    Attributes:
+        whole: the run; its folder is absolute.
+        site: name or path, as `read_site` takes it.
+        folder: that paths of the request are relative to.
+    """
+
+    whole: WholeRun
+    site: str
+    folder: Path
+
+    def jobs(self) -> list[ChainJob]:
+        """A job for each step, whether it is done or not.
+
+        Raises:
+            UserError: the site would not take one, or a path cannot be in a script.
+        """
+        check_plain(str(self.whole.out), "--out")
+        cluster = replace(read_site(self.site), logs=str(self.whole.out / LOGS))
+        return [self._job(step, cluster) for step in flow_steps(self.whole.request)]
+
+    def _job(self, step: Step, cluster: SlurmSite) -> ChainJob:
+        run = self.whole.out
+        made = self._training(step) if step.place == Place.RANKS else self._single(step, cluster)
+        job = replace(
+            made.job,
+            name=job_name(step.name, run),
+            site=cluster,
+            notes=str(notes_folder(run, step.name)),
+            folder=str(self.folder),
+        )
+        return replace(made, job=job)
+
+    def _training(self, step: Step) -> ChainJob:
+        """The job of a recipe's ranks; its time follows from the plan."""
+        whole, recipe = self.whole, self.whole.assumed
+        base = None
+        if step.name == "base":
+            recipe = replace(pretraining(recipe), job=recipe.job)
+        else:
+            base = base_root(whole)
+        path = whole.out / RECIPES / f"{step.name}.yaml"
+        run = Run(recipe, whole.out / "tokens", whole.out / step.name, base)
+        command = ["pdapt", "train", str(path), "--tokens", str(run.tokens), "--out", str(run.out)]
+        command += ["--base", str(base)] if base else []
+        job, time = recipe_job(run, command, name=step.name, site=self.site, gpu=wants_gpus(self._recipe_name()))
+        notes = [f"{step.name}: {sentence}" for sentence in describe_time(time, recipe, read_site(self.site))]
+        return ChainJob(step, job, {path: to_yaml(recipe)}, notes)
+
+    def _single(self, step: Step, cluster: SlurmSite) -> ChainJob:
+        """The job of one process."""
+        run, recipe = self.whole.out, self.whole.assumed
+        gpu = step.place == Place.GPU and cluster.gpus_per_node != 0 and wants_gpus(self._recipe_name())
+        options, longest = _gpu_options(cluster, recipe) if gpu else _cpu_options(cluster, recipe)
+        limit = longest if step.hours is None else min(longest, round(step.hours * 3600))
+        job = BatchJob(
+            name=step.name,
+            nodes=1,
+            ranks_per_node=1,
+            gpu=gpu,
+            options=replace(options, time=as_time(limit)),
+            lead=min(UNPREDICTED, limit // 4),
+            command=step.command(run),
+            site=cluster,
+            out=str(run),
+            env={"OMP_NUM_THREADS": str(options.cpus_per_rank)},
+        )
+        return ChainJob(step, job, {}, [])
+
+    def _recipe_name(self) -> str:
+        return Path(self.whole.request.recipe or CPT).stem
+
+
+def _gpu_options(cluster: SlurmSite, recipe: Recipe) -> tuple[SlurmOptions, int]:
+    """Options of a job with one GPU, and its longest time in seconds."""
+    options = options_at(cluster, _of_any_job(recipe), nodes=1, gpus_per_node=1)
+    return options, longest_seconds(cluster, options.qos)
+
+
+def _cpu_options(cluster: SlurmSite, recipe: Recipe) -> tuple[SlurmOptions, int]:
+    """Options of a job on cores, and its longest time in seconds."""
+    cpu = cluster.cpu
+    if cpu is None:
+        options = options_at(cluster, _of_any_job(recipe), nodes=1, gpus_per_node=0)
+        return options, longest_seconds(cluster, options.qos)
+    account = cpu.account or recipe.job.account or cluster.account
+    options = SlurmOptions(
+        cpus_per_rank=cpu.cores, partition=cpu.partition, account=account, qos=cpu.qos, constraint=cpu.constraint
+    )
+    return options, seconds_of(cpu.longest or cluster.longest)
+
+
+def _of_any_job(recipe: Recipe) -> SlurmOptions:
+    """A recipe's options that hold for jobs of other sizes, too."""
+    return replace(recipe.job, time=None, cpus_per_rank=None)
+
+
+def job_name(step: str, run: Path) -> str:
+    """The name of a step's job, which no other run's has: it is looked for by it."""
+    return f"{step}.{sha256(str(run).encode()).hexdigest()[:10]}"
+
+
+def notes_folder(run: Path, step: str) -> Path:
+    """Folder in which a step's script notes how each start ended."""
+    return run / JOBS / step
+
+
+def log_file(run: Path, step: str, number: str) -> Path:
+    """The log of a step's job."""
+    return run / LOGS / f"{job_name(step, run)}-{number}.out"
+
+
+def sentences(jobs: list[ChainJob]) -> Iterator[str]:
+    """Sentences on what the jobs take, for before they are submitted."""
+    for each in jobs:
+        yield from each.notes

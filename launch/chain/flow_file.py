@@ -1,0 +1,135 @@
+"""The file of a flow: text, base, recipe, evaluation, merge and site, checked against a schema."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import cast
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from ...core.errors import UserError
+from ...recipes.overrides import merge_layer, read_layer
+from ..request import Reading, Request
+from ..run_defaults import DOCUMENTS, MERGE_T, QUESTIONS, VALID_FRACTION
+from ..slurm_site import GENERIC
+
+
+@dataclass
+class DataKeys:
+    """The text; see the options of `pdapt run`."""
+
+    paths: list[str] = field(default_factory=list)  # [NAME=]PATH; none: the embedded sample
+    domain: str = "domain"
+    general: list[str] = field(default_factory=list)
+    format: str | None = None
+    encoding: str | None = None
+    document_type: str = ""
+    licence: str = ""
+    commercial: bool | None = None
+    text_column: str = "text"
+    max_rejected: float | None = None
+    edition: str | None = None
+    valid_fraction: float = VALID_FRACTION
+    splits: str = "train"
+    keep_duplicates: bool = False
+
+
+@dataclass
+class RecipeKeys:
+    """The recipe, and what replaces its values."""
+
+    name: str = MISSING  # a published recipe, or a YAML file
+    values: list[str] = field(default_factory=list)  # KEY=VALUE
+
+
+@dataclass
+class EvaluationKeys:
+    """How much is evaluated on, of each domain."""
+
+    documents: int = DOCUMENTS
+    questions: int = QUESTIONS
+
+
+@dataclass
+class MergeKeys:
+    """How far the merged model is from the base to the last checkpoint."""
+
+    t: float = MERGE_T
+
+
+@dataclass
+class FlowKeys:
+    """The keys of a flow's file."""
+
+    title: str | None = None
+    data: DataKeys = field(default_factory=DataKeys)
+    base: str | None = None  # Hugging Face Qwen3 folder; none: a tiny one is trained
+    recipe: RecipeKeys | None = None
+    evaluation: EvaluationKeys = field(default_factory=EvaluationKeys)
+    merge: MergeKeys = field(default_factory=MergeKeys)
+    site: str = GENERIC
+
+
+SECTIONS = {"data": DataKeys, "recipe": RecipeKeys, "evaluation": EvaluationKeys, "merge": MergeKeys}
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A flow: the request of its run, and the site that it runs at."""
+
+    request: Request
+    site: str
+
+
+def read_flow(path: Path) -> Flow:
+    """Read and check a flow's file.
+
+    Raises:
+        UserError: an unknown key, a wrong type, or a recipe without a name.
+    """
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        raise UserError(f"no flow file: {path}", where="FLOW", allowed="a YAML file: docs/launch.md")
+    layer = read_layer(path, kind="flow")
+    for name, section in SECTIONS.items():
+        if layer.get(name) is not None and not isinstance(layer[name], DictConfig):
+            keys = ", ".join(item.name for item in fields(section))
+            raise UserError(f"{name} is not a mapping of keys to values", where=str(path), allowed=f"keys: {keys}")
+    config = merge_layer(OmegaConf.structured(FlowKeys), layer, str(path), kind="flow")
+    try:
+        keys = cast(FlowKeys, OmegaConf.to_object(config))
+    except MissingMandatoryValue as error:
+        raise UserError(
+            f"the flow has no value for {error.full_key}", where=str(path), fix=f"add {error.full_key}"
+        ) from None
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key or 'the flow'}: {str(error).splitlines()[0]}", where=str(path)) from None
+    return Flow(_request(keys), keys.site)
+
+
+def _request(keys: FlowKeys) -> Request:
+    data = keys.data
+    return Request(
+        title=keys.title or f"pdapt run: {data.domain}",
+        domain=data.domain,
+        data=data.paths,
+        general=data.general,
+        base=keys.base,
+        recipe=keys.recipe.name if keys.recipe else None,
+        overrides=keys.recipe.values if keys.recipe else [],
+        t=keys.merge.t,
+        reading=Reading(
+            format=data.format,
+            encoding=data.encoding,
+            document_type=data.document_type,
+            licence=data.licence,
+            commercial=data.commercial,
+            text_column=data.text_column,
+        ),
+        max_rejected=data.max_rejected,
+        edition=data.edition,
+        valid_fraction=data.valid_fraction,
+        splits=data.splits,
+        keep_duplicates=data.keep_duplicates,
+        documents=keys.evaluation.documents,
+        questions=keys.evaluation.questions,
+    )

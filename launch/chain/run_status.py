@@ -1,0 +1,261 @@
+"""How a run stands: its steps, their jobs, how training gets on, and why a chain has stopped; from files and squeue."""
+
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from ...core.checkpoint import IDENTITY
+from ...core.errors import UserError, check_known
+from ...core.files import read_lines, read_object
+from ...core.slurm import as_time
+from ...training.run.folder import JOBS
+from ...training.run.journal import JOURNAL_FILE, Event, kept, read_history, spent
+from ..request import Request, read_request
+from ..steps import Place, Step, flow_steps, is_done
+from .chain_jobs import job_name, log_file, notes_folder
+from .slurm_queue import QueuedJob, SlurmSilent, queued, slurm
+from .submitted import CANCELLED, Submitted, note_job, read_jobs
+
+HISTORY_FILE = "history.tsv"
+RECENT = 50
+"""Steps of training whose time says how long the rest takes."""
+LOG_END = 200_000
+"""Bytes at a log's end in which an error is looked for."""
+
+
+class StepState(StrEnum):
+    """How a step stands."""
+
+    DONE = "done"
+    RUNNING = "running"
+    WAITING = "waiting"
+    HELD = "held"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """Slurm does not answer."""
+    LEFT = "left"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is: steps done, of how many, loss, goodput, seconds left; None where nothing is known yet."""
+
+    step: int
+    steps: int
+    loss: float | None
+    goodput: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class StepStatus:
+    """A step of a run: its state, its newest job, why it stands so, and how far training is."""
+
+    name: str
+    state: StepState
+    job: str | None = None
+    reason: str = ""
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run: its steps in order, why it has stopped, and what Slurm did not answer; empty where there is nothing."""
+
+    title: str
+    steps: list[StepStatus]
+    stopped: str
+    slurm: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def run_status(run: Path) -> RunStatus:
+    """Look at a run, whoever works on it.
+
+    Raises:
+        UserError: the folder holds no run, or what it notes is damaged.
+    """
+    run = run.resolve()
+    request, jobs = read_request(run), read_jobs(run)
+    steps, problem, there = flow_steps(request), "", dict[str, QueuedJob]()
+    if jobs:
+        try:
+            there = queued([job_name(name, run) for name in jobs])
+        except SlurmSilent as error:
+            problem = str(error)
+    looked = _Look(run, request, jobs, there, silent=bool(problem))
+    states = [looked.status(step) for step in steps]
+    return RunStatus(request.title, states, _stopped(states) if jobs and not problem else "", problem)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One look at a run."""
+
+    run: Path
+    request: Request
+    jobs: dict[str, Submitted]
+    there: dict[str, QueuedJob]
+    silent: bool
+
+    def status(self, step: Step) -> StepStatus:
+        """A step's status."""
+        progress = training_progress(self.run / step.name) if step.place == Place.RANKS else None
+        job = self.jobs.get(step.name)
+        state, reason = self._state(step, job)
+        return StepStatus(step.name, state, job=job and job.number, reason=reason, progress=progress)
+
+    def _state(self, step: Step, job: Submitted | None) -> tuple[StepState, str]:
+        waiting = self.there.get(job_name(step.name, self.run))
+        if waiting is not None:
+            return _queued_state(waiting)
+        if is_done(step, self.request, self.run):
+            return StepState.DONE, ""
+        if job is None:
+            return StepState.LEFT, ""
+        if self.silent:
+            return StepState.UNKNOWN, "Slurm does not answer"
+        if job.cancelled:
+            return StepState.CANCELLED, "by pdapt cancel"
+        return self._ended(step, job)
+
+    def _ended(self, step: Step, job: Submitted) -> tuple[StepState, str]:
+        """How a step stands whose job has ended before the step was done."""
+        ends = [end for end in read_ends(notes_folder(self.run, step.name)) if end[0].split(".")[0] == job.number]
+        if ends:
+            _, code, words = ends[-1]
+            return StepState.FAILED, first_error(log_file(self.run, step.name, job.number)) or f"code {code}: {words}"
+        if log_file(self.run, step.name, job.number).is_file():
+            return StepState.FAILED, "its job ended without a word: cancelled, over its time, or its node failed"
+        return StepState.CANCELLED, "its job ended before it began: something that it needs has failed"
+
+
+def _queued_state(job: QueuedJob) -> tuple[StepState, str]:
+    if job.state == "PENDING":
+        held = "held" in job.reason.lower()
+        return (StepState.HELD if held else StepState.WAITING), job.comment or job.reason
+    return StepState.RUNNING, "" if job.state == "RUNNING" else job.state.lower()
+
+
+def read_ends(notes: Path) -> list[tuple[str, str, str]]:
+    """Job and restart, code and words of each end that a step's script has noted; torn lines are left out."""
+    path = notes / HISTORY_FILE
+    if not path.is_file():
+        return []
+    rows = [line.decode("utf-8", errors="replace").rstrip("\n").split("\t") for _, line in read_lines(path)]
+    return [(row[1], row[2], row[4]) for row in rows if len(row) == 5]
+
+
+def first_error(path: Path) -> str:
+    """The first line of the last error in a log; empty where there is none."""
+    lines = list(tail(path, LOG_END))
+    errors = [line.removeprefix("pdapt: ") for line in lines if line.startswith("pdapt: ")]
+    return errors[-1] if errors else ""
+
+
+def tail(path: Path, count: int) -> Iterator[str]:
+    """The lines in a file's last bytes; none where there is no file."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - count))
+        yield from file.read(count).decode("utf-8", errors="replace").splitlines()
+
+
+def training_progress(training: Path) -> Progress | None:
+    """How far a training is; None before its first step.
+
+    Raises:
+        UserError: what the run notes of itself is damaged.
+    """
+    if not (training / IDENTITY).is_file():
+        return None
+    steps = read_object(training / IDENTITY).object("recipe").integer("steps")
+    history = read_history(training / JOURNAL_FILE)
+    done, cost = kept(history.rows, Event.STEP), spent(history)
+    if not done or cost is None:
+        return None
+    last = max(done)
+    loss = done[last].get("loss")
+    recent = statistics.median(row["seconds"] for row in list(done.values())[-RECENT:])
+    finite = isinstance(loss, int | float) and math.isfinite(loss)
+    left = (steps - last) * recent if last < steps else None
+    return Progress(last, steps, loss if finite else None, goodput=cost.goodput, seconds_left=left)
+
+
+def _stopped(states: list[StepStatus]) -> str:
+    """Why a chain does not go on; empty where it does, or is done."""
+    going = {StepState.RUNNING, StepState.WAITING}
+    for status in states:
+        if status.state == StepState.HELD:
+            return f"{status.name} is held: {status.reason}"
+    bad = next((status for status in states if status.state == StepState.FAILED), None)
+    if bad is not None:
+        lost = [status.name for status in states if status.state == StepState.CANCELLED]
+        cancelled = f"; {', '.join(lost)} cancelled" if lost else ""
+        return f"{bad.name} has failed: {bad.reason}{cancelled}"
+    if any(status.state in going for status in states):
+        return ""
+    ended = [status for status in states if status.state == StepState.CANCELLED]
+    return f"{ended[0].name} was cancelled: {ended[0].reason}" if ended else ""
+
+
+def table_rows(status: RunStatus) -> list[list[str]]:
+    """A row of text for each step: name, state, job, and what there is to say."""
+    return [[each.name, each.state, each.job or "", _words(each)] for each in status.steps]
+
+
+def _words(status: StepStatus) -> str:
+    words = [status.reason] if status.reason else []
+    if status.progress is not None:
+        progress = status.progress
+        loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
+        words.append(f"step {progress.step:,} of {progress.steps:,}{loss}, goodput {progress.goodput:.0%}")
+        if progress.seconds_left is not None:
+            words.append(f"{as_time(round(progress.seconds_left))} left")
+    return "; ".join(words)
+
+
+def step_log(run: Path, name: str) -> Path:
+    """The log of a step's newest job.
+
+    Raises:
+        UserError: there is no such step, or it has no job or no log yet.
+    """
+    run = run.resolve()
+    check_known(name, [step.name for step in flow_steps(read_request(run))], "step of this run", "STEP")
+    job = read_jobs(run).get(name)
+    if job is None:
+        raise UserError(f"{name} has no job", where=str(run / JOBS), fix="`pdapt status` shows which steps have one")
+    path = log_file(run, name, job.number)
+    if not path.is_file():
+        raise UserError(f"job {job.number} has not written anything yet", where=str(path))
+    return path
+
+
+def cancel_run(run: Path) -> dict[str, str]:
+    """Cancel the jobs of a run that have not ended; step -> number.
+
+    Raises:
+        UserError: the folder holds no run.
+        SlurmSilent: Slurm does not answer.
+    """
+    run = run.resolve()
+    read_request(run)
+    jobs = read_jobs(run)
+    names = {job_name(step, run): step for step in jobs}
+    there = queued(list(names)) if names else {}
+    cancelled = {names[name]: job.number for name, job in there.items()}
+    if cancelled:
+        slurm(["scancel", *cancelled.values()])
+    for step, number in cancelled.items():
+        note_job(run, step, number, CANCELLED)
+    return cancelled

@@ -1,0 +1,184 @@
+"""Submit a flow as a chain of Slurm jobs, or print the script that does."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...core import log
+from ...core.errors import UserError
+from ...core.files import write_text
+from ...core.log import counted
+from ...core.system.lock import locked
+from ...training.run.folder import JOBS
+from .. import preflight
+from ..pipeline import chained_run
+from ..request import REQUEST_FILE, Request, changes, claim, training_began, write_request
+from ..sbatch import render_sbatch
+from ..steps import Step, steps_to_do
+from .chain_jobs import LOGS, Chain, ChainJob, sentences
+from .flow_file import Flow
+from .slurm_queue import queued, slurm, submit_script
+from .submitted import JOBS_FILE, note_job
+
+FREE = ("job.", "parallel.", "log.")
+"""Values of a recipe that may be others once training has begun."""
+END = "END_OF_FILE"
+"""Word that ends a file within the printed script."""
+
+
+def plan_chain(flow: Flow, out: Path, folder: Path) -> list[ChainJob]:
+    """The jobs of a flow's steps that are not done, checked as far as that can be before there are tokens.
+
+    Args:
+        flow: read from its file.
+        out: the run's folder.
+        folder: that the flow's paths are relative to.
+
+    Raises:
+        UserError: an input is unusable, the site would not take a job, or `out` was trained by another request.
+    """
+    request, run = flow.request, Path(folder, out).resolve()
+    preflight.check_request(request)
+    preflight.check_named(request)
+    for given in (*request.data, *request.general):
+        _check_there(given, folder)
+    base = preflight.read_base(request.base) if request.base else None
+    before = claim_chain(run)
+    if before and training_began(run):
+        _check_unchanged(before, request, run)
+    jobs = Chain(chained_run(request, run, base), flow.site, folder).jobs()
+    names = {step.name for step in steps_to_do(request, run)}
+    return [each for each in jobs if each.step.name in names]
+
+
+def _check_there(given: str, folder: Path) -> None:
+    """Check that text is there, before a job that reads it waits.
+
+    Raises:
+        UserError: it is not.
+    """
+    path = given if Path(folder, given).exists() else given.partition("=")[2] or given
+    elsewhere = path.startswith("hub:") or "*" in path or path in (preflight.NONE, preflight.SAMPLE)
+    if not elsewhere and not Path(folder, path).exists():
+        raise UserError(f"no such file or folder: {path}", where="data", fix="check the path")
+
+
+def claim_chain(run: Path) -> dict[str, object] | None:
+    """The request that a folder was made for, None where there is none; a folder of jobs' notes alone is none yet.
+
+    Raises:
+        UserError: see `request.claim`.
+    """
+    if run.is_dir() and {path.name for path in run.iterdir()} == {JOBS}:
+        return None
+    before = claim(run)
+    return before.values if before else None
+
+
+def _check_unchanged(before: dict[str, object], request: Request, run: Path) -> None:
+    """Check that training would go on as it began.
+
+    Raises:
+        UserError: an option differs that it depends on.
+    """
+    held = before.get("overrides")
+    kept = [item for item in held if not str(item).startswith(FREE)] if isinstance(held, list) else held
+    mine = [item for item in request.overrides if not item.startswith(FREE)]
+    later = {"overrides"} if kept == mine else set[str]()
+    later |= {"general"} if request.base else set()
+    differing = changes({**before, **{name: getattr(request, name) for name in later}}, request)
+    if differing:
+        raise UserError(
+            f"{run} has been trained by another request; these options differ now: {'; '.join(differing)}",
+            where=str(run / REQUEST_FILE),
+            fix="choose another --out, or give what this run began with",
+        )
+
+
+def submit_chain(flow: Flow, out: Path, folder: Path) -> dict[str, str]:
+    """Submit the jobs of the steps that are not done; step -> number of its job.
+
+    Each number is noted before the next job is submitted. A job that was submitted and not noted, because this process
+    was killed between the two, is known by its name as long as it has not ended: it is kept.
+
+    Raises:
+        UserError: see `plan_chain`; or Slurm does not take a job.
+        SlurmSilent: Slurm does not answer.
+    """
+    jobs = plan_chain(flow, out, folder)
+    run = Path(folder, out).resolve()
+    with locked(run, "submitting the jobs of"):
+        there = queued([each.job.name for each in jobs]) if jobs else {}
+        write_request(flow.request, run)
+        (run / LOGS).mkdir(parents=True, exist_ok=True)
+        for sentence in sentences(jobs):
+            log.info(f"launch: {sentence}")
+        numbers, new = dict[str, str](), set[str]()
+        for each in jobs:
+            name, waiting = each.step.name, there.get(each.job.name)
+            for path, text in each.files.items():
+                write_text(path, text)
+            if waiting is not None and new & set(each.step.needs):
+                slurm(["scancel", waiting.number])  # it waits for a job that has ended
+                waiting = None
+            if waiting is None:
+                new.add(name)
+                numbers[name] = submit_script(render_sbatch(each.job), _options(each.step, numbers))
+            else:
+                numbers[name] = waiting.number
+            note_job(run, name, numbers[name])
+            log.info(f"launch: {name}: job {numbers[name]}{' is in the queue already' if waiting else ''}")
+    return numbers
+
+
+def _options(step: Step, numbers: dict[str, str]) -> list[str]:
+    """Options of sbatch that let a job wait for the jobs of the steps that it needs."""
+    waits_for = [numbers[name] for name in step.needs if name in numbers]
+    dependency = [f"--dependency=afterok:{':'.join(waits_for)}"] if waits_for else []
+    return [*dependency, "--kill-on-invalid-dep=yes"]
+
+
+def chain_script(flow: Flow, jobs: list[ChainJob], run: Path, request_text: str) -> str:
+    """A script of bash and sbatch alone that writes the run's request, submits the jobs, and notes their numbers."""
+    return "\n".join([*_head(flow, jobs, run, request_text), *(line for each in jobs for line in _entry(each, jobs))])
+
+
+def _head(flow: Flow, jobs: list[ChainJob], run: Path, request_text: str) -> Iterator[str]:
+    yield from (
+        "#!/bin/bash",
+        f"# {flow.request.title}: {counted(len(jobs), 'job')} that wait for each other. Submit with: bash THIS_FILE",
+        "set -euo pipefail",
+        f"RUN={shlex.quote(str(run))}",
+        f'mkdir -p "$RUN/{LOGS}"',
+        "",
+        "# Submits the script on standard input, and notes the job's number: submit STEP [OPTION]...",
+        "submit() {",
+        "  local step=$1 number",
+        '  number=$(sbatch --parsable --kill-on-invalid-dep=yes "${@:2}")',
+        "  number=${number%%;*}",
+        f"""  printf '%s\\t%s\\t%s\\tsubmitted\\n' "$step" "$number" "$(date +%s)" >>"$RUN/{JOBS}/{JOBS_FILE}\"""",
+        '  echo "$step: job $number" >&2',
+        '  echo "$number"',
+        "}",
+        "",
+        "# What the steps read of what was asked for.",
+        *_file(run / REQUEST_FILE, request_text),
+        *(line for each in jobs for path, text in each.files.items() for line in _file(path, text)),
+    )
+
+
+def _file(path: Path, text: str) -> Iterator[str]:
+    assert END not in text.splitlines()
+    yield f"mkdir -p {shlex.quote(str(path.parent))} && cat >{shlex.quote(str(path))} <<'{END}'"
+    yield text.rstrip("\n")
+    yield END
+
+
+def _entry(each: ChainJob, jobs: list[ChainJob]) -> Iterator[str]:
+    step, there = each.step, {other.step.name for other in jobs}
+    waits_for = [f"${name}" for name in step.needs if name in there]
+    option = f' "--dependency=afterok:{":".join(waits_for)}"' if waits_for else ""
+    yield from ("", f"# {step.name}: {step.summary}")
+    yield f"{step.name}=$(submit {step.name}{option} <<'{END}'"
+    yield render_sbatch(each.job).rstrip("\n")
+    yield from (END, ")")

@@ -1,0 +1,106 @@
+"""A whole tiny chain on a real Slurm of two nodes: it stops at a mistake, says why, and goes on to the report."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pdapt.launch.request import read_request
+from pdapt.launch.steps import flow_steps
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+WORDS = "le patient reçoit du paracétamol contre la fièvre puis sera revu dans une semaine avec son dossier".split()  # noqa: SIM905
+STEPS = ["corpus", "tokens", "tasks", "base", "cpt", "hf", "merge", "scores", "report"]
+
+
+class Chain:
+    """A flow in a folder, and pdapt's commands on it."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder, self.environment, self.run = folder, environment, folder / "run"
+
+    def pdapt(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "pdapt.cli.main", *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    def launch(self) -> list[str]:
+        """Submit what is not done; the steps."""
+        said = self.pdapt("launch", "flow.yaml", "--on", "slurm", "--out", "run")
+        return [line.partition(":")[0] for line in said.splitlines()]
+
+    def status(self) -> dict[str, Any]:
+        return json.loads(self.pdapt("status", "run", "--json"))
+
+    def states(self) -> dict[str, str]:
+        return {step["name"]: step["state"] for step in self.status()["steps"]}
+
+    def wait(self, condition: Callable[[dict[str, str]], bool], *, stops: bool = False) -> dict[str, str]:
+        """Look until a condition holds of the steps' states; a chain that stops meanwhile is an error."""
+        deadline = time.monotonic() + 600
+        while not condition(self.states()):
+            status = self.status()
+            assert time.monotonic() < deadline, status
+            assert stops or not status["stopped"], status
+            time.sleep(1)
+        return self.states()
+
+
+@pytest.fixture
+def chain(slurm: dict[str, str], qwen3_at: Callable[..., Path], tmp_path: Path) -> Iterator[Chain]:
+    qwen3_at(tmp_path / "base", dtype="float32")
+    (tmp_path / "flow.yaml").write_text(
+        "title: A tiny chain\n"
+        "data: {domain: medical, paths: [notes.jsonl], general: [none]}\n"
+        "base: base\n"
+        "recipe:\n"
+        "  name: qwen3_tiny_cpt_2xcpu\n"
+        "  values: [steps=2, model.precision=fp32, data.seq_length=64, batch.micro_size=1, batch.global_size=2,\n"
+        "    checkpoint.every=2, validation.every=2, validation.batches=1, parallel.nodes=2,\n"
+        "    parallel.ranks_per_node=1]\n"
+        "evaluation: {documents: 4, questions: 4}\n"
+        "site: local_cpu\n"
+    )
+    environment = slurm | {"OMP_NUM_THREADS": "1"}
+    yield Chain(tmp_path, environment)
+    subprocess.run(["scancel", "--me"], env=slurm, check=True)
+
+
+def write_notes(path: Path) -> None:
+    draw = random.Random(0)
+    texts = (" ".join(["note", str(number), *draw.choices(WORDS, k=40)]) for number in range(120))
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+
+def test_a_chain_stops_at_a_mistake_and_says_why_and_goes_on_to_the_report(chain: Chain) -> None:
+    notes = chain.folder / "notes.jsonl"
+    notes.write_text('{"text": "one"}\n{"text": \n')
+    assert chain.launch() == STEPS
+    stopped_states = dict.fromkeys(STEPS, "cancelled") | {"corpus": "failed", "base": "done"}
+    chain.wait(lambda states: states == stopped_states, stops=True)
+    stopped = chain.status()["stopped"]
+    assert stopped.startswith("corpus has failed: ")
+    assert "notes.jsonl" in chain.pdapt("logs", "run", "corpus")
+    assert subprocess.check_output(["squeue", "-h"], env=chain.environment) == b""
+
+    write_notes(notes)
+    assert chain.launch() == [name for name in STEPS if name != "base"], "the import is done"
+    states = chain.wait(lambda states: states["cpt"] in ("running", "done"))
+    assert (states["tokens"], states["tasks"]) == ("done", "done")
+    if states["cpt"] == "running":
+        assert states["report"] == "waiting"
+    chain.wait(lambda states: set(states.values()) == {"done"})
+    training = next(step for step in chain.status()["steps"] if step["name"] == "cpt")
+    assert training["progress"]["step"] == training["progress"]["steps"] == 2
+    assert 0 < training["progress"]["goodput"] <= 1
+    assert (chain.run / "report/index.html").is_file()
+    assert json.loads((chain.run / "cpt/manifest.json").read_text())["config"]["parallel"]["nodes"] == 2
+    assert chain.launch() == ["every step is done"]
+    assert [step.name for step in flow_steps(read_request(chain.run))] == STEPS
