@@ -13,6 +13,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from ..core.errors import UserError, nearest
 from ..core.files import read_bytes
 from ..core.jsonio import shorten
+from .value_types import check_types
 
 MAX_BYTES = 2**16
 """Largest recipe file; the published ones have 2,000 bytes."""
@@ -87,6 +88,8 @@ def merge_layer(config: Any, layer: DictConfig, where: str, *, kind: str = "reci
     Raises:
         UserError: an unknown key (the nearest valid one is named), or a value of a wrong type.
     """
+    values = cast("dict[Any, Any]", OmegaConf.to_container(layer, resolve=False))
+    check_types(cast(type, OmegaConf.get_type(config)), values, where)
     try:
         return OmegaConf.merge(config, layer)
     except ConfigKeyError as error:
