@@ -163,7 +163,8 @@ def _step(out: Path, step: str, data: list[str] | None, *, verify: bool) -> None
 
 
 def _whole(request: "Request", out: Path, as_json: bool, *, verify: bool = True) -> None:
-    from ..launch.pipeline import run_whole, summary
+    from ..launch.build_reports import summary
+    from ..launch.pipeline import run_whole
 
     run_whole(request, out, verify=verify)
     rows, sentences = summary(out)

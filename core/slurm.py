@@ -11,6 +11,8 @@ TIME_LIMIT = re.compile(r"(\d+)(?::(\d\d?))?(?::(\d\d?))?|(\d+)-(\d\d?)(?::(\d\d
 VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 """Names of environment variables."""
 TIMES = "minutes, minutes:seconds, hours:minutes:seconds, or days-hours[:minutes[:seconds]]"
+ARRAY_VARIABLE = "SLURM_ARRAY_TASK_ID"
+"""Environment variable that says which job of an array this is."""
 SITE_OPTIONS = ("partition", "account", "qos", "constraint")
 """Options of a job that only its site can name."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UserError, check_known
 from ..core.files import read_object
@@ -15,6 +15,9 @@ from .preflight import GENERAL
 from .prepare_text import GENERAL_CORPUS, UNSEEN
 from .request import REQUEST_FILE, FittedRecipe
 from .run_defaults import PRETRAIN
+
+if TYPE_CHECKING:
+    from ..eval.statistics.verdict import ModelRow
 
 
 @dataclass(frozen=True)
@@ -205,3 +208,10 @@ def named(runs: list[str]) -> dict[str, Path]:
             raise UserError(f"two folders are called {name}", where=item, fix="give NAME=FOLDER")
         folders[name] = Path(path)
     return folders
+
+
+def summary(out: Path) -> tuple[list["ModelRow"], list[str]]:
+    """The final table's rows, and the sentences that say what happened."""
+    from ..eval.statistics.verdict import summary_table, verdict
+
+    return summary_table(out / "scores"), verdict(out / "scores")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import log
 from ..core.checkpoint import CHECKPOINTS
-from ..core.errors import UserError
+from ..core.errors import Failed, UserError
 from ..core.integrity import check, stage_files
 from ..core.log import counted
 from ..core.manifest import Outdated, renew
@@ -29,7 +29,7 @@ from ..training.inputs import Inputs, check_inputs
 from ..training.run.folder import checkpoints, iteration
 from ..training.run.listeners import trackers
 from . import preflight
-from .build_reports import report_run
+from .build_reports import ReportOptions, build_report, report_run
 from .preflight import GENERAL, Base
 from .prepare_text import (
     TOKENS,
@@ -50,11 +50,10 @@ from .request import (
     write_request,
 )
 from .run_defaults import CPT, PRETRAIN
-from .steps import Place, Step, flow_steps, step_called, write_done
+from .steps import Place, Step, array_part, flow_steps, step_called, write_done
 
 if TYPE_CHECKING:
     from ..eval.models import Model
-    from ..eval.statistics.verdict import ModelRow
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,7 @@ class WholeRun:
         kept: what a run that began keeps of its fitted recipe.
         verify: whether each stage compares what it reads with the hashes that were written with it.
         chained: whether each step is a job of its own: training is another machine's, and its recipe is not fitted.
+        part: of a step that is divided, the one that this process does; None for all.
     """
 
     request: Request
@@ -80,6 +80,7 @@ class WholeRun:
     kept: dict[str, int] | None
     verify: bool = True
     chained: bool = False
+    part: int | None = None
 
     @cached_property
     def assumed(self) -> Recipe:
@@ -137,7 +138,8 @@ def run_step(out: Path, name: str, *, verify: bool = True) -> None:
     if step.place == Place.RANKS:
         raise UserError(f"{name} is done by ranks", where="--step", fix="`pdapt launch` writes its job")
     base = preflight.read_base(request.base) if request.base else None
-    _do(chained_run(request, out, base, verify=verify), step)
+    whole = chained_run(request, out, base, verify=verify)
+    _do(replace(whole, part=array_part(step)), step)
 
 
 def chained_run(request: Request, out: Path, base: Base | None, *, verify: bool = True) -> WholeRun:
@@ -148,7 +150,8 @@ def chained_run(request: Request, out: Path, base: Base | None, *, verify: bool 
 
 def _do(whole: WholeRun, step: Step) -> None:
     WORK[step.name](whole)
-    write_done(step, whole.request, whole.out)
+    for part in range(step.parts) if whole.part is None else [whole.part]:
+        write_done(step, whole.request, whole.out, part)
 
 
 def _refusal(out: Path, before: dict[str, Any], request: Request, error: Outdated) -> UserError:
@@ -343,6 +346,32 @@ def _report(whole: WholeRun) -> None:
     renew(whole.out / "report", lambda _: report_run(whole.out, whole.out / "report"))
 
 
+def _benchmark(whole: WholeRun) -> None:
+    """Let base, last checkpoint and merged model do the tasks, or one of them."""
+    from ..eval.benchmark.run import BenchmarkSettings, run_benchmark
+    from ..eval.harness.backends import Limits
+    from ..eval.tasks.suite import choose_tasks
+
+    asked = whole.request.benchmark
+    assert asked is not None
+    every = choose_tasks(asked.tasks)
+    tasks = every if whole.part is None else [every[whole.part]]
+    base, *_, last, merged = _models(whole)
+    models = [base, last, replace(merged, name=f"merged-{whole.request.t:g}")]
+    settings = BenchmarkSettings(limits=Limits(asked.limit))
+    outcome = run_benchmark(
+        models, tasks, Path(asked.data), whole.out / "benchmark", settings=settings, verify=whole.verify
+    )
+    if outcome.elsewhere:
+        raise Failed(f"another process works on {', '.join(outcome.elsewhere)}; run the step again when it is done")
+
+
+def _comparison(whole: WholeRun) -> None:
+    """Write the report on the tasks."""
+    out, results = whole.out / "comparison", str(whole.out / "benchmark")
+    renew(out, lambda _: build_report([results], out, ReportOptions(test="holm")))
+
+
 WORK: dict[str, Callable[[WholeRun], None]] = {
     "corpus": lambda whole: build_documents(whole.text),
     "tokenizer": lambda whole: build_tokenizer(whole.text, shape_of(whole.assumed).vocab),
@@ -355,12 +384,7 @@ WORK: dict[str, Callable[[WholeRun], None]] = {
     "merge": _merge,
     "scores": _scores,
     "report": _report,
+    "benchmark": _benchmark,
+    "comparison": _comparison,
 }
 """Name of a step -> what it does; each reads what earlier ones left in the run's folder."""
-
-
-def summary(out: Path) -> tuple[list["ModelRow"], list[str]]:
-    """The final table's rows, and the sentences that say what happened."""
-    from ..eval.statistics.verdict import summary_table, verdict
-
-    return summary_table(out / "scores"), verdict(out / "scores")

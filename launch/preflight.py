@@ -63,6 +63,8 @@ def check_request(request: Request) -> None:
         )
     edition_of(request.edition)
     Factors((request.t,))
+    if request.parts < 1:
+        raise UserError(f"parts is {request.parts}", where="data.parts", allowed="1 or more")
     for name in ("documents", "questions"):
         value = getattr(request, name)
         if value < LEAST:

@@ -65,7 +65,14 @@ def build_documents(place: TextBuild) -> None:
     whole, share = [source.name for source in general], request.max_rejected
     place.training(
         CORPUS,
-        lambda folder: build_corpus(domain + general, folder, max_rejected=share, edition=request.edition, whole=whole),
+        lambda folder: build_corpus(
+            domain + general,
+            folder,
+            max_rejected=share,
+            edition=request.edition,
+            whole=whole,
+            tasks=request.parts,
+        ),
     )
 
 

@@ -28,6 +28,21 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class TaskRuns:
+    """The tasks that base, last checkpoint and merged model are to do.
+
+    Attributes:
+        data: folder of `pdapt eval fetch`.
+        tasks: names, groups or patterns; empty for all 28.
+        limit: most questions of each task.
+    """
+
+    data: str
+    tasks: list[str] = field(default_factory=list)
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
 class Request:
     """The request of a run of all stages.
 
@@ -46,6 +61,8 @@ class Request:
         valid_fraction: part of each domain's text that is held out.
         splits, keep_duplicates: see `data_prep.tokens.Options`.
         documents, questions: at most so many a domain are evaluated on.
+        benchmark: tasks to do besides; None for none.
+        parts: that each source is divided into, to be cleaned side by side; what is written is the same.
     """
 
     title: str
@@ -64,6 +81,8 @@ class Request:
     keep_duplicates: bool = False
     documents: int = DOCUMENTS
     questions: int = QUESTIONS
+    benchmark: TaskRuns | None = None
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -93,8 +112,11 @@ class FittedRecipe:
         return {"kept": self.kept, "told": self.notes}
 
 
-LATER = ("title", "t", "documents", "questions")
+LATER = ("title", "t", "documents", "questions", "benchmark")
 """Choices that no stage up to the last checkpoint depends on; with a base of the user's, `general` is one, too."""
+
+HARMLESS = ("parts",)
+"""Choices that nothing depends on."""
 
 
 def later_choices(own_base: bool) -> tuple[str, ...]:
@@ -155,7 +177,14 @@ def read_request(out: Path) -> Request:
         keep_duplicates=held.flag("keep_duplicates"),
         documents=held.integer("documents"),
         questions=held.integer("questions"),
+        benchmark=_task_runs(held.object("benchmark")) if "benchmark" in held else None,
+        parts=held.integer("parts", 1, minimum=1),
     )
+
+
+def _task_runs(held: JsonObject) -> TaskRuns:
+    limit = held.integer("limit", minimum=1) if "limit" in held else None
+    return TaskRuns(held.text("data"), _texts(held, "tasks"), limit)
 
 
 def _optional_text(held: JsonObject, key: str) -> str | None:
@@ -187,7 +216,7 @@ def training_began(out: Path) -> bool:
 def changes(before: dict[str, Any], request: Request) -> list[str]:
     """Sentences on which options are others than before, but for those that training does not depend on."""
     now = asdict(request)
-    names = [item.name for item in fields(request) if item.name not in LATER]
+    names = [item.name for item in fields(request) if item.name not in (*LATER, *HARMLESS)]
     return [
         f"{_option(name)}: {_short(before.get(name))} then, {_short(now[name])} now"
         for name in names

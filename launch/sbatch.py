@@ -8,7 +8,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from ..core.errors import UserError
-from ..core.slurm import SITE_OPTIONS, SlurmOptions, check_options, check_plain
+from ..core.slurm import ARRAY_VARIABLE, SITE_OPTIONS, SlurmOptions, check_options, check_plain
 from ..training.run.failures import cause
 from ..training.run.folder import JOBS
 from .slurm_site import GPU_OPTIONS, Container, Runtime, SlurmSite, check_variable
@@ -37,6 +37,7 @@ class BatchJob:
         out: the run's folder, which every node sees.
         env: variables that every rank sees, besides the site's.
         notes: folder of what the script remembers from one start to the next; by default `slurm` in `out`.
+        array: numbers of the jobs that the script is for, each a part of the work; by default it is one job.
         folder: that the job starts in; by default the submitter's.
         exclude_failed: whether a node on which a rank failed first is left out when the job is started again.
 
@@ -57,6 +58,7 @@ class BatchJob:
     exclude_failed: bool = False
     notes: str | None = None
     folder: str | None = None
+    array: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("nodes", "ranks_per_node", "lead"):
@@ -87,6 +89,7 @@ def render_sbatch(job: BatchJob) -> str:
         step=_step(job),
         within=_within(job.site.container, job),
         jobs=JOBS,
+        part=ARRAY_VARIABLE,
         crashes=CRASHES,
         patience=PATIENCE,
         repeat=REPEAT,
@@ -121,7 +124,8 @@ def _directives(job: BatchJob) -> dict[str, str]:
         "signal": f"B:USR1@{job.lead}",
         "requeue" if job.site.requeue else "no-requeue": "",
         "chdir": job.folder,
-        "output": f"{job.site.logs}/%x-%j.out",
+        "array": ",".join(map(str, job.array)) or None,
+        "output": f"{job.site.logs}/%x-{'%A_%a' if job.array else '%j'}.out",
         # A requeued job goes on in its log, where truncating would lose the reason for the requeue.
         "open-mode": "append",
     }

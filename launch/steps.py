@@ -5,6 +5,7 @@ other. What a step does is `pipeline.WORK`.
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from hashlib import sha256
@@ -13,8 +14,9 @@ from pathlib import Path
 from ..core.errors import UserError, check_known
 from ..core.files import read_object, write_json
 from ..core.manifest import MANIFEST_FILE
+from ..core.slurm import ARRAY_VARIABLE
 from .preflight import NONE
-from .request import Request, later_choices
+from .request import HARMLESS, Request, TaskRuns, later_choices
 
 DONE = ".steps"
 """Folder of a run in which each finished step writes down what it was done for."""
@@ -44,6 +46,7 @@ class Step:
         choices: of the options that may change after training, those that it depends on.
         hours: longest time of its job, in hours; None for as long as the site allows, and for ranks the plan's.
         after_training: whether training depends on nothing of it.
+        parts: that it is divided into, which jobs of an array do.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Step:
     choices: tuple[str, ...] = ()
     hours: float | None = None
     after_training: bool = False
+    parts: int = 1
 
     def command(self, run: Path) -> list[str]:
         """The command that does this step alone; the ranks of a recipe have `pdapt train`."""
@@ -99,7 +103,28 @@ def flow_steps(request: Request) -> list[Step]:
             "write the report",
             ("scores",),
             ("report",),
-            choices=later_choices(own),
+            choices=("title", "t", *judged),
+            hours=1,
+            after_training=True,
+        ),
+        *(_task_steps(request.benchmark) if request.benchmark else []),
+    ]
+
+
+def _task_steps(benchmark: TaskRuns) -> list[Step]:
+    """The steps of tasks: one part a task, and the report on all of them."""
+    from ..eval.tasks.suite import choose_tasks
+
+    choices, parts = ("t", "benchmark"), len(choose_tasks(benchmark.tasks))
+    summary = "do the tasks: base, last checkpoint and merged model"
+    return [
+        Step("benchmark", summary, ("merge",), (), place=Place.GPU, choices=choices, after_training=True, parts=parts),
+        Step(
+            "comparison",
+            "write the report on the tasks",
+            ("benchmark",),
+            ("comparison",),
+            choices=choices,
             hours=1,
             after_training=True,
         ),
@@ -116,6 +141,20 @@ def step_called(name: str, steps: list[Step]) -> Step:
     return next(step for step in steps if step.name == name)
 
 
+def array_part(step: Step) -> int | None:
+    """The part of a step that this job of an array is to do; None where it is no such job.
+
+    Raises:
+        UserError: the array has more jobs than the step has parts.
+    """
+    text = os.environ.get(ARRAY_VARIABLE, "")
+    if step.parts == 1 or not (text.isascii() and text.isdigit()):
+        return None
+    if int(text) >= step.parts:
+        raise UserError(f"{ARRAY_VARIABLE} is {text}", where=step.name, allowed=f"0 to {step.parts - 1}")
+    return int(text)
+
+
 def depending(name: str, steps: list[Step]) -> list[Step]:
     """The steps that need a step, or need one that does."""
     names = {name}
@@ -125,9 +164,13 @@ def depending(name: str, steps: list[Step]) -> list[Step]:
     return [step for step in steps if step.name in names - {name}]
 
 
-def write_done(step: Step, request: Request, run: Path) -> None:
-    """Write down that a step is done, and what for."""
-    write_json(run / DONE / f"{step.name}.json", {"request": _key(step, request)})
+def write_done(step: Step, request: Request, run: Path, part: int = 0) -> None:
+    """Write down that a step, or a part of it, is done, and what for."""
+    write_json(_done_file(step, run, part), {"request": _key(step, request)})
+
+
+def _done_file(step: Step, run: Path, part: int) -> Path:
+    return run / DONE / (f"{step.name}.json" if step.parts == 1 else f"{step.name}-{part}.json")
 
 
 def is_done(step: Step, request: Request, run: Path) -> bool:
@@ -138,19 +181,28 @@ def is_done(step: Step, request: Request, run: Path) -> bool:
     there = all((run / name / MANIFEST_FILE).is_file() for name in step.outputs)
     if step.place == Place.RANKS:
         return there
+    return there and not parts_left(step, request, run)
+
+
+def parts_left(step: Step, request: Request, run: Path) -> list[int]:
+    """The parts of a step that nothing says are done for this request."""
+    return [part for part in range(step.parts) if not _is_noted(step, request, run, part)]
+
+
+def _is_noted(step: Step, request: Request, run: Path, part: int) -> bool:
     try:
-        return there and read_done(step, run) == _key(step, request)
+        return read_done(step, run, part) == _key(step, request)
     except UserError:
         return False
 
 
-def read_done(step: Step, run: Path) -> str:
-    """The options that a step was done for, as `write_done` has written it.
+def read_done(step: Step, run: Path, part: int = 0) -> str:
+    """The options that a step, or a part of it, was done for, as `write_done` has written it.
 
     Raises:
         UserError: it is not done, or the file that says so is damaged.
     """
-    return read_object(run / DONE / f"{step.name}.json").text("request")
+    return read_object(_done_file(step, run, part)).text("request")
 
 
 def steps_to_do(request: Request, run: Path) -> list[Step]:
@@ -167,5 +219,5 @@ def _key(step: Step, request: Request) -> str:
     """SHA-256 of the options that a step depends on."""
     values = asdict(request)
     names = [item.name for item in fields(request) if item.name not in later_choices(request.base is not None)]
-    kept = {name: values[name] for name in sorted({*names, *step.choices} - {"recipe", "overrides"})}
+    kept = {name: values[name] for name in sorted({*names, *step.choices} - {"recipe", "overrides", *HARMLESS})}
     return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -16,7 +16,7 @@ from ..recipe_job import recipe_job, wants_gpus
 from ..run_defaults import CPT
 from ..sbatch import BatchJob
 from ..slurm_site import SlurmSite, longest_seconds, options_at, read_site
-from ..steps import Place, Step, flow_steps
+from ..steps import Place, Step, flow_steps, parts_left
 
 LOGS = f"{JOBS}/logs"
 RECIPES = f"{JOBS}/recipes"
@@ -72,6 +72,7 @@ class Chain:
             name=job_name(step.name, run),
             site=cluster,
             notes=str(notes_folder(run, step.name)),
+            array=() if step.parts == 1 else tuple(parts_left(step, self.whole.request, run) or range(step.parts)),
             folder=str(self.folder),
         )
         return replace(made, job=job)
@@ -151,7 +152,7 @@ def notes_folder(run: Path, step: str) -> Path:
 
 
 def log_file(run: Path, step: str, number: str) -> Path:
-    """The log of a step's job."""
+    """The log of a step's job; the number of one of an array is `NUMBER_PART`."""
     return run / LOGS / f"{job_name(step, run)}-{number}.out"
 
 

@@ -9,7 +9,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ...core.errors import UserError
 from ...recipes.overrides import merge_layer, read_layer
-from ..request import Reading, Request
+from ..request import Reading, Request, TaskRuns
 from ..run_defaults import DOCUMENTS, MERGE_T, QUESTIONS, VALID_FRACTION
 from ..slurm_site import GENERIC
 
@@ -32,6 +32,7 @@ class DataKeys:
     valid_fraction: float = VALID_FRACTION
     splits: str = "train"
     keep_duplicates: bool = False
+    parts: int = 1  # that each source is divided into, cleaned on the cores of its job
 
 
 @dataclass
@@ -44,10 +45,13 @@ class RecipeKeys:
 
 @dataclass
 class EvaluationKeys:
-    """How much is evaluated on, of each domain."""
+    """How much is evaluated on, of each domain; and the tasks, where `data` says where theirs is."""
 
     documents: int = DOCUMENTS
     questions: int = QUESTIONS
+    data: str | None = None  # folder of `pdapt eval fetch`; none: no tasks are done
+    tasks: list[str] = field(default_factory=list)  # names, groups or patterns; none: all 28
+    limit: int | None = None  # most questions of each task
 
 
 @dataclass
@@ -132,4 +136,16 @@ def _request(keys: FlowKeys) -> Request:
         keep_duplicates=data.keep_duplicates,
         documents=keys.evaluation.documents,
         questions=keys.evaluation.questions,
+        benchmark=_benchmark(keys.evaluation),
+        parts=data.parts,
     )
+
+
+def _benchmark(keys: EvaluationKeys) -> TaskRuns | None:
+    if keys.data is not None:
+        return TaskRuns(keys.data, keys.tasks, keys.limit)
+    if keys.tasks or keys.limit is not None:
+        raise UserError(
+            "the tasks' data are missing", where="evaluation.data", fix="give the folder that `pdapt eval fetch` made"
+        )
+    return None

@@ -15,8 +15,8 @@ from ...core.slurm import as_time
 from ...training.run.folder import JOBS
 from ...training.run.journal import JOURNAL_FILE, Event, kept, read_history, spent
 from ..request import Request, read_request
-from ..steps import Place, Step, flow_steps, is_done
-from .chain_jobs import job_name, log_file, notes_folder
+from ..steps import Place, Step, flow_steps, is_done, parts_left, step_called
+from .chain_jobs import LOGS, job_name, log_file, notes_folder
 from .slurm_queue import QueuedJob, SlurmSilent, queued, slurm
 from .submitted import CANCELLED, Submitted, note_job, read_jobs
 
@@ -116,7 +116,9 @@ class _Look:
     def _state(self, step: Step, job: Submitted | None) -> tuple[StepState, str]:
         waiting = self.there.get(job_name(step.name, self.run))
         if waiting is not None:
-            return _queued_state(waiting)
+            state, reason = _queued_state(waiting)
+            done = step.parts - len(parts_left(step, self.request, self.run))
+            return state, f"{done} of {step.parts} done" if done and step.parts > 1 else reason
         if is_done(step, self.request, self.run):
             return StepState.DONE, ""
         if job is None:
@@ -129,13 +131,23 @@ class _Look:
 
     def _ended(self, step: Step, job: Submitted) -> tuple[StepState, str]:
         """How a step stands whose job has ended before the step was done."""
-        ends = [end for end in read_ends(notes_folder(self.run, step.name)) if end[0].split(".")[0] == job.number]
-        if ends:
-            _, code, words = ends[-1]
-            return StepState.FAILED, first_error(log_file(self.run, step.name, job.number)) or f"code {code}: {words}"
-        if log_file(self.run, step.name, job.number).is_file():
+        numbers = _numbers(step, self.request, self.run, job)
+        for part, number in numbers.items():
+            notes = notes_folder(self.run, step.name) / part
+            ends = [end for end in read_ends(notes) if end[0].split(".")[0] == job.number]
+            if ends:
+                _, code, words = ends[-1]
+                return StepState.FAILED, first_error(log_file(self.run, step.name, number)) or f"code {code}: {words}"
+        if any(log_file(self.run, step.name, number).is_file() for number in numbers.values()):
             return StepState.FAILED, "its job ended without a word: cancelled, over its time, or its node failed"
         return StepState.CANCELLED, "its job ended before it began: something that it needs has failed"
+
+
+def _numbers(step: Step, request: Request, run: Path, job: Submitted) -> dict[str, str]:
+    """Folder of each part's notes -> number of its job, of the parts that are not done; a step in one piece has one."""
+    if step.parts == 1:
+        return {"": job.number}
+    return {str(part): f"{job.number}_{part}" for part in parts_left(step, request, run)}
 
 
 def _queued_state(job: QueuedJob) -> tuple[StepState, str]:
@@ -225,19 +237,22 @@ def _words(status: StepStatus) -> str:
 
 
 def step_log(run: Path, name: str) -> Path:
-    """The log of a step's newest job.
+    """The log of a step's newest job; of an array that of the first part that is not done.
 
     Raises:
         UserError: there is no such step, or it has no job or no log yet.
     """
     run = run.resolve()
-    check_known(name, [step.name for step in flow_steps(read_request(run))], "step of this run", "STEP")
+    request = read_request(run)
+    check_known(name, [step.name for step in flow_steps(request)], "step of this run", "STEP")
     job = read_jobs(run).get(name)
     if job is None:
         raise UserError(f"{name} has no job", where=str(run / JOBS), fix="`pdapt status` shows which steps have one")
-    path = log_file(run, name, job.number)
-    if not path.is_file():
-        raise UserError(f"job {job.number} has not written anything yet", where=str(path))
+    numbers = _numbers(step_called(name, flow_steps(request)), request, run, job)
+    paths = [log_file(run, name, number) for number in numbers.values()]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise UserError(f"job {job.number} has not written anything yet", where=str(run / LOGS))
     return path
 
 

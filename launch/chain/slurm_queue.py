@@ -24,7 +24,7 @@ class QueuedJob:
 
 
 def queued(names: list[str]) -> dict[str, QueuedJob]:
-    """The jobs of these names that have not ended, of this user.
+    """The jobs of these names that have not ended, of this user; of an array one that runs, if any does.
 
     Raises:
         SlurmSilent: squeue is not there, fails or does not answer.
@@ -33,7 +33,8 @@ def queued(names: list[str]) -> dict[str, QueuedJob]:
     jobs: dict[str, QueuedJob] = {}
     for line in listed.splitlines():
         name, number, state, reason, comment = line.split("|", 4)
-        if state != "COMPLETING":
+        if state != "COMPLETING" and (name not in jobs or state == "RUNNING"):
+            number = number.partition("_")[0]  # of an array
             jobs[name] = QueuedJob(number, state, reason, "" if comment == "(null)" else comment)
     return jobs
 

@@ -147,6 +147,7 @@ def test_a_blend_of_the_users_is_not_replaced(base: Path, tmp_path: Path) -> Non
         ({"t": 1.5}, "t is 1.5"),
         ({"questions": 3}, "--questions is 3"),
         ({"documents": 0}, "--documents is 0"),
+        ({"parts": 0}, "parts is 0"),
         ({"edition": "comercial"}, "no edition is called 'comercial'"),
         ({"overrides": ["optimizer.rate=1"]}, "unknown key"),
         ({"overrides": ["parallel.tp=3"]}, "does not divide"),

@@ -3,19 +3,24 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pdapt.core.errors import UserError
+from pdapt.core.errors import Failed, UserError
 from pdapt.core.manifest import Manifest
+from pdapt.eval.benchmark.run import Outcome
+from pdapt.eval.tasks.suite import choose_tasks
 from pdapt.launch.pipeline import WORK, run_step
-from pdapt.launch.request import Request, read_request, write_request
+from pdapt.launch.request import Request, TaskRuns, read_request, write_request
 from pdapt.launch.steps import (
     Place,
     Step,
+    array_part,
     depending,
     flow_steps,
     is_done,
+    parts_left,
     read_done,
     step_called,
     steps_to_do,
@@ -24,7 +29,7 @@ from pdapt.launch.steps import (
 
 OWN = Request("title", "medical", ["notes.jsonl"], base="Qwen3-0.6B-Base", recipe="qwen3_tiny_cpt_2xcpu")
 TINY = Request("title", "medical", [])
-REQUESTS = [OWN, replace(OWN, general=["none"]), TINY]
+REQUESTS = [OWN, replace(OWN, general=["none"]), TINY, replace(TINY, benchmark=TaskRuns("benchmark"))]
 OTHERS = [replace(OWN, max_rejected=0.5, edition="strict", overrides=["steps=3"])]
 
 
@@ -32,15 +37,15 @@ def names(steps: list[Step]) -> list[str]:
     return [step.name for step in steps]
 
 
-def finish(request: Request, run: Path, *left_out: str) -> None:
-    """Leave what every step leaves, but for some."""
+def finish(request: Request, run: Path) -> None:
+    """Leave what every step leaves."""
     write_request(request, run)
     for step in flow_steps(request):
-        if step.name not in left_out:
-            for folder in step.outputs:
-                (run / folder).mkdir(parents=True, exist_ok=True)
-                Manifest("stage", {}, {}, {}, {}).write(run / folder)
-            write_done(step, request, run)
+        for folder in step.outputs:
+            (run / folder).mkdir(parents=True, exist_ok=True)
+            Manifest("stage", {}, {}, {}, {}).write(run / folder)
+        for part in range(step.parts):
+            write_done(step, request, run, part)
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
@@ -74,6 +79,7 @@ def test_a_finished_run_leaves_nothing_to_do_and_a_change_only_what_depends_on_i
     finish(OWN, tmp_path)
     assert steps_to_do(OWN, tmp_path) == []
     assert names(steps_to_do(replace(OWN, title="other"), tmp_path)) == ["report"]
+    assert steps_to_do(replace(OWN, parts=8), tmp_path) == []
     assert names(steps_to_do(replace(OWN, t=0.3), tmp_path)) == ["merge", "scores", "report"]
     judged = ["general", "tasks", "scores", "report"]
     assert names(steps_to_do(replace(OWN, general=["x.jsonl"]), tmp_path)) == judged
@@ -107,6 +113,65 @@ def test_training_is_done_where_its_manifest_is_whatever_was_noted(tmp_path: Pat
 def test_a_request_is_read_as_it_was_written(request_: Request, tmp_path: Path) -> None:
     write_request(request_, tmp_path)
     assert read_request(tmp_path) == request_
+
+
+def test_a_step_in_parts_is_done_when_all_of_them_are(tmp_path: Path) -> None:
+    request = replace(TINY, benchmark=TaskRuns("benchmark", ["FR-MEDICAL"]))
+    step = step_called("benchmark", flow_steps(request))
+    assert step_called("benchmark", flow_steps(REQUESTS[-1])).parts == 28
+    finish(request, tmp_path)
+    assert is_done(step, request, tmp_path)
+    (tmp_path / ".steps/benchmark-3.json").unlink()
+    assert parts_left(step, request, tmp_path) == [3]
+    assert names(steps_to_do(request, tmp_path)) == ["benchmark", "comparison"]
+    other = replace(request, benchmark=TaskRuns("benchmark", ["FR-MEDICAL"], limit=5))
+    assert parts_left(step, other, tmp_path) == list(range(step.parts))
+    finish(request, tmp_path)
+    assert names(steps_to_do(replace(request, title="other"), tmp_path)) == ["report"]
+    assert names(steps_to_do(other, tmp_path)) == ["benchmark", "comparison"]
+
+
+def test_a_job_of_an_array_does_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = step_called("benchmark", flow_steps(REQUESTS[-1]))
+    assert array_part(step) is None
+    for text, part in (("0", 0), ("27", 27), ("", None), ("x", None)):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", text)
+        assert array_part(step) == part
+        assert array_part(step_called("merge", flow_steps(TINY))) is None
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "28")
+    with pytest.raises(UserError, match="SLURM_ARRAY_TASK_ID is 28"):
+        array_part(step)
+
+
+def test_each_part_of_the_tasks_is_one_task_on_three_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The evaluation itself, which has tests of its own, is left out."""
+    asked: list[tuple[list[str], list[str], Path, int | None]] = []
+
+    def run_benchmark(models: Any, tasks: Any, data: Path, out: Path, settings: Any, *, verify: bool) -> Outcome:
+        assert verify
+        assert out == tmp_path / "benchmark"
+        asked.append(([model.name for model in models], [task.name for task in tasks], data, settings.limits.questions))
+        return Outcome([], ["base/x"] if len(asked) == 3 else [])
+
+    monkeypatch.setattr("pdapt.eval.benchmark.run.run_benchmark", run_benchmark)
+    for step in (20, 40):
+        folder = tmp_path / f"cpt/checkpoints/iter_{step:07d}"
+        folder.mkdir(parents=True)
+        (folder / "metadata.json").touch()
+    request = replace(TINY, t=0.3, benchmark=TaskRuns("data", ["FR-MEDICAL"], limit=5))
+    step = step_called("benchmark", flow_steps(request))
+    write_request(request, tmp_path)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    run_step(tmp_path, "benchmark")
+    assert parts_left(step, request, tmp_path) == [0, *range(2, step.parts)]
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
+    run_step(tmp_path, "benchmark")
+    assert parts_left(step, request, tmp_path) == []
+    every = [task.name for task in choose_tasks(["FR-MEDICAL"])]
+    models = ["base", "cpt-00040", "merged-0.3"]
+    assert asked == [(models, every[1:2], Path("data"), 5), (models, every, Path("data"), 5)]
+    with pytest.raises(Failed, match="another process works on base/x"):
+        run_step(tmp_path, "benchmark")
 
 
 def test_fuzz_done(fuzz: Callable[..., None], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import Manifest
 from pdapt.launch.chain import slurm_queue
-from pdapt.launch.chain.chain_jobs import log_file, notes_folder
+from pdapt.launch.chain.chain_jobs import job_name, log_file, notes_folder
 from pdapt.launch.chain.run_status import StepState, first_error, read_ends, run_status, training_progress
 from pdapt.launch.chain.slurm_queue import SlurmSilent
 from pdapt.launch.chain.submit import submit_chain
@@ -38,7 +38,8 @@ def finish(fake: Slurm, *names: str) -> None:
             for folder in step.outputs:
                 (fake.run / folder).mkdir(parents=True, exist_ok=True)
                 Manifest("stage", {}, {}, {}, {}).write(fake.run / folder)
-            write_done(step, request, fake.run)
+            for part in range(step.parts):
+                write_done(step, request, fake.run, part)
     fake.write([row for row in fake.queue() if row[0].split(".")[0] not in names])
 
 
@@ -202,6 +203,42 @@ def test_cpu_steps_go_to_the_sites_cpu_nodes_and_scores_ask_for_a_gpu(fake: Slur
     assert "#SBATCH --gpus-per-node=1\n" in scripts["scores"]
     assert "#SBATCH --gpus-per-node=2\n" in scripts["cpt"]
     assert "#SBATCH --partition=gpu\n#SBATCH --account=lab@gpu\n" in scripts["cpt"]
+
+
+def test_tasks_are_an_array_of_which_only_what_is_left_is_submitted(fake: Slurm) -> None:
+    (fake.folder / "data").mkdir()
+    text = FLOW + "evaluation: {data: data, tasks: [FR-MEDICAL]}\n"
+    numbers = submit(fake, text)
+    assert list(numbers) == [*ORDER, "benchmark", "comparison"]
+    script = (fake.folder / f"script-{numbers['benchmark']}").read_text()
+    request = read_request(fake.run)
+    step = next(step for step in flow_steps(request) if step.name == "benchmark")
+    assert f"#SBATCH --array={','.join(map(str, range(step.parts)))}\n" in script
+    assert "/slurm/logs/%x-%A_%a.out\n" in script
+    assert f'\nJOBS={fake.run}/slurm/benchmark\nJOBS="$JOBS/$SLURM_ARRAY_TASK_ID"\n' in script
+    assert f"afterok:{numbers['benchmark']} " in fake.submitted()["comparison"]
+
+    finish(fake, *ORDER)
+    for part in range(step.parts):
+        if part not in (2, 4):
+            write_done(step, request, fake.run, part)
+    name, (first, *_) = job_name("benchmark", fake.run), fake.queue()
+    assert first[0] == name
+    fake.write([[name, f"{first[1]}_[4]", "PENDING", "Resources", ""], [name, f"{first[1]}_2", "RUNNING", "None", ""]])
+    shown = run_status(fake.run).steps[-2]
+    assert (shown.state, shown.job) == (StepState.RUNNING, numbers["benchmark"])
+    assert shown.reason == f"{step.parts - 2} of {step.parts} done"
+
+    fake.write([])
+    notes = notes_folder(fake.run, "benchmark") / "4"
+    notes.mkdir(parents=True)
+    (notes / "history.tsv").write_text(f"now\t{numbers['benchmark']}.0\t1\tnone\tgiven up\n")
+    log_file(fake.run, "benchmark", f"{numbers['benchmark']}_4").write_text("pdapt: lm-eval failed\n")
+    assert run_status(fake.run).stopped == "benchmark has failed: lm-eval failed; comparison cancelled"
+    assert invoke("logs", "run", "benchmark") == "pdapt: lm-eval failed\n"
+    again = submit(fake, text)
+    assert list(again) == ["benchmark", "comparison"]
+    assert "#SBATCH --array=2,4\n" in (fake.folder / f"script-{again['benchmark']}").read_text()
 
 
 def test_the_status_says_how_each_step_stands(fake: Slurm) -> None:

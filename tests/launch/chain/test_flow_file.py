@@ -7,7 +7,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.launch.chain.flow_file import read_flow
-from pdapt.launch.request import Reading, Request
+from pdapt.launch.request import Reading, Request, TaskRuns
 
 WHOLE = """\
 title: French notes
@@ -17,11 +17,12 @@ data:
   general: [none]
   encoding: cp1252
   max_rejected: 0.01
+  parts: 8
 base: Qwen3-8B-Base
 recipe:
   name: qwen3_8b_cpt_48xh100_packed
   values: [job.account=abc@h100, 'job.time=10:00:00']
-evaluation: {documents: 50, questions: 20}
+evaluation: {documents: 50, questions: 20, data: benchmark, tasks: [FR-MEDICAL], limit: 9}
 merge: {t: 0.3}
 site: jean_zay_h100
 """
@@ -48,6 +49,8 @@ def test_a_flow_says_what_the_options_of_run_say(tmp_path: Path) -> None:
         max_rejected=0.01,
         documents=50,
         questions=20,
+        benchmark=TaskRuns("benchmark", ["FR-MEDICAL"], 9),
+        parts=8,
     )
 
 
@@ -66,6 +69,7 @@ def test_what_is_left_out_is_as_the_options_defaults(tmp_path: Path) -> None:
         ("recipe: {values: [steps=3]}", "no value for recipe.name"),
         ("recipe: qwen3_tiny_cpt_2xcpu", "recipe is not a mapping"),
         ("evaluation: {questions: 1.5}", "evaluation.questions"),
+        ("evaluation: {limit: 5}", "evaluation.data"),
         ("title: ${oc.env:HOME}", "takes its value from elsewhere"),
         ("- a\n- b", "not a mapping"),
         ("title: [", "not valid YAML"),
