@@ -49,7 +49,7 @@ def tokens(
     as_json: Json = False,
 ) -> None:
     """Compare `pdapt tokens build` with `datasets.map` and others: wall time, memory, and the ids."""
-    from ..bench.tokens import MAP, bench
+    from ..bench.corpus.tokens import MAP, bench
 
     results = bench(paths, str(tokenizer), way or [])
     if as_json:
@@ -74,7 +74,7 @@ def long_text(
     as_json: Json = False,
 ) -> None:
     """Measure what `pdapt tokens build` takes for one long document, of letters, blanks, emoji and others."""
-    from ..bench.tokens import bench_long
+    from ..bench.corpus.tokens import bench_long
 
     results = bench_long(kind or [], characters, str(tokenizer))
     if as_json:
@@ -94,7 +94,7 @@ def clean(
     as_json: Json = False,
 ) -> None:
     """Compare the cleaning of `pdapt corpus build` with the paper's expressions: MB of UTF-8 a second on one core."""
-    from ..bench.cleaning import bench
+    from ..bench.corpus.cleaning import bench
 
     speeds = bench(paths or [], turns)
     if as_json:
@@ -102,6 +102,44 @@ def clean(
         return
     for speed in speeds:
         print(f"{speed.way}: {speed.mb_per_second:.2f} MB/s, {speed.ratio:.1f} x {speeds[0].way}")
+
+
+@bench.command("corpus")
+def corpus(
+    words: Annotated[int, typer.Option(min=1000, help="Words of the corpus that is made, about.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="Of the corpus.")] = 0,
+    tasks: Annotated[int, typer.Option(min=2, help="Parts of each source, and of the corpus, at most.")] = 8,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that work on them.")] = 2,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes that the times are carried over to.")] = 12,
+    cores: Annotated[int, typer.Option(min=1, help="Cores of each of them.")] = 48,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="As `pdapt tokens build` takes it; by default nothing is tokenized.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder to work in, some 40 bytes a word; by default a temporary one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the making of a corpus in tasks: words/s by step and memory, on text of the paper's sources and lengths.
+
+    A tenth of the words is measured, too, for what grows with them. The times for all of the paper's words on several
+    nodes assume cores as fast as here, and a disk that is no bound.
+    """
+    from tempfile import TemporaryDirectory
+
+    from ..bench.corpus.corpus import Nodes, Plan, bench, rows, sentences
+    from .terminal import print_table
+
+    with TemporaryDirectory(dir=folder) as work:
+        plan = Plan(words, seed, tasks=tasks, workers=workers, tokenizer=tokenizer)
+        result = bench(Path(work), plan, Nodes(nodes, cores))
+    if as_json:
+        print(json.dumps(asdict(result)))
+        return
+    hours = f"hours on {nodes} x {cores} cores"
+    print_table("a corpus in tasks", ["command", "step", "seconds", "words/s", hours, "on"], rows(result))
+    for sentence in sentences(result):
+        print(sentence)
 
 
 @bench.command("dedup")
@@ -117,7 +155,7 @@ def dedup(
 
     Copies are planted among the documents, and some that differ from one in a number.
     """
-    from ..bench.dedup import PEER, bench
+    from ..bench.corpus.dedup import PEER, bench
 
     results = bench(paths, words, turns)
     if as_json:

@@ -1,6 +1,7 @@
 """Steps of a stage as datatrove pipelines: each item of a step is a task, and none is done twice."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -99,7 +100,10 @@ class TaskRunner:
         if left:
             at_once = f", {counted(workers, 'worker')}" if workers else ""
             log.info(f"{self.stage}: {name}: {counted(len(left), 'task')} of {len(items):,}{at_once}")
+            begin = time.monotonic()
             run()
+            seconds = time.monotonic() - begin
+            log.info(f"{self.stage}: {name}: {counted(len(left), 'task')} done in {seconds:.2f} s")
 
     def forget(self, name: str, rank: int) -> None:
         """Have a task of a step done again, though it is finished."""

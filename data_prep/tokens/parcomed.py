@@ -40,6 +40,11 @@ def drawn_lengths(seed: int, spread: float = SPREAD) -> dict[str, Lengths]:
     }
 
 
+def drawn_around(mean: float, count: int, seed: int, spread: float = SPREAD) -> Lengths:
+    """Lengths of documents, [count], drawn around their mean (log-normal)."""
+    return _around(mean, count, np.random.RandomState(seed), spread)
+
+
 def _around(mean: float, count: int, draw: np.random.RandomState, spread: float) -> Lengths:
     shape = np.exp(draw.normal(0, spread, count))
     return np.maximum(2, np.rint(shape / shape.mean() * mean)).astype(np.int32)

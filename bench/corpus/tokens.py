@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core import log
-from ..core.errors import UserError, check_known, nearest
-from ..core.qwen3 import END_OF_DOCUMENT
-from ..data_prep.tokens.layouts import OVERLAP
-from ..data_prep.tokens.selection.shards import utf8
-from ..recipes.published_recipes import SEQ_LENGTH
-from .processes import run_logged
+from ...core import log
+from ...core.errors import UserError, check_known, nearest
+from ...core.qwen3 import END_OF_DOCUMENT
+from ...data_prep.tokens.layouts import OVERLAP
+from ...data_prep.tokens.selection.shards import utf8
+from ...recipes.published_recipes import SEQ_LENGTH
+from ..processes import run_logged
 
 PROCESSES = 2
 
@@ -61,7 +61,7 @@ def _pdapt(backend: str) -> Callable[[list[str], str, Path], list[str]]:
 
 def _peer(name: str) -> Callable[[list[str], str, Path], list[str]]:
     def command(paths: list[str], tokenizer: str, out: Path) -> list[str]:
-        return ["-m", "pdapt.bench.tokens", name, tokenizer, str(out), *paths]
+        return ["-m", "pdapt.bench.corpus.tokens", name, tokenizer, str(out), *paths]
 
     return command
 
@@ -221,7 +221,7 @@ def _memory(pid: int) -> int:
 
 def _written(out: Path, tokenizer: str) -> tuple[int, int | None]:
     """Number of ids that a way wrote, and a sum over its documents that does not depend on their order."""
-    from ..data_prep.tokens.tokenizer import load_tokenizer
+    from ...data_prep.tokens.tokenizer import load_tokenizer
 
     end = load_tokenizer(tokenizer).eod_id
     arrays = [np.fromfile(path, "<i4") for path in sorted(out.rglob("*.bin"))]

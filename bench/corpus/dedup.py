@@ -16,8 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..core import log
-from ..core.errors import UserError
+from ...core import log
+from ...core.errors import UserError
 
 WORD = re.compile(r"\d+|[^\W\d_]+")
 TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -115,9 +115,9 @@ def plant(texts: list[str], seed: int = 0) -> Planted:
 def _pdapt(texts: list[str], folder: Path) -> dict[int, int]:
     import numpy as np
 
-    from ..data_prep.dedup.near_duplicates import find_similar
-    from ..data_prep.dedup.parts import Part
-    from ..data_prep.dedup.representatives import near_copies
+    from ...data_prep.dedup.near_duplicates import find_similar
+    from ...data_prep.dedup.parts import Part
+    from ...data_prep.dedup.representatives import near_copies
 
     del folder
     batches = [pa.array(texts[begin : begin + BATCH]) for begin in range(0, len(texts), BATCH)]

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from commands import pdapt, pdapt_json
 
-from pdapt.bench.dedup import ANOTHER_DOSE, COPIES, is_copy, plant
+from pdapt.bench.corpus.dedup import ANOTHER_DOSE, COPIES, is_copy, plant
 
 DRAW, LETTERS = np.random.default_rng(0), str.maketrans("0123456789", "abcdefghij")
 CASES = [

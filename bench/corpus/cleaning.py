@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..data_prep.clean.profiles import PROFILES, run_steps
-from ..data_prep.clean.source_facts import find_facts
-from ..data_prep.clean.value_check import changed_values
-from ..data_prep.documents.discover import discover
-from ..data_prep.documents.reading import find_documents, read_source
-from ..data_prep.documents.record import Record
-from ..data_prep.sample import write_sample
+from ...data_prep.clean.profiles import PROFILES, run_steps
+from ...data_prep.clean.source_facts import find_facts
+from ...data_prep.clean.value_check import changed_values
+from ...data_prep.documents.discover import discover
+from ...data_prep.documents.reading import find_documents, read_source
+from ...data_prep.documents.record import Record
+from ...data_prep.sample import write_sample
 
 PAPER = "paper"
 """Its expressions, applied one after another."""

@@ -1,0 +1,1 @@
+"""Measurements from documents to tokens, and of a whole corpus."""

@@ -1,0 +1,276 @@
+"""A corpus of the paper's shape made in tasks: words a second by step, memory, and the time on several nodes."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import psutil
+
+from ...core.log import counted
+from ...data_prep.tokens.parcomed import table
+from ..processes import run_logged
+from .synthetic import Made, write_corpus
+
+STEP = re.compile(r"\] \w+: (?P<name>\w+): (?P<tasks>[\d,]+) tasks? done in (?P<seconds>[\d.]+) s$", re.MULTILINE)
+"""Line in which a command says how long a step took."""
+REST = "rest"
+"""All that a command does beside steps: it looks for files and hashes them, joins parts, lists and drops."""
+SHORTEST = 0.01
+"""Seconds that a step is said to take at least."""
+EVERY = 0.1
+"""Seconds between two looks at the memory."""
+
+
+class Spread(StrEnum):
+    """A spread of a step's work.
+
+    Attributes:
+        CORES: over the cores of all nodes, as tasks.
+        NODE: over the cores of one node.
+        CORE: over one core.
+    """
+
+    CORES = "all nodes"
+    NODE = "one node"
+    CORE = "one core"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a command.
+
+    Attributes:
+        command: of `pdapt`.
+        name: of the step, or REST.
+        spread: of its work on several nodes.
+        seconds: that it took here.
+        words_per_second: of the corpus, here.
+        hours: for the words of the paper's Table 1, on the nodes.
+    """
+
+    command: str
+    name: str
+    spread: Spread
+    seconds: float
+    words_per_second: float
+    hours: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The most resident memory of a command, in bytes.
+
+    Attributes:
+        command: of `pdapt`.
+        words: of the corpus that it worked on.
+        together: of all its processes, what they share counted in each.
+        largest: of one of them.
+    """
+
+    command: str
+    words: int
+    together: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Nodes that a measurement is carried over to: each core as fast as one here, and the disk no bound."""
+
+    nodes: int
+    cores: int
+
+    def seconds(self, spread: Spread, workers: int, times: tuple[float, float], words: tuple[int, int, int]) -> float:
+        """Seconds that a step takes there.
+
+        What does not grow with the words, such as the start of processes, is taken as it is; what does is divided.
+
+        Args:
+            spread: of its work.
+            workers: cores that it had here, of a step of more than one core.
+            times: seconds that it took here, on a small corpus and on a large one.
+            words: of the small corpus, the large one, and the one there.
+        """
+        (small, large), (few, many, there) = times, words
+        a_word = min(max(0.0, large - small) / (many - few), large / many)
+        divided = {Spread.CORES: self.nodes * self.cores / workers, Spread.NODE: self.cores / workers, Spread.CORE: 1}
+        return large - a_word * many + a_word * there / divided[spread]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A measurement.
+
+    Attributes:
+        documents, words: of the corpus that was made.
+        paper_words: of the paper's Table 1.
+        workers: processes, or threads, that worked.
+        nodes: that it is carried over to.
+        steps: in their order.
+        memory: of each command, for a tenth of the corpus and for all of it.
+    """
+
+    documents: int
+    words: int
+    paper_words: int
+    workers: int
+    nodes: Nodes
+    steps: list[Step]
+    memory: list[Memory]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Work that is measured.
+
+    Attributes:
+        words: of the corpus, about.
+        seed: of the corpus.
+        tasks: parts of each source, and of the corpus, at most.
+        workers: processes.
+        tokenizer: as `pdapt tokens build` takes it; None to leave that out.
+    """
+
+    words: int
+    seed: int
+    tasks: int
+    workers: int
+    tokenizer: str | None = None
+
+    def commands(self, work: Path) -> dict[str, list[str]]:
+        """Options of each command."""
+        paths = [f"{path.stem}={path}" for path in sorted((work / "in").glob("*.jsonl"))]
+        corpus, tasks, workers = str(work / "corpus"), str(self.tasks), ["--workers", str(self.workers)]
+        commands = {
+            "corpus build": [*paths, "--out", corpus, "--duplicates", "near", "--tasks", tasks, *workers],
+            "corpus decontaminate": [corpus, "--out", str(work / "contamination"), "--parts", tasks, *workers],
+        }
+        if self.tokenizer:
+            tokens = ["--tokenizer", self.tokenizer, "--out", str(work / "tokens")]
+            commands["tokens build"] = [corpus, *tokens, *workers]
+        return commands
+
+
+def bench(work: Path, plan: Plan, nodes: Nodes) -> Result:
+    """Make a corpus of Table 1's shape, clean it, drop near-duplicates, look for its test parts, tokenize it.
+
+    The same is done with a tenth of the words, which tells what grows with them.
+
+    Args:
+        work: folder for it all, some 40 bytes a word.
+        plan: what is measured.
+        nodes: that the times are carried over to.
+
+    Raises:
+        RuntimeError: a command failed; the end of its log is in the error.
+    """
+    small, less, memory = _measured(work / "tenth", plan, plan.words // 10)
+    made, times, more = _measured(work / "whole", plan, plan.words)
+    paper_words = sum(source["words"] for source in table()["sources"])
+    words, steps = (small.words, made.words, paper_words), list[Step]()
+    for (command, name), (spread, took) in times.items():
+        before = less[command, name][1] if (command, name) in less else 0.0
+        there = nodes.seconds(spread, plan.workers, (before, took), words)
+        rate = made.words / max(took, SHORTEST)
+        steps.append(Step(command, name, spread, took, words_per_second=rate, hours=there / 3600))
+    return Result(
+        made.documents,
+        made.words,
+        paper_words=paper_words,
+        workers=plan.workers,
+        nodes=nodes,
+        steps=steps,
+        memory=memory + more,
+    )
+
+
+def _measured(
+    work: Path, plan: Plan, words: int
+) -> tuple[Made, dict[tuple[str, str], tuple[Spread, float]], list[Memory]]:
+    """The corpus of so many words, spread and seconds of each step of each command, and the commands' memory."""
+    made = write_corpus(work / "in", words, plan.seed)
+    times, memory = dict[tuple[str, str], tuple[Spread, float]](), list[Memory]()
+    for command, options in plan.commands(work).items():
+        seconds, (together, largest), said = _run(work, command, options)
+        memory.append(Memory(command, made.words, together=together, largest=largest))
+        steps = _steps(said)
+        rest = seconds - sum(took for _, _, took in steps)
+        steps.append((REST, Spread.NODE if command == "tokens build" else Spread.CORE, rest))
+        times |= {(command, name): (spread, took) for name, spread, took in steps}
+    return made, times, memory
+
+
+def _steps(said: str) -> list[tuple[str, Spread, float]]:
+    """Name, spread and seconds of each step that a command names."""
+    return [
+        (each["name"], Spread.CORE if each["tasks"] == "1" else Spread.CORES, float(each["seconds"]))
+        for each in STEP.finditer(said)
+    ]
+
+
+def _run(work: Path, command: str, options: Sequence[str]) -> tuple[float, tuple[int, int], str]:
+    """Seconds, memory (see `_watched`) and messages of a command."""
+    log = work / f"{command.replace(' ', '-')}.log"
+    begin = time.monotonic()
+    called = [sys.executable, "-m", "pdapt.cli.main", *command.split(), *options]
+    most = run_logged(called, log, _watched, cwd=work, name=f"pdapt {command}")
+    return time.monotonic() - begin, most, log.read_text(encoding="utf-8")
+
+
+def _watched(process: "subprocess.Popen[bytes]") -> tuple[int, int]:
+    """Wait for a process: most memory of it and its children together, and of one of them."""
+    together = largest = 0
+    while process.poll() is None:
+        sizes = [_resident(process.pid), *map(_resident, _children(process.pid))]
+        together, largest = max(together, sum(sizes)), max(largest, *sizes)
+        time.sleep(EVERY)
+    return together, largest
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _resident(pid: int) -> int:
+    try:
+        return psutil.Process(pid).memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def rows(result: Result) -> list[list[str]]:
+    """The steps, as a table has them."""
+    return [
+        [
+            each.command,
+            each.name,
+            f"{each.seconds:.1f}",
+            f"{each.words_per_second:,.0f}",
+            f"{each.hours:.3f}",
+            each.spread,
+        ]
+        for each in result.steps
+    ]
+
+
+def sentences(result: Result) -> list[str]:
+    """Memory of each command, and the whole on several nodes."""
+    there, hours = result.nodes, sum(step.hours for step in result.steps)
+    return [
+        f"{result.words:,} words in {counted(result.documents, 'document')}, {counted(result.workers, 'worker')}",
+        *(
+            f"{each.command}, {each.words:,} words: {each.together / 1e6:,.0f} MB together, the largest process "
+            f"{each.largest / 1e6:,.0f} MB"
+            for each in result.memory
+        ),
+        f"{result.paper_words:,} words on {counted(there.nodes, 'node')} of {there.cores} cores: {hours:.2f} hours, if "
+        "each core is as fast as one here, and the disk no bound",
+    ]

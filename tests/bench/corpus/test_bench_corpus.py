@@ -1,0 +1,106 @@
+"""`pdapt bench corpus`: the shape of what it makes, what it measures, and what it carries over to nodes."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+
+import pytest
+from commands import pdapt_json
+
+from pdapt.bench.corpus import synthetic
+from pdapt.bench.corpus.corpus import Nodes, Result, Spread, Step, rows, sentences
+from pdapt.bench.corpus.synthetic import Made, write_corpus
+from pdapt.core.files import sha256
+from pdapt.data_prep.tokens.parcomed import table
+
+WORDS = 60_000
+sample_sentences = synthetic._sentences
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_sentences() -> Iterator[None]:
+    """Sentences of made-up words: drawing the sample's takes seconds."""
+    sentences = [[f"mot{number + place}" for place in range(9)] + ["5", "mg."] for number in range(1000)]
+    sentences += [["Hypertension", "artérielle", "traitée."], ["Amoxicilline", "500", "mg."]] * 300
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "_sentences", lambda: sentences)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(few_sentences: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Made]:
+    folder = tmp_path_factory.mktemp("made")
+    return folder, write_corpus(folder, WORDS, 3)
+
+
+def texts(path: Path) -> list[str]:
+    return [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_each_source_has_the_papers_share_of_documents_and_their_length(made: tuple[Path, Made]) -> None:
+    folder, counts = made
+    paper = {source["source"]: source for source in table()["sources"]}
+    scale = WORDS / sum(source["words"] for source in paper.values())
+    assert counts.sources == len(paper) == len(list(folder.iterdir())) == 23
+    documents = {path.stem: texts(path) for path in folder.iterdir()}
+    assert counts.documents == sum(map(len, documents.values()))
+    assert counts.words == sum(len(text.split()) for each in documents.values() for text in each)
+    for name in ("HAL", "WMT16", "EMEA V3"):
+        here = documents[name.replace(" ", "_")]
+        assert len(here) == max(1, round(paper[name]["documents"] * scale))
+        expected = paper[name]["words"] / paper[name]["documents"]
+        assert mean(len(text.split()) for text in here) == pytest.approx(expected, rel=0.15), name
+
+
+def test_the_text_gives_each_step_its_work(made: tuple[Path, Made]) -> None:
+    """Repeated lines, cut words, tags, addresses, and copies; the seed decides all of it."""
+    folder, _ = made
+    lines = [text.split("\n") for text in texts(folder / "HAL.jsonl")]
+    assert {each[0] for each in lines} == {"Source HAL : document de synthèse"}
+    every = "\n".join(line for each in lines for line in each)
+    assert all(sign in every for sign in ("-\n", "<p>", "https://"))
+    copies = [count for count in Counter(texts(folder / "WMT16.jsonl")).values() if count > 1]
+    assert copies
+    assert len(set(texts(folder / "WMT16.jsonl"))) > 0.9 * len(texts(folder / "WMT16.jsonl"))
+
+
+def test_the_same_seed_makes_the_same_bytes(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        write_corpus(tmp_path / name, 2000, seed)
+    hashes = {name: [sha256(path) for path in sorted((tmp_path / name).iterdir())] for name in "abc"}
+    assert hashes["a"] == hashes["b"]
+    assert all(first != second for first, second in zip(hashes["a"], hashes["c"], strict=True))
+
+
+def test_times_on_nodes_follow_from_what_works_there() -> None:
+    """Tasks are divided over all cores, threads over one node's, one task over none; a start is none of it."""
+    nodes, words = Nodes(12, 48), (100, 1100, 576_000)
+    assert nodes.seconds(Spread.CORES, 2, (3.0, 13.0), words) == pytest.approx(2 + 5760 / 288)
+    assert nodes.seconds(Spread.NODE, 2, (3.0, 13.0), words) == pytest.approx(2 + 5760 / 24)
+    assert nodes.seconds(Spread.CORE, 2, (3.0, 13.0), words) == pytest.approx(2 + 5760)
+    assert nodes.seconds(Spread.CORE, 2, (3.0, 2.5), words) == 2.5
+    step = Step("corpus build", "look", Spread.CORES, 2.0, words_per_second=500_000, hours=0.25)
+    result = Result(10, 1_000_000, paper_words=9 * 10**8, workers=2, nodes=nodes, steps=[step, step], memory=[])
+    assert rows(result)[0] == ["corpus build", "look", "2.0", "500,000", "0.250", "all nodes"]
+    assert "900,000,000 words on 12 nodes of 48 cores: 0.50 hours, if" in sentences(result)[-1]
+
+
+@pytest.mark.slow
+def test_the_steps_of_a_small_corpus_are_measured() -> None:
+    assert len(sample_sentences()) > 10_000
+    measured = pdapt_json("bench", "corpus", "--words", "20000", "--tasks", "2", "--workers", "1")
+    steps = {(step["command"], step["name"]): step for step in measured["steps"]}
+    built = ["look", "search", "finish", "sign", "pair", "shingle", "compare", "choose", "rest"]
+    searched = [("corpus decontaminate", name) for name in ("search", "rest")]
+    assert [*steps] == [*(("corpus build", name) for name in built), *searched]
+    assert min(step["seconds"] for step in steps.values()) >= 0
+    words = [step["words_per_second"] * max(step["seconds"], 0.01) for step in steps.values()]
+    assert words == pytest.approx([measured["words"]] * len(words))
+    assert sum(step["seconds"] for step in steps.values()) > 2
+    assert {name for (_, name), step in steps.items() if step["spread"] == "one core"} >= {"pair", "choose", "rest"}
+    assert len({memory["words"] for memory in measured["memory"]}) == 2
+    for memory in measured["memory"]:
+        assert 50e6 < memory["largest"] < memory["together"] < 8e9
+    assert measured["paper_words"] == pytest.approx(sum(source["words"] for source in table()["sources"]), rel=1e-6)
