@@ -67,6 +67,8 @@ def _check_on_slurm(site: SlurmSite) -> Iterator[Check]:
     yield Check("Slurm", Verdict.OK, f"partitions: {', '.join(names)}")
     if site.partition is not None:
         yield _known("partition", site.partition, names)
+    if site.cpu is not None and site.cpu.partition is not None:
+        yield _known("cpu.partition", site.cpu.partition, names)
     features = sorted({feature for row in cells for feature in row[2].split(",")} - {"(null)", ""})
     for feature in re.findall(r"[A-Za-z_][\w.-]*", site.constraint or ""):
         yield _known("constraint", feature, features)

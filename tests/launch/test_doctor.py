@@ -237,7 +237,8 @@ def cluster(program: Callable[..., None], tmp_path: Path) -> Callable[[str], dic
 
 def test_a_site_that_fits_its_cluster(cluster: Callable[[str], dict[str, Verdict]]) -> None:
     lines = "partition: gpu\nconstraint: h100&ib\ngpus_per_node: 4\naccount_ends: '@h100'\nqos: fast\n"
-    names = {"site", "Slurm", "partition", "constraint", "GPUs of a node", "time", "account", "qos"}
+    lines += "cpu: {partition: cpu}\n"
+    names = {"site", "Slurm", "partition", "cpu.partition", "constraint", "GPUs of a node", "time", "account", "qos"}
     assert cluster(lines) == dict.fromkeys(names, OK)
 
 
@@ -245,6 +246,7 @@ def test_a_site_that_fits_its_cluster(cluster: Callable[[str], dict[str, Verdict
     ("lines", "name"),
     [
         ("partition: gpux", "partition"),
+        ("cpu: {partition: prepost}", "cpu.partition"),
         ("constraint: a100", "constraint"),
         ("gpus_per_node: 8", "GPUs of a node"),
         ("partition: gpu\nlongest: '48:00:00'", "time"),
