@@ -5,10 +5,12 @@ import inspect
 import subprocess
 import sys
 from importlib import import_module, metadata
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from pdapt.training.megatron import seams
 from pdapt.training.megatron.hooks import HOOKED, hooked
 from pdapt.training.megatron.seams import SEAMS
 
@@ -108,16 +110,17 @@ print("pdapt.training.megatron.cpu_backend" in sys.modules)
         assert done.stdout.strip().splitlines()[-1:] == [expected], done.stderr
 
 
-def test_the_trainers_tokenizers_are_imported_without_transformers_which_is_there_afterwards() -> None:
-    script = """
-import sys
-from pdapt.training.megatron import seams
-seams.import_tokenizers()
-from megatron.core.tokenizers.text.libraries import HuggingFaceTokenizer, NullTokenizer, huggingface_tokenizer
-print("transformers" in sys.modules, huggingface_tokenizer.HAVE_TRANSFORMERS)
-import transformers
-seams.import_tokenizers()
-print("transformers" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["False", "False", "True"], done.stderr
+def test_the_trainers_tokenizers_are_imported_without_transformers_unless_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That Megatron does without it, every training shows."""
+    imported: list[tuple[str, Any]] = []
+    monkeypatch.setattr(seams, "import_module", lambda name: imported.append((name, sys.modules["transformers"])))
+    monkeypatch.delitem(sys.modules, "transformers", raising=False)
+    seams.import_tokenizers()
+    assert "transformers" not in sys.modules
+    library = ModuleType("transformers")
+    monkeypatch.setitem(sys.modules, "transformers", library)
+    seams.import_tokenizers()
+    assert sys.modules["transformers"] is library
+    assert imported == [("megatron.core.tokenizers.text", absent) for absent in (None, library)]
