@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from pdapt.launch.chain.run_status import RunStatus, run_status
 from pdapt.launch.request import read_request
 from pdapt.launch.steps import flow_steps
 
@@ -36,25 +36,29 @@ class Chain:
         said = self.pdapt("launch", "flow.yaml", "--on", "slurm", "--out", "run")
         return [line.partition(":")[0] for line in said.splitlines()]
 
-    def status(self) -> dict[str, Any]:
-        return json.loads(self.pdapt("status", "run", "--json"))
-
-    def states(self) -> dict[str, str]:
-        return {step["name"]: step["state"] for step in self.status()["steps"]}
+    def status(self) -> RunStatus:
+        """As `pdapt status` shows it, without a process for each look."""
+        return run_status(self.run)
 
     def wait(self, condition: Callable[[dict[str, str]], bool], *, stops: bool = False) -> dict[str, str]:
         """Look until a condition holds of the steps' states; a chain that stops meanwhile is an error."""
         deadline = time.monotonic() + 600
-        while not condition(self.states()):
-            status = self.status()
+        while not condition(states := states_of(status := self.status())):
             assert time.monotonic() < deadline, status
-            assert stops or not status["stopped"], status
+            assert stops or not status.stopped, status
             time.sleep(1)
-        return self.states()
+        return states
+
+
+def states_of(status: RunStatus) -> dict[str, str]:
+    return {step.name: step.state for step in status.steps}
 
 
 @pytest.fixture
-def chain(slurm: dict[str, str], qwen3_at: Callable[..., Path], tmp_path: Path) -> Iterator[Chain]:
+def chain(
+    slurm: dict[str, str], qwen3_at: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Chain]:
+    monkeypatch.setenv("SLURM_CONF", slurm["SLURM_CONF"])
     qwen3_at(tmp_path / "base", dtype="float32")
     (tmp_path / "flow.yaml").write_text(
         "title: A tiny chain\n"
@@ -85,8 +89,7 @@ def test_a_chain_stops_at_a_mistake_and_says_why_and_goes_on_to_the_report(chain
     assert chain.launch() == STEPS
     stopped_states = dict.fromkeys(STEPS, "cancelled") | {"corpus": "failed", "base": "done"}
     chain.wait(lambda states: states == stopped_states, stops=True)
-    stopped = chain.status()["stopped"]
-    assert stopped.startswith("corpus has failed: ")
+    assert chain.status().stopped.startswith("corpus has failed: ")
     assert "notes.jsonl" in chain.pdapt("logs", "run", "corpus")
     assert subprocess.check_output(["squeue", "-h"], env=chain.environment) == b""
 
@@ -97,7 +100,9 @@ def test_a_chain_stops_at_a_mistake_and_says_why_and_goes_on_to_the_report(chain
     if states["cpt"] == "running":
         assert states["report"] == "waiting"
     chain.wait(lambda states: set(states.values()) == {"done"})
-    training = next(step for step in chain.status()["steps"] if step["name"] == "cpt")
+    shown = json.loads(chain.pdapt("status", "run", "--json"))
+    assert {step["name"]: step["state"] for step in shown["steps"]} == dict.fromkeys(STEPS, "done")
+    training = next(step for step in shown["steps"] if step["name"] == "cpt")
     assert training["progress"]["step"] == training["progress"]["steps"] == 2
     assert 0 < training["progress"]["goodput"] <= 1
     assert (chain.run / "report/index.html").is_file()
