@@ -1,14 +1,18 @@
 """How a job ends on a real Slurm, by how its ranks do: done, put back, held, given up."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
+from task_runs import wait
 
 from pdapt.core.slurm import SlurmOptions
 from pdapt.launch.recipe_job import recipe_job, train_command
@@ -20,6 +24,7 @@ from pdapt.training.run.journal import JOURNAL_FILE, Event, kept, read
 from pdapt.training.train import train
 
 pytestmark = pytest.mark.slow
+STEPS = 60
 SITE = SlurmSite(title="two nodes", longest="20:00:00", gpus_per_node=0)
 RANKS = """\
 import json, os, pathlib, signal, sys, time
@@ -124,10 +129,7 @@ def job(cluster: Cluster, word: str, nodes: int = 2, *, exclude_failed: bool = F
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < deadline, path
-        time.sleep(0.1)
+    wait(path.exists, 60)
 
 
 def test_asked_to_stop_every_node_finishes_its_save_and_the_job_goes_on_by_itself(cluster: Cluster) -> None:
@@ -217,11 +219,46 @@ def losses(out: Path) -> dict[int, float]:
     return {step: row["loss"] for step, row in kept(read(out / JOURNAL_FILE), Event.STEP).items()}
 
 
+def ranks_of(out: Path) -> list[psutil.Process]:
+    """The processes that train there, without those that they have started."""
+    training = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {"train", str(out)} <= set(process.info["cmdline"] or ()) and "python" in process.info["cmdline"][0]
+    ]
+    return [process for process in training if process.parent() not in training]
+
+
+def is_asked(process: psutil.Process) -> bool:
+    """Whether a process that is halted has a SIGUSR1 before it; or has ended, since it was asked as it started."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except FileNotFoundError:
+        return True
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    return any(int(fields[name], 16) >> (signal.SIGUSR1 - 1) & 1 for name in ("SigPnd", "ShdPnd"))
+
+
+def halt_until_asked(out: Path) -> None:
+    """Halt the ranks in their first steps until Slurm asks them to save, for it looks at its limits twice a minute."""
+    wait(lambda: (out / JOURNAL_FILE).is_file() and '"step"' in (out / JOURNAL_FILE).read_text())
+    ranks = ranks_of(out)
+    for rank in ranks:
+        with suppress(psutil.NoSuchProcess):
+            rank.suspend()
+    try:
+        wait(lambda: all(map(is_asked, ranks)))
+    finally:
+        for rank in ranks:
+            with suppress(psutil.NoSuchProcess):
+                rank.resume()
+
+
 def test_the_time_limit_saves_and_the_job_goes_on_to_the_same_losses(
     cluster: Cluster, recipe_file: Path, tokens: Path
 ) -> None:
-    """Slurm itself asks, fifty seconds before a limit of a minute: while the ranks start, or in their first steps."""
-    overrides = ["steps=16", "checkpoint.every=100", "validation.every=100", "job.time=1"]
+    """Slurm itself asks, fifty seconds before a limit of a minute."""
+    overrides = [f"steps={STEPS}", "checkpoint.every=1000", "validation.every=1000", "job.time=1"]
     out, undisturbed = cluster.folder / "trained", cluster.folder / "undisturbed"
     recipe = load(str(recipe_file), [*overrides, "parallel.nodes=2", "parallel.ranks_per_node=1"])
     run = Run(recipe, tokens, out, None)
@@ -230,8 +267,9 @@ def test_the_time_limit_saves_and_the_job_goes_on_to_the_same_losses(
     assert made.lead == 15
     site = replace(made.site, logs=str(cluster.folder))
     number = cluster.submit(render_sbatch(replace(made, lead=50, site=site, env=made.env | {"OMP_NUM_THREADS": "1"})))
+    halt_until_asked(out)
     cluster.start_again(number, 1, "TimeLimit=30")
-    assert 1 <= len(losses(out)) < 16
+    assert 1 <= len(losses(out)) < STEPS
     assert json.loads((out / "state.json").read_text())["reason"] == "SIGUSR1"
     assert cluster.wait(number, "COMPLETED", restarts=1)["ExitCode"] == "0:0"
     assert train(load(str(recipe_file), [*overrides, "parallel.ranks_per_node=2"]), tokens, undisturbed) is not None
