@@ -1,10 +1,10 @@
 """The file of a flow: text, base, recipe, evaluation, merge and site, checked against a schema."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ...core.errors import UserError
@@ -74,9 +74,6 @@ class FlowKeys:
     site: str = GENERIC
 
 
-SECTIONS = {"data": DataKeys, "recipe": RecipeKeys, "evaluation": EvaluationKeys, "merge": MergeKeys}
-
-
 @dataclass(frozen=True)
 class Flow:
     """A flow: the request of its run, and the site that it runs at."""
@@ -94,10 +91,6 @@ def read_flow(path: Path) -> Flow:
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         raise UserError(f"no flow file: {path}", where="FLOW", allowed="a YAML file: docs/launch.md")
     layer = read_layer(path, kind="flow")
-    for name, section in SECTIONS.items():
-        if layer.get(name) is not None and not isinstance(layer[name], DictConfig):
-            keys = ", ".join(item.name for item in fields(section))
-            raise UserError(f"{name} is not a mapping of keys to values", where=str(path), allowed=f"keys: {keys}")
     config = merge_layer(OmegaConf.structured(FlowKeys), layer, str(path), kind="flow")
     try:
         keys = cast(FlowKeys, OmegaConf.to_object(config))

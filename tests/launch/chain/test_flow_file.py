@@ -64,10 +64,13 @@ def test_what_is_left_out_is_as_the_options_defaults(tmp_path: Path) -> None:
     [
         ("daata: {}", r"unknown key 'daata'(.|\n)*allowed: title, data, base(.|\n)*did you mean 'data'"),
         ("data: {path: [x]}", r"unknown key 'data.path'(.|\n)*did you mean 'paths'"),
-        ("data: [notes]", r"data is not a mapping(.|\n)*allowed: keys: paths, domain"),
+        ("data: [notes]", r"data is \[\"notes\"\](.|\n)*allowed: a mapping of paths, domain"),
         ("merge: {t: far}", "merge.t"),
         ("recipe: {values: [steps=3]}", "no value for recipe.name"),
-        ("recipe: qwen3_tiny_cpt_2xcpu", "recipe is not a mapping"),
+        (
+            "recipe: qwen3_tiny_cpt_2xcpu",
+            r"recipe is \"qwen3_tiny_cpt_2xcpu\"(.|\n)*allowed: a mapping of name, values",
+        ),
         ("evaluation: {questions: 1.5}", "evaluation.questions"),
         ("evaluation: {limit: 5}", "evaluation.data"),
         ("title: ${oc.env:HOME}", "takes its value from elsewhere"),
