@@ -62,14 +62,21 @@ def check_torch() -> Iterator[Check]:
         yield Check("torch", Verdict.OK, value)
         return
     usable = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    most = _cuda_of_driver()
+    try:
+        most = _cuda_of_driver()
+        listed = len(_smi("--query-gpu=index", "--format=csv,noheader").splitlines())
+    except (OSError, subprocess.SubprocessError) as error:  # `check_driver` has said what that means
+        meaning = f"torch finds {counted(usable, 'GPU')}, and nvidia-smi cannot be asked which there are: {error}"
+        verdict = Verdict.UNTESTED if usable else Verdict.WRONG
+        yield Check("torch", verdict, value, meaning=meaning, fix="have the node's driver looked at")
+        return
     if not usable:
         meaning = f"torch finds no GPU; the driver supports CUDA up to {most}"
         fix = "a newer driver, or a torch that was built for that CUDA" if torch.version.cuda else INSTALL
         yield Check("torch", Verdict.WRONG, value, meaning=meaning, fix=fix)
         return
     yield Check("torch", Verdict.OK, f"{value}; the driver supports CUDA up to {most}")
-    yield _compare_counts(usable, len(_smi("--query-gpu=index", "--format=csv,noheader").splitlines()))
+    yield _compare_counts(usable, listed)
     nccl = cast(Any, torch.cuda).nccl  # its stubs do not name it
     yield Check("NCCL", Verdict.OK, ".".join(map(str, nccl.version())))
 
@@ -124,8 +131,10 @@ def check_cpu_kernels() -> Iterator[Check]:
     """Check, where ranks run on cores, whether these multiply in BF16."""
     if has_gpu():
         return
-    from ...core.system.bf16_products import multiplies_bf16
-
+    try:
+        from ...core.system.bf16_products import multiplies_bf16
+    except (ImportError, OSError):  # torch cannot be loaded, as `check_torch` has said
+        return
     if multiplies_bf16():
         yield Check("BF16", Verdict.OK, "this CPU has kernels for products in BF16")
         return

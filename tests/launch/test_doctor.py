@@ -218,6 +218,22 @@ def test_a_cpu_without_kernels_for_bf16_is_slow(monkeypatch: pytest.MonkeyPatch)
         assert verdicts(gpu_checks.check_cpu_kernels()) == {"BF16": verdict}
 
 
+def test_a_driver_that_does_not_answer_and_a_torch_that_does_not_load_end_no_check(
+    program: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_checks, "has_gpu", lambda: True)
+    program("nvidia-smi", code=9)
+    for usable, verdict in ((0, WRONG), (2, UNTESTED)):
+        monkeypatch.setattr("torch.cuda.is_available", lambda usable=usable: bool(usable))
+        monkeypatch.setattr("torch.cuda.device_count", lambda usable=usable: usable)
+        assert verdicts(gpu_checks.check_torch()) == {"torch": verdict}
+    monkeypatch.setattr(gpu_checks, "has_gpu", lambda: False)
+    for name in ("torch", "pdapt.core.system.bf16_products"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert verdicts(gpu_checks.check_torch()) == {"torch": WRONG}
+    assert verdicts(gpu_checks.check_cpu_kernels()) == {}
+
+
 @pytest.fixture
 def cluster(program: Callable[..., None], tmp_path: Path) -> Callable[[str], dict[str, Verdict]]:
     """A Slurm of two partitions; checks a site of these lines on it."""
