@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -46,7 +47,8 @@ def prepare(*, local: bool = False) -> bool:
         from . import cpu_backend
 
         cpu_backend.replace_cuda()
-    import megatron.training
+    with seams.without("wandb"):  # it takes a second, and only the timers of Megatron's own writer need it
+        import megatron.training
 
     if not gpu or local:
         local_layers.replace_in_megatron()
@@ -93,6 +95,8 @@ def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
     """
     recipe, out = task.recipe, task.out
     with importing():
+        if "wandb-project" in recipe.megatron:
+            import_module("wandb")  # for Megatron's own writer: what is loaded already is not left out
         gpu = prepare(local=transformer_impl(recipe, gpu=True) == Layers.LOCAL)
         from megatron.core.enums import ModelType
         from megatron.training import pretrain, training

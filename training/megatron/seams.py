@@ -5,7 +5,8 @@ what these rest on.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
@@ -59,14 +60,18 @@ def use_compiled_helpers() -> None:
 
 
 def import_tokenizers() -> None:
-    """Import Megatron's tokenizers without transformers, which takes as long as all of Megatron: ranks read ids.
+    """Import Megatron's tokenizers without transformers, which takes as long as all of Megatron: ranks read ids."""
+    with without("transformers"):
+        import_module("megatron.core.tokenizers.text")
 
-    Megatron does without it where it is not installed.
-    """
-    absent: Any = {} if "transformers" in sys.modules else {"transformers": None}
+
+@contextmanager
+def without(package: str) -> Iterator[None]:
+    """Import modules of Megatron's that do without a package where it is not installed; what is loaded stays."""
+    absent: Any = {} if package in sys.modules else {package: None}
     sys.modules.update(absent)
     try:
-        import_module("megatron.core.tokenizers.text")
+        yield
     finally:
         for name in absent:
             del sys.modules[name]

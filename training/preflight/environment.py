@@ -22,8 +22,11 @@ Environment = dict[str, str]
 
 def this_environment() -> Environment:
     """Describe the environment of this process."""
-    packages = {name: package for package in metadata.distributions() if (name := package.metadata["Name"])}
-    described = {name: f"{package.version} {_digest(package)}".strip() for name, package in packages.items()}
+    described: dict[str, str] = {}
+    for package in metadata.distributions():
+        headers = package.metadata  # read from its file each time that it is asked for
+        if name := headers["Name"]:
+            described[name] = f"{headers['Version']} {_digest(package)}".strip()
     return {"python": platform.python_version()} | dict(sorted(described.items(), key=lambda item: item[0].lower()))
 
 

@@ -102,6 +102,7 @@ import sys, torch
 torch.cuda.is_available = lambda: {gpu}
 from pdapt.training.megatron.engine import prepare
 assert prepare() is {gpu}
+assert "wandb" not in sys.modules, "takes a second, and is of use to Megatron's own writer alone"
 print("pdapt.training.megatron.cpu_backend" in sys.modules)
 """
     for gpu, expected in ((False, "True"), (True, "False")):
