@@ -27,6 +27,8 @@ ARRIVAL = 1800.0
 """Seconds for all nodes to come: each may first compare hundreds of GB of tokens with their hashes."""
 PATIENCE = all_reduce.PATIENCE * (all_reduce.REPEATS + 1)
 """Seconds for the ranks to tell how they reduced, once all nodes are there."""
+READING = 20.0
+"""Seconds for the other ranks to read why a start is refused: a store that rank 0 keeps ends with it."""
 CLOCKS = 5.0
 """Seconds that a node's clock may be off: which rank failed first is told by the nodes' clocks, and the others wait
 twice as long for it (`failures/cause.py`)."""
@@ -94,7 +96,14 @@ def _verdict(store: Any, name: str, patience: float) -> None:
     except Exception as error:  # torch's kinds for a store that does not answer differ from version to version
         raise Failed(f"rank 0 has not judged this start within {patience:,.0f} s: {error}") from error
     problems, out = json.loads(store.get(f"verdict {name}"))
+    if problems:
+        store.set(_has_read(int(os.environ["RANK"])), "")
     refuse(problems, Path(out))
+
+
+def _has_read(rank: int) -> str:
+    """Name the note of a rank that knows that, and why, a start is refused."""
+    return f"read {rank}"
 
 
 def _reduce(store: Any) -> Reduced:
@@ -180,6 +189,8 @@ class _Judge:
         seconds = round(time.monotonic() - self.begin, 3)
         write_json(self.task.out / PREFLIGHT, self.report | asdict(judgement) | {"seconds": seconds})
         self.store.set(f"verdict {name}", json.dumps([judgement.problems, str(self.task.out)]))
+        if judgement.problems:
+            self._missing([_has_read(rank) for rank in range(1, int(os.environ["WORLD_SIZE"]))], READING)
         refuse(judgement.problems, self.task.out)
 
 

@@ -5,13 +5,18 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 from pdapt.core.errors import UserError
-from pdapt.training.preflight import all_reduce
+from pdapt.training.preflight import all_reduce, start_check
 from pdapt.training.preflight.environment import ENVIRONMENT
+from pdapt.training.preflight.judge_nodes import Judgement
 from pdapt.training.preflight.start_check import (
     CLOCKS,
     PREFLIGHT,
@@ -69,6 +74,41 @@ def test_a_node_with_other_packages_ends_all_ranks_before_the_first_step(
     assert checkpoints(out) == []
     assert not (out / JOURNAL_FILE).exists()
     assert not (out / ENVIRONMENT).exists()
+
+
+def hash_store() -> Any:
+    """A store of this process alone."""
+    c10d: Any = torch.distributed  # its stubs do not name the stores
+    return c10d.HashStore()
+
+
+def test_rank_0_keeps_its_store_until_the_others_know_why_a_start_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", os.environ | {"RANK": "1", "WORLD_SIZE": "2"})
+    store = hash_store()
+    task: Any = SimpleNamespace(out=tmp_path)
+    judge = start_check._Judge(task, store, begin=0.0)
+    with ThreadPoolExecutor(1) as pool:
+        rank_0 = pool.submit(judge._tell, "facts", Judgement(["disk: full"]))
+        store.wait(["verdict facts"])
+        assert not wait([rank_0], timeout=0.2).done, "the store would be gone before rank 1 has read it"
+        with pytest.raises(UserError, match="disk: full"):
+            start_check._verdict(store, "facts", patience=5)
+        with pytest.raises(UserError, match="disk: full"):
+            rank_0.result(timeout=5)
+
+
+def test_a_rank_that_never_reads_why_a_start_is_refused_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", os.environ | {"RANK": "0", "WORLD_SIZE": "2"})
+    monkeypatch.setattr(start_check, "READING", 0.05)
+    task: Any = SimpleNamespace(out=tmp_path)
+    judge = start_check._Judge(task, hash_store(), begin=0.0)
+    with pytest.raises(UserError, match="disk: full"):
+        judge._tell("facts", Judgement(["disk: full"]))
+    judge._tell("all", Judgement([]))  # nobody is waited for where nothing is refused
 
 
 def reduced(rank: int, clock: float = 100.0, seconds: float = 0.01, error: str = "") -> Reduced:
