@@ -147,7 +147,7 @@ def _within(container: Container | None, job: BatchJob) -> list[str]:
     """Words before a rank's command that start a container; pyxis needs none."""
     if container is None or container.runtime == Runtime.PYXIS:
         return []
-    words = ["apptainer exec", *(["--nv"] if job.gpu else [])]
+    words = [f"{container.runtime} exec", *(["--nv"] if job.gpu else [])]
     return [*words, *(f'--bind "{mount}"' for mount in container.mounts), f'"{container.image}"']
 
 

@@ -32,6 +32,7 @@ class Runtime(StrEnum):
     """Programs that start a container."""
 
     APPTAINER = "apptainer"
+    SINGULARITY = "singularity"  # its name before, which clusters have kept; with the same options
     PYXIS = "pyxis"
 
 
@@ -39,7 +40,7 @@ class Runtime(StrEnum):
 class Container:
     """The container that ranks run in; pdapt is installed in it."""
 
-    runtime: str = MISSING  # apptainer, or pyxis: srun's own options
+    runtime: str = MISSING  # apptainer, singularity, or pyxis: srun's own options
     image: str = MISSING  # file, or for pyxis also a registry's name
     mounts: list[str] = field(default_factory=list)  # FOLDER or FOLDER:FOLDER_INSIDE
 

@@ -142,11 +142,13 @@ def test_what_a_site_says_is_in_the_script() -> None:
     assert "gpus-per-node" not in script
 
 
-def test_ranks_run_in_a_container_of_either_kind() -> None:
+def test_ranks_run_in_a_container_of_any_kind() -> None:
     apptainer = Container("apptainer", "$WORK/pdapt.sif", ["$WORK", "/data:/in"])
     script = render_sbatch(replace(JOB, site=replace(SITE, container=apptainer)))
     assert '    apptainer exec --nv --bind "$WORK" --bind "/data:/in" "$WORK/pdapt.sif" \\\n' in script
     assert "--nv" not in render_sbatch(replace(JOB, gpu=False, site=replace(SITE, container=apptainer)))
+    singularity = render_sbatch(replace(JOB, site=replace(SITE, container=replace(apptainer, runtime="singularity"))))
+    assert singularity == script.replace("apptainer exec", "singularity exec")
     script = render_sbatch(replace(JOB, site=replace(SITE, container=replace(apptainer, runtime="pyxis"))))
     assert '    --container-image="$WORK/pdapt.sif" \\\n    --container-mounts="$WORK,/data:/in" \\\n' in script
     assert "apptainer" not in script
