@@ -132,7 +132,7 @@ def corpus(
 
     with TemporaryDirectory(dir=folder) as work:
         plan = Plan(words, seed, tasks=tasks, workers=workers, tokenizer=tokenizer)
-        result = bench(Path(work), plan, Nodes(nodes, cores))
+        result = bench(Path(work).absolute(), plan, Nodes(nodes, cores))
     if as_json:
         print(json.dumps(asdict(result)))
         return

@@ -19,6 +19,7 @@ from .options import (
     MaxRejected,
     OutFolder,
     Overrides,
+    Slurm,
     Splits,
     TextColumn,
 )
@@ -81,7 +82,19 @@ def build(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw of held-out documents.")] = 0,
     vocab_size: Annotated[int | None, typer.Option(help="Rows of the model's embedding.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads; by default one for each core.")] = None,
+    tasks: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Divide the text into so many parts at most, which are scanned and tokenized side by side, each as a "
+            "task. A kill costs the parts at work; what is written is the same.",
+        ),
+    ] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads, or with --tasks processes that work on them; by default one for each core."),
+    ] = None,
+    slurm: Slurm = None,
     as_json: Json = False,
 ) -> None:
     """Tokenize documents into Megatron's .bin/.idx, some held out.
@@ -89,6 +102,7 @@ def build(
     The files serve every layout and length: the recipe chooses, and --layout and --seq-length only decide which figures
     are printed.
     """
+    from ..data_prep.tasks.task_options import slurm_options
     from ..data_prep.tokens.build import Options, build_tokens
     from ..data_prep.tokens.layouts import check_layout
     from ..data_prep.tokens.stats import layout_stats
@@ -111,7 +125,17 @@ def build(
         keep_duplicates=keep_duplicates,
         domains=tuple(domain or ()),
     )
-    manifest = build_tokens(paths, tokenizer, out, options, vocab_size=vocab_size, workers=workers, topics=topics)
+    manifest = build_tokens(
+        paths,
+        tokenizer,
+        out,
+        options,
+        vocab_size=vocab_size,
+        workers=workers,
+        topics=topics,
+        tasks=tasks,
+        slurm=slurm_options(slurm) if slurm else None,
+    )
     stats = layout_stats(out, layout, seq_length)
     if as_json:
         counts = stats.overall.to_json()

@@ -31,7 +31,7 @@ from .passes.source_parts import Part, join_parts, parts_of_source
 from .screening.masking import kinds_to_mask
 from .screening.screen import sentences
 from .sources.registry import identity_of
-from .tasks.at_work import TASKS, tasks_at_work
+from .tasks.at_work import TASKS, remove_tasks, tasks_at_work
 from .tasks.task_options import tasks_of
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _build(
 
 def _remove_leftovers(surveys: Sequence[Survey], work: Path, counts: dict[str, dict[str, Any]]) -> None:
     """Remove what only an interrupted run needs, and the files of sources of which no document is kept."""
-    remove(work / TASKS)  # first: as long as all documents are there, no part is looked for
+    remove_tasks(work)  # first: as long as all documents are there, no part is looked for
     for survey in surveys:
         if not counts[survey.source.name]["kept"]:
             remove(_documents(survey, work))

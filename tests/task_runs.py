@@ -9,7 +9,12 @@ from pathlib import Path
 
 def start_build(paths: object, out: Path, *options: str, environment: dict[str, str] | None = None) -> "Build":
     """Start `pdapt corpus build` of a source called notes."""
-    command = [sys.executable, "-m", "pdapt.cli.main", "corpus", "build", f"notes={paths}", "--out", str(out), *options]
+    return start("corpus", "build", f"notes={paths}", "--out", str(out), *options, environment=environment)
+
+
+def start(*arguments: str, environment: dict[str, str] | None = None) -> "Build":
+    """Start a command of `pdapt`."""
+    command = [sys.executable, "-m", "pdapt.cli.main", *arguments]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

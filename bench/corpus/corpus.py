@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from ...core.log import counted
+from ...data_prep.documents.sources import HUB
 from ...data_prep.tokens.parcomed import table
 from ..processes import run_logged
 from .synthetic import Made, write_corpus
@@ -31,12 +32,10 @@ class Spread(StrEnum):
 
     Attributes:
         CORES: over the cores of all nodes, as tasks.
-        NODE: over the cores of one node.
         CORE: over one core.
     """
 
     CORES = "all nodes"
-    NODE = "one node"
     CORE = "one core"
 
 
@@ -98,8 +97,8 @@ class Nodes:
         """
         (small, large), (few, many, there) = times, words
         a_word = min(max(0.0, large - small) / (many - few), large / many)
-        divided = {Spread.CORES: self.nodes * self.cores / workers, Spread.NODE: self.cores / workers, Spread.CORE: 1}
-        return large - a_word * many + a_word * there / divided[spread]
+        divided = self.nodes * self.cores / workers if spread is Spread.CORES else 1
+        return large - a_word * many + a_word * there / divided
 
 
 @dataclass(frozen=True)
@@ -151,8 +150,10 @@ class Plan:
             "corpus decontaminate": [corpus, "--out", str(work / "contamination"), "--parts", tasks, *workers],
         }
         if self.tokenizer:
-            tokens = ["--tokenizer", self.tokenizer, "--out", str(work / "tokens")]
-            commands["tokens build"] = [corpus, *tokens, *workers]
+            hub = self.tokenizer.startswith(HUB)
+            tokenizer = self.tokenizer if hub else str(Path(self.tokenizer).absolute())
+            tokens = ["--tokenizer", tokenizer, "--out", str(work / "tokens")]
+            commands["tokens build"] = [corpus, *tokens, "--tasks", tasks, *workers]
         return commands
 
 
@@ -200,7 +201,7 @@ def _measured(
         memory.append(Memory(command, made.words, together=together, largest=largest))
         steps = _steps(said)
         rest = seconds - sum(took for _, _, took in steps)
-        steps.append((REST, Spread.NODE if command == "tokens build" else Spread.CORE, rest))
+        steps.append((REST, Spread.CORE, rest))
         times |= {(command, name): (spread, took) for name, spread, took in steps}
     return made, times, memory
 

@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 
 from ...core import log
 from ...core.errors import UserError, check_known
-from ...core.files import atomic_path, remove, write_json, write_text
+from ...core.files import atomic_path, write_json, write_text
 from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
 from ..documents.store import FOLDER, document_files, filter_documents, read_counts, read_documents
-from ..tasks.at_work import TASKS, tasks_at_work
+from ..tasks.at_work import TASKS, remove_tasks, tasks_at_work
 from ..tasks.task_options import Tasks
 from .corpus_search import TEST_PARTS, Overlap, search
 from .evaluation_texts import EvaluationText, EvaluationTexts, Way
@@ -82,7 +82,7 @@ def decontaminate(
         texts = EvaluationTexts(items)
         with tasks_at_work("contamination", work / TASKS, tasks) as runner:
             overlaps = search(files, texts, runner)
-        remove(work / TASKS)
+        remove_tasks(work)
         _write(overlaps, texts, files=files, work=work)
         write_json(work / SUMMARY, _summary(overlaps, texts))
         return _treat(overlaps, files, work, drop=treatment == DROP)

@@ -34,13 +34,19 @@ def near_copies_by_tasks(parts: Sequence[Part], chosen: Offsets, ranks: Offsets,
     Raises:
         Failed: a worker was killed, or a job failed.
     """
+    search = search_by_tasks(parts, chosen, runner)
+    np.save(search.folder / RANKS, ranks)
+    runner.run("choose", _choose, [search])
+    return [Copy(**row) for row in pq.read_table(search.folder / COPIES).to_pylist()]
+
+
+def search_by_tasks(parts: Sequence[Part], chosen: Offsets, runner: "TaskRunner") -> Search:
+    """The search of `near_copies_by_tasks`, done."""
     folder = runner.folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     search = Search(folder, joined_parts(parts, runner.tasks.most))
-    np.save(folder / RANKS, ranks)
     search.run(chosen, runner.run)
-    runner.run("choose", _choose, [search])
-    return [Copy(**row) for row in pq.read_table(folder / COPIES).to_pylist()]
+    return search
 
 
 def _choose(search: Search) -> None:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from numpy.lib.format import open_memmap
 
-from ...core import log
-from ...core.log import counted
-from ..tokens.selection.scan import Scan
-from ..tokens.selection.shards import read_shard
 from .contents import Contents, PartContents
 from .minhash import BANDS, HASHES, band_keys, candidates, sign
 from .parts import Part, joined_parts
@@ -188,27 +184,3 @@ def find_similar(parts: list[Part], chosen: Offsets, workers: int, similarity: f
         search = Search(Path(folder), joined_parts(parts, MOST_PARTS), similarity)
         search.run(chosen, lambda _, step, numbers: list(pool.map(step, numbers)))
         yield search.result()
-
-
-def merge_near_duplicates(scans: list[Scan], workers: int) -> list[Scan]:
-    """The scans, with one hash (the lowest of theirs) as `clusters` of all documents that similar pairs link.
-
-    Their numbers and names may differ: a text that is held out is too similar to one that is trained on either way.
-    """
-    log.info("tokens: looking for near-duplicates (MinHash)")
-    hashes = np.concatenate([np.empty(0, np.uint64), *(scan.hashes for scan in scans)])
-    first = np.unique(hashes, return_index=True)[1]
-    parts = [
-        Part(len(scan.hashes), lambda scan=scan: (batch.text for batch in read_shard(scan.shard))) for scan in scans
-    ]
-    with find_similar(parts, np.sort(first), workers) as similar:
-        numbers = similar.clusters(len(hashes))
-    lowest = np.full(len(hashes), np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(lowest, numbers, hashes)
-    copies = np.unique(hashes, return_inverse=True)[1]
-    clusters = lowest[numbers[first]][copies]  # a copy of a text is where the one is that was compared
-    members = np.unique(similar.pairs)
-    clusters_of_members = counted(len(np.unique(numbers[members])), "cluster")
-    log.info(f"tokens: similar to another: {counted(len(members), 'text')}, in {clusters_of_members}")
-    divided = np.split(clusters, np.cumsum([len(scan.hashes) for scan in scans])[:-1])
-    return [replace(scan, clusters=values) for scan, values in zip(scans, divided, strict=True)]

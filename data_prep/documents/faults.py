@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ...core.errors import UserError
+from ...core.files import read_json, write_json
 from ...core.log import counted
 from .record import Rejected
 
@@ -15,6 +16,17 @@ SHOWN = 5
 
 class FileError(UserError):
     """A file as a whole cannot be read."""
+
+
+def write_faults(path: Path, faults: Sequence[UserError]) -> None:
+    """Write faults for another process, all of them or nothing."""
+    values = [{name: getattr(fault, name) for name in ("what", "where", "allowed", "fix")} for fault in faults]
+    write_json(path, values)
+
+
+def read_faults(path: Path) -> list[UserError]:
+    """The faults that `write_faults` has written; none where there is no file."""
+    return [FileError(values.pop("what"), **values) for values in read_json(path)] if path.exists() else []
 
 
 def printable(path: Path | str) -> str:

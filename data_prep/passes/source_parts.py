@@ -20,7 +20,7 @@ from ..clean.boilerplate import Boilerplate, RepeatedLines
 from ..clean.profiles import profile_of
 from ..clean.source_cleaning import CleaningCounts, clean_source, finish_source, look_at, search_in
 from ..clean.source_facts import SourceFacts, SourceLook, SourceSearch
-from ..documents.faults import FileError
+from ..documents.faults import read_faults, write_faults
 from ..documents.reading import read_items, units
 from ..documents.store import join_documents, read_counts, read_rejected, write_documents, write_rejected
 from ..documents.streams import SourceFile
@@ -73,8 +73,7 @@ class Part:
 
     def faults(self) -> list[UserError]:
         """Faults of its files that cannot be read."""
-        path = self.file("faults")
-        return [FileError(what, **rest) for what, rest in _read(path)] if path.exists() else []
+        return read_faults(self.file("faults"))
 
 
 def parts_of_source(
@@ -129,10 +128,7 @@ def run_pass(step: Pass, part: Part) -> None:
     try:
         {Pass.LOOK: _look, Pass.SEARCH: _search, Pass.FINISH: _finish}[step](part)
     except UnreadableError as error:
-        faults = [
-            (fault.what, {"where": fault.where, "allowed": fault.allowed, "fix": fault.fix}) for fault in error.faults
-        ]
-        _write(part.file("faults"), faults)
+        write_faults(part.file("faults"), error.faults)
 
 
 def _look(part: Part) -> None:
@@ -246,7 +242,7 @@ def _write(path: Path, value: Any) -> None:
     """Write JSON with its keys in their order, all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False)
+        file.write(json.dumps(value, ensure_ascii=False))  # `json.dump` would encode piece by piece, ten times slower
 
 
 def _read(path: Path) -> Any:

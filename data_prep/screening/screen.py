@@ -65,6 +65,15 @@ class Screening:
         offsets = np.cumsum([0, *map(len, parts)]).astype(np.int64)
         self.look(np.frombuffer(b"".join(parts), np.uint8), offsets, files)
 
+    @classmethod
+    def of_counts(cls, counts: Counts, *, thorough: bool) -> "Screening":
+        """A screening that has found these counts."""
+        screening = cls(thorough=thorough)
+        screening.languages.update(counts["languages"])
+        for kind in FOUND:
+            screening._found[kind].update(counts[kind])
+        return screening
+
     def add(self, other: "Screening") -> None:
         """Add what another one has found."""
         self.languages.update(other.languages)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.files import remove
 from .task_options import Tasks
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 TASKS = ".tasks"
 """Folder of a stage's tasks while it is at work, in one named after their number."""
+REMOVED = ".tasks.removed"
+"""Its name while it is removed, so that a run that is interrupted then leaves nothing that is taken for finished."""
 
 
 @contextmanager
@@ -30,3 +33,11 @@ def tasks_at_work(stage: str, folder: Path, tasks: Tasks | None) -> "Iterator[Ta
 
     with task_runner(stage, folder / str(tasks.most), tasks) as runner:
         yield runner
+
+
+def remove_tasks(work: Path) -> None:
+    """Remove what a stage's tasks have left in its folder, if there were any."""
+    remove(work / REMOVED)
+    if (work / TASKS).exists():
+        (work / TASKS).rename(work / REMOVED)
+        remove(work / REMOVED)

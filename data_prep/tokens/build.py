@@ -8,42 +8,49 @@ the number of threads nor on interruptions.
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core import log
 from ...core.errors import UserError
-from ...core.files import atomic_path, remove, sha256, write_json
+from ...core.files import atomic_path, remove, write_json
 from ...core.integrity import checking
 from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
+from ...core.slurm import SlurmOptions
 from ..documents.faults import check_rejected, check_share, printable
 from ..documents.registered import allowed_share
 from ..documents.store import REJECTED, write_rejected
 from ..documents.survey import Survey
 from ..screening.screen import sentences
 from ..sources.registry import identity_of
+from ..tasks.at_work import TASKS, remove_tasks, tasks_at_work
+from ..tasks.task_options import tasks_of
 from ..topics.assignments import Assignments, read_assignments
-from .assemble import assemble, data_set_prefix, for_all
+from .assemble import assemble, for_all, make_record
 from .check_encoder import SAMPLE, VERIFICATIONS, Verifier
 from .encoders import FAST, make_encoder
-from .index import count_indexed
 from .selection.given_paths import REBUILD, find_sources, fingerprints, named_by_user, recorded_files
 from .selection.scan import WITHHELD, Scan
 from .selection.selection import Choice, Plan, chosen, make_plan
 from .selection.shards import SHARD_BYTES, Shard, plan_shards, read_shard
-from .selection.split import DROPPED, DUPLICATE, SIDES, TRAIN, VALID
-from .shard_tokens import FOLDERS, finish_shard, tokenize_shard, verified
+from .selection.split import DUPLICATE, SIDES, TRAIN, VALID
+from .shard_tasks import Tokenizing, assemble_by_tasks, tokenize_by_tasks
+from .shard_tokens import finish_shard, tokenize_shard, verified
 from .tokenizer import Vocabulary, load_tokenizer
-from .tokens_record import RECORD, DataSet, TokensRecord
+from .tokens_record import RECORD
 
+if TYPE_CHECKING:
+    from ..tasks.executor import TaskRunner
+
+TOKENIZER = "tokenizer"
 PARTS = ".shards"
 """Folder of the shards' parts while the stage is at work."""
 CUT = "cut"
-"""File in it that says which shards they are of: without it they are not whole."""
+"""File in it, and in that of tasks, that says which shards they are of: without it they are not whole."""
 SHOWN = 5
 """Data sets that a message names."""
 SPLITS = TRAINING, ALL_SPLITS = "train", "all"
@@ -116,6 +123,8 @@ def build_tokens(
     workers: int | None = None,
     shard_bytes: int = SHARD_BYTES,
     topics: Path | None = None,
+    tasks: int = 1,
+    slurm: SlurmOptions | None = None,
 ) -> Manifest:
     """Tokenize documents, each ended by `<|endoftext|>`.
 
@@ -130,16 +139,21 @@ def build_tokens(
         out: the folder to make.
         options: see `Options`.
         vocab_size: rows of the model's embedding, which every id has to fit in.
-        workers: threads; by default one a core.
+        workers: threads, or processes that run tasks; None for one a core, or for as many as Slurm runs.
         shard_bytes: see `plan_shards`; decides how much an interruption loses, and nothing else.
         topics: file that gives texts their topics (see `topics.assignments`), each of which is a data set then.
+        tasks: parts that the shards, and in the end the data sets, are divided into, at most: each is a task of
+            datatrove's. What is written does not depend on it. 1: threads of this process do it all.
+        slurm: options of Slurm's jobs, which run the tasks; None to run them on this machine.
 
     Raises:
-        UserError: there are no documents, the tokenizer does not serve, or no text is in the file of topics.
+        UserError: there are no documents, the tokenizer does not serve, no text is in the file of topics, or there are
+            jobs of Slurm's without tasks.
+        Failed: a worker was killed, or a job failed; the same call goes on with the tasks that are not finished.
         VerificationError: the back end's ids are not the reference's.
     """
     options = options or Options()
-    workers = workers or len(os.sched_getaffinity(0))
+    divided = tasks_of(tasks, workers if tasks > 1 else None, slurm)
     surveys = find_sources(paths, options, out)
     shards = [shard for survey in surveys for shard in plan_shards(survey, shard_bytes)]
     vocabulary = load_tokenizer(tokenizer, vocab_size)
@@ -147,7 +161,11 @@ def build_tokens(
     hashes: dict[str, str] = {}
 
     def body(work: Path) -> dict[str, Any]:
-        counts = _fill(work, shards, options, vocabulary, workers=workers, surveys=surveys, hashes=hashes, topics=given)
+        if divided:
+            _keep(work / TASKS, _states(shards))
+        with tasks_at_work("tokens", work / TASKS, divided) as runner:
+            crew = Crew(workers or len(os.sched_getaffinity(0)), runner)
+            counts = _fill(work, shards, options, vocabulary, crew=crew, surveys=surveys, hashes=hashes, topics=given)
         return counts | {"sources": _about(surveys)}
 
     # A source may be called `topics`, but not like an option.
@@ -157,13 +175,21 @@ def build_tokens(
     return run_stage("tokens", inputs, config, out, body=body, resumes=True, hashes=hashes)
 
 
+@dataclass(frozen=True)
+class Crew:
+    """Who does the work: so many threads of this process, or where there is a runner, its tasks."""
+
+    threads: int
+    runner: "TaskRunner | None" = None
+
+
 def _fill(
     work: Path,
     shards: list[Shard],
     options: Options,
     vocabulary: Vocabulary,
     *,
-    workers: int,
+    crew: Crew,
     surveys: list[Survey],
     hashes: dict[str, str],
     topics: Assignments | None,
@@ -174,21 +200,33 @@ def _fill(
         background.submit(lambda: vocabulary.tokenizer)
         # Beside the scan, and before the first shard is written: an interrupted run goes on with what it wrote.
         with checking("tokens", recorded_files(surveys), fix=REBUILD) as checked:
-            merge = _merger(options, workers)
-            plan = make_plan(shards, options.choice, workers, named=named_by_user(surveys), merge=merge, topics=topics)
+            plan = make_plan(
+                shards,
+                options.choice,
+                crew.threads,
+                named=named_by_user(surveys),
+                merge=_merger(options, crew),
+                topics=topics,
+                runner=crew.runner,
+            )
         verifier = Verifier(loading.result(), vocabulary, options.verify)
     _list_rejected(plan, surveys, options, work)
     _say(plan, options)
     if topics and (documents := _without_topic(plan)):
         log.info(f"tokens: the file of topics does not list {counted(documents, 'document')}, which have none")
-    parts = _parts(work, shards)
-    _tokenize(plan, verifier, parts, workers)
-    hashes.update(assemble(plan, parts, work, workers))
-    _copy_tokenizer(vocabulary, work / "tokenizer")
-    record = _record(plan, vocabulary, work)
-    written = record.to_json()
+    parts = _keep(work / PARTS, _cut(shards))
+    _copy_tokenizer(vocabulary, work / TOKENIZER)
+    if crew.runner:
+        tokenizing = Tokenizing(parts, work / TOKENIZER, backend=options.backend, verify=options.verify)
+        tokenize_by_tasks(plan, tokenizing, crew.runner)
+        hashes.update(assemble_by_tasks(plan, parts, work, crew.runner))
+    else:
+        _tokenize(plan, verifier, parts, crew.threads)
+        hashes.update(assemble(plan, parts, work, crew.threads))
+    written = make_record(plan, vocabulary, work).to_json()
     write_json(work / RECORD, written)
     compared = sum(verified(parts / str(number)) for number in range(len(shards)))
+    remove_tasks(work)
     _discard(parts)
     names = ("totals", "withheld", "training_duplicates", "dropped_duplicates")
     return {name: written[name] for name in names} | {
@@ -278,7 +316,7 @@ def training_texts(paths: list[str], options: Options) -> Iterator[str]:
     """The texts that `build_tokens` with the same options puts into training: what a tokenizer may be trained on."""
     surveys = find_sources(paths, options)
     shards = [shard for survey in surveys for shard in plan_shards(survey)]
-    plan = make_plan(shards, options.choice, 1, named=named_by_user(surveys), merge=_merger(options, 1))
+    plan = make_plan(shards, options.choice, 1, named=named_by_user(surveys), merge=_merger(options, Crew(1)))
     for scan, sides in zip(plan.scans, plan.sides, strict=True):
         at = 0
         for batch in read_shard(scan.shard):
@@ -286,29 +324,39 @@ def training_texts(paths: list[str], options: Options) -> Iterator[str]:
             at += len(batch)
 
 
-def _merger(options: Options, workers: int) -> Callable[[list[Scan]], list[Scan]]:
+def _merger(options: Options, crew: Crew) -> Callable[[list[Scan]], list[Scan]]:
     if not options.near_duplicates:
         return lambda scans: scans
-    from ..dedup.near_duplicates import merge_near_duplicates
+    from ..dedup.text_clusters import merge_near_duplicates
 
-    return lambda scans: merge_near_duplicates(scans, workers)
-
-
-def _parts(work: Path, shards: list[Shard]) -> Path:
-    """The folder of the shards' parts; empty if an earlier run cut the inputs otherwise."""
-    parts = work / PARTS
-    cut = "".join(f"{shard.source} {shard.name} {len(shard.files)} {shard.start} {shard.stop}\n" for shard in shards)
-    if not (parts / CUT).is_file() or (parts / CUT).read_text(encoding="utf-8") != cut:
-        _discard(parts)
-        parts.mkdir()
-        (parts / CUT).write_text(cut, encoding="utf-8")
-    return parts
+    return lambda scans: merge_near_duplicates(scans, crew.threads, crew.runner)
 
 
-def _discard(parts: Path) -> None:
-    """Remove the parts; what an interruption leaves of them is not taken for whole."""
-    (parts / CUT).unlink(missing_ok=True)
-    remove(parts)
+def _cut(shards: Sequence[Shard]) -> str:
+    """A text that two cuts of inputs have in common only if they are the same."""
+    return "".join(f"{shard.source} {shard.name} {len(shard.files)} {shard.start} {shard.stop}\n" for shard in shards)
+
+
+def _states(shards: Sequence[Shard]) -> str:
+    """A text as of `_cut`, and that changes with every change of a file: scans come before a corpus is verified."""
+    paths = dict.fromkeys(file.path for shard in shards for file in shard.files)
+    changed = [(path, path.stat()) for path in paths]
+    return _cut(shards) + "".join(f"{path} {state.st_size} {state.st_ctime_ns}\n" for path, state in changed)
+
+
+def _keep(folder: Path, cut: str) -> Path:
+    """The folder of what is made of the shards; empty if an earlier run made it of others."""
+    if not (folder / CUT).is_file() or (folder / CUT).read_text(encoding="utf-8") != cut:
+        _discard(folder)
+        folder.mkdir()
+        (folder / CUT).write_text(cut, encoding="utf-8")
+    return folder
+
+
+def _discard(folder: Path) -> None:
+    """Remove what is made of the shards; what an interruption leaves of it is not taken for whole."""
+    (folder / CUT).unlink(missing_ok=True)
+    remove(folder)
 
 
 def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int) -> None:
@@ -324,7 +372,7 @@ def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int) -> None
 
     def tokenize_one(number: int) -> None:
         seconds = time.monotonic()
-        size = tokenize_shard(plan, number, verifier, parts / str(number))
+        size = tokenize_shard(plan.of_shard(number), verifier, parts / str(number))
         flushes.append(flushing.submit(finish_shard, parts / str(number)))
         seconds = time.monotonic() - seconds
         log.info(f"tokens: shard {number + 1} of {total}, {size / 1e6:.1f} MB of text in {seconds:.1f} s")
@@ -339,33 +387,3 @@ def _copy_tokenizer(vocabulary: Vocabulary, folder: Path) -> None:
     for file in vocabulary.files:
         with atomic_path(folder / file.name) as partial:
             shutil.copyfile(file, partial)
-
-
-def _record(plan: Plan, vocabulary: Vocabulary, work: Path) -> TokensRecord:
-    splits: dict[str, dict[str, DataSet]] = {folder: {} for folder in FOLDERS.values()}
-    for group, (key, name) in enumerate(zip(plan.keys, plan.names, strict=True)):
-        for side, folder in FOLDERS.items():
-            if not plan.count(group, side):
-                continue
-            documents, tokens = count_indexed(data_set_prefix(plan, work, side, group))
-            splits[folder][name] = DataSet(
-                prefix=f"{folder}/{name}",
-                **key._asdict(),
-                documents=documents,
-                tokens=tokens,
-                words=plan.words(group, side),
-                licences=plan.licences(group, side),
-            )
-    return TokensRecord(
-        splits=splits,
-        dropped_duplicates=_by_name(plan, DROPPED),
-        eod_id=vocabulary.eod_id,
-        vocabulary_size=vocabulary.size,
-        tokenizer_sha256=sha256(vocabulary.files[0]),
-        withheld={split: _by_name(plan, side) for split, side in WITHHELD.items()},
-        training_duplicates=_by_name(plan, DUPLICATE),
-    )
-
-
-def _by_name(plan: Plan, side: int) -> dict[str, int]:
-    return {name: plan.count(group, side) for group, name in enumerate(plan.names)}

@@ -20,8 +20,7 @@ import pyarrow as pa
 from ...core.files import fsync_path, remove
 from .check_encoder import Verifier
 from .encoders import Ids
-from .selection.scan import Scan
-from .selection.selection import Plan, chosen
+from .selection.selection import ShardPlan, chosen
 from .selection.shards import Batch, read_shard, utf8
 from .selection.split import TRAIN, VALID
 from .words import decode
@@ -52,29 +51,28 @@ def verified(folder: Path) -> int:
     return int((folder / "verified").read_text(encoding="utf-8"))
 
 
-def tokenize_shard(plan: Plan, shard: int, verifier: Verifier, folder: Path) -> int:
-    """Tokenize a shard of a plan; bytes of text that were encoded. `finish_shard` makes the folder appear.
+def tokenize_shard(plan: ShardPlan, verifier: Verifier, folder: Path) -> int:
+    """Tokenize a shard; bytes of text that were encoded. `finish_shard` makes the folder appear.
 
     Raises:
         VerificationError: the back end's ids are not the reference's.
     """
-    scan, sides = plan.scans[shard], plan.sides[shard]
-    first = plan.before[shard]
     partial = _partial(folder)
     remove(partial)
     partial.mkdir()
     at = compared = size = encoded = 0
     with ExitStack() as stack:
         files = _Files(stack, partial)
-        for batch in read_shard(scan.shard, checked=True):
+        for batch in read_shard(plan.shard, checked=True):
             here = slice(at, at + len(batch))
-            kept = np.isin(sides[here], list(FOLDERS))
+            sides, groups = plan.sides[here], plan.group[here]
+            kept = np.isin(sides, list(FOLDERS))
             text = chosen(batch, kept)
-            where = f"{scan.shard.file}, document {at + 1} of the shard and after"
-            ids, lengths, checked = verifier.encode(text, scan.hashes[here][kept], encoded, where)
+            where = f"{plan.shard.file}, document {at + 1} of the shard and after"
+            ids, lengths, checked = verifier.encode(text, plan.hashes[here][kept], encoded, where)
             encoded += len(text) > 0
-            _sort(files, ids, lengths, sides=sides[here][kept], groups=scan.group[here][kept])
-            _hold_out(files, batch, scan, np.flatnonzero(sides[here] == VALID), at=at, first=first)
+            _sort(files, ids, lengths, sides=sides[kept], groups=groups[kept])
+            _hold_out(files, batch, plan, np.flatnonzero(sides == VALID), at=at)
             at, compared, size = here.stop, compared + checked, size + text.nbytes
     (partial / "verified").write_text(str(compared), encoding="utf-8")
     return size
@@ -128,18 +126,15 @@ def _sort(files: _Files, ids: Ids, lengths: Ids, *, sides: npt.NDArray[np.int8],
         files.write(lengths_part(files.folder, *cell), (lengths[begin:end].data for begin, end in ranges))
 
 
-def _hold_out(
-    files: _Files, batch: Batch, scan: Scan, documents: npt.NDArray[np.int64], *, at: int, first: int
-) -> None:
+def _hold_out(files: _Files, batch: Batch, plan: ShardPlan, documents: npt.NDArray[np.int64], *, at: int) -> None:
     """Write validation documents as text, an object a line, with what is known of them.
 
     Args:
         files: the shard's.
         batch: some documents of the shard.
-        scan: the shard's.
+        plan: the shard's.
         documents: those of the batch that are held out.
         at: documents of the shard before the batch.
-        first: lines of the file before the shard.
     """
     if not len(documents):
         return
@@ -147,11 +142,13 @@ def _hold_out(
     values, offsets = utf8(batch.text)  # Arrow's own way to one text copies it
     stated = {name: column.take(rows).to_pylist() for name, column in batch.stated.items()}
     for place, document in enumerate(documents.tolist()):
-        group = int(scan.group[at + document])
-        key = scan.keys[group]
+        group = int(plan.group[at + document])
+        key = plan.keys[group]
         known = {name: values[place] for name, values in stated.items() if values[place] not in (None, "")}
-        origin = batch.keys[document] if batch.keys else f"{scan.shard.name}#{first + int(batch.numbers[document])}"
-        facts = {"doc_id": f"{scan.shard.source}/{origin}"} | known
+        origin = (
+            batch.keys[document] if batch.keys else f"{plan.shard.name}#{plan.before + int(batch.numbers[document])}"
+        )
+        facts = {"doc_id": f"{plan.shard.source}/{origin}"} | known
         facts |= {"source": key.source, "part": key.part, "document_type": key.document_type}
         text = values[offsets[document] : offsets[document + 1]]
         files.write(text_part(files.folder, group), _json_line(memoryview(text), facts))

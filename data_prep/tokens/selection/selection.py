@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import chain, count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,38 @@ from ...documents.record import Rejected
 from ...screening.screen import Counts, Screening
 from ...topics.assignments import Assignments
 from .scan import Key, Scan, lines_before, scan_shards
+from .scan_tasks import scan_by_tasks
 from .shards import Batch, Shard
 from .split import SIDES, mark_duplicates, split
+
+if TYPE_CHECKING:
+    from ...tasks.executor import TaskRunner
 
 MOST_PARTS = 1000
 """Values of a source's column `source` beyond which it names documents, and no parts of the source."""
 NAME_BYTES = 180
 UNSAFE = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """The data set and side of every document of a shard.
+
+    Attributes:
+        shard: where they are.
+        before: lines, or rows, of the same file in the shards before it.
+        hashes: of the texts, [documents].
+        group: index in `keys`, [documents].
+        sides: see `split`, [documents].
+        keys: of all data sets.
+    """
+
+    shard: Shard
+    before: int
+    hashes: npt.NDArray[np.uint64]
+    group: npt.NDArray[np.int32]
+    sides: npt.NDArray[np.int8]
+    keys: list[Key]
 
 
 @dataclass(frozen=True)
@@ -49,6 +74,13 @@ class Plan:
     names: list[str]
     sides: list[npt.NDArray[np.int8]]
     domains: list[int]
+
+    def of_shard(self, number: int) -> ShardPlan:
+        """The part of the plan that is about a shard."""
+        scan, sides = self.scans[number], self.sides[number]
+        return ShardPlan(
+            scan.shard, self.before[number], hashes=scan.hashes, group=scan.group, sides=sides, keys=self.keys
+        )
 
     def words(self, group: int, side: int) -> int:
         """Words of a data set's documents on one side."""
@@ -146,21 +178,27 @@ def make_plan(
     named: Collection[str] = (),
     merge: Callable[[list[Scan]], list[Scan]] = lambda scans: scans,
     topics: Assignments | None = None,
+    runner: "TaskRunner | None" = None,
 ) -> Plan:
     """Scan the shards and decide.
 
     Args:
         shards: in order.
         choice: how it is decided.
-        workers: threads.
+        workers: threads; with a runner none.
         named: the shards' sources whose names the user gave.
         merge: gives documents that count as one text for the split the same cluster; by default equal texts have one.
         topics: of the texts, each of which is a data set of its source's then.
+        runner: runs the scan as tasks; None for threads of this process.
 
     Raises:
+        Failed: a worker was killed, or a job failed.
         UserError: a file does not hold what it should, no source is of a domain, or no text has a topic.
     """
-    scans = scan_shards(shards, choice.seed, workers, topics)
+    if runner:
+        scans = scan_by_tasks(shards, choice.seed, runner, topics)
+    else:
+        scans = scan_shards(shards, choice.seed, workers, topics)
     scans, keys = _common_keys(merge(scans), choice, named)
     if topics is not None and not any(key.topic for key in keys):
         fix = "make it of the same texts: `pdapt corpus topics CORPUS --out FILE`, and give CORPUS here"

@@ -78,7 +78,6 @@ def test_times_on_nodes_follow_from_what_works_there() -> None:
     """Tasks are divided over all cores, threads over one node's, one task over none; a start is none of it."""
     nodes, words = Nodes(12, 48), (100, 1100, 576_000)
     assert nodes.seconds(Spread.CORES, 2, (3.0, 13.0), words) == pytest.approx(2 + 5760 / 288)
-    assert nodes.seconds(Spread.NODE, 2, (3.0, 13.0), words) == pytest.approx(2 + 5760 / 24)
     assert nodes.seconds(Spread.CORE, 2, (3.0, 13.0), words) == pytest.approx(2 + 5760)
     assert nodes.seconds(Spread.CORE, 2, (3.0, 2.5), words) == 2.5
     step = Step("corpus build", "look", Spread.CORES, 2.0, words_per_second=500_000, hours=0.25)

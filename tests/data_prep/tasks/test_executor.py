@@ -7,12 +7,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from task_runs import Build, completed, finish, start_build, wait
+from task_runs import Build, completed, finish, start, start_build, wait
 
 from pdapt.core.errors import UserError
 from pdapt.core.exit_codes import ExitCode
 from pdapt.core.manifest import Manifest
 from pdapt.data_prep.corpus import build_corpus, discover
+from pdapt.data_prep.tokens.build import Options, build_tokens
 
 FILES, DOCUMENTS = 6, 100
 IN_TASKS = ("--duplicates", "near", "--tasks", str(FILES), "--workers", "2")
@@ -75,6 +76,41 @@ def test_a_kill_costs_the_tasks_at_work_and_no_other(notes: Path, tmp_path: Path
     assert Manifest.read(parts).counts == whole.counts
     assert 0 < whole.counts["notes"]["kept"] < FILES * DOCUMENTS
     assert not list(parts.glob(".*"))
+
+
+@pytest.mark.slow
+def test_a_kill_costs_the_shards_at_work_and_a_mended_corpus_is_scanned_again(
+    notes: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    """A worker that tokenizes is killed, and then a file is written anew: scans are older than that, shards are not."""
+    paths = [f"s{number}={notes / f'{number}.jsonl'}" for number in range(FILES)]
+    out = tmp_path / "killed" / "tokens"
+    command = ["tokens", "build", *paths, "--tokenizer", str(tokenizer_folder), "--out", str(out), "--verify", "all"]
+
+    def tokenized() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in out.parent.glob(".tokens.partial/.shards/*[0-9]/verified")}
+
+    def build(least: int) -> tuple[Build, list[psutil.Process]]:
+        process = start(*command, *IN_TASKS[2:])
+        wait(lambda: len(tokenized()) >= least or process.poll() is not None)
+        return process, psutil.Process(process.pid).children(recursive=True)
+
+    process, workers = build(1)
+    next(worker for worker in workers if "spawn_main" in " ".join(worker.cmdline())).kill()
+    said, alive = alive_after(process, workers)
+    assert process.returncode == ExitCode.FAILED, said
+    assert "tokens: a worker was killed" in said
+    assert not alive
+    before = tokenized()
+    assert 1 <= len(before) < FILES
+    os.utime(notes / "0.jsonl")
+    process, _ = build(len(before) + 1)
+    assert before.items() <= tokenized().items()
+    said = finish(process)
+    assert f"tokens: scan: {FILES} tasks of {FILES}" in said
+    whole = build_tokens(paths, tokenizer_folder, tmp_path / "whole", Options(verify="all"))
+    assert (Manifest.read(out).outputs, Manifest.read(out).counts) == (whole.outputs, whole.counts)
+    assert not list(out.glob(".*"))
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reading_helpers import shards_of
 
 from pdapt.core.errors import UserError
-from pdapt.data_prep.dedup.near_duplicates import merge_near_duplicates
+from pdapt.data_prep.dedup.text_clusters import merge_near_duplicates
 from pdapt.data_prep.documents.record import is_blank
 from pdapt.data_prep.tokens.selection import selection as plan_module
 from pdapt.data_prep.tokens.selection.scan import Key

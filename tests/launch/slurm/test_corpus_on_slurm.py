@@ -7,11 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from task_runs import completed, finish, start_build, wait
+from task_runs import completed, finish, start, start_build, wait
 
 from pdapt.core.exit_codes import ExitCode
 from pdapt.core.manifest import Manifest
 from pdapt.data_prep.corpus import build_corpus, discover
+from pdapt.data_prep.tokens.build import build_tokens
 
 FILES = 4
 SITE = ("--tasks", str(FILES), "--duplicates", "near", "--slurm", "partition=p", "--slurm", "time=10")
@@ -36,7 +37,9 @@ def jobs(slurm: dict[str, str]) -> set[str]:
 
 
 @pytest.mark.slow
-def test_parts_run_on_slurm_and_a_kill_costs_those_at_work(slurm: dict[str, str], notes: Path, tmp_path: Path) -> None:
+def test_parts_run_on_slurm_and_a_kill_costs_those_at_work(
+    slurm: dict[str, str], notes: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
     """The jobs of the killed command are ended before others begin, and no finished task is done again."""
     whole = build_corpus(discover([f"notes={notes}"]), tmp_path / "whole", duplicates="near")
     out = tmp_path / "killed" / "corpus"
@@ -56,7 +59,21 @@ def test_parts_run_on_slurm_and_a_kill_costs_those_at_work(slurm: dict[str, str]
     manifest = Manifest.read(out)
     assert (manifest.outputs, manifest.counts) == (whole.outputs, whole.counts)
     assert 0 < manifest.counts["notes"]["kept"] < FILES * 20
+    tokens_on_slurm([str(out), f"raw={notes / '0.jsonl'}"], tokenizer_folder, tmp_path, slurm)
     assert not jobs(slurm)
+
+
+def tokens_on_slurm(paths: list[str], tokenizer: Path, folder: Path, slurm: dict[str, str]) -> None:
+    """Assert that jobs make the tokens that threads of one process make."""
+    out = folder / "tokens"
+    whole = build_tokens(paths, tokenizer, folder / "whole-tokens")
+    options = ["--tokenizer", str(tokenizer), "--out", str(out), "--tasks", "2", *SITE[-4:]]
+    said = finish(start("tokens", "build", *paths, *options, environment=slurm))
+    for step in ("scan", "tokenize", "assemble"):
+        assert f"tokens: {step}: submitted as job " in said
+    assert "tokens: tokenize: 2 tasks of 2" in said
+    manifest = Manifest.read(out)
+    assert (manifest.outputs, manifest.counts) == (whole.outputs, whole.counts)
 
 
 @pytest.mark.slow
