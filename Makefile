@@ -10,7 +10,7 @@ OUT ?= runs/quickstart
 # Tests start many processes; whatever the environment says, what these import is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup quickstart test test-fast test-slow lint lock system-packages clean
+.PHONY: help setup quickstart test test-fast test-slow lint docs lock system-packages clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,10 @@ lint: setup ## Style, format and types.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/basedpyright --level error
+
+docs: setup ## Write the reference pages again: options of a recipe, command line.
+	@$(BIN)/python -m pdapt.training.options_page > docs/options.md
+	@$(BIN)/python -m pdapt.cli.reference_page > docs/cli.md
 
 lock: ## Pin the requirements again (needs uv).
 	@requirements/lock

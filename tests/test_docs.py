@@ -39,6 +39,31 @@ def _problem(words: list[str]) -> str:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_links_lead_to_files_and_headings_that_are_there(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"https?:", link)]
+    assert [link for link in links if not _leads_somewhere(path, link)] == []
+
+
+def _leads_somewhere(path: Path, link: str) -> bool:
+    name, _, heading = link.partition("#")
+    target = (path.parent / name).resolve() if name else path
+    if not target.exists():
+        return False
+    headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE) if heading else []
+    return not heading or heading in {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_the_index_leads_to_every_page() -> None:
+    links = set(re.findall(r"\]\(([\w-]+\.md)[)#]", (ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
+    assert links == {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+
+
+def test_the_readme_can_be_read_in_five_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_commands_exist(path: Path) -> None:
     wrong = {" ".join(words): problem for words in _commands(path.read_text()) if (problem := _problem(words))}
     assert wrong == {}
