@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .options import BatchSize, Heldout, Json, LimitQuestions, MaxLength, Tasks, Verify, show
+from ..launch.run_defaults import MAX_LOSS
+from .options import BatchSize, Heldout, Json, LimitQuestions, MaxLength, MaxLoss, Tasks, Verify, show
 
 merge = typer.Typer()
 
@@ -123,7 +124,7 @@ def merge_choose(
     out: Annotated[Path, typer.Option(help="Folder to make, with scores and curve.")],
     domain: Annotated[str | None, typer.Option(help="Domain that should improve, where there are several.")] = None,
     general: Annotated[str, typer.Option(help="Domain that must not lose more than --max-loss.")] = "general",
-    max_loss: Annotated[float, typer.Option(help="Largest loss allowed, in percent of the perplexity per byte.")] = 1.0,
+    max_loss: MaxLoss = MAX_LOSS,
     limit: LimitQuestions = None,
     batch_size: BatchSize = 8,
     max_length: MaxLength = None,

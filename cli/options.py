@@ -81,6 +81,11 @@ MaxRejected = Annotated[
     ),
 ]
 
+MaxLoss = Annotated[
+    float,
+    typer.Option(help="Largest loss in general that the rule allows a merge, in percent of the perplexity per byte."),
+]
+
 Edition = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.errors import UserError
-from ..launch.run_defaults import DOCUMENTS, MERGE_T, QUESTIONS, VALID_FRACTION
+from ..launch.run_defaults import DOCUMENTS, MAX_LOSS, MERGE_T, QUESTIONS, VALID_FRACTION
 from .options import (
     Commercial,
     DocumentType,
@@ -17,6 +17,7 @@ from .options import (
     Json,
     KeepDuplicates,
     Licence,
+    MaxLoss,
     MaxRejected,
     Splits,
     TextColumn,
@@ -72,7 +73,15 @@ def run(
     general: General = None,
     domain: Annotated[str, typer.Option(help="Name of the domain.")] = "domain",
     recipe: RecipeOption = None,
-    t: Annotated[float, typer.Option(help="Merge: 0 is the base, 1 the last checkpoint.")] = MERGE_T,
+    t: Annotated[
+        str,
+        typer.Option(
+            metavar="POINTS",
+            help="Merge: 0 is the base, 1 the last checkpoint. Of several points, 0.1:0.9:0.1 or 0.2,0.5, a rule "
+            "chooses one: see `pdapt merge choose`.",
+        ),
+    ] = str(MERGE_T),
+    max_loss: MaxLoss = MAX_LOSS,
     format: Format = None,
     encoding: Encoding = None,
     document_type: DocumentType = "",
@@ -101,11 +110,12 @@ def run(
 ) -> None:
     """Run all stages on your own text, and on your own Qwen3 if you name one.
 
-    After training you may change --title, --t, --documents and --questions, and with --base also --general: the same
-    command then repeats only what depends on them. --format to --text-column say how --data is read; prepare general
-    text that needs options of its own with `pdapt corpus build`. docs/run.md explains all of this.
+    After training you may change --title, --t, --max-loss, --documents and --questions, and with --base also
+    --general: the same command then repeats only what depends on them. --format to --text-column say how --data is
+    read; prepare general text that needs options of its own with `pdapt corpus build`. docs/run.md says more.
     """
     from ..launch.request import Reading, Request, is_path
+    from ..merge.factors import parse_points
 
     if step is not None:
         _step(out, step, data, verify=verify)
@@ -124,7 +134,8 @@ def run(
         base=None if base is None else str(base),
         recipe=recipe,
         overrides=[item for item in further or [] if item not in paths],
-        t=t,
+        t=parse_points(t),
+        max_loss=max_loss,
         reading=Reading(
             format=format,
             encoding=encoding,

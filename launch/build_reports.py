@@ -9,11 +9,13 @@ from ..core.files import read_object
 from ..core.jsonio import JsonObject
 from ..core.manifest import MANIFEST_FILE, Manifest
 from ..core.training_cost import Spent
+from ..merge.factors import point_name
 from ..training.run.folder import METRICS
 from ..training.run.journal import JOURNAL_FILE, read_history
+from .hf_models import CHOICE, CURVE, MERGES_FOLDER
 from .preflight import GENERAL
 from .prepare_text import GENERAL_CORPUS, UNSEEN
-from .request import REQUEST_FILE, FittedRecipe
+from .request import REQUEST_FILE, FittedRecipe, merge_points
 from .run_defaults import PRETRAIN
 
 if TYPE_CHECKING:
@@ -84,8 +86,10 @@ def report_run(run: Path, out: Path) -> Manifest:
     request = read_object(run / REQUEST_FILE)
     trained = [folder / METRICS for folder in (run / "base", run / "cpt") if _was_trained(folder)]
     stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
-    stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*"))), "hf/merged"]
-    finished = [run / name for name in stages if (run / name / MANIFEST_FILE).is_file()]
+    stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*")))]
+    points = merge_points(request)
+    merges = ["hf/merged"] if len(points) == 1 else [f"{MERGES_FOLDER}/{point_name(t)}" for t in points]
+    finished = [run / name for name in [*stages, *merges] if (run / name / MANIFEST_FILE).is_file()]
     return build_heldout_report(
         request.text("title"),
         run / "scores",
@@ -93,6 +97,7 @@ def report_run(run: Path, out: Path) -> Manifest:
         finished,
         out=out,
         settings=_settings(request, run),
+        choice=None if len(points) == 1 else run / CHOICE / CURVE,
         record_faults=[fault for path in trained for fault in _record_faults(path.parent)],
     )
 
@@ -112,7 +117,7 @@ def _was_trained(folder: Path) -> bool:
 
 
 def _settings(request: JsonObject, run: Path) -> dict[str, Any]:
-    recipe, merged = _config(run / "cpt"), _config(run / "hf" / "merged")
+    recipe = _config(run / "cpt")
     parallel, data = recipe.object("parallel"), recipe.object("data")
     nodes, ranks, tp, pp = (parallel.integer(name) for name in ("nodes", "ranks_per_node", "tp", "pp"))
     notes = FittedRecipe.read(request).notes
@@ -127,9 +132,15 @@ def _settings(request: JsonObject, run: Path) -> dict[str, Any]:
         "learning rate": f"{recipe.object('optimizer').number('lr'):g}, constant",
         "precision": recipe.object("model").text("precision"),
         "ranks": f"{nodes} x {ranks} (TP {tp}, PP {pp})",
-        "merge": f"SLERP, t = {merged.number('t'):g}",
+        "merge": f"SLERP, t = {', '.join(f'{t:g}' for t in _points(request, run))}",
         "seed": recipe.integer("seed"),
     }
+
+
+def _points(request: JsonObject, run: Path) -> list[float]:
+    """Each t of the merges that were made."""
+    points = merge_points(request)
+    return points if len(points) > 1 else [_config(run / "hf" / "merged").number("t")]
 
 
 def _config(folder: Path) -> JsonObject:
@@ -212,6 +223,9 @@ def named(runs: list[str]) -> dict[str, Path]:
 
 def summary(out: Path) -> tuple[list["ModelRow"], list[str]]:
     """The final table's rows, and the sentences that say what happened."""
+    from ..eval.statistics.tradeoff import choice_sentences
     from ..eval.statistics.verdict import summary_table, verdict
 
-    return summary_table(out / "scores"), verdict(out / "scores")
+    several = len(merge_points(read_object(out / REQUEST_FILE))) > 1
+    choice = choice_sentences(out / CHOICE / CURVE) if several else []
+    return summary_table(out / "scores"), [*verdict(out / "scores"), *choice]

@@ -13,6 +13,7 @@ from ..eval.heldout.evaluate import evaluate
 from ..eval.models import Model, Role
 from ..eval.statistics.tradeoff import Tradeoff, build_tradeoff
 from ..eval.tasks.suite import Benchmark
+from .run_defaults import MAX_LOSS
 from .score_models import MERGES
 
 
@@ -28,7 +29,7 @@ class Rule:
 
     general: str
     domain: str | None = None
-    max_loss: float = 1.0
+    max_loss: float = MAX_LOSS
 
 
 def choose(

@@ -14,6 +14,7 @@ from ..core.qwen3 import Qwen3Config, read_config
 from ..recipes.hardware import Hardware
 from ..recipes.schema import SAVED, Recipe, shape_of
 from ..recipes.validate import check_device
+from .hf_models import MERGES_FOLDER
 from .request import Request
 
 GENERAL = "general"
@@ -42,7 +43,6 @@ def check_request(request: Request) -> None:
         UserError: one cannot be.
     """
     from ..data_prep.licences.editions import edition_of
-    from ..merge.factors import Factors
 
     if not DOMAIN.fullmatch(request.domain) or request.domain.split("-")[0] == GENERAL:
         raise UserError(
@@ -62,13 +62,32 @@ def check_request(request: Request) -> None:
             where=f"--general {' '.join(request.general)}",
         )
     edition_of(request.edition)
-    Factors((request.t,))
+    _check_merges(request)
     if request.parts < 1:
         raise UserError(f"parts is {request.parts}", where="data.parts", allowed="1 or more")
     for name in ("documents", "questions"):
         value = getattr(request, name)
         if value < LEAST:
             raise UserError(f"--{name} is {value}", where=f"--{name}", allowed=f"{LEAST} or more")
+
+
+def _check_merges(request: Request) -> None:
+    from ..merge.factors import Factors, point_name
+
+    Factors(tuple(request.t))
+    if len(request.t) == 1:
+        return
+    from ..eval.statistics.tradeoff import check_max_loss
+
+    if len(request.t) != len(set(map(point_name, request.t))):
+        raise UserError(f"a t is given twice: {request.t}", where="--t", fix="give each once")
+    if request.general == [NONE]:
+        raise UserError(
+            f"several merges are asked for, and --general {NONE} leaves out the text by which a rule chooses one",
+            where="--t",
+            fix="give --general PATH, or one t",
+        )
+    check_max_loss(request.max_loss)
 
 
 def check_named(request: Request) -> None:
@@ -166,7 +185,7 @@ def check_untrained(recipe: Recipe) -> None:
         )
 
 
-def check_space(recipe: Recipe, out: Path, base: Base | None) -> None:
+def check_space(recipe: Recipe, out: Path, base: Base | None, *, merges: int = 1) -> None:
     """Check that the disk holds what the run will write, beside what it has written.
 
     Raises:
@@ -176,15 +195,15 @@ def check_space(recipe: Recipe, out: Path, base: Base | None) -> None:
     whole = recipe.model.precision == "bf16"
     weights = parameters * (WEIGHT if whole else WHOLE_WEIGHT)
     checkpoint = parameters * (WEIGHT + MOMENTS if whole else WHOLE_WEIGHT + WHOLE_MOMENTS)
-    # The base in Megatron's form (or with its optimizer, and exported), checkpoints and their exports, the merged one.
-    needed = (weights if base else checkpoint + weights) + saves * (checkpoint + weights) + weights
-    there = sum(path.stat().st_size for name in ("base", "cpt", "hf") for path in _files(out / name))
+    # The base in Megatron's form (or with its optimizer, and exported), checkpoints and their exports, the merged ones.
+    needed = (weights if base else checkpoint + weights) + saves * (checkpoint + weights) + merges * weights
+    there = sum(path.stat().st_size for name in ("base", "cpt", "hf", MERGES_FOLDER) for path in _files(out / name))
     free = shutil.disk_usage(_existing(out)).free
     if needed - there > free:
         raise UserError(
             f"the run would write {needed / 1e9:,.1f} GB ({counted(saves, 'checkpoint')} of {checkpoint / 1e9:,.1f} "
-            f"GB, as many exports of {weights / 1e9:,.1f} GB, base and merged model), and the disk has "
-            f"{free / 1e9:,.1f} GB free",
+            f"GB, as many exports of {weights / 1e9:,.1f} GB, base and {counted(merges, 'merged model')}), and the "
+            f"disk has {free / 1e9:,.1f} GB free",
             where=str(out),
             fix=f"free space, choose an --out on another disk, or save less often (checkpoint.every={recipe.steps})",
         )

@@ -9,7 +9,7 @@ from ..core.errors import UserError
 from ..core.files import json_text, read_object, write_text
 from ..core.jsonio import JsonObject
 from ..recipes.schema import Recipe
-from .run_defaults import DOCUMENTS, MERGE_T, QUESTIONS, VALID_FRACTION
+from .run_defaults import DOCUMENTS, MAX_LOSS, MERGE_T, QUESTIONS, VALID_FRACTION
 
 REQUEST_FILE = "request.json"
 RECIPE_KEYS = {item.name for item in fields(Recipe)}
@@ -55,7 +55,8 @@ class Request:
         base: Hugging Face Qwen3 folder; None to train a tiny base on the general text.
         recipe: name or file of the recipe of the continued pre-training; None for the base's published one, fitted.
         overrides: `key=value` for it.
-        t: how far the merged model is from the base to the last checkpoint.
+        t: how far the merged model is from the base to the last checkpoint; of several a rule chooses one.
+        max_loss: by that rule, see `eval.statistics.tradeoff`.
         reading: how the domain's text is read.
         max_rejected, edition: see `data_prep.corpus.build_corpus`; the edition is of the domain's text.
         valid_fraction: part of each domain's text that is held out.
@@ -72,7 +73,8 @@ class Request:
     base: str | None = None
     recipe: str | None = None
     overrides: list[str] = field(default_factory=list)
-    t: float = MERGE_T
+    t: list[float] = field(default_factory=lambda: [MERGE_T])
+    max_loss: float = MAX_LOSS
     reading: Reading = field(default_factory=Reading)
     max_rejected: float | None = None
     edition: str | None = None
@@ -112,7 +114,7 @@ class FittedRecipe:
         return {"kept": self.kept, "told": self.notes}
 
 
-LATER = ("title", "t", "documents", "questions", "benchmark")
+LATER = ("title", "t", "max_loss", "documents", "questions", "benchmark")
 """Choices that no stage up to the last checkpoint depends on; with a base of the user's, `general` is one, too."""
 
 HARMLESS = ("parts",)
@@ -161,7 +163,8 @@ def read_request(out: Path) -> Request:
         base=_optional_text(held, "base"),
         recipe=_optional_text(held, "recipe"),
         overrides=_texts(held, "overrides"),
-        t=held.number("t"),
+        t=merge_points(held),
+        max_loss=held.number("max_loss", MAX_LOSS),
         reading=Reading(
             format=_optional_text(reading, "format"),
             encoding=_optional_text(reading, "encoding"),
@@ -180,6 +183,14 @@ def read_request(out: Path) -> Request:
         benchmark=_task_runs(held.object("benchmark")) if "benchmark" in held else None,
         parts=held.integer("parts", 1, minimum=1),
     )
+
+
+def merge_points(held: JsonObject) -> list[float]:
+    """The points of the merge that a request's file holds; before there were several, it held a number."""
+    values = held.list("t") if isinstance(held.values.get("t"), list) else [held.number("t", MERGE_T)]
+    if not values:
+        raise UserError("t holds no numbers", where=held.where)
+    return [JsonObject({"t": value}, held.where).number("t") for value in values]
 
 
 def _task_runs(held: JsonObject) -> TaskRuns:

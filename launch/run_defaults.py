@@ -6,5 +6,7 @@ DOCUMENTS, QUESTIONS = 500, 100
 """Held-out documents to evaluate on and questions to ask in each domain, at most."""
 MERGE_T = 0.5
 """Distance of the merged model: 0 is the base, 1 the last checkpoint."""
+MAX_LOSS = 1.0
+"""Largest loss in general, in per cent of the perplexity per byte, of a merge that is chosen among several."""
 PRETRAIN, CPT = "qwen3_tiny_pretrain_2xcpu", "qwen3_tiny_cpt_2xcpu"
 """Recipes of a run without a base of the user's."""

@@ -1,6 +1,5 @@
 """Models given on the command line -> folders -> scores."""
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,8 +20,8 @@ from ..eval.models import ROLES, Model, Role, parse_roles
 from ..eval.scores import Scores
 from ..training.run.folder import checkpoints, iteration
 from ..training.run.run_state import STATE
-from .hf_models import EXPORTS, TASKS
-from .request import REQUEST_FILE
+from .hf_models import EXPORTS, TASKS, exported_steps, merged_model
+from .request import REQUEST_FILE, merge_points
 
 PAUSE = 20.0
 """Seconds between two looks for a new checkpoint."""
@@ -94,12 +93,14 @@ def _of_folder(name: str, path: Path) -> Model:
 
 
 def _of_whole(run: Path, prefix: str) -> Iterator[Model]:
-    base = read_object(run / REQUEST_FILE).text("base", "")
+    request = read_object(run / REQUEST_FILE)
+    base = request.text("base", "")
     yield Model(f"{prefix}base", Role.BASE, Path(base) if base else run / "hf" / "base")
-    for folder, step in _steps(run / "hf", "cpt-"):
+    for folder, step in exported_steps(run / "hf", "cpt-"):
         yield Model(f"{prefix}{folder.name}", Role.CHECKPOINT, folder, step)
-    if (run / "hf" / "merged").is_dir():
-        yield Model(f"{prefix}merged", Role.MERGED, run / "hf" / "merged")
+    merged = merged_model(run, merge_points(request))
+    if merged is not None and merged.path.is_dir():
+        yield replace(merged, name=f"{prefix}{merged.name}")
 
 
 def _of_training(run: Path, prefix: str, exports: Path, verify: bool) -> Iterator[Model]:
@@ -110,15 +111,8 @@ def _of_training(run: Path, prefix: str, exports: Path, verify: bool) -> Iterato
         if not (folder / MANIFEST_FILE).is_file():
             export_hf(checkpoint, folder, verify=verify)
     # Not only those that are still there: training removes what its recipe does not keep.
-    for folder, step in _steps(exports, prefix):
+    for folder, step in exported_steps(exports, prefix):
         yield Model(folder.name, Role.CHECKPOINT, folder, step)
-
-
-def _steps(parent: Path, prefix: str) -> list[tuple[Path, int]]:
-    """Folders that are called by a prefix and a step, and that step; no other prefix that begins alike is one."""
-    pattern = re.compile(re.escape(prefix) + r"(\d{1,10})", re.ASCII)
-    named = ((path, pattern.fullmatch(path.name)) for path in sorted(parent.glob("*")))
-    return [(path, int(match[1])) for path, match in named if match]
 
 
 def proxy(

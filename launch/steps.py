@@ -15,6 +15,8 @@ from ..core.errors import UserError, check_known
 from ..core.files import read_object, write_json
 from ..core.manifest import MANIFEST_FILE
 from ..core.slurm import ARRAY_VARIABLE
+from ..merge.factors import point_name
+from .hf_models import CHOICE, CURVE, MERGES_FOLDER
 from .preflight import NONE
 from .request import HARMLESS, Request, TaskRuns, later_choices
 
@@ -72,6 +74,8 @@ def flow_steps(request: Request) -> list[Step]:
     if not own:
         base = Step("base", "train a tiny base", ("tokens", "tasks"), ("base",), place=Place.RANKS)
     judged = ("documents", "questions", *(("general",) if own else ()))
+    merges = _merge_steps(request, judged)
+    chosen = tuple(dict.fromkeys([*merges[-1].choices, *judged]))
     return [
         Step("corpus", "read and clean the text", (), ("corpus",)),
         *([] if own else [Step("tokenizer", "train a tokenizer", ("corpus",), ("tokenizer",))]),
@@ -88,14 +92,14 @@ def flow_steps(request: Request) -> list[Step]:
         base,
         Step("cpt", "continued pre-training", ("tasks", "base"), ("cpt",), place=Place.RANKS),
         Step("hf", "export base and checkpoints", ("cpt",), () if own else ("hf/base",), hours=4, after_training=True),
-        Step("merge", "merge with the base", ("hf",), ("hf/merged",), choices=("t",), hours=4, after_training=True),
+        *merges,
         Step(
             "scores",
             "evaluate on held-out documents",
-            ("merge",),
+            (merges[-1].name,),
             ("scores",),
             place=Place.GPU,
-            choices=("t", *judged),
+            choices=chosen,
             after_training=True,
         ),
         Step(
@@ -103,22 +107,60 @@ def flow_steps(request: Request) -> list[Step]:
             "write the report",
             ("scores",),
             ("report",),
-            choices=("title", "t", *judged),
+            choices=("title", *chosen),
             hours=1,
             after_training=True,
         ),
-        *(_task_steps(request.benchmark) if request.benchmark else []),
+        *(_task_steps(request.benchmark, merges[-1]) if request.benchmark else []),
     ]
 
 
-def _task_steps(benchmark: TaskRuns) -> list[Step]:
-    """The steps of tasks: one part a task, and the report on all of them."""
+def _merge_steps(request: Request, judged: tuple[str, ...]) -> list[Step]:
+    """The merge with the base; or several of them, and the choice of one by a rule, on held-out documents."""
+    if len(request.t) == 1:
+        return [
+            Step("merge", "merge with the base", ("hf",), ("hf/merged",), choices=("t",), hours=4, after_training=True)
+        ]
+    folders = tuple(f"{MERGES_FOLDER}/{point_name(t)}" for t in request.t)
+    return [
+        Step(
+            "merge",
+            "merge with the base at each t",
+            ("hf",),
+            folders,
+            choices=("t",),
+            hours=4,
+            after_training=True,
+        ),
+        Step(
+            "choose",
+            "evaluate the merges on held-out documents, and choose one",
+            ("merge",),
+            (f"{CHOICE}/{CURVE}",),
+            place=Place.GPU,
+            choices=("t", "max_loss", *judged),
+            after_training=True,
+        ),
+    ]
+
+
+def _task_steps(benchmark: TaskRuns, merge: Step) -> list[Step]:
+    """The steps of tasks: one part a task, and the report on all of them; `merge` leaves the merged model."""
     from ..eval.tasks.suite import choose_tasks
 
-    choices, parts = ("t", "benchmark"), len(choose_tasks(benchmark.tasks))
+    choices, parts = (*merge.choices, "benchmark"), len(choose_tasks(benchmark.tasks))
     summary = "do the tasks: base, last checkpoint and merged model"
     return [
-        Step("benchmark", summary, ("merge",), (), place=Place.GPU, choices=choices, after_training=True, parts=parts),
+        Step(
+            "benchmark",
+            summary,
+            (merge.name,),
+            (),
+            place=Place.GPU,
+            choices=choices,
+            after_training=True,
+            parts=parts,
+        ),
         Step(
             "comparison",
             "write the report on the tasks",

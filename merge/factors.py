@@ -100,28 +100,28 @@ def parse_factors(given: list[str]) -> Factors:
     return Factors(everywhere[0] if everywhere else (0.5,), modules)
 
 
-def parse_points(given: str) -> list[float]:
-    """Read the points of a sweep: `BEGIN:END:STEP`, the end included, or `0.2,0.5`.
+def parse_points(given: str, where: str = "--t") -> list[float]:
+    """Read the points of a sweep: `BEGIN:END:STEP`, the end included, or `0.2,0.5`; `where` they are given.
 
     Raises:
         UserError: something else was given, a point twice, too many, or one that is not from 0 to 1.
     """
     words = given.split(":")
     if len(words) == 1:
-        points = [_number(word, given) for word in given.split(",")]
+        points = [_number(word, given, where) for word in given.split(",")]
     elif len(words) == 3:
-        begin, end, step = (_number(word, given) for word in words)
+        begin, end, step = (_number(word, given, where) for word in words)
         Factors((float(begin), float(end)))
         if step <= 0 or end < begin:
-            raise UserError(f"{given} has no points", where="--t", allowed="BEGIN:END:STEP with END >= BEGIN, STEP > 0")
+            raise UserError(f"{given} has no points", where=where, allowed="BEGIN:END:STEP with END >= BEGIN, STEP > 0")
         if (end - begin) / MOST_POINTS >= step:
-            raise UserError(f"{given} has too many points", where="--t", allowed=f"at most {MOST_POINTS}")
+            raise UserError(f"{given} has too many points", where=where, allowed=f"at most {MOST_POINTS}")
         points = [begin + n * step for n in range(int((end - begin) / step) + 1)]
     else:
-        raise UserError(f"{given!r} is no set of points", where="--t", allowed="0.1:0.9:0.1, or 0.2,0.5")
+        raise UserError(f"{given!r} is no set of points", where=where, allowed="0.1:0.9:0.1, or 0.2,0.5")
     values = [float(point) for point in points]
     if len(set(map(point_name, values))) < len(values) or len(values) > MOST_POINTS:
-        raise UserError(f"points are given twice, or too many: {given}", where="--t", allowed=f"at most {MOST_POINTS}")
+        raise UserError(f"points are given twice, or too many: {given}", where=where, allowed=f"at most {MOST_POINTS}")
     for value in values:
         Factors((value,))
     return values
@@ -132,7 +132,7 @@ def point_name(t: float) -> str:
     return f"t{t:.15g}"
 
 
-def _number(word: str, given: str) -> Decimal:
+def _number(word: str, given: str, where: str = "--t") -> Decimal:
     """Exactly what was written, so that 0.1 three times is 0.3."""
     try:
         number = Decimal(word)
@@ -140,6 +140,6 @@ def _number(word: str, given: str) -> Decimal:
         number = Decimal("nan")
     if not number.is_finite():
         raise UserError(
-            f"{word!r} is no factor (in {given!r})", where="--t", allowed="numbers from 0 (base) to 1 (tuned)"
+            f"{word!r} is no factor (in {given!r})", where=where, allowed="numbers from 0 (base) to 1 (tuned)"
         )
     return number

@@ -1,6 +1,7 @@
 """Evaluate Hugging Face folders on tasks made from held-out text, and score them."""
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ def evaluate(
     *,
     limits: Limits | None = None,
     batch_size: int = 8,
-    earlier: Path | None = None,
+    earlier: Sequence[Path] = (),
     verify: bool = True,
 ) -> Manifest:
     """Evaluate models on a folder of tasks (stage `eval`).
@@ -47,7 +48,7 @@ def evaluate(
         out: the folder to make.
         limits: see `Limits`; questions are in random order. A document longer than the window is scored in windows.
         batch_size: sequences per forward pass.
-        earlier: folder of a finished evaluation; its results are copied where they are still valid.
+        earlier: folders of finished evaluations; their results are copied where they are still valid.
         verify: whether tasks and models are compared with the hashes that were written with them.
 
     Raises:
@@ -73,8 +74,8 @@ def evaluate(
     inputs |= task_fingerprints(tasks, [task.task for task in heldout_tasks])
 
     def body(work: Path) -> dict[str, Any]:
-        if earlier is not None:
-            reuse_results(earlier, work, input_fingerprints(work), config)
+        for folder in earlier:
+            reuse_results(folder, work, input_fingerprints(work), config)
         folders = [(model.name, work / model.name) for model in models]
         run_evaluations(folders, arguments, tasks, limits=limits, batch_size=batch_size)
         _check_unchanged(unchanged, work)

@@ -15,10 +15,11 @@ from ...core.manifest import MANIFEST_FILE, Manifest, run_stage
 from ..harness.result_files import PromptCounts
 from ..models import Role
 from ..scores import SCORES_FILE, Metric, Score, Scores
+from ..statistics.tradeoff import TRADEOFF_FILE, Tradeoff, choice_sentences
 from ..statistics.verdict import MAIN_METRICS, change_of, change_text, verdict
 from .heldout_figures import LossCurve, draw_loss, draw_scores, missing_iterations, read_loss_curve
 from .page import SYMBOLS, Picture, data_uris, render
-from .theme import draw_twice
+from .theme import THEMES, draw_twice
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def build_heldout_report(
     manifests: list[Path],
     out: Path,
     settings: Mapping[str, object],
+    choice: Path | None = None,
     record_faults: Sequence[str] = (),
 ) -> Manifest:
     """Write `index.html` and `figures/*.png` (stage `report`).
@@ -90,6 +92,7 @@ def build_heldout_report(
         manifests: folders of the other finished stages, in the order of the run.
         out: the folder to make.
         settings: name -> value, shown as a table.
+        choice: folder of `build_tradeoff`, where one of several merges was chosen.
         record_faults: sentences on damage to the trainings' records, for the page.
 
     Raises:
@@ -102,16 +105,18 @@ def build_heldout_report(
     inputs = {"scores": scores / SCORES_FILE}
     inputs |= {f"training/{i}": path for i, path in enumerate(existing)}
     inputs |= {f"stage/{i}": folder / MANIFEST_FILE for i, folder in enumerate(stages)}
+    inputs |= {"choice": choice / TRADEOFF_FILE} if choice else {}
 
     def body(work: Path) -> dict[str, Any]:
         evaluated, of_scores = Scores.read(scores), Manifest.read(scores)
         curves = [read_loss_curve(path) for path in existing]
         warnings = [*_curve_warnings([path for path in training if path not in existing], curves), *record_faults]
         pictures = list(_pictures(evaluated, curves, work / "figures"))
+        pictures += [_choice_picture(choice)] if choice else []
         page = render(
             "heldout.html.jinja",
             title=title,
-            sentences=verdict(scores),
+            sentences=[*verdict(scores), *(choice_sentences(choice) if choice else [])],
             table=_score_table(evaluated),
             counts=PromptCounts.from_json(JsonObject(of_scores.counts, f"{scores / MANIFEST_FILE}: counts")),
             sources=_source_table(evaluated),
@@ -165,6 +170,14 @@ def _pictures(scores: Scores, curves: list[LossCurve], folder: Path) -> Iterator
         images = draw_twice(partial(draw_scores, scores, domains, metric, label), folder, "-".join([metric, *domains]))
         caption = f"{label}, on held-out documents; bars are ± 1 standard error."
         yield Picture(data_uris(images), caption, f"{caption} The values are in the table of scores.")
+
+
+def _choice_picture(choice: Path) -> Picture:
+    tradeoff = Tradeoff.read(choice)
+    names = ", ".join(point.model for point in tradeoff.points)
+    caption = f"Merges between base and last checkpoint, {tradeoff.domain} against {tradeoff.general}."
+    images = {theme.name: choice / f"tradeoff-{theme.name}.png" for theme in THEMES}
+    return Picture(data_uris(images), caption, f"{caption} Points: {names}; chosen: {tradeoff.proposed}.")
 
 
 def _score_table(scores: Scores) -> ScoreTable:

@@ -134,8 +134,7 @@ def build_tradeoff(
     Raises:
         UserError: no scores, no base or other model among them, no such domain, or a loss below 0.
     """
-    if not 0 <= max_loss < 100:
-        raise UserError(f"--max-loss is {max_loss} %", where="--max-loss", allowed="from 0 to below 100")
+    check_max_loss(max_loss)
     check("tradeoff", stage_files([scores / SCORES_FILE]), fix=AGAIN)
     points = tradeoff_points(Scores.read(scores), domain, general, max_loss)
     rule = RULE.format(general=general, domain=domain, max_loss=max_loss, error=ERROR_RATE, count=len(points) - 1)
@@ -150,6 +149,16 @@ def build_tradeoff(
 
     config = {"domain": domain, "general": general, "max_loss": float(max_loss)}
     return run_stage("tradeoff", {"scores": scores / SCORES_FILE}, config, out=out, body=body)
+
+
+def check_max_loss(max_loss: float) -> None:
+    """Check the loss that a rule allows.
+
+    Raises:
+        UserError: it is below 0, or everything.
+    """
+    if not 0 <= max_loss < 100:
+        raise UserError(f"--max-loss is {max_loss} %", where="--max-loss", allowed="from 0 to below 100")
 
 
 def tradeoff_points(scores: Scores, domain: str, general: str, max_loss: float) -> list[Point]:
@@ -213,6 +222,16 @@ def proposal_sentence(proposed: Point, base: str, domain: str, general: str) -> 
         return f"Proposed: {base}, unmerged: no point is better in {domain} and within the loss allowed in {general}."
     changes = f"{domain} {_change_text(proposed.domain)}, {general} {_change_text(proposed.general)}"
     return f"Proposed: {proposed.model}. Perplexity per byte against {base}: {changes}."
+
+
+def choice_sentences(folder: Path) -> list[str]:
+    """Sentences of a report on a choice that `build_tradeoff` has written: what was chosen, and by which rule."""
+    tradeoff, sentence = Tradeoff.read(folder), Manifest.read(folder).counts["sentence"]
+    return [
+        sentence,
+        f"Rule of the choice: {tradeoff.rule} It was applied to the documents that the scores are of, so that those of "
+        "the chosen merge are somewhat better than they would be on others.",
+    ]
 
 
 def _change_text(change: Change) -> str:

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ...core.errors import UserError
+from ...merge.factors import parse_points
 from ...recipes.overrides import merge_layer, read_layer
 from ..request import Reading, Request, TaskRuns
-from ..run_defaults import DOCUMENTS, MERGE_T, QUESTIONS, VALID_FRACTION
+from ..run_defaults import DOCUMENTS, MAX_LOSS, MERGE_T, QUESTIONS, VALID_FRACTION
 from ..slurm_site import GENERIC
 
 
@@ -56,9 +57,10 @@ class EvaluationKeys:
 
 @dataclass
 class MergeKeys:
-    """How far the merged model is from the base to the last checkpoint."""
+    """How far the merged model is from the base to the last checkpoint; of several points a rule chooses one."""
 
-    t: float = MERGE_T
+    t: Any = MERGE_T  # a number, a list, or 0.1:0.9:0.1 as `pdapt merge sweep` takes it
+    max_loss: float = MAX_LOSS  # largest loss in general, in percent of the perplexity per byte
 
 
 @dataclass
@@ -113,7 +115,8 @@ def _request(keys: FlowKeys) -> Request:
         base=keys.base,
         recipe=keys.recipe.name if keys.recipe else None,
         overrides=keys.recipe.values if keys.recipe else [],
-        t=keys.merge.t,
+        t=_points(keys.merge.t),
+        max_loss=keys.merge.max_loss,
         reading=Reading(
             format=data.format,
             encoding=data.encoding,
@@ -132,6 +135,14 @@ def _request(keys: FlowKeys) -> Request:
         benchmark=_benchmark(keys.evaluation),
         parts=data.parts,
     )
+
+
+def _points(t: Any) -> list[float]:
+    """The points of the merge, however they are spelled."""
+    values = t if isinstance(t, list) else [t]
+    if any(isinstance(value, dict | list | bool | None) for value in values):
+        raise UserError(f"merge.t is {t!r}", where="merge.t", allowed="0.5, [0.3, 0.5] or 0.1:0.9:0.1")
+    return parse_points(",".join(map(str, values)), "merge.t")
 
 
 def _benchmark(keys: EvaluationKeys) -> TaskRuns | None:

@@ -10,8 +10,9 @@ import pytest
 from pdapt.core.files import read_object
 from pdapt.core.manifest import MANIFEST_FILE, Manifest
 from pdapt.launch.build_reports import _settings  # pyright: ignore[reportPrivateUsage]
+from pdapt.launch.hf_models import exported_steps
 from pdapt.launch.request import REQUEST_FILE, FittedRecipe, Request, changes, claim, read_request, write_request
-from pdapt.launch.score_models import _steps, resolve  # pyright: ignore[reportPrivateUsage]
+from pdapt.launch.score_models import resolve
 from pdapt.recipes.load import load, to_dict
 
 Fuzz = Callable[..., None]
@@ -60,4 +61,4 @@ def test_fuzz_stages_of_a_report(fuzz: Fuzz, run: Path, stage: str) -> None:
 def test_exports_of_another_run_whose_name_begins_alike_are_not_taken(tmp_path: Path) -> None:
     for name in ("run-00004", "run-b-00008", "run-00012", "run-notes"):
         (tmp_path / name).mkdir()
-    assert [step for _, step in _steps(tmp_path, "run-")] == [4, 12]
+    assert [step for _, step in exported_steps(tmp_path, "run-")] == [4, 12]

@@ -144,7 +144,7 @@ def test_a_blend_of_the_users_is_not_replaced(base: Path, tmp_path: Path) -> Non
         ({"domain": "Médical"}, "cannot name the domain"),
         ({"domain": "general"}, "cannot name the domain"),
         ({"domain": "general-medicine"}, "cannot name the domain"),
-        ({"t": 1.5}, "t is 1.5"),
+        ({"t": [1.5]}, "t is 1.5"),
         ({"questions": 3}, "--questions is 3"),
         ({"documents": 0}, "--documents is 0"),
         ({"parts": 0}, "parts is 0"),
@@ -313,7 +313,7 @@ def test_later_choices_change_once_training_began(base: Path, tmp_path: Path) ->
     given = asked(data, base, general=["none"])
     first = begin(given, out)
     tokens = (out / "tokens" / "manifest.json").stat().st_mtime_ns
-    later = replace(given, t=0.2, title="other", questions=8, general=[notes(tmp_path, 80, first="ville")])
+    later = replace(given, t=[0.2], title="other", questions=8, general=[notes(tmp_path, 80, first="ville")])
     assert begin(later, out) == first
     assert (out / "tokens" / "manifest.json").stat().st_mtime_ns == tokens
     counts = Manifest.read(out / "tasks").counts
@@ -362,7 +362,7 @@ def test_arguments_are_text_or_overrides(tmp_path: Path) -> None:
 def test_another_request_is_told_by_its_options() -> None:
     first = Request("a", "medical", ["x"], overrides=["steps=3"])
     before = json.loads(json.dumps(request.asdict(first)))
-    assert request.changes(before, replace(first, title="b", t=0.1)) == []
+    assert request.changes(before, replace(first, title="b", t=[0.1])) == []
     now = replace(first, overrides=[], reading=Reading(text_column="note"))
     assert request.changes(before, now) == [
         "KEY=VALUE: steps=3 then, none now",

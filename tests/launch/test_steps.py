@@ -29,7 +29,8 @@ from pdapt.launch.steps import (
 
 OWN = Request("title", "medical", ["notes.jsonl"], base="Qwen3-0.6B-Base", recipe="qwen3_tiny_cpt_2xcpu")
 TINY = Request("title", "medical", [])
-REQUESTS = [OWN, replace(OWN, general=["none"]), TINY, replace(TINY, benchmark=TaskRuns("benchmark"))]
+SWEEP = replace(TINY, t=[0.3, 0.6], max_loss=2.0, benchmark=TaskRuns("benchmark"))
+REQUESTS = [OWN, replace(OWN, general=["none"]), TINY, SWEEP, replace(TINY, benchmark=TaskRuns("benchmark"))]
 OTHERS = [replace(OWN, max_rejected=0.5, edition="strict", overrides=["steps=3"])]
 
 
@@ -80,11 +81,22 @@ def test_a_finished_run_leaves_nothing_to_do_and_a_change_only_what_depends_on_i
     assert steps_to_do(OWN, tmp_path) == []
     assert names(steps_to_do(replace(OWN, title="other"), tmp_path)) == ["report"]
     assert steps_to_do(replace(OWN, parts=8), tmp_path) == []
-    assert names(steps_to_do(replace(OWN, t=0.3), tmp_path)) == ["merge", "scores", "report"]
+    assert names(steps_to_do(replace(OWN, t=[0.3]), tmp_path)) == ["merge", "scores", "report"]
     judged = ["general", "tasks", "scores", "report"]
     assert names(steps_to_do(replace(OWN, general=["x.jsonl"]), tmp_path)) == judged
     assert names(steps_to_do(replace(OWN, general=["none"]), tmp_path)) == judged[1:]
     assert names(steps_to_do(replace(OWN, data=["other.jsonl"]), tmp_path))[0] == "corpus"
+
+
+def test_another_point_of_a_sweep_is_merged_and_chosen_among_and_another_limit_chosen_by(tmp_path: Path) -> None:
+    finish(SWEEP, tmp_path)
+    after = ["choose", "scores", "report", "benchmark", "comparison"]
+    assert names(steps_to_do(replace(SWEEP, t=[0.3, 0.6, 0.9]), tmp_path)) == ["merge", *after]
+    assert names(steps_to_do(replace(SWEEP, max_loss=5.0), tmp_path)) == after
+    assert names(steps_to_do(replace(SWEEP, title="other"), tmp_path)) == ["report"]
+    (tmp_path / "merges/t0.6/manifest.json").unlink()
+    assert names(steps_to_do(SWEEP, tmp_path)) == ["merge", *after]
+    assert names(steps_to_do(replace(SWEEP, t=[0.3]), tmp_path)) == ["merge", *after[1:]]
 
 
 def test_a_step_whose_folder_or_note_is_gone_is_not_done(tmp_path: Path) -> None:
@@ -158,7 +170,7 @@ def test_each_part_of_the_tasks_is_one_task_on_three_models(tmp_path: Path, monk
         folder = tmp_path / f"cpt/checkpoints/iter_{step:07d}"
         folder.mkdir(parents=True)
         (folder / "metadata.json").touch()
-    request = replace(TINY, t=0.3, benchmark=TaskRuns("data", ["FR-MEDICAL"], limit=5))
+    request = replace(TINY, t=[0.3], benchmark=TaskRuns("data", ["FR-MEDICAL"], limit=5))
     step = step_called("benchmark", flow_steps(request))
     write_request(request, tmp_path)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
 from pdapt.eval.report.heldout_report import build_heldout_report
+from pdapt.eval.statistics.tradeoff import build_tradeoff
 
 TITLE = "Qwen3 <on> French text"
 
@@ -133,6 +134,18 @@ def test_damage_to_a_trainings_record_is_named_on_the_page(finished, tmp_path):
     manifest = build_heldout_report(TITLE, finished / "scores", [], [], tmp_path / "out", {}, record_faults=[fault])
     assert fault in (tmp_path / "out/index.html").read_text()
     assert manifest.config["record_faults"] == [fault]
+
+
+def test_the_choice_of_a_merge_is_on_the_page_with_its_rule_and_its_curve(finished, tmp_path):
+    scores, choice = finished / "scores", tmp_path / "choice"
+    build_tradeoff(scores, choice, domain="medical", general="general", max_loss=5)
+    metrics = sorted(finished.glob("*/metrics.jsonl"))
+    build_heldout_report(TITLE, scores, metrics, [], tmp_path / "report", SETTINGS, choice)
+    text = (tmp_path / "report" / "index.html").read_text()
+    assert "<li><strong>Proposed:</strong> merged. Perplexity per byte against base: medical −9.52 %" in text
+    assert "<strong>Rule of the choice:</strong> Of the points whose loss in general is at most 5 %" in text
+    (picture,) = [image for image in Page(text).all("img") if "chosen: merged" in (image.get("alt") or "")]
+    assert (picture["src"] or "").startswith("data:image/png")
 
 
 def test_scores_that_nobody_can_compare_make_no_page(finished, tmp_path):

@@ -44,7 +44,7 @@ def test_a_flow_says_what_the_options_of_run_say(tmp_path: Path) -> None:
         base="Qwen3-8B-Base",
         recipe="qwen3_8b_cpt_48xh100_packed",
         overrides=["job.account=abc@h100", "job.time=10:00:00"],
-        t=0.3,
+        t=[0.3],
         reading=Reading(encoding="cp1252"),
         max_rejected=0.01,
         documents=50,
@@ -52,6 +52,12 @@ def test_a_flow_says_what_the_options_of_run_say(tmp_path: Path) -> None:
         benchmark=TaskRuns("benchmark", ["FR-MEDICAL"], 9),
         parts=8,
     )
+
+
+def test_the_points_of_a_sweep_are_a_list_or_as_the_sweep_spells_them(tmp_path: Path) -> None:
+    for spelled in ("[0.3, 0.5, 0.7]", "0.3:0.7:0.2", "0.3,0.5,0.7", "'0.3,0.5,0.7'"):
+        request = read(f"merge:\n  t: {spelled}\n  max_loss: 2\n", tmp_path).request
+        assert (request.t, request.max_loss) == ([0.3, 0.5, 0.7], 2.0), spelled
 
 
 def test_what_is_left_out_is_as_the_options_defaults(tmp_path: Path) -> None:
@@ -66,6 +72,13 @@ def test_what_is_left_out_is_as_the_options_defaults(tmp_path: Path) -> None:
         ("data: {path: [x]}", r"unknown key 'data.path'(.|\n)*did you mean 'paths'"),
         ("data: [notes]", r"data is \[\"notes\"\](.|\n)*allowed: a mapping of paths, domain"),
         ("merge: {t: far}", "merge.t"),
+        ("merge: {t: [0.5, 2]}", "t is 2.0"),
+        ("merge: {t: [0.5, 0.5]}", r"given twice(.|\n)*merge.t"),
+        ("merge: {t: []}", "merge.t"),
+        ("merge: {t: {from: 0}}", "merge.t"),
+        ("merge: {t: yes}", "merge.t"),
+        ("merge: {t: null}", "merge.t"),
+        ("merge: {max_loss: much}", "merge.max_loss"),
         ("recipe: {values: [steps=3]}", "no value for recipe.name"),
         (
             "recipe: qwen3_tiny_cpt_2xcpu",

@@ -1,0 +1,1 @@
+"""The steps of a run after training: export, merge, choice, evaluation, reports."""

@@ -1,0 +1,102 @@
+"""Evaluate base, checkpoints and merged model: on held-out documents, on the tasks; and write the reports."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core import log
+from ...core.errors import Failed
+from ...core.log import counted
+from ...core.manifest import MANIFEST_FILE, Manifest, renew
+from ..build_reports import ReportOptions, build_report, report_run
+from ..hf_models import CHOICE, merged_model
+from ..whole_run import WholeRun, base_folder
+from .export_checkpoints import exported_folders
+
+if TYPE_CHECKING:
+    from ...eval.harness.backends import Limits
+    from ...eval.models import Model
+
+SCORES = "scores"
+
+
+def _models(whole: WholeRun) -> "list[Model]":
+    """Hugging Face folders: the base, every checkpoint, and the merged one, if a rule has not left it unmerged."""
+    from ...eval.models import Model, Role
+
+    merged = merged_model(whole.out, whole.request.t)
+    return [
+        Model("base", Role.BASE, base_folder(whole)),
+        *(Model(folder.name, Role.CHECKPOINT, folder) for folder in exported_folders(whole)),
+        *([merged] if merged else []),
+    ]
+
+
+def evaluation_limits(whole: WholeRun) -> "Limits":
+    """The context window of evaluations on held-out documents: that of training."""
+    from ...eval.harness.backends import Limits
+
+    return Limits(max_length=whole.fitted.recipe.data.seq_length)
+
+
+def evaluate_heldout(whole: WholeRun, models: "list[Model]", out: Path) -> Manifest:
+    """Evaluate models on the held-out documents; what other evaluations of the run have of them is taken over."""
+    from ...eval.heldout.evaluate import evaluate
+
+    limits, others = evaluation_limits(whole), [whole.out / SCORES, whole.out / CHOICE / SCORES]
+
+    def run(outdated: Path | None) -> Manifest:
+        earlier = [path for path in others if path != out and (path / MANIFEST_FILE).is_file()]
+        earlier += [outdated] if outdated else []
+        return evaluate(models, whole.out / "tasks", out, limits=limits, earlier=earlier, verify=whole.verify)
+
+    return renew(out, run)
+
+
+def score_models(whole: WholeRun) -> None:
+    """Score every model on the held-out documents; of an evaluation with other choices, what still holds is kept."""
+    models = _models(whole)
+    log.info(f"eval: {counted(len(models), 'model')}")
+    evaluate_heldout(whole, models, whole.out / SCORES)
+
+
+def write_report(whole: WholeRun) -> None:
+    """Write the report."""
+    log.info("report")
+    renew(whole.out / "report", lambda _: report_run(whole.out, whole.out / "report"))
+
+
+def run_tasks(whole: WholeRun) -> None:
+    """Let base, last checkpoint and merged model do the tasks, or one of them."""
+    from ...eval.benchmark.run import BenchmarkSettings, run_benchmark
+    from ...eval.harness.backends import Limits
+    from ...eval.models import Role
+    from ...eval.tasks.suite import choose_tasks
+
+    asked = whole.request.benchmark
+    assert asked is not None
+    every = choose_tasks(asked.tasks)
+    tasks = every if whole.part is None else [every[whole.part]]
+    models = _models(whole)
+    base, last = (
+        next(model for model in reversed(models) if model.role == role) for role in (Role.BASE, Role.CHECKPOINT)
+    )
+    merged = [_named_by_point(model, whole.request.t) for model in models if model.role == Role.MERGED]
+    settings = BenchmarkSettings(limits=Limits(asked.limit))
+    outcome = run_benchmark(
+        [base, last, *merged], tasks, Path(asked.data), whole.out / "benchmark", settings=settings, verify=whole.verify
+    )
+    if outcome.elsewhere:
+        raise Failed(f"another process works on {', '.join(outcome.elsewhere)}; run the step again when it is done")
+
+
+def _named_by_point(merged: "Model", points: list[float]) -> "Model":
+    """A merged model under a name that another t does not share: results of both lie in one folder."""
+    t = f"{points[0]:g}" if len(points) == 1 else merged.name.removeprefix("t")
+    return replace(merged, name=f"merged-{t}")
+
+
+def compare_tasks(whole: WholeRun) -> None:
+    """Write the report on the tasks."""
+    out, results = whole.out / "comparison", str(whole.out / "benchmark")
+    renew(out, lambda _: build_report([results], out, ReportOptions(test="holm")))
