@@ -66,3 +66,11 @@ def check_known(name: str, known: Iterable[str], kind: str, where: str) -> None:
         raise UserError(
             f"no {kind} is called {name!r}", where=where, allowed=", ".join(names), fix=nearest(name, names)
         )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message; of one of PyYAML's the problem, with its line in the file."""
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    if problem and mark is not None:
+        return f"line {mark.line + 1}: {problem}"
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from ..core.errors import UserError
+from ..core.errors import UserError, first_line
 from ..core.files import read_bytes
 
 MOST_BRACKETS = 5_000
@@ -40,7 +40,7 @@ def read_mapping(path: Path, limit: int, *, ours: bool = False) -> dict[str, Any
     except UserError:
         raise
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        raise UserError(f"not valid YAML: {str(error).splitlines()[0]}", where=where) from None
+        raise UserError(f"not valid YAML: {first_line(error)}", where=where) from None
     if not isinstance(value, dict):
         raise UserError("the file is not a mapping of keys to values", where=where)
     return value

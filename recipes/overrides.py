@@ -10,7 +10,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, first_line, nearest
 from ..core.files import read_bytes
 from ..core.jsonio import shorten
 from .value_types import check_types
@@ -39,7 +39,7 @@ def read_layer(path: Path, *, allow_env: bool = False, kind: str = "recipe") -> 
     except UserError:
         raise
     except _NOT_YAML as error:
-        raise UserError(f"the {kind} is not valid YAML: {_first_line(error)}", where=str(path)) from None
+        raise UserError(f"the {kind} is not valid YAML: {first_line(error)}", where=str(path)) from None
     if aliases:  # a few lines of them stand for terabytes
         raise UserError(f"the {kind} has YAML aliases (*name)", where=str(path), fix="write the values out")
     if not isinstance(value, DictConfig):
@@ -68,7 +68,7 @@ def override_layer(item: str, *, allow_env: bool = False) -> DictConfig:
         value = OmegaConf.from_dotlist([_quote_times(item)])
     except _NOT_YAML as error:
         raise UserError(
-            f"the value of {key} cannot be read: {_first_line(error)}",
+            f"the value of {key} cannot be read: {first_line(error)}",
             where=where,
             fix="close every quote and bracket; in the shell, put the whole key=value in single quotes",
         ) from None
@@ -151,7 +151,3 @@ def _leaves(value: object, name: str) -> list[tuple[str, object]]:
 def _quote_times(text: str) -> str:
     """Put quotes around values such as 20:00:00: YAML reads them as numbers to base 60, and Slurm those as minutes."""
     return re.sub(r"(?m)(^|=|[:,\[-]\s+|\[)(\d+(?::\d+)+)(?=\s*(?:$|[,\]}]|\s#))", r"\1'\2'", text)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -174,7 +174,13 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "not valid YAML"), ("- 1\n", "not a mapping"), ("steps: 1\n", "batch.global_size")]
+    ("text", "message"),
+    [
+        ("steps: 1\na: [", r"not valid YAML: line \d: "),
+        ("steps: 1\nsteps: 2\n", "line 2: found duplicate key steps"),
+        ("- 1\n", "not a mapping"),
+        ("steps: 1\n", "batch.global_size"),
+    ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "broken.yaml"

@@ -40,7 +40,7 @@ def test_the_specialities_are_some_twenty_each_with_a_chapter_of_icd_10_and_term
         ("a: {terms: [rénal], hints: [RENAUX]}", r"(?s)'RENAUX' is there twice.*case, accents and the plural"),
         ("a: {terms: [x]}\na: {terms: [y]}", r"(?s)the key 'a' is there twice.*terms.yaml:2"),
         ("a: &x {terms: [x]}\nb: *x", "YAML aliases"),
-        ("a: {terms: [x", "not valid YAML"),
+        ("a: {terms: [x", "not valid YAML: line 1: expected"),
         ("a: {terms: " + "[" * 6000, r"(?s)6,001 brackets.*up to 5,000"),
     ],
 )
