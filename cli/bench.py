@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -125,8 +126,6 @@ def corpus(
     A tenth of the words is measured, too, for what grows with them. The times for all of the paper's words on several
     nodes assume cores as fast as here, and a disk that is no bound.
     """
-    from tempfile import TemporaryDirectory
-
     from ..bench.corpus.corpus import Nodes, Plan, bench, rows, sentences
     from .terminal import print_table
 
@@ -186,8 +185,6 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Compare `pdapt train` with transformers.Trainer and with Megatron's trainer alone, on this machine's cores."""
-    from tempfile import TemporaryDirectory
-
     from ..bench.train import Bench, check, run, sample_tokens
     from ..bench.train_results import table
     from ..recipes.load import load
@@ -203,6 +200,30 @@ def train(
         return
     for line in table(results):
         print(line)
+
+
+@bench.command("gradients")
+def gradients(
+    overrides: Overrides = None,
+    *,
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "qwen3_tiny_cpt_2xcpu",
+    world: Annotated[
+        list[int] | None, typer.Option(min=1, help="Number of ranks; may be repeated. By default 2, 4, 8.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Steps of each run.")] = 300,
+    as_json: Json = False,
+) -> None:
+    """Compare BF16 with FP32 gradients: loss and gradient norm of the same run on several numbers of CPU ranks."""
+    from ..bench.gradients import bench, lines
+    from ..bench.train import sample_tokens
+    from ..recipes.load import load
+
+    loaded = load(recipe, [*(overrides or []), f"steps={steps}"])
+    with TemporaryDirectory() as work:
+        (Path(work) / "sample-tokens").mkdir()
+        folder = sample_tokens(loaded, Path(work) / "sample-tokens")
+        result = bench(loaded, sorted(set(world or [2, 4, 8])), folder, Path(work))
+    print(json.dumps(result.to_json()) if as_json else "\n".join(lines(result)))
 
 
 @bench.command("convert")
@@ -222,8 +243,6 @@ def convert(
 
     Exit code 1 if the bits differ.
     """
-    from tempfile import TemporaryDirectory
-
     from ..bench.convert import bench, table
 
     if work is not None:
@@ -245,8 +264,6 @@ def merge(
 
     Exit code 1 if the sweep takes more than twice as long as one merge, or a value differs by more than one BF16 unit.
     """
-    from tempfile import TemporaryDirectory
-
     from ..bench.merge import bench, table
 
     if folder is not None:

@@ -35,7 +35,10 @@ def recipe(
     tokens: Annotated[
         Path | None, typer.Option(help="Folder of tokens; by default documents have the lengths of PARCOMED's Table 1.")
     ] = None,
-    keep: Annotated[list[str] | None, typer.Option(help="Setting of the recipe to keep; may be repeated.")] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="Key of the recipe whose value stays, such as optimizer.grads; may be repeated."),
+    ] = None,
     nics: Annotated[
         int | None, typer.Option(min=1, help="Network cards of a node; by default one for each GPU.")
     ] = None,
@@ -58,7 +61,7 @@ def recipe(
     as_json: Json = False,
 ) -> None:
     """Find the best parallelism of a recipe on its GPUs: what fits, how fast it is, what limits it, its cost."""
-    from ..launch.plan_recipe import Prices, lines, plan_recipe
+    from ..launch.planning.plan_recipe import Prices, lines, plan_recipe
     from ..recipes.load import load
 
     loaded = load(name, overrides, fitting=False)

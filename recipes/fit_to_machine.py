@@ -21,12 +21,13 @@ from ..data_prep.tokens.layouts import Layout
 from .hardware import Hardware
 from .load import merge, resolve
 from .memory import TENSOR_PARALLEL, of_gpu
-from .overrides import flat, override_layer
-from .published_recipes import EPOCHS, LARGEST_MICRO, OPTIMIZER, RUNS, SAVES, SEQ_LENGTH
+from .overrides import flat, set_by
+from .published_recipes import EPOCHS, OPTIMIZER, RUNS, SAVES, SEQ_LENGTH
 from .schema import SAVED, Recipe, data_parallel, model_parallel, shape_of, world_size
 
 WHERE = "the published recipe, fitted"
 """The recipe's place, in errors."""
+LARGEST_MICRO = 8
 LARGEST_BATCH = RUNS[Layout.PACKED][0]
 STEPS = 1000
 """Steps of a run whose text allows them; with more text the published batch is reached, and then there are more."""
@@ -160,11 +161,6 @@ def _rhythm(steps: int, batch: int, valid: float) -> dict[str, int]:
         "validation.every": ceil(steps / VALIDATIONS),
         "validation.batches": min(VALIDATION_BATCHES, max(1, ceil(valid / batch))),
     }
-
-
-def set_by(overrides: list[str]) -> set[str]:
-    """Dotted keys that overrides set."""
-    return {key for item in overrides for key in flat(OmegaConf.to_container(override_layer(item)))}
 
 
 def _batch(total: float) -> int:

@@ -11,7 +11,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ..core.errors import UserError, nearest
 from . import published_recipes
-from .overrides import merge_layer, override_layer, read_layer
+from .choose_again import valid_choice
+from .overrides import merge_layer, override_layer, read_layer, set_by
 from .schema import Part, Recipe
 from .validate import validate
 
@@ -49,6 +50,9 @@ def _read(recipe: str, *, allow_env: bool) -> DictConfig:
 def load(recipe: str, overrides: list[str] | None = None, *, fitting: bool = True, allow_env: bool = False) -> Recipe:
     """Read, merge and check a recipe.
 
+    Where overrides leave no room for a published recipe's micro-batch or gradients, it chooses those again, unless they
+    are set, too (`choose_again.py`).
+
     Args:
         recipe: a name from `names()`, or the path of a YAML file.
         overrides: `key=value` items, dotted keys.
@@ -59,8 +63,11 @@ def load(recipe: str, overrides: list[str] | None = None, *, fitting: bool = Tru
         UserError: an unknown key (the nearest valid one is named), a wrong type, a missing value, or values that do
             not go together.
     """
-    values = _read(recipe, allow_env=allow_env)
-    return resolve(values, overrides or [], recipe, fitting=fitting, allow_env=allow_env)
+    values, given = _read(recipe, allow_env=allow_env), overrides or []
+    if fitting and given and recipe in published_recipes.names():
+        merged = merge(values, given, recipe, allow_env=allow_env)
+        return valid_choice(merged, set_by(given, allow_env=allow_env))
+    return resolve(values, given, recipe, fitting=fitting, allow_env=allow_env)
 
 
 def resolve(

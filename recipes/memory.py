@@ -5,7 +5,7 @@ from dataclasses import replace
 from ..core.errors import UserError
 from ..core.gpus import GIB
 from ..core.log import counted
-from ..core.memory import GpuMemory, HostMemory, fits, gpu_memory, host_memory
+from ..core.memory import HEADROOM, GpuMemory, HostMemory, fits, gpu_memory, host_memory
 from .schema import Recipe, data_parallel, sequence_parallel, shape_of
 
 TENSOR_PARALLEL = (1, 2, 4, 8)
@@ -60,6 +60,11 @@ def of_host(recipe: Recipe) -> HostMemory:
     )
 
 
+def allowed_memory(gpu_gib: float) -> str:
+    """The memory of a GPU that a recipe may take, as messages say it."""
+    return f"{(1 - HEADROOM) * gpu_gib:.1f} GiB ({1 - HEADROOM:.0%} of {gpu_gib:g})"
+
+
 def check_memory(recipe: Recipe) -> None:
     """Check that GPUs and nodes have the memory that is predicted.
 
@@ -74,7 +79,7 @@ def check_memory(recipe: Recipe) -> None:
             f"micro-batch {recipe.batch.micro_size}, TP {recipe.parallel.tp}, PP {recipe.parallel.pp}, "
             f"DP {data_parallel(recipe)}, {recipe.optimizer.grads} gradients",
             where="machine.gpu_gib",
-            allowed=f"90 % of {capacity:g} GiB",
+            allowed=allowed_memory(capacity),
             fix=_what_fits(recipe),
         )
     host = of_host(recipe)

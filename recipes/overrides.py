@@ -139,6 +139,12 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
     return dotted
 
 
+def set_by(overrides: list[str], *, allow_env: bool = False) -> set[str]:
+    """Dotted keys that `key=value` items of the command line set."""
+    layers = (override_layer(item, allow_env=allow_env) for item in overrides)
+    return {key for layer in layers for key in flat(OmegaConf.to_container(layer, resolve=False))}
+
+
 def _leaves(value: object, name: str) -> list[tuple[str, object]]:
     if isinstance(value, dict):
         keys: list[tuple[str, object]] = [("a key", key) for key in value]

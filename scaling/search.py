@@ -12,7 +12,7 @@ from ..core.log import counted
 from ..core.memory import GpuMemory, fits
 from ..core.qwen3 import Qwen3Config
 from ..recipes.filling import Filling
-from ..recipes.memory import CHUNKS, RECOMPUTE, TENSOR_PARALLEL, of_gpu, recomputes, virtual_stages
+from ..recipes.memory import CHUNKS, RECOMPUTE, TENSOR_PARALLEL, allowed_memory, of_gpu, recomputes, virtual_stages
 from ..recipes.schema import Layout, Recipe, masked, shape_of, world_size
 from .constants import Constants
 from .predict_run import Run, Site, run_from_terms, work_of_recipe
@@ -55,6 +55,14 @@ class Settings:
 
 
 SETTINGS = [item.name for item in fields(Settings)]
+KEYS = {
+    "parallel.tp": "tp",
+    "parallel.pp": "pp",
+    "parallel.cp": "cp",
+    "optimizer.grads": "grads",
+    "batch.micro_size": "micro",
+}
+"""Keys of a recipe -> the settings that they are."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ def plan(
         filling: of its slots.
         site: its machines.
         constants: of the step-time model.
-        keep: settings that stay as the recipe has them.
+        keep: settings that stay as the recipe has them, or keys of the recipe that are such.
 
     Returns:
         The choice: the simplest way that is predicted to be within 1 % of the fastest; and all ways that fit, fastest
@@ -110,10 +118,12 @@ def plan(
     Raises:
         UserError: nothing fits, or something else than a setting is to be kept.
     """
+    keep = tuple(KEYS.get(name, name) for name in keep)
     for name in keep:
         if name not in SETTINGS:
-            fix = nearest(name, SETTINGS)
-            raise UserError(f"{name!r} is not a setting", where="--keep", allowed=", ".join(SETTINGS), fix=fix)
+            known = [*SETTINGS, *KEYS]
+            fix = nearest(name, known)
+            raise UserError(f"{name!r} is not a setting", where="--keep", allowed=", ".join(known), fix=fix)
     kept = [getattr(Settings.of(recipe), name) for name in keep]
     every = [way for way in candidates(recipe) if [getattr(Settings.of(way), name) for name in keep] == kept]
     if not every:
@@ -146,7 +156,7 @@ def _fitting(recipe: Recipe, ways: Iterable[Recipe]) -> list[tuple[Recipe, GpuMe
             f"no way to spread it over {counted(world_size(recipe), 'GPU')} fits: "
             f"the least needs {least:.1f} GiB (predicted)",
             where="machine.gpu_gib",
-            allowed=f"90 % of {recipe.machine.gpu_gib:g} GiB",
+            allowed=allowed_memory(recipe.machine.gpu_gib),
             fix="more GPUs (parallel.nodes), a shorter data.seq_length, or a smaller model",
         )
     return fitting

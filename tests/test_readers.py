@@ -131,6 +131,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 PARTS = "parts of a shard that a rename has declared whole, in the stage's hidden folder"
 OWN = {
     "bench/ceilings.py": "its own rank's results",
+    "launch/planning/speed_tables.py": "pages of our own documentation",
     "bench/resident_memory.py": "/proc",
     "bench/corpus/corpus.py": "logs of commands that it has just run",
     "bench/corpus/synthetic.py": "the sample that it has just written",

@@ -58,7 +58,7 @@ def test_the_paper_run_is_spread_over_48_gpus() -> None:
         ("parallel.sp=true", "parallel.sp is true with TP 1.*parallel.tp=2"),
         ("parallel.cp=2", "parallel.cp is 2 with the layout packed and masks.*parallel.tp=2"),
         ("optimizer.grads=fp16", "optimizer.grads is 'fp16'.*fp32 or bf16"),
-        ("batch.micro_size=4", "a GPU would need .* GiB .*predicted.*batch.micro_size=1 fits"),
+        ("batch.micro_size=4", "a GPU would need .* GiB .*predicted.*batch.micro_size=2 fits"),
         ("checkpoint.keep_every=1000", "saved every 720 steps.*checkpoint.keep_every=720"),
         ("checkpoint.keep_last=0", "checkpoint.keep_last is 0"),
         ("guard.nonfinite=ignore", "guard.nonfinite is 'ignore'.*stop, skip, rewind"),

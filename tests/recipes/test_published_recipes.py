@@ -9,33 +9,14 @@ from omegaconf import DictConfig, OmegaConf
 from pdapt.core.errors import UserError
 from pdapt.core.memory import fits, gpu_memory
 from pdapt.recipes.published_recipes import SOURCES, names, statement, values
-from pdapt.recipes.schema import Recipe, data_parallel, shape_of, world_size
+from pdapt.recipes.schema import Recipe, shape_of, world_size
 from pdapt.recipes.validate import validate
 
-# size, GPUs -> TP, gradients, micro-batch of the padded run and of the packed one
-SPREADS = {
-    ("0p6b", 48): (1, "fp32", 8, 6),
-    ("0p6b", 16): (1, "fp32", 8, 6),
-    ("0p6b", 8): (1, "fp32", 8, 8),
-    ("0p6b", 4): (1, "fp32", 8, 8),
-    ("0p6b", 1): (1, "fp32", 8, 8),
-    ("1p7b", 48): (1, "fp32", 6, 6),
-    ("1p7b", 16): (1, "fp32", 6, 6),
-    ("1p7b", 8): (1, "fp32", 6, 6),
-    ("1p7b", 4): (1, "fp32", 6, 6),
-    ("1p7b", 1): (1, "fp32", 4, 4),
-    ("4b", 48): (1, "fp32", 3, 3),
-    ("4b", 16): (1, "fp32", 3, 3),
-    ("4b", 8): (1, "fp32", 3, 3),
-    ("4b", 4): (1, "fp32", 2, 2),
-    ("8b", 48): (1, "fp32", 1, 1),
-    ("8b", 16): (1, "bf16", 2, 2),
-    ("8b", 8): (1, "bf16", 1, 1),
-    ("8b", 4): (2, "fp32", 2, 2),
-}
+FITTING = {"0p6b": (48, 16, 8, 4, 1), "1p7b": (48, 16, 8, 4, 1), "4b": (48, 16, 8, 4), "8b": (48, 16, 8, 4)}
 NAMES = {
     f"qwen3_{size}_cpt_{gpus}xh100_{layout}": (size, gpus, layout)
-    for size, gpus in SPREADS
+    for size, numbers in FITTING.items()
+    for gpus in numbers
     for layout in ("paper", "packed")
 }
 
@@ -55,37 +36,24 @@ def test_the_published_recipes_are_these() -> None:
     assert len(NAMES) == 36
 
 
-def test_a_recipe_is_spread_as_the_model_of_memory_says(subtests: pytest.Subtests) -> None:
+def test_a_recipe_is_valid_and_fits_with_no_more_than_tensor_parallelism(subtests: pytest.Subtests) -> None:
     for name in NAMES:
         with subtests.test(recipe=name):
             size, gpus, layout = NAMES[name]
-            tp, grads, padded, packed = SPREADS[size, gpus]
             recipe = build(name)
             validate(recipe)
             assert (recipe.model.size, recipe.data.layout, world_size(recipe)) == (size, layout, gpus)
-            assert (recipe.parallel.tp, recipe.parallel.pp, recipe.parallel.cp) == (tp, 1, 1)
-            assert (recipe.optimizer.grads, recipe.batch.micro_size) == (grads, padded if layout == "paper" else packed)
+            tp, micro = recipe.parallel.tp, recipe.batch.micro_size
+            assert (recipe.parallel.pp, recipe.parallel.cp) == (1, 1)
+            shape, grads = shape_of(recipe), recipe.optimizer.grads
+            spread = {"dp": gpus // tp, "tp": tp, "pp": 1, "cp": 1, "sp": tp > 1}
+            assert fits(gpu_memory(shape, **spread, micro_batch=micro, seq_length=2048, grads=grads))
 
 
-def enough(recipe: Recipe, tp: int, grads: str, micro: int) -> bool:
-    dp = world_size(recipe) // tp
-    predicted = gpu_memory(
-        shape_of(recipe), dp=dp, tp=tp, pp=1, cp=1, sp=tp > 1, micro_batch=micro, seq_length=2048, grads=grads
-    )
-    return fits(predicted)
-
-
-def test_a_recipe_fits_and_the_next_better_one_does_not(subtests: pytest.Subtests) -> None:
-    order = [(1, "fp32"), (1, "bf16"), (2, "fp32"), (2, "bf16")]
-    for name in NAMES:
-        with subtests.test(recipe=name):
-            recipe = build(name)
-            micro, tp, total = recipe.batch.micro_size, recipe.parallel.tp, recipe.batch.global_size
-            assert enough(recipe, tp, recipe.optimizer.grads, micro)
-            larger = [n for n in range(micro + 1, 9) if total % (data_parallel(recipe) * n) == 0]
-            assert not any(enough(recipe, tp, recipe.optimizer.grads, n) for n in larger)
-            better = order[: order.index((tp, recipe.optimizer.grads))]
-            assert not any(enough(recipe, *spread, 1) for spread in better)
+def test_bf16_gradients_are_taken_where_they_are_faster_and_not_elsewhere() -> None:
+    kinds = {name: build(name).optimizer.grads for name in NAMES}
+    assert kinds["qwen3_8b_cpt_48xh100_packed"] == "bf16"
+    assert kinds["qwen3_0p6b_cpt_48xh100_paper"] == "fp32"
 
 
 def test_the_papers_batch_is_one_override_away(subtests: pytest.Subtests) -> None:

@@ -5,15 +5,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import UserError
-from ..core.gpus import GIB
-from ..core.log import counted
-from ..recipes.filling import Filling, filling
-from ..recipes.schema import Recipe, world_size
-from ..scaling.constants import FITTED, read_fit
-from ..scaling.predict_run import Run, Site
-from ..scaling.search import BEST, Choice, explanation, plan
-from ..training.run.journal import JOURNAL_FILE, read_steps, steps_in
+from ...core.errors import UserError
+from ...core.gpus import GIB
+from ...core.log import counted
+from ...recipes.filling import Filling, filling
+from ...recipes.schema import Recipe, world_size
+from ...scaling.constants import FITTED, read_fit
+from ...scaling.predict_run import Run, Site
+from ...scaling.search import BEST, Choice, explanation, plan
+from ...training.run.journal import JOURNAL_FILE, read_steps, steps_in
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""Writes the tables of predicted speeds into the documentation: `python -m pdapt.launch.planning.speed_tables`.
+
+A table stands between a comment with its name and a comment that ends it. A test compares each with what is computed.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ...core.files import write_text
+from ...core.gpus import GIB
+from ...core.qwen3 import SIZES
+from ...recipes.filling import filling
+from ...recipes.load import load
+from ...recipes.memory import of_gpu
+from ...recipes.published_recipes import RUNS
+from ...scaling.constants import read_fit
+from ...scaling.predict_run import Site, predict_run
+
+DOCS = Path(__file__).parents[2] / "docs"
+COMMAND = "python -m pdapt.launch.planning.speed_tables"
+
+
+def recipes_table() -> Iterator[str]:
+    """The published recipes on 48 GPUs, as Markdown lines."""
+    constants = read_fit().constants
+    yield (
+        "| size | layout | micro-batch | gradients | memory | step | tokens/s/GPU | MFU | run | GPU-hours | kWh "
+        "| step with one card a node |"
+    )
+    yield "|---" * 12 + "|"
+    for size in SIZES:
+        for layout in sorted(RUNS):
+            recipe = load(f"qwen3_{size}_cpt_48xh100_{layout}")
+            slots = filling(recipe, None)
+            run, slow = (predict_run(recipe, slots, site, constants) for site in (Site(), Site(nics=1)))
+            yield (
+                f"| {size.replace('p', '.').upper()} | {layout} | {recipe.batch.micro_size} | {recipe.optimizer.grads} "
+                f"| {of_gpu(recipe).total / GIB:.1f} GiB | {run.step_seconds:.2f} s "
+                f"| {run.tokens_per_second_per_gpu:,.0f} | {run.mfu:.1%} | {run.hours:.1f} h | {run.gpu_hours:,.0f} "
+                f"| {run.kwh:,.0f} | {slow.step_seconds / run.step_seconds - 1:+.1%} |"
+            )
+
+
+TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {"recipes": ("benchmarks.md", recipes_table)}
+"""Name of a table -> the page that has it, and what computes its lines."""
+
+
+def replaced(text: str, name: str, lines: Iterator[str]) -> str:
+    """A page with a table's lines in their place.
+
+    Raises:
+        ValueError: the page has no such place.
+    """
+    begin, end = f"<!-- table {name}: `{COMMAND}` writes it -->\n", f"<!-- end of {name} -->"
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"the page has no place for the table {name!r}: {begin.strip()} ... {end}")
+    table = "\n".join(lines)
+    return pattern.sub(lambda _: f"{begin}\n{table}\n\n{end}", text)
+
+
+def main() -> None:
+    """Write all tables."""
+    for name, (page, lines) in TABLES.items():
+        path = DOCS / page
+        write_text(path, replaced(path.read_text(encoding="utf-8"), name, lines()))
+
+
+if __name__ == "__main__":
+    main()

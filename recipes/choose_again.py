@@ -1,0 +1,66 @@
+"""The choice that a published recipe makes again where a key of the user leaves its own no room."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..core import log
+from ..core.errors import UserError
+from .schema import Recipe
+from .validate import validate
+
+MICRO, GRADS = "batch.micro_size", "optimizer.grads"
+"""Keys of a published recipe that follow from the others, by the planner's choice."""
+
+
+def valid_choice(recipe: Recipe, fixed: set[str]) -> Recipe:
+    """The recipe, with another micro-batch or type of the gradients where it cannot be as it is; a warning says so.
+
+    Taken is the largest micro-batch that works, with the recipe's own gradients where they do. That is not always the
+    fastest way, which only `scaling` knows.
+
+    Args:
+        recipe: a published one, with the user's keys.
+        fixed: dotted keys that the user has set, which stay.
+
+    Raises:
+        UserError: no other choice works, either; the error is that of the recipe as it is.
+    """
+    try:
+        validate(recipe)
+    except UserError as error:
+        tried = next((way for way in _others(recipe, fixed) if _works(way)), None)
+        if tried is None:
+            raise
+        allowed = f" (allowed: {error.allowed})" if error.allowed else ""
+        log.warn(
+            f"recipe: {error.what}{allowed}; so {_changes(recipe, tried)}, which you have not set. "
+            "`pdapt plan recipe` finds the fastest way"
+        )
+        return tried
+    return recipe
+
+
+def _others(recipe: Recipe, fixed: set[str]) -> Iterator[Recipe]:
+    """The recipe in the other ways: the largest micro-batch first, each with the recipe's gradients before others."""
+    micro, grads = recipe.batch.micro_size, recipe.optimizer.grads
+    for size in [micro] if MICRO in fixed else range(micro, 0, -1):
+        for kind in [grads] if GRADS in fixed else [grads, "bf16" if grads == "fp32" else "fp32"]:
+            yield replace(
+                recipe, batch=replace(recipe.batch, micro_size=size), optimizer=replace(recipe.optimizer, grads=kind)
+            )
+
+
+def _works(recipe: Recipe) -> bool:
+    try:
+        validate(recipe)
+    except UserError:
+        return False
+    return True
+
+
+def _changes(before: Recipe, after: Recipe) -> str:
+    pairs = {
+        MICRO: (before.batch.micro_size, after.batch.micro_size),
+        GRADS: (before.optimizer.grads, after.optimizer.grads),
+    }
+    return " and ".join(f"{key} is {new} instead of {old}" for key, (old, new) in pairs.items() if old != new)
