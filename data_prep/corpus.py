@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,10 +102,9 @@ def build_corpus(
 
     def body(work: Path) -> dict[str, Any]:
         with tasks_at_work("corpus", work / TASKS, divided) as runner:
-            parts = _parts(surveys, runner, editions=editions, cleaning=cleaning)
-            if runner and not all(_documents(survey, work).exists() for survey in surveys):  # else parts were joined
-                run_passes(list(parts.values()), runner)
-            counts = _build(surveys, work, parts, max_rejected=max_rejected, editions=editions, cleaning=cleaning)
+            if runner:
+                _build_by_tasks(surveys, work, runner, editions=editions, cleaning=cleaning)
+            counts = _build(surveys, work, max_rejected=max_rejected, editions=editions, cleaning=cleaning)
             treat_duplicates(surveys, work, counts, treatment, runner=runner)
         _remove_leftovers(surveys, work, counts)
         return counts
@@ -130,21 +130,38 @@ def build_corpus(
     return manifest
 
 
-def _parts(
+def _build_by_tasks(
     surveys: Sequence[Survey],
-    runner: "TaskRunner | None",
+    work: Path,
+    runner: "TaskRunner",
     *,
     editions: Mapping[str, Edition | None],
     cleaning: Cleaning,
-) -> dict[str, list[Part]]:
-    """The parts of each source; none where there are no tasks."""
-    if runner is None:
-        return {}
+) -> None:
+    """Write the sources that no earlier run has written, each pass over a part as a task, and the join of a source."""
+    new = [survey for survey in surveys if not _documents(survey, work).exists()]
+    if not new:
+        return
     folder, most = runner.folder / "sources", runner.tasks.most
-    return {
-        name: parts_of_source(survey, folder / name, edition=editions[name], cleaning=cleaning, most=most)
+    parts = [
+        parts_of_source(survey, folder / name, edition=editions[name], cleaning=cleaning, most=most)
         for name, survey in ((survey.source.name, survey) for survey in surveys)
-    }
+    ]
+    run_passes(parts, runner)
+    runner.run("join", partial(_join, work), parts)
+    for survey in new:
+        name, counts = survey.source.name, read_counts(_documents(survey, work))
+        log.info(f"corpus: {_described(survey)}")
+        survey.left_out.update(counts["left_out"])
+        tell_left_out(name, survey.left_out)
+        _tell(name, counts, editions[name])
+
+
+def _join(work: Path, parts: Sequence[Part]) -> None:
+    """Join a source's parts, unless an earlier run did."""
+    documents = _documents(parts[0].survey, work)
+    if not documents.exists():
+        join_parts(parts, documents, _rejected_file(parts[0].survey, work))
 
 
 def _config(source: Source) -> dict[str, Any]:
@@ -157,21 +174,18 @@ def _config(source: Source) -> dict[str, Any]:
 def _build(
     surveys: Sequence[Survey],
     work: Path,
-    parts: Mapping[str, Sequence[Part]],
     *,
     max_rejected: float | None,
     editions: Mapping[str, Edition | None],
     cleaning: Cleaning,
 ) -> dict[str, Any]:
-    """Write all sources, each by its edition; their counts."""
+    """Write all sources that are not written yet, each by its edition; the counts of all."""
     faults: list[UserError] = []
     counts: dict[str, dict[str, Any]] = {}
     for survey in surveys:
         try:
             name = survey.source.name
-            counts[name] = _about(survey) | _build_source(
-                survey, work, parts.get(name, ()), edition=editions[name], cleaning=cleaning
-            )
+            counts[name] = _about(survey) | _build_source(survey, work, edition=editions[name], cleaning=cleaning)
         except UnreadableError as error:
             faults += error.faults
     if faults:
@@ -263,23 +277,18 @@ def _about(survey: Survey) -> dict[str, Any]:
     return {"path": where, "files": survey.formats(), "unread": survey.unread_by_reason()}
 
 
-def _build_source(
-    survey: Survey, work: Path, parts: Sequence[Part], *, edition: Edition | None, cleaning: Cleaning
-) -> dict[str, Any]:
-    """Write one source unless an earlier run did; its counts."""
-    name = survey.source.name
+def _build_source(survey: Survey, work: Path, *, edition: Edition | None, cleaning: Cleaning) -> dict[str, Any]:
+    """Write one source unless an earlier run, or tasks, did; its counts."""
     path = _documents(survey, work)
     if not path.exists():
-        log.info(f"corpus: {name} ({', '.join(f'{count:,} {kind}' for kind, count in survey.formats().items())})")
-        rejected = work / PARTS / f"{name}.parquet"
-        if parts:
-            join_parts(parts, path, rejected)
-            survey.left_out.update(read_counts(path)["left_out"])
-            tell_left_out(name, survey.left_out)
-        else:
-            _write_source(survey, work, Rows.of(survey, edition, cleaning, rejected))
-        _tell(name, read_counts(path), edition)
+        log.info(f"corpus: {_described(survey)}")
+        _write_source(survey, work, Rows.of(survey, edition, cleaning, _rejected_file(survey, work)))
+        _tell(survey.source.name, read_counts(path), edition)
     return read_counts(path)
+
+
+def _described(survey: Survey) -> str:
+    return f"{survey.source.name} ({', '.join(f'{count:,} {kind}' for kind, count in survey.formats().items())})"
 
 
 def _write_source(survey: Survey, work: Path, rows: Rows) -> None:
@@ -306,5 +315,9 @@ def _tell(name: str, counts: dict[str, Any], edition: Edition | None) -> None:
 
 
 def _rejected(survey: Survey, work: Path) -> list[Rejected]:
-    path = work / PARTS / f"{survey.source.name}.parquet"
+    path = _rejected_file(survey, work)
     return read_rejected(path) if path.is_file() else []
+
+
+def _rejected_file(survey: Survey, work: Path) -> Path:
+    return work / PARTS / f"{survey.source.name}.parquet"

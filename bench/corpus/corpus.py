@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from ...core.log import counted
+from ...data_prep.dedup.near_duplicates import MOST_COMPARISONS
 from ...data_prep.documents.sources import HUB
 from ...data_prep.tokens.parcomed import table
 from ..processes import run_logged
@@ -32,11 +33,19 @@ class Spread(StrEnum):
 
     Attributes:
         CORES: over the cores of all nodes, as tasks.
+        FEW: over the cores of as many tasks as compare pairs.
+        SOURCES: over a core for each source, of which the largest takes longest.
         CORE: over one core.
     """
 
     CORES = "all nodes"
+    FEW = f"{MOST_COMPARISONS} cores"
+    SOURCES = "a core a source"
     CORE = "one core"
+
+
+SPREADS = {"compare": Spread.FEW} | dict.fromkeys(("join", "drop", "assemble"), Spread.SOURCES)
+"""Steps whose tasks do not become more with those that are asked for."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +100,25 @@ class Nodes:
 
         Args:
             spread: of its work.
-            workers: cores that it had here, of a step of more than one core.
+                workers: cores that it had here, of a step of more than one core.
             times: seconds that it took here, on a small corpus and on a large one.
             words: of the small corpus, the large one, and the one there.
         """
         (small, large), (few, many, there) = times, words
         a_word = min(max(0.0, large - small) / (many - few), large / many)
-        divided = self.nodes * self.cores / workers if spread is Spread.CORES else 1
-        return large - a_word * many + a_word * there / divided
+        at_once = {
+            Spread.CORES: self.nodes * self.cores,
+            Spread.FEW: MOST_COMPARISONS,
+            Spread.SOURCES: 1 / _largest_share(),
+            Spread.CORE: workers,
+        }
+        return large - a_word * many + a_word * there * min(1.0, workers / at_once[spread])
+
+
+def _largest_share() -> float:
+    """The share of the paper's words that its largest source has."""
+    words = [source["words"] for source in table()["sources"]]
+    return max(words) / sum(words)
 
 
 @dataclass(frozen=True)
@@ -208,9 +228,10 @@ def _measured(
 
 def _steps(said: str) -> list[tuple[str, Spread, float]]:
     """Name, spread and seconds of each step that a command names."""
+    steps = [(each["name"], each["tasks"], float(each["seconds"])) for each in STEP.finditer(said)]
     return [
-        (each["name"], Spread.CORE if each["tasks"] == "1" else Spread.CORES, float(each["seconds"]))
-        for each in STEP.finditer(said)
+        (name, SPREADS.get(name, Spread.CORE if tasks == "1" else Spread.CORES), seconds)
+        for name, tasks, seconds in steps
     ]
 
 

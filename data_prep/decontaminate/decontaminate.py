@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,14 +20,18 @@ from ...core.errors import UserError, check_known
 from ...core.files import atomic_path, write_json, write_text
 from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
-from ..documents.store import FOLDER, document_files, filter_documents, read_counts, read_documents
+from ..documents.store import FOLDER, TOTALS, document_files, filter_documents, read_counts, read_documents
 from ..tasks.at_work import TASKS, remove_tasks, tasks_at_work
 from ..tasks.task_options import Tasks
 from .corpus_search import TEST_PARTS, Overlap, search
 from .evaluation_texts import EvaluationText, EvaluationTexts, Way
 
+if TYPE_CHECKING:
+    from ..tasks.executor import TaskRunner
+
 FLAG, DROP = "flag", "drop"
 """Treatments of contaminated documents: they are listed, or left out of the corpus that is written, too."""
+SPLIT = "original_split"
 QUESTIONS = "contaminated.jsonl"
 OVERLAPS = "overlaps.parquet"
 SUMMARY = "contamination.json"
@@ -82,10 +86,11 @@ def decontaminate(
         texts = EvaluationTexts(items)
         with tasks_at_work("contamination", work / TASKS, tasks) as runner:
             overlaps = search(files, texts, runner)
+            _write(overlaps, texts, files=files, work=work)
+            write_json(work / SUMMARY, _summary(overlaps, texts))
+            counts = _treat(overlaps, files, work, runner, drop=treatment == DROP)
         remove_tasks(work)
-        _write(overlaps, texts, files=files, work=work)
-        write_json(work / SUMMARY, _summary(overlaps, texts))
-        return _treat(overlaps, files, work, drop=treatment == DROP)
+        return counts
 
     inputs = {"corpus": corpus, "questions": asked_sha256}
     stage = "corpus" if treatment == DROP else "contamination"
@@ -102,8 +107,8 @@ def _test_documents(files: Mapping[str, Path]) -> Iterator[EvaluationText]:
     """The documents of test and validation parts, each text once."""
     seen: set[str] = set()
     for source, path in files.items():
-        for text, key, split in read_documents(path, ("text", "doc_id", "original_split")):
-            if split in TEST_PARTS and text not in seen:
+        for text, key, _ in read_documents(path, ("text", "doc_id", SPLIT), where=(SPLIT, TEST_PARTS)):
+            if text not in seen:
                 seen.add(text)
                 yield EvaluationText("", f"{source}/{key}", (text,))
 
@@ -176,23 +181,65 @@ def _summary(overlaps: list[Overlap], texts: EvaluationTexts) -> dict[str, Any]:
     return {"test_parts": by_name.pop("", asdict(Counts())), "tasks": by_name}
 
 
-def _treat(overlaps: list[Overlap], files: Mapping[str, Path], work: Path, *, drop: bool) -> dict[str, Any]:
+def _treat(
+    overlaps: list[Overlap], files: Mapping[str, Path], work: Path, runner: "TaskRunner | None", *, drop: bool
+) -> dict[str, Any]:
     """Count the contaminated documents of each source; copy the corpus without them if they are to be dropped."""
-    counts: dict[str, Any] = {}
-    for source, path in files.items():
-        rows = sorted({each.row for each in overlaps if each.source == source})
-        words = [words for (words,) in read_documents(path, ("words",))]
-        contaminated = {"documents": len(rows), "words": sum(int(words[row]) for row in rows)}
-        counts[source] = read_counts(path) | {"contaminated": contaminated}
-        if drop and len(rows) < len(words):
-            keep = np.ones(len(words), bool)
-            keep[rows] = False
-            (work / FOLDER).mkdir(exist_ok=True)
-            shutil.copyfile(path, work / FOLDER / path.name)
-            filter_documents(work / FOLDER / path.name, keep, counts[source])
-        elif drop:
-            counts[source] |= {"kept": 0, "characters": 0, "words": 0}
-            log.warn(f"contamination: every document of {source} is contaminated, and left out")
-    if drop and not (work / FOLDER).exists():
+    rows: dict[str, set[int]] = {source: set() for source in files}
+    for each in overlaps:
+        rows[each.source].add(each.row)
+    treated = {
+        source: _treated(path, work / FOLDER / path.name, sorted(rows[source])) for source, path in files.items()
+    }
+    counts = {source: each.counts for source, each in treated.items()}
+    if not drop:
+        return counts
+    left = {source: each for source, each in treated.items() if len(each.rows) < each.documents}
+    if not left:
         raise UserError("every document is contaminated", where=str(next(iter(files.values())).parent.parent))
+    (work / FOLDER).mkdir(exist_ok=True)
+    if runner:
+        runner.run("drop", _Treated.drop, [*left.values()])
+    else:
+        for each in left.values():
+            each.drop()
+    for source in files:
+        if source in left:
+            counts[source].update({name: read_counts(left[source].out)[name] for name in TOTALS})
+        else:
+            counts[source].update(dict.fromkeys(TOTALS, 0))
+            log.warn(f"contamination: every document of {source} is contaminated, and left out")
     return counts
+
+
+@dataclass(frozen=True)
+class _Treated:
+    """The contaminated documents of a source.
+
+    Attributes:
+        path: its file.
+        out: the file without them.
+        rows: their places in it.
+        documents: all that it has.
+        counts: the source's, with those of these documents.
+    """
+
+    path: Path
+    out: Path
+    rows: list[int]
+    documents: int
+    counts: dict[str, Any]
+
+    def drop(self) -> None:
+        """Write the source without them."""
+        keep = np.ones(self.documents, bool)
+        keep[self.rows] = False
+        shutil.copyfile(self.path, self.out)
+        filter_documents(self.out, keep, self.counts)
+
+
+def _treated(path: Path, out: Path, rows: list[int]) -> _Treated:
+    words = [words for (words,) in read_documents(path, ("words",))]
+    contaminated = {"documents": len(rows), "words": sum(int(words[row]) for row in rows)}
+    counts = read_counts(path) | {"contaminated": contaminated}
+    return _Treated(path, out, rows, documents=len(words), counts=counts)

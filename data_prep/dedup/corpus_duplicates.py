@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from ...core import log
 from ...core.errors import check_known
 from ...core.files import atomic_path
-from ..documents.store import FOLDER, filter_documents, parquet_errors, read_documents
+from ..documents.store import FOLDER, TOTALS, filter_documents, parquet_errors, read_counts, read_documents
 from ..documents.survey import Survey
 from .duplicate_tasks import near_copies_by_tasks
 from .near_duplicates import find_similar
@@ -96,11 +96,10 @@ def treat_duplicates(
         counts: of each source; `duplicates` is added: source of the document that is kept -> kind -> documents and
             words of those that it stands for.
         treatment: what is done.
-        runner: runs the tasks of the search for near-duplicates; None for threads of this process.
+        runner: runs the tasks of the search for near-duplicates, and of dropping; None for this process alone.
     """
     if treatment is Treatment.KEEP:
         return
-    done = {name for name, each in counts.items() if "duplicates" in each}
     listed = work / DUPLICATES
     if not listed.exists():
         log.info("corpus: looking for duplicates")
@@ -109,10 +108,31 @@ def treat_duplicates(
     copies = _count(listed, counts)
     if treatment is Treatment.FLAG:
         return
-    for name in copies.keys() - done:
-        keep = np.ones(counts[name]["kept"], bool)
-        keep[copies[name]] = False
-        filter_documents(work / FOLDER / f"{name}.parquet", keep, counts[name])
+    drops = [_Drop(work / FOLDER / f"{name}.parquet", copies.get(name, []), each) for name, each in counts.items()]
+    if runner:
+        runner.run("drop", _Drop.from_file, drops)
+    else:
+        for drop in drops:
+            drop.from_file()
+    for drop in drops:
+        drop.counts.update({name: read_counts(drop.path)[name] for name in TOTALS})
+
+
+@dataclass(frozen=True)
+class _Drop:
+    """Rows of a source that are to be dropped from its file, and its counts, which go into the file."""
+
+    path: Path
+    rows: list[int]
+    counts: dict[str, Any]
+
+    def from_file(self) -> None:
+        """Drop them, unless an earlier run did."""
+        before = read_counts(self.path)
+        if self.rows and "duplicates" not in before:
+            keep = np.ones(before["kept"], bool)
+            keep[self.rows] = False
+            filter_documents(self.path, keep, self.counts)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ SIMILARITY = 0.8
 """Share of their shingles that similar texts have in common."""
 
 MOST_COMPARISONS = 16
+"""Tasks that compare, each of which needs the files of all parts."""
 MOST_PARTS = 256
 """Parts that texts are divided into for threads, at most: each has some files."""
 

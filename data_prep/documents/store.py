@@ -61,6 +61,8 @@ ROW_GROUP_BYTES = 16_000_000
 ROW_BYTES = 500
 """Bytes that a row takes in memory beside its text."""
 ROWS_IN_MEMORY = 256
+TOTALS = ("kept", "characters", "words")
+"""Counts of a documents file that change with its documents."""
 
 Row = dict[str, Any]
 
@@ -120,7 +122,7 @@ def filter_documents(path: Path, keep: npt.NDArray[np.bool_], counts: dict[str, 
         counts: the file's, which are kept in it; `kept`, `characters` and `words` are brought up to date.
     """
     with parquet_errors(path), pq.ParquetFile(path) as file, atomic_path(path) as partial:
-        totals: dict[str, Any] = dict.fromkeys(("kept", "characters", "words"), 0)
+        totals: dict[str, Any] = dict.fromkeys(TOTALS, 0)
         begin = 0
         with pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
             for group in range(file.num_row_groups):
@@ -220,22 +222,31 @@ def row_groups(path: Path) -> int:
         return pq.read_metadata(path).num_row_groups
 
 
-def read_documents(path: Path, columns: tuple[str, ...], group: int | None = None) -> Iterator[tuple[Any, ...]]:
+def read_documents(
+    path: Path,
+    columns: tuple[str, ...],
+    group: int | None = None,
+    *,
+    where: tuple[str, Sequence[str]] | None = None,
+) -> Iterator[tuple[Any, ...]]:
     """The documents of a file, in its order, as tuples of `columns`, in bounded memory.
 
     Args:
         path: the file.
         columns: of SCHEMA.
         group: number of the row group that is read; by default all are.
+        where: one of the columns, and the values of it that are taken; by default all documents are.
 
     Raises:
         UserError: it is damaged, or lacks a column.
     """
-    for rows in _read_columns(path, columns, group):
+    for rows in _read_columns(path, columns, group, where):
         yield from zip(*rows, strict=True)
 
 
-def _read_columns(path: Path, columns: tuple[str, ...], group: int | None) -> Iterator[list[list[Any]]]:
+def _read_columns(
+    path: Path, columns: tuple[str, ...], group: int | None, where: tuple[str, Sequence[str]] | None
+) -> Iterator[list[list[Any]]]:
     """Rows of a file, some at a time, as a list for each of its columns that are asked for."""
     with parquet_errors(path), pq.ParquetFile(path) as file:
         types = {field.name: field.type for field in file.schema_arrow}
@@ -245,4 +256,7 @@ def _read_columns(path: Path, columns: tuple[str, ...], group: int | None) -> It
                 field = SCHEMA.field(name)
                 if types.get(name) != field.type or (batch[name].null_count and not field.nullable):
                     raise UserError(f"{path.name}: the column {name} is not that of a corpus", where=str(path))
+            if where:
+                name, values = where
+                batch = batch.filter(pc.is_in(batch[name], pa.array(values, pa.string())))
             yield [batch[column].to_pylist() for column in columns]

@@ -79,6 +79,11 @@ def test_times_on_nodes_follow_from_what_works_there() -> None:
     nodes, words = Nodes(12, 48), (100, 1100, 576_000)
     assert nodes.seconds(Spread.CORES, 2, (3.0, 13.0), words) == pytest.approx(2 + 5760 / 288)
     assert nodes.seconds(Spread.CORE, 2, (3.0, 13.0), words) == pytest.approx(2 + 5760)
+    assert nodes.seconds(Spread.FEW, 2, (3.0, 13.0), words) == pytest.approx(2 + 5760 / 8)
+    share = max(source["words"] for source in table()["sources"]) / 900e6
+    assert share == pytest.approx(0.782, abs=0.001), "that of HAL"
+    one_source = nodes.seconds(Spread.SOURCES, 1, (3.0, 13.0), words)
+    assert one_source == pytest.approx(2 + 5760 * share, rel=0.01)
     assert nodes.seconds(Spread.CORE, 2, (3.0, 2.5), words) == 2.5
     step = Step("corpus build", "look", Spread.CORES, 2.0, words_per_second=500_000, hours=0.25)
     result = Result(10, 1_000_000, paper_words=9 * 10**8, workers=2, nodes=nodes, steps=[step, step], memory=[])
@@ -91,7 +96,7 @@ def test_the_steps_of_a_small_corpus_are_measured() -> None:
     assert len(sample_sentences()) > 10_000
     measured = pdapt_json("bench", "corpus", "--words", "20000", "--tasks", "2", "--workers", "1")
     steps = {(step["command"], step["name"]): step for step in measured["steps"]}
-    built = ["look", "search", "finish", "sign", "pair", "shingle", "compare", "choose", "rest"]
+    built = ["look", "search", "finish", "join", "sign", "pair", "shingle", "compare", "choose", "drop", "rest"]
     searched = [("corpus decontaminate", name) for name in ("search", "rest")]
     assert [*steps] == [*(("corpus build", name) for name in built), *searched]
     assert min(step["seconds"] for step in steps.values()) >= 0
@@ -99,6 +104,7 @@ def test_the_steps_of_a_small_corpus_are_measured() -> None:
     assert words == pytest.approx([measured["words"]] * len(words))
     assert sum(step["seconds"] for step in steps.values()) > 2
     assert {name for (_, name), step in steps.items() if step["spread"] == "one core"} >= {"pair", "choose", "rest"}
+    assert {name for (_, name), step in steps.items() if step["spread"] == "a core a source"} == {"join", "drop"}
     assert len({memory["words"] for memory in measured["memory"]}) == 2
     for memory in measured["memory"]:
         assert 50e6 < memory["largest"] < memory["together"] < 8e9

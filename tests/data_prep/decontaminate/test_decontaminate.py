@@ -210,5 +210,5 @@ def test_any_number_of_tasks_finds_the_same(
         parts = decontaminate(folder, questions, out, treatment="drop", tasks=Tasks(most))
         assert (parts.outputs, parts.counts, parts.config) == (whole.outputs, whole.counts, whole.config)
         assert not list(out.glob(".*"))
-    assert [name for name, _ in tasks_in_this_process] == ["search"] * 3
-    assert 1 < tasks_in_this_process[0][1] < tasks_in_this_process[1][1] < tasks_in_this_process[2][1]
+    assert [name for name, _ in tasks_in_this_process] == ["search", "drop"] * 3
+    assert 1 < tasks_in_this_process[0][1] < tasks_in_this_process[2][1] < tasks_in_this_process[4][1]

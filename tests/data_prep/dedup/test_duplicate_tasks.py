@@ -42,6 +42,7 @@ def test_any_number_of_tasks_finds_the_same(
     for tasks in (2, 18):
         parts = build_corpus(sources, tmp_path / str(tasks), duplicates="near", tasks=tasks)
         assert (parts.outputs, parts.counts) == (whole.outputs, whole.counts)
-        steps = dict(tasks_in_this_process[-5:])
+        steps = dict(tasks_in_this_process[-7:])
+        assert (steps["join"], steps["drop"]) == (len(sources), len(sources))
         assert (steps["pair"], steps["choose"]) == (1, 1)
         assert (steps["sign"], steps["shingle"], steps["compare"]) == (tasks, tasks, min(tasks, 16))

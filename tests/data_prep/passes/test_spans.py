@@ -65,7 +65,9 @@ def test_one_file_is_many_tasks(tmp_path: Path, tasks_in_this_process: list[tupl
     for tasks in (2, 5, 40):
         parts = build_corpus(sources, tmp_path / str(tasks), max_rejected=0.5, tasks=tasks)
         assert (parts.outputs, parts.counts) == (whole.outputs, whole.counts)
-        assert tasks_in_this_process[-1] == ("finish", tasks) if tasks < most else tasks_in_this_process[-1][1] >= most
+        finish, join = tasks_in_this_process[-2:]
+        assert finish == ("finish", tasks) if tasks < most else finish[1] >= most
+        assert join == ("join", 1)
 
 
 @pytest.mark.usefixtures("tasks_in_this_process")
