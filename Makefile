@@ -32,9 +32,10 @@ lint: setup ## Style, format and types.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/basedpyright --level error
 
-docs: setup ## Write the reference pages again: options of a recipe, command line.
+docs: setup ## Write the reference pages again: options of a recipe, command line, file formats.
 	@$(BIN)/python -m pdapt.training.options_page > docs/options.md
-	@$(BIN)/python -m pdapt.cli.reference_page > docs/cli.md
+	@$(BIN)/python -m pdapt.cli.pages.reference_page > docs/cli.md
+	@$(BIN)/python -m pdapt.cli.pages.formats_page > docs/formats.md
 
 lock: ## Pin the requirements again (needs uv).
 	@requirements/lock

@@ -32,9 +32,18 @@ class Metric(StrEnum):
 
 @dataclass(frozen=True)
 class Score:
-    """A model's score on a task; `source` is empty for the whole domain.
+    """A model's score on a task.
 
-    `documents` is how many documents it is computed from, `units` how many bytes, words or questions.
+    Attributes:
+        model: its name.
+        task: as lm-eval calls it.
+        domain: of the task's text.
+        source: of the text; empty for the whole domain.
+        metric: a `Metric`.
+        value: the score.
+        stderr: its standard error, where it has one.
+        documents: that it is computed from.
+        units: bytes, words or questions that it is computed from.
     """
 
     model: str
@@ -52,8 +61,17 @@ class Score:
 class Comparison:
     """`model` minus `against` over the same documents.
 
-    In nats per byte for byte_perplexity (exp of it is the ratio of the two perplexities), in fractions of the questions
-    for acc. `p_holm` is adjusted for all comparisons of the evaluation.
+    Attributes:
+        model, against: the two models.
+        task, domain: what they did.
+        metric: a `Metric`.
+        difference: in nats per byte for byte_perplexity (e to it is the ratio of the perplexities), in fractions of the
+            questions for acc.
+        stderr: its standard error.
+        low, high: its 95 % interval.
+        p: of the paired test.
+        p_holm: the same, adjusted for all comparisons of the evaluation.
+        documents: that both did.
     """
 
     model: str
@@ -82,7 +100,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores and comparisons of an evaluation. `models` are pairs of name and role, in the order given."""
+    """All scores and comparisons of an evaluation.
+
+    Attributes:
+        models: pairs of name and role, in the order given; objects with `name` and `role` in the file.
+        scores: of each model, domain, source and metric.
+        comparisons: of each checkpoint and merge with the base, and of those with each other.
+    """
 
     models: list[tuple[str, Role]]
     scores: list[Score]

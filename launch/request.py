@@ -17,7 +17,16 @@ RECIPE_KEYS = {item.name for item in fields(Recipe)}
 
 @dataclass(frozen=True)
 class Reading:
-    """How the domain's text is read: see `data_prep.documents.sources.Source`."""
+    """How the domain's text is read: see `data_prep.documents.sources.Source`.
+
+    Attributes:
+        format: of its files; None to tell by what is in them.
+        encoding: of its files; None for UTF-8 or UTF-16.
+        document_type: of documents that do not state one.
+        licence: of documents that do not state one.
+        commercial: whether those may be used commercially; None where nobody says.
+        text_column: column, or key, that holds the text.
+    """
 
     format: str | None = None
     encoding: str | None = None
@@ -56,12 +65,14 @@ class Request:
         recipe: name or file of the recipe of the continued pre-training; None for the base's published one, fitted.
         overrides: `key=value` for it.
         t: how far the merged model is from the base to the last checkpoint; of several a rule chooses one.
-        max_loss: by that rule, see `eval.statistics.tradeoff`.
+        max_loss: loss of general text that this rule allows, in per cent.
         reading: how the domain's text is read.
-        max_rejected, edition: see `data_prep.corpus.build_corpus`; the edition is of the domain's text.
+        max_rejected: share of a source's documents that may be spoilt; None for none.
+        edition: of the domain's text; None for all of it.
         valid_fraction: part of each domain's text that is held out.
-        splits, keep_duplicates: see `data_prep.tokens.Options`.
-        documents, questions: at most so many a domain are evaluated on.
+        splits: parts of published data sets that are trained on: `train` or `all`.
+        keep_duplicates: whether copies of training texts are trained on.
+        documents, questions: at most so many of each domain are evaluated on.
         benchmark: tasks to do besides; None for none.
         parts: that each source is divided into, to be cleaned side by side; what is written is the same.
     """

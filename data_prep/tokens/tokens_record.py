@@ -22,7 +22,10 @@ class DataSet:
 
     Attributes:
         prefix: of its files, in the folder.
-        source, part, document_type, commercial: see `selection.scan.Key`.
+        source: name that the user gave; without one the documents' column `source`, or the file's name.
+        part: what the documents' column `source` makes of a source with a name.
+        document_type: of its documents; empty where none is stated.
+        commercial: whether they may be used commercially; None where nobody says.
         documents, tokens, words: how many it has.
         licences: documents by licence; None in a record of version 0.1.
         topic: of all its documents; empty where the tokens are not built by topic, or none is known.

@@ -35,7 +35,13 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True)
 class Member:
-    """A model of a folder of results; `step` of a checkpoint, if known."""
+    """A model of a folder of results.
+
+    Attributes:
+        name: of its folder.
+        role: what it is compared as.
+        step: of a checkpoint, if known.
+    """
 
     name: str
     role: Role
@@ -92,7 +98,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """The model whose results a folder `<out>/<model>` holds; `sha256` is of its files."""
+    """The model whose results a folder `<out>/<model>` holds.
+
+    Attributes:
+        name: of the folder.
+        sha256: of the model's files.
+        chat_template: whether it was asked in the form of a conversation.
+    """
 
     name: str
     sha256: str

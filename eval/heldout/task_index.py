@@ -23,7 +23,13 @@ class TaskKind(StrEnum):
 
 @dataclass(frozen=True)
 class HeldoutTask:
-    """A task made from held-out text: its name for lm-eval, its kind, and the domain of its text."""
+    """A task made from held-out text.
+
+    Attributes:
+        task: its name for lm-eval.
+        kind: what it asks.
+        domain: of its text.
+    """
 
     task: str
     kind: TaskKind

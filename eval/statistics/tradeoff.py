@@ -34,7 +34,12 @@ RULE = (
 
 @dataclass(frozen=True)
 class Change:
-    """Change of the perplexity per byte against the base, in per cent, with its 95 % interval."""
+    """Change of the perplexity per byte against the base, in per cent.
+
+    Attributes:
+        value: the change.
+        low, high: its 95 % interval.
+    """
 
     value: float
     low: float
@@ -89,7 +94,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """The points of a trade-off, and the model that the rule, a sentence, proposes among them."""
+    """The points of a trade-off, and the model that the rule proposes among them.
+
+    Attributes:
+        rule: a sentence.
+        domain, general: the domains that are compared.
+        proposed: name of a model.
+        points: all models on the curve.
+    """
 
     rule: str
     domain: str

@@ -25,8 +25,8 @@ class NodeFacts:
         node: its name.
         gpus: names of the GPUs that torch sees there.
         ranks: that were started there.
-        code: see `kept_code.commit`.
-        environment: see `this_environment`.
+        code: commit that it is at, with `+` and a hash where files differ from it; None where it is no checkout.
+        environment: name of a package -> its version and the beginning of its files' hash; not in the file.
         free: bytes that are free where the checkpoints go.
         tokens: bytes of the files of tokens that the run reads.
         unreadable: the reason why these cannot be read; empty where they can.

@@ -1,6 +1,6 @@
 """Writes docs/cli.md: every verb of the command line with its options, as `--help` has them.
 
-`python -m pdapt.cli.reference_page > docs/cli.md`.
+`python -m pdapt.cli.pages.reference_page > docs/cli.md`.
 """
 
 import inspect
@@ -10,9 +10,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from .main import app
+from ..main import app
 
-COMMAND = "python -m pdapt.cli.reference_page > docs/cli.md"
+COMMAND = "python -m pdapt.cli.pages.reference_page > docs/cli.md"
 HEAD = f"""# Command line
 
 <!-- Written by `{COMMAND}`. -->
