@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from datatrove.executor.slurm import SlurmPipelineExecutor
 
 from ...core import log
 from ...core.errors import Failed, UserError
+from ...core.log import counted
 from ...core.slurm import PLAIN, SlurmOptions
+from ...core.system.slurm_queue import JobWait, SlurmMissing, SlurmSilent, queued, slurm
 from .task_step import TaskStep
 
 MOST_JOBS = 1000
@@ -99,12 +102,16 @@ class SlurmExecutor(SlurmPipelineExecutor):
 
     def _wait(self) -> None:
         ended, silent, pause = 0.0, False, SHORTEST_POLL
+        what, before = f"{self.stage}: {self.step}", 0
+        wait = JobWait(what)
         while left := self.get_incomplete_ranks():
-            queued = self._is_queued()
-            if queued is None and not silent:
+            if len(left) != before:
+                wait, before = JobWait(f"{what}, {counted(len(left), 'task')} to do"), len(left)
+            listed = self._is_queued(wait)
+            if listed is None and not silent:
                 log.warn(f"{self.stage}: squeue does not say which jobs there are; waiting on")
-            silent = queued is None
-            if queued is not False:
+            silent = listed is None
+            if listed is not False:
                 ended = 0.0
             elif not ended:
                 ended = time.monotonic()
@@ -118,28 +125,27 @@ class SlurmExecutor(SlurmPipelineExecutor):
 
     def _end_jobs(self) -> bool:
         """End the jobs of that name, of whichever command, and wait until none writes any more; whether that is so."""
-        deadline = time.monotonic() + PATIENCE
-        while (queued := self._is_queued()) is not False and time.monotonic() < deadline:
-            self._ask(["scancel", f"--name={self.job_name}", f"--user={os.getuid()}"])
-            deadline = time.monotonic() + PATIENCE if queued else deadline
-            time.sleep(SHORTEST_POLL if queued else LONGEST_POLL)
-        return queued is False
+        wait, deadline = JobWait(f"{self.stage}: {self.step}, to end"), time.monotonic() + PATIENCE
+        while (listed := self._is_queued(wait)) is not False and time.monotonic() < deadline:
+            with suppress(SlurmSilent):
+                slurm(["scancel", f"--name={self.job_name}", f"--user={os.getuid()}"])
+            deadline = time.monotonic() + PATIENCE if listed else deadline
+            time.sleep(SHORTEST_POLL if listed else LONGEST_POLL)
+        return listed is False
 
-    def _is_queued(self) -> bool | None:
-        """Whether Slurm has jobs of that name; None where it does not say."""
-        asked = self._ask(["squeue", "-h", "-o", "%A", f"--name={self.job_name}", f"--user={os.getuid()}"])
-        return None if asked is None else bool(asked.strip())
-
-    def _ask(self, command: list[str]) -> str | None:
-        """Answer to one of Slurm's commands; None where there is none.
+    def _is_queued(self, wait: JobWait) -> bool | None:
+        """Whether Slurm has jobs of that name, for which `wait` is; None where it does not say.
 
         Raises:
-            UserError: there is no such command.
+            UserError: there is no squeue.
         """
         try:
-            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-            return None
-        except OSError as error:
+            job = queued([self.job_name], ending=True).get(self.job_name)
+        except SlurmMissing as error:
             fix = "run it where Slurm takes jobs, such as a login node"
-            raise UserError(f"{command[0]} cannot be run: {error.strerror}", where="--slurm", fix=fix) from None
+            raise UserError(str(error), where="--slurm", fix=fix) from None
+        except SlurmSilent:
+            return None
+        if job:
+            wait.look(job)
+        return job is not None

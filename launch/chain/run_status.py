@@ -12,12 +12,12 @@ from ...core.checkpoint import IDENTITY
 from ...core.errors import UserError, check_known
 from ...core.files import read_lines, read_object
 from ...core.slurm import as_time
+from ...core.system.slurm_queue import QueuedJob, SlurmSilent, queued, slurm
 from ...training.run.folder import JOBS
 from ...training.run.journal import JOURNAL_FILE, Event, kept, read_history, spent
 from ..request import Request, read_request
 from ..steps import Place, Step, flow_steps, is_done, parts_left, step_called
 from .chain_jobs import LOGS, job_name, log_file, notes_folder
-from .slurm_queue import QueuedJob, SlurmSilent, queued, slurm
 from .submitted import CANCELLED, Submitted, note_job, read_jobs
 
 HISTORY_FILE = "history.tsv"

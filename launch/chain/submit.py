@@ -9,6 +9,7 @@ from ...core.errors import UserError
 from ...core.files import write_text
 from ...core.log import counted
 from ...core.system.lock import locked
+from ...core.system.slurm_queue import queued, slurm, submit_script
 from ...training.run.folder import JOBS
 from .. import preflight
 from ..pipeline import chained_run
@@ -17,7 +18,6 @@ from ..sbatch import render_sbatch
 from ..steps import Step, steps_to_do
 from .chain_jobs import LOGS, Chain, ChainJob, sentences
 from .flow_file import Flow
-from .slurm_queue import queued, slurm, submit_script
 from .submitted import JOBS_FILE, note_job
 
 FREE = ("job.", "parallel.", "log.")

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from pdapt.core.errors import Failed, UserError
+from pdapt.core.system import slurm_queue
+from pdapt.core.system.slurm_queue import JobWait, QueuedJob
 from pdapt.data_prep.tasks import slurm_executor
 from pdapt.data_prep.tasks.slurm_executor import SlurmExecutor
 from pdapt.data_prep.tasks.task_options import slurm_options
@@ -39,7 +41,8 @@ def test_a_folder_that_a_batch_script_cannot_name_is_refused(tmp_path: Path) -> 
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Slurm's programs, which note how they are called; jobs are in the file `jobs` until they are cancelled."""
     scripts = {
-        "squeue": 'test -e $0.fails && exit 1; cat "$(dirname $0)/jobs" 2>/dev/null; true',
+        "squeue": "test -e $0.fails && exit 1; test -e $0.then && . $0.then; "
+        'cat "$(dirname $0)/jobs" 2>/dev/null; true',
         "scancel": 'rm -f "$(dirname $0)/jobs"',
         "sbatch": 'done="$(dirname $0)/../logs/completions"; mkdir -p "$done"; touch "$done/00000"; echo 8',
     }
@@ -59,8 +62,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_jobs_of_a_killed_command_are_found_by_their_name_and_ended_first(programs: Path, tmp_path: Path) -> None:
     """Also where the command was killed before it noted the number of a job."""
-    (programs / "jobs").write_text("7\n")
     job = executor(1, None, tmp_path / "logs")
+    (programs / "jobs").write_text(f"{job.job_name}|7|RUNNING|None|(null)\n")
     job.submit_and_wait()
     called = (programs / "called").read_text().splitlines()
     assert called.index(f"scancel --name={job.job_name} --user={os.getuid()}") < called.index(
@@ -78,8 +81,40 @@ def test_nothing_is_submitted_where_slurm_does_not_say_that_earlier_jobs_have_en
     assert "sbatch" not in (programs / "called").read_text()
 
 
+def test_a_job_that_does_not_get_on_is_named_with_the_command_that_ends_it(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is held, and let go at squeue's fifth answer; what runs is no warning."""
+    job = executor(1, None, tmp_path / "logs")
+    line = f"{job.job_name}|8_[0]|PENDING|JobHeldUser|(null)"
+    (programs / "sbatch").write_text(f'#!/bin/sh\necho "{line}" >"$(dirname $0)/jobs"; echo 8\n')
+    done = tmp_path / "logs" / "completions"
+    (programs / "squeue.then").write_text(
+        f'echo >>$0.looks; test $(wc -l <$0.looks) -ge 5 && mkdir -p "{done}" && touch "{done}/00000"\n'
+    )
+    monkeypatch.setattr(slurm_queue, "LONG_WAIT", 1e-6)
+    job.submit_and_wait()
+    said = [line for line in capsys.readouterr().err.splitlines() if "waiting since" in line]
+    assert 2 <= len(said) <= 4
+    form = r".* warning: corpus: look, 1 task to do: waiting since \d{4}-\d\d-\d\d \d\d:\d\d for job 8, "
+    form += r"which is PENDING \(JobHeldUser\); `squeue -j 8` shows it, `scancel 8` ends it"
+    assert all(re.fullmatch(form, line) for line in said), said
+
+
+def test_a_wait_is_said_after_ten_minutes_and_twice_as_many(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wait, told = JobWait("tokens: scan"), []
+    for minutes in range(0, 90, 5):
+        with monkeypatch.context() as patch:
+            patch.setattr(slurm_queue.time, "monotonic", lambda now=wait.begin + 60 * minutes: now)
+            wait.look(QueuedJob("8", "RUNNING", "None", ""))
+        told += [minutes] * ("job 8, which is RUNNING;" in capsys.readouterr().err)
+    assert told == [10, 20, 40, 80]
+
+
 def test_a_machine_without_slurm_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
-    with pytest.raises(UserError, match="squeue cannot be run"):
+    with pytest.raises(UserError, match="squeue is not on this machine"):
         executor(1, None, tmp_path / "logs").submit_and_wait()

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import Manifest
-from pdapt.launch.chain import slurm_queue
+from pdapt.core.system import slurm_queue
+from pdapt.core.system.slurm_queue import SlurmSilent
 from pdapt.launch.chain.chain_jobs import job_name, log_file, notes_folder
 from pdapt.launch.chain.run_status import StepState, first_error, read_ends, run_status, training_progress
-from pdapt.launch.chain.slurm_queue import SlurmSilent
 from pdapt.launch.chain.submit import submit_chain
 from pdapt.launch.chain.submitted import JOBS_FILE, read_jobs
 from pdapt.launch.request import read_request, write_request

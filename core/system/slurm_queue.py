@@ -1,16 +1,29 @@
-"""Slurm's commands as a chain uses them: each with a time limit, and a clear word where one does not answer."""
+"""Slurm's commands: each with a time limit, and a clear word where one does not answer, or a job does not end."""
 
 import subprocess
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from ...core.errors import Failed, UserError
+from .. import log
+from ..errors import Failed, UserError
 
 PATIENCE = 30.0
 """Seconds that Slurm has for an answer."""
 
 
+ENDING = "COMPLETING"
+"""State of a job that has ended but for its processes."""
+LONG_WAIT = 600.0
+"""Seconds of a wait for a job after which it is said; and again after twice as many, and so on."""
+
+
 class SlurmSilent(Failed):
     """Slurm has not answered, so that nothing is known of the jobs."""
+
+
+class SlurmMissing(SlurmSilent):
+    """There is no such command on this machine."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +36,38 @@ class QueuedJob:
     comment: str
 
 
-def queued(names: list[str]) -> dict[str, QueuedJob]:
+@dataclass
+class JobWait:
+    """A wait for a job, which is said where it is long: Slurm may list a job for ever, such as one that is held.
+
+    Attributes:
+        what: waits, for messages.
+        begin: when the job last got on, by `time.monotonic`.
+    """
+
+    what: str
+    begin: float = field(default_factory=time.monotonic)
+    _limit: float = field(default_factory=lambda: LONG_WAIT)
+
+    def look(self, job: QueuedJob) -> None:
+        """Say which job is waited for, since when, and how to end it, where that is due; a job that runs is no news."""
+        now = time.monotonic()
+        if now - self.begin < self._limit:
+            return
+        self._limit *= 2
+        since = datetime.fromtimestamp(time.time() - (now - self.begin)).strftime("%Y-%m-%d %H:%M")
+        reason = f" ({job.reason})" if job.reason not in ("", "None") else ""
+        said = f"{self.what}: waiting since {since} for job {job.number}, which is {job.state}{reason}"
+        say = log.info if job.state == "RUNNING" else log.warn
+        say(f"{said}; `squeue -j {job.number}` shows it, `scancel {job.number}` ends it")
+
+
+def queued(names: list[str], *, ending: bool = False) -> dict[str, QueuedJob]:
     """The jobs of these names that have not ended, of this user; of an array one that runs, if any does.
+
+    Args:
+        names: of jobs.
+        ending: whether those count that have ended but for their processes.
 
     Raises:
         SlurmSilent: squeue is not there, fails or does not answer.
@@ -33,7 +76,7 @@ def queued(names: list[str]) -> dict[str, QueuedJob]:
     jobs: dict[str, QueuedJob] = {}
     for line in listed.splitlines():
         name, number, state, reason, comment = line.split("|", 4)
-        if state != "COMPLETING" and (name not in jobs or state == "RUNNING"):
+        if (ending or state != ENDING) and (name not in jobs or state == "RUNNING"):
             number = number.partition("_")[0]  # of an array
             jobs[name] = QueuedJob(number, state, reason, "" if comment == "(null)" else comment)
     return jobs
@@ -64,7 +107,9 @@ def slurm(command: list[str], given: str = "", *, refused: str = "") -> str:
     try:
         done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=PATIENCE)
     except FileNotFoundError:
-        raise SlurmSilent(f"{command[0]} is not on this machine: nothing is known of the jobs") from None
+        raise SlurmMissing(f"{command[0]} is not on this machine: nothing is known of the jobs") from None
+    except OSError as error:
+        raise SlurmMissing(f"{command[0]} cannot be run: {error.strerror}: nothing is known of the jobs") from None
     except subprocess.TimeoutExpired:
         raise SlurmSilent(f"{command[0]} has not answered for {PATIENCE:g} s: nothing is known of the jobs") from None
     if done.returncode == 0:
