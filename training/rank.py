@@ -18,7 +18,7 @@ from .preflight.start_check import ARRIVAL, check_start
 from .rank_task import RankTask
 from .run.failures.cause import publish
 from .run.failures.rank_file import FOLDER, RankFile
-from .run.listeners.stops import Stops
+from .run.listeners.stops import Stops, ignore_signals
 from .run.output import LOGS, kept_apart
 from .run.torchrun_store import torchrun_store
 
@@ -26,13 +26,16 @@ from .run.torchrun_store import torchrun_store
 def run_rank(task: RankTask) -> None:
     """Be one rank of a run: train until the recipe's last step, or until it has to stop."""
     stops = Stops(task.deadline)  # first: a signal that comes while Megatron is imported counts, too
-    with RankFile(task.out / FOLDER, int(os.environ["RANK"])) as file:
-        with importing():
-            import_module("torch")
-        store = torchrun_store("preflight", timeout=ARRIVAL)  # kept: a store of rank 0's would end with it
-        check_start(task, store)
-        train_rank(task, stops, file)
-        del store
+    try:
+        with RankFile(task.out / FOLDER, int(os.environ["RANK"])) as file:
+            with importing():
+                import_module("torch")
+            store = torchrun_store("preflight", timeout=ARRIVAL)  # kept: a store of rank 0's would end with it
+            check_start(task, store)
+            train_rank(task, stops, file)
+            del store
+    finally:
+        ignore_signals()  # Python gives up its handlers as it ends: a repeated one would kill a rank that has saved
 
 
 def run_rank_alone(task: RankTask) -> None:

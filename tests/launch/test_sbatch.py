@@ -1,11 +1,14 @@
 """The rendered batch script: its text, and what bash makes of it; `slurm/` runs it on a real Slurm."""
 
 import os
+import signal
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from task_runs import wait
 
 from pdapt.core.errors import UserError
 from pdapt.core.slurm import SlurmOptions
@@ -240,3 +243,17 @@ def test_what_a_script_cannot_carry_is_refused(field: str, value: object) -> Non
 @pytest.mark.parametrize("limit", ["90", "90:00", "20:00:00", "2-12", "2-12:30", "2-12:30:00"])
 def test_every_spelling_of_a_time_limit_is_handed_on(limit: str) -> None:
     assert f"#SBATCH --time={limit}\n" in render_sbatch(replace(JOB, options=replace(JOB.options, time=limit)))
+
+
+def test_a_rank_that_has_failed_ends_at_once_when_slurm_ends_its_step(tmp_path: Path) -> None:
+    """A step whose end takes longer than Slurm waits for an answer is ended again a minute later, in the next start."""
+    script = render_sbatch(JOB)
+    function = script[script.index("rank() {") : script.index("export -f rank")]
+    environment = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURMD_NODENAME": "n1", "ENDS": str(tmp_path)}
+    command = ["bash", "-c", f"{function}rank bash -c 'exit 3'"]
+    with subprocess.Popen(command, env=os.environ | environment, start_new_session=True) as process:
+        wait(lambda: (tmp_path / "0").is_file() and (tmp_path / "0").read_text().endswith(" 3 0 n1\n"))
+        time.sleep(0.2)  # it waits now
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=5) == -signal.SIGTERM

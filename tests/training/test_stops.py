@@ -6,13 +6,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from pdapt.core.errors import StoppedEarly
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
+from pdapt.training import rank
+from pdapt.training.rank_task import RankTask
 from pdapt.training.run.folder import ACHIEVED, checkpoints, iteration
 from pdapt.training.run.journal import JOURNAL_FILE, Event, kept, read
 from pdapt.training.run.listeners.stops import SIGNALS, Stops
@@ -107,6 +112,28 @@ def test_a_signal_saves_and_ends_the_run_with_75_and_the_same_command_goes_on(
     assert start(recipe_file, tokens, out).wait(timeout=300) == 0
     assert losses(out) == undisturbed
     assert read_json(out / STATE)["state"] == "finished"
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("end", [None, SystemExit(75)])
+def test_a_signal_that_is_repeated_as_a_rank_ends_waits_for_its_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: SystemExit | None
+) -> None:
+    """Slurm's are repeated until a rank is gone, and Python has no handlers any more in its last moments."""
+
+    def train_rank(*_: object) -> None:
+        assert signal.SIG_IGN not in map(signal.getsignal, SIGNALS)
+        if end is not None:
+            raise end
+
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(rank, "train_rank", train_rank)
+    for name in ("check_start", "torchrun_store", "import_module"):
+        monkeypatch.setattr(rank, name, lambda *_, **__: None)
+    task = cast(RankTask, SimpleNamespace(out=tmp_path, deadline=None))
+    with suppress(SystemExit):
+        rank.run_rank(task)
+    assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_IGN}
 
 
 @pytest.mark.slow

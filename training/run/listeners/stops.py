@@ -15,6 +15,12 @@ def block_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
+def ignore_signals() -> None:
+    """Let the signals come to nothing from now on, in whichever thread."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class Stops(Listener):
     """Catches the signals, and knows when the time is over.
 
