@@ -18,7 +18,6 @@ from ..core.integrity import check, stage_files
 from ..core.manifest import Outdated, renew
 from ..core.system.lock import locked
 from ..recipes.hardware import this_machine
-from ..recipes.schema import shape_of
 from ..training.inputs import Inputs, check_inputs
 from ..training.run.listeners import trackers
 from . import preflight
@@ -86,7 +85,8 @@ def run_step(out: Path, name: str, *, verify: bool = True) -> None:
     preflight.check_named(request)
     if step.place == Place.RANKS:
         raise UserError(f"{name} is done by ranks", where="--step", fix="`pdapt launch` writes its job")
-    base = preflight.read_base(request.base) if request.base else None
+    read_base = preflight.base_of_text if step.text else preflight.read_base
+    base = read_base(request.base) if request.base else None
     whole = chained_run(request, out, base, verify=verify)
     _do(replace(whole, part=array_part(step)), step)
 
@@ -180,8 +180,8 @@ def _tasks(whole: WholeRun) -> None:
 
 WORK: dict[str, Callable[[WholeRun], None]] = {
     "corpus": lambda whole: build_documents(whole.text),
-    "tokenizer": lambda whole: build_tokenizer(whole.text, shape_of(whole.assumed).vocab),
-    "tokens": lambda whole: build_run_tokens(whole.text, shape_of(whole.assumed).vocab),
+    "tokenizer": lambda whole: build_tokenizer(whole.text, whole.vocab),
+    "tokens": lambda whole: build_run_tokens(whole.text, whole.vocab),
     "general": lambda whole: build_general(whole.text),
     "tasks": _tasks,
     "base": _base,

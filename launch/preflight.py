@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 
@@ -29,11 +30,22 @@ LARGEST_UNTRAINED = 100e6
 
 @dataclass(frozen=True)
 class Base:
-    """A base of the user's: its folder, shape, and the type of its weights in config.json's spelling."""
+    """A base of the user's: its folder, and its shape."""
 
     folder: Path
     shape: Qwen3Config
-    dtype: str
+
+    @cached_property
+    def dtype(self) -> str:
+        """The type of its weights, in config.json's spelling.
+
+        Raises:
+            UserError: they are not whole, or not of one type.
+        """
+        from ..core.hf.model import check_weights
+        from ..core.hf.weights import NAMES, Weights
+
+        return NAMES[check_weights(Weights(self.folder), self.shape)]
 
 
 def check_request(request: Request) -> None:
@@ -110,18 +122,25 @@ def read_base(folder: str) -> Base:
     Raises:
         UserError: it is not.
     """
-    from ..core.hf.model import check_weights
-    from ..core.hf.weights import NAMES, Weights
     from ..data_prep.tokens.tokenizer import load_tokenizer
     from ..eval.harness.backends import Limits, check_folder, model_arguments
 
+    base = base_of_text(folder)
+    _ = base.dtype
+    load_tokenizer(base.folder, base.shape.vocab)
+    check_folder("base", base.folder)
+    model_arguments("hf", base.folder, Limits())
+    return base
+
+
+def base_of_text(folder: str) -> Base:
+    """A base as those steps need it that make text: its weights are not looked at, and torch is not loaded.
+
+    Raises:
+        UserError: its configuration is not a Qwen3's.
+    """
     path = Path(folder)
-    shape = read_config(path)
-    dtype = NAMES[check_weights(Weights(path), shape)]
-    load_tokenizer(path, shape.vocab)
-    check_folder("base", path)
-    model_arguments("hf", path, Limits())
-    return Base(path, shape, dtype)
+    return Base(path, read_config(path))
 
 
 def check_saved(base: Base, recipe: Recipe) -> None:

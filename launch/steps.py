@@ -49,6 +49,7 @@ class Step:
         hours: longest time of its job, in hours; None for as long as the site allows, and for ranks the plan's.
         after_training: whether training depends on nothing of it.
         parts: that it is divided into, which jobs of an array do.
+        text: whether it makes text, for which a base's weights are not looked at.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Step:
     hours: float | None = None
     after_training: bool = False
     parts: int = 1
+    text: bool = False
 
     def command(self, run: Path) -> list[str]:
         """The command that does this step alone; the ranks of a recipe have `pdapt train`."""
@@ -77,10 +79,14 @@ def flow_steps(request: Request) -> list[Step]:
     merges = _merge_steps(request, judged)
     chosen = tuple(dict.fromkeys([*merges[-1].choices, *judged]))
     return [
-        Step("corpus", "read and clean the text", (), ("corpus",)),
-        *([] if own else [Step("tokenizer", "train a tokenizer", ("corpus",), ("tokenizer",))]),
-        Step("tokens", "tokenize", ("corpus",) if own else ("tokenizer",), ("tokens",)),
-        *([Step("general", "general text to evaluate on", ("corpus",), (), choices=judged)] if general else []),
+        Step("corpus", "read and clean the text", (), ("corpus",), text=True),
+        *([] if own else [Step("tokenizer", "train a tokenizer", ("corpus",), ("tokenizer",), text=True)]),
+        Step("tokens", "tokenize", ("corpus",) if own else ("tokenizer",), ("tokens",), text=True),
+        *(
+            [Step("general", "general text to evaluate on", ("corpus",), (), choices=judged, text=True)]
+            if general
+            else []
+        ),
         Step(
             "tasks",
             "make tasks from held-out documents",

@@ -8,7 +8,7 @@ from ..core.checkpoint import CHECKPOINTS
 from ..recipes.fit_to_machine import ASSUMED, Fitted, before_text, fit, published
 from ..recipes.hardware import Hardware
 from ..recipes.load import load
-from ..recipes.schema import Part, Recipe, Shape
+from ..recipes.schema import Part, Recipe, Shape, shape_of
 from ..recipes.validate import validate
 from . import preflight
 from .preflight import GENERAL, Base
@@ -42,6 +42,11 @@ class WholeRun:
     verify: bool = True
     chained: bool = False
     part: int | None = None
+
+    @property
+    def vocab(self) -> int:
+        """Rows of the model's embedding; of a base its weights are not looked at for it."""
+        return self.base.shape.vocab if self.base else shape_of(self.assumed).vocab
 
     @cached_property
     def assumed(self) -> Recipe:

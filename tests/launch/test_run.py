@@ -332,7 +332,7 @@ def test_a_disk_that_is_too_small_is_said_with_the_sum(monkeypatch: pytest.Monke
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage(0, 0, 100e9))
     shape = SIZES["8b"]
     recipe = fit(published(shape, "bfloat16"), [], 7e3, Hardware(8, 79.1, 64, 900)).recipe
-    base = preflight.Base(tmp_path, shape, "bfloat16")
+    base = preflight.Base(tmp_path, shape)
     # 8.19 G parameters: base 16.4, six times 114.7 + 16.4, merged 16.4.
     with pytest.raises(UserError, match=r"would write 819.1 GB \(6 checkpoints of 114.7 GB"):
         preflight.check_space(recipe, tmp_path / "run", base)

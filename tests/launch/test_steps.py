@@ -1,5 +1,8 @@
 """The steps of a flow: their order, what depends on what, and which are done."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +11,7 @@ from typing import Any
 import pytest
 
 from pdapt.core.errors import Failed, UserError
+from pdapt.core.files import sha256
 from pdapt.core.manifest import Manifest
 from pdapt.eval.benchmark.run import Outcome
 from pdapt.eval.tasks.suite import choose_tasks
@@ -73,6 +77,31 @@ def test_a_step_of_another_name_is_refused_with_the_nearest(tmp_path: Path) -> N
     write_request(TINY, tmp_path)
     with pytest.raises(UserError, match="done by ranks"):
         run_step(tmp_path, "cpt")
+
+
+def test_steps_that_make_text_load_no_torch(tmp_path: Path, tiny_qwen3: Callable[..., Path]) -> None:
+    """Nor do they look at the base's weights; the tokens are of its tokenizer."""
+    base = tiny_qwen3()
+    (base / "model.safetensors").unlink()
+    for name in ("domain", "general"):
+        rows = (json.dumps({"text": f"{name} : le patient {number} reçoit {number} mg."}) for number in range(40))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
+    paths = [str(tmp_path / f"{name}.jsonl") for name in ("domain", "general")]
+    asked = replace(OWN, data=paths[:1], general=paths[1:], base=str(base), valid_fraction=0.2)
+    write_request(asked, tmp_path / "run")
+    steps = [step.name for step in flow_steps(asked) if step.text]
+    assert steps == ["corpus", "tokens", "general"]
+    code = (
+        "import sys; from pathlib import Path; from pdapt.launch.pipeline import run_step\n"
+        f"for name in {steps}:\n"
+        f"    run_step(Path({str(tmp_path / 'run')!r}), name)\n"
+        "    assert 'torch' not in sys.modules, name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "tokens" / "tokens.json").read_text())
+    assert record["tokenizer_sha256"] == sha256(base / "tokenizer.json")
+    assert {step.name for step in steps_to_do(asked, tmp_path / "run")}.isdisjoint(steps)
 
 
 def test_a_finished_run_leaves_nothing_to_do_and_a_change_only_what_depends_on_it(tmp_path: Path) -> None:
