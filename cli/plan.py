@@ -139,13 +139,20 @@ def fit(
     ] = None,
     *,
     out: Annotated[Path | None, typer.Option(help="File to write the constants to.")] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", help="Site whose `speed` is fitted to FILE: two constants, and their errors.")
+    ] = None,
     rows: Annotated[bool, typer.Option("--rows", help="Show each row.")] = False,
     as_json: Json = False,
 ) -> None:
     """Fit the constants to the published calibration rows, and test them on models that were left out.
 
-    With FILE, adjust that fit to speeds measured on your own machines; --out is then a file for --site.
+    With FILE, adjust that fit to speeds measured on your own machines; --out is then a file for --site. With FILE and
+    --for, fit what a site has of its own, its network and a step's fixed cost, and leave the rest as published.
     """
+    if for_ is not None:
+        _fit_for(file, for_, out, as_json=as_json)
+        return
     if file is not None:
         _adjust(file, out, as_json=as_json)
         return
@@ -167,6 +174,24 @@ def fit(
     for name, entries in fitted.rows.items() if rows else ():
         for row in entries:
             print(f"{name} {row.id} {row.model} ({row.stack}): {row.error_pct:+.1f} %")
+
+
+def _fit_for(file: Path | None, site: str, out: Path | None, *, as_json: bool) -> None:
+    """Fit a site's constants to its rows, and print how far off each row is."""
+    from ..core.errors import UserError
+    from ..launch.planning.site_speed import fit_for_site, lines
+
+    if file is None or out is not None:
+        raise UserError(
+            "--for takes rows, and writes beside the site's file", where="--for", fix="`pdapt plan fit ROWS --for SITE`"
+        )
+    result, path = fit_for_site(file, site)
+    if as_json:
+        print(json.dumps(result.to_json() | {"out": str(path)}, ensure_ascii=False))
+        return
+    for line in lines(result):
+        print(line)
+    print(f"written: {path}")
 
 
 def _adjust(file: Path, out: Path | None, *, as_json: bool) -> None:

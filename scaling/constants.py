@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ..core.errors import UserError
 from ..core.files import read_json
+from ..core.log import counted
 from .read_row import LARGEST
 
 FITTED = Path(__file__).parent / "fitted.json"
@@ -57,6 +58,23 @@ class Constants:
 CONSTANT_NAMES = [item.name for item in fields(Constants)]
 
 
+class Measured(NamedTuple):
+    """The rows of a site that its constants are fitted to: names of models, and the fewest and most GPUs."""
+
+    models: list[str]
+    gpus: tuple[int, int]
+
+    def beyond(self, model: str, gpus: int) -> str | None:
+        """A sentence on how a prediction goes beyond these rows; None where it does not."""
+        low, high = self.gpus
+        parts = [] if model in self.models else [f"{model} is another model"]
+        parts += [] if low <= gpus <= high else [f"{counted(gpus, 'GPU')} another size"]
+        if not parts:
+            return None
+        rows = f"{', '.join(self.models)} on {low} to {counted(high, 'GPU')}"
+        return f"beyond what was measured at this site, {rows}: {' and '.join(parts)}"
+
+
 class Fit(NamedTuple):
     """Fitted constants, as files hold them.
 
@@ -94,6 +112,28 @@ def read_fit(path: Path = FITTED) -> Fit:
             fix="`pdapt plan fit --out FILE` or `pdapt bench scaling` writes one",
         )
     return Fit(Constants(**constants), (interval[0], interval[1]))
+
+
+def read_measured(path: Path = FITTED) -> Measured | None:
+    """Read from a file of constants what a site has measured; None where it says nothing of that.
+
+    Raises:
+        UserError: it says so in another form.
+    """
+    value = read_json(path)
+    given = value.get("measured") if isinstance(value, dict) else None
+    if given is None:
+        return None
+    models, gpus = (given.get("models"), given.get("gpus")) if isinstance(given, dict) else (None, None)
+    named = isinstance(models, list) and all(isinstance(model, str) for model in models)
+    if not isinstance(models, list) or not named or not isinstance(gpus, list) or not _two(gpus):
+        fix = "`pdapt plan fit ROWS --for SITE` writes it"
+        raise UserError("`measured` is not what a site measured", where=str(path), fix=fix)
+    return Measured(models, (int(gpus[0]), int(gpus[1])))
+
+
+def _two(values: list[Any]) -> bool:
+    return len(values) == 2 and all(map(_positive, values))
 
 
 def _positive(value: Any) -> bool:

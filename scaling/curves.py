@@ -171,7 +171,8 @@ def draw(
     Raises:
         UserError: `out` holds something else, or the recipe does not fit on so few GPUs.
     """
-    constants, interval, _ = read_fit(site or FITTED)
+    fit = read_fit(site or FITTED)
+    constants, interval = fit.constants, fit.interval
     config = {
         "recipe": to_dict(recipe),
         "filling": asdict(filling),

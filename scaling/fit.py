@@ -8,6 +8,7 @@ not decide alone. What the model looks like was chosen by leaving out one calibr
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,20 @@ COVERED = (0.05, 0.95)
 """Quantiles of the errors, with a model left out, that an interval spans."""
 
 
-def fit(given: list[Case], start: Constants | None = None) -> Constants:
+def fit(
+    given: list[Case],
+    start: Constants | None = None,
+    *,
+    free: Sequence[str] = CONSTANT_NAMES,
+    spread: float = SPREAD,
+) -> Constants:
     """Fit the constants.
 
     Args:
         given: rows to fit to.
         start: what is known of the constants beforehand; by default `Constants()`.
+        free: constants that are fitted; the others stay as they are.
+        spread: standard deviation of a free constant's logarithm about what is known.
     """
     before = start or Constants()
     works, published = stack([case.work for case in given]), np.log([case.published for case in given])
@@ -46,16 +55,16 @@ def fit(given: list[Case], start: Constants | None = None) -> Constants:
     weights /= np.sqrt(np.mean(weights**2))
 
     def residuals(shifts: np.ndarray) -> np.ndarray:
-        errors = (np.log(speed(works, _shifted(before, shifts))) - published) / ROBUST
+        errors = (np.log(speed(works, _shifted(before, free, shifts))) - published) / ROBUST
         tamed = np.sign(errors) * np.sqrt(2 * (np.sqrt(1 + errors**2) - 1))
-        return np.concatenate([weights * tamed, shifts / SPREAD])
+        return np.concatenate([weights * tamed, shifts / spread])
 
-    return _shifted(before, least_squares(residuals, np.zeros(len(CONSTANT_NAMES))).x)
+    return _shifted(before, free, least_squares(residuals, np.zeros(len(free))).x)
 
 
-def _shifted(constants: Constants, shifts: np.ndarray) -> Constants:
-    """The constants times the exponentials of `shifts`."""
-    pairs = zip(CONSTANT_NAMES, np.exp(shifts).tolist(), strict=True)
+def _shifted(constants: Constants, names: Sequence[str], shifts: np.ndarray) -> Constants:
+    """The constants, those of `names` times the exponentials of `shifts`."""
+    pairs = zip(names, np.exp(shifts).tolist(), strict=True)
     return replace(constants, **{name: getattr(constants, name) * factor for name, factor in pairs})
 
 

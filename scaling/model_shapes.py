@@ -109,6 +109,9 @@ def _llama(
 
 
 GPT_VOCAB, MPT_VOCAB, LLAMA2, LLAMA3, MEGATRON, NEMOTRON = 51_200, 50_368, 32_000, 128_256, 131_072, 256_000
+LUCIOLE = 128_000
+"""With it, `nemotron1b` of OpenLLM-France/Luciole-Training (24 layers, 32 heads, 8 groups, MLP of 8,192) has the
+1.3193 G parameters that the repository counts."""
 MODELS = {
     "GPT3-126M": _gpt(12, 768, 12, GPT_VOCAB, tied=True),
     "GPT3-5B": _gpt(24, 4096, 32, GPT_VOCAB, tied=True),
@@ -147,7 +150,7 @@ MODELS = {
     "Llama3.1-405B": _llama(126, 16384, 53248, 128, 8, LLAMA3),
     "Llama3.2-1B": _llama(16, 2048, 8192, 32, 8, LLAMA3, tied=True),
     "Llama3.2-3B": _llama(28, 3072, 8192, 24, 8, LLAMA3, tied=True),
-    "Luciole-1B": _llama(16, 2048, 8192, 32, 8, LLAMA3, tied=True),
+    "Luciole-1B": Architecture(24, 2048, 8192, 32, 8, 64, LUCIOLE, gated=False, tied=True),
     "Lucie-7B": _llama(32, 4096, 12288, 32, 8, 65_024),
     "Mistral-7B": _llama(32, 4096, 14336, 32, 8, LLAMA2),
     "TinyLlama-1.1B": _llama(22, 2048, 5632, 32, 4, LLAMA2),

@@ -49,15 +49,18 @@ def software_of(row: Row, stack: Stack) -> dict[str, Any]:
         row.assumed.append(f"the software's year is taken as {UNSTATED_YEAR:g}")
         year = UNSTATED_YEAR
     local = "local layers" in software  # Megatron's own, with FlashAttention 2
-    compiled = "compile" in sharding or "te" in re.split(r"\W+", sharding)
+    compiled = re.search(
+        r"(?<!\bno )(?<!\bno-)(?<!\bnot )(?<!\bwithout )(?<!un)compile", sharding
+    ) is not None or "te" in re.split(r"\W+", sharding)
     nvidia = stack == Stack.MEGATRON or "nemo" in software or "paxml" in software
+    wide = "nanotron" in software or "titan" in software or "grad_reduce_in_fp32=true" in sharding
     gathers = 0
     if stack == Stack.FSDP:
         gathers = 1 if "grad_op" in sharding else 2
     elif "paxml" in software:
         gathers = 2
     return {
-        "grad_bytes": GRADIENTS.get(row.text("grads"), 4 if "nanotron" in software or "titan" in software else 2),
+        "grad_bytes": GRADIENTS.get(row.text("grads"), 4 if wide else 2),
         "gathers": gathers,
         "recompute": recomputed(row) or 0.0,
         "dp_overlap": float(stack != Stack.OTHERS),
@@ -109,7 +112,7 @@ def hardware_of(row: Row) -> dict[str, Any]:
     if gpus and not gpus & set(GPUS):
         allowed = f"{' or '.join(GPUS)}: speeds of other GPUs are not predicted"
         raise UserError(f"hw is {text!r}", where=row.where, allowed=allowed)
-    patterns = {"node": r"(\d+)/node", "watts": r"(\d+) ?W\b", "memory": r"(\d+(?:\.\d+)?) ?TB/s"}
+    patterns = {"node": r"(\d+)(?: GPUs?)?/node", "watts": r"(\d+) ?W\b", "memory": r"(\d+(?:\.\d+)?) ?TB/s"}
     matches = {name: re.search(pattern, text) for name, pattern in patterns.items()}
     stated = Row({name: float(match.group(1)) for name, match in matches.items() if match}, f"{row.where}: hw")
     gpu = H200 if H200.name in gpus else H100

@@ -57,7 +57,8 @@ def score_predictions(path: Path, site: Path | None = None) -> Score:
     Raises:
         UserError: the file has no rows, or one of them cannot be.
     """
-    constants, (low, high), _ = read_fit(site) if site else read_fit()
+    fit = read_fit(site) if site else read_fit()
+    constants, (low, high) = fit.constants, fit.interval
     given = read_rows(path)
     predicted = predict(given, constants)
     errors = 100 * (predicted / np.array([case.published for case in given]) - 1)

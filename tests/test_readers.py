@@ -125,12 +125,14 @@ TESTS: dict[str, tuple[str, ...]] = {
     "training/run/hashes.py": (RUN + "test_fuzz_provenance",),
     "training/compare_tokenizers.py": ("training/run/test_fuzz_journal.py::test_fuzz_vocabulary",),
     "scaling/constants.py": ("scaling/test_fuzz_scaling.py::test_fuzz_constants",),
+    "scaling/site_fit.py": ("scaling/test_fuzz_scaling.py::test_fuzz_site_rows",),
     "scaling/published.py": ("scaling/test_fuzz_scaling.py::test_fuzz_rows",),
 }
 """Module that reads -> the tests that give it damaged files."""
 PARTS = "parts of a shard that a rename has declared whole, in the stage's hidden folder"
 OWN = {
     "bench/ceilings.py": "its own rank's results",
+    "launch/planning/site_speed.py": "a site that `read_site` has been through",
     "launch/planning/speed_tables.py": "pages of our own documentation",
     "bench/resident_memory.py": "/proc",
     "bench/corpus/corpus.py": "logs of commands that it has just run",

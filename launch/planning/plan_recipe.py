@@ -9,8 +9,8 @@ from ...core.errors import UserError
 from ...core.gpus import GIB
 from ...core.log import counted
 from ...recipes.filling import Filling, filling
-from ...recipes.schema import Recipe, world_size
-from ...scaling.constants import FITTED, read_fit
+from ...recipes.schema import Recipe, shape_of, world_size
+from ...scaling.constants import FITTED, Measured, read_fit, read_measured
 from ...scaling.predict_run import Run, Site
 from ...scaling.search import BEST, Choice, explanation, plan
 from ...training.run.journal import JOURNAL_FILE, read_steps, steps_in
@@ -51,6 +51,7 @@ class RecipePlan:
         assumed: what is assumed, sentences.
         cost: by what is paid for.
         measured: energy of another run, or None.
+        at_site: whether the interval is of rows that a site has measured.
     """
 
     choice: Choice
@@ -61,6 +62,7 @@ class RecipePlan:
     assumed: list[str]
     cost: dict[str, float]
     measured: Energy | None
+    at_site: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -99,7 +101,8 @@ def plan_recipe(
     Raises:
         UserError: nothing fits, or a file is not what it should be.
     """
-    fit, slots = read_fit(constants or FITTED), filling(recipe, tokens)
+    path = constants or FITTED
+    fit, at_site, slots = read_fit(path), read_measured(path), filling(recipe, tokens)
     measured = energy(run) if run else None
     choice, every = plan(recipe, slots, site, fit.constants, keep=keep)
     return RecipePlan(
@@ -108,9 +111,10 @@ def plan_recipe(
         tried=len(every),
         explanation=explanation(choice, every),
         interval=fit.interval,
-        assumed=_assumptions(recipe, slots, site),
+        assumed=_assumptions(recipe, slots, site) + beyond(recipe, at_site),
         cost=cost(choice.run, prices),
         measured=measured,
+        at_site=at_site is not None,
     )
 
 
@@ -122,6 +126,16 @@ def _assumptions(recipe: Recipe, slots: Filling, site: Site) -> list[str]:
         f"{site.watts:g} W a GPU, with its share of the node and of cooling",
         "MFU is over the BF16 peak, with causal attention counted half",
     ]
+
+
+def beyond(recipe: Recipe, measured: Measured | None) -> list[str]:
+    """A sentence where a prediction by a site's constants goes beyond what was measured there."""
+    size = recipe.model.size
+    name = (
+        f"Qwen3-{size.replace('p', '.').upper()}" if size else f"{shape_of(recipe).parameters / 1e9:.2f} G parameters"
+    )
+    sentence = measured and measured.beyond(name, world_size(recipe))
+    return [sentence] if sentence else []
 
 
 def cost(run: Run, prices: Prices) -> dict[str, float]:
@@ -159,9 +173,11 @@ def lines(name: str, result: RecipePlan) -> Iterator[str]:
     yield "Chosen: the simplest within 1 % of the fastest."
     yield from (f"  {line}" for line in result.explanation)
     low, high = result.interval
+    measured = "this site's rows, each left out in turn, took"
+    published = "of published runs of models that the planner had not seen, 90 % took"
     yield (
-        f"  the whole run: {run.hours:.1f} h, {run.gpu_hours:,.0f} GPU-hours, {run.kwh:,.0f} kWh; of published runs of "
-        f"models that the planner had not seen, 90 % took {1 / high:.2f} to {1 / low:.2f} times as long as predicted"
+        f"  the whole run: {run.hours:.1f} h, {run.gpu_hours:,.0f} GPU-hours, {run.kwh:,.0f} kWh; "
+        f"{measured if result.at_site else published} {1 / high:.2f} to {1 / low:.2f} times as long as predicted"
     )
     for what, price in result.cost.items():
         yield f"  cost of {what.replace('_', '-')}: {price:,.0f}"

@@ -16,29 +16,35 @@ from ...recipes.memory import of_gpu
 from ...recipes.published_recipes import RUNS
 from ...scaling.constants import read_fit
 from ...scaling.predict_run import Site, predict_run
+from ..slurm_site import read_site, speed_path
 
 DOCS = Path(__file__).parents[2] / "docs"
+JEAN_ZAY = "jean_zay_h100"
 COMMAND = "python -m pdapt.launch.planning.speed_tables"
 
 
 def recipes_table() -> Iterator[str]:
-    """The published recipes on 48 GPUs, as Markdown lines."""
-    constants = read_fit().constants
+    """The published recipes on 48 GPUs, as Markdown lines: as NVIDIA's clusters are, and as Jean Zay measured."""
+    constants, there = read_fit().constants, read_fit(speed_path(JEAN_ZAY))
+    low, high = there.interval
     yield (
         "| size | layout | micro-batch | gradients | memory | step | tokens/s/GPU | MFU | run | GPU-hours | kWh "
-        "| step with one card a node |"
+        "| step with one card a node | step on Jean Zay | GPU-hours there |"
     )
-    yield "|---" * 12 + "|"
+    yield "|---" * 14 + "|"
     for size in SIZES:
         for layout in sorted(RUNS):
             recipe = load(f"qwen3_{size}_cpt_48xh100_{layout}")
             slots = filling(recipe, None)
             run, slow = (predict_run(recipe, slots, site, constants) for site in (Site(), Site(nics=1)))
+            far = predict_run(recipe, slots, read_site(JEAN_ZAY).machines(), there.constants)
             yield (
                 f"| {size.replace('p', '.').upper()} | {layout} | {recipe.batch.micro_size} | {recipe.optimizer.grads} "
                 f"| {of_gpu(recipe).total / GIB:.1f} GiB | {run.step_seconds:.2f} s "
                 f"| {run.tokens_per_second_per_gpu:,.0f} | {run.mfu:.1%} | {run.hours:.1f} h | {run.gpu_hours:,.0f} "
-                f"| {run.kwh:,.0f} | {slow.step_seconds / run.step_seconds - 1:+.1%} |"
+                f"| {run.kwh:,.0f} | {slow.step_seconds / run.step_seconds - 1:+.1%} "
+                f"| {far.step_seconds:.2f} s ({far.step_seconds / high:.2f} to {far.step_seconds / low:.2f}) "
+                f"| {far.gpu_hours:,.0f} |"
             )
 
 
