@@ -31,6 +31,7 @@ def _add_rooms() -> None:
         convert,
         corpus,
         doctor,
+        drill,
         eval,
         merge,
         plan,
@@ -62,6 +63,7 @@ def _add_rooms() -> None:
         ("run", run.run, "Run all stages on your own text."),
         ("quickstart", run.quickstart, "Run all stages on the embedded sample, offline, in minutes."),
         ("doctor", doctor.doctor, "Check packages, machine, GPUs, a site, or a base's weights."),
+        ("drill", drill.drill, "Disturb a tiny flow on purpose, and compare what comes out."),
     ):
         app.command(name, short_help=summary, epilog=f"\b\n{exit_codes_help()}")(verb)
 
