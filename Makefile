@@ -6,11 +6,13 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NEMO := .venv-nemo
+NEMO_READY := $(NEMO)/.ready
 OUT ?= runs/quickstart
 # Tests start many processes; whatever the environment says, what these import is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup quickstart test test-fast test-slow lint docs lock system-packages clean
+.PHONY: help setup setup-nemo quickstart test test-fast test-slow test-nemo lint docs lock system-packages clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,6 +28,9 @@ test-fast: setup ## The tests of every change, under 2 minutes.
 test-slow: setup ## Ranks, kills, whole runs, browser, Slurm; GPU tests where there is one.
 	@$(BIN)/python -m pytest -q -m "slow and not gpu and not alone" -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 	@$(BIN)/python -m pytest -q -m "alone or gpu"
+
+test-nemo: setup-nemo ## The second engine, NVIDIA's Megatron-Bridge, on CPU ranks; not part of `test`.
+	@$(NEMO)/bin/python -m pytest -q tests/nemo --durations=20
 
 lint: setup ## Style, format and types.
 	@$(BIN)/ruff check .
@@ -51,8 +56,19 @@ $(READY): requirements/build.txt requirements/dev.txt pyproject.toml
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+setup-nemo: $(NEMO_READY) ## Make .venv-nemo, once: .venv with what Megatron-Bridge needs before it.
+
+# One line of the path file reads .venv's packages, after its own; the other finds stand-ins for what needs a GPU.
+$(NEMO_READY): $(READY) requirements/nemo.txt
+	@$(BIN)/python -m venv --clear --without-pip $(NEMO)
+	@own=$$($(NEMO)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	shared=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	printf '%s\n' "import site; site.addsitedir('$$shared')" "$(CURDIR)/tests/nemo/environment" > "$$own/shared.pth"
+	@$(NEMO)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/nemo.txt
+	@touch $@
+
 system-packages: ## What tests need beyond Python: Chromium and Slurm, through apt where that may be done.
 	@.ci/system-packages
 
-clean: ## Remove .venv and the quickstart's run.
-	rm -rf $(VENV) runs
+clean: ## Remove .venv, .venv-nemo and the quickstart's run.
+	rm -rf $(VENV) $(NEMO) runs

@@ -31,6 +31,7 @@ TRACKED = (
     "pdapt",
     "torch",
     "megatron-core",
+    "megatron-bridge",
     "transformers",
     "tokenizers",
     "fastokens",

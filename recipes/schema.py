@@ -55,6 +55,13 @@ class Model:
     transformer_impl: str = Layers.AUTO
 
 
+class Engine(StrEnum):
+    """Trainers that run a recipe."""
+
+    MEGATRON = "megatron"
+    NEMO = "nemo"
+
+
 class BlendEdition(StrEnum):
     """The data that may be used commercially, and all of it."""
 
@@ -215,6 +222,7 @@ class Recipe:
     guard: Guard = field(default_factory=Guard)
     log: Log = field(default_factory=Log)
     job: SlurmOptions = field(default_factory=SlurmOptions)
+    engine: str = Engine.MEGATRON  # whose trainer runs it: megatron: Megatron-LM's; nemo: NVIDIA's Megatron-Bridge
     steps: int = MISSING  # steps of the whole run
     seed: int = 0  # of the data's order and of random weights; Megatron, which refuses 0, is given one more
     megatron: dict[str, Any] = field(default_factory=dict)  # further Megatron arguments, name without dashes: value

@@ -9,6 +9,7 @@ from ..core.system.device import has_transformer_engine
 from ..data_prep.tokens.layouts import Layout, check_layout
 from .megatron_args import check_further
 from .memory import check_memory
+from .refusals import check_engine
 from .schedule import check_schedule
 from .schema import (
     ALL,
@@ -50,6 +51,7 @@ def validate(recipe: Recipe, *, fitting: bool = True) -> None:
     _checkpoint(recipe)
     _guard(recipe.guard)
     _log(recipe)
+    check_engine(recipe)
     check_options(recipe.job)
     if fitting:
         check_memory(recipe)

@@ -209,7 +209,7 @@ def test_a_forbidden_name_is_seen(text: str) -> None:
     assert named(text)
 
 
-@pytest.mark.parametrize("name", ["base", "test", "dev", "gpu"])
+@pytest.mark.parametrize("name", ["base", "test", "dev", "gpu", "nemo"])
 def test_requirements_hold_versions_and_hashes_and_no_address(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     assert "://" not in text

@@ -20,7 +20,20 @@ from ..data_prep.tokens.layouts import Layout
 from ..recipes import schema
 from ..recipes.megatron_args import Places, megatron_args
 from ..recipes.published_recipes import SOURCES
-from .options_page_names import BRIDGE, DECIDES, INTRO, NOT_RUN, PASSED_ON, READ_BY, REQUIRED, SET, SET_INTRO, STARTED
+from ..recipes.refusals import NEMO_REFUSES
+from .options_page_names import (
+    BRIDGE,
+    DECIDES,
+    INTRO,
+    NEMO_INTRO,
+    NOT_RUN,
+    PASSED_ON,
+    READ_BY,
+    REQUIRED,
+    SET,
+    SET_INTRO,
+    STARTED,
+)
 
 SECTIONS = {item.name: inspect.getdoc(item.type) or "" for item in fields(schema.Recipe) if is_dataclass(item.type)}
 """Section of a recipe -> what it is about, in its class' own words."""
@@ -170,7 +183,9 @@ def document() -> str:
         parts += [f"## {section}", SECTIONS.get(section, ""), _table(heads, rows)]
     rows = _set_rows({name for names in became.values() for name in names})
     parts += [SET_INTRO.strip(), _table(["Argument", "GPUs", "CPU", "Why", "Megatron-Bridge"], rows)]
-    return "\n\n".join(filter(None, [*parts, PASSED_ON.strip()])) + "\n"
+    refused = [[f"`{name}`", refusal.allowed, refusal.reason] for name, refusal in NEMO_REFUSES.items()]
+    parts += [PASSED_ON.strip(), NEMO_INTRO.strip(), _table(["Refused", "Served", "Why"], refused)]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _section(name: str) -> str:

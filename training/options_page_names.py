@@ -84,6 +84,7 @@ BRIDGE = {
     "job.account": "",
     "job.qos": "",
     "job.constraint": "",
+    "engine": "",
     "steps": "train.train_iters scheduler.lr_decay_iters",
     "seed": "rng.seed dataset.random_seed",
     "megatron": "",
@@ -126,6 +127,7 @@ READ_BY = {
     "job.account": SLURM,
     "job.qos": SLURM,
     "job.constraint": SLURM,
+    "engine": "the ranks (`training/rank.py`)",
     "megatron": "each name with two dashes before it, then its value",
 }
 """Option -> who reads it beside Megatron, or instead."""
@@ -252,4 +254,11 @@ megatron: {log-params-norm: true, recompute-granularity: selective}
 ```
 
 `true` gives an argument without a value, a list several values. One that an option of ours decides is refused.
+"""
+NEMO_INTRO = """
+## What `engine=nemo` refuses
+
+With `engine=nemo` Megatron-Bridge's trainer runs the recipe ([nemo.md](nemo.md)): Megatron's configuration of it is
+carried over to the `ConfigContainer` field by field. These options it does not serve, and refuses before anything
+starts.
 """

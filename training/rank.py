@@ -13,7 +13,7 @@ from ..core import log
 from ..core.files import read_json
 from ..core.system.garbage import importing
 from ..core.system.process import die_with_parent
-from .megatron.engine import train_rank
+from ..recipes.schema import Engine
 from .preflight.start_check import ARRIVAL, check_start
 from .rank_task import RankTask
 from .run.failures.cause import publish
@@ -21,6 +21,9 @@ from .run.failures.rank_file import FOLDER, RankFile
 from .run.listeners.stops import Stops, ignore_signals
 from .run.output import LOGS, kept_apart
 from .run.torchrun_store import torchrun_store
+
+ENGINES = {Engine.MEGATRON: ".megatron.engine", Engine.NEMO: ".nemo.bridge"}
+"""Engine -> the module whose `train_rank` trains with it. Imported when it is chosen: each imports its trainer."""
 
 
 def run_rank(task: RankTask) -> None:
@@ -32,7 +35,8 @@ def run_rank(task: RankTask) -> None:
                 import_module("torch")
             store = torchrun_store("preflight", timeout=ARRIVAL)  # kept: a store of rank 0's would end with it
             check_start(task, store)
-            train_rank(task, stops, file)
+            engine = import_module(ENGINES[Engine(task.recipe.engine)], __package__)
+            engine.train_rank(task, stops, file)
             del store
     finally:
         ignore_signals()  # Python gives up its handlers as it ends: a repeated one would kill a rank that has saved

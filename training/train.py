@@ -26,6 +26,7 @@ from .announce import announce_validation, announce_weights
 from .extend_run import check_longer
 from .input_hashes import check_bytes, on_one_rank_of_each_node
 from .inputs import check_inputs
+from .nemo.installed import check_installed
 from .preflight.kept_code import keep_code
 from .preflight.start_check import PREFLIGHT, read_problems, refuse
 from .rank import run_rank_alone
@@ -208,7 +209,8 @@ def _check_longer(run: Run, *, other_data: bool) -> bool:
 
 
 def _check(run: Run) -> None:
-    """Check the inputs, the trackers and the machine before a process group exists."""
+    """Check the engine, the inputs, the trackers and the machine before a process group exists."""
+    check_installed(run.recipe)
     check_inputs(run.recipe, run.inputs)
     trackers.check(run.recipe.log)
     check_device(run.recipe, gpu=has_gpu())

@@ -1,6 +1,6 @@
 """The tokens stage's files as Megatron data sets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,12 +9,14 @@ import torch
 from megatron.core.datasets.blended_dataset import BlendedDataset
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
 from megatron.core.datasets.gpt_dataset import GPTDatasetConfig
-from megatron.training import get_args, get_tokenizer
+from megatron.training import get_tokenizer
 from torch.utils.data import Dataset
 
 from ...core.files import write_json
-from ...recipes.schema import Data, Recipe, masked
+from ...recipes.megatron_args import seed_of
+from ...recipes.schema import Data, masked
 from ..blend import Blend, Member, as_megatron, surplus, train_blend, valid_blend
+from ..rank_task import RankTask
 from ..run.events import Listener
 from ..run.sums import DataSets
 from .row_datasets import DATASETS, RowDataset
@@ -56,42 +58,44 @@ class Provider(Listener):
 
     is_distributed = True
 
-    def __init__(self, tokens: Path, recipe: Recipe, achieved: Path, steps: list[int]) -> None:
+    def __init__(self, task: RankTask, steps: list[int]) -> None:
         """Prepare.
 
         Args:
-            tokens: the tokens stage's folder.
-            recipe: what is trained.
-            achieved: file that says which tokens a run has read after each of `steps`.
-            steps: in rising order.
+            task: what is trained, and where.
+            steps: after which `achieved.json` says what the run has read, in rising order.
         """
-        self.data, self.achieved, self.steps = recipe.data, achieved, steps
-        self.global_size, self.samples = recipe.batch.global_size, recipe.steps * recipe.batch.global_size
-        self.members = train_blend(tokens, recipe.data, self.samples)
-        self.validation = valid_blend(tokens, recipe.data)
+        recipe, self.places, self.steps = task.recipe, task.places, steps
+        self.data, self.seed, self.global_size = recipe.data, seed_of(recipe.seed), recipe.batch.global_size
+        self.samples = recipe.steps * self.global_size
+        self.valid_samples = int(task.places.valid_batches or recipe.validation.batches) * self.global_size
+        self.members = train_blend(task.tokens, recipe.data, self.samples)
+        self.validation = valid_blend(task.tokens, recipe.data)
         self.names = DataSets(
             [member.name for member in self.members], [Path(prefix).name for prefix in self.validation[0]]
         )
         self._train: Any = None  # on the rank that writes what is read
 
     def __call__(self, sizes: Sequence[int]) -> tuple[Any, Any, None]:
-        """Training and validation sets of `sizes` samples (there is no test set)."""
+        """Training and validation sets of `sizes` samples (there is no test set), for Megatron-LM's trainer."""
         assert sizes[0] == self.samples, "Megatron trains on the recipe's samples"
-        args = cast(Any, get_args())
-        period = args.eval_iters * args.global_batch_size
+        return *self.sets(get_tokenizer(), self._reads), None
+
+    def sets(self, tokenizer: Any, reads: Callable[[], bool]) -> tuple[Any, Any]:
+        """Make the training and the validation set; arguments as of `build`."""
         train, valid = build(
             self.data,
             (as_megatron(self.members), self.validation),
             self.samples,
-            seed=args.seed,
-            cache=args.data_cache_path,
-            tokenizer=get_tokenizer(),
-            reads=self._reads,
+            seed=self.seed,
+            cache=str(self.places.cache),
+            tokenizer=tokenizer,
+            reads=reads,
         )
         if torch.distributed.get_rank() == 0:
             self._train = train
         self._achieve(self.steps)
-        return train, valid and Repeated(valid, period), None
+        return train, valid and Repeated(valid, self.valid_samples)
 
     def stopping(self, step: int) -> None:
         """Say what a run has read that saves at a step that nobody foresaw."""
@@ -102,7 +106,7 @@ class Provider(Listener):
             return
         read = tokens_read(self._train, self.members, self.data, [step * self.global_size for step in steps])
         rows = zip(steps, read, strict=True)
-        write_json(self.achieved, [{"step": step, "sources": sources} for step, sources in rows])
+        write_json(self.places.achieved, [{"step": step, "sources": sources} for step, sources in rows])
 
     @staticmethod
     def _reads() -> bool:

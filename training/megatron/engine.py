@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
@@ -16,14 +15,10 @@ from ...core.system.process import die_with_parent
 from ...recipes.megatron_args import megatron_args
 from ...recipes.schema import Layers, Recipe, masked, saves_asynchronously, transformer_impl
 from ..rank_task import RankTask
-from ..run.events import Events, Listener
 from ..run.failures.rank_file import RankFile
-from ..run.folder import checkpoints, iteration, skipped
-from ..run.listeners.of_rank import Beginning, listeners_of_rank
+from ..run.folder import skipped
 from ..run.listeners.stops import Stops, block_signals
-from ..run.listeners.watch import Watch
 from ..run.provenance import layers_of, steps_of
-from ..run.run_state import report_hang
 from . import seams
 
 
@@ -93,51 +88,38 @@ def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
         stops: notes signals, from before Megatron was imported.
         file: says where the rank stands.
     """
-    recipe, out = task.recipe, task.out
     with importing():
-        if "wandb-project" in recipe.megatron:
+        if "wandb-project" in task.recipe.megatron:
             import_module("wandb")  # for Megatron's own writer: what is loaded already is not left out
-        gpu = prepare(local=transformer_impl(recipe, gpu=True) == Layers.LOCAL)
+        gpu = prepare(local=transformer_impl(task.recipe, gpu=True) == Layers.LOCAL)
         from megatron.core.enums import ModelType
         from megatron.training import pretrain, training
+        from megatron.training.arguments import parse_and_validate_args
         from megatron.training.global_vars import get_tensorboard_writer
 
         seams.import_tokenizers()
         from .batch import ForwardStep
-        from .datasets import Provider
         from .hooks import Hooks
-        from .measuring import Measuring
+        from .rank_loop import RankLoop
 
-    container, ranks = _megatron_config(task, gpu=gpu)
-    provider = Provider(task.tokens, recipe, task.places.achieved, _saves(task))
-    watch = Watch(file, ranks, recipe.guard.hang, partial(report_hang, out))
-    events = Events([watch, stops, provider])
-    measuring = Measuring(file.rank, ranks, provider.names)
-
-    def listeners(step: int) -> list[Listener]:
-        beginning = Beginning(
-            recipe=recipe,
-            out=out,
-            begun=task.begun,
-            step=step,
-            rank=file.rank,
-            ranks=ranks,
-            gpu=gpu,
-            data_sets=provider.names,
-            tensorboard=get_tensorboard_writer(),
-        )
-        return listeners_of_rank(beginning, stops)
-
-    Hooks(training, events, measuring, stops, watches_loss=bool(recipe.guard.spike)).install(listeners)
-    with events:
-        watch.start()
-        pretrain(container, provider, ModelType.encoder_or_decoder, ForwardStep(events, measuring))
+    container, ranks = configure(task, parse_and_validate_args, gpu=gpu)
+    loop = RankLoop(task, stops, file, ranks=ranks, gpu=gpu)
+    events, measuring = loop.events, loop.measuring
+    hooks = Hooks(training, events, measuring, stops, watches_loss=loop.watches_loss)
+    hooks.install(lambda step: loop.listeners(step, get_tensorboard_writer()))
+    with loop.running():
+        pretrain(container, loop.provider, ModelType.encoder_or_decoder, ForwardStep(events, measuring))
 
 
-def _megatron_config(task: RankTask, *, gpu: bool) -> tuple[Any, int]:
-    """Megatron's configuration for a rank, and how many ranks there are; Megatron's arguments are parsed by then."""
+def configure(task: RankTask, parse: Callable[[], Any], *, gpu: bool) -> tuple[Any, int]:
+    """Megatron's configuration for a rank, and how many ranks there are.
+
+    Args:
+        task: what is trained.
+        parse: Megatron's parser of `sys.argv`, which checks the arguments, too.
+        gpu: whether there is one.
+    """
     from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
-    from megatron.training.arguments import parse_and_validate_args
 
     arguments = megatron_args(task.recipe, task.places, gpu=gpu) + _for_this_start(task, gpu=gpu)
     if gpu and os.environ.get("RANK", "0") == "0":
@@ -150,7 +132,7 @@ def _megatron_config(task: RankTask, *, gpu: bool) -> tuple[Any, int]:
 
         save_in_this_process()
     sys.argv = [sys.argv[0], *arguments]  # where Megatron reads its arguments
-    args = parse_and_validate_args()
+    args = parse()
     model = gpt_config_from_args(args)
     model.transformer_layer_spec = layer_spec
     return pretrain_cfg_container_from_args(args, model), args.world_size
@@ -201,11 +183,3 @@ def missing_kernels(recipe: Recipe) -> Iterator[str]:
         yield "attention in FP32 takes one document after the other"
     elif kernel() is None:
         yield "this torch has no torch.nn.attention.varlen: attention takes one document after the other"
-
-
-def _saves(task: RankTask) -> list[int]:
-    """The steps after which a checkpoint may be saved, or has been."""
-    last = task.recipe.steps
-    intervals = [task.recipe.checkpoint.every, task.stop_at or last]  # Megatron stops at any multiple of `stop_at`
-    there = [iteration(path) for path in checkpoints(task.out)]
-    return sorted({last, *there, *(step for interval in intervals for step in range(interval, last, interval))})

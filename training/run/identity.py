@@ -16,7 +16,7 @@ from ...recipes.schema import Recipe
 from .folder import JOBS
 
 # What may change between two starts of one run: none of it changes what is computed, but for rounding.
-_FREE = ("parallel", "machine", "job", "checkpoint", "guard", "log", "megatron")
+_FREE = ("parallel", "machine", "job", "checkpoint", "guard", "log", "engine", "megatron")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,61 @@
+"""Which trainer a recipe may choose, and the options that one of them refuses, each with its reason."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..core.errors import UserError, check_known
+from .schema import Engine, Recipe
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An option that the engine `nemo` cannot serve.
+
+    Attributes:
+        asked: whether a recipe asks for it.
+        reason: why not.
+        allowed: values that are served.
+    """
+
+    asked: Callable[[Recipe], bool]
+    reason: str
+    allowed: str
+
+
+NEMO_REFUSES = {
+    "megatron": Refusal(
+        lambda recipe: bool(recipe.megatron),
+        "these are arguments of Megatron-LM's command line, and Megatron-Bridge has none",
+        "nothing under megatron",
+    ),
+    "checkpoint.asynchronous": Refusal(
+        lambda recipe: recipe.checkpoint.asynchronous is not False,
+        "Megatron-Bridge's asynchronous saves were not tried with these events, which say when a checkpoint is whole",
+        "false, with engine=nemo",
+    ),
+    "parallel.fsdp": Refusal(
+        lambda recipe: recipe.parallel.fsdp,
+        "Megatron-Bridge's sharded weights were not tried, and need a GPU",
+        "false, with engine=nemo",
+    ),
+}
+"""Option -> why the engine `nemo` refuses it."""
+
+
+def check_engine(recipe: Recipe) -> None:
+    """Check that there is such an engine, and that it serves all options of the recipe.
+
+    Raises:
+        UserError: there is not, or it does not; the option is named.
+    """
+    check_known(recipe.engine, Engine, "engine", "engine")
+    if recipe.engine != Engine.NEMO:
+        return
+    for option, refusal in NEMO_REFUSES.items():
+        if refusal.asked(recipe):
+            raise UserError(
+                f"engine=nemo does not serve {option}: {refusal.reason}",
+                where=option,
+                allowed=refusal.allowed,
+                fix=f"set engine={Engine.MEGATRON}, or change {option}",
+            )

@@ -1,0 +1,143 @@
+"""Megatron-Bridge trains a recipe as Megatron-LM's trainer does, on CPU ranks: `make test-nemo`."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from pdapt.conversion.convert import import_hf
+from pdapt.conversion.distcp_read import Checkpoint
+from pdapt.core.files import read_json
+from pdapt.training.run.folder import METRICS, checkpoints, iteration
+from pdapt.training.run.hashes import damage
+from pdapt.training.run.journal import JOURNAL_FILE
+
+pytestmark = pytest.mark.timeout(3600)
+NEMO = "engine=nemo"
+RECIPE = """
+model:
+  shape: {layers: 2, hidden: 64, ffn: 160, heads: 4, kv_heads: 2, head_dim: 16, vocab: 1024, tied: true,
+    max_positions: 512}
+  precision: fp32
+data: {seq_length: 128}
+batch: {global_size: 8, micro_size: 1}
+optimizer: {lr: 1e-3}
+checkpoint: {every: 5, reshardable: true, asynchronous: false}
+validation: {every: 10, batches: 1}
+steps: 20
+"""
+LAYOUTS = {
+    "DP1": [],
+    "DP2": ["parallel.ranks_per_node=2"],
+    "TP2": ["parallel.ranks_per_node=2", "parallel.tp=2"],
+    "PP2": ["parallel.ranks_per_node=2", "parallel.pp=2"],
+}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of this session, from one base: each is made once.
+
+    Attributes:
+        folder: where they and the base are.
+        tokens: what they read.
+    """
+
+    folder: Path
+    tokens: Path
+
+    def command(self, out: Path, *overrides: str) -> list[str]:
+        """The command of a run."""
+        given = {"--tokens": self.tokens, "--base": self.folder / "base", "--out": out}
+        places = [text for name, path in given.items() for text in (name, str(path))]
+        return [sys.executable, "-m", "pdapt.cli.main", "train", str(self.folder / "recipe.yaml"), *overrides, *places]
+
+    def of(self, layout: str, *overrides: str) -> Path:
+        """The whole run of a layout."""
+        out = self.folder / "-".join([layout, *overrides])
+        return out if out.exists() else self.train(out, *LAYOUTS[layout], *overrides)
+
+    def train(self, out: Path, *more: str) -> Path:
+        """Train into a folder, or go on there."""
+        done = subprocess.run(self.command(out, *more), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return out
+
+
+@pytest.fixture(scope="session")
+def runs(tokens: Path, qwen3_at: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """No run yet, and a base that `convert import` has made."""
+    folder = tmp_path_factory.mktemp("engines")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    import_hf(qwen3_at(folder / "hf"), folder / "base")
+    return Runs(folder, tokens)
+
+
+def losses(run: Path, name: str = "loss") -> dict[int, float]:
+    """Losses of a run by step; or its `valid_loss`."""
+    rows = [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
+    return {row["iteration"]: row[name] for row in rows if name in row}
+
+
+def assert_equal(one: Path, other: Path) -> None:
+    """The losses of two runs, in FP32."""
+    for name, steps in (("loss", 20), ("valid_loss", 2)):
+        first, second = losses(one, name), losses(other, name)
+        assert len(first) == steps
+        assert first == pytest.approx(second, abs=1e-6, rel=0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_twenty_steps_have_the_losses_of_megatrons_trainer(runs: Runs, layout: str) -> None:
+    assert_equal(runs.of(layout), runs.of(layout, NEMO))
+
+
+def test_the_run_folder_is_the_same(runs: Runs) -> None:
+    """Files, rows and their keys: whoever reads a run need not know its engine."""
+    ours, theirs = runs.of("DP1"), runs.of("DP1", NEMO)
+    names = [{path.name for path in run.iterdir()} for run in (ours, theirs)]
+    assert names[0] == names[1]
+    for file in (METRICS, JOURNAL_FILE):
+        keys = [[sorted(json.loads(line)) for line in (run / file).read_text().splitlines()] for run in (ours, theirs)]
+        assert keys[0] == keys[1], file
+    assert [iteration(path) for path in checkpoints(theirs)] == [5, 10, 15, 20]
+    assert [damage(path) for path in checkpoints(theirs)] == [""] * 4
+    assert read_json(ours / "achieved.json") == read_json(theirs / "achieved.json")
+    provenance = read_json(theirs / "provenance.json")
+    assert provenance["recipe"]["engine"] == "nemo"
+    assert provenance["versions"]["megatron-bridge"] == "0.6.2"
+
+
+@pytest.mark.parametrize(("first", "second"), [([], [NEMO]), ([NEMO], [])], ids=["to nemo", "to megatron"])
+def test_a_run_goes_on_under_the_other_engine(runs: Runs, first: list[str], second: list[str]) -> None:
+    """With weights, optimizer and place in the data: its losses are those of the run that was never stopped."""
+    out = runs.folder / f"changed-{len(first)}"
+    runs.train(out, *first, "--stop-at", "10")
+    assert list(losses(out)) == list(range(1, 11))
+    assert_equal(runs.train(out, *second), runs.of("DP1"))
+
+
+def test_killed_and_started_again_it_is_the_same_run_to_the_bit(runs: Runs) -> None:
+    out = runs.folder / "killed"
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(runs.command(out, NEMO), stderr=quiet, stdout=quiet)
+    while not checkpoints(out) and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it was killed before its end"
+    runs.train(out, NEMO)
+    whole = runs.of("DP1", NEMO)
+    assert losses(out) == losses(whole)
+    assert losses(out, "valid_loss") == losses(whole, "valid_loss")
+    one, other = (Checkpoint(checkpoints(run)[-1]) for run in (out, whole))
+    names = list(one.entries)
+    assert (len(names), names) == (40, list(other.entries))
+    first, second = one.read(names), other.read(names)
+    assert all(torch.equal(first[name], second[name]) for name in names)

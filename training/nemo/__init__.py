@@ -1,0 +1,1 @@
+"""NVIDIA's Megatron-Bridge as the trainer of a recipe."""

@@ -1,0 +1,137 @@
+"""Megatron-Bridge's trainer, started for a recipe: one rank of a run."""
+
+import functools
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+from ...core.checkpoint import newest
+from ...core.files import remove
+from ...core.system.garbage import importing
+from ...recipes.schema import Layers, transformer_impl
+from ..megatron import engine as megatron_engine
+from ..rank_task import RankTask
+from ..run.failures.rank_file import RankFile
+from ..run.folder import iteration
+from ..run.listeners.stops import Stops
+
+ASKING = (
+    "megatron.core.models.hybrid.hybrid_layer_specs",
+    "megatron.core.optimizer.distrib_optimizer",
+    "megatron.core.post_training.modelopt.gpt.model_specs",
+    "megatron.training.models",
+)
+"""Megatron's modules that ask for Transformer Engine when they are imported: local layers are to find none."""
+HIDDEN = ("transformer_engine", "apex")
+WEIGHTS_ALONE = {
+    "model": {"tensor_model_parallel_size": 1, "pipeline_model_parallel_size": 1},
+    "checkpoint": {"save_optim": False, "save_rng": False, "fully_parallel_save": True},
+}
+"""The fields that Bridge asks of a checkpoint's configuration, for a root that `convert import` has made."""
+TRAIN_STATE = "latest_train_state.pt"
+"""File of a checkpoint root by which Bridge finds the newest one. pdapt's own record is Megatron's tracker."""
+
+
+def prepare(*, local: bool = False) -> bool:
+    """Import Megatron as for its own trainer, then Bridge. Returns whether there is a GPU; `local` as there."""
+    gpu = megatron_engine.prepare(local=local)
+    for name in ASKING:
+        import_module(name)
+    # Bridge imports Transformer Engine whichever layers compute.
+    for name in HIDDEN:
+        if name in sys.modules and sys.modules[name] is None:
+            del sys.modules[name]
+    _apply_seams(gpu=gpu)
+    return gpu
+
+
+def _apply_seams(*, gpu: bool) -> None:
+    """Repeat in Bridge what `megatron/seams.py` and `cpu_backend.py` change in Megatron's trainer."""
+    from megatron.bridge.training import checkpointing, initialize, setup
+
+    initialize.compile_helpers = lambda: None
+    checkpointing._extract_megatron_lm_args_from_state_dict = arguments_of(
+        checkpointing._extract_megatron_lm_args_from_state_dict
+    )
+    checkpointing.read_run_config = with_flat_model(checkpointing.read_run_config)
+    if not gpu:
+        setup.initialize_megatron = functools.partial(setup.initialize_megatron, allow_no_cuda=True)
+
+
+def arguments_of(extract: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Bridge's reader of a checkpoint's arguments, also for one that has none: imported weights, and nothing else."""
+
+    def read(state_dict: dict[str, Any]) -> dict[str, Any]:
+        return extract(state_dict) if "args" in state_dict else WEIGHTS_ALONE
+
+    return read
+
+
+def with_flat_model(read: Callable[[str], dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
+    """Bridge's reader of a checkpoint's configuration: it looks for the layers' fields beside the model's.
+
+    It writes them within, where the model's configuration is Megatron's own class.
+    """
+
+    def flat(path: str) -> dict[str, Any]:
+        values = read(path)
+        return values | {"model": values["model"].get("transformer", {}) | values["model"]}
+
+    return flat
+
+
+def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
+    """Train as one rank, with Bridge's trainer; arguments as of `megatron.engine.train_rank`."""
+    with importing():
+        gpu = prepare(local=transformer_impl(task.recipe, gpu=True) == Layers.LOCAL)
+        # `pretrain` is a function of the package, too.
+        trainer, caller = (import_module(f"megatron.bridge.training.{name}") for name in ("train", "pretrain"))
+        from ..megatron.rank_loop import RankLoop
+        from .bridge_rows import Rows
+        from .callbacks import Callbacks
+        from .container import carry_over
+        from .forward_step import ForwardStep
+
+    megatron, ranks = megatron_engine.configure(task, parse, gpu=gpu)
+    if not gpu:
+        _close_nothing()
+    loop = RankLoop(task, stops, file, ranks=ranks, gpu=gpu)
+    rows = Rows(provider=loop.provider, num_workers=2 if gpu else 0)
+    container = carry_over(megatron, rows, task.recipe.data.seq_length)
+    _go_on_from_the_newest(container.checkpoint, task, first=file.rank == 0)
+    callbacks = Callbacks(loop.events, loop.measuring, stops, watches_loss=loop.watches_loss)
+    callbacks.install(trainer, caller, loop.listeners)
+    with loop.running():
+        caller.pretrain(container, ForwardStep(loop.events, loop.measuring), [callbacks])
+        callbacks.end()
+
+
+def _go_on_from_the_newest(checkpoint: Any, task: RankTask, *, first: bool) -> None:
+    """Name the checkpoint that the run's folder goes on from: Bridge's own record may be of another one.
+
+    It is older where Megatron's trainer has gone on meanwhile, and newer where a damaged one was moved aside.
+    """
+    source = newest(task.places.checkpoints)
+    if source is not None:
+        checkpoint.ckpt_step = iteration(source)
+    elif first:
+        remove(task.places.checkpoints / TRAIN_STATE)
+
+
+def parse() -> Any:
+    """Megatron's arguments, checked; without its global state, which Bridge has its own of."""
+    from megatron.training.arguments import parse_args, validate_args
+
+    args = parse_args()
+    validate_args(args, {})
+    return args
+
+
+def _close_nothing() -> None:
+    """Let Bridge close the process that passes on the results of saves, which a CPU's rank has not."""
+    from megatron.core.dist_checkpointing.strategies import filesystem_async
+
+    queue: Any = filesystem_async._results_queue
+    queue._manager = SimpleNamespace(shutdown=lambda: None)

@@ -1,0 +1,67 @@
+"""The tokens stage's files as Megatron-Bridge's `cfg.dataset`.
+
+Bridge calls `DatasetProvider` deprecated, and has nothing in its place that takes other data sets than its own: this is
+the one class that stands between.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from megatron.bridge.data.base import DatasetBuildContext, DatasetProvider
+from megatron.core.utils import flatten_batch_for_packed_sequences
+from torch.utils.data import Dataset, default_collate
+
+from ..megatron.datasets import Provider
+
+BORDERS, LONGEST = "cu_seqlens", "max_seqlen"
+
+
+@dataclass(kw_only=True)
+class Rows(DatasetProvider):
+    """The recipe's rows.
+
+    Attributes:
+        provider: makes Megatron's data sets of them.
+        skip_getting_attention_mask_from_dataset: false has a pipeline's middle stages read, too. There is no mask in a
+            batch, but they need the documents' borders: without them attention would go across.
+    """
+
+    provider: Provider
+    dataloader_type: str = "single"  # pyright: ignore[reportIncompatibleVariableOverride]
+    skip_getting_attention_mask_from_dataset: bool = False
+
+    def build_datasets(self, context: DatasetBuildContext) -> tuple[Any, Any, None]:
+        """Make the training and the validation set. Every rank of a tensor-parallel group reads for itself."""
+        train, valid = self.provider.sets(context.tokenizer, lambda: True)
+        return Flat(train), Flat(valid), None
+
+
+class Flat(Dataset[Any]):
+    """A data set whose micro-batch is one flat sequence where documents are masked: Bridge takes its `collate_fn`."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index]
+
+    @staticmethod
+    def collate_fn(samples: list[Any]) -> dict[str, Any]:
+        """Make a micro-batch of samples.
+
+        Under these names Bridge takes the borders as they are; under `cu_seqlens` it cuts them at their smallest, 0.
+        """
+        batch = default_collate(samples)
+        if BORDERS not in batch:
+            return batch
+        batch = flatten_batch_for_packed_sequences(batch)
+        borders, longest = batch.pop(BORDERS), batch.pop(LONGEST)
+        return batch | {
+            f"{BORDERS}_q": borders,
+            f"{BORDERS}_kv": borders,
+            f"{LONGEST}_q": longest,
+            f"{LONGEST}_kv": longest,
+        }
