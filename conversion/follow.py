@@ -16,6 +16,11 @@ DONE = "followed.json"
 """Names of the checkpoints that need not be exported again, also where what came of them is gone."""
 
 
+def own_name(checkpoint: Path) -> str:
+    """The name of a checkpoint's folder."""
+    return checkpoint.name
+
+
 def follow(
     run: Path,
     out: Path,
@@ -24,6 +29,7 @@ def follow(
     poll: float = 10.0,
     once: bool = False,
     then: Callable[[Path], None] | None = None,
+    name: Callable[[Path], str] = own_name,
     verify: bool = True,
 ) -> list[str]:
     """Export every checkpoint of a run, oldest first, until the run is finished.
@@ -33,11 +39,12 @@ def follow(
 
     Args:
         run: run folder of `pdapt train`; it may be training, or be interrupted.
-        out: folder that gets a Hugging Face folder for each checkpoint, called as the checkpoint is.
+        out: folder that gets a Hugging Face folder for each checkpoint.
         keep_last: how many of them are kept; None for all.
         poll: seconds between two looks at the run.
         once: end when what is there now is exported.
         then: called with each exported folder, before the next is exported; again where it was interrupted.
+        name: of a checkpoint's Hugging Face folder; by default its own.
         verify: whether a checkpoint's files are compared with the hashes that were written with them.
 
     Returns:
@@ -56,10 +63,10 @@ def follow(
         while True:
             finished = (run / MANIFEST_FILE).is_file()  # before the look at the checkpoints: nothing comes after it
             for checkpoint in _waiting(run, out):
-                if _export(checkpoint, out / checkpoint.name, then, verify=verify):
+                if _export(checkpoint, out / name(checkpoint), then, verify=verify):
                     exported.append(checkpoint.name)
                 _note(out, checkpoint.name)
-                _retain(out, keep_last)
+                _retain(out, keep_last, name)
             if finished or once:
                 return exported
             time.sleep(poll)
@@ -98,9 +105,10 @@ def _note(out: Path, name: str) -> None:
     write_json(out / DONE, [*_done(out), name])
 
 
-def _retain(out: Path, keep_last: int | None) -> None:
+def _retain(out: Path, keep_last: int | None, name: Callable[[Path], str]) -> None:
     """Remove the oldest exports; only such as are noted as done."""
-    there = [out / name for name in _done(out) if (out / name / MANIFEST_FILE).is_file()]
+    folders = [out / name(Path(checkpoint)) for checkpoint in _done(out)]
+    there = [folder for folder in folders if (folder / MANIFEST_FILE).is_file()]
     for folder in there[: -keep_last if keep_last else 0]:
         log.info(f"follow: {folder.name} is not one of the last {keep_last}: removed")
         (folder / MANIFEST_FILE).unlink()  # first: what an interruption leaves is not taken for whole

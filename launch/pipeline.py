@@ -21,7 +21,7 @@ from ..recipes.hardware import this_machine
 from ..training.inputs import Inputs, check_inputs
 from ..training.run.listeners import trackers
 from . import preflight
-from .after_training.evaluate_models import compare_tasks, run_tasks, score_models, write_report
+from .after_training.evaluate_models import compare_tasks, evaluate_beside, run_tasks, score_models, write_report
 from .after_training.export_checkpoints import export_models
 from .after_training.merge_models import check_choice, choose_merge, merge_models
 from .preflight import GENERAL, Base
@@ -187,6 +187,7 @@ WORK: dict[str, Callable[[WholeRun], None]] = {
     "base": _base,
     "cpt": _cpt,
     "hf": export_models,
+    "proxy": evaluate_beside,
     "merge": merge_models,
     "choose": choose_merge,
     "scores": score_models,

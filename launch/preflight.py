@@ -89,7 +89,7 @@ def _check_merges(request: Request) -> None:
     Factors(tuple(request.t))
     if len(request.t) == 1:
         return
-    from ..eval.statistics.tradeoff import check_max_loss
+    from ..eval.statistics.loss_limit import check_max_loss
 
     if len(request.t) != len(set(map(point_name, request.t))):
         raise UserError(f"a t is given twice: {request.t}", where="--t", fix="give each once")

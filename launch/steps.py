@@ -50,6 +50,7 @@ class Step:
         after_training: whether training depends on nothing of it.
         parts: that it is divided into, which jobs of an array do.
         text: whether it makes text, for which a base's weights are not looked at.
+        beside: those of `needs` beside which it works in a chain: it begins when they have begun.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Step:
     after_training: bool = False
     parts: int = 1
     text: bool = False
+    beside: tuple[str, ...] = ()
 
     def command(self, run: Path) -> list[str]:
         """The command that does this step alone; the ranks of a recipe have `pdapt train`."""
@@ -97,12 +99,29 @@ def flow_steps(request: Request) -> list[Step]:
         ),
         base,
         Step("cpt", "continued pre-training", ("tasks", "base"), ("cpt",), place=Place.RANKS),
-        Step("hf", "export base and checkpoints", ("cpt",), () if own else ("hf/base",), hours=4, after_training=True),
+        Step(
+            "hf",
+            "export base and checkpoints",
+            ("cpt",),
+            () if own else ("hf/base",),
+            after_training=True,
+            beside=("cpt",),
+        ),
+        Step(
+            "proxy",
+            "evaluate each checkpoint on held-out documents",
+            ("hf",),
+            (),
+            place=Place.GPU,
+            choices=judged,
+            after_training=True,
+            beside=("hf",),
+        ),
         *merges,
         Step(
             "scores",
             "evaluate on held-out documents",
-            (merges[-1].name,),
+            (merges[-1].name, "proxy"),
             ("scores",),
             place=Place.GPU,
             choices=chosen,
@@ -141,7 +160,7 @@ def _merge_steps(request: Request, judged: tuple[str, ...]) -> list[Step]:
         Step(
             "choose",
             "evaluate the merges on held-out documents, and choose one",
-            ("merge",),
+            ("merge", "proxy"),
             (f"{CHOICE}/{CURVE}",),
             place=Place.GPU,
             choices=("t", "max_loss", *judged),

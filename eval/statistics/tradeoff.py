@@ -18,6 +18,7 @@ from ...core.manifest import Manifest, run_stage
 from ..models import Role, check_name
 from ..report.theme import Theme, draw_twice, legend_above, themed_axes
 from ..scores import SCORES_FILE, Comparison, Metric, Scores
+from .loss_limit import check_max_loss
 
 TRADEOFF_FILE = "tradeoff.json"
 """`Tradeoff`."""
@@ -161,16 +162,6 @@ def build_tradeoff(
 
     config = {"domain": domain, "general": general, "max_loss": float(max_loss)}
     return run_stage("tradeoff", {"scores": scores / SCORES_FILE}, config, out=out, body=body)
-
-
-def check_max_loss(max_loss: float) -> None:
-    """Check the loss that a rule allows.
-
-    Raises:
-        UserError: it is below 0, or everything.
-    """
-    if not 0 <= max_loss < 100:
-        raise UserError(f"--max-loss is {max_loss} %", where="--max-loss", allowed="from 0 to below 100")
 
 
 def tradeoff_points(scores: Scores, domain: str, general: str, max_loss: float) -> list[Point]:

@@ -11,13 +11,15 @@ from ...core.manifest import MANIFEST_FILE, Manifest, renew
 from ..build_reports import ReportOptions, build_report, report_run
 from ..hf_models import CHOICE, merged_model
 from ..whole_run import WholeRun, base_folder
+from .beside_step import work_beside
 from .export_checkpoints import exported_folders
 
 if TYPE_CHECKING:
     from ...eval.harness.backends import Limits
     from ...eval.models import Model
 
-SCORES = "scores"
+SCORES, PROXY = "scores", "proxy"
+"""Folders of a run: the evaluation of all models, and of each checkpoint beside training."""
 
 
 def _models(whole: WholeRun) -> "list[Model]":
@@ -44,6 +46,7 @@ def evaluate_heldout(whole: WholeRun, models: "list[Model]", out: Path) -> Manif
     from ...eval.heldout.evaluate import evaluate
 
     limits, others = evaluation_limits(whole), [whole.out / SCORES, whole.out / CHOICE / SCORES]
+    others += sorted((whole.out / PROXY).glob("*"))
 
     def run(outdated: Path | None) -> Manifest:
         earlier = [path for path in others if path != out and (path / MANIFEST_FILE).is_file()]
@@ -58,6 +61,26 @@ def score_models(whole: WholeRun) -> None:
     models = _models(whole)
     log.info(f"eval: {counted(len(models), 'model')}")
     evaluate_heldout(whole, models, whole.out / SCORES)
+
+
+def evaluate_beside(whole: WholeRun) -> None:
+    """Evaluate each checkpoint as it is exported, beside training; the scores of all models take it over.
+
+    Where the steps are done one after another, the scores are the same work, in one process of lm-eval.
+    """
+    from ...eval.models import Model, Role
+
+    evaluated = set[Path]()
+
+    def work(last: bool) -> None:
+        for folder in exported_folders(whole):
+            if (folder / MANIFEST_FILE).is_file() and (last or folder not in evaluated):
+                model = Model(folder.name, Role.CHECKPOINT, folder)
+                evaluate_heldout(whole, [model], whole.out / PROXY / folder.name)
+                evaluated.add(folder)
+
+    if whole.chained:
+        work_beside(whole, "hf", work)
 
 
 def write_report(whole: WholeRun) -> None:

@@ -7,6 +7,7 @@ from ...core.manifest import renew
 from ...training.run.folder import checkpoints, iteration
 from ..hf_models import exported_steps
 from ..whole_run import WholeRun, base_folder
+from .beside_step import work_beside
 
 
 def export_name(checkpoint: Path) -> str:
@@ -22,7 +23,28 @@ def exported_folders(whole: WholeRun) -> list[Path]:
 
 
 def export_models(whole: WholeRun) -> None:
-    """Export them; a checkpoint that training has written anew is exported anew."""
+    """Export them: in a chain beside training, each checkpoint as it appears; here after it.
+
+    Here, export and ranks would share the machine, and its memory with them.
+    """
+
+    def work(last: bool) -> None:
+        (_export_all if last else _export_new)(whole)
+
+    work_beside(whole, "cpt", work)
+
+
+def _export_new(whole: WholeRun) -> None:
+    """Export the checkpoints whose hashes are written."""
+    from ...conversion.follow import follow
+
+    training = whole.out / "cpt"
+    if (training / CHECKPOINTS).is_dir():
+        follow(training, whole.hf, once=True, name=export_name, verify=whole.verify)
+
+
+def _export_all(whole: WholeRun) -> None:
+    """Export whatever is not; a checkpoint that training has written anew is exported anew."""
     from ...conversion.convert import export_hf
 
     if whole.base is None:

@@ -11,12 +11,12 @@ from ...recipes.schema import Recipe
 from ...training.requested_run import Run
 from ...training.run.folder import JOBS
 from ..job_time import UNPREDICTED, describe_time
-from ..pipeline import WholeRun, base_root, pretraining
 from ..recipe_job import recipe_job, wants_gpus
 from ..run_defaults import CPT
 from ..sbatch import BatchJob
 from ..slurm_site import SlurmSite, longest_seconds, options_at, read_site
 from ..steps import Place, Step, flow_steps, parts_left
+from ..whole_run import WholeRun, base_root, pretraining
 
 LOGS = f"{JOBS}/logs"
 RECIPES = f"{JOBS}/recipes"
@@ -32,12 +32,14 @@ class ChainJob:
         job: its script's content.
         files: path -> text of what the job reads and the chain writes.
         notes: sentences on what it takes.
+        gpu_hours: of a job of one process, the most that its time limit allows, of all jobs of an array together.
     """
 
     step: Step
     job: BatchJob
     files: dict[Path, str]
     notes: list[str]
+    gpu_hours: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Chain:
             array=() if step.parts == 1 else tuple(parts_left(step, self.whole.request, run) or range(step.parts)),
             folder=str(self.folder),
         )
-        return replace(made, job=job)
+        return replace(made, job=job, gpu_hours=made.gpu_hours * max(1, len(job.array)))
 
     def _training(self, step: Step) -> ChainJob:
         """The job of a recipe's ranks; its time follows from the plan."""
@@ -111,7 +113,7 @@ class Chain:
             out=str(run),
             env={"OMP_NUM_THREADS": str(options.cpus_per_rank)},
         )
-        return ChainJob(step, job, {}, [])
+        return ChainJob(step, job, {}, [], gpu_hours=limit / 3600 if gpu else 0.0)
 
     def _recipe_name(self) -> str:
         return Path(self.whole.request.recipe or CPT).stem
@@ -160,3 +162,7 @@ def sentences(jobs: list[ChainJob]) -> Iterator[str]:
     """Sentences on what the jobs take, for before they are submitted."""
     for each in jobs:
         yield from each.notes
+    others = {each.step.name: each.gpu_hours for each in jobs if each.gpu_hours}
+    if others:
+        by_step = ", ".join(f"{name} {hours:,.0f}" for name, hours in others.items())
+        yield f"besides, up to {sum(others.values()):,.0f} GPU-hours by the jobs' time limits: {by_step}"

@@ -13,8 +13,8 @@ from ...core.errors import UserError, check_known
 from ...core.files import read_lines, read_object
 from ...core.slurm import as_time
 from ...core.system.slurm_queue import QueuedJob, SlurmSilent, queued, slurm
-from ...training.run.folder import JOBS
 from ...training.run.journal import JOURNAL_FILE, Event, kept, read_history, spent
+from ...training.run.spawn import LOG
 from ..request import Request, read_request
 from ..steps import Place, Step, flow_steps, is_done, parts_left, step_called
 from .chain_jobs import LOGS, job_name, log_file, notes_folder
@@ -239,6 +239,8 @@ def _words(status: StepStatus) -> str:
 def step_log(run: Path, name: str) -> Path:
     """The log of a step's newest job; of an array that of the first part that is not done.
 
+    Of a step that no job did, ranks have left theirs in its folder.
+
     Raises:
         UserError: there is no such step, or it has no job or no log yet.
     """
@@ -247,7 +249,14 @@ def step_log(run: Path, name: str) -> Path:
     check_known(name, [step.name for step in flow_steps(request)], "step of this run", "STEP")
     job = read_jobs(run).get(name)
     if job is None:
-        raise UserError(f"{name} has no job", where=str(run / JOBS), fix="`pdapt status` shows which steps have one")
+        local = run / name / LOG
+        if local.is_file():
+            return local
+        raise UserError(
+            f"{name} has no job, and no log",
+            where=str(run),
+            fix="`pdapt status` shows which steps have a job; `pdapt run` keeps the log of what it trains alone",
+        )
     numbers = _numbers(step_called(name, flow_steps(request)), request, run, job)
     paths = [log_file(run, name, number) for number in numbers.values()]
     path = next((path for path in paths if path.is_file()), None)

@@ -1,7 +1,7 @@
 """Submit a flow as a chain of Slurm jobs, or print the script that does."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...core import log
@@ -15,7 +15,7 @@ from .. import preflight
 from ..pipeline import chained_run
 from ..request import REQUEST_FILE, Request, changes, claim, training_began, write_request
 from ..sbatch import render_sbatch
-from ..steps import Step, steps_to_do
+from ..steps import Step, flow_steps, steps_to_do
 from .chain_jobs import LOGS, Chain, ChainJob, sentences
 from .flow_file import Flow
 from .submitted import JOBS_FILE, note_job
@@ -106,7 +106,7 @@ def submit_chain(flow: Flow, out: Path, folder: Path) -> dict[str, str]:
         SlurmSilent: Slurm does not answer.
     """
     jobs = plan_chain(flow, out, folder)
-    run = Path(folder, out).resolve()
+    run, steps = Path(folder, out).resolve(), {step.name: step for step in flow_steps(flow.request)}
     with locked(run, "submitting the jobs of"):
         there = queued([each.job.name for each in jobs]) if jobs else {}
         write_request(flow.request, run)
@@ -123,7 +123,7 @@ def submit_chain(flow: Flow, out: Path, folder: Path) -> dict[str, str]:
                 waiting = None
             if waiting is None:
                 new.add(name)
-                numbers[name] = submit_script(render_sbatch(each.job), _options(each.step, numbers))
+                numbers[name] = submit_script(render_sbatch(each.job), _options(each.step, steps, numbers))
             else:
                 numbers[name] = waiting.number
             note_job(run, name, numbers[name])
@@ -131,16 +131,37 @@ def submit_chain(flow: Flow, out: Path, folder: Path) -> dict[str, str]:
     return numbers
 
 
-def _options(step: Step, numbers: dict[str, str]) -> list[str]:
+def _options(step: Step, steps: dict[str, Step], numbers: dict[str, str]) -> list[str]:
     """Options of sbatch that let a job wait for the jobs of the steps that it needs."""
-    waits_for = [numbers[name] for name in step.needs if name in numbers]
-    dependency = [f"--dependency=afterok:{':'.join(waits_for)}"] if waits_for else []
-    return [*dependency, "--kill-on-invalid-dep=yes"]
+    dependency = _dependency(step, steps, numbers)
+    return [*([f"--dependency={dependency}"] if dependency else []), "--kill-on-invalid-dep=yes"]
+
+
+def _dependency(step: Step, steps: dict[str, Step], numbers: Mapping[str, str]) -> str:
+    """The value of sbatch's --dependency; empty where a step waits for no job.
+
+    A step beside another waits for what that one waits for, too: Slurm takes a job that is cancelled for begun.
+    """
+    kinds: dict[str, list[str]] = {}
+    for kind, name in dict.fromkeys(_waits(step, steps)):
+        if name in numbers:
+            kinds.setdefault(kind, []).append(numbers[name])
+    return ",".join(f"{kind}:{':'.join(jobs)}" for kind, jobs in kinds.items())
+
+
+def _waits(step: Step, steps: dict[str, Step]) -> Iterator[tuple[str, str]]:
+    """Slurm's kind of dependency, and the step that is waited for."""
+    for name in step.needs:
+        yield ("after" if name in step.beside else "afterok"), name
+        if name in step.beside:
+            yield from _waits(steps[name], steps)
 
 
 def chain_script(flow: Flow, jobs: list[ChainJob], run: Path, request_text: str) -> str:
     """A script of bash and sbatch alone that writes the run's request, submits the jobs, and notes their numbers."""
-    return "\n".join([*_head(flow, jobs, run, request_text), *(line for each in jobs for line in _entry(each, jobs))])
+    return "\n".join(
+        [*_head(flow, jobs, run, request_text), *(line for each in jobs for line in _entry(each, jobs, flow))]
+    )
 
 
 def _head(flow: Flow, jobs: list[ChainJob], run: Path, request_text: str) -> Iterator[str]:
@@ -174,10 +195,10 @@ def _file(path: Path, text: str) -> Iterator[str]:
     yield END
 
 
-def _entry(each: ChainJob, jobs: list[ChainJob]) -> Iterator[str]:
-    step, there = each.step, {other.step.name for other in jobs}
-    waits_for = [f"${name}" for name in step.needs if name in there]
-    option = f' "--dependency=afterok:{":".join(waits_for)}"' if waits_for else ""
+def _entry(each: ChainJob, jobs: list[ChainJob], flow: Flow) -> Iterator[str]:
+    step, steps = each.step, {step.name: step for step in flow_steps(flow.request)}
+    dependency = _dependency(step, steps, {other.step.name: f"${other.step.name}" for other in jobs})
+    option = f' "--dependency={dependency}"' if dependency else ""
     yield from ("", f"# {step.name}: {step.summary}")
     yield f"{step.name}=$(submit {step.name}{option} <<'{END}'"
     yield render_sbatch(each.job).rstrip("\n")

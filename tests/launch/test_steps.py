@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from pdapt.core.errors import Failed, UserError
-from pdapt.core.files import sha256
-from pdapt.core.manifest import Manifest
+from pdapt.core.files import sha256, write_json
+from pdapt.core.manifest import Manifest, run_stage
+from pdapt.eval.benchmark.results_folder import PLAN_FILE
 from pdapt.eval.benchmark.run import Outcome
+from pdapt.eval.report.benchmark_report import BenchmarkReportOptions
 from pdapt.eval.tasks.suite import choose_tasks
 from pdapt.launch.pipeline import WORK, run_step
 from pdapt.launch.request import Request, TaskRuns, read_request, write_request
@@ -111,7 +113,7 @@ def test_a_finished_run_leaves_nothing_to_do_and_a_change_only_what_depends_on_i
     assert names(steps_to_do(replace(OWN, title="other"), tmp_path)) == ["report"]
     assert steps_to_do(replace(OWN, parts=8), tmp_path) == []
     assert names(steps_to_do(replace(OWN, t=[0.3]), tmp_path)) == ["merge", "scores", "report"]
-    judged = ["general", "tasks", "scores", "report"]
+    judged = ["general", "tasks", "proxy", "scores", "report"]
     assert names(steps_to_do(replace(OWN, general=["x.jsonl"]), tmp_path)) == judged
     assert names(steps_to_do(replace(OWN, general=["none"]), tmp_path)) == judged[1:]
     assert names(steps_to_do(replace(OWN, data=["other.jsonl"]), tmp_path))[0] == "corpus"
@@ -138,7 +140,7 @@ def test_a_step_whose_folder_or_note_is_gone_is_not_done(tmp_path: Path) -> None
     assert names(steps_to_do(TINY, tmp_path)) == ["scores", "report"]
     finish(TINY, tmp_path)
     (tmp_path / "cpt/manifest.json").unlink()
-    assert names(steps_to_do(TINY, tmp_path)) == ["cpt", "hf", "merge", "scores", "report"]
+    assert names(steps_to_do(TINY, tmp_path)) == ["cpt", "hf", "proxy", "merge", "scores", "report"]
 
 
 def test_training_is_done_where_its_manifest_is_whatever_was_noted(tmp_path: Path) -> None:
@@ -213,6 +215,31 @@ def test_each_part_of_the_tasks_is_one_task_on_three_models(tmp_path: Path, monk
     assert asked == [(models, every[1:2], Path("data"), 5), (models, every, Path("data"), 5)]
     with pytest.raises(Failed, match="another process works on base/x"):
         run_step(tmp_path, "benchmark")
+
+
+def test_the_comparison_is_the_report_on_the_tasks_and_follows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report itself, which has tests of its own, is left out."""
+    asked: list[BenchmarkReportOptions] = []
+
+    def build(options: BenchmarkReportOptions, out: Path) -> Manifest:
+        asked.append(options)
+        return run_stage("report", {"plan": tmp_path / "benchmark" / PLAN_FILE}, {}, out, lambda _: {})
+
+    monkeypatch.setattr("pdapt.eval.report.benchmark_report.build_benchmark_report", build)
+    request = replace(TINY, benchmark=TaskRuns("data"))
+    write_request(request, tmp_path)
+    with pytest.raises(UserError, match="neither a run nor a folder of benchmark runs"):
+        run_step(tmp_path, "comparison")
+    for models in ("base", "base and merged-0.3"):
+        write_json(tmp_path / "benchmark" / PLAN_FILE, {"models": models})
+        run_step(tmp_path, "comparison")
+    assert is_done(step_called("comparison", flow_steps(request)), request, tmp_path)
+    assert {(str(options.folders["benchmark"]), options.test) for options in asked} == {
+        (str(tmp_path / "benchmark"), "holm")
+    }
+    assert Manifest.read(tmp_path / "comparison").inputs["plan"] == sha256(tmp_path / "benchmark" / PLAN_FILE)
 
 
 def test_fuzz_done(fuzz: Callable[..., None], tmp_path: Path) -> None:

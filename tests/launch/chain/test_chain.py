@@ -14,15 +14,16 @@ from pdapt.core.errors import UserError
 from pdapt.core.manifest import Manifest
 from pdapt.core.system import slurm_queue
 from pdapt.core.system.slurm_queue import SlurmSilent
-from pdapt.launch.chain.chain_jobs import job_name, log_file, notes_folder
+from pdapt.eval.tasks.suite import choose_tasks
+from pdapt.launch.chain.chain_jobs import job_name, log_file, notes_folder, sentences
 from pdapt.launch.chain.run_status import StepState, first_error, read_ends, run_status, training_progress
-from pdapt.launch.chain.submit import submit_chain
+from pdapt.launch.chain.submit import plan_chain, submit_chain
 from pdapt.launch.chain.submitted import JOBS_FILE, read_jobs
 from pdapt.launch.request import read_request, write_request
 from pdapt.launch.steps import flow_steps, write_done
 from pdapt.recipes.load import load, to_yaml
 
-ORDER = ["corpus", "tokenizer", "tokens", "tasks", "base", "cpt", "hf", "merge", "scores", "report"]
+ORDER = ["corpus", "tokenizer", "tokens", "tasks", "base", "cpt", "hf", "proxy", "merge", "scores", "report"]
 OUT = Path("run")
 
 
@@ -61,6 +62,12 @@ def test_each_step_is_a_job_that_waits_for_what_it_needs(fake: Slurm) -> None:
     assert options["corpus"] == "--parsable --kill-on-invalid-dep=yes"
     waits = f"--dependency=afterok:{numbers['tasks']}:{numbers['base']}"
     assert options["cpt"] == f"--parsable {waits} --kill-on-invalid-dep=yes"
+    beside = f"after:{numbers['cpt']},{waits.removeprefix('--dependency=')}"
+    assert options["hf"] == f"--parsable --dependency={beside} --kill-on-invalid-dep=yes"
+    beside = beside.replace("after:", f"after:{numbers['hf']}:", 1)
+    assert options["proxy"] == f"--parsable --dependency={beside} --kill-on-invalid-dep=yes"
+    waits = f"--dependency=afterok:{numbers['merge']}:{numbers['proxy']}"
+    assert options["scores"] == f"--parsable {waits} --kill-on-invalid-dep=yes"
     assert {name: job.number for name, job in read_jobs(fake.run).items()} == numbers
     assert read_request(fake.run) == fake.flow().request
 
@@ -203,6 +210,15 @@ def test_cpu_steps_go_to_the_sites_cpu_nodes_and_scores_ask_for_a_gpu(fake: Slur
     assert "#SBATCH --gpus-per-node=1\n" in scripts["scores"]
     assert "#SBATCH --gpus-per-node=2\n" in scripts["cpt"]
     assert "#SBATCH --partition=gpu\n#SBATCH --account=lab@gpu\n" in scripts["cpt"]
+    (fake.folder / "data").mkdir()
+    text += "evaluation: {data: data, tasks: [FR-MEDICAL]}\nmerge: {t: [0.3, 0.6]}\n"
+    fake.write([])
+    *_, said = sentences(plan_chain(fake.flow(text), OUT, fake.folder))
+    parts = len(choose_tasks(["FR-MEDICAL"]))
+    assert said == (
+        f"besides, up to {60 + 20 * parts} GPU-hours by the jobs' time limits: "
+        f"proxy 20, choose 20, scores 20, benchmark {20 * parts}"
+    )
 
 
 def test_tasks_are_an_array_of_which_only_what_is_left_is_submitted(fake: Slurm) -> None:
@@ -247,7 +263,7 @@ def test_the_status_says_how_each_step_stands(fake: Slurm) -> None:
     rows = fake.queue()
     rows[0][2:4] = ["RUNNING", "None"]
     fake.write(rows)
-    assert list(states(fake).values()) == ["done", "done", "running"] + 7 * ["waiting"]
+    assert list(states(fake).values()) == ["done", "done", "running"] + 8 * ["waiting"]
     assert run_status(fake.run).stopped == ""
     shown = json.loads(invoke("status", "run", "--json"))
     assert shown["steps"][3] == {
@@ -272,7 +288,7 @@ def test_the_status_says_why_a_chain_has_stopped(fake: Slurm) -> None:
     shown = run_status(fake.run)
     assert {step.name: str(step.state) for step in shown.steps} == (
         {"corpus": "done", "tokenizer": "failed", "base": "waiting"}
-        | dict.fromkeys(["tokens", "tasks", "cpt", "hf", "merge", "scores", "report"], "cancelled")
+        | dict.fromkeys(["tokens", "tasks", "cpt", "hf", "proxy", "merge", "scores", "report"], "cancelled")
     )
     assert shown.stopped.startswith("tokenizer has failed: too little text; tokens, tasks, cpt")
     assert "Stopped: tokenizer has failed" in invoke("status", "run")
@@ -333,10 +349,13 @@ def test_a_run_of_this_machine_has_a_status_too(fake: Slurm) -> None:
     write_request(fake.flow().request, fake.run)
     finish(fake, "corpus")
     shown = run_status(fake.run)
-    assert [str(step.state) for step in shown.steps] == ["done"] + 9 * ["left"]
+    assert [str(step.state) for step in shown.steps] == ["done"] + 10 * ["left"]
     assert (shown.stopped, shown.slurm) == ("", "")
-    with pytest.raises(UserError, match="has no job"):
+    with pytest.raises(UserError, match="has no job, and no log"):
         invoke("logs", "run", "corpus")
+    (fake.run / "cpt").mkdir()
+    (fake.run / "cpt/train.log").write_text("[ 1.0 s] loading\nstep 1\n")
+    assert invoke("logs", "run", "cpt", "--lines", 1) == "step 1\n"
 
 
 def test_what_is_no_run_is_refused(fake: Slurm) -> None:

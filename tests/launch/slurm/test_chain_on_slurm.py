@@ -16,7 +16,7 @@ from pdapt.launch.steps import flow_steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 WORDS = "le patient reçoit du paracétamol contre la fièvre puis sera revu dans une semaine avec son dossier".split()  # noqa: SIM905
-STEPS = ["corpus", "tokens", "tasks", "base", "cpt", "hf", "merge", "scores", "report"]
+STEPS = ["corpus", "tokens", "general", "tasks", "base", "cpt", "hf", "proxy", "merge", "choose", "scores", "report"]
 
 
 class Chain:
@@ -62,7 +62,7 @@ def chain(
     qwen3_at(tmp_path / "base", dtype="float32")
     (tmp_path / "flow.yaml").write_text(
         "title: A tiny chain\n"
-        "data: {domain: medical, paths: [notes.jsonl], general: [none]}\n"
+        "data: {domain: medical, paths: [notes.jsonl], general: [towns.jsonl]}\n"
         "base: base\n"
         "recipe:\n"
         "  name: qwen3_tiny_cpt_2xcpu\n"
@@ -70,16 +70,18 @@ def chain(
         "    checkpoint.every=2, validation.every=2, validation.batches=1, parallel.nodes=2,\n"
         "    parallel.ranks_per_node=1]\n"
         "evaluation: {documents: 4, questions: 4}\n"
+        "merge: {t: [0.3, 0.6], max_loss: 50}\n"
         "site: local_cpu\n"
     )
+    write_texts(tmp_path / "towns.jsonl", "ville", 8)
     environment = slurm | {"OMP_NUM_THREADS": "1"}
     yield Chain(tmp_path, environment)
     subprocess.run(["scancel", "--me"], env=slurm, check=True)
 
 
-def write_notes(path: Path) -> None:
-    draw = random.Random(0)
-    texts = (" ".join(["note", str(number), *draw.choices(WORDS, k=40)]) for number in range(120))
+def write_texts(path: Path, first: str, count: int) -> None:
+    draw = random.Random(first)
+    texts = (" ".join([first, str(number), *draw.choices(WORDS, k=40)]) for number in range(count))
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
 
 
@@ -93,7 +95,7 @@ def test_a_chain_stops_at_a_mistake_and_says_why_and_goes_on_to_the_report(chain
     assert "notes.jsonl" in chain.pdapt("logs", "run", "corpus")
     assert subprocess.check_output(["squeue", "-h"], env=chain.environment) == b""
 
-    write_notes(notes)
+    write_texts(notes, "note", 120)
     assert chain.launch() == [name for name in STEPS if name != "base"], "the import is done"
     states = chain.wait(lambda states: states["cpt"] in ("running", "done"))
     assert (states["tokens"], states["tasks"]) == ("done", "done")
@@ -106,6 +108,11 @@ def test_a_chain_stops_at_a_mistake_and_says_why_and_goes_on_to_the_report(chain
     assert training["progress"]["step"] == training["progress"]["steps"] == 2
     assert 0 < training["progress"]["goodput"] <= 1
     assert (chain.run / "report/index.html").is_file()
+    assert "Proposed: " in (chain.run / "report/index.html").read_text()
+    choice = json.loads((chain.run / "choice/curve/tradeoff.json").read_text())
+    assert [point["model"] for point in choice["points"]] == ["base", "t0.3", "t0.6", "cpt-00002"]
+    log = "".join(path.read_text() for path in (chain.run / "slurm/logs").glob("scores.*"))
+    assert "still valid from the earlier evaluation" in log, "what was evaluated beside training, and for the choice"
     assert json.loads((chain.run / "cpt/manifest.json").read_text())["config"]["parallel"]["nodes"] == 2
     assert chain.launch() == ["every step is done"]
     assert [step.name for step in flow_steps(read_request(chain.run))] == STEPS
