@@ -23,7 +23,9 @@ def report_build(
         ),
     ],
     *,
-    out: Annotated[Path | None, typer.Option(help="Folder to make; by default FOLDER/report of a `pdapt run`.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to make; by default FOLDER/report or report-fr of a run.")
+    ] = None,
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(help="NAME=CHECKPOINT to report; by default the best on one half of the questions."),

@@ -19,6 +19,7 @@ from .request import REQUEST_FILE, FittedRecipe, merge_points
 from .run_defaults import PRETRAIN
 
 if TYPE_CHECKING:
+    from ..eval.report.texts import Words
     from ..eval.statistics.verdict import ModelRow
 
 
@@ -42,18 +43,19 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
     """
     from ..eval.benchmark.results_folder import PLAN_FILE
     from ..eval.models import parse_roles
-    from ..eval.report.benchmark_report import BenchmarkReportOptions, build_benchmark_report
+    from ..eval.report.benchmark_findings import BenchmarkReportOptions
+    from ..eval.report.benchmark_report import build_benchmark_report
 
     folders = named(runs)
     first = next(iter(folders.values()))
     if (first / REQUEST_FILE).is_file():
-        if len(folders) > 1 or options != ReportOptions(test=options.test):
+        if len(folders) > 1 or options != ReportOptions(test=options.test, language=options.language):
             raise UserError(
-                "a `pdapt run` is reported alone, in English, and has no checkpoint to choose",
+                "a `pdapt run` is reported alone, and has no checkpoint to choose",
                 where=str(first),
-                fix="give folders of `pdapt eval run`, or this one without options",
+                fix="give folders of `pdapt eval run`, or this one with --out and --language alone",
             )
-        return report_run(first, out or first / "report")
+        return report_run(first, out or first / report_folder(options.language), options.language)
     for folder in folders.values():
         if not (folder / PLAN_FILE).is_file():
             raise UserError(
@@ -75,31 +77,38 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
     return build_benchmark_report(benchmark_options, out)
 
 
-def report_run(run: Path, out: Path) -> Manifest:
+def report_folder(language: str) -> str:
+    """Name of the folder of a run's report in a language."""
+    return "report" if language == "en" else f"report-{language}"
+
+
+def report_run(run: Path, out: Path, language: str = "en") -> Manifest:
     """Write the report of a run of the whole.
 
     Raises:
-        UserError: the folder holds no such run, or a stage of it is not finished.
+        UserError: the folder holds no such run, a stage of it is not finished, or the language is unknown.
     """
-    from ..eval.report.heldout_report import build_heldout_report
+    from ..eval.report.heldout_report import HeldoutReportOptions, build_heldout_report
+    from ..eval.report.texts import Words, check_language
 
+    check_language(language)
     request = read_object(run / REQUEST_FILE)
     trained = [folder / METRICS for folder in (run / "base", run / "cpt") if _was_trained(folder)]
     stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
     stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*")))]
     points = merge_points(request)
     merges = ["hf/merged"] if len(points) == 1 else [f"{MERGES_FOLDER}/{point_name(t)}" for t in points]
-    finished = [run / name for name in [*stages, *merges] if (run / name / MANIFEST_FILE).is_file()]
-    return build_heldout_report(
-        request.text("title"),
-        run / "scores",
-        trained,
-        finished,
-        out=out,
-        settings=_settings(request, run),
+    options = HeldoutReportOptions(
+        title=request.text("title"),
+        training=trained,
+        manifests=[run / name for name in [*stages, *merges] if (run / name / MANIFEST_FILE).is_file()],
+        settings=_settings(request, run, Words.read(language)),
         choice=None if len(points) == 1 else run / CHOICE / CURVE,
         record_faults=[fault for path in trained for fault in _record_faults(path.parent)],
+        domain=request.text("domain"),
+        language=language,
     )
+    return build_heldout_report(run / "scores", out, options)
 
 
 def _record_faults(training: Path) -> list[str]:
@@ -116,24 +125,27 @@ def _was_trained(folder: Path) -> bool:
     return (folder / MANIFEST_FILE).is_file() and Manifest.read(folder).stage == "train"
 
 
-def _settings(request: JsonObject, run: Path) -> dict[str, Any]:
+def _settings(request: JsonObject, run: Path, w: "Words") -> dict[str, Any]:
+    from ..eval.report.texts import format_number
+
     recipe = _config(run / "cpt")
     parallel, data = recipe.object("parallel"), recipe.object("data")
     nodes, ranks, tp, pp = (parallel.integer(name) for name in ("nodes", "ranks_per_node", "tp", "pp"))
     notes = FittedRecipe.read(request).notes
-    return {
-        **{f"recipe ({number})": line for number, line in enumerate(notes, start=1)},
-        "base": request.text("base", "") or f"trained here on the {GENERAL} text ({PRETRAIN})",
-        "domain": request.text("domain"),
-        "steps": recipe.integer("steps"),
-        "sequences a step": recipe.object("batch").integer("global_size"),
-        "tokens a sequence": data.integer("seq_length"),
-        "layout": data.text("layout"),
-        "learning rate": f"{recipe.object('optimizer').number('lr'):g}, constant",
-        "precision": recipe.object("model").text("precision"),
-        "ranks": f"{nodes} x {ranks} (TP {tp}, PP {pp})",
-        "merge": f"SLERP, t = {', '.join(f'{t:g}' for t in _points(request, run))}",
-        "seed": recipe.integer("seed"),
+    points = w("semicolon").join(format_number(t, "g", w.language) for t in _points(request, run))
+    trained_here = w("setting_base_trained", general=GENERAL, pretrain=PRETRAIN)
+    return {w("setting_recipe", number=number): line for number, line in enumerate(notes, start=1)} | {
+        w("setting_base"): request.text("base", "") or trained_here,
+        w("setting_domain"): request.text("domain"),
+        w("setting_steps"): recipe.integer("steps"),
+        w("setting_sequences"): recipe.object("batch").integer("global_size"),
+        w("setting_tokens"): data.integer("seq_length"),
+        w("setting_layout"): data.text("layout"),
+        w("setting_lr"): w("setting_lr_value", lr=recipe.object("optimizer").number("lr")),
+        w("setting_precision"): recipe.object("model").text("precision"),
+        w("setting_ranks"): f"{nodes} x {ranks} (TP {tp}, PP {pp})",
+        w("setting_merge"): w("setting_merge_value", t=points),
+        w("setting_seed"): recipe.integer("seed"),
     }
 
 
@@ -166,7 +178,7 @@ def paper_claims(
     folders = named(runs)
     if out is not None:
         from ..eval.paper.paper_report import build_paper_report
-        from ..eval.report.benchmark_report import BenchmarkReportOptions
+        from ..eval.report.benchmark_findings import BenchmarkReportOptions
 
         options = BenchmarkReportOptions(folders, _chosen(checkpoints, folders), language=language)
         build_paper_report(path, options, out)

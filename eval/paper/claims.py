@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ..report.texts import format_text
+from ..report.texts import format_text, typographic
 from . import appendix_claims, corpus_claims, result_claims
 from .tables import Tables, summary
 
@@ -42,7 +42,7 @@ class UndecidableClaim:
 def undecidable_claims(language: str = "en") -> list[UndecidableClaim]:
     """Statements that the tables cannot decide, in the order of the paper."""
     return [
-        UndecidableClaim(words["section"], words["text"][language], words["why"][language])
+        UndecidableClaim(words["section"], *(typographic(words[key][language], language) for key in ("text", "why")))
         for words in _words()["beyond"]
     ]
 
@@ -62,7 +62,7 @@ def _claim(words: dict[str, Any], tables: Tables, language: str) -> Claim:
     return Claim(
         id=words["id"],
         section=words["section"],
-        text=words["text"][language],
+        text=typographic(words["text"][language], language),
         holds=finding.holds,
         computed=format_text(words["computed"][language], finding.values, language),
     )

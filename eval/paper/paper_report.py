@@ -5,19 +5,25 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from ...core import log
 from ...core.errors import UserError, nearest
 from ...core.files import write_json, write_text
 from ...core.manifest import Manifest, run_stage
 from ..benchmark.read_results import Problem, Reason
-from ..report.benchmark_figures import Bar, Series, draw_averages, draw_tradeoff
-from ..report.benchmark_report import BenchmarkReportOptions, Findings, draw_picture, read_findings, sample_hashes
-from ..report.page import Picture, render
+from ..report.answer import Answer, answer, role_looks
+from ..report.benchmark_figures import Bar, Panel, Series, draw_averages, draw_tradeoff
+from ..report.benchmark_findings import BenchmarkReportOptions, Findings, read_findings, sample_hashes
+from ..report.benchmark_page import limits
+from ..report.headline import AreaChange, headline
+from ..report.page import Detail, Paragraph, Picture, draw_picture, render, tables_of
 from ..report.table_formats import Entry, Mark, Row, Table, score_entry, write_tables
 from ..report.texts import Words, check_language, format_number
+from ..report.theme import Look
 from ..statistics.compare import Family, FamilyRole
-from ..tasks.suite import SUITE
+from ..statistics.multiple_testing import holm
+from ..tasks.suite import SUITE, TARGET_GROUP
 from .claims import CLAIMS_FILE, Claim, claims, claims_json, undecidable_claims
 from .report_tables import sections
 from .tables import BASE, CHANGED, VARIANTS, Tables
@@ -64,25 +70,75 @@ def _write_report(tables: Tables, ours: Findings | None, w: Words, work: Path) -
     overlay, problems = ([], []) if ours is None else overlay_tables(tables, ours, w)
     for problem in problems:
         log.warn(f"report: left out: {problem.model}, {problem.task}: {w(problem.reason, **problem.values)}")
-    page_sections = sections(tables, overlay, w)
-    pictures = list(_pictures(tables, w, work / "figures"))
-    write_tables([table for _, of_section in page_sections for table in of_section], work / "tables")
-    write_json(work / "paper.json", claims_json(tables, w.language))
+    figures = work / "figures"
+    figures.mkdir()
     counts = _counts(checked)
-    page = render(
+    page, details = _answer(tables, counts, w, figures), _details(tables, overlay, w, figures)
+    write_tables([*([page.decisions] if page.decisions else []), *tables_of(details)], work / "tables")
+    write_json(work / "paper.json", claims_json(tables, w.language))
+    text = render(
         "paper.html.jinja",
         title=w("paper_title"),
-        language=w.language,
         w=w,
-        lead=w("paper_lead", holds=counts["hold"], claims=counts["claims"]),
+        lead=w("paper_lead"),
+        answer=page,
+        warnings=[w("warning_left_out", count=len(problems))] if problems else [],
+        details=details,
         claims=checked,
         beyond=undecidable_claims(w.language),
-        sections=page_sections,
-        pictures=pictures,
-        source=tables.file.provenance,
     )
-    write_text(work / "index.html", page)
-    return counts | {"figures": len(pictures)}
+    write_text(work / "index.html", text)
+    return counts | {"figures": sum(len(detail.pictures) for detail in details) + 1}
+
+
+def _answer(tables: Tables, counts: dict[str, int], w: Words, figures: Path) -> Answer:
+    """How many statements follow, and what the averages say of the adapted models."""
+    changes = area_changes(tables, w)
+    of_models = answer(changes, w, figures)
+    follow = w(
+        "paper_answer_claims", holds=counts["hold"], claims=counts["claims"], fails=counts["claims"] - counts["hold"]
+    )
+    return Answer((follow, headline(changes, w)[0]), of_models.picture, of_models.decisions, of_models.all_decisions)
+
+
+def area_changes(tables: Tables, w: Words) -> list[AreaChange]:
+    """Changes of the groups' averages as if the two scores came from different questions; p after Holm over all."""
+    keys = [
+        (group, model, role)
+        for group in sorted(GROUPS, key=lambda g: g != TARGET_GROUP)
+        for model in tables.models
+        for role in (FamilyRole.ADAPTED, FamilyRole.MERGED)
+    ]
+    bars = [_change(tables, group, model, VARIANTS_OF_ROLES[role]) for group, model, role in keys]
+    errors = [(high - low) / 2 / LARGE_DIFFERENCE for _, low, high in bars]
+    p_holm = holm([float(2 * stats.norm.sf(abs(bar[0]) / error)) for bar, error in zip(bars, errors, strict=True)])
+    return [
+        AreaChange(
+            family=model.removesuffix("-Base"),
+            role=role,
+            model=VARIANTS_OF_ROLES[role],
+            area=w(f"area_{group}"),
+            label=w(group),
+            change=bar[0],
+            low=bar[1],
+            high=bar[2],
+            p=p,
+            units=sum(tables.topics(group).values()),
+            target=group == TARGET_GROUP,
+            colour=list(tables.models).index(model),
+        )
+        for (group, model, role), bar, p in zip(keys, bars, p_holm, strict=True)
+    ]
+
+
+def _details(tables: Tables, overlay: list[Table], w: Words, figures: Path) -> list[Detail]:
+    pictures = list(_pictures(tables, w, figures))
+    details = []
+    for name, of_section in sections(tables, overlay, w):
+        source = [Paragraph(tables.file.provenance, "en")] if name == "readings" else []
+        shown = pictures if name == "averages" else []
+        details.append(Detail(name, w(name), source, shown, tables=of_section, is_open=name == "overlay"))
+    return details
 
 
 def overlay_tables(tables: Tables, ours: Findings, w: Words) -> tuple[list[Table], list[Problem]]:
@@ -136,29 +192,52 @@ def _counts(checked: list[Claim]) -> dict[str, int]:
 
 
 def _pictures(tables: Tables, w: Words, folder: Path) -> Iterator[Picture]:
-    folder.mkdir(exist_ok=True)
     names = [model.removesuffix("-Base") for model in tables.models]
+    every = [series for group in GROUPS for series in _averages(tables, group)]
     for group in GROUPS:
-        series = []
-        for variant in VARIANTS:
-            means = [tables.average(group, model, variant) for model in tables.models]
-            bars = [(m.score, m.score - m.stderr, m.score + m.stderr) for m in means]
-            series.append(Series(variant, [float(place) for place in range(len(names))], bars))
-        draw = partial(draw_averages, names, series, w("axis_right"))
-        yield draw_picture(draw, folder, f"figure-2-{group}", caption=w("figure_averages", group=w(group)), w=w)
+        panel = Panel(("", w("axis_right")), limits(every))
+        draw = partial(draw_averages, names, _averages(tables, group), panel, role_looks(list(FamilyRole), w))
+        caption = w("figure_averages", group=w(group), basis=_basis(tables, group, w))
+        yield draw_picture(draw, folder, f"figure-2-{group}", caption=caption, w=w)
+    every = [series for language in ("FR", "EN") for series in _tradeoffs(tables, language)]
     for language in ("FR", "EN"):
-        points = [_tradeoff_point(tables, language, model, variant) for variant in CHANGED for model in tables.models]
-        draw = partial(draw_tradeoff, points, (w("axis_other"), w("axis_medical")))
-        yield draw_picture(draw, folder, f"trade-{language}", caption=w("figure_trade", language=w(language)), w=w)
+        panel = Panel((w("axis_other"), w("axis_medical")), limits(every), limits(every, across=True))
+        draw = partial(draw_tradeoff, _tradeoffs(tables, language), panel, role_looks(list(FamilyRole)[1:], w))
+        groups = (f"{language}-MEDICAL", f"{language}-OTHER")
+        basis = w("semicolon").join(f"{w(group)}, {_basis(tables, group, w)}" for group in groups)
+        caption = w("figure_trade", language=w(language), basis=basis)
+        yield draw_picture(draw, folder, f"trade-{language}", caption=caption, w=w)
 
 
-def _tradeoff_point(tables: Tables, language: str, model: str, variant: str) -> tuple[str, Bar, Bar]:
-    other, medical = (_change(tables, f"{language}-{topic}", model, variant) for topic in ("OTHER", "MEDICAL"))
-    return f"{model.removesuffix('-Base')} {variant}", other, medical
+def _basis(tables: Tables, group: str, w: Words) -> str:
+    sizes = tables.topics(group).values()
+    return w("basis_all", questions=sum(sizes), tasks=len(sizes))
+
+
+def _averages(tables: Tables, group: str) -> list[Series]:
+    """Averages of all models, ± one standard error."""
+    series = []
+    for number, model in enumerate(tables.models):
+        for marker, variant in enumerate(VARIANTS):
+            mean = tables.average(group, model, variant)
+            bar = (mean.score, mean.score - mean.stderr, mean.score + mean.stderr)
+            series.append(Series(model, [number + 0.16 * (marker - 1)], [bar], Look(number, marker)))
+    return series
+
+
+def _tradeoffs(tables: Tables, language: str) -> list[Series]:
+    """A point for each adapted and merged model."""
+    series = []
+    for variant in CHANGED:
+        for number, model in enumerate(tables.models):
+            across, up = (_change(tables, f"{language}-{topic}", model, variant) for topic in ("OTHER", "MEDICAL"))
+            look = Look(number, VARIANTS.index(variant))
+            series.append(Series(model.removesuffix("-Base"), [across[0]], [up], look, across=[across]))
+    return series
 
 
 def _change(tables: Tables, group: str, model: str, variant: str) -> Bar:
     """Change of an average with a 95 % interval, as if the two scores came from different questions."""
     change = tables.average_change(group, model, variant)
-    reach = 1.96 * float(np.hypot(change.before.stderr, change.after.stderr))
+    reach = LARGE_DIFFERENCE * float(np.hypot(change.before.stderr, change.after.stderr))
     return change.difference, change.difference - reach, change.difference + reach

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..benchmark.read_results import Answers, Problem, Runs
+from ..models import Role
 from ..statistics.choose_checkpoint import OPTIMISM_SPLITS, Choice, Progress
 from ..statistics.compare import CellChange, Compared, Family, FamilyRole, GroupChange, average_score
 from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, LEVEL, ClearRule
-from ..tasks.suite import GROUPS, SUITE
+from ..tasks.suite import GROUPS, SUITE, TARGET_GROUP
 from .table_formats import Entry, Mark, Row, Table, number_entry, score_entry
 from .texts import Words, format_number
 
@@ -16,8 +17,9 @@ EMPTY_ENTRY = Entry("–")
 
 
 def results_table(group: str, families: Sequence[Family], compared: Compared, test: ClearRule, w: Words) -> Table:
-    """Tables 3 to 6: rows of base, adapted and merged, columns of tasks and the weighted average."""
-    tasks = [task for task in SUITE if task.group == group]
+    """Tables 3 to 6: rows of base, adapted and merged, columns of the tasks that were run, and the weighted average."""
+    run = {task for family in families for _, task in family.runs.answers}
+    tasks = [task for task in SUITE if task.group == group and task.name in run]
     cells = {(c.pair.family, c.pair.role, c.pair.base.task): c for c in compared.cells}
     rows = []
     for family in families:
@@ -29,12 +31,26 @@ def results_table(group: str, families: Sequence[Family], compared: Compared, te
                 for of_task, task in zip(answers, tasks, strict=True)
             ]
             present = [of_task for of_task in answers if of_task is not None]
-            mean = average_entry(present, w) if len(present) == len(tasks) else EMPTY_ENTRY
+            mean = average_entry(present, w) if present and len(present) == len(tasks) else EMPTY_ENTRY
             rows.append(Row(_model(runs.name, role, model, w), [*entries, mean], begins=role == FamilyRole.BASE))
-    caption = w(
-        "results_caption", group=w(group), test=f"{w('key_strong')} {w(f'test_{test}', cells=len(compared.cells))}"
-    )
-    return Table(f"results-{group}", caption, [w("model"), *(task.abbreviation for task in tasks), w("average")], rows)
+    columns = [w("model"), *(task.abbreviation for task in tasks), w("average")]
+    caption = _results_caption(group, families, [task.name for task in tasks], rows=rows, w=w)
+    test_words = w(f"test_{test}", cells=len(compared.cells))
+    return Table(f"results-{group}", f"{caption} {test_words}", columns, rows if tasks else [])
+
+
+def _results_caption(group: str, families: Sequence[Family], tasks: list[str], rows: list[Row], w: Words) -> str:
+    """A caption: what a table of results shows, of how many questions, and what is bold in it, if anything is."""
+    sizes = []
+    for runs in (family.runs for family in families):
+        (base,) = runs.with_role(Role.BASE)
+        sizes.append(
+            sum(len(runs.answers[base.name, task].right) for task in tasks if (base.name, task) in runs.answers)
+        )
+    shown = w("results_caption", group=w(group), questions=max(sizes, default=0), tasks=len(tasks))
+    bold = [w("key_strong")] if any(entry.strong for row in rows for entry in row.entries) else []
+    chosen = [w("key_chosen")] if group == TARGET_GROUP and any(family.chosen for family in families) else []
+    return " ".join([shown, *bold, *chosen])
 
 
 def _model(family: str, role: FamilyRole, model: str, w: Words) -> str:

@@ -8,9 +8,9 @@ from matplotlib.ticker import MaxNLocator
 
 from ...core.errors import UserError
 from ...core.files import read_jsonl
-from ...core.log import counted
 from ..scores import Metric, Scores
-from .theme import MARKERS, Theme, legend_above, themed_axes
+from .texts import Words
+from .theme import Look, Theme, legend_above, themed_axes
 
 NAMED_GAPS = 5
 """Gaps of a curve that a sentence names."""
@@ -46,7 +46,7 @@ def read_loss_curve(path: Path) -> LossCurve:
     return curve
 
 
-def missing_iterations(curve: LossCurve) -> str:
+def missing_iterations(curve: LossCurve, w: Words) -> str:
     """A sentence on gaps of a training curve; empty where all points are as far apart as the closest ones."""
     iterations = sorted(iteration for iteration, _ in curve.training)
     distances = [after - before for before, after in pairwise(iterations)]
@@ -54,23 +54,21 @@ def missing_iterations(curve: LossCurve) -> str:
     gaps = [(before + step, after - step) for before, after in pairwise([0, *iterations]) if after - before > step]
     if not gaps:
         return ""
-    named = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in gaps[:NAMED_GAPS])
-    more = f" and {counted(len(gaps) - NAMED_GAPS, 'more gap')}" if len(gaps) > NAMED_GAPS else ""
-    return (
-        f"The curve of {curve.name} lacks iterations {named}{more}: rows of the run's log.jsonl are lost, batches were "
-        "left out, or their loss was not a number."
-    )
+    shown = (str(first) if first == last else w("gap", first=first, last=last) for first, last in gaps[:NAMED_GAPS])
+    named, more = ", ".join(shown), len(gaps) - NAMED_GAPS
+    return w("curve_gaps", run=curve.name, gaps=w("more_gaps", gaps=named, count=more) if more > 0 else named)
 
 
-def draw_loss(curve: LossCurve, theme: Theme, path: Path) -> None:
-    """Draw training and validation loss over iterations."""
+def draw_loss(curve: LossCurve, w: Words, theme: Theme, path: Path) -> None:
+    """Draw training and validation loss over iterations, in the colour of text: colours are of domains."""
     with themed_axes(theme, path) as axes:
-        axes.plot(*zip(*curve.training, strict=True), color=theme.series[0], linewidth=1, label="training")
+        axes.plot(*zip(*curve.training, strict=True), color=theme.text, linewidth=0.8, label=w("curve_training"))
         if curve.validation:
             points = zip(*curve.validation, strict=True)
-            axes.plot(*points, color=theme.series[1], marker="o", markersize=4, linewidth=1, label="validation")
-        axes.set_xlabel("iteration")
-        axes.set_ylabel("loss (nats per token)")
+            label = w("curve_validation")
+            axes.plot(*points, color=theme.text, linestyle="--", marker="o", markersize=4, linewidth=1, label=label)
+        axes.set_xlabel(w("axis_iteration"))
+        axes.set_ylabel(w("axis_loss"))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         legend_above(axes, 2)
 
@@ -78,6 +76,7 @@ def draw_loss(curve: LossCurve, theme: Theme, path: Path) -> None:
 def draw_scores(scores: Scores, domains: list[str], metric: Metric, label: str, theme: Theme, path: Path) -> None:
     """Draw a metric of every model, a series for each domain; the bars are one standard error to each side."""
     names = [name for name, _ in scores.models]
+    scale = 100 if metric == Metric.ACCURACY else 1
     with themed_axes(theme, path) as axes:
         for place, domain in enumerate(domains):
             rows = [scores.score(name, domain, metric) for name in names]
@@ -85,15 +84,14 @@ def draw_scores(scores: Scores, domains: list[str], metric: Metric, label: str, 
             look = scores.domains.index(domain)
             axes.errorbar(
                 [position + shift for position in range(len(names))],
-                [row.value for row in rows],
-                yerr=[row.stderr or 0 for row in rows],
-                color=theme.series[look % len(theme.series)],
-                marker=MARKERS[look % len(MARKERS)],
+                [scale * row.value for row in rows],
+                yerr=[scale * (row.stderr or 0) for row in rows],
                 linestyle=":",
                 linewidth=1,
                 capsize=3,
                 label=domain,
+                **Look(look, look).style(theme),
             )
         axes.set_xticks(range(len(names)), names, rotation=25 if len(names) > 3 else 0)
         axes.set_ylabel(label)
-        legend_above(axes, len(domains))
+        legend_above(axes, min(3, len(domains)))

@@ -1,7 +1,7 @@
-"""The report of an evaluation on held-out text: one self-contained HTML page, and its figures as PNG."""
+"""The report of an evaluation on held-out text: one self-contained HTML page, its figures and its tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,124 +13,124 @@ from ...core.integrity import AGAIN, check, stage_files
 from ...core.jsonio import JsonObject
 from ...core.manifest import MANIFEST_FILE, Manifest, run_stage
 from ..harness.result_files import PromptCounts
-from ..models import Role
-from ..scores import SCORES_FILE, Metric, Score, Scores
-from ..statistics.tradeoff import TRADEOFF_FILE, Tradeoff, choice_sentences
-from ..statistics.verdict import MAIN_METRICS, change_of, change_text, verdict
+from ..scores import SCORES_FILE, Metric, Scores
+from ..statistics.tradeoff import TRADEOFF_FILE, Tradeoff
+from ..statistics.verdict import verdict
+from . import heldout_tables as tables
+from .answer import answer
 from .heldout_figures import LossCurve, draw_loss, draw_scores, missing_iterations, read_loss_curve
-from .page import SYMBOLS, Picture, data_uris, render
-from .theme import THEMES, draw_twice
+from .page import Detail, Paragraph, Picture, data_uris, draw_picture, render, tables_of
+from .table_formats import write_tables
+from .texts import Words, check_language
+from .theme import THEMES
 
 
 @dataclass(frozen=True)
-class ScoreCell:
-    """A cell of the table of scores, as the reader sees it.
+class HeldoutReportOptions:
+    """Contents of a page on held-out text beside the scores.
 
-    `change`, against the base, is in words; its symbol and the outcome stand beside the value. Empty for the base.
-    """
-
-    value: str
-    stderr: str
-    outcome: str = ""
-    symbol: str = ""
-    change: str = ""
-
-
-@dataclass(frozen=True)
-class ScoreRow:
-    """A model's row; a cell for each domain and metric."""
-
-    model: str
-    role: Role
-    cells: list[ScoreCell]
-
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """The table of scores; `base` says whether one of the models is a base."""
-
-    domains: list[str]
-    rows: list[ScoreRow]
-    base: bool
-
-
-@dataclass(frozen=True)
-class SourceRow:
-    """A source's perplexities, a score for each model."""
-
-    domain: str
-    source: str
-    documents: int
-    cells: list[Score]
-
-
-@dataclass(frozen=True)
-class SourceTable:
-    """The table of perplexities by source."""
-
-    models: list[str]
-    rows: list[SourceRow]
-
-
-def build_heldout_report(
-    title: str,
-    scores: Path,
-    training: list[Path],
-    manifests: list[Path],
-    out: Path,
-    settings: Mapping[str, object],
-    choice: Path | None = None,
-    record_faults: Sequence[str] = (),
-) -> Manifest:
-    """Write `index.html` and `figures/*.png` (stage `report`).
-
-    Args:
+    Attributes:
         title: heading of the page.
-        scores: folder of a finished evaluation.
         training: `metrics.jsonl` files, lines {"iteration", "slots", "loss"} or {"iteration", "valid_loss"}; each is
             named after its folder. The page names those that are missing.
         manifests: folders of the other finished stages, in the order of the run.
-        out: the folder to make.
         settings: name -> value, shown as a table.
         choice: folder of `build_tradeoff`, where one of several merges was chosen.
-        record_faults: sentences on damage to the trainings' records, for the page.
+        record_faults: sentences on damage to the trainings' records, in English.
+        domain: the domain that training was for, where that is known.
+        language: of the page.
+    """
+
+    title: str
+    training: Sequence[Path] = ()
+    manifests: Sequence[Path] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    choice: Path | None = None
+    record_faults: Sequence[str] = ()
+    domain: str = ""
+    language: str = "en"
+
+
+def build_heldout_report(scores: Path, out: Path, options: HeldoutReportOptions) -> Manifest:
+    """Write `index.html`, `figures/*.png` and `*.pdf`, `tables/*.csv` and `*.tex` (stage `report`).
+
+    Args:
+        scores: folder of a finished evaluation.
+        out: the folder to make.
+        options: what else the page shows.
 
     Raises:
-        UserError: a folder holds no finished stage or no scores, no two models are compared, or a metrics file holds no
-            losses.
+        UserError: a folder holds no finished stage or no scores, no two models are compared, a metrics file holds no
+            losses, or the language is unknown.
     """
-    stages = [*manifests, scores]
-    existing = [path for path in training if path.is_file()]
+    check_language(options.language)
+    stages = [*options.manifests, scores]
+    existing = [path for path in options.training if path.is_file()]
     _check_inputs(scores, stages, existing)
     inputs = {"scores": scores / SCORES_FILE}
     inputs |= {f"training/{i}": path for i, path in enumerate(existing)}
     inputs |= {f"stage/{i}": folder / MANIFEST_FILE for i, folder in enumerate(stages)}
-    inputs |= {"choice": choice / TRADEOFF_FILE} if choice else {}
-
-    def body(work: Path) -> dict[str, Any]:
-        evaluated, of_scores = Scores.read(scores), Manifest.read(scores)
-        curves = [read_loss_curve(path) for path in existing]
-        warnings = [*_curve_warnings([path for path in training if path not in existing], curves), *record_faults]
-        pictures = list(_pictures(evaluated, curves, work / "figures"))
-        pictures += [_choice_picture(choice)] if choice else []
-        page = render(
-            "heldout.html.jinja",
-            title=title,
-            sentences=[*verdict(scores), *(choice_sentences(choice) if choice else [])],
-            table=_score_table(evaluated),
-            counts=PromptCounts.from_json(JsonObject(of_scores.counts, f"{scores / MANIFEST_FILE}: counts")),
-            sources=_source_table(evaluated),
-            pictures=pictures,
-            warnings=warnings,
-            settings=settings,
-            stages=[(folder.name, Manifest.read(folder)) for folder in stages],
-        )
-        write_text(work / "index.html", page)
-        return {"figures": len(pictures)}
-
-    config: dict[str, Any] = {"title": title, "settings": dict(settings)}
-    config |= {"record_faults": list(record_faults)} if record_faults else {}
+    inputs |= {"choice": options.choice / TRADEOFF_FILE} if options.choice else {}
+    config: dict[str, Any] = {"title": options.title, "settings": dict(options.settings)}
+    config |= {"record_faults": list(options.record_faults)} if options.record_faults else {}
+    config |= {"domain": options.domain} if options.domain else {}
+    config |= {"language": options.language} if options.language != "en" else {}
+    body = partial(_write_report, scores, stages, existing, options)
     return run_stage("report", inputs, config, out=out, body=body)
+
+
+def _write_report(
+    scores: Path, stages: list[Path], existing: list[Path], options: HeldoutReportOptions, work: Path
+) -> dict[str, Any]:
+    """Fill the report's folder; the manifest's counts."""
+    evaluated, w = Scores.read(scores), Words.read(options.language)
+    curves = [read_loss_curve(path) for path in existing]
+    figures = work / "figures"
+    figures.mkdir()
+    chosen = Tradeoff.read(options.choice).proposed if options.choice else ""
+    page = answer(tables.domain_changes(evaluated, w, domain=options.domain, chosen=chosen), w, figures)
+    details = _details(scores, evaluated, curves, options=options, figures=figures)
+    write_tables([*([page.decisions] if page.decisions else []), *tables_of(details)], work / "tables")
+    documents = sum(tables.documents_of(evaluated, domain) for domain in evaluated.domains)
+    domains, models = ", ".join(evaluated.domains), len(evaluated.models)
+    text = render(
+        "heldout.html.jinja",
+        title=options.title,
+        w=w,
+        lead=w("heldout_lead", models=models, documents=documents, domains=domains),
+        answer=page,
+        warnings=[],
+        details=details,
+        stages=[(folder.name, Manifest.read(folder)) for folder in stages],
+    )
+    write_text(work / "index.html", text)
+    return {"figures": sum(len(detail.pictures) for detail in details) + 1}
+
+
+def _details(
+    scores: Path, evaluated: Scores, curves: list[LossCurve], options: HeldoutReportOptions, figures: Path
+) -> list[Detail]:
+    w = Words.read(options.language)
+    counts = PromptCounts.from_json(JsonObject(Manifest.read(scores).counts, f"{scores / MANIFEST_FILE}: counts"))
+    cut = w("prompts_cut_of", cut=counts.prompts_cut, prompts=counts.prompts)
+    gaps = _curve_warnings([path for path in options.training if not path.is_file()], curves, w)
+    faults = [Paragraph(fault, "en") for fault in options.record_faults]
+    sources, settings = tables.sources_table(evaluated, w), tables.settings_table(options.settings, w)
+    return [
+        Detail(
+            "scores",
+            w("heldout_scores"),
+            [Paragraph(cut)] if counts.prompts_cut else [],
+            tables=[tables.scores_table(evaluated, w)],
+            is_open=True,
+        ),
+        *([_choice_detail(options.choice, w)] if options.choice else []),
+        Detail("domains", w("heldout_figures"), pictures=list(_score_pictures(evaluated, w, figures))),
+        Detail("sources", w("sources_title"), tables=[sources] if sources.rows else []),
+        Detail("training", w("curves"), [*gaps, *faults], list(_loss_pictures(curves, w, figures))),
+        Detail("method", w("method"), [Paragraph(w("method_text"))]),
+        Detail("settings", w("run_settings"), tables=[settings] if settings.rows else []),
+    ]
 
 
 def _check_inputs(scores: Path, stages: list[Path], curves: list[Path]) -> None:
@@ -148,71 +148,47 @@ def _check_inputs(scores: Path, stages: list[Path], curves: list[Path]) -> None:
         )
 
 
-def _curve_warnings(missing: list[Path], curves: list[LossCurve]) -> list[str]:
-    """Sentences on curves and iterations that are missing; also logged."""
-    sentences = [f"The curve of {path.parent.name} is missing: {path} is not there." for path in missing]
-    sentences += filter(None, map(missing_iterations, curves))
-    for sentence in sentences:
-        log.warn(f"report: {sentence}")
-    return sentences
-
-
-def _pictures(scores: Scores, curves: list[LossCurve], folder: Path) -> Iterator[Picture]:
-    folder.mkdir(exist_ok=True)
-    for number, curve in enumerate(curves):
-        images = draw_twice(partial(draw_loss, curve), folder, f"loss-{number}-{curve.name}")
-        (start, first), (end, last) = curve.training[0], curve.training[-1]
-        alt = f"Training loss of {curve.name}: {first:.3f} at iteration {start}, {last:.3f} at iteration {end}."
-        yield Picture(data_uris(images), f"Loss of {curve.name}.", alt)
-    figures = [([domain], Metric.BYTE_PERPLEXITY, f"Perplexity per byte, {domain}") for domain in scores.domains]
-    figures.append((scores.domains, Metric.ACCURACY, "Accuracy in choosing the continuation"))
-    for domains, metric, label in figures:
-        images = draw_twice(partial(draw_scores, scores, domains, metric, label), folder, "-".join([metric, *domains]))
-        caption = f"{label}, on held-out documents; bars are ± 1 standard error."
-        yield Picture(data_uris(images), caption, f"{caption} The values are in the table of scores.")
-
-
-def _choice_picture(choice: Path) -> Picture:
-    tradeoff = Tradeoff.read(choice)
+def _choice_detail(folder: Path, w: Words) -> Detail:
+    """The merge that was chosen of several, by which rule, and the curve of all of them."""
+    tradeoff, manifest = Tradeoff.read(folder), Manifest.read(folder)
+    limit = JsonObject(manifest.config, f"{folder / MANIFEST_FILE}: config").number("max_loss")
+    areas = {"domain": tradeoff.domain, "general": tradeoff.general}
+    rule = w("merge_choice_rule", **areas, max_loss=limit, count=len(tradeoff.points) - 1)
+    caption = w("merge_choice_caption", **areas)
     names = ", ".join(point.model for point in tradeoff.points)
-    caption = f"Merges between base and last checkpoint, {tradeoff.domain} against {tradeoff.general}."
-    images = {theme.name: choice / f"tradeoff-{theme.name}.png" for theme in THEMES}
-    return Picture(data_uris(images), caption, f"{caption} Points: {names}; chosen: {tradeoff.proposed}.")
+    alt = w("merge_choice_alt", caption=caption, names=names, chosen=tradeoff.proposed)
+    images = {theme.name: folder / f"tradeoff-{theme.name}.png" for theme in THEMES}
+    picture = Picture(data_uris(images), caption, alt)
+    paragraphs = [Paragraph(w("merge_choice_proposed", model=tradeoff.proposed)), Paragraph(rule)]
+    return Detail("choice", w("merge_choice_title"), paragraphs, [picture])
 
 
-def _score_table(scores: Scores) -> ScoreTable:
-    columns = [(domain, metric) for domain in scores.domains for metric in MAIN_METRICS]
-    rows = [
-        ScoreRow(name, role, [_score_cell(scores, name, domain, metric) for domain, metric in columns])
-        for name, role in scores.models
-    ]
-    return ScoreTable(scores.domains, rows, base=bool(scores.with_role(Role.BASE)))
+def _curve_warnings(missing: list[Path], curves: list[LossCurve], w: Words) -> list[Paragraph]:
+    """Sentences on curves and iterations that are missing; also logged, in English."""
+
+    def sentences(words: Words) -> list[str]:
+        absent = [words("curve_missing", run=path.parent.name, path=path) for path in missing]
+        return [*absent, *filter(None, (missing_iterations(curve, words) for curve in curves))]
+
+    for sentence in sentences(Words.read("en")):
+        log.warn(f"report: {sentence}")
+    return [Paragraph(sentence) for sentence in sentences(w)]
 
 
-def _score_cell(scores: Scores, model: str, domain: str, metric: Metric) -> ScoreCell:
-    score = scores.score(model, domain, metric)
-    scale, digits = (100, 1) if metric == Metric.ACCURACY else (1, 3)
-    stderr = "" if score.stderr is None else f"{scale * score.stderr:.{digits}f}"
-    cell = ScoreCell(f"{scale * score.value:.{digits}f}", stderr)
-    for base in scores.with_role(Role.BASE):
-        if base != model:
-            comparison = scores.comparison(model, base, domain, metric)
-            outcome = change_of(comparison)
-            cell = replace(cell, outcome=outcome, symbol=SYMBOLS[outcome], change=change_text(comparison))
-    return cell
+def _loss_pictures(curves: list[LossCurve], w: Words, folder: Path) -> Iterator[Picture]:
+    for number, curve in enumerate(curves):
+        (start, first), (end, last) = curve.training[0], curve.training[-1]
+        alt = w("loss_alt", run=curve.name, first=first, start=start, last=last, end=end)
+        caption = w("figure_loss", run=curve.name, points=len(curve.training))
+        draw = partial(draw_loss, curve, w)
+        yield draw_picture(draw, folder, f"loss-{number}-{curve.name}", caption=caption, w=w, alt=alt)
 
 
-def _source_table(scores: Scores) -> SourceTable:
-    names = [name for name, _ in scores.models]
-    of_sources = [score for score in scores.scores if score.metric == Metric.BYTE_PERPLEXITY and score.source]
-    documents = {(score.domain, score.source): score.documents for score in of_sources}
-    rows = [
-        SourceRow(
-            domain=domain,
-            source=source,
-            documents=count,
-            cells=[scores.score(name, domain, Metric.BYTE_PERPLEXITY, source) for name in names],
-        )
-        for (domain, source), count in documents.items()
-    ]
-    return SourceTable(names, rows)
+def _score_pictures(scores: Scores, w: Words, folder: Path) -> Iterator[Picture]:
+    for domain in scores.domains:
+        draw = partial(draw_scores, scores, [domain], Metric.BYTE_PERPLEXITY, w("axis_perplexity"))
+        caption = w("figure_perplexity", domain=domain, documents=tables.documents_of(scores, domain))
+        yield draw_picture(draw, folder, f"{Metric.BYTE_PERPLEXITY}-{domain}", caption=caption, w=w)
+    draw = partial(draw_scores, scores, scores.domains, Metric.ACCURACY, w("axis_accuracy"))
+    caption = w("figure_accuracy", documents=tables.documents_text(scores, w))
+    yield draw_picture(draw, folder, "-".join([Metric.ACCURACY, *scores.domains]), caption=caption, w=w)

@@ -1,16 +1,19 @@
 """The frame of the report's pages, figures that are part of a page, and the format of durations."""
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from .table_formats import Table
+from .texts import Words
+from .theme import Theme, draw_twice
+
 TEMPLATES = Path(__file__).parent
-SYMBOLS = {"better": "▲", "worse": "▼", "no clear change": "●"}
-"""Change of a score -> symbol."""
-MARKS = SYMBOLS | {"near": "≈"}
+MARKS = {"better": "▲", "worse": "▼", "near": "≈"}
 """Mark of a cell -> symbol."""
 
 
@@ -23,6 +26,46 @@ class Picture:
     alt: str
 
 
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph; `language` where it is not the page's."""
+
+    text: str
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A part of the page that is folded at first.
+
+    Attributes:
+        key: its name on the page.
+        title: its heading.
+        paragraphs, pictures, tables: in the order of the page.
+        is_open: whether it is shown unfolded.
+    """
+
+    key: str
+    title: str
+    paragraphs: Sequence[Paragraph] = ()
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = field(default_factory=list)
+    is_open: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not (self.paragraphs or self.pictures or self.tables)
+
+
+def draw_picture(
+    draw: Callable[[Theme, Path], None], folder: Path, name: str, *, caption: str, w: Words, alt: str = ""
+) -> Picture:
+    """Draw a figure in both themes, as `<folder>/<name>-<theme>.png`, and for print as `<name>.pdf`."""
+    images = draw_twice(draw, folder, name, w.language)
+    return Picture(data_uris(images), caption, alt or f"{caption} {w('values_in_tables')}")
+
+
 def data_uris(images: dict[str, Path]) -> dict[str, str]:
     """Theme -> PNG file as theme -> data URI."""
     return {
@@ -31,7 +74,10 @@ def data_uris(images: dict[str, Path]) -> dict[str, str]:
 
 
 def render(template: str, folder: Path = TEMPLATES, **content: Any) -> str:
-    """Render a page from a template of `folder` that extends `page.html.jinja`, with the style sheet in it."""
+    """Render a page from a template of `folder` that extends `page.html.jinja`, with the style sheet in it.
+
+    `w`, the words, are English where the content has none.
+    """
     environment = Environment(
         loader=FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
@@ -41,7 +87,13 @@ def render(template: str, folder: Path = TEMPLATES, **content: Any) -> str:
     )
     environment.filters["seconds"] = duration
     css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(css=css, symbols=SYMBOLS, marks=MARKS, **content)
+    content = {"w": Words.read("en")} | content
+    return environment.get_template(template).render(css=css, marks=MARKS, **content)
+
+
+def tables_of(details: Sequence[Detail]) -> list[Table]:
+    """The tables of all details."""
+    return [table for detail in details for table in detail.tables]
 
 
 def duration(seconds: float) -> str:

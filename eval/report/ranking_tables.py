@@ -41,11 +41,15 @@ def comparable_models(runs: Sequence[Runs], task: str) -> tuple[dict[str, Answer
     return comparable, problems
 
 
+def ranked_tasks(group: str, runs: Sequence[Runs]) -> list[str]:
+    """A group's tasks that some model answered."""
+    return [task.name for task in SUITE if task.group == group and comparable_models(runs, task.name)[0]]
+
+
 def ranking_table(group: str, runs: Sequence[Runs], w: Words) -> Table | None:
     """Table 7: mean rank, over a group's tasks, of the models that did all of them; None where no model did."""
-    tasks = [task.name for task in SUITE if task.group == group]
+    tasks = ranked_tasks(group, runs)
     by_task = {task: comparable_models(runs, task)[0] for task in tasks}
-    tasks = [task for task in tasks if by_task[task]]
     models = [
         name for name in dict.fromkeys(n for t in tasks for n in by_task[t]) if all(name in by_task[t] for t in tasks)
     ]

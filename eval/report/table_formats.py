@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,7 +18,19 @@ LATEX_ESCAPES |= {
     "^": r"\textasciicircum{}",
     "\\": r"\textbackslash{}",
     "√": r"$\surd$",
+    "▲": r"$\blacktriangle$",
+    "▼": r"$\blacktriangledown$",
+    "≈": r"$\approx$",
+    "≥": r"$\geq$",
+    "→": r"$\rightarrow$",
+    "✓": r"\checkmark{}",
+    "✗": r"$\times$",
+    "…": r"\ldots{}",
+    "\u00a0": "~",
+    "\u202f": r"\,",
 }
+WIDE = 4
+"""Columns of a table that wraps on every screen."""
 
 
 class Mark(StrEnum):
@@ -75,6 +86,11 @@ class Table:
     columns: list[str]
     rows: list[Row] = field(default_factory=list)
 
+    @property
+    def wide(self) -> bool:
+        """Whether it may be wider than a telephone, and then says that it scrolls."""
+        return len(self.columns) > WIDE
+
     def has_numbers(self, column: int) -> bool:
         """Whether a column holds numbers, which stand to the right; columns after the first are counted from 0."""
         return any(row.entries[column].value is not None for row in self.rows)
@@ -125,9 +141,9 @@ def to_csv(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A `table` environment for booktabs and xcolor's `table` option."""
+    """A `table` environment for booktabs, amssymb and xcolor's `table` option."""
     lines = [
-        r"% \usepackage{booktabs} \usepackage[table]{xcolor}",
+        r"% \usepackage{booktabs,amssymb} \usepackage[table]{xcolor}",
         r"\begin{table}",
         r"\centering",
         rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
@@ -157,7 +173,7 @@ def _latex_entry(entry: Entry) -> str:
 
 
 def _escape(text: str) -> str:
-    return re.sub(r"[&%$#_{}±−~^\\√]", lambda match: LATEX_ESCAPES[match.group()], text)
+    return "".join(LATEX_ESCAPES.get(character, character) for character in text)
 
 
 def _short(value: float) -> str:

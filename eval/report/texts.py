@@ -12,7 +12,8 @@ import yaml
 from ...core.errors import UserError
 
 LANGUAGES = ("en", "fr")
-TEXTS_FILE = Path(__file__).with_name("texts.yaml")
+TEXTS_FILES = tuple(Path(__file__).with_name(f"{name}.yaml") for name in ("texts", "answer_texts", "heldout_texts"))
+NO_BREAK, THIN_NO_BREAK = "\u00a0", "\u202f"
 
 
 def check_language(language: str) -> None:
@@ -29,19 +30,30 @@ def check_language(language: str) -> None:
 
 def read_texts(language: str) -> dict[str, str]:
     """Key -> text of the report's pages."""
-    return {key: words[language] for key, words in yaml.safe_load(TEXTS_FILE.read_text(encoding="utf-8")).items()}
+    texts: dict[str, str] = {}
+    for path in TEXTS_FILES:
+        texts |= {key: words[language] for key, words in yaml.safe_load(path.read_text(encoding="utf-8")).items()}
+    return texts
+
+
+def typographic(text: str, language: str) -> str:
+    """Text whose lines break nowhere before a French colon, semicolon, question or exclamation mark, nor within «»."""
+    if language != "fr":
+        return text
+    text = re.sub(r" (?=[;?!])", THIN_NO_BREAK, text)
+    return re.sub(r" (?=[:»%])|(?<=«) ", NO_BREAK, text)
 
 
 def format_text(template: str, values: Mapping[str, object], language: str) -> str:
-    """`template.format(**values)`, with numbers in the language's format and a real minus sign."""
-    return (_French() if language == "fr" else _English()).vformat(template, (), values)
+    """`template.format(**values)`, with numbers in the language's format, a real minus sign and its typography."""
+    return typographic((_French() if language == "fr" else _English()).vformat(template, (), values), language)
 
 
 def format_number(value: float, format_spec: str, language: str) -> str:
     """A number in a language's format: decimal comma and thin spaces in French, a real minus sign in both."""
     text = format(value, format_spec).replace("-", "−")
     if language == "fr":
-        text = text.replace(",", "\u202f").replace(".", ",")
+        text = text.replace(",", THIN_NO_BREAK).replace(".", ",")
     return text
 
 

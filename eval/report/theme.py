@@ -1,14 +1,16 @@
 """Figures on light and dark pages: drawn once for each theme."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import ScalarFormatter
 
 FIGURE_SIZE = (4.8, 3.2)
 """Inches: as narrow as a telephone shows, so that the text of a figure stays readable there."""
@@ -17,31 +19,71 @@ MARKERS = ("o", "s", "^", "D")
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a page: text, lines of the grid, and series that differ for the colour-blind too (Okabe and Ito)."""
+    """Colours of a page, and the language of its numbers.
+
+    Attributes:
+        name: light or dark.
+        text: colour of words.
+        grid: colour of lines.
+        series: colours that stay apart with every kind of colour blindness, and from the page. The first two are of
+            Okabe and Ito; the others were searched for, so that the least distance of two, also as seen without one of
+            the three cones (Machado et al. 2009), is as large as it gets.
+        language: decides the decimal mark.
+    """
 
     name: str
     text: str
     grid: str
     series: tuple[str, ...]
+    language: str = "en"
 
 
 THEMES = (
-    Theme("light", "#1f2328", "#d8dbe0", ("#0072b2", "#d55e00", "#009e73", "#aa4499")),
-    Theme("dark", "#e6e8eb", "#3d434b", ("#56b4e9", "#e69f00", "#2fbf94", "#dd88cc")),
+    Theme("light", "#1f2328", "#d8dbe0", ("#0072b2", "#d55e00", "#6f205b", "#ad5cff", "#8f0000", "#0000e0")),
+    Theme("dark", "#e6e8eb", "#3d434b", ("#56b4e9", "#e69f00", "#e3d3a0", "#855cff", "#e00070", "#8e7529")),
 )
 
 
-def draw_twice(draw: Callable[[Theme, Path], None], folder: Path, name: str) -> dict[str, Path]:
-    """Draw a figure for each theme: theme -> PNG file."""
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of a series, by their numbers; the same in all figures of a page.
+
+    Beyond the theme's colours they come again, with hollow markers.
+    """
+
+    colour: int
+    marker: int = 0
+
+    def style(self, theme: Theme) -> dict[str, Any]:
+        """Matplotlib's names and values of it."""
+        colour = theme.series[self.colour % len(theme.series)]
+        hollow = self.colour >= len(theme.series)
+        marker = MARKERS[self.marker % len(MARKERS)]
+        return {"color": colour, "marker": marker, "markerfacecolor": "none" if hollow else colour}
+
+
+Named = Sequence[tuple[str, Look]]
+"""Names with their looks, for a legend."""
+
+
+def draw_twice(draw: Callable[[Theme, Path], None], folder: Path, name: str, language: str = "en") -> dict[str, Path]:
+    """Draw a figure for each theme: theme -> PNG file. Beside them, `<name>.pdf` is the light one for print."""
     paths = {theme.name: folder / f"{name}-{theme.name}.png" for theme in THEMES}
     for theme in THEMES:
-        draw(theme, paths[theme.name])
+        draw(replace(theme, language=language), paths[theme.name])
     return paths
 
 
+class _DecimalComma(ScalarFormatter):
+    """Numbers along an axis as French writes them."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return super().__call__(x, pos).replace(".", ",")
+
+
 @contextmanager
-def themed_axes(theme: Theme, path: Path) -> Iterator[Axes]:
-    """Axes in a theme's colours on a transparent ground; the figure is saved to `path` at the end."""
+def themed_axes(theme: Theme, path: Path, size: tuple[float, float] = FIGURE_SIZE) -> Iterator[Axes]:
+    """Axes in a theme's colours on a transparent ground, of a size in inches; saved to `path` at the end."""
     style: Any = {
         "font.size": 9,
         "text.color": theme.text,
@@ -56,13 +98,36 @@ def themed_axes(theme: Theme, path: Path) -> Iterator[Axes]:
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.facecolor": "none",
+        "pdf.fonttype": 42,
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=FIGURE_SIZE, layout="constrained")
-        yield figure.add_subplot()
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+        yield axes
+        for axis in (axes.xaxis, axes.yaxis):
+            if theme.language == "fr" and type(axis.get_major_formatter()) is ScalarFormatter:
+                axis.set_major_formatter(_DecimalComma())
         figure.savefig(path, dpi=220, transparent=True, metadata={"Software": None})
+        if theme.name == THEMES[0].name:
+            print_file = path.with_name(path.name.removesuffix(f"-{theme.name}.png") + ".pdf")
+            figure.savefig(print_file, transparent=True, metadata={"CreationDate": None, "Producer": None})
 
 
 def legend_above(axes: Axes, columns: int) -> None:
     """Put the legend above the axes."""
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+
+
+def keyed_legend(axes: Axes, theme: Theme, families: Named, roles: Named) -> None:
+    """A legend of colours, one a family where there are several, and of markers, one a role."""
+    handles = []
+    if len(families) > 1:
+        handles += [Line2D([], [], linestyle="none", label=name, **look.style(theme)) for name, look in families]
+    for name, look in roles:
+        style = look.style(theme)
+        if len(families) > 1:
+            style |= {"color": theme.text, "markerfacecolor": theme.text}
+        handles.append(Line2D([], [], linestyle="none", label=name, **style))
+    figure = axes.get_figure()
+    assert figure is not None
+    figure.legend(handles=handles, frameon=False, loc="outside upper center", ncols=min(3, len(handles)))

@@ -33,6 +33,7 @@ class Point:
     change: float
     low: float
     high: float
+    questions: int
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ def _point(runs: Runs, member: Member, base: dict[str, Answers], group: str) -> 
         change=change.value,
         low=change.low,
         high=change.high,
+        questions=change.documents,
     )
 
 

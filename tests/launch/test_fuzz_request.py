@@ -9,6 +9,7 @@ import pytest
 
 from pdapt.core.files import read_object
 from pdapt.core.manifest import MANIFEST_FILE, Manifest
+from pdapt.eval.report.texts import Words
 from pdapt.launch.build_reports import _settings  # pyright: ignore[reportPrivateUsage]
 from pdapt.launch.hf_models import exported_steps
 from pdapt.launch.request import REQUEST_FILE, FittedRecipe, Request, changes, claim, read_request, write_request
@@ -16,6 +17,7 @@ from pdapt.launch.score_models import resolve
 from pdapt.recipes.load import load, to_dict
 
 Fuzz = Callable[..., None]
+ENGLISH = Words.read("en")
 REQUESTED = Request("A report", "medical", ["medical=texts"])
 
 
@@ -47,7 +49,7 @@ def test_fuzz_request(fuzz: Fuzz, run: Path) -> None:
             FittedRecipe.read(before)
             read_request(run)
         resolve([str(run)], run / "exports")
-        json.dumps(_settings(read_object(run / REQUEST_FILE), run))
+        json.dumps(_settings(read_object(run / REQUEST_FILE), run, ENGLISH))
 
     fuzz(run / REQUEST_FILE, use)
 
@@ -55,7 +57,7 @@ def test_fuzz_request(fuzz: Fuzz, run: Path) -> None:
 @pytest.mark.parametrize("stage", ["cpt", "hf/merged"])
 def test_fuzz_stages_of_a_report(fuzz: Fuzz, run: Path, stage: str) -> None:
     request = read_object(run / REQUEST_FILE)
-    fuzz(run / stage / MANIFEST_FILE, lambda: _settings(request, run))
+    fuzz(run / stage / MANIFEST_FILE, lambda: _settings(request, run, ENGLISH))
 
 
 def test_exports_of_another_run_whose_name_begins_alike_are_not_taken(tmp_path: Path) -> None:

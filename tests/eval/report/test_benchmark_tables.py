@@ -1,6 +1,6 @@
 """Tables of a benchmark report on groups of tasks."""
 
-from pdapt.eval.report.benchmark_report import BenchmarkReportOptions, read_findings
+from pdapt.eval.report.benchmark_findings import BenchmarkReportOptions, read_findings
 from pdapt.eval.report.benchmark_tables import groups_table
 from pdapt.eval.report.texts import Words
 

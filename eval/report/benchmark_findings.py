@@ -1,0 +1,131 @@
+"""All results of a benchmark report, read and compared."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ...core.errors import UserError, check_known
+from ...core.training_cost import Spent
+from ..benchmark.read_results import PLAN_FILE, Problem, Runs, read_runs
+from ..models import Role
+from ..statistics.choose_checkpoint import Progress, follow_checkpoints
+from ..statistics.compare import Compared, Family, compare
+from ..statistics.contamination import read_contaminated
+from ..statistics.multiple_testing import ClearRule
+from ..tasks.suite import TASKS
+from . import ranking_tables
+
+
+@dataclass(frozen=True)
+class BenchmarkReportOptions:
+    """Options of a report.
+
+    Attributes:
+        folders: name -> folder of results of one base, its checkpoints, its merged model and any others.
+        checkpoints: name -> checkpoint to report; by default the one that our rule chooses (see `choose_checkpoint`).
+        test: rule by which tables are coloured; one of `ClearRule`.
+        contaminated: list of contaminated questions.
+        language: of the page.
+        training: name -> time and cost of its training, for the page.
+        roles: name of a model -> its role, where it was run with another.
+    """
+
+    folders: dict[str, Path]
+    checkpoints: dict[str, str]
+    test: str = ClearRule.HOLM
+    contaminated: Path | None = None
+    language: str = "en"
+    training: dict[str, Spent] = field(default_factory=dict)
+    roles: dict[str, Role] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All results and comparisons of a report."""
+
+    runs: list[Runs]
+    families: list[Family]
+    progress: list[Progress]
+    compared: Compared
+    contaminated: dict[str, set[str]] | None
+    training: dict[str, Spent]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Results that were left out anywhere, each once."""
+        problems = [*(problem for runs in self.runs for problem in runs.problems), *self.compared.problems]
+        problems += [problem for progress in self.progress for problem in progress.problems]
+        problems += [problem for task in TASKS for problem in ranking_tables.comparable_models(self.runs, task)[1]]
+        by_key = {(problem.model.split("/")[-1], problem.task, problem.reason): problem for problem in problems}
+        return list(by_key.values())
+
+
+def sample_hashes(runs: Sequence[Runs]) -> dict[str, str]:
+    """`<folder>/<model>/<task>` -> SHA-256 of its samples."""
+    return {
+        f"{of_folder.name}/{model}/{task}": answers.digest
+        for of_folder in runs
+        for (model, task), answers in of_folder.answers.items()
+    }
+
+
+def read_findings(options: BenchmarkReportOptions) -> Findings:
+    """Read and compare all results.
+
+    Raises:
+        UserError: see `benchmark_report.build_benchmark_report`.
+    """
+    runs = with_roles([read_runs(folder, name) for name, folder in options.folders.items()], options.roles)
+    progress = {of_folder.name: follow_checkpoints(of_folder) for of_folder in runs}
+    families = []
+    for of_folder in runs:
+        bases, checkpoints, merged = (of_folder.with_role(role) for role in (Role.BASE, Role.CHECKPOINT, Role.MERGED))
+        if len(bases) > 1:
+            where = str(of_folder.folder / PLAN_FILE)
+            raise UserError(f"{of_folder.name} has several bases", where=where, allowed="one base a folder")
+        if bases and (checkpoints or merged):
+            checkpoint = options.checkpoints.get(of_folder.name)
+            families.append(_family(of_folder, progress[of_folder.name], checkpoint))
+    unknown = options.checkpoints.keys() - {family.runs.name for family in families}
+    if unknown:
+        raise UserError(
+            f"a checkpoint is given for {', '.join(sorted(unknown))}, which is not among the runs",
+            where="--checkpoint",
+            allowed=", ".join(family.runs.name for family in families)
+            or "nothing: no folder has a base with checkpoints",
+        )
+    contaminated = None if options.contaminated is None else read_contaminated(options.contaminated)
+    return Findings(
+        runs=runs,
+        families=families,
+        progress=[of_folder for of_folder in progress.values() if of_folder],
+        compared=compare(families, contaminated),
+        contaminated=contaminated,
+        training=options.training,
+    )
+
+
+def with_roles(runs: list[Runs], roles: dict[str, Role]) -> list[Runs]:
+    """Runs in which the models that are named have other roles.
+
+    Raises:
+        UserError: no folder has a model of a name.
+    """
+    for name in roles:
+        check_known(name, [member.name for of_folder in runs for member in of_folder.members], "model", "--role")
+    return [
+        replace(of_folder, members=[replace(m, role=roles.get(m.name, m.role)) for m in of_folder.members])
+        for of_folder in runs
+    ]
+
+
+def _family(runs: Runs, progress: Progress | None, checkpoint: str | None) -> Family:
+    """The family of a folder; `checkpoint` is the user's."""
+    names = [member.name for member in runs.with_role(Role.CHECKPOINT)]
+    if checkpoint is not None and checkpoint not in names:
+        raise UserError(f"{runs.name} has no checkpoint {checkpoint!r}", where="--checkpoint", allowed=", ".join(names))
+    merged = [member.name for member in runs.with_role(Role.MERGED)]
+    # A single checkpoint is not chosen, so all questions count.
+    choice = progress if checkpoint is None and len(names) > 1 else None
+    adapted = checkpoint or (choice.ours.model if choice else next(iter(names[-1:]), None))
+    return Family(runs, adapted, merged[0] if merged else None, chosen=choice is not None)
