@@ -229,7 +229,7 @@ def curves(
     site: Site = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate weak and strong scaling from one GPU to thousands, and goodput under failures, as figures and CSV."""
+    """Simulate weak and strong scaling from the fewest GPUs that fit and goodput under failures, as figures and CSV."""
     from ..recipes.filling import filling
     from ..recipes.load import load
     from ..scaling.curves import draw

@@ -1,4 +1,4 @@
-"""Weak and strong scaling from one GPU to thousands, and goodput under failures: simulated, as figures and CSV.
+"""Weak and strong scaling from the fewest GPUs that fit, and goodput under failures: simulated, as figures and CSV.
 
 The rows that the planner is fitted to end at DP groups of 1,024; what lies beyond is extrapolated, and the latency of a
 collective is taken as proportional to its ranks.
@@ -11,12 +11,13 @@ from typing import Any
 from ..core.errors import UserError
 from ..core.files import write_json
 from ..core.gpus import GIB
+from ..core.log import counted
 from ..core.manifest import Manifest, run_stage
 from ..core.memory import fits, save_stall_seconds
 from ..recipes.filling import Filling
 from ..recipes.load import to_dict
 from ..recipes.memory import of_gpu, of_host
-from ..recipes.schema import Recipe, model_parallel, saves_asynchronously, world_size
+from ..recipes.schema import Recipe, describe_run, model_parallel, saves_asynchronously, world_size
 from .constants import FITTED, Constants, read_fit
 from .goodput import Failures, daly, goodput
 from .plotting import new_figure, save_figure, write_csv
@@ -50,13 +51,13 @@ class Point:
 
 
 def points(recipe: Recipe, filling: Filling, site: Site, constants: Constants, *, largest: int) -> list[Point]:
-    """The recipe on 1, 2, 4 ... GPUs, as few as hold its model-parallel ranks, with its micro-batch or a smaller one.
+    """The recipe on 1, 2, 4 ... copies of the model, from the fewest that fit, with its micro-batch or a smaller one.
 
     Weak: each copy of the model takes as many sequences as in the recipe. Strong: the recipe's global batch, until each
     copy has one sequence.
 
     Raises:
-        UserError: the recipe's model-parallel ranks are more than `largest`.
+        UserError: the recipe's model-parallel ranks are more than `largest`, or it fits on no such number of GPUs.
     """
     spread = model_parallel(recipe)
     if spread > largest:
@@ -72,7 +73,14 @@ def points(recipe: Recipe, filling: Filling, site: Site, constants: Constants, *
             strong = _on(recipe, copies, max(1, round(recipe.batch.global_size / copies)) * copies)
             curve.append(_point(Scaling.STRONG, strong, predict_run(strong, filling, site, constants)))
         copies *= 2
-    return curve
+    least = min((point.gpus for point in curve if point.fits), default=None)
+    if least is None:
+        raise UserError(
+            f"the recipe does not fit on up to {counted(largest, 'GPU')}, spread as it is (predicted)",
+            where="--gpus",
+            fix="`pdapt plan recipe` finds a way that fits; or more GPUs",
+        )
+    return [point for point in curve if point.gpus >= least]
 
 
 def _point(scaling: Scaling, recipe: Recipe, run: Run) -> Point:
@@ -183,12 +191,35 @@ def draw(
 
     def body(work: Path) -> dict[str, Any]:
         curve = points(recipe, filling, Site(), constants, largest=largest)
-        return _write(curve, goodputs(recipe, curve, failures), interval, work)
+        title = Title(
+            f"{describe_run(recipe)}; constants: {site.stem if site else 'published speeds'}", world_size(recipe)
+        )
+        return _write(curve, goodputs(recipe, curve, failures), interval, work, title=title)
 
     return run_stage("plan-curves", {}, config, out=out, body=body)
 
 
-def _write(curve: list[Point], lost: list[GoodputPoint], interval: tuple[float, float], work: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Title:
+    """The words over a figure, and the recipe's own number of GPUs, which it marks."""
+
+    text: str
+    gpus: int
+
+    def put(self, figure: Any, axes: list[Any]) -> None:
+        """Write the title, and mark the recipe's GPUs in each part."""
+        figure.suptitle(self.text, fontsize=9)
+        for axis in axes:
+            axis.axvline(self.gpus, color="gray", linestyle=":", linewidth=1)
+            axis.text(
+                self.gpus, 0.5, f"recipe: {self.gpus} ", fontsize=7, rotation=90, transform=axis.get_xaxis_transform()
+            )
+            axis.xaxis.set_minor_formatter("")
+
+
+def _write(
+    curve: list[Point], lost: list[GoodputPoint], interval: tuple[float, float], work: Path, *, title: Title
+) -> dict[str, Any]:
     """Write all files of the stage; its counts."""
     write_csv(work / "scaling.csv", [_row(point) for point in curve])
     write_csv(work / "goodput.csv", [asdict(point) for point in lost])
@@ -200,8 +231,8 @@ def _write(curve: list[Point], lost: list[GoodputPoint], interval: tuple[float, 
         "takes_over": {scaling: takeovers(curve, scaling) for scaling in Scaling},
     }
     write_json(work / "curves.json", summary)
-    _draw_scaling(curve, interval, work / "scaling.png")
-    _draw_goodput(lost, work / "goodput.png")
+    _draw_scaling(curve, interval, work / "scaling.png", title)
+    _draw_goodput(lost, work / "goodput.png", title)
     return {"points": len(curve), "label": LABEL, "takes_over": summary["takes_over"]}
 
 
@@ -220,7 +251,7 @@ def _row(point: Point) -> dict[str, Any]:
     }
 
 
-def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path) -> None:
+def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path, title: Title) -> None:
     """Efficiency of both ways to scale, and where the time of a step goes."""
     figure, axes = new_figure((13, 4.2), 3)
     for scaling, style in ((Scaling.WEAK, "o-"), (Scaling.STRONG, "s--")):
@@ -228,7 +259,7 @@ def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path)
         axes[0].plot(gpus, speeds, style, label=scaling)
         low, high = ([speed * bound for speed in speeds] for bound in interval)
         axes[0].fill_between(gpus, low, high, alpha=0.12)
-    axes[0].set(xscale="log", xlabel="GPUs", ylabel="tokens/s/GPU over those of the fewest GPUs", ylim=(0, 1.15))
+    axes[0].set(xscale="log", xlabel="GPUs", ylabel="tokens/s/GPU over those of the fewest that fit", ylim=(0, 1.15))
     axes[0].set_title("efficiency, with the predictions' 90 % interval")
     axes[0].legend()
     for axis, scaling in zip(axes[1:], Scaling, strict=True):
@@ -240,10 +271,11 @@ def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path)
         axis.stackplot(gpus, *shown.values(), labels=list(shown))
         axis.set(xscale="log", xlabel="GPUs", ylabel="% of a step", title=f"other than computation, {scaling} scaling")
         axis.legend(loc="upper left", fontsize=8)
+    title.put(figure, list(axes))
     save_figure(figure, path, LABEL)
 
 
-def _draw_goodput(rows: list[GoodputPoint], path: Path) -> None:
+def _draw_goodput(rows: list[GoodputPoint], path: Path, title: Title) -> None:
     """Goodput with the best interval and the recipe's."""
     figure, axis = new_figure((6.5, 4.2))
     gpus = [row.gpus for row in rows]
@@ -251,4 +283,5 @@ def _draw_goodput(rows: list[GoodputPoint], path: Path) -> None:
     axis.plot(gpus, [row.goodput_at_recipe for row in rows], "s--", label="the recipe's save interval")
     axis.set(xscale="log", xlabel="GPUs", ylabel="goodput", ylim=(0, 1.02), title="time that counts, under failures")
     axis.legend()
+    title.put(figure, [axis])
     save_figure(figure, path, LABEL)

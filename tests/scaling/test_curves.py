@@ -19,19 +19,24 @@ from pdapt.scaling.predict_run import Site
 FULL = Filling(1.0, 2000.0, "made up")
 
 
-def test_both_curves_go_from_one_gpu_to_the_last() -> None:
+def test_both_curves_go_from_the_fewest_gpus_that_fit_to_the_last() -> None:
     recipe, constants = load("qwen3_8b_cpt_48xh100_packed"), read_fit().constants
     found = points(recipe, FULL, Site(), constants, largest=16_384)
     weak, strong = (efficiency(found, scaling) for scaling in ("weak", "strong"))
-    assert [gpus for gpus, _ in weak] == [2**power for power in range(15)]
+    assert [gpus for gpus, _ in weak] == [2**power for power in range(4, 15)]  # 8 GPUs do not hold its states
     assert strong[-1][0] == 512  # 576 sequences: each copy has one
     assert weak[0][1] == strong[0][1] == 1
-    assert strong[-1][1] < weak[9][1]
-    shares = [share for _, share in weak[4:]]
+    assert strong[-1][1] < dict(weak)[512]
+    shares = [share for _, share in weak]
     assert shares == sorted(shares, reverse=True)
     assert takeovers(found, "strong")["dp"] <= 128
-    assert not found[0].fits
-    assert found[-1].fits
+    assert all(point.fits for point in found)
+
+
+def test_a_recipe_that_fits_on_no_number_of_gpus_is_refused() -> None:
+    recipe = load("qwen3_8b_cpt_48xh100_packed", ["machine.gpu_gib=20"], fitting=False)
+    with pytest.raises(UserError, match="does not fit on up to 64 GPUs"):
+        points(recipe, FULL, Site(), read_fit().constants, largest=64)
 
 
 def test_a_term_takes_over_where_it_is_the_largest_and_more_than_a_twentieth_of_the_step() -> None:
