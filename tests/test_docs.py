@@ -59,6 +59,13 @@ def test_the_index_leads_to_every_page() -> None:
     assert links == {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
 
 
+@pytest.mark.parametrize("path", [*FILES, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_no_line_is_longer_than_an_editor_is_wide(path: Path) -> None:
+    """But rows of tables, which cannot be broken."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 160 and not line.startswith("|")] == []
+
+
 def test_the_readme_can_be_read_in_five_minutes() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
