@@ -50,6 +50,7 @@ def _add_rooms() -> None:
         ("merge", merge.merge, "Merge a checkpoint with its base, and choose how far."),
         ("eval", eval.evaluation, "Evaluate models with lm-eval."),
         ("report", report.report, "Write the pages that say what happened, and what the paper's tables say."),
+        ("publish", report.publish, "Publish a model or a data set on the Hugging Face Hub."),
         ("plan", plan.plan, "Predict memory, time and cost of training, and how far off that is."),
         ("bench", bench.bench, "Measure speed against what one would otherwise use."),
     ):

@@ -1,8 +1,8 @@
-"""`pdapt report …`."""
+"""`pdapt report …` and `pdapt publish …`."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -84,3 +84,63 @@ def report_paper(
     for claim in findings["claims"]:
         verdict = "follows" if claim["holds"] else "does not follow"
         print(f"{verdict:16} {claim['section']:18} {claim['text']}\n{'':35} {claim['computed']}")
+
+
+publish = typer.Typer()
+
+Folder = Annotated[Path, typer.Argument(help="Folder to publish.")]
+Repo = Annotated[str, typer.Option(help="OWNER/NAME on the Hub.")]
+Public = Annotated[bool, typer.Option("--public", help="Let everyone see it; private without.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all, and show files and card; upload nothing.")]
+
+
+@publish.command("model")
+def publish_model(
+    folder: Folder,
+    *,
+    repo: Repo,
+    base: Annotated[str, typer.Option(help="OWNER/NAME of the base on the Hub.")],
+    run: Annotated[Path | None, typer.Option(help="Training run, for steps, hours and energy.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Corpus it was trained on, for the licences.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder of `report build`, for the scores.")] = None,
+    title: Annotated[str, typer.Option(help="Title of the card; by default the folder's name.")] = "",
+    base_licence: Annotated[str, typer.Option(help="Licence of the base, as the Hub names it.")] = "apache-2.0",
+    citation: Annotated[str, typer.Option(help="Work to cite.")] = "",
+    public: Public = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Publish a model: weights, configuration and tokenizer, with a card of training, data, licences and scores.
+
+    Refused are weights that are not whole, a configuration for one line of transformers only, files that are not
+    safetensors, and texts that name paths of this machine. An upload that was interrupted goes on when it is repeated.
+    """
+    from ..launch.publish import publish_hub
+
+    sources = publish_hub.ModelSources(
+        base=base, run=run, corpus=corpus, report=report, title=title, base_licence=base_licence, citation=citation
+    )
+    publication = publish_hub.prepare_model(folder, sources)
+    _show(publish_hub.publish(publication, repo, public=public, dry_run=dry_run), as_json)
+
+
+@publish.command("dataset")
+def publish_dataset(
+    folder: Folder, *, repo: Repo, public: Public = False, dry_run: DryRun = False, as_json: Json = False
+) -> None:
+    """Publish a data set of `corpus publish`: shards, card, Croissant and credits."""
+    from ..launch.publish import publish_hub
+
+    publication = publish_hub.prepare_dataset(folder)
+    _show(publish_hub.publish(publication, repo, public=public, dry_run=dry_run), as_json)
+
+
+def _show(published: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(published, ensure_ascii=False))
+        return
+    done = "uploaded" if published["uploaded"] else "nothing uploaded"
+    print(f"{published['repo']} ({published['kind']}, {published['visibility']}): {done}")
+    for name, size in published["files"].items():
+        print(f"{size:>15,}  {name}")
+    print(f"\nREADME.md\n{published['card']}")

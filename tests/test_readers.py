@@ -34,6 +34,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "launch/chain/submitted.py": ("launch/chain/test_chain.py::test_fuzz_jobs",),
     "launch/drills/kill_tally.py": ("launch/drills/test_kill_tally.py::test_fuzz_kills",),
     "launch/steps.py": ("launch/test_steps.py::test_fuzz_done",),
+    "launch/publish/publish_hub.py": ("launch/publish/test_publish_hub.py::test_fuzz_config",),
+    "launch/publish/publishable.py": ("launch/publish/test_publish_hub.py::test_fuzz_config",),
     "launch/request.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
     "conversion/bin_folder.py": (CHECKPOINT + "test_fuzz_bin", CHECKPOINT + "test_fuzz_bin_index"),
     "conversion/distcp_read.py": (CHECKPOINT + "test_fuzz_format",),
