@@ -16,6 +16,7 @@ import pytest
 from pdapt.core.errors import StoppedEarly
 from pdapt.core.files import read_json
 from pdapt.recipes.load import load
+from pdapt.recipes.schema import Engine
 from pdapt.training import rank
 from pdapt.training.rank_task import RankTask
 from pdapt.training.run.folder import ACHIEVED, checkpoints, iteration
@@ -127,10 +128,11 @@ def test_a_signal_that_is_repeated_as_a_rank_ends_waits_for_its_end(
             raise end
 
     monkeypatch.setenv("RANK", "0")
-    monkeypatch.setattr(rank, "train_rank", train_rank)
-    for name in ("check_start", "torchrun_store", "import_module"):
+    monkeypatch.setattr(rank, "import_module", lambda *_: SimpleNamespace(train_rank=train_rank))
+    for name in ("check_start", "torchrun_store"):
         monkeypatch.setattr(rank, name, lambda *_, **__: None)
-    task = cast(RankTask, SimpleNamespace(out=tmp_path, deadline=None))
+    recipe = SimpleNamespace(engine=Engine.MEGATRON)
+    task = cast(RankTask, SimpleNamespace(out=tmp_path, deadline=None, recipe=recipe))
     with suppress(SystemExit):
         rank.run_rank(task)
     assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_IGN}
