@@ -19,6 +19,7 @@ from reading_helpers import items_of, records_of, survey_of
 
 from pdapt.core.errors import UserError
 from pdapt.data_prep.documents import streams
+from pdapt.data_prep.documents.content import csv_columns
 from pdapt.data_prep.documents.discover import discover
 from pdapt.data_prep.documents.record import Rejected
 
@@ -370,3 +371,9 @@ def test_datasets_own_loader_reads_a_local_data_set(tmp_path: Path) -> None:
     assert [record.key for record in records] == ["train#1", "train#2", "train#3"]
     with pytest.raises(UserError, match="cannot be loaded"):
         records_of(str(tmp_path / "nothing"))
+
+
+def test_the_delimiter_is_what_makes_the_text_column_or_else_most_columns() -> None:
+    assert csv_columns("x;text;y,z,w,v\n", "text") == (("x", "text", "y,z,w,v"), ";")
+    assert csv_columns("a;b;c,d\n1;2;3,4\n", "text") == (("a", "b", "c,d"), ";")
+    assert csv_columns("a,b;c\n", "text") == (("a", "b;c"), ",")

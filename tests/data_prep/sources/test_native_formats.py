@@ -268,32 +268,33 @@ def test_a_file_of_many_documents_that_is_damaged_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("key", "name", "content", "reason"),
+    ("key", "name", "content", "reason", "line"),
     [
-        ("has", "a.pdf", ERROR_PAGE, "not a PDF file"),
-        ("has", "a.pdf", files.pdf(""), "the PDF has no text"),
-        ("has", "a.html", b"", "the page has no text"),
-        ("hal", "a.xml", files.TEI[:-30], "not well-formed XML"),
-        ("hal", "a.xml", b"<TEI><text><body/></text></TEI>", "neither a body with text"),
-        ("e3c", "a.json", files.E3C[:-9], "not JSON"),
-        ("e3c", "a.xml", files.XMI.replace(b"sofaString", b"x"), "no cas:Sofa"),
-        ("quaero", "a.txt", b"caf\xe9", "not UTF-8"),
-        ("quaero", "a.txt", b"", "the text is empty"),
-        ("ecdc_tm", "a.tmx", b'<tmx><tu><tuv xml:lang="fr"><seg> </seg></tuv></tu></tmx>', "the segment is empty"),
-        ("essai", "ESSAI_neg.txt", b"1\t0\tDose\n", "line 1 has 3 values"),
-        ("cnedimts", "a.csv", b"a;b\n1;2;3\n", "3 fields, and the header has 2"),
-        ("mqc", "dialogues", b"Bonjour\n", "names no speaker"),
-        ("wmt18_medline", "fr.txt", b"d1\tUn\n", "not a document, a number and a sentence"),
+        ("has", "a.pdf", ERROR_PAGE, "not a PDF file", 0),
+        ("has", "a.pdf", files.pdf(""), "the PDF has no text", 0),
+        ("has", "a.html", b"", "the page has no text", 0),
+        ("hal", "a.xml", files.TEI[:-30], "not well-formed XML", 0),
+        ("hal", "a.xml", b"<TEI><text><body/></text></TEI>", "neither a body with text", 0),
+        ("e3c", "a.json", files.E3C[:-9], "not JSON", 0),
+        ("e3c", "a.xml", files.XMI.replace(b"sofaString", b"x"), "no cas:Sofa", 0),
+        ("quaero", "a.txt", b"caf\xe9", "not UTF-8", 0),
+        ("quaero", "a.txt", b"", "the text is empty", 0),
+        ("ecdc_tm", "a.tmx", b'<tmx><tu><tuv xml:lang="fr"><seg> </seg></tuv></tu></tmx>', "the segment is empty", 1),
+        ("essai", "ESSAI_neg.txt", b"1\t0\tDose\n", "line 1 has 3 values", 1),
+        ("cnedimts", "a.csv", b"a;b\n1;2;3\n", "3 fields, and the header has 2", 2),
+        ("mqc", "dialogues", b"Bonjour\n", "names no speaker", 1),
+        ("wmt18_medline", "fr.txt", b"d1\tUn\n", "not a document, a number and a sentence", 1),
     ],
 )
 def test_a_document_that_is_spoilt_is_rejected_by_itself(
-    tmp_path: Path, key: str, name: str, content: bytes, reason: str
+    tmp_path: Path, key: str, name: str, content: bytes, reason: str, line: int
 ) -> None:
     (tmp_path / name).write_bytes(content)
     (item,) = items_of(tmp_path, format=key)
     assert isinstance(item, Rejected)
     assert reason in item.reason
     assert item.file == str(tmp_path / name)
+    assert item.line == line, "0 is the whole file"
 
 
 def test_annotations_are_refused_when_they_are_given_by_name(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pdapt.core.jsonio import JsonObject
 from pdapt.eval.paper.claims import CHECKS, claims, undecidable_claims
-from pdapt.eval.paper.tables import Tables
+from pdapt.eval.paper.tables import VARIANTS, Tables
 from pdapt.eval.paper.tables_file import GROUPS, TABLES_FILE, Stated, TablesFile
 
 FAIL = {
@@ -212,6 +212,26 @@ def test_computed_values_are_the_sums_made_here(tables, shared):
     assert epochs["low"] == pytest.approx(4320 * 1152 / (892_339 + 1_955_165_272 / 2044))
     errors = CHECKS["errors-bootstrapped"](tables).values
     assert (errors["fits"], errors["cells"], errors["analytic"], errors["bootstrap"]) == (818, 826, 53, 0)
+
+
+def test_the_least_distance_of_other_subjects_is_that_of_the_closest_averages(tables):
+    distances = [
+        tables.average(f"{language}-MEDICAL", model, variant).score
+        - tables.average(f"{language}-OTHER", model, variant).score
+        for language in ("FR", "EN")
+        for model in tables.models
+        for variant in VARIANTS
+    ]
+    assert CHECKS["other-below-medical"](tables).values["least"] == pytest.approx(min(distances))
+
+
+def test_a_score_that_stays_cancels_no_gain():
+    edit = Editor()
+    edit.fill(("FR-MEDICAL",), ("PDAPT", "SLERP"), _same)
+    edit.cell("FR-MEDICAL", LARGE, "health", "PDAPT", 99)
+    found = CHECKS["gains-cancelled-in-average"](edit.tables)
+    assert (found.values["cases"], found.values["kept"]) == (1, 1)
+    assert str(found.values["looked"]).endswith("(0 −)")
 
 
 def test_words_are_in_both_languages_and_every_name_is_filled(tables):
