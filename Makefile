@@ -22,7 +22,7 @@ quickstart: setup ## The whole way on the embedded sample: text -> tokens -> bas
 
 test: setup system-packages lint test-fast test-slow ## Everything: lint, types, fast tests, slow tests.
 
-test-fast: setup ## The tests of every change, under 2 minutes.
+test-fast: setup ## The tests of every change, in some minutes.
 	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow and not gpu"
 
 test-slow: setup ## Ranks, kills, whole runs, browser, Slurm; GPU tests where there is one.
