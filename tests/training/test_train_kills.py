@@ -1,4 +1,4 @@
-"""Killed at random moments of the wall clock, a run gives bit for bit what it gives undisturbed.
+"""Killed at random moments, one of five of them within a save, a run gives bit for bit what it gives undisturbed.
 
 `--train-kills 50 --timeout 3600` makes a campaign of it.
 """
@@ -17,7 +17,7 @@ import torch
 
 from pdapt.conversion.distcp_read import Checkpoint
 from pdapt.core.checkpoint import CHECKPOINTS
-from pdapt.training.run.folder import checkpoints, iteration
+from pdapt.training.run.folder import checkpoints, iteration, iterations
 from pdapt.training.run.journal import JOURNAL_FILE, Event, kept, read
 
 OVERRIDES = ["parallel.ranks_per_node=2", "steps=30", "checkpoint.every=1", "validation.every=10"]
@@ -40,10 +40,25 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     assert not alive, "a killed run must leave nothing behind"
 
 
-def saving(out: Path) -> bool:
-    """Whether a checkpoint was begun and is not whole."""
-    there = {path for path in (out / CHECKPOINTS).glob("iter_*") if path.is_dir()}
-    return bool(there - set(checkpoints(out)))
+def saving(out: Path, since: float) -> bool:
+    """Whether a checkpoint newer than all whole ones was begun after `since`, which leaves out an earlier start's."""
+    newest = max((iteration(path) for path in checkpoints(out)), default=0)
+    begun = [path for path in iterations(out / CHECKPOINTS) if iteration(path) > newest]
+    try:
+        return any(path.stat().st_mtime > since for path in begun)
+    except FileNotFoundError:  # A start removes what an earlier one did not end.
+        return False
+
+
+def wait_for_save(process: "subprocess.Popen[bytes]", out: Path, since: float) -> None:
+    """Return as soon as a checkpoint is being written, or the run has ended.
+
+    At random moments alone, none of many kills may fall within a save.
+    """
+    deadline = time.monotonic() + 300
+    while process.poll() is None and not saving(out, since):
+        assert time.monotonic() < deadline, "no checkpoint was begun within 300 s"
+        time.sleep(0.02)
 
 
 def results(out: Path) -> tuple[dict[int, float], dict[int, float]]:
@@ -80,15 +95,18 @@ def test_killed_at_random_moments_the_losses_are_the_same(
 
     kills, inside, finished, run = 0, 0, 0, 0
     while kills < wanted or inside < wanted // 5 or not finished:
-        out = tmp_path / f"run-{run}"
+        out, since = tmp_path / f"run-{run}", time.time()
         process = start(recipe_file, tokens, out)
-        patience = draw.uniform(0, span) if kills < wanted or inside < wanted // 5 else 300
+        aimed = inside < (kills + 1) // 5
+        if aimed:
+            wait_for_save(process, out, since)
+        patience = 0 if aimed else draw.uniform(0, span) if kills < wanted else 300
         try:
             code = process.wait(timeout=patience)
         except subprocess.TimeoutExpired:
             kill(process)
             kills += 1
-            inside += saving(out)
+            inside += saving(out, since)
             continue
         assert process.stderr is not None
         assert code == 0, f"seed {seed}, after {kills} kills: {process.stderr.read().decode()[-2000:]}"
