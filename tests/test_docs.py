@@ -3,6 +3,7 @@
 import re
 from functools import cache
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import typer
@@ -10,15 +11,22 @@ from typer.core import TyperGroup
 
 from pdapt.cli.main import app
 from pdapt.core.exit_codes import MEANINGS, ExitCode
+from pdapt.data_prep.sources.registry import read_definition
+from pdapt.launch.chain.flow_file import read_flow
+from pdapt.launch.slurm_site import read_site
+from pdapt.recipes.load import load
 
 ROOT = Path(__file__).resolve().parent.parent
+READERS = {"recipe.yaml": load, "flow.yaml": lambda path: read_flow(Path(path)), "site.yaml": read_site}
+"""Name of a file that a page shows -> what reads it; any other is a source's definition."""
 _made = cache(typer.main.get_command)
 FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def _commands(text: str) -> list[list[str]]:
     """Words of each command behind `pdapt`: lines of blocks, and code within lines that has a verb."""
-    lines = [line for block in re.findall(r"```(?:sh)?\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    blocks = re.findall(r"```(?:sh)?\n(.*?)```", text, re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]  # blocks within lists are indented
     shown = [line for line in lines if re.match(r"(\$ )?pdapt [a-z]", line)] + re.findall(r"`(pdapt [^`]+)`", text)
     # Not the comment, nor what the shell does with the output.
     return [re.split(r"\s+[#|>&]", line.removeprefix("$ "))[0].split()[1:] for line in shown]
@@ -68,6 +76,16 @@ def test_no_line_is_longer_than_an_editor_is_wide(path: Path) -> None:
 
 def test_the_readme_can_be_read_in_five_minutes() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("howto-*.md")), ids=lambda path: path.name)
+def test_the_files_that_a_how_to_shows_are_read(path: Path, tmp_path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for block in re.findall(r"^ *```yaml\n(.*?)```", text, re.DOTALL | re.MULTILINE):
+        lines = dedent(block)
+        name = lines.splitlines()[0].removeprefix("# ")
+        (tmp_path / name).write_text(lines, encoding="utf-8")
+        READERS.get(name, lambda shown: read_definition(Path(shown)))(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
