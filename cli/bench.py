@@ -15,6 +15,13 @@ from .options import Json, Overrides
 bench = typer.Typer()
 
 
+def temporary_folder(parent: Path | None) -> "TemporaryDirectory[str]":
+    """A folder to work in, by its absolute path; its parent is made where it is not there, and stays."""
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    return TemporaryDirectory(dir=parent and parent.absolute())
+
+
 @bench.command("packing")
 def packing(
     seq_length: Annotated[int, typer.Option(help="Slots of a sequence.")] = 2048,
@@ -129,9 +136,9 @@ def corpus(
     from ..bench.corpus.corpus import Nodes, Plan, bench, rows, sentences
     from .terminal import print_table
 
-    with TemporaryDirectory(dir=folder) as work:
+    with temporary_folder(folder) as work:
         plan = Plan(words, seed, tasks=tasks, workers=workers, tokenizer=tokenizer)
-        result = bench(Path(work).absolute(), plan, Nodes(nodes, cores))
+        result = bench(Path(work), plan, Nodes(nodes, cores))
     if as_json:
         print(json.dumps(asdict(result)))
         return
@@ -245,9 +252,7 @@ def convert(
     """
     from ..bench.convert import bench, table
 
-    if work is not None:
-        work.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=work) as folder:
+    with temporary_folder(work) as folder:
         result = bench(size, source, Path(folder), repeats)
     print(json.dumps(result.to_json()) if as_json else "\n".join(table(result)))
     raise typer.Exit(ExitCode.DONE if result.identical else ExitCode.FAILED)
@@ -266,9 +271,7 @@ def merge(
     """
     from ..bench.merge import bench, table
 
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder) as work:
+    with temporary_folder(folder) as work:
         result = bench(size, t, Path(work))
     print(json.dumps(asdict(result)) if as_json else "\n".join(table(result)))
     raise typer.Exit(ExitCode.DONE if result.passes() else ExitCode.FAILED)

@@ -92,9 +92,12 @@ def test_times_on_nodes_follow_from_what_works_there() -> None:
 
 
 @pytest.mark.slow
-def test_the_steps_of_a_small_corpus_are_measured() -> None:
+def test_the_steps_of_a_small_corpus_are_measured(tmp_path: Path) -> None:
     assert len(sample_sentences()) > 10_000
-    measured = pdapt_json("bench", "corpus", "--words", "20000", "--tasks", "2", "--workers", "1")
+    measured = pdapt_json(
+        "bench", "corpus", "--words", "20000", "--tasks", "2", "--workers", "1", "--folder", tmp_path / "disk"
+    )
+    assert not list((tmp_path / "disk").iterdir())  # is made, and left as it was
     steps = {(step["command"], step["name"]): step for step in measured["steps"]}
     built = ["look", "search", "finish", "join", "sign", "pair", "shingle", "compare", "choose", "drop", "rest"]
     searched = [("corpus decontaminate", name) for name in ("search", "rest")]
