@@ -124,8 +124,8 @@ def score(
             f"{row.id}  {row.model}: predicted {row.predicted:,.0f} ({low:,.0f} to {high:,.0f}), published "
             f"{row.published:,.0f} tokens/s/GPU, {row.error_pct:+.1f} %"
         )
-        for assumed in row.assumed:
-            print(f"    {assumed}")
+        for note in (*row.assumed, *row.beyond):
+            print(f"    {note}")
     print(f"mean of the errors' sizes {result.errors.mean:.2f} %, largest {result.errors.max:.2f} %")
 
 
@@ -201,7 +201,7 @@ def _adjust(file: Path, out: Path | None, *, as_json: bool) -> None:
 
     result = adjust(file)
     if out is not None:
-        write_json(out, result.fit.to_json())
+        write_json(out, result.site())
     if as_json:
         print(json.dumps(result.to_json(), ensure_ascii=False))
         return
@@ -229,7 +229,7 @@ def curves(
     site: Site = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate weak and strong scaling from the fewest GPUs that fit and goodput under failures, as figures and CSV."""
+    """Simulate scaling from the fewest GPUs that fit, goodput and time to train under failures, as figures and CSV."""
     from ..recipes.filling import filling
     from ..recipes.load import load
     from ..scaling.curves import draw

@@ -1,6 +1,7 @@
 """Cost of training a model, as a run has measured it and a report shows it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,19 @@ class Spent:
     unknown: float = 0.0
     lost: int = 0
     record_faults: tuple[str, ...] = ()
+
+
+class PredictedSpeed(NamedTuple):
+    """The speed that a run is predicted to have.
+
+    Attributes:
+        step_seconds: of a step.
+        tokens_per_second_per_gpu: real tokens.
+        interval: in which a step's seconds are to be expected, the least and the most.
+        beyond: how the prediction goes beyond the rows that the planner is fitted to, sentences.
+    """
+
+    step_seconds: float
+    tokens_per_second_per_gpu: float
+    interval: tuple[float, float]
+    beyond: list[str]

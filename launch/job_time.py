@@ -12,9 +12,9 @@ from ..core.slurm import SlurmOptions, as_time, seconds_of
 from ..recipes.filling import filling
 from ..recipes.memory import of_host
 from ..recipes.schema import Recipe, world_size
-from ..scaling.constants import read_fit
+from ..scaling.constants import read_fit, read_reach
 from ..scaling.goodput import Failures
-from ..scaling.predict_run import VALIDATED, Run, predict_run
+from ..scaling.predict_run import VALIDATED, Run, beyond, predict_run, stack_of_recipe
 from .slurm_site import SlurmSite, longest_seconds, speed_path
 
 MINUTE = 60
@@ -38,6 +38,7 @@ class JobTime:
         run: as predicted; None where ranks run on cores, of which nothing is predicted.
         interval: seconds of the whole run, the least and the most, by the planner's interval.
         jobs: how often the job is expected to start, if the run takes the most.
+        beyond: how the prediction goes beyond the rows that the planner is fitted to, sentences.
     """
 
     limit: int
@@ -45,6 +46,7 @@ class JobTime:
     run: Run | None = None
     interval: tuple[float, float] = (0.0, 0.0)
     jobs: int | None = None
+    beyond: tuple[str, ...] = ()
 
 
 def job_time(
@@ -75,9 +77,10 @@ def job_time(
     if not gpu:
         limit = asked or longest
         return JobTime(limit, lead=min(UNPREDICTED, limit // 4))
-    fit = read_fit(speed_path(site))
-    run = predict_run(recipe, filling(recipe, tokens), cluster.machines(), fit.constants)
-    low, high = fit.interval
+    speed = speed_path(site)
+    run = predict_run(recipe, filling(recipe, tokens), cluster.machines(), read_fit(speed).constants)
+    reach = read_reach(speed)
+    low, high = reach.interval_of(stack_of_recipe(recipe))
     least, most = run.hours * 3600 / high, run.hours * 3600 / low
     lead = _lead(_saving_seconds(recipe, run), asked or longest)
     limit = asked or min(longest, _rounded(most + START + lead))
@@ -89,7 +92,8 @@ def job_time(
             where="job.time",
             fix="ask for more, or leave it out: it follows from the plan",
         )
-    return JobTime(limit, lead, run, (least, most), jobs=math.ceil(most / useful))
+    jobs, rows = math.ceil(most / useful), tuple(beyond(recipe, reach))
+    return JobTime(limit, lead, run, (least, most), jobs=jobs, beyond=rows)
 
 
 def _saving_seconds(recipe: Recipe, run: Run) -> float:
@@ -132,3 +136,4 @@ def describe_time(time: JobTime, recipe: Recipe, site: SlurmSite) -> Iterator[st
     hours = time.run.gpu_hours + time.jobs * START / 3600 * gpus
     price = f", {hours * site.gpu_hour:,.0f} at {site.gpu_hour:g} a GPU-hour" if site.gpu_hour is not None else ""
     yield f"about {hours:,.0f} GPU-hours with the jobs' starts, {time.run.kwh:,.0f} kWh{price}"
+    yield from time.beyond

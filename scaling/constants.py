@@ -75,6 +75,51 @@ class Measured(NamedTuple):
         return f"beyond what was measured at this site, {rows}: {' and '.join(parts)}"
 
 
+class Extent(NamedTuple):
+    """The rows that the published constants are fitted to: fewest and most parameters, and GPUs."""
+
+    parameters: tuple[float, float]
+    gpus: tuple[int, int]
+
+    def beyond(self, parameters: float, gpus: int) -> str | None:
+        """A sentence on how a prediction goes beyond these rows; None where it does not."""
+        (small, large), (few, many) = self
+        parts = [] if small <= parameters <= large else [f"{parameters / 1e9:.1f} G parameters"]
+        parts += [] if few <= gpus <= many else [counted(gpus, "GPU")]
+        if not parts:
+            return None
+        rows = f"{small / 1e9:.1f} to {large / 1e9:.0f} G parameters on {few:,} to {many:,} GPUs"
+        return f"beyond the published rows that the planner is fitted to, {rows}: {' and '.join(parts)}"
+
+
+class Reach(NamedTuple):
+    """How far a file's constants hold.
+
+    Attributes:
+        interval: as in `Fit`, for Megatron's trainer.
+        stacks: the same for other kinds of trainers, by their names: over all rows of such a trainer at hand, each
+            predicted by a fit that has seen none of its software's.
+        rows: that the constants are fitted to: a site's, or the published ones; None where the file does not say.
+    """
+
+    interval: tuple[float, float]
+    stacks: dict[str, tuple[float, float]]
+    rows: Measured | Extent | None
+
+    def interval_of(self, stack: str) -> tuple[float, float]:
+        """The interval for a kind of trainer; where it is not Megatron, no narrower than Megatron's."""
+        low, high = self.stacks.get(stack, self.interval)
+        return min(low, self.interval[0]), max(high, self.interval[1])
+
+    def beyond(self, model: str, parameters: float, gpus: int) -> list[str]:
+        """A sentence where a prediction goes beyond the rows that the constants are fitted to."""
+        if self.rows is None:
+            return ["the file of constants does not say which models and GPUs it was measured on"]
+        is_site = isinstance(self.rows, Measured)
+        sentence = self.rows.beyond(model, gpus) if is_site else self.rows.beyond(parameters, gpus)
+        return [sentence] if sentence else []
+
+
 class Fit(NamedTuple):
     """Fitted constants, as files hold them.
 
@@ -130,6 +175,19 @@ def read_measured(path: Path = FITTED) -> Measured | None:
         fix = "`pdapt plan fit ROWS --for SITE` writes it"
         raise UserError("`measured` is not what a site measured", where=str(path), fix=fix)
     return Measured(models, (int(gpus[0]), int(gpus[1])))
+
+
+def read_reach(path: Path = FITTED) -> Reach:
+    """Read how far a file's constants hold; intervals of other trainers than Megatron's are the published ones.
+
+    Raises:
+        UserError: see `read_fit` and `read_measured`.
+    """
+    fit, measured, published = read_fit(path), read_measured(path), read_json(FITTED)
+    stacks = {name: (low, high) for name, (low, high) in published["stacks"].items()}
+    (small, large), (few, many) = (published["extent"][name] for name in ("parameters", "gpus"))
+    extent = Extent((small, large), (few, many)) if path == FITTED else None
+    return Reach(fit.interval, stacks, measured or extent)
 
 
 def _two(values: list[Any]) -> bool:

@@ -18,10 +18,10 @@ from ..recipes.filling import Filling
 from ..recipes.load import to_dict
 from ..recipes.memory import of_gpu, of_host
 from ..recipes.schema import Recipe, describe_run, model_parallel, saves_asynchronously, world_size
-from .constants import FITTED, Constants, read_fit
+from .constants import FITTED, Constants, Reach, read_fit, read_reach
 from .goodput import Failures, daly, goodput
 from .plotting import new_figure, save_figure, write_csv
-from .predict_run import Run, Site, predict_run
+from .predict_run import Run, Site, beyond, predict_run, stack_of_recipe
 from .step_time import Terms
 from .work import Scaling
 
@@ -140,33 +140,85 @@ class GoodputPoint:
 
 def goodputs(recipe: Recipe, curve: list[Point], failures: Failures) -> list[GoodputPoint]:
     """Compute the goodput of the weak curve's points."""
-    rows = []
-    restart = 60 * failures.restart_minutes
-    for point in (point for point in curve if point.scaling == Scaling.WEAK):
-        spread = _on(recipe, point.gpus // model_parallel(recipe), point.global_batch)
-        stall = failures.save_seconds + save_stall_seconds(
-            of_host(spread), asynchronous=saves_asynchronously(spread, gpu=True)
-        )
-        mean, given = failures.mean_seconds(point.gpus), recipe.checkpoint.every * point.run.step_seconds
-        best = daly(stall, mean)
-        rows.append(
-            GoodputPoint(
+    return [_goodput(recipe, point, failures) for point in curve if point.scaling == Scaling.WEAK]
+
+
+def _goodput(recipe: Recipe, point: Point, failures: Failures) -> GoodputPoint:
+    spread, restart = (
+        _on(recipe, point.gpus // model_parallel(recipe), point.global_batch),
+        60 * failures.restart_minutes,
+    )
+    stall = failures.save_seconds + save_stall_seconds(
+        of_host(spread), asynchronous=saves_asynchronously(spread, gpu=True)
+    )
+    mean, given = failures.mean_seconds(point.gpus), recipe.checkpoint.every * point.run.step_seconds
+    best = daly(stall, mean)
+    return GoodputPoint(
+        gpus=point.gpus,
+        hours_between_failures=mean / 3600,
+        stall_seconds=stall,
+        best_interval_seconds=best,
+        goodput_at_best=goodput(best, stall, mean, restart),
+        recipe_interval_seconds=given,
+        goodput_at_recipe=goodput(given, stall, mean, restart),
+    )
+
+
+@dataclass(frozen=True)
+class TrainingTime:
+    """Hours in which a number of GPUs trains as many real tokens as the recipe's run, without validations.
+
+    Attributes:
+        scaling, gpus: of the curve's point.
+        steps: as many as hold these tokens, with the point's global batch.
+        hours_without_failures: of steps alone.
+        hours: with saves and failures, saving at the best interval.
+        least, most: of `hours`, by the planner's interval.
+        hours_at_recipe: as `hours`, saving as often in steps as the recipe; None where failures let nothing through.
+        gpu_hours: of `hours`.
+    """
+
+    scaling: Scaling
+    gpus: int
+    steps: float
+    hours_without_failures: float
+    hours: float
+    least: float
+    most: float
+    hours_at_recipe: float | None
+    gpu_hours: float
+
+
+def training_times(
+    recipe: Recipe, curve: list[Point], failures: Failures, interval: tuple[float, float]
+) -> list[TrainingTime]:
+    """Compute the time to train at each point of both curves."""
+    times = []
+    for point in curve:
+        lost = _goodput(recipe, point, failures)
+        steps = recipe.steps * recipe.batch.global_size / point.global_batch
+        whole = steps * point.run.step_seconds / 3600
+        hours = whole / lost.goodput_at_best
+        times.append(
+            TrainingTime(
+                scaling=point.scaling,
                 gpus=point.gpus,
-                hours_between_failures=mean / 3600,
-                stall_seconds=stall,
-                best_interval_seconds=best,
-                goodput_at_best=goodput(best, stall, mean, restart),
-                recipe_interval_seconds=given,
-                goodput_at_recipe=goodput(given, stall, mean, restart),
+                steps=steps,
+                hours_without_failures=whole,
+                hours=hours,
+                least=hours / interval[1],
+                most=hours / interval[0],
+                hours_at_recipe=whole / lost.goodput_at_recipe if lost.goodput_at_recipe > 0 else None,
+                gpu_hours=hours * point.gpus,
             )
         )
-    return rows
+    return times
 
 
 def draw(
     recipe: Recipe, filling: Filling, out: Path, *, largest: int, failures: Failures, site: Path | None
 ) -> Manifest:
-    """Simulate, and write `scaling.csv`, `goodput.csv`, `curves.json`, `scaling.png` and `goodput.png`.
+    """Simulate, and write `curves.json`, and a CSV file and a figure each of `scaling`, `goodput` and `time_to_train`.
 
     Args:
         recipe: checked.
@@ -179,8 +231,9 @@ def draw(
     Raises:
         UserError: `out` holds something else, or the recipe does not fit on so few GPUs.
     """
-    fit = read_fit(site or FITTED)
-    constants, interval = fit.constants, fit.interval
+    path = site or FITTED
+    constants, reach = read_fit(path).constants, read_reach(path)
+    interval = reach.interval_of(stack_of_recipe(recipe))
     config = {
         "recipe": to_dict(recipe),
         "filling": asdict(filling),
@@ -191,12 +244,34 @@ def draw(
 
     def body(work: Path) -> dict[str, Any]:
         curve = points(recipe, filling, Site(), constants, largest=largest)
-        title = Title(
-            f"{describe_run(recipe)}; constants: {site.stem if site else 'published speeds'}", world_size(recipe)
+        simulated = Simulated(
+            curve,
+            goodputs(recipe, curve, failures),
+            training_times(recipe, curve, failures, interval),
+            interval,
+            beyond=sorted({sentence for point in curve for sentence in _beyond(recipe, point, reach)}),
         )
-        return _write(curve, goodputs(recipe, curve, failures), interval, work, title=title)
+        words = f"{describe_run(recipe)}; constants: {site.stem if site else 'published speeds'}"
+        fails = f"a failure every {failures.gpu_years:g} years a GPU, {failures.restart_minutes:g} minutes to restart"
+        return _write(simulated, work, Title(f"{words}\n{fails}", world_size(recipe)))
 
     return run_stage("plan-curves", {}, config, out=out, body=body)
+
+
+def _beyond(recipe: Recipe, point: Point, reach: Reach) -> list[str]:
+    """How a point goes beyond the rows that the constants are fitted to."""
+    return beyond(_on(recipe, point.gpus // model_parallel(recipe), point.global_batch), reach)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """All that is simulated of a recipe: see `points`, `goodputs`, `training_times` and `Reach`."""
+
+    curve: list[Point]
+    lost: list[GoodputPoint]
+    times: list[TrainingTime]
+    interval: tuple[float, float]
+    beyond: list[str]
 
 
 @dataclass(frozen=True)
@@ -217,23 +292,26 @@ class Title:
             axis.xaxis.set_minor_formatter("")
 
 
-def _write(
-    curve: list[Point], lost: list[GoodputPoint], interval: tuple[float, float], work: Path, *, title: Title
-) -> dict[str, Any]:
+def _write(simulated: Simulated, work: Path, title: Title) -> dict[str, Any]:
     """Write all files of the stage; its counts."""
+    curve = simulated.curve
     write_csv(work / "scaling.csv", [_row(point) for point in curve])
-    write_csv(work / "goodput.csv", [asdict(point) for point in lost])
+    write_csv(work / "goodput.csv", [asdict(point) for point in simulated.lost])
+    write_csv(work / "time_to_train.csv", [asdict(time) for time in simulated.times])
     summary = {
         "label": LABEL,
-        "interval": interval,
+        "interval": simulated.interval,
         "weak": efficiency(curve, Scaling.WEAK),
         "strong": efficiency(curve, Scaling.STRONG),
         "takes_over": {scaling: takeovers(curve, scaling) for scaling in Scaling},
+        "beyond": simulated.beyond,
     }
     write_json(work / "curves.json", summary)
-    _draw_scaling(curve, interval, work / "scaling.png", title)
-    _draw_goodput(lost, work / "goodput.png", title)
-    return {"points": len(curve), "label": LABEL, "takes_over": summary["takes_over"]}
+    _draw_scaling(curve, simulated.interval, work / "scaling.png", title)
+    _draw_goodput(simulated.lost, work / "goodput.png", title)
+    _draw_times(simulated.times, work / "time_to_train.png", title)
+    counts = {"points": len(curve), "label": LABEL, "takes_over": summary["takes_over"]}
+    return counts | {"beyond": simulated.beyond}
 
 
 def _row(point: Point) -> dict[str, Any]:
@@ -283,5 +361,23 @@ def _draw_goodput(rows: list[GoodputPoint], path: Path, title: Title) -> None:
     axis.plot(gpus, [row.goodput_at_recipe for row in rows], "s--", label="the recipe's save interval")
     axis.set(xscale="log", xlabel="GPUs", ylabel="goodput", ylim=(0, 1.02), title="time that counts, under failures")
     axis.legend()
+    title.put(figure, [axis])
+    save_figure(figure, path, LABEL)
+
+
+def _draw_times(times: list[TrainingTime], path: Path, title: Title) -> None:
+    """Hours to the recipe's tokens, with and without failures, for both ways to scale."""
+    figure, axis = new_figure((6.5, 4.6))
+    for scaling, color in ((Scaling.WEAK, "C0"), (Scaling.STRONG, "C1")):
+        chosen = [time for time in times if time.scaling == scaling]
+        gpus = [time.gpus for time in chosen]
+        axis.plot(gpus, [time.hours for time in chosen], "o-", color=color, label=f"{scaling}, with failures")
+        axis.fill_between(
+            gpus, [time.least for time in chosen], [time.most for time in chosen], color=color, alpha=0.15
+        )
+        without = [time.hours_without_failures for time in chosen]
+        axis.plot(gpus, without, ":", color=color, label=f"{scaling}, without failures")
+    axis.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="hours", title="time to train the recipe's tokens")
+    axis.legend(fontsize=8)
     title.put(figure, [axis])
     save_figure(figure, path, LABEL)

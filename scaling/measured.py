@@ -15,10 +15,10 @@ from ..core.log import counted
 from ..core.training_cost import MeasuredStep
 from ..recipes.filling import Filling
 from ..recipes.schema import Recipe
-from .constants import Constants, Fit, read_fit
+from .constants import Constants, Fit, Measured, read_fit
 from .fit import COVERED, errors_pct, fit, predict
 from .predict_run import Site, work_of_recipe
-from .published import Case, read_rows
+from .published import Case, extent_of_site, read_rows
 from .published_trainer import Stack
 from .work import Scaling
 
@@ -166,10 +166,15 @@ class Adjustment:
 
     fit: Fit
     errors_pct: list[RowErrors]
+    measured: Measured
+
+    def site(self) -> dict[str, Any]:
+        """As the JSON values of a site's file."""
+        return self.fit.to_json() | {"measured": self.measured._asdict()}
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values: a site's file, and the errors."""
-        return self.fit.to_json() | {"errors_pct": [asdict(row) for row in self.errors_pct]}
+        return self.site() | {"errors_pct": [asdict(row) for row in self.errors_pct]}
 
 
 def adjust(path: Path) -> Adjustment:
@@ -185,7 +190,7 @@ def adjust(path: Path) -> Adjustment:
     fit_of_site = recalibrated(cases, start)
     before, after = (errors_pct(cases, constants).tolist() for constants in (start, fit_of_site.constants))
     pairs = [RowErrors(case.id, old, new) for case, old, new in zip(cases, before, after, strict=True)]
-    return Adjustment(fit_of_site, pairs)
+    return Adjustment(fit_of_site, pairs, extent_of_site(cases))
 
 
 def case_of(recipe: Recipe, filling: Filling, site: Site, measured: Measurement) -> Case:

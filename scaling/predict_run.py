@@ -13,9 +13,11 @@ from ..recipes.schema import (
     saves_asynchronously,
     shape_of,
     transformer_impl,
+    world_size,
 )
-from .constants import Constants
+from .constants import Constants, Reach
 from .model_shapes import of_qwen3
+from .published_trainer import Stack
 from .step_time import Terms, step_time
 from .work import Kernel, Work, of_architecture
 
@@ -118,3 +120,15 @@ def run_from_terms(recipe: Recipe, filling: Filling, site: Site, *, work: Work, 
         kwh=hours * gpus * site.watts / 1000,
         terms=terms,
     )
+
+
+def stack_of_recipe(recipe: Recipe) -> Stack:
+    """The kind of trainer whose rows tell most about a recipe: what Megatron-FSDP exposes is fitted to FSDP's rows."""
+    return Stack.FSDP if recipe.parallel.fsdp else Stack.MEGATRON
+
+
+def beyond(recipe: Recipe, reach: Reach) -> list[str]:
+    """A sentence where a prediction goes beyond the rows that the constants are fitted to."""
+    size, parameters = recipe.model.size, shape_of(recipe).parameters
+    name = f"Qwen3-{size.replace('p', '.').upper()}" if size else f"{parameters / 1e9:.2f} G parameters"
+    return reach.beyond(name, parameters, world_size(recipe))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from ..core import log
 from ..core.system.device import has_gpu
+from ..core.training_cost import PredictedSpeed
 from ..recipes.filling import filling
 from ..recipes.schema import Layers, Recipe, transformer_impl
-from .constants import read_fit
-from .predict_run import Site, predict_run
+from .constants import read_fit, read_reach
+from .predict_run import Site, beyond, predict_run, stack_of_recipe
 
 
 def cost_of_local_layers(recipe: Recipe) -> str | None:
@@ -37,12 +38,14 @@ def warn_of_local_layers(recipe: Recipe) -> None:
         log.warn(f"train: {cost}")
 
 
-def predicted_speed(recipe: Recipe, tokens: Path | None) -> tuple[float, float]:
-    """Predict seconds of a step on H100s, and real tokens a second and GPU.
+def predicted_speed(recipe: Recipe, tokens: Path | None) -> PredictedSpeed:
+    """Predict a recipe's speed on H100s.
 
     Args:
         recipe: checked.
         tokens: the tokens stage's folder, or None.
     """
-    run = predict_run(recipe, filling(recipe, tokens), Site(), read_fit().constants)
-    return run.step_seconds, run.tokens_per_second_per_gpu
+    run, reach = predict_run(recipe, filling(recipe, tokens), Site(), read_fit().constants), read_reach()
+    low, high = reach.interval_of(stack_of_recipe(recipe))
+    seconds = (run.step_seconds / high, run.step_seconds / low)
+    return PredictedSpeed(run.step_seconds, run.tokens_per_second_per_gpu, seconds, beyond(recipe, reach))

@@ -1,5 +1,6 @@
 """Published training speeds as settings that can be predicted: what rows state, and what is assumed else."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from ..core.errors import UserError, nearest
 from ..core.files import read_json
 from ..core.gpus import H100
+from .constants import Measured
 from .model_shapes import Architecture, find, from_row, of_flops
 from .published_trainer import RECOMPUTED, Stack, hardware_of, recomputed, software_of, stack_of
 from .read_row import Row
@@ -28,6 +30,7 @@ class Case:
         work: what is predicted.
         published: tokens a second and GPU.
         assumed: what the row does not state, and what was taken instead.
+        software: name of its trainer, without version and date.
         mfu_only: whether the speed follows from an MFU, whose count of operations the source does not state.
     """
 
@@ -37,7 +40,13 @@ class Case:
     work: Work
     published: float
     assumed: tuple[str, ...]
+    software: str = ""
     mfu_only: bool = False
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of the row."""
+        return round(float(self.work.gpus))
 
 
 def rows() -> list[dict[str, Any]]:
@@ -68,6 +77,12 @@ def read_rows(path: Path) -> list[Case]:
     """
     value = read_json(path)
     return cases(value.get("rows") if isinstance(value, dict) else value, str(path))
+
+
+def extent_of_site(measured: list[Case]) -> Measured:
+    """Models and numbers of GPUs of a site's rows."""
+    gpus = [case.gpus for case in measured]
+    return Measured(sorted({case.model for case in measured}), (min(gpus), max(gpus)))
 
 
 def left_out() -> set[str]:
@@ -113,6 +128,7 @@ def _case(value: Any, where: str) -> Case:
         work=work,
         published=published,
         assumed=tuple(row.assumed),
+        software=re.split(r"[\s/]", row.text("software"), maxsplit=1)[0],
         mfu_only=alone,
     )
 

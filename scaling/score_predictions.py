@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .constants import read_fit
+from .constants import FITTED, Reach, read_fit, read_reach
 from .fit import ErrorSummary, predict, summarize
-from .published import read_rows
+from .published import Case, read_rows
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class ScoredRow:
         predicted: with the constants.
         published: measured.
         error_pct: of the prediction.
-        interval: in which 90 % of unseen rows are.
+        interval: in which 90 % of unseen rows of Megatron's trainer are; of another kind of trainer all rows at hand.
         assumed: what is assumed of the row, sentences.
+        beyond: how the prediction goes beyond the rows that the constants are fitted to, sentences.
     """
 
     id: str
@@ -31,6 +32,7 @@ class ScoredRow:
     error_pct: float
     interval: tuple[float, float]
     assumed: tuple[str, ...]
+    beyond: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -57,21 +59,27 @@ def score_predictions(path: Path, site: Path | None = None) -> Score:
     Raises:
         UserError: the file has no rows, or one of them cannot be.
     """
-    fit = read_fit(site) if site else read_fit()
-    constants, (low, high) = fit.constants, fit.interval
+    path_of_fit = site or FITTED
+    constants, reach = read_fit(path_of_fit).constants, read_reach(path_of_fit)
     given = read_rows(path)
     predicted = predict(given, constants)
     errors = 100 * (predicted / np.array([case.published for case in given]) - 1)
     rows = [
-        ScoredRow(
-            id=case.id,
-            model=case.model,
-            predicted=float(value),
-            published=case.published,
-            error_pct=float(error),
-            interval=(float(value * low), float(value * high)),
-            assumed=case.assumed,
-        )
-        for case, value, error in zip(given, predicted, errors, strict=True)
+        _scored(case, value, error, reach)
+        for case, value, error in zip(given, predicted.tolist(), errors.tolist(), strict=True)
     ]
     return Score(summarize(given, errors), rows)
+
+
+def _scored(case: Case, predicted: float, error: float, reach: Reach) -> ScoredRow:
+    low, high = reach.interval_of(case.stack)
+    return ScoredRow(
+        id=case.id,
+        model=case.model,
+        predicted=predicted,
+        published=case.published,
+        error_pct=error,
+        interval=(predicted * low, predicted * high),
+        assumed=case.assumed,
+        beyond=tuple(reach.beyond(case.model, float(case.work.model_parameters), case.gpus)),
+    )

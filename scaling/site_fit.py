@@ -15,7 +15,7 @@ from ..core.errors import UserError
 from ..core.files import read_json
 from .constants import Constants, Fit, Measured, read_fit
 from .fit import errors_pct, fit
-from .published import Case, cases
+from .published import Case, cases, extent_of_site
 
 FREE = ("network", "step")
 """Constants that a site has of its own."""
@@ -96,9 +96,9 @@ def fit_site(path: Path) -> SiteFit:
     before, after = (errors_pct(measured, values).tolist() for values in (start, constants))
     return SiteFit(
         fit=Fit(constants, (float(min(1.0, ratios.min())), float(max(1.0, ratios.max())))),
-        measured=_extent(measured),
+        measured=extent_of_site(measured),
         rows=[
-            SiteRow(case.id, case.model, round(float(case.work.gpus)), before=old, after=new, left_out=error)
+            SiteRow(case.id, case.model, case.gpus, before=old, after=new, left_out=error)
             for case, old, new, error in zip(measured, before, after, unseen, strict=True)
         ],
         assumptions=open_ways,
@@ -164,8 +164,3 @@ def _left_out(measured: list[Case], start: Constants) -> list[float]:
         float(errors_pct([case], _fitted([other for other in measured if other is not case], start))[0])
         for case in measured
     ]
-
-
-def _extent(measured: list[Case]) -> Measured:
-    gpus = [round(float(case.work.gpus)) for case in measured]
-    return Measured(sorted({case.model for case in measured}), (min(gpus), max(gpus)))

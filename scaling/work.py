@@ -113,6 +113,11 @@ class Work:
         return self.hidden * (2 * self.q + 2 * self.kv + (2 + self.gated) * self.ffn)
 
     @property
+    def model_parameters(self) -> Numbers:
+        """Parameters of the whole model's matrices."""
+        return self.layers * self.layer_parameters + self.vocab * self.hidden * np.where(self.tied == 1, 1, 2)
+
+    @property
     def parameters(self) -> Numbers:
         """Parameters of a rank of the stage that holds most."""
         tables = self.vocab * self.hidden * np.where((self.pp > 1) | (self.tied == 1), 1, 2)

@@ -8,6 +8,7 @@ from ..core.checkpoint import CHECKPOINTS, root_of
 from ..core.gpus import GIB
 from ..core.memory import save_stall_seconds
 from ..core.qwen3 import END_OF_DOCUMENT_ID
+from ..core.training_cost import PredictedSpeed
 from ..data_prep.tokens.tokens_record import read_record
 from ..recipes import published_recipes
 from ..recipes.load import to_dict, to_yaml
@@ -42,6 +43,8 @@ class Prediction:
         stall_seconds: that a save holds training up.
         step_seconds: None where nobody has predicted the speed.
         tokens_per_second_per_gpu: real tokens; None as `step_seconds`.
+        step_seconds_interval: the least and the most to be expected; None as `step_seconds`.
+        beyond: how the speed goes beyond the rows that the planner is fitted to, sentences.
     """
 
     recipe: dict[str, Any]
@@ -53,6 +56,8 @@ class Prediction:
     stall_seconds: float
     step_seconds: float | None
     tokens_per_second_per_gpu: float | None
+    step_seconds_interval: tuple[float, float] | None
+    beyond: list[str]
 
 
 def dry_run(
@@ -60,7 +65,7 @@ def dry_run(
     out: Path,
     base: Path | None,
     inputs: Inputs | None = None,
-    speed: tuple[float, float] | None = None,
+    speed: PredictedSpeed | None = None,
 ) -> Prediction:
     """Predict a run on GPUs.
 
@@ -69,7 +74,7 @@ def dry_run(
         out: run folder, as the arguments name it.
         base: run or checkpoint root that it starts from.
         inputs: what it is trained on; checked as training checks it. None where there are no tokens yet.
-        speed: seconds of a step, and real tokens a second and GPU, as `scaling` predicts them.
+        speed: as `scaling` predicts it.
 
     Raises:
         UserError: recipe and inputs do not go together.
@@ -94,8 +99,10 @@ def dry_run(
         memory_parts_gib={name: getattr(memory, name) / GIB for name in names},
         host_memory_gib=host.node / GIB,
         stall_seconds=save_stall_seconds(host, asynchronous=saves_asynchronously(recipe, gpu=True)),
-        step_seconds=speed and speed[0],
-        tokens_per_second_per_gpu=speed and speed[1],
+        step_seconds=speed and speed.step_seconds,
+        tokens_per_second_per_gpu=speed and speed.tokens_per_second_per_gpu,
+        step_seconds_interval=speed and speed.interval,
+        beyond=speed.beyond if speed else [],
     )
 
 
@@ -136,10 +143,15 @@ def _data(prediction: Prediction) -> list[str]:
 
 
 def _speed(prediction: Prediction) -> list[str]:
-    if prediction.step_seconds is None:
+    if prediction.step_seconds is None or prediction.step_seconds_interval is None:
         return []
     step, tokens = prediction.step_seconds, prediction.tokens_per_second_per_gpu
-    return [f"  a step: {step:.3g} s, {tokens:,.0f} real tokens a second and GPU (`pdapt plan recipe` says why)"]
+    least, most = prediction.step_seconds_interval
+    return [
+        f"  a step: {step:.3g} s ({least:.3g} to {most:.3g}), {tokens:,.0f} real tokens a second and GPU "
+        "(`pdapt plan recipe` says why)",
+        *(f"  {sentence}" for sentence in prediction.beyond),
+    ]
 
 
 def _command_line(arguments: list[str]) -> list[str]:

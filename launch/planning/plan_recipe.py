@@ -9,9 +9,9 @@ from ...core.errors import UserError
 from ...core.gpus import GIB
 from ...core.log import counted
 from ...recipes.filling import Filling, filling
-from ...recipes.schema import Recipe, shape_of, world_size
-from ...scaling.constants import FITTED, Measured, read_fit, read_measured
-from ...scaling.predict_run import Run, Site
+from ...recipes.schema import Recipe, world_size
+from ...scaling.constants import FITTED, Measured, read_fit, read_reach
+from ...scaling.predict_run import Run, Site, beyond, stack_of_recipe
 from ...scaling.search import BEST, Choice, explanation, plan
 from ...training.run.journal import JOURNAL_FILE, read_steps, steps_in
 
@@ -102,7 +102,7 @@ def plan_recipe(
         UserError: nothing fits, or a file is not what it should be.
     """
     path = constants or FITTED
-    fit, at_site, slots = read_fit(path), read_measured(path), filling(recipe, tokens)
+    fit, reach, slots = read_fit(path), read_reach(path), filling(recipe, tokens)
     measured = energy(run) if run else None
     choice, every = plan(recipe, slots, site, fit.constants, keep=keep)
     return RecipePlan(
@@ -110,11 +110,11 @@ def plan_recipe(
         best=every[:BEST],
         tried=len(every),
         explanation=explanation(choice, every),
-        interval=fit.interval,
-        assumed=_assumptions(recipe, slots, site) + beyond(recipe, at_site),
+        interval=reach.interval_of(stack_of_recipe(recipe)),
+        assumed=_assumptions(recipe, slots, site) + beyond(recipe, reach),
         cost=cost(choice.run, prices),
         measured=measured,
-        at_site=at_site is not None,
+        at_site=isinstance(reach.rows, Measured),
     )
 
 
@@ -126,16 +126,6 @@ def _assumptions(recipe: Recipe, slots: Filling, site: Site) -> list[str]:
         f"{site.watts:g} W a GPU, with its share of the node and of cooling",
         "MFU is over the BF16 peak, with causal attention counted half",
     ]
-
-
-def beyond(recipe: Recipe, measured: Measured | None) -> list[str]:
-    """A sentence where a prediction by a site's constants goes beyond what was measured there."""
-    size = recipe.model.size
-    name = (
-        f"Qwen3-{size.replace('p', '.').upper()}" if size else f"{shape_of(recipe).parameters / 1e9:.2f} G parameters"
-    )
-    sentence = measured and measured.beyond(name, world_size(recipe))
-    return [sentence] if sentence else []
 
 
 def cost(run: Run, prices: Prices) -> dict[str, float]:

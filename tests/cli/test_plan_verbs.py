@@ -1,6 +1,7 @@
 """`pdapt plan`: the score of rows as others keep them, the search, and a recipe that goes on from it."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ def test_a_file_of_the_evidences_form_is_scored(shared: Callable[[str], Path]) -
     assert found["max_abs_error_pct"] == max(sizes)
     for row in found["rows"]:
         assert row["error_pct"] == pytest.approx(100 * (row["predicted"] / row["published"] - 1))
+        low, high = row["interval"]
+        trainer = str(given[row["id"]].get("sharding")) + str(given[row["id"]].get("software"))
+        if re.search("FSDP|foundry|nanotron|JAX", trainer):
+            assert low < row["published"] < high, "of trainers that the fit hardly knows all rows at hand are inside"
         if "tokens_s_gpu" in given[row["id"]]:
             assert row["published"] == given[row["id"]]["tokens_s_gpu"]
 
@@ -92,6 +97,23 @@ def test_a_search_says_why_what_it_costs_and_writes_its_choice(tmp_path: Path) -
     assert dry["recipe"]["batch"]["micro_size"] == chosen["micro"]
     assert dry["step_seconds"] == pytest.approx(chosen["step_seconds"])
     assert dry["memory_gib"] == pytest.approx(chosen["memory_gib"])
+
+
+def test_every_command_that_predicts_says_where_it_goes_beyond_the_rows(tmp_path: Path) -> None:
+    """A model smaller than any that a speed is published of, and Jean Zay, whose rows are of one other model."""
+    small, there = "qwen3_0p6b_cpt_4xh100_packed", ("--site", "jean_zay_h100")
+    missing = "beyond the published rows that the planner is fitted to"
+    assert missing in plan("recipe", small)
+    assert missing in pdapt("train", small, "--dry-run")
+    assert pdapt_json("train", small, "--dry-run")["beyond"][0].startswith(missing)
+    measured = "beyond what was measured at this site"
+    assert f"{measured}, Luciole-1B on 4 to 256 GPUs: Qwen3-0.6B is another model" in plan("recipe", small, *there)
+    row = {"id": 1, "model": "Llama3-8B", "n_gpu": 8, "seq": 4096, "tokens_s_gpu": 10_000}
+    write_json(tmp_path / "rows.json", [row])
+    assert missing not in plan("score", tmp_path / "rows.json")
+    assert measured in plan("score", tmp_path / "rows.json", *there)
+    curves = pdapt_json("plan", "curves", small, "--gpus", "8", "--out", tmp_path / "curves", *there)
+    assert measured in curves["counts"]["beyond"][0]
 
 
 def test_measured_energy_stands_beside_the_predicted(tmp_path: Path) -> None:

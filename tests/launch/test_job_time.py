@@ -51,6 +51,14 @@ def test_a_job_asks_for_no_more_than_the_plan_says() -> None:
     assert time.interval[1] + START + time.lead <= time.limit < time.interval[1] + START + time.lead + 600
 
 
+def test_a_job_says_where_its_time_goes_beyond_what_was_measured() -> None:
+    time = timed("qwen3_8b_cpt_48xh100_packed", "job.account=abc@h100", site="jean_zay_h100")
+    recipe = load("qwen3_8b_cpt_48xh100_packed")
+    *_, last = describe_time(time, recipe, read_site("jean_zay_h100"))
+    assert last.startswith("beyond what was measured at this site, Luciole-1B")
+    assert timed("qwen3_8b_cpt_48xh100_packed").beyond == ()
+
+
 def test_larger_states_are_asked_to_save_earlier() -> None:
     small, large = timed("qwen3_0p6b_cpt_4xh100_packed"), timed("qwen3_8b_cpt_4xh100_packed")
     assert 120 < small.lead < large.lead < 1200

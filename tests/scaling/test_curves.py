@@ -12,7 +12,7 @@ from pdapt.core.files import read_json
 from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import read_fit
-from pdapt.scaling.curves import COUNTED, draw, efficiency, goodputs, points, shares, takeovers
+from pdapt.scaling.curves import COUNTED, draw, efficiency, goodputs, points, shares, takeovers, training_times
 from pdapt.scaling.goodput import Failures
 from pdapt.scaling.predict_run import Site
 
@@ -59,8 +59,13 @@ def test_a_term_takes_over_where_it_is_the_largest_and_more_than_a_twentieth_of_
 def test_figures_and_tables_say_that_they_are_simulated(tmp_path: Path) -> None:
     recipe = load("qwen3_0p6b_cpt_48xh100_packed")
     manifest = draw(recipe, FULL, tmp_path / "out", largest=64, failures=Failures(), site=None)
-    assert set(manifest.outputs) == {"scaling.csv", "goodput.csv", "curves.json", "scaling.png", "goodput.png"}
-    assert "simulated" in read_json(tmp_path / "out" / "curves.json")["label"]
+    assert set(manifest.outputs) == {"curves.json"} | {
+        f"{name}.{kind}" for name in ("scaling", "goodput", "time_to_train") for kind in ("csv", "png")
+    }
+    summary = read_json(tmp_path / "out" / "curves.json")
+    assert "simulated" in summary["label"]
+    assert len(summary["beyond"]) == 4, "on fewer than 8 GPUs, too, no published run is as small"
+    assert "1.3 to 461 G parameters on 8 to 6,144 GPUs: 0.6 G parameters and 4 GPUs" in str(summary["beyond"])
     rows = list(csv.DictReader((tmp_path / "out" / "goodput.csv").open()))
     assert [int(row["gpus"]) for row in rows] == [1, 2, 4, 8, 16, 32, 64]
     assert all(float(row["goodput_at_best"]) >= float(row["goodput_at_recipe"]) for row in rows)
@@ -85,3 +90,24 @@ def test_goodput_counts_a_save_as_the_recipe_makes_it() -> None:
     by_default = load("qwen3_0p6b_cpt_48xh100_packed")
     curve = points(by_default, FULL, Site(), read_fit().constants, largest=8)
     assert [row.stall_seconds for row in goodputs(by_default, curve, Failures())] == stalls[True], "on GPUs, beside it"
+
+
+def test_the_time_to_train_holds_all_tokens_and_what_failures_cost() -> None:
+    recipe, failures = load("qwen3_8b_cpt_48xh100_packed"), Failures()
+    curve = points(recipe, FULL, Site(), read_fit().constants, largest=16_384)
+    times = training_times(recipe, curve, failures, (0.8, 1.25))
+    lost = {row.gpus: row for row in goodputs(recipe, curve, failures)}
+    tokens = 4194 * 576 * 2048
+    for time, point in zip(times, curve, strict=True):
+        speed = point.run.tokens_per_second_per_gpu * point.gpus
+        assert time.hours_without_failures == pytest.approx(tokens / speed / 3600)
+        assert (time.least, time.most) == pytest.approx((time.hours * 0.8, time.hours / 0.8))
+        assert time.gpu_hours == pytest.approx(time.hours * time.gpus)
+        if point.scaling == "weak":
+            row = lost[time.gpus]
+            assert time.hours == pytest.approx(time.hours_without_failures / row.goodput_at_best)
+            assert time.hours_at_recipe == pytest.approx(time.hours_without_failures / row.goodput_at_recipe)
+    weak = [time for time in times if time.scaling == "weak"]
+    assert [time.hours for time in weak] == sorted((time.hours for time in weak), reverse=True)
+    hopeless = training_times(recipe, curve, Failures(gpu_years=0.01), (0.8, 1.25))
+    assert hopeless[-1].hours > times[-1].hours

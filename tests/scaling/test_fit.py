@@ -9,10 +9,11 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
-from pdapt.scaling.constants import CONSTANT_NAMES, Constants, read_fit
-from pdapt.scaling.fit import cross_validated, errors_pct, fit, predict, split, summarize
+from pdapt.scaling.constants import CONSTANT_NAMES, Constants, read_fit, read_reach
+from pdapt.scaling.fit import cross_validated, errors_pct, extent, fit, predict, split, summarize, unlike_stacks
 from pdapt.scaling.model_shapes import MODELS
 from pdapt.scaling.published import Case, cases, left_out, rows
+from pdapt.scaling.published_trainer import Stack
 from pdapt.scaling.work import Work
 
 
@@ -73,6 +74,39 @@ def test_no_constant_belongs_to_a_model_or_a_row(
                 case.model for case, change in zip(halves[0], after / before - 1, strict=True) if abs(change) > 5e-4
             }
             assert len(moved) >= 3
+
+
+def test_intervals_of_other_trainers_hold_for_every_row_at_hand(halves: tuple[list[Case], list[Case]]) -> None:
+    """As fitted; by a fit that has seen none of the trainer's rows; and for the models that are never fitted to."""
+    calibration, test = halves
+    reach = read_reach()
+    assert reach.stacks == {name: pytest.approx(pair, abs=1e-3) for name, pair in unlike_stacks(calibration).items()}
+    assert set(reach.stacks) == {case.stack for case in calibration} - {Stack.MEGATRON}
+    for kind in reach.stacks:
+        low, high = reach.interval_of(kind)
+        mine = [case for case in (*calibration, *test) if case.stack == kind]
+        assert len(mine) > 20
+        ratios = np.array([case.published for case in mine]) / predict(mine, read_fit().constants)
+        assert low <= ratios.min() < ratios.max() <= high
+        assert low < reach.interval[0] < reach.interval[1] < high
+    assert reach.interval_of(Stack.MEGATRON) == reach.interval == read_fit().interval
+
+
+def test_a_prediction_says_where_it_goes_beyond_the_published_rows(halves: tuple[list[Case], list[Case]]) -> None:
+    reach = read_reach()
+    assert reach.rows == extent(halves[0])
+    assert not [case for case in halves[0] if reach.beyond("", float(case.work.model_parameters), case.gpus)]
+    assert reach.beyond("", 8e9, 6144) == []
+    rows_at_hand = "the published rows that the planner is fitted to, 1.3 to 461 G parameters on 8 to 6,144 GPUs"
+    assert reach.beyond("", 8e9, 8192) == [f"beyond {rows_at_hand}: 8,192 GPUs"]
+    assert "0.6 G parameters and 4 GPUs" in reach.beyond("", 0.6e9, 4)[0]
+
+
+def test_a_file_that_does_not_say_what_it_was_measured_on_makes_predictions_say_so(tmp_path: Path) -> None:
+    write_json(tmp_path / "site.json", WHOLE | {"interval": [0.5, 1.01]})
+    reach = read_reach(tmp_path / "site.json")
+    assert "does not say which models" in reach.beyond("Qwen3-8B", 8e9, 48)[0]
+    assert reach.interval_of("FSDP") == (0.5, read_reach().stacks["FSDP"][1]), "no narrower than the site's own"
 
 
 def test_errors_are_what_docs_planner_says(halves: tuple[list[Case], list[Case]], fitted: Constants) -> None:

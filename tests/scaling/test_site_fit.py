@@ -8,11 +8,11 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
-from pdapt.launch.planning.plan_recipe import beyond
 from pdapt.launch.planning.site_speed import fit_for_site, lines
 from pdapt.launch.slurm_site import FOLDER, read_site, speed_path
 from pdapt.recipes.load import load
-from pdapt.scaling.constants import CONSTANT_NAMES, read_fit, read_measured
+from pdapt.scaling.constants import CONSTANT_NAMES, read_fit, read_measured, read_reach
+from pdapt.scaling.predict_run import beyond
 from pdapt.scaling.published import cases
 from pdapt.scaling.site_fit import FREE, fit_site
 
@@ -86,13 +86,13 @@ def test_a_file_in_the_way_is_not_overwritten_and_bad_rows_write_nothing(tmp_pat
 
 def test_a_prediction_beyond_a_sites_rows_says_so() -> None:
     measured = read_measured(JEAN_ZAY)
-    assert beyond(load("qwen3_8b_cpt_48xh100_packed"), measured) == [
+    assert beyond(load("qwen3_8b_cpt_48xh100_packed"), read_reach(JEAN_ZAY)) == [
         "beyond what was measured at this site, Luciole-1B on 4 to 256 GPUs: Qwen3-8B is another model"
     ]
     assert measured is not None
     assert measured.beyond("Luciole-1B", 64) is None
     assert "512 GPUs another size" in str(measured.beyond("Luciole-1B", 512))
-    assert beyond(load("qwen3_8b_cpt_48xh100_packed"), read_measured()) == []
+    assert beyond(load("qwen3_8b_cpt_48xh100_packed"), read_reach()) == []
 
 
 def test_a_damaged_record_of_what_was_measured_is_refused(tmp_path: Path) -> None:
