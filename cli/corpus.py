@@ -9,12 +9,15 @@ import typer
 
 from ..core.log import counted
 from .options import (
+    CleaningProfile,
     Commercial,
     DocumentType,
+    Duplicates,
     Edition,
     Encoding,
     Json,
     Licence,
+    Mask,
     MaxRejected,
     OutFolder,
     Slurm,
@@ -30,15 +33,6 @@ if TYPE_CHECKING:
     from ..data_prep.sources.listing import ListedSource
 
 corpus = typer.Typer()
-
-CleaningProfile = Annotated[
-    str,
-    typer.Option(
-        "--profile",
-        help="clinical: changes no number, unit, sign, table or letter, which is checked of every document; paper and "
-        "partages_llm: as published, which changes doses. docs/cleaning.md lists the steps.",
-    ),
-]
 
 
 @corpus.command("build")
@@ -62,22 +56,8 @@ def build(
     max_rejected: MaxRejected = None,
     edition: Edition = None,
     profile: CleaningProfile = "clinical",
-    duplicates: Annotated[
-        str,
-        typer.Option(
-            help="Documents alike, within a source or across: keep them without a search; flag: list exact and near "
-            "duplicates in duplicates.parquet; exact: drop equal texts; near: drop near-duplicates as well. Documents "
-            "that differ in a number, or in a name throughout, are not near-duplicates. `pdapt tokens build` drops "
-            "equal texts in any case."
-        ),
-    ] = "keep",
-    mask: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Personal data to mask: email, telephone, nir, rpps, iban, address or all; may be repeated. By "
-            "default none: what looks personal is counted, and `pdapt corpus personal` shows examples."
-        ),
-    ] = None,
+    duplicates: Duplicates = "keep",
+    mask: Mask = None,
     tasks: Annotated[
         int,
         typer.Option(

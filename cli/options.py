@@ -81,6 +81,37 @@ MaxRejected = Annotated[
     ),
 ]
 
+CleaningProfile = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        help="clinical: changes no number, unit, sign, table or letter, which is checked of every document; paper and "
+        "partages_llm: as published, which changes doses. docs/cleaning.md lists the steps.",
+    ),
+]
+Duplicates = Annotated[
+    str,
+    typer.Option(
+        help="Documents alike, within a source or across: keep them without a search; flag: list exact and near "
+        "duplicates in duplicates.parquet; exact: drop equal texts; near: drop near-duplicates as well. Documents "
+        "that differ in a number, or in a name throughout, are not near-duplicates. `pdapt tokens build` drops "
+        "equal texts in any case."
+    ),
+]
+Mask = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Personal data to mask: email, telephone, nir, rpps, iban, address or all; may be repeated. By "
+        "default none: what looks personal is counted, and `pdapt corpus personal` shows examples."
+    ),
+]
+Topics = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with each text's topic, of `pdapt corpus topics --out` or a classifier of yours: each source is "
+        "divided by them, and a recipe's data.blend chooses topics."
+    ),
+]
 MaxLoss = Annotated[
     float,
     typer.Option(help="Largest loss in general that the rule allows a merge, in percent of the perplexity per byte."),

@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.errors import UserError
-from ..launch.run_defaults import DOCUMENTS, MAX_LOSS, MERGE_T, QUESTIONS, VALID_FRACTION
+from ..launch.run_defaults import DOCUMENTS, DUPLICATES, MAX_LOSS, MERGE_T, PROFILE, QUESTIONS, VALID_FRACTION
 from .options import (
+    CleaningProfile,
     Commercial,
     DocumentType,
+    Duplicates,
     Edition,
     Encoding,
     Format,
     Json,
     KeepDuplicates,
     Licence,
+    Mask,
     MaxLoss,
     MaxRejected,
     Splits,
     TextColumn,
+    Topics,
     Verify,
 )
 
@@ -90,6 +94,10 @@ def run(
     text_column: TextColumn = "text",
     max_rejected: MaxRejected = None,
     edition: Edition = None,
+    profile: CleaningProfile = PROFILE,
+    duplicates: Duplicates = DUPLICATES,
+    mask: Mask = None,
+    topics: Topics = None,
     valid_fraction: Annotated[
         float, typer.Option(help="Part of each domain's text that is held out.")
     ] = VALID_FRACTION,
@@ -146,6 +154,10 @@ def run(
         ),
         max_rejected=max_rejected,
         edition=edition,
+        profile=profile,
+        duplicates=duplicates,
+        mask=mask or [],
+        topics=None if topics is None else str(topics),
         valid_fraction=valid_fraction,
         splits=splits,
         keep_duplicates=keep_duplicates,

@@ -22,6 +22,7 @@ from .options import (
     Slurm,
     Splits,
     TextColumn,
+    Topics,
 )
 
 if TYPE_CHECKING:
@@ -73,13 +74,7 @@ def build(
     splits: Splits = "train",
     keep_duplicates: KeepDuplicates = False,
     near_duplicates: NearDuplicates = False,
-    topics: Annotated[
-        Path | None,
-        typer.Option(
-            help="File with each text's topic, of `pdapt corpus topics --out` or a classifier of yours: each source is "
-            "divided by them, and a recipe's data.blend chooses topics."
-        ),
-    ] = None,
+    topics: Topics = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw of held-out documents.")] = 0,
     vocab_size: Annotated[int | None, typer.Option(help="Rows of the model's embedding.")] = None,
     tasks: Annotated[

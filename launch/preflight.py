@@ -54,7 +54,10 @@ def check_request(request: Request) -> None:
     Raises:
         UserError: one cannot be.
     """
+    from ..data_prep.clean.profiles import profile_of
+    from ..data_prep.dedup.corpus_duplicates import treatment_of
     from ..data_prep.licences.editions import edition_of
+    from ..data_prep.screening.masking import kinds_to_mask
 
     if not DOMAIN.fullmatch(request.domain) or request.domain.split("-")[0] == GENERAL:
         raise UserError(
@@ -74,6 +77,13 @@ def check_request(request: Request) -> None:
             where=f"--general {' '.join(request.general)}",
         )
     edition_of(request.edition)
+    profile_of(request.profile)
+    treatment_of(request.duplicates)
+    kinds_to_mask(request.mask)
+    if request.topics is not None and not Path(request.topics).is_file():
+        raise UserError(
+            f"no such file: {request.topics}", where="--topics", fix="`pdapt corpus topics --out` writes one"
+        )
     _check_merges(request)
     if request.parts < 1:
         raise UserError(f"parts is {request.parts}", where="data.parts", allowed="1 or more")

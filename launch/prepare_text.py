@@ -70,6 +70,9 @@ def build_documents(place: TextBuild) -> None:
             folder,
             max_rejected=share,
             edition=request.edition,
+            profile=request.profile,
+            duplicates=request.duplicates,
+            masked=request.mask,
             whole=whole,
             tasks=request.parts,
         ),
@@ -90,9 +93,19 @@ def build_run_tokens(place: TextBuild, vocab: int) -> None:
     from ..data_prep.tokens.build import build_tokens
 
     out, options = place.out, _options(place)
+    topics = Path(place.request.topics) if place.request.topics else None
     tokenizer = place.base.folder if place.base else out / TOKENIZER
     place.training(
-        TOKENS, lambda folder: build_tokens([str(out / CORPUS)], tokenizer, folder, options, vocab_size=vocab)
+        TOKENS,
+        lambda folder: build_tokens(
+            [str(out / CORPUS)],
+            tokenizer,
+            folder,
+            options,
+            vocab_size=vocab,
+            topics=topics,
+            tasks=place.request.parts,
+        ),
     )
     if place.base is None:
         _say_left_out(place)
@@ -110,7 +123,8 @@ def build_general(place: TextBuild) -> None:
     corpus, out = place.out / GENERAL_CORPUS, place.out / UNSEEN
     request = place.request
     sources, documents = _named(discover(paths, out=place.out), GENERAL), request.documents
-    renew(corpus, lambda _: build_corpus(sources, corpus, max_rejected=request.max_rejected))
+    cleaning = {"max_rejected": request.max_rejected, "profile": request.profile, "masked": request.mask}
+    renew(corpus, lambda _: build_corpus(sources, corpus, **cleaning))
     renew(out, lambda _: build_unseen(corpus, place.out / CORPUS, out, documents=documents))
 
 

@@ -9,7 +9,7 @@ from ..core.errors import UserError
 from ..core.files import json_text, read_object, write_text
 from ..core.jsonio import JsonObject
 from ..recipes.schema import Recipe
-from .run_defaults import DOCUMENTS, MAX_LOSS, MERGE_T, QUESTIONS, VALID_FRACTION
+from .run_defaults import DOCUMENTS, DUPLICATES, MAX_LOSS, MERGE_T, PROFILE, QUESTIONS, VALID_FRACTION
 
 REQUEST_FILE = "request.json"
 RECIPE_KEYS = {item.name for item in fields(Recipe)}
@@ -69,6 +69,10 @@ class Request:
         reading: how the domain's text is read.
         max_rejected: share of a source's documents that may be spoilt; None for none.
         edition: of the domain's text; None for all of it.
+        profile: name of the cleaning profile; general text that is only evaluated on is cleaned alike.
+        duplicates: what is done with documents alike: `keep`, `flag`, `exact` or `near`.
+        mask: kinds of personal data to mask, in general text that is only evaluated on, too.
+        topics: file with each text's topic, by which its source is divided; None to leave sources whole.
         valid_fraction: part of each domain's text that is held out.
         splits: parts of published data sets that are trained on: `train` or `all`.
         keep_duplicates: whether copies of training texts are trained on.
@@ -89,6 +93,10 @@ class Request:
     reading: Reading = field(default_factory=Reading)
     max_rejected: float | None = None
     edition: str | None = None
+    profile: str = PROFILE
+    duplicates: str = DUPLICATES
+    mask: list[str] = field(default_factory=list)
+    topics: str | None = None
     valid_fraction: float = VALID_FRACTION
     splits: str = "train"
     keep_duplicates: bool = False
@@ -186,6 +194,10 @@ def read_request(out: Path) -> Request:
         ),
         max_rejected=held.number("max_rejected") if "max_rejected" in held else None,
         edition=_optional_text(held, "edition"),
+        profile=held.text("profile", PROFILE),
+        duplicates=held.text("duplicates", DUPLICATES),
+        mask=_texts(held, "mask") if "mask" in held else [],
+        topics=_optional_text(held, "topics"),
         valid_fraction=held.number("valid_fraction"),
         splits=held.text("splits"),
         keep_duplicates=held.flag("keep_duplicates"),
@@ -238,6 +250,7 @@ def training_began(out: Path) -> bool:
 def changes(before: dict[str, Any], request: Request) -> list[str]:
     """Sentences on which options are others than before, but for those that training does not depend on."""
     now = asdict(request)
+    before = asdict(Request("", "", [])) | before  # an earlier version knew fewer options
     names = [item.name for item in fields(request) if item.name not in (*LATER, *HARMLESS)]
     return [
         f"{_option(name)}: {_short(before.get(name))} then, {_short(now[name])} now"

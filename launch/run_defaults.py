@@ -6,6 +6,8 @@ DOCUMENTS, QUESTIONS = 500, 100
 """Held-out documents to evaluate on and questions to ask in each domain, at most."""
 MERGE_T = 0.5
 """Distance of the merged model: 0 is the base, 1 the last checkpoint."""
+PROFILE, DUPLICATES = "clinical", "keep"
+"""How text is cleaned, and what is done with documents alike."""
 MAX_LOSS = 1.0
 """Largest loss in general, in per cent of the perplexity per byte, of a merge that is chosen among several."""
 PRETRAIN, CPT = "qwen3_tiny_pretrain_2xcpu", "qwen3_tiny_cpt_2xcpu"

@@ -11,7 +11,7 @@ from ...core.errors import UserError
 from ...merge.factors import parse_points
 from ...recipes.overrides import merge_layer, read_layer
 from ..request import Reading, Request, TaskRuns
-from ..run_defaults import DOCUMENTS, MAX_LOSS, MERGE_T, QUESTIONS, VALID_FRACTION
+from ..run_defaults import DOCUMENTS, DUPLICATES, MAX_LOSS, MERGE_T, PROFILE, QUESTIONS, VALID_FRACTION
 from ..slurm_site import GENERIC
 
 
@@ -30,6 +30,10 @@ class DataKeys:
     text_column: str = "text"
     max_rejected: float | None = None
     edition: str | None = None
+    profile: str = PROFILE
+    duplicates: str = DUPLICATES
+    mask: list[str] = field(default_factory=list)
+    topics: str | None = None
     valid_fraction: float = VALID_FRACTION
     splits: str = "train"
     keep_duplicates: bool = False
@@ -127,6 +131,10 @@ def _request(keys: FlowKeys) -> Request:
         ),
         max_rejected=data.max_rejected,
         edition=data.edition,
+        profile=data.profile,
+        duplicates=data.duplicates,
+        mask=data.mask,
+        topics=data.topics,
         valid_fraction=data.valid_fraction,
         splits=data.splits,
         keep_duplicates=data.keep_duplicates,

@@ -146,6 +146,10 @@ def test_a_blend_of_the_users_is_not_replaced(base: Path, tmp_path: Path) -> Non
         ({"domain": "general-medicine"}, "cannot name the domain"),
         ({"t": [1.5]}, "t is 1.5"),
         ({"questions": 3}, "--questions is 3"),
+        ({"profile": "papers"}, "did you mean 'paper'"),
+        ({"duplicates": "nearly"}, "did you mean 'near'"),
+        ({"mask": ["mail"]}, "did you mean 'email'"),
+        ({"topics": "gone.csv"}, "no such file: gone.csv"),
         ({"documents": 0}, "--documents is 0"),
         ({"parts": 0}, "parts is 0"),
         ({"edition": "comercial"}, "no edition is called 'comercial'"),
@@ -368,3 +372,10 @@ def test_another_request_is_told_by_its_options() -> None:
         "KEY=VALUE: steps=3 then, none now",
         "how text is read: text_column text then, text_column note now",
     ]
+    cleaned = replace(first, profile="paper", mask=["email"])
+    said = ["--profile: clinical then, paper now", "--mask: none then, email now"]
+    assert request.changes(before, cleaned) == said
+    for name in ("profile", "duplicates", "mask", "topics"):
+        del before[name]  # as an earlier version has written it
+    assert request.changes(before, first) == []
+    assert request.changes(before, cleaned) == said

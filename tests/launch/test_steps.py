@@ -37,7 +37,18 @@ OWN = Request("title", "medical", ["notes.jsonl"], base="Qwen3-0.6B-Base", recip
 TINY = Request("title", "medical", [])
 SWEEP = replace(TINY, t=[0.3, 0.6], max_loss=2.0, benchmark=TaskRuns("benchmark"))
 REQUESTS = [OWN, replace(OWN, general=["none"]), TINY, SWEEP, replace(TINY, benchmark=TaskRuns("benchmark"))]
-OTHERS = [replace(OWN, max_rejected=0.5, edition="strict", overrides=["steps=3"])]
+OTHERS = [
+    replace(
+        OWN,
+        profile="paper",
+        duplicates="near",
+        mask=["all"],
+        topics="x",
+        max_rejected=0.5,
+        edition="strict",
+        overrides=["steps=3"],
+    )
+]
 
 
 def names(steps: list[Step]) -> list[str]:

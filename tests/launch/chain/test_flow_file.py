@@ -17,6 +17,10 @@ data:
   general: [none]
   encoding: cp1252
   max_rejected: 0.01
+  profile: paper
+  duplicates: near
+  mask: [email, nir]
+  topics: topics.csv
   parts: 8
 base: Qwen3-8B-Base
 recipe:
@@ -47,6 +51,10 @@ def test_a_flow_says_what_the_options_of_run_say(tmp_path: Path) -> None:
         t=[0.3],
         reading=Reading(encoding="cp1252"),
         max_rejected=0.01,
+        profile="paper",
+        duplicates="near",
+        mask=["email", "nir"],
+        topics="topics.csv",
         documents=50,
         questions=20,
         benchmark=TaskRuns("benchmark", ["FR-MEDICAL"], 9),
