@@ -1,7 +1,7 @@
 """`pdapt bench scaling`: a recipe on several numbers of ranks, measured, beside what the planner says.
 
 Each run is `pdapt train` as a user starts it, in a folder that is thrown away. Worlds take turns, because other work on
-a machine slows down whatever runs at the time. On a cluster the runs are jobs: `--jobs` writes them, and `--collect`
+a machine slows down whatever runs at the time. On a cluster the runs are jobs (`scaling_chain.py`), and `--collect`
 reads what they have left.
 """
 
@@ -15,10 +15,12 @@ from tempfile import TemporaryDirectory
 
 from ..core import log
 from ..core.errors import UserError
-from ..core.files import write_json, write_text
+from ..core.files import sha256, write_json
 from ..core.log import counted
+from ..core.manifest import Manifest
+from ..launch.slurm_site import read_site, speed_path
 from ..recipes.filling import Filling, filling
-from ..recipes.load import to_dict, to_yaml
+from ..recipes.load import to_dict
 from ..recipes.schema import Recipe, data_parallel, model_parallel
 from ..recipes.validate import validate
 from ..scaling.constants import read_fit
@@ -31,6 +33,8 @@ from ..training.run.journal import JOURNAL_FILE, read_steps, steps_in
 from .scaling_result import ScalingResult, ScalingRow
 from .train import DISTURBED, run_pdapt, sample_tokens, spent_by_others, unsaved
 
+RESULTS = ("scaling.json", "scaling.csv", "site.json", "scaling.png", "scaling.html")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -42,6 +46,8 @@ class Plan:
         ways: weak, strong or both.
         repeats: how often each has its turn.
         gpu: whether the ranks are GPUs.
+        nodes: whether the ranks fill nodes of as many as the recipe has on one, as GPUs do in any case.
+        site: where the runs are jobs, by name or path; None: on this machine.
     """
 
     recipe: Recipe
@@ -49,37 +55,44 @@ class Plan:
     ways: list[Scaling]
     repeats: int
     gpu: bool
+    nodes: bool = False
+    site: str | None = None
+
+    def recipe_on(self, way: Scaling, world: int) -> Recipe:
+        """The recipe on so many ranks."""
+        return spread(self.recipe, way, world, self.worlds[0], fill=self.gpu or self.nodes)
+
+    def cores(self, world: int) -> float | None:
+        """CPU cores of a rank: those that its job asks for, or its share of this machine's; None of GPUs."""
+        if self.gpu:
+            return None
+        if self.site is None:
+            return len(os.sched_getaffinity(0)) / world
+        return float(self.recipe.job.cpus_per_rank or read_site(self.site).cpus_per_rank)
 
     def runs(self) -> Iterator[tuple[Scaling, int, int, Recipe]]:
         """Way, world, turn and recipe of each run; worlds take turns."""
         for turn in range(self.repeats):
             for way in self.ways:
                 for world in self.worlds:
-                    yield way, world, turn, spread(self.recipe, way, world, self.worlds[0], gpu=self.gpu)
+                    yield way, world, turn, self.recipe_on(way, world)
 
 
-def run_all(
-    plan: Plan, tokens: Path | None, out: Path, *, jobs: bool, collecting: bool, as_json: bool
-) -> Iterator[str]:
+def run_all(plan: Plan, tokens: Path | None, out: Path, *, collecting: bool, as_json: bool) -> Iterator[str]:
     """Do what is asked for, and say what came of it.
 
     Args:
         plan: checked.
         tokens: the tokens stage's folder; None: of the embedded sample.
-        out: folder for what is found; with `jobs` and `collecting` also of the runs.
-        jobs: only write a batch script for each run.
+        out: folder for what is found; with `collecting` also of the runs.
         collecting: only read what such runs have left.
         as_json: say it as one JSON object.
 
     Raises:
-        UserError: tokens are missing for jobs, or a run is not whole.
+        UserError: a run is not whole, or nodes are asked for on this machine.
     """
-    if jobs:
-        if tokens is None:
-            raise UserError("--tokens is missing", where="--jobs", fix="give the folder as the cluster sees it")
-        paths = write_jobs(plan, tokens, out)
-        yield json.dumps({"jobs": [str(path) for path in paths]}) if as_json else "\n".join(map(str, paths))
-        return
+    if plan.nodes and not collecting:
+        raise UserError("nodes are a cluster's", where="--nodes", fix="--on slurm, or --world for this machine")
     collected = collect(plan, out) if collecting else None
     with TemporaryDirectory() as work:
         folder = Path(work)
@@ -118,12 +131,13 @@ def check(plan: Plan) -> None:
         validate(recipe)
 
 
-def spread(recipe: Recipe, way: Scaling, world: int, first: int, *, gpu: bool) -> Recipe:
-    """The recipe on so many ranks: with as many sequences a rank as on the fewest (weak), or a step (strong).
+def spread(recipe: Recipe, way: Scaling, world: int, first: int, *, fill: bool) -> Recipe:
+    """The recipe on so many ranks, that `fill` nodes or share one.
 
-    Where a rank has fewer sequences than the recipe's micro-batch, or it does not divide them, that is smaller.
+    It has as many sequences a rank as on the fewest ranks (weak), or a step (strong). Where a rank has fewer sequences
+    than the recipe's micro-batch, or it does not divide them, that is smaller.
     """
-    node = min(world, recipe.parallel.ranks_per_node) if gpu else world
+    node = min(world, recipe.parallel.ranks_per_node) if fill else world
     if world % node:
         raise UserError(f"{world} ranks do not fill nodes of {node}", where="--world", allowed=f"multiples of {node}")
     batch = recipe.batch.global_size * world // first if way == Scaling.WEAK else recipe.batch.global_size
@@ -140,7 +154,7 @@ def measure(plan: Plan, tokens: Path, work: Path) -> list[Measurement]:
     """Run everything on this machine, and put it together."""
     for way, world, turn, recipe in plan.runs():
         log.info(f"bench: {way}, {counted(world, 'rank')}, turn {turn + 1} of {plan.repeats}")
-        run_pdapt(recipe, tokens, work / _name(way, world, turn), gpu=plan.gpu)
+        run_pdapt(recipe, tokens, work / run_name(way, world, turn), gpu=plan.gpu)
     return collect(plan, work)
 
 
@@ -153,7 +167,7 @@ def collect(plan: Plan, work: Path) -> list[Measurement]:
     measurements = []
     for way in plan.ways:
         for world in plan.worlds:
-            folders = [work / _name(way, world, turn) / "run" for turn in range(plan.repeats)]
+            folders = [work / run_name(way, world, turn) / "run" for turn in range(plan.repeats)]
             turns = []
             for folder in folders:
                 steps = steps_in(read_steps(folder / JOURNAL_FILE).rows)
@@ -161,47 +175,27 @@ def collect(plan: Plan, work: Path) -> list[Measurement]:
                     turns.append(turn_of(steps))
                 except ValueError as error:
                     raise UserError(f"{folder} has too few steps: {error}", where=str(folder / JOURNAL_FILE)) from None
-            cores = None if plan.gpu else len(os.sched_getaffinity(0)) / world
-            batch = spread(plan.recipe, way, world, plan.worlds[0], gpu=plan.gpu).batch.global_size
-            measurements.append(measurement(way, world, turns, cores=cores, batch=batch))
+            batch = plan.recipe_on(way, world).batch.global_size
+            measurements.append(measurement(way, world, turns, cores=plan.cores(world), batch=batch))
     return measurements
 
 
-def _name(way: str, world: int, turn: int) -> str:
+def run_name(way: str, world: int, turn: int) -> str:
+    """The folder of a run."""
     return f"{way}-{world}-{turn}"
-
-
-def write_jobs(plan: Plan, tokens: Path, out: Path) -> list[Path]:
-    """Write a batch script and a recipe for each run; they are submitted by the user."""
-    from ..launch.recipe_job import recipe_job, train_command
-    from ..launch.sbatch import render_sbatch
-    from ..launch.slurm_site import GENERIC
-    from ..training.requested_run import Run
-
-    paths = []
-    for way, world, turn, recipe in plan.runs():
-        name = _name(way, world, turn)
-        folder = out / name
-        write_text(folder / "recipe.yaml", to_yaml(recipe))
-        run = Run(recipe, tokens, folder / "run", None)
-        command = train_command(str(folder / "recipe.yaml"), [], run)
-        job, _ = recipe_job(run, command, name=name, site=GENERIC, gpu=plan.gpu)
-        write_text(folder / "job.sh", render_sbatch(job))
-        paths.append(folder / "job.sh")
-    return paths
 
 
 def compare(plan: Plan, measurements: list[Measurement], filling: Filling) -> ScalingResult:
     """Put the plan beside measurements: by the published fit, and by one adjusted to the fewest ranks alone."""
-    start = read_fit().constants
-    first = plan.worlds[0]
-    recipes = [spread(plan.recipe, row.scaling, row.world, first, gpu=plan.gpu) for row in measurements]
+    start = (read_fit(speed_path(plan.site)) if plan.site else read_fit()).constants
+    machines = read_site(plan.site).machines() if plan.site else Site()
+    recipes = [plan.recipe_on(row.scaling, row.world) for row in measurements]
     shares = [_share(measured, measurements[0]) for measured in measurements]
     cases = [
         case_of(
             recipe,
             filling,
-            Site(),
+            machines,
             replace(measured, slots_per_second_per_rank=measured.slots_per_second_per_rank / share),
         )
         for recipe, measured, share in zip(recipes, measurements, shares, strict=True)
@@ -229,7 +223,7 @@ def _share(measured: Measurement, first: Measurement) -> float:
 
 
 def write_result(plan: Plan, result: ScalingResult, out: Path) -> None:
-    """Write `scaling.json`, `scaling.csv`, `site.json`, `scaling.png` and the page `scaling.html`."""
+    """Write `scaling.json`, `scaling.csv`, `site.json`, `scaling.png`, the page `scaling.html`, and their manifest."""
     from .scaling_page import page
 
     values = result.to_json()
@@ -237,6 +231,8 @@ def write_result(plan: Plan, result: ScalingResult, out: Path) -> None:
     write_json(out / "site.json", values["site"])
     write_json(out / "scaling.json", {"recipe": to_dict(plan.recipe), **values})
     page(plan.recipe, result, out, gpu=plan.gpu)
+    hashes = {name: sha256(out / name) for name in RESULTS}
+    Manifest("scaling", {}, to_dict(plan.recipe), {"rows": len(result.rows)}, hashes).write(out)
 
 
 def lines(result: ScalingResult) -> Iterator[str]:

@@ -293,23 +293,23 @@ def scaling(
     steps: Annotated[int, typer.Option(help="Steps of each run; the first three are not counted.")] = 15,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats of each number of ranks.")] = 3,
     gpu: Annotated[bool, typer.Option("--gpu", help="Train on GPUs; by default on CPU cores.")] = False,
-    jobs: Annotated[bool, typer.Option("--jobs", help="Write a Slurm script for each run, and stop.")] = False,
+    on: Annotated[str | None, typer.Option(help="slurm: submit each run as a job, and one that collects them.")] = None,
+    nodes: Annotated[str | None, typer.Option(help="Numbers of nodes in place of --world: 1,2,4.")] = None,
+    site: Annotated[str | None, typer.Option(help="Site of the jobs, as `pdapt launch` takes it.")] = None,
+    only_print: Annotated[bool, typer.Option("--print", help="Print the script that submits the jobs.")] = False,
     collect: Annotated[bool, typer.Option("--collect", help="Report the runs of jobs that have ended.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a recipe on several numbers of ranks: weak and strong efficiency, beside the plan; adjusts the planner."""
-    from ..bench.scaling import Plan, check, run_all
-    from ..core.errors import check_known
-    from ..recipes.load import load
-    from ..scaling.work import Scaling
+    from ..bench.scaling import run_all
+    from ..bench.scaling_chain import Launch, launch_scaling, make_plan
 
-    for name in way or []:
-        check_known(name, list(Scaling), "way to scale", "--way")
-    ways = [Scaling(name) for name in dict.fromkeys(way or Scaling)]
-    loaded = load(recipe, [*(overrides or []), f"steps={steps}"])
-    plan = Plan(loaded, sorted(set(world or [1, 2, 4])), ways, repeats=repeats, gpu=gpu)
-    check(plan)
-    for line in run_all(plan, tokens, out, jobs=jobs, collecting=collect, as_json=as_json):
+    changed = [*(overrides or []), f"steps={steps}"]
+    plan = make_plan(recipe, changed, world=world, nodes=nodes, way=way, repeats=repeats, gpu=gpu, site=site)
+    if on or only_print or (site and not collect):
+        print("\n".join(launch_scaling(plan, Launch(on, tokens, out, only_print=only_print, as_json=as_json))))
+        return
+    for line in run_all(plan, tokens, out, collecting=collect, as_json=as_json):
         print(line)
 
 

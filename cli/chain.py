@@ -83,8 +83,7 @@ def launch_flow(path: str, out: Path, site: str | None, *, only_print: bool) -> 
     from ..core import log
     from ..launch.chain.chain_jobs import sentences
     from ..launch.chain.flow_file import read_flow
-    from ..launch.chain.submit import chain_script, plan_chain, submit_chain
-    from ..launch.request import request_text
+    from ..launch.chain.submit import flow_script, plan_chain, submit_chain
 
     flow, folder = read_flow(Path(path)), Path.cwd()
     flow = flow if site is None else replace(flow, site=site)
@@ -95,4 +94,4 @@ def launch_flow(path: str, out: Path, site: str | None, *, only_print: bool) -> 
     jobs = plan_chain(flow, out, folder)
     for sentence in sentences(jobs):
         log.info(f"launch: {sentence}")
-    print(chain_script(flow, jobs, Path(folder, out).resolve(), request_text(flow.request)))
+    print(flow_script(flow, jobs, Path(folder, out).resolve()))

@@ -69,14 +69,8 @@ class Chain:
     def _job(self, step: Step, cluster: SlurmSite) -> ChainJob:
         run = self.whole.out
         made = self._training(step) if step.place == Place.RANKS else self._single(step, cluster)
-        job = replace(
-            made.job,
-            name=job_name(step.name, run),
-            site=cluster,
-            notes=str(notes_folder(run, step.name)),
-            array=() if step.parts == 1 else tuple(parts_left(step, self.whole.request, run) or range(step.parts)),
-            folder=str(self.folder),
-        )
+        array = () if step.parts == 1 else tuple(parts_left(step, self.whole.request, run) or range(step.parts))
+        job = replace(job_in_chain(made.job, step, run=run, cluster=cluster, folder=self.folder), array=array)
         return replace(made, job=job, gpu_hours=made.gpu_hours * max(1, len(job.array)))
 
     def _training(self, step: Step) -> ChainJob:
@@ -99,24 +93,63 @@ class Chain:
         """The job of one process."""
         run, recipe = self.whole.out, self.whole.assumed
         gpu = step.place == Place.GPU and cluster.gpus_per_node != 0 and wants_gpus(self._recipe_name())
-        options, longest = _gpu_options(cluster, recipe) if gpu else _cpu_options(cluster, recipe)
-        limit = longest if step.hours is None else min(longest, round(step.hours * 3600))
-        job = BatchJob(
-            name=step.name,
-            nodes=1,
-            ranks_per_node=1,
-            gpu=gpu,
-            options=replace(options, time=as_time(limit)),
-            lead=min(UNPREDICTED, limit // 4),
-            command=step.command(run),
-            site=cluster,
-            out=str(run),
-            env={"OMP_NUM_THREADS": str(options.cpus_per_rank)},
-        )
-        return ChainJob(step, job, {}, [], gpu_hours=limit / 3600 if gpu else 0.0)
+        options, longest = _gpu_options(cluster, recipe) if gpu else cpu_options(cluster, recipe)
+        job = process_job(step, step.command(run), run=run, cluster=cluster, options=options, longest=longest, gpu=gpu)
+        hours = seconds_of(job.options.time or "") / 3600 if gpu else 0.0
+        return ChainJob(step, job, {}, [], gpu_hours=hours)
 
     def _recipe_name(self) -> str:
         return Path(self.whole.request.recipe or CPT).stem
+
+
+def job_in_chain(job: BatchJob, step: Step, *, run: Path, cluster: SlurmSite, folder: Path) -> BatchJob:
+    """A job under the name, and with the notes, of a step of a chain.
+
+    Args:
+        job: of the step.
+        step: of the chain.
+        run: the chain's folder.
+        cluster: the site, whose logs are the chain's.
+        folder: that the job starts in.
+    """
+    notes = str(notes_folder(run, step.name))
+    return replace(job, name=job_name(step.name, run), site=cluster, notes=notes, folder=str(folder))
+
+
+def process_job(
+    step: Step,
+    command: list[str],
+    *,
+    run: Path,
+    cluster: SlurmSite,
+    options: SlurmOptions,
+    longest: int,
+    gpu: bool = False,
+) -> BatchJob:
+    """The job of one process.
+
+    Args:
+        step: that it does.
+        command: of the process.
+        run: the chain's folder.
+        cluster: the site.
+        options: of the job, but for its time.
+        longest: seconds that the site allows; a step of fewer hours asks for those.
+        gpu: whether it has a GPU.
+    """
+    limit = longest if step.hours is None else min(longest, round(step.hours * 3600))
+    return BatchJob(
+        name=step.name,
+        nodes=1,
+        ranks_per_node=1,
+        gpu=gpu,
+        options=replace(options, time=as_time(limit)),
+        lead=min(UNPREDICTED, limit // 4),
+        command=command,
+        site=cluster,
+        out=str(run),
+        env={"OMP_NUM_THREADS": str(options.cpus_per_rank)},
+    )
 
 
 def _gpu_options(cluster: SlurmSite, recipe: Recipe) -> tuple[SlurmOptions, int]:
@@ -125,7 +158,7 @@ def _gpu_options(cluster: SlurmSite, recipe: Recipe) -> tuple[SlurmOptions, int]
     return options, longest_seconds(cluster, options.qos)
 
 
-def _cpu_options(cluster: SlurmSite, recipe: Recipe) -> tuple[SlurmOptions, int]:
+def cpu_options(cluster: SlurmSite, recipe: Recipe) -> tuple[SlurmOptions, int]:
     """Options of a job on cores, and its longest time in seconds."""
     cpu = cluster.cpu
     if cpu is None:

@@ -15,9 +15,9 @@ from ...core.slurm import as_time
 from ...core.system.slurm_queue import QueuedJob, SlurmSilent, queued, slurm
 from ...training.run.journal import JOURNAL_FILE, Event, kept, read_history, spent
 from ...training.run.spawn import LOG
-from ..request import Request, read_request
-from ..steps import Place, Step, flow_steps, is_done, parts_left, step_called
+from ..steps import Place, Step, step_called
 from .chain_jobs import LOGS, job_name, log_file, notes_folder
+from .folder_steps import FolderSteps, read_steps
 from .submitted import CANCELLED, Submitted, note_job, read_jobs
 
 HISTORY_FILE = "history.tsv"
@@ -84,16 +84,16 @@ def run_status(run: Path) -> RunStatus:
         UserError: the folder holds no run, or what it notes is damaged.
     """
     run = run.resolve()
-    request, jobs = read_request(run), read_jobs(run)
-    steps, problem, there = flow_steps(request), "", dict[str, QueuedJob]()
+    listed, jobs = read_steps(run), read_jobs(run)
+    problem, there = "", dict[str, QueuedJob]()
     if jobs:
         try:
             there = queued([job_name(name, run) for name in jobs])
         except SlurmSilent as error:
             problem = str(error)
-    looked = _Look(run, request, jobs, there, silent=bool(problem))
-    states = [looked.status(step) for step in steps]
-    return RunStatus(request.title, states, _stopped(states) if jobs and not problem else "", problem)
+    looked = _Look(run, listed, jobs, there, silent=bool(problem))
+    states = [looked.status(step) for step in listed.steps]
+    return RunStatus(listed.title, states, _stopped(states) if jobs and not problem else "", problem)
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,14 @@ class _Look:
     """One look at a run."""
 
     run: Path
-    request: Request
+    listed: FolderSteps
     jobs: dict[str, Submitted]
     there: dict[str, QueuedJob]
     silent: bool
 
     def status(self, step: Step) -> StepStatus:
         """A step's status."""
-        progress = training_progress(self.run / step.name) if step.place == Place.RANKS else None
+        progress = training_progress(self.run / step.outputs[0]) if step.place == Place.RANKS else None
         job = self.jobs.get(step.name)
         state, reason = self._state(step, job)
         return StepStatus(step.name, state, job=job and job.number, reason=reason, progress=progress)
@@ -117,9 +117,9 @@ class _Look:
         waiting = self.there.get(job_name(step.name, self.run))
         if waiting is not None:
             state, reason = _queued_state(waiting)
-            done = step.parts - len(parts_left(step, self.request, self.run))
+            done = step.parts - len(self.listed.left(step, self.run))
             return state, f"{done} of {step.parts} done" if done and step.parts > 1 else reason
-        if is_done(step, self.request, self.run):
+        if self.listed.done(step, self.run):
             return StepState.DONE, ""
         if job is None:
             return StepState.LEFT, ""
@@ -131,7 +131,7 @@ class _Look:
 
     def _ended(self, step: Step, job: Submitted) -> tuple[StepState, str]:
         """How a step stands whose job has ended before the step was done."""
-        numbers = _numbers(step, self.request, self.run, job)
+        numbers = _numbers(step, self.listed, self.run, job)
         for part, number in numbers.items():
             notes = notes_folder(self.run, step.name) / part
             ends = [end for end in read_ends(notes) if end[0].split(".")[0] == job.number]
@@ -143,11 +143,11 @@ class _Look:
         return StepState.CANCELLED, "its job ended before it began: something that it needs has failed"
 
 
-def _numbers(step: Step, request: Request, run: Path, job: Submitted) -> dict[str, str]:
+def _numbers(step: Step, listed: FolderSteps, run: Path, job: Submitted) -> dict[str, str]:
     """Folder of each part's notes -> number of its job, of the parts that are not done; a step in one piece has one."""
     if step.parts == 1:
         return {"": job.number}
-    return {str(part): f"{job.number}_{part}" for part in parts_left(step, request, run)}
+    return {str(part): f"{job.number}_{part}" for part in listed.left(step, run)}
 
 
 def _queued_state(job: QueuedJob) -> tuple[StepState, str]:
@@ -245,8 +245,9 @@ def step_log(run: Path, name: str) -> Path:
         UserError: there is no such step, or it has no job or no log yet.
     """
     run = run.resolve()
-    request = read_request(run)
-    check_known(name, [step.name for step in flow_steps(request)], "step of this run", "STEP")
+    listed = read_steps(run)
+    check_known(name, [step.name for step in listed.steps], "step of this run", "STEP")
+    step = step_called(name, listed.steps)
     job = read_jobs(run).get(name)
     if job is None:
         local = run / name / LOG
@@ -257,7 +258,7 @@ def step_log(run: Path, name: str) -> Path:
             where=str(run),
             fix="`pdapt status` shows which steps have a job; `pdapt run` keeps the log of what it trains alone",
         )
-    numbers = _numbers(step_called(name, flow_steps(request)), request, run, job)
+    numbers = _numbers(step, listed, run, job)
     paths = [log_file(run, name, number) for number in numbers.values()]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
@@ -273,7 +274,7 @@ def cancel_run(run: Path) -> dict[str, str]:
         SlurmSilent: Slurm does not answer.
     """
     run = run.resolve()
-    read_request(run)
+    read_steps(run)
     jobs = read_jobs(run)
     names = {job_name(step, run): step for step in jobs}
     there = queued(list(names)) if names else {}

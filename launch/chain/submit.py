@@ -13,7 +13,7 @@ from ...core.system.slurm_queue import queued, slurm, submit_script
 from ...training.run.folder import JOBS
 from .. import preflight
 from ..pipeline import chained_run
-from ..request import REQUEST_FILE, Request, changes, claim, training_began, write_request
+from ..request import REQUEST_FILE, Request, changes, claim, request_text, training_began
 from ..sbatch import render_sbatch
 from ..steps import Step, flow_steps, steps_to_do
 from .chain_jobs import LOGS, Chain, ChainJob, sentences
@@ -105,25 +105,41 @@ def submit_chain(flow: Flow, out: Path, folder: Path) -> dict[str, str]:
         UserError: see `plan_chain`; or Slurm does not take a job.
         SlurmSilent: Slurm does not answer.
     """
-    jobs = plan_chain(flow, out, folder)
-    run, steps = Path(folder, out).resolve(), {step.name: step for step in flow_steps(flow.request)}
+    run = Path(folder, out).resolve()
+    jobs, steps = plan_chain(flow, out, folder), flow_steps(flow.request)
+    return submit_jobs(jobs, steps, run, {run / REQUEST_FILE: request_text(flow.request)})
+
+
+def submit_jobs(jobs: list[ChainJob], steps: list[Step], run: Path, files: dict[Path, str]) -> dict[str, str]:
+    """Submit jobs that are not in the queue yet; step -> number of its job.
+
+    Args:
+        jobs: of the steps that are not done, in order.
+        steps: all steps of the chain.
+        run: its folder.
+        files: path -> text of what says there what the chain is for.
+
+    Raises:
+        UserError: Slurm does not take a job.
+        SlurmSilent: Slurm does not answer.
+    """
+    by_name = {step.name: step for step in steps}
     with locked(run, "submitting the jobs of"):
         there = queued([each.job.name for each in jobs]) if jobs else {}
-        write_request(flow.request, run)
         (run / LOGS).mkdir(parents=True, exist_ok=True)
+        for path, text in [*files.items(), *(item for each in jobs for item in each.files.items())]:
+            write_text(path, text)
         for sentence in sentences(jobs):
             log.info(f"launch: {sentence}")
         numbers, new = dict[str, str](), set[str]()
         for each in jobs:
             name, waiting = each.step.name, there.get(each.job.name)
-            for path, text in each.files.items():
-                write_text(path, text)
             if waiting is not None and new & set(each.step.needs):
                 slurm(["scancel", waiting.number])  # it waits for a job that has ended
                 waiting = None
             if waiting is None:
                 new.add(name)
-                numbers[name] = submit_script(render_sbatch(each.job), _options(each.step, steps, numbers))
+                numbers[name] = submit_script(render_sbatch(each.job), _options(each.step, by_name, numbers))
             else:
                 numbers[name] = waiting.number
             note_job(run, name, numbers[name])
@@ -157,17 +173,29 @@ def _waits(step: Step, steps: dict[str, Step]) -> Iterator[tuple[str, str]]:
             yield from _waits(steps[name], steps)
 
 
-def chain_script(flow: Flow, jobs: list[ChainJob], run: Path, request_text: str) -> str:
-    """A script of bash and sbatch alone that writes the run's request, submits the jobs, and notes their numbers."""
+def flow_script(flow: Flow, jobs: list[ChainJob], run: Path) -> str:
+    """The script of a flow's jobs: see `chain_script`."""
+    files = {run / REQUEST_FILE: request_text(flow.request)}
+    return chain_script(flow.request.title, jobs, flow_steps(flow.request), run, files)
+
+
+def chain_script(title: str, jobs: list[ChainJob], steps: list[Step], run: Path, files: dict[Path, str]) -> str:
+    """A script of bash and sbatch alone that writes `files`, submits the jobs, and notes their numbers.
+
+    Args:
+        title: of the chain, for the script's head.
+        jobs, steps, run, files: see `submit_jobs`.
+    """
+    by_name = {step.name: step for step in steps}
     return "\n".join(
-        [*_head(flow, jobs, run, request_text), *(line for each in jobs for line in _entry(each, jobs, flow))]
+        [*_head(title, jobs, run, files), *(line for each in jobs for line in _entry(each, jobs, by_name))]
     )
 
 
-def _head(flow: Flow, jobs: list[ChainJob], run: Path, request_text: str) -> Iterator[str]:
+def _head(title: str, jobs: list[ChainJob], run: Path, files: dict[Path, str]) -> Iterator[str]:
     yield from (
         "#!/bin/bash",
-        f"# {flow.request.title}: {counted(len(jobs), 'job')} that wait for each other. Submit with: bash THIS_FILE",
+        f"# {title}: {counted(len(jobs), 'job')} that wait for each other. Submit with: bash THIS_FILE",
         "set -euo pipefail",
         f"RUN={shlex.quote(str(run))}",
         f'mkdir -p "$RUN/{LOGS}"',
@@ -183,7 +211,7 @@ def _head(flow: Flow, jobs: list[ChainJob], run: Path, request_text: str) -> Ite
         "}",
         "",
         "# What the steps read of what was asked for.",
-        *_file(run / REQUEST_FILE, request_text),
+        *(line for path, text in files.items() for line in _file(path, text)),
         *(line for each in jobs for path, text in each.files.items() for line in _file(path, text)),
     )
 
@@ -195,8 +223,8 @@ def _file(path: Path, text: str) -> Iterator[str]:
     yield END
 
 
-def _entry(each: ChainJob, jobs: list[ChainJob], flow: Flow) -> Iterator[str]:
-    step, steps = each.step, {step.name: step for step in flow_steps(flow.request)}
+def _entry(each: ChainJob, jobs: list[ChainJob], steps: dict[str, Step]) -> Iterator[str]:
+    step = each.step
     dependency = _dependency(step, steps, {other.step.name: f"${other.step.name}" for other in jobs})
     option = f' "--dependency={dependency}"' if dependency else ""
     yield from ("", f"# {step.name}: {step.summary}")

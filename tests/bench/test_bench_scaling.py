@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pdapt.bench import ceilings as bench_ceilings
-from pdapt.bench.scaling import Plan, check, collect, compare, lines, spread, write_jobs, write_result
+from pdapt.bench.scaling import Plan, check, collect, compare, lines, spread, write_result
 from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
@@ -50,11 +50,11 @@ def test_worlds_take_turns_with_as_many_sequences_a_rank_or_a_step() -> None:
         ("strong", 1, 0, 8), ("strong", 2, 0, 8), ("strong", 4, 0, 8),
     ]  # fmt: skip
     assert {turn for _, _, turn, _ in found} == {0, 1}
-    assert spread(plan([1]).recipe, Scaling.STRONG, 4, 1, gpu=False).batch.micro_size == 2
-    eight = spread(load("qwen3_8b_cpt_48xh100_packed"), Scaling.WEAK, 8, 4, gpu=True)
+    assert spread(plan([1]).recipe, Scaling.STRONG, 4, 1, fill=False).batch.micro_size == 2
+    eight = spread(load("qwen3_8b_cpt_48xh100_packed"), Scaling.WEAK, 8, 4, fill=True)
     assert (eight.parallel.nodes, eight.parallel.ranks_per_node, eight.batch.global_size) == (2, 4, 1152)
     with pytest.raises(UserError, match="6 ranks do not fill nodes of 4"):
-        spread(load("qwen3_8b_cpt_48xh100_packed"), Scaling.WEAK, 6, 4, gpu=True)
+        spread(load("qwen3_8b_cpt_48xh100_packed"), Scaling.WEAK, 6, 4, fill=True)
 
 
 def test_what_cannot_be_run_is_refused_beforehand() -> None:
@@ -124,14 +124,6 @@ def test_on_gpus_the_published_plan_stands_beside(tmp_path: Path) -> None:
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"weak-1-0.*is not a training run that has begun: the file is missing"):
         collect(plan([1]), tmp_path)
-
-
-def test_each_run_is_a_job_on_a_cluster(tmp_path: Path) -> None:
-    given = Plan(load("qwen3_0p6b_cpt_48xh100_packed", ["steps=10"]), [4, 8], [Scaling.WEAK], 1, gpu=True)
-    paths = write_jobs(given, Path("tokens"), tmp_path)
-    assert [path.parent.name for path in paths] == ["weak-4-0", "weak-8-0"]
-    assert "#SBATCH --nodes=2" in paths[1].read_text()
-    assert load(str(paths[1].parent / "recipe.yaml")).parallel.nodes == 2
 
 
 def test_products_and_copies_are_timed_on_what_is_there() -> None:
