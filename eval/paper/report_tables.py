@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..report.ranking_tables import TOPICS_OF_TABLES
+from ..report.ranking_tables import TOPICS_OF_TABLES, all_models_caption
 from ..report.table_formats import Entry, Mark, Row, Table, number_entry, score_entry
 from ..report.texts import Words
 from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, ClearRule, disjoint
@@ -146,7 +146,8 @@ def _baselines(tables: Tables, number: int, topics: Sequence[str], w: Words) -> 
     columns = [(topic, language) for topic in topics for language in ("EN", "FR")]
     rows = [Row(model, [entry(model, *column) for column in columns]) for model in tables.baselines]
     heads = [f"{abbreviations[topic]} {language}" for topic, language in columns]
-    return Table(f"table-{number}", w("all_models_caption"), [w("model"), *heads], rows)
+    caption = all_models_caption([abbreviations[topic] for topic in topics], w)
+    return Table(f"table-{number}", caption, [w("model"), *heads], rows)
 
 
 def _readings(tables: Tables, w: Words) -> Table:

@@ -94,8 +94,14 @@ def all_models_tables(runs: Sequence[Runs], w: Words) -> list[Table]:
         ]
         heads = [f"{TASKS[names['EN-MEDICAL', topic]].abbreviation} {language}" for topic, language in columns]
         if rows:
-            tables.append(Table(f"models-{number}", w("all_models_caption"), [w("model"), *heads], rows))
+            caption = all_models_caption([TASKS[names["EN-MEDICAL", topic]].abbreviation for topic in topics], w)
+            tables.append(Table(f"models-{number}", caption, [w("model"), *heads], rows))
     return tables
+
+
+def all_models_caption(topics: Sequence[str], w: Words) -> str:
+    """Caption of one of Tables 8 to 11, which its topics tell from the others."""
+    return w("all_models_caption", topics=", ".join(topics))
 
 
 def _entry(model: str, answers: dict[str, Answers], language: str, w: Words) -> Entry:

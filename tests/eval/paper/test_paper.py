@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from pdapt.core.errors import UserError
+from pdapt.eval.paper.report_tables import sections
 from pdapt.eval.paper.tables import ClearChanges, Tables, count_clear, possible_counts, summary
 from pdapt.eval.paper.tables_file import GROUPS, TABLES_FILE
+from pdapt.eval.report.texts import Words
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,13 @@ def test_averages_and_errors_are_lm_eval_s(tables):
     # 135 x 30.4 + 265 x 49.8 + ... over 1,776 questions.
     assert averages["FR-MEDICAL"]["Qwen3-0.6B-Base"]["base"] == pytest.approx(31.657, abs=5e-4)
     assert averages["EN-OTHER"]["Qwen3-8B-Base"]["PDAPT"] == pytest.approx(53.786, abs=5e-4)
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_no_two_tables_of_the_page_have_one_caption(tables, language):
+    captions = [table.caption for _, of_section in sections(tables, [], Words.read(language)) for table in of_section]
+    assert len(captions) > 10
+    assert len(set(captions)) == len(captions)
 
 
 def test_intervals_that_touch_are_not_apart(tables):
