@@ -14,15 +14,14 @@ from ...core.jsonio import JsonObject
 from ...core.manifest import MANIFEST_FILE, Manifest, run_stage
 from ..harness.result_files import PromptCounts
 from ..scores import SCORES_FILE, Metric, Scores
-from ..statistics.tradeoff import TRADEOFF_FILE, Tradeoff
+from ..statistics.tradeoff import TRADEOFF_FILE, Tradeoff, draw_tradeoff
 from ..statistics.verdict import verdict
 from . import heldout_tables as tables
 from .answer import answer
 from .heldout_figures import LossCurve, draw_loss, draw_scores, missing_iterations, read_loss_curve
-from .page import Detail, Paragraph, Picture, data_uris, draw_picture, render, tables_of
+from .page import Detail, Paragraph, Picture, draw_picture, render, tables_of
 from .table_formats import write_tables
 from .texts import Words, check_language
-from .theme import THEMES
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def _details(
             tables=[tables.scores_table(evaluated, w)],
             is_open=True,
         ),
-        *([_choice_detail(options.choice, w)] if options.choice else []),
+        *([_choice_detail(options.choice, figures, w)] if options.choice else []),
         Detail("domains", w("heldout_figures"), pictures=list(_score_pictures(evaluated, w, figures))),
         Detail("sources", w("sources_title"), tables=[sources] if sources.rows else []),
         Detail("training", w("curves"), [*gaps, *faults], list(_loss_pictures(curves, w, figures))),
@@ -148,7 +147,7 @@ def _check_inputs(scores: Path, stages: list[Path], curves: list[Path]) -> None:
         )
 
 
-def _choice_detail(folder: Path, w: Words) -> Detail:
+def _choice_detail(folder: Path, figures: Path, w: Words) -> Detail:
     """The merge that was chosen of several, by which rule, and the curve of all of them."""
     tradeoff, manifest = Tradeoff.read(folder), Manifest.read(folder)
     limit = JsonObject(manifest.config, f"{folder / MANIFEST_FILE}: config").number("max_loss")
@@ -157,8 +156,7 @@ def _choice_detail(folder: Path, w: Words) -> Detail:
     caption = w("merge_choice_caption", **areas)
     names = ", ".join(point.model for point in tradeoff.points)
     alt = w("merge_choice_alt", caption=caption, names=names, chosen=tradeoff.proposed)
-    images = {theme.name: folder / f"tradeoff-{theme.name}.png" for theme in THEMES}
-    picture = Picture(data_uris(images), caption, alt)
+    picture = draw_picture(partial(draw_tradeoff, tradeoff, w), figures, "tradeoff", caption=caption, w=w, alt=alt)
     paragraphs = [Paragraph(w("merge_choice_proposed", model=tradeoff.proposed)), Paragraph(rule)]
     return Detail("choice", w("merge_choice_title"), paragraphs, [picture])
 

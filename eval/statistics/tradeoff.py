@@ -16,6 +16,7 @@ from ...core.integrity import AGAIN, check, stage_files
 from ...core.jsonio import JsonObject
 from ...core.manifest import Manifest, run_stage
 from ..models import Role, check_name
+from ..report.texts import Words
 from ..report.theme import Theme, draw_twice, legend_above, themed_axes
 from ..scores import SCORES_FILE, Comparison, Metric, Scores
 from .loss_limit import check_max_loss
@@ -119,12 +120,15 @@ class Tradeoff:
         """
         value = read_object(folder / TRADEOFF_FILE)
         check_name(value.text("proposed"), value.where)
+        points = [Point.from_json(JsonObject(row, f"{value.where}: points")) for row in value.list("points")]
+        if [point.model for point in points].count(value.text("proposed")) != 1:
+            raise UserError(f"{value.text('proposed')} is not one of the points", where=value.where)
         return Tradeoff(
             rule=value.text("rule"),
             domain=value.text("domain"),
             general=value.text("general"),
             proposed=value.text("proposed"),
-            points=[Point.from_json(JsonObject(row, f"{value.where}: points")) for row in value.list("points")],
+            points=points,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -156,7 +160,7 @@ def build_tradeoff(
 
     def body(work: Path) -> dict[str, Any]:
         write_json(work / TRADEOFF_FILE, tradeoff.to_json())
-        draw_twice(partial(_draw, tradeoff, proposed), work, "tradeoff")
+        draw_twice(partial(draw_tradeoff, tradeoff, Words.read("en")), work, "tradeoff")
         counts = {"rule": rule, "domain": domain, "general": general, "proposed": proposed.model}
         return counts | {"sentence": proposal_sentence(proposed, points[0].model, domain, general)}
 
@@ -242,20 +246,21 @@ def _change_text(change: Change) -> str:
     return f"{values[0]} % (95 % interval {values[1]} to {values[2]})"
 
 
-def _draw(tradeoff: Tradeoff, proposed: Point, theme: Theme, path: Path) -> None:
+def draw_tradeoff(tradeoff: Tradeoff, w: Words, theme: Theme, path: Path) -> None:
     """Draw general change to the right, domain change upwards: the lower left is better in both."""
     points = tradeoff.points
+    (proposed,) = (point for point in points if point.model == tradeoff.proposed)
     with themed_axes(theme, path) as axes:
         best, dominated = ([point for point in points if point.pareto == kept] for kept in (True, False))
-        _draw_points(axes, best, color=theme.series[0], marker="o", label="Pareto")
-        _draw_points(axes, dominated, color=theme.series[1], marker="x", label="dominated")
-        place = proposed.general.value, proposed.domain.value
-        axes.plot(*place, "o", markersize=11, markerfacecolor="none", color=theme.series[2], label="proposed")
+        _draw_points(axes, best, color=theme.series[0], marker="o", label=w("tradeoff_best"))
+        _draw_points(axes, dominated, color=theme.series[1], marker="x", label=w("tradeoff_dominated"))
+        place, label = (proposed.general.value, proposed.domain.value), w("tradeoff_proposed")
+        axes.plot(*place, "o", markersize=11, markerfacecolor="none", color=theme.series[2], label=label)
         for point in points:
             where = (point.general.value, point.domain.value)
             axes.annotate(point.model, where, xytext=(4, 4), textcoords="offset points", fontsize=7)
-        axes.set_xlabel(f"{tradeoff.general}: change of perplexity (%)")
-        axes.set_ylabel(f"{tradeoff.domain}: change (%)")
+        axes.set_xlabel(w("axis_tradeoff_general", domain=tradeoff.general))
+        axes.set_ylabel(w("axis_tradeoff_domain", domain=tradeoff.domain))
         legend_above(axes, 3)
 
 

@@ -239,3 +239,5 @@ def test_the_choice_of_a_merge_is_on_the_page_with_its_rule_and_its_curve(finish
     assert "Rule: of the points whose loss in general is at most 5 %" in text
     (picture,) = [image for image in Page(text).all("img") if "chosen: merged" in (image.get("alt") or "")]
     assert (picture["src"] or "").startswith("data:image/png")
+    names = {path.name for path in (tmp_path / "report" / "figures").glob("tradeoff*")}
+    assert names == {"tradeoff-light.png", "tradeoff-dark.png", "tradeoff.pdf"}

@@ -6,12 +6,23 @@ import random
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import write_json
+from pdapt.eval.report.texts import NO_BREAK, Words
+from pdapt.eval.report.theme import THEMES
 from pdapt.eval.scores import SCORES_FILE, Comparison, Score, Scores
-from pdapt.eval.statistics.tradeoff import build_tradeoff, pareto, propose, tradeoff_points
+from pdapt.eval.statistics.tradeoff import (
+    TRADEOFF_FILE,
+    Tradeoff,
+    build_tradeoff,
+    draw_tradeoff,
+    pareto,
+    propose,
+    tradeoff_points,
+)
 
 STDERR, DOCUMENTS = 0.001, 50
 GIVEN = {"t0.2": (-0.05, 0.002), "t0.4": (-0.09, 0.006), "t0.6": (-0.11, 0.009), "t0.8": (-0.10, 0.02)}
@@ -103,6 +114,30 @@ def test_the_tradeoff_is_written_with_its_rule_points_and_pictures(tmp_path: Pat
     assert manifest.counts["sentence"].startswith("Proposed: t0.4. Perplexity per byte against base: medical −8.61 %")
     for theme in ("light", "dark"):
         assert (tmp_path / "curve" / f"tradeoff-{theme}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("language", "change", "dominated"),
+    [("en", "medical: change (%)", "dominated"), ("fr", f"medical{NO_BREAK}: changement (%)", "dominé")],
+)
+def test_the_curve_has_the_words_of_its_page(
+    language: str, change: str, dominated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = tradeoff_points(made(GIVEN), "medical", "general", 1.0)
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    tradeoff = Tradeoff("the lowest", "medical", "general", "t0.4", points)
+    draw_tradeoff(tradeoff, Words.read(language), THEMES[1], tmp_path / "tradeoff-dark.png")
+    (figure,) = drawn
+    assert figure.axes[0].get_ylabel() == change
+    assert dominated in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def test_a_proposal_that_is_none_of_the_points_is_refused(tmp_path: Path) -> None:
+    points = tradeoff_points(made(GIVEN), "medical", "general", 1.0)
+    write_json(tmp_path / TRADEOFF_FILE, Tradeoff("the lowest", "medical", "general", "t9", points).to_json())
+    with pytest.raises(UserError, match="t9 is not one of the points"):
+        Tradeoff.read(tmp_path)
 
 
 @pytest.mark.parametrize(
