@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,24 @@ def write_plan(models: list[Model], tasks: list[Benchmark], config: dict[str, An
         names = {*plan.tasks, *(task.name for task in tasks)}
         merged = Plan(list(members.values()), [task.name for task in SUITE if task.name in names], plan.config)
         write_json(out / PLAN_FILE, merged.to_json())
+
+
+def leave_out_other_merges(out: Path, models: list[Model]) -> list[str]:
+    """Take merged models that are not among `models` out of a folder's plan; their results stay.
+
+    Returns:
+        Their names.
+    """
+    if not (out / PLAN_FILE).is_file():
+        return []
+    kept = {model.name for model in models}
+    with claimed(out / PLAN_FILE, wait=True):
+        plan = Plan.read(out)
+        others = [member for member in plan.models if member.role == Role.MERGED and member.name not in kept]
+        if others:
+            members = [member for member in plan.models if member not in others]
+            write_json(out / PLAN_FILE, replace(plan, models=members).to_json())
+    return [member.name for member in others]
 
 
 def check_identity(model: Model, out: Path, *, chat_template: bool = False) -> None:

@@ -91,6 +91,7 @@ def write_report(whole: WholeRun) -> None:
 
 def run_tasks(whole: WholeRun) -> None:
     """Let base, last checkpoint and merged model do the tasks, or one of them."""
+    from ...eval.benchmark.results_folder import leave_out_other_merges
     from ...eval.benchmark.run import BenchmarkSettings, run_benchmark
     from ...eval.harness.backends import Limits
     from ...eval.models import Role
@@ -106,9 +107,10 @@ def run_tasks(whole: WholeRun) -> None:
     )
     merged = [_named_by_point(model, whole.request.t) for model in models if model.role == Role.MERGED]
     settings = BenchmarkSettings(limits=Limits(asked.limit))
-    outcome = run_benchmark(
-        [base, last, *merged], tasks, Path(asked.data), whole.out / "benchmark", settings=settings, verify=whole.verify
-    )
+    chosen, out = [base, last, *merged], whole.out / "benchmark"
+    outcome = run_benchmark(chosen, tasks, Path(asked.data), out, settings=settings, verify=whole.verify)
+    if others := leave_out_other_merges(out, chosen):
+        log.info(f"benchmark: the results of {', '.join(others)}, of earlier choices, stay and are not compared")
     if outcome.elsewhere:
         raise Failed(f"another process works on {', '.join(outcome.elsewhere)}; run the step again when it is done")
 

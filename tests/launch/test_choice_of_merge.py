@@ -11,6 +11,7 @@ import pytest
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256, write_json
 from pdapt.core.manifest import MANIFEST_FILE, Manifest, run_stage
+from pdapt.eval.benchmark.results_folder import PLAN_FILE, Member, Plan
 from pdapt.eval.benchmark.run import Outcome
 from pdapt.eval.models import Model, Role
 from pdapt.eval.scores import SCORES_FILE, Comparison, Score, Scores
@@ -83,7 +84,11 @@ def evaluations(monkeypatch: pytest.MonkeyPatch) -> Evaluations:
 
 
 def test_the_merges_are_those_of_one_by_one_and_the_rule_takes_one(
-    run: Path, evaluations: Evaluations, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Path,
+    evaluations: Evaluations,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run_step(run, "merge")
     for t in REQUEST.t:
@@ -107,8 +112,13 @@ def test_the_merges_are_those_of_one_by_one_and_the_rule_takes_one(
         "pdapt.eval.benchmark.run.run_benchmark",
         lambda models, *_, **__: asked.append([model.name for model in models]) or Outcome([], []),
     )
+    done = [Member(name, Role(role)) for name, role in (("base", "base"), ("cpt-00002", "checkpoint"))]
+    earlier, chosen = Member("merged-0.75", Role.MERGED), Member("merged-0.25", Role.MERGED)
+    write_json(run / "benchmark" / PLAN_FILE, Plan([*done, earlier, chosen], ["mmlu_anatomy"], {}).to_json())
     run_step(run, "benchmark")
     assert asked == [["base", "cpt-00004", "merged-0.25"]]
+    assert Plan.read(run / "benchmark").models == [*done, chosen], "the merge of an earlier choice is not compared"
+    assert "the results of merged-0.75, of earlier choices, stay and are not compared" in capsys.readouterr().err
 
 
 def test_another_limit_chooses_anew_and_where_no_merge_is_good_none_is_judged(
