@@ -237,3 +237,28 @@ def curves(
     loaded = load(name, overrides, fitting=False)
     failures = Failures(gpu_years=gpu_years, restart_minutes=restart)
     show(draw(loaded, filling(loaded, None), out, largest=gpus, failures=failures, site=_speed(site)), as_json)
+
+
+@plan.command("compare")
+def compare(
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or a YAML file.")],
+    overrides: Overrides = None,
+    *,
+    other: Annotated[
+        str,
+        typer.Option(
+            "--with", help="Way to train; fsdp-padded is the paper's: PyTorch's FSDP, padded rows, one at once."
+        ),
+    ] = "fsdp-padded",
+    site: Site = None,
+    as_json: Json = False,
+) -> None:
+    """Set a recipe beside another way to train on the same GPUs: step, tokens, hours, memory, and why; predicted."""
+    from ..launch.planning.compare_recipes import compare as compare_ways
+    from ..launch.planning.compare_recipes import lines
+    from ..recipes.load import load
+
+    loaded = load(name, overrides, fitting=False)
+    machines, _ = _machines(site, {})
+    result = compare_ways(loaded, other, _speed(site), machines)
+    print(json.dumps(result.to_json()) if as_json else "\n".join(lines(name, result)))
