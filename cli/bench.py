@@ -114,12 +114,12 @@ def clean(
 
 @bench.command("corpus")
 def corpus(
-    words: Annotated[int, typer.Option(min=1000, help="Words of the corpus that is made, about.")] = 1_000_000,
-    seed: Annotated[int, typer.Option(help="Of the corpus.")] = 0,
+    words: Annotated[int, typer.Option(min=1000, help="Approximate number of words in the corpus.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="Seed of the corpus.")] = 0,
     tasks: Annotated[int, typer.Option(min=2, help="Parts of each source, and of the corpus, at most.")] = 8,
     workers: Annotated[int, typer.Option(min=1, help="Processes that work on them.")] = 2,
-    nodes: Annotated[int, typer.Option(min=1, help="Nodes that the times are carried over to.")] = 12,
-    cores: Annotated[int, typer.Option(min=1, help="Cores of each of them.")] = 48,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes to extrapolate the times to.")] = 12,
+    cores: Annotated[int, typer.Option(min=1, help="Cores per node.")] = 48,
     tokenizer: Annotated[
         str | None, typer.Option(help="As `pdapt tokens build` takes it; by default nothing is tokenized.")
     ] = None,
@@ -130,8 +130,8 @@ def corpus(
 ) -> None:
     """Measure the making of a corpus in tasks: words/s by step and memory, on text of the paper's sources and lengths.
 
-    A tenth of the words is measured, too, for what grows with them. The times for all of the paper's words on several
-    nodes assume cores as fast as here, and a disk that is no bound.
+    A tenth of the words is measured as well, to see what grows with them. The times for all of the paper's words
+    on several nodes assume cores as fast as here, and a disk that is not the limit.
     """
     from ..bench.corpus.corpus import Nodes, Plan, bench, rows, sentences
     from .terminal import print_table

@@ -19,12 +19,14 @@ PAUSE = 5.0
 
 def status(
     run: RunFolder,
-    watch: Annotated[bool, typer.Option("--watch", help="Look every five seconds until nothing goes on.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh every five seconds until nothing is running.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show a run's steps: state, job, why it waits, progress, loss, goodput, time left; and why a chain has stopped.
 
-    All of it comes from the run's folder and squeue: whoever has started the run need not be there any more.
+    It reads only the run's folder and squeue; the command that started the run need not be running.
     """
     from ..core.errors import UserError
     from ..launch.chain.run_status import StepState, run_status
@@ -57,7 +59,7 @@ def _print_status(shown: "RunStatus") -> None:
 def logs(
     run: RunFolder,
     step: Annotated[str, typer.Argument(metavar="STEP", help="A step that `pdapt status` shows.")],
-    lines: Annotated[int, typer.Option(min=1, help="So many of the last lines.")] = 100,
+    lines: Annotated[int, typer.Option(min=1, help="Number of last lines to print.")] = 100,
 ) -> None:
     """Print the end of the log of a step's newest job."""
     from ..launch.chain.run_status import LOG_END, step_log, tail

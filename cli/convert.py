@@ -30,7 +30,7 @@ def import_(
 @convert.command("export")
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CKPT", help="Megatron checkpoint, or a root, of which the newest is exported.")
+        Path, typer.Argument(metavar="CKPT", help="Megatron checkpoint; of a root, the newest is exported.")
     ],
     out: Annotated[Path, typer.Argument(help="Hugging Face folder to make.")],
     *,

@@ -44,8 +44,8 @@ def build(
         typer.Option(
             metavar="[NAME=]FORMAT",
             help="text (a document a file), lines (a document a line), jsonl, json, csv (TSV too) or parquet; a source "
-            "of `pdapt corpus sources`, or a YAML file that defines one; by default told from what is there. With "
-            "NAME= for one of several sources; may be repeated.",
+            "of `pdapt corpus sources`, or a YAML file that defines one; by default detected from each file's "
+            "content. With NAME= for one of several sources; may be repeated.",
         ),
     ] = None,
     encoding: Encoding = None,
@@ -62,8 +62,8 @@ def build(
         int,
         typer.Option(
             min=1,
-            help="Divide each source into so many parts at most, which are cleaned and searched side by side: by "
-            "files, lines and row groups. A kill costs the parts at work; what is written is the same.",
+            help="Divide each source into at most this many parts, which are cleaned and searched side by side: by "
+            "files, lines and row groups. A kill loses only the parts in progress; the output is the same.",
         ),
     ] = 1,
     workers: Workers = None,
@@ -186,7 +186,7 @@ def find_contamination(
         int,
         typer.Option(
             min=1,
-            help="Divide the corpus into so many parts at most, which are searched side by side, each as a task. A "
+            help="Divide the corpus into at most this many parts, which are searched side by side, each as a task. A "
             "kill costs the parts at work; what is written is the same.",
         ),
     ] = 1,
@@ -221,7 +221,7 @@ def collect_sources(
     ],
     out: Annotated[Path, typer.Option("--out", help="Gets a folder for each source, called by its key.")],
     limit: Annotated[
-        int | None, typer.Option(help="Only so many entries and files of each list, for a first look.")
+        int | None, typer.Option(help="Fetch only this many entries and files of each list, for a first look.")
     ] = None,
     contact: Annotated[
         str, typer.Option(help="E-mail address or page that the User-Agent names, so that a site can write to you.")
@@ -250,9 +250,9 @@ def publish(
     shard_mb: Annotated[int, typer.Option(help="Text of a shard, in millions of bytes, before compression.")] = 500,
     as_json: Json = False,
 ) -> None:
-    """Make a data set of a corpus for the Hugging Face Hub: Parquet shards, card, Croissant, credits, overview page.
+    """Turn a corpus into a data set for the Hugging Face Hub: Parquet shards, card, Croissant, credits, overview page.
 
-    Nothing is uploaded. docs/publish.md says what the folder holds.
+    Nothing is uploaded. docs/publish.md describes the folder.
     """
     from ..launch.publish.publish_corpus import DatasetFacts, publish_corpus
 
@@ -265,14 +265,14 @@ def publish(
 def list_registered(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="Folder with a folder for each source: shows which are there."),
+        typer.Argument(help="Folder with one folder per source; shows which it has."),
     ] = None,
     further: Annotated[
         list[Path] | None, typer.Option("--define", help="File that defines another source; may be repeated.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the registered sources: licence, edition, documents and words in the paper, and which are there locally.
+    """List the registered sources: licence, edition, documents and words in the paper, and which are on this machine.
 
     `pdapt corpus build --format SOURCE` reads a folder of one. docs/sources.md says which files are read, and how.
     """

@@ -26,7 +26,7 @@ def doctor(
     """Check packages, machine, disk, network and GPUs; with --site a cluster, with --base a model's weights.
 
     Each line says ok, slow, untested (not checked here, or not known to work) or wrong. What is not ok is explained,
-    with a fix. Exit code 2 where something is wrong that stops a run, 1 where the logits differ.
+    with a fix. Exit code 2 if something would stop a run, 1 if the logits differ.
     """
     from ..launch.doctor.check import Verdict
     from ..launch.doctor.diagnose import diagnose

@@ -23,7 +23,7 @@ def drill(
             "it takes, start it again, and compare weights, losses, scores and tables with the undisturbed flow's.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the moments; by default drawn, and said.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the moments; by default random, and printed.")] = None,
     resume: Annotated[
         bool, typer.Option("--continue", help="Go on with the kills that --out holds, up to N in all.")
     ] = False,

@@ -47,12 +47,12 @@ def _add_rooms() -> None:
         ("corpus", corpus.corpus, "Collect, read and clean documents."),
         ("tokens", tokens.tokens, "Make Megatron's token files of documents, and show what is in them."),
         ("convert", convert.convert, "Convert between Hugging Face and Megatron checkpoints."),
-        ("merge", merge.merge, "Merge a checkpoint with its base, and choose how far."),
+        ("merge", merge.merge, "Merge a checkpoint with its base, and choose the point between them."),
         ("eval", eval.evaluation, "Evaluate models with lm-eval."),
-        ("report", report.report, "Write the pages that say what happened, and what the paper's tables say."),
+        ("report", report.report, "Write reports on runs, and on the paper's tables."),
         ("publish", report.publish, "Publish a model or a data set on the Hugging Face Hub."),
         ("plan", plan.plan, "Predict memory, time and cost of training, and how far off that is."),
-        ("bench", bench.bench, "Measure speed against what one would otherwise use."),
+        ("bench", bench.bench, "Measure pdapt against the tools that one would otherwise use."),
     ):
         app.add_typer(room, name=name, help=help_text, no_args_is_help=True)
     for name, verb, summary in (

@@ -13,7 +13,8 @@ merge = typer.Typer()
 
 Base = Annotated[Path, typer.Argument(help="Hugging Face folder of the base.")]
 Tuned = Annotated[
-    Path, typer.Argument(help="Hugging Face folder of the adapted model, or Megatron checkpoint: then exported first.")
+    Path,
+    typer.Argument(help="Hugging Face folder of the adapted model, or a Megatron checkpoint, which is exported first."),
 ]
 
 
@@ -122,7 +123,7 @@ def merge_choose(
     *,
     heldout: Heldout,
     out: Annotated[Path, typer.Option(help="Folder to make, with scores and curve.")],
-    domain: Annotated[str | None, typer.Option(help="Domain that should improve, where there are several.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Domain that should improve, if there are several.")] = None,
     general: Annotated[str, typer.Option(help="Domain that must not lose more than --max-loss.")] = "general",
     max_loss: MaxLoss = MAX_LOSS,
     limit: LimitQuestions = None,
@@ -133,7 +134,7 @@ def merge_choose(
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a sweep on held-out text, draw domain against general, and propose a point by a rule.
+    """Evaluate a sweep on held-out text, plot the domain against general text, and propose a point by a rule.
 
     The rule: of the points that lose at most --max-loss in the general domain (the upper bound of the change of
     perplexity per byte against the base, paired over documents, one-sided at 0.05 shared by all points), the one with

@@ -47,8 +47,8 @@ Slurm = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="Run the parts as jobs of Slurm's and wait for them: partition, time, account, qos or constraint; may be "
-        "repeated. --out and what is read are on a disk that all nodes share.",
+        help="Run the parts as Slurm jobs and wait for them: partition, time, account, qos or constraint; may be "
+        "repeated. All nodes must see --out and the input.",
     ),
 ]
 TextColumn = Annotated[str, typer.Option(help="Field or column that holds the text.")]
@@ -85,7 +85,7 @@ CleaningProfile = Annotated[
     str,
     typer.Option(
         "--profile",
-        help="clinical: changes no number, unit, sign, table or letter, which is checked of every document; paper and "
+        help="clinical: changes no number, unit, sign, table or letter, and checks that in every document; paper and "
         "partages_llm: as published, which changes doses. docs/cleaning.md lists the steps.",
     ),
 ]

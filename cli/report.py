@@ -62,7 +62,9 @@ def report_build(
 @report.command("paper")
 def report_paper(
     *,
-    tables: Annotated[Path | None, typer.Option(help="Other tables, in the form of eval/paper/tables.json.")] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="File of other tables, in the form of eval/paper/tables.json.")
+    ] = None,
     runs: Annotated[
         list[str] | None,
         typer.Option(help="MODEL=FOLDER of `pdapt eval run`, to show beside the paper's results; may be repeated."),
@@ -90,8 +92,8 @@ publish = typer.Typer()
 
 Folder = Annotated[Path, typer.Argument(help="Folder to publish.")]
 Repo = Annotated[str, typer.Option(help="OWNER/NAME on the Hub.")]
-Public = Annotated[bool, typer.Option("--public", help="Let everyone see it; private without.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all, and show files and card; upload nothing.")]
+Public = Annotated[bool, typer.Option("--public", help="Make it public; the default is private.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and show files and card; upload nothing.")]
 
 
 @publish.command("model")

@@ -107,11 +107,12 @@ def run(
     questions: Annotated[int, typer.Option(help="Most questions to ask in a domain.")] = QUESTIONS,
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
     flow: Annotated[
-        Path | None, typer.Option(help="YAML file that says all but --out; docs/launch.md. Its site is not read here.")
+        Path | None,
+        typer.Option(help="YAML file that sets everything but --out (docs/launch.md); its site is ignored here."),
     ] = None,
     step: Annotated[
         str | None,
-        typer.Option(help="Do this step alone, of the run that --out holds; so do the jobs of `pdapt launch`."),
+        typer.Option(help="Run only this step of the run in --out, as the jobs of `pdapt launch` do."),
     ] = None,
     verify: Verify = True,
     as_json: Json = False,

@@ -48,7 +48,7 @@ Domains = Annotated[
     ),
 ]
 NearDuplicates = Annotated[
-    bool, typer.Option("--near-duplicates", help="Keep near-duplicates on one side as well (MinHash; slow).")
+    bool, typer.Option("--near-duplicates", help="Keep near-duplicates on one side of the split, too (MinHash; slow).")
 ]
 SeqLength = Annotated[int, typer.Option(help="Slots of a sequence.")]
 
@@ -81,8 +81,8 @@ def build(
         int,
         typer.Option(
             min=1,
-            help="Divide the text into so many parts at most, which are scanned and tokenized side by side, each as a "
-            "task. A kill costs the parts at work; what is written is the same.",
+            help="Divide the text into at most this many parts, which are scanned and tokenized side by side, each as "
+            "a task. A kill loses only the parts in progress; the output is the same.",
         ),
     ] = 1,
     workers: Annotated[
@@ -92,7 +92,7 @@ def build(
     slurm: Slurm = None,
     as_json: Json = False,
 ) -> None:
-    """Tokenize documents into Megatron's .bin/.idx, some held out.
+    """Tokenize documents into Megatron's .bin/.idx files, and hold some out.
 
     The files serve every layout and length: the recipe chooses, and --layout and --seq-length only decide which figures
     are printed.

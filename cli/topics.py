@@ -34,7 +34,7 @@ def show_topics(
     """Count a corpus's documents and words by topic and source, each document by its main topic, or none.
 
     Terms are counted in each document: a filter, not a classifier. docs/topics.md says how well it does, and how to
-    train one's own.
+    train a classifier of your own.
     """
     from ..data_prep.topics.shares import of_all, topic_shares
 
