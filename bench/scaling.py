@@ -232,7 +232,7 @@ def write_result(plan: Plan, result: ScalingResult, out: Path) -> None:
     write_json(out / "scaling.json", {"recipe": to_dict(plan.recipe), **values})
     page(plan.recipe, result, out, gpu=plan.gpu)
     hashes = {name: sha256(out / name) for name in RESULTS}
-    Manifest("scaling", {}, to_dict(plan.recipe), {"rows": len(result.rows)}, hashes).write(out)
+    Manifest("scaling", {}, to_dict(plan.recipe), counts={"rows": len(result.rows)}, outputs=hashes).write(out)
 
 
 def lines(result: ScalingResult) -> Iterator[str]:

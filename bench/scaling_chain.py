@@ -106,10 +106,10 @@ def launch_scaling(plan: Plan, launch: Launch) -> Iterator[str]:
     check_plain(str(run), "--out")
     check_inputs(plan.recipe, Inputs(tokens, verify=False))
     steps, files = chain.steps(), {run / STEPS_FILE: chain.text()}
-    _check_folder(run, files[run / STEPS_FILE])
+    check_folder(run, files[run / STEPS_FILE])
     jobs = chain.jobs(steps)
     if launch.only_print:
-        yield chain_script(chain.title, jobs, steps, run, files)
+        yield chain_script(chain.title, jobs, steps, run=run, files=files)
         return
     numbers = submit_jobs(jobs, steps, run, files)
     if launch.as_json:
@@ -118,7 +118,7 @@ def launch_scaling(plan: Plan, launch: Launch) -> Iterator[str]:
         yield from [f"{step}: job {number}" for step, number in numbers.items()] or ["every step is done"]
 
 
-def _check_folder(run: Path, text: str) -> None:
+def check_folder(run: Path, text: str) -> None:
     """Check that a folder is new, or was made for the same benchmark.
 
     Raises:

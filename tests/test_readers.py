@@ -31,6 +31,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "launch/score_models.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
     "launch/build_reports.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
     "launch/chain/run_status.py": ("launch/chain/test_chain.py::test_fuzz_progress",),
+    "bench/scaling_chain.py": ("launch/chain/test_scaling_chain.py::test_fuzz_steps",),
+    "launch/chain/folder_steps.py": ("launch/chain/test_scaling_chain.py::test_fuzz_steps",),
     "launch/chain/submitted.py": ("launch/chain/test_chain.py::test_fuzz_jobs",),
     "launch/drills/kill_tally.py": ("launch/drills/test_kill_tally.py::test_fuzz_kills",),
     "launch/steps.py": ("launch/test_steps.py::test_fuzz_done",),

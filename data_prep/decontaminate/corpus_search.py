@@ -10,6 +10,7 @@ from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,17 +24,11 @@ if TYPE_CHECKING:
 
 TEST_PARTS = ("test", "dev")
 ITEMS = "items.jsonl"
-SCHEMA = pa.schema([("source", pa.string()), *((name, pa.int64()) for name in ("row", "item", "runs"))])
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Runs that a document, by its row in its source, shares with an item, by its number."""
-
-    source: str
-    row: int
-    item: int
-    runs: int
+SCHEMA = pa.schema(
+    [("source", pa.dictionary(pa.int32(), pa.string())), *((name, pa.int64()) for name in ("row", "item", "runs"))]
+)
+"""Runs that a document, by its row in its source, shares with an item, by its number. There are as many rows as such
+pairs, which on text that repeats grow faster than the corpus: they are never Python's objects."""
 
 
 @dataclass(frozen=True)
@@ -54,27 +49,35 @@ class _RowGroup:
     begin: int
     part: Part
 
-    def search(self, texts: EvaluationTexts) -> list[Overlap]:
+    def search(self, texts: EvaluationTexts) -> pa.Table:
         """Find what documents that are of no test part share with the items, in their order."""
-        splits = [split for (split,) in read_documents(self.path, ("original_split",), self.number)]
-        overlaps, begin = [], 0
+        splits = (split for (split,) in read_documents(self.path, ("original_split",), self.number))
+        trained = np.array([split not in TEST_PARTS for split in splits], bool)
+        tables, begin = [], 0
         for text in self.part.read():
             shared = texts.overlaps(text)
-            pairs = zip(shared.documents.tolist(), shared.items.tolist(), shared.runs.tolist(), strict=True)
-            for document, item, runs in pairs:
-                if splits[begin + document] not in TEST_PARTS:
-                    overlaps.append(Overlap(self.source, self.begin + begin + document, item, runs))
+            rows = begin + shared.documents
+            kept = trained[rows]
+            tables.append(_table(self.source, self.begin + rows[kept], shared.items[kept], shared.runs[kept]))
             begin += len(text)
-        return overlaps
+        return pa.concat_tables([SCHEMA.empty_table(), *tables])
 
 
-def search(files: Mapping[str, Path], texts: EvaluationTexts, runner: "TaskRunner | None") -> list[Overlap]:
+def _table(source: str, rows: np.ndarray, items: np.ndarray, runs: np.ndarray) -> pa.Table:
+    names = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), pa.array([source]))
+    return pa.table([names, rows, items, runs], SCHEMA)
+
+
+def search(files: Mapping[str, Path], texts: EvaluationTexts, runner: "TaskRunner | None") -> pa.Table:
     """Find what documents that are of no test part share with the items, in the corpus's order.
 
     Args:
         files: source -> its documents.
         texts: the items.
         runner: runs the tasks, which each take the items from a file; None for threads of this process.
+
+    Returns:
+        A row for each document and item that share something, of SCHEMA.
 
     Raises:
         Failed: a worker was killed, or a job failed.
@@ -88,19 +91,18 @@ def search(files: Mapping[str, Path], texts: EvaluationTexts, runner: "TaskRunne
     if runner:
         return _search_by_tasks(groups, texts.items, runner)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return [overlap for each in pool.map(lambda group: group.search(texts), groups) for overlap in each]
+        tables = pool.map(lambda group: group.search(texts), groups)
+        return pa.concat_tables([SCHEMA.empty_table(), *tables])
 
 
-def _search_by_tasks(
-    groups: Sequence[_RowGroup], items: Sequence[EvaluationText], runner: "TaskRunner"
-) -> list[Overlap]:
+def _search_by_tasks(groups: Sequence[_RowGroup], items: Sequence[EvaluationText], runner: "TaskRunner") -> pa.Table:
     folder = runner.folder / "overlaps"
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / ITEMS, "".join(json.dumps(asdict(item)) + "\n" for item in items))
     of_each = [*batched(groups, max(1, -(-len(groups) // runner.tasks.most)))]
     runner.run("search", partial(_search_some, folder), [*enumerate(of_each)])
-    tables = (pq.read_table(_file(folder, number)) for number in range(len(of_each)))
-    return [Overlap(**row) for table in tables for row in table.to_pylist()]
+    tables = (pq.read_table(_file(folder, number), schema=SCHEMA) for number in range(len(of_each)))
+    return pa.concat_tables([SCHEMA.empty_table(), *tables])
 
 
 def _search_some(folder: Path, numbered: tuple[int, Iterable[_RowGroup]]) -> None:
@@ -109,9 +111,9 @@ def _search_some(folder: Path, numbered: tuple[int, Iterable[_RowGroup]]) -> Non
     with (folder / ITEMS).open(encoding="utf-8") as lines:
         items = [EvaluationText(**each | {"texts": tuple(each["texts"])}) for each in map(json.loads, lines)]
     texts = EvaluationTexts(items)
-    rows = [asdict(overlap) for group in groups for overlap in group.search(texts)]
+    overlaps = pa.concat_tables([SCHEMA.empty_table(), *(group.search(texts) for group in groups)])
     with atomic_path(_file(folder, number)) as partial_path:
-        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial_path)
+        pq.write_table(overlaps, partial_path)
 
 
 def _file(folder: Path, number: int) -> Path:

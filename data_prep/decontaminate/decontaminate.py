@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...core import log
@@ -23,7 +24,7 @@ from ...core.manifest import Manifest, run_stage
 from ..documents.store import FOLDER, TOTALS, document_files, filter_documents, read_counts, read_documents
 from ..tasks.at_work import TASKS, remove_tasks, tasks_at_work
 from ..tasks.task_options import Tasks
-from .corpus_search import TEST_PARTS, Overlap, search
+from .corpus_search import TEST_PARTS, search
 from .evaluation_texts import EvaluationText, EvaluationTexts, Way
 
 if TYPE_CHECKING:
@@ -113,28 +114,42 @@ def _test_documents(files: Mapping[str, Path]) -> Iterator[EvaluationText]:
                 yield EvaluationText("", f"{source}/{key}", (text,))
 
 
-def _write(overlaps: list[Overlap], texts: EvaluationTexts, *, files: Mapping[str, Path], work: Path) -> None:
-    """Write what was found, and the questions of it."""
-    wanted: dict[str, set[int]] = {source: {each.row for each in overlaps if each.source == source} for source in files}
-    facts = {
-        (source, row): values
-        for source, path in files.items()
-        for row, values in enumerate(read_documents(path, ("doc_id", "origin")))
-        if row in wanted[source]
-    }
-    rows = [_row(each, texts, *facts[each.source, each.row]) for each in overlaps]
-    with atomic_path(work / OVERLAPS) as partial:
-        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial, compression="zstd")
-    asked = [item for item in map(texts.items.__getitem__, sorted({each.item for each in overlaps})) if item.task]
-    lines = (json.dumps({"task": item.task, "doc_id": int(item.key)}) + "\n" for item in asked)
+def _write(overlaps: pa.Table, texts: EvaluationTexts, *, files: Mapping[str, Path], work: Path) -> None:
+    """Write what was found, a source after the other, and the questions of it."""
+    tasks, keys = (pa.array([getattr(item, name) for item in texts.items], pa.string()) for name in ("task", "key"))
+    with atomic_path(work / OVERLAPS) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
+        for source, path in files.items():
+            rows, items, runs = _of_source(overlaps, source)
+            if not len(rows):
+                continue
+            documents = dict(zip(("doc_id", "origin"), _facts(path, rows), strict=True))
+            columns = documents | {
+                "source": pa.repeat(source, len(rows)), "task": tasks.take(items), "item": keys.take(items),
+                "row": rows, "runs": runs, "share": runs / texts.runs[items],
+            }  # fmt: skip
+            writer.write_table(pa.table([columns[name] for name in SCHEMA.names], SCHEMA))
+    asked = (texts.items[number] for number in _different(overlaps, "item"))
+    lines = (json.dumps({"task": item.task, "doc_id": int(item.key)}) + "\n" for item in asked if item.task)
     write_text(work / QUESTIONS, "".join(lines))
 
 
-def _row(overlap: Overlap, texts: EvaluationTexts, doc_id: str, origin: str) -> dict[str, Any]:
-    item = texts.items[overlap.item]
-    share = overlap.runs / int(texts.runs[overlap.item])
-    document = {"source": overlap.source, "doc_id": doc_id, "origin": origin, "row": overlap.row}
-    return document | {"task": item.task, "item": item.key, "runs": overlap.runs, "share": share}
+def _of_source(overlaps: pa.Table, source: str) -> list[np.ndarray]:
+    """Rows, items and numbers of runs of a source's overlaps."""
+    own = overlaps.filter(pc.equal(overlaps["source"], source))
+    return [own[name].to_numpy() for name in ("row", "item", "runs")]
+
+
+def _facts(path: Path, rows: np.ndarray) -> list[pa.Array]:
+    """`doc_id` and `origin` of the documents in rows of a source, which may be there more than once."""
+    wanted, places = np.unique(rows, return_inverse=True)
+    needed = set(wanted.tolist())
+    facts = [fact for row, fact in enumerate(read_documents(path, ("doc_id", "origin"))) if row in needed]
+    return [pa.array(values, pa.string()).take(pa.array(places)) for values in zip(*facts, strict=True)]
+
+
+def _different(overlaps: pa.Table, column: str) -> list[int]:
+    """The different values of a column, in order."""
+    return np.unique(overlaps[column].to_numpy()).tolist()
 
 
 @dataclass
@@ -164,10 +179,10 @@ class Counts:
         return f"{what}: {self.contaminated:,} contaminated, {too_short:,} too short to be looked for{passed_over}"
 
 
-def _summary(overlaps: list[Overlap], texts: EvaluationTexts) -> dict[str, Any]:
+def _summary(overlaps: pa.Table, texts: EvaluationTexts) -> dict[str, Any]:
     """Counts of each task, and of the test parts."""
     by_task: dict[str, Counts] = {}
-    shared = {each.item for each in overlaps}
+    shared = {*_different(overlaps, "item")}
     for number, (item, way) in enumerate(zip(texts.items, texts.ways, strict=True)):
         counts = by_task.setdefault(item.task, Counts())
         counts.all += 1
@@ -182,14 +197,12 @@ def _summary(overlaps: list[Overlap], texts: EvaluationTexts) -> dict[str, Any]:
 
 
 def _treat(
-    overlaps: list[Overlap], files: Mapping[str, Path], work: Path, runner: "TaskRunner | None", *, drop: bool
+    overlaps: pa.Table, files: Mapping[str, Path], work: Path, runner: "TaskRunner | None", *, drop: bool
 ) -> dict[str, Any]:
     """Count the contaminated documents of each source; copy the corpus without them if they are to be dropped."""
-    rows: dict[str, set[int]] = {source: set() for source in files}
-    for each in overlaps:
-        rows[each.source].add(each.row)
     treated = {
-        source: _treated(path, work / FOLDER / path.name, sorted(rows[source])) for source, path in files.items()
+        source: _treated(path, work / FOLDER / path.name, np.unique(_of_source(overlaps, source)[0]).tolist())
+        for source, path in files.items()
     }
     counts = {source: each.counts for source, each in treated.items()}
     if not drop:

@@ -176,10 +176,10 @@ def _waits(step: Step, steps: dict[str, Step]) -> Iterator[tuple[str, str]]:
 def flow_script(flow: Flow, jobs: list[ChainJob], run: Path) -> str:
     """The script of a flow's jobs: see `chain_script`."""
     files = {run / REQUEST_FILE: request_text(flow.request)}
-    return chain_script(flow.request.title, jobs, flow_steps(flow.request), run, files)
+    return chain_script(flow.request.title, jobs, flow_steps(flow.request), run=run, files=files)
 
 
-def chain_script(title: str, jobs: list[ChainJob], steps: list[Step], run: Path, files: dict[Path, str]) -> str:
+def chain_script(title: str, jobs: list[ChainJob], steps: list[Step], *, run: Path, files: dict[Path, str]) -> str:
     """A script of bash and sbatch alone that writes `files`, submits the jobs, and notes their numbers.
 
     Args:

@@ -131,7 +131,7 @@ def compare(recipe: Recipe, other: str, constants: Path | None, site: Site) -> C
         other, padded, rows, site, work=foreign, terms=step_time(foreign, fit.constants), interval=intervals[1]
     )
     ratio = theirs.real_tokens * theirs.steps / (ours.real_tokens * ours.steps)
-    return Comparison(ours, theirs, ratio, _by_term(ours, theirs), beyond(recipe, reach))
+    return Comparison(ours, theirs, ratio, terms=_by_term(ours, theirs), beyond=beyond(recipe, reach))
 
 
 def padded_fsdp(recipe: Recipe) -> Recipe:

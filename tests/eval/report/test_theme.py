@@ -28,7 +28,7 @@ XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
 LEAST_DISTANCE = 25.0
-"""Of two series, in CIE 1976 L*a*b*, where 2.3 is what is just seen; the nearest two are 26 apart."""
+"""Distance of two series in CIE 1976 L*a*b*, where 2.3 is what is just seen; the nearest two are 26 apart."""
 LEAST_CONTRAST = 3.0
 """WCAG 2, 1.4.11: of what a figure shows with what is beside it."""
 

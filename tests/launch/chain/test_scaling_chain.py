@@ -10,6 +10,7 @@ import pytest
 from slurm_stand_ins import Slurm
 from typer.testing import CliRunner
 
+from pdapt.bench.scaling_chain import check_folder
 from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
@@ -151,7 +152,10 @@ def test_fuzz_steps(fuzz: Callable[..., None], tmp_path: Path) -> None:
     ]
     (tmp_path / STEPS_FILE).write_text(steps_text("Scaling", steps, {"gpu": False}))
     assert read_steps(tmp_path).steps == steps
+    text = (tmp_path / STEPS_FILE).read_text()
     fuzz(tmp_path / STEPS_FILE, lambda: read_steps(tmp_path))
+    (tmp_path / STEPS_FILE).write_text(text)
+    fuzz(tmp_path / STEPS_FILE, lambda: check_folder(tmp_path, text))
     (tmp_path / STEPS_FILE).write_text(steps_text("Scaling", [Step("weak", "", (), ())], {}))
     with pytest.raises(UserError, match="weak leaves nothing"):
         read_steps(tmp_path)
