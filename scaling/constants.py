@@ -115,8 +115,10 @@ class Reach(NamedTuple):
         """A sentence where a prediction goes beyond the rows that the constants are fitted to."""
         if self.rows is None:
             return ["the file of constants does not say which models and GPUs it was measured on"]
-        is_site = isinstance(self.rows, Measured)
-        sentence = self.rows.beyond(model, gpus) if is_site else self.rows.beyond(parameters, gpus)
+        if isinstance(self.rows, Measured):
+            sentence = self.rows.beyond(model, gpus)
+        else:
+            sentence = self.rows.beyond(parameters, gpus)
         return [sentence] if sentence else []
 
 

@@ -130,7 +130,9 @@ def test_the_curve_has_the_words_of_its_page(
     draw_tradeoff(tradeoff, Words.read(language), THEMES[1], tmp_path / "tradeoff-dark.png")
     (figure,) = drawn
     assert figure.axes[0].get_ylabel() == change
-    assert dominated in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert dominated in [text.get_text() for text in legend.get_texts()]
 
 
 def test_a_proposal_that_is_none_of_the_points_is_refused(tmp_path: Path) -> None:
