@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from ...core import log
@@ -29,6 +29,8 @@ from .evaluation_texts import EvaluationText, EvaluationTexts, Way
 
 if TYPE_CHECKING:
     from ..tasks.executor import TaskRunner
+
+pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
 FLAG, DROP = "flag", "drop"
 """Treatments of contaminated documents: they are listed, or left out of the corpus that is written, too."""
