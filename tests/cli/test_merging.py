@@ -21,7 +21,7 @@ from pdapt.core.files import sha256, write_json
 from pdapt.core.qwen3 import Qwen3Config
 from pdapt.eval.benchmark.run import BenchmarkSettings
 from pdapt.eval.models import Model, Role
-from pdapt.eval.statistics.tradeoff import TRADEOFF_FILE
+from pdapt.eval.statistics.tradeoff import TRADEOFF_FILE, Change, Point, Tradeoff
 from pdapt.eval.tasks.suite import SUITE
 from pdapt.launch import choose_merge
 from pdapt.launch.hf_models import as_hf, is_checkpoint
@@ -118,9 +118,11 @@ def test_tasks_are_done_by_what_the_choice_leaves(tmp_path: Path, monkeypatch: p
     """The base, the tuned model, and the point, unless it is one of them."""
     asked: list[list[Model]] = []
     monkeypatch.setattr(choose_merge, "run_benchmark", lambda models, *_, **__: asked.append(models))
-    for proposed in ("t0.5", "tuned", "base"):
-        tradeoff_points = {"rule": "", "domain": "medical", "general": "general", "proposed": proposed, "points": []}
-        write_json(tmp_path / "choice/curve" / TRADEOFF_FILE, tradeoff_points)
+    names, none = ("t0.5", "tuned", "base"), Change(0.0, 0.0, 0.0)
+    points = [Point(name, none, none, general_bound=0.0, allowed=True, pareto=True) for name in names]
+    for proposed in names:
+        tradeoff = Tradeoff("", "medical", "general", proposed, points)
+        write_json(tmp_path / "choice/curve" / TRADEOFF_FILE, tradeoff.to_json())
         paths = [tmp_path / name for name in ("base", "tuned", "points", "choice")]
         choose_merge.run_tasks(*paths, data=tmp_path, tasks=[*SUITE], settings=BenchmarkSettings())
     parents = [Model("base", Role.BASE, tmp_path / "base"), Model("tuned", Role.CHECKPOINT, tmp_path / "tuned")]

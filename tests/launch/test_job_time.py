@@ -100,12 +100,14 @@ def test_on_cores_nothing_is_predicted_and_a_short_job_is_not_asked_at_its_start
 def test_hours_and_cost_are_said() -> None:
     priced, recipe = replace(GENERIC, gpu_hour=3.0), load("qwen3_8b_cpt_4xh100_paper")
     time = timed("qwen3_8b_cpt_4xh100_paper", cluster=priced)
-    first, second = describe_time(time, recipe, priced)
+    first, second, beyond = describe_time(time, recipe, priced)
     assert "on 4 GPUs: 4 jobs of 20:00:00: one that is put back into the queue until the run is done" in first
     assert time.run is not None
     hours = time.run.gpu_hours + 4 * 4 * START / 3600
     assert second.startswith(f"about {hours:,.0f} GPU-hours")
     assert second.endswith(f"{3 * hours:,.0f} at 3 a GPU-hour")
+    assert beyond.startswith("beyond the published rows")
+    assert beyond.endswith(": 4 GPUs")
 
 
 def test_a_recipe_for_cores_asks_for_no_gpu() -> None:
