@@ -97,8 +97,8 @@ class EvaluationTexts:
         documents = np.concatenate([by_runs.documents, questions.documents[np.array(has_choices, bool)]])
         items = np.concatenate([self._owners[by_runs.items], self._short[short]])
         runs = np.concatenate([by_runs.runs, [1 + len(self._choices[question]) for question in short]])
-        pairs, place = np.unique(np.stack([documents, items], axis=1), axis=0, return_inverse=True)
-        return Overlaps(pairs[:, 0], pairs[:, 1], np.bincount(place.ravel(), runs, len(pairs)).astype(np.int64))
+        pairs, place = np.unique(documents * len(self.items) + items, return_inverse=True)
+        return Overlaps(*np.divmod(pairs, len(self.items)), np.bincount(place, runs, len(pairs)).astype(np.int64))
 
 
 def _has(words: Hashes, run: Hashes) -> bool:

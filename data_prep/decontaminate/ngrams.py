@@ -3,6 +3,7 @@
 Words are those of `dedup.shingles`: case, blanks and punctuation make no difference, numbers do.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ LONGEST = 13
 """Words of a run."""
 BITS = 22
 """Bits of a run's hash by which most runs of a document are passed over."""
+AT_ONCE = 2**20
+"""Texts that have a run of a document, added up at once: where many repeat, all would be more than fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -75,24 +78,46 @@ class Index:
 
     def overlaps(self, words: Words) -> Overlaps:
         """Find what documents, of which these are the words, share with the texts; documents are numbered from 0."""
-        nothing = np.empty(0, np.int64)  # where no text is looked for
-        shared = [(nothing, nothing), *(self._shared(words, each) for each in self._by_length)]
-        documents, items = (np.concatenate(part) for part in zip(*shared, strict=True))
-        pairs, runs = np.unique(np.stack([documents, items], axis=1), axis=0, return_counts=True)
-        return Overlaps(pairs[:, 0], pairs[:, 1], runs)
+        nothing = (np.empty(0, np.int64),) * 3  # where no text is looked for
+        shared = [nothing, *(part for each in self._by_length for part in self._shared(words, each))]
+        documents, items, runs = (np.concatenate(part) for part in zip(*shared, strict=True))
+        order = np.lexsort((items, documents))
+        return Overlaps(documents[order], items[order], runs[order])
 
-    def _shared(self, words: Words, known: _Runs) -> tuple[Offsets, Offsets]:
-        """Document and text of each run that both have, once for each document."""
-        hashes, offsets = runs_of(words, known.length)
-        places = np.flatnonzero(known.first[hashes >> np.uint64(64 - BITS)])
-        places = places[among(hashes[places], known.hashes)]
-        documents = np.searchsorted(offsets, places, side="right") - 1
-        order = np.lexsort((hashes[places], documents))
-        documents, hashes = documents[order], hashes[places][order]
-        new = np.ones(len(hashes), bool)
-        new[1:] = (hashes[1:] != hashes[:-1]) | (documents[1:] != documents[:-1])
-        documents, hashes = documents[new], hashes[new]
+    def _shared(self, words: Words, known: _Runs) -> Iterator[tuple[Offsets, Offsets, Offsets]]:
+        """Documents, texts and the number of runs that both have, of some documents after the other."""
+        documents, hashes = _runs_in(words, known)
         begins, ends = (np.searchsorted(known.hashes, hashes, side=side) for side in ("left", "right"))
         counts = ends - begins
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.repeat(documents, counts), known.items[np.repeat(begins, counts) + within]
+        for some in _whole_documents(documents, counts):
+            within = np.arange(counts[some].sum()) - np.repeat(np.cumsum(counts[some]) - counts[some], counts[some])
+            items = known.items[np.repeat(begins[some], counts[some]) + within]
+            pairs, runs = np.unique(
+                np.repeat(documents[some], counts[some]) * len(self.runs) + items, return_counts=True
+            )
+            yield *np.divmod(pairs, len(self.runs)), runs
+
+
+def _runs_in(words: Words, known: _Runs) -> tuple[Offsets, Hashes]:
+    """Document and hash of each run of the documents that is looked for, once for each document, in order."""
+    hashes, offsets = runs_of(words, known.length)
+    places = np.flatnonzero(known.first[hashes >> np.uint64(64 - BITS)])
+    places = places[among(hashes[places], known.hashes)]
+    documents = np.searchsorted(offsets, places, side="right") - 1
+    order = np.lexsort((hashes[places], documents))
+    documents, hashes = documents[order], hashes[places][order]
+    new = np.ones(len(hashes), bool)
+    new[1:] = (hashes[1:] != hashes[:-1]) | (documents[1:] != documents[:-1])
+    return documents[new], hashes[new]
+
+
+def _whole_documents(documents: Offsets, counts: Offsets) -> Iterator[slice]:
+    """Divide runs of documents, which are in order, at the ends of documents: AT_ONCE texts, or a document's."""
+    ends, first = np.cumsum(counts), 0
+    while first < len(documents):
+        until = int(np.searchsorted(ends, ends[first] - counts[first] + AT_ONCE, side="right"))
+        if until < len(documents):
+            until = int(np.searchsorted(documents, documents[until]))
+        last = max(until, int(np.searchsorted(documents, documents[first], side="right")))
+        yield slice(first, last)
+        first = last

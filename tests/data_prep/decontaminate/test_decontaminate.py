@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import Manifest
 from pdapt.data_prep.corpus import Source, build_corpus
+from pdapt.data_prep.decontaminate import ngrams
 from pdapt.data_prep.decontaminate.decontaminate import decontaminate
 from pdapt.data_prep.decontaminate.evaluation_texts import SHORTEST, EvaluationText, EvaluationTexts
 from pdapt.data_prep.decontaminate.ngrams import LONGEST
@@ -60,9 +62,11 @@ def shared_runs(item: str, document: str) -> int:
 @given(
     st.lists(st.lists(st.sampled_from("ab"), max_size=20).map(" ".join), min_size=1, max_size=5),
     st.lists(st.lists(st.sampled_from("ab"), max_size=40).map(" ".join), min_size=1, max_size=4),
+    st.sampled_from([1, 7, 30, ngrams.AT_ONCE]),
 )
-def test_overlaps_are_those_of_sets_of_runs(items: list[str], documents: list[str]) -> None:
-    overlaps = searched(*([item] for item in items)).overlaps(pa.array(documents, pa.string()))
+def test_overlaps_are_those_of_sets_of_runs(items: list[str], documents: list[str], at_once: int) -> None:
+    with patch.object(ngrams, "AT_ONCE", at_once):
+        overlaps = searched(*([item] for item in items)).overlaps(pa.array(documents, pa.string()))
     pairs = zip(overlaps.documents.tolist(), overlaps.items.tolist(), overlaps.runs.tolist(), strict=True)
     expected = [
         (number, other, runs)
