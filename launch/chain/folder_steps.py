@@ -1,5 +1,6 @@
 """The steps of a chain's folder: those of its run's request, or those that another command has listed there."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,6 +66,10 @@ def _step(item: Any, where: str) -> Step:
     names = {key: tuple(map(str, held.list(key))) for key in ("needs", "outputs")}
     if not names["outputs"]:
         raise UserError(f"{held.text('name')} leaves nothing", where=where, allowed="a folder, or more")
+    # Logs, notes and outputs are looked for under these names.
+    inside = [not Path(name).is_absolute() and ".." not in Path(name).parts for name in names["outputs"]]
+    if not all(inside) or not re.fullmatch(r"\w+", held.text("name"), re.ASCII):
+        raise UserError(f"{held.text('name')!r} is no step of this folder", where=where)
     return replace(Step(held.text("name"), held.text("summary"), (), ()), place=Place(place), **names)
 
 

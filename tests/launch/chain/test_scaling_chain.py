@@ -159,3 +159,12 @@ def test_fuzz_steps(fuzz: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / STEPS_FILE).write_text(steps_text("Scaling", [Step("weak", "", (), ())], {}))
     with pytest.raises(UserError, match="weak leaves nothing"):
         read_steps(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "output"), [("weak/../../x", "run"), ("weak", "../elsewhere"), ("weak", "/elsewhere")]
+)
+def test_a_list_of_steps_names_nothing_outside_its_folder(name: str, output: str, tmp_path: Path) -> None:
+    (tmp_path / STEPS_FILE).write_text(steps_text("Scaling", [Step(name, "weak", (), (output,))], {}))
+    with pytest.raises(UserError, match="is no step of this folder"):
+        read_steps(tmp_path)
