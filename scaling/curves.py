@@ -6,6 +6,7 @@ collective is taken as proportional to its ranks.
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from ..core.errors import UserError
@@ -144,10 +145,8 @@ def goodputs(recipe: Recipe, curve: list[Point], failures: Failures) -> list[Goo
 
 
 def _goodput(recipe: Recipe, point: Point, failures: Failures) -> GoodputPoint:
-    spread, restart = (
-        _on(recipe, point.gpus // model_parallel(recipe), point.global_batch),
-        60 * failures.restart_minutes,
-    )
+    spread = _on(recipe, point.gpus // model_parallel(recipe), point.global_batch)
+    restart = 60 * failures.restart_minutes
     stall = failures.save_seconds + save_stall_seconds(
         of_host(spread), asynchronous=saves_asynchronously(spread, gpu=True)
     )
@@ -274,6 +273,10 @@ class Simulated:
     beyond: list[str]
 
 
+CHARACTERS_PER_INCH = 12
+"""Characters of nine points that are sure to fit."""
+
+
 @dataclass(frozen=True)
 class Title:
     """The words over a figure, and the recipe's own number of GPUs, which it marks."""
@@ -283,7 +286,8 @@ class Title:
 
     def put(self, figure: Any, axes: list[Any]) -> None:
         """Write the title, and mark the recipe's GPUs in each part."""
-        figure.suptitle(self.text, fontsize=9)
+        columns = int(CHARACTERS_PER_INCH * figure.get_figwidth())
+        figure.suptitle("\n".join(fill(line, columns) for line in self.text.splitlines()), fontsize=9)
         for axis in axes:
             axis.axvline(self.gpus, color="gray", linestyle=":", linewidth=1)
             axis.text(

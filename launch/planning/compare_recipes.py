@@ -1,4 +1,4 @@
-"""`pdapt plan compare`: a recipe beside the paper's own way to train, term by term; predicted, or no step time at all.
+"""`pdapt plan compare`: a recipe beside the paper's own way to train, term by term; every time is predicted.
 
 The paper trained with PyTorch's FSDP on padded rows, one sequence at once on a GPU (its published example code). What
 follows from arithmetic is compared as it is: slots that hold no token, bytes that travel, memory. The time of a step is

@@ -12,8 +12,9 @@ from pdapt.core.files import read_json
 from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import read_fit
-from pdapt.scaling.curves import COUNTED, draw, efficiency, goodputs, points, shares, takeovers, training_times
+from pdapt.scaling.curves import COUNTED, Title, draw, efficiency, goodputs, points, shares, takeovers, training_times
 from pdapt.scaling.goodput import Failures
+from pdapt.scaling.plotting import new_figure
 from pdapt.scaling.predict_run import Site
 
 FULL = Filling(1.0, 2000.0, "made up")
@@ -111,3 +112,16 @@ def test_the_time_to_train_holds_all_tokens_and_what_failures_cost() -> None:
     assert [time.hours for time in weak] == sorted((time.hours for time in weak), reverse=True)
     hopeless = training_times(recipe, curve, Failures(gpu_years=0.01), (0.8, 1.25))
     assert hopeless[-1].hours > times[-1].hours
+
+
+@pytest.mark.parametrize("width", [6.5, 13.0])
+def test_a_long_title_stays_within_its_figure(width: float) -> None:
+    figure, axis = new_figure((width, 4.2))
+    Title("8190.7 M parameters, 48 ranks = TP 1 x PP 1 x DP 48; " * 4 + "\na failure every 5.8 years a GPU", 48).put(
+        figure, [axis]
+    )
+    figure.canvas.draw()
+    (title,) = [text for text in figure.texts if "8190.7" in text.get_text()]
+    place = title.get_window_extent()
+    assert place.x0 >= 0
+    assert place.x1 <= figure.bbox.width
