@@ -4,12 +4,13 @@ from pathlib import Path
 
 import torch
 
-from ..core.checkpoint import HASHES_FILE, HF, read_provenance
+from ..core.checkpoint import HASHES_FILE, read_provenance
 from ..core.errors import UserError, nearest
 from ..core.hf.weights import DTYPES, NAMES, Tensor
-from ..core.qwen3 import Qwen3Config, hf_shapes, read_config
+from ..core.qwen3 import Qwen3Config, hf_shapes
 from .distcp_read import Checkpoint, find
 from .master_weights import BUCKETS, Masters
+from .settings import settings_of
 from .tensor_names import EMBEDDING, HEAD, megatron_shapes, places
 
 PARAMETERS, MASTER = "parameters", "master"
@@ -163,25 +164,5 @@ def open_checkpoint(
             f"weights cannot be {dtype!r}", where="--dtype", allowed=", ".join(types), fix=nearest(dtype, list(types))
         )
     folder = find(checkpoint)
-    shape = read_config(settings_of(folder, reference))
+    shape = settings_of(folder, reference).shape
     return Unfolded(Checkpoint(folder), shape, source, None if dtype is None else types[dtype])
-
-
-def settings_of(folder: Path, reference: Path | None) -> Path:
-    """The Hugging Face folder that has a checkpoint's configuration and tokenizer.
-
-    Args:
-        folder: the checkpoint's.
-        reference: the user's choice; None for the `hf` folder that is kept beside the checkpoints.
-
-    Raises:
-        UserError: there is none.
-    """
-    settings = reference or folder.parent / HF
-    if not settings.is_dir():
-        raise UserError(
-            f"no configuration for {folder.name}",
-            where=str(settings),
-            fix="name a Hugging Face folder with --reference",
-        )
-    return settings

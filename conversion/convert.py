@@ -9,7 +9,7 @@ from ..core import log
 from ..core.checkpoint import HF, newest
 from ..core.errors import UserError
 from ..core.files import write_text
-from ..core.hf.config import CONFIG, SIDE_FILES, write_settings
+from ..core.hf.config import write_settings
 from ..core.hf.model import Folder, check_weights, open_model
 from ..core.hf.weights import NAMES, one_thread, pieces
 from ..core.hf.writer import Writer
@@ -20,7 +20,8 @@ from ..core.qwen3 import Qwen3Config, read_config
 from ..core.system.disk import check_space
 from .bin_folder import BinWeights
 from .card import card, read_training
-from .checkpoint_as_hf import PARAMETERS, open_checkpoint, settings_of
+from .checkpoint_as_hf import PARAMETERS, open_checkpoint
+from .settings import settings_of
 from .tensor_names import EXTRA_STATES, LAYERS, Folded, folded, megatron_shapes
 
 if TYPE_CHECKING:
@@ -139,8 +140,7 @@ def export_hf(
     Args:
         checkpoint: one checkpoint's folder, or a root (then its newest).
         out: the folder to make.
-        reference: a Hugging Face folder to take configuration and tokenizer from; else the `hf` folder that is kept
-            beside the checkpoints.
+        reference: a Hugging Face folder to take configuration and tokenizer from; else see `settings_of`.
         source: `parameters`, what training computed with, or `master`, the optimizer's FP32 copy of them.
         dtype: of what is written, in config.json's spelling; by default the source's.
         verify: whether the checkpoint's files are compared with the hashes that were written with them, if any were.
@@ -168,7 +168,7 @@ def export_hf(
                 writer.write(name, pieces(model, name))
                 progress.add(tensor.nbytes)
             hashes.update(writer.finish())
-            write_settings(settings, work, spelled)
+            settings.write(work, spelled)
         readme = card(folder, training, source=source, dtype=spelled, inputs=input_fingerprints(work))
         write_text(work / "README.md", readme)
         counts = {"parameters": model.shape.parameters, "dtype": spelled, "bytes": writer.total}
@@ -176,7 +176,5 @@ def export_hf(
 
     log.info(f"export: {folder.name} -> {out}")
     # What an import wrote is known by its manifest, what a run saved by its record: neither is read again for a hash.
-    inputs = {"checkpoint": hashed_folder(folder)} | {
-        name: settings / name for name in (CONFIG, *SIDE_FILES) if (settings / name).is_file()
-    }
+    inputs = {"checkpoint": hashed_folder(folder)} | settings.files()
     return run_stage("export", inputs, {"from": source, "dtype": spelled}, out=out, body=body, hashes=hashes)

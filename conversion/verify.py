@@ -17,7 +17,9 @@ from ..core.integrity import checking, checkpoint_files, damage_first, hf_files
 from ..core.jsonio import shorten
 from ..core.log import counted
 from ..core.qwen3 import read_config
-from .checkpoint_as_hf import open_checkpoint, settings_of
+from .bridge_config import RUN_CONFIG
+from .checkpoint_as_hf import open_checkpoint
+from .settings import settings_of
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Opened:
         config: its configuration, see `effective`.
         files: what is read of it, for `checking`.
         checkpoint: its folder, where it is one.
+        states: keys of the configuration that it states; None for all.
     """
 
     model: Model
     config: dict[str, Any]
     files: dict[Path, list[str]]
     checkpoint: Path | None = None
+    states: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,21 @@ def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: 
     weights_of = [opened.checkpoint for opened in models if opened.checkpoint]
     with checking("verify", models[0].files | models[1].files, weights_of=weights_of, verify=hashes):
         different = _differences(models[0].model, models[1].model)
-    keys = sorted({key for opened in models for key in opened.config})
-    config = {key: [opened.config.get(key) for opened in models] for key in keys}
+    config = {key: [opened.config.get(key) for opened in models] for key in _keys(models)}
     config = {key: values for key, values in config.items() if values[0] != values[1]}
     tensors = len({name for opened in models for name in opened.model.tensors})
     return Comparison(not different and not config, tensors, different, config)
+
+
+def _keys(models: list[Opened]) -> list[str]:
+    """Keys of the configuration that are compared, in their order; it is said where those are not all."""
+    keys = {key for opened in models for key in opened.config}
+    stated = keys.intersection(*(opened.states for opened in models if opened.states is not None))
+    if stated != keys:
+        log.info(
+            f"verify: {RUN_CONFIG} does not state, so that they are not compared: {', '.join(sorted(keys - stated))}"
+        )
+    return sorted(stated)
 
 
 def _open(folder: Path, reference: Path | None, *, hashes: bool) -> Opened:
@@ -115,8 +129,9 @@ def _open_megatron(folder: Path, reference: Path | None) -> Opened:
     model = open_checkpoint(folder, reference)
     place = model.checkpoint.folder
     # An export states the type that the weights have, whatever is said beside them.
-    stated = read_object(settings_of(place, reference) / CONFIG).values | {"dtype": NAMES[model.dtype]}
-    return Opened(model, effective(stated), checkpoint_files(place, reference), place)
+    settings = settings_of(place, reference)
+    stated = effective(settings.config(NAMES[model.dtype]))
+    return Opened(model, stated, checkpoint_files(place, reference), checkpoint=place, states=settings.states)
 
 
 def _differences(first: Model, second: Model) -> list[Difference]:

@@ -40,6 +40,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "launch/publish/publishable.py": ("launch/publish/test_publish_hub.py::test_fuzz_config",),
     "launch/request.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
     "conversion/bin_folder.py": (CHECKPOINT + "test_fuzz_bin", CHECKPOINT + "test_fuzz_bin_index"),
+    "conversion/bridge_config.py": ("conversion/test_bridge_settings.py::test_fuzz_run_config",),
+    "conversion/settings.py": (CORE + "test_fuzz_settings",),
     "conversion/distcp_read.py": (CHECKPOINT + "test_fuzz_format",),
     "conversion/follow.py": (CHECKPOINT + "test_fuzz_followed",),
     "conversion/stored_tensor.py": (CHECKPOINT + "test_fuzz_distcp",),

@@ -188,6 +188,11 @@ def write_settings(source: Path, target: Path, dtype: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     config = read_object(source / CONFIG).values
     _write(source / CONFIG, target / CONFIG, config, both_spellings(config, dtype, str(source / CONFIG)))
+    write_side_files(source, target)
+
+
+def write_side_files(source: Path, target: Path) -> None:
+    """Carry over what lies beside the configuration; see `write_settings`."""
     for name in SIDE_FILES:
         if not (source / name).is_file():
             continue

@@ -1,0 +1,91 @@
+"""The model of a Megatron-Bridge checkpoint, as the `run_config.yaml` within it states it, where no `config.json` is.
+
+Read as plain YAML: whatever it names to be called (`_target_`) is compared by name, and never imported.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..core.errors import UserError, first_line
+from ..core.files import read_bytes
+from ..core.jsonio import JsonObject
+from ..core.qwen3 import Qwen3Config
+
+RUN_CONFIG = "run_config.yaml"
+"""Bridge's file of a checkpoint's folder with the whole configuration that it was trained with."""
+TOKENIZER = "tokenizer"
+"""Folder of a checkpoint in which Bridge keeps the tokenizer's files."""
+MOST_BYTES = 2**20
+"""Largest configuration that is read; Bridge's have some 20 KB."""
+MERGE = "<<"
+_LARGEST = 2**31 - 1
+_SIZES = {
+    "layers": "num_layers",
+    "hidden": "hidden_size",
+    "ffn": "ffn_hidden_size",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_query_groups",
+    "head_dim": "kv_channels",
+    "vocab": "vocab_size",
+    "max_positions": "seq_length",
+}
+"""Sizes of `Qwen3Config` -> Megatron's. Bridge states no longest sequence but the one that it was trained with."""
+_REQUIRED: dict[str, Any] = {"qk_layernorm": True, "normalization": "RMSNorm", "gated_linear_unit": True}
+_ABSENT = ("add_bias_linear", "add_qkv_bias", "num_moe_experts", "multi_latent_attention", "rope_scaling")
+"""Fields that switch on what no dense Qwen3 has."""
+
+
+def read_run_config(checkpoint: Path) -> Qwen3Config:
+    """Read the shape of a Bridge checkpoint's model.
+
+    Raises:
+        UserError: the file is damaged, lacks a size, or is of another model than a dense Qwen3.
+    """
+    path = checkpoint / RUN_CONFIG
+    content = _read(path)
+    stated = JsonObject(content, str(path)).object("model").values
+    # Megatron's own class of a model has the layers' fields within, Bridge's have them beside the others.
+    layers = JsonObject(stated.get("transformer") or {}, f"{path}: model.transformer").values
+    model = JsonObject(layers | stated, f"{path}: model")
+    _check_qwen3(model, path)
+    sizes = {ours: model.integer(theirs, minimum=1, maximum=_LARGEST) for ours, theirs in _SIZES.items()}
+    shape = Qwen3Config(
+        **sizes,
+        tied=model.flag("share_embeddings_and_output_weights"),
+        rope_base=model.number("rotary_base"),
+        norm_eps=model.number("layernorm_epsilon"),
+    )
+    if shape.rope_base <= 0 or shape.norm_eps <= 0:
+        raise UserError("rotary_base and layernorm_epsilon are not both above 0", where=str(path))
+    return shape
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read the sections. Bridge's writer uses aliases, but no merges: a few lines of those stand for terabytes."""
+    try:
+        text = read_bytes(path, MOST_BYTES).decode()
+        if MERGE in text:
+            raise UserError(f"{RUN_CONFIG} merges mappings ({MERGE})", where=str(path), fix="write the values out")
+        content = yaml.safe_load(text)
+    except UserError:
+        raise
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        raise UserError(f"{RUN_CONFIG} is not valid YAML: {first_line(error)}", where=str(path)) from None
+    if not isinstance(content, dict):
+        raise UserError(f"{RUN_CONFIG} is not a configuration", where=str(path), allowed="sections by name")
+    return content
+
+
+def _check_qwen3(model: JsonObject, path: Path) -> None:
+    """Refuse, by its field, a model that no dense Qwen3 has the layers of."""
+    values = model.values
+    wrong = [name for name, wanted in _REQUIRED.items() if values.get(name) != wanted]
+    wrong += [name for name in _ABSENT if values.get(name)]
+    if wrong:
+        raise UserError(
+            f"the model is not Qwen3: {', '.join(f'{name} is {values.get(name)!r}' for name in wrong)}",
+            where=str(path),
+            allowed="a dense Qwen3: RMSNorm, norms of queries and keys, a gated MLP, no biases, plain rotary positions",
+        )

@@ -1,0 +1,98 @@
+"""Configuration and tokenizer of a checkpoint: of a Hugging Face folder, or of Megatron-Bridge's own files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core import log
+from ..core.checkpoint import HF
+from ..core.errors import UserError
+from ..core.files import read_object, write_json
+from ..core.hf.config import CONFIG, SIDE_FILES, write_settings, write_side_files
+from ..core.qwen3 import Qwen3Config, read_config
+from .bridge_config import RUN_CONFIG, TOKENIZER, read_run_config
+
+NOT_OF_BRIDGE = ("max_position_embeddings", "attention_dropout", "initializer_range")
+"""Keys of a `config.json` that are written with Bridge's settings, too, and that those do not state."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a model.
+
+    Attributes:
+        folder: Hugging Face's, or Bridge's of a tokenizer, which may be absent.
+        stated: the file that states the model's shape.
+    """
+
+    folder: Path
+    stated: Path
+
+    @property
+    def shape(self) -> Qwen3Config:
+        """The model's shape.
+
+        Raises:
+            UserError: its file is damaged, or is of another model than a dense Qwen3.
+        """
+        return read_run_config(self.stated.parent) if self.of_bridge else read_config(self.folder)
+
+    @property
+    def of_bridge(self) -> bool:
+        """Whether they are Bridge's."""
+        return self.stated.name == RUN_CONFIG
+
+    @property
+    def states(self) -> frozenset[str] | None:
+        """Keys of a `config.json` that they state; None for all."""
+        return frozenset(self.config("").keys() - NOT_OF_BRIDGE) if self.of_bridge else None
+
+    def files(self) -> dict[str, Path]:
+        """The files that are there: name -> path."""
+        names = (name for name in SIDE_FILES if (self.folder / name).is_file())
+        return {self.stated.name: self.stated} | {name: self.folder / name for name in names}
+
+    def config(self, dtype: str) -> dict[str, Any]:
+        """Contents of `config.json`, for weights of a type."""
+        if self.of_bridge:
+            return self.shape.to_hf(dtype)
+        return read_object(self.folder / CONFIG).values | {"dtype": dtype}
+
+    def write(self, target: Path, dtype: str) -> None:
+        """Write them as a Hugging Face folder has them; see `write_settings`."""
+        if not self.of_bridge:
+            write_settings(self.folder, target, dtype)
+            return
+        shape = self.shape
+        log.warn(
+            f"{RUN_CONFIG} states no longest sequence of the model: max_position_embeddings is that of training, "
+            f"{shape.max_positions:,}; give --reference for the base's own"
+        )
+        if "tokenizer.json" not in self.files():
+            log.warn(f"{self.folder} holds no tokenizer: none is written; give --reference for one")
+        write_json(target / CONFIG, shape.to_hf(dtype))
+        write_side_files(self.folder, target)
+
+
+def settings_of(checkpoint: Path, reference: Path | None) -> Settings:
+    """Find the settings of a checkpoint.
+
+    Args:
+        checkpoint: its folder.
+        reference: the user's choice of a Hugging Face folder; None for the `hf` folder that is kept beside the
+            checkpoints, and where there is none for what Megatron-Bridge has kept within.
+
+    Raises:
+        UserError: there are none.
+    """
+    folder = reference or checkpoint.parent / HF
+    if folder.is_dir():
+        return Settings(folder, folder / CONFIG)
+    if reference is None and (checkpoint / RUN_CONFIG).is_file():
+        return Settings(checkpoint / TOKENIZER, checkpoint / RUN_CONFIG)
+    raise UserError(
+        f"no configuration for {checkpoint.name}",
+        where=str(folder),
+        allowed=f"a folder {HF} beside the checkpoints, or Megatron-Bridge's {RUN_CONFIG} within",
+        fix="name a Hugging Face folder with --reference",
+    )
