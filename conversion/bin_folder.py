@@ -1,4 +1,4 @@
-"""Hugging Face folders of torch's own files (`pytorch_model.bin`), for who says that they are to be read.
+"""Hugging Face folders of pickled weights (`pytorch_model.bin`), for users who ask for them.
 
 They are pickles. torch reads them with an unpickler of its own that knows tensors alone, and maps the values.
 """
@@ -16,7 +16,7 @@ SINGLE, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 
 
 class BinWeights:
-    """The tensors of such a folder; used as `Weights` is."""
+    """The tensors of a folder of `pytorch_model.bin` files, with the interface of `Weights`."""
 
     def __init__(self, folder: Path) -> None:
         """Map the files.
@@ -34,7 +34,11 @@ class BinWeights:
         self.tensors: dict[str, Tensor] = {}
         for name, tensor in self._tensors.items():
             if tensor.dtype not in spelled:
-                raise UserError(f"{name} is {tensor.dtype}", where=str(self._files[name]), allowed=", ".join(DTYPES))
+                raise UserError(
+                    f"the tensor {name} has the type {tensor.dtype}",
+                    where=str(self._files[name]),
+                    allowed=", ".join(DTYPES),
+                )
             self.tensors[name] = Tensor(spelled[tensor.dtype], tuple(tensor.shape))
 
     def file(self, name: str) -> Path:
@@ -64,8 +68,9 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
         content: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises whatever its reader met
         raise UserError(
-            f"{path.name} is not a whole file of weights alone: {str(error).splitlines()[0]}", where=str(path)
+            f"{path.name} is incomplete, or holds something other than weights: {str(error).splitlines()[0]}",
+            where=str(path),
         ) from None
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise UserError(f"{path.name} holds more than tensors by name", where=str(path))
+        raise UserError(f"{path.name} holds something other than named tensors", where=str(path))
     return content

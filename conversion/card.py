@@ -1,4 +1,4 @@
-"""The model card that lies beside exported weights: what they are, and where they come from."""
+"""The model card written beside exported weights: what they are and where they come from."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A Megatron checkpoint as Hugging Face would have it: its names, shapes and rows, read when they are asked for."""
+"""A Megatron checkpoint under Hugging Face's names and shapes, whose rows are read on demand."""
 
 from pathlib import Path
 
@@ -31,13 +31,13 @@ class Unfolded:
     def __init__(
         self, checkpoint: Checkpoint, shape: Qwen3Config, source: str = PARAMETERS, dtype: torch.dtype | None = None
     ) -> None:
-        """Check that the weights are there, all of them, in the model's shapes and in one type.
+        """Check that all weights are there, with the model's shapes and of one type.
 
         Raises:
             UserError: they are not, or there is no such source.
         """
         if source not in SOURCES:
-            raise UserError(f"weights cannot be read from {source!r}", allowed=", ".join(SOURCES), where="--from")
+            raise UserError(f"there are no weights called {source!r}", allowed=", ".join(SOURCES), where="--from")
         self.checkpoint, self.shape = checkpoint, shape
         self._masters = _buckets(checkpoint, shape) if source == MASTER else None
         self._prefix = SOURCES[source] if self._masters is None else ""
@@ -50,7 +50,7 @@ class Unfolded:
         self._places = places(shape)
 
     def rows(self, name: str, begin: int, end: int) -> torch.Tensor:
-        """Rows of a tensor: a view of the checkpoint's file where they lie there in one piece and one type.
+        """Rows of a tensor: a view of the checkpoint's file if they are in one piece and of one type there.
 
         Args:
             name: Hugging Face's.
@@ -105,13 +105,14 @@ class Unfolded:
             padded = name.removeprefix(self._prefix) in (EMBEDDING, HEAD) and stored[0] >= size[0]
             if stored[padded:] != size[padded:]:
                 raise UserError(
-                    f"{name} is {stored} in the checkpoint, the configuration makes it {size}", where=str(folder)
+                    f"{name} has the shape {stored} in the checkpoint, and {size} by the configuration",
+                    where=str(folder),
                 )
         types = {self.checkpoint.dtype(name) for name in expected}
         if len(types) > 1 or not types <= set(NAMES):
             spelled = sorted(str(dtype).removeprefix("torch.") for dtype in types)
             raise UserError(
-                f"the checkpoint's weights are {', '.join(spelled)}",
+                f"the checkpoint's weights are of several types: {', '.join(spelled)}",
                 where=str(folder),
                 allowed=f"all of one type: {', '.join(NAMES.values())}",
             )
@@ -119,7 +120,7 @@ class Unfolded:
 
 
 def _buckets(checkpoint: Checkpoint, shape: Qwen3Config) -> Masters | None:
-    """Master weights that lie in buckets; None where they lie tensor by tensor.
+    """Master weights that are stored in buckets; None if they are stored tensor by tensor.
 
     Raises:
         UserError: there are none, or nothing says how the buckets were made.
@@ -129,14 +130,14 @@ def _buckets(checkpoint: Checkpoint, shape: Qwen3Config) -> Masters | None:
     folder = checkpoint.folder
     if not any(name.startswith(BUCKETS) for name in checkpoint.entries):
         raise UserError(
-            f"{folder.name} has no optimizer's state, so no master weights",
+            f"{folder.name} has no optimizer state, and so no master weights",
             where=str(folder),
             allowed="--from parameters",
         )
     provenance = read_provenance(folder)
     if provenance is None or not {"recipe", "device"} <= provenance.values.keys():
         raise UserError(
-            f"{folder.name} was saved for a change of DP alone, and has no {HASHES_FILE} "
+            f"{folder.name} was saved with checkpoint.reshardable=false, and has no {HASHES_FILE} "
             "that says how the model was split",
             where=str(folder / HASHES_FILE),
             allowed="--from parameters, or a checkpoint of `pdapt train`",
@@ -147,7 +148,7 @@ def _buckets(checkpoint: Checkpoint, shape: Qwen3Config) -> Masters | None:
 def open_checkpoint(
     checkpoint: Path, reference: Path | None = None, *, source: str = PARAMETERS, dtype: str | None = None
 ) -> Unfolded:
-    """Open a checkpoint as Hugging Face would have it.
+    """Open a checkpoint under Hugging Face's names and shapes.
 
     Args:
         checkpoint: one checkpoint's folder, or a root (then its newest).
@@ -161,7 +162,10 @@ def open_checkpoint(
     types = {name: value for value, name in NAMES.items()}
     if dtype is not None and dtype not in types:
         raise UserError(
-            f"weights cannot be {dtype!r}", where="--dtype", allowed=", ".join(types), fix=nearest(dtype, list(types))
+            f"weights cannot be written as {dtype!r}",
+            where="--dtype",
+            allowed=", ".join(types),
+            fix=nearest(dtype, list(types)),
         )
     folder = find(checkpoint)
     shape = settings_of(folder, reference).shape

@@ -1,4 +1,4 @@
-"""The bridge: Hugging Face Qwen3 folder -> Megatron checkpoint, and back."""
+"""Conversion of Hugging Face Qwen3 folders to Megatron checkpoints, and back."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,7 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool 
 
 
 def parts_of(weights: Folder, shape: Qwen3Config, progress: log.Progress, wrong: list[Folded]) -> "list[Part]":
-    """The parts of a checkpoint's weights, each made from the mapped file when its turn has come.
+    """The parts of a checkpoint's weights, each made from the mapped file when it is needed.
 
     Args:
         weights: a whole Qwen3's.
@@ -115,7 +115,7 @@ def _not_finite(weights: Folder, place: Folded) -> UserError:
     return UserError(
         f"{name} holds {values}, the first of them {value}",
         where=str(weights.file(name)),
-        fix="take a model from before its training went wrong",
+        fix="use a checkpoint from before training diverged",
     )
 
 

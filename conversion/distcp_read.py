@@ -1,4 +1,4 @@
-"""Megatron's `torch_dist` checkpoints are PyTorch's distributed ones (DCP): read here without Megatron."""
+"""Reader of Megatron's `torch_dist` checkpoints (PyTorch's distributed checkpoints, DCP), without Megatron."""
 
 import math
 from pathlib import Path
@@ -34,7 +34,7 @@ def find(checkpoint: Path) -> Path:
     if not (folder / METADATA).is_file() or not (folder / FORMAT).is_file():
         missing = METADATA if not (folder / METADATA).is_file() else FORMAT
         raise UserError(
-            f"no Megatron checkpoint: {checkpoint}",
+            f"not a Megatron checkpoint: {checkpoint}",
             where=f"{folder}, which has no {missing}",
             allowed=f"a torch_dist checkpoint folder (iter_…, {RELEASE}), or the folder of a run's checkpoints",
             fix="Megatron's older format (mp_rank_…) is converted by Megatron itself: --ckpt-convert-format torch_dist"

@@ -45,7 +45,7 @@ FLUSH_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a tensor, which is made when its turn has come.
+    """A part of a tensor, made when it is written.
 
     Attributes:
         name: the tensor's, in Megatron.
@@ -91,7 +91,7 @@ def write(root: Path, parts: list[Part], dtype: torch.dtype, empty_states: list[
 
 
 def _object(value: Any) -> io.BytesIO:
-    """Something that is no tensor, as Megatron stores it: a saved list of one."""
+    """An object that is not a tensor, as Megatron stores it: a saved list of one element."""
     buffer = io.BytesIO()
     torch.save([value], buffer)
     buffer.seek(0)
@@ -99,7 +99,7 @@ def _object(value: Any) -> io.BytesIO:
 
 
 class _Planner(SavePlanner):
-    """Tells torch's writer what there is to write before any of it is made."""
+    """Planner that tells torch's writer what to write before any of it exists."""
 
     def __init__(self, parts: list[Part], dtype: torch.dtype, objects: dict[str, io.BytesIO]) -> None:
         self.parts = {MetadataIndex(part.name, torch.Size(part.begin)): part for part in parts}
@@ -108,7 +108,7 @@ class _Planner(SavePlanner):
     def set_up_planner(
         self, state_dict: Any, storage_meta: StorageMeta | None = None, is_coordinator: bool = False
     ) -> None:
-        """Nothing to learn from the state: it is empty."""
+        """Do nothing: the state is empty."""
 
     def create_local_plan(self) -> SavePlan:
         tensors = [
@@ -145,7 +145,7 @@ class _Writer(FileSystemWriter):
     """torch's writer, whose `.metadata` says what was written and nothing else: neither where, nor by which thread."""
 
     def storage_meta(self) -> StorageMeta | None:
-        """Nothing: torch puts the folder's path and a number drawn by chance here, which no reader needs."""
+        """Return nothing: torch puts the folder's path and a number drawn by chance here, which no reader needs."""
         return None
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
@@ -176,7 +176,7 @@ class _HashingFiles(FileSystem):
 
 
 class _Hashing(io.RawIOBase):
-    """A file and the hash of what is written to it, which the disk begins to write while more comes."""
+    """A file and the hash of its bytes; the disk begins to write while more bytes arrive."""
 
     def __init__(self, file: Any, digest: Any) -> None:
         self.file, self.digest, self.flushed = file, digest, 0

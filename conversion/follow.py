@@ -54,7 +54,9 @@ def follow(
         UserError: there is no run, another process follows it to the same place, or a checkpoint cannot be exported.
     """
     if not (run / CHECKPOINTS).is_dir() and not (run / IDENTITY).is_file():
-        raise UserError(f"{run} holds no run", where="RUN", allowed="the --out of `pdapt train`, once it has begun")
+        raise UserError(
+            f"{run} is not the folder of a run", where="RUN", allowed="the --out of `pdapt train`, once it has begun"
+        )
     if keep_last is not None and keep_last < 1:
         raise UserError(f"keep_last is {keep_last}", where="--keep-last", allowed="1 or more")
     out.mkdir(parents=True, exist_ok=True)
@@ -73,7 +75,7 @@ def follow(
 
 
 def _waiting(run: Path, out: Path) -> list[Path]:
-    """Hashed checkpoints that are not done, oldest first."""
+    """Hashed checkpoints that are not exported yet, oldest first."""
     done = _done(out)
     return [
         path.parent
@@ -83,7 +85,7 @@ def _waiting(run: Path, out: Path) -> list[Path]:
 
 
 def _export(checkpoint: Path, folder: Path, then: Callable[[Path], None] | None, *, verify: bool) -> bool:
-    """Export one; say so where the run's retention was faster."""
+    """Export a checkpoint; say so if the run removed it first."""
     try:
         export_hf(checkpoint, folder, verify=verify)
     except (UserError, FileNotFoundError):
@@ -106,7 +108,7 @@ def _note(out: Path, name: str) -> None:
 
 
 def _retain(out: Path, keep_last: int | None, name: Callable[[Path], str]) -> None:
-    """Remove the oldest exports; only such as are noted as done."""
+    """Remove the oldest of the exports that are recorded as done."""
     folders = [out / name(Path(checkpoint)) for checkpoint in _done(out)]
     there = [folder for folder in folders if (folder / MANIFEST_FILE).is_file()]
     for folder in there[: -keep_last if keep_last else 0]:

@@ -1,4 +1,4 @@
-"""FP32 master weights of a checkpoint that was saved for a change of DP alone.
+"""FP32 master weights of a checkpoint that was saved with `checkpoint.reshardable=false`.
 
 There the distributed optimizer's state lies as it lies in memory: for each model-parallel rank buckets of all its
 parameters, the last one first, each at a multiple of 64 values. Where a tensor begins follows from the order in which
@@ -54,7 +54,7 @@ class Block:
 
 
 class Masters:
-    """Reads regions of master weights out of buckets, under Megatron's names of the parameters."""
+    """Reader of regions of master weights in buckets, under Megatron's names of the parameters."""
 
     def __init__(self, checkpoint: Checkpoint, shape: Qwen3Config, provenance: JsonObject) -> None:
         """Find where every tensor lies.
@@ -123,14 +123,14 @@ class Masters:
 
     def _strange(self, what: str) -> UserError:
         return UserError(
-            f"{self.checkpoint.folder.name}'s master weights lie in an order that is not known here: {what}",
+            f"the order of {self.checkpoint.folder.name}'s master weights is unknown: {what}",
             where=str(self.checkpoint.folder),
             allowed="--from parameters, which are the master weights rounded to the model's precision",
-            fix="go on for one step with checkpoint.reshardable=true and --stop-at the next step, and export that",
+            fix="train one step more with checkpoint.reshardable=true and --stop-at, and export that checkpoint",
         )
 
     def check(self, masters: torch.Tensor, parameters: torch.Tensor) -> None:
-        """Compare master weights with the parameters that they are when they are rounded.
+        """Check that master weights, when rounded, are the parameters.
 
         Raises:
             UserError: they differ: the master weights lie elsewhere.

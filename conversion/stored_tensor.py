@@ -79,7 +79,7 @@ def map_tensor(path: Path, offset: int, length: int) -> torch.Tensor:
 
 
 def _find(mapped: mmap.mmap) -> tuple[_Described, int]:
-    """The tensor of an archive at the end of mapped bytes, and at which of them its values begin."""
+    """The tensor of an archive at the end of mapped bytes, and the offset at which its values begin."""
     # Its directory is at its end: what lies before its beginning is passed over.
     with zipfile.ZipFile(cast(Any, mapped)) as archive:
         members = {Path(member.filename).name: member for member in archive.infolist()}
@@ -88,7 +88,7 @@ def _find(mapped: mmap.mmap) -> tuple[_Described, int]:
     check_memo(content)
     described = _Unpickler(io.BytesIO(content)).load()
     if not isinstance(described, _Described) or described.stride != _contiguous(described, len(mapped)):
-        raise TypeError("another object than a plain tensor")
+        raise TypeError("an object other than a plain tensor")
     return described, begin + described.offset * described.dtype.itemsize
 
 
@@ -104,7 +104,7 @@ def _contiguous(described: _Described, most: int) -> tuple[int, ...]:
     """
     numbers = (*described.size, *described.stride, described.offset)
     if not isinstance(described.dtype, torch.dtype) or not all(type(number) is int for number in numbers):
-        raise TypeError("a size is no number")
+        raise TypeError("a size is not a number")
     if not all(0 <= number <= most for number in numbers):
         raise ValueError(f"a size or offset of {numbers}")
     return torch.empty(described.size, device="meta").stride()
@@ -133,7 +133,7 @@ def _describe(
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows what a plain tensor's pickle is made of, and refuses all else."""
+    """Unpickler of plain tensors, which refuses everything else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -142,7 +142,7 @@ class _Unpickler(pickle.Unpickler):
             return OrderedDict
         if module == "torch" and name in TYPES:
             return TYPES[name]
-        raise UserError(f"a stored tensor asks for {module}.{name}, which is no part of weights: refused")
+        raise UserError(f"a stored tensor asks for {module}.{name}, which is not part of weights: refused")
 
     def persistent_load(self, pid: Any) -> Any:
         kind, dtype, *_ = pid

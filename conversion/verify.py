@@ -1,4 +1,4 @@
-"""Two models, each a Hugging Face folder or a Megatron checkpoint: are they the same, tensor by tensor?"""
+"""Comparison of two models, tensor by tensor, each a Hugging Face folder or a Megatron checkpoint."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from .settings import settings_of
 
 @dataclass(frozen=True)
 class Difference:
-    """A tensor that the two do not have alike.
+    """A tensor that differs between two models.
 
     Attributes:
         name: Hugging Face's.
@@ -42,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Opened:
-    """One of the two.
+    """One of the two models that are compared.
 
     Attributes:
         model: its weights.
@@ -111,7 +111,9 @@ def _keys(models: list[Opened]) -> list[str]:
 
 def _open(folder: Path, reference: Path | None, *, hashes: bool) -> Opened:
     if not folder.is_dir():
-        raise UserError(f"no such folder: {folder}", where=str(folder), allowed="a model in either format")
+        raise UserError(
+            f"no such folder: {folder}", where=str(folder), allowed="a Hugging Face folder, or a Megatron checkpoint"
+        )
     if (folder / SINGLE).is_file() or (folder / INDEX).is_file():
         with damage_first(lambda: {folder: hf_files(folder)}, verify=hashes):
             return _open_hf(folder)

@@ -1,1 +1,1 @@
-"""The ground every room stands on: errors, files, manifests, Qwen3's facts."""
+"""Code that every room uses: errors, files, manifests, Qwen3's facts."""

@@ -67,7 +67,7 @@ def read_hashes_record(checkpoint: Path) -> HashesRecord | None:
 
 
 def damaged_hashes_record(checkpoint: Path, error: UserError) -> UserError:
-    """The error that a checkpoint's record of its hashes is damaged, of one that tells where."""
+    """Turn an error in a checkpoint's record of hashes into one that names the checkpoint."""
     return UserError(
         f"{HASHES_FILE} of {checkpoint.name} is damaged: {error.what}",
         where=error.where,
@@ -76,7 +76,7 @@ def damaged_hashes_record(checkpoint: Path, error: UserError) -> UserError:
 
 
 def read_provenance(checkpoint: Path) -> JsonObject | None:
-    """The run that a checkpoint is of, as its record of hashes states it; None where it has none.
+    """The provenance that a checkpoint's record of hashes states; None if it has no record.
 
     Raises:
         UserError: that record is damaged.
@@ -86,12 +86,12 @@ def read_provenance(checkpoint: Path) -> JsonObject | None:
 
 
 def root_of(path: Path) -> Path:
-    """The root of the checkpoints: of a run the folder that it saves them in, else the folder itself."""
+    """The folder that holds the checkpoints: of a run the one it saves them in, else the folder itself."""
     return path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
 
 
 def newest(root: Path) -> Path | None:
-    """The folder of the newest checkpoint under a root, or of a run its newest whole one.
+    """The folder of the newest checkpoint under a root; of a run, that of its newest complete one.
 
     Args:
         root: where a tracker says which is the newest; or a run's folder.
@@ -122,7 +122,7 @@ def newest_named(tracker: Path) -> int | None:
         return None
     if not _ITERATION.fullmatch(named):
         raise UserError(
-            f"{TRACKER} says {named.decode('utf-8', 'replace')!r}",
+            f"{TRACKER} holds {named.decode('utf-8', 'replace')!r}",
             where=str(tracker),
             allowed=f"the number of an iteration, or {RELEASE}",
             fix="write the number of the newest whole checkpoint (iter_…) into it, or give that checkpoint itself",
@@ -140,5 +140,5 @@ def _newest_whole(root: Path) -> Path | None:
             wrong = error.what
         if not wrong:
             return path
-        log.warn(f"{path.name} is damaged ({wrong}): the one before it is taken")
+        log.warn(f"{path.name} is damaged ({wrong}): using the checkpoint before it")
     return None

@@ -1,4 +1,4 @@
-"""The `.metadata` of PyTorch's distributed checkpoints (DCP), read without running what it names."""
+"""The `.metadata` of PyTorch's distributed checkpoints (DCP), read without running the code that it names."""
 
 import io
 import pickle
@@ -153,7 +153,7 @@ DAMAGED = (
 
 
 class _Unpickler(pickle.Unpickler):
-    """Refuses every class that a DCP `.metadata` has no use for, and makes stand-ins of the others, without torch."""
+    """Unpickler that refuses every class a DCP `.metadata` does not need, and replaces the others, without torch."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STANDS_FOR:
@@ -177,11 +177,11 @@ def read_metadata(folder: Path) -> Metadata:
     except UserError as error:
         raise UserError(error.what, where=str(path), allowed=error.allowed, fix=error.fix) from None
     except DAMAGED as error:
-        raise UserError(f"the checkpoint's .metadata is not whole: {error}", where=str(path)) from None
+        raise UserError(f"the checkpoint's .metadata is damaged: {error}", where=str(path)) from None
 
 
 def check_memo(data: bytes) -> None:
-    """Check that no instruction of a pickle asks for more memory than its bytes account for.
+    """Check that no instruction of a pickle asks for more memory than its own bytes justify.
 
     An unpickler makes room for every number up to the one under which a value is to be remembered: 5 bytes take 64 GB.
     """
@@ -191,9 +191,11 @@ def check_memo(data: bytes) -> None:
 
 
 def _metadata(loaded: Any) -> Metadata:
-    """Take what was unpickled apart, checking that it has the parts of a `.metadata`, with sizes from 0."""
+    """Convert an unpickled `.metadata`, checking that it has all parts and no negative sizes."""
     if not isinstance(loaded, _Metadata):
-        raise UserError(f"the checkpoint's .metadata holds a {type(loaded).__name__.lstrip('_')}")
+        raise UserError(
+            f"the checkpoint's .metadata holds a {type(loaded).__name__.lstrip('_')}, not metadata of tensors"
+        )
     tensors: dict[str, TensorEntry] = {}
     for name, entry in loaded.state_dict_metadata.items():
         if not isinstance(name, str):
@@ -243,7 +245,7 @@ def weight_spans(folder: Path) -> dict[str, list[Span]]:
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:
-    """Join spans that touch or overlap: a byte is in one of them at most."""
+    """Join spans that touch or overlap, so that no byte is in two of them."""
     joined: list[Span] = []
     for begin, end in sorted(spans):
         if joined and begin <= joined[-1][1]:
@@ -254,7 +256,7 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
 
 
 def shortened(folder: Path) -> str:
-    """Which of a checkpoint's files is missing or shorter than its `.metadata` says; empty where none is.
+    """Name a checkpoint's file that is missing or shorter than `.metadata` says; empty if there is none.
 
     Raises:
         UserError: the `.metadata` cannot be read.

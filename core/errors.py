@@ -1,4 +1,4 @@
-"""The user's mistakes, apart from ours, and how work can end otherwise than done."""
+"""Errors: the user's mistakes, apart from our own, and the ways in which work ends unfinished."""
 
 from collections.abc import Iterable
 
@@ -24,13 +24,13 @@ class UserError(ValueError):
 
 
 class StoppedEarly(Exception):
-    """Work that was asked to stop has saved and ended; the same command goes on."""
+    """Work that was asked to stop has saved and ended; the same command continues it."""
 
     code = ExitCode.STOPPED_EARLY
 
 
 class Halted(Exception):
-    """Work that went wrong was ended, and somebody should look before it goes on."""
+    """Work that went wrong was ended; a person should look before it continues."""
 
     code = ExitCode.HALTED
 

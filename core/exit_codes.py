@@ -1,4 +1,4 @@
-"""The exit codes of every command: what a script, or a chain of Slurm jobs, can decide by."""
+"""The exit codes of every command, by which a script or a chain of Slurm jobs can decide."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Writing so that a half-written file is never taken for a whole one."""
+"""Reading and writing files, so that a half-written file is never taken for a complete one."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ def read_blocks(path: Path, spans: Sequence[tuple[int, int]] | None = None) -> I
 
 
 def sha256(path: Path, progress: Progress | None = None, spans: Sequence[tuple[int, int]] | None = None) -> str:
-    """Hex SHA-256 of a file's bytes, or of those in `spans`; `progress` is told of them as they are read."""
+    """Hex SHA-256 of a file's bytes, or of those in `spans`; `progress` counts them as they are read."""
     value = hashlib.sha256()
     for block in read_blocks(path, spans):
         value.update(block)
@@ -55,7 +55,7 @@ def sha256(path: Path, progress: Progress | None = None, spans: Sequence[tuple[i
 
 
 def sha256_of_all(paths: Sequence[Path]) -> list[str]:
-    """Hex SHA-256 of each file, by threads; where that takes long, it is said beforehand and meanwhile."""
+    """Hex SHA-256 of each file, by threads; if that takes long, progress is logged."""
     total = sum(path.stat().st_size for path in paths)
     if total < SHORT:
         return [sha256(path) for path in paths]
@@ -133,7 +133,7 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 
 def check_regular(path: Path) -> None:
-    """Check that a path is that of a file: a pipe or a device would be waited for, or never end.
+    """Check that a path is a regular file: reading a pipe or a device might never end.
 
     Raises:
         UserError: it is not.
@@ -218,7 +218,7 @@ def read_jsonl(path: Path, *, nan: bool = False) -> Iterator[JsonObject]:
 
 
 def require_file(path: Path) -> Path:
-    """Return `path` if it is a file with something in it.
+    """Return `path` if it is a file that is not empty.
 
     Raises:
         UserError: it is missing, not a file, or empty.
@@ -231,7 +231,7 @@ def require_file(path: Path) -> Path:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Every file under `folder`, sorted by relative path; of hidden names only a checkpoint's `.metadata`."""
+    """Every file under `folder`, sorted by relative path; none that is hidden but a checkpoint's `.metadata`."""
 
     def shown(name: str) -> bool:
         return not name.startswith(".") or name == ".metadata"

@@ -1,4 +1,4 @@
-"""The GPUs that are planned for: one table of the figures that predictions and measurements are compared with.
+"""The table of GPUs: the data-sheet figures that predictions and measurements use.
 
 A GB is 10^9 bytes, a GiB 2^30. Peaks are those of dense matrices. Sources: NVIDIA's data sheets "H100 Tensor Core GPU"
 and "H200 Tensor Core GPU", form factor SXM, unless another is named.

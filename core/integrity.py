@@ -1,4 +1,4 @@
-"""Files against the hashes that were written with them, while a stage reads the same files.
+"""Check of files against their recorded hashes, while a stage reads the same files.
 
 Hashing goes on in threads beside the stage's own reading, so that a file comes from the disk once and takes no time of
 its own where there are cores to spare. The stage ends when both have: what it made of a damaged file is thrown away.
@@ -107,13 +107,13 @@ class Checked:
         return time.monotonic() - self._begin
 
     def end(self) -> None:
-        """Leave off."""
+        """Stop reading."""
         self._stop.set()
         self._pool.shutdown(cancel_futures=True)
 
 
 class UnchangedFiles:
-    """Files that must stay as they are while they are read more than once, or by somebody else."""
+    """Files that must not change while they are read more than once, or by another process."""
 
     def __init__(self, folders: Mapping[Path, Iterable[str]]) -> None:
         """Note which files there are; `folders` as of `checking`."""
@@ -153,18 +153,18 @@ def file_names(folder: Path) -> list[str]:
 
 
 def settings_files(folder: Path) -> list[str]:
-    """Those of a Hugging Face folder that are its configuration and tokenizer."""
+    """The names of a Hugging Face folder's configuration and tokenizer files."""
     return [name for name in file_names(folder) if name in (CONFIG, *SIDE_FILES)]
 
 
 def hf_files(folder: Path) -> list[str]:
-    """Those of a Hugging Face folder that are read: configuration, tokenizer, weights with their index."""
+    """The names of the files that are read of a Hugging Face folder: configuration, tokenizer, weights, index."""
     weights = [name for name in file_names(folder) if ".safetensors" in name and "/" not in name]
     return [*settings_files(folder), *weights]
 
 
 def stage_files(places: Iterable[Path]) -> dict[Path, list[str]]:
-    """Those files that a stage wrote, by its folder, for `checking`.
+    """The files that a stage wrote, by its folder, for `checking`.
 
     Args:
         places: files, folders and patterns of names, wherever they are. Of a folder or a pattern the files that the
@@ -187,7 +187,7 @@ def _within(file: str, place: str) -> bool:
 
 
 def _recorded(folder: Path) -> dict[str, str]:
-    """The hashes of a folder that may be anybody's."""
+    """The recorded hashes of a folder, which need not be a stage's."""
     try:
         return recorded(folder) or {}
     except ChangedError:
@@ -272,7 +272,7 @@ def check(stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = T
 
 @contextmanager
 def damage_first(folders: Callable[[], Mapping[Path, Iterable[str]]], *, verify: bool = True) -> Iterator[None]:
-    """Where the block refuses what it reads, say that a file is damaged, if one is: that is the cause.
+    """If the block refuses an input, name a damaged file as the cause, if there is one.
 
     For what is read before a stage's bytes pass. Where nothing is refused, nothing is hashed.
 
@@ -327,7 +327,7 @@ def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]], fix: str = 
 def weights_alone(
     wanted: Mapping[Path, str], checkpoints: Iterable[Path]
 ) -> tuple[dict[Path, str], dict[Path, list[Span]]]:
-    """Compare only the weights of checkpoints, where their hashes were written down: an eighth of a run's bytes.
+    """Compare only the weights of checkpoints, if their hashes were recorded: an eighth of a run's bytes.
 
     Args:
         wanted: see `wanted_hashes`.

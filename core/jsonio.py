@@ -1,4 +1,4 @@
-"""JSON from a file that somebody else may have written: bounded, strict, and read with types.
+"""Strict, bounded and typed reading of JSON from files that others may have written.
 
 Every JSON text that the project reads goes through `parse_json`, and every value whose type matters through
 `JsonObject`: what is wrong with a file is then a `UserError` that names the file and the key, whatever the bytes are.
@@ -67,7 +67,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in value if names.count(name) > 1)
-        raise ValueError(f"the key {shorten(twice)} is there twice")
+        raise ValueError(f"the key {shorten(twice)} appears twice")
     return value
 
 
@@ -100,7 +100,7 @@ def _check_surrogates(text: str, value: Any, where: str) -> None:
 
 
 def shorten(value: Any) -> str:
-    """A value for a message: as JSON where it is short, else its beginning or its kind."""
+    """A value for a message: as JSON if it is short, else its beginning or its kind."""
     if isinstance(value, dict | list):
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value):,}"
     text = value if isinstance(value, str) else str(value)

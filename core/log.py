@@ -1,4 +1,4 @@
-"""Progress and messages: always on standard error, so that standard output stays free for results; and their words."""
+"""Progress and messages, always on standard error: standard output stays free for results."""
 
 import sys
 import threading
@@ -8,7 +8,7 @@ _START = time.monotonic()
 
 
 def info(message: str) -> None:
-    """One line of progress, with the seconds since the program started."""
+    """Log a line of progress, with the seconds since the program started."""
     print(line(message), file=sys.stderr, flush=True)
 
 
@@ -18,7 +18,7 @@ def line(message: str) -> str:
 
 
 def warn(message: str) -> None:
-    """Something the user should know, such as a fast path that is not taken."""
+    """Log something the user should know, such as a fast path that is not taken."""
     info(f"warning: {message}")
 
 
@@ -34,7 +34,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 class Progress:
-    """How much of a stage's bytes are done, said every few seconds."""
+    """Progress of a stage in bytes, logged every few seconds."""
 
     EVERY = 5.0
     """Seconds."""
@@ -52,7 +52,7 @@ class Progress:
         self._lock = threading.Lock()
 
     def add(self, count: int) -> None:
-        """Note that so many more bytes are done; by whichever thread."""
+        """Count more bytes as done; any thread may call this."""
         with self._lock:
             self._done += count
             now = time.monotonic()

@@ -86,11 +86,11 @@ class Manifest:
             raise UserError(
                 f"{MANIFEST_FILE} is not a stage manifest: {error.what}",
                 where=error.where,
-                fix=f"make or copy the folder again; where another program wrote {MANIFEST_FILE}, move it elsewhere",
+                fix=f"make or copy the folder again; if another program wrote {MANIFEST_FILE}, move it elsewhere",
             ) from None
 
     def write(self, folder: Path) -> None:
-        """Write it into the folder that it is of, with a hash of itself."""
+        """Write the manifest into its folder, with its own hash."""
         write_hashed(folder / MANIFEST_FILE, asdict(self))
 
 
@@ -122,13 +122,13 @@ class Outdated(UserError):
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that decide a result, of those that are installed: none decides where it is not."""
+    """Versions of the installed packages that determine a result."""
     return dict(_installed())
 
 
 @cache
 def _installed() -> dict[str, str]:
-    """Read once what takes longer than a small stage: the metadata of all these packages."""
+    """Read the metadata of all these packages once: it takes longer than a small stage."""
     packages = {name: next(iter(metadata.distributions(name=name)), None) for name in TRACKED}
     return {name: package.version for name, package in packages.items() if package is not None}
 
@@ -150,7 +150,7 @@ def fingerprint(path: Path) -> str:
 
 
 def recorded(folder: Path) -> dict[str, str] | None:
-    """SHA-256 of a folder's files as who finished it wrote them down: a stage, or the run whose checkpoint it is."""
+    """SHA-256 of a folder's files, as recorded by the stage or the run that wrote it."""
     if (folder / MANIFEST_FILE).is_file():
         return Manifest.read(folder).outputs
     record = read_hashes_record(folder)
@@ -168,7 +168,7 @@ def run_stage(
     beside: bool = False,
     hashes: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
-    """Run `body` in a working folder and put it at `out` when it is whole.
+    """Run `body` in a working folder, and move that to `out` when it is complete.
 
     Args:
         stage: name of the stage.
@@ -204,7 +204,7 @@ def run_stage(
 
 
 def check_outside(out: Path, inputs: Iterable[Path]) -> None:
-    """Check that what a stage makes will be no part of what it reads: that would be another input from then on.
+    """Check that a stage's output does not lie within an input, which it would change.
 
     Raises:
         UserError: `out` lies within a folder that is known by all its bytes, since nobody wrote down its hashes.
@@ -212,7 +212,9 @@ def check_outside(out: Path, inputs: Iterable[Path]) -> None:
     parents = Path(os.path.realpath(out)).parents
     for given in inputs:
         if given.is_dir() and Path(os.path.realpath(given)) in parents and recorded(given) is None:
-            raise UserError(f"{out} lies within {given}, which is read", where="--out", fix="choose a folder beside it")
+            raise UserError(
+                f"{out} lies within {given}, which is an input", where="--out", fix="choose a folder beside it"
+            )
 
 
 def _make(
@@ -270,20 +272,20 @@ def hash_files(folder: Path, known: Mapping[str, str] = MappingProxyType({})) ->
 
 
 def input_fingerprints(work: Path) -> dict[str, str]:
-    """Fingerprints of the inputs of the stage that is at work in `work`, for a body that wants to write them down."""
+    """Fingerprints of the inputs of the stage that works in `work`, for a body that records them."""
     return read_json(work / KEY)["inputs"]
 
 
 def _something(out: Path) -> bool:
-    """Whether there is anything at `out`: an empty folder is nothing."""
+    """Whether there is anything at `out` other than an empty folder."""
     return out.exists() and not (out.is_dir() and not any(out.iterdir()))
 
 
 def _check_replaceable(out: Path) -> None:
-    """Check, before the work, that the finished folder can be put where an empty one is."""
+    """Check, before the work, that the finished folder can replace the empty one."""
     if out.is_mount():
         raise UserError(
-            f"{out} is where a disk is mounted, and cannot be replaced as a whole",
+            f"{out} is a mount point, and cannot be replaced as a whole",
             where="--out",
             fix="give a folder within it",
         )
@@ -303,19 +305,19 @@ def _finished(out: Path, key: StageKey) -> Manifest:
 
 
 def _check_complete(out: Path, manifest: Manifest) -> None:
-    """Check that a finished folder still has its files; whether they are as they were, whoever reads them compares."""
+    """Check that a finished folder still has its files; their contents are compared when they are read."""
     missing = [name for name in manifest.outputs if not (out / name).is_file()]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise UserError(
-            f"{out} was finished, and {', '.join(missing[:3])}{more} {'is' if len(missing) == 1 else 'are'} gone",
+            f"{out} was complete, but {', '.join(missing[:3])}{more} {'is' if len(missing) == 1 else 'are'} missing",
             where=str(out / missing[0]),
             fix="remove the folder, and run the same command again",
         )
 
 
 def _differences(there: StageKey, now: StageKey) -> list[str]:
-    """Sentences on what two keys of one stage do not share."""
+    """Describe the differences between two keys of one stage."""
     inputs = sorted({*there.inputs, *now.inputs})
     differing = [name for name in inputs if there.inputs.get(name) != now.inputs.get(name)]
     before, after = there.config, now.config
@@ -332,7 +334,7 @@ def _short(value: Any) -> str:
 
 
 def renew(out: Path, run: Callable[[Path | None], Manifest]) -> Manifest:
-    """Run a stage whose choices may have changed since: what they were then makes way when the new result is whole.
+    """Run a stage again if its choices have changed; the old result is replaced when the new one is complete.
 
     Args:
         out: the stage's folder.
@@ -347,7 +349,7 @@ def renew(out: Path, run: Callable[[Path | None], Manifest]) -> Manifest:
     except Outdated as error:
         if error.out != out:
             raise
-        log.info(f"{out.name}: made anew ({'; '.join(error.differences)})")
+        log.info(f"{out.name}: started again ({'; '.join(error.differences)})")
         remove(aside)
         out.rename(aside)
         return renew(out, run)
@@ -360,9 +362,9 @@ def renew(out: Path, run: Callable[[Path | None], Manifest]) -> Manifest:
 
 
 def _enter(work: Path, key: StageKey, *, resumes: bool) -> None:
-    """Take up an interrupted run of the same work, if the stage can; throw away any other."""
+    """Continue an interrupted run of the same work, if the stage can; remove any other."""
     if resumes and _interrupted(work) == asdict(key):
-        log.info(f"{key.stage}: going on where an earlier run stopped")
+        log.info(f"{key.stage}: continuing where an earlier run stopped")
         return
     (work / KEY).unlink(missing_ok=True)  # first: what an interruption leaves of the rest is not taken up again
     remove(work)
@@ -371,7 +373,7 @@ def _enter(work: Path, key: StageKey, *, resumes: bool) -> None:
 
 
 def _interrupted(work: Path) -> Any:
-    """The key, as JSON values, of what an interrupted run was making; None where there is none, or nothing says it."""
+    """The key of an interrupted run's work, as JSON values; None if there is none, or it is not recorded."""
     try:
         return read_json(work / KEY)
     except UserError:

@@ -137,7 +137,7 @@ def gpu_memory(
 
 
 def fits(memory: GpuMemory, capacity: float = H100.usable_gib * GIB) -> bool:
-    """Whether a GPU of so many bytes takes it and keeps `HEADROOM` free."""
+    """Whether a GPU of so many bytes has enough, with `HEADROOM` left free."""
     return memory.total <= (1 - HEADROOM) * capacity
 
 
@@ -157,12 +157,12 @@ class HostMemory:
 
     @property
     def rank(self) -> float:
-        """Bytes in a rank."""
+        """Bytes for each rank."""
         return self.gathered + self.share
 
     @property
     def node(self) -> float:
-        """Bytes in a node."""
+        """Bytes for each node."""
         return self.ranks_per_node * self.rank
 
 

@@ -107,7 +107,7 @@ SIZES = {
 
 
 def size_of(shape: Qwen3Config) -> str | None:
-    """Which of the published sizes a model has; None where it has none. Window, rope and epsilon do not matter."""
+    """The published size that a model has; None if it has none. Window, rope and epsilon do not matter."""
     free = {"max_positions": 0, "rope_base": 0.0, "norm_eps": 0.0}
     return next((name for name, known in SIZES.items() if replace(known, **free) == replace(shape, **free)), None)
 
@@ -152,7 +152,7 @@ def read_config(folder: Path) -> Qwen3Config:
         raise UserError(
             f"num_attention_heads is {sizes['heads']}, num_key_value_heads {sizes['kv_heads']}",
             where=str(path),
-            allowed="as many query heads for each key/value head",
+            allowed="a number of query heads that the number of key/value heads divides",
             fix="take the config.json that was saved with the weights",
         )
     norm_eps = config.number("rms_norm_eps", RMS_NORM_EPS)

@@ -1,4 +1,4 @@
-"""JSON files that hold the hash of what else they hold: those that other files' hashes are kept in."""
+"""JSON files that hold a hash of their own contents: the files that record other files' hashes."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ SHA256 = "sha256"
 
 
 class ChangedError(UserError):
-    """A file of hashes is not as it was written."""
+    """A file of hashes was changed after it was written."""
 
 
 def digest(value: Any) -> str:
@@ -39,8 +39,8 @@ def read_hashed(path: Path, *, nan: bool = False) -> JsonObject:
     values = dict(record.values)
     if SHA256 in values and values.pop(SHA256) != digest(values):
         raise ChangedError(
-            f"{path.name} was changed after it was written: its own SHA-256 is of something else",
+            f"{path.name} was changed after it was written: it does not match its own SHA-256",
             where=str(path),
-            fix=f"make or copy it again; remove its line {SHA256} where the change is yours",
+            fix=f"make or copy it again; if you changed it on purpose, remove its line {SHA256}",
         )
     return record

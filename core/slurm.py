@@ -38,7 +38,7 @@ def check_options(options: SlurmOptions) -> None:
     if options.time is not None:
         check_time(options.time, "job.time")
     if options.cpus_per_rank is not None and options.cpus_per_rank < 1:
-        raise UserError(f"job.cpus_per_rank is {options.cpus_per_rank}", where="job.cpus_per_rank", allowed="from 1")
+        raise UserError(f"job.cpus_per_rank is {options.cpus_per_rank}", where="job.cpus_per_rank", allowed="1 or more")
     for name in SITE_OPTIONS:
         value = getattr(options, name)
         if value is not None:

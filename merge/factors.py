@@ -45,7 +45,7 @@ class Factors:
                 raise UserError(f"t is {value}", where="--t", allowed="from 0 (base) to 1 (tuned)")
 
     def setting(self, of: Callable[[float], float] = lambda t: t) -> Any:
-        """As mergekit's configuration has it: a number, a list, or a list of filters.
+        """The value in mergekit's configuration: a number, a list, or a list of filters.
 
         Args:
             of: what is made of each factor.
@@ -65,13 +65,13 @@ class Factors:
         return [*filters, {"value": spelled(self.everywhere)}]
 
     def to_json(self) -> Any:
-        """As JSON values: the number alone where there is one."""
+        """The factors as JSON values; a single one as a number."""
         if not self.modules and len(self.everywhere) == 1:
             return self.everywhere[0]
         return {"everywhere": list(self.everywhere)} | {name: list(values) for name, values in self.modules.items()}
 
     def __str__(self) -> str:
-        """In words, for a model card."""
+        """The factors in words, for a model card."""
         own = [f"{_words(values)} in {name}" for name, values in self.modules.items()]
         return ", ".join([f"t = {_words(self.everywhere)}", *own])
 
@@ -118,10 +118,12 @@ def parse_points(given: str, where: str = "--t") -> list[float]:
             raise UserError(f"{given} has too many points", where=where, allowed=f"at most {MOST_POINTS}")
         points = [begin + n * step for n in range(int((end - begin) / step) + 1)]
     else:
-        raise UserError(f"{given!r} is no set of points", where=where, allowed="0.1:0.9:0.1, or 0.2,0.5")
+        raise UserError(f"{given!r} is not a set of points", where=where, allowed="0.1:0.9:0.1, or 0.2,0.5")
     values = [float(point) for point in points]
     if len(set(map(point_name, values))) < len(values) or len(values) > MOST_POINTS:
-        raise UserError(f"points are given twice, or too many: {given}", where=where, allowed=f"at most {MOST_POINTS}")
+        raise UserError(
+            f"points are repeated, or there are too many: {given}", where=where, allowed=f"at most {MOST_POINTS}"
+        )
     for value in values:
         Factors((value,))
     return values
@@ -140,6 +142,6 @@ def _number(word: str, given: str, where: str = "--t") -> Decimal:
         number = Decimal("nan")
     if not number.is_finite():
         raise UserError(
-            f"{word!r} is no factor (in {given!r})", where=where, allowed="numbers from 0 (base) to 1 (tuned)"
+            f"{word!r} is not a factor (in {given!r})", where=where, allowed="numbers from 0 (base) to 1 (tuned)"
         )
     return number

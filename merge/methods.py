@@ -122,7 +122,9 @@ def choose_method(method: str, factors: Factors, density: float | None, seed: in
     for option, given, used in (("density", density, known.sparse), ("seed", seed, known.drawn)):
         if given is not None and not used:
             having = [name for name, other in METHODS.items() if (other.sparse if option == "density" else other.drawn)]
-            raise UserError(f"{method} has no {option}", where=f"--{option}", allowed=f"with {', '.join(having)}")
+            raise UserError(
+                f"the method {method} takes no {option}", where=f"--{option}", allowed=f"with {', '.join(having)}"
+            )
     if density is not None and not 0 < density <= 1:
         raise UserError(f"density is {density}", where="--density", allowed="above 0, up to 1 (all values)")
     if seed is not None and not 0 <= seed < 2**32:

@@ -1,4 +1,4 @@
-"""The properties that models must share before their weights may be mixed, and the files that are read of them."""
+"""The parents of a merge: the properties that they must share, and the files that are read."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,7 +21,7 @@ OLDER_TOKENIZER = ("vocab.json", "merges.txt")
 
 
 def open_parents(folders: Sequence[Path], *, verify: bool) -> list[Weights]:
-    """Open models whose weights may be mixed, having read no weight but tied output layers.
+    """Open models and check that they can be merged, reading no weights but tied output layers.
 
     Args:
         folders: of the models.
@@ -40,12 +40,14 @@ def open_parents(folders: Sequence[Path], *, verify: bool) -> list[Weights]:
             _check_types(first[1], weights)
             _check_tokenizers(folders[0], weights.folder)
     if not has_tokenizer(folders[0]):
-        log.warn("the models have no tokenizer: they cannot be compared by it, and what is made of them has none")
+        log.warn(
+            "the models have no tokenizer: their vocabularies cannot be compared, and the merged model will have none"
+        )
     return [weights for _, weights in (first, *others)]
 
 
 def check_values(stage: str, parents: Sequence[Weights], *, verify: bool) -> dict[str, int | None]:
-    """Look at all values of models, and compare their files with the hashes that were written with them.
+    """Check models' values for NaN and infinity, and their files against the recorded hashes.
 
     Returns:
         See `checking`.
@@ -67,7 +69,7 @@ def parameters(model: Weights) -> int:
 
 
 def view(model: Weights, folder: Path) -> Path:
-    """Make a folder by which mergekit sees of a model what is merged, and nothing else.
+    """Make a folder that shows mergekit only the weights to be merged.
 
     mergekit reads what an index names: so not a tied output layer, not a file that is in no index, and no `@` or `+` in
     a path.
@@ -112,7 +114,7 @@ def _check_types(ours: Weights, theirs: Weights) -> None:
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether there is anything of a tokenizer."""
+    """Whether a folder has any file of a tokenizer."""
     return any((folder / name).is_file() for name in (TOKENIZER, *OLDER_TOKENIZER))
 
 

@@ -37,7 +37,7 @@ class Angle:
 
     @property
     def linear(self) -> bool:
-        """Whether the two are all but parallel."""
+        """Whether the two tensors are nearly parallel."""
         return bool(self.cosine.abs() > DOT_THRESHOLD)
 
 
@@ -105,7 +105,7 @@ def chunks(weights: Weights, name: str) -> Iterator[torch.Tensor]:
 
 
 def check_finite(weights: Weights, name: str) -> None:
-    """Look at all values of a tensor.
+    """Check that all values of a tensor are finite.
 
     Raises:
         UserError: one is a NaN or an infinity.
@@ -118,8 +118,8 @@ def check_finite(weights: Weights, name: str) -> None:
             wrong = ~chunk.isfinite()
             first = int(wrong.int().argmax())
             raise UserError(
-                f"{name} holds {float(chunk[first])} at place {begin + first}, a weight that is no number",
+                f"{name} holds {float(chunk[first])} at position {begin + first}, which is not a finite number",
                 where=str(weights.file(name)),
-                fix="take a checkpoint from before training went wrong",
+                fix="use a checkpoint from before training diverged",
             )
         begin += chunk.numel()

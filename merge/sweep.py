@@ -1,4 +1,4 @@
-"""Many points between two parents at once: read once for all of them, and written as they come."""
+"""Many merges of the same two parents, computed in a single reading."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ TOGETHER = 20
 
 @dataclass(frozen=True)
 class Parents:
-    """The two models, and what was measured of them.
+    """The two parents, and the measurements of their tensors.
 
     Attributes:
         base, tuned: their folders' weights.
@@ -122,7 +122,7 @@ def _check_room(points: list[_Point], size: int) -> None:
 
 
 def _measured(base: Weights, tuned: Weights) -> dict[str, Angle]:
-    """The angle of each tensor, whose values are judged meanwhile."""
+    """Measure the angle of each tensor, and check its values on the way."""
     progress = log.Progress("sweep, measuring", sum(tensor.nbytes for tensor in base.tensors.values()))
     angles = {}
     for name, tensor in base.tensors.items():

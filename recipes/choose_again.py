@@ -1,4 +1,4 @@
-"""The choice that a published recipe makes again where a key of the user leaves its own no room."""
+"""A second choice for published recipes whose own conflicts with a key that the user sets."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ MICRO, GRADS = "batch.micro_size", "optimizer.grads"
 
 
 def valid_choice(recipe: Recipe, fixed: set[str]) -> Recipe:
-    """The recipe, with another micro-batch or type of the gradients where it cannot be as it is; a warning says so.
+    """Choose another micro-batch or type of gradients if a recipe is invalid as it is; a warning says so.
 
     Taken is the largest micro-batch that works, with the recipe's own gradients where they do. That is not always the
     fastest way, which only `scaling` knows.
@@ -41,7 +41,7 @@ def valid_choice(recipe: Recipe, fixed: set[str]) -> Recipe:
 
 
 def _others(recipe: Recipe, fixed: set[str]) -> Iterator[Recipe]:
-    """The recipe in the other ways: the largest micro-batch first, each with the recipe's gradients before others."""
+    """Alternatives to a recipe: the largest micro-batch first, each with the recipe's type of gradients first."""
     micro, grads = recipe.batch.micro_size, recipe.optimizer.grads
     for size in [micro] if MICRO in fixed else range(micro, 0, -1):
         for kind in [grads] if GRADS in fixed else [grads, "bf16" if grads == "fp32" else "fp32"]:

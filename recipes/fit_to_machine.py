@@ -54,7 +54,7 @@ OF_TRAINING = ("steps", "batch.global_size", "checkpoint.every", "validation.eve
 
 @dataclass(frozen=True)
 class Fitted:
-    """A recipe and how it came about.
+    """A fitted recipe, and the choices that led to it.
 
     Attributes:
         recipe: checked.
@@ -84,7 +84,7 @@ def published(shape: Qwen3Config, dtype: str) -> dict[str, Any]:
     precision = next((name for name, saved in SAVED.items() if saved == dtype), None)
     if precision is None:
         raise UserError(
-            f"the base's weights are {dtype}, and training saves {' or '.join(SAVED.values())}",
+            f"the base's weights are {dtype}, but training saves {' or '.join(SAVED.values())}",
             where="--base",
             fix="convert it: pdapt convert import BASE ROOT, then pdapt convert export ROOT OUT --dtype bfloat16",
         )
@@ -100,7 +100,7 @@ def _scale(shape: Qwen3Config) -> float:
 
 
 def before_text(base: dict[str, Any], overrides: list[str]) -> Recipe:
-    """The recipe as far as it stands before the text has been counted: its layout and length are final.
+    """The recipe before the text has been counted: its layout and sequence length are final.
 
     Args:
         base: from `published`.
@@ -154,7 +154,7 @@ def fit(
 
 
 def _rhythm(steps: int, batch: int, valid: float) -> dict[str, int]:
-    """The keys that follow from the steps: how often is saved and validated, and on how much."""
+    """The keys that follow from the number of steps: how often to save and validate, and on how much."""
     return {
         "steps": steps,
         "checkpoint.every": ceil(steps / SAVES),
@@ -171,7 +171,7 @@ def _batch(total: float) -> int:
 
 
 def _spread(start: Recipe, fixed: dict[str, Any], hardware: Hardware, batch: int, *, free: bool) -> dict[str, Any]:
-    """The first spread that divides and fits, as keys: as many ranks as there are, then as little TP as will do.
+    """The first spread that divides and fits, as keys: all ranks if possible, then the least TP.
 
     Args:
         start: the recipe so far.
@@ -191,16 +191,16 @@ def _spread(start: Recipe, fixed: dict[str, Any], hardware: Hardware, batch: int
     _check_division(start, fixed, hardware)
     raise UserError(
         f"a model of {shape_of(start).parameters / 1e9:.2f} G parameters does not fit into this machine ({hardware}) "
-        "in any way that was tried" + (f", with {', '.join(sorted(fixed))} as you set them" if fixed else ""),
+        "with any spread that was tried" + (f", with {', '.join(sorted(fixed))} as you set them" if fixed else ""),
         where="--base",
         allowed="as `core/memory.py` predicts: weights, gradients, Adam's state and activations, with a tenth to spare",
-        fix="take a machine with more memory or more GPUs; for several nodes run the stages one by one "
+        fix="use a machine with more memory or more GPUs; on several nodes, run the stages one by one "
         "(`pdapt launch RECIPE --print`)",
     )
 
 
 def _check_division(start: Recipe, fixed: dict[str, Any], hardware: Hardware) -> None:
-    """Raise the error of those of the user's settings that do not divide, where there are any."""
+    """Raise an error if the user's own settings do not divide."""
     ranks = hardware.gpus or min(CPU_RANKS, hardware.cores)
     largest = {"parallel.ranks_per_node": ranks, "steps": STEPS}
     largest["batch.global_size"] = ranks * start.parallel.nodes * start.batch.micro_size
@@ -249,7 +249,7 @@ def _attempts(start: Recipe, fixed: dict[str, Any], hardware: Hardware) -> Itera
 
 
 def _micros(tried: Recipe, fixed: dict[str, Any], hardware: Hardware) -> Any:
-    """Sequences at once on a rank, the most first."""
+    """Micro-batches to try, the largest first."""
     most = LARGEST_MICRO if hardware.gpus else max(1, CPU_TOKENS // tried.data.seq_length)
     return _asked(fixed, "batch.micro_size", range(most if tried.parallel.pp == 1 else 1, 0, -1))
 

@@ -73,7 +73,7 @@ def load(recipe: str, overrides: list[str] | None = None, *, fitting: bool = Tru
 def resolve(
     values: DictConfig, overrides: list[str], where: str, *, fitting: bool = True, allow_env: bool = False
 ) -> Recipe:
-    """Merge and check a recipe whose values are there already.
+    """Merge and check a recipe whose values have been read.
 
     Args:
         values, overrides, where: see `merge`.
@@ -88,7 +88,7 @@ def resolve(
 
 
 def merge(values: DictConfig, overrides: list[str], where: str, *, allow_env: bool = False) -> Recipe:
-    """Merge a recipe; its keys and types are checked, and not yet whether they go together.
+    """Merge a recipe, and check its keys and types, but not yet whether its values are consistent.
 
     Args:
         values: nested keys of `schema.Recipe`.
@@ -112,7 +112,7 @@ def merge(values: DictConfig, overrides: list[str], where: str, *, allow_env: bo
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
-    """The resolved recipe as JSON values: a name of an enum as its plain string, which YAML would not write as such."""
+    """The resolved recipe as JSON values, with the members of enums as plain strings."""
     return asdict(recipe, dict_factory=_plain)
 
 

@@ -69,7 +69,7 @@ def megatron_args(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
 
 
 def check_further(recipe: Recipe, *, gpu: bool) -> None:
-    """Check the further arguments: that they are arguments, and none of those that the recipe's own keys decide.
+    """Check the further arguments: each must be an argument's name, and not one that the recipe's keys decide.
 
     Raises:
         UserError: one is not.
@@ -84,7 +84,7 @@ def check_further(recipe: Recipe, *, gpu: bool) -> None:
             raise UserError(
                 f"{where} sets an argument that the recipe's own keys decide",
                 where=where,
-                fix="docs/options.md says which key it is",
+                fix="set the key beside which docs/options.md shows this argument",
             )
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
             raise UserError(f"{name!r} is not an argument's name", where=where, allowed="a name without leading dashes")

@@ -38,7 +38,7 @@ def of_gpu(recipe: Recipe) -> GpuMemory:
 
 
 def virtual_stages(recipe: Recipe) -> int:
-    """Parts in which each pipeline stage holds its layers: 1, or what the recipe hands to Megatron."""
+    """Virtual pipeline stages on each rank: 1, or the number that the recipe passes to Megatron."""
     return int(recipe.megatron.get(CHUNKS, 1))
 
 
@@ -61,7 +61,7 @@ def of_host(recipe: Recipe) -> HostMemory:
 
 
 def allowed_memory(gpu_gib: float) -> str:
-    """The memory of a GPU that a recipe may take, as messages say it."""
+    """The memory of a GPU that a recipe may take, in words for messages."""
     return f"{(1 - HEADROOM) * gpu_gib:.1f} GiB ({1 - HEADROOM:.0%} of {gpu_gib:g})"
 
 

@@ -109,7 +109,7 @@ def merge_layer(config: Any, layer: DictConfig, where: str, *, kind: str = "reci
 
 
 def check_plain(layer: DictConfig, where: str, *, allow_env: bool) -> None:
-    """Check that a layer's values are all in it: `${oc.env:NAME}` would take one from the environment.
+    """Check that all of a layer's values are literal: `${oc.env:NAME}` would take one from the environment.
 
     Args:
         layer: keys and values.

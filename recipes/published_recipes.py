@@ -142,7 +142,7 @@ def values(name: str) -> dict[str, Any]:
 
 
 def statement(name: str) -> str:
-    """One line: real tokens of a step, and epochs of PARCOMED's commercial edition.
+    """State in one line the real tokens of a step, and the epochs of PARCOMED's commercial edition.
 
     Packed rows are taken as full: 99.99 % were, on lengths drawn from the corpus' table. The paper's epochs are its own
     account; beside it stands the least that its numbers of documents and tokens allow, which is more

@@ -9,7 +9,7 @@ from .schema import Engine, Recipe
 
 @dataclass(frozen=True)
 class Refusal:
-    """An option that the engine `nemo` cannot serve.
+    """An option that the engine `nemo` does not support.
 
     Attributes:
         asked: whether a recipe asks for it.
@@ -43,7 +43,7 @@ NEMO_REFUSES = {
 
 
 def check_engine(recipe: Recipe) -> None:
-    """Check that there is such an engine, and that it serves all options of the recipe.
+    """Check that the engine exists, and supports all options of the recipe.
 
     Raises:
         UserError: there is not, or it does not; the option is named.
@@ -54,7 +54,7 @@ def check_engine(recipe: Recipe) -> None:
     for option, refusal in NEMO_REFUSES.items():
         if refusal.asked(recipe):
             raise UserError(
-                f"engine=nemo does not serve {option}: {refusal.reason}",
+                f"engine=nemo does not support {option}: {refusal.reason}",
                 where=option,
                 allowed=refusal.allowed,
                 fix=f"set engine={Engine.MEGATRON}, or change {option}",

@@ -1,4 +1,4 @@
-"""The learning rate's schedule: whether a recipe's goes together, and Megatron's arguments for it.
+"""The learning rate's schedule: the checks of its keys, and Megatron's arguments for it.
 
 The rate of step n is Megatron's at n - 1 finished steps, so that a warm-up's first step has the rate 0.
 """

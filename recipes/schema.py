@@ -18,7 +18,7 @@ SAVED = {"bf16": "bfloat16", "fp32": "float32"}
 
 
 class Layers(StrEnum):
-    """Whose layers a model is built of: Megatron's own names, and the choice by what is installed."""
+    """Implementations of the model's layers, by Megatron's names; `auto` chooses by what is installed."""
 
     AUTO = "auto"
     TRANSFORMER_ENGINE = "transformer_engine"
@@ -71,7 +71,7 @@ class BlendEdition(StrEnum):
 
 @dataclass
 class Part:
-    """A part of the blend: the data sets that match all of this and no part before it."""
+    """A part of the blend: the data sets that match all its patterns, and no part before it."""
 
     sources: list[str] = field(default_factory=lambda: ["*"])  # names of sources, as glob patterns
     document_types: list[str] = field(default_factory=lambda: ["*"])  # as glob patterns
@@ -186,7 +186,7 @@ LEAST_STEPS = 16
 
 @dataclass
 class Guard:
-    """Limits that each step is checked against, and what is done about one that breaks them."""
+    """Limits that each step is checked against, and the action on a step that exceeds one."""
 
     nonfinite: str = "stop"  # loss or gradient norm is NaN or infinite: stop, skip (no update), or rewind
     spike: str | None = None  # one is far above the last steps': warn, stop, skip or rewind; none: not watched
@@ -209,7 +209,7 @@ class Log:
 
 @dataclass
 class Recipe:
-    """One training run, whole."""
+    """One training run in full."""
 
     model: Model = field(default_factory=Model)
     data: Data = field(default_factory=Data)
@@ -237,7 +237,7 @@ def shape_of(recipe: Recipe) -> Qwen3Config:
 
 
 def masked(data: Data) -> bool:
-    """Whether documents of one sequence are told apart by masks: always if packed, never in the paper's layout."""
+    """Whether masks separate a sequence's documents: always if packed, never in the paper's layout."""
     return data.layout == Layout.PACKED or (data.layout == Layout.CONCAT and data.document_masks is not False)
 
 
@@ -257,7 +257,7 @@ def model_parallel(recipe: Recipe) -> int:
 
 
 def transformer_impl(recipe: Recipe, *, gpu: bool) -> Layers:
-    """Whose layers compute. A machine without a GPU plans for others, which are taken to have Transformer Engine."""
+    """The layers that compute. A machine without a GPU plans for machines that have Transformer Engine."""
     chosen = Layers(recipe.model.transformer_impl)
     if not gpu:
         return Layers.LOCAL
@@ -267,7 +267,7 @@ def transformer_impl(recipe: Recipe, *, gpu: bool) -> Layers:
 
 
 def sequence_parallel(recipe: Recipe, *, gpu: bool) -> bool:
-    """Whether sequence parallelism is on: where it is asked for, else with TP and Transformer Engine, so on GPUs."""
+    """Whether sequence parallelism is on: as set, else with TP and Transformer Engine, and so on GPUs."""
     chosen = recipe.parallel.sp
     if chosen is not None:
         return chosen
@@ -281,7 +281,7 @@ def saves_asynchronously(recipe: Recipe, *, gpu: bool) -> bool:
 
 
 def describe_run(recipe: Recipe) -> str:
-    """One line: how the run is spread and what a step holds."""
+    """Describe in one line how the run is spread and what a step holds."""
     shape, parallel, batch = shape_of(recipe), recipe.parallel, recipe.batch
     return (
         f"{shape.parameters / 1e6:.1f} M parameters, {counted(world_size(recipe), 'rank')} = TP {parallel.tp} x "

@@ -87,7 +87,7 @@ def _length(recipe: Recipe) -> None:
     longest = shape_of(recipe).max_positions
     if recipe.data.seq_length > longest:
         raise UserError(
-            f"data.seq_length is {recipe.data.seq_length}, the model's positions end at {longest}",
+            f"data.seq_length is {recipe.data.seq_length}, but the model has only {longest} positions",
             where="data.seq_length",
             allowed=f"up to {longest}",
         )
@@ -193,7 +193,7 @@ def _precision(recipe: Recipe) -> None:
 
 
 def _pass_through(recipe: Recipe) -> None:
-    """Check what is handed to Megatron for GPUs: sequence and context parallelism, Megatron-FSDP."""
+    """Check the keys passed on to Megatron for GPUs: sequence and context parallelism, Megatron-FSDP."""
     parallel, data = recipe.parallel, recipe.data
     if parallel.sp and parallel.tp == 1:
         raise UserError(
@@ -238,20 +238,20 @@ def check_device(recipe: Recipe, *, gpu: bool) -> None:
         raise UserError(
             f"{', '.join(needing)} needs Transformer Engine, and so a GPU; this machine has none",
             where=needing[0],
-            allowed="on a machine with GPUs",
+            allowed="a machine with GPUs",
             fix="leave it out here; `--dry-run` shows it without a GPU",
         )
     if needing and not has_transformer_engine():
         raise UserError(
             f"{', '.join(needing)} needs Transformer Engine, which is not installed here",
             where=needing[0],
-            allowed="with Transformer Engine and its part for PyTorch",
+            allowed="with Transformer Engine for PyTorch",
             fix="install requirements/gpu.txt, or leave it out",
         )
 
 
 def needs_transformer_engine(recipe: Recipe) -> list[str]:
-    """The keys of a recipe that only Transformer Engine's layers can serve."""
+    """The keys of a recipe that need Transformer Engine's layers."""
     asked = {
         "model.fp8": recipe.model.fp8,
         "model.transformer_impl": recipe.model.transformer_impl == Layers.TRANSFORMER_ENGINE,
@@ -265,7 +265,9 @@ def needs_transformer_engine(recipe: Recipe) -> list[str]:
 def _checkpoint(recipe: Recipe) -> None:
     chosen = recipe.checkpoint
     if chosen.keep_last < 1:
-        raise UserError(f"checkpoint.keep_last is {chosen.keep_last}", where="checkpoint.keep_last", allowed="from 1")
+        raise UserError(
+            f"checkpoint.keep_last is {chosen.keep_last}", where="checkpoint.keep_last", allowed="1 or more"
+        )
     if chosen.keep_every is not None and (chosen.keep_every < 1 or chosen.keep_every % chosen.every):
         near = max(1, round(chosen.keep_every / chosen.every)) * chosen.every
         raise UserError(

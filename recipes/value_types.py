@@ -50,7 +50,7 @@ def _check(hint: Any, value: Any, where: str, name: str) -> None:
 
 
 def _fits(kind: Any, value: Any, where: str, name: str) -> bool:
-    """Whether a value is of a type; what it holds is checked as well, and refused where it stands."""
+    """Whether a value is of a type; its elements are checked as well, and refused by their own key."""
     if kind is Any:
         return True
     if kind is NoneType or value is None:

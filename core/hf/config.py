@@ -1,4 +1,4 @@
-"""Hugging Face's `config.json` of a Qwen3: what it may ask for, and one spelling that every reader understands.
+"""Qwen3's `config.json`: the settings that are supported, and one spelling that every reader understands.
 
 transformers 4 reads `rope_theta`, `rope_scaling` and `torch_dtype`; transformers 5 reads `rope_parameters` and `dtype`,
 and saves these alone, from which 4 takes a base of 10,000 without a word. vLLM reads whichever its transformers gives
@@ -118,7 +118,7 @@ def rope_base(config: dict[str, Any], where: str) -> float:
         raise UserError(
             f"the rotary base is stated twice: {', '.join(f'{key} = {base:g}' for key, base in bases.items())}",
             where=where,
-            allowed="one base: libraries take the one or the other",
+            allowed="one base: libraries differ in which of two they read",
             fix="remove the wrong one",
         )
     base = next(iter(bases.values()), float(DEFAULT_ROPE_BASE))
@@ -175,7 +175,7 @@ def effective(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_settings(source: Path, target: Path, dtype: str) -> None:
-    """Carry configuration, tokenizer and the other settings of a folder over to another.
+    """Copy configuration, tokenizer and the other settings of a folder to another.
 
     The configuration gets `both_spellings`; what names code to be run is left out, with a warning; all else is copied
     byte for byte.
@@ -208,7 +208,7 @@ def _write(source: Path, target: Path, before: dict[str, Any], after: dict[str, 
     """Copy a file's bytes where nothing changes, else write its new content."""
     left_out = [key for key in REMOTE_CODE if key in before]
     if left_out:
-        log.warn(f"{source.name} has code run that comes with a model ({', '.join(left_out)}): left out")
+        log.warn(f"{source.name} asks for code that comes with a model ({', '.join(left_out)}): left out")
     if before == after:
         shutil.copyfile(source, target)
     else:

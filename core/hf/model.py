@@ -1,4 +1,4 @@
-"""Whether the tensors of a Hugging Face folder are those of the Qwen3 that its configuration describes."""
+"""Check that a Hugging Face folder holds the tensors of the Qwen3 that its configuration describes."""
 
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +17,7 @@ BITS = {2: torch.int16, 4: torch.int32}
 
 
 class Folder(Model, Protocol):
-    """A folder's tensors, by name and whole."""
+    """A folder's tensors by name, each as a whole."""
 
     folder: Path
 
@@ -31,7 +31,7 @@ class Folder(Model, Protocol):
 
 
 def open_model(folder: Path) -> tuple[Qwen3Config, Weights]:
-    """Open a folder of safetensors, having read its configuration and the files' headers, and check that it is whole.
+    """Open a folder of safetensors, and check its configuration and the files' headers.
 
     Raises:
         UserError: it is not a Qwen3, or not a whole one.
@@ -42,7 +42,7 @@ def open_model(folder: Path) -> tuple[Qwen3Config, Weights]:
     unread = sorted(path.name for path in folder.glob("*.safetensors") if path not in weights.files)
     if unread:
         more = f" and {len(unread) - LISTED} more" if len(unread) > LISTED else ""
-        log.warn(f"{folder}: {', '.join(unread[:LISTED])}{more}: in no index, not read")
+        log.warn(f"{folder}: {', '.join(unread[:LISTED])}{more}: not read, because no index names it")
     return shape, weights
 
 
@@ -69,7 +69,8 @@ def check_weights(weights: Folder, shape: Qwen3Config) -> torch.dtype:
     for name, size in expected.items():
         if weights.tensors[name].shape != size:
             raise UserError(
-                f"{name} is {weights.tensors[name].shape}, config.json makes it {size}", where=str(weights.file(name))
+                f"{name} is {weights.tensors[name].shape} in the file, and {size} by config.json",
+                where=str(weights.file(name)),
             )
     return _one_type(weights)
 
@@ -78,7 +79,7 @@ def _one_type(weights: Folder) -> torch.dtype:
     types = {tensor.dtype for tensor in weights.tensors.values()}
     if len(types) > 1:
         raise UserError(
-            f"the tensors are {', '.join(sorted(types))}",
+            f"the tensors are of several types: {', '.join(sorted(types))}",
             where=str(weights.folder),
             allowed=f"all of one type: {', '.join(DTYPES)}",
         )
@@ -86,7 +87,7 @@ def _one_type(weights: Folder) -> torch.dtype:
 
 
 def drop_tied_head(weights: Folder, *, tied: bool) -> None:
-    """Forget a tied model's output layer, which some folders hold all the same, and say so.
+    """Leave out a tied model's output layer, which some folders hold nevertheless, and say so.
 
     Libraries differ in whether they read it: so it has to be the embedding again, to the bit.
 
@@ -98,11 +99,11 @@ def drop_tied_head(weights: Folder, *, tied: bool) -> None:
         return
     if head != weights.tensors.get(EMBEDDING) or not _same(weights, head):
         raise UserError(
-            f"config.json ties the output layer to the embedding, and {OUTPUT_LAYER} is another tensor",
+            f"config.json ties the output layer to the embedding, but {OUTPUT_LAYER} differs from it",
             where=str(weights.file(OUTPUT_LAYER)),
-            fix="say tie_word_embeddings: false in config.json if the folder's weights are right",
+            fix="set tie_word_embeddings to false in config.json if the folder's weights are right",
         )
-    log.info(f"{weights.folder.name}: {OUTPUT_LAYER} is the embedding again, to which it is tied: left out")
+    log.info(f"{weights.folder.name}: {OUTPUT_LAYER} is left out: it repeats the embedding, to which it is tied")
 
 
 def _same(weights: Folder, head: Tensor) -> bool:

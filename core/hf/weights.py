@@ -66,7 +66,7 @@ class Model(Protocol):
 
 
 def pieces(model: Model, name: str) -> Iterator[torch.Tensor]:
-    """A tensor, some rows at a time: as many values a time whatever their type."""
+    """A tensor in pieces of some rows, as many values in each whatever their type."""
     count, *rest = model.tensors[name].shape
     step = max(1, PIECE // max(1, math.prod(rest)))
     for begin in range(0, count, step):
@@ -120,7 +120,7 @@ class Weights:
 
     @property
     def files(self) -> set[Path]:
-        """The files that hold them."""
+        """The files that hold the tensors."""
         return set(self._files.values())
 
     def file(self, name: str) -> Path:
@@ -144,7 +144,7 @@ class Weights:
         return self._mapped(name).tensor(name)[begin:end]
 
     def release(self, name: str) -> None:
-        """Take a tensor's pages out of this process's memory, until somebody reads them again."""
+        """Release a tensor's pages from this process's memory until they are read again."""
         self._maps[self._files[name]].release(name)
 
 
@@ -186,7 +186,7 @@ def shards(folder: Path) -> dict[Path, set[str]]:
                 "there are no weights",
                 where=str(folder),
                 allowed=f"{SINGLE}, or {INDEX} with its shards (safetensors only)",
-                fix="`pdapt convert import --bin` reads pytorch_model.bin, which is a pickle, where you trust it"
+                fix="if you trust pytorch_model.bin, which is a pickle, `pdapt convert import --bin` reads it"
                 if any(folder.glob("pytorch_model*.bin"))
                 else "",
             )
@@ -205,10 +205,10 @@ def shards(folder: Path) -> dict[Path, set[str]]:
         shards.setdefault(folder / name, set()).add(tensor)
     if (folder / SINGLE).is_file() and folder / SINGLE not in shards:
         raise UserError(
-            f"{SINGLE} lies beside {INDEX}, which names other files: libraries read the one or the other",
+            f"{SINGLE} lies beside {INDEX}, which names other files: libraries differ in which they read",
             where=str(path),
             allowed="a single file, or an index with its shards",
-            fix="remove what is older",
+            fix="remove the older one",
         )
     missing = sorted(shard.name for shard in shards if not shard.is_file())
     if missing:
@@ -229,9 +229,11 @@ def _declared(path: Path) -> dict[str, Tensor]:
             tensors = {name: Tensor(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     except SafetensorError as error:
         raise UserError(
-            f"{path.name} is not a whole safetensors file: {error}", where=str(path), fix="fetch it again"
+            f"{path.name} is not a complete safetensors file: {error}", where=str(path), fix="fetch it again"
         ) from None
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES:
-            raise UserError(f"{name} is {tensor.dtype}", where=str(path), allowed=", ".join(DTYPES))
+            raise UserError(
+                f"the tensor {name} has the type {tensor.dtype}", where=str(path), allowed=", ".join(DTYPES)
+            )
     return tensors

@@ -1,4 +1,4 @@
-"""Hugging Face folders' safetensors files, written as their values come and hashed while they are written.
+"""Writer of a Hugging Face folder's safetensors files, which hashes them while they are written.
 
 The library writes a file from tensors that are all in memory.
 """
@@ -50,7 +50,7 @@ class Writer:
         yield from ((name, file) for file, names in self.files.items() for name in names)
 
     def write(self, name: str, values: Iterable[torch.Tensor]) -> None:
-        """Take the next tensor.
+        """Write the next tensor.
 
         Args:
             name: the next of the plan.
@@ -71,7 +71,7 @@ class Writer:
         self._tensor, self._left = name, self.tensors[name].nbytes
 
     def add(self, piece: torch.Tensor) -> None:
-        """Take the next values of the tensor that was begun.
+        """Write the next values of the tensor that was begun.
 
         Their memory may be used again once AHEAD further pieces have been added.
         """
@@ -143,7 +143,7 @@ class _Hashed:
         self.waiting: list[list[Future[None]]] = []
 
     def write(self, piece: torch.Tensor) -> None:
-        """Take a piece; wait while too many are under way."""
+        """Queue a piece; wait while too many are queued."""
         values = memoryview(piece.contiguous().flatten().view(torch.uint8).numpy())
         writing, hashing = self.threads
         self.waiting.append([writing.submit(self._write, values), hashing.submit(self.hash.update, values)])

@@ -20,7 +20,7 @@ def multiplies_bf16() -> bool:
 
 
 def replace_products() -> bool:
-    """Compute products of BF16 in FP32 from here on, if there is no GPU and the CPU needs it; whether it does."""
+    """Compute BF16 products in FP32 from here on, if there is no GPU and the CPU needs it; return whether it does."""
     needed = not torch.cuda.is_available() and not multiplies_bf16()
     if needed:
         ProductsInFp32().__enter__()  # for the life of the process

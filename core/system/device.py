@@ -1,4 +1,4 @@
-"""Whether this machine has a GPU and what its kernels need, told without loading torch."""
+"""Detection of a GPU and of the packages that its kernels need, without loading torch."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ def has_gpu() -> bool:
 
 
 def has_transformer_engine() -> bool:
-    """Whether Transformer Engine is there with its part for PyTorch, which is compiled by itself."""
+    """Whether Transformer Engine is installed with its PyTorch part, which is compiled separately."""
     package_spec = find_spec("transformer_engine")
     if package_spec is None or not package_spec.submodule_search_locations:
         return False

@@ -1,4 +1,4 @@
-"""Disks: how a full one is recognised and told, and how they are handed bytes early."""
+"""Disks: recognising and reporting a full one, and starting writes early."""
 
 import ctypes
 import errno
@@ -27,7 +27,7 @@ _WRITE = 2
 
 
 def begin_flush(descriptor: int, begin: int = 0, length: int = 0) -> None:
-    """Have the disk begin to write what a file has been given so far, while its writer goes on.
+    """Have the disk begin to write a file's bytes while the writer continues.
 
     The flush that makes the file safe, `fsync`, then finds little left to do. By itself this makes nothing safe:
     where the system or the file system does not know the call, time alone is lost.
@@ -58,7 +58,7 @@ def read_ahead(mapped: mmap.mmap, begin: int, end: int) -> None:
 
 
 def full_disk(error: BaseException) -> str:
-    """Words for the end of a disk that an error, or one that led to it, tells of; empty where none does."""
+    """Words for a full disk if an error, or one of its causes, comes from one; else empty."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _WORDS:
@@ -70,7 +70,7 @@ def full_disk(error: BaseException) -> str:
 
 
 def disk_error(words: str, path: Path) -> UserError:
-    """The user's error that a disk came to its end.
+    """The `UserError` for a full disk.
 
     Args:
         words: from `full_disk`.
@@ -108,7 +108,7 @@ def check_space(out: Path, needed: int, *, left: int = 0) -> None:
 
 
 def _disk_of(path: Path) -> Path:
-    """Where the file system that holds a path, or will hold it, is mounted."""
+    """The mount point of the file system that holds a path, or will hold it."""
     place = Path(os.path.realpath(path))
     while not place.exists() or not (place.is_mount() or place == place.parent):
         place = place.parent
@@ -117,7 +117,7 @@ def _disk_of(path: Path) -> Path:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, met anywhere in the block, into the user's error that names the disk.
+    """Turn any error that a full disk causes in the block into a `UserError` that names the disk.
 
     Args:
         path: what is being written.

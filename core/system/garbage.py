@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import libraries that stay to the process's end: their objects are not looked through now, nor ever after.
+    """Import libraries that stay loaded, and exempt their objects from garbage collection.
 
     The collector looks through all that is there again and again while torch and Megatron are imported, in a step of
     training now and then, which keeps all ranks waiting for one, and at the process's end: of a rank's start and end

@@ -52,7 +52,7 @@ def _name_holder(file: IO[str], path: Path) -> None:
 
 
 def _close(file: IO[str]) -> None:
-    """Close the file; what a full disk has kept from being written is of no use any more."""
+    """Close the file, ignoring what a full disk kept from being written."""
     with suppress(OSError):
         file.close()
 
@@ -75,7 +75,7 @@ def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders, innermost first, as far as nothing is in them: nothing is left of work that was refused."""
+    """Remove empty folders, innermost first, so that refused work leaves nothing."""
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()
@@ -93,7 +93,7 @@ def _acquire(path: Path, *, wait: bool) -> tuple[IO[str], bool]:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
-            log.warn(f"{path.parent} is on a file system without locks: nothing keeps a second process away")
+            log.warn(f"{path.parent} is on a file system without locks: pdapt cannot keep a second process away")
         if _is_at(file, path):
             file.truncate(0)
             return file, True
@@ -101,7 +101,7 @@ def _acquire(path: Path, *, wait: bool) -> tuple[IO[str], bool]:
 
 
 def _check_regular(path: Path) -> None:
-    """A pipe would be waited for; what is on a device is written to it."""
+    """Refuse pipes, which would block, and devices, which would be written to."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is not a regular file", where=str(path), fix="remove it: pdapt keeps a lock there")
 

@@ -1,4 +1,4 @@
-"""Errors of the operating system that are the user's to fix, apart from ours, in words."""
+"""Errors of the operating system that the user can fix, apart from our defects, in words."""
 
 import errno
 import sys
@@ -31,7 +31,7 @@ _OURS = Path(__file__).resolve().parents[2]
 
 
 def user_error(error: OSError) -> UserError | None:
-    """The user's error that an error of the operating system is; None where it is a defect of ours.
+    """Turn an operating system's error into a `UserError`; None if it is a defect of ours.
 
     Ours are those that name no file, or one of the program's own that is not there.
     """
@@ -49,12 +49,12 @@ def user_error(error: OSError) -> UserError | None:
 
 
 def missing_package(error: ImportError) -> UserError | None:
-    """The user's error that a package is not installed, or not whole; None where what is missing is our own."""
+    """The `UserError` for a package that is missing or broken; None if the missing module is our own."""
     package = (error.name or "").partition(".")[0]
     if package in ("", "pdapt"):
         return None
     return UserError(
         f"the package {package} cannot be loaded: {error}",
         where=sys.executable,
-        fix="install pdapt there again with all that it requires (pip install pdapt, or `make setup`)",
+        fix="install pdapt there again with its dependencies (pip install pdapt, or `make setup`)",
     )

@@ -1,4 +1,4 @@
-"""Child processes that do not outlive what started them."""
+"""Child processes that do not outlive their parent."""
 
 import ctypes
 import os
@@ -24,7 +24,7 @@ def die_with_parent(ancestor: int | None = None) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process is there and not only waits for its exit code to be read."""
+    """Whether a process is alive, and not a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

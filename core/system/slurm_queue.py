@@ -1,4 +1,4 @@
-"""Slurm's commands: each with a time limit, and a clear word where one does not answer, or a job does not end."""
+"""Slurm's commands, each with a time limit, and clear messages if Slurm does not answer or a job does not end."""
 
 import subprocess
 import time
@@ -38,7 +38,7 @@ class QueuedJob:
 
 @dataclass
 class JobWait:
-    """A wait for a job, which is said where it is long: Slurm may list a job for ever, such as one that is held.
+    """A wait for a job, logged if it is long: Slurm may list a job for ever, such as one that is held.
 
     Attributes:
         what: waits, for messages.
@@ -50,7 +50,7 @@ class JobWait:
     _limit: float = field(default_factory=lambda: LONG_WAIT)
 
     def look(self, job: QueuedJob) -> None:
-        """Say which job is waited for, since when, and how to end it, where that is due; a job that runs is no news."""
+        """Log, if it is due, which job is waited for, since when, and how to end it; a running one is not logged."""
         now = time.monotonic()
         if now - self.begin < self._limit:
             return
@@ -63,7 +63,7 @@ class JobWait:
 
 
 def queued(names: list[str], *, ending: bool = False) -> dict[str, QueuedJob]:
-    """The jobs of these names that have not ended, of this user; of an array one that runs, if any does.
+    """This user's jobs of these names that have not ended; of an array, a running one if there is any.
 
     Args:
         names: of jobs.
@@ -83,7 +83,7 @@ def queued(names: list[str], *, ending: bool = False) -> dict[str, QueuedJob]:
 
 
 def submit_script(script: str, options: list[str]) -> str:
-    """Submit a batch script; the job's number.
+    """Submit a batch script, and return the job's number.
 
     Raises:
         UserError: Slurm does not take it.
@@ -93,7 +93,7 @@ def submit_script(script: str, options: list[str]) -> str:
 
 
 def slurm(command: list[str], given: str = "", *, refused: str = "") -> str:
-    """Run one of Slurm's commands; what it printed.
+    """Run one of Slurm's commands, and return its output.
 
     Args:
         command: with its arguments.
@@ -117,5 +117,7 @@ def slurm(command: list[str], given: str = "", *, refused: str = "") -> str:
     said = done.stderr.strip().splitlines()
     first = said[0] if said else f"code {done.returncode}"
     if refused:
-        raise UserError(f"{refused}: {first}", where=" ".join(command), fix="the site's file, or job.* of the recipe")
+        raise UserError(
+            f"{refused}: {first}", where=" ".join(command), fix="correct the site's file, or job.* of the recipe"
+        )
     raise SlurmSilent(f"{command[0]} failed: {first}")

@@ -82,7 +82,7 @@ def _files(folder: Path) -> dict[str, Path]:
                 names = set(file.keys())
         except SafetensorError as error:
             raise UserError(
-                f"{path.name} is not a whole safetensors file: {error}", where=str(path), fix="fetch it again"
+                f"{path.name} is not a complete safetensors file: {error}", where=str(path), fix="fetch it again"
             ) from None
         if lacking := sorted(promised - names):
             raise UserError(

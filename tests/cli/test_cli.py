@@ -84,7 +84,7 @@ def test_every_verb_is_there_and_explains_itself(say: Callable[..., Said]) -> No
         (["plan", "score", "gone.json"], "gone.json is missing"),
         (["plan", "recipe", "qwen3_8b"], "no recipe is called"),
         (["convert", "import", "hf", "out"], "no such folder"),
-        (["convert", "export", "ckpt", "out"], "no Megatron checkpoint"),
+        (["convert", "export", "ckpt", "out"], "not a Megatron checkpoint"),
         (["merge", "run", "base", "tuned", "out"], "base"),
         (["merge", "run", "base", "tuned", "out", "--t", "1.5"], "1.5"),
         (["eval", "proxy", "base", "--heldout", "medical", "--out", "out"], "does not name a domain"),
@@ -150,7 +150,7 @@ def test_a_base_of_another_type_is_refused_before_anything_is_made(
     base = tiny_qwen3(dtype="float16")
     done = say("run", "--data", tmp_path / "ok.txt", "--base", base, "--out", tmp_path / "run")
     assert done.code == 2, done.err
-    assert "the base's weights are float16, and training saves bfloat16 or float32" in done.err
+    assert "the base's weights are float16, but training saves bfloat16 or float32" in done.err
     assert not (tmp_path / "run").exists()
 
 

@@ -115,8 +115,8 @@ def test_what_has_code_run_is_left_out_and_said(tmp_path: Path, capsys: pytest.C
     (source / "modeling.py").write_text("raise SystemExit")
     write_settings(source, tmp_path / "target", "bfloat16")
     said = capsys.readouterr().err
-    assert "config.json has code run that comes with a model (auto_map): left out" in said
-    assert "tokenizer_config.json has code run that comes with a model (auto_map, trust_remote_code): left out" in said
+    assert "config.json asks for code that comes with a model (auto_map): left out" in said
+    assert "tokenizer_config.json asks for code that comes with a model (auto_map, trust_remote_code): left out" in said
     assert json.loads((tmp_path / "target" / "config.json").read_text()) == PUBLISHED
     assert json.loads((tmp_path / "target" / "tokenizer_config.json").read_text()) == {"eos_token": "x"}
     for name in ("generation_config.json", "chat_template.jinja"):

@@ -16,7 +16,7 @@ REFUSED = {
     "nothing": (b"", "Expecting value"),
     "half an object": (b'{"a": 1', "Expecting"),
     "not UTF-8": (b'{"a": "\xff"}', "not UTF-8 at byte 7"),
-    "a key twice": (b'{"a": 1, "b": {"c": 1, "c": 2}}', 'key "c" is there twice'),
+    "a key twice": (b'{"a": 1, "b": {"c": 1, "c": 2}}', 'key "c" appears twice'),
     "NaN": (b"[NaN]", "NaN is not a JSON value"),
     "minus infinity": (b"[-Infinity]", "-Infinity is not a JSON value"),
     "half a surrogate pair": (b'["\\ud83d"]', "half of a surrogate pair"),

@@ -248,7 +248,7 @@ def test_what_is_made_is_no_part_of_what_is_read(tmp_path: Path) -> None:
 
     for out in (read / "out", read / "deeper" / "out", tmp_path / "link" / "out"):
         for given in (read, tmp_path / "link"):
-            with pytest.raises(UserError, match=f"{out} lies within {given}, which is read"):
+            with pytest.raises(UserError, match=f"{out} lies within {given}, which is an input"):
                 run_stage("demo", {"read": given}, {}, out, body)
     assert [path.name for path in read.iterdir()] == ["a.txt"]
     run_stage("demo", {"read": read}, {}, tmp_path / "read-too", body)
@@ -265,9 +265,9 @@ def test_a_finished_folder_without_one_of_its_files_is_not_taken_for_whole(tmp_p
     out = tmp_path / "out"
     run_stage("demo", {}, {}, out, body)
     (out / "c").unlink()
-    with pytest.raises(UserError, match="was finished, and c is gone"):
+    with pytest.raises(UserError, match="was complete, but c is missing"):
         run_stage("demo", {}, {}, out, body)
     for name in "bde":
         (out / name).unlink()
-    with pytest.raises(UserError, match="b, c, d and 1 more are gone"):
+    with pytest.raises(UserError, match="b, c, d and 1 more are missing"):
         run_stage("demo", {}, {}, out, body)

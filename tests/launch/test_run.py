@@ -158,7 +158,7 @@ def test_a_blend_of_the_users_is_not_replaced(base: Path, tmp_path: Path) -> Non
         ({"overrides": ["parallel.nodes=2"]}, "works on one"),
         ({"overrides": ["model.fp8=true"]}, "needs Transformer Engine"),
         ({"overrides": ["model.precision=fp32"]}, "saves another type"),
-        ({"recipe": "qwen3_8b_cpt_48xh100_packed"}, "positions end at 512"),
+        ({"recipe": "qwen3_8b_cpt_48xh100_packed"}, "but the model has only 512 positions"),
         ({"base": "gone"}, "no such folder"),
         ({"general": ["none", "x.jsonl"]}, "cannot be combined"),
         ({"data": ["gone.jsonl"]}, "gone.jsonl"),
@@ -184,7 +184,7 @@ def test_a_base_that_is_not_whole_is_refused_first(tiny_qwen3: Maker, base: Path
     refused(asked(data, base), tmp_path / "run", "tokenizer.json")
     (base / "away.json").rename(base / "tokenizer.json")
     (base / "model.safetensors").write_bytes((base / "model.safetensors").read_bytes()[:-100])
-    refused(asked(data, base), tmp_path / "run", "not a whole safetensors file")
+    refused(asked(data, base), tmp_path / "run", "not a complete safetensors file")
     assert not (tmp_path / "run").exists()
 
 

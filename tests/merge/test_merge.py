@@ -232,7 +232,7 @@ SPOILED = {
     "another tokenizer": (rewrite_tokenizer, "tokenizers differ"),
     "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "no such file: tokenizer.json"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "there are no weights"),
-    "cut weights": (lambda folder: truncate(folder / "model.safetensors"), "not a whole safetensors file"),
+    "cut weights": (lambda folder: truncate(folder / "model.safetensors"), "not a complete safetensors file"),
     "a tensor less": (drop_tensor, "the tensors are not Qwen3's: missing: model.norm.weight"),
 }
 

@@ -189,8 +189,8 @@ def test_mergekits_own_command_gives_the_same_weights(tiny_qwen3: Maker, tmp_pat
     ("options", "message"),
     [
         ({"method": "tie"}, "did you mean 'ties'"),
-        ({"density": 0.5}, "slerp has no density\n.*\n.*ties, dare_linear, dare_ties"),
-        ({"method": "ties", "seed": 1}, "ties has no seed\n.*\n.*dare_linear, dare_ties"),
+        ({"density": 0.5}, "slerp takes no density\n.*\n.*ties, dare_linear, dare_ties"),
+        ({"method": "ties", "seed": 1}, "ties takes no seed\n.*\n.*dare_linear, dare_ties"),
         ({"method": "ties", "density": 0.0}, "density is 0.0"),
         ({"method": "ties", "density": math.nan}, "density is nan"),
         ({"method": "dare_ties", "seed": -1}, "seed is -1"),
@@ -239,19 +239,19 @@ def test_points_are_read_as_a_range_or_a_list(given: str, points: list[float]) -
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("0.1:0.9", "no set of points"),
+        ("0.1:0.9", "'0.1:0.9' is not a set of points"),
         ("0.1:0.9:0", "has no points"),
         ("0.9:0.1:0.1", "has no points"),
         ("0:1:0.001", "too many points"),
         ("0:1:1e-9999999", "too many points"),
         ("0:1e9999999:1", "t is inf"),
-        ("0.5,0.5", "given twice"),
-        ("0.3,0.30000000000000004", "given twice"),
+        ("0.5,0.5", "points are repeated"),
+        ("0.3,0.30000000000000004", "points are repeated"),
         ("0.5,1.5", "t is 1.5"),
         ("-0.1:0.5:0.1", "t is -0.1"),
-        ("half", "'half' is no factor"),
-        ("nan", "'nan' is no factor"),
-        ("", "'' is no factor"),
+        ("half", "'half' is not a factor"),
+        ("nan", "'nan' is not a factor"),
+        ("", "'' is not a factor"),
     ],
 )
 def test_points_that_are_none_are_refused(given: str, message: str) -> None:
@@ -266,7 +266,7 @@ def test_points_that_are_none_are_refused(given: str, message: str) -> None:
         (["mlp=0.5", "mlp=0.6"], "given twice for mlp"),
         (["mpl=0.5"], "did you mean 'mlp'"),
         (["mlp=1.5"], "t is 1.5"),
-        (["0.5,"], "'' is no factor"),
+        (["0.5,"], "'' is not a factor"),
         (["=0.5"], "no kind of module is called ''"),
     ],
 )

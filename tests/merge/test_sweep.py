@@ -274,8 +274,8 @@ def infinity(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (nan_at_the_end, "model.norm.weight holds nan at place 63"),
-        (infinity, "model.layers.1.mlp.up_proj.weight holds -inf at place 197"),
+        (nan_at_the_end, "model.norm.weight holds nan at position 63"),
+        (infinity, "model.layers.1.mlp.up_proj.weight holds -inf at position 197"),
     ],
 )
 @pytest.mark.parametrize("way", ["run", "sweep"])

@@ -101,7 +101,7 @@ def test_a_model_that_no_spread_fits_is_refused_with_the_machine() -> None:
         ("steps=0", "steps is 0"),
         ("optimizer.lr=2", "optimizer.lr is 2"),
         ("optimizer.rate=2", "unknown key"),
-        ("data.seq_length=100000", "positions end at"),
+        ("data.seq_length=100000", "but the model has only"),
     ],
 )
 def test_an_override_that_cannot_be_is_refused(override: str, message: str) -> None:

@@ -76,7 +76,7 @@ def test_the_paper_run_is_spread_over_48_gpus() -> None:
         ("parallel.tp=16", "parallel.tp = 16 does not divide the model's 8 key/value heads"),
         ("parallel.pp=8", "parallel.pp = 8 does not divide the model's 36 layers"),
         ("batch.micro_size=5", "DP 48 x micro-batch 5 = 240 does not divide the global batch of 576"),
-        ("data.seq_length=40000", "the model's positions end at 32768"),
+        ("data.seq_length=40000", "but the model has only 32768 positions"),
         ("batch.global_size=500", "fix: batch.global_size=480"),
         ("data.blend=[]", "data.blend is empty"),
         ("data.blend=[{weight: 1}, {}]", "1 of 2 parts have a weight"),

@@ -128,7 +128,7 @@ def test_a_run_from_a_runs_weights_starts_with_the_recipes_rate_and_no_moments(
     once = load(str(recipe_file), ["steps=1", "checkpoint.every=1", "optimizer.lr=3e-4", "optimizer.clip=1000"])
     train(once, tokens, tmp_path / "run", base=source)
     said = capsys.readouterr().err
-    assert "iter_0000010 is damaged (__0_0.distcp is missing): the one before it is taken" in said
+    assert "iter_0000010 is damaged (__0_0.distcp is missing): using the checkpoint before it" in said
     assert f"weights of {source / CHECKPOINTS / 'iter_0000008'}" in said
     assert "trained on the same sequences in the same order, for 8 steps: seed=1 gives another order" in said
     (first,) = kept(read(tmp_path / "run" / JOURNAL_FILE), Event.STEP).values()
@@ -158,7 +158,7 @@ def test_a_checkpoint_for_another_dp_goes_on_there_and_nowhere_else(
     plain = "checkpoint.reshardable=false"
     go_on(4, plain, TWO)
     go_on(8, plain)
-    with pytest.raises(UserError, match=r"checkpoint\.reshardable=true and --stop-at the next step"):
+    with pytest.raises(UserError, match=r"train one step more with checkpoint\.reshardable=true and --stop-at"):
         go_on(None, plain, TWO, "parallel.tp=2")
     go_on(9, "checkpoint.reshardable=true")
     go_on(None, plain, TWO, "parallel.tp=2")

@@ -104,6 +104,6 @@ def test_a_link_to_an_empty_folder_is_followed(tmp_path: Path, there: bool) -> N
 
 def test_a_mount_point_is_refused_before_the_work(small_disk: Any, tmp_path: Path) -> None:
     small = small_disk("1m")
-    with pytest.raises(UserError, match="where a disk is mounted"):
+    with pytest.raises(UserError, match="is a mount point"):
         run_stage("demo", {}, {}, small, lambda _: pytest.fail("worked"))
     assert [path.name for path in tmp_path.iterdir()] == [small.name]

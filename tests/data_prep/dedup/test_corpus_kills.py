@@ -84,7 +84,7 @@ def test_killed_and_started_again_it_ends_the_same(
     assert build.returncode == -signal.SIGKILL
     assert not out.exists()
     resumed = subprocess.run([*command, str(out)], check=True, capture_output=True, text=True)
-    assert "going on where an earlier run stopped" in resumed.stderr
+    assert "continuing where an earlier run stopped" in resumed.stderr
     assert contents(out) == contents(undisturbed)
     assert Manifest.read(out).counts == Manifest.read(undisturbed).counts
     assert sum(each["kept"] for each in Manifest.read(out).counts.values()) < len(NAMES) * DOCUMENTS

@@ -91,7 +91,7 @@ class Builds:
             if messages.count("tokens: shard ") < int(todo[1]):
                 return "tokenizing"
             return "assembling" if self.parts(name) else "hashing"
-        resumed = "going on where an earlier run stopped" in messages
+        resumed = "continuing where an earlier run stopped" in messages
         return "scanning" if resumed or (self.folder / f".{name}.partial").exists() else "starting"
 
 

@@ -120,7 +120,7 @@ def test_a_missing_shard_and_a_tensor_missing_in_one_are_named(models, tmp_path:
     save_file(weights, spoilt / shards[1].name, metadata={"format": "pt"})
     assert f"the index puts {dropped} in {shards[1].name}" in _refused(spoilt)
     (spoilt / shards[1].name).write_bytes(shards[1].read_bytes()[:-8])
-    assert f"{shards[1].name} is not a whole safetensors file" in _refused(spoilt)
+    assert f"{shards[1].name} is not a complete safetensors file" in _refused(spoilt)
     (spoilt / shards[1].name).unlink()
     assert f"1 of {len(shards)} shards cannot be found: {shards[1].name}" in _refused(spoilt)
 
