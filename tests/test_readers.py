@@ -118,6 +118,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eval/heldout/scoring.py": (EVAL + "test_fuzz_samples",),
     "eval/statistics/tradeoff.py": (EVAL + "test_fuzz_tradeoff",),
     "merge/parents.py": (CORE + "test_fuzz_settings",),
+    "training/run/begun_saves.py": ("training/run/test_hashes.py::test_fuzz_begun_saves",),
     "training/run/failures/rank_file.py": ("training/run/test_fuzz_journal.py::test_fuzz_ranks",),
     "training/run/journal.py": ("training/run/test_fuzz_journal.py::test_fuzz_journal",),
     "recipes/overrides.py": (

@@ -116,6 +116,7 @@ class LoopEvents:
             return False
         begin = time.perf_counter()
         self.events.part_begins(Phase.SAVE)
+        self.events.save_begins(step)
         save()
         self.events.part_ends()
         self.saves.begun(step, begin)

@@ -124,6 +124,9 @@ class Listener:
         """Say whether there is anything to save yet."""
         return True
 
+    def save_begins(self, step: int) -> None:
+        """A checkpoint of a step is going to be written."""
+
     def saved(self, save: Save) -> None:
         """A checkpoint is whole."""
 
@@ -182,6 +185,10 @@ class Events(Listener):
 
     def may_save(self) -> bool:
         return all(listener.may_save() for listener in self.listeners)
+
+    def save_begins(self, step: int) -> None:
+        for listener in self.listeners:
+            listener.save_begins(step)
 
     def saved(self, save: Save) -> None:
         for listener in self.listeners:

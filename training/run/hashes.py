@@ -17,6 +17,7 @@ from ...core.errors import UserError
 from ...core.files import read_object, remove, sha256, write_text
 from ...core.self_hash import write_hashed
 from ...core.system.process import die_with_parent
+from .begun_saves import check_own
 from .folder import PROVENANCE, checkpoints, iteration, iterations
 from .retention import retain
 
@@ -30,10 +31,11 @@ def write_hashes(checkpoint: Path, provenance: dict[str, Any]) -> None:
 
 
 def hashes(checkpoint: Path) -> dict[str, str]:
-    """Compute the SHA-256 of each of a checkpoint's files but `pdapt.json`."""
-    paths = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != HASHES_FILE)
+    """Compute the SHA-256 of each of a checkpoint's files, those of its folders too, but `pdapt.json`."""
+    paths = {path.relative_to(checkpoint).as_posix(): path for path in checkpoint.rglob("*") if path.is_file()}
+    names = sorted(paths.keys() - {HASHES_FILE})
     with ThreadPoolExecutor() as pool:
-        return {path.name: value for path, value in zip(paths, pool.map(sha256, paths), strict=True)}
+        return dict(zip(names, pool.map(sha256, [paths[name] for name in names]), strict=True))
 
 
 def weight_hashes(checkpoint: Path) -> dict[str, dict[str, str]]:
@@ -84,7 +86,11 @@ def recover(out: Path, *, fsdp: bool) -> Path | None:
 
     Returns:
         That checkpoint; None where there is none.
+
+    Raises:
+        UserError: see `check_own`.
     """
+    check_own(out)
     root = out / CHECKPOINTS
     whole = _finished(out, fsdp=fsdp)
     for path in sorted(set(iterations(root)) - set(whole)):
@@ -117,7 +123,11 @@ def write_missing_hashes(out: Path, *, fsdp: bool) -> list[tuple[Path, str]]:
 
     Returns:
         The damaged ones, which are not hashed, and their damage.
+
+    Raises:
+        UserError: see `check_own`.
     """
+    check_own(out)
     left = []
     for path in _finished(out, fsdp=fsdp):
         if (path / HASHES_FILE).is_file():

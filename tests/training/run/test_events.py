@@ -19,6 +19,7 @@ TOLD = {
     "step_ended": (RESULT,),
     "validated": (ValidationResult(3, 1.0, DataSums([], [], 0.0)),),
     "may_save": (),
+    "save_begins": (3,),
     "saved": (Save(3, asynchronous=False, stall_seconds=0.1, seconds=0.2),),
     "may_stop": (),
     "stopping": (3,),

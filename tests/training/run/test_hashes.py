@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from pdapt.recipes import schema
 from pdapt.recipes.load import load, to_dict
 from pdapt.training.preflight.kept_code import commit
 from pdapt.training.run import provenance as provenance_module
+from pdapt.training.run.begun_saves import BEGUN_SAVES, check_own, note_save
 from pdapt.training.run.events import Save
 from pdapt.training.run.folder import PROVENANCE, checkpoints, iteration
 from pdapt.training.run.hashes import DAMAGED, damage, recover, write_hashes, write_missing_hashes
 from pdapt.training.run.identity import recipe_values
+from pdapt.training.run.journal import JOURNAL_FILE, Event, Journal
 from pdapt.training.run.listeners import saves
 from pdapt.training.run.listeners.saves import Hashing
 from pdapt.training.run.provenance import check_resharding, layers_of, provenance
@@ -36,6 +39,7 @@ def run(tmp_path: Path) -> Path:
         write(root, [Part("weight", (4, 4), (0, 0), (4, 4), lambda weight=weight: weight)], torch.float32, [])
         (root / "release").rename(root / f"iter_{step:07d}")
         (root / TRACKER).write_text(str(step))
+        note_save(tmp_path, step)
     write_json(tmp_path / PROVENANCE, {"command": "pdapt train"})
     for path in checkpoints(tmp_path):
         write_hashes(path, {"command": "pdapt train"})
@@ -62,6 +66,50 @@ def test_a_hashes_record_names_every_file_with_its_hash_and_where_it_comes_from(
     there = {path.name: sha256(path) for path in at(run, 4).iterdir() if path.name != HASHES_FILE}
     assert found["files"] == there
     assert len(there) == 4  # two files of values, what is where in them, and the format
+
+
+def test_files_of_a_checkpoints_folders_are_hashed_too(run: Path) -> None:
+    """Megatron-Bridge keeps the tokenizer in one."""
+    (at(run, 6) / "tokenizer").mkdir()
+    file = at(run, 6) / "tokenizer" / "tokenizer.json"
+    file.write_text("{}")
+    write_hashes(at(run, 6), {})
+    assert json.loads((at(run, 6) / HASHES_FILE).read_text())["files"]["tokenizer/tokenizer.json"] == sha256(file)
+    file.write_text("[]")
+    assert damage(at(run, 6)).startswith("tokenizer/tokenizer.json: another SHA-256")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_checkpoint_that_the_run_has_not_saved_is_neither_hashed_nor_removed(run: Path, *, whole: bool) -> None:
+    """Somebody, or another trainer, has put it there; the newest one too, which would be gone on from."""
+    shutil.copytree(at(run, 4), at(run, 8))
+    for name in (HASHES_FILE, *([] if whole else ["metadata.json"])):
+        (at(run, 8) / name).unlink()
+    before = sorted(path.name for path in at(run, 8).iterdir())
+    for refusing in (recover, write_missing_hashes):
+        with pytest.raises(UserError, match="iter_0000008: not saved by this run, and without hashes"):
+            refusing(run, fsdp=False)
+    assert sorted(path.name for path in at(run, 8).iterdir()) == before
+    assert (run / CHECKPOINTS / TRACKER).read_text() == "6"
+
+
+def test_a_save_is_noted_before_it_is_written_and_of_an_older_run_its_steps_count(run: Path) -> None:
+    Hashing(run, schema.Checkpoint()).save_begins(8)
+    shutil.copytree(at(run, 4), at(run, 8))
+    (at(run, 8) / HASHES_FILE).unlink()
+    check_own(run)
+    (run / BEGUN_SAVES).unlink()
+    with pytest.raises(UserError, match="iter_0000008"):
+        check_own(run)
+    Journal(run / JOURNAL_FILE).write(
+        Event.STEP, step=8, seconds=1.0, data_wait=0.0, skipped=False, tokens=1, sources={}, loss=1.0
+    )
+    check_own(run)
+
+
+def test_fuzz_begun_saves(fuzz: Callable[..., None], run: Path) -> None:
+    (at(run, 6) / HASHES_FILE).unlink()
+    fuzz(run / BEGUN_SAVES, lambda: check_own(run))
 
 
 def test_the_newest_sound_checkpoint_is_gone_on_from(run: Path) -> None:

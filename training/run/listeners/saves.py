@@ -13,6 +13,7 @@ import psutil
 
 from ....core.checkpoint import TRACKER, newest_named
 from ....recipes.schema import Checkpoint
+from ..begun_saves import note_save
 from ..events import Listener, Save
 from .stops import block_signals
 
@@ -60,6 +61,10 @@ class Hashing(Listener):
         self.out, self.chosen = out, chosen
         self._process: subprocess.Popen[bytes] | None = None
         self._unhashed: list[int] = []
+
+    def save_begins(self, step: int) -> None:
+        """Write down whose checkpoint it is: a kill may leave it without hashes."""
+        note_save(self.out, step)
 
     def saved(self, save: Save) -> None:
         """Start the process that hashes a checkpoint and removes what is not kept: `training/run/hashes.py`.
