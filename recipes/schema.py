@@ -1,6 +1,6 @@
 """The keys of a recipe. Every field is read; its comment says what it decides and in which unit."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -231,7 +231,7 @@ class Recipe:
 def shape_of(recipe: Recipe) -> Qwen3Config:
     """The model's shape: a published size or the recipe's own."""
     if recipe.model.shape is not None:
-        return Qwen3Config(**asdict(recipe.model.shape))
+        return Qwen3Config(**vars(recipe.model.shape))
     assert recipe.model.size is not None
     return SIZES[recipe.model.size]
 

@@ -76,16 +76,20 @@ class Measured(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """The rows that the published constants are fitted to: fewest and most parameters, and GPUs."""
+    """The rows that the published constants are fitted to: fewest and most parameters and GPUs, largest DP and CP."""
 
     parameters: tuple[float, float]
     gpus: tuple[int, int]
+    dp: int
+    cp: int
 
-    def beyond(self, parameters: float, gpus: int) -> str | None:
+    def beyond(self, parameters: float, gpus: int, *, dp: int, cp: int) -> str | None:
         """A sentence on how a prediction goes beyond these rows; None where it does not."""
-        (small, large), (few, many) = self
+        (small, large), (few, many) = self.parameters, self.gpus
         parts = [] if small <= parameters <= large else [f"{parameters / 1e9:.1f} G parameters"]
         parts += [] if few <= gpus <= many else [counted(gpus, "GPU")]
+        parts += [] if dp <= self.dp else [f"DP {dp:,} (theirs: at most {self.dp:,})"]
+        parts += [] if cp <= self.cp else [f"CP {cp} (theirs: at most {self.cp})"]
         if not parts:
             return None
         rows = f"{small / 1e9:.1f} to {large / 1e9:.0f} G parameters on {few:,} to {many:,} GPUs"
@@ -111,14 +115,21 @@ class Reach(NamedTuple):
         low, high = self.stacks.get(stack, self.interval)
         return min(low, self.interval[0]), max(high, self.interval[1])
 
-    def beyond(self, model: str, parameters: float, gpus: int) -> list[str]:
-        """A sentence where a prediction goes beyond the rows that the constants are fitted to."""
+    def beyond(self, model: str, parameters: float, gpus: int, *, dp: int, cp: int) -> list[str]:
+        """A sentence where a prediction goes beyond the rows that the constants are fitted to.
+
+        Args:
+            model: its name.
+            parameters: of the model.
+            gpus: of the run.
+            dp, cp: copies of the model, and ranks that share a sequence.
+        """
         if self.rows is None:
             return ["the file of constants does not say which models and GPUs it was measured on"]
         if isinstance(self.rows, Measured):
             sentence = self.rows.beyond(model, gpus)
         else:
-            sentence = self.rows.beyond(parameters, gpus)
+            sentence = self.rows.beyond(parameters, gpus, dp=dp, cp=cp)
         return [sentence] if sentence else []
 
 
@@ -187,9 +198,12 @@ def read_reach(path: Path = FITTED) -> Reach:
     """
     fit, measured, published = read_fit(path), read_measured(path), read_json(FITTED)
     stacks = {name: (low, high) for name, (low, high) in published["stacks"].items()}
-    (small, large), (few, many) = (published["extent"][name] for name in ("parameters", "gpus"))
-    extent = Extent((small, large), (few, many)) if path == FITTED else None
-    return Reach(fit.interval, stacks, measured or extent)
+    return Reach(fit.interval, stacks, measured or (_extent(published["extent"]) if path == FITTED else None))
+
+
+def _extent(value: dict[str, Any]) -> Extent:
+    (small, large), (few, many) = value["parameters"], value["gpus"]
+    return Extent((small, large), (few, many), dp=value["dp"], cp=value["cp"])
 
 
 def _two(values: list[Any]) -> bool:

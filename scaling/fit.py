@@ -123,10 +123,10 @@ def unlike_stacks(given: list[Case]) -> dict[str, tuple[float, float]]:
 
 
 def extent(given: list[Case]) -> Extent:
-    """Fewest and most parameters and GPUs of rows."""
+    """Fewest and most parameters and GPUs of rows, and their largest DP and CP."""
     sizes = [float(case.work.model_parameters) for case in given]
-    gpus = [round(float(case.work.gpus)) for case in given]
-    return Extent((min(sizes), max(sizes)), (min(gpus), max(gpus)))
+    gpus, copies, shares = ([round(float(getattr(case.work, name))) for case in given] for name in ("gpus", "dp", "cp"))
+    return Extent((min(sizes), max(sizes)), (min(gpus), max(gpus)), dp=max(copies), cp=max(shares))
 
 
 def write_fit(out: Path) -> None:

@@ -131,4 +131,4 @@ def beyond(recipe: Recipe, reach: Reach) -> list[str]:
     """A sentence where a prediction goes beyond the rows that the constants are fitted to."""
     size, parameters = recipe.model.size, shape_of(recipe).parameters
     name = f"Qwen3-{size.replace('p', '.').upper()}" if size else f"{parameters / 1e9:.2f} G parameters"
-    return reach.beyond(name, parameters, world_size(recipe))
+    return reach.beyond(name, parameters, world_size(recipe), dp=data_parallel(recipe), cp=recipe.parallel.cp)

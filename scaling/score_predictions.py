@@ -73,6 +73,7 @@ def score_predictions(path: Path, site: Path | None = None) -> Score:
 
 def _scored(case: Case, predicted: float, error: float, reach: Reach) -> ScoredRow:
     low, high = reach.interval_of(case.stack)
+    size, dp, cp = float(case.work.model_parameters), round(float(case.work.dp)), round(float(case.work.cp))
     return ScoredRow(
         id=case.id,
         model=case.model,
@@ -81,5 +82,5 @@ def _scored(case: Case, predicted: float, error: float, reach: Reach) -> ScoredR
         error_pct=error,
         interval=(predicted * low, predicted * high),
         assumed=case.assumed,
-        beyond=tuple(reach.beyond(case.model, float(case.work.model_parameters), case.gpus)),
+        beyond=tuple(reach.beyond(case.model, size, case.gpus, dp=dp, cp=cp)),
     )

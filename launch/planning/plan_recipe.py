@@ -111,7 +111,7 @@ def plan_recipe(
         tried=len(every),
         explanation=explanation(choice, every),
         interval=reach.interval_of(stack_of_recipe(recipe)),
-        assumed=_assumptions(recipe, slots, site) + beyond(recipe, reach),
+        assumed=_assumptions(recipe, slots, site) + beyond(choice.recipe, reach),
         cost=cost(choice.run, prices),
         measured=measured,
         at_site=isinstance(reach.rows, Measured),

@@ -17,9 +17,11 @@ from ...recipes.published_recipes import RUNS
 from ...scaling.constants import read_fit
 from ...scaling.predict_run import Site, predict_run
 from ..slurm_site import read_site, speed_path
+from .scale_tables import batch_table, growth_table, long_table, reach_lines
 
 DOCS = Path(__file__).parents[2] / "docs"
 JEAN_ZAY = "jean_zay_h100"
+SCALING_PAGE = "scaling.md"
 COMMAND = "python -m pdapt.launch.planning.speed_tables"
 
 
@@ -48,7 +50,13 @@ def recipes_table() -> Iterator[str]:
             )
 
 
-TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {"recipes": ("benchmarks.md", recipes_table)}
+TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
+    "recipes": ("benchmarks.md", recipes_table),
+    "reach": (SCALING_PAGE, reach_lines),
+    "growth": (SCALING_PAGE, growth_table),
+    "batches": (SCALING_PAGE, batch_table),
+    "long sequences": (SCALING_PAGE, long_table),
+}
 """Name of a table -> the page that has it, and what computes its lines."""
 
 

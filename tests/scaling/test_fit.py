@@ -95,17 +95,20 @@ def test_intervals_of_other_trainers_hold_for_every_row_at_hand(halves: tuple[li
 def test_a_prediction_says_where_it_goes_beyond_the_published_rows(halves: tuple[list[Case], list[Case]]) -> None:
     reach = read_reach()
     assert reach.rows == extent(halves[0])
-    assert not [case for case in halves[0] if reach.beyond("", float(case.work.model_parameters), case.gpus)]
-    assert reach.beyond("", 8e9, 6144) == []
+    sizes = ((case, float(case.work.model_parameters), int(case.work.dp), int(case.work.cp)) for case in halves[0])
+    assert not [case for case, size, dp, cp in sizes if reach.beyond("", size, case.gpus, dp=dp, cp=cp)]
+    assert reach.beyond("", 8e9, 6144, dp=1024, cp=2) == []
     rows_at_hand = "the published rows that the planner is fitted to, 1.3 to 461 G parameters on 8 to 6,144 GPUs"
-    assert reach.beyond("", 8e9, 8192) == [f"beyond {rows_at_hand}: 8,192 GPUs"]
-    assert "0.6 G parameters and 4 GPUs" in reach.beyond("", 0.6e9, 4)[0]
+    assert reach.beyond("", 8e9, 8192, dp=1024, cp=1) == [f"beyond {rows_at_hand}: 8,192 GPUs"]
+    assert "0.6 G parameters and 4 GPUs" in reach.beyond("", 0.6e9, 4, dp=4, cp=1)[0]
+    copies, shares = "DP 1,025 (theirs: at most 1,024)", "CP 4 (theirs: at most 2)"
+    assert reach.beyond("", 8e9, 4100, dp=1025, cp=4) == [f"beyond {rows_at_hand}: {copies} and {shares}"]
 
 
 def test_a_file_that_does_not_say_what_it_was_measured_on_makes_predictions_say_so(tmp_path: Path) -> None:
     write_json(tmp_path / "site.json", WHOLE | {"interval": [0.5, 1.01]})
     reach = read_reach(tmp_path / "site.json")
-    assert "does not say which models" in reach.beyond("Qwen3-8B", 8e9, 48)[0]
+    assert "does not say which models" in reach.beyond("Qwen3-8B", 8e9, 48, dp=48, cp=1)[0]
     assert reach.interval_of("FSDP") == (0.5, read_reach().stacks["FSDP"][1]), "no narrower than the site's own"
 
 
