@@ -125,7 +125,7 @@ def build_corpus(
     manifest = run_stage("corpus", inputs, config, out, body=body, resumes=True)
     if not all("cleaning" in each for each in manifest.counts.values()):
         log.warn(
-            f"corpus: {out} was cleaned before there were profiles; remove it to have it cleaned as {cleaning.profile}"
+            f"corpus: {out} was cleaned by a version without profiles; remove it to clean it with {cleaning.profile}"
         )
     return manifest
 

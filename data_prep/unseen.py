@@ -44,7 +44,7 @@ def build_unseen(corpus: Path, known: Path, out: Path, *, documents: int, seed: 
         chosen = [row for _, row in nsmallest(documents, rows, key=lambda ranked: ranked[0])]
         if not chosen:
             fix = "give other text"
-            raise UserError("every document is in the text that is trained on, too", where=str(corpus), fix=fix)
+            raise UserError("every document also occurs in the text that is trained on", where=str(corpus), fix=fix)
         _write(chosen, work / HELDOUT)
         read = counted(counts["read"], "document")
         log.info(f"unseen: {len(chosen):,} of {read}; in the domain's text, too: {counts['known']:,}")

@@ -59,5 +59,5 @@ def _check_keys(node: yaml.Node | None, where: str) -> None:
             for key, _ in each.value:
                 if isinstance(key, yaml.ScalarNode) and key.value in seen:
                     line = key.start_mark.line + 1
-                    raise UserError(f"the key {key.value[:60]!r} is there twice", where=f"{where}:{line}")
+                    raise UserError(f"the key {key.value[:60]!r} appears twice", where=f"{where}:{line}")
                 seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))

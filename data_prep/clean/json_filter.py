@@ -26,7 +26,7 @@ def clean_lines(lines: Iterable[bytes], profile: Profile) -> Iterator[str]:
         text = _text(line, number)
         cleaned = clean_alone(profile, text)
         if profile.keeps_values and (values := changed_values(text, cleaned)):
-            log.warn(f"line {number} stays as it came: cleaning would change its {', '.join(sorted(values))}")
+            log.warn(f"line {number} is left unchanged: cleaning would change its {', '.join(sorted(values))}")
             cleaned = text
         yield json.dumps(cleaned, ensure_ascii=False)
 
@@ -42,5 +42,5 @@ def _text(line: bytes, number: int) -> str:
         f"line {number} is not a JSON string: {line[:SHOWN].decode(errors='replace').rstrip()}",
         where=f"standard input, line {number}",
         allowed='one JSON string a line, such as "5 mg\\n2 fois par jour"',
-        fix="jq -R . FILE makes one of each line of a text file; jq -c .text FILE takes the field of JSON lines",
+        fix="jq -R . FILE makes one of each line of a text file; jq -c .text FILE takes the field text of JSON Lines",
     )

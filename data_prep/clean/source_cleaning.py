@@ -165,7 +165,7 @@ def _finish(begun: Cleaned, profile: Profile, facts: SourceFacts, counts: Cleani
         return Cleaned(record, "", changes)
     values = changed_values(record.text, text, facts.boilerplate)
     if values and profile.keeps_values:
-        log.warn(f"{printable(record.key)} stays as it came: cleaning would change its {', '.join(sorted(values))}")
+        log.warn(f"{printable(record.key)} is left unchanged: cleaning would change its {', '.join(sorted(values))}")
         counts.kept_as_they_came += 1
         text, changes = record.text, Counter()
     elif values:

@@ -50,7 +50,7 @@ def unpack(name: str, patterns: Sequence[str], raw: Raw) -> None:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which is how a position before the file ends
             raise
         raw.forget([name])
-        raise Failed(f"{path}: the archive is damaged: {error}; run the same command again to fetch it anew") from error
+        raise Failed(f"{path}: the archive is damaged: {error}; run the same command to fetch it again") from error
 
 
 def _members(file: zipfile.ZipFile, patterns: Sequence[str], name: str) -> list[zipfile.ZipInfo]:
@@ -93,7 +93,7 @@ def _check(member: zipfile.ZipInfo, name: str) -> None:
     if member.flag_bits & 1:
         raise Failed(f"{name}: the member {path[:200]!r} is encrypted")
     if member.file_size > LARGE and member.file_size > MOST_TIMES * max(1, member.compress_size):
-        raise Failed(f"{name}: the member {path[:200]!r} unpacks to {member.file_size:,} bytes, as a bomb does")
+        raise Failed(f"{name}: the member {path[:200]!r} unpacks to {member.file_size:,} bytes, like a zip bomb")
 
 
 def _answer(member: zipfile.ZipInfo, name: str, archive: Answer) -> Answer:

@@ -130,8 +130,8 @@ def _visit(source: Definition, how: Collection, raw: Raw, *, limit: int | None, 
         transport.close()
     if visit.failures:
         raise Failed(
-            f"{source.key}: {counted(len(visit.failures), 'file')} did not come, the first: {visit.failures[0]}\n"
-            "  all else is kept; run the same command again"
+            f"{source.key}: {counted(len(visit.failures), 'file')} not fetched; the first: {visit.failures[0]}\n"
+            "  the others are kept; run the same command again"
         )
     counts = _finish(raw, {kind: count for kind, count in visit.counts.items() if count})
     # Which requests were repeated is the run's story, not the folder's: that is the same after an interruption.

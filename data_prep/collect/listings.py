@@ -127,7 +127,7 @@ def _hub(answer: Any, where: str) -> Iterator[Listed]:
     stated = JsonObject(_object(answer, where), where)
     address, commit = HUB.match(where), stated.text("sha")
     if address is None or not re.fullmatch(r"[0-9a-f]{40}", commit):
-        raise UserError("no commit of a data set", where=where)
+        raise UserError("the answer names no commit of the data set", where=where)
     for number, file in enumerate(stated.list("siblings")):
         entry = JsonObject(_object(file, where), f"{where}: siblings[{number}]")
         name, large = entry.text("rfilename"), entry.values.get("lfs")
@@ -170,7 +170,7 @@ def collect_row_pages(step: RowPages, visit: Visit) -> None:
         text = content.decode(step.encoding, "replace")
     rows = [line.split("\t") for line in text.splitlines() if line.strip()]
     if not rows or min(map(len, rows)) <= step.column:
-        raise Failed(f"{visit.raw.folder / step.table}: a row without column {step.column}")
+        raise Failed(f"{visit.raw.folder / step.table}: a row has no column {step.column}")
     codes = list(dict.fromkeys(row[step.column].strip() for row in rows))
     visit.counts["entries"] += len(codes)
     for code in visit.first(codes):

@@ -54,7 +54,7 @@ def _solr_pages(step: Cursor, visit: Visit) -> Iterator[dict[str, Any]]:
         if following in seen:
             raise Failed(f"{step.url}: page {len(seen)} leads back to the cursor of an earlier page, {following!r}")
         if not page["response"]["docs"]:
-            raise Failed(f"{step.url}: page {len(seen)} is empty, and leads on to another cursor")
+            raise Failed(f"{step.url}: page {len(seen)} is empty, but names another cursor")
         cursor = following
 
 
@@ -116,7 +116,7 @@ def collect_scroll(step: Scroll, visit: Visit) -> None:
         pages = [name for name in visit.raw.answers if name.startswith(f"{PAGES}/")]
         if not pages:
             break
-        log.warn(f"collect: the server has ended the scroll session; fetching its {counted(len(pages), 'page')} anew")
+        log.warn(f"collect: the server has ended the scroll session; fetching its {counted(len(pages), 'page')} again")
         visit.raw.forget(pages)
         visit.counts["scroll sessions begun again"] += 1
     raise Failed(f"{step.url}: the server ends each scroll session before its last page")

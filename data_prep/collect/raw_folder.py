@@ -82,7 +82,7 @@ class Raw:
         if line.values != self.header:
             names = [name for name in self.header if line.values.get(name) != self.header[name]]
             raise UserError(
-                f"{self.folder} was collected otherwise: {', '.join(names) or 'by another version'} differ",
+                f"{self.folder} was collected with other settings: {', '.join(names) or 'by another version'} differ",
                 where=str(self.path),
                 allowed="the same definition and --limit again, or another folder",
                 fix="choose another --out, or remove this folder",

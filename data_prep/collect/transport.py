@@ -67,7 +67,7 @@ def user_agent(contact: str) -> str:
     """
     if contact and not re.fullmatch(r"(?:[!-'*-~]+@[!-'*-~]+|https?://[!-'*-~]+)", contact[:200]):
         allowed = "an e-mail address, or the address of a page"
-        raise UserError(f"{contact[:60]!r} is no contact", where="--contact", allowed=allowed)
+        raise UserError(f"{contact[:60]!r} is not a contact", where="--contact", allowed=allowed)
     return f"pdapt/{version('pdapt')}" + (f" ({contact})" if contact else "")
 
 
@@ -120,7 +120,7 @@ class Transport:
         try:
             return retrying(action)
         except Passing as error:
-            raise Failed(f"{shown(url)}: {error}, {ATTEMPTS} times") from error
+            raise Failed(f"{shown(url)}: {error} ({ATTEMPTS} attempts)") from error
 
     def _say(self, state: RetryCallState, url: str) -> None:
         error = _error(state)

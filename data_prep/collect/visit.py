@@ -132,15 +132,17 @@ class Visit:
             return
         except Failed as error:
             self.failures.append(str(error))
-            self._say("files that did not come", str(error))
+            self._say("files that could not be fetched", str(error))
         self._in_a_row += 1
         if self._in_a_row == IN_A_ROW:
-            raise Failed(f"{shown(url)}: {IN_A_ROW} files in a row did not come; the server may refuse this client")
+            raise Failed(
+                f"{shown(url)}: {IN_A_ROW} files in a row could not be fetched; the server may refuse this client"
+            )
 
     def _refused(self, error: Refused, url: str) -> None:
         if error.status not in GONE:
             self.failures.append(str(error))
-            self._say("files that did not come", str(error))
+            self._say("files that could not be fetched", str(error))
             return
         self.raw.note(Answer("", shown(url), now(), status=error.status))
         self._say("files that the server does not give", str(error))

@@ -70,7 +70,7 @@ def _category(title: str, step: Categories, visit: Visit) -> Iterator[dict[str, 
         if visit.limit is not None and count >= visit.limit:
             return
     if not count:
-        log.warn(f"collect: {title} has no members: is it called so?")
+        log.warn(f"collect: {title} has no members; check its name")
 
 
 def _parts(visit: Visit, url: str, params: list[tuple[str, str]], name: str) -> Iterator[dict[str, Any]]:
@@ -93,7 +93,7 @@ def _parts(visit: Visit, url: str, params: list[tuple[str, str]], name: str) -> 
             return
         further = {key: str(value) for key, value in following.items()}
         if further in seen:
-            raise Failed(f"{url}: the answers lead round in a circle: {further}")
+            raise Failed(f"{url}: the answers go round in a circle: {further}")
         seen.append(further)
     raise Failed(f"{url}: more than {MOST_PARTS:,} answers to one query")
 

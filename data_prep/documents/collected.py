@@ -19,9 +19,11 @@ def tell_unfinished(folder: Path) -> str:
         return ""
     lines = [line for line in read_lines(journal) if line[1].endswith(b"\n")]  # a killed run leaves half a line
     if not lines:
-        raise UserError("the journal is empty", where=str(journal), fix="collect anew, or remove it")
+        raise UserError(
+            "the journal is empty", where=str(journal), fix="collect the source again, or remove the journal"
+        )
     first, last = (JsonObject(parse_json(line, where), where) for where, line in (lines[0], lines[-1]))
     if "counts" not in last:
-        return "its collection did not come to the end; the same `pdapt corpus collect` goes on with it"
+        return "its collection is unfinished; the same `pdapt corpus collect` continues it"
     limit = first.integer("limit", 0) if "limit" in first else 0
     return f"it was collected with --limit {limit}, for a first look" if limit else ""

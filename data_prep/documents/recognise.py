@@ -79,7 +79,7 @@ def _doubt(path: Path, why: str) -> UserError:
         "--format SOURCE, or --format NAME=SOURCE for one of several, says which it is; --format text, lines, ... "
         "reads it as files of your own; or put what does not belong together into folders of their own"
     )
-    return UserError(f"which source this is cannot be told: {why}", where=printable(path), fix=fix)
+    return UserError(f"the source cannot be recognised: {why}", where=printable(path), fix=fix)
 
 
 def _journal(path: Path) -> dict[str, Definition]:
@@ -95,7 +95,7 @@ def _journal(path: Path) -> dict[str, Definition]:
     key = JsonObject(parse_json(line, where), where).text("source")
     if key not in definitions():
         fix = "--format FILE.yaml, the file that defines it"
-        raise UserError(f"it was collected as {key[:60]!r}, which is not registered", where=where, fix=fix)
+        raise UserError(f"the folder was collected as {key[:60]!r}, which is not registered", where=where, fix=fix)
     return {key: definitions()[key]}
 
 
@@ -114,7 +114,9 @@ def _warn_of_name(path: Path, name: str, files: Files) -> None:
     """Say where a folder is only called as a source is."""
     key = key_of(path.name)
     if path.is_dir() and files and key in definitions() and not _foreign(files, definitions()[key]):
-        log.warn(f"{name}: read as files of your own: nothing in it tells that it is {key}; --format {key} says so")
+        log.warn(
+            f"{name}: read as files of your own: nothing in it shows that it is {key}; if it is, give --format {key}"
+        )
 
 
 def _foreign(files: Files, definition: Definition) -> list[str]:

@@ -163,7 +163,7 @@ def parquet_errors(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         words = next(iter(str(error).splitlines()), "")[:200]
-        raise UserError(f"{path.name} is not a whole Parquet file: {words}", where=str(path)) from None
+        raise UserError(f"{path.name} is not a complete Parquet file: {words}", where=str(path)) from None
 
 
 def _memory(row: Row) -> int:

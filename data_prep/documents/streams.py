@@ -213,7 +213,7 @@ def too_long(what: str, where: str) -> FileError:
         f"{what} of more than {LINE_BYTES / 2**30:g} GiB once unpacked",
         where=where,
         allowed=allowed,
-        fix="unpack the file: what is not packed has no such bound",
+        fix="unpack the file: files that are not packed have no such limit",
     )
 
 

@@ -47,8 +47,8 @@ class LocalExecutor(LocalPipelineExecutor):
         except BrokenProcessPool:
             left = counted(len(self.get_incomplete_ranks()), "task")
             raise Failed(
-                f"{self.step.stage}: a worker was killed, perhaps for want of memory; {left} of {self.tasks:,} to do. "
-                "The same command goes on with them, with fewer --workers in less memory"
+                f"{self.step.stage}: a worker was killed, perhaps for lack of memory; {left} of {self.tasks:,} left. "
+                "Run the same command again; with fewer --workers it takes less memory"
             ) from None
 
 

@@ -80,8 +80,8 @@ class SlurmExecutor(SlurmPipelineExecutor):
             raise UserError("this is a job of an array: it cannot submit others", where="--slurm")
         if not self._end_jobs():
             raise Failed(
-                f"{self.stage}: jobs {self.job_name} of an earlier command may still write, and Slurm has not said for "
-                f"{PATIENCE:.0f} s that they have ended; the same command goes on once squeue answers"
+                f"{self.stage}: jobs {self.job_name} of an earlier command may still write; squeue has been silent for "
+                f"{PATIENCE:.0f} s; run the same command again once it answers"
             )
         try:
             self._submit()
@@ -109,7 +109,7 @@ class SlurmExecutor(SlurmPipelineExecutor):
                 wait, before = JobWait(f"{what}, {counted(len(left), 'task')} to do"), len(left)
             listed = self._is_queued(wait)
             if listed is None and not silent:
-                log.warn(f"{self.stage}: squeue does not say which jobs there are; waiting on")
+                log.warn(f"{self.stage}: squeue does not answer; still waiting")
             silent = listed is None
             if listed is not False:
                 ended = 0.0
@@ -117,8 +117,8 @@ class SlurmExecutor(SlurmPipelineExecutor):
                 ended = time.monotonic()
             elif time.monotonic() - ended > SETTLING:
                 raise Failed(
-                    f"{self.stage}: job {self.job_id} ended with {len(left):,} tasks to do; {self.slurm_logs_folder}: "
-                    "the same command goes on with them"
+                    f"{self.stage}: job {self.job_id} ended with {len(left):,} tasks left: {self.slurm_logs_folder}; "
+                    "run the same command again"
                 )
             time.sleep(pause)
             pause = min(LONGEST_POLL, pause * 1.2)

@@ -93,13 +93,15 @@ class Options:
 
     def __post_init__(self) -> None:
         if not 0 < self.valid_fraction < 1:
-            raise UserError(f"{self.valid_fraction} is no fraction", where="valid_fraction", allowed="between 0 and 1")
+            raise UserError(
+                f"{self.valid_fraction} is not a fraction", where="valid_fraction", allowed="between 0 and 1"
+            )
         check_share(self.max_rejected)
         if self.verify not in VERIFICATIONS:
             allowed = ", ".join(VERIFICATIONS)
-            raise UserError(f"{self.verify!r} is no verification", where="--verify", allowed=allowed)
+            raise UserError(f"{self.verify!r} is not a way to verify", where="--verify", allowed=allowed)
         if self.splits not in SPLITS:
-            raise UserError(f"{self.splits!r} is no choice of splits", where="--splits", allowed=", ".join(SPLITS))
+            raise UserError(f"{self.splits!r} is not a choice of splits", where="--splits", allowed=", ".join(SPLITS))
 
     @property
     def choice(self) -> Choice:

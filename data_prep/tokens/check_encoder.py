@@ -108,9 +108,9 @@ class Verifier:
         shown = composed.decode()[max(0, place - SHOWN) : place + SHOWN]
         wrong, right = ours[at + shared :][:8].tolist(), theirs[shared:][:8].tolist()
         raise VerificationError(
-            f"the fast back end's ids are not the reference's\n  where: {where}, character {place + 1}\n"
+            f"the fast back end's ids differ from the reference's\n  where: {where}, character {place + 1}\n"
             f"  text: {shown!r}\n  ids: {wrong}\n  reference: {right}\n"
-            "  fix: --backend hf takes the reference; please report the text"
+            "  fix: use --backend hf, which is the reference; please report the text"
         )
 
 

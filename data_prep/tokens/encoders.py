@@ -104,7 +104,7 @@ def make_encoder(backend: str, vocabulary: Vocabulary) -> Encoder:
         raise UserError(
             f"the fast back end does not know this kind of tokenizer: {error}",
             where=str(vocabulary.files[0]),
-            fix="--backend hf takes the reference, which is much slower",
+            fix="use --backend hf, the reference, which is much slower",
         ) from None
 
 

@@ -87,7 +87,9 @@ def read_lengths(prefix: Path) -> npt.NDArray[np.int32]:
     held, stated = bin_path(prefix).stat().st_size, int(lengths.sum(dtype=np.int64)) * DTYPE.itemsize
     if lengths.min(initial=0) < 0 or held != stated:
         raise UserError(
-            f"{bin_path(prefix).name} has {held:,} bytes, its index tells of {stated:,}", where=str(path), fix=_REBUILD
+            f"{bin_path(prefix).name} has {held:,} bytes, and its index states {stated:,}",
+            where=str(path),
+            fix=_REBUILD,
         )
     return lengths
 
@@ -100,7 +102,9 @@ def _documents(path: Path, header: bytes) -> int:
         whole = HEADER.size + 12 * sequences + 8 * documents
         if (magic, version, code, whole) == (MAGIC, VERSION, DTYPE_CODE, size):
             return sequences
-    raise UserError(f"{path.name} is not a whole index of int32 tokens: {size:,} bytes", where=str(path), fix=_REBUILD)
+    raise UserError(
+        f"{path.name} is not a complete index of int32 tokens: {size:,} bytes", where=str(path), fix=_REBUILD
+    )
 
 
 def check_offsets(prefix: Path) -> None:

@@ -130,8 +130,8 @@ def _kept_tokens(ids: Ids, token_bytes: npt.NDArray[np.int32], overlap: int) -> 
 def _say_uncut(size: int, length: int) -> None:
     if length < LONG_BYTES <= 2 * length:
         log.warn(
-            f"a text of {size / 1e6:.0f} MB has no place to cut it in {LONG_BYTES / 1e6:.0f} MB: "
-            "it is tokenized whole there, which takes up to 60 times as much memory"
+            f"a text of {size / 1e6:.0f} MB cannot be cut anywhere within {LONG_BYTES / 1e6:.0f} MB: "
+            "that part is tokenized as a whole, which takes up to 60 times as much memory"
         )
 
 

@@ -76,7 +76,7 @@ def topic_shares(
     """
     if labels is not None and (terms is not None or out is not None):
         fix = "--labels says each text's topic already"
-        raise UserError("labels are given beside terms or a file to write", where="--labels", fix=fix)
+        raise UserError("labels are given together with terms or a file to write", where="--labels", fix=fix)
     files = document_files(folder)
     shares: dict[tuple[str, str], Share] = {}
     if labels is not None:
@@ -85,7 +85,7 @@ def topic_shares(
         deque(_counted(_look_up(files, given), shares), maxlen=0)
         if all(share.topic == UNLISTED for share in shares.values()):
             fix = "text_sha256 is the SHA-256 of a text's UTF-8, as the corpus's column of that name states it"
-            raise UserError("it lists none of the corpus's texts", where=str(labels), fix=fix)
+            raise UserError("the file lists none of the corpus's texts", where=str(labels), fix=fix)
     else:
         topics = read_terms(terms or TERMS)
         names = [topic.name for topic in topics]

@@ -73,7 +73,7 @@ def check_topic(name: Any, where: str) -> str:
 def _topic(name: Any, value: Any, where: str) -> Topic:
     check_topic(name, where)
     if name == NONE:
-        raise UserError(f"{NONE!r} is the topic of documents that have none", where=where, fix="call it otherwise")
+        raise UserError(f"{NONE!r} is the topic of documents that have none", where=where, fix="choose another name")
     where = f"{where}: {name}"
     if not isinstance(value, dict):
         raise UserError("the topic is not a mapping", where=where, allowed=", ".join(sorted(KEYS)))
@@ -85,7 +85,7 @@ def _topic(name: Any, value: Any, where: str) -> Topic:
             words = _words(written, f"{where}.{key}")
             if words in terms:
                 fix = "remove one: case, accents and the plural make no difference"
-                raise UserError(f"the term {written!r} is there twice", where=f"{where}.{key}", fix=fix)
+                raise UserError(f"the term {written!r} appears twice", where=f"{where}.{key}", fix=fix)
             terms[words] = Term(words, points)
     if not terms:
         raise UserError("the topic has no terms", where=where, allowed="terms: [infarctus, …]")
@@ -110,7 +110,9 @@ def _words(written: str, where: str) -> tuple[str, ...]:
             fix = "a hyphen or an apostrophe parts words: 'anti tnf', 'fond d oeil'"
             raise UserError(f"{written[:60]!r} cannot be a term", where=where, allowed=allowed, fix=fix)
         if (begins or ends) and len(inner) < SHORTEST:
-            raise UserError(f"{written[:60]!r} stands for too much", where=where, allowed=f"{SHORTEST} letters or more")
+            raise UserError(
+                f"{written[:60]!r} would match too much", where=where, allowed=f"{SHORTEST} letters or more"
+            )
         # The plural's end is part of what a word begins with: `corps*` is no `corp*`.
         words.append("*" * begins + folded(inner, plural=not (begins or ends)) + "*" * ends)
     if not words:

@@ -79,7 +79,10 @@ def test_every_verb_is_there_and_explains_itself(say: Callable[..., Said]) -> No
         (["bench", "dedup", "ok.txt"], "not a Parquet file"),
         (["corpus", "build", "ok.txt", "--duplicates", "nears", "--out", "out"], "did you mean 'near'"),
         (["corpus", "topics", "gone"], "no documents in gone"),
-        (["corpus", "topics", "gone", "--labels", "ok.txt", "--terms", "ok.txt"], "labels are given beside terms"),
+        (
+            ["corpus", "topics", "gone", "--labels", "ok.txt", "--terms", "ok.txt"],
+            "labels are given together with terms",
+        ),
         (["bench", "scaling", "--out", "out", "--way", "wide"], "no way to scale is called 'wide'"),
         (["plan", "score", "gone.json"], "gone.json is missing"),
         (["plan", "recipe", "qwen3_8b"], "no recipe is called"),

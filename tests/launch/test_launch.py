@@ -145,7 +145,7 @@ def another_run(tokens: Path, base: Path, run: Path) -> dict[str, Any]:
     [
         (another_shape, "the recipe's model differs from the base's"),
         (no_tokens, r"tokens\.json is missing"),
-        (a_cut_index, "not a whole index"),
+        (a_cut_index, "not a complete index"),
         (no_base, "--base is missing"),
         (no_root, "neither a run with a checkpoint nor"),
         (another_folder, "is not empty and does not hold a run"),

@@ -207,7 +207,7 @@ def make_plan(
     for number, pattern in enumerate(choice.domains):
         if number not in domains:
             known = ", ".join(sorted({key.source for key in keys}))
-            raise UserError(f"no source is of the domain {pattern!r}", where="--domain", allowed=known)
+            raise UserError(f"no source belongs to the domain {pattern!r}", where="--domain", allowed=known)
     sides = _decide(scans, keys, domains, choice)
     return Plan(scans=scans, keys=keys, names=_names(keys), sides=sides, domains=domains)
 

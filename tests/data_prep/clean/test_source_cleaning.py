@@ -89,7 +89,7 @@ def test_a_document_that_would_lose_a_value_stays_as_it_came(
     assert [item.text for item in out] == ["dose 0\nfin", "dose 1  \nfin", "dose 2\nfin"]
     assert [item.changes.total() for item in out] == [2, 0, 2]
     assert (counts.kept_as_they_came, counts.altered, counts.documents_with_changed_values) == (1, 2, 0)
-    assert "a#1 stays as it came: cleaning would change its numbers" in capsys.readouterr().err
+    assert "a#1 is left unchanged: cleaning would change its numbers" in capsys.readouterr().err
 
 
 def test_words_past_those_that_are_looked_for_stay_cut_and_are_counted(

@@ -184,7 +184,7 @@ def test_files_of_ones_own_are_no_source_whatever_their_folder_is_called(tmp_pat
 def test_a_folder_that_is_only_called_like_a_source_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "CLEAR", {"a.txt": b"Un texte.", "b.txt": b"Deux."})
     assert formats(tmp_path / "CLEAR") == {"CLEAR": None}
-    assert "nothing in it tells that it is CLEAR; --format CLEAR says so" in stderr_of(capsys)
+    assert "nothing in it shows that it is CLEAR; if it is, give --format CLEAR" in stderr_of(capsys)
     assert formats(tmp_path / "CLEAR", format="clear") == {"CLEAR": "CLEAR"}
 
 

@@ -57,7 +57,7 @@ def test_a_kill_costs_the_tasks_at_work_and_no_other(notes: Path, tmp_path: Path
             said, alive = alive_after(process, workers)
             assert process.returncode == ExitCode.FAILED
             assert "a worker was killed" in said
-            assert "The same command goes on" in said
+            assert "Run the same command again" in said
         else:
             os.kill(process.pid, signal.SIGKILL)
             said, alive = alive_after(process, workers)

@@ -76,7 +76,7 @@ def test_nothing_is_submitted_where_slurm_does_not_say_that_earlier_jobs_have_en
     programs: Path, tmp_path: Path
 ) -> None:
     (programs / "squeue.fails").touch()
-    with pytest.raises(Failed, match="the same command goes on once squeue answers"):
+    with pytest.raises(Failed, match="run the same command again once it answers"):
         executor(1, None, tmp_path / "logs").submit_and_wait()
     assert "sbatch" not in (programs / "called").read_text()
 

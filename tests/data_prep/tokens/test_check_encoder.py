@@ -228,6 +228,6 @@ def test_a_sample_compares_some_documents_and_all_compares_each(
 
 
 def test_an_unknown_verification_is_refused() -> None:
-    with pytest.raises(UserError, match="'some' is no verification") as caught:
+    with pytest.raises(UserError, match="'some' is not a way to verify") as caught:
         Options(verify="some")
     assert caught.value.allowed == "sample, all"

@@ -286,7 +286,7 @@ def test_domains_are_named_by_patterns(tmp_path: Path) -> None:
     for domains in (("med-*", "gen-*"), ("gen-*",)):
         found = documents(make_plan(shards, Choice(0.04, domains=domains), 1))
         assert Counter(name[:3] for name, _, side, _ in found if side == VALID) == {"med": 2, "gen": 2}
-    with pytest.raises(UserError, match="no source is of the domain 'legal-"):
+    with pytest.raises(UserError, match="no source belongs to the domain 'legal-"):
         make_plan(shards, Choice(0.02, domains=("legal-*",)), 1)
 
 

@@ -160,7 +160,7 @@ def test_inputs_without_text_and_vocabularies_too_small_are_refused(
     (tmp_path / "in" / "documents").mkdir(parents=True)
     with pytest.raises(UserError, match="the folder holds no documents"):
         build_tokens([str(tmp_path / "in")], tokenizer_folder, out)
-    with pytest.raises(UserError, match="1 is no fraction"):
+    with pytest.raises(UserError, match="1 is not a fraction"):
         Options(valid_fraction=1)
     with pytest.raises(UserError, match="the model's vocabulary has 300 rows"):
         build_tokens([str(corpus)], tokenizer_folder, out, vocab_size=300)
@@ -336,7 +336,7 @@ def test_publishers_test_parts_are_left_out_unless_asked_for(
         assert everything.counts["totals"]["train"]["documents"] == 72
     with pytest.raises(UserError, match="all documents are of publishers' test and validation parts"):
         build_tokens([str(tmp_path / "qa" / "test-00000-of-00001.jsonl")], tokenizer_folder, tmp_path / "none")
-    with pytest.raises(UserError, match="'some' is no choice of splits"):
+    with pytest.raises(UserError, match="'some' is not a choice of splits"):
         Options(splits="some")
 
 

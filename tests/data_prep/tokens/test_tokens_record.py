@@ -93,5 +93,5 @@ def test_an_index_whose_length_lies_is_not_believed(tmp_path: Path, documents: i
     path = idx_path(tmp_path / "a")
     data = path.read_bytes()
     path.write_bytes(HEADER.pack(*HEADER.unpack(data[: HEADER.size])[:3], documents, 4) + data[HEADER.size :])
-    with pytest.raises(UserError, match="not a whole index"):
+    with pytest.raises(UserError, match="not a complete index"):
         read_lengths(tmp_path / "a")

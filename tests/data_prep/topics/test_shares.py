@@ -90,7 +90,7 @@ def test_what_cannot_be_counted_is_refused(corpus: Path, tmp_path: Path) -> None
     labels.write_text("text_sha256\ttopic\n" + "a" * 64 + "\tx\n")
     with pytest.raises(UserError, match="lists none of the corpus's texts"):
         topic_shares(corpus, labels=labels)
-    with pytest.raises(UserError, match="labels are given beside terms or a file to write"):
+    with pytest.raises(UserError, match="labels are given together with terms or a file to write"):
         topic_shares(corpus, labels=labels, out=tmp_path / "out.tsv")
     with pytest.raises(UserError, match="no documents in"):
         topic_shares(tmp_path / "gone", out=tmp_path / "out.tsv")

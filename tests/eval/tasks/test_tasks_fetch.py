@@ -200,7 +200,7 @@ def test_a_source_that_lacks_questions_or_columns_is_refused(small, copied: Path
     pq.write_table(pq.read_table(path).drop_columns(["choices"]), path)
     refused("missing columns: choices")
     path.write_bytes(b"no parquet")
-    refused("test.parquet is not a whole Parquet file")
+    refused("test.parquet is not a complete Parquet file")
     path.unlink()
     assert "hf download cais/mmlu" in refused("cais/mmlu: anatomy/test-00000-of-00001.parquet is missing").fix
 
