@@ -277,7 +277,9 @@ def site(out: Path, shares: dict[str, float | None]) -> None:
     """
     missing = [name for name, share in shares.items() if share is None]
     if missing:
-        raise UserError(f"{', '.join(missing)} was measured on CPU cores", where="--site-out", allowed="on GPUs")
+        raise UserError(
+            f"{', '.join(missing)} was measured on CPU cores", where="--site-out", allowed="measurements on GPUs"
+        )
     fit = read_fit(out) if out.is_file() else read_fit()
     measured = {name: share for name, share in shares.items() if share is not None}
     write_json(out, fit._replace(constants=replace(fit.constants, **measured)).to_json())

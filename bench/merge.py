@@ -124,7 +124,7 @@ def _check(size: str, points: str, work: Path) -> None:
     chosen = parse_points(points)
     if not set(COMPARED) <= set(chosen):
         raise UserError(
-            f"{points} does not contain every point that is compared",
+            f"{points} lacks a point that is compared",
             where="--t",
             allowed="0.1, 0.5 and 0.9 among others",
         )

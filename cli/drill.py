@@ -36,7 +36,7 @@ def drill(
     what came out of it.
     """
     if kills is None:
-        raise UserError("nothing is to be drilled", where="pdapt drill", fix="give --kills N")
+        raise UserError("no drill is named", where="pdapt drill", fix="give --kills N")
     _kill(kills, seed, out, resume, as_json=as_json)
 
 
@@ -51,7 +51,7 @@ def _kill(count: int, seed: int | None, out: Path, resume: bool, *, as_json: boo
     held = read_kills(folder)
     if held and not resume:
         raise UserError(
-            f"{folder} holds {len(held)} kills already", where="--out", fix="add --continue, or give another --out"
+            f"{folder} already holds {len(held)} kills", where="--out", fix="add --continue, or give another --out"
         )
     campaign = Campaign(TinyFlow(folder / "flow"), folder, _seed(seed, held))
     every = campaign.kill_until(count)

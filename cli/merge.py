@@ -151,7 +151,9 @@ def merge_choose(
     from ..launch.hf_models import EXPORTS, as_hf
 
     if tasks and data is None:
-        raise UserError("--tasks needs the tasks' data", where="--tasks", fix="give --data, made by `pdapt eval fetch`")
+        raise UserError(
+            "--tasks needs the data of the tasks", where="--tasks", fix="give --data, made by `pdapt eval fetch`"
+        )
     asked = choose_tasks(tasks or [])
     if data is not None:
         read_data_index(data, asked)  # now, and not after an hour

@@ -183,7 +183,9 @@ def _fit_for(file: Path | None, site: str, out: Path | None, *, as_json: bool) -
 
     if file is None or out is not None:
         raise UserError(
-            "--for takes rows, and writes beside the site's file", where="--for", fix="`pdapt plan fit ROWS --for SITE`"
+            "--for needs rows of measured speeds, and writes beside the site's file",
+            where="--for",
+            fix="`pdapt plan fit ROWS --for SITE`",
         )
     result, path = fit_for_site(file, site)
     if as_json:

@@ -172,7 +172,9 @@ def _flow(out: Path, flow: Path, data: list[str] | None, as_json: bool, *, verif
     from ..launch.chain.flow_file import read_flow
 
     if data:
-        raise UserError("a flow's file says which text is read", where="--data", fix=f"write data.paths into {flow}")
+        raise UserError(
+            "with a flow, the flow's file names the text", where="--data", fix=f"write data.paths into {flow}"
+        )
     _whole(read_flow(flow).request, out, as_json, verify=verify)
 
 
@@ -181,7 +183,7 @@ def _step(out: Path, step: str, data: list[str] | None, *, verify: bool) -> None
 
     if data:
         raise UserError(
-            "--step takes everything from the run's folder", where="--data", fix=f"leave out all but --out {out}"
+            "--step reads all other options from the run's folder", where="--data", fix=f"leave out all but --out {out}"
         )
     run_step(out, step, verify=verify)
 

@@ -121,7 +121,7 @@ def launch(
         check_known(on, ["slurm"], "place to run a flow", "--on")
         if overrides or tokens != Path("tokens") or base or tokenizer or exclude_failed or not verify or allow_env:
             raise UserError(
-                "of a flow only --out, --site and --print are chosen here",
+                "with a flow, only --out, --site and --print may be given",
                 where="pdapt launch --on slurm",
                 fix=f"write the rest into {recipe}",
             )
@@ -138,7 +138,9 @@ def launch(
 
     if not print_:
         raise UserError(
-            "only --print is implemented", where="pdapt launch", fix="`pdapt launch RECIPE --print | sbatch`"
+            "`pdapt launch RECIPE` only prints the job",
+            where="pdapt launch",
+            fix="`pdapt launch RECIPE --print | sbatch`",
         )
     site = site or GENERIC
     loaded = load(recipe, overrides, allow_env=allow_env)
@@ -160,7 +162,7 @@ def _given(path: Path | None, option: str) -> Path:
     from ..core.errors import UserError
 
     if path is None:
-        raise UserError(f"{option} is missing", where="pdapt train", fix="give it, or only look with --dry-run")
+        raise UserError(f"{option} is missing", where="pdapt train", fix="give it, or try --dry-run")
     return path
 
 
@@ -174,5 +176,5 @@ def _check_base(recipe: str, base: Path | None) -> None:
             f"{name} continues the pre-training of a base model, and --base is missing",
             where="--base",
             allowed="a run, or the folder that `pdapt convert import HF_FOLDER OUT` makes",
-            fix="give it; for random weights take a pre-training recipe, or a file of your own",
+            fix="give it; to start from random weights, use a pre-training recipe or a file of your own",
         )

@@ -60,7 +60,7 @@ class Masters:
         """Find where every tensor lies.
 
         Args:
-            checkpoint: saved for a change of DP alone.
+            checkpoint: saved with `checkpoint.reshardable=false`.
             shape: the model's.
             provenance: of the checkpoint's record of hashes: how the model was split, and where it was trained.
 

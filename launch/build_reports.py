@@ -51,7 +51,7 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
     if (first / REQUEST_FILE).is_file():
         if len(folders) > 1 or options != ReportOptions(test=options.test, language=options.language):
             raise UserError(
-                "a `pdapt run` is reported alone, and has no checkpoint to choose",
+                "the report of a `pdapt run` covers that run alone, and has no checkpoint to choose",
                 where=str(first),
                 fix="give folders of `pdapt eval run`, or this one with --out and --language alone",
             )
@@ -59,7 +59,7 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
     for folder in folders.values():
         if not (folder / PLAN_FILE).is_file():
             raise UserError(
-                "this is neither a run nor a folder of benchmark runs",
+                "the folder is neither a run nor a folder of benchmark runs",
                 where=str(folder),
                 allowed=f"a folder with {REQUEST_FILE} (`pdapt run`) or {PLAN_FILE} (`pdapt eval run`)",
             )

@@ -90,7 +90,7 @@ def job_time(
             f"a job of {as_time(limit)} leaves no time to train: {START // MINUTE} minutes are for its start, and "
             f"{math.ceil(lead / MINUTE)} to save before the limit",
             where="job.time",
-            fix="ask for more, or leave it out: it follows from the plan",
+            fix="ask for more, or leave it out: pdapt then computes it from the plan",
         )
     jobs, rows = math.ceil(most / useful), tuple(beyond(recipe, reach))
     return JobTime(limit, lead, run, (least, most), jobs=jobs, beyond=rows)

@@ -84,7 +84,7 @@ def run_step(out: Path, name: str, *, verify: bool = True) -> None:
     step = step_called(name, flow_steps(request))
     preflight.check_named(request)
     if step.place == Place.RANKS:
-        raise UserError(f"{name} is done by ranks", where="--step", fix="`pdapt launch` writes its job")
+        raise UserError(f"the step {name} runs on ranks", where="--step", fix="submit it with `pdapt launch`")
     read_base = preflight.base_of_text if step.text else preflight.read_base
     base = read_base(request.base) if request.base else None
     whole = chained_run(request, out, base, verify=verify)

@@ -63,7 +63,7 @@ def check_request(request: Request) -> None:
         raise UserError(
             f"{request.domain!r} cannot name the domain",
             where="--domain",
-            allowed=f"lower-case letters, digits and hyphens; not {GENERAL}, which is the other text's name",
+            allowed=f"lower-case letters, digits and hyphens; not {GENERAL}, which names the other text",
         )
     if request.base is None and request.general == [NONE]:
         raise UserError(
@@ -102,7 +102,7 @@ def _check_merges(request: Request) -> None:
     from ..eval.statistics.loss_limit import check_max_loss
 
     if len(request.t) != len(set(map(point_name, request.t))):
-        raise UserError(f"a t is given twice: {request.t}", where="--t", fix="give each once")
+        raise UserError(f"a value of t is given twice: {request.t}", where="--t", fix="give each once")
     if request.general == [NONE]:
         raise UserError(
             f"several merges are asked for, and --general {NONE} leaves out the text by which a rule chooses one",
@@ -120,7 +120,7 @@ def check_named(request: Request) -> None:
     """
     if request.base is not None and request.recipe is None:
         raise UserError(
-            "no recipe is given, and the one that is fitted to the text is fitted to one machine",
+            "no recipe is given, and the recipe that pdapt fits to the text is for one machine",
             where="recipe",
             fix="name a recipe, such as qwen3_8b_cpt_48xh100_packed",
         )
@@ -207,9 +207,9 @@ def check_untrained(recipe: Recipe) -> None:
     parameters = shape_of(recipe).parameters
     if parameters > LARGEST_UNTRAINED:
         raise UserError(
-            f"without --base a base is trained from scratch; the recipe's has {parameters / 1e9:.2f} G parameters",
+            f"without --base a base is trained from scratch, and the recipe's has {parameters / 1e9:.2f} G parameters",
             where="--recipe",
-            allowed=f"up to {LARGEST_UNTRAINED / 1e9:g} G",
+            allowed=f"up to {LARGEST_UNTRAINED / 1e9:g} G parameters",
             fix="give --base with the Hugging Face folder of a Qwen3-Base",
         )
 

@@ -188,7 +188,7 @@ def _say_left_out(place: TextBuild) -> None:
         )
     log.warn(
         f"general text is left out: most of the domain's documents are not in French ({language}), and the embedded "
-        "general text is. What adaptation costs elsewhere is not measured; --general PATH measures it, now or later"
+        "general text is. The cost of adaptation outside the domain is not measured; --general PATH measures it"
     )
 
 

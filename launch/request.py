@@ -228,7 +228,7 @@ def _optional_text(held: JsonObject, key: str) -> str | None:
 def _texts(held: JsonObject, key: str) -> list[str]:
     values = held.list(key)
     if not all(isinstance(value, str) for value in values):
-        raise UserError(f"{key} holds something else than text", where=held.where)
+        raise UserError(f"{key} holds something other than text", where=held.where)
     return values
 
 

@@ -28,7 +28,7 @@ def announce_weights(recipe: Recipe, tokens: Path, weights: Path) -> None:
     same = complete_data(before.get("data")) == now["data"] and before.get("seed") == now["seed"]
     if same and held.object("inputs").values.get("tokens") == fingerprint(tokens):
         log.warn(
-            "train: those weights were trained on the same sequences in the same order, for "
+            "train: those weights have already been trained on the same sequences in the same order, for "
             f"{counted(record.step, 'step')}: seed={seed + 1} gives another order"
         )
 

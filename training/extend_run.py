@@ -29,7 +29,7 @@ def check_longer(recipe: Recipe, tokens: Path, before: int) -> None:
             f"{'; '.join(reasons)}",
             where="steps",
             allowed=f"steps={before}; more only if neither the learning rate nor the data's order depends on it",
-            fix="start a new run from its weights: --base RUN with another --out",
+            fix="start a new run from this one's weights: --base RUN with another --out",
         )
 
 

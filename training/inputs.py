@@ -95,7 +95,7 @@ def _check_tokenizer(inputs: Inputs, tokenizer: Path, eod: int) -> None:
     folders = [folder for folder in named if folder == inputs.tokenizer or (folder / TOKENIZER).is_file()]
     if not folders:
         log.warn(
-            f"train: the base has no {HF}/{TOKENIZER}: so it is not known whether the tokens were made with its "
+            f"train: the base has no {HF}/{TOKENIZER}, so pdapt cannot tell whether the tokens were made with its "
             "tokenizer (--tokenizer FOLDER gives it)"
         )
         return

@@ -94,7 +94,7 @@ def train(
         return None
     if recipe.parallel.nodes > 1:
         raise UserError(
-            f"the recipe needs {recipe.parallel.nodes} nodes, and this is one",
+            f"the recipe needs {recipe.parallel.nodes} nodes, and `pdapt train` alone runs on one",
             where="parallel.nodes",
             fix="`pdapt launch RECIPE --print` writes the Slurm script that starts the ranks on each node",
         )
@@ -270,7 +270,7 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
     for path, wrong in write_missing_hashes(out, fsdp=recipe.parallel.fsdp):
         raise Halted(
             f"{path.name} has no hashes and is damaged ({wrong}): it is kept, but not used\n  fix: look at "
-            f"the disk, then run the same command again: it continues from the one before\n  where: {path}"
+            f"the disk, then run the same command again: it continues from the checkpoint before\n  where: {path}"
         )
     saved = checkpoints(out)
     reached = iteration(saved[-1]) if saved else 0

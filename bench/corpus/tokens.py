@@ -163,7 +163,10 @@ def bench(paths: list[str], tokenizer: str, ways: list[str]) -> list[Result]:
     for way in ways:
         if way not in WAYS:
             raise UserError(
-                f"no way is called {way!r}", where="--way", allowed="; ".join(WAYS), fix=nearest(way, list(WAYS))
+                f"no way to tokenize is called {way!r}",
+                where="--way",
+                allowed="; ".join(WAYS),
+                fix=nearest(way, list(WAYS)),
             )
     for path in paths:
         if not path.endswith(".parquet") or not Path(path).is_file():

@@ -185,7 +185,7 @@ def write_plan(models: list[Model], tasks: list[Benchmark], config: dict[str, An
                 f"{out} holds results with another {', '.join(differing)}",
                 where=str(out / PLAN_FILE),
                 allowed=json.dumps(plan.config),
-                fix="give the same again, or choose another --out: such results are not compared",
+                fix="give the same options again, or choose another --out: results of other options are not compared",
             )
         members = {member.name: member for member in plan.models}
         members |= {model.name: Member(model.name, model.role, model.step) for model in models}

@@ -100,7 +100,7 @@ class FiniteLogits(LogitsProcessor):
             FloatingPointError: one is NaN.
         """
         if bool(scores.isnan().any()):
-            raise FloatingPointError(f"a logit is not a number, {input_ids.shape[1]} tokens into a sequence")
+            raise FloatingPointError(f"a logit is NaN, {input_ids.shape[1]} tokens into a sequence")
         return scores
 
 

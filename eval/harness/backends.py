@@ -118,7 +118,7 @@ def check_answers_fit(models: dict[str, ModelArguments], tasks: list[Benchmark],
             names = list(too_long)
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise UserError(
-                f"{name}'s window of {window:,} tokens has no room for a prompt beside answers of "
+                f"{name}'s window of {window:,} tokens leaves no room for a prompt before answers of "
                 f"{max(too_long.values()):,}: {', '.join(names[:3])}{more}",
                 where="--max-gen-toks",
                 allowed=f"fewer than {window:,}",

@@ -80,7 +80,7 @@ def read_batch_sizes(path: Path) -> dict[str, BatchSize]:
         kinds = read_object(path) if path.exists() else None
         return {kind: _batch_size(kinds.object(kind)) for kind in kinds.values} if kinds else {}
     except UserError as error:
-        log.warn(f"eval: batch sizes are measured again: {error.what} ({error.where})")
+        log.warn(f"eval: measuring the batch sizes again: {error.what} ({error.where})")
         return {}
 
 

@@ -188,7 +188,7 @@ def _check_names(name: str, folder: Path, report: LoadReport) -> None:
     if faults or shapes:
         faults += [f"{len(shapes)} of another shape: {_some(shapes)}"] if shapes else []
         raise UserError(
-            f"{name}: the tensors are not those that config.json asks for: {'; '.join(faults)}",
+            f"{name}: the tensors differ from those that config.json describes: {'; '.join(faults)}",
             where=str(folder),
             fix=COPY_AGAIN,
         )
@@ -199,7 +199,7 @@ def _check_tied(name: str, folder: Path, files: dict[str, Path], tied: dict[str,
     for tensor, source in tied.items():
         if tensor in files and source in files and not _same(files[tensor], tensor, files[source], source):
             raise UserError(
-                f"{name}: config.json ties {tensor} to {source}, and the file holds another {tensor}",
+                f"{name}: config.json ties {tensor} to {source}, but the file holds a different {tensor}",
                 where=str(folder),
                 fix="set tie_word_embeddings to false in config.json if the folder's weights are right",
             )
@@ -220,7 +220,7 @@ def _check_finite(name: str, tensor: str, path: Path) -> None:
             raise UserError(
                 f"{name}: {tensor} holds a NaN or an infinity",
                 where=str(path),
-                fix="take another checkpoint: this one's scores would mean nothing",
+                fix="use another checkpoint: this one's scores would be meaningless",
             )
 
 

@@ -111,7 +111,7 @@ def _sample(row: JsonObject, kind: TaskKind) -> Sample:
     except (LookupError, TypeError, ValueError, OverflowError):
         usable, ratios = False, {}
     if not usable:
-        raise UserError(f"this is not one of lm-eval's samples of {kind}", where=row.where)
+        raise UserError(f"the line is not one of lm-eval's samples of {kind}", where=row.where)
     return Sample(document, ratios)
 
 

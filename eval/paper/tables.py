@@ -68,7 +68,7 @@ class Tables:
             _check(tables, path)
         except UserError as error:
             raise UserError(
-                f"this is not a file of the paper's tables: {error.what}",
+                f"the file does not hold the paper's tables: {error.what}",
                 where=error.where,
                 allowed="a file in the form of eval/paper/tables.json",
             ) from None

@@ -82,7 +82,7 @@ def read_findings(options: BenchmarkReportOptions) -> Findings:
         bases, checkpoints, merged = (of_folder.with_role(role) for role in (Role.BASE, Role.CHECKPOINT, Role.MERGED))
         if len(bases) > 1:
             where = str(of_folder.folder / PLAN_FILE)
-            raise UserError(f"{of_folder.name} has several bases", where=where, allowed="one base a folder")
+            raise UserError(f"{of_folder.name} holds several bases", where=where, allowed="one base a folder")
         if bases and (checkpoints or merged):
             checkpoint = options.checkpoints.get(of_folder.name)
             families.append(_family(of_folder, progress[of_folder.name], checkpoint))

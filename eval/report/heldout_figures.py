@@ -38,7 +38,7 @@ def read_loss_curve(path: Path) -> LossCurve:
                 if key in row:  # null: a step whose loss was not a number
                     points.append((row.integer("iteration"), row.number(key, nan=True)))
     except UserError as error:
-        raise UserError(f"this is not a training record: {error.what}", where=error.where) from None
+        raise UserError(f"the file is not a training record: {error.what}", where=error.where) from None
     if not curve.training:
         raise UserError(
             "there are no losses here", where=str(path), allowed='lines such as {"iteration": 1, "loss": 9.1}'

@@ -24,7 +24,7 @@ def read_contaminated(path: Path) -> dict[str, set[str]]:
             task, question = row.text("task"), row.integer("doc_id") if "doc_id" in row else row.text("doc_hash")
         except UserError as error:
             raise UserError(
-                f"this is not a contaminated question: {error.what}",
+                f"the line does not name a contaminated question: {error.what}",
                 where=where,
                 allowed='{"task": "mmlu_anatomy", "doc_id": 3}, or doc_hash instead of doc_id',
             ) from None

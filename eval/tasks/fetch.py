@@ -107,7 +107,7 @@ def _download(dataset: str, name: str) -> Path:
         raise UserError(
             f"{dataset}/{name} cannot be downloaded from the Hub: {str(error).splitlines()[0]}",
             where=f"revision {DATASET_REVISIONS[dataset]}",
-            fix="run this where there is internet and take the folder along, or name a folder that holds the data "
+            fix="run this where there is internet and copy the folder, or name a folder that holds the data "
             "sets' own files with --source",
         ) from None
 

@@ -46,7 +46,7 @@ def work_beside(whole: WholeRun, name: str, work: Callable[[bool], None]) -> Non
             work(False)
             looks.check()
             if asked(PAUSE):
-                raise StoppedEarly(f"asked to stop beside {name}: everything until here is kept")
+                raise StoppedEarly(f"asked to stop while waiting for {name}: everything done so far is kept")
         work(True)
 
 
@@ -98,7 +98,7 @@ class _Looks:
             raise UserError(
                 f"the job of {self.step} has ended before the step was done",
                 where=self.step,
-                fix="`pdapt status` says why; launch the flow again once that is mended",
+                fix="`pdapt status` says why; correct the cause and launch the flow again",
             )
         if self.waiting >= LOOKS:
-            raise StoppedEarly(f"{self.step} waits in the queue: so does this, and gives its place free")
+            raise StoppedEarly(f"{self.step} waits in the queue: this job ends, frees its nodes and is queued again")

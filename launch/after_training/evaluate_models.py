@@ -112,7 +112,9 @@ def run_tasks(whole: WholeRun) -> None:
     if others := leave_out_other_merges(out, chosen):
         log.info(f"benchmark: the results of {', '.join(others)}, of earlier choices, stay and are not compared")
     if outcome.elsewhere:
-        raise Failed(f"another process works on {', '.join(outcome.elsewhere)}; run the step again when it is done")
+        raise Failed(
+            f"another process is evaluating {', '.join(outcome.elsewhere)}; run the step again when it has finished"
+        )
 
 
 def _named_by_point(merged: "Model", points: list[float]) -> "Model":

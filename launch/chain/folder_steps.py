@@ -58,18 +58,18 @@ def read_steps(run: Path) -> FolderSteps:
 
 def _step(item: Any, where: str) -> Step:
     if not isinstance(item, dict):
-        raise UserError("a step is no object", where=where)
+        raise UserError("a step is not an object", where=where)
     held = JsonObject(item, where)
     place = held.text("place")
     if place not in list(Place):
         raise UserError(f"no place is called {place!r}", where=where, allowed=", ".join(Place))
     names = {key: tuple(map(str, held.list(key))) for key in ("needs", "outputs")}
     if not names["outputs"]:
-        raise UserError(f"{held.text('name')} leaves nothing", where=where, allowed="a folder, or more")
+        raise UserError(f"the step {held.text('name')} has no output", where=where, allowed="a folder, or more")
     # Logs, notes and outputs are looked for under these names.
     inside = [not Path(name).is_absolute() and ".." not in Path(name).parts for name in names["outputs"]]
     if not all(inside) or not re.fullmatch(r"\w+", held.text("name"), re.ASCII):
-        raise UserError(f"{held.text('name')!r} is no step of this folder", where=where)
+        raise UserError(f"{held.text('name')!r} is not a step of this folder", where=where)
     return replace(Step(held.text("name"), held.text("summary"), (), ()), place=Place(place), **names)
 
 

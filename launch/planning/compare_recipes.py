@@ -144,7 +144,7 @@ def padded_fsdp(recipe: Recipe) -> Recipe:
     gpus = world_size(recipe)
     if batch % gpus:
         raise UserError(
-            f"the paper's batch of {batch:,} rows is not divided by {gpus} GPUs",
+            f"{gpus} GPUs do not divide the paper's batch of {batch:,} rows",
             where="parallel.nodes",
             allowed=f"a number of GPUs that divides {batch:,}",
         )

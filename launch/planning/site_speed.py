@@ -26,7 +26,7 @@ def fit_for_site(rows: Path, site: str) -> tuple[SiteFit, Path]:
     out = path.parent / (named or f"{path.stem}.json")
     if named is None and out.exists():
         raise UserError(
-            f"{out} is there, and {path} does not name it as its `speed`", where="--for", fix=f"add `speed: {out.name}`"
+            f"{out} exists, but {path} does not name it as its `speed`", where="--for", fix=f"add `speed: {out.name}`"
         )
     result = fit_site(rows)
     write_json(out, result.to_json())

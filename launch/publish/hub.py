@@ -69,7 +69,7 @@ def check_repo(repo: str) -> None:
     except HFValidationError as error:
         raise UserError(f"{repo!r} cannot name a repository: {error}", where="--repo", allowed="OWNER/NAME") from None
     if repo.count("/") != 1:
-        raise UserError(f"{repo!r} does not say whose it is", where="--repo", allowed="OWNER/NAME")
+        raise UserError(f"{repo!r} does not name its owner", where="--repo", allowed="OWNER/NAME")
 
 
 def upload(publication: Publication, repo: str, *, public: bool, api: Api) -> None:
@@ -106,7 +106,7 @@ def upload(publication: Publication, repo: str, *, public: bool, api: Api) -> No
         )
     except (HfHubHTTPError, httpx.HTTPError) as error:
         raise UserError(
-            f"the Hub did not take it: {error}",
+            f"the Hub refused the upload: {error}",
             where=f"--repo {repo}",
-            fix="log in with `hf auth login` and a token that may write there, and repeat the command: it goes on",
+            fix="log in with `hf auth login` and a token that may write there, and repeat the command: it continues",
         ) from error

@@ -132,7 +132,7 @@ def evaluation_table(report: Path) -> str:
                 head, *rows = csv.reader(file)
             return table(tuple(head), [tuple(_rounded(value) for value in row) for row in rows])
     raise UserError(
-        "this report has no table of scores", where=str(report), allowed="a folder of `pdapt report build`, in English"
+        "the report has no table of scores", where=str(report), allowed="a folder of `pdapt report build`, in English"
     )
 
 

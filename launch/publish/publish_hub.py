@@ -55,7 +55,7 @@ def prepare_model(folder: Path, sources: ModelSources) -> Publication:
     missing = [f"--{name}" for name in ("run", "corpus", "report") if getattr(sources, name) is None]
     if missing:
         raise UserError(
-            f"the card would not be complete: {', '.join(missing)} is missing",
+            f"the card would be incomplete: {', '.join(missing)} is missing",
             where="pdapt publish model",
             fix="--run says what training took, --corpus which licences the data has, --report how good the model is",
         )
@@ -118,7 +118,7 @@ def prepare_dataset(folder: Path) -> Publication:
     lacking = [name for name in (MANIFEST_FILE, CARD_FILE, *DATASET_NEEDS) if not (folder / name).is_file()]
     if lacking:
         raise UserError(
-            f"this is no data set to publish: {', '.join(lacking)} is missing",
+            f"the folder is not a data set to publish: {', '.join(lacking)} is missing",
             where=str(folder),
             fix="make one with `pdapt corpus publish CORPUS --out FOLDER`",
         )

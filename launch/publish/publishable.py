@@ -40,7 +40,7 @@ def files_of(folder: Path, allowed: Iterable[str]) -> list[str]:
         if path.is_dir() or name == CARD_FILE or path.name in OWN_RECORDS:
             continue
         if path.is_symlink() or not path.is_file():
-            raise UserError("this is a link or no plain file, which is not published", where=str(path))
+            raise UserError("links and special files are not published", where=str(path))
         if path.suffix not in endings:
             raise UserError(
                 f"files that end in {path.suffix or 'nothing'!r} are not published",
@@ -76,7 +76,7 @@ def check_anonymous(folder: Path, names: Sequence[str], card: str) -> None:
         raise UserError(
             f"paths of this machine would be published: {'; '.join(places[:NAMED])}{more}",
             where=str(folder),
-            fix="take them out of these files, or make the folder again",
+            fix="remove them from these files, or make the folder again",
         )
 
 

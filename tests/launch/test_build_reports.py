@@ -26,8 +26,8 @@ DEFAULT = {"checkpoints": [], "test": "holm", "contaminated": None, "training": 
         (["0p6b"], {"training": ["8b=run"]}, "no folder is called '8b'"),
         (["0p6b", "8b"], {"training": ["run"]}, "'run' does not say which folder"),
         (["0p6b", "8b"], {"checkpoints": ["cpt-1"]}, "'cpt-1' does not say which folder"),
-        (["empty"], {}, "this is neither a run nor a folder of benchmark runs"),
-        (["whole"], {"training": ["run"]}, "reported alone"),
+        (["empty"], {}, "the folder is neither a run nor a folder of benchmark runs"),
+        (["whole"], {"training": ["run"]}, "covers that run alone"),
     ],
 )
 def test_options_that_cannot_be_are_refused(

@@ -88,7 +88,7 @@ def test_a_step_of_another_name_is_refused_with_the_nearest(tmp_path: Path) -> N
     with pytest.raises(UserError, match="did you mean 'tokens'"):
         step_called("token", flow_steps(OWN))
     write_request(TINY, tmp_path)
-    with pytest.raises(UserError, match="done by ranks"):
+    with pytest.raises(UserError, match="runs on ranks"):
         run_step(tmp_path, "cpt")
 
 
@@ -224,7 +224,7 @@ def test_each_part_of_the_tasks_is_one_task_on_three_models(tmp_path: Path, monk
     every = [task.name for task in choose_tasks(["FR-MEDICAL"])]
     models = ["base", "cpt-00040", "merged-0.3"]
     assert asked == [(models, every[1:2], Path("data"), 5), (models, every, Path("data"), 5)]
-    with pytest.raises(Failed, match="another process works on base/x"):
+    with pytest.raises(Failed, match="another process is evaluating base/x"):
         run_step(tmp_path, "benchmark")
 
 

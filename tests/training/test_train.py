@@ -259,7 +259,10 @@ def test_two_processes_may_not_train_into_one_folder(tokens: Path, recipe_file: 
     [
         (["model.shape.vocab=256"], r"vocabulary has \d+ ids, the model 256 rows"),
         (["data.blend=[{sources: ['mode*']}]"], r"no data set is left.*\n.*\n  allowed: soins \(no type\), ville"),
-        (["parallel.nodes=2", "parallel.ranks_per_node=1"], "the recipe needs 2 nodes, and this is one"),
+        (
+            ["parallel.nodes=2", "parallel.ranks_per_node=1"],
+            "the recipe needs 2 nodes, and `pdapt train` alone runs on one",
+        ),
     ],
 )
 def test_inputs_that_do_not_go_together_are_refused(

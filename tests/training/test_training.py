@@ -130,7 +130,10 @@ def test_a_run_from_a_runs_weights_starts_with_the_recipes_rate_and_no_moments(
     said = capsys.readouterr().err
     assert "iter_0000010 is damaged (__0_0.distcp is missing): using the checkpoint before it" in said
     assert f"weights of {source / CHECKPOINTS / 'iter_0000008'}" in said
-    assert "trained on the same sequences in the same order, for 8 steps: seed=1 gives another order" in said
+    assert (
+        "have already been trained on the same sequences in the same order, for 8 steps: seed=1 gives another order"
+        in said
+    )
     (first,) = kept(read(tmp_path / "run" / JOURNAL_FILE), Event.STEP).values()
     assert (first["step"], first["learning_rate"]) == (1, 3e-4)
     before, after = (Checkpoint(newest(run) or run) for run in (source, tmp_path / "run"))

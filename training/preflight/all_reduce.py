@@ -69,7 +69,7 @@ def measure(store: Any, expected: Bound) -> float:
             ends = values[0].item(), values[-1].item()  # on a GPU, this waits for the result
             rounds.append(time.perf_counter() - begin)
             if ends != (size * (size + 1) / 2,) * 2:
-                raise RuntimeError(f"the sum of 1 to {size} came out as {ends[0]:g}")
+                raise RuntimeError(f"the sum of 1 to {size} is wrong: {ends[0]:g}")
     finally:
         dist.destroy_process_group()
     return min(rounds)

@@ -52,7 +52,7 @@ def keep_code(out: Path, checkout: Path = CHECKOUT) -> str | None:
         with disk_errors(path):
             _tree(checkout, archive=partial)
             partial.rename(path)
-        log.info(f"train: the code has changes that no commit has: it is kept in {path}")
+        log.info(f"train: the code has uncommitted changes: a copy is kept in {path}")
     return str(path.relative_to(out))
 
 

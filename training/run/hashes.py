@@ -135,7 +135,7 @@ def write_missing_hashes(out: Path, *, fsdp: bool) -> list[tuple[Path, str]]:
         if wrong := damage(path):
             left.append((path, wrong))
             continue
-        log.warn(f"train: {path.name} was saved without its hashes, whose process was killed: its sizes are right")
+        log.warn(f"train: {path.name} has no hashes, because their process was killed; its files have the right sizes")
         write_hashes(path, read_object(out / PROVENANCE).values)
     return left
 

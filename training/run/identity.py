@@ -114,8 +114,8 @@ def check_same(out: Path, requested: RunIdentity, *, other_data: bool) -> None:
         raise UserError(
             f"{out} was trained on other data: {', '.join(differing)} differ",
             where=str(path),
-            allowed="the data it began with: the samples' order, and what has been read already, depend on it",
-            fix="give that --tokens, choose another --out, or say --other-data if the change is meant",
+            allowed="the data it began with: the samples' order depends on it",
+            fix="give the first --tokens again, choose another --out, or give --other-data if the change is intended",
         )
     _check_rest(out, held, requested)
 
@@ -137,7 +137,7 @@ def _check_rest(out: Path, held: RunIdentity, requested: RunIdentity) -> None:
             f"{out} holds another run: {'; '.join(differing)}",
             where=str(out / IDENTITY),
             allowed=f"another {', '.join(_FREE)}, model.transformer_impl, optimizer.grads or batch.micro_size; all "
-            "else decides what a step is, and stays",
+            "other keys decide what a step is, and must stay",
             fix="choose another --out, or give the recipe, tokens and base of that run",
         )
 

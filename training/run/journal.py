@@ -128,7 +128,7 @@ class History:
         if self.damaged:
             lines = counted(len(self.damaged) + len(self.rows), "line")
             log.warn(
-                f"left out what cannot be read: {len(self.damaged)} of {lines} of {self.path}, the first is "
+                f"left out lines that cannot be read: {len(self.damaged)} of {lines} of {self.path}; the first: "
                 f"{self.damaged[0]}"
             )
         if missing := missing_steps(self.rows):

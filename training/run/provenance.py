@@ -85,18 +85,18 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
     device, layers = device_of(checkpoint), layers_of(checkpoint)
     if device not in (None, _device()) or layers not in (None, transformer_impl(recipe, gpu=has_gpu())):
         raise UserError(
-            f"{checkpoint.name} was saved on a {device} by {layers} layers, which have another order, for a change of "
-            "DP alone",
+            f"{checkpoint.name} was saved on a {device} by {layers} layers, which have another order, with "
+            "checkpoint.reshardable=false",
             where=str(checkpoint),
             allowed=f"on a {device}, model.transformer_impl={layers}",
-            fix="go on there for one step with checkpoint.reshardable=true and --stop-at the next step; then here",
+            fix="train one step more there with checkpoint.reshardable=true and --stop-at, then continue here",
         )
     if (tp, pp) == (now.tp, now.pp):
         return
     raise UserError(
-        f"{checkpoint.name} was saved at TP {tp} x PP {pp} for a change of DP alone, the recipe has TP {now.tp} x PP "
-        f"{now.pp}",
+        f"{checkpoint.name} was saved at TP {tp} x PP {pp} with checkpoint.reshardable=false, and the recipe has "
+        f"TP {now.tp} x PP {now.pp}",
         where="parallel",
         allowed=f"parallel.tp={tp} parallel.pp={pp}",
-        fix="go on for one step as before, with checkpoint.reshardable=true and --stop-at the next step; then change",
+        fix="train one step more as before, with checkpoint.reshardable=true and --stop-at, then change TP or PP",
     )

@@ -136,7 +136,7 @@ def fail(code: int, path: Path, offset: int) -> NoReturn:
         raise UserError(
             "the disk is full: the trainer could not write",
             where=str(path.parent),
-            fix="free space and run the same command again: it goes on from the last whole checkpoint",
+            fix="free space and run the same command again: it continues from the last complete checkpoint",
         )
     folder = path.parent / FOLDER
     codes = read_json(folder / CODES) if (folder / CODES).is_file() else {}

@@ -83,7 +83,7 @@ def test_a_window_without_room_for_answers_is_refused_with_what_fits(
     with pytest.raises(UserError) as refused:
         run_benchmark(models, list(SUITE), small_data, out)
     told = str(refused.value)
-    assert "a's window of 2,048 tokens has no room for a prompt beside answers of 2,048" in told
+    assert "a's window of 2,048 tokens leaves no room for a prompt before answers of 2,048" in told
     assert "and 13 more" in told
     assert not out.exists()
     (value,) = re.findall(r"--max-gen-toks (\d+)", told)

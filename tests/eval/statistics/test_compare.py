@@ -92,7 +92,7 @@ def test_contaminated_questions_are_left_out_beside_the_whole(family, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "not a contaminated question"),
+        ("{", "the line does not name a contaminated question"),
         ('{"task": "mmlu_anatomy"}', "doc_hash"),
         ('{"task": "x", "doc_id": 1}', "no task"),
         ('{"task": ["mmlu_anatomy"], "doc_id": 1}', "task is a list"),

@@ -107,7 +107,7 @@ def test_work_ends_where_the_step_has_failed_or_waits_for_its_place(fake: Slurm,
         work_beside(whole, "cpt", calls.append)
     assert calls == 3 * [False]
     state(fake, "PENDING")
-    with pytest.raises(StoppedEarly, match="cpt waits in the queue"):
+    with pytest.raises(StoppedEarly, match="cpt waits in the queue: this job ends"):
         work_beside(whole, "cpt", calls.append)
     assert calls == 6 * [False]
     (fake.folder / "bin/squeue").write_text("#!/bin/bash\nexit 1\n")
@@ -129,7 +129,7 @@ def test_the_signal_to_save_ends_the_work_and_no_process_that_it_has_started(fak
         os.kill(os.getpid(), signal.SIGUSR1)
         codes.append(subprocess.run(child, check=False).returncode)
 
-    with pytest.raises(StoppedEarly, match="asked to stop beside cpt"):
+    with pytest.raises(StoppedEarly, match="asked to stop while waiting for cpt"):
         work_beside(whole, "cpt", work)
     assert codes == [0]
     assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

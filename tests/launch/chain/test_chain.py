@@ -166,7 +166,7 @@ def test_what_cannot_run_is_refused_before_the_queue(fake: Slurm) -> None:
         (FLOW.replace("steps=4", "steps=-4"), "steps"),
         (FLOW.replace("local_cpu", "nowhere"), "no site is called 'nowhere'"),
         (FLOW + "base: gone\n", "gone"),
-        ("data: {domain: medical}\nbase: base\n", "fitted to one machine"),
+        ("data: {domain: medical}\nbase: base\n", "the recipe that pdapt fits to the text is for one machine"),
     ):
         with pytest.raises(UserError, match=message):
             submit(fake, text)

@@ -157,7 +157,7 @@ def test_fuzz_steps(fuzz: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / STEPS_FILE).write_text(text)
     fuzz(tmp_path / STEPS_FILE, lambda: check_folder(tmp_path, text))
     (tmp_path / STEPS_FILE).write_text(steps_text("Scaling", [Step("weak", "", (), ())], {}))
-    with pytest.raises(UserError, match="weak leaves nothing"):
+    with pytest.raises(UserError, match="the step weak has no output"):
         read_steps(tmp_path)
 
 
@@ -166,5 +166,5 @@ def test_fuzz_steps(fuzz: Callable[..., None], tmp_path: Path) -> None:
 )
 def test_a_list_of_steps_names_nothing_outside_its_folder(name: str, output: str, tmp_path: Path) -> None:
     (tmp_path / STEPS_FILE).write_text(steps_text("Scaling", [Step(name, "weak", (), (output,))], {}))
-    with pytest.raises(UserError, match="is no step of this folder"):
+    with pytest.raises(UserError, match="is not a step of this folder"):
         read_steps(tmp_path)

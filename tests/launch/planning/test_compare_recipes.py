@@ -42,7 +42,7 @@ def test_the_papers_way_is_set_beside_a_recipe_term_by_term() -> None:
     ("arguments", "message"),
     [
         ([NAME, "--with", "fsdp"], "fsdp-padded"),
-        ([NAME, "parallel.nodes=10", "batch.global_size=640"], "1,152 rows is not divided by 40 GPUs"),
+        ([NAME, "parallel.nodes=10", "batch.global_size=640"], "40 GPUs do not divide the paper's batch of 1,152 rows"),
     ],
 )
 def test_what_cannot_be_compared_is_named(arguments: list[str], message: str) -> None:

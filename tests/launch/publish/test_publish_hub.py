@@ -166,7 +166,7 @@ def test_a_configuration_for_one_line_of_transformers_is_refused(made: Path, mod
 
 @pytest.mark.parametrize("option", ["run", "corpus", "report"])
 def test_an_incomplete_card_is_refused(made: Path, option: str) -> None:
-    with pytest.raises(UserError, match=f"the card would not be complete: --{option} is missing"):
+    with pytest.raises(UserError, match=f"the card would be incomplete: --{option} is missing"):
         prepare_model(made / "model", sources(made, **{option: None}))
 
 
@@ -181,7 +181,7 @@ def test_a_data_set_goes_with_its_own_card(made: Path, tmp_path: Path) -> None:
     (spoilt / "croissant.json").unlink()
     with pytest.raises(UserError, match=r"croissant\.json is missing"):
         prepare_dataset(spoilt)
-    with pytest.raises(UserError, match="no data set to publish"):
+    with pytest.raises(UserError, match="not a data set to publish"):
         prepare_dataset(made / "model")
 
 

@@ -148,7 +148,7 @@ def test_a_damaged_line_is_said_kept_and_its_time_unknown(
     assert len(history.rows) == 10, "what follows is read"
     history.say()
     said = capsys.readouterr().err
-    assert f"left out what cannot be read: 1 of 11 lines of {path}, the first is {path}:6: " in said
+    assert f"left out lines that cannot be read: 1 of 11 lines of {path}; the first: {path}:6: " in said
     assert "has lost steps: 5; their time counts as unknown" in said
     line, steps = history.faults()
     assert line.startswith("Line 6 of log.jsonl cannot be read: ")

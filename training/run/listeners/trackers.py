@@ -40,11 +40,11 @@ def check(log: Log) -> None:
         missing = [name for name in ("sqlalchemy", "alembic") if find_spec(name) is None]
         if missing:
             raise UserError(
-                f"log.mlflow is {log.mlflow}, a database, and {' and '.join(missing)} is not installed: mlflow-skinny "
-                "comes without",
+                f"log.mlflow is {log.mlflow}, a database, and {' and '.join(missing)}, which mlflow-skinny does not "
+                "bring along, is not installed",
                 where="log.mlflow",
                 allowed="a folder (file:/PATH) or a server (http://…) without them",
-                fix="pip install sqlalchemy alembic, or the whole mlflow",
+                fix="pip install sqlalchemy alembic, or the full mlflow",
             )
 
 
