@@ -112,6 +112,13 @@ Topics = Annotated[
         "divided by them, and a recipe's data.blend chooses topics."
     ),
 ]
+Decontaminate = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of `pdapt eval fetch`: documents that hold questions of its tasks, or text of a data set's own "
+        "test part, are left out of training. docs/duplicates.md says more."
+    ),
+]
 MaxLoss = Annotated[
     float,
     typer.Option(help="Largest loss in general that the rule allows a merge, in percent of the perplexity per byte."),

@@ -11,6 +11,7 @@ from ..launch.run_defaults import DOCUMENTS, DUPLICATES, MAX_LOSS, MERGE_T, PROF
 from .options import (
     CleaningProfile,
     Commercial,
+    Decontaminate,
     DocumentType,
     Duplicates,
     Edition,
@@ -98,6 +99,7 @@ def run(
     duplicates: Duplicates = DUPLICATES,
     mask: Mask = None,
     topics: Topics = None,
+    decontaminate: Decontaminate = None,
     valid_fraction: Annotated[
         float, typer.Option(help="Part of each domain's text that is held out.")
     ] = VALID_FRACTION,
@@ -159,6 +161,7 @@ def run(
         duplicates=duplicates,
         mask=mask or [],
         topics=None if topics is None else str(topics),
+        decontaminate=None if decontaminate is None else str(decontaminate),
         valid_fraction=valid_fraction,
         splits=splits,
         keep_duplicates=keep_duplicates,

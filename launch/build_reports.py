@@ -94,7 +94,8 @@ def report_run(run: Path, out: Path, language: str = "en") -> Manifest:
     check_language(language)
     request = read_object(run / REQUEST_FILE)
     trained = [folder / METRICS for folder in (run / "base", run / "cpt") if _was_trained(folder)]
-    stages = ["sample", "corpus", "tokenizer", "tokens", GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
+    stages = ["sample", "corpus", "decontaminated", "tokenizer", "tokens"]
+    stages += [GENERAL_CORPUS, UNSEEN, "tasks", "base", "cpt"]
     stages += ["hf/base", *(f"hf/{path.name}" for path in sorted((run / "hf").glob("cpt-*")))]
     points = merge_points(request)
     merges = ["hf/merged"] if len(points) == 1 else [f"{MERGES_FOLDER}/{point_name(t)}" for t in points]

@@ -31,7 +31,9 @@ from .prepare_text import (
     build_general,
     build_run_tokens,
     build_tokenizer,
+    decontaminate_documents,
     general_files,
+    search_contamination,
 )
 from .request import (
     FittedRecipe,
@@ -180,6 +182,7 @@ def _tasks(whole: WholeRun) -> None:
 
 WORK: dict[str, Callable[[WholeRun], None]] = {
     "corpus": lambda whole: build_documents(whole.text),
+    "decontaminate": lambda whole: decontaminate_documents(whole.text),
     "tokenizer": lambda whole: build_tokenizer(whole.text, whole.vocab),
     "tokens": lambda whole: build_run_tokens(whole.text, whole.vocab),
     "general": lambda whole: build_general(whole.text),
@@ -193,6 +196,7 @@ WORK: dict[str, Callable[[WholeRun], None]] = {
     "scores": score_models,
     "report": write_report,
     "benchmark": run_tasks,
+    "contamination": lambda whole: search_contamination(whole.text),
     "comparison": compare_tasks,
 }
 """Name of a step -> what it does; each reads what earlier ones left in the run's folder."""

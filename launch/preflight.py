@@ -84,6 +84,10 @@ def check_request(request: Request) -> None:
         raise UserError(
             f"no such file: {request.topics}", where="--topics", fix="`pdapt corpus topics --out` writes one"
         )
+    if request.decontaminate is not None:
+        from ..eval.tasks.data_index import tasks_with_data
+
+        tasks_with_data(Path(request.decontaminate))
     _check_merges(request)
     if request.parts < 1:
         raise UserError(f"parts is {request.parts}", where="data.parts", allowed="1 or more")

@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import log
 from ..core.errors import UserError
+from ..core.log import counted
 from ..core.manifest import Manifest, renew, run_stage
 from .preflight import GENERAL, NONE, SAMPLE, Base
 from .request import Request
 
 if TYPE_CHECKING:
     from ..data_prep.corpus import Source
+    from ..data_prep.tasks.task_options import Tasks
     from ..data_prep.tokens.build import Options
 
-CORPUS, TOKENIZER, TOKENS = "corpus", "tokenizer", "tokens"
+CORPUS, DECONTAMINATED, TOKENIZER, TOKENS = "corpus", "decontaminated", "tokenizer", "tokens"
 GENERAL_CORPUS, UNSEEN = "general-corpus", "general"
 """Folders of general documents, and of those of them that are evaluated on."""
+CONTAMINATION = "contamination"
+"""Folder of the questions of a run's tasks that are in what it is trained on."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class TextBuild:
             renew(folder, lambda _: run(folder))
         else:
             run(folder)
+
+    @property
+    def corpus(self) -> Path:
+        """The documents that are trained on."""
+        return self.out / (DECONTAMINATED if self.request.decontaminate else CORPUS)
 
 
 def build_documents(place: TextBuild) -> None:
@@ -79,6 +88,50 @@ def build_documents(place: TextBuild) -> None:
     )
 
 
+def decontaminate_documents(place: TextBuild) -> None:
+    """Leave out of training the documents that have questions of the tasks, or text of a data set's own test part.
+
+    Raises:
+        UserError: the questions cannot be read, or every document has some.
+        Outdated: training has begun on other text.
+    """
+    from ..data_prep.decontaminate.decontaminate import DROP, decontaminate
+    from ..eval.tasks.data_index import tasks_with_data
+    from ..eval.tasks.questions import read_questions
+
+    assert place.request.decontaminate
+    data = Path(place.request.decontaminate)
+    tasks = tasks_with_data(data)
+    log.info(f"decontamination: looking for the questions of {counted(len(tasks), 'task')}")
+    questions, parts = read_questions(data, tasks), _parts(place)
+    place.training(
+        DECONTAMINATED,
+        lambda folder: decontaminate(place.out / CORPUS, questions, folder, treatment=DROP, tasks=parts),
+    )
+
+
+def search_contamination(place: TextBuild) -> None:
+    """List which questions of the run's tasks are in the documents that are trained on."""
+    from ..data_prep.decontaminate.decontaminate import decontaminate
+    from ..eval.tasks.questions import read_questions
+    from ..eval.tasks.suite import choose_tasks
+
+    runs = place.request.benchmark
+    assert runs is not None
+    log.info("contamination: looking for the tasks' questions in what is trained on")
+    questions, parts = read_questions(Path(runs.data), choose_tasks(runs.tasks)), _parts(place)
+    renew(
+        place.out / CONTAMINATION,
+        lambda _: decontaminate(place.corpus, questions, place.out / CONTAMINATION, tasks=parts),
+    )
+
+
+def _parts(place: TextBuild) -> "Tasks | None":
+    from ..data_prep.tasks.task_options import tasks_of
+
+    return tasks_of(place.request.parts, None, None)
+
+
 def build_run_tokens(place: TextBuild, vocab: int) -> None:
     """Tokenize, with the base's tokenizer or with that of the step before.
 
@@ -98,7 +151,7 @@ def build_run_tokens(place: TextBuild, vocab: int) -> None:
     place.training(
         TOKENS,
         lambda folder: build_tokens(
-            [str(out / CORPUS)],
+            [str(place.corpus)],
             tokenizer,
             folder,
             options,
@@ -241,7 +294,7 @@ def build_tokenizer(place: TextBuild, vocab: int) -> None:
     from ..data_prep.tokens.build import training_texts
     from ..data_prep.tokens.tokenizer import train_tokenizer
 
-    corpus, options = place.out / CORPUS, _options(place)
+    corpus, options = place.corpus, _options(place)
 
     def body(work: Path) -> dict[str, Any]:
         train_tokenizer(training_texts([str(corpus)], options), vocab, work)

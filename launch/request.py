@@ -73,6 +73,8 @@ class Request:
         duplicates: what is done with documents alike: `keep`, `flag`, `exact` or `near`.
         mask: kinds of personal data to mask, in general text that is only evaluated on, too.
         topics: file with each text's topic, by which its source is divided; None to leave sources whole.
+        decontaminate: folder of `pdapt eval fetch`, for whose questions documents are left out of training; None to
+            leave none out.
         valid_fraction: part of each domain's text that is held out.
         splits: parts of published data sets that are trained on: `train` or `all`.
         keep_duplicates: whether copies of training texts are trained on.
@@ -97,6 +99,7 @@ class Request:
     duplicates: str = DUPLICATES
     mask: list[str] = field(default_factory=list)
     topics: str | None = None
+    decontaminate: str | None = None
     valid_fraction: float = VALID_FRACTION
     splits: str = "train"
     keep_duplicates: bool = False
@@ -198,6 +201,7 @@ def read_request(out: Path) -> Request:
         duplicates=held.text("duplicates", DUPLICATES),
         mask=_texts(held, "mask") if "mask" in held else [],
         topics=_optional_text(held, "topics"),
+        decontaminate=_optional_text(held, "decontaminate"),
         valid_fraction=held.number("valid_fraction"),
         splits=held.text("splits"),
         keep_duplicates=held.flag("keep_duplicates"),

@@ -81,14 +81,7 @@ def flow_steps(request: Request) -> list[Step]:
     merges = _merge_steps(request, judged)
     chosen = tuple(dict.fromkeys([*merges[-1].choices, *judged]))
     return [
-        Step("corpus", "read and clean the text", (), ("corpus",), text=True),
-        *([] if own else [Step("tokenizer", "train a tokenizer", ("corpus",), ("tokenizer",), text=True)]),
-        Step("tokens", "tokenize", ("corpus",) if own else ("tokenizer",), ("tokens",), text=True),
-        *(
-            [Step("general", "general text to evaluate on", ("corpus",), (), choices=judged, text=True)]
-            if general
-            else []
-        ),
+        *_text_steps(request, judged, general=general),
         Step(
             "tasks",
             "make tasks from held-out documents",
@@ -136,8 +129,27 @@ def flow_steps(request: Request) -> list[Step]:
             hours=1,
             after_training=True,
         ),
-        *(_task_steps(request.benchmark, merges[-1]) if request.benchmark else []),
+        *(_task_steps(request, request.benchmark, merges[-1]) if request.benchmark else []),
     ]
+
+
+def _text_steps(request: Request, judged: tuple[str, ...], *, general: bool) -> list[Step]:
+    """The steps that make text: what is trained on, and the general text that is only evaluated on, if there is any."""
+    trained, without = _trained(request), "leave out documents with questions of tasks"
+    steps = [Step("corpus", "read and clean the text", (), ("corpus",), text=True)]
+    if request.decontaminate:
+        steps.append(Step(trained, without, ("corpus",), ("decontaminated",), text=True))
+    if request.base is None:
+        steps.append(Step("tokenizer", "train a tokenizer", (trained,), ("tokenizer",), text=True))
+    steps.append(Step("tokens", "tokenize", (steps[-1].name,), ("tokens",), text=True))
+    if general:
+        steps.append(Step("general", "general text to evaluate on", ("corpus",), (), choices=judged, text=True))
+    return steps
+
+
+def _trained(request: Request) -> str:
+    """Name of the step that leaves the documents that are trained on."""
+    return "decontaminate" if request.decontaminate else "corpus"
 
 
 def _merge_steps(request: Request, judged: tuple[str, ...]) -> list[Step]:
@@ -169,13 +181,25 @@ def _merge_steps(request: Request, judged: tuple[str, ...]) -> list[Step]:
     ]
 
 
-def _task_steps(benchmark: TaskRuns, merge: Step) -> list[Step]:
-    """The steps of tasks: one part a task, and the report on all of them; `merge` leaves the merged model."""
+def _task_steps(request: Request, benchmark: TaskRuns, merge: Step) -> list[Step]:
+    """The steps of tasks: the search for their questions in what is trained on, one part a task, and the report on all.
+
+    `merge` leaves the merged model.
+    """
     from ..eval.tasks.suite import choose_tasks
 
     choices, parts = (*merge.choices, "benchmark"), len(choose_tasks(benchmark.tasks))
     summary = "do the tasks: base, last checkpoint and merged model"
     return [
+        Step(
+            "contamination",
+            "look for the tasks' questions in what is trained on",
+            (_trained(request),),
+            ("contamination",),
+            choices=("benchmark",),
+            after_training=True,
+            text=True,
+        ),
         Step(
             "benchmark",
             summary,
@@ -189,7 +213,7 @@ def _task_steps(benchmark: TaskRuns, merge: Step) -> list[Step]:
         Step(
             "comparison",
             "write the report on the tasks",
-            ("benchmark",),
+            ("contamination", "benchmark"),
             ("comparison",),
             choices=choices,
             hours=1,
@@ -284,7 +308,9 @@ def steps_to_do(request: Request, run: Path) -> list[Step]:
 
 def _key(step: Step, request: Request) -> str:
     """SHA-256 of the options that a step depends on."""
-    values = asdict(request)
+    values, untouched = asdict(request), asdict(Request("", "", []))
     names = [item.name for item in fields(request) if item.name not in later_choices(request.base is not None)]
-    kept = {name: values[name] for name in sorted({*names, *step.choices} - {"recipe", "overrides", *HARMLESS})}
+    names = sorted({*names, *step.choices} - {"recipe", "overrides", *HARMLESS})
+    # Options that are not given are left out: a later version may know more of them.
+    kept = {name: values[name] for name in names if values[name] != untouched[name]}
     return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,7 @@ from ...core.errors import UserError
 from ...core.files import read_object
 from ...core.jsonio import JsonObject, shorten
 from ...core.log import counted
-from .suite import Benchmark
+from .suite import Benchmark, choose_tasks
 
 DATA_INDEX_FILE = "benchmark.json"
 """Task -> `TaskData`."""
@@ -54,6 +54,31 @@ def read_data_index(folder: Path, tasks: list[Benchmark]) -> dict[str, TaskData]
     Raises:
         UserError: `folder` was not made by it, lacks a task, or is damaged.
     """
+    index = _read_index(folder)
+    missing = [task.name for task in tasks if task.name not in index]
+    if missing:
+        raise UserError(
+            f"the data of {counted(len(missing), 'task')} are missing: {', '.join(missing)}",
+            where=str(folder / DATA_INDEX_FILE),
+            fix="`pdapt eval fetch`, or choose others with --tasks",
+        )
+    return {task.name: TaskData.from_json(index.object(task.name), folder) for task in tasks}
+
+
+def tasks_with_data(folder: Path) -> list[Benchmark]:
+    """The tasks whose data are in a folder.
+
+    Raises:
+        UserError: `fetch` did not make the folder, or it has no task's data.
+    """
+    index = _read_index(folder)
+    tasks = [task for task in choose_tasks([]) if task.name in index]
+    if not tasks:
+        raise UserError("there are no task's data", where=str(folder / DATA_INDEX_FILE), fix="run `pdapt eval fetch`")
+    return tasks
+
+
+def _read_index(folder: Path) -> JsonObject:
     path = folder / DATA_INDEX_FILE
     if not path.is_file():
         raise UserError(
@@ -61,15 +86,7 @@ def read_data_index(folder: Path, tasks: list[Benchmark]) -> dict[str, TaskData]
             where=str(folder),
             fix="`pdapt eval fetch --out FOLDER` downloads them",
         )
-    index = read_object(path)
-    missing = [task.name for task in tasks if task.name not in index]
-    if missing:
-        raise UserError(
-            f"the data of {counted(len(missing), 'task')} are missing: {', '.join(missing)}",
-            where=str(path),
-            fix="`pdapt eval fetch`, or choose others with --tasks",
-        )
-    return {task.name: TaskData.from_json(index.object(task.name), folder) for task in tasks}
+    return read_object(path)
 
 
 def _file(entry: JsonObject, key: str, folder: Path) -> str:

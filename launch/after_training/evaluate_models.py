@@ -10,6 +10,7 @@ from ...core.log import counted
 from ...core.manifest import MANIFEST_FILE, Manifest, renew
 from ..build_reports import ReportOptions, build_report, report_run
 from ..hf_models import CHOICE, merged_model
+from ..prepare_text import CONTAMINATION
 from ..whole_run import WholeRun, base_folder
 from .beside_step import work_beside
 from .export_checkpoints import exported_folders
@@ -125,5 +126,8 @@ def _named_by_point(merged: "Model", points: list[float]) -> "Model":
 
 def compare_tasks(whole: WholeRun) -> None:
     """Write the report on the tasks."""
+    from ...data_prep.decontaminate.decontaminate import QUESTIONS
+
     out, results = whole.out / "comparison", str(whole.out / "benchmark")
-    renew(out, lambda _: build_report([results], out, ReportOptions(test="holm")))
+    options = ReportOptions(test="holm", contaminated=whole.out / CONTAMINATION / QUESTIONS)
+    renew(out, lambda _: build_report([results], out, options))

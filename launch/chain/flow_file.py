@@ -34,6 +34,7 @@ class DataKeys:
     duplicates: str = DUPLICATES
     mask: list[str] = field(default_factory=list)
     topics: str | None = None
+    decontaminate: str | None = None
     valid_fraction: float = VALID_FRACTION
     splits: str = "train"
     keep_duplicates: bool = False
@@ -135,6 +136,7 @@ def _request(keys: FlowKeys) -> Request:
         duplicates=data.duplicates,
         mask=data.mask,
         topics=data.topics,
+        decontaminate=data.decontaminate,
         valid_fraction=data.valid_fraction,
         splits=data.splits,
         keep_duplicates=data.keep_duplicates,

@@ -40,7 +40,9 @@ def plan_chain(flow: Flow, out: Path, folder: Path) -> list[ChainJob]:
     request, run = flow.request, Path(folder, out).resolve()
     preflight.check_request(request)
     preflight.check_named(request)
-    for given in (*request.data, *request.general, *([request.benchmark.data] if request.benchmark else [])):
+    folders = [request.benchmark.data] if request.benchmark else []
+    folders += [request.decontaminate] if request.decontaminate else []
+    for given in (*request.data, *request.general, *folders):
         _check_there(given, folder)
     base = preflight.read_base(request.base) if request.base else None
     before = claim_chain(run)

@@ -284,7 +284,9 @@ def test_an_edition_chooses_of_the_domains_text_alone(tmp_path: Path) -> None:
     assert all(each["kept"] == each["read"] for each in counts.values())
 
 
-def test_once_training_began_a_change_of_text_is_refused_by_name(tiny_qwen3: Maker, base: Path, tmp_path: Path) -> None:
+def test_once_training_began_a_change_of_text_is_refused_by_name(
+    tiny_qwen3: Maker, base: Path, tmp_path: Path, questions: Path
+) -> None:
     data, out = notes(tmp_path), tmp_path / "run"
     given = asked(data, base, general=["none"])
     begin(given, out)
@@ -292,6 +294,7 @@ def test_once_training_began_a_change_of_text_is_refused_by_name(tiny_qwen3: Mak
     for others, message in (
         ({"valid_fraction": 0.1}, r"--valid-fraction: 0.05 then, 0.1 now"),
         ({"domain": "clinical"}, r"--domain: medical then, clinical now"),
+        ({"decontaminate": str(questions)}, r"--decontaminate: none then, \S+questions now"),
         ({"data": [notes(tmp_path, 199)]}, r"--data: \S+note-200-60.jsonl then, \S+note-199-60.jsonl now"),
         ({"base": str(tiny_qwen3(seed=1, dtype="bfloat16"))}, r"--base: \S+base\S+ then, \S+qwen3-1\S+ now"),
         ({"base": None, "general": [notes(tmp_path, first="ville")]}, r"--base: \S+base\S+ then, none now"),

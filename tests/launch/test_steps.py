@@ -36,7 +36,8 @@ from pdapt.launch.steps import (
 OWN = Request("title", "medical", ["notes.jsonl"], base="Qwen3-0.6B-Base", recipe="qwen3_tiny_cpt_2xcpu")
 TINY = Request("title", "medical", [])
 SWEEP = replace(TINY, t=[0.3, 0.6], max_loss=2.0, benchmark=TaskRuns("benchmark"))
-REQUESTS = [OWN, replace(OWN, general=["none"]), TINY, SWEEP, replace(TINY, benchmark=TaskRuns("benchmark"))]
+CLEAN = replace(OWN, decontaminate="benchmark", benchmark=TaskRuns("benchmark"))
+REQUESTS = [OWN, replace(OWN, general=["none"]), TINY, SWEEP, CLEAN, replace(TINY, benchmark=TaskRuns("benchmark"))]
 OTHERS = [
     replace(
         OWN,
@@ -73,11 +74,11 @@ def test_every_step_comes_after_those_it_needs_and_has_its_work(request_: Reques
         assert set(step.needs) <= set(names(steps[:number])), step
     assert set(names(steps)) <= set(WORK)
     assert [step.after_training for step in steps] == sorted(step.after_training for step in steps)
-    after = steps[names(steps).index("cpt")]
     assert set(names(steps[: names(steps).index("cpt")])) == {
         step.name for step in steps if "cpt" in names(depending(step.name, steps))
     }, "training waits for all that comes before it"
-    assert {step.name for step in steps if step.after_training} == set(names(depending(after.name, steps)))
+    after = {step.name for step in steps if step.after_training}
+    assert after == set(names(depending("cpt", steps))) | ({"contamination"} & set(names(steps)))
 
 
 def test_all_work_belongs_to_a_step() -> None:
@@ -182,7 +183,16 @@ def test_a_step_in_parts_is_done_when_all_of_them_are(tmp_path: Path) -> None:
     assert parts_left(step, other, tmp_path) == list(range(step.parts))
     finish(request, tmp_path)
     assert names(steps_to_do(replace(request, title="other"), tmp_path)) == ["report"]
-    assert names(steps_to_do(other, tmp_path)) == ["benchmark", "comparison"]
+    assert names(steps_to_do(other, tmp_path)) == ["contamination", "benchmark", "comparison"]
+
+
+def test_training_and_the_search_for_questions_follow_what_is_left_out(tmp_path: Path) -> None:
+    steps = flow_steps(CLEAN)
+    assert names(steps)[:3] == ["corpus", "decontaminate", "tokens"]
+    assert step_called("tokens", steps).needs == step_called("contamination", steps).needs == ("decontaminate",)
+    finish(CLEAN, tmp_path)
+    assert names(steps_to_do(CLEAN, tmp_path)) == []
+    assert names(steps_to_do(replace(CLEAN, decontaminate="other"), tmp_path))[1:3] == ["decontaminate", "tokens"]
 
 
 def test_a_job_of_an_array_does_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,8 +257,9 @@ def test_the_comparison_is_the_report_on_the_tasks_and_follows_them(
         write_json(tmp_path / "benchmark" / PLAN_FILE, {"models": models})
         run_step(tmp_path, "comparison")
     assert is_done(step_called("comparison", flow_steps(request)), request, tmp_path)
-    assert {(str(options.folders["benchmark"]), options.test) for options in asked} == {
-        (str(tmp_path / "benchmark"), "holm")
+    contaminated = tmp_path / "contamination" / "contaminated.jsonl"
+    assert {(str(options.folders["benchmark"]), options.test, options.contaminated) for options in asked} == {
+        (str(tmp_path / "benchmark"), "holm", contaminated)
     }
     assert Manifest.read(tmp_path / "comparison").inputs["plan"] == sha256(tmp_path / "benchmark" / PLAN_FILE)
 

@@ -225,16 +225,18 @@ def test_tasks_are_an_array_of_which_only_what_is_left_is_submitted(fake: Slurm)
     (fake.folder / "data").mkdir()
     text = FLOW + "evaluation: {data: data, tasks: [FR-MEDICAL]}\n"
     numbers = submit(fake, text)
-    assert list(numbers) == [*ORDER, "benchmark", "comparison"]
+    assert list(numbers) == [*ORDER, "contamination", "benchmark", "comparison"]
     script = (fake.folder / f"script-{numbers['benchmark']}").read_text()
     request = read_request(fake.run)
     step = next(step for step in flow_steps(request) if step.name == "benchmark")
     assert f"#SBATCH --array={','.join(map(str, range(step.parts)))}\n" in script
     assert "/slurm/logs/%x-%A_%a.out\n" in script
     assert f'\nJOBS={fake.run}/slurm/benchmark\nJOBS="$JOBS/$SLURM_ARRAY_TASK_ID"\n' in script
-    assert f"afterok:{numbers['benchmark']} " in fake.submitted()["comparison"]
+    waited_for = f"afterok:{numbers['contamination']}:{numbers['benchmark']} "
+    assert waited_for in fake.submitted()["comparison"]
+    assert f"afterok:{numbers['corpus']} " in fake.submitted()["contamination"], "it does not wait for training"
 
-    finish(fake, *ORDER)
+    finish(fake, *ORDER, "contamination")
     for part in range(step.parts):
         if part not in (2, 4):
             write_done(step, request, fake.run, part)

@@ -21,6 +21,7 @@ data:
   duplicates: near
   mask: [email, nir]
   topics: topics.csv
+  decontaminate: benchmark
   parts: 8
 base: Qwen3-8B-Base
 recipe:
@@ -55,6 +56,7 @@ def test_a_flow_says_what_the_options_of_run_say(tmp_path: Path) -> None:
         duplicates="near",
         mask=["email", "nir"],
         topics="topics.csv",
+        decontaminate="benchmark",
         documents=50,
         questions=20,
         benchmark=TaskRuns("benchmark", ["FR-MEDICAL"], 9),
