@@ -23,10 +23,12 @@ from .options import (
     Mask,
     MaxLoss,
     MaxRejected,
+    Slurm,
     Splits,
     TextColumn,
     Topics,
     Verify,
+    Workers,
 )
 
 if TYPE_CHECKING:
@@ -116,6 +118,8 @@ def run(
         str | None,
         typer.Option(help="Run only this step of the run in --out, as the jobs of `pdapt launch` do."),
     ] = None,
+    workers: Workers = None,
+    slurm: Slurm = None,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
@@ -129,8 +133,12 @@ def run(
     from ..merge.factors import parse_points
 
     if step is not None:
-        _step(out, step, data, verify=verify)
+        _step(out, step, data, verify=verify, workers=workers, slurm=slurm or [])
         return
+    if workers or slurm:
+        raise UserError(
+            "only a step works on parts", where="--slurm" if slurm else "--workers", fix="name it by --step"
+        )
     if flow is not None:
         _flow(out, flow, data, as_json, verify=verify)
         return
@@ -181,14 +189,15 @@ def _flow(out: Path, flow: Path, data: list[str] | None, as_json: bool, *, verif
     _whole(read_flow(flow).request, out, as_json, verify=verify)
 
 
-def _step(out: Path, step: str, data: list[str] | None, *, verify: bool) -> None:
+def _step(out: Path, step: str, data: list[str] | None, *, verify: bool, workers: int | None, slurm: list[str]) -> None:
+    from ..data_prep.tasks.task_options import slurm_options
     from ..launch.pipeline import run_step
 
     if data:
         raise UserError(
             "--step reads all other options from the run's folder", where="--data", fix=f"leave out all but --out {out}"
         )
-    run_step(out, step, verify=verify)
+    run_step(out, step, verify=verify, workers=workers, slurm=slurm_options(slurm) if slurm else None)
 
 
 def _whole(request: "Request", out: Path, as_json: bool, *, verify: bool = True) -> None:

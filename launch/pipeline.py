@@ -16,6 +16,7 @@ from ..core import log
 from ..core.errors import UserError
 from ..core.integrity import check, stage_files
 from ..core.manifest import Outdated, renew
+from ..core.slurm import SlurmOptions
 from ..core.system.lock import locked
 from ..recipes.hardware import this_machine
 from ..training.inputs import Inputs, check_inputs
@@ -76,21 +77,31 @@ def run_whole(request: Request, out: Path, *, verify: bool = True) -> None:
                 _do(whole, step)
 
 
-def run_step(out: Path, name: str, *, verify: bool = True) -> None:
+def run_step(
+    out: Path, name: str, *, verify: bool = True, workers: int | None = None, slurm: SlurmOptions | None = None
+) -> None:
     """Do one step of the run whose request lies in `out`, as a job of a chain does.
 
+    Args:
+        out: the run's folder.
+        name: of the step.
+        verify: see `WholeRun`.
+        workers, slurm: see `WholeRun`; of a step that works on the parts of the text.
+
     Raises:
-        UserError: there is no such step, or ranks do it, which `pdapt launch` starts.
+        UserError: there is no such step; or ranks do it, which `pdapt launch` starts; or it has no parts to work on.
     """
     request = read_request(out)
     step = step_called(name, flow_steps(request))
     preflight.check_named(request)
     if step.place == Place.RANKS:
         raise UserError(f"the step {name} runs on ranks", where="--step", fix="submit it with `pdapt launch`")
+    if (workers or slurm) and not step.divided:
+        raise UserError(f"{name} has no parts that jobs could work on", where="--slurm" if slurm else "--workers")
     read_base = preflight.base_of_text if step.text else preflight.read_base
     base = read_base(request.base) if request.base else None
     whole = chained_run(request, out, base, verify=verify)
-    _do(replace(whole, part=array_part(step)), step)
+    _do(replace(whole, part=array_part(step), workers=workers, slurm=slurm), step)
 
 
 def chained_run(request: Request, out: Path, base: Base | None, *, verify: bool = True) -> WholeRun:

@@ -91,6 +91,9 @@ def check_request(request: Request) -> None:
     _check_merges(request)
     if request.parts < 1:
         raise UserError(f"parts is {request.parts}", where="data.parts", allowed="1 or more")
+    if request.jobs < 0 or (request.jobs and request.parts == 1):
+        fix = "data.parts divides each source" if request.jobs > 0 else ""
+        raise UserError(f"jobs is {request.jobs}", where="data.jobs", allowed="0, or with several parts more", fix=fix)
     for name in ("documents", "questions"):
         value = getattr(request, name)
         if value < LEAST:

@@ -39,12 +39,20 @@ class TextBuild:
         base: the user's; None where a tiny one is trained on the general text.
         out: the run's folder.
         fresh: whether nothing has been trained yet, so that all of it may be made anew.
+        parts: how the text is divided, and who works on it; None where it is not.
     """
 
     request: Request
     base: Base | None
     out: Path
     fresh: bool
+    parts: "Tasks | None" = None
+
+    @property
+    def divided(self) -> dict[str, Any]:
+        """The same, as arguments of a stage."""
+        parts = self.parts
+        return {"tasks": parts.most, "workers": parts.workers, "slurm": parts.slurm} if parts else {}
 
     def training(self, name: str, run: Callable[[Path], Manifest]) -> None:
         """Run a stage that training depends on."""
@@ -83,7 +91,7 @@ def build_documents(place: TextBuild) -> None:
             duplicates=request.duplicates,
             masked=request.mask,
             whole=whole,
-            tasks=request.parts,
+            **place.divided,
         ),
     )
 
@@ -103,7 +111,7 @@ def decontaminate_documents(place: TextBuild) -> None:
     data = Path(place.request.decontaminate)
     tasks = tasks_with_data(data)
     log.info(f"decontamination: looking for the questions of {counted(len(tasks), 'task')}")
-    questions, parts = read_questions(data, tasks), _parts(place)
+    questions, parts = read_questions(data, tasks), place.parts
     place.training(
         DECONTAMINATED,
         lambda folder: decontaminate(place.out / CORPUS, questions, folder, treatment=DROP, tasks=parts),
@@ -119,17 +127,11 @@ def search_contamination(place: TextBuild) -> None:
     runs = place.request.benchmark
     assert runs is not None
     log.info("contamination: looking for the tasks' questions in what is trained on")
-    questions, parts = read_questions(Path(runs.data), choose_tasks(runs.tasks)), _parts(place)
+    questions, parts = read_questions(Path(runs.data), choose_tasks(runs.tasks)), place.parts
     renew(
         place.out / CONTAMINATION,
         lambda _: decontaminate(place.corpus, questions, place.out / CONTAMINATION, tasks=parts),
     )
-
-
-def _parts(place: TextBuild) -> "Tasks | None":
-    from ..data_prep.tasks.task_options import tasks_of
-
-    return tasks_of(place.request.parts, None, None)
 
 
 def build_run_tokens(place: TextBuild, vocab: int) -> None:
@@ -157,7 +159,7 @@ def build_run_tokens(place: TextBuild, vocab: int) -> None:
             options,
             vocab_size=vocab,
             topics=topics,
-            tasks=place.request.parts,
+            **place.divided,
         ),
     )
     if place.base is None:

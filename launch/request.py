@@ -81,6 +81,7 @@ class Request:
         documents, questions: at most so many of each domain are evaluated on.
         benchmark: tasks to do besides; None for none.
         parts: that each source is divided into, to be cleaned side by side; what is written is the same.
+        jobs: Slurm jobs of a chain that work on the parts at a time; 0: the cores of the step's own job.
     """
 
     title: str
@@ -107,6 +108,7 @@ class Request:
     questions: int = QUESTIONS
     benchmark: TaskRuns | None = None
     parts: int = 1
+    jobs: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class FittedRecipe:
 LATER = ("title", "t", "max_loss", "documents", "questions", "benchmark")
 """Choices that no stage up to the last checkpoint depends on; with a base of the user's, `general` is one, too."""
 
-HARMLESS = ("parts",)
+HARMLESS = ("parts", "jobs")
 """Choices that nothing depends on."""
 
 
@@ -209,6 +211,7 @@ def read_request(out: Path) -> Request:
         questions=held.integer("questions"),
         benchmark=_task_runs(held.object("benchmark")) if "benchmark" in held else None,
         parts=held.integer("parts", 1, minimum=1),
+        jobs=held.integer("jobs", 0),
     )
 
 

@@ -50,6 +50,7 @@ class Step:
         after_training: whether training depends on nothing of it.
         parts: that it is divided into, which jobs of an array do.
         text: whether it makes text, for which a base's weights are not looked at.
+        divided: whether it works on the parts of the text, where that is divided.
         beside: those of `needs` beside which it works in a chain: it begins when they have begun.
     """
 
@@ -63,6 +64,7 @@ class Step:
     after_training: bool = False
     parts: int = 1
     text: bool = False
+    divided: bool = False
     beside: tuple[str, ...] = ()
 
     def command(self, run: Path) -> list[str]:
@@ -136,12 +138,12 @@ def flow_steps(request: Request) -> list[Step]:
 def _text_steps(request: Request, judged: tuple[str, ...], *, general: bool) -> list[Step]:
     """The steps that make text: what is trained on, and the general text that is only evaluated on, if there is any."""
     trained, without = _trained(request), "leave out documents with questions of tasks"
-    steps = [Step("corpus", "read and clean the text", (), ("corpus",), text=True)]
+    steps = [Step("corpus", "read and clean the text", (), ("corpus",), text=True, divided=True)]
     if request.decontaminate:
-        steps.append(Step(trained, without, ("corpus",), ("decontaminated",), text=True))
+        steps.append(Step(trained, without, ("corpus",), ("decontaminated",), text=True, divided=True))
     if request.base is None:
         steps.append(Step("tokenizer", "train a tokenizer", (trained,), ("tokenizer",), text=True))
-    steps.append(Step("tokens", "tokenize", (steps[-1].name,), ("tokens",), text=True))
+    steps.append(Step("tokens", "tokenize", (steps[-1].name,), ("tokens",), text=True, divided=True))
     if general:
         steps.append(Step("general", "general text to evaluate on", ("corpus",), (), choices=judged, text=True))
     return steps
@@ -199,6 +201,7 @@ def _task_steps(request: Request, benchmark: TaskRuns, merge: Step) -> list[Step
             choices=("benchmark",),
             after_training=True,
             text=True,
+            divided=True,
         ),
         Step(
             "benchmark",

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..core.checkpoint import CHECKPOINTS
+from ..core.slurm import SlurmOptions
 from ..recipes.fit_to_machine import ASSUMED, Fitted, before_text, fit, published
 from ..recipes.hardware import Hardware
 from ..recipes.load import load
@@ -31,6 +32,8 @@ class WholeRun:
         verify: whether each stage compares what it reads with the hashes that were written with it.
         chained: whether each step is a job of its own: training is another machine's, and its recipe is not fitted.
         part: of a step that is divided, the one that this process does; None for all.
+        workers: of the parts of its text at a time; None for one for each core.
+        slurm: options of Slurm's jobs that work on them; None for processes of this machine.
     """
 
     request: Request
@@ -42,6 +45,8 @@ class WholeRun:
     verify: bool = True
     chained: bool = False
     part: int | None = None
+    workers: int | None = None
+    slurm: SlurmOptions | None = None
 
     @property
     def vocab(self) -> int:
@@ -66,7 +71,10 @@ class WholeRun:
     @property
     def text(self) -> TextBuild:
         """The run as those see it who make its text."""
-        return TextBuild(self.request, self.base, self.out, fresh=not self.began)
+        from ..data_prep.tasks.task_options import tasks_of
+
+        parts = tasks_of(self.request.parts, self.workers, self.slurm, "data.parts")
+        return TextBuild(self.request, self.base, self.out, fresh=not self.began, parts=parts)
 
 
 def _recipe(whole: WholeRun, sequences: float, valid: float) -> Fitted:

@@ -15,7 +15,13 @@ echo "$@" >options-$number
 echo "$(sed -n 's/^#SBATCH --job-name=//p' script-$number)|$number|PENDING|Dependency|(null)" >>queue
 echo "$number;two"
 """,
-    "squeue": "[ ! -e silent ] || exec sleep 60; cat queue 2>/dev/null || true\n",
+    "squeue": """\
+[ ! -e silent ] || exec sleep 60
+[ -e queue ] || exit 0
+asked="$*"
+names=${asked##*--name=}
+case "$*" in *'%A|%k'*) cut -d '|' -f 2,5 queue ;; *) grep -E "^(${names//,/|})[|]" queue || true ;; esac
+""",
     "scancel": 'for number in "$@"; do sed -i "/|$number|/d" queue; done\n',
 }
 FLOW = """\

@@ -82,6 +82,16 @@ def queued(names: list[str], *, ending: bool = False) -> dict[str, QueuedJob]:
     return jobs
 
 
+def commented(begin: str) -> list[str]:
+    """Numbers of this user's jobs that have not ended and whose comment begins with a text.
+
+    Raises:
+        SlurmSilent: squeue is not there, fails or does not answer.
+    """
+    listed = (line.split("|", 1) for line in slurm(["squeue", "--me", "--noheader", "--format=%A|%k"]).splitlines())
+    return sorted({number for number, comment in listed if comment.startswith(begin)})
+
+
 def submit_script(script: str, options: list[str]) -> str:
     """Submit a batch script, and return the job's number.
 

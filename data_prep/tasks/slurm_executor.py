@@ -6,7 +6,8 @@ import shlex
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class SlurmExecutor(SlurmPipelineExecutor):
             allowed = "letters, digits and ./%+,:=@&|()[]*-_"
             raise UserError("the path would need quotes in a batch script", where=str(logs), allowed=allowed)
         assert options.time
-        more = {name: getattr(options, name) for name in ("account", "constraint")}
+        more = {name: getattr(options, name) for name in ("account", "constraint")} | {"comment": str(logs)}
         super().__init__(
             [step],
             step.tasks,
@@ -95,7 +96,8 @@ class SlurmExecutor(SlurmPipelineExecutor):
 
     def _submit(self) -> None:
         try:
-            self.launch_job()
+            with _outside_of_a_job():
+                self.launch_job()
         except (OSError, subprocess.CalledProcessError) as error:
             raise UserError(f"sbatch does not take the job: {error}", where="--slurm") from None
         log.info(f"{self.stage}: {self.step}: submitted as job {self.job_id}")
@@ -149,3 +151,15 @@ class SlurmExecutor(SlurmPipelineExecutor):
         if job:
             wait.look(job)
         return job is not None
+
+
+@contextmanager
+def _outside_of_a_job() -> Iterator[None]:
+    """Hide the variables of the job that submits another: srun would take some of them for the other's."""
+    own = {
+        name: os.environ.pop(name) for name in list(os.environ) if name.startswith("SLURM_") and name != "SLURM_CONF"
+    }
+    try:
+        yield
+    finally:
+        os.environ |= own

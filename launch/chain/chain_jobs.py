@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from ...core.slurm import SlurmOptions, as_time, check_plain, seconds_of
+from ...core.errors import UserError
+from ...core.slurm import SITE_OPTIONS, SlurmOptions, as_time, check_plain, seconds_of
 from ...recipes.load import to_yaml
 from ...recipes.schema import Recipe
 from ...training.requested_run import Run
@@ -64,6 +65,12 @@ class Chain:
         """
         check_plain(str(self.whole.out), "--out")
         cluster = replace(read_site(self.site), logs=str(self.whole.out / LOGS))
+        if self.whole.request.jobs and cluster.container:
+            raise UserError(
+                "jobs would be submitted from within the site's container, where Slurm's commands are missing",
+                where="data.jobs",
+                fix="leave it out: the parts are then worked on by the cores of the step's own job",
+            )
         return [self._job(step, cluster) for step in flow_steps(self.whole.request)]
 
     def _job(self, step: Step, cluster: SlurmSite) -> ChainJob:
@@ -94,7 +101,10 @@ class Chain:
         run, recipe = self.whole.out, self.whole.assumed
         gpu = step.place == Place.GPU and cluster.gpus_per_node != 0 and wants_gpus(self._recipe_name())
         options, longest = _gpu_options(cluster, recipe) if gpu else cpu_options(cluster, recipe)
-        job = process_job(step, step.command(run), run=run, cluster=cluster, options=options, longest=longest, gpu=gpu)
+        command = step.command(run)
+        if step.divided and self.whole.request.jobs:
+            command += _parts_as_jobs(self.whole.request.jobs, options, longest)
+        job = process_job(step, command, run=run, cluster=cluster, options=options, longest=longest, gpu=gpu)
         hours = seconds_of(job.options.time or "") / 3600 if gpu else 0.0
         return ChainJob(step, job, {}, [], gpu_hours=hours)
 
@@ -114,6 +124,12 @@ def job_in_chain(job: BatchJob, step: Step, *, run: Path, cluster: SlurmSite, fo
     """
     notes = str(notes_folder(run, step.name))
     return replace(job, name=job_name(step.name, run), site=cluster, notes=notes, folder=str(folder))
+
+
+def _parts_as_jobs(jobs: int, options: SlurmOptions, longest: int) -> list[str]:
+    """Options of a step's command that has jobs work on its parts, of the same kind as its own."""
+    given = {"time": as_time(longest)} | {name: getattr(options, name) for name in SITE_OPTIONS}
+    return ["--workers", str(jobs), *(f"--slurm={name}={value}" for name, value in given.items() if value)]
 
 
 def process_job(

@@ -38,7 +38,8 @@ class DataKeys:
     valid_fraction: float = VALID_FRACTION
     splits: str = "train"
     keep_duplicates: bool = False
-    parts: int = 1  # that each source is divided into, cleaned on the cores of its job
+    parts: int = 1  # that each source is divided into
+    jobs: int = 0  # of Slurm that work on the parts at a time; none: the cores of the step's own job
 
 
 @dataclass
@@ -144,6 +145,7 @@ def _request(keys: FlowKeys) -> Request:
         questions=keys.evaluation.questions,
         benchmark=_benchmark(keys.evaluation),
         parts=data.parts,
+        jobs=data.jobs,
     )
 
 

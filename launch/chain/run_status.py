@@ -12,7 +12,7 @@ from ...core.checkpoint import IDENTITY
 from ...core.errors import UserError, check_known
 from ...core.files import read_lines, read_object
 from ...core.slurm import as_time
-from ...core.system.slurm_queue import QueuedJob, SlurmSilent, queued, slurm
+from ...core.system.slurm_queue import QueuedJob, SlurmSilent, commented, queued, slurm
 from ...training.run.journal import JOURNAL_FILE, Event, kept, read_history, spent
 from ...training.run.spawn import LOG
 from ..steps import Place, Step, step_called
@@ -267,7 +267,7 @@ def step_log(run: Path, name: str) -> Path:
 
 
 def cancel_run(run: Path) -> dict[str, str]:
-    """Cancel the jobs of a run that have not ended; step -> number.
+    """Cancel the jobs of a run that have not ended, and those that work on parts of its steps; step -> number.
 
     Raises:
         UserError: the folder holds no run.
@@ -279,8 +279,8 @@ def cancel_run(run: Path) -> dict[str, str]:
     names = {job_name(step, run): step for step in jobs}
     there = queued(list(names)) if names else {}
     cancelled = {names[name]: job.number for name, job in there.items()}
-    if cancelled:
-        slurm(["scancel", *cancelled.values()])
+    if every := [*cancelled.values(), *commented(f"{run}/")]:
+        slurm(["scancel", *every])
     for step, number in cancelled.items():
         note_job(run, step, number, CANCELLED)
     return cancelled

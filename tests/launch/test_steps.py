@@ -13,6 +13,7 @@ import pytest
 from pdapt.core.errors import Failed, UserError
 from pdapt.core.files import sha256, write_json
 from pdapt.core.manifest import Manifest, run_stage
+from pdapt.core.slurm import SlurmOptions
 from pdapt.eval.benchmark.results_folder import PLAN_FILE
 from pdapt.eval.benchmark.run import Outcome
 from pdapt.eval.report.benchmark_report import BenchmarkReportOptions
@@ -48,6 +49,8 @@ OTHERS = [
         max_rejected=0.5,
         edition="strict",
         overrides=["steps=3"],
+        parts=4,
+        jobs=2,
     )
 ]
 
@@ -91,6 +94,10 @@ def test_a_step_of_another_name_is_refused_with_the_nearest(tmp_path: Path) -> N
     write_request(TINY, tmp_path)
     with pytest.raises(UserError, match="runs on ranks"):
         run_step(tmp_path, "cpt")
+    with pytest.raises(UserError, match="report has no parts"):
+        run_step(tmp_path, "report", slurm=SlurmOptions(time="1:00:00"))
+    with pytest.raises(UserError, match="there are no tasks to work on"):
+        run_step(tmp_path, "corpus", workers=2)
 
 
 def test_steps_that_make_text_load_no_torch(tmp_path: Path, tiny_qwen3: Callable[..., Path]) -> None:
@@ -123,7 +130,7 @@ def test_a_finished_run_leaves_nothing_to_do_and_a_change_only_what_depends_on_i
     finish(OWN, tmp_path)
     assert steps_to_do(OWN, tmp_path) == []
     assert names(steps_to_do(replace(OWN, title="other"), tmp_path)) == ["report"]
-    assert steps_to_do(replace(OWN, parts=8), tmp_path) == []
+    assert steps_to_do(replace(OWN, parts=8, jobs=4), tmp_path) == []
     assert names(steps_to_do(replace(OWN, t=[0.3]), tmp_path)) == ["merge", "scores", "report"]
     judged = ["general", "tasks", "proxy", "scores", "report"]
     assert names(steps_to_do(replace(OWN, general=["x.jsonl"]), tmp_path)) == judged

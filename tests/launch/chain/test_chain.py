@@ -341,6 +341,11 @@ def test_a_run_is_cancelled_and_launched_again(fake: Slurm) -> None:
     assert set(states(fake).values()) == {"done", "cancelled"}
     assert run_status(fake.run).stopped == "tokenizer was cancelled: by pdapt cancel"
     assert invoke("cancel", "run") == "no job is in the queue\n"
+    parts = [["pdapt-sign", "7", "PENDING", "None", f"{fake.run}/.corpus.partial/tasks/logs"]]
+    others = [["pdapt-sign", "8", "RUNNING", "None", f"{fake.run}2/.corpus.partial/tasks/logs"]]
+    fake.write([*parts, *others])
+    invoke("cancel", "run")
+    assert fake.queue() == others, "jobs that work on parts of a step of this run"
     again = submit(fake)
     assert list(again) == ORDER[1:]
     assert not set(again.values()) & set(numbers.values())

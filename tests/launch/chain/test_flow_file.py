@@ -23,6 +23,7 @@ data:
   topics: topics.csv
   decontaminate: benchmark
   parts: 8
+  jobs: 4
 base: Qwen3-8B-Base
 recipe:
   name: qwen3_8b_cpt_48xh100_packed
@@ -61,6 +62,7 @@ def test_a_flow_says_what_the_options_of_run_say(tmp_path: Path) -> None:
         questions=20,
         benchmark=TaskRuns("benchmark", ["FR-MEDICAL"], 9),
         parts=8,
+        jobs=4,
     )
 
 

@@ -62,7 +62,7 @@ def chain(
     qwen3_at(tmp_path / "base", dtype="float32")
     (tmp_path / "flow.yaml").write_text(
         "title: A tiny chain\n"
-        "data: {domain: medical, paths: [notes.jsonl], general: [towns.jsonl]}\n"
+        "data: {domain: medical, paths: [notes.jsonl], general: [towns.jsonl], parts: 2, jobs: 2}\n"
         "base: base\n"
         "recipe:\n"
         "  name: qwen3_tiny_cpt_2xcpu\n"
@@ -113,5 +113,8 @@ def test_a_chain_stops_at_a_mistake_and_says_why_and_goes_on_to_the_report(chain
     log = "".join(path.read_text() for path in (chain.run / "slurm/logs").glob("scores.*"))
     assert "still valid from the earlier evaluation" in log, "what was evaluated beside training, and for the choice"
     assert json.loads((chain.run / "cpt/manifest.json").read_text())["config"]["parallel"]["nodes"] == 2
+    for step, task in (("corpus", "finish"), ("tokens", "tokenize")):
+        log = "".join(path.read_text() for path in (chain.run / "slurm/logs").glob(f"{step}.*"))
+        assert f"{step}: {task}: submitted as job " in log
     assert chain.launch() == ["every step is done"]
     assert [step.name for step in flow_steps(read_request(chain.run))] == STEPS
