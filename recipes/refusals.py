@@ -30,12 +30,12 @@ NEMO_REFUSES = {
     ),
     "checkpoint.asynchronous": Refusal(
         lambda recipe: recipe.checkpoint.asynchronous is not False,
-        "Megatron-Bridge's asynchronous saves were not tried with these events, which say when a checkpoint is whole",
+        "pdapt has not been tried with Megatron-Bridge's asynchronous saves, and must know when each is complete",
         "false, with engine=nemo",
     ),
     "parallel.fsdp": Refusal(
         lambda recipe: recipe.parallel.fsdp,
-        "Megatron-Bridge's sharded weights were not tried, and need a GPU",
+        "Megatron-Bridge's sharded weights need a GPU, and were not tried",
         "false, with engine=nemo",
     ),
 }

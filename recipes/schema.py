@@ -50,8 +50,8 @@ class Model:
     shape: Shape | None = None
     precision: str = "bf16"  # bf16 (weights and activations; main weights in FP32) or fp32
     fp8: bool = False  # matrix products in FP8, current scaling; on a GPU, with bf16
-    init_std: float = 0.02  # only where training starts from random weights
-    # whose layers compute on GPUs: transformer_engine; local: Megatron's, torch's attention; auto: the first if there
+    init_std: float = 0.02  # standard deviation of random weights, if training starts from them
+    # layers on GPUs: transformer_engine; local: Megatron's with torch's attention; auto: the first if installed
     transformer_impl: str = Layers.AUTO
 
 
@@ -76,9 +76,9 @@ class Part:
     sources: list[str] = field(default_factory=lambda: ["*"])  # names of sources, as glob patterns
     document_types: list[str] = field(default_factory=lambda: ["*"])  # as glob patterns
     topics: list[str] = field(default_factory=lambda: ["*"])  # as glob patterns; of tokens that are built by topic
-    edition: str | None = None  # commercial: of these only what may be used commercially; research: all, as without
-    weight: float | None = None  # share of the real tokens, to the other parts' weights; all parts have one, or none
-    max_epochs: float | None = None  # none of its data sets is read more often; the others fill up
+    edition: str | None = None  # commercial: only documents that may be used commercially; research or none: all
+    weight: float | None = None  # share of the real tokens, relative to the other weights; for all parts, or for none
+    max_epochs: float | None = None  # limit on how often each of its data sets is read; the others make up for it
 
 
 @dataclass
@@ -108,8 +108,8 @@ class Parallel:
 class Machine:
     """The memory that a recipe has to fit into, by prediction."""
 
-    gpu_gib: float = H100.usable_gib  # of one GPU: what PyTorch can have of an H100 of 80 GB
-    host_gib: float = 480.0  # of one node
+    gpu_gib: float = H100.usable_gib  # memory of one GPU: what PyTorch can use of an H100 of 80 GB
+    host_gib: float = 480.0  # memory of one node
 
 
 @dataclass
@@ -133,30 +133,30 @@ class Schedule(StrEnum):
 class Optimizer:
     """AdamW, and the schedule of its learning rate: by default constant, as in the paper."""
 
-    grads: str = "fp32"  # gradients are summed and reduced in fp32 or bf16, where precision is bf16
+    grads: str = "fp32"  # type in which gradients are summed and reduced if precision is bf16: fp32 or bf16
     lr: float = 2e-5  # learning rate after the warm-up, and the highest
     schedule: str = Schedule.CONSTANT  # after the warm-up: constant; linear or cosine: falls; wsd: constant, then falls
-    min_lr: float = 0.0  # what linear, cosine and wsd fall to
-    # linear, cosine: it has fallen after so many steps of the run, none: after all; wsd: it falls in so many last steps
+    min_lr: float = 0.0  # learning rate at the end of linear, cosine and wsd
+    # linear, cosine: step at which the rate has fallen (none: the last); wsd: number of last steps over which it falls
     decay_steps: int | None = None
-    warmup_steps: int = 0  # steps in which the learning rate rises from 0, evenly
-    beta1: float = 0.9  # how much of the gradients' running mean a step keeps
-    beta2: float = 0.999  # how much of the squares' running mean a step keeps
-    eps: float = 1e-8  # what AdamW adds to the root of the squares' mean
+    warmup_steps: int = 0  # steps of the warm-up, in which the learning rate rises linearly from 0
+    beta1: float = 0.9  # decay rate of the running mean of gradients
+    beta2: float = 0.999  # decay rate of the running mean of their squares
+    eps: float = 1e-8  # epsilon of AdamW, added to the root of the mean of squares
     weight_decay: float = 0.05  # decoupled, times the learning rate; not on norms
-    clip: float = 1.0  # norm of the whole gradient
+    clip: float = 1.0  # largest norm of the whole gradient
 
 
 @dataclass
 class Checkpoint:
     """When and how the state is saved."""
 
-    every: int = 720  # steps
+    every: int = 720  # steps between checkpoints
     # false: another DP may resume. true: another TP or PP too, for 12 bytes a parameter of host memory at each save.
     reshardable: bool = False
-    keep_every: int | None = None  # steps: the checkpoints of its multiples are kept, and the last one; none: all are
-    keep_last: int = 2  # of the others, so many
-    asynchronous: bool | None = None  # training goes on while a process of its own writes; none: on GPUs
+    keep_every: int | None = None  # steps: checkpoints at its multiples are kept, and the last one; none: all are
+    keep_last: int = 2  # number of the newest others that are kept
+    asynchronous: bool | None = None  # training continues while another process writes; none: only on GPUs
 
 
 ALL = "all"
@@ -167,7 +167,7 @@ ALL = "all"
 class Validation:
     """Loss on held-out sequences during training: the same ones every time, each read once."""
 
-    every: int = 180  # steps
+    every: int = 180  # steps between validations
     batches: int | str = 4  # global batches, of all data sets in proportion to their sequences; or all
 
 
@@ -189,20 +189,20 @@ class Guard:
     """Limits that each step is checked against, and the action on a step that exceeds one."""
 
     nonfinite: str = "stop"  # loss or gradient norm is NaN or infinite: stop, skip (no update), or rewind
-    spike: str | None = None  # one is far above the last steps': warn, stop, skip or rewind; none: not watched
-    deviations: float = 6.0  # that far: standard deviations above the mean
-    window: int = 128  # of so many last steps
-    limit: int = 10  # skipped updates, or rewinds, of one run; the next one stops it
-    straggler: float | None = 1.2  # a rank's compute time over the median rank's that is reported
-    hang: float = 30.0  # minutes without progress after which the run is ended and the rank named
+    spike: str | None = None  # either is far above the last steps': warn, stop, skip or rewind; none: ignored
+    deviations: float = 6.0  # limit of a spike, in standard deviations above the mean
+    window: int = 128  # number of last steps that the mean is taken over
+    limit: int = 10  # number of skipped updates or rewinds in a run; the next one stops it
+    straggler: float | None = 1.2  # ratio of a rank's compute time to the median rank's from which it is reported
+    hang: float = 30.0  # timeout: minutes without progress, after which the run ends and names the rank
 
 
 @dataclass
 class Log:
     """Records beside metrics.jsonl and TensorBoard's files."""
 
-    wandb: str | None = None  # project; the package wandb has to be there
-    mlflow: str | None = None  # tracking URI; the package mlflow has to be there
+    wandb: str | None = None  # project; needs the package wandb
+    mlflow: str | None = None  # tracking URI; needs the package mlflow
     profile: list[int] = field(default_factory=list)  # first and last step of a start that torch's profiler records
     profile_ranks: list[int] = field(default_factory=lambda: [0])  # ranks that are recorded
 
@@ -222,9 +222,9 @@ class Recipe:
     guard: Guard = field(default_factory=Guard)
     log: Log = field(default_factory=Log)
     job: SlurmOptions = field(default_factory=SlurmOptions)
-    engine: str = Engine.MEGATRON  # whose trainer runs it: megatron: Megatron-LM's; nemo: NVIDIA's Megatron-Bridge
+    engine: str = Engine.MEGATRON  # trainer: megatron (Megatron-LM) or nemo (NVIDIA's Megatron-Bridge)
     steps: int = MISSING  # steps of the whole run
-    seed: int = 0  # of the data's order and of random weights; Megatron, which refuses 0, is given one more
+    seed: int = 0  # seed of the data's order and of random weights; Megatron, which refuses 0, gets seed + 1
     megatron: dict[str, Any] = field(default_factory=dict)  # further Megatron arguments, name without dashes: value
 
 

@@ -184,7 +184,7 @@ def document() -> str:
     rows = _set_rows({name for names in became.values() for name in names})
     parts += [SET_INTRO.strip(), _table(["Argument", "GPUs", "CPU", "Why", "Megatron-Bridge"], rows)]
     refused = [[f"`{name}`", refusal.allowed, refusal.reason] for name, refusal in NEMO_REFUSES.items()]
-    parts += [PASSED_ON.strip(), NEMO_INTRO.strip(), _table(["Refused", "Served", "Why"], refused)]
+    parts += [PASSED_ON.strip(), NEMO_INTRO.strip(), _table(["Refused", "Allowed", "Why"], refused)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

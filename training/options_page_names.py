@@ -97,9 +97,9 @@ HASHING = "the hashing process (`training/run/hashes.py`), which removes the oth
 GUARD = "the guard (`training/run/listeners/guard.py`)"
 TRACKERS = "the trackers (`training/run/listeners/trackers.py`)"
 SLURM = "the Slurm script (`launch/recipe_job.py`)"
-RANKS = "torchrun (`training/run/spawn.py`) and the Slurm script; where DP > 1 on GPUs:"
+RANKS = "torchrun (`training/run/spawn.py`) and the Slurm script; if DP > 1 on GPUs:"
 READ_BY = {
-    "data.layout": "the data sets (`training/megatron/datasets.py`); where documents are masked:",
+    "data.layout": "the data sets (`training/megatron/datasets.py`); if documents are masked:",
     "data.blend[].sources": BLEND,
     "data.blend[].document_types": BLEND,
     "data.blend[].topics": BLEND,
@@ -118,7 +118,7 @@ READ_BY = {
     "guard.window": GUARD,
     "guard.limit": GUARD,
     "guard.straggler": "the report of slow ranks (`training/run/listeners/straggler.py`)",
-    "guard.hang": "the watch (`training/run/listeners/watch.py`); 10 minutes later collectives give up, too:",
+    "guard.hang": "the watch (`training/run/listeners/watch.py`); the timeout of collectives is 10 minutes longer:",
     "log.wandb": TRACKERS,
     "log.mlflow": TRACKERS,
     "job.time": SLURM,
@@ -134,7 +134,7 @@ READ_BY = {
 
 DECIDES = {
     "model.shape.rope_base": "base of the rotary positions' angles",
-    "model.shape.norm_eps": "what RMSNorm adds to the mean square",
+    "model.shape.norm_eps": "epsilon of RMSNorm, added to the mean square",
 }
 """Meanings of the options that neither `schema.py` nor `core/qwen3.py` has a comment on."""
 
@@ -177,7 +177,7 @@ SET = {
     ),
     "--rerun-mode": (GUARDED, "rerun_state_machine.rerun_mode"),
     "--save": (FOLDER, "checkpoint.save"),
-    "--load": ("the run's folder: a run goes on from its newest checkpoint", "checkpoint.load"),
+    "--load": ("the run's folder: a run continues from its newest checkpoint", "checkpoint.load"),
     "--pretrained-checkpoint": ("weights to start from, where there are any", "checkpoint.pretrained_checkpoint"),
     "--log-interval": ("every step is written down", "logger.log_interval"),
     "--tensorboard-dir": (FOLDER, "logger.tensorboard_dir"),
@@ -213,52 +213,54 @@ INTRO = f"""# Options of a recipe
 <!-- Written by `{COMMAND}`. -->
 
 A recipe is a YAML file, and each option can be set on the command line, too: `pdapt train RECIPE optimizer.lr=1e-5`.
-For each option this page says what it decides, which Megatron-LM arguments it becomes, and what NVIDIA's
-Megatron-Bridge calls it: the fields of the `ConfigContainer` of megatron-bridge {BRIDGE_VERSION} that decide the same,
-or the nearest to it. An argument that begins with `no-` sets its field to false. "Published" is where the recipes
-named `qwen3_*_cpt_*` have their value from. *Not run*: it needs a GPU's own kernels, and no GPU has run it yet.
+For each option this page says what it decides, which Megatron-LM arguments it becomes, and which fields of NVIDIA's
+Megatron-Bridge correspond to it (the `ConfigContainer` of megatron-bridge {BRIDGE_VERSION}; the nearest ones if none is
+the same). An argument that begins with `no-` sets its field to false. "Published" is the source of the value in the
+recipes named `qwen3_*_cpt_*`. *Not run*: it needs a GPU's own kernels, and has not run on a GPU yet.
 """
 SET_INTRO = """
 ## What is always set
 
-Megatron arguments that no option becomes, as they are on GPUs and on a CPU. `OUT` is the run's folder, `BASE` the
-checkpoint to start from. Those with nothing in either column are given only when they are needed.
+Megatron arguments that no option sets, on GPUs and on a CPU. `OUT` is the run's folder, `BASE` the
+checkpoint to start from. Those with nothing in either column are set only when needed.
 """
 PASSED_ON = """
 ## What is passed through
 
-These options are checked against each other and against the predicted memory, then handed to Megatron, whose own code
-does the work.
+pdapt checks these options against each other and against the predicted memory, and passes them to Megatron, whose own
+code does the work.
 
-- **Pipeline parallelism** (`parallel.pp`). With document masks it wants `batch.micro_size=1`.
+- **Pipeline parallelism** (`parallel.pp`). With document masks it needs `batch.micro_size=1`.
 - **Sequence parallelism** (`parallel.sp`): *not run*. On by default on GPUs where TP > 1.
-- **Context parallelism** (`parallel.cp`): *not run*. Only with `data.layout=concat data.document_masks=false`: it
-  splits each sequence evenly, and documents' pieces or padded rows do not split so.
-- **FP8** (`model.fp8`): *not run*. Current scaling: each tensor is scaled by its present maximum. With
-  `model.precision=bf16`.
-- **Megatron-FSDP** (`parallel.fsdp`): *not run*. It saves in a format of its own, `fsdp_dtensor`, which
-  `pdapt convert export` names and refuses, and which a run without it does not go on from. `checkpoint.reshardable` is
-  for the other format.
-- **Transformer Engine** (`model.transformer_impl=transformer_engine`): *not run*. Its part for PyTorch is compiled when
-  it is installed. `auto` takes it where it is there. FP8, SP, CP and Megatron-FSDP need it, and are refused without.
-- **Local layers** (`model.transformer_impl=local`): *not run* on a GPU; what the CPU trains with. Megatron's own layers
-  and fused operations, and nothing to compile beforehand. Attention over documents is torch's `varlen_attn` (BF16 on
-  GPUs; in FP32, and on a CPU, one document after the other). Gradients are added up outside the matrix products. What
-  torch itself would compile needs a C compiler and Python's headers; without them it runs operation by operation, which
-  is said. A run may change from one kind of layers to the other where its last checkpoint is reshardable.
+- **Context parallelism** (`parallel.cp`): *not run*. Only with `data.layout=concat data.document_masks=false`:
+  it splits each sequence evenly, and the pieces of documents or padded rows cannot be split that way.
+- **FP8** (`model.fp8`): *not run*. Current scaling: each tensor is scaled by its present maximum. Only
+  with `model.precision=bf16`.
+- **Megatron-FSDP** (`parallel.fsdp`): *not run*. It saves in a format of its own, `fsdp_dtensor`.
+  `pdapt convert export` refuses that format by name, a run without FSDP cannot continue from it, and
+  `checkpoint.reshardable` does not apply to it.
+- **Transformer Engine** (`model.transformer_impl=transformer_engine`): *not run*. Installing it
+  compiles its PyTorch extension. `auto` uses it if it is installed. FP8, SP, CP and Megatron-FSDP need it, and are
+  refused without it.
+- **Local layers** (`model.transformer_impl=local`): *not run* on a GPU; CPUs train with them. They are Megatron's own
+  layers and fused operations, and need no compilation beforehand. Attention over documents is torch's `varlen_attn`
+  (BF16 on GPUs; in FP32, and on a CPU, one document after the other). Gradients are added up outside the matrix
+  products. torch compiles some operations if a C compiler and Python's headers are there; otherwise it runs them one by
+  one, and a warning says so. A run may change from one kind of layers to the other if its last checkpoint is
+  reshardable.
 
-Any further Megatron argument goes under `megatron`, its name without dashes:
+Any other Megatron argument goes under `megatron`, by its name without the leading dashes:
 
 ```yaml
 megatron: {log-params-norm: true, recompute-granularity: selective}
 ```
 
-`true` gives an argument without a value, a list several values. One that an option of ours decides is refused.
+`true` sets an argument that takes no value; a list gives several values. pdapt refuses an argument that one of its own
+options sets.
 """
 NEMO_INTRO = """
 ## What `engine=nemo` refuses
 
-With `engine=nemo` Megatron-Bridge's trainer runs the recipe ([nemo.md](nemo.md)): Megatron's configuration of it is
-carried over to the `ConfigContainer` field by field. These options it does not serve, and refuses before anything
-starts.
+With `engine=nemo` Megatron-Bridge's trainer runs the recipe ([nemo.md](nemo.md)): pdapt copies Megatron's configuration
+of the recipe to the `ConfigContainer` field by field. It refuses the following options before anything starts.
 """
