@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lm_eval.api.registry import get_model
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
+from torch.utils import collect_env
 from transformers import GenerationConfig
 
 from ...core.files import fsync_path, list_files, remove, write_json
@@ -50,12 +52,21 @@ class _Evaluated:
 def run(job: LmEvalJob) -> None:
     """Do a job's evaluations in the folder of its tasks; one line on standard output for each that is finished."""
     warnings = count_warnings()
+    describe_machine_once()
     if replace_products():
         print("this CPU has no BF16 products: they are computed in FP32 and rounded", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         manager = TaskManager(include_path=".", include_defaults=False)
         for name, evaluations in groupby(job.evaluations, key=lambda evaluation: evaluation.model):
             _run_model(name, list(evaluations), job=job, manager=manager, warnings=warnings, scratch=Path(scratch))
+
+
+def describe_machine_once() -> None:
+    """Spare every evaluation but the first pip, a compiler and a dozen other commands.
+
+    lm-eval asks torch for a description of the machine, which they make, and writes it into each of its results.
+    """
+    collect_env.get_pretty_env_info = cache(collect_env.get_pretty_env_info)
 
 
 def _run_model(

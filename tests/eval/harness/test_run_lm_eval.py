@@ -1,13 +1,15 @@
-"""Files of lm-eval's results, as pdapt names them."""
+"""Files of lm-eval's results, as pdapt names them, and the machine's description in them."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.loggers.utils import add_env_info
+from torch.utils import collect_env
 
 from pdapt.core.files import list_files
 from pdapt.eval.harness.result_files import RESULTS_FILE, SAMPLES_FILE
-from pdapt.eval.harness.run_lm_eval import _Evaluated, _save_results
+from pdapt.eval.harness.run_lm_eval import _Evaluated, _save_results, describe_machine_once
 
 
 class Tracker:
@@ -41,3 +43,14 @@ def test_a_file_that_lm_eval_failed_to_write_is_an_error(tmp_path: Path) -> None
     tracker: Any = Tracker(tmp_path, samples=False)
     with pytest.raises(OSError, match="lm-eval wrote 1 of 2 files"):
         _save_results(_Evaluated({"samples": {"mmlu": []}}, tracker), "mmlu", tmp_path)
+
+
+def test_the_machine_is_described_in_each_result_and_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    monkeypatch.setattr(collect_env, "get_pretty_env_info", lambda: looks.append("look") or f"look {len(looks)}")
+    describe_machine_once()
+    results: list[dict[str, Any]] = [{}, {}]
+    for found in results:
+        add_env_info(found)
+    assert [found["pretty_env_info"] for found in results] == ["look 1", "look 1"]
+    assert looks == ["look"]
