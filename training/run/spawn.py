@@ -52,9 +52,7 @@ def spawn(task: RankTask, out: Path) -> int:
         str(out / "job.json"),
     ]
     command.append(str(os.getpid()))
-    # One thread a rank where ranks share the cores.
-    threads = max(1, len(os.sched_getaffinity(0)) // parallel.ranks_per_node)
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | connections(task.recipe)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads(parallel.ranks_per_node))} | connections(task.recipe)
     with _asked_to_stop() as asked, (out / LOG).open("ab") as file:
         write_json(out / "job.json", task.to_json())
         offset = file.tell()
@@ -68,6 +66,13 @@ def spawn(task: RankTask, out: Path) -> int:
             preexec_fn=partial(_before_torchrun, os.getpid()),
         )
         return _watch(process, Follower(out / LOG, offset, log.info), asked)
+
+
+def threads(ranks: int) -> int:
+    """Threads of a rank: its part of the cores, or fewer where the environment's OMP_NUM_THREADS says so."""
+    part = max(1, len(os.sched_getaffinity(0)) // ranks)
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return min(part, int(given)) if given.isdecimal() and int(given) else part
 
 
 def connections(recipe: Recipe) -> dict[str, str]:
