@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,15 +28,19 @@ from pdapt.training.train import train
 pytestmark = pytest.mark.slow
 Trained = Callable[..., Path]
 SHORT = ["steps=3", "checkpoint.every=3", "parallel.ranks_per_node=2"]
+BY_BUCKET, BY_TENSOR = "checkpoint.reshardable=false", "checkpoint.reshardable=true"
 
 
-@pytest.fixture
-def trained(tokens: Path, recipe_file: Path, tmp_path: Path) -> Trained:
-    """A run of three steps, given what is to be otherwise: its newest checkpoint."""
+@pytest.fixture(scope="module")
+def trained(tokens: Path, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The newest checkpoint of a run of three steps, given what is to be otherwise: of one run for all that ask."""
+    made: dict[tuple[str, ...], Path] = {}
 
-    def make(name: str, *overrides: str) -> Path:
-        train(load(str(recipe_file), [*SHORT, *overrides]), tokens, tmp_path / name)
-        return checkpoints(tmp_path / name)[-1]
+    def make(*overrides: str) -> Path:
+        if overrides not in made:
+            made[overrides] = tmp_path_factory.mktemp("trained") / "run"
+            train(load(str(recipe_file), [*SHORT, *overrides]), tokens, made[overrides])
+        return checkpoints(made[overrides])[-1]
 
     return make
 
@@ -53,9 +58,7 @@ def test_master_weights_are_the_same_from_either_kind_of_save(
     trained: Trained, tmp_path: Path, split: list[str]
 ) -> None:
     """By bucket, for a change of DP alone, and tensor by tensor: the same run, so the same FP32 values."""
-    by_bucket, by_tensor = (
-        trained(f"reshardable-{kind}", f"checkpoint.reshardable={kind}", *split) for kind in ("false", "true")
-    )
+    by_bucket, by_tensor = trained(BY_BUCKET, *split), trained(BY_TENSOR, *split)
     export_hf(by_bucket, tmp_path / "by-bucket", source="master")
     export_hf(by_tensor, tmp_path / "by-tensor", source="master")
     export_hf(by_tensor, tmp_path / "parameters")
@@ -72,7 +75,8 @@ def test_master_weights_are_the_same_from_either_kind_of_save(
 
 def test_master_weights_that_lie_elsewhere_are_not_taken_for_some(trained: Trained, tmp_path: Path) -> None:
     """As from a GPU, whose layers have another order."""
-    checkpoint = trained("run", "checkpoint.reshardable=false")
+    run = shutil.copytree(trained(BY_BUCKET).parents[1], tmp_path / "run")
+    checkpoint = checkpoints(run)[-1]
     record = read_json(checkpoint / HASHES_FILE)
     del record["sha256"]
     record["provenance"]["device"] = "gpu"
@@ -90,7 +94,7 @@ def test_master_weights_that_lie_elsewhere_are_not_taken_for_some(trained: Train
 
 
 def test_the_card_says_where_the_weights_come_from(trained: Trained, tmp_path: Path) -> None:
-    checkpoint = trained("run")
+    checkpoint = trained(BY_TENSOR)
     manifest = export_hf(checkpoint, tmp_path / "out", dtype="float32")
     assert manifest.counts["step"] == 3
     card = (tmp_path / "out" / "README.md").read_text()
