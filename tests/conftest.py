@@ -40,7 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 INPUTS = "fuzz inputs"
 SLURM = ROOT / "tests/launch/slurm"
 """Tests that share one Slurm: two would have the same ports, and jobs of one number ranks that meet at one port."""
-LONGEST = ("test_pipeline.py", SLURM.name, "test_first_look.py", "test_bench_train.py", "test_train_kills.py")
+LONGEST = (
+    *("test_pipeline.py", SLURM.name, "test_train.py", "test_training.py", "test_guards_train.py", "test_stops.py"),
+    *("test_exports.py", "test_bench_train.py", "test_first_look.py", "test_first_cause.py", "test_train_kills.py"),
+    *("test_bench_scaling.py", "test_layouts_train.py", "test_kills.py", "test_run_to_report.py", "test_tasks_run.py"),
+)
 """Files or folders whose slow tests take minutes. They begin first, so that none ends beside an idle process."""
 
 
