@@ -1,6 +1,7 @@
 """`pdapt drill`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,36 +15,76 @@ if TYPE_CHECKING:
 
 
 def drill(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Drills on this machine's Slurm; see --list.")
+    ] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Do all drills of --list.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Print the names of the drills, and what happens.")] = False,
+    site: Annotated[
+        str, typer.Option(help="Name of a site, or a YAML file; the ranks take cores of two of its nodes.")
+    ] = "local_cpu",
     kills: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="N",
-            help="Kill a flow of about a minute on this machine N times, each at a moment drawn from all the time that "
-            "it takes, start it again, and compare weights, losses, scores and tables with the undisturbed flow's.",
+            help="Without Slurm: kill a flow of about a minute on this machine N times, each at a moment drawn from "
+            "all the time that it takes, start it again, and compare tokens, losses, weights, scores and tables.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the moments; by default random, and printed.")] = None,
     resume: Annotated[
         bool, typer.Option("--continue", help="Go on with the kills that --out holds, up to N in all.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the runs and of what came out.")] = Path("runs/drills"),
+    out: Annotated[
+        Path, typer.Option(help="Folder of the runs and of what came out; for Slurm one that all nodes share.")
+    ] = Path("runs/drills"),
     as_json: Json = False,
 ) -> None:
-    """Disturb a tiny flow on purpose, and compare what comes out.
+    """Disturb a tiny training or flow on purpose, and compare what comes out with what does undisturbed.
 
-    Prints a table in Markdown. Exit code 1 where a result differs, or a flow did not go on. docs/reliability.md has
+    Prints a table in Markdown. Exit code 1 where a result differs, or a run does not go on. docs/reliability.md has
     what came out of it.
     """
-    if kills is None:
-        raise UserError("no drill is named", where="pdapt drill", fix="give --kills N")
-    _kill(kills, seed, out, resume, as_json=as_json)
+    if sum([bool(names), every, listed, kills is not None]) != 1:
+        raise UserError(
+            "no drill is named, or more than one kind of drill is given",
+            where="pdapt drill",
+            fix="give NAMEs, --all, --list or --kills N: one of them",
+        )
+    if kills is None and (seed is not None or resume):
+        raise UserError("--seed and --continue belong to --kills", where="pdapt drill", fix="leave them out")
+    if listed:
+        _list(as_json=as_json)
+    elif kills is not None:
+        _kill(kills, seed, out, resume, as_json=as_json)
+    else:
+        _drill(names or [], site, out, as_json=as_json)
+
+
+def _list(*, as_json: bool) -> None:
+    from ..launch.drills.slurm_drills import DRILLS
+
+    if as_json:
+        print(json.dumps({"drills": {each.name: each.summary for each in DRILLS}}))
+        return
+    for each in DRILLS:
+        print(f"{each.name}: {each.summary}{' (takes an operator)' if each.operator else ''}")
+
+
+def _drill(names: list[str], site: str, out: Path, *, as_json: bool) -> None:
+    from ..launch.drills.slurm_drills import WRONG, drill_table, run_drills
+
+    results = run_drills(names, out.resolve() / "slurm", site)
+    print(json.dumps({"drills": [asdict(each) for each in results]}) if as_json else "\n".join(drill_table(results)))
+    wrong = [each for each in results if each.outcome in WRONG]
+    if wrong:
+        raise Failed(f"{', '.join(each.name for each in wrong)}: {wrong[0].words}\n  where: {out}")
 
 
 def _kill(count: int, seed: int | None, out: Path, resume: bool, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from ..launch.drills.kill_tally import Outcome, read_kills, tally
+    from ..launch.drills.kill_tally import WRONG, read_kills, tally
     from ..launch.drills.kills import Campaign
     from ..launch.drills.tiny_flow import TinyFlow
 
@@ -56,7 +97,7 @@ def _kill(count: int, seed: int | None, out: Path, resume: bool, *, as_json: boo
     campaign = Campaign(TinyFlow(folder / "flow"), folder, _seed(seed, held))
     every = campaign.kill_until(count)
     print(json.dumps({"kills": [asdict(kill) for kill in every]}) if as_json else "\n".join(tally(every)))
-    wrong = [kill for kill in every if kill.outcome in (Outcome.DIFFERENT, Outcome.FAILED)]
+    wrong = [kill for kill in every if kill.outcome in WRONG]
     if wrong:
         raise Failed(f"{len(wrong)} of {len(every)} kills: {wrong[0].problem}\n  where: {folder}")
 

@@ -26,6 +26,9 @@ class Outcome(StrEnum):
     """It had ended before the moment of its kill, with the undisturbed flow's results."""
 
 
+WRONG = (Outcome.DIFFERENT, Outcome.FAILED)
+
+
 @dataclass(frozen=True)
 class Kill:
     """A kill.

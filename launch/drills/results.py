@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...core.files import read_object
 from ...core.manifest import Manifest
 from ...training.run.journal import JOURNAL_FILE, Event, kept, read
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Results = dict[str, str]
 """Name of a result -> its SHA-256, or a loss as it was written."""
@@ -41,18 +45,30 @@ def read_losses(training: Path) -> Results:
     return {f"loss {event} {step}": repr(row["loss"]) for event, by in losses.items() for step, row in by.items()}
 
 
+def checkpoint_weights(checkpoint: Path) -> Results:
+    """Hash each tensor of a training checkpoint but the optimizer's, whose buffers have padding that nothing writes."""
+    from ...conversion.distcp_read import Checkpoint
+
+    stored = Checkpoint(checkpoint)
+    names = [name for name in stored.entries if not name.startswith("optimizer.")]
+    return {f"weights {checkpoint.name} {name}": _hash(tensor) for name, tensor in stored.read(names).items()}
+
+
+def _hash(values: "Tensor") -> str:
+    import torch
+
+    content = values.contiguous().view(torch.uint8).numpy().tobytes()
+    return sha256(f"{values.dtype} {tuple(values.shape)} ".encode() + content).hexdigest()
+
+
 def _weights(folder: Path) -> Iterator[tuple[str, str]]:
     """Each tensor's name and the SHA-256 of its values."""
-    import torch
     from safetensors import safe_open
 
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for name in sorted(file.keys()):
-                values = file.get_tensor(name).contiguous()
-                shape = f"{values.dtype} {tuple(values.shape)} ".encode()
-                content = values.view(torch.uint8).numpy().tobytes()
-                yield f"{folder.name} {name}", sha256(shape + content).hexdigest()
+                yield f"{folder.name} {name}", _hash(file.get_tensor(name))
 
 
 def _scores(scores: Path) -> Iterator[tuple[str, str]]:
