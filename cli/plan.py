@@ -252,15 +252,24 @@ def compare(
             "--with", help="Way to train; fsdp-padded is the paper's: PyTorch's FSDP, padded rows, one at once."
         ),
     ] = "fsdp-padded",
+    assume: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Assumption about the other way: micro, grads, attention, fused or recompute; may be repeated.",
+        ),
+    ] = None,
     site: Site = None,
     as_json: Json = False,
 ) -> None:
     """Set a recipe beside another way to train on the same GPUs: step, tokens, hours, memory, and why; predicted."""
     from ..launch.planning.compare_recipes import compare as compare_ways
     from ..launch.planning.compare_recipes import lines
+    from ..launch.planning.padded_fsdp import read_assumptions
     from ..recipes.load import load
 
+    assumptions = read_assumptions(assume or [])
     loaded = load(name, overrides, fitting=False)
     machines, _ = _machines(site, {})
-    result = compare_ways(loaded, other, _speed(site), machines)
+    result = compare_ways(loaded, other, _speed(site), site=machines, assumptions=assumptions)
     print(json.dumps(result.to_json()) if as_json else "\n".join(lines(name, result)))

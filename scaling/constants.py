@@ -83,8 +83,8 @@ class Extent(NamedTuple):
     dp: int
     cp: int
 
-    def beyond(self, parameters: float, gpus: int, *, dp: int, cp: int) -> str | None:
-        """A sentence on how a prediction goes beyond these rows; None where it does not."""
+    def beyond(self, parameters: float, gpus: int, *, dp: int, cp: int, of: str = "") -> str | None:
+        """A sentence on how a prediction goes beyond these rows, which are `of` something; None where it does not."""
         (small, large), (few, many) = self.parameters, self.gpus
         parts = [] if small <= parameters <= large else [f"{parameters / 1e9:.1f} G parameters"]
         parts += [] if few <= gpus <= many else [counted(gpus, "GPU")]
@@ -93,7 +93,7 @@ class Extent(NamedTuple):
         if not parts:
             return None
         rows = f"{small / 1e9:.1f} to {large / 1e9:.0f} G parameters on {few:,} to {many:,} GPUs"
-        return f"beyond the published rows that the planner is fitted to, {rows}: {' and '.join(parts)}"
+        return f"beyond the published rows{of} that the planner is fitted to, {rows}: {' and '.join(parts)}"
 
 
 class Reach(NamedTuple):
@@ -103,17 +103,30 @@ class Reach(NamedTuple):
         interval: as in `Fit`, for Megatron's trainer.
         stacks: the same for other kinds of trainers, by their names: over all rows of such a trainer at hand, each
             predicted by a fit that has seen none of its software's.
+        extents: how far the rows of those other kinds reach, by their names.
         rows: that the constants are fitted to: a site's, or the published ones; None where the file does not say.
     """
 
     interval: tuple[float, float]
     stacks: dict[str, tuple[float, float]]
+    extents: dict[str, Extent]
     rows: Measured | Extent | None
 
     def interval_of(self, stack: str) -> tuple[float, float]:
         """The interval for a kind of trainer; where it is not Megatron, no narrower than Megatron's."""
         low, high = self.stacks.get(stack, self.interval)
         return min(low, self.interval[0]), max(high, self.interval[1])
+
+    def unmeasured(self, stack: str, parameters: float, gpus: int, *, dp: int, cp: int) -> str | None:
+        """Why no rows warrant an interval for another kind of trainer than Megatron's; None where some do.
+
+        Args:
+            stack: the kind, one of `stacks`.
+            parameters, gpus, dp, cp: see `beyond`.
+        """
+        if not isinstance(self.rows, Extent):
+            return f"these constants are a site's, which has no row of {stack}"
+        return self.extents[stack].beyond(parameters, gpus, dp=dp, cp=cp, of=f" of {stack}")
 
     def beyond(self, model: str, parameters: float, gpus: int, *, dp: int, cp: int) -> list[str]:
         """A sentence where a prediction goes beyond the rows that the constants are fitted to.
@@ -198,7 +211,9 @@ def read_reach(path: Path = FITTED) -> Reach:
     """
     fit, measured, published = read_fit(path), read_measured(path), read_json(FITTED)
     stacks = {name: (low, high) for name, (low, high) in published["stacks"].items()}
-    return Reach(fit.interval, stacks, measured or (_extent(published["extent"]) if path == FITTED else None))
+    extents = {name: _extent(value) for name, value in published["extents"].items()}
+    rows = measured or (_extent(published["extent"]) if path == FITTED else None)
+    return Reach(fit.interval, stacks, extents, rows)
 
 
 def _extent(value: dict[str, Any]) -> Extent:

@@ -132,7 +132,9 @@ def extent(given: list[Case]) -> Extent:
 def write_fit(out: Path) -> None:
     """Write what `calibrate` gives, and how far it holds, in the form that `read_reach` reads."""
     calibration, _ = split(cases(rows(), "published.json"))
-    reach = {"stacks": unlike_stacks(calibration), "extent": extent(calibration)._asdict()}
+    intervals = unlike_stacks(calibration)
+    extents = {kind: extent([case for case in calibration if case.stack == kind])._asdict() for kind in intervals}
+    reach = {"stacks": intervals, "extents": extents, "extent": extent(calibration)._asdict()}
     write_json(out, calibrate().to_json() | reach)
 
 

@@ -127,6 +127,12 @@ def stack_of_recipe(recipe: Recipe) -> Stack:
     return Stack.FSDP if recipe.parallel.fsdp else Stack.MEGATRON
 
 
+def unmeasured(recipe: Recipe, reach: Reach) -> str | None:
+    """Why no rows warrant an interval for a recipe with FSDP; None where some do."""
+    parameters, gpus = shape_of(recipe).parameters, world_size(recipe)
+    return reach.unmeasured(Stack.FSDP, parameters, gpus, dp=data_parallel(recipe), cp=recipe.parallel.cp)
+
+
 def beyond(recipe: Recipe, reach: Reach) -> list[str]:
     """A sentence where a prediction goes beyond the rows that the constants are fitted to."""
     size, parameters = recipe.model.size, shape_of(recipe).parameters

@@ -1,34 +1,34 @@
 """`pdapt plan compare`: a recipe beside the paper's own way to train, term by term; every time is predicted.
 
-The paper trained with PyTorch's FSDP on padded rows, one sequence at once on a GPU (its published example code). What
-follows from arithmetic is compared as it is: slots that hold no token, bytes that travel, memory. The time of a step is
-predicted with the constants that FSDP's rows have told, in the interval of those rows (`Reach.interval_of`).
+What follows from arithmetic is compared as it is: slots that hold no token, bytes that travel, memory. The time of a
+step is predicted in the interval of FSDP's rows (`Reach.interval_of`), and only where these reach: elsewhere there is
+none. `padded_fsdp.py` says what is assumed.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core.errors import UserError, check_known
+from ...core.errors import check_known
 from ...core.gpus import GIB
 from ...core.memory import fits
-from ...data_prep.tokens.layouts import Layout
 from ...recipes.filling import Filling, filling
 from ...recipes.memory import of_gpu
-from ...recipes.published_recipes import RUNS
-from ...recipes.schema import Recipe, world_size
+from ...recipes.schema import Recipe
 from ...scaling.constants import FITTED, read_fit, read_reach
-from ...scaling.predict_run import Run, Site, beyond, run_from_terms, stack_of_recipe, work_of_recipe
+from ...scaling.predict_run import Run, Site, beyond, run_from_terms, stack_of_recipe, unmeasured, work_of_recipe
 from ...scaling.published_trainer import Stack
 from ...scaling.step_time import Terms, step_time
-from ...scaling.work import Kernel, Work
+from ...scaling.work import Work
+from .padded_fsdp import Assumptions, as_pytorch, padded_fsdp, statements
 
 FSDP_PADDED = "fsdp-padded"
 OTHERS = (FSDP_PADDED,)
 """Ways that a recipe can be compared with."""
+AS_PUBLISHED = Assumptions()
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Side:
         gigabytes: that a GPU sends in a step for gradients and weights.
         memory_gib: of the GPU that needs most.
         fits: whether that fits the recipe's GPUs.
-        run: predicted.
         interval: factors of the predicted speed within which the rows of such trainers are.
+        run: predicted; None where no rows warrant the interval.
     """
 
     name: str
@@ -58,20 +58,23 @@ class Side:
     gigabytes: float
     memory_gib: float
     fits: bool
-    run: Run
     interval: tuple[float, float]
-
-    @property
-    def hours(self) -> tuple[float, float]:
-        """Hours of the whole run, the least and the most."""
-        return self.run.hours / self.interval[1], self.run.hours / self.interval[0]
+    run: Run | None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        numbers = {item.name: getattr(self, item.name) for item in fields(Side) if item.name != "run"}
+        """As JSON values; without times where there are none."""
+        numbers = {item.name: getattr(self, item.name) for item in fields(Side) if item.name not in ("run", "interval")}
+        if self.run is None:
+            return numbers
         run = {name: value for name, value in asdict(self.run).items() if name != "terms"}
         terms = {name: float(value) for name, value in asdict(self.run.terms).items()}
-        return {**numbers, **run, "hours_interval": self.hours, "terms_seconds": terms}
+        hours = {"interval": self.interval, "hours_interval": _hours(self.run, self.interval)}
+        return {**numbers, **run, **hours, "terms_seconds": terms}
+
+
+def _hours(run: Run, interval: tuple[float, float]) -> tuple[float, float]:
+    """Hours of a whole run, the least and the most."""
+    return run.hours / interval[1], run.hours / interval[0]
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,10 @@ class Comparison:
     Attributes:
         ours, other: both.
         tokens_ratio: real tokens of all the other's steps over those of ours.
-        terms: term of a step -> seconds per million real tokens, ours and the other's, and its share of the difference.
+        terms: term of a step -> seconds per million real tokens, ours and the other's, and its share of the difference;
+            none where the other has no times.
+        assumed: of the other, sentences with their reasons.
+        unmeasured: why the other has no times; None where it has.
         beyond: how the prediction goes beyond the rows, sentences.
     """
 
@@ -89,6 +95,8 @@ class Comparison:
     other: Side
     tokens_ratio: float
     terms: dict[str, tuple[float, float, float]]
+    assumed: list[str]
+    unmeasured: str | None
     beyond: list[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -102,11 +110,15 @@ class Comparison:
                 name: {"ours": ours, "other": other, "share_of_difference": share}
                 for name, (ours, other, share) in self.terms.items()
             },
+            "assumed": self.assumed,
+            "no_step_time": self.unmeasured,
             "beyond": self.beyond,
         }
 
 
-def compare(recipe: Recipe, other: str, constants: Path | None, site: Site) -> Comparison:
+def compare(
+    recipe: Recipe, other: str, constants: Path | None, *, site: Site, assumptions: Assumptions = AS_PUBLISHED
+) -> Comparison:
     """Compare a recipe with another way to train as many epochs on the same GPUs.
 
     Args:
@@ -114,6 +126,7 @@ def compare(recipe: Recipe, other: str, constants: Path | None, site: Site) -> C
         other: one of OTHERS.
         constants: a site's file, or None.
         site: its machines.
+        assumptions: of the other way.
 
     Raises:
         UserError: there is no such way, or the recipe's GPUs cannot take its batch.
@@ -121,47 +134,26 @@ def compare(recipe: Recipe, other: str, constants: Path | None, site: Site) -> C
     check_known(other, OTHERS, "way to train", "--with")
     path = constants or FITTED
     fit, reach = read_fit(path), read_reach(path)
-    padded = padded_fsdp(recipe)
-    slots, rows = filling(recipe, None), filling(padded, None)
-    work = work_of_recipe(recipe, slots, site)
-    foreign = as_pytorch(work_of_recipe(padded, rows, site))
+    padded = padded_fsdp(recipe, assumptions)
+    slots, rows, missing = filling(recipe, None), filling(padded, None), unmeasured(padded, reach)
+    works = work_of_recipe(recipe, slots, site), as_pytorch(work_of_recipe(padded, rows, site), assumptions)
+    runs = [
+        run_from_terms(way, filled, site, work=work, terms=step_time(work, fit.constants))
+        for way, filled, work in zip((recipe, padded), (slots, rows), works, strict=True)
+    ]
     intervals = reach.interval_of(stack_of_recipe(recipe)), reach.interval_of(Stack.FSDP)
-    ours = _side("recipe", recipe, slots, site, work=work, terms=step_time(work, fit.constants), interval=intervals[0])
-    theirs = _side(
-        other, padded, rows, site, work=foreign, terms=step_time(foreign, fit.constants), interval=intervals[1]
+    ours = _side("recipe", recipe, slots, work=works[0], run=runs[0], interval=intervals[0])
+    run = None if missing else runs[1]
+    theirs = _side(other, padded, rows, work=works[1], run=run, interval=intervals[1])
+    return Comparison(
+        ours=ours,
+        other=theirs,
+        tokens_ratio=theirs.real_tokens * theirs.steps / (ours.real_tokens * ours.steps),
+        terms={} if run is None else _by_term(runs, (ours.real_tokens, theirs.real_tokens)),
+        assumed=list(statements(assumptions, rows)),
+        unmeasured=missing,
+        beyond=beyond(recipe, reach),
     )
-    ratio = theirs.real_tokens * theirs.steps / (ours.real_tokens * ours.steps)
-    return Comparison(ours, theirs, ratio, terms=_by_term(ours, theirs), beyond=beyond(recipe, reach))
-
-
-def padded_fsdp(recipe: Recipe) -> Recipe:
-    """The paper's way on a recipe's model and GPUs: its rows, batch and steps, fully sharded, one row at once.
-
-    Raises:
-        UserError: the GPUs do not divide its batch.
-    """
-    batch, steps = RUNS[Layout.PAPER]
-    gpus = world_size(recipe)
-    if batch % gpus:
-        raise UserError(
-            f"{gpus} GPUs do not divide the paper's batch of {batch:,} rows",
-            where="parallel.nodes",
-            allowed=f"a number of GPUs that divides {batch:,}",
-        )
-    return replace(
-        recipe,
-        data=replace(recipe.data, layout=Layout.PAPER, document_masks=None),
-        parallel=replace(recipe.parallel, tp=1, pp=1, cp=1, sp=None, fsdp=True),
-        batch=replace(recipe.batch, global_size=batch, micro_size=1),
-        optimizer=replace(recipe.optimizer, grads="bf16"),
-        steps=steps,
-        megatron={},
-    )
-
-
-def as_pytorch(work: Work) -> Work:
-    """Work as PyTorch and transformers do it: FlashAttention 2, and operations that nothing fuses."""
-    return replace(work, fused=0.0, attention=Kernel.FLASH_2)
 
 
 def sent_bytes(work: Work) -> float:
@@ -173,7 +165,7 @@ def sent_bytes(work: Work) -> float:
 
 
 def _side(
-    name: str, recipe: Recipe, slots: Filling, site: Site, *, work: Work, terms: Terms, interval: tuple[float, float]
+    name: str, recipe: Recipe, slots: Filling, *, work: Work, run: Run | None, interval: tuple[float, float]
 ) -> Side:
     memory, sequences = of_gpu(recipe), recipe.batch.global_size
     return Side(
@@ -186,16 +178,23 @@ def _side(
         gigabytes=sent_bytes(work) / 1e9,
         memory_gib=memory.total / GIB,
         fits=fits(memory, recipe.machine.gpu_gib * GIB),
-        run=run_from_terms(recipe, slots, site, work=work, terms=terms),
         interval=interval,
+        run=run,
     )
 
 
-def _by_term(ours: Side, theirs: Side) -> dict[str, tuple[float, float, float]]:
-    """Seconds of each term for a million real tokens, and its share of the whole difference."""
+def _by_term(runs: Sequence[Run], real_tokens: tuple[float, float]) -> dict[str, tuple[float, float, float]]:
+    """Seconds of each term for a million real tokens, and its share of the whole difference.
+
+    Args:
+        runs: ours and the other.
+        real_tokens: of a step of each.
+    """
     pairs = {}
     for item in fields(Terms):
-        mine, other = (1e6 * float(getattr(side.run.terms, item.name)) / side.real_tokens for side in (ours, theirs))
+        mine, other = (
+            1e6 * float(getattr(run.terms, item.name)) / tokens for run, tokens in zip(runs, real_tokens, strict=True)
+        )
         pairs[item.name] = (mine, other)
     difference = sum(other - mine for mine, other in pairs.values())
     return {name: (mine, other, (other - mine) / difference) for name, (mine, other) in pairs.items()}
@@ -203,22 +202,34 @@ def _by_term(ours: Side, theirs: Side) -> dict[str, tuple[float, float, float]]:
 
 def lines(name: str, result: Comparison) -> Iterator[str]:
     """A comparison's lines, for people."""
-    yield f"{name} beside {result.other.name}, on the same GPUs. Predicted, not measured."
-    for side in (result.ours, result.other):
-        least, most = side.hours
+    ours, other = result.ours, result.other
+    yield f"{name} beside {other.name}, both as if on H100s. Predicted, not measured; nothing here holds for CPU ranks."
+    for side in (ours, other):
         memory = f"{side.memory_gib:.1f} GiB{'' if side.fits else ', which does not fit'}"
+        sent = f"{side.gigabytes:,.0f}" if side.gigabytes >= 10 else f"{side.gigabytes:.2g}"
         yield (
             f"  {side.name}: {side.sequences:,} sequences a step, {side.micro_batch} at once; {side.fill:.1%} of the "
-            f"slots hold tokens, {side.real_tokens:,.0f} a step; {side.gigabytes:,.0f} GB sent a step and GPU; {memory}"
+            f"slots hold tokens, {side.real_tokens:,.0f} a step; {sent} GB sent a step and GPU; {memory}"
         )
-        yield (
-            f"    {side.run.step_seconds:.2f} s a step, {side.run.tokens_per_second_per_gpu:,.0f} real tokens/s/GPU; "
-            f"{side.steps:,} steps: {side.run.hours:.1f} h ({least:.1f} to {most:.1f}), "
-            f"{side.run.gpu_hours:,.0f} GPU-hours"
-        )
-    speed = result.ours.run.tokens_per_second_per_gpu / result.other.run.tokens_per_second_per_gpu
-    yield f"  {speed:.2f} x the real tokens a second; {result.other.name} trains {result.tokens_ratio:.2f} x as many"
-    yield "  seconds for a million real tokens:      recipe  other  share of the difference"
-    for term, (mine, other, share) in sorted(result.terms.items(), key=lambda pair: -abs(pair[1][2])):
-        yield f"    {term:<34} {mine:>7.3f} {other:>7.3f} {share:>8.0%}"
+        yield f"    {_times(side)}" if side.run else f"    no step time: {result.unmeasured}"
+    yield f"  {other.name} trains {result.tokens_ratio:,.2f} x as many real tokens in all"
+    if ours.run and other.run:
+        speed = ours.run.tokens_per_second_per_gpu / other.run.tokens_per_second_per_gpu
+        low, high = ours.interval[0] / other.interval[1], ours.interval[1] / other.interval[0]
+        yield f"  {speed:.2f} x the real tokens a second ({low * speed:.2f} to {high * speed:.2f})"
+        yield "  seconds for a million real tokens:      recipe  other  share of the difference"
+    for term, (mine, theirs, share) in sorted(result.terms.items(), key=lambda pair: -abs(pair[1][2])):
+        yield f"    {term:<34} {mine:>7.3f} {theirs:>7.3f} {share:>8.0%}"
+    yield f"  assumed of {other.name} (--assume NAME=VALUE changes the first five):"
+    yield from (f"    {sentence}" for sentence in result.assumed)
     yield from (f"  {sentence}" for sentence in result.beyond)
+
+
+def _times(side: Side) -> str:
+    """The predicted times of a side that has some."""
+    assert side.run is not None
+    least, most = _hours(side.run, side.interval)
+    return (
+        f"{side.run.step_seconds:.2f} s a step, {side.run.tokens_per_second_per_gpu:,.0f} real tokens/s/GPU; "
+        f"{side.steps:,} steps: {side.run.hours:.1f} h ({least:.1f} to {most:.1f}), {side.run.gpu_hours:,.0f} GPU-hours"
+    )

@@ -6,6 +6,7 @@ A table stands between a comment with its name and a comment that ends it. A tes
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import fill
 
 from ...core.files import write_text
 from ...core.gpus import GIB
@@ -17,7 +18,9 @@ from ...recipes.published_recipes import RUNS
 from ...scaling.constants import read_fit
 from ...scaling.predict_run import Site, predict_run
 from ..slurm_site import read_site, speed_path
-from .scale_tables import batch_table, growth_table, long_table, reach_lines
+from .compare_recipes import FSDP_PADDED, compare
+from .compare_recipes import lines as compare_lines
+from .scale_tables import WIDTH, batch_table, growth_table, long_table, reach_lines
 
 DOCS = Path(__file__).parents[2] / "docs"
 JEAN_ZAY = "jean_zay_h100"
@@ -50,8 +53,20 @@ def recipes_table() -> Iterator[str]:
             )
 
 
+def beside_fsdp() -> Iterator[str]:
+    """The 8B recipe beside the paper's way, as the command prints it, in lines of the documents' width."""
+    name = "qwen3_8b_cpt_48xh100_packed"
+    yield f"```\n$ pdapt plan compare {name} --with {FSDP_PADDED}"
+    for line in compare_lines(name, compare(load(name), FSDP_PADDED, None, site=Site())):
+        words = line.lstrip()
+        indent = line[: -len(words)]
+        yield line if len(line) <= WIDTH else fill(words, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ")
+    yield "```"
+
+
 TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "recipes": ("benchmarks.md", recipes_table),
+    "comparison": ("planner.md", beside_fsdp),
     "reach": (SCALING_PAGE, reach_lines),
     "growth": (SCALING_PAGE, growth_table),
     "batches": (SCALING_PAGE, batch_table),

@@ -82,6 +82,9 @@ def test_intervals_of_other_trainers_hold_for_every_row_at_hand(halves: tuple[li
     reach = read_reach()
     assert reach.stacks == {name: pytest.approx(pair, abs=1e-3) for name, pair in unlike_stacks(calibration).items()}
     assert set(reach.stacks) == {case.stack for case in calibration} - {Stack.MEGATRON}
+    assert reach.extents == {
+        kind: extent([case for case in calibration if case.stack == kind]) for kind in reach.stacks
+    }
     for kind in reach.stacks:
         low, high = reach.interval_of(kind)
         mine = [case for case in (*calibration, *test) if case.stack == kind]

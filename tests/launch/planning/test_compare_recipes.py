@@ -1,13 +1,17 @@
 """A recipe beside the paper's way to train."""
 
 import json
+import re
 
 import pytest
-from commands import pdapt
+from commands import pdapt, pdapt_json
 
 from pdapt.core.errors import UserError
+from pdapt.launch.planning.compare_recipes import FSDP_PADDED, compare
+from pdapt.launch.planning.padded_fsdp import REASONS, read_assumptions
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import read_reach
+from pdapt.scaling.predict_run import Site
 
 NAME = "qwen3_8b_cpt_48xh100_packed"
 
@@ -38,9 +42,54 @@ def test_the_papers_way_is_set_beside_a_recipe_term_by_term() -> None:
     assert f"{other['step_seconds']:.2f} s a step" in text
 
 
+def test_each_assumption_has_its_reason_and_can_be_changed() -> None:
+    recipe = load(NAME)
+    usual = compare(recipe, FSDP_PADDED, None, site=Site())
+    assert usual.other.run is not None
+    assert [sentence.partition("=")[0] for sentence in usual.assumed[: len(REASONS)]] == list(REASONS)
+    assert all(reason in str(usual.assumed) for reason in REASONS.values())
+    changes = {
+        "micro=2": True,
+        "grads=fp32": False,
+        "attention=flash-3": True,
+        "fused=yes": True,
+        "recompute=yes": False,
+    }
+    for item, faster in changes.items():
+        changed = compare(recipe, FSDP_PADDED, None, site=Site(), assumptions=read_assumptions([item]))
+        assert changed.other.run is not None
+        assert (changed.other.run.step_seconds < usual.other.run.step_seconds) == faster, item
+        assert f"{item}: as given" in changed.assumed
+    assert (
+        compare(recipe, FSDP_PADDED, None, site=Site(), assumptions=read_assumptions(["micro=2"])).other.micro_batch
+        == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["qwen3_tiny_cpt_2xcpu"], "1.3 to 71 G parameters on 8 to 512 GPUs: 0.0 G parameters and 2 GPUs"),
+        ([NAME, "parallel.nodes=144", "batch.global_size=1152"], "576 GPUs and DP 576"),
+        ([NAME, "--site", "jean_zay_h100"], "has no row of FSDP"),
+    ],
+)
+def test_where_no_rows_of_fsdp_reach_only_arithmetic_is_given(arguments: list[str], reason: str) -> None:
+    found = pdapt_json("plan", "compare", *arguments)
+    assert reason in found["no_step_time"]
+    assert found["terms"] == {}
+    assert {"fill", "gigabytes", "memory_gib", "real_tokens"} <= set(found["other"])
+    assert not [name for name in found["other"] if re.search("seconds|hour|kwh|mfu|interval", name)]
+    assert "no step time: " in pdapt("plan", "compare", *arguments)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([NAME, "--assume", "mikro=2"], "micro"),
+        ([NAME, "--assume", "micro=0"], "'micro=0'"),
+        ([NAME, "--assume", "micro=5"], "micro=5 does not divide a GPU's 24 rows a step"),
+        ([NAME, "--assume", "fused"], "no value of fused is called ''"),
         ([NAME, "--with", "fsdp"], "fsdp-padded"),
         ([NAME, "parallel.nodes=10", "batch.global_size=640"], "40 GPUs do not divide the paper's batch of 1,152 rows"),
     ],
