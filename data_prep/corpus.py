@@ -1,4 +1,4 @@
-"""The stage that makes a corpus: sources in, cleaned documents with their provenance out."""
+"""The stage that makes a corpus: it reads sources, and writes cleaned documents with their provenance."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -217,7 +217,7 @@ def _check_rejected(
     counts: dict[str, dict[str, Any]],
     max_rejected: float | None,
 ) -> None:
-    """Check that no more documents are spoilt than may be.
+    """Check that no more documents are unreadable than allowed.
 
     Raises:
         UserError: there are more; names all sources where that is so.

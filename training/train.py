@@ -61,7 +61,7 @@ def train(
     other_data: bool = False,
     verify: bool = True,
 ) -> Manifest | None:
-    """Train until the recipe's last step, or go on with it.
+    """Train until the recipe's last step, continuing the run in the folder if there is one.
 
     Args:
         recipe, tokens, out, base, tokenizer, verify: see `Run`.
@@ -123,7 +123,7 @@ def check_run(run: Run) -> None:
 
 
 def _run_ranks(run: Run, start_: Start) -> None:
-    """Run torchrun on this machine; again where the guard has gone back."""
+    """Run torchrun on this machine, again each time the guard goes back."""
     while True:
         path = run.out / LOG
         offset = path.stat().st_size if path.is_file() else 0
@@ -151,7 +151,7 @@ _HALTED = {
 
 
 def _check_state(ended: RunState, out: Path) -> None:
-    """Raise `Halted` where a start was ended because something was wrong."""
+    """Raise `Halted` if a guard ended the start."""
     if ended.state in _HALTED:
         raise Halted(f"step {ended.step}: {ended.reason}{_HALTED[ended.state]}\n  where: {out / LOG}")
 

@@ -1,4 +1,4 @@
-"""Lines that repeat across a source and say nothing of any document: menus, credits, legal notes.
+"""Boilerplate: lines that repeat across a source and belong to no document, such as menus and legal notes.
 
 A line with a digit, a column, a sign of arithmetic or a word with two capitals never is one, since it may hold a
 quantity, a table, a formula, a gene or a code; nor is one that holds a drug's name by its stem.
@@ -166,5 +166,5 @@ def _is_furniture(line: str) -> bool:
 
 
 def _says_nothing(line: str) -> bool:
-    """Whether a line that many documents begin or end with is no name, no field and nobody's turn to speak."""
+    """Whether a line that many documents begin or end with is not a name, a field or a speaker's turn."""
     return _may_go(line) and len(line.split()) >= WORDS and ":" not in line

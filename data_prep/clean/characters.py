@@ -1,4 +1,4 @@
-"""Characters and line ends, normalised without altering a number, a sign, a unit or a column; each change is counted.
+"""Normalisation of characters and line ends that alters no number, sign, unit or column, and counts each change.
 
 Unicode's NFC replaces a few characters by ones that look and mean the same (the ohm sign by the letter omega, the
 angstrom sign by A with a ring); superscripts, µ, the minus sign and every hyphen and dash stay. Qwen3's tokenizer does

@@ -1,4 +1,4 @@
-"""One document under two profiles, side by side, and what each changes of its values."""
+"""Comparison of one document under two profiles, and the values that each changes."""
 
 import re
 from collections import Counter

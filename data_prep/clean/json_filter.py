@@ -1,4 +1,4 @@
-"""Cleaning as a filter: one JSON string a line in, one out."""
+"""Cleaning as a filter of JSON strings, one a line."""
 
 import json
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Words that the end of a line cuts with a hyphen, and which of them are put together again."""
+"""Rejoining of words that are hyphenated at the end of a line."""
 
 import re
 from collections import Counter

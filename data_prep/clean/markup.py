@@ -1,4 +1,4 @@
-"""Addresses and tags in a text: which are real, and the text without them.
+"""Removal of tags and Web addresses from a text.
 
 A comparison (`SpO2<90%`, `a<b et c>d`) is not a tag: a tag has a name of HTML directly after its `<`, attributes with
 values, and a `>`. One of a single letter is a tag only where it is closed later. Digits that a tag makes an exponent or

@@ -1,4 +1,4 @@
-"""Facts that a source's own texts state about how to clean them: the lines they share, and the words they hold.
+"""Facts about a source that its cleaning needs: the lines that its texts share, and their words.
 
 Learnt in two passes over the texts: `look` at each, then, where that leaves something open, `search`
 each. Both can be made of parts of a source and merged in the source's order: the facts are those of the whole.

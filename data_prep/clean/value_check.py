@@ -1,4 +1,4 @@
-"""Comparing a text before and after cleaning: which of its values another text has in their place.
+"""Comparison of a text's values before and after cleaning.
 
 Not only values are compared but all that is visible, its words and its columns, less what a profile that keeps values
 may take away: addresses, tags, boilerplate, the hyphen of a word that the end of a line cuts. So no quantity, unit,

@@ -1,4 +1,4 @@
-"""Zip archives, unpacked within bounds: of size, of count, and of the folder."""
+"""Unpacking of zip archives, within limits of size, number of members and folder."""
 
 import errno
 import lzma

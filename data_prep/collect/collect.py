@@ -1,4 +1,4 @@
-"""Collection of sources: each into a folder called by its key, whole or as far as it came."""
+"""Collection of sources, each into a folder named by its key, resumable after an interruption."""
 
 import shutil
 from collections.abc import Sequence

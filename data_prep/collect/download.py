@@ -1,4 +1,4 @@
-"""Downloads of whole files: continued where they stopped, and compared with the length and hash that are stated."""
+"""Downloads that continue where they stopped, and are compared with the stated length and hash."""
 
 import hashlib
 import re

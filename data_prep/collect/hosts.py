@@ -12,7 +12,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Astray(Exception):
-    """An address that is not asked; the message says why."""
+    """An address that must not be requested; the message says why."""
 
 
 class Hosts:

@@ -1,4 +1,4 @@
-"""Requests to a source's servers: paced, repeated where that may help, and never led astray."""
+"""Requests to a source's servers: paced, retried if that may help, and limited to named hosts."""
 
 import random
 import re
@@ -36,7 +36,7 @@ HTML = re.compile(
 
 
 class Passing(Exception):
-    """A failure that another attempt may not meet.
+    """A transient failure, which is retried.
 
     Attributes:
         wait: seconds that the server asks to wait; None where it does not say.
@@ -48,7 +48,7 @@ class Passing(Exception):
 
 
 class Refused(Exception):
-    """An answer that another attempt would meet, too.
+    """A permanent failure, which is not retried.
 
     Attributes:
         status: HTTP's.

@@ -1,4 +1,4 @@
-"""Texts for evaluation: how each is looked for in documents, by its length, and which documents have it.
+"""Search for evaluation texts in documents, by a method that depends on each text's length.
 
 Of a text of 13 words and more each run of 13 is looked for, and a question of 8 to 12 words as a whole. A shorter
 question may stand anywhere: a document has it if it has all of its choices, too. A choice by itself is looked for if it

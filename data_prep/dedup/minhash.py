@@ -1,4 +1,4 @@
-"""MinHash: signatures of texts that agree about as often as the texts share shingles, and pairs that they suggest."""
+"""MinHash: signatures that agree about as often as texts share shingles, and the candidate pairs."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""The texts of a corpus in parts, which any number of threads or tasks may take, as often as they are needed."""
+"""Parts of a corpus's texts, for any number of threads or tasks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which text of several alike is kept: one that all others of its cluster were compared with."""
+"""Choice of the text to keep among similar ones."""
 
 from collections import defaultdict
 from collections.abc import Iterator

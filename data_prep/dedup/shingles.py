@@ -1,4 +1,4 @@
-"""Words and shingles of texts, as hashes: what two texts are compared by, whatever their spaces and punctuation.
+"""Words and shingles of texts as hashes, by which texts are compared regardless of spaces and punctuation.
 
 A word is a run of letters, in lower case, or of digits. So a text that was cut into tokens, and put together again with
 a blank between them, has the words of the original.

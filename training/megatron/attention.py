@@ -73,7 +73,7 @@ class DocumentAttention(MegatronModule):
 def attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, cu_seqlens: torch.Tensor, max_seqlen: int
 ) -> torch.Tensor:
-    """Attend causally within each document: in one kernel where torch has one for this type and device.
+    """Attend causally within each document, in one kernel if torch has one for this type and device.
 
     Args:
         query: [tokens, heads, head_dim].

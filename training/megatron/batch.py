@@ -1,4 +1,4 @@
-"""One step's batch and loss: what Megatron-LM's training script does that is not in the wheel."""
+"""One step's batch and loss: the part of Megatron-LM's training script that is not in the wheel."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -98,7 +98,7 @@ def token_loss(loss_mask: torch.Tensor, losses: torch.Tensor) -> tuple[torch.Ten
 
 
 class ForwardStep:
-    """Runs the model on the next micro-batch, and says how a loss is made of its output."""
+    """Forward step: runs the model on the next micro-batch, and returns the function that computes its loss."""
 
     def __init__(self, events: Events, measuring: Measuring) -> None:
         """Prepare; `events` are told what is going on, and `measuring` counts."""

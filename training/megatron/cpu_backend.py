@@ -1,4 +1,4 @@
-"""Megatron's trainer on a CPU: what is replaced, and why.
+"""Megatron's trainer on a CPU: the replacements, and their reasons.
 
 Megatron asks torch for CUDA devices, streams and random states in many places. Where a machine has no GPU this module
 answers those questions, so that the unmodified trainer runs on gloo ranks. Nothing imports it where there is a GPU.

@@ -98,7 +98,7 @@ class Provider(Listener):
         return train, valid and Repeated(valid, self.valid_samples)
 
     def stopping(self, step: int) -> None:
-        """Say what a run has read that saves at a step that nobody foresaw."""
+        """Record what a run has read when it saves at an unforeseen step."""
         self._achieve(sorted({*self.steps, step}))
 
     def _achieve(self, steps: list[int]) -> None:

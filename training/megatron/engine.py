@@ -57,7 +57,7 @@ def prepare(*, local: bool = False) -> bool:
 
 
 def write_until_done(*args: Any) -> None:
-    """Run a rank's writing process: Megatron's loop, ended with its rank."""
+    """Run the process that writes a rank's checkpoints: Megatron's loop, which ends with its rank."""
     block_signals()  # Slurm sends them to all of a step's processes
     die_with_parent()
     prepare()
@@ -65,7 +65,7 @@ def write_until_done(*args: Any) -> None:
 
 
 def layer_spec(config: Any) -> Any:
-    """Megatron's own layer, with our attention where Transformer Engine is not there.
+    """Megatron's own layer, with our attention if Transformer Engine is not installed.
 
     Args:
         config: Megatron's `GPTModelConfig`.
@@ -168,7 +168,7 @@ def _for_this_start(task: RankTask, *, gpu: bool) -> list[str]:
 
 
 def missing_kernels(recipe: Recipe) -> Iterator[str]:
-    """Say which fast paths of a GPU are not taken for lack of something; after megatron is imported.
+    """List the fast paths of a GPU that are not taken because a package is missing; after megatron is imported.
 
     Raises:
         UserError: torch's kernel for packs has parameters that are not known.

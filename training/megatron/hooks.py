@@ -126,11 +126,11 @@ class Hooks(LoopEvents):
             setattr(self.trainer, name, patch)
 
     def finish_saves(self) -> None:
-        """Wait until all saves are whole."""
+        """Wait until all saves are complete."""
         self.trainer.maybe_finalize_async_save(blocking=True, terminate=True)
 
     def _train(self, call: Call, listeners: Callable[[int], list[Listener]]) -> Any:
-        """Stand between gradient and update, and have the listeners made, before the first step."""
+        """Hook in between gradient and update, and make the listeners, before the first step."""
         self.events.add(listeners(self.trainer.get_args().iteration))
         self.stand_between(call["optimizer"])
         config = call["config"]

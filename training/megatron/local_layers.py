@@ -7,7 +7,7 @@ import sys
 
 
 def hide_others() -> None:
-    """Keep Megatron from taking norms, kernels and optimizer of packages that are there after all.
+    """Keep Megatron from using norms, kernels and optimizers of packages that happen to be installed.
 
     On a CPU they need a GPU. On a GPU, `local` is then the same wherever it runs.
     """

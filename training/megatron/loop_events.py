@@ -21,7 +21,7 @@ from .measuring import Measuring
 
 
 class LoopEvents:
-    """Raises the events of one rank's training loop, and ends it where a listener says so."""
+    """Raises the events of one rank's training loop, and ends the loop if a listener asks for it."""
 
     def __init__(self, events: Events, measuring: Measuring, stops: Stops, *, watches_loss: bool) -> None:
         """Prepare.
@@ -39,7 +39,7 @@ class LoopEvents:
         self._validation_began = 0.0
 
     def finish_saves(self) -> None:
-        """Wait until all saves are whole."""
+        """Wait until all saves are complete."""
         raise NotImplementedError
 
     def exchanging(self, exchange: Callable[..., None]) -> Callable[..., None]:
@@ -83,7 +83,7 @@ class LoopEvents:
         optimizer.step_with_ready_grads = step_with_ready_grads
 
     def _allows(self, verdict: Verdict | None) -> bool:
-        """Whether the update is made. Ends the run where the verdict says so."""
+        """Whether the update is made; the run ends if the verdict says so."""
         if verdict is None:
             return True
         self.events.gradient_judged(self.step, verdict)
@@ -110,7 +110,7 @@ class LoopEvents:
         self.events.validated(self.measuring.validation_ends(step, self._validation_began))
 
     def saving(self, step: int, save: Callable[[], Any]) -> bool:
-        """Save where there is something to save, and whether there was."""
+        """Save if there is something to save, and return whether there was."""
         if not self.events.may_save():
             print(f"guard: step {step}: every update so far was skipped: nothing to save", flush=True)
             return False

@@ -31,7 +31,7 @@ class Measuring:
         self._joules = joules()
 
     def recorder(self, *, training: bool) -> Recorder:
-        """Give what counts the micro-batches of training, or of validation."""
+        """Return the recorder of training, or of validation."""
         return self.training if training else self.validation
 
     def step_begins(self, learning_rate: float) -> None:

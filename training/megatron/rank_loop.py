@@ -1,4 +1,4 @@
-"""Data, events and clocks around a trainer's loop on one rank, whichever of Megatron's trainers runs it."""
+"""Data, events and clocks around one rank's training loop, for either of Megatron's trainers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ class RankLoop:
         self.watches_loss = bool(task.recipe.guard.spike)
 
     def listeners(self, step: int, tensorboard: Any) -> list[Listener]:
-        """Make the listeners that are told from the loop's beginning on; arguments as of `Beginning`."""
+        """Make the listeners that hear of the loop from its beginning; arguments as of `Beginning`."""
         beginning = Beginning(
             recipe=self._task.recipe,
             out=self._task.out,
@@ -53,7 +53,7 @@ class RankLoop:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Watch the rank, and say how its loop has ended."""
+        """Watch the rank, and report how its loop ended."""
         with self.events:
             self._watch.start()
             yield

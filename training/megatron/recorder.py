@@ -76,7 +76,7 @@ class Recorder:
             self.sums.squares += cu_seqlens.diff().double().square().sum()
 
     def take(self) -> tuple[DataSums, float]:
-        """Take the sums and the seconds waited for data; counting starts anew."""
+        """Return the sums and the seconds waited for data, and start counting again."""
         sums, waited = self.sums.read(), self.waited
         self._sums, self.waited = None, 0.0
         return sums, waited

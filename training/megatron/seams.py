@@ -1,4 +1,4 @@
-"""Changes to Megatron beyond its interfaces, on CPUs and GPUs alike, each with its reason.
+"""Changes to Megatron beyond its interfaces, on CPUs and on GPUs, each with its reason.
 
 The CPU-only replacements are in `cpu_backend`. `tests/training/megatron/test_seams.py` fails when megatron-core changes
 what these rest on.

@@ -1,4 +1,4 @@
-"""One all-reduce among all ranks: whether it is right, and how fast."""
+"""One all-reduce among all ranks: its correctness and its speed."""
 
 import os
 import time

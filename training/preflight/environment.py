@@ -42,7 +42,7 @@ def _digest(package: metadata.Distribution) -> str:
 
 
 def write_environment(out: Path, environment: Environment) -> None:
-    """Keep it in a run's folder."""
+    """Write the environment into a run's folder."""
     write_json(out / ENVIRONMENT, environment)
 
 
@@ -62,7 +62,7 @@ def read_environment(out: Path) -> Environment | None:
 
 
 def differences(first: Environment, second: Environment, here: str, there: str) -> list[str]:
-    """Say in words which packages two environments do not share.
+    """Describe the packages that differ between two environments.
 
     Args:
         first, second: the environments.

@@ -1,4 +1,4 @@
-"""Whether the nodes of a start are alike, and have what it needs."""
+"""Checks that the nodes of a start are alike and have what it needs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -59,7 +59,7 @@ def space_needed(recipe: Recipe, *, reached: int, last: int, others: int, limite
 
 
 def judge_nodes(recipe: Recipe, nodes: list[NodeFacts], space: Space) -> Judgement:
-    """Judge the facts of all nodes; each problem names the node, its value and what is expected."""
+    """Check the facts of all nodes; each problem names the node, its value and the expected one."""
     judgement = Judgement()
     first = nodes[0]
     for node in nodes:

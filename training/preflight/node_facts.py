@@ -43,7 +43,7 @@ class NodeFacts:
 
     @staticmethod
     def gather(task: RankTask) -> "NodeFacts":
-        """Find out the facts of this node, on its first rank."""
+        """Collect the facts of this node, on its first rank."""
         import torch
 
         tokens, unreadable = _read_edges(task)

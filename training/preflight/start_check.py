@@ -80,7 +80,7 @@ def read_problems(out: Path) -> list[str]:
 
 
 def refuse(problems: list[str], out: Path) -> None:
-    """Raise the error of a start that is not fit.
+    """Raise the error of a start that cannot work.
 
     Raises:
         UserError: there are problems.
@@ -90,7 +90,7 @@ def refuse(problems: list[str], out: Path) -> None:
 
 
 def _verdict(store: Any, name: str, patience: float) -> None:
-    """Wait for what rank 0 has found, and end where it has found problems."""
+    """Wait for rank 0's verdict, and end if it has found problems."""
     try:
         store.wait([f"verdict {name}"], timedelta(seconds=patience))
     except Exception as error:  # torch's kinds for a store that does not answer differ from version to version

@@ -1,4 +1,4 @@
-"""Energy of this rank's GPU, where NVIDIA's management library (NVML) can tell."""
+"""Energy that this rank's GPU uses, as NVIDIA's management library (NVML) measures it."""
 
 import os
 from functools import cache
@@ -25,7 +25,7 @@ def _device() -> Any:
 
 
 def joules() -> float | None:
-    """Energy that the GPU has used since its driver was loaded; None where it cannot be told."""
+    """Energy that the GPU has used since its driver was loaded; None if it cannot be measured."""
     device = _device()
     if device is None:
         return None

@@ -94,7 +94,7 @@ class Save:
 
 
 class Listener:
-    """Hears of the events that it has a method for; all others do nothing."""
+    """Base of listeners, which override the methods of the events that they want; the others do nothing."""
 
     def phase_begins(self, phase: str) -> None:
         """The rank does something else now, such as `Phase.COMPUTE` of `failures/rank_file.py`."""
@@ -142,13 +142,13 @@ class Listener:
 
 
 class Events(Listener):
-    """Passes each event on to every listener; a context that says how the loop has ended."""
+    """Passes each event on to every listener; as a context, also how the loop ended."""
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self.listeners = list(listeners)
 
     def add(self, listeners: Iterable[Listener]) -> None:
-        """Have more listeners told, after those that are there."""
+        """Add listeners after the present ones."""
         self.listeners.extend(listeners)
 
     def phase_begins(self, phase: str) -> None:

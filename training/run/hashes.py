@@ -25,7 +25,7 @@ DAMAGED = "damaged"
 
 
 def write_hashes(checkpoint: Path, provenance: dict[str, Any]) -> None:
-    """Write a whole checkpoint's `pdapt.json`; see `read_hashes_record`."""
+    """Write a complete checkpoint's `pdapt.json`; see `read_hashes_record`."""
     step, files, weights = iteration(checkpoint), hashes(checkpoint), weight_hashes(checkpoint)
     write_hashed(checkpoint / HASHES_FILE, {"step": step, "provenance": provenance, "files": files} | weights)
 
@@ -39,7 +39,7 @@ def hashes(checkpoint: Path) -> dict[str, str]:
 
 
 def weight_hashes(checkpoint: Path) -> dict[str, dict[str, str]]:
-    """SHA-256 of what each file holds besides the optimizer's state: `{"weights": {name: SHA-256}}`.
+    """SHA-256 of each file without the optimizer's state: `{"weights": {name: SHA-256}}`.
 
     It is what an export reads, and a run that starts from these weights: an eighth of the bytes.
     """

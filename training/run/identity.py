@@ -95,7 +95,7 @@ def check_claim(out: Path, identify: Callable[[], RunIdentity], *, other_data: b
 
 
 def check_same(out: Path, requested: RunIdentity, *, other_data: bool) -> None:
-    """Check that a folder's run is the one that `requested` identifies.
+    """Check that the run in a folder is the one that `requested` identifies.
 
     Args:
         out: run folder.

@@ -82,7 +82,7 @@ class Journal:
             self._file.write("\n")
 
     def write(self, event: Event, **values: Any) -> None:
-        """Append an event; it is in the kernel's hands, and survives a kill, when this returns."""
+        """Append an event, which survives a kill of the process once this returns."""
         row = {"event": event, "time": time.time(), "start": self.start, **values}
         self._file.write(as_line(row))
         self._file.flush()
@@ -149,7 +149,7 @@ class History:
 
 
 def read_history(path: Path) -> History:
-    """Read a journal; damage is noted, and what follows it is read. Of a file that is not there nothing is."""
+    """Read a journal past any damage, which is recorded; a missing file gives an empty history."""
     history = History(path, [], [], [])
     for where, line in _lines(path) if path.is_file() else ():
         try:
@@ -298,7 +298,7 @@ def _step_before(rows: list[Row], at: int) -> int:
 
 
 class Goodput:
-    """Share of a run's wall time, since its first start, that moved the model on.
+    """Share of a run's wall time since its first start that was productive.
 
     Productive is the time of the steps that count, less their wait for data. Not productive are starts, waiting in
     queues between them, steps that are done again, skipped updates, saves and validation.
@@ -322,7 +322,7 @@ class Goodput:
 
 
 def spent(history: History) -> Spent | None:
-    """Sum up what a run has taken until now; None if it has not done a step."""
+    """Sum up a run's cost until now; None if it has not done a step."""
     rows = history.rows
     counted = kept(rows, Event.STEP).values()
     if not counted:

@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from, and whether a run that is spread otherwise can go on from it."""
+"""Provenance of a checkpoint, and whether a run with another parallelism can continue from it."""
 
 import shlex
 import sys
@@ -63,7 +63,7 @@ def steps_of(checkpoint: Path) -> int | None:
 
 
 def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
-    """Check that a checkpoint's optimizer state can be spread as the recipe is.
+    """Check that a checkpoint's optimizer state can be resharded as the recipe needs it.
 
     Raises:
         UserError: TP or PP, or the kind of sharding, is another, and the checkpoint was not saved for that; or its

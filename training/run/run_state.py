@@ -1,4 +1,4 @@
-"""How a start of a run ended, for whoever starts the next one: `state.json` in the run's folder."""
+"""State in which a start of a run ended, for the next start: `state.json` in the run's folder."""
 
 import sys
 import time
@@ -74,6 +74,6 @@ def wait_until_prepared(out: Path) -> None:
 
 
 def report_hang(out: Path, step: int, reason: str) -> None:
-    """Say that a run stands still; by whichever rank has found it, before it is ended."""
+    """Report that a run hangs, from the rank that found it, before the run is ended."""
     RunState(State.HANG, step, reason).write(out)
     print(f"hang: {reason}", file=sys.stderr, flush=True)

@@ -27,5 +27,5 @@ def torchrun_store(purpose: str, timeout: float) -> Any:
 
 
 def kept_by_torchrun() -> bool:
-    """Whether torchrun keeps a store, before any rank is there."""
+    """Whether torchrun keeps a store before any rank has started."""
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"

@@ -84,7 +84,7 @@ def _gone(records: Iterable[Record]) -> list[Record]:
 
 
 def _behind(records: list[Record], memory: Memory, *, several: bool) -> str:
-    """Where all have only lost each other: who lost the connection first, and where those stand that have not."""
+    """If all ranks have only lost each other: which lost the connection first, and where the others are."""
     lost = sorted((record for record in records if record.error), key=lambda record: record.time)
     standing = [record for record in records if not record.error]
     if not lost:
@@ -97,7 +97,7 @@ def _behind(records: list[Record], memory: Memory, *, several: bool) -> str:
 
 
 def publish(folder: Path, rank: int) -> None:
-    """Say, from a rank that has failed because it has lost another one, why: once, by whichever rank knows first.
+    """Report, from a rank that lost another one, the first cause: once, by the first rank that knows it.
 
     Where torchrun was not started by us, nobody else is left to say it.
 

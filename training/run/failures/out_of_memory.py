@@ -1,4 +1,4 @@
-"""Whether the kernel's out-of-memory killer ended a process, and what to lower where memory was not enough."""
+"""Detection of kills by the kernel's out-of-memory killer, and advice on what to lower."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def explain_kill(before: Memory, after: Memory) -> str:
-    """Who sent a SIGKILL, as far as the kernel tells, and what to do about it.
+    """Explain who sent a SIGKILL, as far as the kernel says, and what to do about it.
 
     Args:
         before: as the process that was killed was told it last.

@@ -1,4 +1,4 @@
-"""Each rank's file in the run's folder: where it stands, and the error that it ended with."""
+"""Each rank's file in the run's folder: its progress, and the error that it ended with."""
 
 import faulthandler
 import json
@@ -89,7 +89,7 @@ class Record:
 
 
 def this_start() -> str:
-    """Which start of a run this process belongs to."""
+    """The number of the run's start that this process belongs to."""
     return f"{os.environ.get('TORCHELASTIC_RUN_ID', '')}.{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
 
 
@@ -123,7 +123,7 @@ class RankFile:
         )
 
     def write(self, record: Record | None = None) -> None:
-        """Write the rank's file; where that is not possible, as on a full disk, the rank goes on without."""
+        """Write the rank's file; if that fails, as on a full disk, the rank continues without it."""
         partial = self.path.with_suffix(".partial")
         with suppress(OSError):
             partial.write_text(json.dumps(asdict(record or self.now())), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Writes how a start ended: into `state.json`, and as the journal's last row of it."""
+"""Records how a start ended, in `state.json` and as its last row of the journal."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Checks each step's loss and gradient norm before its update, and decides what is done where they are wrong."""
+"""Checks each step's loss and gradient norm before its update, and decides what to do if they are bad."""
 
 import math
 import statistics
@@ -40,7 +40,7 @@ class GradientGuard(Listener):
 
     @staticmethod
     def resumed(guard: Guard, rows: list[Row], step: int, rewinds: int) -> "GradientGuard":
-        """Take up what a run's journal says of the steps up to the one that it goes on after."""
+        """Read from the journal the steps up to the one after which the run continues."""
         steps = kept(rows, Event.STEP, step).values()
         taken = [row for row in steps if not row["skipped"]]
         pairs = [(row.get("loss"), row.get("grad_norm")) for row in taken]

@@ -1,4 +1,4 @@
-"""Writes a row of the journal for each event, and hands those with figures on to the trackers."""
+"""Writes a row of the journal for each event, and passes rows with numbers on to the trackers."""
 
 import time
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ STANDSTILL = 300.0
 
 
 class PendingSaves:
-    """Times a rank's saves, and finds those that are whole.
+    """Times a rank's saves, and finds those that are complete.
 
     Attributes:
         last: step that was saved last; -1 before the first save.
@@ -54,7 +54,7 @@ class PendingSaves:
 
 
 class Hashing(Listener):
-    """Has each whole checkpoint hashed by a process of its own, and removed what is not kept. On one rank."""
+    """Starts a process that hashes each complete checkpoint and removes those not kept. On one rank."""
 
     def __init__(self, out: Path, chosen: Checkpoint) -> None:
         """Prepare for a run's folder and its recipe's `checkpoint`."""

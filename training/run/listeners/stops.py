@@ -1,4 +1,4 @@
-"""Stops a run before its last step: a signal has come, its time is over, or the trainer says so."""
+"""Stops a run before its last step: on a signal, at its time limit, or at the trainer's request."""
 
 import signal
 import time
@@ -11,12 +11,12 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 def block_signals() -> None:
-    """Keep the signals from this process, and from those that it starts: they are for the ranks."""
+    """Block the signals in this process and those it starts: they are for the ranks."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 def ignore_signals() -> None:
-    """Let the signals come to nothing from now on, in whichever thread."""
+    """Ignore the signals from now on, in every thread."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

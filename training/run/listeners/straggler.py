@@ -1,4 +1,4 @@
-"""Reports a rank that is slower than the others for long."""
+"""Reports a rank that has been slower than the others for many steps."""
 
 import statistics
 from collections.abc import Callable

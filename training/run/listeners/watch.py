@@ -1,4 +1,4 @@
-"""Ends a run that stands still, and names the rank that it stands still for.
+"""Ends a run that hangs, and names the rank that it waits for.
 
 Collectives only say that they timed out, on every rank but the one that is to blame. So each rank's thread tells the
 others, through torchrun's store, how far its rank has come. Where nothing moves for too long, the rank to blame is one
