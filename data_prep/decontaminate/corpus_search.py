@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,6 +29,8 @@ SCHEMA = pa.schema(
 )
 """Runs that a document, by its row in its source, shares with an item, by its number. There are as many rows as such
 pairs, which on text that repeats grow faster than the corpus: they are never Python's objects."""
+MOST_ROWS = 2**20
+"""Rows of a table: all that is in memory of the overlaps that tasks have written."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,19 @@ class _RowGroup:
     begin: int
     part: Part
 
-    def search(self, texts: EvaluationTexts) -> pa.Table:
-        """Find what documents that are of no test part share with the items, in their order."""
+    def search(self, texts: EvaluationTexts) -> Iterator[pa.Table]:
+        """Yield what documents that are of no test part share with the items, in their order; nothing that is empty."""
         splits = (split for (split,) in read_documents(self.path, ("original_split",), self.number))
         trained = np.array([split not in TEST_PARTS for split in splits], bool)
-        tables, begin = [], 0
+        begin = 0
         for text in self.part.read():
             shared = texts.overlaps(text)
             rows = begin + shared.documents
             kept = trained[rows]
-            tables.append(_table(self.source, self.begin + rows[kept], shared.items[kept], shared.runs[kept]))
+            columns = self.begin + rows[kept], shared.items[kept], shared.runs[kept]
+            for at in range(0, len(columns[0]), MOST_ROWS):
+                yield _table(self.source, *(column[at : at + MOST_ROWS] for column in columns))
             begin += len(text)
-        return pa.concat_tables([SCHEMA.empty_table(), *tables])
 
 
 def _table(source: str, rows: np.ndarray, items: np.ndarray, runs: np.ndarray) -> pa.Table:
@@ -68,7 +71,19 @@ def _table(source: str, rows: np.ndarray, items: np.ndarray, runs: np.ndarray) -
     return pa.table([names, rows, items, runs], SCHEMA)
 
 
-def search(files: Mapping[str, Path], texts: EvaluationTexts, runner: "TaskRunner | None") -> pa.Table:
+@dataclass(frozen=True)
+class _OverlapFiles:
+    """Overlaps that tasks have written: one table is in memory at a time, however many there are."""
+
+    paths: list[Path]
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for path in self.paths:
+            with pq.ParquetFile(path) as file:
+                yield from map(file.read_row_group, range(file.num_row_groups))
+
+
+def search(files: Mapping[str, Path], texts: EvaluationTexts, runner: "TaskRunner | None") -> Iterable[pa.Table]:
     """Find what documents that are of no test part share with the items, in the corpus's order.
 
     Args:
@@ -77,7 +92,8 @@ def search(files: Mapping[str, Path], texts: EvaluationTexts, runner: "TaskRunne
         runner: runs the tasks, which each take the items from a file; None for threads of this process.
 
     Returns:
-        A row for each document and item that share something, of SCHEMA.
+        Tables of SCHEMA, each of one source, which may be gone through several times: a row for each document and item
+        that share something.
 
     Raises:
         Failed: a worker was killed, or a job failed.
@@ -91,18 +107,18 @@ def search(files: Mapping[str, Path], texts: EvaluationTexts, runner: "TaskRunne
     if runner:
         return _search_by_tasks(groups, texts.items, runner)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        tables = pool.map(lambda group: group.search(texts), groups)
-        return pa.concat_tables([SCHEMA.empty_table(), *tables])
+        return [table for tables in pool.map(lambda group: [*group.search(texts)], groups) for table in tables]
 
 
-def _search_by_tasks(groups: Sequence[_RowGroup], items: Sequence[EvaluationText], runner: "TaskRunner") -> pa.Table:
+def _search_by_tasks(
+    groups: Sequence[_RowGroup], items: Sequence[EvaluationText], runner: "TaskRunner"
+) -> _OverlapFiles:
     folder = runner.folder / "overlaps"
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / ITEMS, "".join(json.dumps(asdict(item)) + "\n" for item in items))
     of_each = [*batched(groups, max(1, -(-len(groups) // runner.tasks.most)))]
     runner.run("search", partial(_search_some, folder), [*enumerate(of_each)])
-    tables = (pq.read_table(_file(folder, number), schema=SCHEMA) for number in range(len(of_each)))
-    return pa.concat_tables([SCHEMA.empty_table(), *tables])
+    return _OverlapFiles([_file(folder, number) for number in range(len(of_each))])
 
 
 def _search_some(folder: Path, numbered: tuple[int, Iterable[_RowGroup]]) -> None:
@@ -111,9 +127,10 @@ def _search_some(folder: Path, numbered: tuple[int, Iterable[_RowGroup]]) -> Non
     with (folder / ITEMS).open(encoding="utf-8") as lines:
         items = [EvaluationText(**each | {"texts": tuple(each["texts"])}) for each in map(json.loads, lines)]
     texts = EvaluationTexts(items)
-    overlaps = pa.concat_tables([SCHEMA.empty_table(), *(group.search(texts) for group in groups)])
-    with atomic_path(_file(folder, number)) as partial_path:
-        pq.write_table(overlaps, partial_path)
+    with atomic_path(_file(folder, number)) as partial_path, pq.ParquetWriter(partial_path, SCHEMA) as writer:
+        for group in groups:
+            for table in group.search(texts):
+                writer.write_table(table)
 
 
 def _file(folder: Path, number: int) -> Path:

@@ -5,15 +5,15 @@ A document that has one of them, or 13 words of one in a row, is contaminated, a
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 
 from ...core import log
@@ -29,8 +29,6 @@ from .evaluation_texts import EvaluationText, EvaluationTexts, Way
 
 if TYPE_CHECKING:
     from ..tasks.executor import TaskRunner
-
-pc: Any = pyarrow.compute  # which makes its functions when it is imported
 
 FLAG, DROP = "flag", "drop"
 """Treatments of contaminated documents: they are listed, or left out of the corpus that is written, too."""
@@ -89,9 +87,10 @@ def decontaminate(
         texts = EvaluationTexts(items)
         with tasks_at_work("contamination", work / TASKS, tasks) as runner:
             overlaps = search(files, texts, runner)
-            _write(overlaps, texts, files=files, work=work)
-            write_json(work / SUMMARY, _summary(overlaps, texts))
-            counts = _treat(overlaps, files, work, runner, drop=treatment == DROP)
+            shared = _shared(overlaps, files)
+            _write(overlaps, shared, texts, files=files, work=work)
+            write_json(work / SUMMARY, _summary(shared, texts))
+            counts = _treat(shared, files, work, runner, drop=treatment == DROP)
         remove_tasks(work)
         return counts
 
@@ -116,42 +115,60 @@ def _test_documents(files: Mapping[str, Path]) -> Iterator[EvaluationText]:
                 yield EvaluationText("", f"{source}/{key}", (text,))
 
 
-def _write(overlaps: pa.Table, texts: EvaluationTexts, *, files: Mapping[str, Path], work: Path) -> None:
-    """Write what was found, a source after the other, and the questions of it."""
+@dataclass(frozen=True)
+class _Shared:
+    """The contaminated documents, and what is in them.
+
+    Attributes:
+        rows: source -> places of its contaminated documents, in order; [documents].
+        items: numbers of the items that a document shares something with, in order.
+    """
+
+    rows: dict[str, np.ndarray]
+    items: list[int]
+
+
+def _shared(overlaps: Iterable[pa.Table], files: Mapping[str, Path]) -> _Shared:
+    rows = {source: [np.empty(0, np.int64)] for source in files}
+    items = np.empty(0, np.int64)
+    for table in overlaps:
+        rows[_source(table)].append(np.unique(table["row"].to_numpy()))
+        items = np.union1d(items, table["item"].to_numpy())
+    return _Shared({source: np.unique(np.concatenate(each)) for source, each in rows.items()}, items.tolist())
+
+
+def _source(table: pa.Table) -> str:
+    """The source that all rows of a table are of."""
+    return table["source"][0].as_py()
+
+
+def _write(
+    overlaps: Iterable[pa.Table], shared: _Shared, texts: EvaluationTexts, *, files: Mapping[str, Path], work: Path
+) -> None:
+    """Write what was found, in the corpus's order, and the questions of it."""
     tasks, keys = (pa.array([getattr(item, name) for item in texts.items], pa.string()) for name in ("task", "key"))
     with atomic_path(work / OVERLAPS) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
-        for source, path in files.items():
-            rows, items, runs = _of_source(overlaps, source)
-            if not len(rows):
-                continue
-            documents = dict(zip(("doc_id", "origin"), _facts(path, rows), strict=True))
-            columns = documents | {
-                "source": pa.repeat(source, len(rows)), "task": tasks.take(items), "item": keys.take(items),
-                "row": rows, "runs": runs, "share": runs / texts.runs[items],
-            }  # fmt: skip
-            writer.write_table(pa.table([columns[name] for name in SCHEMA.names], SCHEMA))
-    asked = (texts.items[number] for number in _different(overlaps, "item"))
+        for source, tables in groupby(overlaps, _source):
+            doc_ids, origins = _facts(files[source], shared.rows[source])
+            for table in tables:
+                rows, items, runs = (table[name].to_numpy() for name in ("row", "item", "runs"))
+                places = np.searchsorted(shared.rows[source], rows)
+                columns = {
+                    "source": pa.repeat(source, len(rows)), "doc_id": doc_ids.take(places),
+                    "origin": origins.take(places), "task": tasks.take(items), "item": keys.take(items),
+                    "row": rows, "runs": runs, "share": runs / texts.runs[items],
+                }  # fmt: skip
+                writer.write_table(pa.table([columns[name] for name in SCHEMA.names], SCHEMA))
+    asked = (texts.items[number] for number in shared.items)
     lines = (json.dumps({"task": item.task, "doc_id": int(item.key)}) + "\n" for item in asked if item.task)
     write_text(work / QUESTIONS, "".join(lines))
 
 
-def _of_source(overlaps: pa.Table, source: str) -> list[np.ndarray]:
-    """Rows, items and numbers of runs of a source's overlaps."""
-    own = overlaps.filter(pc.equal(overlaps["source"], source))
-    return [own[name].to_numpy() for name in ("row", "item", "runs")]
-
-
 def _facts(path: Path, rows: np.ndarray) -> list[pa.Array]:
-    """`doc_id` and `origin` of the documents in rows of a source, which may be there more than once."""
-    wanted, places = np.unique(rows, return_inverse=True)
-    needed = set(wanted.tolist())
+    """`doc_id` and `origin` of the documents in rows of a source, in order."""
+    needed = set(rows.tolist())
     facts = [fact for row, fact in enumerate(read_documents(path, ("doc_id", "origin"))) if row in needed]
-    return [pa.array(values, pa.string()).take(pa.array(places)) for values in zip(*facts, strict=True)]
-
-
-def _different(overlaps: pa.Table, column: str) -> list[int]:
-    """The different values of a column, in order."""
-    return np.unique(overlaps[column].to_numpy()).tolist()
+    return [pa.array(values, pa.string()) for values in zip(*facts, strict=True)]
 
 
 @dataclass
@@ -181,15 +198,15 @@ class Counts:
         return f"{what}: {self.contaminated:,} contaminated, {too_short:,} too short to be looked for{passed_over}"
 
 
-def _summary(overlaps: pa.Table, texts: EvaluationTexts) -> dict[str, Any]:
+def _summary(shared: _Shared, texts: EvaluationTexts) -> dict[str, Any]:
     """Counts of each task, and of the test parts."""
     by_task: dict[str, Counts] = {}
-    shared = {*_different(overlaps, "item")}
+    contaminated = {*shared.items}
     for number, (item, way) in enumerate(zip(texts.items, texts.ways, strict=True)):
         counts = by_task.setdefault(item.task, Counts())
         counts.all += 1
         counts.by_way[way] += 1
-        counts.contaminated += number in shared
+        counts.contaminated += number in contaminated
         counts.choices += len(item.texts) - 1
         counts.choices_passed_over += int(texts.choices_passed_over[number])
     for task, counts in by_task.items():
@@ -199,11 +216,11 @@ def _summary(overlaps: pa.Table, texts: EvaluationTexts) -> dict[str, Any]:
 
 
 def _treat(
-    overlaps: pa.Table, files: Mapping[str, Path], work: Path, runner: "TaskRunner | None", *, drop: bool
+    shared: _Shared, files: Mapping[str, Path], work: Path, runner: "TaskRunner | None", *, drop: bool
 ) -> dict[str, Any]:
     """Count the contaminated documents of each source; copy the corpus without them if they are to be dropped."""
     treated = {
-        source: _treated(path, work / FOLDER / path.name, np.unique(_of_source(overlaps, source)[0]).tolist())
+        source: _treated(path, work / FOLDER / path.name, shared.rows[source].tolist())
         for source, path in files.items()
     }
     counts = {source: each.counts for source, each in treated.items()}
