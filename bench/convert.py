@@ -1,4 +1,4 @@
-"""`pdapt convert` at full size: is what comes back the same to the bit, how fast beside `cp`, in how much memory?
+"""`pdapt convert` at full size: equality to the bit after a round trip, speed beside `cp`, and memory.
 
 Random weights of a published size go from Hugging Face's format to Megatron's and back. Each command is a process of
 its own, start-up included, with its input on the disk alone and with it in memory, several times in turn with `cp` of

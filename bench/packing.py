@@ -1,4 +1,4 @@
-"""How full each layout's sequences are on documents as PARCOMED counts them, and how long the packing takes."""
+"""Fill of each layout's sequences on documents of PARCOMED's lengths, and time that the packing takes."""
 
 import time
 from dataclasses import dataclass

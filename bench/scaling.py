@@ -79,7 +79,7 @@ class Plan:
 
 
 def run_all(plan: Plan, tokens: Path | None, out: Path, *, collecting: bool, as_json: bool) -> Iterator[str]:
-    """Do what is asked for, and say what came of it.
+    """Run the benchmark's trainings, and return their results.
 
     Args:
         plan: checked.

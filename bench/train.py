@@ -1,4 +1,4 @@
-"""`pdapt train` beside what a user would otherwise train with, on the cores of this machine.
+"""`pdapt train` beside the trainers that a user would otherwise use, on the cores of this machine.
 
 Three parts, each of processes that take turns, because other work on a machine slows down whatever runs at the time:
 

@@ -1,4 +1,4 @@
-"""How fast texts are cleaned on one core, beside the paper's expressions applied one after another."""
+"""Speed of cleaning on one core, beside the paper's expressions applied one after another."""
 
 import time
 from collections import Counter
@@ -24,7 +24,7 @@ CHECKED = "clinical, and the check of values"
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast one way is.
+    """The speed of one way to clean.
 
     Attributes:
         way: its name.

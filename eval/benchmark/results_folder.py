@@ -26,7 +26,7 @@ CLAIM_TRIES = 3
 
 
 class TaskState(StrEnum):
-    """How far a model's task is."""
+    """Progress of a model's task."""
 
     DONE = "done"
     RUNNING = "running"
@@ -127,7 +127,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a folder of results is: model -> state -> tasks."""
+    """Progress of a folder of results: model -> state -> tasks."""
 
     models: dict[str, dict[TaskState, list[str]]]
     config: dict[str, Any]
@@ -213,7 +213,7 @@ def leave_out_other_merges(out: Path, models: list[Model]) -> list[str]:
 
 
 def check_identity(model: Model, out: Path, *, chat_template: bool = False) -> None:
-    """Check that a model's folder holds results of this model, asked in this way; write it down where it is new.
+    """Check that a model's folder holds results of this model, asked in this way; record it if it is new.
 
     Raises:
         UserError: it is another model, or prompts were put into its chat template, or not, unlike now.

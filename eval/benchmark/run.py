@@ -52,7 +52,7 @@ BATCH_SIZES_FILE = "batch_sizes.json"
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """How tasks are run. All but batch size and GPUs decide the results' identity.
+    """Settings of the tasks' runs. All but batch size and GPUs determine the results' identity.
 
     `chat_template` says whether prompts are put into the models' own; it belongs to a model's results, so that one
     folder may hold chat models beside others.
@@ -186,7 +186,7 @@ class _Runner:
     errors: list[str] = field(default_factory=list)
 
     def run_unless_claimed(self, model: str, arguments: ModelArguments, task: Benchmark) -> None:
-        """Evaluate one model on one task, unless another process does, and note what became of it."""
+        """Evaluate one model on one task unless another process does, and record the outcome."""
         name, folder = f"{model}/{task.name}", self.out / model / task.name
         with claimed(folder) as mine:
             if not mine:

@@ -1,4 +1,4 @@
-"""The batch size, sequences that go through a model at once, where the user leaves it open.
+"""The automatic choice of the batch size: the number of sequences in a forward pass.
 
 lm-eval's own `auto` fills the model's whole window, anew for each task: of 32,768 tokens in which no prompt has 4,000.
 Here the longest prompt with its answer decides, of all tasks of a kind, once for each model.

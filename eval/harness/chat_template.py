@@ -1,4 +1,4 @@
-"""Whether a model's chat template renders, asked before the first task in a process that can be ended.
+"""Check that a model's chat template renders, before the first task and in a process that can be ended.
 
 A template is a program that came with the model. transformers runs it in a sandbox, which keeps it from the system but
 neither from looping for ever nor from taking all memory.

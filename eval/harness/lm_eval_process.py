@@ -27,7 +27,7 @@ class EvaluationFailed(Halted):
 
 
 def run_job(job: LmEvalJob) -> None:
-    """Evaluate in a process of its own, which gives its memory back and takes lm-eval's messages away with it.
+    """Evaluate in a separate process, which frees its memory at its end and keeps lm-eval's messages apart.
 
     The process ends when its standard input does, so it does not outlive this one.
 

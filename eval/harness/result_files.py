@@ -25,7 +25,7 @@ LOG_FILE = "log.txt"
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a task was put to a model, as lm-eval states it; answers are compared where it is the same.
+    """The way a task was put to a model, as lm-eval states it; answers are compared only if it is the same.
 
     `shots` are worked examples, `version` the task's, `chat_template` the hash of the template, if there was one.
     """
@@ -281,7 +281,7 @@ class BatchSizeUsed:
 
 @dataclass(frozen=True)
 class AnswerSettings:
-    """How answers were made, as far as lm-eval's own files do not say it.
+    """Settings by which answers were made that lm-eval's own files do not state.
 
     Attributes:
         batch_size: see there.

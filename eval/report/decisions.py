@@ -1,4 +1,4 @@
-"""The table of decisions: which model to use for what, by which evidence, and how sure that is."""
+"""The table of decisions: the model to use for each purpose, its evidence and its certainty."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Tables of a benchmark report on settings and cost: how answers were made, versions, hours, training."""
+"""Tables of a benchmark report on settings and cost: answers, versions, hours, and training's time and energy."""
 
 from collections.abc import Sequence
 from typing import Any
