@@ -186,6 +186,7 @@ OWN = {
     "training/run/failures/out_of_memory.py": "/proc and /sys",
     "recipes/hardware.py": "a child's answer",
     "training/megatron/parity.py": "a job that its parent has just written",
+    "training/nemo/recipe_container.py": "a job that its parent has just written",
     "training/run/spawn.py": "exit codes that its own child has just written",
     "training/megatron/sequences.py": "no file: Megatron's name for a tokenizer of numbers",
     "training/run/listeners/watch.py": "what the run's own ranks have told the store",

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core import log
 from ..core.checkpoint import CHECKPOINTS, root_of
+from ..core.errors import UserError
 from ..core.gpus import GIB
 from ..core.memory import save_stall_seconds
 from ..core.qwen3 import END_OF_DOCUMENT_ID
@@ -14,9 +16,11 @@ from ..recipes import published_recipes
 from ..recipes.load import to_dict, to_yaml
 from ..recipes.megatron_args import Places, megatron_args
 from ..recipes.memory import of_gpu, of_host
-from ..recipes.schema import Recipe, describe_run, saves_asynchronously
+from ..recipes.schema import Engine, Recipe, describe_run, saves_asynchronously
 from .blend import valid_batches, valid_sequences
 from .inputs import Inputs, check_inputs
+from .nemo.installed import check_installed
+from .nemo.recipe_container import container_yaml
 from .run.folder import ACHIEVED
 
 
@@ -36,6 +40,8 @@ class Prediction:
     Attributes:
         recipe: as YAML values.
         megatron_args: flag and value apart.
+        bridge_container: Megatron-Bridge's `ConfigContainer` as YAML; None where another engine trains, or where it
+            cannot be made here, which is said.
         data: of each data set; empty where there are no tokens yet.
         memory_gib: of the GPU that needs most.
         memory_parts_gib: what takes it, before the share that is added for the peak.
@@ -49,6 +55,7 @@ class Prediction:
 
     recipe: dict[str, Any]
     megatron_args: list[str]
+    bridge_container: str | None
     data: list[DataRead]
     memory_gib: float
     memory_parts_gib: dict[str, float]
@@ -94,6 +101,7 @@ def dry_run(
     return Prediction(
         recipe=to_dict(recipe),
         megatron_args=megatron_args(recipe, places, gpu=True),
+        bridge_container=_container(recipe, places),
         data=[DataRead(member.name, member.samples, member.epochs) for member in members],
         memory_gib=memory.total / GIB,
         memory_parts_gib={name: getattr(memory, name) / GIB for name in names},
@@ -116,8 +124,7 @@ def as_text(name: str, recipe: Recipe, prediction: Prediction) -> str:
         describe_run(recipe),
         *([published_recipes.statement(name)] if name in published_recipes.names() else []),
         "",
-        "Megatron's arguments:",
-        *_command_line(prediction.megatron_args),
+        *_configuration(prediction),
         *_missing(recipe, prediction),
         *_data(prediction),
         "",
@@ -128,6 +135,27 @@ def as_text(name: str, recipe: Recipe, prediction: Prediction) -> str:
         *_speed(prediction),
     ]
     return "\n".join(lines)
+
+
+def _container(recipe: Recipe, places: Places) -> str | None:
+    if recipe.engine != Engine.NEMO:
+        return None
+    reason = "only --tokens says how many batches validation.batches=all are"
+    if places.valid_batches or not isinstance(recipe.validation.batches, str):
+        try:
+            check_installed(recipe)
+            return container_yaml(recipe, places)
+        except UserError as error:
+            reason = str(error)
+    log.warn(f"train: Megatron-Bridge's container of the recipe is not shown: {reason}")
+    return None
+
+
+def _configuration(prediction: Prediction) -> list[str]:
+    """The trainer's own configuration: Bridge's container, or Megatron's arguments."""
+    if prediction.bridge_container is None:
+        return ["Megatron's arguments:", *_command_line(prediction.megatron_args)]
+    return ["Megatron-Bridge's ConfigContainer:", *(f"  {line}" for line in prediction.bridge_container.splitlines())]
 
 
 def _missing(recipe: Recipe, prediction: Prediction) -> list[str]:

@@ -37,6 +37,7 @@ LAYOUTS = {
     "DP1": [],
     "DP2": ["parallel.ranks_per_node=2"],
     "TP2": ["parallel.ranks_per_node=2", "parallel.tp=2"],
+    "TP2xDP2": ["parallel.ranks_per_node=4", "parallel.tp=2"],
     "PP2": ["parallel.ranks_per_node=2", "parallel.pp=2"],
 }
 

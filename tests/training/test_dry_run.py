@@ -5,12 +5,14 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from commands import pdapt
 
 from pdapt.core.errors import UserError
 from pdapt.recipes.load import load, names
+from pdapt.training import dry_run as dry_run_module
 from pdapt.training.dry_run import as_text, dry_run
 
 KEYS = ("recipe", "megatron_args", "memory_gib", "step_seconds", "tokens_per_second_per_gpu")
@@ -56,3 +58,23 @@ def test_it_states_tokens_epochs_and_that_figures_are_predicted() -> None:
 def test_without_a_dry_run_tokens_and_out_are_needed() -> None:
     with pytest.raises(UserError, match="--tokens is missing"):
         pdapt("train", "qwen3_8b_cpt_48xh100_packed", "--out", "run")
+
+
+def test_with_nemo_it_shows_bridges_container_or_says_why_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = load("qwen3_8b_cpt_48xh100_packed", ["engine=nemo", "checkpoint.asynchronous=false"])
+    missing = UserError("engine=nemo cannot run here", fix="install requirements/nemo.txt")
+    monkeypatch.setattr(dry_run_module, "check_installed", Mock(side_effect=missing))
+    monkeypatch.setattr(dry_run_module, "container_yaml", lambda _, places: f"train: {places.checkpoints}")
+    assert "Megatron's arguments:" in as_text("8b", recipe, dry_run(recipe, Path("run"), None))
+    said = capsys.readouterr().err
+    assert "container of the recipe is not shown: engine=nemo cannot run here" in said
+    assert "requirements/nemo.txt" in said
+    monkeypatch.setattr(dry_run_module, "check_installed", Mock())
+    text = as_text("8b", recipe, dry_run(recipe, Path("run"), None))
+    assert "Megatron-Bridge's ConfigContainer:\n  train: run/checkpoints" in text
+    assert "Megatron's arguments" not in text
+    recipe.validation.batches = "all"
+    assert dry_run(recipe, Path("run"), None).bridge_container is None
+    assert "only --tokens says" in capsys.readouterr().err

@@ -119,8 +119,6 @@ def configure(task: RankTask, parse: Callable[[], Any], *, gpu: bool) -> tuple[A
         parse: Megatron's parser of `sys.argv`, which checks the arguments, too.
         gpu: whether there is one.
     """
-    from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
-
     arguments = megatron_args(task.recipe, task.places, gpu=gpu) + _for_this_start(task, gpu=gpu)
     if gpu and os.environ.get("RANK", "0") == "0":
         for missing in missing_kernels(task.recipe):
@@ -131,6 +129,13 @@ def configure(task: RankTask, parse: Callable[[], Any], *, gpu: bool) -> tuple[A
         from .cpu_backend import save_in_this_process
 
         save_in_this_process()
+    return container_of(arguments, parse)
+
+
+def container_of(arguments: list[str], parse: Callable[[], Any]) -> tuple[Any, int]:
+    """Megatron's configuration of its arguments, and how many ranks there are; `parse` as of `configure`."""
+    from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
+
     sys.argv = [sys.argv[0], *arguments]  # where Megatron reads its arguments
     args = parse()
     model = gpt_config_from_args(args)
