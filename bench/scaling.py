@@ -79,7 +79,7 @@ class Plan:
 
 
 def run_all(plan: Plan, tokens: Path | None, out: Path, *, collecting: bool, as_json: bool) -> Iterator[str]:
-    """Run the benchmark's trainings, and return their results.
+    """Run a benchmark, or read the runs of one, and give the lines to print.
 
     Args:
         plan: checked.
