@@ -19,7 +19,8 @@ def report_build(
         list[str],
         typer.Argument(
             metavar="[NAME=]FOLDER...",
-            help="Folders of `pdapt eval run`, each of one base with its checkpoints; or one of a `pdapt run`.",
+            help="Folders of `pdapt eval run`, each of one base with its checkpoints; or one of `pdapt run`, "
+            "`pdapt eval proxy` or `pdapt merge choose`; trainings; or lm-eval's own results, one of each model.",
         ),
     ],
     *,
@@ -36,16 +37,23 @@ def report_build(
     ] = None,
     training: Annotated[
         list[str] | None,
-        typer.Option(help="[NAME=]RUN: training run, for the page's costs; may be repeated."),
+        typer.Option(help="[NAME=]RUN: training run, for the page's costs or losses; may be repeated."),
     ] = None,
     role: Annotated[
         list[str] | None,
         typer.Option(help="NAME=base|tuned|merged|other: a role other than that of the run; may be repeated."),
     ] = None,
+    metric: Annotated[
+        str, typer.Option(help="Of lm-eval's own results: NAME or NAME,FILTER; by default the first of each task.")
+    ] = "",
+    groups: Annotated[
+        Path | None, typer.Option(help="Of lm-eval's own results: YAML file, group: [tasks]; by default lm-eval's.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Of lm-eval's own results: group that training was for.")] = None,
     language: Language = "en",
     as_json: Json = False,
 ) -> None:
-    """Write the report of a run, or of benchmark runs: one self-contained HTML page, figures, CSV and LaTeX."""
+    """Write the report of a run, of a stage or of benchmark runs: one self-contained HTML page, figures, CSV, LaTeX."""
     from ..launch.build_reports import ReportOptions, build_report
 
     options = ReportOptions(
@@ -55,6 +63,9 @@ def report_build(
         training=training or [],
         language=language,
         roles=role or [],
+        metric=metric,
+        groups=groups,
+        target=target,
     )
     show(build_report(runs, out, options), as_json)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .remarks.remark import Remark
+
 
 @dataclass(frozen=True)
 class MeasuredStep:
@@ -40,7 +42,7 @@ class Spent:
         joules: that the GPUs took in all steps, those done again included; None where a step has no measurement.
         unknown: share of that wall time of which records are lost: the goodput may be higher by as much.
         lost: steps that count and of which nothing is known.
-        record_faults: the lines of the record that cannot be read and the steps that it lacks, as sentences.
+        record_faults: the lines of the record that cannot be read, and the steps that it lacks.
     """
 
     steps: int
@@ -51,7 +53,7 @@ class Spent:
     joules: float | None
     unknown: float = 0.0
     lost: int = 0
-    record_faults: tuple[str, ...] = ()
+    record_faults: tuple[Remark, ...] = ()
 
 
 class PredictedSpeed(NamedTuple):

@@ -1,4 +1,4 @@
-"""Scores of models on held-out text with standard errors, and paired comparisons: the file `scores.json`."""
+"""Scores of models on held-out text with standard errors, and paired comparisons: `scores.json` or `proxy.json`."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -12,6 +12,8 @@ from ..core.jsonio import JsonObject
 from .models import Role
 
 SCORES_FILE = "scores.json"
+PROXY_FILE = "proxy.json"
+"""`Scores` of `pdapt eval proxy`, which may be called again for further models."""
 LARGEST_LOGARITHM = 700.0
 """Its exponential is below 1.8e308."""
 
@@ -98,6 +100,12 @@ class Comparison:
         return self.difference < 0 if self.metric == Metric.BYTE_PERPLEXITY else self.difference > 0
 
 
+def scores_file(folder: Path) -> Path:
+    """The file of scores in a folder: of an evaluation, or of `pdapt eval proxy`."""
+    proxy = folder / PROXY_FILE
+    return proxy if proxy.is_file() else folder / SCORES_FILE
+
+
 @dataclass(frozen=True)
 class Scores:
     """All scores and comparisons of an evaluation.
@@ -114,12 +122,12 @@ class Scores:
 
     @staticmethod
     def read(folder: Path) -> "Scores":
-        """Read the scores of a finished evaluation.
+        """Read the scores of a finished evaluation, or of a proxy.
 
         Raises:
             UserError: the folder has none, or the file is damaged.
         """
-        value = read_object(folder / SCORES_FILE, nan=True)
+        value = read_object(scores_file(folder), nan=True)
 
         def rows(key: str) -> list[JsonObject]:
             return [JsonObject(row, f"{value.where}: {key}") for row in value.list(key)]

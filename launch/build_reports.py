@@ -1,6 +1,5 @@
 """Build reports: `pdapt report build` of runs' folders, and `pdapt report paper`."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,40 +10,32 @@ from ..core.manifest import MANIFEST_FILE, Manifest
 from ..core.training_cost import Spent
 from ..merge.factors import point_name
 from ..training.run.folder import METRICS
-from ..training.run.journal import JOURNAL_FILE, read_history
+from ..training.run.journal import JOURNAL_FILE
 from .hf_models import CHOICE, CURVE, MERGES_FOLDER
 from .preflight import GENERAL
 from .prepare_text import GENERAL_CORPUS, UNSEEN
 from .request import REQUEST_FILE, FittedRecipe, merge_points
 from .run_defaults import PRETRAIN
+from .stage_reports import ReportOptions, record_faults, stage_report
 
 if TYPE_CHECKING:
+    from ..eval.report.benchmark_findings import BenchmarkReportOptions
     from ..eval.report.texts import Words
     from ..eval.statistics.verdict import ModelRow
 
 
-@dataclass(frozen=True)
-class ReportOptions:
-    """The options of `pdapt report build`, as they are given."""
-
-    test: str
-    checkpoints: list[str] = field(default_factory=list)
-    contaminated: Path | None = None
-    training: list[str] = field(default_factory=list)
-    language: str = "en"
-    roles: list[str] = field(default_factory=list)
-
-
 def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> Manifest:
-    """The report of a run of the whole, or of folders of benchmark runs.
+    """The report of a run of the whole, of one stage of it, or of folders of benchmark runs.
 
     Raises:
-        UserError: a folder holds neither, a name is given twice, or `out` is missing.
+        UserError: a folder holds none of them, a name is given twice, or `out` is missing.
     """
+    from ..eval.benchmark.read_lm_eval import results_files
     from ..eval.benchmark.results_folder import PLAN_FILE
     from ..eval.models import parse_roles
     from ..eval.report.benchmark_findings import BenchmarkReportOptions
     from ..eval.report.benchmark_report import build_benchmark_report
+    from ..eval.scores import PROXY_FILE
 
     folders = named(runs)
     first = next(iter(folders.values()))
@@ -56,15 +47,27 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
                 fix="give folders of `pdapt eval run`, or this one with --out and --language alone",
             )
         return report_run(first, out or first / report_folder(options.language), options.language)
+    if out is None:
+        raise UserError("--out is missing", where="pdapt report build", fix="name the folder to make")
+    if kind := stage_report(folders):
+        return kind(folders, out, options)
+    if not (first / PLAN_FILE).is_file() and results_files(first):
+        return build_benchmark_report(_of_lm_eval(folders, options), out)
+    if options.of_lm_eval:
+        raise UserError(
+            "--metric, --groups and --target are for lm-eval's own results",
+            where=str(first),
+            fix="leave them out: `pdapt eval run` has one metric and one group for each task",
+        )
     for folder in folders.values():
         if not (folder / PLAN_FILE).is_file():
             raise UserError(
-                "the folder is neither a run nor a folder of benchmark runs",
+                "there is nothing here that a report is made of",
                 where=str(folder),
-                allowed=f"a folder with {REQUEST_FILE} (`pdapt run`) or {PLAN_FILE} (`pdapt eval run`)",
+                allowed=f"a folder of `pdapt run` ({REQUEST_FILE}), `pdapt eval run` ({PLAN_FILE}), `pdapt eval proxy`"
+                f" ({PROXY_FILE}), `pdapt merge choose` ({CURVE}/), `pdapt train` ({JOURNAL_FILE}), or lm-eval's own "
+                "results (results*.json)",
             )
-    if out is None:
-        raise UserError("--out is missing", where="pdapt report build", fix="name the folder to make")
     benchmark_options = BenchmarkReportOptions(
         folders=folders,
         checkpoints=_chosen(options.checkpoints, folders),
@@ -75,6 +78,27 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
         roles=parse_roles(options.roles),
     )
     return build_benchmark_report(benchmark_options, out)
+
+
+def _of_lm_eval(folders: dict[str, Path], options: ReportOptions) -> "BenchmarkReportOptions":
+    """The options of a report on lm-eval's own results, of which each folder has those of a model."""
+    from ..eval.benchmark.read_lm_eval import LmEvalFolders
+    from ..eval.models import parse_roles
+    from ..eval.report.benchmark_findings import BenchmarkReportOptions
+
+    given = LmEvalFolders(
+        folders, parse_roles(options.roles), metric=options.metric, groups=options.groups, target=options.target
+    )
+    family = given.family
+    return BenchmarkReportOptions(
+        folders={},
+        checkpoints=_chosen(options.checkpoints, {family: folders[family]}),
+        test=options.test,
+        contaminated=options.contaminated,
+        language=options.language,
+        training=_training(options.training, {family: folders[family]}),
+        lm_eval=given,
+    )
 
 
 def report_folder(language: str) -> str:
@@ -105,20 +129,11 @@ def report_run(run: Path, out: Path, language: str = "en") -> Manifest:
         manifests=[run / name for name in [*stages, *merges] if (run / name / MANIFEST_FILE).is_file()],
         settings=_settings(request, run, Words.read(language)),
         choice=None if len(points) == 1 else run / CHOICE / CURVE,
-        record_faults=[fault for path in trained for fault in _record_faults(path.parent)],
+        record_faults={path.parent.name: record_faults(path.parent) for path in trained},
         domain=request.text("domain"),
         language=language,
     )
     return build_heldout_report(run / "scores", out, options)
-
-
-def _record_faults(training: Path) -> list[str]:
-    """Sentences on damage to a training's record; logged as they are by whoever reads it."""
-    if not (training / JOURNAL_FILE).is_file():
-        return [f"{training.name}: {JOURNAL_FILE} is missing."]
-    history = read_history(training / JOURNAL_FILE)
-    history.say()
-    return [f"{training.name}: {fault}" for fault in history.faults()]
 
 
 def _was_trained(folder: Path) -> bool:
@@ -135,7 +150,7 @@ def _settings(request: JsonObject, run: Path, w: "Words") -> dict[str, Any]:
     notes = FittedRecipe.read(request).notes
     points = w("semicolon").join(format_number(t, "g", w.language) for t in _points(request, run))
     trained_here = w("setting_base_trained", general=GENERAL, pretrain=PRETRAIN)
-    return {w("setting_recipe", number=number): line for number, line in enumerate(notes, start=1)} | {
+    return {w("setting_recipe", number=number): w.remark(note) for number, note in enumerate(notes, start=1)} | {
         w("setting_base"): request.text("base", "") or trained_here,
         w("setting_domain"): request.text("domain"),
         w("setting_steps"): recipe.integer("steps"),

@@ -130,6 +130,7 @@ def _refusal(out: Path, before: dict[str, Any], request: Request, error: Outdate
 
 def _check_training(whole: WholeRun) -> None:
     """Check that everything is there that is needed in the end, before anything is spent on training."""
+    from ..eval.report.texts import Words
     from ..scaling.predicted_speed import warn_of_local_layers
 
     out, fitted = whole.out, whole.fitted
@@ -137,8 +138,9 @@ def _check_training(whole: WholeRun) -> None:
         check_inputs(recipe, Inputs(out / TOKENS, verify=whole.verify))
         trackers.check(recipe.log)
     preflight.check_space(fitted.recipe, out, whole.base, merges=len(whole.request.t))
-    for line in fitted.notes:
-        log.info(f"recipe: {line}")
+    english = Words.read("en")
+    for note in fitted.notes:
+        log.info(f"recipe: {english.remark(note)}")
     warn_of_local_layers(fitted.recipe)
     if not whole.began:
         write_request(whole.request, out, FittedRecipe(fitted.kept, fitted.notes))

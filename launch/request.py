@@ -8,6 +8,7 @@ from ..core.checkpoint import IDENTITY
 from ..core.errors import UserError
 from ..core.files import json_text, read_object, write_text
 from ..core.jsonio import JsonObject
+from ..core.remarks.remark import Remark
 from ..recipes.schema import Recipe
 from .run_defaults import DOCUMENTS, DUPLICATES, MAX_LOSS, MERGE_T, PROFILE, QUESTIONS, VALID_FRACTION
 
@@ -117,11 +118,11 @@ class FittedRecipe:
 
     Attributes:
         kept: key -> value that a run that began keeps.
-        notes: sentences for the log and the report.
+        notes: for the log and the report.
     """
 
     kept: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Remark] = field(default_factory=list)
 
     @staticmethod
     def read(request: JsonObject) -> "FittedRecipe":
@@ -130,12 +131,13 @@ class FittedRecipe:
             return FittedRecipe()
         held = request.object("fitted")
         kept = held.object("kept") if "kept" in held else JsonObject({}, "")
-        notes = held.list("told") if "told" in held else []
+        sentences = held.list("told") if "told" in held else []
+        notes = [Remark.from_json(note, f"{held.where}: told") for note in sentences]
         return FittedRecipe({name: kept.integer(name, minimum=1) for name in kept.values}, notes)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"kept": self.kept, "told": self.notes}
+        return {"kept": self.kept, "told": [note.to_json() for note in self.notes]}
 
 
 LATER = ("title", "t", "max_loss", "documents", "questions", "benchmark")

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..core.checkpoint import CHECKPOINTS
+from ..core.remarks.remark import Remark, RemarkKind
 from ..core.slurm import SlurmOptions
 from ..recipes.fit_to_machine import ASSUMED, Fitted, before_text, fit, published
 from ..recipes.hardware import Hardware
@@ -88,15 +89,16 @@ def _recipe(whole: WholeRun, sequences: float, valid: float) -> Fitted:
         keys, hardware = published(base.shape, base.dtype), whole.hardware
         fitted = fit(keys, request.overrides, sequences, hardware, kept=whole.kept, valid=valid)
     else:
-        fitted = Fitted(_given(request, base), {}, [f"{request.recipe or CPT}, as it is"])
+        as_it_is = Remark(RemarkKind.RECIPE_AS_IT_IS, {"recipe": request.recipe or CPT})
+        fitted = Fitted(_given(request, base), {}, [as_it_is])
     if not whole.chained:
         preflight.check_machine(fitted.recipe, whole.hardware)
     if base is None:
         preflight.check_untrained(fitted.recipe)
     else:
         preflight.check_saved(base, fitted.recipe)
-    notes = [f"set by you: {' '.join(request.overrides)}"] if request.overrides else []
-    return replace(fitted, notes=fitted.notes + notes)
+    overrides = Remark(RemarkKind.RECIPE_OVERRIDES, {"overrides": " ".join(request.overrides)})
+    return replace(fitted, notes=[*fitted.notes, *([overrides] if request.overrides else [])])
 
 
 def _given(request: Request, base: Base | None) -> Recipe:

@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..core.errors import UserError
 from ..core.gpus import GIB
-from ..core.log import counted
 from ..core.memory import fits
 from ..core.qwen3 import SIZES, Qwen3Config, size_of
+from ..core.remarks.remark import Remark, RemarkKind
 from ..data_prep.tokens.layouts import Layout
 from .hardware import Hardware
 from .load import merge, resolve
@@ -59,12 +59,12 @@ class Fitted:
     Attributes:
         recipe: checked.
         kept: keys of `OF_TRAINING` -> their values.
-        notes: sentences for the user.
+        notes: for the user.
     """
 
     recipe: Recipe
     kept: dict[str, int]
-    notes: list[str]
+    notes: list[Remark]
 
 
 def published(shape: Qwen3Config, dtype: str) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def fit(
     keys = _nested(base, _rhythm(steps, batch, valid) | (kept or {}) | spread)
     recipe = resolve(keys, overrides, WHERE, fitting=hardware.gpus > 0)
     values = flat(asdict(recipe))
-    notes = [_about_base(recipe), _about_text(recipe, sequences), f"{hardware}: {_about_parallelism(recipe, hardware)}"]
+    notes = [_about_base(recipe), _about_text(recipe, sequences), _about_parallelism(recipe, hardware)]
     return Fitted(recipe, {name: values[name] for name in OF_TRAINING}, notes)
 
 
@@ -258,35 +258,47 @@ def _asked(fixed: dict[str, Any], name: str, choices: Any) -> Any:
     return [fixed[name]] if name in fixed else choices
 
 
-def _about_base(recipe: Recipe) -> str:
+def _about_base(recipe: Recipe) -> Remark:
     shape, optimizer, data = shape_of(recipe), recipe.optimizer, recipe.data
     size, scale = size_of(shape), _scale(shape)
-    name = f"Qwen3-{size.replace('p', '.').upper()}" if size else f"a Qwen3 {shape.hidden} wide"
-    line = f"the published recipe for {name}: learning rate {optimizer.lr:.3g}, {data.layout} sequences of "
-    line += f"{data.seq_length:,} tokens, {recipe.model.precision}"
-    if scale == 1 or optimizer.lr != OPTIMIZER["lr"] * scale:
-        return line
-    return f"{line} (learning rate: the published one times {scale:.3g}, as the model is narrower than any published)"
+    scaled = scale != 1 and optimizer.lr == OPTIMIZER["lr"] * scale
+    values: dict[str, str | int | float] = {
+        "model": f"Qwen3-{size.replace('p', '.').upper()}" if size else f"Qwen3 (hidden_size {shape.hidden})",
+        "lr": optimizer.lr,
+        "layout": data.layout,
+        "tokens": data.seq_length,
+        "precision": recipe.model.precision,
+    }
+    return Remark(RemarkKind.RECIPE_SCALED if scaled else RemarkKind.RECIPE_BASE, values | {"scale": scale})
 
 
-def _about_text(recipe: Recipe, sequences: float) -> str:
+def _about_text(recipe: Recipe, sequences: float) -> Remark:
     batch, steps = recipe.batch.global_size, recipe.steps
-    return (
-        f"{counted(round(sequences), 'sequence')} of training text: {counted(steps, 'step')} of "
-        f"{counted(batch, 'sequence')} read it "
-        f"{steps * batch / sequences:.2f} times (published: {EPOCHS} times, {LARGEST_BATCH} sequences a step); a "
-        f"checkpoint every {counted(recipe.checkpoint.every, 'step')}"
-    )
+    values: dict[str, str | int | float] = {
+        "sequences": round(sequences),
+        "steps": steps,
+        "batch": batch,
+        "times": steps * batch / sequences,
+        "published": EPOCHS,
+        "largest": LARGEST_BATCH,
+        "every": recipe.checkpoint.every,
+    }
+    return Remark(RemarkKind.RECIPE_TEXT, values)
 
 
-def _about_parallelism(recipe: Recipe, hardware: Hardware) -> str:
+def _about_parallelism(recipe: Recipe, hardware: Hardware) -> Remark:
     parallel = recipe.parallel
-    kind = "GPU" if hardware.gpus else "CPU"
-    return (
-        f"{counted(parallel.ranks_per_node, f'{kind} rank')}, TP {parallel.tp}, "
-        f"PP {parallel.pp}, DP {data_parallel(recipe)}, {recipe.batch.micro_size} at once on a rank, gradients in "
-        f"{recipe.optimizer.grads}"
-    )
+    values: dict[str, str | int | float] = {
+        "ranks": parallel.ranks_per_node,
+        "tp": parallel.tp,
+        "pp": parallel.pp,
+        "dp": data_parallel(recipe),
+        "micro": recipe.batch.micro_size,
+        "grads": recipe.optimizer.grads,
+    }
+    if hardware.gpus:
+        return Remark(RemarkKind.RECIPE_GPUS, values | {"gpus": hardware.gpus, "gib": hardware.gpu_gib})
+    return Remark(RemarkKind.RECIPE_CORES, values | {"cores": hardware.cores, "gib": hardware.host_gib})
 
 
 def _nested(base: dict[str, Any], further: dict[str, Any]) -> DictConfig:

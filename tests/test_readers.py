@@ -41,6 +41,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "launch/request.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
     "conversion/bin_folder.py": (CHECKPOINT + "test_fuzz_bin", CHECKPOINT + "test_fuzz_bin_index"),
     "conversion/bridge_config.py": ("conversion/test_bridge_settings.py::test_fuzz_run_config",),
+    "eval/benchmark/read_lm_eval.py": (EVAL + "test_fuzz_lm_eval_results",),
     "conversion/settings.py": (CORE + "test_fuzz_settings",),
     "conversion/distcp_read.py": (CHECKPOINT + "test_fuzz_format",),
     "conversion/follow.py": (CHECKPOINT + "test_fuzz_followed",),

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from ..harness.result_files import (
     read_samples,
 )
 from ..models import Role
-from ..tasks.suite import TASKS, Benchmark
+from ..tasks.suite import PAPER_SUITE, TASKS
+from ..tasks.task_suite import ScoredTask, TaskSuite
 from .results_folder import PLAN_FILE, Member, Plan
 
 UNPARSEABLE = "[invalid]"
@@ -94,6 +95,16 @@ class Answers:
         return float(self.right.std(ddof=1) / math.sqrt(len(self.right)))
 
 
+@dataclass(frozen=True)
+class StatedScore:
+    """The score of a model on a task as lm-eval's results state it: a fraction, with its error, of so many answers."""
+
+    score: float
+    stderr: float
+    questions: int
+    protocol: Protocol
+
+
 class Reason(StrEnum):
     """Why a model's task is left out of a comparison: keys of the report's texts."""
 
@@ -102,6 +113,7 @@ class Reason(StrEnum):
     DUPLICATED = "duplicated"
     PARTIAL = "partial"
     NOT_A_NUMBER = "not_a_number"
+    GRADED = "graded"
     DISAGREES = "disagrees"
     OTHER_SHOTS = "other_shots"
     OTHER_VERSION = "other_version"
@@ -125,7 +137,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Runs:
-    """A folder of results: (model, task) -> answers that can be used, and problems of the others."""
+    """A folder of results.
+
+    Attributes:
+        name, folder: of the results.
+        members: the models.
+        answers: (model, task) -> answers that can be used.
+        problems: of the others.
+        config: settings that all results share.
+        suite: the tasks.
+        stated: (model, task) -> score, where models may be compared by it, too.
+        inputs: name -> file that the results were read from, where `folder` has no plan.
+    """
 
     name: str
     folder: Path
@@ -133,13 +156,18 @@ class Runs:
     answers: dict[tuple[str, str], Answers]
     problems: list[Problem]
     config: dict[str, Any]
+    suite: TaskSuite = PAPER_SUITE
+    stated: dict[tuple[str, str], StatedScore] = field(default_factory=dict)
+    inputs: dict[str, Path] = field(default_factory=dict)
 
     def with_role(self, role: Role) -> list[Member]:
         """Models with a role; checkpoints by step."""
         return sorted((m for m in self.members if m.role == role), key=lambda m: m.step or 0)
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
+    """A model's results of a task cannot be used, for a `Reason` with its values."""
+
     def __init__(self, reason: Reason, **values: object) -> None:
         super().__init__(reason)
         self.reason, self.values = reason, values
@@ -163,7 +191,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
         for task in tasks:
             try:
                 answers[member.name, task] = _read_answers(folder / member.name / task, member.name, TASKS[task])
-            except _Unusable as error:
+            except Unusable as error:
                 problems.append(Problem(member.name, task, error.reason, error.values))
     if not answers:
         raise UserError(
@@ -190,20 +218,51 @@ def first_half(keys: list[str]) -> np.ndarray:
 
 def difference_in_questions(first: Answers, second: Answers) -> tuple[Reason, Mapping[str, object]] | None:
     """Reason and values of a `Problem` where two models' answers to a task cannot be compared; None where they can."""
-    second_protocol = asdict(second.protocol)
-    for key, value in asdict(first.protocol).items():
-        if second_protocol[key] != value:
-            return Reason(f"other_{key}"), {"one": value, "other": second_protocol[key]}
+    difference = difference_in_protocol(first.protocol, second.protocol)
+    if difference:
+        return difference
     if first.keys != second.keys:
         return Reason.OTHER_QUESTIONS, {"count": len(set(first.keys) ^ set(second.keys))}
     changed = sum(a != b for a, b in zip(first.prompts, second.prompts, strict=True))
     return (Reason.OTHER_PROMPTS, {"count": changed, "questions": len(first.prompts)}) if changed else None
 
 
-def _read_answers(folder: Path, model: str, task: Benchmark) -> Answers:
-    results, path = _results(folder, task), folder / SAMPLES_FILE
-    samples = _samples(path, task)
-    right = _right(samples, task, results.score, wanted=results.questions)
+def difference_in_protocol(first: Protocol, second: Protocol) -> tuple[Reason, Mapping[str, object]] | None:
+    """Reason and values of a `Problem` where a task was put to two models in different ways; None where it was not."""
+    other = asdict(second)
+    for key, value in asdict(first).items():
+        if other[key] != value:
+            return Reason(f"other_{key}"), {"one": value, "other": other[key]}
+    return None
+
+
+def _read_answers(folder: Path, model: str, task: ScoredTask) -> Answers:
+    for name in (RESULTS_FILE, SAMPLES_FILE):
+        if not (folder / name).is_file():
+            raise Unusable(Reason.MISSING, what=name)
+    results = _results(folder / RESULTS_FILE, task)
+    return _answers(results, results.questions, folder / SAMPLES_FILE, model=model, task=task)
+
+
+def read_answers(results_file: Path, samples: Path, model: str, task: ScoredTask) -> Answers:
+    """A model's answers to a task in lm-eval's two files, wherever they lie.
+
+    Raises:
+        Unusable: they cannot be used.
+    """
+    results = _results(results_file, task)
+    return _answers(results, results.answered, samples, model=model, task=task, any_target=True)
+
+
+def _answers(
+    results: TaskResults, wanted: int, path: Path, model: str, task: ScoredTask, *, any_target: bool = False
+) -> Answers:
+    """Answers in a file of samples, of which there must be as many as wanted; notes lie beside it, if there are.
+
+    With `any_target` choices have margins only where all targets are places of choices; else they must be.
+    """
+    folder, samples = path.parent, _samples(path, task)
+    right = _right(samples, task, results.score, wanted=wanted)
     notes = _notes(folder / ANSWERS_FILE, samples)
     return Answers(
         model=model,
@@ -213,7 +272,7 @@ def _read_answers(folder: Path, model: str, task: Benchmark) -> Answers:
         keys=[f"{sample.doc_id}:{sample.doc_hash}" for sample in samples],
         prompts=[sample.prompt_hash for sample in samples],
         right=right,
-        margin=None if task.generates else _margins(samples),
+        margin=_margins(samples) if task.has_choices and not (any_target and _words_as_targets(samples)) else None,
         unparseable=np.array([sample.responses == [UNPARSEABLE] for sample in samples]),
         truncated=_flags([note.truncated for note in notes]) if task.generates else None,
         prompt_cut=_flags([note.prompt_cut for note in notes]),
@@ -223,33 +282,32 @@ def _read_answers(folder: Path, model: str, task: Benchmark) -> Answers:
     )
 
 
-def _right(samples: list[Sample], task: Benchmark, stated: Any, wanted: int) -> np.ndarray:
+def _right(samples: list[Sample], task: ScoredTask, stated: Any, wanted: int) -> np.ndarray:
     """1 where an answer is right, else 0, [questions]; checked against the score that lm-eval states."""
     if not is_finite(stated):
-        raise _Unusable(Reason.NOT_A_NUMBER, what=task.score_key)
+        raise Unusable(Reason.NOT_A_NUMBER, what=task.score_key)
     if len(samples) != wanted:
-        raise _Unusable(Reason.PARTIAL, found=len(samples), wanted=wanted)
+        raise Unusable(Reason.PARTIAL, found=len(samples), wanted=wanted)
     right = np.array([sample.score for sample in samples], float)
-    if not np.isfinite(right).all() or not np.isin(right, (0, 1)).all():
-        raise _Unusable(Reason.NOT_A_NUMBER, what=SAMPLES_FILE)
+    if not np.isfinite(right).all():
+        raise Unusable(Reason.NOT_A_NUMBER, what=SAMPLES_FILE)
+    if not np.isin(right, (0, 1)).all():
+        raise Unusable(Reason.GRADED, what=SAMPLES_FILE)
     if len(right) < 2:
-        raise _Unusable(Reason.PARTIAL, found=len(right), wanted=2)
+        raise Unusable(Reason.PARTIAL, found=len(right), wanted=2)
     if not math.isclose(float(right.mean()), stated, abs_tol=1e-9):
-        raise _Unusable(Reason.DISAGREES, stated=100 * stated, found=100 * float(right.mean()))
+        raise Unusable(Reason.DISAGREES, stated=100 * stated, found=100 * float(right.mean()))
     return right
 
 
-def _results(folder: Path, task: Benchmark) -> TaskResults:
-    for name in (RESULTS_FILE, SAMPLES_FILE):
-        if not (folder / name).is_file():
-            raise _Unusable(Reason.MISSING, what=name)
+def _results(path: Path, task: ScoredTask) -> TaskResults:
     try:
-        return TaskResults.read(folder / RESULTS_FILE, task)
+        return TaskResults.read(path, task)
     except UserError as error:
-        raise _Unusable(Reason.UNREADABLE, what=RESULTS_FILE, why=str(error)) from None
+        raise Unusable(Reason.UNREADABLE, what=path.name, why=str(error)) from None
 
 
-def _samples(path: Path, task: Benchmark) -> list[Sample]:
+def _samples(path: Path, task: ScoredTask) -> list[Sample]:
     """Samples of the filter that scores the task, in the order of their questions."""
     samples: dict[int, Sample] = {}
     try:
@@ -257,13 +315,18 @@ def _samples(path: Path, task: Benchmark) -> list[Sample]:
             if sample.filter != task.filter:
                 continue
             if sample.doc_id in samples:
-                raise _Unusable(Reason.DUPLICATED, question=sample.doc_id)
+                raise Unusable(Reason.DUPLICATED, question=sample.doc_id)
             if not is_finite(sample.score):
-                raise _Unusable(Reason.NOT_A_NUMBER, what=f"{SAMPLES_FILE}: {sample.doc_id}")
+                raise Unusable(Reason.NOT_A_NUMBER, what=f"{SAMPLES_FILE}: {sample.doc_id}")
             samples[sample.doc_id] = sample
     except UserError as error:
-        raise _Unusable(Reason.UNREADABLE, what=SAMPLES_FILE, why=str(error)) from None
+        raise Unusable(Reason.UNREADABLE, what=SAMPLES_FILE, why=str(error)) from None
     return [samples[question] for question in sorted(samples)]
+
+
+def _words_as_targets(samples: list[Sample]) -> bool:
+    """Whether the target of some question is no place of a choice, as of tasks that state the answer itself."""
+    return any(str(sample.target) not in map(str, range(len(sample.responses))) for sample in samples)
 
 
 def _margins(samples: list[Sample]) -> np.ndarray:
@@ -274,10 +337,10 @@ def _margins(samples: list[Sample]) -> np.ndarray:
             values = sample.log_probabilities()
             gold = values.pop(int(sample.target))
         except (ValueError, LookupError, TypeError, OverflowError) as error:
-            raise _Unusable(Reason.UNREADABLE, what=f"{SAMPLES_FILE}: {sample.doc_id}", why=repr(error)) from None
+            raise Unusable(Reason.UNREADABLE, what=f"{SAMPLES_FILE}: {sample.doc_id}", why=repr(error)) from None
         margins.append(gold - max(values, default=math.nan))
     if not np.isfinite(margins).all():
-        raise _Unusable(Reason.NOT_A_NUMBER, what=SAMPLES_FILE)
+        raise Unusable(Reason.NOT_A_NUMBER, what=SAMPLES_FILE)
     return np.array(margins)
 
 
@@ -287,7 +350,7 @@ def _settings(path: Path) -> AnswerSettings | None:
     try:
         return AnswerSettings.read(path)
     except UserError as error:
-        raise _Unusable(Reason.UNREADABLE, what=SETTINGS_FILE, why=error.what) from None
+        raise Unusable(Reason.UNREADABLE, what=SETTINGS_FILE, why=error.what) from None
 
 
 def _notes(path: Path, samples: list[Sample]) -> list[AnswerNote]:
@@ -298,7 +361,7 @@ def _notes(path: Path, samples: list[Sample]) -> list[AnswerNote]:
         notes = {note.doc_id: note for note in AnswerNote.read(path)}
         return [notes[sample.doc_id] for sample in samples]
     except (UserError, KeyError) as error:
-        raise _Unusable(Reason.UNREADABLE, what=ANSWERS_FILE, why=str(error)) from None
+        raise Unusable(Reason.UNREADABLE, what=ANSWERS_FILE, why=str(error)) from None
 
 
 def _flags(flags: list[bool | None]) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from typing import Any
 from ...core.errors import UserError
 from ...core.files import read_jsonl, read_object
 from ...core.jsonio import JsonObject, shorten
-from ..tasks.suite import Benchmark
+from ..tasks.task_suite import ScoredTask
 
 RESULTS_FILE = "results.json"
 """lm-eval's scores."""
@@ -43,17 +43,19 @@ class TaskResults:
     Attributes:
         score: as lm-eval states it; not always a number.
         questions: how many the task has.
+        answered: how many of them were asked.
         protocol: see there.
         seconds: wall time; 0 where it is not stated.
     """
 
     score: Any
     questions: int
+    answered: int
     protocol: Protocol
     seconds: float
 
     @staticmethod
-    def read(path: Path, task: Benchmark) -> "TaskResults":
+    def read(path: Path, task: ScoredTask) -> "TaskResults":
         """Read `results.json`.
 
         Raises:
@@ -63,9 +65,11 @@ class TaskResults:
         versions = results.object("versions")
         if task.name not in versions:
             raise UserError(f"versions: {task.name} is missing", where=results.where)
+        counts = results.object("n-samples").object(task.name)
         return TaskResults(
             score=results.object("results").object(task.name).values.get(task.score_key),
-            questions=results.object("n-samples").object(task.name).integer("original"),
+            questions=counts.integer("original"),
+            answered=counts.integer("effective", counts.integer("original")),
             protocol=Protocol(
                 shots=results.object("n-shot").integer(task.name),
                 version=versions.values[task.name],
@@ -133,7 +137,7 @@ class Sample:
         return [float(choice[0]) for choice in self.responses]
 
 
-def read_samples(path: Path, task: Benchmark) -> Iterator[Sample]:
+def read_samples(path: Path, task: ScoredTask) -> Iterator[Sample]:
     """lm-eval's samples of one model on one task.
 
     Raises:

@@ -13,7 +13,7 @@ from ...core.manifest import MANIFEST_FILE, run_stage
 from ..harness.backends import Limits
 from ..harness.check_weights import check_weights
 from ..models import Model
-from ..scores import Scores
+from ..scores import PROXY_FILE, Scores
 from .evaluate import (
     check_models,
     document_arguments,
@@ -23,9 +23,6 @@ from .evaluate import (
 )
 from .scoring import compute_scores
 from .task_index import read_tasks
-
-PROXY_FILE = "proxy.json"
-"""`Scores` of all models."""
 
 
 def run_proxy(

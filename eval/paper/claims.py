@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ..report.texts import format_text, typographic
+from ..report.texts import format_text, reference, typographic
 from . import appendix_claims, corpus_claims, result_claims
 from .tables import Tables, summary
 
@@ -42,7 +42,10 @@ class UndecidableClaim:
 def undecidable_claims(language: str = "en") -> list[UndecidableClaim]:
     """Statements that the tables cannot decide, in the order of the paper."""
     return [
-        UndecidableClaim(words["section"], *(typographic(words[key][language], language) for key in ("text", "why")))
+        UndecidableClaim(
+            reference(words["section"], language),
+            *(typographic(words[key][language], language) for key in ("text", "why")),
+        )
         for words in _words()["beyond"]
     ]
 
@@ -61,7 +64,7 @@ def _claim(words: dict[str, Any], tables: Tables, language: str) -> Claim:
     finding = CHECKS[words["id"]](tables)
     return Claim(
         id=words["id"],
-        section=words["section"],
+        section=reference(words["section"], language),
         text=typographic(words["text"][language], language),
         holds=finding.holds,
         computed=format_text(words["computed"][language], finding.values, language),

@@ -135,10 +135,17 @@ def _details(tables: Tables, overlay: list[Table], w: Words, figures: Path) -> l
     pictures = list(_pictures(tables, w, figures))
     details = []
     for name, of_section in sections(tables, overlay, w):
-        source = [Paragraph(tables.file.provenance, "en")] if name == "readings" else []
+        source = [_provenance(tables, w)] if name == "readings" else []
         shown = pictures if name == "averages" else []
         details.append(Detail(name, w(name), source, shown, tables=of_section, is_open=name == "overlay"))
     return details
+
+
+def _provenance(tables: Tables, w: Words) -> Paragraph:
+    """The source of the tables; that of tables of the user's in their own words."""
+    text = tables.file.provenance
+    shown = w.of_english(text)
+    return Paragraph(shown, "en" if shown == text and w.language != "en" else "")
 
 
 def overlay_tables(tables: Tables, ours: Findings, w: Words) -> tuple[list[Table], list[Problem]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..report.ranking_tables import TOPICS_OF_TABLES, all_models_caption
 from ..report.table_formats import Entry, Mark, Row, Table, number_entry, score_entry
-from ..report.texts import Words
+from ..report.texts import Words, decimals, reference
 from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, ClearRule, disjoint
 from .tables import BASE, CHANGED, VARIANTS, Tables, count_adjusted, count_clear
 from .tables_file import GROUPS, Cell, Size
@@ -151,5 +151,14 @@ def _baselines(tables: Tables, number: int, topics: Sequence[str], w: Words) -> 
 
 
 def _readings(tables: Tables, w: Words) -> Table:
-    rows = [Row(r.where, [Entry(r.printed), Entry(r.value), Entry(r.why)]) for r in tables.file.readings]
+    def why(text: str) -> str:
+        return w("semicolon").join(map(w.of_english, text.split("; ")))
+
+    rows = [
+        Row(
+            reference(r.where, w.language),
+            [Entry(w("quoted", text=r.printed)), Entry(decimals(r.value, w.language)), Entry(why(r.why))],
+        )
+        for r in tables.file.readings
+    ]
     return Table("readings", w("readings_caption"), [w("section"), w("printed"), w("value"), w("why")], rows)

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from ...core.errors import UserError, check_known
 from ...core.training_cost import Spent
+from ..benchmark.read_lm_eval import LmEvalFolders, read_lm_eval
 from ..benchmark.read_results import PLAN_FILE, Problem, Runs, read_runs
 from ..models import Role
 from ..statistics.choose_checkpoint import Progress, follow_checkpoints
 from ..statistics.compare import Compared, Family, compare
 from ..statistics.contamination import read_contaminated
 from ..statistics.multiple_testing import ClearRule
-from ..tasks.suite import TASKS
+from ..tasks.suite import PAPER_SUITE
+from ..tasks.task_suite import TaskSuite, union
 from . import ranking_tables
 
 
@@ -28,6 +30,7 @@ class BenchmarkReportOptions:
         language: of the page.
         training: name -> time and cost of its training, for the page.
         roles: name of a model -> its role, where it was run with another.
+        lm_eval: folders of lm-eval's own results, a model each, in the place of `folders`.
     """
 
     folders: dict[str, Path]
@@ -37,6 +40,7 @@ class BenchmarkReportOptions:
     language: str = "en"
     training: dict[str, Spent] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
+    lm_eval: LmEvalFolders | None = None
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,22 @@ class Findings:
     training: dict[str, Spent]
 
     @property
+    def suite(self) -> TaskSuite:
+        """The tasks of all results."""
+        return union(runs.suite for runs in self.runs)
+
+    @property
+    def is_of_paper(self) -> bool:
+        """Whether all tasks are of the paper's, whose tables are made then."""
+        return all(runs.suite == PAPER_SUITE for runs in self.runs)
+
+    @property
     def problems(self) -> list[Problem]:
         """Results that were left out anywhere, each once."""
         problems = [*(problem for runs in self.runs for problem in runs.problems), *self.compared.problems]
         problems += [problem for progress in self.progress for problem in progress.problems]
-        problems += [problem for task in TASKS for problem in ranking_tables.comparable_models(self.runs, task)[1]]
+        for task in self.suite.tasks:
+            problems += ranking_tables.comparable_models(self.runs, task)[1]
         by_key = {(problem.model.split("/")[-1], problem.task, problem.reason): problem for problem in problems}
         return list(by_key.values())
 
@@ -76,6 +91,7 @@ def read_findings(options: BenchmarkReportOptions) -> Findings:
         UserError: see `benchmark_report.build_benchmark_report`.
     """
     runs = with_roles([read_runs(folder, name) for name, folder in options.folders.items()], options.roles)
+    runs += [read_lm_eval(options.lm_eval)] if options.lm_eval else []
     progress = {of_folder.name: follow_checkpoints(of_folder) for of_folder in runs}
     families = []
     for of_folder in runs:
@@ -94,7 +110,8 @@ def read_findings(options: BenchmarkReportOptions) -> Findings:
             allowed=", ".join(family.runs.name for family in families)
             or "nothing: no folder has a base with checkpoints",
         )
-    contaminated = None if options.contaminated is None else read_contaminated(options.contaminated)
+    tasks = union(of_folder.suite for of_folder in runs).tasks
+    contaminated = None if options.contaminated is None else read_contaminated(options.contaminated, tasks)
     return Findings(
         runs=runs,
         families=families,
@@ -127,5 +144,11 @@ def _family(runs: Runs, progress: Progress | None, checkpoint: str | None) -> Fa
     merged = [member.name for member in runs.with_role(Role.MERGED)]
     # A single checkpoint is not chosen, so all questions count.
     choice = progress if checkpoint is None and len(names) > 1 else None
+    if checkpoint is None and len(names) > 1 and choice is None and runs.suite.target is None:
+        raise UserError(
+            f"{runs.name} has {len(names)} tuned models: {', '.join(names)}",
+            where=str(runs.folder),
+            fix="say which is reported (--checkpoint), or by which group one is chosen (--target GROUP)",
+        )
     adapted = checkpoint or (choice.ours.model if choice else next(iter(names[-1:]), None))
     return Family(runs, adapted, merged[0] if merged else None, chosen=choice is not None)

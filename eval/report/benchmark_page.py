@@ -8,7 +8,7 @@ from pathlib import Path
 from ...core.manifest import versions
 from ..statistics.compare import FamilyRole, GroupChange
 from ..statistics.multiple_testing import ClearRule
-from ..tasks.suite import GROUPS, TARGET_GROUP
+from ..statistics.unpaired import UnpairedGroup
 from . import benchmark_tables as tables
 from . import ranking_tables, settings_tables
 from .answer import Answer, answer, role_looks, span
@@ -36,17 +36,18 @@ class BenchmarkPage:
     @cached_property
     def answer(self) -> Answer:
         """The answer; of models without a base, who ranks first."""
-        changes = area_changes(self.findings.compared.groups, self.w)
+        changes = area_changes([*self.findings.compared.groups, *self.findings.compared.unpaired], self.w)
         if changes:
             return answer(changes, self.w, self.figures)
         return Answer((self.w("nothing_compared"), self._first_of_ranking()))
 
     def _first_of_ranking(self) -> str:
-        for group in (TARGET_GROUP, *GROUPS):
+        suite = self.findings.suite
+        for group in (*([suite.target] if suite.target else []), *suite.groups):
             table = ranking_tables.ranking_table(group, self.findings.runs, self.w)
             if table:
                 best, tasks = table.rows[0], ranking_tables.ranked_tasks(group, self.findings.runs)
-                area, rank = self.w(f"area_{group}"), best.entries[0].value
+                area, rank = self.w.area(group), best.entries[0].value
                 return self.w(
                     "head_ranked", models=len(table.rows), model=best.head, group=area, rank=rank, tasks=len(tasks)
                 )
@@ -55,11 +56,16 @@ class BenchmarkPage:
     def details(self) -> list[Detail]:
         """The details, those of the groups first."""
         w, findings = self.w, self.findings
-        of_groups = [Detail(g, w(g), pictures=self._pictures(g), tables=self._tables(g)) for g in GROUPS]
+        of_groups = [
+            Detail(g, w.group(g), pictures=self._pictures(g), tables=self._tables(g)) for g in findings.suite.groups
+        ]
         rest = self._of_comparisons() if findings.families else []
         along = [table for progress in findings.progress for table in tables.progress_tables(progress, w)]
         rest.append(Detail("progress", w("progress"), tables=along))
-        rest.append(Detail("all_models", w("all_models"), tables=ranking_tables.all_models_tables(findings.runs, w)))
+        every = ranking_tables.all_models_tables(findings.runs, w) if findings.is_of_paper else []
+        rest.append(Detail("all_models", w("all_models"), tables=every))
+        if not findings.is_of_paper:
+            rest.append(Detail("tasks", w("suite"), tables=[tables.suite_table(findings.suite, w)]))
         rest.append(Detail("settings", w("settings"), tables=self._settings()))
         problems = findings.problems
         left_out = [tables.left_out_table(problems, w)] if problems else []
@@ -77,9 +83,15 @@ class BenchmarkPage:
         unknown = [Paragraph(w("contamination_none"))] if listed is None else []
         return [
             Detail("all_decisions", w("all_decisions"), tables=[decisions] if decisions else []),
-            Detail("groups", w("groups"), pictures=list(self._tradeoffs()), tables=[tables.groups_table(groups, w)]),
-            Detail("rules", w("rules"), tables=[tables.rules_table(compared, w)]),
-            Detail("made_of", w("made_of"), tables=[tables.made_of_table(groups, w)]),
+            Detail(
+                "groups",
+                w("groups"),
+                pictures=list(self._tradeoffs()),
+                tables=[tables.groups_table(groups, w)] if groups else [],
+            ),
+            Detail("unpaired", w("unpaired"), tables=tables.unpaired_tables(compared.unpaired, w)),
+            Detail("rules", w("rules"), tables=[tables.rules_table(compared, w)] if compared.cells else []),
+            Detail("made_of", w("made_of"), tables=[tables.made_of_table(groups, w)] if groups else []),
             Detail("contamination", w("contamination"), unknown, tables=contamination),
         ]
 
@@ -89,7 +101,7 @@ class BenchmarkPage:
         made: list[Table | None] = []
         if findings.families:
             made.append(tables.results_table(group, findings.families, findings.compared, test=self.test, w=w))
-            made.append(tables.margins_table(group, findings.compared, w))
+            made.append(tables.margins_table(group, findings.suite, findings.compared, w))
         made.append(ranking_tables.ranking_table(group, findings.runs, w))
         return [table for table in made if table and table.rows]
 
@@ -106,9 +118,9 @@ class BenchmarkPage:
         w, pictures = self.w, []
         lines = [line for line in self._progress(group) if line.places]
         if lines:
-            every = [line for each in GROUPS for line in self._progress(each)]
+            every = [line for each in self.findings.suite.groups for line in self._progress(each)]
             panel = Panel((w("axis_steps"), w("axis_right")), limits(every))
-            caption = w("figure_progress", group=w(group), questions=self._progress_questions(group))
+            caption = w("figure_progress", group=w.group(group), questions=self._progress_questions(group))
             draw = partial(draw_progress, lines, panel)
             pictures.append(draw_picture(draw, self.figures, f"figure-1-{group}", caption=caption, w=w))
         changes = [change for change in self.findings.compared.groups if change.group == group]
@@ -116,7 +128,7 @@ class BenchmarkPage:
             every = average_series(self.findings.compared.groups, w)[1]
             names, series = average_series(changes, w)
             draw = partial(draw_averages, names, series, Panel(("", w("axis_right")), limits(every)), self._roles())
-            caption = w("figure_averages", group=w(group), basis=self._basis(group))
+            caption = w("figure_averages", group=w.group(group), basis=self._basis(group))
             pictures.append(draw_picture(draw, self.figures, f"figure-2-{group}", caption=caption, w=w))
         return pictures
 
@@ -169,7 +181,7 @@ class BenchmarkPage:
                 yield draw_picture(draw, self.figures, f"trade-{language}", caption=caption, w=w)
 
 
-def area_changes(groups: Sequence[GroupChange], w: Words) -> list[AreaChange]:
+def area_changes(groups: Sequence[GroupChange | UnpairedGroup], w: Words) -> list[AreaChange]:
     """The changes of groups, in points, the target group first."""
     families = list(dict.fromkeys(g.family for g in groups))
     changes = [
@@ -177,14 +189,15 @@ def area_changes(groups: Sequence[GroupChange], w: Words) -> list[AreaChange]:
             family=g.family,
             role=g.role,
             model=g.model,
-            area=w(f"area_{g.group}"),
-            label=w(g.group),
+            area=w.area(g.group),
+            label=w.group(g.group),
             change=100 * g.change.value,
             low=100 * g.change.low,
             high=100 * g.change.high,
             p=g.p_holm,
             units=g.change.documents,
-            target=g.group == TARGET_GROUP,
+            target=g.target,
+            paired=isinstance(g, GroupChange),
             colour=families.index(g.family),
         )
         for g in groups

@@ -7,14 +7,14 @@ from typing import Any
 
 from ...core import log
 from ...core.errors import UserError, check_known
-from ...core.files import write_json, write_text
+from ...core.files import sha256, write_json, write_text
 from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
 from ...core.training_cost import Spent
+from ..benchmark.read_lm_eval import LmEvalFolders
 from ..benchmark.read_results import PLAN_FILE, Problem
 from ..models import ROLE_NAMES, Role
 from ..statistics.multiple_testing import ClearRule
-from ..tasks.suite import TASKS
 from . import ranking_tables
 from .benchmark_findings import BenchmarkReportOptions, Findings, read_findings, sample_hashes
 from .benchmark_page import BenchmarkPage
@@ -40,7 +40,8 @@ def build_benchmark_report(options: BenchmarkReportOptions, out: Path) -> Manife
     english = Words.read("en")
     for problem in findings.problems:
         log.warn(f"report: left out: {_problem_text(problem, english)}")
-    inputs = {f"runs/{runs.name}": runs.folder / PLAN_FILE for runs in findings.runs}
+    inputs = {f"runs/{runs.name}": runs.folder / PLAN_FILE for runs in findings.runs if not runs.inputs}
+    inputs |= {f"results/{name}": path for runs in findings.runs for name, path in runs.inputs.items()}
     if options.contaminated is not None:
         inputs["contaminated"] = options.contaminated
     config: dict[str, Any] = {
@@ -51,8 +52,14 @@ def build_benchmark_report(options: BenchmarkReportOptions, out: Path) -> Manife
         "training": {name: _cost(spent) for name, spent in options.training.items()},
     }
     config |= {"roles": options.roles} if options.roles else {}
+    config |= {"lm_eval": _lm_eval_options(options.lm_eval)} if options.lm_eval else {}
     body = partial(_write_report, findings, ClearRule(options.test), Words.read(options.language))
     return run_stage("benchmark-report", inputs, config, out=out, body=body)
+
+
+def _lm_eval_options(given: LmEvalFolders) -> dict[str, Any]:
+    groups = None if given.groups is None else sha256(given.groups)
+    return {"roles": given.roles, "metric": given.metric, "target": given.target, "groups": groups}
 
 
 def _cost(spent: Spent) -> dict[str, Any]:
@@ -74,9 +81,9 @@ def _write_report(findings: Findings, test: ClearRule, w: Words, work: Path) -> 
         "report.html.jinja",
         title=w("title"),
         w=w,
-        lead=w("lead", models=models, tasks=tasks),
+        lead=w("lead" if findings.is_of_paper else "lead_others", models=models, tasks=tasks),
         answer=page,
-        warnings=[w("warning_left_out", count=len(problems))] if problems else [],
+        warnings=_warnings(findings, w),
         details=details,
     )
     write_text(work / "index.html", text)
@@ -84,8 +91,16 @@ def _write_report(findings: Findings, test: ClearRule, w: Words, work: Path) -> 
     return {"figures": figures, "comparisons": len(compared.cells), "left_out": len(problems)}
 
 
+def _warnings(findings: Findings, w: Words) -> list[str]:
+    unpaired = sum(len(group.tasks) for group in findings.compared.unpaired)
+    left_out = [w("warning_left_out", count=len(findings.problems))] if findings.problems else []
+    return [*([w("warning_unpaired", count=unpaired)] if unpaired else []), *left_out]
+
+
 def _problem_text(problem: Problem, w: Words) -> str:
-    return f"{problem.model}, {problem.task}: {w(problem.reason, **problem.values)}"
+    """A problem for the log, with the reason that is not in the page's language."""
+    why = f" ({problem.values['why']})" if "why" in problem.values else ""
+    return f"{problem.model}, {problem.task}: {w(problem.reason, **problem.values)}{why}"
 
 
 def _check_comparable(findings: Findings) -> None:
@@ -95,8 +110,12 @@ def _check_comparable(findings: Findings) -> None:
         UserError: roles ask for a comparison, or there is one model, and nothing can be compared.
     """
     members = [member for runs in findings.runs for member in runs.members]
-    ranked = any(len(ranking_tables.comparable_models(findings.runs, task)[0]) > 1 for task in TASKS)
-    if findings.compared.cells or (ranked and all(member.role == Role.OTHER for member in members)):
+    ranked = any(len(ranking_tables.comparable_models(findings.runs, task)[0]) > 1 for task in findings.suite.tasks)
+    if (
+        findings.compared.cells
+        or findings.compared.unpaired
+        or (ranked and all(member.role == Role.OTHER for member in members))
+    ):
         return
     english, problems = Words.read("en"), findings.problems
     examples = "; ".join(_problem_text(problem, english) for problem in problems[:3])

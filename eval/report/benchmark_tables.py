@@ -8,18 +8,22 @@ from ..benchmark.read_results import Answers, Problem, Runs
 from ..models import Role
 from ..statistics.choose_checkpoint import OPTIMISM_SPLITS, Choice, Progress
 from ..statistics.compare import CellChange, Compared, Family, FamilyRole, GroupChange, average_score
+from ..statistics.estimates import Difference
 from ..statistics.multiple_testing import FALSE_POSITIVE_RATE, LEVEL, ClearRule
-from ..tasks.suite import GROUPS, SUITE, TARGET_GROUP
+from ..statistics.unpaired import UnpairedGroup
+from ..tasks.task_suite import TaskSuite, union
 from .table_formats import Entry, Mark, Row, Table, number_entry, score_entry
 from .texts import Words, format_number
 
 EMPTY_ENTRY = Entry("–")
+LEAST_P = 0.001
+"""The least p-value that is stated."""
 
 
 def results_table(group: str, families: Sequence[Family], compared: Compared, test: ClearRule, w: Words) -> Table:
     """Tables 3 to 6: rows of base, adapted and merged, columns of the tasks that were run, and the weighted average."""
-    run = {task for family in families for _, task in family.runs.answers}
-    tasks = [task for task in SUITE if task.group == group and task.name in run]
+    run, suite = {task for family in families for _, task in family.runs.answers}, suite_of(families)
+    tasks = [task for task in suite.of_group(group) if task.name in run]
     cells = {(c.pair.family, c.pair.role, c.pair.base.task): c for c in compared.cells}
     rows = []
     for family in families:
@@ -39,6 +43,11 @@ def results_table(group: str, families: Sequence[Family], compared: Compared, te
     return Table(f"results-{group}", f"{caption} {test_words}", columns, rows if tasks else [])
 
 
+def suite_of(families: Sequence[Family]) -> TaskSuite:
+    """The tasks of families, of which there is one at least."""
+    return union(family.runs.suite for family in families)
+
+
 def _results_caption(group: str, families: Sequence[Family], tasks: list[str], rows: list[Row], w: Words) -> str:
     """A caption: what a table of results shows, of how many questions, and what is bold in it, if anything is."""
     sizes = []
@@ -47,9 +56,10 @@ def _results_caption(group: str, families: Sequence[Family], tasks: list[str], r
         sizes.append(
             sum(len(runs.answers[base.name, task].right) for task in tasks if (base.name, task) in runs.answers)
         )
-    shown = w("results_caption", group=w(group), questions=max(sizes, default=0), tasks=len(tasks))
+    shown = w("results_caption", group=w.group(group), questions=max(sizes, default=0), tasks=len(tasks))
     bold = [w("key_strong")] if any(entry.strong for row in rows for entry in row.entries) else []
-    chosen = [w("key_chosen")] if group == TARGET_GROUP and any(family.chosen for family in families) else []
+    chose = any(family.chosen and family.runs.suite.target == group for family in families)
+    chosen = [w("key_chosen")] if chose else []
     return " ".join([shown, *bold, *chosen])
 
 
@@ -89,14 +99,20 @@ def groups_table(groups: Sequence[GroupChange], w: Words) -> Table:
                 score_entry(100 * g.after[0], 100 * g.after[1], w.language),
                 _points(g.change.value, w, clear_sign(g)),
                 Entry(_interval(g.change.low, g.change.high, w)),
-                number_entry(g.p_holm, w.language, ".2g"),
+                p_entry(g.p_holm, w),
             ],
-            begins=g.group == GROUPS[0],
+            begins=g.group == groups[0].group,
         )
         for g in groups
     ]
     columns = [w(key) for key in ("comparison", "tasks", "before", "after", "change", "interval", "p_holm")]
     return Table("groups", w("groups_caption", groups=len(groups)), columns, rows)
+
+
+def p_entry(p: float, w: Words) -> Entry:
+    """A p-value, of which no page needs the size where it is below 0.001."""
+    text = w("below", value=LEAST_P) if p < LEAST_P else format_number(p, ".2g", w.language)
+    return Entry(text, p)
 
 
 def clear_sign(group: GroupChange) -> int:
@@ -105,7 +121,7 @@ def clear_sign(group: GroupChange) -> int:
 
 
 def _comparison_head(g: GroupChange, w: Words) -> str:
-    head = w("of", group=w(g.group), what=f"{g.family}, {w(g.role)}")
+    head = w("of", group=w.group(g.group), what=f"{g.family}, {w(g.role)}")
     return f"{head} ({w('half')})" if g.half else head
 
 
@@ -123,11 +139,64 @@ def _interval(low: float, high: float, w: Words) -> str:
     return " … ".join(format_number(100 * end, "+.1f", w.language) for end in (low, high))
 
 
+def unpaired_tables(groups: Sequence[UnpairedGroup], w: Words) -> list[Table]:
+    """The groups whose answers cannot all be paired, and their tasks that cannot; none where all can."""
+    if not groups:
+        return []
+    of_groups = [
+        Row(_group_head(g, w), _unpaired_entries(g.before, g.after, g.change, p=g.p_holm, w=w)) for g in groups
+    ]
+    of_tasks = [
+        Row(
+            w("of", group=task.task, what=f"{g.family}, {w(g.role)}"),
+            [
+                *_unpaired_entries(
+                    (task.before.score, task.before.stderr),
+                    (task.after.score, task.after.stderr),
+                    task.change,
+                    p=task.change.p,
+                    w=w,
+                ),
+                Entry(w(task.reason)),
+            ],
+        )
+        for g in groups
+        for task in g.tasks
+    ]
+    columns = [w(key) for key in ("comparison", "before", "after", "change", "interval")]
+    return [
+        Table("unpaired-groups", w("unpaired_groups_caption"), [*columns, w("p_holm")], of_groups),
+        Table("unpaired-tasks", w("unpaired_tasks_caption"), [*columns, w("p_alone"), w("why")], of_tasks),
+    ]
+
+
+def _group_head(g: UnpairedGroup, w: Words) -> str:
+    return w("of", group=w.group(g.group), what=f"{g.family}, {w(g.role)}")
+
+
+def _unpaired_entries(
+    before: tuple[float, float], after: tuple[float, float], change: Difference, p: float, w: Words
+) -> list[Entry]:
+    return [
+        score_entry(100 * before[0], 100 * before[1], w.language),
+        score_entry(100 * after[0], 100 * after[1], w.language),
+        _points(change.value, w),
+        Entry(_interval(change.low, change.high, w)),
+        p_entry(p, w),
+    ]
+
+
+def suite_table(suite: TaskSuite, w: Words) -> Table:
+    """The tasks, their groups, and the score that was taken of each."""
+    rows = [Row(task.name, [Entry(w.group(task.group)), Entry(task.score_key)]) for task in suite.tasks.values()]
+    return Table("tasks", w("suite_caption"), [w("task"), w("group"), w("score")], rows)
+
+
 def rules_table(compared: Compared, w: Words) -> Table:
     """Numbers of changes that each rule calls clear, by group and role."""
     rules = list(reversed(ClearRule))
     rows = []
-    for group in GROUPS:
+    for group in dict.fromkeys([*(g.group for g in compared.groups), *(c.pair.group for c in compared.cells)]):
         for role in (FamilyRole.ADAPTED, FamilyRole.MERGED):
             cells = [c for c in compared.cells if (c.pair.group, c.pair.role) == (group, role)]
             if cells:
@@ -136,7 +205,7 @@ def rules_table(compared: Compared, w: Words) -> Table:
                 chance = number_entry(FALSE_POSITIVE_RATE * len(cells), w.language, ".1f")
                 rows.append(
                     Row(
-                        w("of", group=w(group), what=w(role)),
+                        w("of", group=w.group(group), what=w(role)),
                         [number_entry(len(cells), w.language, "d"), *entries, chance],
                     )
                 )
@@ -171,10 +240,10 @@ def made_of_table(groups: Sequence[GroupChange], w: Words) -> Table:
     return Table("made-of", w("made_of_caption"), columns, rows)
 
 
-def margins_table(group: str, compared: Compared, w: Words) -> Table | None:
+def margins_table(group: str, suite: TaskSuite, compared: Compared, w: Words) -> Table | None:
     """Changes of the gold margin on a group's multiple-choice tasks; None where it has none."""
     cells = [c for c in compared.cells if c.pair.group == group and c.margin is not None]
-    tasks = [task for task in SUITE if task.group == group and any(c.pair.base.task == task.name for c in cells)]
+    tasks = [task for task in suite.of_group(group) if any(c.pair.base.task == task.name for c in cells)]
     rows = []
     for family, role in dict.fromkeys((c.pair.family, c.pair.role) for c in cells):
         margins = {c.pair.base.task: c.margin for c in cells if (c.pair.family, c.pair.role) == (family, role)}
@@ -193,7 +262,10 @@ def margins_table(group: str, compared: Compared, w: Words) -> Table | None:
     if not rows:
         return None
     return Table(
-        f"margins-{group}", w("margins_caption", group=w(group)), [w("model"), *(t.abbreviation for t in tasks)], rows
+        f"margins-{group}",
+        w("margins_caption", group=w.group(group)),
+        [w("model"), *(t.abbreviation for t in tasks)],
+        rows,
     )
 
 
@@ -217,14 +289,14 @@ def contamination_table(groups: Sequence[GroupChange], count: int, w: Words) -> 
 
 def progress_tables(progress: Progress, w: Words) -> list[Table]:
     """A family's averages by checkpoint, and the choice of each rule."""
-    groups = [group for group in GROUPS if any(point.group == group for point in progress.points)]
+    groups = list(dict.fromkeys(point.group for point in progress.points))
     rows = []
     for model in dict.fromkeys(point.model for point in progress.points):
         points = {point.group: point for point in progress.points if point.model == model}
         rows.append(
             Row(model, [score_entry(100 * points[g].value, 100 * points[g].stderr, w.language) for g in groups])
         )
-    columns = [w("checkpoint"), *(w(group) for group in groups)]
+    columns = [w("checkpoint"), *(w.group(group) for group in groups)]
     along = Table(f"progress-{progress.family}", w("progress_caption", family=progress.family), columns, rows)
 
     def row(rule: str, choice: Choice) -> Row:
@@ -251,7 +323,7 @@ def trace_table(runs: Sequence[Runs], w: Words) -> Table:
     """The samples file of each score, with its hash."""
     rows = [
         Row(
-            f"{of_folder.name}: {model}, {task}",
+            w("of", group=of_folder.name, what=f"{model}, {task}"),
             [
                 number_entry(100 * answers.score, w.language, ".2f"),
                 number_entry(len(answers.right), w.language, "d"),

@@ -45,6 +45,7 @@ class AreaChange:
         units: questions or documents that were compared.
         target: whether this is the area that training was for.
         colour: number of the colour that its family, or its area, has on the page.
+        paired: whether the two models' answers were compared one by one.
     """
 
     family: str
@@ -60,6 +61,7 @@ class AreaChange:
     unit: Unit = Unit.POINTS
     target: bool = False
     colour: int = 0
+    paired: bool = True
 
     @property
     def gain(self) -> float:
@@ -163,7 +165,8 @@ def gain_effect(adapted: Sequence[AreaChange], merged: Sequence[AreaChange]) -> 
 
 def _on_the_basis(changes: Sequence[AreaChange], w: Words) -> str:
     counts = {each.area: each.units for each in changes}
-    return w(f"head_basis_{changes[0].unit}", units=sum(counts.values()), areas=len(counts))
+    key = f"head_basis_{changes[0].unit}" if all(each.paired for each in changes) else "head_basis_unpaired"
+    return w(key, units=sum(counts.values()), areas=len(counts))
 
 
 def _on_models(changes: Sequence[AreaChange], w: Words) -> str:

@@ -12,8 +12,9 @@ from ...core.files import write_text
 from ...core.integrity import AGAIN, check, stage_files
 from ...core.jsonio import JsonObject
 from ...core.manifest import MANIFEST_FILE, Manifest, run_stage
+from ...core.remarks.remark import Remark
 from ..harness.result_files import PromptCounts
-from ..scores import SCORES_FILE, Metric, Scores
+from ..scores import SCORES_FILE, Metric, Scores, scores_file
 from ..statistics.tradeoff import TRADEOFF_FILE, Tradeoff, draw_tradeoff
 from ..statistics.verdict import verdict
 from . import heldout_tables as tables
@@ -35,7 +36,7 @@ class HeldoutReportOptions:
         manifests: folders of the other finished stages, in the order of the run.
         settings: name -> value, shown as a table.
         choice: folder of `build_tradeoff`, where one of several merges was chosen.
-        record_faults: sentences on damage to the trainings' records, in English.
+        record_faults: name of a training -> damage to its record.
         domain: the domain that training was for, where that is known.
         language: of the page.
     """
@@ -45,7 +46,7 @@ class HeldoutReportOptions:
     manifests: Sequence[Path] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     choice: Path | None = None
-    record_faults: Sequence[str] = ()
+    record_faults: Mapping[str, Sequence[Remark]] = field(default_factory=dict)
     domain: str = ""
     language: str = "en"
 
@@ -54,7 +55,7 @@ def build_heldout_report(scores: Path, out: Path, options: HeldoutReportOptions)
     """Write `index.html`, `figures/*.png` and `*.pdf`, `tables/*.csv` and `*.tex` (stage `report`).
 
     Args:
-        scores: folder of a finished evaluation.
+        scores: folder of a finished evaluation, or of `pdapt eval proxy`.
         out: the folder to make.
         options: what else the page shows.
 
@@ -63,15 +64,16 @@ def build_heldout_report(scores: Path, out: Path, options: HeldoutReportOptions)
             losses, or the language is unknown.
     """
     check_language(options.language)
-    stages = [*options.manifests, scores]
+    stages = [*options.manifests, *_evaluations(scores)]
     existing = [path for path in options.training if path.is_file()]
     _check_inputs(scores, stages, existing)
-    inputs = {"scores": scores / SCORES_FILE}
+    inputs = {"scores": scores_file(scores)}
     inputs |= {f"training/{i}": path for i, path in enumerate(existing)}
     inputs |= {f"stage/{i}": folder / MANIFEST_FILE for i, folder in enumerate(stages)}
     inputs |= {"choice": options.choice / TRADEOFF_FILE} if options.choice else {}
     config: dict[str, Any] = {"title": options.title, "settings": dict(options.settings)}
-    config |= {"record_faults": list(options.record_faults)} if options.record_faults else {}
+    faults = {name: [fault.to_json() for fault in damage] for name, damage in options.record_faults.items() if damage}
+    config |= {"record_faults": faults} if faults else {}
     config |= {"domain": options.domain} if options.domain else {}
     config |= {"language": options.language} if options.language != "en" else {}
     body = partial(_write_report, scores, stages, existing, options)
@@ -110,16 +112,24 @@ def _details(
     scores: Path, evaluated: Scores, curves: list[LossCurve], options: HeldoutReportOptions, figures: Path
 ) -> list[Detail]:
     w = Words.read(options.language)
-    counts = PromptCounts.from_json(JsonObject(Manifest.read(scores).counts, f"{scores / MANIFEST_FILE}: counts"))
-    cut = w("prompts_cut_of", cut=counts.prompts_cut, prompts=counts.prompts)
+    counts = [
+        PromptCounts.from_json(JsonObject(Manifest.read(folder).counts, f"{folder / MANIFEST_FILE}: counts"))
+        for folder in _evaluations(scores)
+    ]
+    were_cut = sum(of_stage.prompts_cut for of_stage in counts)
+    cut = w("prompts_cut_of", cut=were_cut, prompts=sum(of_stage.prompts for of_stage in counts))
     gaps = _curve_warnings([path for path in options.training if not path.is_file()], curves, w)
-    faults = [Paragraph(fault, "en") for fault in options.record_faults]
+    faults = [
+        Paragraph(w("of", group=name, what=w.remark(fault)))
+        for name, damage in options.record_faults.items()
+        for fault in damage
+    ]
     sources, settings = tables.sources_table(evaluated, w), tables.settings_table(options.settings, w)
     return [
         Detail(
             "scores",
             w("heldout_scores"),
-            [Paragraph(cut)] if counts.prompts_cut else [],
+            [Paragraph(cut)] if were_cut else [],
             tables=[tables.scores_table(evaluated, w)],
             is_open=True,
         ),
@@ -132,13 +142,20 @@ def _details(
     ]
 
 
+def _evaluations(scores: Path) -> list[Path]:
+    """Folders of the stages that made the scores: one evaluation, or one for each model of a proxy."""
+    if scores_file(scores).name == SCORES_FILE:
+        return [scores]
+    return [scores / name for name, _ in Scores.read(scores).models]
+
+
 def _check_inputs(scores: Path, stages: list[Path], curves: list[Path]) -> None:
     for folder in stages:
         if not (folder / MANIFEST_FILE).is_file():
             raise UserError(
                 "there is no finished stage here", where=str(folder), fix="give the folder that holds manifest.json"
             )
-    check("report", stage_files([scores / SCORES_FILE, *curves]), fix=AGAIN)
+    check("report", stage_files([scores_file(scores), *curves]), fix=AGAIN)
     if not verdict(scores):
         raise UserError(
             "nothing can be compared: " + ", ".join(f"{name} ({role})" for name, role in Scores.read(scores).models),

@@ -3,13 +3,14 @@
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .table_formats import Table
-from .texts import Words
+from .texts import NO_BREAK, Words, format_number
 from .theme import Theme, draw_twice
 
 TEMPLATES = Path(__file__).parent
@@ -85,9 +86,9 @@ def render(template: str, folder: Path = TEMPLATES, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["seconds"] = duration
     css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     content = {"w": Words.read("en")} | content
+    environment.filters["seconds"] = partial(duration, language=content["w"].language)
     return environment.get_template(template).render(css=css, marks=MARKS, **content)
 
 
@@ -96,10 +97,10 @@ def tables_of(details: Sequence[Detail]) -> list[Table]:
     return [table for detail in details for table in detail.tables]
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float, language: str = "en") -> str:
     """Wall time in hours, minutes or seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{format_number(seconds, '.1f', language)}{NO_BREAK}s"

@@ -9,6 +9,7 @@ from ..benchmark.read_results import Answers, Problem, Runs, difference_in_quest
 from ..models import Role
 from ..statistics.multiple_testing import disjoint
 from ..tasks.suite import SUITE, TASKS
+from ..tasks.task_suite import union
 from .benchmark_tables import EMPTY_ENTRY, average_entry
 from .table_formats import Entry, Mark, Row, Table, number_entry, score_entry
 from .texts import Words
@@ -43,7 +44,8 @@ def comparable_models(runs: Sequence[Runs], task: str) -> tuple[dict[str, Answer
 
 def ranked_tasks(group: str, runs: Sequence[Runs]) -> list[str]:
     """A group's tasks that some model answered."""
-    return [task.name for task in SUITE if task.group == group and comparable_models(runs, task.name)[0]]
+    tasks = union(of_folder.suite for of_folder in runs).of_group(group)
+    return [task.name for task in tasks if comparable_models(runs, task.name)[0]]
 
 
 def ranking_table(group: str, runs: Sequence[Runs], w: Words) -> Table | None:
@@ -70,7 +72,7 @@ def ranking_table(group: str, runs: Sequence[Runs], w: Words) -> Table | None:
         )
         for i in order
     ]
-    caption = w("ranking_caption", group=w(group), models=len(models), tasks=len(tasks))
+    caption = w("ranking_caption", group=w.group(group), models=len(models), tasks=len(tasks))
     return Table(f"ranking-{group}", caption, [w(key) for key in ("model", "mean_rank", "average", "ties")], rows)
 
 

@@ -10,14 +10,14 @@ from ..benchmark.read_results import Answers, Runs
 from ..harness.result_files import AnswerSettings
 from .benchmark_tables import EMPTY_ENTRY
 from .table_formats import Entry, Row, Table, number_entry
-from .texts import Words
+from .texts import Words, format_number
 
 
 def training_cost_tables(training: dict[str, Spent], w: Words) -> list[Table]:
     """Cost of each family's training, and damage to the record of it."""
     if not training:
         return []
-    rows = [Row(name, [Entry(fault)]) for name, spent in training.items() for fault in spent.record_faults]
+    rows = [Row(name, [Entry(w.remark(fault))]) for name, spent in training.items() for fault in spent.record_faults]
     faults = Table("record-faults", w("record_faults_caption"), [w("model"), w("record_faults")], rows)
     return [_training_cost_table(training, w), *([faults] if rows else [])]
 
@@ -96,7 +96,7 @@ def _counted(flags: Sequence[np.ndarray | None], w: Words) -> Entry:
 def run_settings_tables(runs: Sequence[Runs], versions: dict[str, str], w: Words) -> list[Table]:
     """Limits and versions of the runs, and their hours."""
     settings = [
-        Row(f"{of_folder.name}: {key}", [Entry("–" if value is None else str(value))])
+        Row(_of(of_folder, _setting(key, w), w), [Entry(_value(value, w))])
         for of_folder in runs
         for key, value in of_folder.config.items()
     ]
@@ -104,7 +104,7 @@ def run_settings_tables(runs: Sequence[Runs], versions: dict[str, str], w: Words
     settings += [Row("lm-eval", [Entry(", ".join(sorted(lm_eval)))])]
     settings += [Row(k, [Entry(v)]) for k, v in versions.items()]
     hours = [
-        Row(f"{of_folder.name}: {member.name}", [number_entry(_hours(of_folder, member.name), w.language, ".2f")])
+        Row(_of(of_folder, member.name, w), [number_entry(_hours(of_folder, member.name), w.language, ".2f")])
         for of_folder in runs
         for member in of_folder.members
     ]
@@ -112,6 +112,22 @@ def run_settings_tables(runs: Sequence[Runs], versions: dict[str, str], w: Words
         Table("settings", w("settings_caption"), [w("setting"), w("value")], settings),
         Table("cost", w("cost_caption"), [w("model"), w("hours")], hours),
     ]
+
+
+def _of(runs: Runs, what: str, w: Words) -> str:
+    return w("of", group=runs.name, what=what)
+
+
+def _setting(key: str, w: Words) -> str:
+    """A setting in words; one that is not ours by its name."""
+    return w(f"runs_{key}") if f"runs_{key}" in w.texts else key
+
+
+def _value(value: object, w: Words) -> str:
+    """A setting's value; what was not limited has none."""
+    if value is None:
+        return "–"
+    return format_number(value, ",d", w.language) if isinstance(value, int) else str(value)
 
 
 def _hours(runs: Runs, model: str) -> float:

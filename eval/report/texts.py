@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import yaml
 
 from ...core.errors import UserError
+from ...core.remarks.remark import Remark
+from ..tasks.suite import GROUPS
 
 LANGUAGES = ("en", "fr")
-TEXTS_FILES = tuple(Path(__file__).with_name(f"{name}.yaml") for name in ("texts", "answer_texts", "heldout_texts"))
+TEXTS = ("texts", "answer_texts", "heldout_texts", "remark_texts")
+TEXTS_FILES = tuple(Path(__file__).with_name(f"{name}.yaml") for name in TEXTS)
 NO_BREAK, THIN_NO_BREAK = "\u00a0", "\u202f"
 
 
@@ -37,11 +41,22 @@ def read_texts(language: str) -> dict[str, str]:
 
 
 def typographic(text: str, language: str) -> str:
-    """Text whose lines break nowhere before a French colon, semicolon, question or exclamation mark, nor within «»."""
+    """Text whose lines break nowhere before a French colon, semicolon, question or exclamation mark, nor within «».
+
+    Values that are filled in may be listed as English does, without the space.
+    """
     if language != "fr":
         return text
-    text = re.sub(r" (?=[;?!])", THIN_NO_BREAK, text)
-    return re.sub(r" (?=[:»%])|(?<=«) ", NO_BREAK, text)
+    text = re.sub(r"(?:(?<=[^\s]) ?|^ )(?=;\s)| (?=[;?!])", THIN_NO_BREAK, text)
+    return re.sub(r"(?<=\w)(?=:\s)| (?=[:»%])|(?<=«) ", NO_BREAK, text)
+
+
+def reference(text: str, language: str) -> str:
+    """A place in the paper, such as `section 6, Tables 4-6`, in a language."""
+    if language != "fr":
+        return text
+    text = re.sub(r"\bTable\b", "tableau", re.sub(r"\bTables\b", "tableaux", text))
+    return text.replace("Figure", "figure")
 
 
 def format_text(template: str, values: Mapping[str, object], language: str) -> str:
@@ -55,6 +70,11 @@ def format_number(value: float, format_spec: str, language: str) -> str:
     if language == "fr":
         text = text.replace(",", THIN_NO_BREAK).replace(".", ",")
     return text
+
+
+def decimals(text: str, language: str) -> str:
+    """A text of numbers with a language's decimal mark."""
+    return re.sub(r"(?<=\d)\.(?=\d)", ",", text) if language == "fr" else text
 
 
 @dataclass(frozen=True)
@@ -73,14 +93,50 @@ class Words:
         """The text of a key, with values filled in."""
         return format_text(self.texts[key], values, self.language)
 
+    def group(self, group: str) -> str:
+        """A group of tasks as a heading has it; one that is not the paper's by its name."""
+        return self(group) if group in GROUPS else group
+
+    def area(self, group: str) -> str:
+        """A group of tasks as a sentence has it."""
+        return self(f"area_{group}") if group in GROUPS else self("area_group", group=group)
+
+    def remark(self, remark: Remark) -> str:
+        """A remark of a stage in words.
+
+        Raises:
+            UserError: it lacks a value, or has one of another type, since a file was changed by hand.
+        """
+        try:
+            return self(f"remark_{remark.kind}", **remark.values)
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(f"a remark of the kind {remark.kind} has other values: {error}") from None
+
+    def of_english(self, text: str) -> str:
+        """The page's words for an English text of ours that a file holds; a text that is not ours stays."""
+        key = _keys_of_english().get(text)
+        return self(key) if key else text
+
+
+@cache
+def _keys_of_english() -> dict[str, str]:
+    return {english: key for key, english in read_texts("en").items()}
+
 
 class _English(Formatter):
     language = "en"
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        if "|" in format_spec:
+            noun = format_spec.split("|")[0 if self.is_singular(value) else 1]
+            return f"{format_number(value, ',d', self.language)} {noun}"
         if isinstance(value, int | float):
             return format_number(value, format_spec, self.language)
         return self.signed(super().format_field(value, format_spec))
+
+    def is_singular(self, count: int) -> bool:
+        """Whether a noun after a number is in the singular."""
+        return count == 1
 
     def signed(self, text: str) -> str:
         """Put a real minus sign before numbers; names such as Llama3.2 stay."""
@@ -90,5 +146,9 @@ class _English(Formatter):
 class _French(_English):
     language = "fr"
 
+    def is_singular(self, count: int) -> bool:
+        return abs(count) < 2
+
     def signed(self, text: str) -> str:
-        return re.sub(r"([+−]\d+)\.(?=\d)", r"\1,", super().signed(text))
+        """Numbers in words that a list of them is made of, such as `8B 3.93`; names such as Qwen3-0.6B stay."""
+        return re.sub(r"(?<![\w.])([+−]?\d+)\.(?=\d+(?![\w.]*\w))", r"\1,", super().signed(text))

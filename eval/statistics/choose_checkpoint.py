@@ -1,8 +1,9 @@
 """The choice of a checkpoint: scores along training, the chosen checkpoint, and the optimism of the choice.
 
 Our rule, stated before any score is seen: the questions of each task are split in two halves by their hash; the
-checkpoint with the best FR-MEDICAL average on the first half is chosen, and its gain is computed on the second. The
-paper's rule is the checkpoint with the most tasks above the base, on the same questions that its gain is computed on.
+checkpoint with the best average of the target group (FR-MEDICAL) on the first half is chosen, and its gain is computed
+on the second. The paper's rule is the checkpoint with the most tasks above the base, on the same questions that its
+gain is computed on.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..benchmark.read_results import Answers, Member, Problem, Reason, Runs, difference_in_questions, first_half
 from ..models import Role
-from ..tasks.suite import GROUPS, TARGET_GROUP, TASKS
+from ..tasks.task_suite import TaskSuite
 from .compare import average_score
 from .estimates import Flips, paired_bootstrap
 
@@ -83,10 +84,10 @@ def follow_checkpoints(runs: Runs) -> Progress | None:
     if not members or not bases:
         return None
     tasks, problems = _shared(runs, bases[0].name, members)
-    if not any(task for task in tasks if TASKS[task].group == TARGET_GROUP):
+    if not any(map(runs.suite.is_target, tasks)):
         return None
     base = {task: runs.answers[bases[0].name, task] for task in tasks}
-    points = [_point(runs, member, base, group) for member in members for group in _groups(tasks)]
+    points = [_point(runs, member, base, group) for member in members for group in _groups(tasks, runs.suite)]
     changes = [_change(runs, members, base[task]) for task in tasks]
     halves = [change.first_half for change in changes]
     ours, papers = _choose_by_average(changes, halves), _choose_by_count(changes, _all(changes))
@@ -104,11 +105,11 @@ def follow_checkpoints(runs: Runs) -> Progress | None:
 
 def _shared(runs: Runs, base: str, members: list[Member]) -> tuple[list[str], list[Problem]]:
     tasks, problems = [], []
-    for task in TASKS:
+    for task in runs.suite.tasks:
         names = [base, *(member.name for member in members)]
         answers = [runs.answers[name, task] for name in names if (name, task) in runs.answers]
         if len(answers) < len(names):
-            if answers:
+            if answers and not all((name, task) in runs.stated for name in names):
                 problems.append(
                     Problem(runs.name, task, Reason.NOT_OF_ALL, {"found": len(answers), "models": len(names)})
                 )
@@ -124,12 +125,13 @@ def _shared(runs: Runs, base: str, members: list[Member]) -> tuple[list[str], li
     return tasks, problems
 
 
-def _groups(tasks: list[str]) -> list[str]:
-    return [group for group in GROUPS if any(TASKS[task].group == group for task in tasks)]
+def _groups(tasks: list[str], suite: TaskSuite) -> list[str]:
+    return [group for group in suite.groups if any(suite.tasks[task].group == group for task in tasks)]
 
 
 def _point(runs: Runs, member: Member, base: dict[str, Answers], group: str) -> Point:
-    pairs = [(before, runs.answers[member.name, task]) for task, before in base.items() if TASKS[task].group == group]
+    of_group = [task for task in base if runs.suite.tasks[task].group == group]
+    pairs = [(base[task], runs.answers[member.name, task]) for task in of_group]
     value, stderr = average_score([after for _, after in pairs])
     moved = [after.right - before.right for before, after in pairs]
     flips = [Flips(int((m > 0).sum()), int((m < 0).sum()), len(m)) for m in moved]
@@ -149,7 +151,7 @@ def _point(runs: Runs, member: Member, base: dict[str, Answers], group: str) -> 
 
 def _change(runs: Runs, members: list[Member], base: Answers) -> _TaskChange:
     rows = np.stack([runs.answers[member.name, base.task].right - base.right for member in members])
-    return _TaskChange(TASKS[base.task].group == TARGET_GROUP, rows, first_half(base.keys))
+    return _TaskChange(runs.suite.is_target(base.task), rows, first_half(base.keys))
 
 
 def _all(changes: list[_TaskChange]) -> list[np.ndarray]:

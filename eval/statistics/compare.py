@@ -1,15 +1,13 @@
 """Adapted and merged models against their base: by task, by group, by several rules, and what a change is made of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from ..benchmark.read_results import Answers, Problem, Runs, difference_in_questions, first_half
-from ..models import Role
-from ..tasks.suite import GROUPS, TARGET_GROUP, TASKS
+from ..benchmark.read_results import Answers, Problem, Reason, Runs, difference_in_questions, first_half
+from ..tasks.task_suite import union
 from .contamination import uncontaminated
 from .estimates import (
     Difference,
@@ -20,56 +18,23 @@ from .estimates import (
     pooled_stderr,
     weighted_mean,
 )
+from .family import Family, FamilyRole
 from .multiple_testing import LEVEL, ClearRule, adjusted, disjoint, holm
+from .unpaired import UnpairedGroup, compare_unpaired
 
 BOOTSTRAP_SEED = 0
 
 
-class FamilyRole(StrEnum):
-    """A model's part in a family."""
-
-    BASE = "base"
-    ADAPTED = "adapted"
-    MERGED = "merged"
-
-
-@dataclass(frozen=True)
-class Family:
-    """A base with the models that were made from it.
-
-    Attributes:
-        runs: its folder of results.
-        adapted: name of the checkpoint that is reported, if there is one.
-        merged: name of the merged model, if there is one.
-        chosen: whether the first half of the target group's questions chose the checkpoint. Then that group's change is
-            computed on the second half.
-    """
-
-    runs: Runs
-    adapted: str | None
-    merged: str | None = None
-    chosen: bool = False
-
-    def members(self) -> list[tuple[FamilyRole, str]]:
-        """Role and name of base, adapted and merged model."""
-        (base,) = self.runs.with_role(Role.BASE)
-        others = [(FamilyRole.ADAPTED, self.adapted), (FamilyRole.MERGED, self.merged)]
-        return [(FamilyRole.BASE, base.name), *((role, name) for role, name in others if name is not None)]
-
-
 @dataclass(frozen=True)
 class Pair:
-    """The base's and another model's answers to one task."""
+    """The base's and another model's answers to one task of a group; `target` says whether training was for it."""
 
     family: str
     role: FamilyRole
     base: Answers
     other: Answers
-
-    @property
-    def group(self) -> str:
-        """The task's group."""
-        return TASKS[self.base.task].group
+    group: str
+    target: bool
 
     def flips(self, keep: np.ndarray | None = None) -> Flips:
         """Answers gained and lost, of all questions, or of those where `keep`, [questions] of bool, is true."""
@@ -116,7 +81,7 @@ class GroupChange:
     of the stratified paired bootstrap, `p_holm` adjusted for all groups of the report. `tasks` are those that could be
     compared. `unparseable` and `truncated` are rates, before and after, among the questions that are answered with
     text. `without` is the change without the contaminated questions, where a list was given. With `half`, all this is
-    computed on the questions that did not choose the checkpoint.
+    computed on the questions that did not choose the checkpoint. `target` says whether training was for the group.
     """
 
     family: str
@@ -134,15 +99,20 @@ class GroupChange:
     truncated: tuple[float, float] | None
     without: Difference | None
     half: bool
+    target: bool
 
 
 @dataclass(frozen=True)
 class Compared:
-    """All comparisons, and the problems for which others are missing."""
+    """All comparisons, and the problems for which others are missing.
+
+    A group is among `groups`, or, where answers to one of its tasks cannot be paired, among `unpaired`.
+    """
 
     cells: list[CellChange]
     groups: list[GroupChange]
     problems: list[Problem]
+    unpaired: list[UnpairedGroup] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, each cell with its samples files."""
@@ -187,6 +157,23 @@ class Compared:
                 }
                 for g in self.groups
             ],
+            "unpaired": [
+                {
+                    "family": g.family,
+                    "role": g.role,
+                    "model": g.model,
+                    "group": g.group,
+                    "tasks": g.all_tasks,
+                    "not_paired": {task.task: task.reason for task in g.tasks},
+                    "before": g.before,
+                    "after": g.after,
+                    "questions": g.change.documents,
+                    "change": g.change.value,
+                    "interval": [g.change.low, g.change.high],
+                    "p": {"normal": g.change.p, "holm": g.p_holm},
+                }
+                for g in self.unpaired
+            ],
             "left_out": [{"model": p.model, "task": p.task, "reason": p.reason, **p.values} for p in self.problems],
         }
 
@@ -215,6 +202,7 @@ def compare(families: Sequence[Family], contaminated: dict[str, set[str]] | None
             `contamination.read_contaminated`.
     """
     pairs: list[Pair] = []
+    unpaired: list[UnpairedGroup] = []
     problems: list[Problem] = []
     for family in families:
         problems += family.runs.problems
@@ -222,20 +210,43 @@ def compare(families: Sequence[Family], contaminated: dict[str, set[str]] | None
         for role, name in others:
             of_model, not_comparable = _pairs(family.runs, base, role, name)
             pairs += of_model
-            problems += not_comparable
+            groups, differing = compare_unpaired(
+                family.runs, base, role, name, paired={pair.base.task for pair in of_model}
+            )
+            unpaired += groups
+            problems += [*not_comparable, *differing]
     chosen = {family.runs.name for family in families if family.chosen}
-    return Compared(_cells(pairs), _groups(pairs, chosen, contaminated), problems)
+    order = union(family.runs.suite for family in families).groups if families else ()
+    apart = {(g.family, g.role, g.group) for g in unpaired}
+    together = [pair for pair in pairs if (pair.family, pair.role, pair.group) not in apart]
+    groups, unpaired = _adjusted(_groups(together, order, chosen, contaminated), unpaired)
+    return Compared(_cells(pairs), groups, problems, unpaired)
+
+
+def _adjusted(
+    groups: list[GroupChange], unpaired: list[UnpairedGroup]
+) -> tuple[list[GroupChange], list[UnpairedGroup]]:
+    """Groups with their p-values after Holm over all of them."""
+    p_holm = holm([group.change.p for group in [*groups, *unpaired]])
+    return (
+        [replace(group, p_holm=p) for group, p in zip(groups, p_holm[: len(groups)], strict=True)],
+        [replace(group, p_holm=p) for group, p in zip(unpaired, p_holm[len(groups) :], strict=True)],
+    )
 
 
 def _pairs(runs: Runs, base: str, role: FamilyRole, name: str) -> tuple[list[Pair], list[Problem]]:
     pairs, problems = [], []
-    for task in TASKS:
+    suite = runs.suite
+    for task in suite.tasks:
         first, second = runs.answers.get((base, task)), runs.answers.get((name, task))
         if first is None or second is None:
             continue
         difference = difference_in_questions(first, second)
+        if difference and difference[0] == Reason.OTHER_QUESTIONS and runs.stated:
+            continue  # compared by the scores
         if difference is None:
-            pairs.append(Pair(runs.name, role, first, second))
+            group = suite.tasks[task].group
+            pairs.append(Pair(runs.name, role, first, second, group=group, target=suite.is_target(task)))
         else:
             problems.append(Problem(name, task, *difference))
     return pairs, problems
@@ -267,19 +278,20 @@ def _cell(pair: Pair, number: int, p: list[float], p_holm: list[float], p_bh: li
     )
 
 
-def _groups(pairs: list[Pair], chosen: set[str], contaminated: dict[str, set[str]] | None) -> list[GroupChange]:
+def _groups(
+    pairs: list[Pair], order: tuple[str, ...], chosen: set[str], contaminated: dict[str, set[str]] | None
+) -> list[GroupChange]:
     keys = dict.fromkeys((pair.family, pair.role) for pair in pairs)
     changes = []
     for family, role in keys:
-        for group in GROUPS:
+        for group in order:
             of_group = [p for p in pairs if (p.family, p.role, p.group) == (family, role, group)]
-            half = family in chosen and group == TARGET_GROUP
+            half = family in chosen and any(pair.target for pair in of_group)
             if half:
                 of_group = [second_half for pair in of_group if (second_half := _second_half(pair))]
             if of_group:
                 changes.append(_group(of_group, contaminated, half=half))
-    p_holm = holm([group.change.p for group in changes])
-    return [replace(group, p_holm=p) for group, p in zip(changes, p_holm, strict=True)]
+    return changes
 
 
 def _second_half(pair: Pair) -> Pair | None:
@@ -317,6 +329,7 @@ def _group(pairs: list[Pair], contaminated: dict[str, set[str]] | None, *, half:
         truncated=_rates([p.base.truncated for p in written], [p.other.truncated for p in written]),
         without=without,
         half=half,
+        target=pairs[0].target,
     )
 
 

@@ -1,5 +1,6 @@
 """Contaminated questions, which training has seen: a list of them, and the answers to the others."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +9,13 @@ from ...core.errors import UserError, check_known
 from ...core.files import read_lines
 from ...core.jsonio import JsonObject, parse_json
 from ..benchmark.read_results import Answers
-from ..tasks.suite import TASKS
 
 
-def read_contaminated(path: Path) -> dict[str, set[str]]:
+def read_contaminated(path: Path, tasks: Collection[str]) -> dict[str, set[str]]:
     """Read a list of contaminated questions: a line {"task", "doc_id"} or {"task", "doc_hash"} for each.
 
     Raises:
-        UserError: a line has another form, or names a task that is not one of the 28.
+        UserError: a line has another form, or names a task that is not among `tasks`.
     """
     contaminated: dict[str, set[str]] = {}
     for where, line in read_lines(path):
@@ -28,7 +28,7 @@ def read_contaminated(path: Path) -> dict[str, set[str]]:
                 where=where,
                 allowed='{"task": "mmlu_anatomy", "doc_id": 3}, or doc_hash instead of doc_id',
             ) from None
-        check_known(task, TASKS, "task", where)
+        check_known(task, list(tasks), "task", where)
         contaminated.setdefault(task, set()).add(str(question))
     return contaminated
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...core.errors import UserError, nearest
+from .task_suite import TaskSuite
 
 Language = Literal["EN", "FR"]
 Topic = Literal["MEDICAL", "OTHER"]
@@ -97,6 +98,11 @@ class Benchmark:
         return self.dataset == PROX_DATASET
 
     @property
+    def has_choices(self) -> bool:
+        """Whether log-probabilities of choices are compared."""
+        return not self.generates
+
+    @property
     def kind(self) -> RequestKind:
         """The kind of lm-eval's requests."""
         return RequestKind.GENERATE if self.generates else RequestKind.LOGLIKELIHOOD
@@ -179,6 +185,7 @@ TASKS = {task.name: task for task in SUITE}
 GROUPS = ("FR-MEDICAL", "EN-MEDICAL", "FR-OTHER", "EN-OTHER")
 TARGET_GROUP = GROUPS[0]
 """The group that models are adapted for, and by which a checkpoint is chosen."""
+PAPER_SUITE = TaskSuite(TASKS, GROUPS, TARGET_GROUP)
 
 
 def choose_tasks(patterns: list[str]) -> list[Benchmark]:

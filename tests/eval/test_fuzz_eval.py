@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pdapt.core.errors import UserError
+from pdapt.eval.benchmark.read_lm_eval import LmEvalFolders, read_groups, read_lm_eval
 from pdapt.eval.benchmark.read_results import read_runs
 from pdapt.eval.benchmark.results_folder import check_identity, read_status, write_plan
 from pdapt.eval.harness.backends import Limits, check_chat_template, model_arguments
@@ -74,8 +75,8 @@ def test_fuzz_scores(fuzz: Fuzz, tmp_path: Path) -> None:
 def test_fuzz_contaminated(fuzz: Fuzz, tmp_path: Path) -> None:
     path = tmp_path / "seen.jsonl"
     path.write_text(f'{{"task": "{TASK}", "doc_id": 3}}\n{{"task": "{TASK}", "doc_hash": "ab"}}\n')
-    assert read_contaminated(path) == {TASK: {"3", "ab"}}
-    fuzz(path, lambda: read_contaminated(path))
+    assert read_contaminated(path, TASKS) == {TASK: {"3", "ab"}}
+    fuzz(path, lambda: read_contaminated(path, TASKS))
 
 
 def test_fuzz_rows(fuzz: Fuzz, tmp_path: Path) -> None:
@@ -135,6 +136,26 @@ def test_fuzz_runs(fuzz: Fuzz, tmp_path: Path) -> None:
         fuzz(folder / name, lambda: read_runs(folder))
     (folder / "base" / TASK / "settings.json").write_text(json.dumps(MADE))
     fuzz(folder / "base" / TASK / "settings.json", lambda: read_runs(folder))
+
+
+def test_fuzz_lm_eval_results(fuzz: Fuzz, tmp_path: Path) -> None:
+    """Results and samples of lm-eval's own, and a file of groups."""
+    made, folder = make_runs(tmp_path / "runs") / "base" / TASK, tmp_path / "own"
+    folder.mkdir()
+    results = json.loads((made / "results.json").read_text())
+    (key,) = [key for key in results["results"][TASK] if "," in key]
+    results["results"][TASK][key.replace(",", "_stderr,")] = 0.1
+    results["configs"] = {TASK: {"output_type": "multiple_choice", "metric_list": [{"metric": key.split(",")[0]}]}}
+    results |= {"group_subtasks": {"both": [TASK]}, "higher_is_better": {TASK: {key.split(",")[0]: True}}}
+    (folder / "results_1.json").write_text(json.dumps(results))
+    (folder / f"samples_{TASK}_1.jsonl").write_text((made / "samples.jsonl").read_text())
+    given = LmEvalFolders({"base": folder, "tuned": folder})
+    assert len(read_lm_eval(given).answers["base", TASK].keys) == 8
+    for name in ("results_1.json", f"samples_{TASK}_1.jsonl"):
+        fuzz(folder / name, lambda: read_lm_eval(given))
+    groups = tmp_path / "groups.yaml"
+    groups.write_text(f"all: [{TASK}]\n")
+    fuzz(groups, lambda: read_groups(groups, [TASK]))
 
 
 def test_fuzz_plan(fuzz: Fuzz, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pdapt.core.files import read_object
 from pdapt.core.manifest import MANIFEST_FILE, Manifest
+from pdapt.core.remarks.remark import Remark, RemarkKind
 from pdapt.eval.report.texts import Words
 from pdapt.launch.build_reports import _settings  # pyright: ignore[reportPrivateUsage]
 from pdapt.launch.hf_models import exported_steps
@@ -24,7 +25,8 @@ REQUESTED = Request("A report", "medical", ["medical=texts"])
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """Its request, and what its report takes from two stages."""
-    write_request(REQUESTED, tmp_path, FittedRecipe({"global_size": 8}, ["batch of 8"]))
+    note = Remark(RemarkKind.RECIPE_OVERRIDES, {"overrides": "steps=8"})
+    write_request(REQUESTED, tmp_path, FittedRecipe({"global_size": 8}, [note]))
     config = to_dict(load("qwen3_tiny_cpt_2xcpu"))
     for folder, options in (("cpt", config), ("hf/merged", {"t": 0.5}), ("hf/cpt-00004", {})):
         (tmp_path / folder).mkdir(parents=True)

@@ -26,6 +26,7 @@ from ...core import log
 from ...core.errors import UserError
 from ...core.jsonio import MAX_BYTES, JsonObject, parse_json
 from ...core.log import counted
+from ...core.remarks.remark import Remark, RemarkKind
 from ...core.training_cost import MeasuredStep, Spent
 from ...recipes.schema import GuardAction
 
@@ -108,19 +109,28 @@ def _finite(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class DamagedLine:
+    """A line that cannot be read: its number, the kind of its fault, and place and fault as the log has them."""
+
+    number: int
+    kind: RemarkKind
+    fault: str
+
+
+@dataclass(frozen=True)
 class History:
     """The content of a journal.
 
     Attributes:
         path: its file.
         rows: events, oldest first.
-        damaged: place and fault of each line that cannot be read; such lines stay in the file.
+        damaged: each line that cannot be read; such lines stay in the file.
         gaps: for each of them, how many rows come before it.
     """
 
     path: Path
     rows: list[Row]
-    damaged: list[str]
+    damaged: list[DamagedLine]
     gaps: list[int]
 
     def say(self) -> None:
@@ -129,36 +139,37 @@ class History:
             lines = counted(len(self.damaged) + len(self.rows), "line")
             log.warn(
                 f"left out lines that cannot be read: {len(self.damaged)} of {lines} of {self.path}; the first: "
-                f"{self.damaged[0]}"
+                f"{self.damaged[0].fault}"
             )
         if missing := missing_steps(self.rows):
             log.warn(f"{self.path} has lost steps: {ranges(missing)}; their time counts as unknown")
 
-    def faults(self) -> list[str]:
-        """Sentences on each line that cannot be read, up to NAMED, and on steps that are not there, for a page."""
-        sentences = [f"Line {self._line(fault)}" for fault in self.damaged[:NAMED]]
+    def faults(self) -> list[Remark]:
+        """Remarks on each line that cannot be read, up to NAMED, and on steps that are not there, for a page."""
+        file = self.path.name
+        remarks = [Remark(line.kind, {"file": file, "line": line.number}) for line in self.damaged[:NAMED]]
         if len(self.damaged) > NAMED:
-            sentences.append(f"{counted(len(self.damaged) - NAMED, 'more line')} of {self.path.name} cannot be read.")
+            remarks.append(Remark(RemarkKind.MORE_LINES, {"file": file, "count": len(self.damaged) - NAMED}))
         if missing := missing_steps(self.rows):
-            sentences.append(f"{self.path.name} has lost steps: {ranges(missing)}.")
-        return sentences
-
-    def _line(self, fault: str) -> str:
-        number, _, what = fault.removeprefix(f"{self.path}:").partition(": ")
-        return f"{number} of {self.path.name} cannot be read: {what}."
+            remarks.append(Remark(RemarkKind.LOST_STEPS, {"file": file, "steps": ranges(missing)}))
+        return remarks
 
 
 def read_history(path: Path) -> History:
     """Read a journal past any damage, which is recorded; a missing file gives an empty history."""
     history = History(path, [], [], [])
-    for where, line in _lines(path) if path.is_file() else ():
+    for number, line in _lines(path) if path.is_file() else ():
+        where = f"{path}:{number}"
+        kind = RemarkKind.LINE_TOO_LONG if len(line) > MAX_BYTES else RemarkKind.LINE_NOT_JSON
         try:
             if len(line) > MAX_BYTES:
                 raise UserError(f"more than {MAX_BYTES:,} bytes", where=where)
-            row = JsonObject(parse_json(line, where, nan=True), where)
+            value = parse_json(line, where, nan=True)
+            kind = RemarkKind.LINE_VALUES
+            row = JsonObject(value, where)
             _check(row)
         except UserError as error:
-            history.damaged.append(f"{where}: {error.what}")
+            history.damaged.append(DamagedLine(number, kind, f"{where}: {error.what}"))
             history.gaps.append(len(history.rows))
             continue
         history.rows.append(row.values)
@@ -180,7 +191,13 @@ def read_steps(path: Path) -> History:
     """
     history = read_history(path)
     if not any(row["event"] == Event.STEP for row in history.rows):
-        why = f": line {history.damaged[0]}" if history.damaged else "" if path.is_file() else ": the file is missing"
+        why = (
+            f": line {history.damaged[0].fault}"
+            if history.damaged
+            else ""
+            if path.is_file()
+            else ": the file is missing"
+        )
         raise UserError(
             f"{path.parent} is not a training run that has begun{why}",
             where=str(path),
@@ -190,13 +207,13 @@ def read_steps(path: Path) -> History:
     return history
 
 
-def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Each line and its place; of one that is too long, the beginning, which is longer than allowed."""
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Each line and its number; of one that is too long, the beginning, which is longer than allowed."""
     with path.open("rb") as file:
         number = 0
         while line := file.readline(MAX_BYTES + 1):
             number += 1
-            yield f"{path}:{number}", line
+            yield number, line
             while not line.endswith(b"\n") and line:
                 line = file.readline(MAX_BYTES)
 

@@ -1,16 +1,23 @@
 """Runs that lm-eval itself has written: they are read as they are, and our numbers are its own."""
 
 import json
+import re
+import shutil
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 import yaml
 
 from pdapt.core.files import write_json
+from pdapt.eval.benchmark.read_lm_eval import LmEvalFolders, read_lm_eval
 from pdapt.eval.benchmark.read_results import read_runs
 from pdapt.eval.statistics.compare import average_score
+from pdapt.eval.statistics.unpaired import average
 
+HOW_TO = Path(__file__).parents[3] / "docs/howto-own-tasks.md"
+OWN = "recht_bgb"
 CHOICE, OTHER, TEXT = "mmlu_anatomy", "mmlu_clinical_knowledge", "mmlu_prox_en_health"
 SIZES = {CHOICE: 30, OTHER: 50, TEXT: 20}
 
@@ -50,6 +57,43 @@ def _write_tasks(folder: Path) -> None:
     (folder / "both.yaml").write_text(yaml.safe_dump(group))
 
 
+def _write_own_task(folder: Path) -> None:
+    """The task of the how-to, with its one question several times, the number in another place each time."""
+    text = HOW_TO.read_text(encoding="utf-8")
+    (task,) = re.findall(rf"^ *```yaml\n *# {OWN}\.yaml\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    (question,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    row = json.loads(question)
+    rows = [row | {"frage": f"{number}. {row['frage']}"} for number in range(12)]
+    for name in (OWN, f"{OWN}_beispiele"):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / f"{OWN}.yaml").write_text(dedent(task))
+
+
+def _check_native(native: Path, samples: dict[str, Any]) -> None:
+    """lm-eval's own folder, read as it is: its groups, scores, errors and averages, and the task of the how-to."""
+    (path,) = native.glob("results_*.json")
+    theirs = json.loads(path.read_text())["results"]
+    runs = read_lm_eval(LmEvalFolders({"base": native, "tuned": native}))
+    assert runs.problems == []
+    assert {task.name: task.group for task in runs.suite.tasks.values()} == {
+        CHOICE: "both",
+        OTHER: "both",
+        TEXT: TEXT,
+        OWN: OWN,
+    }
+    for task in runs.suite.tasks.values():
+        stated, answers = runs.stated["base", task.name], runs.answers["tuned", task.name]
+        assert stated.score == answers.score == pytest.approx(theirs[task.name][task.score_key])
+        assert stated.stderr == pytest.approx(theirs[task.name][f"{task.metric}_stderr,{task.filter}"])
+    assert average([runs.stated["base", task] for task in (CHOICE, OTHER)]) == pytest.approx(
+        (theirs["both"]["acc,none"], theirs["both"]["acc_stderr,none"])
+    )
+    asked = samples[OWN][3]["arguments"]["gen_args_0"]["arg_0"]
+    shown = "Ab welchem Alter ist man in Deutschland volljährig?\nA. 16\nB. 18\nC. 20\nD. 21\nAntwort:"
+    assert asked == f"0. {shown} B\n\n3. {shown}"
+    assert len(runs.answers["base", OWN].right) == 12
+
+
 @pytest.mark.slow
 def test_scores_errors_and_group_averages_are_lm_eval_s(tmp_path, monkeypatch):
     from lm_eval.evaluator import simple_evaluate
@@ -57,12 +101,14 @@ def test_scores_errors_and_group_averages_are_lm_eval_s(tmp_path, monkeypatch):
     from lm_eval.tasks import TaskManager
 
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
     _write_tasks(tmp_path)
+    _write_own_task(tmp_path)
     runs = tmp_path / "runs"
     tracker = EvaluationTracker(output_path=str(tmp_path / "out" / "results.json"))
     results: Any = simple_evaluate(
         model="dummy",
-        tasks=["both", TEXT],
+        tasks=["both", TEXT, OWN],
         task_manager=TaskManager(include_path=str(tmp_path), include_defaults=False),
         evaluation_tracker=tracker,
         bootstrap_iters=100,
@@ -70,16 +116,21 @@ def test_scores_errors_and_group_averages_are_lm_eval_s(tmp_path, monkeypatch):
     samples = results.pop("samples")
     tracker.save_results_aggregated(results, samples)
     (stated,) = (tmp_path / "out").glob("results_*.json")
+    native = tmp_path / "native"
+    native.mkdir()
+    shutil.copy(stated, native)
     for task, rows in samples.items():
         tracker.save_results_samples(task, rows)
         folder = runs / "dummy" / task
         folder.mkdir(parents=True)
         (written,) = (tmp_path / "out").glob(f"samples_{task}_*.jsonl")
+        shutil.copy(written, native)
         written.rename(folder / "samples.jsonl")
         (folder / "results.json").write_text(stated.read_text())
     members = [{"name": "dummy", "role": "other", "step": None}]
     write_json(runs / "runs.json", {"models": members, "tasks": list(SIZES), "config": {}})
 
+    _check_native(native, samples)
     found = read_runs(runs)
     assert found.problems == []
     theirs = json.loads(stated.read_text())["results"]

@@ -57,7 +57,7 @@ def test_standard_error_is_lm_eval_s(runs):
         (lambda folder: (folder / SAMPLES_FILE).write_text('{"doc_id": 1}\n'), "unreadable"),
         (lambda folder: _change(folder / SAMPLES_FILE, 3, doc_id=4), "duplicated"),
         (lambda folder: _change(folder / SAMPLES_FILE, 3, acc=float("nan")), "not_a_number"),
-        (lambda folder: _change(folder / SAMPLES_FILE, 3, acc=0.5), "not_a_number"),
+        (lambda folder: _change(folder / SAMPLES_FILE, 3, acc=0.5), "graded"),
         (lambda folder: _change(folder / SAMPLES_FILE, 3, filtered_resps=[["nan", "False"]] * 4), "not_a_number"),
         (lambda folder: _change(folder / SAMPLES_FILE, 3, target="9"), "unreadable"),
         (lambda folder: _change(folder / SAMPLES_FILE, 3, acc=1.0), "disagrees"),

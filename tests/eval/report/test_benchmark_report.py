@@ -25,7 +25,7 @@ from pdapt.eval.report.benchmark_report import build_benchmark_report
 from pdapt.eval.report.benchmark_tables import margins_table
 from pdapt.eval.report.heldout_report import HeldoutReportOptions, build_heldout_report
 from pdapt.eval.report.texts import TEXTS_FILES, Words, read_texts
-from pdapt.eval.tasks.suite import SUITE, TASKS
+from pdapt.eval.tasks.suite import PAPER_SUITE, SUITE, TASKS
 
 FAMILY = "Qwen3-0.6B-Base"
 
@@ -195,7 +195,7 @@ def test_the_answer_comes_first_in_french(small):
     assert text.index(second) < text.index("<img") < text.index('id="table-decisions"') < text.index("<details")
     assert "autres énoncés\u00a0: 40 sur 40 diffèrent" in text
     assert "+ adapté (cpt-01440)" in text, "the best one is chosen"
-    assert "résultats ont été écartés" in text
+    assert "1 résultat a été écarté" in text
     for words in ("training", "right answers", "adapted"):
         assert words not in text
 
@@ -305,10 +305,10 @@ def test_one_model_beside_its_base_is_told_on_all_questions(make_benchmark, tmp_
 def test_margins_are_shown_of_the_tasks_that_have_them(make_benchmark, tmp_path):
     """One of two tasks is of multiple choice; the group's other tasks were not run."""
     compared = read_findings(pair_of_runs(make_benchmark(tmp_path / "runs"), ("base", "checkpoint"))).compared
-    table = margins_table("FR-MEDICAL", compared, Words.read("en"))
+    table = margins_table("FR-MEDICAL", PAPER_SUITE, compared, Words.read("en"))
     assert table is not None
     assert table.columns == ["Model", "Anat."]
-    assert margins_table("EN-MEDICAL", compared, Words.read("en")) is None
+    assert margins_table("EN-MEDICAL", PAPER_SUITE, compared, Words.read("en")) is None
 
 
 def test_answers_through_another_chat_template_are_not_compared(make_benchmark, tmp_path):

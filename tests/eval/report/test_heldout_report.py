@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
+from pdapt.core.remarks.remark import Remark, RemarkKind
 from pdapt.eval.report.heldout_report import HeldoutReportOptions, build_heldout_report
 from pdapt.eval.statistics.tradeoff import build_tradeoff
 
@@ -170,11 +171,12 @@ def test_prompts_that_were_cut_are_counted_on_the_page(finished, report, tmp_pat
 
 @pytest.mark.usefixtures("no_pictures")
 def test_damage_to_a_trainings_record_is_named_on_the_page(finished, tmp_path):
-    fault = "cpt: Line 6 of log.jsonl cannot be read: not valid JSON."
-    options = HeldoutReportOptions(TITLE, record_faults=[fault])
+    fault = Remark(RemarkKind.LINE_NOT_JSON, {"file": "log.jsonl", "line": 6})
+    options = HeldoutReportOptions(TITLE, record_faults={"base": [], "cpt": [fault]})
     manifest = build_heldout_report(finished / "scores", tmp_path / "out", options)
-    assert fault in (tmp_path / "out/index.html").read_text()
-    assert manifest.config["record_faults"] == [fault]
+    shown = "cpt: Line 6 of log.jsonl cannot be read: it is not valid JSON."
+    assert shown in (tmp_path / "out/index.html").read_text()
+    assert manifest.config["record_faults"] == {"cpt": [fault.to_json()]}
 
 
 def test_scores_that_nobody_can_compare_make_no_page(finished, tmp_path):

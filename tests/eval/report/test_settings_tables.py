@@ -5,22 +5,31 @@ from dataclasses import replace
 
 from test_benchmark_report import pair_of_runs
 
+from pdapt.core.remarks.remark import Remark, RemarkKind
 from pdapt.core.training_cost import Spent
 from pdapt.eval.report.benchmark_findings import read_findings
 from pdapt.eval.report.settings_tables import answer_settings_tables, training_cost_tables
 from pdapt.eval.report.texts import Words
 
+NOT_JSON = Remark(RemarkKind.LINE_NOT_JSON, {"file": "log.jsonl", "line": 6})
+LOST = Remark(RemarkKind.LOST_STEPS, {"file": "log.jsonl", "steps": "5"})
+
 
 def test_damage_to_a_trainings_record_is_a_table_of_its_own() -> None:
     sound = Spent(4320, 10_191_000_000, 12.5, 600.0, 0.9312, 1.26e9)
-    damaged = replace(sound, record_faults=("Line 6 of log.jsonl cannot be read: not valid JSON.", "and another"))
-    for language in ("en", "fr"):
+    damaged = replace(sound, record_faults=(NOT_JSON, LOST))
+    shown = {
+        "en": ["Line 6 of log.jsonl cannot be read: it is not valid JSON.", "log.jsonl has lost steps: 5."],
+        "fr": [
+            "La ligne 6 de log.jsonl est illisible\u00a0: ce n'est pas du JSON valide.",
+            "Il manque des pas à log.jsonl\u00a0: 5.",
+        ],
+    }
+    for language, sentences in shown.items():
         words = Words.read(language)
         assert [table.name for table in training_cost_tables({"A": sound}, words)] == ["train-cost"]
         _, faults = training_cost_tables({"A": sound, "B": damaged}, words)
-        assert [(row.head, row.entries[0].text) for row in faults.rows] == [
-            ("B", each) for each in damaged.record_faults
-        ]
+        assert [(row.head, row.entries[0].text) for row in faults.rows] == [("B", each) for each in sentences]
 
 
 def test_what_a_record_lacks_widens_the_goodput_and_bounds_the_steps_from_below() -> None:

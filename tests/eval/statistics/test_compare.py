@@ -12,6 +12,7 @@ from pdapt.eval.benchmark.read_results import first_half, read_runs
 from pdapt.eval.statistics.choose_checkpoint import _choose_by_count, _TaskChange, follow_checkpoints
 from pdapt.eval.statistics.compare import Family, compare
 from pdapt.eval.statistics.contamination import read_contaminated
+from pdapt.eval.tasks.suite import TASKS
 
 MMLU, PROX = "mmlu_med_fr_anatomy", "mmlu_prox_fr_health"
 
@@ -81,7 +82,7 @@ def test_contaminated_questions_are_left_out_beside_the_whole(family, tmp_path):
     path = tmp_path / "contaminated.jsonl"
     digest = family.answers["base", PROX].keys[1].split(":")[1]
     path.write_text(f'{{"task": "{MMLU}", "doc_id": 1}}\n{{"task": "{PROX}", "doc_hash": "{digest}"}}\n')
-    (group,) = compare([Family(family, "cpt-20")], read_contaminated(path)).groups
+    (group,) = compare([Family(family, "cpt-20")], read_contaminated(path, TASKS)).groups
     assert group.without is not None
     assert group.without.documents == 78
     # Both were gained.
@@ -101,7 +102,7 @@ def test_contaminated_questions_are_left_out_beside_the_whole(family, tmp_path):
 def test_a_list_that_names_no_question_is_refused(tmp_path, line, message):
     (tmp_path / "list.jsonl").write_text(line)
     with pytest.raises(UserError, match=message):
-        read_contaminated(tmp_path / "list.jsonl")
+        read_contaminated(tmp_path / "list.jsonl", TASKS)
 
 
 def test_what_cannot_be_compared_is_named(benchmark, family):

@@ -16,7 +16,7 @@ from pdapt.eval.statistics.compare import Family, compare
 from pdapt.eval.statistics.contamination import read_contaminated
 from pdapt.eval.tasks.data_index import DATA_INDEX_FILE
 from pdapt.eval.tasks.questions import read_questions
-from pdapt.eval.tasks.suite import choose_tasks
+from pdapt.eval.tasks.suite import TASKS, choose_tasks
 
 MMLU, PROX = "mmlu_med_fr_anatomy", "mmlu_prox_fr_health"
 ASKED = [
@@ -66,7 +66,7 @@ def scores(benchmark: Any) -> Path:
 
 
 def test_questions_in_the_corpus_are_left_out_of_scores(contaminated: Path, scores: Path) -> None:
-    listed = read_contaminated(contaminated)
+    listed = read_contaminated(contaminated, TASKS)
     assert listed == {MMLU: {"1"}, PROX: {"5"}}
     (group,) = compare([Family(read_runs(scores), "cpt-20")], listed).groups
     assert group.without is not None

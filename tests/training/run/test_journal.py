@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pdapt.core.errors import UserError
+from pdapt.core.remarks.remark import Remark, RemarkKind
 from pdapt.training.run.journal import (
     Event,
     Goodput,
@@ -128,19 +129,22 @@ TEN = [start(0, 100), *(step(number, 100 + 10 * number, joules=1.0) for number i
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    ("damaged", "kind"),
     [
-        "{'not': json}\n",
-        "\0\0\0\0\n",
-        json.dumps({name: value for name, value in TEN[5].items() if name != "seconds"}) + "\n",
-        json.dumps(TEN[5] | {"tokens": "7"}) + "\n",
-        json.dumps(TEN[5] | {"skipped": 0}) + "\n",
-        "x" * (64 * 2**20 + 5) + "\n",
+        ("{'not': json}\n", RemarkKind.LINE_NOT_JSON),
+        ("\0\0\0\0\n", RemarkKind.LINE_NOT_JSON),
+        (
+            json.dumps({name: value for name, value in TEN[5].items() if name != "seconds"}) + "\n",
+            RemarkKind.LINE_VALUES,
+        ),
+        (json.dumps(TEN[5] | {"tokens": "7"}) + "\n", RemarkKind.LINE_VALUES),
+        (json.dumps(TEN[5] | {"skipped": 0}) + "\n", RemarkKind.LINE_VALUES),
+        ("x" * (64 * 2**20 + 5) + "\n", RemarkKind.LINE_TOO_LONG),
     ],
     ids=["no JSON", "zeros", "no seconds", "a text", "no flag", "too long"],
 )
 def test_a_damaged_line_is_said_kept_and_its_time_unknown(
-    damaged: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    damaged: str, kind: RemarkKind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text("".join([*lines(*TEN[:5]), damaged, *lines(*TEN[6:])]))
@@ -151,8 +155,8 @@ def test_a_damaged_line_is_said_kept_and_its_time_unknown(
     assert f"left out lines that cannot be read: 1 of 11 lines of {path}; the first: {path}:6: " in said
     assert "has lost steps: 5; their time counts as unknown" in said
     line, steps = history.faults()
-    assert line.startswith("Line 6 of log.jsonl cannot be read: ")
-    assert steps == "log.jsonl has lost steps: 5."
+    assert line == Remark(kind, {"file": "log.jsonl", "line": 6})
+    assert steps == Remark(RemarkKind.LOST_STEPS, {"file": "log.jsonl", "steps": "5"})
     found = spent(history)
     assert found is not None
     assert found.record_faults == (line, steps)
@@ -168,8 +172,8 @@ def test_a_page_names_twenty_damaged_lines_and_counts_the_rest(tmp_path: Path) -
     path = tmp_path / "log.jsonl"
     path.write_text("".join([*lines(*TEN), *("{\n" for _ in range(23))]))
     faults = read_history(path).faults()
-    assert [fault.split(" of ")[0] for fault in faults[:-1]] == [f"Line {number}" for number in range(12, 32)]
-    assert faults[-1] == "3 more lines of log.jsonl cannot be read."
+    assert [fault.values["line"] for fault in faults[:-1]] == list(range(12, 32))
+    assert faults[-1] == Remark(RemarkKind.MORE_LINES, {"file": "log.jsonl", "count": 3})
 
 
 def test_rows_that_are_gone_without_a_trace_are_noticed() -> None:
@@ -185,7 +189,8 @@ def test_the_number_of_a_step_may_be_anything(tmp_path: Path) -> None:
     far = TEN[10] | {"step": 10**15}
     history = whole([*TEN[:4], *TEN[7:10], far])
     assert missing_steps(history.rows) == [(4, 6), (10, 10**15 - 1)]
-    assert history.faults() == [f"{history.path.name} has lost steps: 4-6, 10-999999999999999."]
+    steps: dict[str, str | int | float] = {"file": history.path.name, "steps": "4-6, 10-999999999999999"}
+    assert history.faults() == [Remark(RemarkKind.LOST_STEPS, steps)]
     found = spent(history)
     assert found is not None
     assert found.lost == 3 + 10**15 - 10

@@ -1,0 +1,1 @@
+"""Remarks of stages for people, without the words."""

@@ -1,0 +1,111 @@
+"""Tasks in groups, as results and reports see them: the paper's 28, or those of any lm-eval results."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class ScoredTask(Protocol):
+    """The part of a task that results and reports need."""
+
+    @property
+    def name(self) -> str:
+        """Its name in lm-eval."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """The group whose average it counts in."""
+        ...
+
+    @property
+    def abbreviation(self) -> str:
+        """The head of its column."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """lm-eval's name of the score."""
+        ...
+
+    @property
+    def filter(self) -> str:
+        """lm-eval's name of the filter of answers that the score is of."""
+        ...
+
+    @property
+    def score_key(self) -> str:
+        """Key of the score in lm-eval's results."""
+        ...
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model writes an answer."""
+        ...
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether log-probabilities of choices are compared, of which the target is one's index."""
+        ...
+
+
+@dataclass(frozen=True)
+class OtherTask:
+    """A task of lm-eval's that is not the paper's; see `ScoredTask`."""
+
+    name: str
+    group: str
+    metric: str
+    filter: str
+    output_type: str
+
+    @property
+    def abbreviation(self) -> str:
+        """The head of its column: its name."""
+        return self.name
+
+    @property
+    def score_key(self) -> str:
+        """Key of the score in lm-eval's results."""
+        return f"{self.metric},{self.filter}"
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model writes an answer."""
+        return self.output_type == "generate_until"
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether log-probabilities of choices are compared."""
+        return self.output_type == "multiple_choice"
+
+
+@dataclass(frozen=True)
+class TaskSuite:
+    """Tasks in groups.
+
+    Attributes:
+        tasks: by name, in the order of tables.
+        groups: in the order of a page.
+        target: the group that models are adapted for, and by which a checkpoint is chosen; None where nobody says.
+    """
+
+    tasks: Mapping[str, ScoredTask]
+    groups: tuple[str, ...]
+    target: str | None
+
+    def of_group(self, group: str) -> list[ScoredTask]:
+        """The tasks of a group."""
+        return [task for task in self.tasks.values() if task.group == group]
+
+    def is_target(self, task: str) -> bool:
+        """Whether a task is of the target group."""
+        return self.tasks[task].group == self.target
+
+
+def union(suites: Iterable[TaskSuite]) -> TaskSuite:
+    """The tasks of several suites; the target is the first one's."""
+    every = list(suites)
+    tasks = {name: task for suite in every for name, task in suite.tasks.items()}
+    groups = tuple(dict.fromkeys(group for suite in every for group in suite.groups))
+    return TaskSuite(tasks, groups, every[0].target)

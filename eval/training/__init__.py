@@ -1,0 +1,1 @@
+"""Reports on trainings alone, before anything was evaluated."""
