@@ -35,7 +35,6 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
     from ..eval.models import parse_roles
     from ..eval.report.benchmark_findings import BenchmarkReportOptions
     from ..eval.report.benchmark_report import build_benchmark_report
-    from ..eval.scores import PROXY_FILE
 
     folders = named(runs)
     first = next(iter(folders.values()))
@@ -47,11 +46,15 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
                 fix="give folders of `pdapt eval run`, or this one with --out and --language alone",
             )
         return report_run(first, out or first / report_folder(options.language), options.language)
+    kind = stage_report(folders)
+    of_lm_eval = kind is None and not (first / PLAN_FILE).is_file() and bool(results_files(first))
+    if kind is None and not of_lm_eval:
+        _check_benchmarks(folders)
     if out is None:
         raise UserError("--out is missing", where="pdapt report build", fix="name the folder to make")
-    if kind := stage_report(folders):
+    if kind:
         return kind(folders, out, options)
-    if not (first / PLAN_FILE).is_file() and results_files(first):
+    if of_lm_eval:
         return build_benchmark_report(_of_lm_eval(folders, options), out)
     if options.of_lm_eval:
         raise UserError(
@@ -59,15 +62,6 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
             where=str(first),
             fix="leave them out: `pdapt eval run` has one metric and one group for each task",
         )
-    for folder in folders.values():
-        if not (folder / PLAN_FILE).is_file():
-            raise UserError(
-                "there is nothing here that a report is made of",
-                where=str(folder),
-                allowed=f"a folder of `pdapt run` ({REQUEST_FILE}), `pdapt eval run` ({PLAN_FILE}), `pdapt eval proxy`"
-                f" ({PROXY_FILE}), `pdapt merge choose` ({CURVE}/), `pdapt train` ({JOURNAL_FILE}), or lm-eval's own "
-                "results (results*.json)",
-            )
     benchmark_options = BenchmarkReportOptions(
         folders=folders,
         checkpoints=_chosen(options.checkpoints, folders),
@@ -78,6 +72,26 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
         roles=parse_roles(options.roles),
     )
     return build_benchmark_report(benchmark_options, out)
+
+
+def _check_benchmarks(folders: dict[str, Path]) -> None:
+    """Check that all folders are of `pdapt eval run`.
+
+    Raises:
+        UserError: one is not, nor anything else that a report is made of.
+    """
+    from ..eval.benchmark.results_folder import PLAN_FILE
+    from ..eval.scores import PROXY_FILE
+
+    for folder in folders.values():
+        if not (folder / PLAN_FILE).is_file():
+            raise UserError(
+                "the folder holds nothing that a report is made of",
+                where=str(folder),
+                allowed=f"a folder of `pdapt run` ({REQUEST_FILE}), `pdapt eval run` ({PLAN_FILE}), `pdapt eval proxy`"
+                f" ({PROXY_FILE}), `pdapt merge choose` ({CURVE}/), `pdapt train` ({JOURNAL_FILE}), or lm-eval's own "
+                "results (results*.json)",
+            )
 
 
 def _of_lm_eval(folders: dict[str, Path], options: ReportOptions) -> "BenchmarkReportOptions":

@@ -120,10 +120,10 @@ def parse_points(given: str, where: str = "--t") -> list[float]:
     else:
         raise UserError(f"{given!r} is not a set of points", where=where, allowed="0.1:0.9:0.1, or 0.2,0.5")
     values = [float(point) for point in points]
-    if len(set(map(point_name, values))) < len(values) or len(values) > MOST_POINTS:
-        raise UserError(
-            f"points are repeated, or there are too many: {given}", where=where, allowed=f"at most {MOST_POINTS}"
-        )
+    if len(values) > MOST_POINTS:
+        raise UserError(f"{given} has too many points", where=where, allowed=f"at most {MOST_POINTS}")
+    if len(set(map(point_name, values))) < len(values):
+        raise UserError(f"a point is given twice: {given}", where=where, fix="give each once")
     for value in values:
         Factors((value,))
     return values

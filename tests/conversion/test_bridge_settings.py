@@ -117,7 +117,7 @@ def test_the_layers_fields_may_lie_within_the_models(source: Path, checkpoint: P
         ({"hidden_size": "64"}, "hidden_size is"),
         ({"rotary_base": 0}, "not both above 0"),
         ({"transformer": [1]}, "is not a JSON object"),
-        ({"hidden_size": 32}, "the configuration makes it"),
+        ({"hidden_size": 32}, "by the configuration"),
     ],
 )
 def test_a_checkpoint_of_another_model_is_refused_by_name(

@@ -220,7 +220,7 @@ def test_fuzz_batch_sizes(fuzz: Fuzz, tmp_path: Path, capsys: pytest.CaptureFixt
     def use() -> None:
         for known in read_batch_sizes(path).values():
             assert known.size > 0
-        if "measured again" in capsys.readouterr().err:
+        if "measuring the batch sizes again" in capsys.readouterr().err:
             raise UserError("said")
 
     fuzz(path, use)

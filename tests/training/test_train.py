@@ -215,7 +215,7 @@ def test_a_folder_of_another_recipe_is_refused_and_kept(tokens: Path, recipe_fil
 def test_another_global_batch_is_refused_with_the_reason(tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     claim_of(recipe_file, tokens, out, [])
-    with pytest.raises(UserError, match=r"batch\.global_size: 8 there, 16 now(.|\n)*decides what a step is"):
+    with pytest.raises(UserError, match=r"batch\.global_size: 8 there, 16 now(.|\n)*decide what a step is"):
         train(load(str(recipe_file), ["batch.global_size=16"]), tokens, out)
 
 

@@ -323,7 +323,7 @@ def test_what_needs_an_agreement_says_so_and_takes_a_folder(tmp_path: Path) -> N
     assert journal(tmp_path / "raw" / "CAS")[1]["sha256"] == sha256(own / "1.txt")
     assert collect([f"CAS={tmp_path / 'own'}"], tmp_path / "raw")["CAS"] == counts
     (own / "2.txt").write_text("Deux")
-    with pytest.raises(UserError, match="collected otherwise"):
+    with pytest.raises(UserError, match="was collected with other settings"):
         collect([f"CAS={tmp_path / 'own'}"], tmp_path / "raw")
 
 

@@ -84,7 +84,7 @@ def test_prompts_are_cut_where_lm_eval_cuts_them(lm: Any, caplog: pytest.LogCapt
 def test_a_logit_that_is_no_number_ends_the_generation(lm: Any) -> None:
     lm.model.model.norm.weight.data[3] = math.nan
     settings = {"until": [], "max_gen_toks": 6, "do_sample": False}
-    with pytest.raises(FloatingPointError, match="not a number"):
+    with pytest.raises(FloatingPointError, match="a logit is NaN"):
         lm.generate_until([Instance("generate_until", {}, ("le patient", settings), 0)], disable_tqdm=True)
 
 

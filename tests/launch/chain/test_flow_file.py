@@ -85,7 +85,7 @@ def test_what_is_left_out_is_as_the_options_defaults(tmp_path: Path) -> None:
         ("data: [notes]", r"data is \[\"notes\"\](.|\n)*allowed: a mapping of paths, domain"),
         ("merge: {t: far}", "merge.t"),
         ("merge: {t: [0.5, 2]}", "t is 2.0"),
-        ("merge: {t: [0.5, 0.5]}", r"given twice(.|\n)*merge.t"),
+        ("merge: {t: [0.5, 0.5]}", r"a point is given twice(.|\n)*merge.t"),
         ("merge: {t: []}", "merge.t"),
         ("merge: {t: {from: 0}}", "merge.t"),
         ("merge: {t: yes}", "merge.t"),
