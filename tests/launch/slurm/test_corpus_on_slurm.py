@@ -87,5 +87,5 @@ def test_a_job_that_slurm_does_not_take_or_ends_is_said(slurm: dict[str, str], n
     subprocess.run(["scancel", "-u", "root"], env=slurm, check=True)
     _, said = process.communicate(timeout=120)
     assert process.returncode == ExitCode.FAILED, said
-    assert "tasks to do" in said
+    assert "tasks left" in said
     assert not (tmp_path / "corpus").exists()

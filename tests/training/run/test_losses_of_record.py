@@ -46,7 +46,7 @@ def test_hashes_are_there_in_the_end_and_a_damaged_journal_is_gone_on_with(
     (out / JOURNAL_FILE).write_bytes(damaged)
     assert train(recipe, tokens, out) is not None
     said = capsys.readouterr().err
-    assert f"cannot be read: 1 of {len(lines)} lines of {out / JOURNAL_FILE}, the first is" in said
+    assert f"cannot be read: 1 of {len(lines)} lines of {out / JOURNAL_FILE}; the first: " in said
     assert f"{JOURNAL_FILE}:{broken + 1}: " in said
     assert "has lost steps: 3; their time counts as unknown" in said
     assert (out / JOURNAL_FILE).read_bytes().startswith(damaged), "nothing is lost that may still be mended by hand"
