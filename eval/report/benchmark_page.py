@@ -60,7 +60,10 @@ class BenchmarkPage:
             Detail(g, w.group(g), pictures=self._pictures(g), tables=self._tables(g)) for g in findings.suite.groups
         ]
         rest = self._of_comparisons() if findings.families else []
-        along = [table for progress in findings.progress for table in tables.progress_tables(progress, w)]
+        target = str(findings.suite.target)  # checkpoints are followed only where there is one
+        along = [
+            table for progress in findings.progress for table in tables.progress_tables(progress, w, target=target)
+        ]
         rest.append(Detail("progress", w("progress"), tables=along))
         every = ranking_tables.all_models_tables(findings.runs, w) if findings.is_of_paper else []
         rest.append(Detail("all_models", w("all_models"), tables=every))
@@ -87,7 +90,7 @@ class BenchmarkPage:
                 "groups",
                 w("groups"),
                 pictures=list(self._tradeoffs()),
-                tables=[tables.groups_table(groups, w)] if groups else [],
+                tables=[tables.groups_table(groups, w, target=self.findings.suite.target)] if groups else [],
             ),
             Detail("unpaired", w("unpaired"), tables=tables.unpaired_tables(compared.unpaired, w)),
             Detail("rules", w("rules"), tables=[tables.rules_table(compared, w)] if compared.cells else []),

@@ -88,8 +88,14 @@ def average_entry(answers: Sequence[Answers], w: Words) -> Entry:
     return score_entry(100 * value, 100 * stderr, w.language)
 
 
-def groups_table(groups: Sequence[GroupChange], w: Words) -> Table:
-    """Averages of the groups and their changes with intervals."""
+def groups_table(groups: Sequence[GroupChange], w: Words, *, target: str | None) -> Table:
+    """Averages of the groups and their changes with intervals.
+
+    Args:
+        groups: the changes.
+        w: words of the page.
+        target: the group by which a checkpoint may have been chosen.
+    """
     rows = [
         Row(
             _comparison_head(g, w),
@@ -106,7 +112,8 @@ def groups_table(groups: Sequence[GroupChange], w: Words) -> Table:
         for g in groups
     ]
     columns = [w(key) for key in ("comparison", "tasks", "before", "after", "change", "interval", "p_holm")]
-    return Table("groups", w("groups_caption", groups=len(groups)), columns, rows)
+    chosen = [w("groups_chosen", area=w.area(target))] if target else []
+    return Table("groups", " ".join([w("groups_caption", groups=len(groups)), *chosen]), columns, rows)
 
 
 def p_entry(p: float, w: Words) -> Entry:
@@ -287,8 +294,8 @@ def contamination_table(groups: Sequence[GroupChange], count: int, w: Words) -> 
     return Table("contamination", w("contamination_caption", count=count), columns, rows)
 
 
-def progress_tables(progress: Progress, w: Words) -> list[Table]:
-    """A family's averages by checkpoint, and the choice of each rule."""
+def progress_tables(progress: Progress, w: Words, *, target: str) -> list[Table]:
+    """A family's averages by checkpoint, and the choice of each rule, which looks at the target group."""
     groups = list(dict.fromkeys(point.group for point in progress.points))
     rows = []
     for model in dict.fromkeys(point.model for point in progress.points):
@@ -304,7 +311,7 @@ def progress_tables(progress: Progress, w: Words) -> list[Table]:
         return Row(w(rule), [Entry(choice.model), *points])
 
     columns = [w(key) for key in ("rule", "chosen", "seen", "unseen", "optimism")]
-    caption = w("choice_caption", family=progress.family, splits=OPTIMISM_SPLITS)
+    caption = w("choice_caption", family=progress.family, splits=OPTIMISM_SPLITS, area=w.area(target))
     return [
         along,
         Table(
