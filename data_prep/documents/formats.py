@@ -15,6 +15,7 @@ from . import content, streams
 from .faults import FileError
 from .record import BLANK_LINES, FIELDS, NAMES, BadDocumentError, LeftOut, Record, Rejected, is_blank, record_of
 from .sources import Source
+from .store import row_batches
 from .streams import SourceFile, Span, open_text
 from .values import Repeated, parse_line, read_values
 
@@ -194,7 +195,7 @@ def parquet_batches(file: SourceFile, columns: list[str]) -> Iterator[pa.RecordB
         parquet, rows = pq.ParquetFile(file.path, memory_map=True), 0
         span = file.span or Span(0, parquet.num_row_groups, 0)
         groups = [*range(span.start, span.stop)]
-        for batch in parquet.iter_batches(ROWS_IN_MEMORY, row_groups=groups, columns=columns, use_threads=False):
+        for batch in row_batches(parquet, ROWS_IN_MEMORY, columns, groups):
             require_utf8(batch, file)
             rows += len(batch)
             yield batch

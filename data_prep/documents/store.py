@@ -244,14 +244,29 @@ def read_documents(
         yield from zip(*rows, strict=True)
 
 
+def row_batches(
+    file: pq.ParquetFile, rows: int, columns: Sequence[str] | None = None, groups: Iterable[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Rows of a Parquet file, some at a time, of a row group after the other: of several at once, Arrow holds many.
+
+    Args:
+        file: opened.
+        rows: of a batch, at most.
+        columns: that are read; by default all.
+        groups: numbers of the row groups that are read; by default all.
+    """
+    for group in range(file.num_row_groups) if groups is None else groups:
+        names = None if columns is None else list(columns)
+        yield from file.iter_batches(rows, row_groups=[group], columns=names, use_threads=False)
+
+
 def _read_columns(
     path: Path, columns: tuple[str, ...], group: int | None, where: tuple[str, Sequence[str]] | None
 ) -> Iterator[list[list[Any]]]:
     """Rows of a file, some at a time, as a list for each of its columns that are asked for."""
     with parquet_errors(path), pq.ParquetFile(path) as file:
         types = {field.name: field.type for field in file.schema_arrow}
-        groups = None if group is None else [group]
-        for batch in file.iter_batches(ROWS_IN_MEMORY, row_groups=groups, columns=list(columns)):
+        for batch in row_batches(file, ROWS_IN_MEMORY, columns, None if group is None else [group]):
             for name in columns:
                 field = SCHEMA.field(name)
                 if types.get(name) != field.type or (batch[name].null_count and not field.nullable):

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from ...documents.faults import FileError
 from ...documents.formats import json_items
 from ...documents.record import BadDocumentError, Record, Rejected, is_blank, require_unicode, stated_of
+from ...documents.store import row_batches
 from ...documents.streams import SourceFile
 
 INPUT, INSTRUCTION, OUTPUT = "input", "instruction", "output"
@@ -69,7 +70,7 @@ def _part(row: Mapping[str, Any], name: str) -> str:
 
 def _parquet_rows(file: SourceFile) -> Iterator[dict[str, Any]]:
     try:
-        for batch in pq.ParquetFile(file.path, memory_map=True).iter_batches(ROWS, use_threads=False):
+        for batch in row_batches(pq.ParquetFile(file.path, memory_map=True), ROWS):
             batch.validate(full=True)
             yield from batch.to_pylist()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from ....documents.faults import FileError
 from ....documents.formats import json_items
 from ....documents.record import BadDocumentError, LeftOut, Record, Rejected, is_blank, require_unicode
+from ....documents.store import row_batches
 from ....documents.streams import SourceFile, open_text
 from ....documents.values import parse_line
 from ...entry import filled
@@ -117,7 +118,7 @@ def _table_rows(file: SourceFile) -> Iterator[tuple[int, Any]]:
 def _parquet_rows(file: SourceFile) -> Iterator[tuple[int, Any]]:
     try:
         number = 0
-        for batch in pq.ParquetFile(file.path, memory_map=True).iter_batches(1024, use_threads=False):
+        for batch in row_batches(pq.ParquetFile(file.path, memory_map=True), 1024):
             batch.validate(full=True)
             for row in batch.to_pylist():
                 number += 1
