@@ -161,7 +161,8 @@ def test_a_checkpoint_for_another_dp_goes_on_there_and_nowhere_else(
     plain = "checkpoint.reshardable=false"
     go_on(4, plain, TWO)
     go_on(8, plain)
-    with pytest.raises(UserError, match=r"train one step more with checkpoint\.reshardable=true and --stop-at"):
+    wanted = r"train one step more as before, with checkpoint\.reshardable=true and --stop-at"
+    with pytest.raises(UserError, match=wanted):
         go_on(None, plain, TWO, "parallel.tp=2")
     go_on(9, "checkpoint.reshardable=true")
     go_on(None, plain, TWO, "parallel.tp=2")
