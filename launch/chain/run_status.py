@@ -8,9 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ...core import log
 from ...core.checkpoint import IDENTITY
 from ...core.errors import UserError, check_known
 from ...core.files import read_lines, read_object
+from ...core.log import counted
 from ...core.slurm import as_time
 from ...core.system.slurm_queue import QueuedJob, SlurmSilent, commented, queued, slurm
 from ...training.run.journal import JOURNAL_FILE, Event, kept, read_history, spent
@@ -279,8 +281,11 @@ def cancel_run(run: Path) -> dict[str, str]:
     names = {job_name(step, run): step for step in jobs}
     there = queued(list(names)) if names else {}
     cancelled = {names[name]: job.number for name, job in there.items()}
-    if every := [*cancelled.values(), *commented(f"{run}/")]:
-        slurm(["scancel", *every])
+    parts = commented(f"{run}/")
+    if parts:
+        log.info(f"cancel: {counted(len(parts), 'job')} on parts of a step: {', '.join(parts)}")
+    if cancelled or parts:
+        slurm(["scancel", *cancelled.values(), *parts])
     for step, number in cancelled.items():
         note_job(run, step, number, CANCELLED)
     return cancelled

@@ -1,22 +1,27 @@
 """The saves that a run has begun: it gives its provenance to no other checkpoint that lies among its own."""
 
+import os
 from pathlib import Path
 
 from ...core.checkpoint import CHECKPOINTS, HASHES_FILE
 from ...core.errors import UserError
-from ...core.files import read_bytes
+from ...core.files import fsync_path, read_bytes
 from .folder import iteration, iterations
 from .journal import JOURNAL_FILE, Event, read_history
 
 BEGUN_SAVES = "begun-saves.txt"
 """File of a run's folder: the step of each save, a line each, written before the first byte of the checkpoint."""
+DIGITS = 10
 _MOST_BYTES = 2**24
 
 
 def note_save(out: Path, step: int) -> None:
-    """Write down that the run begins to save a checkpoint of a step."""
+    """Write down that the run begins to save a checkpoint of a step; it is on the disk before the checkpoint is."""
     with (out / BEGUN_SAVES).open("a", encoding="ascii") as file:
-        file.write(f"{step}\n")
+        file.write(f"\n{step:0{DIGITS}d}\n")  # a line of its own, wherever an earlier one was cut off
+        file.flush()
+        os.fsync(file.fileno())
+    fsync_path(out)
 
 
 def begun_saves(out: Path) -> set[int]:
@@ -28,8 +33,8 @@ def begun_saves(out: Path) -> set[int]:
     path = out / BEGUN_SAVES
     if not path.is_file():
         return {row["step"] for row in read_history(out / JOURNAL_FILE).rows if row["event"] == Event.STEP}
-    # A line that a kill has torn is none: the checkpoint was not begun then.
-    return {int(line) for line in read_bytes(path, _MOST_BYTES).split(b"\n")[:-1] if line.isdigit() and len(line) < 11}
+    # A line that was cut off is shorter: the checkpoint was not begun then.
+    return {int(line) for line in read_bytes(path, _MOST_BYTES).split(b"\n") if line.isdigit() and len(line) == DIGITS}
 
 
 def check_own(out: Path) -> None:

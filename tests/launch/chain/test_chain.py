@@ -16,7 +16,7 @@ from pdapt.core.system import slurm_queue
 from pdapt.core.system.slurm_queue import SlurmSilent
 from pdapt.eval.tasks.suite import choose_tasks
 from pdapt.launch.chain.chain_jobs import job_name, log_file, notes_folder, sentences
-from pdapt.launch.chain.run_status import StepState, first_error, read_ends, run_status, training_progress
+from pdapt.launch.chain.run_status import StepState, cancel_run, first_error, read_ends, run_status, training_progress
 from pdapt.launch.chain.submit import plan_chain, submit_chain
 from pdapt.launch.chain.submitted import JOBS_FILE, read_jobs
 from pdapt.launch.request import read_request, write_request
@@ -333,7 +333,7 @@ def test_a_slurm_that_does_not_answer_is_said_and_nothing_hangs(fake: Slurm, mon
         submit(fake)
 
 
-def test_a_run_is_cancelled_and_launched_again(fake: Slurm) -> None:
+def test_a_run_is_cancelled_and_launched_again(fake: Slurm, capsys: pytest.CaptureFixture[str]) -> None:
     numbers = submit(fake)
     finish(fake, "corpus")
     assert json.loads(invoke("cancel", "run", "--json"))["cancelled"] == {name: numbers[name] for name in ORDER[1:]}
@@ -344,8 +344,9 @@ def test_a_run_is_cancelled_and_launched_again(fake: Slurm) -> None:
     parts = [["pdapt-sign", "7", "PENDING", "None", f"{fake.run}/.corpus.partial/tasks/logs"]]
     others = [["pdapt-sign", "8", "RUNNING", "None", f"{fake.run}2/.corpus.partial/tasks/logs"]]
     fake.write([*parts, *others])
-    invoke("cancel", "run")
+    cancel_run(fake.run)
     assert fake.queue() == others, "jobs that work on parts of a step of this run"
+    assert "1 job on parts of a step: 7" in capsys.readouterr().err
     again = submit(fake)
     assert list(again) == ORDER[1:]
     assert not set(again.values()) & set(numbers.values())

@@ -18,7 +18,7 @@ from pdapt.recipes import schema
 from pdapt.recipes.load import load, to_dict
 from pdapt.training.preflight.kept_code import commit
 from pdapt.training.run import provenance as provenance_module
-from pdapt.training.run.begun_saves import BEGUN_SAVES, check_own, note_save
+from pdapt.training.run.begun_saves import BEGUN_SAVES, begun_saves, check_own, note_save
 from pdapt.training.run.events import Save
 from pdapt.training.run.folder import PROVENANCE, checkpoints, iteration
 from pdapt.training.run.hashes import DAMAGED, damage, recover, write_hashes, write_missing_hashes
@@ -105,6 +105,14 @@ def test_a_save_is_noted_before_it_is_written_and_of_an_older_run_its_steps_coun
         Event.STEP, step=8, seconds=1.0, data_wait=0.0, skipped=False, tokens=1, sources={}, loss=1.0
     )
     check_own(run)
+
+
+def test_a_note_of_a_save_that_was_cut_off_does_not_spoil_the_next(run: Path) -> None:
+    with (run / BEGUN_SAVES).open("a") as file:
+        file.write("1")  # of 10
+    note_save(run, 14)
+    assert {14} <= begun_saves(run)
+    assert not {1, 114} & begun_saves(run)
 
 
 def test_fuzz_begun_saves(fuzz: Callable[..., None], run: Path) -> None:
