@@ -23,7 +23,9 @@ from pdapt.core.system.os_errors import user_error
 MEMORY = 600 * 2**20
 """Bytes by which a process may grow while it reads damaged copies of a file."""
 SECONDS = 30
-"""After which a reader is taken to hang."""
+"""After which a reader is taken to hang: of its processor, or of the clock where it may wait for somebody."""
+LONGEST = 20 * SECONDS
+"""Seconds of the clock after which it is taken to hang in any case: beside other work a processor is slow."""
 DEEP = 200_000
 WRONG_VALUES = (
     b"null", b"true", b"-1", b"0", b"1e999", b"NaN", b"-Infinity", b"3.5", b'""', b'"x"', b"[]", b"{}", b"[[]]",
@@ -216,7 +218,7 @@ def _refuses(read: Callable[[], Any], path: Path, what: str, memory: int) -> boo
 
     `memory` is what the process had before the first copy.
     """
-    with _bounded(what, memory), _woken(path):
+    with _bounded(what, memory, waits=path.is_fifo()), _woken(path):
         try:
             read()
         except UserError:
@@ -249,13 +251,14 @@ PLACES = (_folder, _link_to_nowhere, _link_to_itself, _pipe)
 
 
 @contextmanager
-def _bounded(what: str, memory: int) -> Iterator[None]:
+def _bounded(what: str, memory: int, *, waits: bool) -> Iterator[None]:
     def hangs(*_: Any) -> None:
         raise Hang(f"{what}: no answer after {SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, hangs)
+    before = [(number, signal.signal(number, hangs)) for number in (signal.SIGALRM, signal.SIGPROF)]
     Path("/proc/self/clear_refs").write_text("5")  # the peak of memory is counted from here
-    signal.alarm(SECONDS)
+    signal.alarm(SECONDS if waits else LONGEST)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         yield
     except BaseException as error:
@@ -263,7 +266,9 @@ def _bounded(what: str, memory: int) -> Iterator[None]:
         raise
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        for number, handler in before:
+            signal.signal(number, handler)
     grown = _memory("VmHWM") - memory
     assert grown < MEMORY, f"{what}: takes {grown / 2**20:.0f} MiB"
 
