@@ -13,7 +13,7 @@ PATIENCE = 30.0
 
 
 ENDING = "COMPLETING"
-"""State of a job that has ended but for its processes."""
+"""State of a job that has ended but for its processes; or of one that was put back, until they have."""
 LONG_WAIT = 600.0
 """Seconds of a wait for a job after which it is said; and again after twice as many, and so on."""
 
@@ -72,14 +72,24 @@ def queued(names: list[str], *, ending: bool = False) -> dict[str, QueuedJob]:
     Raises:
         SlurmSilent: squeue is not there, fails or does not answer.
     """
-    listed = slurm(["squeue", "--me", "--noheader", "--format=%j|%i|%T|%r|%k", f"--name={','.join(names)}"])
+    form = "--format=%j|%i|%T %M %S %e|%r|%k"
+    listed = slurm(["squeue", "--me", "--noheader", form, f"--name={','.join(names)}"])
     jobs: dict[str, QueuedJob] = {}
     for line in listed.splitlines():
-        name, number, state, reason, comment = line.split("|", 4)
+        name, number, shown, reason, comment = line.split("|", 4)
+        state = _state(*shown.split(" "))
         if (ending or state != ENDING) and (name not in jobs or state == "RUNNING"):
             number = number.partition("_")[0]  # of an array
             jobs[name] = QueuedJob(number, state, reason, "" if comment == "(null)" else comment)
     return jobs
+
+
+def _state(state: str, ran: str = "", start: str = "", end: str = "") -> str:
+    """Slurm's state of a job, and `PENDING` of one that was put back and whose processes have not ended yet.
+
+    Such a job has run for no time and yet has an end, which is its time limit after its next start.
+    """
+    return "PENDING" if state == ENDING and ran == "0:00" and start != end else state
 
 
 def commented(begin: str) -> list[str]:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,7 +67,7 @@ printf '%s\\0' "$@" "GIVEN=${GIVEN-}" "MASTER=$MASTER_ADDR:$MASTER_PORT" >seen
 while [ "$1" != bash ]; do shift; done
 SLURM_PROCID=0 SLURM_LOCALID=0 exec "$@"
 """,
-    "squeue": "echo RUNNING",
+    "squeue": 'echo "${QUEUED-RUNNING 0}"',
     "scontrol": 'echo "$@" >>scontrol.txt',
 }
 
@@ -77,16 +78,21 @@ def statements(script: str) -> str:
     return "\n".join(kept) + "\n"
 
 
-def run_without_slurm(job: BatchJob, folder: Path) -> tuple[int, list[str]]:
-    """Run a job's script with bash and stand-ins for Slurm's commands; its code, and the words that srun was given."""
+def run_without_slurm(job: BatchJob, folder: Path, said: str = "", **variables: str) -> tuple[int, list[str]]:
+    """Run a job's script with bash and stand-ins for Slurm's commands; its code, and the words that srun was given.
+
+    Each line of its standard error has to end with `said`, and there is none where that is empty.
+    """
     (folder / "bin").mkdir()
     for name, text in FAKES.items():
         (folder / "bin" / name).write_text(f"#!/bin/bash\n{text}")
         (folder / "bin" / name).chmod(0o755)
     script = render_sbatch(replace(job, nodes=1, ranks_per_node=1))
     environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "41234", "SLURM_JOB_NODELIST": "n"}
+    environment |= variables
     done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.stderr == ""
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if not said or not line.endswith(said)] == []
     return done.returncode, (folder / "seen").read_text().split("\0")[:-1]
 
 
@@ -196,6 +202,26 @@ def test_what_becomes_of_a_job_follows_from_its_ranks_code(
     assert (path.read_text().splitlines() if path.exists() else []) == asked
 
 
+@pytest.mark.parametrize(
+    ("queued", "restarts", "words"),
+    [
+        ("COMPLETING 1", "0", "put back into the queue by hand, or by Slurm"),
+        ("COMPLETING 3", "2", "put back into the queue by hand, or by Slurm"),
+        ("COMPLETING 2", "2", "not put back into the queue: it was cancelled, or the cluster does not allow it"),
+        ("", "0", "not put back into the queue: it was cancelled, or the cluster does not allow it"),
+    ],
+)
+def test_a_job_that_was_put_back_by_hand_is_told_from_one_that_was_cancelled(
+    queued: str, restarts: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what squeue says of each on a real Slurm, while the script still runs."""
+    monkeypatch.setattr("pdapt.launch.sbatch.PATIENCE", 0)
+    job = replace(JOB, command=["bash", "-c", "exit 1"])
+    assert run_without_slurm(job, tmp_path, QUEUED=queued, SLURM_RESTART_COUNT=restarts)[0] == 1
+    assert not (tmp_path / "scontrol.txt").exists()
+    assert (tmp_path / "run/slurm/history.tsv").read_text().splitlines()[-1].split("\t")[4] == words
+
+
 def test_a_site_where_nothing_is_put_back_ends_with_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pdapt.launch.sbatch.PATIENCE", 0)
     job = replace(JOB, site=replace(SITE, requeue=False), command=["bash", "-c", "exit 1"])
@@ -245,6 +271,13 @@ def test_every_spelling_of_a_time_limit_is_handed_on(limit: str) -> None:
     assert f"#SBATCH --time={limit}\n" in render_sbatch(replace(JOB, options=replace(JOB.options, time=limit)))
 
 
+def test_a_full_disk_does_not_hide_how_the_ranks_ended(small_disk: Callable[..., Path]) -> None:
+    """Neither their codes nor the job's own need room."""
+    folder = small_disk("1m")
+    fill = "mkdir -p run; head -c 2000000 /dev/zero >run/filler 2>/dev/null; exit 2"
+    assert run_without_slurm(replace(JOB, command=["bash", "-c", fill]), folder, said="No space left on device")[0] == 2
+
+
 def test_a_rank_that_has_failed_ends_at_once_when_slurm_ends_its_step(tmp_path: Path) -> None:
     """A step whose end takes longer than Slurm waits for an answer is ended again a minute later, in the next start."""
     script = render_sbatch(JOB)
@@ -252,7 +285,7 @@ def test_a_rank_that_has_failed_ends_at_once_when_slurm_ends_its_step(tmp_path: 
     environment = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURMD_NODENAME": "n1", "ENDS": str(tmp_path)}
     command = ["bash", "-c", f"{function}rank bash -c 'exit 3'"]
     with subprocess.Popen(command, env=os.environ | environment, start_new_session=True) as process:
-        wait(lambda: (tmp_path / "0").is_file() and (tmp_path / "0").read_text().endswith(" 3 0 n1\n"))
+        wait(lambda: any(path.name.endswith(" 3 0 n1") for path in tmp_path.iterdir()))
         time.sleep(0.2)  # it waits now
         assert process.poll() is None
         os.killpg(process.pid, signal.SIGTERM)
