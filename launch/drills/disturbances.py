@@ -4,7 +4,7 @@ Each raises `Failed` where the job does not meet it as docs/launch.md says.
 """
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from .training_job import TrainingJob
 LIMIT, ASKED = "5", 270
 """Minutes of a job that is to hit its limit, and seconds before it at which Slurm is to ask for a save. Slurm looks
 twice a minute, half a minute ahead: it asks in the job's first half minute."""
-HALTED = 35
+HALTED = 45
 """Seconds into such a job until which its ranks are halted, for training is not to be done before Slurm has asked."""
 RAISED = "30"
 """Minutes of the job once it has hit its limit, where this user may give it more."""
@@ -65,11 +65,13 @@ def _has_run(job: TrainingJob, seconds: int) -> bool:
 
 
 def requeue(job: TrainingJob) -> None:
-    """Put the job back by hand in the middle of its steps."""
+    """Put the job back by hand in the middle of its steps; its script says so, if Slurm leaves it the time."""
     restarts = job_state(job.number).restarts
     job.wait_for_steps()
     slurm(["scontrol", "requeue", job.number])
     start_now(job.number, restarts + 1)
+    if refused := [words for _, words in job.history() if words.startswith("not put back")]:
+        raise Failed(f"a job that was put back by hand says: {refused[0]}")
 
 
 def terminate(job: TrainingJob) -> None:
@@ -208,6 +210,16 @@ def small_disk(folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def in_turn(*disturbances: Callable[[TrainingJob], None]) -> Callable[[TrainingJob], None]:
+    """Several disturbances of one job, one after another: fewer starts than jobs of their own would take."""
+
+    def disturb(job: TrainingJob) -> None:
+        for each in disturbances:
+            each(job)
+
+    return disturb
 
 
 def _expect_saved(job: TrainingJob) -> None:

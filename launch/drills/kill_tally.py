@@ -14,7 +14,7 @@ from ...core.jsonio import JsonObject
 KILLS_FILE = "kills.jsonl"
 
 
-class Outcome(StrEnum):
+class KillOutcome(StrEnum):
     """How a flow has ended that was killed, or was to be."""
 
     SAME = "same"
@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     """It had ended before the moment of its kill, with the undisturbed flow's results."""
 
 
-WRONG = (Outcome.DIFFERENT, Outcome.FAILED)
+WRONG = (KillOutcome.DIFFERENT, KillOutcome.FAILED)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Kill:
     fraction: float
     seconds: float
     step: str
-    outcome: Outcome
+    outcome: KillOutcome
     problem: str
     rest: float
     when: str
@@ -85,15 +85,15 @@ def read_kills(folder: Path) -> list[Kill]:
 
 def _kill(row: JsonObject) -> Kill:
     outcome = row.text("outcome")
-    if outcome not in list(Outcome):
-        raise UserError(f"outcome is {outcome!r}", where=row.where, allowed=", ".join(Outcome))
+    if outcome not in list(KillOutcome):
+        raise UserError(f"outcome is {outcome!r}", where=row.where, allowed=", ".join(KillOutcome))
     return Kill(
         number=row.integer("number"),
         seed=row.integer("seed"),
         fraction=row.number("fraction"),
         seconds=row.number("seconds"),
         step=row.text("step"),
-        outcome=Outcome(outcome),
+        outcome=KillOutcome(outcome),
         problem=row.text("problem"),
         rest=row.number("rest"),
         when=row.text("when"),
@@ -103,7 +103,7 @@ def _kill(row: JsonObject) -> Kill:
 
 def tally(kills: list[Kill]) -> Iterator[str]:
     """Lines of Markdown: how many kills of each step ended with which results."""
-    killed = [kill for kill in kills if kill.outcome != Outcome.NOT_KILLED]
+    killed = [kill for kill in kills if kill.outcome != KillOutcome.NOT_KILLED]
     yield from ("| killed in | kills | same results | different | failed |", "|---|--:|--:|--:|--:|")
     for step in dict.fromkeys(kill.step for kill in sorted(killed, key=lambda kill: kill.fraction)):
         yield _row(step, [kill for kill in killed if kill.step == step])
@@ -123,5 +123,5 @@ def tally(kills: list[Kill]) -> Iterator[str]:
 
 def _row(name: str, kills: list[Kill]) -> str:
     counts = Counter(kill.outcome for kill in kills)
-    outcomes = (Outcome.SAME, Outcome.DIFFERENT, Outcome.FAILED)
+    outcomes = (KillOutcome.SAME, KillOutcome.DIFFERENT, KillOutcome.FAILED)
     return f"| {name} | {len(kills)} | {' | '.join(str(counts[outcome]) for outcome in outcomes)} |"

@@ -19,7 +19,7 @@ from ...core.files import read_object, remove, write_json
 from ...core.log import counted
 from ...core.system.lock import locked
 from ...training.preflight.kept_code import commit
-from .kill_tally import KILLS_FILE, Kill, Outcome, append_kill, read_kills
+from .kill_tally import KILLS_FILE, Kill, KillOutcome, append_kill, read_kills
 from .results import Results, differing, read_results
 
 UNDISTURBED = "undisturbed"
@@ -117,11 +117,11 @@ class Campaign:
         seconds, step = time.monotonic() - begin, self.flow.step(run)
         begin = time.monotonic()
         problem = problem or (self._finish(run) if code is None else "")
-        outcome = Outcome.FAILED
+        outcome = KillOutcome.FAILED
         if not problem:
             names = differing(expected, read_results(run))
             problem = f"{counted(len(names), 'result')}: {', '.join(names[:5])}" if names else ""
-            outcome = Outcome.DIFFERENT if names else Outcome.NOT_KILLED if code == 0 else Outcome.SAME
+            outcome = KillOutcome.DIFFERENT if names else KillOutcome.NOT_KILLED if code == 0 else KillOutcome.SAME
         if not problem:
             remove(run)
             remove(run.with_name(f"{run.name}.log"))
@@ -158,7 +158,7 @@ def moment(seed: int, number: int) -> float:
 
 
 def _killed(kills: list[Kill]) -> int:
-    return sum(kill.outcome != Outcome.NOT_KILLED for kill in kills)
+    return sum(kill.outcome != KillOutcome.NOT_KILLED for kill in kills)
 
 
 def _ended(process: "subprocess.Popen[str]", seconds: float) -> int | None:

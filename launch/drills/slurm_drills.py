@@ -39,7 +39,7 @@ from .training_job import Grounds, TrainingJob, results_of
 UNDISTURBED = "undisturbed"
 
 
-class Outcome(StrEnum):
+class DrillOutcome(StrEnum):
     """How a drill has ended."""
 
     SAME = "same results"
@@ -49,7 +49,7 @@ class Outcome(StrEnum):
     REFUSED = "not run"
 
 
-WRONG = (Outcome.DIFFERENT, Outcome.FAILED)
+WRONG = (DrillOutcome.DIFFERENT, DrillOutcome.FAILED)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Disturbed:
     lead: int | None = None
     around: Callable[[Path], AbstractContextManager[None]] = make_folder
 
-    def __call__(self, grounds: Grounds, name: str) -> tuple[Outcome, str]:
+    def __call__(self, grounds: Grounds, name: str) -> tuple[DrillOutcome, str]:
         """Disturb it, let it end, and compare.
 
         Raises:
@@ -88,14 +88,14 @@ class Disturbed:
         return compared(names, notes)
 
 
-def compared(names: list[str], notes: str) -> tuple[Outcome, str]:
+def compared(names: list[str], notes: str) -> tuple[DrillOutcome, str]:
     """The outcome of a drill whose results of these names differ, with the job's notes where none does."""
     if names:
-        return Outcome.DIFFERENT, f"{counted(len(names), 'result')}: {', '.join(names[:5])}"
-    return Outcome.SAME, notes
+        return DrillOutcome.DIFFERENT, f"{counted(len(names), 'result')}: {', '.join(names[:5])}"
+    return DrillOutcome.SAME, notes
 
 
-def ask_for_too_long(grounds: Grounds, name: str) -> tuple[Outcome, str]:
+def ask_for_too_long(grounds: Grounds, name: str) -> tuple[DrillOutcome, str]:
     """Ask for a longer job than the site allows: it is refused before it is submitted."""
     grounds.make()
     asked = seconds_of(read_site(grounds.site).longest) + 60
@@ -104,7 +104,7 @@ def ask_for_too_long(grounds: Grounds, name: str) -> tuple[Outcome, str]:
     except UserError as error:
         if "job.time" not in error.where:
             raise
-        return Outcome.STOPPED, error.what
+        return DrillOutcome.STOPPED, error.what
     job.cancel()
     raise Failed(f"a job of {as_time(asked)} was submitted")
 
@@ -122,7 +122,7 @@ class Drill:
 
     name: str
     summary: str
-    run: Callable[[Grounds, str], tuple[Outcome, str]]
+    run: Callable[[Grounds, str], tuple[DrillOutcome, str]]
     operator: bool = False
 
 
@@ -135,7 +135,7 @@ DRILLS = (
     Drill("requeue", "`scontrol requeue` in the middle of training", Disturbed(requeue)),
     Drill("sigterm", "SIGTERM to the ranks", Disturbed(terminate)),
     Drill("rank-killed", "one rank is killed", Disturbed(kill_a_rank)),
-    Drill("rank-hung", "one rank is halted for ever", Disturbed(hang_a_rank, ("guard.hang=0.5",))),
+    Drill("rank-hung", "one rank is halted for ever", Disturbed(hang_a_rank, ("guard.hang=2",))),
     Drill("damaged-checkpoint", "a byte of the newest checkpoint changes", Disturbed(damage_a_checkpoint)),
     Drill("node-down", "a node goes down in the middle of training", Disturbed(lose_a_node), operator=True),
     Drill("node-down-in-save", "a node goes down in a save", Disturbed(lose_a_node_in_a_save), operator=True),
@@ -150,7 +150,7 @@ class DrillResult:
 
     name: str
     summary: str
-    outcome: Outcome
+    outcome: DrillOutcome
     words: str
     seconds: float
     when: str
@@ -181,19 +181,19 @@ def run_drill(drill: Drill, grounds: Grounds) -> DrillResult:
     """Disturb a training of its own, and compare what comes out."""
     begin, when = time.monotonic(), time.strftime("%Y-%m-%d")
 
-    def result(outcome: Outcome, words: str) -> DrillResult:
+    def result(outcome: DrillOutcome, words: str) -> DrillResult:
         seconds = round(time.monotonic() - begin, 1)
         return DrillResult(drill.name, drill.summary, outcome, words, seconds=seconds, when=when)
 
     if drill.operator and not is_operator():
-        return result(Outcome.REFUSED, "takes an operator's rights on this Slurm")
+        return result(DrillOutcome.REFUSED, "takes an operator's rights on this Slurm")
     log.info(f"drill: {drill.name}: {drill.summary}")
     try:
         return result(*drill.run(grounds, drill.name))
     except NotHere as error:
-        return result(Outcome.REFUSED, str(error))
+        return result(DrillOutcome.REFUSED, str(error))
     except Failed as error:
-        return result(Outcome.FAILED, str(error))
+        return result(DrillOutcome.FAILED, str(error))
 
 
 def undisturbed(grounds: Grounds) -> Results:

@@ -12,7 +12,7 @@ import pytest
 
 from pdapt.core.errors import Failed, UserError
 from pdapt.launch.drills import kills
-from pdapt.launch.drills.kill_tally import KILLS_FILE, Outcome, read_kills
+from pdapt.launch.drills.kill_tally import KILLS_FILE, KillOutcome, read_kills
 from pdapt.launch.drills.kills import Campaign, moment
 from pdapt.launch.drills.results import differing
 
@@ -81,7 +81,7 @@ def test_moments_are_uniform_and_follow_from_seed_and_number_alone() -> None:
 
 def test_a_campaign_goes_on_where_it_ended(campaign: Callable[..., Campaign], tmp_path: Path) -> None:
     first = campaign().kill_until(1)
-    assert [kill.outcome for kill in first] == [Outcome.SAME]
+    assert [kill.outcome for kill in first] == [KillOutcome.SAME]
     made = (tmp_path / "undisturbed").stat().st_mtime_ns
     every = campaign().kill_until(3)
     assert every[:1] == first
@@ -89,7 +89,7 @@ def test_a_campaign_goes_on_where_it_ended(campaign: Callable[..., Campaign], tm
     assert [kill.number for kill in every] == list(range(len(every)))
     assert (tmp_path / "undisturbed").stat().st_mtime_ns == made, "it is not run again"
     assert not list(tmp_path.glob("kill-*")), "what is as it should be is not kept"
-    assert [(kill.step, kill.outcome) for kill in every] == [("c", Outcome.SAME)] * 3
+    assert [(kill.step, kill.outcome) for kill in every] == [("c", KillOutcome.SAME)] * 3
 
 
 def test_a_flow_that_has_ended_before_its_kill_is_not_counted(
@@ -97,19 +97,19 @@ def test_a_flow_that_has_ended_before_its_kill_is_not_counted(
 ) -> None:
     monkeypatch.setattr(kills, "moment", lambda _, number: 0.01 if number else 100)
     every = campaign("quick").kill_until(1)
-    assert [(kill.step, kill.outcome) for kill in every] == [("end", Outcome.NOT_KILLED), ("c", Outcome.SAME)]
+    assert [(kill.step, kill.outcome) for kill in every] == [("end", KillOutcome.NOT_KILLED), ("c", KillOutcome.SAME)]
 
 
 @pytest.mark.parametrize(
     ("word", "outcome", "problem"),
     [
-        ("differs", Outcome.DIFFERENT, "1 result: b"),
-        ("fails", Outcome.FAILED, "code 3: no way"),
-        ("leaves", Outcome.FAILED, "1 process left behind by the kill"),
+        ("differs", KillOutcome.DIFFERENT, "1 result: b"),
+        ("fails", KillOutcome.FAILED, "code 3: no way"),
+        ("leaves", KillOutcome.FAILED, "1 process left behind by the kill"),
     ],
 )
 def test_what_goes_wrong_after_a_kill_is_counted_and_kept(
-    campaign: Callable[..., Campaign], tmp_path: Path, word: str, outcome: Outcome, problem: str
+    campaign: Callable[..., Campaign], tmp_path: Path, word: str, outcome: KillOutcome, problem: str
 ) -> None:
     (kill,) = campaign(word).kill_until(1)
     assert (kill.outcome, kill.problem) == (outcome, problem)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pdapt.core.errors import UserError
-from pdapt.launch.drills.kill_tally import KILLS_FILE, Kill, Outcome, append_kill, read_kills, tally
+from pdapt.launch.drills.kill_tally import KILLS_FILE, Kill, KillOutcome, append_kill, read_kills, tally
 
 
-def a_kill(number: int, step: str = "cpt", outcome: Outcome = Outcome.SAME, problem: str = "") -> Kill:
+def a_kill(number: int, step: str = "cpt", outcome: KillOutcome = KillOutcome.SAME, problem: str = "") -> Kill:
     return Kill(
         number=number,
         seed=7,
@@ -45,17 +45,17 @@ def test_a_damaged_line_is_refused_with_its_place(tmp_path: Path) -> None:
 
 def test_fuzz_kills(fuzz: Callable[..., None], tmp_path: Path) -> None:
     append_kill(tmp_path, a_kill(0))
-    append_kill(tmp_path, a_kill(1, outcome=Outcome.FAILED, problem="code 1"))
+    append_kill(tmp_path, a_kill(1, outcome=KillOutcome.FAILED, problem="code 1"))
     fuzz(tmp_path / KILLS_FILE, lambda: read_kills(tmp_path))
 
 
 def test_the_table_counts_each_step_in_order_and_names_what_went_wrong() -> None:
     kills = [
-        a_kill(4, "scores", Outcome.DIFFERENT, "1 result: loss step 3"),
+        a_kill(4, "scores", KillOutcome.DIFFERENT, "1 result: loss step 3"),
         a_kill(1),
         a_kill(2),
         a_kill(0, "start"),
-        a_kill(9, "end", Outcome.NOT_KILLED),
+        a_kill(9, "end", KillOutcome.NOT_KILLED),
     ]
     assert list(tally(kills)) == [
         "| killed in | kills | same results | different | failed |",

@@ -9,12 +9,12 @@ from pdapt.core.errors import Failed, UserError
 from pdapt.core.system.slurm_queue import SlurmSilent
 from pdapt.launch.drills import slurm_drills
 from pdapt.launch.drills.cluster import NotHere
-from pdapt.launch.drills.slurm_drills import DRILLS, Drill, Outcome, ask_for_too_long, drill_table, run_drill
+from pdapt.launch.drills.slurm_drills import DRILLS, Drill, DrillOutcome, ask_for_too_long, drill_table, run_drill
 from pdapt.launch.drills.training_job import RECIPE, Grounds
 
 
-def ends(outcome: Outcome | Exception) -> Drill:
-    def run(grounds: Grounds, name: str) -> tuple[Outcome, str]:
+def ends(outcome: DrillOutcome | Exception) -> Drill:
+    def run(grounds: Grounds, name: str) -> tuple[DrillOutcome, str]:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome, "0: done"
@@ -25,13 +25,13 @@ def ends(outcome: Outcome | Exception) -> Drill:
 @pytest.mark.parametrize(
     ("end", "outcome", "words"),
     [
-        (Outcome.SAME, Outcome.SAME, "0: done"),
-        (Outcome.DIFFERENT, Outcome.DIFFERENT, "0: done"),
-        (Failed("no | way"), Outcome.FAILED, "no | way"),
-        (NotHere("no disk"), Outcome.REFUSED, "no disk"),
+        (DrillOutcome.SAME, DrillOutcome.SAME, "0: done"),
+        (DrillOutcome.DIFFERENT, DrillOutcome.DIFFERENT, "0: done"),
+        (Failed("no | way"), DrillOutcome.FAILED, "no | way"),
+        (NotHere("no disk"), DrillOutcome.REFUSED, "no disk"),
     ],
 )
-def test_each_end_is_told(tmp_path: Path, end: Outcome | Exception, outcome: Outcome, words: str) -> None:
+def test_each_end_is_told(tmp_path: Path, end: DrillOutcome | Exception, outcome: DrillOutcome, words: str) -> None:
     result = run_drill(ends(end), Grounds(tmp_path, "local_cpu"))
     assert (result.outcome, result.words) == (outcome, words)
     row = drill_table([result])[-1]
@@ -45,7 +45,7 @@ def test_a_drill_that_takes_an_operator_is_refused_by_name(tmp_path: Path, monke
     refused = [run_drill(drill, Grounds(tmp_path, "local_cpu")) for drill in DRILLS if drill.operator]
     assert [row.name for row in refused] == ["node-down", "node-down-in-save"]
     assert {(row.outcome, row.words) for row in refused} == {
-        (Outcome.REFUSED, "takes an operator's rights on this Slurm")
+        (DrillOutcome.REFUSED, "takes an operator's rights on this Slurm")
     }
 
 
@@ -54,7 +54,7 @@ def test_a_job_that_the_site_does_not_allow_is_refused_with_both_times(
 ) -> None:
     monkeypatch.setattr(Grounds, "make", lambda _: (tmp_path / "recipe.yaml").write_text(RECIPE))
     assert ask_for_too_long(Grounds(tmp_path, "local_cpu"), "too-long") == (
-        Outcome.STOPPED,
+        DrillOutcome.STOPPED,
         "job.time is 20:01:00, and a Slurm on CPU cores allows 20:00:00",
     )
 

@@ -1,30 +1,20 @@
 """How a job ends on a real Slurm, by how its ranks do: done, put back, held, given up."""
 
-import json
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from task_runs import wait
 
 from pdapt.core.slurm import SlurmOptions
-from pdapt.launch.recipe_job import recipe_job, train_command
 from pdapt.launch.sbatch import BatchJob, render_sbatch
 from pdapt.launch.slurm_site import SlurmSite
-from pdapt.recipes.load import load
-from pdapt.training.requested_run import Run
-from pdapt.training.run.journal import JOURNAL_FILE, Event, kept, read
-from pdapt.training.train import train
 
 pytestmark = pytest.mark.slow
-STEPS = 60
 SITE = SlurmSite(title="two nodes", longest="20:00:00", gpus_per_node=0)
 RANKS = """\
 import json, os, pathlib, signal, sys, time
@@ -213,65 +203,3 @@ def test_a_job_that_is_cancelled_stays_cancelled(cluster: Cluster) -> None:
     cluster.run("scancel", number)
     time.sleep(8)
     assert cluster.wait(number, "CANCELLED")["Restarts"] == "0"
-
-
-def losses(out: Path) -> dict[int, float]:
-    return {step: row["loss"] for step, row in kept(read(out / JOURNAL_FILE), Event.STEP).items()}
-
-
-def ranks_of(out: Path) -> list[psutil.Process]:
-    """The processes that train there, without those that they have started."""
-    training = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if {"train", str(out)} <= set(process.info["cmdline"] or ()) and "python" in process.info["cmdline"][0]
-    ]
-    return [process for process in training if process.parent() not in training]
-
-
-def is_asked(process: psutil.Process) -> bool:
-    """Whether a process that is halted has a SIGUSR1 before it; or has ended, since it was asked as it started."""
-    try:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-    except FileNotFoundError:
-        return True
-    fields = dict(line.split(":", 1) for line in status.splitlines())
-    return any(int(fields[name], 16) >> (signal.SIGUSR1 - 1) & 1 for name in ("SigPnd", "ShdPnd"))
-
-
-def halt_until_asked(out: Path) -> None:
-    """Halt the ranks in their first steps until Slurm asks them to save, for it looks at its limits twice a minute."""
-    wait(lambda: (out / JOURNAL_FILE).is_file() and '"step"' in (out / JOURNAL_FILE).read_text())
-    ranks = ranks_of(out)
-    for rank in ranks:
-        with suppress(psutil.NoSuchProcess):
-            rank.suspend()
-    try:
-        wait(lambda: all(map(is_asked, ranks)))
-    finally:
-        for rank in ranks:
-            with suppress(psutil.NoSuchProcess):
-                rank.resume()
-
-
-def test_the_time_limit_saves_and_the_job_goes_on_to_the_same_losses(
-    cluster: Cluster, recipe_file: Path, tokens: Path
-) -> None:
-    """Slurm itself asks, fifty seconds before a limit of a minute."""
-    overrides = [f"steps={STEPS}", "checkpoint.every=1000", "validation.every=1000", "job.time=1"]
-    out, undisturbed = cluster.folder / "trained", cluster.folder / "undisturbed"
-    recipe = load(str(recipe_file), [*overrides, "parallel.nodes=2", "parallel.ranks_per_node=1"])
-    run = Run(recipe, tokens, out, None)
-    command = train_command(str(recipe_file), [*overrides, "parallel.nodes=2", "parallel.ranks_per_node=1"], run)
-    made, _ = recipe_job(run, command, name="time", site="local_cpu", gpu=False)
-    assert made.lead == 15
-    site = replace(made.site, logs=str(cluster.folder))
-    number = cluster.submit(render_sbatch(replace(made, lead=50, site=site, env=made.env | {"OMP_NUM_THREADS": "1"})))
-    halt_until_asked(out)
-    cluster.start_again(number, 1, "TimeLimit=30")
-    assert 1 <= len(losses(out)) < STEPS
-    assert json.loads((out / "state.json").read_text())["reason"] == "SIGUSR1"
-    assert cluster.wait(number, "COMPLETED", restarts=1)["ExitCode"] == "0:0"
-    assert train(load(str(recipe_file), [*overrides, "parallel.ranks_per_node=2"]), tokens, undisturbed) is not None
-    assert losses(out) == losses(undisturbed)
-    assert (out / "manifest.json").is_file()
