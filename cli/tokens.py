@@ -12,7 +12,6 @@ from .options import (
     Commercial,
     DocumentType,
     Encoding,
-    Format,
     Json,
     KeepDuplicates,
     Licence,
@@ -26,7 +25,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..data_prep.tokens.stats import LayoutStats
+    from ..data_prep.tokens.stats import AnswerCounts, LayoutStats
     from ..launch.show_sequence import DecodedSequence, Piece
 
 tokens = typer.Typer()
@@ -50,6 +49,13 @@ Domains = Annotated[
 NearDuplicates = Annotated[
     bool, typer.Option("--near-duplicates", help="Keep near-duplicates on one side of the split, too (MinHash; slow).")
 ]
+TokensFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="As of `pdapt corpus build`, for all paths; or messages or instruction-tuning: conversations, of which "
+        "the answers alone are learned."
+    ),
+]
 SeqLength = Annotated[int, typer.Option(help="Slots of a sequence.")]
 
 
@@ -63,7 +69,7 @@ def build(
     verify: Compared = "sample",
     backend: Annotated[str, typer.Option(help="Tokenizer library: fast, or hf (the reference).")] = "fast",
     text_column: TextColumn = "text",
-    format: Format = None,
+    format: TokensFormat = None,
     encoding: Encoding = None,
     document_type: DocumentType = "",
     licence: Licence = "",
@@ -92,7 +98,7 @@ def build(
     slurm: Slurm = None,
     as_json: Json = False,
 ) -> None:
-    """Tokenize documents into Megatron's .bin/.idx files, and hold some out.
+    """Tokenize documents, or conversations, into Megatron's .bin/.idx files, and hold some out.
 
     The files serve every layout and length: the recipe chooses, and --layout and --seq-length only decide which figures
     are printed.
@@ -180,10 +186,24 @@ def _print_stats(stats: "LayoutStats") -> None:
     print_table(title, names, shown, section=len(stats.datasets))
     if any(stats.left_out.values()):
         print("documents left out: " + ", ".join(f"{why} {count:,}" for why, count in stats.left_out.items() if count))
+    if stats.answers is not None:
+        _print_answers(stats.answers, stats)
     if stats.steps is not None and stats.batch is not None:
         steps = counted(stats.steps, "step reads", "steps read")
         batch = counted(stats.batch, "sequence")
         print(f"{steps} the training documents {stats.epochs:.2f} times, at {batch} a step")
+
+
+def _print_answers(answers: "AnswerCounts", stats: "LayoutStats") -> None:
+    total = sum(row.counts.tokens for row in stats.datasets)
+    print(f"answers: {answers.tokens:,} of {total:,} tokens, which alone are learned")
+    if answers.cut:
+        left_out = f"; {answers.left_out:,} left out, without an answer before" if answers.left_out else ""
+        conversations = counted(answers.cut, "conversation")
+        print(
+            f"cut at {stats.seq_length:,} tokens: {conversations}, with {answers.lost:,} tokens of answers lost"
+            f"{left_out}"
+        )
 
 
 def _figure(column: str, value: float) -> str:

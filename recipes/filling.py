@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data_prep.tokens.index import read_lengths
-from ..data_prep.tokens.layouts import Lengths, figures
+from ..data_prep.tokens.index import lengths_in_rows
+from ..data_prep.tokens.layouts import Lengths, check_conversations, figures
 from ..data_prep.tokens.parcomed import drawn_lengths
 from ..data_prep.tokens.tokens_record import read_record
 from .schema import Recipe, masked
@@ -42,8 +42,13 @@ def filling(recipe: Recipe, tokens: Path | None) -> Filling:
     data = recipe.data
     if tokens is None:
         return _drawn(data.layout, data.seq_length, masked(data))
-    entries = read_record(tokens).splits["train"].values()
-    parts = [read_lengths(tokens / entry.prefix) for entry in entries]
+    record = read_record(tokens)
+    if record.conversations:
+        check_conversations(data.layout, "data.layout")
+    parts = [
+        lengths_in_rows(tokens / entry.prefix, data.seq_length, conversations=entry.answers is not None)
+        for entry in record.splits["train"].values()
+    ]
     return _counted(parts, f"documents of {tokens}", data.layout, data.seq_length, masks=masked(data))
 
 

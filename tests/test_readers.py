@@ -94,7 +94,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         ),
         (FORMATS,),
     ),
-    "data_prep/tokens/index.py": ("data_prep/tokens/test_tokens_record.py::test_fuzz_index",),
+    "data_prep/tokens/chat/template.py": ("data_prep/tokens/test_chat.py::test_fuzz_templates",),
+    "data_prep/tokens/index.py": (
+        "data_prep/tokens/test_tokens_record.py::test_fuzz_index",
+        "data_prep/tokens/test_chat.py::test_fuzz_answers",
+    ),
     "data_prep/tokens/selection/shards.py": (DOCUMENTS,),
     "data_prep/tokens/tokenizer.py": ("training/run/test_fuzz_journal.py::test_fuzz_tokenizer",),
     "data_prep/tokens/tokens_record.py": ("data_prep/tokens/test_tokens_record.py::test_fuzz_tokens_record",),

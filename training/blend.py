@@ -9,8 +9,8 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.log import counted
-from ..data_prep.tokens.index import read_lengths
-from ..data_prep.tokens.layouts import Layout, figures
+from ..data_prep.tokens.index import Fitted, fit_conversations, lengths_in_rows, read_lengths
+from ..data_prep.tokens.layouts import Layout, Lengths, check_conversations, figures
 from ..data_prep.tokens.tokens_record import DataSet, read_record
 from ..recipes.schema import BlendEdition, Data, Part, Recipe
 
@@ -63,7 +63,7 @@ def train_blend(tokens: Path, data: Data, samples: int) -> list[Member]:
     members: list[Member] = []
     shares, caps = [], []
     for part, entries in zip(data.blend, _matched(tokens, data, "train"), strict=True):
-        mine = [_member(name, tokens / entry.prefix, data) for name, entry in entries]
+        mine = [_member(name, tokens, entry, data) for name, entry in entries]
         size = sum(member.tokens for member in mine)
         # A weight is of tokens, a share of sequences: a part of many tokens a sequence needs fewer of them.
         each = 1.0 if part.weight is None else part.weight / size
@@ -84,7 +84,7 @@ def epoch(tokens: Path, data: Data) -> float:
         UserError: it names none.
     """
     parts = _matched(tokens, data, "train")
-    return sum(_member(name, tokens / entry.prefix, data).sequences for part in parts for name, entry in part)
+    return sum(_member(name, tokens, entry, data).sequences for part in parts for name, entry in part)
 
 
 def as_megatron(members: list[Member]) -> Blend:
@@ -107,17 +107,20 @@ def valid_blend(tokens: Path, data: Data) -> Blend:
     Raises:
         UserError: none of them has validation documents.
     """
-    entries = [entry for part in _matched(tokens, data, "valid") for _, entry in part]
-    return [str(tokens / entry.prefix) for entry in entries], None
+    return [str(tokens / entry.prefix) for entry in _valid_entries(tokens, data)], None
+
+
+def _valid_entries(tokens: Path, data: Data) -> list[DataSet]:
+    return [entry for part in _matched(tokens, data, "valid") for _, entry in part]
 
 
 def valid_sequences(tokens: Path, data: Data) -> int:
     """Sequences of all validation sets; of `concat`, the last of each set, which padding fills up, too."""
-    return sum(_valid_sequences(Path(prefix), data) for prefix in valid_blend(tokens, data)[0])
+    return sum(_valid_sequences(tokens, entry, data) for entry in _valid_entries(tokens, data))
 
 
-def _valid_sequences(prefix: Path, data: Data) -> int:
-    lengths = read_lengths(prefix)
+def _valid_sequences(tokens: Path, entry: DataSet, data: Data) -> int:
+    lengths = _lengths(tokens, entry, data)
     if data.layout != Layout.CONCAT:
         return figures(data.layout, lengths, data.seq_length).sequences
     return -(-(int(lengths.sum(dtype=np.int64)) - 1) // data.seq_length)  # the last token is only a label
@@ -132,7 +135,10 @@ def valid_batches(recipe: Recipe, sequences: int) -> int:
 
 def _matched(tokens: Path, data: Data, split: str) -> list[list[tuple[str, DataSet]]]:
     """The data sets of each part: of every one that matches, the first part's. Only training needs all parts filled."""
-    entries: dict[str, DataSet] = read_record(tokens).splits[split]
+    record = read_record(tokens)
+    if record.conversations:
+        check_conversations(data.layout, "data.layout")
+    entries: dict[str, DataSet] = record.splits[split]
     left, parts = dict(entries), []
     for number, part in enumerate(data.blend):
         matching = [(name, entry) for name, entry in left.items() if _matches(part, entry)]
@@ -186,14 +192,35 @@ def _source_names(entry: DataSet) -> list[str]:
     return [source, part, f"{source}.{part}"] if part else [source]
 
 
-def _member(name: str, prefix: Path, data: Data) -> Member:
-    """A data set's sequences and real tokens of an epoch; none drawn yet."""
-    lengths = read_lengths(prefix)
+def _lengths(tokens: Path, entry: DataSet, data: Data) -> Lengths:
+    """Tokens of a data set's documents; of its conversations, those that a row takes."""
+    return lengths_in_rows(tokens / entry.prefix, data.seq_length, conversations=entry.answers is not None)
+
+
+def _member(name: str, tokens: Path, entry: DataSet, data: Data) -> Member:
+    """A data set's sequences and real tokens of an epoch; none drawn yet.
+
+    Raises:
+        UserError: no conversation of it has an answer within the length of a sequence.
+    """
+    lengths, prefix = _lengths(tokens, entry, data), tokens / entry.prefix
     if data.layout == Layout.CONCAT:
-        tokens = int(lengths.sum(dtype=np.int64))
-        return Member(name, str(prefix), tokens / data.seq_length, tokens)
+        size = int(lengths.sum(dtype=np.int64))
+        return Member(name, str(prefix), size / data.seq_length, size)
+    if not lengths.any():
+        raise UserError(
+            f"no conversation of {name} has an answer among its first {data.seq_length:,} tokens",
+            where="data.seq_length",
+            fix=f"take longer sequences: the conversations have up to {int(read_lengths(prefix).max()):,} tokens",
+        )
     counts = figures(data.layout, lengths, data.seq_length)
     return Member(name, str(prefix), counts.sequences, counts.real_tokens)
+
+
+def cut_conversations(tokens: Path, data: Data) -> list[Fitted]:
+    """The conversations of each training set that the recipe's blend names, as rows take them; none of documents."""
+    entries = [entry for part in _matched(tokens, data, "train") for _, entry in part]
+    return [fit_conversations(tokens / entry.prefix, data.seq_length) for entry in entries if entry.answers is not None]
 
 
 def _within(shares: Any, caps: Any, samples: int, names: list[str]) -> Any:

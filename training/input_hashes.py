@@ -10,7 +10,7 @@ from ..core import log
 from ..core.checkpoint import HASHES_FILE, newest, root_of
 from ..core.errors import UserError
 from ..core.integrity import Checked, checkpoint_files, file_names, wanted_hashes, weights_alone
-from ..data_prep.tokens.index import IdRange, bin_path, check_offsets, idx_path
+from ..data_prep.tokens.index import IdRange, answers_path, bin_path, check_offsets, idx_path, read_answers
 from ..data_prep.tokens.tokens_record import RECORD, read_record
 from ..recipes.schema import Recipe
 from .blend import train_blend, valid_blend
@@ -48,7 +48,8 @@ def check_bytes(recipe: Recipe, inputs: Inputs) -> None:
     """
     if not inputs.verify:
         return
-    size = read_record(inputs.tokens).vocabulary_size
+    record = read_record(inputs.tokens)
+    size = record.vocabulary_size
     prefixes = _prefixes(recipe, inputs.tokens)
     looks = {bin_path(prefix): IdRange(prefix, size) for prefix in prefixes}
     wanted = wanted_hashes("train", _token_files(inputs.tokens, prefixes) | _base_files(inputs))
@@ -62,6 +63,8 @@ def check_bytes(recipe: Recipe, inputs: Inputs) -> None:
     for prefix, look in zip(prefixes, looks.values(), strict=True):
         check_offsets(prefix)
         look.check()
+        if record.conversations:
+            read_answers(prefix)
     base = " and base" if inputs.base is not None else ""
     log.info(
         f"train: checked {checked.total / 1e9:.2f} GB of tokens{base} in {seconds:.1f} s, "
@@ -82,8 +85,13 @@ def small_files(inputs: Inputs) -> Files:
 
 
 def token_files(recipe: Recipe, tokens: Path) -> list[Path]:
-    """List the files of ids and their indices that the run reads."""
-    return [path(prefix) for prefix in _prefixes(recipe, tokens) for path in (bin_path, idx_path)]
+    """List the files of ids, their indices and of answers that the run reads."""
+    return _files(tokens, _prefixes(recipe, tokens))
+
+
+def _files(tokens: Path, prefixes: list[Path]) -> list[Path]:
+    kinds = (bin_path, idx_path, *([answers_path] if read_record(tokens).conversations else []))
+    return [path(prefix) for prefix in prefixes for path in kinds]
 
 
 def _prefixes(recipe: Recipe, tokens: Path) -> list[Path]:
@@ -93,7 +101,7 @@ def _prefixes(recipe: Recipe, tokens: Path) -> list[Path]:
 
 
 def _token_files(tokens: Path, prefixes: list[Path]) -> Files:
-    ids = [path(prefix).relative_to(tokens) for prefix in prefixes for path in (bin_path, idx_path)]
+    ids = [path.relative_to(tokens) for path in _files(tokens, prefixes)]
     tokenizer = [name for name in file_names(tokens) if name.startswith("tokenizer/")]
     return {tokens: [RECORD, *tokenizer, *map(str, ids)]}
 

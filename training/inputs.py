@@ -8,10 +8,11 @@ from ..core.checkpoint import HF, newest, root_of
 from ..core.errors import UserError
 from ..core.files import sha256
 from ..core.integrity import damage_first
+from ..core.log import counted
 from ..core.qwen3 import Qwen3Config, read_config
 from ..data_prep.tokens.tokens_record import RECORD, read_record
 from ..recipes.schema import Recipe, shape_of
-from .blend import Member, train_blend, valid_sequences
+from .blend import Member, cut_conversations, train_blend, valid_sequences
 from .compare_tokenizers import TOKENIZER, Vocabulary, differences, read_vocabulary
 from .input_hashes import Inputs, small_files
 
@@ -39,6 +40,7 @@ def _check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
             fix="tokenize with the model's own tokenizer",
         )
     members = train_blend(inputs.tokens, recipe.data, recipe.steps * recipe.batch.global_size)
+    _say_cut(inputs.tokens, recipe)
     if not valid_sequences(inputs.tokens, recipe.data):
         where = str(inputs.tokens / RECORD)
         raise UserError("the validation sets contain no sequence", where=where, fix="hold out more documents")
@@ -47,6 +49,19 @@ def _check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
         _check_base(inputs.base, shape)
         _check_tokenizer(inputs, tokenizer, record.eod_id)
     return members
+
+
+def _say_cut(tokens: Path, recipe: Recipe) -> None:
+    """Say how many conversations are cut at the length of a sequence, and what that costs."""
+    fitted = [each for each in cut_conversations(tokens, recipe.data) if each.cut]
+    if not fitted:
+        return
+    cut, lost, left_out = (sum(getattr(each, name) for each in fitted) for name in ("cut", "lost", "left_out"))
+    log.warn(
+        f"train: {counted(cut, 'conversation')} of more than {recipe.data.seq_length:,} tokens are cut there: "
+        f"{counted(lost, 'token')} of answers are lost"
+        + (f", and {counted(left_out, 'conversation')} without an answer before are left out" if left_out else "")
+    )
 
 
 def _check_base(base: Path, shape: Qwen3Config) -> None:

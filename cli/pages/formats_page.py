@@ -62,7 +62,7 @@ class Format:
 
     Attributes:
         path: where it is.
-        kind: JSON, JSON Lines or Parquet.
+        kind: JSON, JSON Lines, Parquet or bytes.
         meaning: a sentence.
         contents: classes whose fields it has, the whole first; a schema of Parquet; or text.
     """
@@ -93,6 +93,10 @@ FORMATS = (
         ("`task`: name; `doc_id`: number of the question in it.",),
     ),
     Format(f"TOKENS/{RECORD}", "JSON", "The data sets of a tokens folder.", (TokensRecord, DataSet)),
+    Format(
+        "TOKENS/SPLIT/NAME.answers", "Bytes", "Which ids of `NAME.bin` are learned, in a folder of conversations.",
+        ("A byte for each id, in its order: 1 for a token of an answer, or the one that ends it, else 0.",),
+    ),
     Format(f"TASKS/{TASKS_FILE}", "JSON", "A list of the tasks made from held-out text.", (HeldoutTask,)),
     Format(f"BENCHMARK/{DATA_INDEX_FILE}", "JSON", "Name of a task -> its data.", (TaskData,)),
     Format(f"RUN/{REQUEST_FILE}", "JSON", "What `pdapt run` was asked for.", (Request, Reading)),

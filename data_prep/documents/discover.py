@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ...core import log
 from ...core.errors import UserError, check_known
+from ..sources.formats.conversations import CONVERSATIONS
 from ..sources.registry import definitions, find_source, is_file, is_source
 from .faults import printable
 from .folders import Unread, passed_over, walk
@@ -40,6 +41,7 @@ def discover(
     encoding: str | None = None,
     out: Path | None = None,
     formats: Mapping[str, str] = MappingProxyType({}),
+    conversations: bool = False,
 ) -> list[Source]:
     """The sources that the user's paths name; the other arguments go to each of them.
 
@@ -52,11 +54,13 @@ def discover(
         format, document_type, licence, commercial, text_column, encoding: see `Source`.
         out: the folder that will be made, which is no source.
         formats: name of a source -> its format, for some of several.
+        conversations: whether they may be read as conversations, by one of CONVERSATIONS as their format.
 
     Raises:
-        UserError: a path is missing, a folder is empty, two sources have the same name, an option's value is none, or
-            files may be of several registered sources.
+        UserError: a path is missing, a folder is empty, two sources have the same name, an option's value is none,
+            files may be of several registered sources, or conversations are given where documents are read.
     """
+    _check_kind(format, formats, text_column, conversations=conversations)
     options: dict[str, Any] = {
         "format": format,
         "document_type": document_type,
@@ -81,6 +85,23 @@ def discover(
     once = [(place.name, place.format) for named, place in places if place.format and _is_folder(place) and not named]
     check_once([each for each in once if each[0] not in said])
     return [_source(place, options, named=named) for named, place in places]
+
+
+def _check_kind(format: str | None, formats: Mapping[str, str], text_column: str, *, conversations: bool) -> None:
+    """Check that conversations are read only where they may be, and by their own fields."""
+    chats = [each for each in (format, *formats.values()) if each in CONVERSATIONS]
+    if chats and not conversations:
+        raise UserError(
+            f"--format {chats[0]} reads conversations, which are not documents",
+            where="--format",
+            fix="`pdapt tokens build` reads them, and trains on their answers alone",
+        )
+    if chats and text_column != "text":
+        raise UserError(
+            f"--text-column {text_column} with --format {chats[0]}, whose fields have names of their own",
+            where="--text-column",
+            fix="leave it out, and rename the fields where they are called otherwise",
+        )
 
 
 def _source(place: _Place, options: dict[str, Any], *, named: bool) -> Source:
@@ -118,8 +139,10 @@ def split_formats(given: list[str]) -> tuple[str | None, dict[str, str]]:
 
 def _of_format(format: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options that follow from a format: of a registered source, the document type that the user leaves unsaid."""
+    if format in CONVERSATIONS:
+        return {}
     if format in FORMATS or not is_source(format):
-        check_known(format, (*FORMATS, *definitions()), "format", "--format")
+        check_known(format, (*FORMATS, *CONVERSATIONS, *definitions()), "format", "--format")
         return {}
     source = find_source(format)
     key = format if is_file(format) else source.key

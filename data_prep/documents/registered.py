@@ -75,6 +75,30 @@ def published_file(
     return replace(file, format=rule.format, encoding=rule.encoding, options=rule.options, together=together)
 
 
+def conversation_file(file: SourceFile, format: str, head: bytes, *, alone: bool) -> SourceFile | Unread:
+    """How a file of conversations is read, or why it is not: in Parquet or JSON, whatever it is called.
+
+    Args:
+        file: the file, as far as its first bytes say.
+        format: of its rows.
+        head: its first bytes, unpacked.
+        alone: whether the user named the file itself.
+
+    Raises:
+        FileError: it is neither, and the user named it.
+    """
+    if not head.startswith(b"PAR1"):
+        text = head.decode(marked(head) or "utf-8", "replace").lstrip("\ufeff \t\r\n")
+        if not text.startswith(("{", "[")):
+            reason = f"neither JSON nor Parquet, and --format is {format}"
+            if alone:
+                raise FileError(reason, where=file.where, allowed="a JSON object a line, a JSON array, or Parquet")
+            return Unread(file.name, reason)
+    elif file.packing:
+        raise FileError(f"Parquet inside {file.packing} data", where=file.where, fix="unpack it")
+    return replace(file, format=format)
+
+
 def _check_content(format: str, head: bytes, file: SourceFile) -> None:
     """Check a file's first bytes."""
     kind = content.binary_kind(head, "")

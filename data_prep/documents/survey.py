@@ -14,12 +14,13 @@ from ...core.errors import UserError
 from ...core.files import sha256_of_all
 from ...core.self_hash import digest
 from ..sources.definition import Definition
+from ..sources.formats.conversations import CONVERSATIONS
 from ..sources.rules import is_export
 from . import content
 from .faults import FileError, printable
 from .folders import Unread, walk
 from .record import NAMES, split_of
-from .registered import BINARY, ERROR_PAGE, ONE_DOCUMENT, published_file
+from .registered import BINARY, ERROR_PAGE, ONE_DOCUMENT, conversation_file, published_file
 from .sources import Source
 from .streams import SourceFile, encoding_of, marked, open_bytes, packing_of
 
@@ -183,6 +184,10 @@ def examine(path: Path, name: str, source: Source, *, alone: bool) -> SourceFile
     file = SourceFile(path, name, "", packing, split="", size=size)
     if source.definition is not None:
         return _published(file, source, source.definition, head, alone=alone)
+    if source.format in CONVERSATIONS:
+        file = replace(file, encoding=encoding_of(path, packing, head, source.encoding))
+        of_rows = conversation_file(file, source.format, head, alone=alone)
+        return of_rows if isinstance(of_rows, Unread) else _with_split(of_rows, one_document=False)
     is_parquet = head.startswith(b"PAR1") and content.has_controls(head)
     if is_parquet or (ending == "parquet" and not source.format):
         return _parquet(file, source)

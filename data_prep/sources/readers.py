@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from ..documents.record import LeftOut, Record, Rejected
 from ..documents.streams import SourceFile
 from .formats.brat import read_brat
+from .formats.conversations import CONVERSATIONS
 from .formats.json_files.e3c import read_e3c
 from .formats.json_files.frenchmedmcqa import read_frenchmedmcqa
 from .formats.json_files.mediawiki import read_mediawiki
@@ -40,4 +41,5 @@ NATIVE: dict[str, Callable[[SourceFile], Iterator[Record | Rejected | LeftOut]]]
     "tmx": read_tmx,
     "translations": read_translations,
     "xmi": read_xmi,
+    **CONVERSATIONS,
 }

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ...core.files import atomic_path, remove, sha256
-from .index import bin_path, count_indexed, idx_path, write_indexed
+from .index import answers_path, bin_path, count_indexed, idx_path, read_answers, write_indexed
 from .selection.scan import WITHHELD
 from .selection.selection import Plan
 from .selection.split import DROPPED, DUPLICATE, VALID
-from .shard_tokens import FOLDERS, HELDOUT, ids_part, lengths_part, text_part
+from .shard_tokens import FOLDERS, HELDOUT, answers_part, ids_part, lengths_part, text_part
 from .tokenizer import Vocabulary
 from .tokens_record import DataSet, TokensRecord
 
@@ -39,8 +39,11 @@ class SideFiles:
     def put_together(self) -> dict[str, str]:
         """Put the shards' parts together, unless an earlier run did, and remove them; SHA-256 of what that makes."""
         cell = (self.side, self.group)
-        written = _write_ids(_prefix(self.work, self.side, self.name), cell, self.shards)
-        used = [part(folder, *cell) for folder in self.shards for part in (ids_part, lengths_part)]
+        prefix = _prefix(self.work, self.side, self.name)
+        # Before the index, with which the data set is whole.
+        written = _write_answers(answers_path(prefix), [answers_part(folder, *cell) for folder in self.shards])
+        written += _write_ids(prefix, cell, self.shards)
+        used = [part(folder, *cell) for folder in self.shards for part in (ids_part, lengths_part, answers_part)]
         if self.side == VALID:
             texts = [text_part(folder, self.group) for folder in self.shards]
             written.append(_write_texts(self.work / HELDOUT / f"{self.name}.jsonl", texts))
@@ -94,12 +97,25 @@ def _write_ids(prefix: Path, cell: tuple[int, int], folders: Sequence[Path]) -> 
     return [bin_path(prefix), idx_path(prefix)]
 
 
+def _write_answers(file: Path, parts: list[Path]) -> list[Path]:
+    """Write which ids of a data set and side are answers, unless that is there, or they are no conversations."""
+    there = [part for part in parts if part.exists()]
+    if there and not file.exists():
+        _join(file, there)
+    return [file] if file.exists() else []
+
+
+def _join(file: Path, parts: list[Path]) -> None:
+    """Write a file of several others."""
+    with atomic_path(file) as partial, partial.open("wb") as target:
+        for part in parts:
+            target.write(part.read_bytes())
+
+
 def _write_texts(file: Path, texts: list[Path]) -> Path:
     """Write the validation documents of a data set as text, unless they are there; the file."""
     if not file.exists():
-        with atomic_path(file) as partial, partial.open("wb") as target:
-            for text in texts:
-                target.write(text.read_bytes())
+        _join(file, texts)
     return file
 
 
@@ -115,7 +131,8 @@ def make_record(plan: Plan, vocabulary: Vocabulary, work: Path) -> TokensRecord:
         for side, folder in FOLDERS.items():
             if not plan.count(group, side):
                 continue
-            documents, tokens = count_indexed(_prefix(work, side, name))
+            prefix = _prefix(work, side, name)
+            documents, tokens = count_indexed(prefix)
             splits[folder][name] = DataSet(
                 prefix=f"{folder}/{name}",
                 **key._asdict(),
@@ -123,6 +140,7 @@ def make_record(plan: Plan, vocabulary: Vocabulary, work: Path) -> TokensRecord:
                 tokens=tokens,
                 words=plan.words(group, side),
                 licences=plan.licences(group, side),
+                answers=int(read_answers(prefix).sum(dtype=np.int64)) if answers_path(prefix).exists() else None,
             )
     return TokensRecord(
         splits=splits,

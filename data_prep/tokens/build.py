@@ -21,23 +21,23 @@ from ...core.integrity import checking
 from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
 from ...core.slurm import SlurmOptions
-from ..documents.faults import check_rejected, check_share, printable
-from ..documents.registered import allowed_share
-from ..documents.store import REJECTED, write_rejected
+from ..documents.faults import check_share, printable
 from ..documents.survey import Survey
-from ..screening.screen import sentences
+from ..sources.formats.conversations import CONVERSATIONS
 from ..sources.registry import identity_of
 from ..tasks.at_work import TASKS, remove_tasks, tasks_at_work
 from ..tasks.task_options import tasks_of
 from ..topics.assignments import Assignments, read_assignments
 from .assemble import assemble, for_all, make_record
+from .chat.template import ChatTemplate, read_template
 from .check_encoder import SAMPLE, VERIFICATIONS, Verifier
 from .encoders import FAST, make_encoder
 from .selection.given_paths import REBUILD, find_sources, fingerprints, named_by_user, recorded_files
-from .selection.scan import WITHHELD, Scan
+from .selection.say_plan import list_rejected, say_plan, without_topic
+from .selection.scan import Scan
 from .selection.selection import Choice, Plan, chosen, make_plan
 from .selection.shards import SHARD_BYTES, Shard, plan_shards, read_shard
-from .selection.split import DUPLICATE, SIDES, TRAIN, VALID
+from .selection.split import TRAIN
 from .shard_tasks import Tokenizing, assemble_by_tasks, tokenize_by_tasks
 from .shard_tokens import finish_shard, tokenize_shard, verified
 from .tokenizer import Vocabulary, load_tokenizer
@@ -51,8 +51,6 @@ PARTS = ".shards"
 """Folder of the shards' parts while the stage is at work."""
 CUT = "cut"
 """File in it, and in that of tasks, that says which shards they are of: without it they are not whole."""
-SHOWN = 5
-"""Data sets that a message names."""
 SPLITS = TRAINING, ALL_SPLITS = "train", "all"
 """Which parts of what a publisher has split are used: the training part, or also those for tests and validation."""
 
@@ -104,6 +102,11 @@ class Options:
             raise UserError(f"{self.splits!r} is not a choice of splits", where="--splits", allowed=", ".join(SPLITS))
 
     @property
+    def conversations(self) -> bool:
+        """Whether conversations are read, of which the answers alone are learned."""
+        return self.format in CONVERSATIONS
+
+    @property
     def choice(self) -> Choice:
         """The options that a plan needs."""
         return Choice(
@@ -128,12 +131,13 @@ def build_tokens(
     tasks: int = 1,
     slurm: SlurmOptions | None = None,
 ) -> Manifest:
-    """Tokenize documents, each ended by `<|endoftext|>`.
+    """Tokenize documents, each ended by `<|endoftext|>`, or conversations as the model's chat template writes them.
 
     Writes, for each data set (a source, or a part, document type, edition and topic of a source that has several),
     `train/<name>.{bin,idx}` and `valid/<name>.{bin,idx}` (int32, a sequence a document), `heldout/<name>.jsonl` (the
     validation documents as text), and for the whole `tokens.json` and `tokenizer/`. A data set that has no document on
-    one side has no files there.
+    one side has no files there. Conversations have `train/<name>.answers` and `valid/<name>.answers`, too (see
+    `index.py`), and `messages` for text.
 
     Args:
         paths: `[NAME=]PATH` each: a corpus stage's folder, or whatever `corpus.discover` takes of local files.
@@ -150,7 +154,7 @@ def build_tokens(
 
     Raises:
         UserError: there are no documents, the tokenizer does not serve, no text is in the file of topics, or there are
-            jobs of Slurm's without tasks.
+            jobs of Slurm's without tasks; or the tokenizer's chat template does not serve.
         Failed: a worker was killed, or a job failed; the same call goes on with the tasks that are not finished.
         VerificationError: the back end's ids are not the reference's.
     """
@@ -159,6 +163,7 @@ def build_tokens(
     surveys = find_sources(paths, options, out)
     shards = [shard for survey in surveys for shard in plan_shards(survey, shard_bytes)]
     vocabulary = load_tokenizer(tokenizer, vocab_size)
+    template = read_template(vocabulary) if options.conversations else None
     given = read_assignments(topics) if topics else None
     hashes: dict[str, str] = {}
 
@@ -167,11 +172,22 @@ def build_tokens(
             _keep(work / TASKS, _states(shards))
         with tasks_at_work("tokens", work / TASKS, divided) as runner:
             crew = Crew(workers or len(os.sched_getaffinity(0)), runner)
-            counts = _fill(work, shards, options, vocabulary, crew=crew, surveys=surveys, hashes=hashes, topics=given)
+            counts = _fill(
+                work,
+                shards,
+                options,
+                Writing(vocabulary, template),
+                crew=crew,
+                surveys=surveys,
+                hashes=hashes,
+                topics=given,
+            )
         return counts | {"sources": _about(surveys)}
 
     # A source may be called `topics`, but not like an option.
     inputs = fingerprints(surveys) | {"tokenizer": vocabulary.files[0]} | ({"--topics": topics} if topics else {})
+    if template:
+        inputs["--chat-template"] = template.where
     names = [survey.source.name for survey in surveys]  # those of the data sets, in order
     config = asdict(options) | {"format": identity_of(options.format), "sources": names}
     return run_stage("tokens", inputs, config, out, body=body, resumes=True, hashes=hashes)
@@ -185,11 +201,19 @@ class Crew:
     runner: "TaskRunner | None" = None
 
 
+@dataclass(frozen=True)
+class Writing:
+    """How texts become ids: the tokenizer, and of conversations the chat template."""
+
+    vocabulary: Vocabulary
+    template: ChatTemplate | None
+
+
 def _fill(
     work: Path,
     shards: list[Shard],
     options: Options,
-    vocabulary: Vocabulary,
+    writing: Writing,
     *,
     crew: Crew,
     surveys: list[Survey],
@@ -197,6 +221,7 @@ def _fill(
     topics: Assignments | None,
 ) -> dict[str, Any]:
     """Fill the stage's folder; its counts. SHA-256 of what is hashed as it is written go to `hashes`."""
+    vocabulary = writing.vocabulary
     with ThreadPoolExecutor(1) as background:  # a back end takes a second to load, and the reference half of one
         loading = background.submit(make_encoder, options.backend, vocabulary)
         background.submit(lambda: vocabulary.tokenizer)
@@ -212,18 +237,24 @@ def _fill(
                 runner=crew.runner,
             )
         verifier = Verifier(loading.result(), vocabulary, options.verify)
-    _list_rejected(plan, surveys, options, work)
-    _say(plan, options)
-    if topics and (documents := _without_topic(plan)):
+    list_rejected(plan, surveys, options.max_rejected, work)
+    say_plan(plan, options.domains)
+    if topics and (documents := without_topic(plan)):
         log.info(f"tokens: the file of topics does not list {counted(documents, 'document')}, which have none")
     parts = _keep(work / PARTS, _cut(shards))
     _copy_tokenizer(vocabulary, work / TOKENIZER)
     if crew.runner:
-        tokenizing = Tokenizing(parts, work / TOKENIZER, backend=options.backend, verify=options.verify)
+        tokenizing = Tokenizing(
+            parts,
+            work / TOKENIZER,
+            backend=options.backend,
+            verify=options.verify,
+            chats=options.conversations,
+        )
         tokenize_by_tasks(plan, tokenizing, crew.runner)
         hashes.update(assemble_by_tasks(plan, parts, work, crew.runner))
     else:
-        _tokenize(plan, verifier, parts, crew.threads)
+        _tokenize(plan, verifier, parts, crew.threads, template=writing.template)
         hashes.update(assemble(plan, parts, work, crew.threads))
     written = make_record(plan, vocabulary, work).to_json()
     write_json(work / RECORD, written)
@@ -236,70 +267,8 @@ def _fill(
         "rejected": len(plan.rejected),
         "verified_documents": compared,
         "screened": plan.screened,
-        **({"without_topic": _without_topic(plan)} if topics else {}),
+        **({"without_topic": without_topic(plan)} if topics else {}),
     }
-
-
-def _without_topic(plan: Plan) -> int:
-    """Documents of any side that a file of topics does not list."""
-    groups = [group for group, key in enumerate(plan.keys) if not key.topic]
-    return sum(plan.count(group, side) for group in groups for side in range(SIDES))
-
-
-def _list_rejected(plan: Plan, surveys: list[Survey], options: Options, work: Path) -> None:
-    """Check how many documents are rejected, and write the list of them if there are any.
-
-    Raises:
-        UserError: they are more than is allowed.
-    """
-    documents = sum(len(scan.hashes) for scan in plan.scans) + len(plan.rejected)
-    share = allowed_share([survey.source for survey in surveys], options.max_rejected)
-    check_rejected(plan.rejected, documents, share)
-    if plan.rejected:
-        log.warn(f"tokens: left out {counted(len(plan.rejected), 'document')}: {REJECTED} says which and why")
-        write_rejected(work / REJECTED, plan.rejected)
-
-
-def _say(plan: Plan, options: Options) -> None:
-    """Say what is left out and what cannot be held out, before anything is tokenized.
-
-    Raises:
-        UserError: nothing is left.
-    """
-    totals = [sum(plan.count(group, side) for group in range(len(plan.keys))) for side in range(SIDES)]
-    withheld = {name: totals[side] for name, side in WITHHELD.items() if totals[side]}
-    if not totals[TRAIN] + totals[VALID]:
-        if withheld:
-            fix = f"--splits {ALL_SPLITS} takes them"
-            raise UserError("all documents are of publishers' test and validation parts", where="PATH", fix=fix)
-        raise UserError("the inputs hold no document with text", where="PATH")
-    for name, documents in withheld.items():
-        sets = ", ".join(_counted(plan, WITHHELD[name]))
-        log.info(
-            f"tokens: left out {counted(documents, 'document')} of publishers' {name} parts ({sets}); "
-            "--splits all takes them"
-        )
-    if totals[DUPLICATE]:
-        sets = ", ".join(_counted(plan, DUPLICATE))
-        log.info(
-            f"tokens: left out {counted(totals[DUPLICATE], 'document')} whose text is in training already ({sets}); "
-            "--keep-duplicates keeps them"
-        )
-    for sentence in sentences(plan.screened):
-        log.info(f"tokens: {sentence}")
-    for domain in sorted(set(plan.domains)):
-        groups = [group for group, number in enumerate(plan.domains) if number == domain]
-        if not any(plan.count(group, VALID) for group in groups):
-            name = options.domains[domain] if domain < len(options.domains) else "the inputs"
-            log.warn(f"nothing can be held out of {name}: there are fewer than two distinct texts")
-
-
-def _counted(plan: Plan, side: int) -> list[str]:
-    """`NAME COUNT` of the data sets that have most documents on a side."""
-    counts = {name: plan.count(group, side) for group, name in enumerate(plan.names) if plan.count(group, side)}
-    largest = sorted(counts, key=lambda name: -counts[name])
-    rest = [f"and {len(largest) - SHOWN} more"] if len(largest) > SHOWN else []
-    return [*(f"{name} {counts[name]:,}" for name in largest[:SHOWN]), *rest]
 
 
 def _about(surveys: list[Survey]) -> dict[str, Any]:
@@ -361,7 +330,7 @@ def _discard(folder: Path) -> None:
     remove(folder)
 
 
-def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int) -> None:
+def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int, *, template: ChatTemplate | None) -> None:
     """Tokenize the shards that no earlier run finished."""
     left = [number for number in range(len(plan.scans)) if not (parts / str(number)).is_dir()]
     total = len(plan.scans)
@@ -374,7 +343,7 @@ def _tokenize(plan: Plan, verifier: Verifier, parts: Path, workers: int) -> None
 
     def tokenize_one(number: int) -> None:
         seconds = time.monotonic()
-        size = tokenize_shard(plan.of_shard(number), verifier, parts / str(number))
+        size = tokenize_shard(plan.of_shard(number), verifier, parts / str(number), template)
         flushes.append(flushing.submit(finish_shard, parts / str(number)))
         seconds = time.monotonic() - seconds
         log.info(f"tokens: shard {number + 1} of {total}, {size / 1e6:.1f} MB of text in {seconds:.1f} s")

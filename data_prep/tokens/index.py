@@ -1,5 +1,7 @@
 """Megatron's indexed dataset: `<prefix>.bin` holds token ids, `<prefix>.idx` says where each document is.
 
+Of conversations `<prefix>.answers` says which ids are learned, a byte each: 1 for a token of an answer, else 0.
+
 The format is that of `megatron.core.datasets.indexed_dataset` (core 0.19). Ours is written here because Megatron's
 builder keeps Python lists and imports torch; reading is Megatron's.
 """
@@ -7,6 +9,7 @@ builder keeps Python lists and imports torch; reading is Megatron's.
 import os
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +171,80 @@ class IdRange:
             allowed=f"0 to {self.size - 1:,}",
             fix=_REBUILD,
         )
+
+
+def read_answers(prefix: Path) -> npt.NDArray[np.uint8]:
+    """Which ids of a data set of conversations are answers, [tokens], as a map of the file.
+
+    Raises:
+        UserError: the file is missing, not as long as there are ids, or holds other values; or see `read_lengths`.
+    """
+    path, tokens = answers_path(prefix), int(read_lengths(prefix).sum(dtype=np.int64))
+    size = path.stat().st_size if path.is_file() else -1
+    if size != tokens:
+        what = f"has {counted(size, 'byte')}, and there are {counted(tokens, 'id')}" if size >= 0 else "is missing"
+        raise UserError(f"{path.name} {what}", where=str(path), fix=_REBUILD)
+    answers = np.memmap(path, np.uint8, "r") if tokens else np.empty(0, np.uint8)
+    if answers.max(initial=0) > 1:
+        wrong = int(np.argmax(answers > 1))
+        raise UserError(
+            f"{path.name} holds {answers[wrong]} for id {wrong + 1:,}", where=str(path), allowed="0 or 1", fix=_REBUILD
+        )
+    return answers
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A data set's conversations in rows of a length, each in one row.
+
+    Attributes:
+        lengths: tokens of each that a row takes; 0 for one that is left out, [conversations].
+        cut: how many are longer than a row, and cut at its end.
+        lost: tokens of answers behind the cuts.
+        left_out: how many have no answer before the cut.
+    """
+
+    lengths: npt.NDArray[np.int32]
+    cut: int
+    lost: int
+    left_out: int
+
+
+def fit_conversations(prefix: Path, seq_length: int) -> Fitted:
+    """Cut conversations at the length of a row: what follows would be learned without what it answers.
+
+    Args:
+        prefix: of the data set's files.
+        seq_length: slots of a row.
+
+    Raises:
+        UserError: see `read_answers`.
+    """
+    lengths, answers = read_lengths(prefix), read_answers(prefix)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    kept = np.minimum(lengths, seq_length)
+    lost = 0
+    for number in np.flatnonzero(lengths > seq_length).tolist():
+        begin, end = int(ends[number]) - int(lengths[number]), int(ends[number])
+        lost += int(answers[begin + seq_length : end].sum())
+        if not answers[begin + 1 : begin + seq_length].any():  # the first token is no label
+            kept[number] = 0
+    cut = lengths > seq_length
+    return Fitted(kept, int(cut.sum()), lost, int((cut & (kept == 0)).sum()))
+
+
+def lengths_in_rows(prefix: Path, seq_length: int, *, conversations: bool) -> npt.NDArray[np.int32]:
+    """Tokens of each document, or those of each conversation that a row of a length takes, [documents].
+
+    Raises:
+        UserError: see `read_lengths` and `read_answers`.
+    """
+    return fit_conversations(prefix, seq_length).lengths if conversations else read_lengths(prefix)
+
+
+def answers_path(prefix: Path) -> Path:
+    """The file that says which ids are answers."""
+    return prefix.with_name(f"{prefix.name}.answers")
 
 
 def bin_path(prefix: Path) -> Path:

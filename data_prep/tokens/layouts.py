@@ -99,6 +99,20 @@ def check_layout(layout: str, seq_length: int, names: tuple[str, str] = ("--layo
         )
 
 
+def check_conversations(layout: str, where: str) -> None:
+    """Check that conversations can be laid out: each has to stand in one row.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if layout == Layout.CONCAT:
+        raise UserError(
+            f"the tokens are conversations, which the layout {layout} would cut anywhere",
+            where=where,
+            allowed=f"{Layout.PACKED} or {Layout.PAPER}",
+        )
+
+
 def figures(layout: str, lengths: Lengths, seq_length: int) -> Figures:
     """Count a layout's rows.
 
@@ -144,8 +158,11 @@ def pack(lengths: Lengths, seq_length: int, seed: int) -> Rows:
 
 
 def _cut(lengths: Lengths, longest: int, step: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Lengths]:
-    """Document, start and length of each piece: pieces of at most `longest` tokens that begin `step` tokens apart."""
-    pieces = 1 + -(-np.maximum(lengths.astype(np.int64) - longest, 0) // step)
+    """Document, start and length of each piece: pieces of at most `longest` tokens that begin `step` tokens apart.
+
+    A document without tokens, which is one that is left out, has none.
+    """
+    pieces = np.where(lengths == 0, 0, 1 + -(-np.maximum(lengths.astype(np.int64) - longest, 0) // step))
     document = np.repeat(np.arange(len(lengths), dtype=np.int32), pieces)
     first = np.repeat(np.cumsum(pieces) - pieces, pieces)
     start = (np.arange(len(document), dtype=np.int64) - first) * step

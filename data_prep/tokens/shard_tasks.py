@@ -11,6 +11,7 @@ import numpy as np
 
 from ...core.files import read_json, write_json, write_text
 from .assemble import SideFiles, side_files
+from .chat.template import read_template
 from .check_encoder import Verifier
 from .encoders import make_encoder
 from .selection.scan import Key
@@ -36,12 +37,14 @@ class Tokenizing:
         tokenizer: folder of the tokenizer.
         backend: one of `encoders.BACKENDS`.
         verify: one of `check_encoder.VERIFICATIONS`.
+        chats: whether the shards hold conversations.
     """
 
     parts: Path
     tokenizer: Path
     backend: str
     verify: str
+    chats: bool = False
 
 
 def tokenize_by_tasks(plan: Plan, tokenizing: Tokenizing, runner: "TaskRunner") -> None:
@@ -67,7 +70,8 @@ def _tokenize_some(plans: Path, work: Tokenizing, shards: Sequence[NumberedShard
         folder = work.parts / str(each.number)
         if not folder.is_dir():
             verifier = _verifier(work.tokenizer, work.backend, work.verify)
-            tokenize_shard(_read_plan(plans, each, keys), verifier, folder)
+            template = read_template(verifier.vocabulary) if work.chats else None
+            tokenize_shard(_read_plan(plans, each, keys), verifier, folder, template)
             finish_shard(folder)
 
 

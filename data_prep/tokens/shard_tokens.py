@@ -1,8 +1,8 @@
 """One shard: its documents' ids, sorted by data set and side, in a folder that appears when it is whole.
 
 `train-3.bin` and `train-3.lengths` are the ids and the documents' lengths (int32) of the third data set's training
-documents, `heldout-3.jsonl` its validation documents as text, `verified` how many documents were compared with the
-reference.
+documents, `train-3.answers` of conversations which ids are answers, `heldout-3.jsonl` its validation documents as text,
+`verified` how many documents were compared with the reference.
 """
 
 import json
@@ -18,6 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ...core.files import fsync_path, remove
+from ..sources.formats.conversations import of_text
+from .chat.encode import Answers, encode_conversations
+from .chat.template import ChatTemplate
 from .check_encoder import Verifier
 from .encoders import Ids
 from .selection.selection import ShardPlan, chosen
@@ -41,6 +44,11 @@ def lengths_part(folder: Path, side: int, group: int) -> Path:
     return folder / f"{FOLDERS[side]}-{group}.lengths"
 
 
+def answers_part(folder: Path, side: int, group: int) -> Path:
+    """Which ids of `ids_part` are answers, of conversations."""
+    return folder / f"{FOLDERS[side]}-{group}.answers"
+
+
 def text_part(folder: Path, group: int) -> Path:
     """A shard's validation documents of one data set as text."""
     return folder / f"{HELDOUT}-{group}.jsonl"
@@ -51,10 +59,17 @@ def verified(folder: Path) -> int:
     return int((folder / "verified").read_text(encoding="utf-8"))
 
 
-def tokenize_shard(plan: ShardPlan, verifier: Verifier, folder: Path) -> int:
+def tokenize_shard(plan: ShardPlan, verifier: Verifier, folder: Path, template: ChatTemplate | None = None) -> int:
     """Tokenize a shard; bytes of text that were encoded. `finish_shard` makes the folder appear.
 
+    Args:
+        plan: the shard's.
+        verifier: encodes.
+        folder: to be made.
+        template: of conversations; None where the shard holds documents.
+
     Raises:
+        UserError: the template refuses a conversation.
         VerificationError: the back end's ids are not the reference's.
     """
     partial = _partial(folder)
@@ -69,10 +84,16 @@ def tokenize_shard(plan: ShardPlan, verifier: Verifier, folder: Path) -> int:
             kept = np.isin(sides, list(FOLDERS))
             text = chosen(batch, kept)
             where = f"{plan.shard.file}, document {at + 1} of the shard and after"
-            ids, lengths, checked = verifier.encode(text, plan.hashes[here][kept], encoded, where)
+            answers = None
+            if template is None:
+                ids, lengths, checked = verifier.encode(text, plan.hashes[here][kept], encoded, where)
+            else:
+                ids, lengths, answers, checked = encode_conversations(
+                    text, template, verifier, number=encoded, where=where
+                )
             encoded += len(text) > 0
-            _sort(files, ids, lengths, sides=sides[kept], groups=groups[kept])
-            _hold_out(files, batch, plan, np.flatnonzero(sides == VALID), at=at)
+            _sort(files, ids, lengths, answers, sides=sides[kept], groups=groups[kept])
+            _hold_out(files, batch, plan, np.flatnonzero(sides == VALID), at=at, chats=template is not None)
             at, compared, size = here.stop, compared + checked, size + text.nbytes
     (partial / "verified").write_text(str(compared), encoding="utf-8")
     return size
@@ -112,7 +133,15 @@ class _Files:
         self.open.clear()
 
 
-def _sort(files: _Files, ids: Ids, lengths: Ids, *, sides: npt.NDArray[np.int8], groups: npt.NDArray[np.int32]) -> None:
+def _sort(
+    files: _Files,
+    ids: Ids,
+    lengths: Ids,
+    answers: Answers | None,
+    *,
+    sides: npt.NDArray[np.int8],
+    groups: npt.NDArray[np.int32],
+) -> None:
     """Write each document's ids to its data set and side."""
     if not len(lengths):
         return
@@ -124,10 +153,15 @@ def _sort(files: _Files, ids: Ids, lengths: Ids, *, sides: npt.NDArray[np.int8],
     for cell, ranges in runs.items():
         files.write(ids_part(files.folder, *cell), (ids[ends[begin] : ends[end]].data for begin, end in ranges))
         files.write(lengths_part(files.folder, *cell), (lengths[begin:end].data for begin, end in ranges))
+        if answers is not None:
+            parts = (answers[ends[begin] : ends[end]].data for begin, end in ranges)
+            files.write(answers_part(files.folder, *cell), parts)
 
 
-def _hold_out(files: _Files, batch: Batch, plan: ShardPlan, documents: npt.NDArray[np.int64], *, at: int) -> None:
-    """Write validation documents as text, an object a line, with what is known of them.
+def _hold_out(
+    files: _Files, batch: Batch, plan: ShardPlan, documents: npt.NDArray[np.int64], *, at: int, chats: bool
+) -> None:
+    """Write validation documents as text, or conversations as messages, an object a line, with what is known of them.
 
     Args:
         files: the shard's.
@@ -135,6 +169,7 @@ def _hold_out(files: _Files, batch: Batch, plan: ShardPlan, documents: npt.NDArr
         plan: the shard's.
         documents: those of the batch that are held out.
         at: documents of the shard before the batch.
+        chats: whether they are conversations.
     """
     if not len(documents):
         return
@@ -151,7 +186,14 @@ def _hold_out(files: _Files, batch: Batch, plan: ShardPlan, documents: npt.NDArr
         facts = {"doc_id": f"{plan.shard.source}/{origin}"} | known
         facts |= {"source": key.source, "part": key.part, "document_type": key.document_type}
         text = values[offsets[document] : offsets[document + 1]]
-        files.write(text_part(files.folder, group), _json_line(memoryview(text), facts))
+        line = _json_messages(bytes(text), facts) if chats else _json_line(memoryview(text), facts)
+        files.write(text_part(files.folder, group), line)
+
+
+def _json_messages(text: bytes, facts: dict[str, Any]) -> Iterator[bytes]:
+    """A conversation and what is known of it as an object."""
+    messages = [message.to_json() for message in of_text(text.decode())]
+    yield json.dumps({"messages": messages, **facts}, ensure_ascii=False).encode() + b"\n"
 
 
 def _json_line(text: memoryview, facts: dict[str, Any]) -> Iterator[bytes]:

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .index import read_lengths
-from .layouts import check_layout, figures
+from .index import Fitted, fit_conversations, read_lengths
+from .layouts import check_conversations, check_layout, figures
 from .tokens_record import SPLITS, DataSet, TokensRecord, read_record
 
 
@@ -58,6 +58,23 @@ class DataSetStats:
 
 
 @dataclass(frozen=True)
+class AnswerCounts:
+    """Counts of conversations in rows of a length.
+
+    Attributes:
+        tokens: tokens of answers, before any cut.
+        cut: conversations that are longer than a row, and cut at its end.
+        lost: tokens of answers behind the cuts.
+        left_out: conversations without an answer before the cut.
+    """
+
+    tokens: int
+    cut: int
+    lost: int
+    left_out: int
+
+
+@dataclass(frozen=True)
 class LayoutStats:
     """A tokens folder in a layout.
 
@@ -66,6 +83,7 @@ class LayoutStats:
         datasets: every data set of both splits.
         left_out: documents that are in none of them, by reason.
         batch, steps: sequences a step and steps of a run, where one was asked about.
+        answers: of conversations; None of documents.
     """
 
     layout: str
@@ -74,6 +92,7 @@ class LayoutStats:
     left_out: dict[str, int]
     batch: int | None = None
     steps: int | None = None
+    answers: AnswerCounts | None = None
 
     @property
     def splits(self) -> dict[str, LayoutCounts]:
@@ -102,6 +121,8 @@ class LayoutStats:
             "splits": {split: counts.to_json() for split, counts in self.splits.items()},
             "left_out": self.left_out,
         }
+        if self.answers is not None:
+            values["answers"] = asdict(self.answers)
         run = {"batch": self.batch, "steps": self.steps, "epochs": self.epochs}
         return values if self.epochs is None else values | run
 
@@ -123,12 +144,33 @@ def layout_stats(
     """
     check_layout(layout, seq_length)
     record = read_record(tokens)
+    if record.conversations:
+        check_conversations(layout, "--layout")
+    fitted = {
+        entry.prefix: fit_conversations(tokens / entry.prefix, seq_length)
+        for entries in record.splits.values()
+        for entry in entries.values()
+        if entry.answers is not None
+    }
     datasets = [
-        DataSetStats(name, split, tokens / entry.prefix, entry, counts=_counts(tokens, entry, layout, seq_length))
+        DataSetStats(
+            name,
+            split,
+            tokens / entry.prefix,
+            entry,
+            counts=_counts(tokens, entry, layout, seq_length, fitted=fitted.get(entry.prefix)),
+        )
         for split, entries in record.splits.items()
         for name, entry in entries.items()
     ]
-    return LayoutStats(layout, seq_length, datasets, left_out(record), batch=batch, steps=steps)
+    cut = _answers(record, list(fitted.values())) if record.conversations else None
+    return LayoutStats(layout, seq_length, datasets, left_out(record), batch=batch, steps=steps, answers=cut)
+
+
+def _answers(record: TokensRecord, fitted: list[Fitted]) -> AnswerCounts:
+    tokens = [entry.answers or 0 for entries in record.splits.values() for entry in entries.values()]
+    names = ("cut", "lost", "left_out")
+    return AnswerCounts(sum(tokens), **{name: sum(getattr(each, name) for each in fitted) for name in names})
 
 
 def left_out(record: TokensRecord) -> dict[str, int]:
@@ -141,8 +183,9 @@ def left_out(record: TokensRecord) -> dict[str, int]:
     return {reason: sum(documents.values()) for reason, documents in counts.items()}
 
 
-def _counts(tokens: Path, entry: DataSet, layout: str, seq_length: int) -> LayoutCounts:
-    counts = figures(layout, read_lengths(tokens / entry.prefix), seq_length)
+def _counts(tokens: Path, entry: DataSet, layout: str, seq_length: int, *, fitted: Fitted | None) -> LayoutCounts:
+    lengths = fitted.lengths if fitted else read_lengths(tokens / entry.prefix)
+    counts = figures(layout, lengths, seq_length)
     return LayoutCounts(
         documents=entry.documents,
         words=entry.words,

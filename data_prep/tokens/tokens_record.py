@@ -29,6 +29,7 @@ class DataSet:
         documents, tokens, words: how many it has.
         licences: documents by licence; None in a record of version 0.1.
         topic: of all its documents; empty where the tokens are not built by topic, or none is known.
+        answers: tokens that are learned, of conversations; None of documents, of which all are.
     """
 
     prefix: str
@@ -41,6 +42,7 @@ class DataSet:
     words: int
     licences: dict[str, int] | None = None
     topic: str = ""
+    answers: int | None = None
 
     @staticmethod
     def from_json(entry: JsonObject) -> "DataSet":
@@ -60,11 +62,12 @@ class DataSet:
             words=entry.integer("words"),
             licences=_counts(entry.object("licences")) if "licences" in entry else None,
             topic=entry.text("topic", ""),
+            answers=entry.integer("answers") if "answers" in entry else None,
         )
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        unknown = {"licences": None, "topic": ""}
+        unknown = {"licences": None, "topic": "", "answers": None}
         return {name: value for name, value in asdict(self).items() if name not in unknown or value != unknown[name]}
 
 
@@ -91,6 +94,11 @@ class TokensRecord:
     withheld: dict[str, dict[str, int]] = field(default_factory=dict)
     training_duplicates: dict[str, int] = field(default_factory=dict)
     empty: dict[str, int] | None = None
+
+    @property
+    def conversations(self) -> bool:
+        """Whether the data sets are conversations, of which the answers alone are learned."""
+        return any(entry.answers is not None for entries in self.splits.values() for entry in entries.values())
 
     @property
     def totals(self) -> dict[str, dict[str, int]]:

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from megatron.core.datasets.blended_dataset import BlendedDataset
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
-from megatron.core.datasets.gpt_dataset import GPTDatasetConfig
 from megatron.training import get_tokenizer
 from torch.utils.data import Dataset
 
 from ...core.files import write_json
+from ...data_prep.tokens.tokens_record import read_record
 from ...recipes.megatron_args import seed_of
 from ...recipes.schema import Data, masked
 from ..blend import Blend, Member, as_megatron, surplus, train_blend, valid_blend
 from ..rank_task import RankTask
 from ..run.events import Listener
 from ..run.sums import DataSets
-from .row_datasets import DATASETS, RowDataset
+from .row_datasets import DATASETS, RowDataset, RowsConfig
 
 
 class Repeated(Dataset[Any]):
@@ -71,6 +71,7 @@ class Provider(Listener):
         self.valid_samples = int(task.places.valid_batches or recipe.validation.batches) * self.global_size
         self.members = train_blend(task.tokens, recipe.data, self.samples)
         self.validation = valid_blend(task.tokens, recipe.data)
+        self.answers = read_record(task.tokens).conversations
         self.names = DataSets(
             [member.name for member in self.members], [Path(prefix).name for prefix in self.validation[0]]
         )
@@ -91,6 +92,7 @@ class Provider(Listener):
             cache=str(self.places.cache),
             tokenizer=tokenizer,
             reads=reads,
+            answers=self.answers,
         )
         if torch.distributed.get_rank() == 0:
             self._train = train
@@ -125,6 +127,7 @@ def build(
     cache: str | None,
     tokenizer: Any,
     reads: Any,
+    answers: bool = False,
 ) -> tuple[Any, Any]:
     """Megatron's data sets of training and validation.
 
@@ -136,8 +139,9 @@ def build(
         cache: folder of Megatron's index files.
         tokenizer: Megatron's; says which id ends a document.
         reads: whether this rank reads data.
+        answers: whether the tokens are conversations, of which the answers alone are learned.
     """
-    config = GPTDatasetConfig(
+    config = RowsConfig(
         random_seed=seed,
         sequence_length=data.seq_length,
         blend_per_split=[*blends, None],
@@ -150,6 +154,7 @@ def build(
         eod_mask_loss=masked(data),
         create_attention_mask=False,
         inter_document_masking=masked(data),
+        answers=answers,
     )
     sizes = cast(Any, [samples, None, 0])
     train, valid, _ = BlendedMegatronDatasetBuilder(DATASETS[data.layout], sizes, reads, config).build()

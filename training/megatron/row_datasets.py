@@ -4,18 +4,32 @@ Which sample comes at which index depends on the files, the sequence length and 
 where a run was stopped. Every epoch holds each row once, in an order of its own.
 """
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from megatron.core.datasets.gpt_dataset import GPTDataset
+from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 from megatron.core.datasets.megatron_dataset import MegatronDataset
 from megatron.core.datasets.utils import Split
 
+from ...data_prep.tokens.index import fit_conversations, read_answers
 from ...data_prep.tokens.layouts import Layout, Lengths, Rows, overlapping, pack
 
 Sample = dict[str, torch.Tensor | np.ndarray]
+
+
+@dataclass
+class RowsConfig(GPTDatasetConfig):
+    """Megatron's configuration of data sets, and ours.
+
+    Attributes:
+        answers: whether the documents are conversations, of which the answers alone are learned.
+    """
+
+    answers: bool = False
 
 
 class RowDataset(MegatronDataset):
@@ -24,6 +38,8 @@ class RowDataset(MegatronDataset):
     Takes what Megatron's builder gives: see `MegatronDataset`.
 
     Attributes:
+        lengths: tokens of each document, or those of each conversation that a row takes, [documents].
+        answers: which tokens of conversations are learned, [tokens]; None where all are.
         rows: the layout's rows, of one epoch.
         order: row of each sample, [samples].
     """
@@ -42,6 +58,11 @@ class RowDataset(MegatronDataset):
         )
         assert len(indexed_indices) == len(indexed_dataset), "a split has files of its own"
         self.lengths: Lengths = np.asarray(indexed_dataset.sequence_lengths)
+        self.answers = None
+        if config.answers:
+            prefix = Path(str(dataset_path))
+            self.answers, self.begins = read_answers(prefix), np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+            self.lengths = fit_conversations(prefix, config.sequence_length).lengths
         self.rows = self.make_rows(self.lengths, config.sequence_length, config.random_seed)
         samples = len(self.rows) if num_samples is None else num_samples
         epochs = [
@@ -66,6 +87,19 @@ class RowDataset(MegatronDataset):
         return list(
             zip(rows.document[chosen].tolist(), rows.start[chosen].tolist(), rows.length[chosen].tolist(), strict=True)
         )
+
+    def counted(self, document: int, start: int, labels: int) -> np.ndarray | float:
+        """Which of a piece's labels count, [labels], or 1 for all: of a conversation those that are answers.
+
+        Args:
+            document: the piece's.
+            start: its first token in the document; its first label is the next.
+            labels: how many it has.
+        """
+        if self.answers is None:
+            return 1.0
+        begin = int(self.begins[document]) + start + 1
+        return self.answers[begin : begin + labels]
 
     def __len__(self) -> int:
         return len(self.order)
@@ -92,7 +126,8 @@ class PackedDataset(RowDataset):
             ids = self.dataset.get(document, offset=start, length=labelled + 1)
             tokens[at : at + size] = ids[:size]
             labels[at : at + labelled] = ids[1:]
-            counts[at : at + labelled] = index is not None  # Megatron asks for None to fill up a batch
+            if index is not None:  # Megatron asks for None to fill up a batch
+                counts[at : at + labelled] = self.counted(document, start, labelled)
             positions[at : at + size] = np.arange(size)
             at += size
             longest = max(longest, size)
@@ -123,7 +158,8 @@ class PaperDataset(RowDataset):
         counts = np.zeros(length, np.float32)
         tokens[:size] = self.dataset.get(document, offset=start, length=size)
         labels[: size - 1] = tokens[1:size]
-        counts[: size - 1] = index is not None
+        if index is not None:
+            counts[: size - 1] = self.counted(document, start, size - 1)
         return _tensors(tokens, labels, counts, np.arange(length))
 
 

@@ -92,7 +92,16 @@ def _read(tokens: Path, data: Data, numbers: list[int], *, seed: int, samples: i
     seams.use_compiled_helpers()
     with TemporaryDirectory() as cache:
         ids = megatron_ids(tokens)
-        data_sets = build(data, blends, samples, seed=seed_of(seed), cache=cache, tokenizer=ids, reads=lambda: True)
+        data_sets = build(
+            data,
+            blends,
+            samples,
+            seed=seed_of(seed),
+            cache=cache,
+            tokenizer=ids,
+            reads=lambda: True,
+            answers=read_record(tokens).conversations,
+        )
     return (_sequence(data_sets[valid], samples, data, number) for number in numbers)
 
 

@@ -22,8 +22,8 @@ def read_instructions(file: SourceFile) -> Iterator[Record | Rejected]:
     Raises:
         FileError: the file is damaged, or neither Parquet nor JSON.
     """
-    if _is_parquet(file):
-        for number, row in enumerate(_parquet_rows(file), 1):
+    if is_parquet(file):
+        for number, row in enumerate(parquet_rows(file), 1):
             try:
                 yield published_record(row, f"{file.name}#{number}", file.split)
             except BadDocumentError as error:
@@ -32,7 +32,8 @@ def read_instructions(file: SourceFile) -> Iterator[Record | Rejected]:
         yield from json_items(file, lambda row, number: published_record(row, f"{file.name}#{number}", file.split))
 
 
-def _is_parquet(file: SourceFile) -> bool:
+def is_parquet(file: SourceFile) -> bool:
+    """Whether a file is Parquet, by its first bytes; else its rows are JSON."""
     with file.path.open("rb") as stream:
         return stream.read(4) == b"PAR1"
 
@@ -50,16 +51,21 @@ def published_record(row: Any, key: str, split: str) -> Record:
     """
     if not isinstance(row, Mapping) or INPUT not in row:
         raise BadDocumentError(f"a row without the column {INPUT!r}")
-    if OUTPUT in row and is_blank(_part(row, OUTPUT)):
+    if OUTPUT in row and is_blank(text_part(row, OUTPUT)):
         raise BadDocumentError("the output is empty")
-    parts = [_part(row, name) for name in (INSTRUCTION, INPUT, OUTPUT)]
+    parts = [text_part(row, name) for name in (INSTRUCTION, INPUT, OUTPUT)]
     text = "\n".join(part for part in parts if not is_blank(part))
     if is_blank(text):
         raise BadDocumentError("the row has no text")
     return Record(key, text, stated_of(row, INPUT), split)
 
 
-def _part(row: Mapping[str, Any], name: str) -> str:
+def text_part(row: Mapping[str, Any], name: str) -> str:
+    """The text in a column of a row; empty where there is none.
+
+    Raises:
+        BadDocumentError: what is there is not text.
+    """
     value = row.get(name)
     if value is None:
         return ""
@@ -68,7 +74,12 @@ def _part(row: Mapping[str, Any], name: str) -> str:
     return require_unicode(value, name)
 
 
-def _parquet_rows(file: SourceFile) -> Iterator[dict[str, Any]]:
+def parquet_rows(file: SourceFile) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file.
+
+    Raises:
+        FileError: it is damaged.
+    """
     try:
         for batch in row_batches(pq.ParquetFile(file.path, memory_map=True), ROWS):
             batch.validate(full=True)

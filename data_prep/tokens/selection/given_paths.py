@@ -13,6 +13,7 @@ from ...documents.reading import find_documents
 from ...documents.sources import Source, check_names
 from ...documents.store import FOLDER, document_files
 from ...documents.survey import Survey, fingerprint
+from ...sources.formats.conversations import CONVERSATIONS
 
 REBUILD = (
     "copy it again, or build the corpus again; documents that you have changed yourself are read from another folder"
@@ -58,6 +59,12 @@ def find_sources(paths: list[str], options: Reading, out: Path | None = None) ->
 def _sources(given: str, options: Reading, out: Path | None) -> list[Source]:
     name, target = split_name(given)
     if is_corpus(Path(target)):
+        if options.format in CONVERSATIONS:
+            raise UserError(
+                f"{target} is a corpus, which holds documents, and --format is {options.format}",
+                where="PATH",
+                allowed="files of conversations",
+            )
         wanted_hashes("", stage_files([Path(target).absolute() / FOLDER]), REBUILD)  # before what is left is believed
         files = document_files(Path(target).absolute())
         plain = Source(
@@ -79,6 +86,7 @@ def _sources(given: str, options: Reading, out: Path | None) -> list[Source]:
         text_column=options.text_column,
         encoding=options.encoding,
         out=out,
+        conversations=True,
     )
     if any(isinstance(source.path, str) for source in sources):
         fix = f"pdapt corpus build {given} --out corpus"
