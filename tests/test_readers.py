@@ -187,7 +187,7 @@ OWN = {
     "eval/paper/claims.py": "packaged",
     "eval/harness/lm_eval_process.py": "its worker's messages",
     "eval/harness/worker.py": "a job that its parent has just written",
-    "training/rank.py": "a job that its parent has just written",
+    "training/rank_task.py": "a job that its parent has just written",
     "training/run/failures/out_of_memory.py": "/proc and /sys",
     "recipes/hardware.py": "a child's answer",
     "training/megatron/parity.py": "a job that its parent has just written",

@@ -1,16 +1,17 @@
 """The one way in for a rank, whoever has started its torchrun.
 
-Ranks of this machine come in as `python -m pdapt.training.rank TASK PID`, started by `run/spawn.py`; ranks of somebody
-else's torchrun by `pdapt train`, which calls `run_rank_alone`.
+Ranks of this machine come in by `run_launched_rank`, from `run/agent.py`: as `python -m pdapt.training.rank TASK PID`
+where there is a GPU, and else as forks of a process that has imported what they need. Ranks of somebody else's torchrun
+come from `pdapt train`, which calls `run_rank_alone`.
 """
 
 import os
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ..core import log
-from ..core.files import read_json
 from ..core.system.garbage import importing
 from ..core.system.process import die_with_parent
 from ..recipes.schema import Engine
@@ -26,6 +27,11 @@ ENGINES = {Engine.MEGATRON: ".megatron.engine", Engine.NEMO: ".nemo.bridge"}
 """Engine -> the module whose `train_rank` trains with it. Imported when it is chosen: each imports its trainer."""
 
 
+def engine_of(task: RankTask) -> Any:
+    """Import the module that trains with the recipe's engine: its `load` imports the trainer, `train_rank` runs it."""
+    return import_module(ENGINES[Engine(task.recipe.engine)], __package__)
+
+
 def run_rank(task: RankTask) -> None:
     """Be one rank of a run: train until the recipe's last step, or until it has to stop."""
     stops = Stops(task.deadline)  # first: a signal that comes while Megatron is imported counts, too
@@ -35,8 +41,7 @@ def run_rank(task: RankTask) -> None:
                 import_module("torch")
             store = torchrun_store("preflight", timeout=ARRIVAL)  # kept: a store of rank 0's would end with it
             check_start(task, store)
-            engine = import_module(ENGINES[Engine(task.recipe.engine)], __package__)
-            engine.train_rank(task, stops, file)
+            engine_of(task).train_rank(task, stops, file)
             del store
     finally:
         ignore_signals()  # Python gives up its handlers as it ends: a repeated one would kill a rank that has saved
@@ -55,11 +60,11 @@ def run_rank_alone(task: RankTask) -> None:
         raise
 
 
-def main() -> None:
-    """Run a rank of a launcher: `TASK PID`, the task's file and the launcher's process number."""
-    die_with_parent(int(sys.argv[2]))
-    run_rank(RankTask.from_json(read_json(Path(sys.argv[1]))))
+def run_launched_rank(task: RankTask, launcher: int) -> None:
+    """Run a rank of a launcher, which is given by its process number."""
+    die_with_parent(launcher)
+    run_rank(task)
 
 
 if __name__ == "__main__":
-    main()
+    run_launched_rank(RankTask.read(Path(sys.argv[1])), int(sys.argv[2]))

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.files import read_json
 from ..recipes.load import from_dict, to_dict
 from ..recipes.megatron_args import Places
 from ..recipes.schema import Recipe
@@ -52,3 +53,8 @@ class RankTask:
         places = Places(**(given | paths))
         times = {name: value[name] for name in _NUMBERS}
         return RankTask(from_dict(value["recipe"]), places, Path(value["tokens"]), **times)
+
+    @staticmethod
+    def read(path: Path) -> "RankTask":
+        """Read the file that the process that starts the rank has just written."""
+        return RankTask.from_json(read_json(path))

@@ -18,6 +18,7 @@ from pdapt.core.flops import flops_per_step
 from pdapt.recipes.load import load
 from pdapt.recipes.schema import shape_of
 from pdapt.training.megatron.sequences import read_of_recipe
+from pdapt.training.run.failures.rank_file import FOLDER, read_records
 from pdapt.training.run.folder import METRICS
 from pdapt.training.run.journal import JOURNAL_FILE, Event, Row, kept, read
 from pdapt.training.train import train
@@ -132,8 +133,7 @@ def test_a_rank_that_is_slow_for_long_is_reported(recipe_file: Path, tokens: Pat
     while not rows(out, "step"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    (agent,) = psutil.Process(process.pid).children()
-    (victim,) = (rank for rank in agent.children() if rank.environ().get("RANK") == "1")
+    victim = psutil.Process(read_records(out / FOLDER)[1].pid)
     while process.poll() is None and not rows(out, "straggler"):
         assert time.monotonic() < deadline
         for number, pause in ((signal.SIGSTOP, 0.3), (signal.SIGCONT, 0.02)):

@@ -1,5 +1,6 @@
 """Megatron's trainer, started for a recipe: one rank of a run."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -21,9 +22,13 @@ from ..run.listeners.stops import Stops, block_signals
 from ..run.provenance import layers_of, steps_of
 from . import seams
 
+MODULES = ("megatron.core.enums", "megatron.training.training", "megatron.training.arguments", ".hooks", ".rank_loop")
+"""The modules whose imports take a rank's time, beyond what `prepare` imports."""
 
+
+@functools.cache
 def prepare(*, local: bool = False) -> bool:
-    """Import Megatron, with the CPU backend where there is no GPU. Returns whether there is one.
+    """Import Megatron, with the CPU backend where there is no GPU, once a process. Returns whether there is one.
 
     Args:
         local: whether GPUs, too, compute with Megatron's own layers.
@@ -80,6 +85,18 @@ def layer_spec(config: Any) -> Any:
     return spec
 
 
+def load(recipe: Recipe) -> bool:
+    """Import all that a rank of a recipe needs. Returns whether there is a GPU."""
+    with importing():
+        if "wandb-project" in recipe.megatron:
+            import_module("wandb")  # for Megatron's own writer: what is loaded already is not left out
+        gpu = prepare(local=transformer_impl(recipe, gpu=True) == Layers.LOCAL)
+        for name in MODULES:
+            import_module(name, __package__)
+        seams.import_tokenizers()
+    return gpu
+
+
 def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
     """Train as one rank, with Megatron's trainer.
 
@@ -88,19 +105,15 @@ def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
         stops: notes signals, from before Megatron was imported.
         file: says where the rank stands.
     """
-    with importing():
-        if "wandb-project" in task.recipe.megatron:
-            import_module("wandb")  # for Megatron's own writer: what is loaded already is not left out
-        gpu = prepare(local=transformer_impl(task.recipe, gpu=True) == Layers.LOCAL)
-        from megatron.core.enums import ModelType
-        from megatron.training import pretrain, training
-        from megatron.training.arguments import parse_and_validate_args
-        from megatron.training.global_vars import get_tensorboard_writer
+    gpu = load(task.recipe)
+    from megatron.core.enums import ModelType
+    from megatron.training import pretrain, training
+    from megatron.training.arguments import parse_and_validate_args
+    from megatron.training.global_vars import get_tensorboard_writer
 
-        seams.import_tokenizers()
-        from .batch import ForwardStep
-        from .hooks import Hooks
-        from .rank_loop import RankLoop
+    from .batch import ForwardStep
+    from .hooks import Hooks
+    from .rank_loop import RankLoop
 
     container, ranks = configure(task, parse_and_validate_args, gpu=gpu)
     loop = RankLoop(task, stops, file, ranks=ranks, gpu=gpu)

@@ -10,7 +10,7 @@ from typing import Any
 from ...core.checkpoint import newest
 from ...core.files import remove
 from ...core.system.garbage import importing
-from ...recipes.schema import Layers, transformer_impl
+from ...recipes.schema import Layers, Recipe, transformer_impl
 from ..megatron import engine as megatron_engine
 from ..rank_task import RankTask
 from ..run.failures.rank_file import RankFile
@@ -24,6 +24,8 @@ ASKING = (
     "megatron.training.models",
 )
 """Megatron's modules that ask for Transformer Engine when they are imported: local layers are to find none."""
+MODULES = ("megatron.bridge.training.pretrain", "..megatron.rank_loop", ".container", ".callbacks", ".forward_step")
+"""The modules whose imports take a rank's time, beyond what `prepare` imports."""
 HIDDEN = ("transformer_engine", "apex")
 WEIGHTS_ALONE = {
     "model": {"tensor_model_parallel_size": 1, "pipeline_model_parallel_size": 1},
@@ -34,6 +36,7 @@ TRAIN_STATE = "latest_train_state.pt"
 """File of a checkpoint root by which Bridge finds the newest one. pdapt's own record is Megatron's tracker."""
 
 
+@functools.cache
 def prepare(*, local: bool = False) -> bool:
     """Import Megatron as for its own trainer, then Bridge. Returns whether there is a GPU; `local` as there."""
     gpu = megatron_engine.prepare(local=local)
@@ -82,17 +85,25 @@ def with_flat_model(read: Callable[[str], dict[str, Any]]) -> Callable[[str], di
     return flat
 
 
+def load(recipe: Recipe) -> bool:
+    """Import all that a rank of a recipe needs. Returns whether there is a GPU."""
+    with importing():
+        gpu = prepare(local=transformer_impl(recipe, gpu=True) == Layers.LOCAL)
+        for name in MODULES:
+            import_module(name, __package__)
+    return gpu
+
+
 def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
     """Train as one rank, with Bridge's trainer; arguments as of `megatron.engine.train_rank`."""
-    with importing():
-        gpu = prepare(local=transformer_impl(task.recipe, gpu=True) == Layers.LOCAL)
-        # `pretrain` is a function of the package, too.
-        trainer, caller = (import_module(f"megatron.bridge.training.{name}") for name in ("train", "pretrain"))
-        from ..megatron.rank_loop import RankLoop
-        from .bridge_rows import Rows
-        from .callbacks import Callbacks
-        from .container import carry_over
-        from .forward_step import ForwardStep
+    gpu = load(task.recipe)
+    # `pretrain` is a function of the package, too.
+    trainer, caller = (import_module(f"megatron.bridge.training.{name}") for name in ("train", "pretrain"))
+    from ..megatron.rank_loop import RankLoop
+    from .bridge_rows import Rows
+    from .callbacks import Callbacks
+    from .container import carry_over
+    from .forward_step import ForwardStep
 
     megatron, ranks = megatron_engine.configure(task, parse, gpu=gpu)
     if not gpu:

@@ -43,18 +43,11 @@ def spawn(task: RankTask, out: Path) -> int:
     parallel = task.recipe.parallel
     remove(out / FOLDER)
     (out / FOLDER).mkdir()
-    command = [sys.executable, "-m", "pdapt.training.run.failures.agent", str(out / FOLDER / CODES), "--standalone"]
-    command += [
-        "--nproc-per-node",
-        str(parallel.ranks_per_node),
-        "-m",
-        "pdapt.training.rank",
-        str(out / "job.json"),
-    ]
-    command.append(str(os.getpid()))
+    task_file, codes = out / "job.json", out / FOLDER / CODES
+    command = [sys.executable, "-u", "-m", "pdapt.training.run.agent", str(task_file), str(codes), str(os.getpid())]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads(parallel.ranks_per_node))} | connections(task.recipe)
     with _asked_to_stop() as asked, (out / LOG).open("ab") as file:
-        write_json(out / "job.json", task.to_json())
+        write_json(task_file, task.to_json())
         offset = file.tell()
         process = subprocess.Popen(
             command,

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pdapt.training.run.failures.rank_file import Phase, RankFile
+from pdapt.training.run.failures.rank_file import FOLDER, Phase, RankFile, read_records
 from pdapt.training.run.journal import JOURNAL_FILE, Event, kept, read
 from pdapt.training.run.listeners import watch
 from pdapt.training.run.listeners.watch import Progress, places, to_blame
@@ -112,8 +112,7 @@ def test_a_rank_that_stands_still_is_named_and_the_run_ended(recipe_file: Path, 
     while len(kept(read(out / JOURNAL_FILE), Event.STEP)) < 7:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    (agent,) = psutil.Process(process.pid).children()
-    (victim,) = (rank for rank in agent.children() if rank.environ().get("RANK") == "1")
+    victim = psutil.Process(read_records(out / FOLDER)[1].pid)
     victim.send_signal(signal.SIGSTOP)
     _, said = process.communicate(timeout=180)
     assert process.returncode == 76, said
