@@ -163,7 +163,7 @@ def test_a_spike_is_gone_back_from_and_its_batch_left_out(recipe_file: Path, tok
 def test_a_warning_changes_nothing(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:
     runs = tmp_path / "warned", tmp_path / "unwatched"
     for out, overrides in zip(runs, (["guard.spike=warn"], []), strict=True):
-        train(load(str(recipe_file), [*RESTLESS, *overrides]), tokens, out)
+        train(load(str(recipe_file), [*RESTLESS, "checkpoint.every=100", *overrides]), tokens, out)
     warned, unwatched = ([row["loss"] for row in events(out, "step")] for out in runs)
     assert warned == unwatched
     assert {row["action"] for row in events(runs[0], "guard")} == {"warn"}

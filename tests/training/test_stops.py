@@ -87,34 +87,6 @@ def undisturbed(recipe_file: Path, tokens: Path, tmp_path_factory: pytest.TempPa
     return losses(out)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_ends_the_run_with_75_and_the_same_command_goes_on(
-    number: signal.Signals, recipe_file: Path, tokens: Path, tmp_path: Path, undisturbed: dict[int, float]
-) -> None:
-    out = tmp_path / "run"
-    process = start(recipe_file, tokens, out)
-    wait_for(lambda: len(losses(out)) >= 3)
-    if number == signal.SIGINT:  # as a terminal does it: to the whole group that it started
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 75, said
-    (saved,) = (iteration(path) for path in checkpoints(out))
-    assert 3 <= saved < 40
-    assert f"stopped after step {saved} of 40 ({number.name})" in said
-    assert f"{number.name} received" in said
-    assert "SIGUSR1" not in said
-    state = read_json(out / STATE)
-    assert state == {"state": "stopped", "step": saved, "reason": number.name}
-    assert saved in [row["step"] for row in read_json(out / ACHIEVED)]
-
-    assert start(recipe_file, tokens, out).wait(timeout=300) == 0
-    assert losses(out) == undisturbed
-    assert read_json(out / STATE)["state"] == "finished"
-
-
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("end", [None, SystemExit(75)])
 def test_a_signal_that_is_repeated_as_a_rank_ends_waits_for_its_end(
@@ -139,26 +111,49 @@ def test_a_signal_that_is_repeated_as_a_rank_ends_waits_for_its_end(
 
 
 @pytest.mark.slow
-def test_a_signal_that_comes_while_ranks_start_kills_nothing(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:
+def test_a_run_saves_and_ends_with_75_whenever_it_is_stopped_and_the_same_command_goes_on(
+    recipe_file: Path, tokens: Path, tmp_path: Path, undisturbed: dict[int, float]
+) -> None:
+    """By a signal while its ranks start, by its wall time, by SIGTERM and by Ctrl-C, one after the other."""
     out = tmp_path / "run"
     process = start(recipe_file, tokens, out)
     wait_for(lambda: (out / "job.json").is_file())
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 75, said
-    assert [iteration(path) for path in checkpoints(out)] == [1]
+    assert [iteration(path) for path in checkpoints(out)] == [1], "a signal that comes early kills nothing"
 
-
-@pytest.mark.slow
-def test_the_wall_time_saves_and_ends_the_run(
-    recipe_file: Path, tokens: Path, tmp_path: Path, undisturbed: dict[int, float]
-) -> None:
     recipe = load(str(recipe_file), TWO)
     with pytest.raises(StoppedEarly, match=r"stopped after step \d+ of 40 \(--wall-time\)") as stopped:
-        train(recipe, tokens, tmp_path / "run", wall_time=1e-3)
+        train(recipe, tokens, out, wall_time=1e-3)
     assert stopped.value.code == 75
-    assert train(recipe, tokens, tmp_path / "run") is not None
-    assert losses(tmp_path / "run") == undisturbed
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        assert_saved_by(number, start(recipe_file, tokens, out), out)
+
+    assert start(recipe_file, tokens, out).wait(timeout=300) == 0
+    assert losses(out) == undisturbed
+    assert read_json(out / STATE)["state"] == "finished"
+
+
+def assert_saved_by(number: signal.Signals, process: "subprocess.Popen[str]", out: Path) -> None:
+    """Send a run that was started a signal after its third step from now, and check how it ends."""
+    before = max(losses(out))
+    wait_for(lambda: max(losses(out)) >= before + 3)
+    if number == signal.SIGINT:  # as a terminal does it: to the whole group that it started
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 75, said
+    saved = iteration(checkpoints(out)[-1])
+    assert before + 3 <= saved < 40
+    assert f"stopped after step {saved} of 40 ({number.name})" in said
+    assert f"{number.name} received" in said
+    assert "SIGUSR1" not in said
+    state = read_json(out / STATE)
+    assert state == {"state": "stopped", "step": saved, "reason": number.name}
+    assert saved in [row["step"] for row in read_json(out / ACHIEVED)]
 
 
 @pytest.mark.slow
