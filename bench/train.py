@@ -1,11 +1,12 @@
 """`pdapt train` beside the trainers that a user would otherwise use, on the cores of this machine.
 
-Three parts, each of processes that take turns, because other work on a machine slows down whatever runs at the time:
+Four parts. Processes that are compared take turns, because other work on a machine slows down whatever runs then:
 
 - `throughput`: tokens that count a second, of pdapt and of transformers.Trainer, which reads the same packed rows, or
   the paper's: a document's piece a row, padded. All begin with the same weights.
 - `overhead`: a step of pdapt against one of Megatron's trainer alone, on rows without masks, where both compute the
   same.
+- `own_time`: pdapt's own time in a step, within one process; of ten times the steps, which are shorter than its noise.
 - `saves`: how long training stands still for a checkpoint, asynchronous and synchronous.
 """
 
@@ -34,12 +35,14 @@ from ..scaling.measured import WARM
 from ..training.run.journal import JOURNAL_FILE, Event, read, steps_in
 from .processes import run_logged
 from .side_job import SideJob
-from .train_results import Overhead, Results, Saves, Throughput, Way
+from .train_results import Overhead, OwnTime, Results, Saves, Throughput, Way
 
 DISTURBED = 0.05
 """Share of the cores' time from which on other processes are warned of: they slow down whichever side runs."""
 SAVES = 3
 """Checkpoints of a run of the part `saves`, the last step's aside."""
+OWN_TIME_STEPS = 10
+"""Times the steps of the other parts."""
 STEPS_FILE = "steps.json"
 IGNORED = -100
 """The label of a slot that does not count, in transformers."""
@@ -219,6 +222,22 @@ def overhead(bench: Bench) -> Overhead:
     return Overhead(medians, percents, statistics.median(percents))
 
 
+# Own time.
+
+
+def own_time(bench: Bench) -> OwnTime:
+    """Measure pdapt's own time in a step."""
+    from .own_time import summarize, times_of
+
+    recipe = unsaved(replace(bench.recipe, steps=OWN_TIME_STEPS * bench.recipe.steps))
+    log.info(f"bench: own time, {recipe.steps} steps")
+    ranks = recipe.parallel.ranks_per_node
+    job = SideJob(recipe, bench.work / "run", tokens=bench.tokens.resolve())
+    write_json(bench.work / "job.json", job.to_json())
+    _process([*torchrun(ranks), "-m", "pdapt.bench.own_time", str(bench.work / "job.json")], bench.work, ranks)
+    return summarize([read_json(times_of(bench.work, rank)) for rank in range(ranks)])
+
+
 # Saves.
 
 
@@ -242,9 +261,10 @@ def stalls(run_folder: Path) -> list[float]:
     return [row["stall_seconds"] for row in sorted(rows, key=lambda row: row["step"])]
 
 
-PARTS: dict[str, Callable[[Bench], Throughput | Overhead | dict[str, Saves]]] = {
+PARTS: dict[str, Callable[[Bench], Throughput | Overhead | OwnTime | dict[str, Saves]]] = {
     "throughput": throughput,
     "overhead": overhead,
+    "own_time": own_time,
     "saves": saves,
 }
 
@@ -305,9 +325,13 @@ def _side(side: str, job: SideJob, work: Path) -> Any:
     alone, path = side == "prepare", work / "job.json"
     write_json(path, job.to_json())
     ranks = job.recipe.parallel.ranks_per_node
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    _process([*([] if alone else torchrun), "-m", "pdapt.bench.trainers", side, str(path)], work, ranks)
+    _process([*([] if alone else torchrun(ranks)), "-m", "pdapt.bench.trainers", side, str(path)], work, ranks)
     return None if alone else read_json(job.out)
+
+
+def torchrun(ranks: int) -> list[str]:
+    """Arguments of Python that start so many ranks of what follows."""
+    return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
 
 
 def _process(arguments: list[str], work: Path, ranks: int = 1, *, gpu: bool = False) -> None:

@@ -187,7 +187,7 @@ def train(
     repeats: Annotated[int, typer.Option(min=1, help="Repeats of each process.")] = 3,
     part: Annotated[
         list[str] | None,
-        typer.Option(help="Part to measure: throughput, overhead or saves; may be repeated. By default all."),
+        typer.Option(help="Part to measure: throughput, overhead, own_time or saves; may be repeated. By default all."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -358,7 +358,7 @@ def spent(history: History) -> Spent | None:
         hours=sum(hours.values()),
         rank_hours=sum(hours[start] * ranks[start] for start in hours) if hours.keys() == ranks.keys() else None,
         goodput=sum(map(productive, counted)) / max(wall, 1e-9),
-        joules=None if None in joules else sum(value or 0 for value in joules),
+        joules=None if None in joules else sum(filter(None, joules)),
         unknown=unknown_seconds(history) / max(wall, 1e-9),
         lost=sum(last - first + 1 for first, last in missing_steps(rows)),
         record_faults=tuple(history.faults()),
