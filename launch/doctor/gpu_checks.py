@@ -138,7 +138,7 @@ def check_cpu_kernels() -> Iterator[Check]:
     if multiplies_bf16():
         yield Check("BF16", Verdict.OK, "this CPU has kernels for products in BF16")
         return
-    meaning = "products of BF16 matrices are computed in FP32 and rounded: some times slower"
+    meaning = "products of BF16 matrices are computed in FP32 and rounded: several times slower"
     fix = "model.precision=fp32 for trials on this CPU, or a CPU with AVX-512 or AMX"
     yield Check("BF16", Verdict.SLOW, "this CPU has no kernels for products in BF16", meaning=meaning, fix=fix)
 

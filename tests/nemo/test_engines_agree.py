@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from pdapt.conversion.convert import import_hf
+from pdapt.conversion.convert import export_hf, import_hf
 from pdapt.conversion.distcp_read import Checkpoint
+from pdapt.conversion.verify import verify
+from pdapt.core.exit_codes import ExitCode
 from pdapt.core.files import read_json
 from pdapt.training.run.folder import METRICS, checkpoints, iteration
 from pdapt.training.run.hashes import damage
 from pdapt.training.run.journal import JOURNAL_FILE
+from pdapt.training.run.run_state import STATE
 
 pytestmark = pytest.mark.timeout(3600)
 NEMO = "engine=nemo"
@@ -33,6 +36,7 @@ checkpoint: {every: 5, reshardable: true, asynchronous: false}
 validation: {every: 10, batches: 1}
 steps: 20
 """
+GUARDED = ["steps=40", "optimizer.lr=1e-7", "guard.window=16", "guard.deviations=1.7", "guard.spike=stop"]
 LAYOUTS = {
     "DP1": [],
     "DP2": ["parallel.ranks_per_node=2"],
@@ -142,3 +146,27 @@ def test_killed_and_started_again_it_is_the_same_run_to_the_bit(runs: Runs) -> N
     assert (len(names), names) == (40, list(other.entries))
     first, second = one.read(names), other.read(names)
     assert all(torch.equal(first[name], second[name]) for name in names)
+
+
+@pytest.mark.parametrize("engine", [[], [NEMO]], ids=["megatron", "nemo"])
+def test_autobridges_own_export_is_ours_to_the_bit(runs: Runs, engine: list[str], tmp_path: Path) -> None:
+    checkpoint = checkpoints(runs.of("DP1", *engine))[-1]
+    arguments = [str(runs.folder / "hf"), str(checkpoint), str(tmp_path / "auto")]
+    script = str(Path(__file__).with_name("auto_bridge_export.py"))
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    export_hf(checkpoint, tmp_path / "ours", dtype="float32")
+    assert not verify(tmp_path / "ours", tmp_path / "auto").different
+    assert not verify(checkpoint, tmp_path / "auto").different
+
+
+def test_a_guard_ends_the_run_alike(runs: Runs) -> None:
+    """With the same exit code, at the same step, for the same reason, and the same files."""
+    ended = []
+    for engine in ([], [NEMO]):
+        out = runs.folder / "-".join(["guarded", *engine])
+        done = subprocess.run(runs.command(out, *engine, *GUARDED), capture_output=True, text=True, check=False)
+        assert done.returncode == ExitCode.HALTED, done.stderr[-4000:]
+        ended.append((read_json(out / STATE), losses(out), {path.name for path in out.iterdir()}))
+    assert ended[0] == ended[1]
+    assert ended[0][0]["state"] == "stop"

@@ -80,6 +80,7 @@ def test_the_disk_has_room_for_the_checkpoints_that_this_start_saves(
         (["checkpoint.every=2"], 6, 10, 0, 2),
         (["checkpoint.every=2"], 10, 10, 0, 0),
         (["checkpoint.every=1", "checkpoint.keep_every=10", "checkpoint.keep_last=2"], 0, 100, 0, 13),
+        (["checkpoint.every=1", "checkpoint.keep_every=10", "checkpoint.keep_last=2"], 0, 95, 0, 12),
         (["checkpoint.every=1", "checkpoint.keep_every=10", "checkpoint.keep_last=2"], 50, 100, 2, 6),
         (["checkpoint.every=1", "checkpoint.keep_every=1000", "checkpoint.keep_last=2"], 0, 2, 0, 2),
     ],

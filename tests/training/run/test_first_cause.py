@@ -151,17 +151,24 @@ def test_the_error_goes_to_torchruns_file_too(tmp_path: Path, monkeypatch: pytes
 # Real ranks. A fault is put into the data of rank 1, in its fourth step (two micro-batches a step).
 
 FAULT = """
-import os, signal, time
-if os.environ.get("RANK") == "1":
+import os, signal, sys, time
+def install():
     from pdapt.training.megatron import recorder
     original, calls = recorder.Recorder.next, []
     def next(self, samples):
         calls.append(0)
-        if len(calls) == 7:
+        if os.environ.get("RANK") == "1" and len(calls) == 7:
             time.sleep(1.5)  # the file of where it stands is written once a second
             {fault}
         return original(self, samples)
     recorder.Recorder.next = next
+def forked():  # from a process that has imported what a rank needs
+    if "pdapt.training.megatron.recorder" in sys.modules:
+        install()
+if "RANK" in os.environ:
+    install()
+else:
+    os.register_at_fork(after_in_child=forked)
 """
 TWO = ["parallel.ranks_per_node=2", "validation.every=100", "checkpoint.every=100"]
 
