@@ -23,7 +23,7 @@ from .side_job import SideJob
 from .train_results import OwnTime
 
 BLOCK = 10
-"""Steps of a block: told and untold blocks alternate."""
+"""Steps of a block: blocks with listeners and without alternate."""
 PAIRS_LEFT_OUT = 1
 """Pairs of blocks at the beginning that are not counted: the first steps are slower."""
 SEED = 0
@@ -35,14 +35,14 @@ class Clock:
     def __init__(self, steps: int) -> None:
         """Prepare for a training of so many steps."""
         self.steps = steps
-        self.told = True
+        self.listening = True
         self.begins: list[int] = []
         self.own: list[int] = []
         self._since: int | None = None
 
     def begin_step(self, step: int) -> None:
-        """Note that a step begins; the first is 1. The last is told of as in every run, for its save."""
-        self.told = (step - 1) // BLOCK % 2 == 0 or step == self.steps
+        """Note that a step begins; the first is 1. The last one is with listeners, for its save."""
+        self.listening = (step - 1) // BLOCK % 2 == 0 or step == self.steps
         self.begins.append(time.perf_counter_ns())
         self.own.append(0)
 
@@ -72,12 +72,12 @@ class Clock:
 
         return counted
 
-    def untold(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Leave out a function that returns nothing in the blocks that nobody is told of."""
+    def while_listening(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Leave out a function that returns nothing in the blocks without listeners."""
 
         @functools.wraps(call)
         def left_out(*args: Any, **kwargs: Any) -> Any:
-            return call(*args, **kwargs) if self.told else None
+            return call(*args, **kwargs) if self.listening else None
 
         return left_out
 
@@ -95,7 +95,7 @@ def install(clock: Clock) -> None:
         def step_begins(self, step: int) -> None:
             clock.begin_step(step)
             self._all = getattr(self, "_all", self.listeners)
-            self.listeners = self._all if clock.told else []
+            self.listeners = self._all if clock.listening else []
             super().step_begins(step)
 
     class SummedByBlocks(Measuring):
@@ -104,16 +104,28 @@ def install(clock: Clock) -> None:
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             for recorder in (self.training, self.validation):
-                recorder.add = clock.timed(clock.untold(recorder.add))  # type: ignore[method-assign]
+                recorder.add = clock.timed(clock.while_listening(recorder.add))  # type: ignore[method-assign]
 
         def mean_loss(self) -> float:
-            return super().mean_loss() if clock.told else 0.0
+            return super().mean_loss() if clock.listening else 0.0
 
         def step_ends(self, step: int, *args: Any, **kwargs: Any) -> StepResult:
-            if clock.told:
+            if clock.listening:
                 return super().step_ends(step, *args, **kwargs)
             data, _ = self.training.take()
-            return StepResult(step, 0.0, 0.0, 0.0, False, 0.0, data, 0.0, [], [], [])
+            return StepResult(
+                step=step,
+                loss=0.0,
+                grad_norm=0.0,
+                learning_rate=self.learning_rate,
+                skipped=False,
+                seconds=0.0,
+                data=data,
+                joules=0.0,
+                stop_flags=[],
+                data_waits=[],
+                compute_seconds=[],
+            )
 
     events = [name for name in vars(Listener) if not name.startswith("_")]
     sums = ["step_begins", "compute_ends", "mean_loss", "step_ends"]
@@ -154,9 +166,9 @@ def summarize(ranks: Sequence[dict[str, list[int]]]) -> OwnTime:
     shares, milliseconds = [], []
     for rank in ranks:
         seconds, own = _blocks(rank["begins"], rank["own"])
-        told = own[:, 0].reshape(-1)
-        shares.append(float(told.sum() / seconds[:, 0].sum()))
-        milliseconds.append(1000 * float(told.mean()))
+        with_listeners = own[:, 0].reshape(-1)
+        shares.append(float(with_listeners.sum() / seconds[:, 0].sum()))
+        milliseconds.append(1000 * float(with_listeners.mean()))
     seconds, _ = _blocks(ranks[0]["begins"], ranks[0]["own"])
     medians = np.median(seconds, axis=2)
     low, middle, high = _interval(medians[:, 0] - medians[:, 1])
@@ -172,7 +184,7 @@ def summarize(ranks: Sequence[dict[str, list[int]]]) -> OwnTime:
 
 
 def _blocks(begins: Sequence[int], own: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of each step, and of pdapt's own in it, as [pairs, told or untold, BLOCK]; of whole pairs that count."""
+    """Seconds of each step, and of pdapt's own in it, [pairs, with listeners or without, BLOCK]; whole pairs alone."""
     seconds = np.diff(np.array(begins)) / 1e9
     whole = len(seconds) // (2 * BLOCK)
     shape = (whole, 2, BLOCK)

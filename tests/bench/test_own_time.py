@@ -30,24 +30,24 @@ def test_what_is_nested_counts_once_and_megatrons_work_within_not_at_all(clock: 
     assert clock.own == [5]
 
 
-def test_every_second_block_is_untold_but_not_the_last_step(clock: Clock) -> None:
-    told, calls = [], []
-    note = clock.untold(calls.append)
+def test_every_second_block_has_no_listeners_but_not_the_last_step(clock: Clock) -> None:
+    listening, calls = [], []
+    note = clock.while_listening(calls.append)
     for step in range(1, 61):
         clock.begin_step(step)
-        told.append(clock.told)
+        listening.append(clock.listening)
         note(step)
-    assert told == [True] * 10 + [False] * 10 + [True] * 10 + [False] * 10 + [True] * 10 + [False] * 9 + [True]
-    assert calls == [step for step, is_told in enumerate(told, 1) if is_told]
+    assert listening == [True] * 10 + [False] * 10 + [True] * 10 + [False] * 10 + [True] * 10 + [False] * 9 + [True]
+    assert calls == [step for step, heard in enumerate(listening, 1) if heard]
 
 
 def test_the_figures_are_those_of_the_blocks_that_count() -> None:
     random = np.random.default_rng(0)
-    told = np.tile(np.repeat([1, 0], BLOCK), 15)
-    nanoseconds = 100_000_000 + 2_000_000 * told + random.integers(-100_000, 100_000, len(told))
+    listening = np.tile(np.repeat([1, 0], BLOCK), 15)
+    nanoseconds = 100_000_000 + 2_000_000 * listening + random.integers(-100_000, 100_000, len(listening))
     nanoseconds[: 2 * BLOCK] *= 7  # the first pair does not count
     begins = np.concatenate([[0], np.cumsum(nanoseconds)]).tolist()
-    own = (1_500_000 * told).tolist()
+    own = (1_500_000 * listening).tolist()
     found = summarize([{"begins": begins, "own": own}, {"begins": begins, "own": [2 * each for each in own]}])
     assert found.milliseconds == pytest.approx([1.5, 3.0])
     assert found.shares == pytest.approx([1.5 / 102, 3 / 102], rel=1e-3)
