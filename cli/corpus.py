@@ -202,8 +202,8 @@ def find_contamination(
     """
     from ..data_prep.decontaminate.decontaminate import decontaminate
     from ..data_prep.tasks.task_options import slurm_options, tasks_of
+    from ..eval.tasks.all_tasks import choose_tasks
     from ..eval.tasks.questions import read_questions
-    from ..eval.tasks.suite import choose_tasks
 
     divided = tasks_of(parts, workers, slurm_options(slurm) if slurm else None, "--parts")
     questions = read_questions(data, choose_tasks(tasks or [])) if data else {}

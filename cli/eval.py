@@ -75,7 +75,8 @@ def fetch(
     """Prepare the 28 tasks' data, or baselines, for a machine without internet.
 
     English MMLU and MMLU-ProX come from the Hub, at pinned commits. So does French medical MMLU (data.zip of
-    BioMistral/BioInstructQA, 485 MB): pdapt includes its task files and a converter, but none of its questions.
+    BioMistral/BioInstructQA, 485 MB): pdapt includes its task files and a converter, but none of its questions. Those
+    on numbers (--tasks FR-NUMBERS) are drawn, without a download.
     """
     if baselines:
         from ..eval.benchmark.baselines import fetch_baseline, find_baseline
@@ -84,10 +85,10 @@ def fetch(
         fetched = {baseline.name: fetch_baseline(baseline, out / baseline.name).config for baseline in chosen}
         print(json.dumps(fetched, indent=None if as_json else 2))
         return
+    from ..eval.tasks.all_tasks import choose_tasks
     from ..eval.tasks.fetch import fetch_tasks
-    from ..eval.tasks.suite import choose_tasks
 
-    show(fetch_tasks(out, source=source, french_shots=french_shots, tasks=tuple(choose_tasks(tasks or []))), as_json)
+    show(fetch_tasks(out, source=source, french_shots=french_shots, tasks=choose_tasks(tasks or [])), as_json)
 
 
 @evaluation.command("baselines")
@@ -131,7 +132,7 @@ def run(
     from ..eval.benchmark.run import BenchmarkSettings, run_benchmark
     from ..eval.harness.backends import Limits
     from ..eval.models import ROLE_NAMES
-    from ..eval.tasks.suite import choose_tasks
+    from ..eval.tasks.all_tasks import choose_tasks
     from ..launch.hf_models import EXPORTS
     from ..launch.score_models import resolve
 

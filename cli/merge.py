@@ -145,8 +145,8 @@ def merge_choose(
     from ..eval.benchmark.run import BenchmarkSettings
     from ..eval.harness.backends import Limits
     from ..eval.statistics.tradeoff import Tradeoff
+    from ..eval.tasks.all_tasks import choose_tasks
     from ..eval.tasks.data_index import read_data_index
-    from ..eval.tasks.suite import choose_tasks
     from ..launch.choose_merge import Rule, choose, run_tasks, table
     from ..launch.hf_models import EXPORTS, as_hf
 

@@ -37,7 +37,9 @@ Heldout = Annotated[
 ]
 Tasks = Annotated[
     list[str] | None,
-    typer.Option(help="A task, a group (FR-MEDICAL, ...) or a pattern; may be repeated. By default all 28."),
+    typer.Option(
+        help="A task, a group (FR-MEDICAL, FR-NUMBERS, ...) or a pattern; may be repeated. By default all 28."
+    ),
 ]
 
 Workers = Annotated[

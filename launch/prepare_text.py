@@ -121,8 +121,8 @@ def decontaminate_documents(place: TextBuild) -> None:
 def search_contamination(place: TextBuild) -> None:
     """List which questions of the run's tasks are in the documents that are trained on."""
     from ..data_prep.decontaminate.decontaminate import decontaminate
+    from ..eval.tasks.all_tasks import choose_tasks
     from ..eval.tasks.questions import read_questions
-    from ..eval.tasks.suite import choose_tasks
 
     runs = place.request.benchmark
     assert runs is not None

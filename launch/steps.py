@@ -188,7 +188,7 @@ def _task_steps(request: Request, benchmark: TaskRuns, merge: Step) -> list[Step
 
     `merge` leaves the merged model.
     """
-    from ..eval.tasks.suite import choose_tasks
+    from ..eval.tasks.all_tasks import choose_tasks
 
     choices, parts = (*merge.choices, "benchmark"), len(choose_tasks(benchmark.tasks))
     summary = "do the tasks: base, last checkpoint and merged model"

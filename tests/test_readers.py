@@ -182,6 +182,7 @@ OWN = {
     "data_prep/documents/folders.py": "compares a manifest's beginning only",
     "eval/harness/messages.py": "a log of its own",
     "eval/harness/run_lm_eval.py": "a log, and a generation_config.json, of its own",
+    "eval/clinical/numbers/number_questions.py": "packaged",
     "eval/report/texts.py": "packaged",
     "eval/report/page.py": "packaged, and figures of its own",
     "eval/paper/claims.py": "packaged",

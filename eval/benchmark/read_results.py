@@ -28,7 +28,8 @@ from ..harness.result_files import (
     read_samples,
 )
 from ..models import Role
-from ..tasks.suite import PAPER_SUITE, TASKS
+from ..tasks.all_tasks import ALL_TASKS, suite_of_tasks
+from ..tasks.suite import PAPER_SUITE
 from ..tasks.task_suite import ScoredTask, TaskSuite
 from .results_folder import PLAN_FILE, Member, Plan
 
@@ -54,6 +55,7 @@ class Answers:
         protocol: what must be the same in a comparison.
         settings: how the answers were made; None where `settings.json` is missing.
         seconds: wall time of the evaluation.
+        measures: name -> other scores of each answer, [questions], of tasks that have some.
     """
 
     model: str
@@ -70,6 +72,7 @@ class Answers:
     protocol: Protocol
     settings: AnswerSettings | None
     seconds: float
+    measures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def keep(self, mask: np.ndarray) -> "Answers":
         """The answers to some of the questions; `mask` is [questions] of bool."""
@@ -82,6 +85,7 @@ class Answers:
             unparseable=self.unparseable[mask],
             truncated=None if self.truncated is None else self.truncated[mask],
             prompt_cut=None if self.prompt_cut is None else self.prompt_cut[mask],
+            measures={name: values[mask] for name, values in self.measures.items()},
         )
 
     @property
@@ -181,7 +185,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
     """
     plan = Plan.read(folder)
     members = plan.models
-    tasks = [task for task in TASKS if task in plan.tasks]
+    tasks = [task for task in ALL_TASKS if task in plan.tasks]
     if len(names := {member.name for member in members}) < len(members):
         raise UserError(f"two models have the same name: {sorted(names)}", where=str(folder / PLAN_FILE))
     check("report", _finished_files(folder, [member.name for member in members], tasks), fix=AGAIN)
@@ -190,7 +194,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
     for member in members:
         for task in tasks:
             try:
-                answers[member.name, task] = _read_answers(folder / member.name / task, member.name, TASKS[task])
+                answers[member.name, task] = _read_answers(folder / member.name / task, member.name, ALL_TASKS[task])
             except Unusable as error:
                 problems.append(Problem(member.name, task, error.reason, error.values))
     if not answers:
@@ -199,7 +203,10 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
             where=str(folder),
             fix="run `pdapt eval run` to the end",
         )
-    return Runs(name or folder.name, folder, members, answers=answers, problems=problems, config=plan.config)
+    suite = suite_of_tasks(tasks)
+    return Runs(
+        name or folder.name, folder, members, answers=answers, problems=problems, config=plan.config, suite=suite
+    )
 
 
 def _finished_files(folder: Path, models: list[str], tasks: list[str]) -> dict[Path, list[str]]:
@@ -279,7 +286,16 @@ def _answers(
         protocol=results.protocol,
         settings=_settings(folder / SETTINGS_FILE),
         seconds=results.seconds,
+        measures={name: _measured(samples, name) for name in task.measures},
     )
+
+
+def _measured(samples: list[Sample], name: str) -> np.ndarray:
+    """A measure of each answer, [questions]."""
+    values = [sample.measures[name] for sample in samples]
+    if not all(map(is_finite, values)):
+        raise Unusable(Reason.NOT_A_NUMBER, what=f"{SAMPLES_FILE}: {name}")
+    return np.array(values, float)
 
 
 def _right(samples: list[Sample], task: ScoredTask, stated: Any, wanted: int) -> np.ndarray:

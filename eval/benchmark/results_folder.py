@@ -15,7 +15,8 @@ from ...core.jsonio import JsonObject
 from ...core.manifest import MANIFEST_FILE, fingerprint
 from ...core.system import lock
 from ..models import Model, Role, check_name
-from ..tasks.suite import SUITE, Benchmark
+from ..tasks.all_tasks import ALL_TASKS
+from ..tasks.suite import Benchmark
 
 PLAN_FILE = "runs.json"
 """`Plan`."""
@@ -190,7 +191,7 @@ def write_plan(models: list[Model], tasks: list[Benchmark], config: dict[str, An
         members = {member.name: member for member in plan.models}
         members |= {model.name: Member(model.name, model.role, model.step) for model in models}
         names = {*plan.tasks, *(task.name for task in tasks)}
-        merged = Plan(list(members.values()), [task.name for task in SUITE if task.name in names], plan.config)
+        merged = Plan(list(members.values()), [name for name in ALL_TASKS if name in names], plan.config)
         write_json(out / PLAN_FILE, merged.to_json())
 
 

@@ -1,8 +1,8 @@
 """The files of an evaluation, which is one model on one task: their names, and what is in them."""
 
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ class Sample:
         target: index of the true choice, or the true answer.
         responses: the answer as the filter found it; or each choice as [log-probability, is greedy], as strings.
         score: 1.0 for a right answer, else 0.0; not always a number.
+        measures: name -> another score of the answer, likewise.
     """
 
     doc_id: int
@@ -107,15 +108,16 @@ class Sample:
     target: Any
     responses: list[Any]
     score: Any
+    measures: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def from_json(row: JsonObject, metric: str) -> "Sample":
-        """Check and take over JSON values; `metric` is the key of the score.
+    def from_json(row: JsonObject, metric: str, measures: tuple[str, ...] = ()) -> "Sample":
+        """Check and take over JSON values; `metric` is the key of the score, `measures` those of others.
 
         Raises:
             UserError: a value is missing or of another type.
         """
-        for key in ("target", metric):
+        for key in ("target", metric, *measures):
             if key not in row:
                 raise UserError(f"{key} is missing", where=row.where)
         return Sample(
@@ -126,6 +128,7 @@ class Sample:
             target=row.values["target"],
             responses=row.list("filtered_resps"),
             score=row.values[metric],
+            measures={name: row.values[name] for name in measures},
         )
 
     def log_probabilities(self) -> list[float]:
@@ -143,7 +146,7 @@ def read_samples(path: Path, task: ScoredTask) -> Iterator[Sample]:
     Raises:
         UserError: the file is missing, or a line is not a sample.
     """
-    return (Sample.from_json(row, task.metric) for row in read_jsonl(path, nan=True))
+    return (Sample.from_json(row, task.metric, task.measures) for row in read_jsonl(path, nan=True))
 
 
 def is_finite(value: Any) -> bool:

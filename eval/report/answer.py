@@ -1,4 +1,4 @@
-"""The answer of a page: its two sentences, the figure that shows them, and the table of decisions."""
+"""The answer of a page: its sentences, the figure that shows them, and the table of decisions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ ROW, HEADING, APART = 0.32, 0.26, 0.14
 class Answer:
     """The answer of a page. `all_decisions` is the longer table, where the first one has the target area alone."""
 
-    sentences: tuple[str, str]
+    sentences: tuple[str, ...]
     picture: Picture | None = None
     decisions: Table | None = None
     all_decisions: Table | None = None

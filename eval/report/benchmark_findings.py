@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from ...core.errors import UserError, check_known
@@ -9,6 +10,7 @@ from ...core.training_cost import Spent
 from ..benchmark.read_lm_eval import LmEvalFolders, read_lm_eval
 from ..benchmark.read_results import PLAN_FILE, Problem, Runs, read_runs
 from ..models import Role
+from ..statistics.alterations import AlteredShare, altered_shares
 from ..statistics.choose_checkpoint import Progress, follow_checkpoints
 from ..statistics.compare import Compared, Family, compare
 from ..statistics.contamination import read_contaminated
@@ -58,6 +60,11 @@ class Findings:
     def suite(self) -> TaskSuite:
         """The tasks of all results."""
         return union(runs.suite for runs in self.runs)
+
+    @cached_property
+    def altered(self) -> list[AlteredShare]:
+        """The shares of altered quantities, of the models that did tasks on numbers."""
+        return altered_shares(self.runs, self.families)
 
     @property
     def is_of_paper(self) -> bool:

@@ -1,7 +1,7 @@
 """The page of a benchmark report: its answer, and its details, of which each group of tasks is one."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -9,11 +9,13 @@ from ...core.manifest import versions
 from ..statistics.compare import FamilyRole, GroupChange
 from ..statistics.multiple_testing import ClearRule
 from ..statistics.unpaired import UnpairedGroup
+from ..tasks.suite import TASKS
 from . import benchmark_tables as tables
 from . import ranking_tables, settings_tables
 from .answer import Answer, answer, role_looks, span
 from .benchmark_figures import Panel, Series, draw_averages, draw_progress, draw_tradeoff
 from .benchmark_findings import Findings
+from .clinical.altered_numbers import altered_sentences, altered_table
 from .headline import AreaChange
 from .page import Detail, Paragraph, Picture, draw_picture
 from .table_formats import Table
@@ -38,7 +40,9 @@ class BenchmarkPage:
         """The answer; of models without a base, who ranks first."""
         changes = area_changes([*self.findings.compared.groups, *self.findings.compared.unpaired], self.w)
         if changes:
-            return answer(changes, self.w, self.figures)
+            on_changes = answer(changes, self.w, self.figures)
+            on_numbers = altered_sentences(self.findings.altered, self.w)
+            return replace(on_changes, sentences=(*on_changes.sentences, *on_numbers))
         return Answer((self.w("nothing_compared"), self._first_of_ranking()))
 
     def _first_of_ranking(self) -> str:
@@ -59,13 +63,16 @@ class BenchmarkPage:
         of_groups = [
             Detail(g, w.group(g), pictures=self._pictures(g), tables=self._tables(g)) for g in findings.suite.groups
         ]
-        rest = self._of_comparisons() if findings.families else []
+        altered = altered_table(findings.altered, w)
+        rest = [Detail("numbers", w("numbers"), tables=[altered] if altered else [])]
+        rest += self._of_comparisons() if findings.families else []
         target = str(findings.suite.target)  # checkpoints are followed only where there is one
         along = [
             table for progress in findings.progress for table in tables.progress_tables(progress, w, target=target)
         ]
         rest.append(Detail("progress", w("progress"), tables=along))
-        every = ranking_tables.all_models_tables(findings.runs, w) if findings.is_of_paper else []
+        has_paper_tasks = any(task in findings.suite.tasks for task in TASKS)
+        every = ranking_tables.all_models_tables(findings.runs, w) if has_paper_tasks else []
         rest.append(Detail("all_models", w("all_models"), tables=every))
         if not findings.is_of_paper:
             rest.append(Detail("tasks", w("suite"), tables=[tables.suite_table(findings.suite, w)]))

@@ -12,11 +12,11 @@ import yaml
 
 from ...core.errors import UserError
 from ...core.remarks.remark import Remark
-from ..tasks.suite import GROUPS
+from ..tasks.all_tasks import ALL_GROUPS
 
 LANGUAGES = ("en", "fr")
-TEXTS = ("texts", "answer_texts", "heldout_texts", "remark_texts")
-TEXTS_FILES = tuple(Path(__file__).with_name(f"{name}.yaml") for name in TEXTS)
+TEXTS = ("texts", "answer_texts", "heldout_texts", "remark_texts", "clinical/clinical_texts")
+TEXTS_FILES = tuple(Path(__file__).parent / f"{name}.yaml" for name in TEXTS)
 NO_BREAK, THIN_NO_BREAK = "\u00a0", "\u202f"
 
 
@@ -94,12 +94,12 @@ class Words:
         return format_text(self.texts[key], values, self.language)
 
     def group(self, group: str) -> str:
-        """A group of tasks as a heading has it; one that is not the paper's by its name."""
-        return self(group) if group in GROUPS else group
+        """A group of tasks as a heading has it; one that is not ours by its name."""
+        return self(group) if group in ALL_GROUPS else group
 
     def area(self, group: str) -> str:
         """A group of tasks as a sentence has it."""
-        return self(f"area_{group}") if group in GROUPS else self("area_group", group=group)
+        return self(f"area_{group}") if group in ALL_GROUPS else self("area_group", group=group)
 
     def remark(self, remark: Remark) -> str:
         """A remark of a stage in words.

@@ -9,7 +9,8 @@ from ...core.errors import UserError
 from ...core.files import read_object
 from ...core.jsonio import JsonObject, shorten
 from ...core.log import counted
-from .suite import Benchmark, choose_tasks
+from .all_tasks import ALL_TASKS
+from .suite import Benchmark
 
 DATA_INDEX_FILE = "benchmark.json"
 """Task -> `TaskData`."""
@@ -72,7 +73,7 @@ def tasks_with_data(folder: Path) -> list[Benchmark]:
         UserError: `fetch` did not make the folder, or it has no task's data.
     """
     index = _read_index(folder)
-    tasks = [task for task in choose_tasks([]) if task.name in index]
+    tasks = [task for task in ALL_TASKS.values() if task.name in index]
     if not tasks:
         raise UserError("there are no task's data", where=str(folder / DATA_INDEX_FILE), fix="run `pdapt eval fetch`")
     return tasks

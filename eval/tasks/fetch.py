@@ -1,7 +1,8 @@
-"""The 28 tasks' data, downloaded to a folder for machines without internet: `pdapt eval fetch`."""
+"""The tasks' data, downloaded or drawn, in a folder for machines without internet: `pdapt eval fetch`."""
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from ...core.files import require_file, write_json, write_text
 from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
 from ...data_prep.documents.store import parquet_errors
+from ..clinical.numbers.number_questions import SEED
+from ..clinical.numbers.number_tasks import NumberTask
 from .bioinstruct import RECORDS_FILE, Question, Record, questions, read_records, worked_examples
 from .data_index import DATA_INDEX_FILE, TaskData
 from .suite import DATASET_REVISIONS, FRENCH_MMLU_DATASET, MMLU_DATASET, PROX_DATASET, SUITE, Benchmark
@@ -55,12 +58,13 @@ def fetch_tasks(
     *,
     source: Path | None = None,
     french_shots: Path | None = None,
-    tasks: tuple[Benchmark, ...] = SUITE,
+    tasks: Sequence[Benchmark] = SUITE,
 ) -> Manifest:
     """Fetch the data of tasks (stage `benchmark-data`).
 
     English MMLU and MMLU-ProX are kept as their authors' Parquet files; French MMLU becomes `test.jsonl` and
-    `dev.jsonl`, one row a question. Each task's questions are counted against the paper's Table 2.
+    `dev.jsonl`, one row a question. Each task's questions are counted against the paper's Table 2. The questions on
+    numbers are drawn, and nothing is downloaded for them.
 
     Args:
         out: the folder to make; `benchmark.json` lists its tasks.
@@ -68,28 +72,32 @@ def fetch_tasks(
             from the Hub, each at its pinned revision.
         french_shots: records in the form of `French-full.json` that French MMLU's worked examples are taken from;
             none: the data set's own.
-        tasks: of the suite.
+        tasks: of `all_tasks`.
 
     Raises:
         UserError: a file is missing or of another form, or a task has another number of questions.
     """
-    paths = _source_files(tasks, source)
+    drawn = [task for task in tasks if isinstance(task, NumberTask)]
+    published = [task for task in tasks if task not in drawn]
+    paths = _source_files(published, source)
     inputs = {name.replace("/", "--"): path for name, path in paths.items()}
     if french_shots is not None:
         inputs["french-shots"] = require_file(french_shots)
-    config = {"revisions": DATASET_REVISIONS, "tasks": [task.name for task in tasks]}
+    config: dict[str, Any] = {"revisions": DATASET_REVISIONS, "tasks": [task.name for task in tasks]}
+    config |= {"numbers": SEED} if drawn else {}
 
     def body(work: Path) -> dict[str, Any]:
         shots = read_records(french_shots) if french_shots is not None else None
-        records = _french_records(tasks, paths)
-        index = {task.name: _write_task(task, paths, records=records, shots=shots, work=work) for task in tasks}
+        records = _french_records(published, paths)
+        index = {task.name: _write_task(task, paths, records=records, shots=shots, work=work) for task in published}
+        index |= {task.name: TaskData(*task.write_questions(work), task.questions) for task in drawn}
         write_json(work / DATA_INDEX_FILE, {name: data.to_json() for name, data in index.items()})
         return {"tasks": len(index), "questions": sum(data.questions for data in index.values())}
 
     return run_stage("benchmark-data", inputs, config, out=out, body=body)
 
 
-def _source_files(tasks: tuple[Benchmark, ...], source: Path | None) -> dict[str, Path]:
+def _source_files(tasks: Sequence[Benchmark], source: Path | None) -> dict[str, Path]:
     """`<dataset>/<file>` -> where it is on this machine."""
     needed = sorted(
         {(task.dataset, name) for task in tasks for name in (DatasetFiles.of(task).test, DatasetFiles.of(task).shots)}
@@ -126,7 +134,7 @@ def _local_file(source: Path, dataset: str, name: str) -> Path:
     return require_file(path)
 
 
-def _french_records(tasks: tuple[Benchmark, ...], paths: dict[str, Path]) -> list[Record]:
+def _french_records(tasks: Sequence[Benchmark], paths: dict[str, Path]) -> list[Record]:
     """The records of the archive, read once for all of its tasks."""
     wanted = any(task.dataset == FRENCH_MMLU_DATASET for task in tasks)
     return read_records(paths[f"{FRENCH_MMLU_DATASET}/{FRENCH_ARCHIVE}"]) if wanted else []

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...core.errors import UserError
 from ...core.files import read_jsonl
+from ..clinical.numbers.number_tasks import NumberTask
 from .data_index import read_data_index
 from .fetch import REQUIRED_COLUMNS, read_columns, texts_of_questions
 from .suite import Benchmark
@@ -12,6 +13,8 @@ from .suite import Benchmark
 
 def read_questions(folder: Path, tasks: list[Benchmark]) -> dict[str, list[list[str]]]:
     """The questions of each task, in the order of lm-eval's `doc_id`: the text of each, then its choices.
+
+    Of a question on a text, it is that text.
 
     Raises:
         UserError: `folder` was not made by `fetch`, lacks a task, or is damaged.
@@ -21,6 +24,8 @@ def read_questions(folder: Path, tasks: list[Benchmark]) -> dict[str, list[list[
 
 
 def _questions(path: Path, task: Benchmark) -> list[list[str]]:
+    if isinstance(task, NumberTask):
+        return [[row.text("text")] for row in read_jsonl(path)]
     if path.suffix == ".jsonl":
         rows = list(read_jsonl(path))
         asked, choices = [row.text("question") for row in rows], [row.list("choices") for row in rows]

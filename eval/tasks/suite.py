@@ -5,16 +5,14 @@ This is their only table: data, runs and reports read it.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from ...core.errors import UserError, nearest
 from .task_suite import TaskSuite
 
 Language = Literal["EN", "FR"]
-Topic = Literal["MEDICAL", "OTHER"]
+Topic = Literal["MEDICAL", "OTHER", "NUMBERS"]
 
 
 class RequestKind(StrEnum):
@@ -62,7 +60,7 @@ class Benchmark:
     Attributes:
         name: its name in lm-eval.
         language: of its questions.
-        topic: medical or other.
+        topic: medical or other; numbers are not the paper's.
         subject: subject of MMLU, or category of MMLU-ProX.
         abbreviation: of the subject, at the head of a column.
         dataset: on the Hub.
@@ -84,7 +82,7 @@ class Benchmark:
 
     @property
     def group(self) -> str:
-        """One of FR-MEDICAL, EN-MEDICAL, FR-OTHER, EN-OTHER."""
+        """The group, such as FR-MEDICAL."""
         return f"{self.language}-{self.topic}"
 
     @property
@@ -101,6 +99,11 @@ class Benchmark:
     def has_choices(self) -> bool:
         """Whether log-probabilities of choices are compared."""
         return not self.generates
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Other scores of each answer: none."""
+        return ()
 
     @property
     def kind(self) -> RequestKind:
@@ -186,24 +189,3 @@ GROUPS = ("FR-MEDICAL", "EN-MEDICAL", "FR-OTHER", "EN-OTHER")
 TARGET_GROUP = GROUPS[0]
 """The group that models are adapted for, and by which a checkpoint is chosen."""
 PAPER_SUITE = TaskSuite(TASKS, GROUPS, TARGET_GROUP)
-
-
-def choose_tasks(patterns: list[str]) -> list[Benchmark]:
-    """Tasks by name, group or pattern, such as `mmlu_prox_fr_*`; without any, all 28.
-
-    Raises:
-        UserError: a pattern matches no task.
-    """
-    for pattern in patterns:
-        if not any(_matches(task, pattern) for task in SUITE):
-            raise UserError(
-                f"no task is called {pattern!r}",
-                where="--tasks",
-                allowed=f"{', '.join(GROUPS)}, a task's name, or a pattern such as 'mmlu_prox_fr_*'",
-                fix=nearest(pattern, [*GROUPS, *(task.name for task in SUITE)]),
-            )
-    return [task for task in SUITE if not patterns or any(_matches(task, pattern) for pattern in patterns)]
-
-
-def _matches(task: Benchmark, pattern: str) -> bool:
-    return pattern == task.group or fnmatchcase(task.name, pattern)

@@ -48,6 +48,11 @@ class ScoredTask(Protocol):
         """Whether log-probabilities of choices are compared, of which the target is one's index."""
         ...
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """lm-eval's names of other scores that its samples state of each answer, such as how it was wrong."""
+        ...
+
 
 @dataclass(frozen=True)
 class OtherTask:
@@ -78,6 +83,11 @@ class OtherTask:
     def has_choices(self) -> bool:
         """Whether log-probabilities of choices are compared."""
         return self.output_type == "multiple_choice"
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Other scores of each answer: none."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def run_tasks(whole: WholeRun) -> None:
     from ...eval.benchmark.run import BenchmarkSettings, run_benchmark
     from ...eval.harness.backends import Limits
     from ...eval.models import Role
-    from ...eval.tasks.suite import choose_tasks
+    from ...eval.tasks.all_tasks import choose_tasks
 
     asked = whole.request.benchmark
     assert asked is not None

@@ -16,6 +16,7 @@ from pdapt.eval.benchmark import run as benchmark_runs
 from pdapt.eval.harness.job import LmEvalJob
 from pdapt.eval.models import Role
 from pdapt.eval.scores import SCORES_FILE, Comparison, Score, Scores
+from pdapt.eval.tasks.all_tasks import ALL_TASKS
 from pdapt.eval.tasks.data_index import DATA_INDEX_FILE
 from pdapt.eval.tasks.fetch import fetch_tasks
 from pdapt.eval.tasks.suite import (
@@ -265,7 +266,7 @@ class Written:
         version: float = 1.0,
     ) -> None:
         """Write one model's answers to one task."""
-        its, folder = TASKS[task], self.folder / model / task
+        its, folder = ALL_TASKS[task], self.folder / model / task
         folder.mkdir(parents=True, exist_ok=True)
         rows = [self._row(its, q, right(task, q), invalid(task, q), prompt) for q in range(self.questions)]
         (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -289,6 +290,8 @@ class Written:
         digest = hashlib.sha256(f"{task.name}{question}".encode()).hexdigest()
         row = {"doc_id": question, "doc_hash": digest, "prompt_hash": f"{prompt}{question}", "filter": task.filter}
         row |= {"target": "2", "metrics": [task.metric], task.metric: float(right and not invalid)}
+        outcome = "absent" if invalid else "exact" if right else "altered"
+        row |= {measure: float(measure == outcome) for measure in task.measures}
         if not task.generates:
             return row | {
                 "filtered_resps": [["-3.0", "False"], ["-2.5", "False"], [str(-2.0 if right else -4.0), "True"]]

@@ -17,7 +17,7 @@ from pdapt.core.slurm import SlurmOptions
 from pdapt.eval.benchmark.results_folder import PLAN_FILE
 from pdapt.eval.benchmark.run import Outcome
 from pdapt.eval.report.benchmark_report import BenchmarkReportOptions
-from pdapt.eval.tasks.suite import choose_tasks
+from pdapt.eval.tasks.all_tasks import choose_tasks
 from pdapt.launch.pipeline import WORK, run_step
 from pdapt.launch.request import Request, TaskRuns, read_request, write_request
 from pdapt.launch.steps import (

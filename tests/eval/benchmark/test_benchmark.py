@@ -17,7 +17,7 @@ from pdapt.eval.harness.job import LmEvalJob
 from pdapt.eval.harness.lm_eval_process import EvaluationFailed
 from pdapt.eval.harness.result_files import Sample
 from pdapt.eval.models import Model, Role
-from pdapt.eval.tasks.suite import choose_tasks
+from pdapt.eval.tasks.all_tasks import choose_tasks
 
 Maker = Callable[..., Path]
 

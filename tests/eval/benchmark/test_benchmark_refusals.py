@@ -16,8 +16,9 @@ from pdapt.eval.harness import chat_template
 from pdapt.eval.harness.backends import Limits
 from pdapt.eval.harness.job import LmEvalJob
 from pdapt.eval.models import Model, Role
+from pdapt.eval.tasks.all_tasks import choose_tasks
 from pdapt.eval.tasks.fetch import fetch_tasks
-from pdapt.eval.tasks.suite import PROX_DATASET, SUITE, choose_tasks
+from pdapt.eval.tasks.suite import PROX_DATASET, SUITE
 
 Maker = Callable[..., Path]
 

@@ -12,8 +12,8 @@ from pdapt.eval.benchmark.run import write_task_file
 from pdapt.eval.harness.backends import Limits, model_arguments
 from pdapt.eval.harness.job import Evaluation, LmEvalJob
 from pdapt.eval.harness.lm_eval_process import run_job
+from pdapt.eval.tasks.all_tasks import choose_tasks
 from pdapt.eval.tasks.data_index import read_data_index
-from pdapt.eval.tasks.suite import choose_tasks
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

@@ -21,7 +21,7 @@ from pdapt.eval.heldout.build_tasks import build_tasks
 from pdapt.eval.heldout.evaluate import evaluate
 from pdapt.eval.heldout.proxy import run_proxy
 from pdapt.eval.models import Model, Role
-from pdapt.eval.tasks.suite import choose_tasks
+from pdapt.eval.tasks.all_tasks import choose_tasks
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 200,

@@ -84,9 +84,9 @@ def _run(folder: Path, make_scores: Any, trade: Any) -> None:
 
 
 def _benchmark(folder: Path, make_benchmark: Any) -> None:
-    """Results of four tasks, one of each group, each damaged in another way in some model."""
+    """Results of five tasks, one of each group, each damaged in another way in some model."""
     written = make_benchmark(folder / "Qwen3-0.6B-Base")
-    written.tasks = ["mmlu_med_fr_anatomy", "mmlu_anatomy", "mmlu_prox_fr_law", "mmlu_prox_en_law"]
+    written.tasks = ["mmlu_med_fr_anatomy", "mmlu_anatomy", "mmlu_prox_fr_law", "mmlu_prox_en_law", "labs_copy_fr"]
     written.config |= {"lm_eval": "0.4.13", "max_length": 4096, "max_gen_toks": None}
     for number, (name, role) in enumerate(
         {"base": "base", "a": "checkpoint", "b": "checkpoint", "m": "merged"}.items()
@@ -121,6 +121,10 @@ def test_a_french_page_has_no_english_and_french_marks(
     else:
         build_paper_report(TABLES_FILE, BenchmarkReportOptions({}, {}, language="fr"), tmp_path / "out")
     words = words_of(tmp_path / "out/index.html")
+    if kind == "benchmark":
+        assert "doses et valeurs biologiques demandées, part altérée\u00a0: base 50,0\u00a0% (" in words
+        tables = {path.stem for path in (tmp_path / "out/tables").glob("*.csv")}
+        assert {"altered-numbers", "results-FR-NUMBERS", "results-FR-MEDICAL", "models-8"} <= tables
     assert english_in(words) == []
     assert misprints_in(words) == []
 

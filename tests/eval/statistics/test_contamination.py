@@ -14,9 +14,10 @@ from pdapt.core.errors import UserError
 from pdapt.eval.benchmark.read_results import read_runs
 from pdapt.eval.statistics.compare import Family, compare
 from pdapt.eval.statistics.contamination import read_contaminated
+from pdapt.eval.tasks.all_tasks import choose_tasks
 from pdapt.eval.tasks.data_index import DATA_INDEX_FILE
 from pdapt.eval.tasks.questions import read_questions
-from pdapt.eval.tasks.suite import TASKS, choose_tasks
+from pdapt.eval.tasks.suite import TASKS
 
 MMLU, PROX = "mmlu_med_fr_anatomy", "mmlu_prox_fr_health"
 ASKED = [

@@ -16,6 +16,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.eval.benchmark.run import write_task_file
 from pdapt.eval.paper.tables_file import TABLES_FILE
+from pdapt.eval.tasks.all_tasks import choose_tasks
 from pdapt.eval.tasks.data_index import DATA_INDEX_FILE, read_data_index
 from pdapt.eval.tasks.suite import (
     FRENCH_MMLU_DATASET,
@@ -26,7 +27,6 @@ from pdapt.eval.tasks.suite import (
     PROX_DATASET,
     SUITE,
     Benchmark,
-    choose_tasks,
 )
 
 

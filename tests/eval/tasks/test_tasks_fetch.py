@@ -17,6 +17,7 @@ from pdapt.core.files import read_json
 from pdapt.core.manifest import Manifest
 from pdapt.eval.benchmark import baselines
 from pdapt.eval.tasks import fetch
+from pdapt.eval.tasks.all_tasks import choose_tasks
 from pdapt.eval.tasks.bioinstruct import RECORDS_FILE, questions, read_records, worked_examples
 from pdapt.eval.tasks.data_index import DATA_INDEX_FILE
 from pdapt.eval.tasks.suite import (
@@ -26,7 +27,6 @@ from pdapt.eval.tasks.suite import (
     MMLU_DATASET,
     PROX_DATASET,
     SUITE,
-    choose_tasks,
 )
 
 

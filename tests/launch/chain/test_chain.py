@@ -14,7 +14,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.manifest import Manifest
 from pdapt.core.system import slurm_queue
 from pdapt.core.system.slurm_queue import SlurmSilent
-from pdapt.eval.tasks.suite import choose_tasks
+from pdapt.eval.tasks.all_tasks import choose_tasks
 from pdapt.launch.chain.chain_jobs import job_name, log_file, notes_folder, sentences
 from pdapt.launch.chain.run_status import StepState, cancel_run, first_error, read_ends, run_status, training_progress
 from pdapt.launch.chain.submit import plan_chain, submit_chain

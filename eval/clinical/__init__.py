@@ -1,0 +1,1 @@
+"""Tasks from clinical documents, beside the paper's 28."""

@@ -1,0 +1,1 @@
+"""Doses and laboratory values: whether a model copies and converts them without altering one."""

@@ -1,0 +1,1 @@
+"""The parts of a page on tasks from clinical documents."""
