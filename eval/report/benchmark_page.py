@@ -38,7 +38,7 @@ class BenchmarkPage:
     @cached_property
     def answer(self) -> Answer:
         """The answer; of models without a base, who ranks first."""
-        changes = area_changes([*self.findings.compared.groups, *self.findings.compared.unpaired], self.w)
+        changes = area_changes(self._all_changes(), self.w)
         if changes:
             on_changes = answer(changes, self.w, self.figures)
             on_numbers = altered_sentences(self.findings.altered, self.w)
@@ -133,11 +133,12 @@ class BenchmarkPage:
             caption = w("figure_progress", group=w.group(group), questions=self._progress_questions(group))
             draw = partial(draw_progress, lines, panel)
             pictures.append(draw_picture(draw, self.figures, f"figure-1-{group}", caption=caption, w=w))
-        changes = [change for change in self.findings.compared.groups if change.group == group]
+        changes = [change for change in self._all_changes() if change.group == group]
         if changes:
-            every = average_series(self.findings.compared.groups, w)[1]
+            every = average_series(self._all_changes(), w)[1]
             names, series = average_series(changes, w)
-            draw = partial(draw_averages, names, series, Panel(("", w("axis_right")), limits(every)), self._roles())
+            panel = Panel(("", w("axis_right")), limits(every))
+            draw = partial(draw_averages, names, series, panel, self._roles(changes))
             caption = w("figure_averages", group=w.group(group), basis=self._basis(group))
             pictures.append(draw_picture(draw, self.figures, f"figure-2-{group}", caption=caption, w=w))
         return pictures
@@ -145,10 +146,12 @@ class BenchmarkPage:
     def _basis(self, group: str) -> str:
         """The tasks and the number of questions that a group's averages are of, each family's if they differ."""
         w, parts = self.w, {}
-        for change in self.findings.compared.groups:
+        for change in reversed(self._all_changes()):  # of what is paired, where a family has both
             if change.group == group:
-                key = "basis_half" if change.half else "basis_all"
-                parts[change.family] = w(key, questions=change.change.documents, tasks=len(change.tasks))
+                paired = isinstance(change, GroupChange)
+                tasks = change.tasks if paired else change.all_tasks
+                key = "basis_half" if paired and change.half else "basis_all"
+                parts[change.family] = w(key, questions=change.change.documents, tasks=len(tasks))
         if len(set(parts.values())) == 1:
             return next(iter(parts.values()))
         return w("semicolon").join(w("of", group=family, what=part) for family, part in parts.items())
@@ -158,8 +161,13 @@ class BenchmarkPage:
         counts = [p.questions for progress in self.findings.progress for p in progress.points if p.group == group]
         return span(counts, self.w)
 
-    def _roles(self) -> list[tuple[str, Look]]:
-        present = {FamilyRole.BASE, *(change.role for change in self.findings.compared.groups)}
+    def _all_changes(self) -> list[GroupChange | UnpairedGroup]:
+        """The changes of all groups: those of paired answers, then those of scores alone."""
+        return [*self.findings.compared.groups, *self.findings.compared.unpaired]
+
+    def _roles(self, changes: Sequence[GroupChange | UnpairedGroup]) -> list[tuple[str, Look]]:
+        """The base and those roles that a figure of changes draws."""
+        present = {FamilyRole.BASE, *(change.role for change in changes)}
         return role_looks([role for role in FamilyRole if role in present], self.w)
 
     def _progress(self, group: str) -> list[Series]:
@@ -183,7 +191,8 @@ class BenchmarkPage:
             points = tradeoff_series(groups, language)
             if points:
                 panel = Panel((w("axis_other"), w("axis_medical")), limits(every), limits(every, across=True))
-                draw = partial(draw_tradeoff, points, panel, self._roles()[1:])
+                shown = [g for g in groups if g.group.startswith(language)]
+                draw = partial(draw_tradeoff, points, panel, self._roles(shown)[1:])
                 bases = w("semicolon").join(
                     f"{w(g)}, {self._basis(g)}" for g in (f"{language}-MEDICAL", f"{language}-OTHER")
                 )
@@ -215,7 +224,7 @@ def area_changes(groups: Sequence[GroupChange | UnpairedGroup], w: Words) -> lis
     return sorted(changes, key=lambda change: not change.target)
 
 
-def average_series(groups: Sequence[GroupChange], w: Words) -> tuple[list[str], list[Series]]:
+def average_series(groups: Sequence[GroupChange | UnpairedGroup], w: Words) -> tuple[list[str], list[Series]]:
     """Families, and a series of averages for each family, a place for base, adapted and merged.
 
     The bars are one standard error to each side.

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..models import ROLES
 from ..statistics.compare import FamilyRole
 from ..statistics.multiple_testing import LEVEL
 from .texts import Words
+
+NO_NAMES = {*ROLES, "benchmark", "scores", "tasks"}
+"""Names of roles and of folders of results, after which no model is called in a sentence."""
 
 
 class Unit(StrEnum):
@@ -100,7 +104,10 @@ def headline(changes: Sequence[AreaChange], w: Words) -> tuple[str, str]:
 
 
 def _on_a_model(changes: Sequence[AreaChange], w: Words) -> str:
-    return w(f"head_{changes[0].role}", family=changes[0].family, clauses=_clauses(changes, w))
+    role, family, clauses = changes[0].role, changes[0].family, _clauses(changes, w)
+    if family.casefold() in NO_NAMES:
+        return w(f"head_{role}_unnamed", clauses=clauses)
+    return w(f"head_{role}", family=family, clauses=clauses)
 
 
 def _clauses(changes: Sequence[AreaChange], w: Words) -> str:

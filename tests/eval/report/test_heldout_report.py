@@ -86,7 +86,7 @@ def test_page_is_semantic(report):
 def test_the_answer_is_two_sentences_and_marks_have_words(report):
     text = (report / "index.html").read_text()
     assert re.findall(r'<p class="headline">(.*)</p>', text) == [
-        "Against its base, the adapted base gains on medical text (perplexity −18.1 %) and loses on general text "
+        "Against its base, the adapted model gains on medical text (perplexity −18.1 %) and loses on general text "
         "(perplexity +10.5 %).",
         "The merge with the base gives part of the loss back and keeps the gain: against the base, it gains on medical "
         "text (perplexity −9.5 %) and loses on general text (perplexity +2.0 %).",
@@ -119,7 +119,7 @@ def test_the_page_is_in_french_too(finished, tmp_path):
     build_heldout_report(finished / "scores", tmp_path / "out", options)
     text = (tmp_path / "out/index.html").read_text()
     assert 'lang="fr"' in text
-    assert "le modèle base adapté gagne sur le texte «\u00a0medical\u00a0» (perplexité −18,1\u00a0%)" in text
+    assert "le modèle adapté gagne sur le texte «\u00a0medical\u00a0» (perplexité −18,1\u00a0%)" in text
     assert "La courbe de cpt manque\u00a0:" in text
     own = r'<dd>.*?</dd>|<dt>.*?</dt>|data:image[^"]*|<style>.*?</style>|(?:id|class)="[^"]*"'
     words = set(re.findall(r"\w+", re.sub(own, "", text, flags=re.DOTALL)))

@@ -12,6 +12,7 @@ from test_french_pages import english_in, misprints_in, words_of
 
 from pdapt.core.errors import UserError
 from pdapt.eval.report import page
+from pdapt.eval.report.benchmark_figures import draw_averages
 from pdapt.launch.build_reports import ReportOptions, build_report
 
 TASKS = {"jura_bgb": 60, "jura_stgb": 40, "rechnen": 50}
@@ -126,6 +127,27 @@ def test_what_cannot_be_paired_is_compared_by_scores_and_said_so(tmp_path: Path)
     words = words_of(tmp_path / "fr/index.html")
     assert "Comparé par les seuls scores" in words
     assert (english_in(words), misprints_in(words)) == ([], [])
+
+
+def test_each_model_of_a_legend_is_in_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that is compared by scores alone, and none that has no score in the group."""
+    drawn: list[Any] = []
+    images = dict.fromkeys(("light", "dark"), tmp_path)
+    monkeypatch.setattr(page, "draw_twice", lambda draw, *_: drawn.append(draw) or images)
+    folders = {"base": write(tmp_path / "b", HALF), "tuned": write(tmp_path / "t", BETTER)}
+    folders["merged"] = write(tmp_path / "m", {"jura_bgb": 0.9, "jura_stgb": 0.8}, questions="andere")
+    build(folders, tmp_path / "out", target="jura")
+    figures = [draw.args for draw in drawn if draw.func is draw_averages]
+    markers = [{series.look.marker for series in args[1]} for args in figures]
+    assert markers == [{0, 1, 2}, {0, 1}]
+    assert [{look.marker for _, look in args[3]} for args in figures] == markers
+
+
+def test_a_model_is_not_called_after_its_role(tmp_path: Path) -> None:
+    folders = {"base": write(tmp_path / "b", HALF), "tuned": write(tmp_path / "t", BETTER)}
+    assert "Against its base, the adapted model gains on jura" in build(folders, tmp_path / "en", target="jura")
+    french = build(folders, tmp_path / "fr", target="jura", language="fr")
+    assert "Par rapport à sa base, le modèle adapté gagne sur" in french
 
 
 def test_graded_answers_are_compared_by_scores_and_targets_may_be_words(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_proxy_has_a_page_with_the_losses_of_its_training(proxied: Path, tmp_p
     run = write_run(tmp_path / "cpt", [9.0, 8.0])
     (run / "metrics.jsonl").write_text('{"iteration": 1, "loss": 9.0}\n{"iteration": 2, "loss": 8.0}\n')
     build_report([str(proxied)], tmp_path / "out", options(training=[str(run)]))
-    assert headline(tmp_path / "out")[0].startswith("Against its base, the adapted base gains on medical text")
+    assert headline(tmp_path / "out")[0].startswith("Against its base, the adapted model gains on medical text")
     text = (tmp_path / "out/index.html").read_text()
     assert "<h1>Held-out text: proxy</h1>" in text
     assert "3 of 300 prompts" in text, "of all models together"
