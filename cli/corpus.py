@@ -9,6 +9,7 @@ import typer
 
 from ..core.log import counted
 from .options import (
+    AnyTasks,
     CleaningProfile,
     Commercial,
     DocumentType,
@@ -21,7 +22,6 @@ from .options import (
     MaxRejected,
     OutFolder,
     Slurm,
-    Tasks,
     TextColumn,
     Workers,
     show,
@@ -178,7 +178,7 @@ def find_contamination(
     data: Annotated[
         Path | None, typer.Option(help="Folder of `pdapt eval fetch`, whose questions are looked for.")
     ] = None,
-    tasks: Tasks = None,
+    tasks: AnyTasks = None,
     treatment: Annotated[
         str, typer.Option(help="flag: list what is contaminated; drop: write a corpus without it as well.")
     ] = "flag",
@@ -202,11 +202,10 @@ def find_contamination(
     """
     from ..data_prep.decontaminate.decontaminate import decontaminate
     from ..data_prep.tasks.task_options import slurm_options, tasks_of
-    from ..eval.tasks.all_tasks import choose_tasks
-    from ..eval.tasks.questions import read_questions
+    from ..eval.tasks.select_tasks import select_questions
 
     divided = tasks_of(parts, workers, slurm_options(slurm) if slurm else None, "--parts")
-    questions = read_questions(data, choose_tasks(tasks or [])) if data else {}
+    questions = select_questions(tasks or [], data)
     show(decontaminate(folder, questions, out, treatment=treatment, tasks=divided), as_json)
 
 

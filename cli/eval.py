@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core import log
-from .options import BatchSize, Heldout, Json, LimitQuestions, MaxLength, Tasks, Verify, show
+from .options import AnyTasks, BatchSize, Heldout, Json, LimitQuestions, MaxLength, Tasks, Verify, show
 
 if TYPE_CHECKING:
     from ..eval.benchmark.results_folder import Status
@@ -109,9 +109,11 @@ def baselines(as_json: Json = False) -> None:
 def run(
     models: Models,
     *,
-    data: Annotated[Path, typer.Option(help="Folder made by `pdapt eval fetch`.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder made by `pdapt eval fetch`; tasks of your own need none.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of all results; the same command continues it.")],
-    tasks: Tasks = None,
+    tasks: AnyTasks = None,
     backend: Backend = "hf",
     gpus: Annotated[int, typer.Option(help="GPUs for each task: hf divides the questions, vllm the model.")] = 1,
     batch_size: AnyBatchSize = "auto",
@@ -123,24 +125,27 @@ def run(
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
-    """Run the paper's 28 tasks on any number of models and checkpoints, each task in a process of its own.
+    """Run tasks, the paper's 28 or your own, on any number of models and checkpoints, each in a process of its own.
 
     Results are OUT/MODEL/TASK/results.json and samples.jsonl, as lm-eval writes them. Finished tasks are not repeated.
     Several such commands with one OUT share the work: start one on each GPU.
     """
     from ..eval.benchmark.results_folder import read_status
     from ..eval.benchmark.run import BenchmarkSettings, run_benchmark
+    from ..eval.benchmark.task_files import files_of_tasks
     from ..eval.harness.backends import Limits
     from ..eval.models import ROLE_NAMES
-    from ..eval.tasks.all_tasks import choose_tasks
+    from ..eval.tasks.select_tasks import select_tasks
     from ..launch.hf_models import EXPORTS
     from ..launch.score_models import resolve
 
     limits = Limits(limit, max_length, max_gen_toks)
     settings = BenchmarkSettings(backend, limits, batch_size, gpus=gpus, chat_template=chat_template)
+    selected = select_tasks(tasks or [])
+    files_of_tasks(selected, data)  # what is missing is said before a checkpoint is exported
     resolved = resolve(models, out / EXPORTS, role, verify=verify)
     log.info(f"eval: roles: {', '.join(f'{model.name}: {ROLE_NAMES[model.role]}' for model in resolved)}")
-    run_benchmark(resolved, choose_tasks(tasks or []), data, out, settings=settings, verify=verify)
+    run_benchmark(resolved, selected, data, out, settings=settings, verify=verify)
     _show_status(read_status(out), as_json)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..launch.run_defaults import MAX_LOSS
-from .options import BatchSize, Heldout, Json, LimitQuestions, MaxLength, MaxLoss, Tasks, Verify, show
+from .options import AnyTasks, BatchSize, Heldout, Json, LimitQuestions, MaxLength, MaxLoss, Verify, show
 
 merge = typer.Typer()
 
@@ -20,9 +20,7 @@ Tuned = Annotated[
 
 TasksData = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder of `pdapt eval fetch`: base, tuned and the proposed point then do the 28 tasks (--tasks)."
-    ),
+    typer.Option(help="Folder of `pdapt eval fetch`: base, tuned and the proposed point then do its tasks (--tasks)."),
 ]
 
 
@@ -130,7 +128,7 @@ def merge_choose(
     batch_size: BatchSize = 8,
     max_length: MaxLength = None,
     data: TasksData = None,
-    tasks: Tasks = None,
+    tasks: AnyTasks = None,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
@@ -139,24 +137,18 @@ def merge_choose(
     The rule: of the points that lose at most --max-loss in the general domain (the upper bound of the change of
     perplexity per byte against the base, paired over documents, one-sided at 0.05 shared by all points), the one with
     the lowest perplexity in the domain; the base if there is none, or if none is better. Held-out text decides, never
-    the tasks that are reported: those come afterwards, by choice (--data).
+    the tasks that are reported: those come afterwards, by choice (--data, --tasks).
     """
-    from ..core.errors import UserError
     from ..eval.benchmark.run import BenchmarkSettings
+    from ..eval.benchmark.task_files import files_of_tasks
     from ..eval.harness.backends import Limits
     from ..eval.statistics.tradeoff import Tradeoff
-    from ..eval.tasks.all_tasks import choose_tasks
-    from ..eval.tasks.data_index import read_data_index
+    from ..eval.tasks.select_tasks import select_tasks
     from ..launch.choose_merge import Rule, choose, run_tasks, table
     from ..launch.hf_models import EXPORTS, as_hf
 
-    if tasks and data is None:
-        raise UserError(
-            "--tasks needs the data of the tasks", where="--tasks", fix="give --data, made by `pdapt eval fetch`"
-        )
-    asked = choose_tasks(tasks or [])
-    if data is not None:
-        read_data_index(data, asked)  # now, and not after an hour
+    asked = select_tasks(tasks or []) if tasks or data else []
+    files_of_tasks(asked, data)  # now, and not after an hour
     tuned = as_hf(tuned, sweep / EXPORTS, verify=verify)
     rule, limits = Rule(general, domain, max_loss), Limits(limit, max_length)
     manifest = choose(
@@ -170,7 +162,7 @@ def merge_choose(
         batch_size=batch_size,
         verify=verify,
     )
-    if data is not None:
+    if asked:
         settings = BenchmarkSettings(limits=limits, batch_size=batch_size)
         run_tasks(base, tuned, sweep, out, data=data, tasks=asked, settings=settings, verify=verify)
     if as_json:

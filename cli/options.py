@@ -41,6 +41,16 @@ Tasks = Annotated[
         help="A task, a group (FR-MEDICAL, FR-NUMBERS, ...) or a pattern; may be repeated. By default all 28."
     ),
 ]
+AnyTasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tasks",
+        help="A task, a group (FR-MEDICAL, FR-NUMBERS, ...) or a pattern; or a path, with / or an ending, to tasks of "
+        "your own: FILE.csv or FILE.jsonl with question, A, B, C, ... and answer (a letter, or the right option's "
+        "text), a task file of lm-eval (FILE.yaml), or a folder of either. May be repeated; by default all 28. "
+        "docs/howto-own-tasks.md says more.",
+    ),
+]
 
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes that work on the parts; by default one for each core.")

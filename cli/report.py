@@ -47,9 +47,14 @@ def report_build(
         str, typer.Option(help="Of lm-eval's own results: NAME or NAME,FILTER; by default the first of each task.")
     ] = "",
     groups: Annotated[
-        Path | None, typer.Option(help="Of lm-eval's own results: YAML file, group: [tasks]; by default lm-eval's.")
+        Path | None,
+        typer.Option(
+            help="Groups of tasks that are not of the 28: YAML file, group: [tasks]; by default lm-eval's groups."
+        ),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Of lm-eval's own results: group that training was for.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Group that training was for, of tasks that are not of the 28.")
+    ] = None,
     language: Language = "en",
     as_json: Json = False,
 ) -> None:

@@ -56,11 +56,11 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
         return kind(folders, out, options)
     if of_lm_eval:
         return build_benchmark_report(_of_lm_eval(folders, options), out)
-    if options.of_lm_eval:
+    if options.metric:
         raise UserError(
-            "--metric, --groups and --target are for lm-eval's own results",
+            "--metric is for lm-eval's own results",
             where=str(first),
-            fix="leave them out: `pdapt eval run` has one metric and one group for each task",
+            fix="leave it out: `pdapt eval run` has one metric for each task",
         )
     benchmark_options = BenchmarkReportOptions(
         folders=folders,
@@ -70,6 +70,8 @@ def build_report(runs: list[str], out: Path | None, options: ReportOptions) -> M
         language=options.language,
         training=_training(options.training, folders),
         roles=parse_roles(options.roles),
+        groups=options.groups,
+        target=options.target,
     )
     return build_benchmark_report(benchmark_options, out)
 

@@ -1,5 +1,6 @@
 """A sweep -> held-out scores of every point -> the trade-off curve, and the point that a rule takes -> its tasks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ..eval.heldout.domains import read_domains
 from ..eval.heldout.evaluate import evaluate
 from ..eval.models import Model, Role
 from ..eval.statistics.tradeoff import Tradeoff, build_tradeoff
-from ..eval.tasks.suite import Benchmark
+from ..eval.tasks.select_tasks import AnyTask
 from .run_defaults import MAX_LOSS
 from .score_models import MERGES
 
@@ -79,8 +80,8 @@ def run_tasks(
     sweep: Path,
     out: Path,
     *,
-    data: Path,
-    tasks: list[Benchmark],
+    data: Path | None,
+    tasks: Sequence[AnyTask],
     settings: BenchmarkSettings,
     verify: bool = True,
 ) -> None:
@@ -88,8 +89,8 @@ def run_tasks(
 
     Args:
         base, tuned, sweep, out: as of `choose`, which has been called.
-        data: folder made by `eval fetch`.
-        tasks: of the suite. Results go to `<out>/tasks`, which `report build` takes.
+        data: folder made by `eval fetch`, for tasks of the suite.
+        tasks: of the suite, or the user's own. Results go to `<out>/tasks`, which `report build` takes.
         settings: how they are run.
         verify: as of `choose`.
 

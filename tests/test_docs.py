@@ -7,13 +7,13 @@ from textwrap import dedent
 
 import pytest
 import typer
-import yaml
 from typer.core import TyperGroup
 
 from pdapt.cli.main import app
 from pdapt.core.exit_codes import MEANINGS, ExitCode
 from pdapt.data_prep.sources.registry import read_definition
 from pdapt.eval.benchmark.read_lm_eval import read_groups
+from pdapt.eval.tasks.own.task_yaml import check_task, read_task_yaml
 from pdapt.launch.chain.flow_file import read_flow
 from pdapt.launch.slurm_site import read_site
 from pdapt.recipes.load import load
@@ -24,7 +24,7 @@ READERS = {
     "flow.yaml": lambda path: read_flow(Path(path)),
     "site.yaml": read_site,
     "groups.yaml": lambda path: read_groups(Path(path), ["recht_bgb"]),
-    "recht_bgb.yaml": lambda path: yaml.safe_load(Path(path).read_text()),  # lm-eval reads it in test_lm_eval_runs.py
+    "recht_frist.yaml": lambda path: check_task(read_task_yaml(Path(path))),
 }
 """Name of a file that a page shows -> what reads it; any other is a source's definition."""
 _made = cache(typer.main.get_command)

@@ -70,9 +70,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data_prep/documents/values.py": (DOCUMENTS,),
     "data_prep/documents/recognise.py": (SOURCES + "test_fuzz_journal",),
     "data_prep/sources/recognition.py": (SOURCES + "test_fuzz_recognition",),
-    "data_prep/yaml_mapping.py": (
+    "core/reading/yaml_mapping.py": (
         SOURCES + "test_fuzz_definition",
         "data_prep/topics/test_term_list.py::test_fuzz_terms",
+        "eval/tasks/test_fuzz_own_tasks.py::test_fuzz_own_tasks",
     ),
     "data_prep/topics/assignments.py": ("data_prep/topics/test_assignments.py::test_fuzz_assignments",),
     **dict.fromkeys(
@@ -106,6 +107,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eval/tasks/data_index.py": (EVAL + "test_fuzz_benchmark_index",),
     "eval/harness/result_files.py": tuple(EVAL + f"test_fuzz_{name}" for name in ("notes_of_answers", "rows", "runs")),
     "eval/tasks/questions.py": (EVAL + "test_fuzz_questions",),
+    **dict.fromkeys(
+        [f"eval/tasks/own/{name}.py" for name in ("asked_questions", "question_file", "task_rows")],
+        ("eval/tasks/test_fuzz_own_tasks.py::test_fuzz_own_tasks",),
+    ),
     "eval/tasks/bioinstruct.py": (EVAL + "test_fuzz_french_records",),
     "eval/statistics/contamination.py": (EVAL + "test_fuzz_contaminated",),
     "eval/tasks/fetch.py": (EVAL + "test_fuzz_benchmark_parquet",),

@@ -19,7 +19,7 @@ from ...data_prep.documents import store
 from ...data_prep.documents.record import Rejected
 from ...data_prep.publish import croissant
 from ...data_prep.tokens.tokens_record import RECORD, DataSet, TokensRecord
-from ...eval.benchmark.results_folder import MODEL_FILE, PLAN_FILE, Member, ModelIdentity, Plan
+from ...eval.benchmark.results_folder import MODEL_FILE, PLAN_FILE, Member, ModelIdentity, Plan, PlannedTask
 from ...eval.heldout.task_index import TASKS_FILE, HeldoutTask
 from ...eval.scores import SCORES_FILE, Comparison, Score, Scores
 from ...eval.statistics.tradeoff import TRADEOFF_FILE, Change, Point, Tradeoff
@@ -106,7 +106,7 @@ FORMATS = (
     Format(f"RUN/{PREFLIGHT}", "JSON", "What the last start was checked for; `nodes` has for each:", (NodeFacts,)),
     Format(f"CHECKPOINT/{HASHES_FILE}", "JSON", "Where a checkpoint comes from. It is hashed itself.", (HashesRecord,)),
     Format(f"SCORES/{SCORES_FILE}", "JSON", "Scores on held-out text.", (Scores, Score, Comparison)),
-    Format(f"SCORES/{PLAN_FILE}", "JSON", "Models and tasks of a folder of results.", (Plan, Member)),
+    Format(f"SCORES/{PLAN_FILE}", "JSON", "Models and tasks of a folder of results.", (Plan, Member, PlannedTask)),
     Format(f"SCORES/MODEL/{MODEL_FILE}", "JSON", "The model whose results a folder holds.", (ModelIdentity,)),
     Format(f"CURVE/{TRADEOFF_FILE}", "JSON", "The points between base and adapted model.", (Tradeoff, Point, Change)),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core.errors import UserError, check_known, nearest
 from ...core.files import sha256
-from ..yaml_mapping import read_mapping
+from ...core.reading.yaml_mapping import read_mapping
 from .definition import Definition, FileRule, build
 from .options import OPTIONS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError, check_known
-from ..yaml_mapping import read_mapping
+from ...core.reading.yaml_mapping import read_mapping
 from .folding import folded, words_of
 
 TERMS = Path(__file__).parent / "specialities.yaml"

@@ -28,7 +28,7 @@ from ..harness.result_files import (
     read_samples,
 )
 from ..models import Role
-from ..tasks.all_tasks import ALL_TASKS, suite_of_tasks
+from ..tasks.all_tasks import ALL_TASKS
 from ..tasks.suite import PAPER_SUITE
 from ..tasks.task_suite import ScoredTask, TaskSuite
 from .results_folder import PLAN_FILE, Member, Plan
@@ -184,8 +184,8 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
         UserError: the folder holds no results, or none that can be used.
     """
     plan = Plan.read(folder)
-    members = plan.models
-    tasks = [task for task in ALL_TASKS if task in plan.tasks]
+    members, suite = plan.models, plan.suite
+    tasks = [task for task in suite.tasks if task in plan.tasks]
     if len(names := {member.name for member in members}) < len(members):
         raise UserError(f"two models have the same name: {sorted(names)}", where=str(folder / PLAN_FILE))
     check("report", _finished_files(folder, [member.name for member in members], tasks), fix=AGAIN)
@@ -194,7 +194,7 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
     for member in members:
         for task in tasks:
             try:
-                answers[member.name, task] = _read_answers(folder / member.name / task, member.name, ALL_TASKS[task])
+                answers[member.name, task] = _read_answers(folder / member.name / task, member.name, suite.tasks[task])
             except Unusable as error:
                 problems.append(Problem(member.name, task, error.reason, error.values))
     if not answers:
@@ -203,7 +203,6 @@ def read_runs(folder: Path, name: str | None = None) -> Runs:
             where=str(folder),
             fix="run `pdapt eval run` to the end",
         )
-    suite = suite_of_tasks(tasks)
     return Runs(
         name or folder.name, folder, members, answers=answers, problems=problems, config=plan.config, suite=suite
     )
@@ -248,7 +247,9 @@ def _read_answers(folder: Path, model: str, task: ScoredTask) -> Answers:
         if not (folder / name).is_file():
             raise Unusable(Reason.MISSING, what=name)
     results = _results(folder / RESULTS_FILE, task)
-    return _answers(results, results.questions, folder / SAMPLES_FILE, model=model, task=task)
+    return _answers(
+        results, results.questions, folder / SAMPLES_FILE, model=model, task=task, any_target=task.name not in ALL_TASKS
+    )
 
 
 def read_answers(results_file: Path, samples: Path, model: str, task: ScoredTask) -> Answers:

@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ from ...core.jsonio import JsonObject
 from ...core.manifest import MANIFEST_FILE, fingerprint
 from ...core.system import lock
 from ..models import Model, Role, check_name
-from ..tasks.all_tasks import ALL_TASKS
-from ..tasks.suite import Benchmark
+from ..tasks.all_tasks import ALL_TASKS, suite_of_tasks
+from ..tasks.own.own_task import OwnTask
+from ..tasks.select_tasks import AnyTask
+from ..tasks.suite import TARGET_GROUP
+from ..tasks.task_suite import OtherTask, ScoredTask, TaskSuite
 
 PLAN_FILE = "runs.json"
 """`Plan`."""
@@ -62,18 +65,73 @@ class Member:
 
 
 @dataclass(frozen=True)
+class PlannedTask:
+    """A task of the user's in a folder of results.
+
+    Attributes:
+        group: whose average it counts in.
+        metric, filter: lm-eval's names of the score.
+        output_type: lm-eval's name of how it is asked.
+        sha256: of the hashes of its files.
+    """
+
+    group: str
+    metric: str
+    filter: str
+    output_type: str
+    sha256: str
+
+    @staticmethod
+    def of(task: OwnTask) -> "PlannedTask":
+        """The record of a task."""
+        return PlannedTask(
+            group=task.group,
+            metric=task.metric,
+            filter=task.filter,
+            output_type=task.output_type,
+            sha256=task.sha256,
+        )
+
+    @staticmethod
+    def from_json(row: JsonObject) -> "PlannedTask":
+        """Check and take over JSON values.
+
+        Raises:
+            UserError: a value is missing or of another type, or the group cannot be that of a table.
+        """
+        check_name(row.values.get("group"), row.where, kind="group")
+        return PlannedTask(**{name: row.text(name) for name in ("group", "metric", "filter", "output_type", "sha256")})
+
+    def scored(self, name: str) -> OtherTask:
+        """The task as reports see it."""
+        return OtherTask(name, self.group, metric=self.metric, filter=self.filter, output_type=self.output_type)
+
+
+@dataclass(frozen=True)
 class Plan:
     """The models and tasks of a folder of results, finished or not.
 
     Attributes:
         models: all that were asked for so far.
-        tasks: their names, in the order of the suite.
+        tasks: their names, in the order of the suite, then the user's own.
         config: settings that all results share: backend, limits, version of lm-eval.
+        own: name -> task, of the user's own; left out where there are none.
     """
 
     models: list[Member]
     tasks: list[str]
     config: dict[str, Any]
+    own: dict[str, PlannedTask] = field(default_factory=dict)
+
+    @property
+    def suite(self) -> TaskSuite:
+        """The tasks with their groups: pdapt's suites where none is the user's own, else those that were asked."""
+        if not self.own:
+            return suite_of_tasks(self.tasks)
+        others: dict[str, ScoredTask] = {name: task for name, task in ALL_TASKS.items() if name in self.tasks}
+        tasks = others | {name: task.scored(name) for name, task in self.own.items()}
+        groups = tuple(dict.fromkeys(task.group for task in tasks.values()))
+        return TaskSuite(tasks, groups, TARGET_GROUP if TARGET_GROUP in groups else None)
 
     @staticmethod
     def read(out: Path) -> "Plan":
@@ -88,13 +146,17 @@ class Plan:
             tasks = value.list("tasks")
             for task in tasks:
                 check_name(task, f"{value.where}: tasks", kind="task")
-            return Plan(models, tasks, value.object("config").values)
+            own = value.objects("own") if "own" in value else {}
+            for task in own:
+                check_name(task, f"{value.where}: own", kind="task")
+            planned = {name: PlannedTask.from_json(row) for name, row in own.items()}
+            return Plan(models, tasks, value.object("config").values, planned)
         except UserError as error:
             raise UserError(f"{PLAN_FILE} is not a plan of runs: {error.what}", where=error.where) from None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "own" or value}
 
 
 @dataclass(frozen=True)
@@ -172,11 +234,11 @@ def _state(folder: Path) -> TaskState:
         return TaskState.LEFT if mine else TaskState.RUNNING
 
 
-def write_plan(models: list[Model], tasks: list[Benchmark], config: dict[str, Any], out: Path) -> None:
+def write_plan(models: list[Model], tasks: Sequence[AnyTask], config: dict[str, Any], out: Path) -> None:
     """Add models and tasks to a folder's plan.
 
     Raises:
-        UserError: its results have other settings.
+        UserError: its results have other settings, or are of another task of the user's that has the same name.
     """
     with claimed(out / PLAN_FILE, wait=True):
         plan = Plan.read(out) if (out / PLAN_FILE).is_file() else Plan([], [], config)
@@ -190,9 +252,25 @@ def write_plan(models: list[Model], tasks: list[Benchmark], config: dict[str, An
             )
         members = {member.name: member for member in plan.models}
         members |= {model.name: Member(model.name, model.role, model.step) for model in models}
+        own = plan.own | _own_records(tasks, plan, out)
         names = {*plan.tasks, *(task.name for task in tasks)}
-        merged = Plan(list(members.values()), [name for name in ALL_TASKS if name in names], plan.config)
+        in_order = [*(name for name in ALL_TASKS if name in names), *own]
+        merged = Plan(list(members.values()), in_order, plan.config, own)
         write_json(out / PLAN_FILE, merged.to_json())
+
+
+def _own_records(tasks: Sequence[AnyTask], plan: Plan, out: Path) -> dict[str, PlannedTask]:
+    """Name -> record of the user's own tasks, which are as they were."""
+    records = {task.name: PlannedTask.of(task) for task in tasks if isinstance(task, OwnTask)}
+    for name, record in records.items():
+        if name in plan.own and plan.own[name].sha256 != record.sha256:
+            raise UserError(
+                f"{name} has changed: {out} holds results of its files as they were",
+                where=str(out / PLAN_FILE),
+                fix="undo the change, rename the task, or choose another --out: answers to other questions are not "
+                "compared",
+            )
+    return records
 
 
 def leave_out_other_merges(out: Path, models: list[Model]) -> list[str]:

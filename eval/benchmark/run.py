@@ -1,17 +1,15 @@
-"""`pdapt eval run`: the 28 tasks on many models, each task of each model in a process of its own."""
+"""`pdapt eval run`: tasks on many models, each task of each model in a process of its own."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ...core import log
 from ...core.errors import UserError, check_known
-from ...core.files import write_text
 from ...core.integrity import UnchangedFiles, check, hf_files
 from ...core.log import counted
 from ...core.manifest import MANIFEST_FILE, run_stage
@@ -42,9 +40,10 @@ from ..harness.result_files import (
 )
 from ..heldout.evaluate import check_models, models_damage_first
 from ..models import Model
-from ..tasks.data_index import DATA_INDEX_FILE, TaskData, read_data_index
-from ..tasks.suite import Benchmark
+from ..tasks.data_index import DATA_INDEX_FILE
+from ..tasks.select_tasks import AnyTask
 from .results_folder import MODEL_FILE, check_identity, claimed, write_plan
+from .task_files import TaskFiles, fetched_names, files_of_tasks
 
 BATCH_SIZES_FILE = "batch_sizes.json"
 """In a model's folder: kind of task -> the batch size that was found for it."""
@@ -90,8 +89,8 @@ class Outcome:
 
 def run_benchmark(
     models: list[Model],
-    tasks: list[Benchmark],
-    data: Path,
+    tasks: Sequence[AnyTask],
+    data: Path | None,
     out: Path,
     settings: BenchmarkSettings | None = None,
     *,
@@ -106,25 +105,25 @@ def run_benchmark(
 
     Args:
         models: the models to evaluate.
-        tasks: of the suite.
-        data: a folder made by `fetch`.
+        tasks: of the suite, or the user's own.
+        data: a folder made by `fetch`, for tasks of the suite.
         out: folder of all results.
         settings: backend, limits, batch size, GPUs.
         verify: whether data and models are compared with the hashes that were written with them.
 
     Raises:
         UserError: a model's folder or the data are unusable, a model's window has no room for answers, or `out` holds
-            results of another model or other settings.
+            results of another model, another task of the same name, or other settings.
         EvaluationFailed: lm-eval failed on one evaluation or more, which are named; the others are finished.
     """
     settings = settings or BenchmarkSettings()
     arguments = _check_models(models, tasks, settings, verify=verify)
-    index = read_data_index(data, tasks)
+    files = files_of_tasks(tasks, data)
     unfinished = [
         model for model in models if not all((out / model.name / task.name / MANIFEST_FILE).is_file() for task in tasks)
     ]
-    files = {file for task in tasks for file in (index[task.name].test, index[task.name].shots)}
-    check("eval", {data: [DATA_INDEX_FILE, *sorted(files)] if unfinished else []}, verify=verify)
+    if data is not None and (fetched := fetched_names(files)):
+        check("eval", {data: [DATA_INDEX_FILE, *fetched] if unfinished else []}, verify=verify)
     unchanged = {model.name: UnchangedFiles({model.path: hf_files(model.path)}) for model in models}
     check_weights({model.name: model.path for model in unfinished}, verify=verify)
     write_plan(models, tasks, settings.identity, out)
@@ -132,7 +131,7 @@ def run_benchmark(
         check_identity(model, out, chat_template=settings.chat_template)
     with tempfile.TemporaryDirectory() as scratch:
         runner = _Runner(
-            data=data, index=index, out=out, settings=settings, tasks=tasks, unchanged=unchanged, scratch=Path(scratch)
+            files=files, out=out, settings=settings, tasks=tasks, unchanged=unchanged, scratch=Path(scratch)
         )
         for model in models:
             for task in tasks:
@@ -144,7 +143,7 @@ def run_benchmark(
 
 
 def _check_models(
-    models: list[Model], tasks: list[Benchmark], settings: BenchmarkSettings, *, verify: bool
+    models: list[Model], tasks: Sequence[AnyTask], settings: BenchmarkSettings, *, verify: bool
 ) -> dict[str, ModelArguments]:
     """Check models and machine before anything is written; name of a model -> lm-eval's arguments."""
     _check_machine(settings)
@@ -175,17 +174,16 @@ def _check_machine(settings: BenchmarkSettings) -> None:
 class _Runner:
     """The evaluations of one call."""
 
-    data: Path
-    index: dict[str, TaskData]
+    files: dict[str, TaskFiles]
     out: Path
     settings: BenchmarkSettings
-    tasks: list[Benchmark]
+    tasks: Sequence[AnyTask]
     unchanged: dict[str, UnchangedFiles]
     scratch: Path
     outcome: Outcome = field(default_factory=lambda: Outcome([], []))
     errors: list[str] = field(default_factory=list)
 
-    def run_unless_claimed(self, model: str, arguments: ModelArguments, task: Benchmark) -> None:
+    def run_unless_claimed(self, model: str, arguments: ModelArguments, task: AnyTask) -> None:
         """Evaluate one model on one task unless another process does, and record the outcome."""
         name, folder = f"{model}/{task.name}", self.out / model / task.name
         with claimed(folder) as mine:
@@ -200,15 +198,9 @@ class _Runner:
                 log.warn(f"eval: {name} failed")
                 self.errors.append(f"{name}: {error}")
 
-    def _run(self, model: str, arguments: ModelArguments, task: Benchmark) -> None:
+    def _run(self, model: str, arguments: ModelArguments, task: AnyTask) -> None:
         """Fill the evaluation's folder, unless it is finished."""
-        files = self.index[task.name]
-        inputs = {
-            "model": self.out / model / MODEL_FILE,
-            "task": task.task_file,
-            "test": self.data / files.test,
-            "shots": self.data / files.shots,
-        }
+        inputs = {"model": self.out / model / MODEL_FILE, **self.files[task.name].inputs}
         config = {"task": task.name, "shots": task.shots, "dtype": arguments.dtype, **self.settings.identity}
         # The window as it is, so that a model's own and the same number given are one.
         config["max_length"] = arguments.window
@@ -226,12 +218,12 @@ class _Runner:
 
         run_stage("benchmark", inputs, config, out=self.out / model / task.name, body=body)
 
-    def _job(self, arguments: ModelArguments, task: Benchmark, evaluation: Evaluation) -> LmEvalJob:
+    def _job(self, arguments: ModelArguments, task: AnyTask, evaluation: Evaluation) -> LmEvalJob:
         """The job of one evaluation. It holds all tasks of its kind: their longest prompt decides the batch size."""
         same_kind = [other for other in self.tasks if other.kind == task.kind and other.shots == task.shots]
         folder = self.scratch / "tasks" / f"{task.kind}-{task.shots}"
         for other in same_kind:
-            write_task_file(other, self.index[other.name], self.data, folder)
+            self.files[other.name].write(folder)
         file = (self.out / evaluation.model / BATCH_SIZES_FILE).resolve()
         settings = self.settings
         return LmEvalJob(
@@ -248,11 +240,12 @@ class _Runner:
             gpus=settings.gpus,
         )
 
-    def _counts(self, work: Path, task: Benchmark) -> dict[str, Any]:
+    def _counts(self, work: Path, task: AnyTask) -> dict[str, Any]:
         """The manifest's counts: score, questions, flags of answers, settings; checked first for being whole."""
         samples = list(read_samples(work / SAMPLES_FILE, task))
         score = TaskResults.read(work / RESULTS_FILE, task).score
-        wanted = min(self.settings.limits.questions or task.questions, self.index[task.name].questions)
+        questions = self.files[task.name].questions
+        wanted = min(self.settings.limits.questions or questions, questions)
         check_samples(task, samples, score, wanted)
         notes = AnswerNote.read(work / ANSWERS_FILE)
         flags = {
@@ -268,20 +261,7 @@ class _Runner:
         return counts | AnswerSettings.read(work / SETTINGS_FILE).to_json()
 
 
-def write_task_file(task: Benchmark, files: TaskData, data: Path, folder: Path) -> None:
-    """Write the task file that is run: it includes the packaged one, and changes the paths of its data only."""
-    suffix = Path(files.test).suffix
-    paths = {"test": files.test, task.shots_split: files.shots}
-    value = {
-        "include": str(task.task_file),
-        "dataset_path": {".parquet": "parquet", ".jsonl": "json"}[suffix],
-        "dataset_name": None,
-        "dataset_kwargs": {"data_files": {split: str((data / path).resolve()) for split, path in paths.items()}},
-    }
-    write_text(folder / f"{task.name}.yaml", yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
-
-
-def check_samples(task: Benchmark, samples: list[Sample], score: Any, wanted: int) -> None:
+def check_samples(task: AnyTask, samples: list[Sample], score: Any, wanted: int) -> None:
     """Check that an evaluation's results are whole.
 
     Args:

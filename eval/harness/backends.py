@@ -1,5 +1,6 @@
 """lm-eval's two backends, and the arguments that both get: the same type, window and limits."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from ...core.errors import UserError, check_known
 from ...core.files import read_object
 from ...core.jsonio import JsonObject
-from ..tasks.suite import Benchmark
+from ..tasks.task_suite import AskedTask
 
 BACKENDS = ("hf", "vllm")
 """lm-eval's names of them. vLLM is constructed and validated only: it has not been run yet."""
@@ -99,7 +100,7 @@ def model_arguments(backend: str, folder: Path, limits: Limits, gpus: int = 1) -
     return ModelArguments(backend, str(folder.resolve()), dtype, window=_window(folder, limits), gpus=gpus)
 
 
-def check_answers_fit(models: dict[str, ModelArguments], tasks: list[Benchmark], limits: Limits) -> None:
+def check_answers_fit(models: dict[str, ModelArguments], tasks: Sequence[AskedTask], limits: Limits) -> None:
     """Check that models' windows have room for a prompt beside the longest answer that a task allows.
 
     Args:

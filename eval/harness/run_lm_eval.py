@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lm_eval import utils as lm_eval_utils
 from lm_eval.api.registry import get_model
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.loggers import EvaluationTracker
@@ -21,6 +22,7 @@ from transformers import GenerationConfig
 
 from ...core.files import fsync_path, list_files, remove, write_json
 from ...core.system.bf16_products import replace_products
+from ..tasks.own.task_templates import sandbox
 from ..tasks.suite import RequestKind
 from .answer_notes import AnswerNotes, PromptFlags, write_answers
 from .backends import LmEvalModel
@@ -53,6 +55,7 @@ def run(job: LmEvalJob) -> None:
     """Do a job's evaluations in the folder of its tasks; one line on standard output for each that is finished."""
     warnings = count_warnings()
     describe_machine_once()
+    lm_eval_utils.env = sandbox()  # the templates of task files are data, not programs of the user's
     if replace_products():
         print("this CPU has no BF16 products: they are computed in FP32 and rounded", flush=True)
     with tempfile.TemporaryDirectory() as scratch:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...core.errors import UserError, check_known
 from ...core.training_cost import Spent
-from ..benchmark.read_lm_eval import LmEvalFolders, read_lm_eval
+from ..benchmark.read_lm_eval import LmEvalFolders, read_groups, read_lm_eval
 from ..benchmark.read_results import PLAN_FILE, Problem, Runs, read_runs
 from ..models import Role
 from ..statistics.alterations import AlteredShare, altered_shares
@@ -15,8 +15,9 @@ from ..statistics.choose_checkpoint import Progress, follow_checkpoints
 from ..statistics.compare import Compared, Family, compare
 from ..statistics.contamination import read_contaminated
 from ..statistics.multiple_testing import ClearRule
+from ..tasks.all_tasks import ALL_GROUPS, ALL_TASKS
 from ..tasks.suite import PAPER_SUITE
-from ..tasks.task_suite import TaskSuite, union
+from ..tasks.task_suite import OtherTask, TaskSuite, union
 from . import ranking_tables
 
 
@@ -33,6 +34,8 @@ class BenchmarkReportOptions:
         training: name -> time and cost of its training, for the page.
         roles: name of a model -> its role, where it was run with another.
         lm_eval: folders of lm-eval's own results, a model each, in the place of `folders`.
+        groups: YAML file, group -> names or patterns of its tasks, of the user's own tasks in `folders`.
+        target: the group that training was for, where these have some.
     """
 
     folders: dict[str, Path]
@@ -43,6 +46,8 @@ class BenchmarkReportOptions:
     training: dict[str, Spent] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
     lm_eval: LmEvalFolders | None = None
+    groups: Path | None = None
+    target: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ def read_findings(options: BenchmarkReportOptions) -> Findings:
     Raises:
         UserError: see `benchmark_report.build_benchmark_report`.
     """
-    runs = with_roles([read_runs(folder, name) for name, folder in options.folders.items()], options.roles)
+    read = [_regrouped(read_runs(folder, name), options) for name, folder in options.folders.items()]
+    runs = with_roles(read, options.roles)
     runs += [read_lm_eval(options.lm_eval)] if options.lm_eval else []
     progress = {of_folder.name: follow_checkpoints(of_folder) for of_folder in runs}
     families = []
@@ -127,6 +133,33 @@ def read_findings(options: BenchmarkReportOptions) -> Findings:
         contaminated=contaminated,
         training=options.training,
     )
+
+
+def _regrouped(runs: Runs, options: BenchmarkReportOptions) -> Runs:
+    """Runs with the groups and the target that the user gives, for tasks of the user's own."""
+    if options.groups is None and options.target is None:
+        return runs
+    own = [task for task in runs.suite.tasks if task not in ALL_TASKS]
+    if not own:
+        raise UserError(
+            f"{runs.name} holds no tasks of your own",
+            where="--groups, --target",
+            fix="leave them out: each of pdapt's own tasks has its group",
+        )
+    groups = read_groups(options.groups, own) if options.groups else {}
+    for group in groups.values():
+        if group in ALL_GROUPS:
+            raise UserError(
+                f"{group} is a group of pdapt's own tasks", where=str(options.groups), fix="name it differently"
+            )
+    tasks = {
+        name: replace(task, group=groups[name]) if isinstance(task, OtherTask) and name in groups else task
+        for name, task in runs.suite.tasks.items()
+    }
+    names = tuple(dict.fromkeys(task.group for task in tasks.values()))
+    if options.target is not None:
+        check_known(options.target, list(names), "group", "--target")
+    return replace(runs, suite=TaskSuite(tasks, names, options.target or runs.suite.target))
 
 
 def with_roles(runs: list[Runs], roles: dict[str, Role]) -> list[Runs]:

@@ -53,6 +53,8 @@ def build_benchmark_report(options: BenchmarkReportOptions, out: Path) -> Manife
     }
     config |= {"roles": options.roles} if options.roles else {}
     config |= {"lm_eval": _lm_eval_options(options.lm_eval)} if options.lm_eval else {}
+    config |= {"groups": sha256(options.groups)} if options.groups else {}
+    config |= {"target": options.target} if options.target else {}
     body = partial(_write_report, findings, ClearRule(options.test), Words.read(options.language))
     return run_stage("benchmark-report", inputs, config, out=out, body=body)
 

@@ -54,9 +54,23 @@ class ScoredTask(Protocol):
         ...
 
 
+class AskedTask(ScoredTask, Protocol):
+    """The part of a task that a run needs, too."""
+
+    @property
+    def shots(self) -> int:
+        """Worked examples before each question."""
+        ...
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """Tokens that an answer may have; None where choices are compared."""
+        ...
+
+
 @dataclass(frozen=True)
 class OtherTask:
-    """A task of lm-eval's that is not the paper's; see `ScoredTask`."""
+    """A task that is not the paper's; see `ScoredTask`."""
 
     name: str
     group: str

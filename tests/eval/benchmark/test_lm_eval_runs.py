@@ -1,22 +1,22 @@
 """Runs that lm-eval itself has written: they are read as they are, and our numbers are its own."""
 
 import json
-import re
 import shutil
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 import yaml
+from own_tasks import GENERATED, write_how_to
 
 from pdapt.core.files import write_json
 from pdapt.eval.benchmark.read_lm_eval import LmEvalFolders, read_lm_eval
 from pdapt.eval.benchmark.read_results import read_runs
 from pdapt.eval.statistics.compare import average_score
 from pdapt.eval.statistics.unpaired import average
+from pdapt.eval.tasks.own.own_task import OwnTask
+from pdapt.eval.tasks.select_tasks import select_tasks
 
-HOW_TO = Path(__file__).parents[3] / "docs/howto-own-tasks.md"
 OWN = "recht_bgb"
 CHOICE, OTHER, TEXT = "mmlu_anatomy", "mmlu_clinical_knowledge", "mmlu_prox_en_health"
 SIZES = {CHOICE: 30, OTHER: 50, TEXT: 20}
@@ -57,16 +57,12 @@ def _write_tasks(folder: Path) -> None:
     (folder / "both.yaml").write_text(yaml.safe_dump(group))
 
 
-def _write_own_task(folder: Path) -> None:
-    """The task of the how-to, with its one question several times, the number in another place each time."""
-    text = HOW_TO.read_text(encoding="utf-8")
-    (task,) = re.findall(rf"^ *```yaml\n *# {OWN}\.yaml\n(.*?)```", text, re.DOTALL | re.MULTILINE)
-    (question,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
-    row = json.loads(question)
-    rows = [row | {"frage": f"{number}. {row['frage']}"} for number in range(12)]
-    for name in (OWN, f"{OWN}_beispiele"):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / f"{OWN}.yaml").write_text(dedent(task))
+def _write_own_tasks(folder: Path) -> None:
+    """Two tasks of the how-to, one of questions and one of a task file, as `pdapt eval run` hands them to lm-eval."""
+    page = write_how_to(folder / "page")
+    for task in select_tasks([f"{page}/tasks/{OWN}.csv", f"{page}/{GENERATED}.yaml"]):
+        assert isinstance(task, OwnTask)
+        task.write(folder / "own")
 
 
 def _check_native(native: Path, samples: dict[str, Any]) -> None:
@@ -80,6 +76,7 @@ def _check_native(native: Path, samples: dict[str, Any]) -> None:
         OTHER: "both",
         TEXT: TEXT,
         OWN: OWN,
+        GENERATED: GENERATED,
     }
     for task in runs.suite.tasks.values():
         stated, answers = runs.stated["base", task.name], runs.answers["tuned", task.name]
@@ -88,10 +85,16 @@ def _check_native(native: Path, samples: dict[str, Any]) -> None:
     assert average([runs.stated["base", task] for task in (CHOICE, OTHER)]) == pytest.approx(
         (theirs["both"]["acc,none"], theirs["both"]["acc_stderr,none"])
     )
-    asked = samples[OWN][3]["arguments"]["gen_args_0"]["arg_0"]
-    shown = "Ab welchem Alter ist man in Deutschland volljährig?\nA. 16\nB. 18\nC. 20\nD. 21\nAntwort:"
-    assert asked == f"0. {shown} B\n\n3. {shown}"
-    assert len(runs.answers["base", OWN].right) == 12
+    asked = samples[OWN][2]["arguments"]["gen_args_1"]
+    shown = (
+        "Frage zum deutschen Recht: Wofür steht die Abkürzung BGB?\nA. Bürgerliches Gesetzbuch\nB. Bundesgesetzblatt"
+    )
+    question = "Wer haftet bei einer Leihe für die gewöhnliche Abnutzung der Sache?\nA. der Verleiher\nB. der Entleiher"
+    prompt = f"{shown}\nAntwort: A\n\nFrage zum deutschen Recht: {question}\nAntwort:"
+    assert asked == {"arg_0": prompt, "arg_1": " B"}
+    assert len(runs.answers["base", OWN].right) == 3
+    (text,) = {sample["arguments"]["gen_args_0"]["arg_1"]["max_gen_toks"] for sample in samples[GENERATED]}
+    assert text == 8
 
 
 @pytest.mark.slow
@@ -103,12 +106,12 @@ def test_scores_errors_and_group_averages_are_lm_eval_s(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     _write_tasks(tmp_path)
-    _write_own_task(tmp_path)
+    _write_own_tasks(tmp_path)
     runs = tmp_path / "runs"
     tracker = EvaluationTracker(output_path=str(tmp_path / "out" / "results.json"))
     results: Any = simple_evaluate(
         model="dummy",
-        tasks=["both", TEXT, OWN],
+        tasks=["both", TEXT, OWN, GENERATED],
         task_manager=TaskManager(include_path=str(tmp_path), include_defaults=False),
         evaluation_tracker=tracker,
         bootstrap_iters=100,

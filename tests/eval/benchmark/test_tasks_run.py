@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from pdapt.core.files import read_json
 from pdapt.core.manifest import Manifest
 from pdapt.eval.benchmark.results_folder import TaskState, read_status
-from pdapt.eval.benchmark.run import write_task_file
+from pdapt.eval.benchmark.task_files import write_task_file
 from pdapt.eval.harness.answer_notes import UNPARSEABLE
 from pdapt.eval.harness.backends import Limits, model_arguments
 from pdapt.eval.harness.job import Evaluation, LmEvalJob

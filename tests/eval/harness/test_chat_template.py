@@ -8,7 +8,7 @@ import pytest
 from reading_helpers import json_rows
 
 from pdapt.core.files import read_json
-from pdapt.eval.benchmark.run import write_task_file
+from pdapt.eval.benchmark.task_files import write_task_file
 from pdapt.eval.harness.backends import Limits, model_arguments
 from pdapt.eval.harness.job import Evaluation, LmEvalJob
 from pdapt.eval.harness.lm_eval_process import run_job

@@ -1,5 +1,8 @@
 """The 28 tasks: the table against the paper's, and what is asked against what lm-eval's own task files ask."""
 
+import csv
+import json
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -14,10 +17,12 @@ from lm_eval.tasks import TaskManager
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
-from pdapt.eval.benchmark.run import write_task_file
+from pdapt.eval.benchmark.task_files import write_task_file
 from pdapt.eval.paper.tables_file import TABLES_FILE
 from pdapt.eval.tasks.all_tasks import choose_tasks
 from pdapt.eval.tasks.data_index import DATA_INDEX_FILE, read_data_index
+from pdapt.eval.tasks.own.own_task import OwnTask
+from pdapt.eval.tasks.select_tasks import select_tasks
 from pdapt.eval.tasks.suite import (
     FRENCH_MMLU_DATASET,
     GROUPS,
@@ -62,8 +67,12 @@ def test_tasks_are_chosen_by_name_group_and_pattern() -> None:
 
 def built(task: Benchmark, manager: TaskManager) -> Any:
     """lm-eval's task with its requests, as `simple_evaluate` builds them."""
-    found = manager.load([task.name])["tasks"][task.name]
-    found.set_config(key="num_fewshot", value=task.shots)
+    return built_by_name(task.name, task.shots, manager)
+
+
+def built_by_name(name: str, shots: int, manager: TaskManager) -> Any:
+    found = manager.load([name])["tasks"][name]
+    found.set_config(key="num_fewshot", value=shots)
     found.set_fewshot_seed(seed=1234)
     found.build_all_requests()
     return found
@@ -184,6 +193,65 @@ def test_the_files_that_are_run_differ_in_paths_alone(small_data: Path, tmp_path
         assert Path(value["include"]) == task.task_file
         assert task.task_file.is_file()
         assert set(value["dataset_kwargs"]) == {"data_files"}
+
+
+HAND_WRITTEN = """\
+task: recht
+dataset_path: json
+dataset_kwargs: {data_files: {test: test.jsonl, dev: dev.jsonl}}
+test_split: test
+fewshot_split: dev
+fewshot_config: {sampler: first_n}
+num_fewshot: 1
+output_type: multiple_choice
+doc_to_text: "Frage: {{q}}\\n{% for o in os %}{{'ABCD'[loop.index0]}}. {{o}}\\n{% endfor %}Antwort:"
+doc_to_choice: "{{['A', 'B', 'C', 'D'][:(os | length)]}}"
+doc_to_target: a
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+
+
+def test_a_table_of_questions_asks_and_scores_as_a_task_file_written_by_hand(tmp_path: Path, monkeypatch) -> None:
+    """And that file, given to pdapt, asks the same as where lm-eval reads it itself."""
+    hand, table = tmp_path / "hand", tmp_path / "table"
+    hand.mkdir(), table.mkdir()
+    questions = [
+        ("Eins?", ["ja", "nein"], 1),
+        ('Wie viele {{x}}, "etwa"?', ["1", "2", "3, ä"], 2),
+        ("3?", ["c", "b"], 0),
+    ]
+    for split, rows in (("test", questions), ("dev", [("Beispiel?", ["x", "y", "z", "w"], 3)])):
+        lines = [json.dumps({"q": text, "os": options, "a": right}) for text, options, right in rows]
+        (hand / f"{split}.jsonl").write_text("\n".join(lines))
+        with (table / ("recht.csv" if split == "test" else "recht.examples.csv")).open("w") as file:
+            writer = csv.writer(file, delimiter=";")
+            writer.writerow(["question", "A", "B", "C", "D", "answer"])
+            for text, options, right in rows:
+                writer.writerow([text, *options, *[""] * (4 - len(options)), "ABCD"[right]])
+    (hand / "recht.yaml").write_text(HAND_WRITTEN)
+    (table / "prompt.txt").write_text("Frage: {question}\n{options}\nAntwort:\n")
+    made = []
+    for number, path in enumerate((table / "recht.csv", hand / "recht.yaml")):
+        (task,) = select_tasks([str(path)])
+        assert isinstance(task, OwnTask)
+        task.write(tmp_path / str(number))
+        manager = TaskManager(include_path=str(tmp_path / str(number)), include_defaults=False)
+        made.append(built_by_name("recht", task.shots, manager))
+    monkeypatch.chdir(hand)
+    theirs = built_by_name("recht", 1, TaskManager(include_path=str(hand), include_defaults=False))
+    draw = random.Random(1)
+    answers = {(i.doc_id, i.idx): (-9 * draw.random(), False) for i in theirs.instances}
+    for mine in made:
+        assert [(i.doc_id, i.idx, i.request_type, i.arguments) for i in mine.instances] == [
+            (i.doc_id, i.idx, i.request_type, i.arguments) for i in theirs.instances
+        ]
+        made_scores = [_scored(mine, number, answers) for number in range(3)]
+        assert made_scores == [_scored(theirs, number, answers) for number in range(3)] == [0, 0, 1]
+
+
+def _scored(task: Any, number: int, answers: dict[tuple[int, int], tuple[float, bool]]) -> float:
+    responses = [answers[key] for key in sorted(answers) if key[0] == number]
+    return task.process_results(task.eval_docs[number], responses)["acc"]
 
 
 def test_subjects_are_named() -> None:

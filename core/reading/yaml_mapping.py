@@ -1,18 +1,21 @@
 """YAML files that hold a mapping, read strictly."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..core.errors import UserError, first_line
-from ..core.files import read_bytes
+from ..errors import UserError, first_line
+from ..files import read_bytes
 
 MOST_BRACKETS = 5_000
 """Lists and mappings in brackets that a file may open: PyYAML's time grows with the square of their nesting."""
 
 
-def read_mapping(path: Path, limit: int, *, ours: bool = False) -> dict[str, Any]:
+def read_mapping(
+    path: Path, limit: int, *, ours: bool = False, refuse_tag: Callable[[yaml.TagToken], None] | None = None
+) -> dict[str, Any]:
     """Read the mapping that a YAML file holds.
 
     Args:
@@ -20,6 +23,7 @@ def read_mapping(path: Path, limit: int, *, ours: bool = False) -> dict[str, Any
         limit: bytes that it may have.
         ours: whether it came with the project: then libyaml reads it, which is fast, and ends the process where
             brackets nest too deep.
+        refuse_tag: raises for a tag, such as `!name`; by default YAML's own are read, and others are no valid YAML.
 
     Raises:
         UserError: it holds none, or a key twice, of which YAML keeps the last, or aliases, a few lines of which stand
@@ -33,8 +37,11 @@ def read_mapping(path: Path, limit: int, *, ours: bool = False) -> dict[str, Any
             raise UserError(
                 f"the file has {brackets:,} brackets", where=where, allowed=allowed, fix="write lists as lines"
             )
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, loader)):
-            raise UserError("the file has YAML aliases (*name)", where=where, fix="write the values out")
+        for token in yaml.scan(text, loader):
+            if isinstance(token, yaml.AliasToken):
+                raise UserError("the file has YAML aliases (*name)", where=where, fix="write the values out")
+            if isinstance(token, yaml.TagToken) and refuse_tag:
+                refuse_tag(token)
         _check_keys(yaml.compose(text, loader), where)
         value = yaml.load(text, loader)  # noqa: S506
     except UserError:
