@@ -167,13 +167,14 @@ def _given(path: Path | None, option: str) -> Path:
 
 
 def _check_base(recipe: str, base: Path | None) -> None:
-    """Check that a recipe of continued pre-training is given what to continue."""
+    """Check that a recipe of continued pre-training, or of fine-tuning, is given what it starts from."""
     from ..core.errors import UserError
 
     name = Path(recipe).stem
-    if base is None and "_cpt_" in name:
+    does = {"_cpt_": "continues the pre-training of a base model", "_sft_": "fine-tunes a model"}
+    if base is None and (what := next((does[kind] for kind in does if kind in name), "")):
         raise UserError(
-            f"{name} continues the pre-training of a base model, and --base is missing",
+            f"{name} {what}, and --base is missing",
             where="--base",
             allowed="a run, or the folder that `pdapt convert import HF_FOLDER OUT` makes",
             fix="give it; to start from random weights, use a pre-training recipe or a file of your own",

@@ -1,10 +1,11 @@
-"""The published recipes: Qwen3-Base trained further on H100s, with the paper's padded rows or packed.
+"""The published recipes: Qwen3-Base trained further on H100s, with the paper's padded rows or packed; and fine-tuned.
 
-A name is `qwen3_<size>_cpt_<GPUs>xh100_<layout>`. How a run is spread is the planner's choice, which a test repeats;
-none of these recipes has run on a GPU yet.
+A name is `qwen3_<size>_cpt_<GPUs>xh100_<layout>`, or with `sft` for supervised fine-tuning on conversations. How a run
+is spread is the planner's choice, which a test repeats; none of these recipes has run on a GPU yet.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -50,6 +51,15 @@ SPREADS = {
 """Size of the model, GPUs -> spread of the padded run, and of the packed one: what `pdapt plan recipe` chooses, the
 simplest way that is predicted to be within 1 % of the fastest. `recipes` knows no speeds; tests/scaling searches."""
 
+SFT_GPUS, SFT_SEQ_LENGTH, SFT_BATCH, SFT_STEPS = 8, 4096, 32, 1000
+SFT_SPREADS = {
+    "0p6b": Spread(1, "fp32", 4),
+    "1p7b": Spread(1, "bf16", 4),
+    "4b": Spread(1, "bf16", 2),
+    "8b": Spread(2, "bf16", 2),
+}
+"""Size of the model -> spread of its fine-tuning, chosen as in `SPREADS`."""
+
 OPTIMIZER: dict[str, Any] = {
     "lr": 2e-5,
     "warmup_steps": 0,
@@ -60,6 +70,7 @@ OPTIMIZER: dict[str, Any] = {
     "clip": 1.0,
 }
 """Values that all of them share: keys of `schema.Optimizer`; see `SOURCES`."""
+SFT_OPTIMIZER: dict[str, Any] = OPTIMIZER | {"lr": 1e-5, "schedule": "linear", "warmup_steps": 30}
 EPOCHS = 2.53
 """How often they read the corpus, by the paper's account."""
 SAVES = 6
@@ -91,6 +102,28 @@ SOURCES = {
 """Key of a recipe -> where its value comes from: the paper, the example code published with it, or us."""
 
 
+SFT_SOURCES = SOURCES | {
+    "data.layout": "ours: packed, one conversation beside others",
+    "data.seq_length": "ours: few conversations are longer; they are cut, which is said",
+    "parallel.nodes": "ours: one node",
+    "batch.global_size": "ours: 32 rows of several conversations each",
+    "optimizer.lr": "ours: half the rate of the pre-training",
+    "optimizer.schedule": "ours: as Lambert et al. 2024 (Tulu 3, arXiv:2411.15124) fine-tune, linear to 0",
+    "optimizer.warmup_steps": "ours: 3 % of the steps, as optimizer.schedule",
+    "checkpoint.every": "ours: four checkpoints to choose from",
+    "checkpoint.keep_every": "ours: as checkpoint.every, so all of them are kept",
+    "steps": "ours: a number to be set by the data: `pdapt tokens stats` says how many epochs it is",
+}
+"""As `SOURCES`, of the recipes for fine-tuning."""
+
+
+class Kind(StrEnum):
+    """Kinds of training: continued pre-training on documents, supervised fine-tuning on conversations."""
+
+    CPT = "cpt"
+    SFT = "sft"
+
+
 @dataclass(frozen=True)
 class Published:
     """The values that distinguish one published recipe from another.
@@ -100,21 +133,23 @@ class Published:
         gpus: a key of `NODES`.
         layout: a key of `RUNS`.
         spread: over its GPUs.
+        kind: of the training.
     """
 
     size: str
     gpus: int
     layout: Layout
     spread: Spread
+    kind: Kind = Kind.CPT
 
     @property
     def name(self) -> str:
         """Its name on the command line."""
-        return f"qwen3_{self.size}_cpt_{self.gpus}xh100_{self.layout}"
+        return f"qwen3_{self.size}_{self.kind}_{self.gpus}xh100_{self.layout}"
 
 
 def names() -> list[str]:
-    """The recipes that fit, by size, GPUs and layout."""
+    """The recipes that fit, by kind, size, GPUs and layout."""
     return list(_published())
 
 
@@ -129,20 +164,23 @@ def values(name: str) -> dict[str, Any]:
     """
     recipe = _find(name)
     nodes, ranks_per_node = NODES[recipe.gpus]
-    batch, steps = RUNS[recipe.layout]
+    fine = recipe.kind == Kind.SFT
+    batch, steps = (SFT_BATCH, SFT_STEPS) if fine else RUNS[recipe.layout]
+    every = SFT_STEPS // 4 if fine else 720
     return {
         "model": {"size": recipe.size},
-        "data": {"layout": recipe.layout.value, "seq_length": SEQ_LENGTH},
+        "data": {"layout": recipe.layout.value, "seq_length": SFT_SEQ_LENGTH if fine else SEQ_LENGTH},
         "parallel": {"nodes": nodes, "ranks_per_node": ranks_per_node, "tp": recipe.spread.tp},
         "batch": {"global_size": batch, "micro_size": recipe.spread.micro},
-        "optimizer": {"grads": recipe.spread.grads, **OPTIMIZER},
-        "checkpoint": {"every": 720, "keep_every": 720, "reshardable": False},
+        "optimizer": {"grads": recipe.spread.grads, **(SFT_OPTIMIZER if fine else OPTIMIZER)},
+        "checkpoint": {"every": every, "keep_every": every, "reshardable": False},
         "steps": steps,
     }
 
 
 def statement(name: str) -> str:
-    """State in one line the real tokens of a step, and the epochs of PARCOMED's commercial edition.
+    """State in one line the real tokens of a step, and the epochs of PARCOMED's commercial edition; of fine-tuning how
+    its steps are set.
 
     Packed rows are taken as full: 99.99 % were, on lengths drawn from the corpus' table. The paper's epochs are its own
     account; beside it stands the least that its numbers of documents and tokens allow, which is more
@@ -154,7 +192,13 @@ def statement(name: str) -> str:
     Raises:
         UserError: there is no such recipe.
     """
-    layout = _find(name).layout
+    recipe = _find(name)
+    if recipe.kind == Kind.SFT:
+        return (
+            f"fine-tuning: {SFT_BATCH} x {SFT_SEQ_LENGTH:,} slots a step; `pdapt tokens stats TOKENS --seq-length "
+            f"{SFT_SEQ_LENGTH} --batch {SFT_BATCH} --steps N` says how many epochs of your conversations steps=N is"
+        )
+    layout = recipe.layout
     batch, steps = RUNS[layout]
     corpus = table()
     tokens, slots = corpus["tokens"], batch * SEQ_LENGTH
@@ -172,11 +216,12 @@ def statement(name: str) -> str:
 
 @cache
 def _published() -> dict[str, Published]:
-    recipes = (
+    recipes = [
         Published(size, gpus, layout, spread)
         for (size, gpus), spreads in SPREADS.items()
         for layout, spread in zip(RUNS, spreads, strict=True)
-    )
+    ]
+    recipes += [Published(size, SFT_GPUS, Layout.PACKED, spread, kind=Kind.SFT) for size, spread in SFT_SPREADS.items()]
     return {recipe.name: recipe for recipe in recipes}
 
 

@@ -1,6 +1,7 @@
 """Fixtures that several rooms' tests share."""
 
 import gc
+import json
 import os
 import random
 import shutil
@@ -186,6 +187,38 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     train_tokenizer(iter(lines), 1000, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def chat_tokenizer(tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same tokenizer with a chat template that writes turns as Qwen3's does."""
+    folder = Path(shutil.copytree(tokenizer_folder, tmp_path_factory.mktemp("chat") / "tokenizer"))
+    turn = "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    (folder / "chat_template.jinja").write_text("{%- for message in messages %}" + turn + "{%- endfor %}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chat_tokens(tmp_path_factory: pytest.TempPathFactory, chat_tokenizer: Path) -> Path:
+    """A small tokens folder of conversations; `chats.jsonl` beside it holds them."""
+    from pdapt.data_prep.tokens.build import Options, build_tokens
+
+    folder, draw = tmp_path_factory.mktemp("chats"), random.Random(0)
+    words = ["le", "patient", "reçoit", "mg", "de", "paracétamol", "puis", "la", "ville", "compte", "des", "écoles"]
+
+    def said(most: int) -> str:
+        return " ".join(draw.choices(words, k=draw.randint(3, most)))
+
+    rows = []
+    for number in range(60):
+        contents = [f"{said(30)} {number} ?", said(40), f"{said(8)} ?", said(90)][: draw.choice((2, 4))]
+        turns = zip(("user", "assistant") * 2, contents, strict=False)
+        rows.append({"messages": [{"role": role, "content": content} for role, content in turns]})
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    (folder / "chats.jsonl").write_text("".join(lines), encoding="utf-8")
+    options = Options(format="messages", valid_fraction=0.1)
+    build_tokens([str(folder / "chats.jsonl")], chat_tokenizer, folder / "tokens", options)
+    return folder / "tokens"
 
 
 @pytest.fixture(scope="session")

@@ -52,11 +52,15 @@ def _check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
 
 
 def _say_cut(tokens: Path, recipe: Recipe) -> None:
-    """Say how many conversations are cut at the length of a sequence, and what that costs."""
-    fitted = [each for each in cut_conversations(tokens, recipe.data) if each.cut]
+    """Say how much of conversations is learned, how many are cut at the length of a sequence, and what that costs."""
+    fitted = cut_conversations(tokens, recipe.data)
     if not fitted:
         return
+    answers, size = (sum(getattr(each, name) for each in fitted) for name in ("answers", "tokens"))
+    log.info(f"train: {answers:,} of the conversations' {counted(size, 'token')} are answers, and are learned")
     cut, lost, left_out = (sum(getattr(each, name) for each in fitted) for name in ("cut", "lost", "left_out"))
+    if not cut:
+        return
     log.warn(
         f"train: {counted(cut, 'conversation')} of more than {recipe.data.seq_length:,} tokens are cut there: "
         f"{counted(lost, 'token')} of answers are lost"

@@ -202,12 +202,19 @@ class Fitted:
         cut: how many are longer than a row, and cut at its end.
         lost: tokens of answers behind the cuts.
         left_out: how many have no answer before the cut.
+        answers: tokens of answers that are left.
     """
 
     lengths: npt.NDArray[np.int32]
     cut: int
     lost: int
     left_out: int
+    answers: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that rows take."""
+        return int(self.lengths.sum(dtype=np.int64))
 
 
 def fit_conversations(prefix: Path, seq_length: int) -> Fitted:
@@ -230,7 +237,8 @@ def fit_conversations(prefix: Path, seq_length: int) -> Fitted:
         if not answers[begin + 1 : begin + seq_length].any():  # the first token is no label
             kept[number] = 0
     cut = lengths > seq_length
-    return Fitted(kept, int(cut.sum()), lost, int((cut & (kept == 0)).sum()))
+    left = int(answers.sum(dtype=np.int64)) - lost
+    return Fitted(kept, int(cut.sum()), lost, left_out=int((cut & (kept == 0)).sum()), answers=left)
 
 
 def lengths_in_rows(prefix: Path, seq_length: int, *, conversations: bool) -> npt.NDArray[np.int32]:

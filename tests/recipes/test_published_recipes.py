@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pdapt.core.errors import UserError
 from pdapt.core.memory import fits, gpu_memory
-from pdapt.recipes.published_recipes import SOURCES, names, statement, values
+from pdapt.recipes.published_recipes import SFT_SOURCES, SOURCES, names, statement, values
 from pdapt.recipes.schema import Recipe, shape_of, world_size
 from pdapt.recipes.validate import validate
 
@@ -19,6 +19,7 @@ NAMES = {
     for gpus in numbers
     for layout in ("paper", "packed")
 }
+FINE_TUNING = {f"qwen3_{size}_sft_8xh100_packed": size for size in FITTING}
 
 
 @cache
@@ -32,8 +33,8 @@ def build(name: str) -> Recipe:
 
 
 def test_the_published_recipes_are_these() -> None:
-    assert names() == list(NAMES)
-    assert len(NAMES) == 36
+    assert names() == [*NAMES, *FINE_TUNING]
+    assert (len(NAMES), len(FINE_TUNING)) == (36, 4)
 
 
 def test_a_recipe_is_valid_and_fits_with_no_more_than_tensor_parallelism(subtests: pytest.Subtests) -> None:
@@ -110,6 +111,27 @@ def test_every_value_has_a_source(subtests: pytest.Subtests) -> None:
                 text.startswith(("paper", "the paper's published example code", "ours", "as "))
                 for text in SOURCES.values()
             )
+
+
+def test_a_recipe_for_fine_tuning_is_valid_fits_and_has_sources(subtests: pytest.Subtests) -> None:
+    for name, size in FINE_TUNING.items():
+        with subtests.test(recipe=name):
+            recipe = build(name)
+            validate(recipe)
+            assert (recipe.model.size, world_size(recipe), recipe.data.layout) == (size, 8, "packed")
+            assert (recipe.data.seq_length, recipe.batch.global_size) == (4096, 32)
+            assert (recipe.optimizer.lr, recipe.optimizer.schedule, recipe.optimizer.min_lr) == (1e-5, "linear", 0)
+            assert recipe.optimizer.warmup_steps / recipe.steps == 0.03
+            tp, micro, grads = recipe.parallel.tp, recipe.batch.micro_size, recipe.optimizer.grads
+            spread = {"dp": 8 // tp, "tp": tp, "pp": 1, "cp": 1, "sp": tp > 1}
+            assert fits(gpu_memory(shape_of(recipe), **spread, micro_batch=micro, seq_length=4096, grads=grads))
+            stated = {
+                f"{key}.{inner}" if inner else key
+                for key, value in values(name).items()
+                for inner in (value if isinstance(value, dict) else [""])
+            }
+            assert stated == set(SFT_SOURCES)
+            assert "--seq-length 4096 --batch 32 --steps N" in statement(name)
 
 
 @pytest.mark.parametrize(

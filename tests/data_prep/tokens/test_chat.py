@@ -106,16 +106,6 @@ def theirs(qwen3: Path) -> Callable[[Chat], tuple[list[int], list[int]]]:
     return render
 
 
-@pytest.fixture(scope="module")
-def chat_tokenizer(tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small tokenizer with a template that writes turns as Qwen3's does."""
-    folder = tmp_path_factory.mktemp("chat") / "tokenizer"
-    shutil.copytree(tokenizer_folder, folder)
-    turn = "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
-    (folder / "chat_template.jinja").write_text("{%- for message in messages %}" + turn + "{%- endfor %}")
-    return folder
-
-
 def test_ids_and_answers_are_those_of_transformers(qwen3: Path, theirs: Callable[[Chat], Any], tmp_path: Path) -> None:
     options = Options(format="messages", verify="all", valid_fraction=0.2)
     build_tokens([str(write(tmp_path / "chats.jsonl", CHATS))], qwen3, tmp_path / "tokens", options)
