@@ -121,13 +121,12 @@ def decontaminate_documents(place: TextBuild) -> None:
 def search_contamination(place: TextBuild) -> None:
     """List which questions of the run's tasks are in the documents that are trained on."""
     from ..data_prep.decontaminate.decontaminate import decontaminate
-    from ..eval.tasks.all_tasks import choose_tasks
-    from ..eval.tasks.questions import read_questions
+    from ..eval.tasks.select_tasks import select_questions
 
     runs = place.request.benchmark
     assert runs is not None
     log.info("contamination: looking for the tasks' questions in what is trained on")
-    questions, parts = read_questions(Path(runs.data), choose_tasks(runs.tasks)), place.parts
+    questions, parts = select_questions(runs.tasks, Path(runs.data) if runs.data else None), place.parts
     renew(
         place.out / CONTAMINATION,
         lambda _: decontaminate(place.corpus, questions, place.out / CONTAMINATION, tasks=parts),

@@ -42,12 +42,12 @@ class TaskRuns:
     """The tasks that base, last checkpoint and merged model are to do.
 
     Attributes:
-        data: folder of `pdapt eval fetch`.
-        tasks: names, groups or patterns; empty for all 28.
+        data: folder of `pdapt eval fetch`; None where all tasks are the user's own.
+        tasks: names, groups, patterns, or paths of the user's own; empty for all 28.
         limit: most questions of each task.
     """
 
-    data: str
+    data: str | None
     tasks: list[str] = field(default_factory=list)
     limit: int | None = None
 
@@ -227,7 +227,7 @@ def merge_points(held: JsonObject) -> list[float]:
 
 def _task_runs(held: JsonObject) -> TaskRuns:
     limit = held.integer("limit", minimum=1) if "limit" in held else None
-    return TaskRuns(held.text("data"), _texts(held, "tasks"), limit)
+    return TaskRuns(_optional_text(held, "data"), _texts(held, "tasks"), limit)
 
 
 def _optional_text(held: JsonObject, key: str) -> str | None:

@@ -188,9 +188,9 @@ def _task_steps(request: Request, benchmark: TaskRuns, merge: Step) -> list[Step
 
     `merge` leaves the merged model.
     """
-    from ..eval.tasks.all_tasks import choose_tasks
+    from ..eval.tasks.select_tasks import searchable_tasks
 
-    choices, parts = (*merge.choices, "benchmark"), len(choose_tasks(benchmark.tasks))
+    choices, parts = (*merge.choices, "benchmark"), len(searchable_tasks(benchmark.tasks))
     summary = "do the tasks: base, last checkpoint and merged model"
     return [
         Step(

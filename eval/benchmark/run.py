@@ -41,6 +41,7 @@ from ..harness.result_files import (
 from ..heldout.evaluate import check_models, models_damage_first
 from ..models import Model
 from ..tasks.data_index import DATA_INDEX_FILE
+from ..tasks.own.own_task import OwnTask
 from ..tasks.select_tasks import AnyTask
 from .results_folder import MODEL_FILE, check_identity, claimed, write_plan
 from .task_files import TaskFiles, fetched_names, files_of_tasks
@@ -119,6 +120,9 @@ def run_benchmark(
     settings = settings or BenchmarkSettings()
     arguments = _check_models(models, tasks, settings, verify=verify)
     files = files_of_tasks(tasks, data)
+    for task in tasks:
+        if isinstance(task, OwnTask):
+            log.info(f"eval: {task.name}: {task.taken}")
     unfinished = [
         model for model in models if not all((out / model.name / task.name / MANIFEST_FILE).is_file() for task in tasks)
     ]

@@ -76,6 +76,19 @@ def select_questions(patterns: list[str], data: Path | None) -> dict[str, list[l
     return of_fetched | {task.name: _texts(task) for task in tasks if isinstance(task, OwnTask)}
 
 
+def searchable_tasks(patterns: list[str]) -> list[AnyTask]:
+    """The tasks of `select_tasks`, each of whose questions a corpus can be searched for.
+
+    Raises:
+        UserError: as `select_tasks`, or a task file does not say which column is the question.
+    """
+    tasks = select_tasks(patterns)
+    for task in tasks:
+        if isinstance(task, OwnTask):
+            _texts(task)
+    return tasks
+
+
 def _texts(task: OwnTask) -> list[list[str]]:
     if task.texts is None:
         raise UserError(

@@ -96,11 +96,11 @@ def run_tasks(whole: WholeRun) -> None:
     from ...eval.benchmark.run import BenchmarkSettings, run_benchmark
     from ...eval.harness.backends import Limits
     from ...eval.models import Role
-    from ...eval.tasks.all_tasks import choose_tasks
+    from ...eval.tasks.select_tasks import select_tasks
 
     asked = whole.request.benchmark
     assert asked is not None
-    every = choose_tasks(asked.tasks)
+    every = select_tasks(asked.tasks)
     tasks = every if whole.part is None else [every[whole.part]]
     models = _models(whole)
     base, last = (
@@ -109,7 +109,8 @@ def run_tasks(whole: WholeRun) -> None:
     merged = [_named_by_point(model, whole.request.t) for model in models if model.role == Role.MERGED]
     settings = BenchmarkSettings(limits=Limits(asked.limit))
     chosen, out = [base, last, *merged], whole.out / "benchmark"
-    outcome = run_benchmark(chosen, tasks, Path(asked.data), out, settings=settings, verify=whole.verify)
+    data = Path(asked.data) if asked.data else None
+    outcome = run_benchmark(chosen, tasks, data, out, settings=settings, verify=whole.verify)
     if others := leave_out_other_merges(out, chosen):
         log.info(f"benchmark: the results of {', '.join(others)}, of earlier choices, stay and are not compared")
     if outcome.elsewhere:

@@ -52,12 +52,12 @@ class RecipeKeys:
 
 @dataclass
 class EvaluationKeys:
-    """How much is evaluated on, of each domain; and the tasks, where `data` says where theirs is."""
+    """How much is evaluated on, of each domain; and the tasks, where `data` or paths say where theirs is."""
 
     documents: int = DOCUMENTS
     questions: int = QUESTIONS
-    data: str | None = None  # folder of `pdapt eval fetch`; none: no tasks are done
-    tasks: list[str] = field(default_factory=list)  # names, groups or patterns; none: all 28
+    data: str | None = None  # folder of `pdapt eval fetch`; none: no tasks are done but those of one's own
+    tasks: list[str] = field(default_factory=list)  # names, groups, patterns, or paths; none: all 28
     limit: int | None = None  # most questions of each task
 
 
@@ -158,8 +158,11 @@ def _points(t: Any) -> list[float]:
 
 
 def _benchmark(keys: EvaluationKeys) -> TaskRuns | None:
-    if keys.data is not None:
-        return TaskRuns(keys.data, keys.tasks, keys.limit)
+    from ...eval.tasks.select_tasks import is_path
+
+    tasks = [str(Path(name).absolute()) if is_path(name) else name for name in keys.tasks]
+    if keys.data is not None or (tasks and all(map(is_path, tasks))):
+        return TaskRuns(keys.data, tasks, keys.limit)
     if keys.tasks or keys.limit is not None:
         raise UserError(
             "the tasks' data are missing", where="evaluation.data", fix="give the folder that `pdapt eval fetch` made"

@@ -40,7 +40,7 @@ def plan_chain(flow: Flow, out: Path, folder: Path) -> list[ChainJob]:
     request, run = flow.request, Path(folder, out).resolve()
     preflight.check_request(request)
     preflight.check_named(request)
-    folders = [request.benchmark.data] if request.benchmark else []
+    folders = [request.benchmark.data] if request.benchmark and request.benchmark.data else []
     folders += [request.decontaminate] if request.decontaminate else []
     for given in (*request.data, *request.general, *folders):
         _check_there(given, folder)

@@ -66,3 +66,17 @@ def test_a_folder_without_questions_is_refused_before_any_text_is_read(asked: Re
     (tmp_path / "empty" / "benchmark.json").write_text("{}")
     with pytest.raises(UserError, match="there are no task's data"):
         check_request(replace(asked, decontaminate=str(tmp_path / "empty")))
+
+
+def test_questions_of_ones_own_are_looked_for_and_a_task_file_says_which_column(asked: Request, tmp_path: Path) -> None:
+    text = "Annales 1 : quelle dose de paracétamol le patient de quarante ans reçoit-il contre la fièvre ce soir ?"
+    (tmp_path / "dosis.csv").write_text(f"question,A,B,answer\n{text},1 g,2 g,A\nQuelle dose ?,3 mg,4 mg,B\n")
+    with (tmp_path / "notes.jsonl").open("a") as file:
+        file.write(json.dumps({"text": f"Vu hier. {text} Puis il dort."}) + "\n")
+    given = replace(asked, benchmark=TaskRuns(None, [f"{tmp_path}/dosis.csv"]))
+    assert listed(do(given, tmp_path / "run", "corpus", "contamination")) == [{"task": "dosis", "doc_id": 0}]
+    lines = "task: q\ndataset_path: csv\ndataset_kwargs: {data_files: {test: dosis.csv}}\ntest_split: test\n"
+    lines += "output_type: generate_until\ndoc_to_text: question\ndoc_to_target: answer\n"
+    (tmp_path / "q.yaml").write_text(lines)
+    with pytest.raises(UserError, match="does not say which column is the question"):
+        do(replace(given, benchmark=TaskRuns(None, [f"{tmp_path}/q.yaml"])), tmp_path / "other", "corpus")

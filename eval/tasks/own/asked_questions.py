@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ....core import log
 from ....core.errors import UserError
 from ....core.files import read_bytes
 from ....core.log import counted
@@ -53,7 +52,6 @@ def task_of_questions(path: Path, name: str) -> OwnTask:
         for split, questions in splits.items()
         if questions
     ]
-    _say(name, asked, shown, prompted="prompt" in hashes)
     examples = {"fewshot_split": "dev", "fewshot_config": {"sampler": "first_n"}} if shown else {}
     return OwnTask(
         name=name,
@@ -67,6 +65,7 @@ def task_of_questions(path: Path, name: str) -> OwnTask:
         questions=len(asked.questions),
         shots=len(shown),
         file=path,
+        taken=_taken(asked, shown, prompted="prompt" in hashes),
     )
 
 
@@ -120,8 +119,8 @@ def _rows(questions: list[OwnQuestion], prompt: Prompt) -> Iterator[dict[str, An
         }
 
 
-def _say(name: str, asked: QuestionFile, shown: list[OwnQuestion], *, prompted: bool) -> None:
-    """Say what is taken and what is not."""
+def _taken(asked: QuestionFile, shown: list[OwnQuestion], *, prompted: bool) -> str:
+    """The files' contents in words, and what of them is not used."""
     sizes = [len(question.options) for question in asked.questions]
     low, high = min(sizes), max(sizes)
     options = f"{low} options" if low == high else f"{low} to {high} options"
@@ -130,4 +129,4 @@ def _say(name: str, asked: QuestionFile, shown: list[OwnQuestion], *, prompted: 
     )
     unused = f"; columns not used: {', '.join(asked.unused)}" if asked.unused else ""
     examples = counted(len(shown), "worked example")
-    log.info(f"eval: {name}: {counted(len(sizes), 'question')} of {options}, {examples}, {words}{unused}")
+    return f"{counted(len(sizes), 'question')} of {options}, {examples}, {words}{unused}"

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from ....core import log
 from ....core.errors import UserError
 from ....core.log import counted
 from ..suite import RequestKind
@@ -35,7 +34,6 @@ def task_of_yaml(task: TaskYaml, name: str, group: str) -> OwnTask:
     columns = list(dict.fromkeys(column for row in asked for column in row))
     _check_templates(config, columns, where)
     _check_rows(config, asked, columns, where)
-    log.info(f"eval: {name}: {counted(len(asked), 'question')}, {counted(shots, 'worked example')} before each")
     return OwnTask(
         name=name,
         group=group,
@@ -48,6 +46,7 @@ def task_of_yaml(task: TaskYaml, name: str, group: str) -> OwnTask:
         questions=len(asked),
         shots=shots,
         file=path,
+        taken=f"{counted(len(asked), 'question')}, {counted(shots, 'worked example')} before each",
     )
 
 

@@ -65,6 +65,7 @@ class OwnTask:
         questions: their number.
         shots: worked examples before a question.
         file: the user's.
+        taken: what of the files is asked, in words.
     """
 
     name: str
@@ -78,6 +79,7 @@ class OwnTask:
     questions: int
     shots: int
     file: Path
+    taken: str
 
     @property
     def abbreviation(self) -> str:

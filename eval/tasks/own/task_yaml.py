@@ -1,6 +1,7 @@
 """Task files of lm-eval, read without running anything: keys that name code, and what else is not a task of text."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -171,6 +172,11 @@ def _check_keys(config: dict[str, Any], where: str) -> None:
         check_known(str(key), SHOT_KEYS, "key", f"{where}: fewshot_config")
     if shots.get("sampler", "default") not in ("default", "first_n"):
         raise UserError(f"sampler is {shorten(shots['sampler'])}", where=where, allowed="default, first_n")
+    samples = shots.get("samples", [])
+    if not isinstance(samples, list) or not all(isinstance(row, dict) for row in samples):
+        raise UserError(
+            f"samples is {shorten(samples)}", where=f"{where}: fewshot_config", allowed="a list of mappings"
+        )
     if not isinstance(config.get("metadata") or {}, dict):
         raise UserError(f"metadata is {shorten(config['metadata'])}", where=where, allowed="a mapping")
 
@@ -241,4 +247,12 @@ def _filters(filters: Any, where: str) -> list[dict[str, Any]] | None:
             )
         for step in steps:
             check_known(str(step.get("function")), FILTERS, "filter", where)
+            _check_pattern(step.get("regex_pattern", ""), where)
     return filters
+
+
+def _check_pattern(pattern: Any, where: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError, OverflowError, RecursionError) as error:
+        raise UserError(f"regex_pattern is {shorten(pattern)}: {error}", where=where) from None

@@ -1,5 +1,6 @@
 """The 28 tasks run by lm-eval on tiny models: all of them, killed and resumed."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -7,9 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from own_tasks import write_how_to
 from reading_helpers import json_rows
 from transformers import AutoTokenizer
 
@@ -22,8 +25,11 @@ from pdapt.eval.harness.backends import Limits, model_arguments
 from pdapt.eval.harness.job import Evaluation, LmEvalJob
 from pdapt.eval.harness.lm_eval_process import run_job
 from pdapt.eval.tasks.data_index import read_data_index
+from pdapt.eval.tasks.own.own_task import OwnTask
+from pdapt.eval.tasks.select_tasks import select_tasks
 
 WINDOW = 4096
+OWN = "recht_bgb"
 Maker = Callable[..., Path]
 
 
@@ -32,18 +38,74 @@ def two(tiny_qwen3: Maker) -> list[str]:
     return [str(tiny_qwen3(seed=seed, max_position_embeddings=WINDOW)) for seed in (0, 1)]
 
 
+HAND_WRITTEN = """\
+task: recht_bgb
+dataset_path: json
+dataset_kwargs: {data_files: {test: FOLDER/test.jsonl, dev: FOLDER/dev.jsonl}}
+test_split: test
+fewshot_split: dev
+fewshot_config: {sampler: first_n}
+num_fewshot: 3
+output_type: multiple_choice
+doc_to_text: "Frage zum deutschen Recht: {{q}}\\n{% for o in os %}{{'ABCD'[loop.index0]}}. {{o}}\\n{% endfor %}Antwort:"
+doc_to_choice: "{{['A', 'B', 'C', 'D'][:(os | length)]}}"
+doc_to_target: a
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+
+
+def _assert_scored_as_lm_eval_scores_it(table: Path, out: Path, model: Path, folder: Path) -> None:
+    """The table of the how-to, of which `out` has results, written by hand as a task file and run by lm-eval itself."""
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    folder.mkdir()
+    for split, name in (("test", f"{OWN}.csv"), ("dev", f"{OWN}.examples.csv")):
+        with (table / name).open(encoding="utf-8") as file, (folder / f"{split}.jsonl").open("w") as written:
+            for row in csv.DictReader(file, delimiter=";"):
+                options = [row[letter] for letter in "ABCD" if row.get(letter)]
+                place = options.index(row["answer"]) if row["answer"] in options else "ABCD".index(row["answer"])
+                written.write(json.dumps({"q": row["question"], "os": options, "a": place}) + "\n")
+    (folder / f"{OWN}.yaml").write_text(HAND_WRITTEN.replace("FOLDER", str(folder)))
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    arguments = {"pretrained": str(model), "dtype": "float32", "softmax_dtype": "float32", "max_length": WINDOW}
+    results: Any = simple_evaluate(model="hf", model_args=arguments, device="cpu", tasks=[OWN], task_manager=manager)
+    theirs, ours = results["samples"][OWN], json_rows(out / "samples.jsonl")
+    assert read_json(out / "results.json")["results"][OWN]["acc,none"] == pytest.approx(
+        results["results"][OWN]["acc,none"]
+    )
+    for mine, sample in zip(ours, theirs, strict=True):
+        assert (mine["prompt_hash"], mine["acc"]) == (sample["prompt_hash"], sample["acc"])
+        pairs = zip(mine["filtered_resps"], sample["filtered_resps"], strict=True)
+        assert all(float(a[0]) == pytest.approx(b[0], abs=1e-4) for a, b in pairs)
+
+
 @pytest.mark.slow
-def test_all_28_tasks_run(small, small_data: Path, tiny_qwen3: Maker, tmp_path: Path) -> None:
-    """In one process, to save time; of all that is asked, only the answers' length differs from the paper's runs."""
+def test_all_28_tasks_run(
+    small, small_data: Path, tiny_qwen3: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one process, to save time; of all that is asked, only the answers' length differs from the paper's runs.
+
+    And a table of questions of the user's own, in the same process.
+    """
     folder = tiny_qwen3(max_position_embeddings=WINDOW)
     index = read_data_index(small_data, list(small.suite))
     for task in small.suite:
         write_task_file(task, index[task.name], small_data, tmp_path / "tasks")
+    page = write_how_to(tmp_path / "page")
+    with (page / f"tasks/{OWN}.examples.csv").open("a") as file:
+        file.writelines(f"Wie viele sind {n}?;{n};{n + 1};{n}\n" for n in range(2))
+    (own,) = select_tasks([f"{page}/tasks/{OWN}.csv"])
+    assert isinstance(own, OwnTask)
+    own.write(tmp_path / "tasks")
     limits = Limits(max_gen_toks=6)
     told = {"tiny": model_arguments("hf", folder, limits)}
     for shots in (3, 5):
-        units = [Evaluation("tiny", t.name, str(tmp_path / "out" / t.name)) for t in small.suite if t.shots == shots]
+        asked = [task.name for task in (*small.suite, own) if task.shots == shots]
+        units = [Evaluation("tiny", name, str(tmp_path / "out" / name)) for name in asked]
         run_job(LmEvalJob(told, units, tmp_path / "tasks", tmp_path / "scratch", limits=limits, shots=shots))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    _assert_scored_as_lm_eval_scores_it(page / "tasks", tmp_path / "out" / OWN, folder, tmp_path / "hand")
     for task in small.suite:
         found = read_json(tmp_path / "out" / task.name / "results.json")
         value = found["results"][task.name][task.score_key]
@@ -68,7 +130,7 @@ def test_all_28_tasks_run(small, small_data: Path, tiny_qwen3: Maker, tmp_path: 
 def _assert_built_once(place: Path, second: Path, limits: Limits) -> None:
     """A second model is asked what the first one was: read, not built again."""
     requests = {path: path.stat().st_mtime_ns for path in (place / "scratch" / "requests").iterdir()}
-    assert len(requests) == 28
+    assert len(requests) == 28 + 1
     task = "mmlu_med_fr_anatomy"
     told = {"second": model_arguments("hf", second, limits)}
     units = [Evaluation("second", task, str(place / "out" / "second"))]

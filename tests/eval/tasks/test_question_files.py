@@ -28,7 +28,7 @@ def rows_of(task: OwnTask, folder: Path, split: str = "test") -> list[dict[str, 
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
-def test_questions_of_two_options_and_more_are_asked_by_their_letters(tmp_path: Path, capsys) -> None:
+def test_questions_of_two_options_and_more_are_asked_by_their_letters(tmp_path: Path) -> None:
     (task,) = select_tasks([str(write(tmp_path, "id," + HEADER + "1,Frage eins?,ja,nein,,A\n2,Zwei?,16,18,20,18\n"))])
     assert isinstance(task, OwnTask)
     assert (task.name, task.group, task.questions, task.shots, task.score_key) == ("recht", "recht", 2, 0, "acc,none")
@@ -39,9 +39,10 @@ def test_questions_of_two_options_and_more_are_asked_by_their_letters(tmp_path: 
     ]
     assert [(row["letters"], row["answer"]) for row in rows] == [(["A", "B"], 0), (["A", "B", "C"], 1)]
     assert task.texts == [["Frage eins?", "ja", "nein"], ["Zwei?", "16", "18", "20"]]
-    said = capsys.readouterr().err
-    assert "recht: 2 questions of 2 to 3 options, 0 worked examples" in said
-    assert "columns not used: id" in said
+    assert task.taken == (
+        "2 questions of 2 to 3 options, 0 worked examples, asked with 'Answer:'; prompt.txt beside it says otherwise; "
+        "columns not used: id"
+    )
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,17 @@ def test_generated_answers_have_a_limit_and_are_greedy(write: Callable[..., str]
     assert task.config["generation_kwargs"] == {"until": ["\n\n"], "max_gen_toks": 256, "do_sample": False}
 
 
+def test_filters_of_answers_are_lm_eval_s_and_can_be_used(write: Callable[..., str]) -> None:
+    for step, message in (
+        ({"function": "custom", "filter_fn": "f"}, "no filter is called 'custom'"),
+        ({"function": "regex", "regex_pattern": "("}, "regex_pattern is"),
+        ({"function": "regex", "regex_pattern": 3}, "regex_pattern is"),
+        ("take_first", "filter_list is"),
+    ):
+        with pytest.raises(UserError, match=message):
+            select_tasks([write(like=TEXT, filter_list=[{"name": "x", "filter": [step]}], doc_to_choice=None)])
+
+
 def test_csv_and_parquet_are_read_as_lm_eval_reads_them(write: Callable[..., str], tmp_path: Path) -> None:
     rows = [{"frage": f"Frage {n}?", "ja": "ja", "nein": "nein", "antwort": n % 2} for n in range(3)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "recht.parquet")
@@ -139,6 +150,7 @@ def test_a_folder_has_its_task_files_and_their_groups(write: Callable[..., str],
         ("num_fewshot", 9, "num_fewshot is 9, and there are 4 worked examples"),
         ("fewshot_config", {"sampler": "mine"}, "sampler is"),
         ("fewshot_config", {"process_docs": "f"}, "'process_docs'"),
+        ("fewshot_config", {"samples": "f"}, "samples is"),
         ("doc_to_choice", None, "doc_to_choice is missing"),
         ("doc_to_target", "{{antwort + 3}}", r"(?s)answer is 3, which is none of the 3 choices.*question 1"),
         ("doc_to_choice", ["ja"], "the choices are a list of 1"),

@@ -66,6 +66,16 @@ def test_a_flow_says_what_the_options_of_run_say(tmp_path: Path) -> None:
     )
 
 
+def test_tasks_of_ones_own_need_no_data_and_are_found_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = read("evaluation: {tasks: [tasks/, recht.csv]}\n", tmp_path).request
+    assert request.benchmark == TaskRuns(None, [f"{tmp_path}/tasks", f"{tmp_path}/recht.csv"])
+    with pytest.raises(UserError, match="the tasks' data are missing"):
+        read("evaluation: {tasks: [tasks/, FR-MEDICAL]}\n", tmp_path)
+
+
 def test_the_points_of_a_sweep_are_a_list_or_as_the_sweep_spells_them(tmp_path: Path) -> None:
     for spelled in ("[0.3, 0.5, 0.7]", "0.3:0.7:0.2", "0.3,0.5,0.7", "'0.3,0.5,0.7'"):
         request = read(f"merge:\n  t: {spelled}\n  max_loss: 2\n", tmp_path).request
