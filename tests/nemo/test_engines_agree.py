@@ -19,7 +19,7 @@ from pdapt.core.exit_codes import ExitCode
 from pdapt.core.files import read_json
 from pdapt.training.run.folder import METRICS, checkpoints, iteration
 from pdapt.training.run.hashes import damage
-from pdapt.training.run.journal import JOURNAL_FILE
+from pdapt.training.run.journal import JOURNAL_FILE, Event, kept, read
 from pdapt.training.run.run_state import STATE
 
 pytestmark = pytest.mark.timeout(3600)
@@ -167,6 +167,8 @@ def test_a_guard_ends_the_run_alike(runs: Runs) -> None:
         out = runs.folder / "-".join(["guarded", *engine])
         done = subprocess.run(runs.command(out, *engine, *GUARDED), capture_output=True, text=True, check=False)
         assert done.returncode == ExitCode.HALTED, done.stderr[-4000:]
-        ended.append((read_json(out / STATE), losses(out), {path.name for path in out.iterdir()}))
+        rows = kept(read(out / JOURNAL_FILE), Event.STEP)
+        steps = {step: row["loss"] for step, row in rows.items()}
+        ended.append((read_json(out / STATE), steps, {path.name for path in out.iterdir()}))
     assert ended[0] == ended[1]
     assert ended[0][0]["state"] == "stop"

@@ -4,11 +4,12 @@ import functools
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from ...core.checkpoint import newest
-from ...core.files import remove
+from ...core.files import atomic_path, remove
 from ...core.system.garbage import importing
 from ...recipes.schema import Layers, Recipe, transformer_impl
 from ..megatron import engine as megatron_engine
@@ -53,14 +54,26 @@ def prepare(*, local: bool = False) -> bool:
 def _apply_seams(*, gpu: bool) -> None:
     """Repeat in Bridge what `megatron/seams.py` and `cpu_backend.py` change in Megatron's trainer."""
     from megatron.bridge.training import checkpointing, initialize, setup
+    from megatron.bridge.training.config import ConfigContainer
 
     initialize.compile_helpers = lambda: None
     checkpointing._extract_megatron_lm_args_from_state_dict = arguments_of(
         checkpointing._extract_megatron_lm_args_from_state_dict
     )
     checkpointing.read_run_config = with_flat_model(checkpointing.read_run_config)
+    ConfigContainer.to_yaml = whole_or_not_at_all(ConfigContainer.to_yaml)
     if not gpu:
         setup.initialize_megatron = functools.partial(setup.initialize_megatron, allow_no_cuda=True)
+
+
+def whole_or_not_at_all(write: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+    """Bridge's writer of a checkpoint's configuration, its last file: by it a checkpoint is known to be whole."""
+
+    def to_yaml(container: Any, path: str) -> None:
+        with atomic_path(Path(path)) as partial:
+            write(container, str(partial))
+
+    return to_yaml
 
 
 def arguments_of(extract: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -1,40 +1,56 @@
 """The saves that a run has begun: it gives its provenance to no other checkpoint that lies among its own."""
 
 import os
+import re
 from pathlib import Path
 
 from ...core.checkpoint import CHECKPOINTS, HASHES_FILE
 from ...core.errors import UserError
 from ...core.files import fsync_path, read_bytes
+from ...recipes.schema import Engine
 from .folder import iteration, iterations
 from .journal import JOURNAL_FILE, Event, read_history
 
 BEGUN_SAVES = "begun-saves.txt"
-"""File of a run's folder: the step of each save, a line each, written before the first byte of the checkpoint."""
+"""File of a run's folder: step and engine of each save, a line each, written before the checkpoint's first byte."""
+LAST_FILE = {Engine.NEMO: "run_config.yaml"}
+"""Engine -> the file that it writes into a checkpoint after all that Megatron writes, and whole or not at all."""
 DIGITS = 10
+_LINE = re.compile(rf"([0-9]{{{DIGITS}}})(?: ([a-z]+))?")
 _MOST_BYTES = 2**24
 
 
-def note_save(out: Path, step: int) -> None:
+def note_save(out: Path, step: int, engine: Engine) -> None:
     """Write down that the run begins to save a checkpoint of a step; it is on the disk before the checkpoint is."""
     with (out / BEGUN_SAVES).open("a", encoding="ascii") as file:
-        file.write(f"\n{step:0{DIGITS}d}\n")  # a line of its own, wherever an earlier one was cut off
+        file.write(f"\n{step:0{DIGITS}d} {engine}\n")  # a line of its own, wherever an earlier one was cut off
         file.flush()
         os.fsync(file.fileno())
     fsync_path(out)
 
 
-def begun_saves(out: Path) -> set[int]:
-    """Steps of which the run has begun to save a checkpoint; of an older run, whose file is missing, each step done.
+def begun_saves(out: Path) -> dict[int, Engine]:
+    """Step of each save that the run has begun -> the engine that began it last.
+
+    An older run's file is missing, or names no engine: it was Megatron's, and each step that was done counts.
 
     Raises:
         UserError: the file is too long, or something else than a file.
     """
     path = out / BEGUN_SAVES
     if not path.is_file():
-        return {row["step"] for row in read_history(out / JOURNAL_FILE).rows if row["event"] == Event.STEP}
-    # A line that was cut off is shorter: the checkpoint was not begun then.
-    return {int(line) for line in read_bytes(path, _MOST_BYTES).split(b"\n") if line.isdigit() and len(line) == DIGITS}
+        rows = read_history(out / JOURNAL_FILE).rows
+        return {row["step"]: Engine.MEGATRON for row in rows if row["event"] == Event.STEP}
+    # A line that was cut off is no save's: its checkpoint was not begun then.
+    lines = map(_LINE.fullmatch, read_bytes(path, _MOST_BYTES).decode("ascii", "replace").split("\n"))
+    named = [(line[1], line[2] or Engine.MEGATRON) for line in lines if line]
+    return {int(step): Engine(engine) for step, engine in named if engine in list(Engine)}
+
+
+def is_cut_off(checkpoint: Path, engine: Engine | None) -> bool:
+    """Whether a checkpoint lacks what its engine writes after Megatron; a hashed one was seen whole."""
+    last = LAST_FILE.get(engine or Engine.MEGATRON)
+    return last is not None and not any((checkpoint / name).is_file() for name in (last, HASHES_FILE))
 
 
 def check_own(out: Path) -> None:
@@ -44,7 +60,7 @@ def check_own(out: Path) -> None:
         UserError: one is not; it stays as it is.
     """
     unhashed = [path for path in iterations(out / CHECKPOINTS) if not (path / HASHES_FILE).is_file()]
-    begun = begun_saves(out) if unhashed else set[int]()
+    begun = begun_saves(out) if unhashed else {}
     foreign = [path for path in unhashed if iteration(path) not in begun]
     if foreign:
         raise UserError(

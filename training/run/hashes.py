@@ -17,7 +17,7 @@ from ...core.errors import UserError
 from ...core.files import read_object, remove, sha256, write_text
 from ...core.self_hash import write_hashed
 from ...core.system.process import die_with_parent
-from .begun_saves import check_own
+from .begun_saves import begun_saves, check_own, is_cut_off
 from .folder import PROVENANCE, checkpoints, iteration, iterations
 from .retention import retain
 
@@ -113,7 +113,9 @@ def recover(out: Path, *, fsdp: bool) -> Path | None:
 def _finished(out: Path, *, fsdp: bool) -> list[Path]:
     """The run's checkpoints that were written to their end, oldest first."""
     fsdp_checkpoints = {path for path in iterations(out / CHECKPOINTS) if fsdp and (path / METADATA).is_file()}
-    return sorted({*checkpoints(out), *fsdp_checkpoints})
+    begun = begun_saves(out)
+    whole = {*checkpoints(out), *fsdp_checkpoints}
+    return sorted(path for path in whole if not is_cut_off(path, begun.get(iteration(path))))
 
 
 def write_missing_hashes(out: Path, *, fsdp: bool) -> list[tuple[Path, str]]:

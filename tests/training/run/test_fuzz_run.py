@@ -10,7 +10,7 @@ import pytest
 from pdapt.core.checkpoint import CHECKPOINTS, HASHES_FILE, IDENTITY
 from pdapt.core.errors import UserError
 from pdapt.recipes.load import load
-from pdapt.recipes.schema import Recipe
+from pdapt.recipes.schema import Engine, Recipe
 from pdapt.training.announce import announce_weights
 from pdapt.training.run.begun_saves import note_save
 from pdapt.training.run.folder import (
@@ -101,7 +101,7 @@ def test_what_is_no_checkpoint_is_left_alone(tmp_path: Path) -> None:
     for name in ("iter_0000002", "iter_backup", "iter_0000002.old"):
         (tmp_path / CHECKPOINTS / name).mkdir(parents=True)
         (tmp_path / CHECKPOINTS / name / "metadata.json.part").write_text("{}")
-    note_save(tmp_path, 2)
+    note_save(tmp_path, 2, Engine.MEGATRON)
     (tmp_path / CHECKPOINTS / "iter_backup" / "metadata.json").write_text("{}")
     assert checkpoints(tmp_path) == []
     assert recover(tmp_path, fsdp=False) is None

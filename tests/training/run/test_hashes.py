@@ -16,6 +16,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import sha256, write_json
 from pdapt.recipes import schema
 from pdapt.recipes.load import load, to_dict
+from pdapt.recipes.schema import Checkpoint, Engine
 from pdapt.training.preflight.kept_code import commit
 from pdapt.training.run import provenance as provenance_module
 from pdapt.training.run.begun_saves import BEGUN_SAVES, begun_saves, check_own, note_save
@@ -29,6 +30,8 @@ from pdapt.training.run.listeners.saves import Hashing
 from pdapt.training.run.provenance import check_resharding, layers_of, provenance
 from pdapt.training.run.retention import retain
 
+RECIPE = replace(load("qwen3_tiny_cpt_2xcpu"), checkpoint=Checkpoint())
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
@@ -39,7 +42,7 @@ def run(tmp_path: Path) -> Path:
         write(root, [Part("weight", (4, 4), (0, 0), (4, 4), lambda weight=weight: weight)], torch.float32, [])
         (root / "release").rename(root / f"iter_{step:07d}")
         (root / TRACKER).write_text(str(step))
-        note_save(tmp_path, step)
+        note_save(tmp_path, step, Engine.MEGATRON)
     write_json(tmp_path / PROVENANCE, {"command": "pdapt train"})
     for path in checkpoints(tmp_path):
         write_hashes(path, {"command": "pdapt train"})
@@ -94,7 +97,7 @@ def test_a_checkpoint_that_the_run_has_not_saved_is_neither_hashed_nor_removed(r
 
 
 def test_a_save_is_noted_before_it_is_written_and_of_an_older_run_its_steps_count(run: Path) -> None:
-    Hashing(run, schema.Checkpoint()).save_begins(8)
+    Hashing(run, RECIPE).save_begins(8)
     shutil.copytree(at(run, 4), at(run, 8))
     (at(run, 8) / HASHES_FILE).unlink()
     check_own(run)
@@ -110,9 +113,30 @@ def test_a_save_is_noted_before_it_is_written_and_of_an_older_run_its_steps_coun
 def test_a_note_of_a_save_that_was_cut_off_does_not_spoil_the_next(run: Path) -> None:
     with (run / BEGUN_SAVES).open("a") as file:
         file.write("1")  # of 10
-    note_save(run, 14)
-    assert {14} <= begun_saves(run)
-    assert not {1, 114} & begun_saves(run)
+    note_save(run, 14, Engine.MEGATRON)
+    assert begun_saves(run).keys() == {2, 4, 6, 14}
+
+
+def test_what_bridge_has_not_written_to_its_end_is_removed_however_much_megatron_has(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without its configuration Bridge would take it for weights alone, and go on without the optimizer's state."""
+    shutil.copytree(at(run, 6), at(run, 8))
+    (at(run, 8) / HASHES_FILE).unlink()
+    for noted in ("0000000008", "0000000008 nemo"):
+        with (run / BEGUN_SAVES).open("a") as file:
+            file.write(f"\n{noted}\n")
+        if noted.endswith("nemo"):
+            assert recover(run, fsdp=False) == at(run, 6)
+            assert "iter_0000008 was not finished when the run was interrupted: removed" in capsys.readouterr().err
+            continue
+        assert recover(run, fsdp=False) == at(run, 8), "Megatron's"
+        (at(run, 8) / HASHES_FILE).unlink()
+    shutil.copytree(at(run, 6), at(run, 8))
+    (at(run, 8) / HASHES_FILE).unlink()
+    (at(run, 8) / "run_config.yaml").touch()
+    assert recover(run, fsdp=False) == at(run, 8)
+    assert (at(run, 8) / HASHES_FILE).is_file()
 
 
 def test_fuzz_begun_saves(fuzz: Callable[..., None], run: Path) -> None:
@@ -282,7 +306,7 @@ def test_hashes_whose_process_was_killed_are_written_with_the_next_ones(
 ) -> None:
     for step in (2, 4, 6):
         (at(run, step) / HASHES_FILE).unlink()
-    hashing = Hashing(run, schema.Checkpoint())
+    hashing = Hashing(run, RECIPE)
     hashing.saved(Save(2, asynchronous=False, stall_seconds=0.1, seconds=0.1))
     assert hashing._process
     hashing._process.kill()
@@ -298,7 +322,7 @@ def test_a_signal_to_all_of_a_jobs_processes_does_not_end_the_hashing(
 ) -> None:
     """As Slurm sends it: to every process of a step."""
     (at(run, 6) / HASHES_FILE).unlink()
-    hashing = Hashing(run, schema.Checkpoint())
+    hashing = Hashing(run, RECIPE)
     hashing.saved(Save(6, asynchronous=False, stall_seconds=0.1, seconds=0.1))
     assert hashing._process
     for number in (signal.SIGUSR1, signal.SIGTERM):
@@ -313,7 +337,7 @@ def test_a_hashing_process_that_stands_still_is_given_up_and_said(
 ) -> None:
     monkeypatch.setattr(saves, "STANDSTILL", 0.4)
     (at(run, 6) / HASHES_FILE).unlink()
-    hashing = Hashing(run, schema.Checkpoint())
+    hashing = Hashing(run, RECIPE)
     hashing.saved(Save(6, asynchronous=False, stall_seconds=0.1, seconds=0.1))
     process = hashing._process
     assert process

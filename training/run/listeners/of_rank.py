@@ -68,7 +68,7 @@ def listeners_of_rank(beginning: Beginning, stops: Stops) -> list[Listener]:
         guard,
         Straggler(recipe.guard.straggler, journal.write),
         JournalRows(journal, goodput, work, beginning.data_sets, readers=[trackers]),
-        Hashing(out, recipe.checkpoint),
+        Hashing(out, recipe),
         EndState(out, journal, stops, step),
         trackers,
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from ....core.checkpoint import TRACKER, newest_named
-from ....recipes.schema import Checkpoint
+from ....recipes.schema import Engine, Recipe
 from ..begun_saves import note_save
 from ..events import Listener, Save
 from .stops import block_signals
@@ -56,15 +56,15 @@ class PendingSaves:
 class Hashing(Listener):
     """Starts a process that hashes each complete checkpoint and removes those not kept. On one rank."""
 
-    def __init__(self, out: Path, chosen: Checkpoint) -> None:
-        """Prepare for a run's folder and its recipe's `checkpoint`."""
-        self.out, self.chosen = out, chosen
+    def __init__(self, out: Path, recipe: Recipe) -> None:
+        """Prepare for a run's folder."""
+        self.out, self.chosen, self.engine = out, recipe.checkpoint, Engine(recipe.engine)
         self._process: subprocess.Popen[bytes] | None = None
         self._unhashed: list[int] = []
 
     def save_begins(self, step: int) -> None:
         """Write down whose checkpoint it is: a kill may leave it without hashes."""
-        note_save(self.out, step)
+        note_save(self.out, step, self.engine)
 
     def saved(self, save: Save) -> None:
         """Start the process that hashes a checkpoint and removes what is not kept: `training/run/hashes.py`.
