@@ -14,7 +14,7 @@ from ...core.errors import UserError
 from ...core.files import sha256_of_all
 from ...core.self_hash import digest
 from ..sources.definition import Definition
-from ..sources.formats.conversations import CONVERSATIONS
+from ..sources.formats.conversations import CONVERSATIONS, FIELDS_OF
 from ..sources.rules import is_export
 from . import content
 from .faults import FileError, printable
@@ -293,9 +293,9 @@ def _require_column(columns: Sequence[str], source: Source, where: str) -> None:
     if columns.count(wanted) == 1:
         return
     count = "no text column" if wanted not in columns else "more than one column"
-    raise FileError(
-        f"there is {count} {wanted!r}", where=where, allowed=", ".join(columns), fix="--text-column names another"
-    )
+    chats = next((format for format, fields in FIELDS_OF.items() if fields <= set(columns)), "")
+    fix = f"`pdapt tokens build --format {chats}` reads conversations" if chats else "--text-column names another"
+    raise FileError(f"there is {count} {wanted!r}", where=where, allowed=", ".join(columns), fix=fix)
 
 
 def _text_file(file: SourceFile, source: Source, head: bytes, ending: str, *, alone: bool) -> SourceFile | Unread:

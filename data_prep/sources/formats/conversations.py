@@ -90,6 +90,10 @@ CONVERSATIONS: dict[str, Callable[[SourceFile], Iterator[Record | Rejected]]] = 
 """Formats of conversations, as --format names them."""
 
 
+FIELDS_OF = {MESSAGES: {MESSAGES}, INSTRUCTION_TUNING: {INSTRUCTION, OUTPUT}}
+"""Format -> fields by which such rows are known where documents are expected."""
+
+
 def _read(file: SourceFile, messages: Callable[[Mapping[str, Any]], list[Message]]) -> Iterator[Record | Rejected]:
     def record(row: Any, number: int) -> Record:
         if not isinstance(row, Mapping):

@@ -90,6 +90,8 @@ def _sources(given: str, options: Reading, out: Path | None) -> list[Source]:
     )
     if any(isinstance(source.path, str) for source in sources):
         fix = f"pdapt corpus build {given} --out corpus"
+        if options.format in CONVERSATIONS:
+            fix = "fetch its files: hf download --repo-type dataset OWNER/NAME --local-dir FOLDER"
         raise UserError(f"{given} is on the Hub", where="PATH", allowed="local files", fix=fix)
     return sources
 

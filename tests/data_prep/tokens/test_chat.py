@@ -18,6 +18,7 @@ from pdapt.data_prep.documents.discover import discover
 from pdapt.data_prep.documents.reading import find_documents, read_source
 from pdapt.data_prep.documents.record import BadDocumentError
 from pdapt.data_prep.sources.formats.conversations import Message, messages_of, turns_of
+from pdapt.data_prep.tokens import assemble
 from pdapt.data_prep.tokens.build import Options, build_tokens
 from pdapt.data_prep.tokens.chat.template import END, read_template
 from pdapt.data_prep.tokens.index import answers_path, fit_conversations, lengths_in_rows, read_answers, read_lengths
@@ -153,6 +154,23 @@ def test_tasks_and_small_shards_give_the_same_files(chat_tokenizer: Path, tmp_pa
         manifest = build_tokens([str(tmp_path / "chats")], chat_tokenizer, tmp_path / name, MESSAGES, **further)
         outputs.append(manifest.outputs)
     assert outputs[0] == outputs[1]
+
+
+def test_a_build_that_is_cut_between_answers_and_ids_goes_on_to_the_same_files(
+    chat_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [str(write(tmp_path / "chats.jsonl", lines(12)))]
+    whole = build_tokens(given, chat_tokenizer, tmp_path / "whole", MESSAGES)
+
+    def cut(*_: Any) -> None:
+        raise InterruptedError("cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(assemble, "_write_ids", cut)
+        with pytest.raises(InterruptedError):
+            build_tokens(given, chat_tokenizer, tmp_path / "tokens", MESSAGES)
+    assert not (tmp_path / "tokens").exists()
+    assert build_tokens(given, chat_tokenizer, tmp_path / "tokens", MESSAGES).outputs == whole.outputs
 
 
 def test_what_is_typed_into_a_message_ends_no_turn(chat_tokenizer: Path, tmp_path: Path) -> None:
@@ -296,6 +314,12 @@ def test_conversations_are_no_documents(tmp_path: Path, chat_tokenizer: Path, to
         build_tokens([str(tokens.parent / "corpus")], chat_tokenizer, tmp_path / "tokens", MESSAGES)
     with pytest.raises(UserError, match="--text-column dialogue with --format messages"):
         build_tokens([given], chat_tokenizer, tmp_path / "t", Options(format="messages", text_column="dialogue"))
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "A", "output": "B"}\n')
+    for path, format in ((given, "messages"), (tmp_path / "rows.jsonl", "instruction-tuning")):
+        with pytest.raises(UserError, match=rf"no text column 'text'\n.*\n.*\n.*tokens build --format {format}`"):
+            build_tokens([str(path)], chat_tokenizer, tmp_path / "t")
+    with pytest.raises(UserError, match=r"is on the Hub\n.*\n.*\n  fix: fetch its files: hf download"):
+        build_tokens(["hub:HealthDataHub/PARCOMED"], chat_tokenizer, tmp_path / "t", MESSAGES)
     (tmp_path / "notes.txt").write_text("Une note.")
     with pytest.raises(UserError, match="neither JSON nor Parquet, and --format is messages"):
         build_tokens([str(tmp_path / "notes.txt")], chat_tokenizer, tmp_path / "t", MESSAGES)
