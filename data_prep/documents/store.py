@@ -152,7 +152,10 @@ def read_rejected(path: Path) -> list[Rejected]:
     with parquet_errors(path), pq.ParquetFile(path) as file:
         if file.schema_arrow != REJECTED_SCHEMA:
             raise UserError(f"{path.name} holds no rejected documents", where=str(path))
-        return [Rejected(**row) for row in file.read(use_threads=False).to_pylist()]
+        table = file.read(use_threads=False)
+        if any(column.null_count for column in table.columns):
+            raise UserError(f"{path.name} has rows without a file, a line or a reason", where=str(path))
+        return [Rejected(**row) for row in table.to_pylist()]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...core.errors import UserError
 from ...core.files import read_jsonl
+from ...core.log import counted
 from ..clinical.numbers.number_tasks import NumberTask
 from .data_index import read_data_index
 from .fetch import REQUIRED_COLUMNS, read_columns, texts_of_questions
@@ -33,6 +34,9 @@ def _questions(path: Path, task: Benchmark) -> list[list[str]]:
         asked, choices = texts_of_questions(path, task), _choices(path, task)
     if not all(isinstance(choice, str) for each in choices for choice in each):
         raise UserError(f"{task.name}: a choice is not text", where=str(path))
+    if len(asked) != len(choices):  # a column of a damaged file may be shorter than another
+        what = f"{task.name}: {counted(len(asked), 'question')} and the choices of {len(choices):,}"
+        raise UserError(what, where=str(path), fix="`pdapt eval fetch` into a new folder")
     return [[text, *each] for text, each in zip(asked, choices, strict=True)]
 
 

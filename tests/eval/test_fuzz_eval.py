@@ -3,6 +3,8 @@
 import json
 import shutil
 import zipfile
+import zlib
+from base64 import b85decode
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,6 +42,16 @@ from pdapt.eval.tasks.suite import TASKS
 
 Fuzz = Callable[..., None]
 TASK = "mmlu_anatomy"
+SHORT_OF_QUESTIONS = (
+    b"c-obe!EV|>5Qb-sYiNWj;$~O2#DN1@r4>nuTToQd!-7Jn0xcjlB)u8e0wf2hP2-efpP<L8kB|rGsp_exK0u$M?~v{;HlUJASJrqvJM+y",
+    b"y!-_WR9%2=5;Rj8uV9){XWe@;#Fkl^%0yi0~VJ%yRJ=8H!XM3BU-p?uA>Imt;lXtMu<S&uDl^4mjFnvy-_;CT}*9d(B*^=<Ep>mtNxls",
+    b"fupFm>EAsM_A3rS@mTK{S>Qt`=ZM_}&`@1|PQD}kW}&d|NIu?9H3s~D;GAKYLznv8d$DT<a9Bk2q$BgYN67OhzkKGjgYQ82^GA}8s3?x",
+    b"j1PMJZV2KFuBnq3Z+D&8%6Wx3@TLmO#sxs|r{lI`PSzS~RsjQ?no@DB!@GRG`8cnn}eRfI>C~9mTq&mRJLa=E-M7z99My(NAc7)SKYEN",
+    b"p;<<i?K&=HBuSrmm0q#@)OZt3jM15-@G>pK8pJwKN3WzDe^l3X4XivZufQX`Qn!_{wPnx3I|ojScfgvDPtk44p^PB0jmw9ugU{jVpC)6",
+    b"rF5*`Y;jbZuq8y;YEhtN$WS^5t9ZFigt_RI=I^Ytk4*AH!EZ#NGF<Xb=bUuJH^;5I^oGJ7uS&_NhU8hpE4%l~bHbV<>RWBmpNM<YSr%Q",
+    b"k8tFOlif?;G`F$<oubF6`>$wo6T2Zk$saoyc*^iuubAIMIPrK8;^(^McsV~6DO>Ljw$=SX$o$lMdKM8YJt{?ClnzPCW#e+k$!mst>fpP",
+    b"+%&HpI=0(?5cRs",
+)  # fmt: skip
 
 
 def test_fuzz_curve(fuzz: Fuzz, tmp_path: Path) -> None:
@@ -303,6 +315,15 @@ def test_fuzz_questions(fuzz: Fuzz, tmp_path: Path) -> None:
     table = {"question": ["Q"] * 9, "choices": [["a", "b"]] * 9, "answer": [0] * 9}
     pq.write_table(pa.table(table), tmp_path / "test.parquet")
     fuzz(tmp_path / "test.parquet", lambda: read_questions(tmp_path, [TASKS[TASK]])[TASK])
+
+
+def test_questions_whose_choices_are_more_than_they_are_refused(tmp_path: Path) -> None:
+    """A file that fuzzing left: two bytes of the column of questions say that it has no rows."""
+    data = {"test": "test.parquet", "shots": "test.parquet", "questions": 9}
+    (tmp_path / DATA_INDEX_FILE).write_text(json.dumps({TASK: data}))
+    (tmp_path / "test.parquet").write_bytes(zlib.decompress(b85decode(b"".join(SHORT_OF_QUESTIONS))))
+    with pytest.raises(UserError, match="mmlu_anatomy: 0 questions and the choices of 9"):
+        read_questions(tmp_path, [TASKS[TASK]])
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])

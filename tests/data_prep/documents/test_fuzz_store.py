@@ -11,6 +11,7 @@ from pdapt.core.errors import UserError
 from pdapt.data_prep.dedup.parts import parts_of
 from pdapt.data_prep.documents.record import Rejected
 from pdapt.data_prep.documents.store import (
+    REJECTED_SCHEMA,
     SCHEMA,
     TEXTS,
     read_counts,
@@ -58,3 +59,11 @@ def test_fuzz_rejected(fuzz: Fuzz, tmp_path: Path) -> None:
     path = tmp_path / "rejected.parquet"
     write_rejected(path, [Rejected("a.jsonl", 3, "no text"), Rejected("b.jsonl", 9, "not JSON")])
     fuzz(path, lambda: [(row.file + row.reason, row.line + 1) for row in read_rejected(path)])
+
+
+def test_rejected_documents_that_lack_a_reason_are_refused(tmp_path: Path) -> None:
+    """A damage that fuzzing made: the file is whole, and a value of it is gone."""
+    path = tmp_path / "rejected.parquet"
+    pq.write_table(pa.table({"file": ["a.jsonl"], "line": [3], "reason": [None]}, REJECTED_SCHEMA), path)
+    with pytest.raises(UserError, match="rows without a file, a line or a reason"):
+        read_rejected(path)
