@@ -118,3 +118,21 @@ def test_a_chain_stops_at_a_mistake_and_says_why_and_goes_on_to_the_report(chain
         assert f"{step}: {task}: submitted as job " in log
     assert chain.launch() == ["every step is done"]
     assert [step.name for step in flow_steps(read_request(chain.run))] == STEPS
+
+
+def test_scaling_is_measured_by_jobs_and_put_together_by_the_last(chain: Chain, tokens: Path) -> None:
+    values = ["model.precision=fp32", "data.seq_length=64", "batch.micro_size=1", "batch.global_size=2"]
+    command = ["bench", "scaling", *values, "parallel.ranks_per_node=1", "--nodes", "1,2", "--way", "strong"]
+    command += ["--steps", "5", "--repeats", "1", "--tokens", str(tokens), "--out", "run"]
+    command += ["--on", "slurm", "--site", "local_cpu"]
+    numbers = json.loads(chain.pdapt(*command, "--json"))["jobs"]
+    assert list(numbers) == ["strong_1_0", "strong_2_0", "collect"]
+    chain.wait(lambda states: states == dict.fromkeys(numbers, "done"))
+    rows = json.loads((chain.run / "scaling.json").read_text())["rows"]
+    assert [(row["scaling"], row["world"], row["cores"]) for row in rows] == [("strong", 1, 1.0), ("strong", 2, 1.0)]
+    assert all(row["seconds"] > 0 for row in rows)
+    held = [json.loads((chain.run / f"strong-{n}-0/run/manifest.json").read_text()) for n in (1, 2)]
+    assert [manifest["config"]["parallel"]["nodes"] for manifest in held] == [1, 2]
+    assert "constants" in json.loads((chain.run / "site.json").read_text())
+    assert (chain.run / "scaling.html").is_file()
+    assert chain.pdapt(*command).splitlines() == ["every step is done"]
