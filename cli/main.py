@@ -4,7 +4,6 @@ import atexit
 import gc
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -136,7 +135,7 @@ def _run() -> int:
         words = full_disk(error)
         if not words:
             raise
-        _say(str(disk_error(words, Path())))
+        _say(str(disk_error(words, None)))
         return ExitCode.USER_ERROR
     return ExitCode.DONE
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import log
+from ..core.system.disk import disk_errors
 from ..core.system.garbage import importing
 from ..core.system.process import die_with_parent
 from ..recipes.schema import Engine
@@ -53,7 +54,7 @@ def run_rank_alone(task: RankTask) -> None:
     if rank == 0:
         log.info(f"train: the output of torch and Megatron goes to {out / LOGS}")
     try:
-        with kept_apart(out / LOGS / f"rank-{rank}.log"):
+        with disk_errors(out), kept_apart(out / LOGS / f"rank-{rank}.log"):
             run_rank(task)
     except Exception:
         publish(out / FOLDER, rank)

@@ -69,19 +69,20 @@ def full_disk(error: BaseException) -> str:
     return ""
 
 
-def disk_error(words: str, path: Path) -> UserError:
+def disk_error(words: str, path: Path | None) -> UserError:
     """The `UserError` for a full disk.
 
     Args:
         words: from `full_disk`.
-        path: what was being written, there or not.
+        path: what was being written, there or not; None where that is not known.
     """
+    fix = "free space, or write elsewhere; then run the same command again"
+    if path is None:
+        return UserError(words, fix=fix)
     disk = _disk_of(path)
     space = shutil.disk_usage(disk)
     return UserError(
-        f"{words}: {space.free / 1e9:,.2f} of {space.total / 1e9:,.2f} GB are free on {disk}",
-        where=str(path),
-        fix="free space, or write elsewhere; then run the same command again",
+        f"{words}: {space.free / 1e9:,.2f} of {space.total / 1e9:,.2f} GB are free on {disk}", where=str(path), fix=fix
     )
 
 

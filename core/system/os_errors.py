@@ -37,7 +37,7 @@ def user_error(error: OSError) -> UserError | None:
     """
     words = full_disk(error)
     if words:
-        return disk_error(words, Path(str(error.filename or ".")))
+        return disk_error(words, Path(str(error.filename)) if error.filename else None)
     if error.errno not in _WORDS or not isinstance(error.filename, str | bytes):
         return None
     path = Path(error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename)

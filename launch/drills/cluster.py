@@ -151,3 +151,8 @@ def is_operator() -> bool:
 def alone_on(node: str, number: str) -> bool:
     """Whether no other job is on a node."""
     return set(slurm(["squeue", "--noheader", "--format=%A", f"--nodelist={node}"]).split()) <= {number}
+
+
+def is_down(node: str) -> bool:
+    """Whether a node takes no job until somebody resumes it."""
+    return "down" in slurm(["sinfo", "--noheader", "--node", f"--nodes={node}", "--format=%T"])

@@ -16,6 +16,7 @@ from ...training.run.run_state import read_state
 from .cluster import (
     NotHere,
     alone_on,
+    is_down,
     is_operator,
     job_state,
     nodes_of,
@@ -171,7 +172,8 @@ def _node_lost(job: TrainingJob) -> Iterator[None]:
         wait_for_state(job.number, "PENDING", restarts=restarts + 1)
         yield
     finally:
-        slurm(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
+        if is_down(node):  # Slurm itself takes one back that answers, by `ReturnToService=2`
+            slurm(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
         start_now(job.number, restarts + 1)
 
 
@@ -184,7 +186,7 @@ def fill_the_disk(job: TrainingJob) -> TrainingJob:
             pass
     ended = wait_for_state(job.number, "FAILED")
     text = job.log.read_text(encoding="utf-8")
-    if ended.code != "2:0" or "the disk is full" not in text:
+    if ended.code != "2:0" or "the disk is full: " not in text or f"free on {job.out.parent}" not in text:
         raise Failed(f"a full disk was to end the job with 2:0 and its name, and it ended with {ended.code}: {job.log}")
     filler.unlink()
     return job.again()

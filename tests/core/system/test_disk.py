@@ -86,6 +86,7 @@ def test_a_quota_is_told_from_a_full_disk_and_from_all_else(tmp_path: Path) -> N
     assert full_disk(OSError(errno.EACCES, "Permission denied")) == ""
     assert full_disk(ValueError("28 values")) == ""
     assert "GB are free on /" in str(disk_error("the disk is full", tmp_path / "not" / "there"))
+    assert "free on" not in str(disk_error("the disk is full", None)), "of which disk is not known"
     with pytest.raises(ValueError, match="ours"), disk_errors(tmp_path):
         raise ValueError("ours")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ....core import log
+from ....core.system.disk import full_disk
 from ....core.system.process import lives
 from .out_of_memory import Memory, explain_kill, read_memory
 from .rank_file import PUBLISHED, Record, read_records, stack_of, this_start
@@ -119,4 +120,7 @@ def publish(folder: Path, rank: int) -> None:
             file.write(cause + "\n")
     except FileExistsError:
         return
+    except OSError as error:
+        if not full_disk(error):  # which is said as the rank's own error
+            raise
     log.warn(f"train: rank {rank} has lost another rank; the first cause: {cause}")
