@@ -1,7 +1,8 @@
-"""`pdapt status`, `logs` and `cancel`, and `pdapt launch FLOW --on slurm`."""
+"""`pdapt status`, `logs` and `cancel`, and `pdapt launch FLOW --on …`."""
 
 import json
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from .options import Json
 
 if TYPE_CHECKING:
+    from ..launch.chain.flow_file import Flow
     from ..launch.chain.run_status import RunStatus
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `pdapt run` or `pdapt launch`.")]
@@ -78,17 +80,37 @@ def cancel(run: RunFolder, as_json: Json = False) -> None:
     print("\n".join(f"{step}: job {number} cancelled" for step, number in jobs.items()) or "no job is in the queue")
 
 
-def launch_flow(path: str, out: Path, site: str | None, *, only_print: bool) -> None:
-    """Submit a flow's file as a chain of jobs, or print the script that does."""
+class On(StrEnum):
+    """Where a flow's steps run."""
+
+    SLURM = "slurm"
+    NEMO_RUN = "nemo-run"
+
+
+def launch_flow(path: str, out: Path, site: str | None, *, on: On, only_print: bool) -> None:
+    """Submit a flow's file as a chain of jobs or as an experiment of NeMo-Run, or print what would be submitted."""
     from dataclasses import replace
 
+    from ..launch.chain.flow_file import read_flow
+
+    flow = read_flow(Path(path))
+    flow = flow if site is None else replace(flow, site=site)
+    launch = {On.SLURM: _launch_chain, On.NEMO_RUN: _launch_on_nemo_run}[on]
+    launch(flow, out, Path.cwd(), only_print=only_print)
+
+
+def _launch_on_nemo_run(flow: "Flow", out: Path, folder: Path, *, only_print: bool) -> None:
+    from ..launch.nemo_run.on_nemo_run import run_tasks, show_tasks
+
+    lines = show_tasks(flow, out, folder) if only_print else run_tasks(flow, out, folder)
+    print("\n".join(lines) or "every step is done")
+
+
+def _launch_chain(flow: "Flow", out: Path, folder: Path, *, only_print: bool) -> None:
     from ..core import log
     from ..launch.chain.chain_jobs import sentences
-    from ..launch.chain.flow_file import read_flow
     from ..launch.chain.submit import flow_script, plan_chain, submit_chain
 
-    flow, folder = read_flow(Path(path)), Path.cwd()
-    flow = flow if site is None else replace(flow, site=site)
     if not only_print:
         numbers = submit_chain(flow, out, folder)
         print("\n".join(f"{step}: job {number}" for step, number in numbers.items()) or "every step is done")

@@ -76,9 +76,7 @@ def train(
 
 
 def launch(
-    recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE|FLOW", help="A recipe; with --on slurm, the YAML file of a flow.")
-    ],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE|FLOW", help="A recipe; with --on, the YAML file of a flow.")],
     overrides: Overrides = None,
     *,
     tokens: Annotated[Path, typer.Option(help="Folder made by `pdapt tokens build`.")] = Path("tokens"),
@@ -87,7 +85,10 @@ def launch(
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("run"),
     on: Annotated[
         str | None,
-        typer.Option(help="slurm: run all steps of FLOW, as jobs that wait for each other. docs/launch.md."),
+        typer.Option(
+            help="slurm: run all steps of FLOW, as jobs that wait for each other (docs/launch.md). nemo-run: the same "
+            "as an experiment of NeMo-Run, on Slurm, or at the site local_cpu on this machine (docs/nemo.md)."
+        ),
     ] = None,
     site: Annotated[
         str | None,
@@ -105,7 +106,7 @@ def launch(
         bool, typer.Option("--print", help="Print the script; of a recipe pdapt submits none itself.")
     ] = False,
 ) -> None:
-    """Submit a flow as a chain of Slurm jobs (--on slurm), or write the Slurm script that trains a recipe.
+    """Submit a flow as a chain of Slurm jobs (--on slurm) or to NeMo-Run, or write a recipe's Slurm script.
 
     Steps of a flow that are done are not run again. `pdapt status`, `logs` and `cancel` work on --out.
 
@@ -116,16 +117,16 @@ def launch(
     from ..core.errors import UserError, check_known
 
     if on is not None:
-        from .chain import launch_flow
+        from .chain import On, launch_flow
 
-        check_known(on, ["slurm"], "place to run a flow", "--on")
+        check_known(on, list(On), "place to run a flow", "--on")
         if overrides or tokens != Path("tokens") or base or tokenizer or exclude_failed or not verify or allow_env:
             raise UserError(
                 "with a flow, only --out, --site and --print may be given",
-                where="pdapt launch --on slurm",
+                where=f"pdapt launch --on {on}",
                 fix=f"write the rest into {recipe}",
             )
-        launch_flow(recipe, out, site, only_print=print_)
+        launch_flow(recipe, out, site, on=On(on), only_print=print_)
         return
     from ..core import log
     from ..launch.job_time import describe_time

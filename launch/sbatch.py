@@ -85,15 +85,28 @@ def render_sbatch(job: BatchJob) -> str:
     return _template().render(
         job=job,
         site=job.site,
-        directives=_directives(job),
-        step=_step(job),
-        within=_within(job.site.container, job),
+        directives=directives(job),
+        step=step_options(job),
+        within=within_container(job.site.container, job),
+        command=command_line(job),
         jobs=JOBS,
         part=ARRAY_VARIABLE,
         crashes=CRASHES,
         patience=PATIENCE,
         repeat=REPEAT,
     )
+
+
+def command_line(job: BatchJob) -> str:
+    """The command of each rank, as the shell reads it, without the container."""
+    return shlex.join(job.command)
+
+
+def script_part(job: BatchJob, *names: str) -> str:
+    """Parts of the batch script for other scripts that run the job: `modules`, `environment` or `meeting`."""
+    template = _template()
+    context = template.new_context({"job": job, "site": job.site})
+    return "".join(text for name in names for text in template.blocks[name](context)).strip("\n")
 
 
 @cache
@@ -110,7 +123,7 @@ def _template() -> Template:
     return environment.get_template("sbatch.jinja")
 
 
-def _directives(job: BatchJob) -> dict[str, str]:
+def directives(job: BatchJob) -> dict[str, str]:
     """Options of the #SBATCH lines, without those left to the cluster."""
     options = {
         "job-name": job.name,
@@ -132,7 +145,7 @@ def _directives(job: BatchJob) -> dict[str, str]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _step(job: BatchJob) -> list[str]:
+def step_options(job: BatchJob) -> list[str]:
     """Options of srun. It does not take --cpus-per-task over from sbatch, nor --hint."""
     options = [f"--ntasks-per-node={job.ranks_per_node}", f"--cpus-per-task={job.options.cpus_per_rank}"]
     options += [f"--hint={job.site.hint}"] if job.site.hint else []
@@ -143,7 +156,7 @@ def _step(job: BatchJob) -> list[str]:
     return options
 
 
-def _within(container: Container | None, job: BatchJob) -> list[str]:
+def within_container(container: Container | None, job: BatchJob) -> list[str]:
     """Words before a rank's command that start a container; pyxis needs none."""
     if container is None or container.runtime == Runtime.PYXIS:
         return []

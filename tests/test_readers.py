@@ -152,6 +152,7 @@ OWN = {
     "bench/ceilings.py": "its own rank's results",
     "launch/planning/site_speed.py": "a site that `read_site` has been through",
     "launch/planning/speed_tables.py": "pages of our own documentation",
+    "launch/nemo_run/on_nemo_run.py": "scripts that a dry run of its own has just written",
     "bench/resident_memory.py": "/proc",
     "bench/corpus/corpus.py": "logs of commands that it has just run",
     "bench/corpus/synthetic.py": "the sample that it has just written",

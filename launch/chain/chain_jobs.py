@@ -34,6 +34,7 @@ class ChainJob:
         files: path -> text of what the job reads and the chain writes.
         notes: sentences on what it takes.
         gpu_hours: of a job of one process, the most that its time limit allows, of all jobs of an array together.
+        starts: how often the job is expected to start, if its run takes the most that is predicted.
     """
 
     step: Step
@@ -41,6 +42,7 @@ class ChainJob:
     files: dict[Path, str]
     notes: list[str]
     gpu_hours: float = 0.0
+    starts: int = 1
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Chain:
         command += ["--base", str(base)] if base else []
         job, time = recipe_job(run, command, name=step.name, site=self.site, gpu=wants_gpus(self._recipe_name()))
         notes = [f"{step.name}: {sentence}" for sentence in describe_time(time, recipe, read_site(self.site))]
-        return ChainJob(step, job, {path: to_yaml(recipe)}, notes)
+        return ChainJob(step, job, {path: to_yaml(recipe)}, notes, starts=time.jobs or 1)
 
     def _single(self, step: Step, cluster: SlurmSite) -> ChainJob:
         """The job of one process."""

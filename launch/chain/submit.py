@@ -129,8 +129,7 @@ def submit_jobs(jobs: list[ChainJob], steps: list[Step], run: Path, files: dict[
     with locked(run, "submitting the jobs of"):
         there = queued([each.job.name for each in jobs]) if jobs else {}
         (run / LOGS).mkdir(parents=True, exist_ok=True)
-        for path, text in [*files.items(), *(item for each in jobs for item in each.files.items())]:
-            write_text(path, text)
+        write_files(jobs, files)
         for sentence in sentences(jobs):
             log.info(f"launch: {sentence}")
         numbers, new = dict[str, str](), set[str]()
@@ -147,6 +146,12 @@ def submit_jobs(jobs: list[ChainJob], steps: list[Step], run: Path, files: dict[
             note_job(run, name, numbers[name])
             log.info(f"launch: {name}: job {numbers[name]}{' is in the queue already' if waiting else ''}")
     return numbers
+
+
+def write_files(jobs: list[ChainJob], files: dict[Path, str]) -> None:
+    """Write `files`, and what the jobs read."""
+    for path, text in [*files.items(), *(item for each in jobs for item in each.files.items())]:
+        write_text(path, text)
 
 
 def _options(step: Step, steps: dict[str, Step], numbers: dict[str, str]) -> list[str]:

@@ -22,7 +22,7 @@ def check_installed(recipe: Recipe) -> None:
     """
     if recipe.engine != Engine.NEMO:
         return
-    wrong = [text for name, wanted in VERSIONS.items() if (text := _wrong(name, wanted))]
+    wrong = [text for name, wanted in VERSIONS.items() if (text := wrong_version(name, wanted))]
     if wrong:
         raise UserError(f"engine=nemo cannot run here: {'; '.join(wrong)}", where="engine", fix=_FIX)
     missing = [name for name in KERNELS if find_spec(name) is None]
@@ -35,7 +35,7 @@ def check_installed(recipe: Recipe) -> None:
         )
 
 
-def _wrong(name: str, wanted: str) -> str:
+def wrong_version(name: str, wanted: str) -> str:
     """Describe what is wrong with a package; empty if nothing is."""
     try:
         present = version(name)

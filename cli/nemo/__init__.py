@@ -1,0 +1,1 @@
+"""pdapt's verbs as entry points of NeMo-Run's command `nemo`."""
