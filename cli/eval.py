@@ -76,7 +76,8 @@ def fetch(
 
     English MMLU and MMLU-ProX come from the Hub, at pinned commits. So does French medical MMLU (data.zip of
     BioMistral/BioInstructQA, 485 MB): pdapt includes its task files and a converter, but none of its questions. Those
-    on numbers (--tasks FR-NUMBERS) are drawn, without a download.
+    on numbers (--tasks FR-NUMBERS) are drawn, without a download; those on clinical documents (--tasks FR-CLINICAL)
+    are made of the folder of `pdapt corpus collect` (--source).
     """
     if baselines:
         from ..eval.benchmark.baselines import fetch_baseline, find_baseline

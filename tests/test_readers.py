@@ -25,6 +25,7 @@ STORE = "data_prep/documents/test_fuzz_store.py::"
 COLLECT = "data_prep/collect/test_fuzz_collect.py::"
 SOURCES = "data_prep/sources/test_fuzz_sources.py::"
 FORMATS = SOURCES + "test_fuzz_formats"
+DOCUMENT_SETS = "eval/clinical/test_document_questions.py::"
 NATIVE = "data_prep/sources/formats/"
 
 TESTS: dict[str, tuple[str, ...]] = {
@@ -41,6 +42,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "launch/request.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
     "conversion/bin_folder.py": (CHECKPOINT + "test_fuzz_bin", CHECKPOINT + "test_fuzz_bin_index"),
     "conversion/bridge_config.py": ("conversion/test_bridge_settings.py::test_fuzz_run_config",),
+    "eval/clinical/documents/annotations.py": (DOCUMENT_SETS + "test_fuzz_brat", DOCUMENT_SETS + "test_fuzz_xml"),
+    "eval/clinical/documents/document_questions.py": (DOCUMENT_SETS + "test_fuzz_choices",),
     "eval/benchmark/read_lm_eval.py": (EVAL + "test_fuzz_lm_eval_results",),
     "conversion/settings.py": (CORE + "test_fuzz_settings",),
     "conversion/distcp_read.py": (CHECKPOINT + "test_fuzz_format",),

@@ -14,6 +14,7 @@ from ..statistics.alterations import AlteredShare, altered_shares
 from ..statistics.choose_checkpoint import Progress, follow_checkpoints
 from ..statistics.compare import Compared, Family, compare
 from ..statistics.contamination import read_contaminated
+from ..statistics.document_scores import DocumentScore, document_scores
 from ..statistics.multiple_testing import ClearRule
 from ..tasks.all_tasks import ALL_GROUPS, ALL_TASKS
 from ..tasks.suite import PAPER_SUITE
@@ -70,6 +71,11 @@ class Findings:
     def altered(self) -> list[AlteredShare]:
         """The shares of altered quantities, of the models that did tasks on numbers."""
         return altered_shares(self.runs, self.families)
+
+    @cached_property
+    def documents(self) -> list[DocumentScore]:
+        """The scores on clinical documents, of the models that did such tasks."""
+        return document_scores(self.runs, self.families, self.contaminated)
 
     @property
     def is_of_paper(self) -> bool:

@@ -16,6 +16,7 @@ from .answer import Answer, answer, role_looks, span
 from .benchmark_figures import Panel, Series, draw_averages, draw_progress, draw_tradeoff
 from .benchmark_findings import Findings
 from .clinical.altered_numbers import altered_sentences, altered_table
+from .clinical.document_tables import documents_table
 from .headline import AreaChange
 from .page import Detail, Paragraph, Picture, draw_picture
 from .table_formats import Table
@@ -64,7 +65,7 @@ class BenchmarkPage:
             Detail(g, w.group(g), pictures=self._pictures(g), tables=self._tables(g)) for g in findings.suite.groups
         ]
         altered = altered_table(findings.altered, w)
-        rest = [Detail("numbers", w("numbers"), tables=[altered] if altered else [])]
+        rest = [Detail("numbers", w("numbers"), tables=[altered] if altered else []), self._on_documents()]
         rest += self._of_comparisons() if findings.families else []
         target = str(findings.suite.target)  # checkpoints are followed only where there is one
         along = [
@@ -83,6 +84,11 @@ class BenchmarkPage:
         rest.append(Detail("left_out", w("left_out"), none, tables=left_out))
         rest.append(Detail("trace", w("trace"), tables=[tables.trace_table(findings.runs, w)]))
         return [*of_groups, *rest]
+
+    def _on_documents(self) -> Detail:
+        table = documents_table(self.findings.documents, self.w)
+        unknown = [Paragraph(self.w("documents_contamination"))] if table and self.findings.contaminated is None else []
+        return Detail("documents", self.w("documents_detail"), unknown, tables=[table] if table else [])
 
     def _of_comparisons(self) -> list[Detail]:
         w, compared, listed = self.w, self.findings.compared, self.findings.contaminated

@@ -4,13 +4,14 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 
 from ...core.errors import UserError, nearest
+from ..clinical.documents.document_tasks import CLINICAL_GROUP, DOCUMENT_TASKS
 from ..clinical.numbers.number_tasks import NUMBER_TASKS, NUMBERS_GROUP
 from .suite import GROUPS, PAPER_SUITE, SUITE, TASKS, Benchmark
 from .task_suite import TaskSuite
 
-ALL_TASKS: dict[str, Benchmark] = {task.name: task for task in (*SUITE, *NUMBER_TASKS)}
+ALL_TASKS: dict[str, Benchmark] = {task.name: task for task in (*SUITE, *DOCUMENT_TASKS, *NUMBER_TASKS)}
 """Group by group, the paper's first."""
-ALL_GROUPS = (*GROUPS, NUMBERS_GROUP)
+ALL_GROUPS = (*GROUPS, CLINICAL_GROUP, NUMBERS_GROUP)
 
 
 def choose_tasks(patterns: list[str]) -> list[Benchmark]:

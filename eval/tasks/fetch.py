@@ -17,6 +17,7 @@ from ...core.files import require_file, write_json, write_text
 from ...core.log import counted
 from ...core.manifest import Manifest, run_stage
 from ...data_prep.documents.store import parquet_errors
+from ..clinical.documents.document_tasks import DocumentTask, source_folder
 from ..clinical.numbers.number_questions import SEED
 from ..clinical.numbers.number_tasks import NumberTask
 from .bioinstruct import RECORDS_FILE, Question, Record, questions, read_records, worked_examples
@@ -69,7 +70,8 @@ def fetch_tasks(
     Args:
         out: the folder to make; `benchmark.json` lists its tasks.
         source: a folder with the data sets' own files, as `<source>/<owner>/<name>/<file>`; none: they are downloaded
-            from the Hub, each at its pinned revision.
+            from the Hub, each at its pinned revision. Of tasks on clinical documents, the folder of `pdapt corpus
+            collect`.
         french_shots: records in the form of `French-full.json` that French MMLU's worked examples are taken from;
             none: the data set's own.
         tasks: of `all_tasks`.
@@ -78,9 +80,12 @@ def fetch_tasks(
         UserError: a file is missing or of another form, or a task has another number of questions.
     """
     drawn = [task for task in tasks if isinstance(task, NumberTask)]
-    published = [task for task in tasks if task not in drawn]
+    of_documents = [task for task in tasks if isinstance(task, DocumentTask)]
+    published = [task for task in tasks if task not in drawn and task not in of_documents]
+    folders = _document_folders(of_documents, source)
     paths = _source_files(published, source)
     inputs = {name.replace("/", "--"): path for name, path in paths.items()}
+    inputs |= folders
     if french_shots is not None:
         inputs["french-shots"] = require_file(french_shots)
     config: dict[str, Any] = {"revisions": DATASET_REVISIONS, "tasks": [task.name for task in tasks]}
@@ -90,11 +95,26 @@ def fetch_tasks(
         shots = read_records(french_shots) if french_shots is not None else None
         records = _french_records(published, paths)
         index = {task.name: _write_task(task, paths, records=records, shots=shots, work=work) for task in published}
+        for task in of_documents:
+            test, examples, questions = task.write_questions(folders[task.dataset], work)
+            index[task.name] = TaskData(test, examples, questions)
         index |= {task.name: TaskData(*task.write_questions(work), task.questions) for task in drawn}
         write_json(work / DATA_INDEX_FILE, {name: data.to_json() for name, data in index.items()})
         return {"tasks": len(index), "questions": sum(data.questions for data in index.values())}
 
     return run_stage("benchmark-data", inputs, config, out=out, body=body)
+
+
+def _document_folders(tasks: Sequence[DocumentTask], source: Path | None) -> dict[str, Path]:
+    """Key of each source of clinical documents -> its folder."""
+    if tasks and source is None:
+        keys = " ".join(sorted({task.dataset for task in tasks}))
+        raise UserError(
+            f"{tasks[0].name} is made of a source's own files",
+            where="--source",
+            fix=f"pdapt corpus collect {keys} --out raw, then --source raw",
+        )
+    return {task.dataset: source_folder(source, task.dataset) for task in tasks} if source else {}
 
 
 def _source_files(tasks: Sequence[Benchmark], source: Path | None) -> dict[str, Path]:

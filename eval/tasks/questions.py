@@ -6,6 +6,7 @@ from typing import Any
 from ...core.errors import UserError
 from ...core.files import read_jsonl
 from ...core.log import counted
+from ..clinical.documents.document_tasks import DocumentTask
 from ..clinical.numbers.number_tasks import NumberTask
 from .data_index import read_data_index
 from .fetch import REQUIRED_COLUMNS, read_columns, texts_of_questions
@@ -25,8 +26,8 @@ def read_questions(folder: Path, tasks: list[Benchmark]) -> dict[str, list[list[
 
 
 def _questions(path: Path, task: Benchmark) -> list[list[str]]:
-    if isinstance(task, NumberTask):
-        return [[row.text("text")] for row in read_jsonl(path)]
+    if isinstance(task, NumberTask | DocumentTask):
+        return [[row.text("text"), *map(str, row.values.get("choices", []))] for row in read_jsonl(path)]
     if path.suffix == ".jsonl":
         rows = list(read_jsonl(path))
         asked, choices = [row.text("question") for row in rows], [row.list("choices") for row in rows]

@@ -12,7 +12,7 @@ from typing import Literal
 from .task_suite import TaskSuite
 
 Language = Literal["EN", "FR"]
-Topic = Literal["MEDICAL", "OTHER", "NUMBERS"]
+Topic = Literal["MEDICAL", "OTHER", "NUMBERS", "CLINICAL"]
 
 
 class RequestKind(StrEnum):
@@ -60,7 +60,7 @@ class Benchmark:
     Attributes:
         name: its name in lm-eval.
         language: of its questions.
-        topic: medical or other; numbers are not the paper's.
+        topic: medical or other; the other two are not the paper's.
         subject: subject of MMLU, or category of MMLU-ProX.
         abbreviation: of the subject, at the head of a column.
         dataset: on the Hub.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from pdapt.core.files import read_json
 from pdapt.core.manifest import Manifest
 from pdapt.eval.benchmark.results_folder import TaskState, read_status
 from pdapt.eval.benchmark.task_files import write_task_file
+from pdapt.eval.clinical.numbers.number_tasks import NUMBER_TASKS
 from pdapt.eval.harness.answer_notes import UNPARSEABLE
 from pdapt.eval.harness.backends import Limits, model_arguments
 from pdapt.eval.harness.job import Evaluation, LmEvalJob
 from pdapt.eval.harness.lm_eval_process import run_job
 from pdapt.eval.tasks.data_index import read_data_index
+from pdapt.eval.tasks.fetch import fetch_tasks
 from pdapt.eval.tasks.own.own_task import OwnTask
 from pdapt.eval.tasks.select_tasks import select_tasks
 
@@ -86,12 +89,16 @@ def test_all_28_tasks_run(
 ) -> None:
     """In one process, to save time; of all that is asked, only the answers' length differs from the paper's runs.
 
-    And a table of questions of the user's own, in the same process.
+    And those on numbers, and a table of questions of the user's own, in the same process.
     """
     folder = tiny_qwen3(max_position_embeddings=WINDOW)
-    index = read_data_index(small_data, list(small.suite))
-    for task in small.suite:
-        write_task_file(task, index[task.name], small_data, tmp_path / "tasks")
+    numbers = [replace(task, questions=6) for task in NUMBER_TASKS]
+    every = (*small.suite, *numbers)
+    fetch_tasks(tmp_path / "numbers", tasks=numbers)
+    for data, tasks in ((small_data, list(small.suite)), (tmp_path / "numbers", numbers)):
+        index = read_data_index(data, tasks)
+        for task in tasks:
+            write_task_file(task, index[task.name], data, tmp_path / "tasks")
     page = write_how_to(tmp_path / "page")
     with (page / f"tasks/{OWN}.examples.csv").open("a") as file:
         file.writelines(f"Wie viele sind {n}?;{n};{n + 1};{n}\n" for n in range(2))
@@ -101,12 +108,12 @@ def test_all_28_tasks_run(
     limits = Limits(max_gen_toks=6)
     told = {"tiny": model_arguments("hf", folder, limits)}
     for shots in (3, 5):
-        asked = [task.name for task in (*small.suite, own) if task.shots == shots]
+        asked = [task.name for task in (*every, own) if task.shots == shots]
         units = [Evaluation("tiny", name, str(tmp_path / "out" / name)) for name in asked]
         run_job(LmEvalJob(told, units, tmp_path / "tasks", tmp_path / "scratch", limits=limits, shots=shots))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     _assert_scored_as_lm_eval_scores_it(page / "tasks", tmp_path / "out" / OWN, folder, tmp_path / "hand")
-    for task in small.suite:
+    for task in every:
         found = read_json(tmp_path / "out" / task.name / "results.json")
         value = found["results"][task.name][task.score_key]
         samples = json_rows(tmp_path / "out" / task.name / "samples.jsonl")
@@ -120,6 +127,9 @@ def test_all_28_tasks_run(
             assert row["unparseable"] == (sample["filtered_resps"] == [UNPARSEABLE] if task.generates else None)
             assert isinstance(row["truncated"], bool) == task.generates
             assert row["prompt_cut"] is False
+        for measure in task.measures:
+            value = found["results"][task.name][f"{measure},{task.filter}"]
+            assert value == pytest.approx(sum(sample[measure] for sample in samples) / task.questions)
         if task.generates:
             given = samples[0]["arguments"]["gen_args_0"]["arg_1"]
             assert given["max_gen_toks"] == 6
@@ -130,7 +140,7 @@ def test_all_28_tasks_run(
 def _assert_built_once(place: Path, second: Path, limits: Limits) -> None:
     """A second model is asked what the first one was: read, not built again."""
     requests = {path: path.stat().st_mtime_ns for path in (place / "scratch" / "requests").iterdir()}
-    assert len(requests) == 28 + 1
+    assert len(requests) == 28 + len(NUMBER_TASKS) + 1
     task = "mmlu_med_fr_anatomy"
     told = {"second": model_arguments("hf", second, limits)}
     units = [Evaluation("second", task, str(place / "out" / "second"))]

@@ -84,9 +84,16 @@ def _run(folder: Path, make_scores: Any, trade: Any) -> None:
 
 
 def _benchmark(folder: Path, make_benchmark: Any) -> None:
-    """Results of five tasks, one of each group, each damaged in another way in some model."""
+    """Results of six tasks, one of each group, each damaged in another way in some model."""
     written = make_benchmark(folder / "Qwen3-0.6B-Base")
-    written.tasks = ["mmlu_med_fr_anatomy", "mmlu_anatomy", "mmlu_prox_fr_law", "mmlu_prox_en_law", "labs_copy_fr"]
+    written.tasks = [
+        "mmlu_med_fr_anatomy",
+        "mmlu_anatomy",
+        "mmlu_prox_fr_law",
+        "mmlu_prox_en_law",
+        "labs_copy_fr",
+        "quaero_entities_fr",
+    ]
     written.config |= {"lm_eval": "0.4.13", "max_length": 4096, "max_gen_toks": None}
     for number, (name, role) in enumerate(
         {"base": "base", "a": "checkpoint", "b": "checkpoint", "m": "merged"}.items()
@@ -123,8 +130,9 @@ def test_a_french_page_has_no_english_and_french_marks(
     words = words_of(tmp_path / "out/index.html")
     if kind == "benchmark":
         assert "doses et valeurs biologiques demandées, part altérée\u00a0: base 50,0\u00a0% (" in words
+        assert "Le corpus de l'article contient ces jeux de données, parties de test comprises." in words
         tables = {path.stem for path in (tmp_path / "out/tables").glob("*.csv")}
-        assert {"altered-numbers", "results-FR-NUMBERS", "results-FR-MEDICAL", "models-8"} <= tables
+        assert {"altered-numbers", "documents", "results-FR-NUMBERS", "results-FR-MEDICAL", "models-8"} <= tables
     assert english_in(words) == []
     assert misprints_in(words) == []
 
