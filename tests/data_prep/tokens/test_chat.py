@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import pdapt, pdapt_json
 from tokenizers import Tokenizer
 
 from pdapt.core.errors import UserError
@@ -282,6 +283,22 @@ def test_conversations_are_cut_at_a_rows_length_and_the_loss_is_counted(chat_tok
     (prefix.parent / "chats.answers").unlink()
     with pytest.raises(UserError, match=r"chats.answers is missing"):
         read_answers(prefix)
+
+
+def test_the_command_says_what_is_learned_and_what_is_cut(chat_tokens: Path) -> None:
+    shown = pdapt("tokens", "stats", chat_tokens, "--seq-length", 96)
+    found = pdapt_json("tokens", "stats", chat_tokens, "--seq-length", 96)
+    answers, tokens = found["answers"], sum(row["tokens"] for row in found["datasets"])
+    assert answers["cut"] > 0
+    assert f"answers: {answers['tokens']:,} of {tokens:,} tokens, which alone are learned" in shown
+    cut = f"cut at 96 tokens: {answers['cut']} conversations, with {answers['lost']:,} tokens of answers lost"
+    assert cut in shown
+    assert "cut at" not in pdapt("tokens", "stats", chat_tokens, "--seq-length", 4096)
+    built = pdapt_json(
+        *("tokens", "build", chat_tokens.parent / "chats.jsonl", "--format", "messages", "--valid-fraction", 0.1),
+        *("--tokenizer", chat_tokens / "tokenizer", "--out", chat_tokens.parent / "again", "--seq-length", 96),
+    )
+    assert built["answers"] == answers
 
 
 @pytest.mark.parametrize(
