@@ -155,4 +155,4 @@ def alone_on(node: str, number: str) -> bool:
 
 def is_down(node: str) -> bool:
     """Whether a node takes no job until somebody resumes it."""
-    return "down" in slurm(["sinfo", "--noheader", "--node", f"--nodes={node}", "--format=%T"])
+    return "down" in slurm(["sinfo", "--noheader", f"--nodes={node}", "--format=%T"])

@@ -76,3 +76,11 @@ def test_a_node_with_another_job_is_not_ours_alone(monkeypatch: pytest.MonkeyPat
     assert not alone_on("n1", "3")
     monkeypatch.setattr(cluster, "slurm", lambda _: "3")
     assert alone_on("n1", "3")
+
+
+@pytest.mark.parametrize(("state", "down"), [("down*", True), ("allocated", False), ("idle", False)])
+def test_a_node_is_resumed_only_where_it_is_down(monkeypatch: pytest.MonkeyPatch, state: str, down: bool) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(cluster, "slurm", lambda command: asked.append(command) or state)
+    assert cluster.is_down("n2") is down
+    assert asked == [["sinfo", "--noheader", "--nodes=n2", "--format=%T"]], "--node would take the next for its value"
