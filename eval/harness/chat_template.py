@@ -50,13 +50,13 @@ def check_rendering(folders: dict[str, Path]) -> None:
 
 
 class SlowTemplateError(Exception):
-    """A chat template took too long for a prompt of a task."""
+    """A template took too long for a prompt of a task."""
 
 
-def bounded(render: Callable[..., str]) -> Callable[..., str]:
+def bounded(render: Callable[..., str], what: str = "chat template") -> Callable[..., str]:
     """Render by a function that ends, whatever the prompt: to be called in a process's first thread.
 
-    `check_rendering` cannot know the prompts of all tasks, and a template's time may depend on them.
+    `check_rendering` cannot know the prompts of all tasks, and a template's time may depend on them; `what` it is.
 
     Raises:
         SlowTemplateError: by what is returned, where a prompt takes more than SECONDS of CPU time.
@@ -64,7 +64,7 @@ def bounded(render: Callable[..., str]) -> Callable[..., str]:
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
         del number, frame
-        raise SlowTemplateError(f"the chat template takes more than {SECONDS:g} s of CPU for a prompt of this task")
+        raise SlowTemplateError(f"the {what} takes more than {SECONDS:g} s of CPU for a prompt of this task")
 
     @wraps(render)
     def within_limit(*arguments: Any, **options: Any) -> str:

@@ -17,7 +17,7 @@ import pytest
 from pdapt.core.errors import UserError
 from pdapt.eval.benchmark.read_lm_eval import LmEvalFolders, read_groups, read_lm_eval
 from pdapt.eval.benchmark.read_results import read_runs
-from pdapt.eval.benchmark.results_folder import check_identity, read_status, write_plan
+from pdapt.eval.benchmark.results_folder import Plan, check_identity, read_status, write_plan
 from pdapt.eval.harness.backends import Limits, check_chat_template, model_arguments
 from pdapt.eval.harness.batch_size import read_batch_sizes
 from pdapt.eval.harness.check_weights import check_weights
@@ -173,7 +173,17 @@ def test_fuzz_lm_eval_results(fuzz: Fuzz, tmp_path: Path) -> None:
 def test_fuzz_plan(fuzz: Fuzz, tmp_path: Path) -> None:
     folder = make_runs(tmp_path / "runs")
     models, tasks = [Model("base", Role.BASE, folder)], [TASKS[TASK]]
-    fuzz(folder / "runs.json", lambda: (read_status(folder), write_plan(models, tasks, {}, folder)))
+    own = {"group": "jura", "metric": "acc", "filter": "none", "output_type": "multiple_choice", "sha256": "ab"}
+    plan = json.loads((folder / "runs.json").read_text()) | {"own": {"recht": own}}
+    (folder / "runs.json").write_text(json.dumps(plan | {"tasks": [TASK, "recht"]}))
+    assert Plan.read(folder).suite.groups == ("EN-MEDICAL", "jura")
+
+    def read() -> None:
+        read_status(folder)
+        assert all(task.score_key for task in Plan.read(folder).suite.tasks.values())
+        write_plan(models, tasks, {}, folder)
+
+    fuzz(folder / "runs.json", read)
 
 
 def test_fuzz_model_identity(fuzz: Fuzz, tmp_path: Path) -> None:

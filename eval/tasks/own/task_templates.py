@@ -6,20 +6,41 @@ are out of reach, and `str.format` is kept from them, too.
 
 import ast
 import re
+import threading
+from collections.abc import Callable
 from typing import Any
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateError, meta, nodes
+from jinja2 import BaseLoader, StrictUndefined, Template, TemplateError, meta, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.sandbox import SandboxedEnvironment
 
 from ....core.errors import UserError, nearest
 from ....core.jsonio import shorten
+from ...harness.chat_template import bounded
 
+LONGEST = 100_000
+"""Characters or items of a repeated text or list, and the largest base or exponent of a power."""
 _LOADING = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+
+
+class _Sandbox(SandboxedEnvironment):
+    """Jinja's sandbox, in which no product or power takes all memory: not while a template is compiled either."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Multiply, or raise to a power, where the result is no longer than LONGEST."""
+        sizes = [len(side) for side in (left, right) if hasattr(side, "__len__")]
+        numbers = [abs(side) for side in (left, right) if isinstance(side, int)]
+        length = max(numbers, default=0) * max(sizes, default=operator == "**")
+        if length > LONGEST:
+            raise SecurityError(f"the result of {operator} would be longer than {LONGEST:,}")
+        return super().call_binop(context, operator, left, right)
 
 
 def sandbox() -> SandboxedEnvironment:
     """An environment as lm-eval's (`lm_eval.utils.env`), within Jinja's sandbox."""
-    environment = SandboxedEnvironment(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = _Sandbox(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
     environment.filters["regex_replace"] = _regex_replace
     return environment
 
@@ -29,12 +50,19 @@ def _regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
     return re.sub(pattern, repl, string, count=count)
 
 
+def _render(template: Template, row: dict[str, Any]) -> str:
+    return template.render(**row)
+
+
 class Templates:
     """Renders a task's templates as lm-eval does (`ConfigurableTask.doc_to_text` and its neighbours)."""
 
     def __init__(self, columns: list[str]) -> None:
         """Templates on data with these columns; one that is called as a column is that column's value."""
-        self._environment, self._columns = sandbox(), columns
+        self._environment, self._columns, self._compiled = sandbox(), columns, dict[str, Template]()
+        # A signal's handler, by which a template ends that would not, belongs to a process's first thread.
+        in_first = threading.current_thread() is threading.main_thread()
+        self._render: Callable[..., str] = bounded(_render, "template") if in_first else _render
 
     def check(self, template: str, where: str) -> None:
         """Check a template before it is used.
@@ -78,7 +106,8 @@ class Templates:
         if template in self._columns:
             return row.get(template)
         try:
-            return self._environment.from_string(template).render(**row)
+            compiled = self._compiled.setdefault(template, self._environment.from_string(template))
+            return self._render(compiled, row)
         except Exception as error:  # a template can raise anything
             raise UserError(f"the template fails: {type(error).__name__}: {error}", where=where) from None
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pdapt.core.errors import UserError
+from pdapt.eval.harness import chat_template
 from pdapt.eval.tasks.own.own_task import OwnTask
 from pdapt.eval.tasks.own.task_templates import sandbox
 from pdapt.eval.tasks.select_tasks import select_questions, select_tasks
@@ -164,6 +165,8 @@ def test_a_folder_has_its_task_files_and_their_groups(write: Callable[..., str],
         ("fewshot_config", {"doc_to_text": "{{ cycler.__init__ }}"}, "the template names __init__"),
         ("doc_to_text", "{{ frage | attr('_' ~ '_class_' ~ '_') }}", "SecurityError"),
         ("doc_to_text", "{% for n in range(2) %}{{n}}{% endfor %}{{farge}}", "names 'farge'"),
+        ("doc_to_text", "{{ 'a' * 10 ** 10 }}", "would be longer than 100,000"),
+        ("doc_to_text", "{{ frage * 999999999 }}", "would be longer than 100,000"),
         ("task", "../recht", "cannot name a task"),
         ("task", ["a", "b"], "defines no task"),
     ],
@@ -190,6 +193,13 @@ def test_options_of_generating_that_load_code_or_draw_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         select_tasks([write(like=TEXT, doc_to_choice=None, generation_kwargs=options)])
+
+
+def test_a_template_that_does_not_end_is_ended(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_template, "SECONDS", 0.1)
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(UserError, match=r"(?s)the template takes more than 0.1 s.*question 1: doc_to_text"):
+        select_tasks([write(doc_to_text=loop)])
 
 
 def test_python_functions_are_refused_and_not_run(write: Callable[..., str], tmp_path: Path) -> None:
@@ -233,7 +243,7 @@ def test_the_sandbox_renders_as_lm_eval_does_and_stops_what_a_check_cannot_see()
     from jinja2.exceptions import SecurityError
 
     environment = sandbox()
-    assert environment.from_string("{{ a | regex_replace('b', 'c') }}\n").render(a="abab") == "acac\n"
+    assert environment.from_string("{{ a | regex_replace('b', 'c') }}{{ 3 * 4 }}\n").render(a="abab") == "acac12\n"
     for escape in ("{{ ''['_' ~ '_class__'].mro() }}", "{{ '{0.__class__}'.format('') }}", "{{ a.__globals__ }}"):
         with pytest.raises(SecurityError):
             environment.from_string(escape).render(a=test_python_functions_are_refused_and_not_run)
