@@ -27,8 +27,10 @@ def read_questions(folder: Path, tasks: list[Benchmark]) -> dict[str, list[list[
 
 def _questions(path: Path, task: Benchmark) -> list[list[str]]:
     if isinstance(task, NumberTask | DocumentTask):
-        return [[row.text("text"), *map(str, row.values.get("choices", []))] for row in read_jsonl(path)]
-    if path.suffix == ".jsonl":
+        rows = list(read_jsonl(path))
+        asked = [row.text("text") for row in rows]
+        choices = [row.list("choices") if "choices" in row else [] for row in rows]
+    elif path.suffix == ".jsonl":
         rows = list(read_jsonl(path))
         asked, choices = [row.text("question") for row in rows], [row.list("choices") for row in rows]
     else:

@@ -24,6 +24,7 @@ from pdapt.eval.clinical.documents.document_questions import (
 from pdapt.eval.clinical.documents.document_tasks import DOCUMENT_TASKS, source_folder
 from pdapt.eval.clinical.documents.score_documents import score_choices, score_code, score_entities
 from pdapt.eval.tasks.all_tasks import choose_tasks
+from pdapt.eval.tasks.fetch import fetch_tasks
 from pdapt.eval.tasks.questions import read_questions
 
 Fuzz = Callable[..., None]
@@ -232,6 +233,16 @@ def test_fuzz_xml(fuzz: Fuzz, tmp_path: Path) -> None:
 def test_fuzz_choices(fuzz: Fuzz, raw: Path) -> None:
     folder = raw / "FRENCHMEDMCQA"
     fuzz(folder / "corpus/test.json", lambda: choice_rows(folder))
+
+
+@pytest.mark.parametrize("choices", ["5", "[1, 2]"])
+def test_damaged_questions_are_refused_by_name(raw: Path, tmp_path: Path, choices: str) -> None:
+    tasks = choose_tasks(["frenchmedmcqa_fr"])
+    fetch_tasks(tmp_path / "data", source=raw, tasks=tasks)
+    path = tmp_path / "data/clinical/frenchmedmcqa_fr/test.jsonl"
+    path.write_text(f'{{"text": "Question ?", "choices": {choices}}}\n')
+    with pytest.raises(UserError, match="choice"):
+        read_questions(tmp_path / "data", tasks)
 
 
 def test_tasks_are_named_by_group() -> None:
