@@ -64,7 +64,9 @@ def fetch(
     ],
     source: Annotated[
         Path | None,
-        typer.Option(help="Folder with the data sets' own files, as OWNER/NAME/FILE: nothing is downloaded."),
+        typer.Option(
+            help="Folder of the data sets' own files, as OWNER/NAME/FILE or by `pdapt corpus collect`: no download."
+        ),
     ] = None,
     tasks: Tasks = None,
     french_shots: Annotated[

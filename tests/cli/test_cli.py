@@ -92,10 +92,11 @@ def test_every_verb_is_there_and_explains_itself(say: Callable[..., Said]) -> No
         (["merge", "run", "base", "tuned", "out", "--t", "1.5"], "1.5"),
         (["eval", "proxy", "base", "--heldout", "medical", "--out", "out"], "does not name a domain"),
         (["eval", "proxy", "gone", "--heldout", "medical=gone", "--out", "out"], "no such file or folder: gone"),
-        (["eval", "run", "gone", "--data", "data", "--out", "out"], "no such folder: gone"),
+        (["eval", "run", "gone", "--data", "data", "--out", "out"], "the tasks' data are missing"),
+        (["eval", "run", "gone", "--tasks", "law.csv", "--out", "out"], "no such folder: gone"),
         (["eval", "run", ".", "--data", "data", "--out", "out", "--backend", "vlm"], "did you mean 'vllm'"),
         (["eval", "run", ".", "--data", "data", "--out", "out", "--tasks", "mmlu_law"], "no task is called"),
-        (["eval", "run", "x=.", "--data", "data", "--out", "out"], "x is not a Hugging Face model folder"),
+        (["eval", "run", "x=.", "--tasks", "law.csv", "--out", "out"], "x is not a Hugging Face model folder"),
         (["eval", "fetch", "--out", "data", "--source", "gone"], "is missing"),
         (["eval", "fetch", "Qwen3", "--out", "models"], "no baseline is called"),
         (["eval", "status", "out"], "runs.json is missing"),
@@ -134,6 +135,7 @@ def test_a_mistake_is_one_clear_message_and_code_2(
     (tmp_path / "empty.jsonl").write_bytes(b"")
     (tmp_path / "latin.txt").write_bytes("patient âgé".encode("latin-1"))
     (tmp_path / "ok.txt").write_text("Un texte.")
+    (tmp_path / "law.csv").write_text("question,A,B,answer\nMit 17?,ja,nein,B\nMit 18?,ja,nein,A\n")
     (tmp_path / "ok.jsonl").write_text('{"text": "Un texte."}\n')
     (tmp_path / "bad.jsonl").write_text('{"text": "Un texte."}\n{"text": \n')
     before = set(tmp_path.iterdir())

@@ -49,7 +49,9 @@ def test_megatron_reads_every_recipe(monkeypatch: pytest.MonkeyPatch, subtests: 
             assert args.untie_embeddings_and_output_weights is not shape.tied
             assert args.add_bias_linear is False
             assert args.swiglu is True
-            assert (args.lr, args.min_lr, args.lr_decay_style) == (recipe.optimizer.lr, recipe.optimizer.lr, "constant")
+            lr = recipe.optimizer.lr
+            schedule = (lr, 0.0, "linear") if "_sft_" in name else (lr, lr, "constant")
+            assert (args.lr, args.min_lr, args.lr_decay_style) == schedule
             assert args.distributed_backend == ("nccl" if gpu else "gloo")
             assert args.transformer_impl == ("transformer_engine" if gpu else "local")
             assert (args.null_tokenizer_eod_id, args.null_tokenizer_pad_id) == (7, -1)
