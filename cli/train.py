@@ -108,11 +108,12 @@ def launch(
 ) -> None:
     """Submit a flow as a chain of Slurm jobs (--on slurm) or to NeMo-Run, or write a recipe's Slurm script.
 
-    Steps of a flow that are done are not run again. `pdapt status`, `logs` and `cancel` work on --out.
+    Steps of a flow that are done are not run again. `pdapt status` works on --out; after --on slurm so do `logs` and
+    `cancel`.
 
-    Whatever `train` would refuse is refused here, before the job waits in the queue. A job that is asked to stop saves
-    and goes back into the queue by itself; one that a guard ended is held, with the reason; slurm/history.tsv in the
-    run folder says how each start ended.
+    Whatever `train` would refuse is refused here, before the job waits in the queue. A job of pdapt's own that is asked
+    to stop saves and goes back into the queue by itself; one that a guard ended is held, with the reason;
+    slurm/history.tsv in the run folder says how each start ended. docs/nemo.md says what NeMo-Run's jobs do.
     """
     from ..core.errors import UserError, check_known
 
