@@ -43,6 +43,8 @@ SAVES = 3
 """Checkpoints of a run of the part `saves`, the last step's aside."""
 OWN_TIME_STEPS = 10
 """Times the steps of the other parts."""
+OWN_TIME_LEAST = 8
+"""Steps of the other parts with which two pairs of blocks count."""
 STEPS_FILE = "steps.json"
 IGNORED = -100
 """The label of a slot that does not count, in transformers."""
@@ -91,14 +93,15 @@ def check(recipe: Recipe, parts: list[str]) -> None:
             allowed="one node, and copies of the model on its ranks",
             fix="parallel.nodes=1 parallel.tp=1 parallel.pp=1 parallel.cp=1",
         )
-    if recipe.steps < WARM + 1:
+    for part in parts:
+        check_known(part, PARTS, "part", "--part")
+    least = OWN_TIME_LEAST if "own_time" in (parts or PARTS) else WARM + 1
+    if recipe.steps < least:
         raise UserError(
             f"the first {WARM} steps are not counted, and there are {recipe.steps}",
             where="--steps",
-            allowed=f"from {WARM + 1}, better 30",
+            allowed=f"from {least}, better 30",
         )
-    for part in parts:
-        check_known(part, PARTS, "part", "--part")
 
 
 def sample_tokens(recipe: Recipe, work: Path) -> Path:

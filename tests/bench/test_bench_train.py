@@ -133,7 +133,8 @@ def test_the_bare_loop_computes_what_pdapt_computes() -> None:
     ("overrides", "parts", "where"),
     [
         (["parallel.tp=2"], [], "parallel"),
-        (["steps=3"], [], "--steps"),
+        (["steps=3"], ["saves"], "--steps"),
+        (["steps=7"], ["own_time"], "from 8"),
         ([], ["troughput"], "--part"),
     ],
 )
