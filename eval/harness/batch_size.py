@@ -17,7 +17,7 @@ from ...core import log
 from ...core.errors import UserError
 from ...core.files import read_object, write_json
 from ...core.jsonio import JsonObject
-from ..tasks.suite import RequestKind
+from ..tasks.task_suite import RequestKind
 from .backends import LmEvalModel
 
 LARGEST_BATCH = 64

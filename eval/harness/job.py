@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..tasks.suite import RequestKind
+from ..tasks.task_suite import RequestKind
 from .backends import Limits, ModelArguments
 
 

@@ -23,7 +23,7 @@ from transformers import GenerationConfig
 from ...core.files import fsync_path, list_files, remove, write_json
 from ...core.system.bf16_products import replace_products
 from ..tasks.own.task_templates import sandbox
-from ..tasks.suite import RequestKind
+from ..tasks.task_suite import RequestKind
 from .answer_notes import AnswerNotes, PromptFlags, write_answers
 from .backends import LmEvalModel
 from .batch_size import find_batch_size, prepare_tasks

@@ -4,23 +4,14 @@ This is their only table: data, runs and reports read it.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from .task_suite import TaskSuite
+from .task_suite import TaskBase, TaskSuite
 
 Language = Literal["EN", "FR"]
 Topic = Literal["MEDICAL", "OTHER", "NUMBERS", "CLINICAL"]
-
-
-class RequestKind(StrEnum):
-    """The kind of lm-eval's requests: to write an answer, or to compute the likelihood of each choice."""
-
-    GENERATE = "generate_until"
-    LOGLIKELIHOOD = "loglikelihood"
-
 
 MMLU_DATASET = "cais/mmlu"
 PROX_DATASET = "li-lab/MMLU-ProX"
@@ -54,7 +45,7 @@ PROX_CATEGORIES = {
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Benchmark(TaskBase):
     """A task.
 
     Attributes:
@@ -86,29 +77,9 @@ class Benchmark:
         return f"{self.language}-{self.topic}"
 
     @property
-    def score_key(self) -> str:
-        """Key of the score in lm-eval's results."""
-        return f"{self.metric},{self.filter}"
-
-    @property
     def generates(self) -> bool:
         """Whether the model writes an answer; else its log-probabilities of the choices are compared."""
         return self.dataset == PROX_DATASET
-
-    @property
-    def has_choices(self) -> bool:
-        """Whether log-probabilities of choices are compared."""
-        return not self.generates
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """Other scores of each answer: none."""
-        return ()
-
-    @property
-    def kind(self) -> RequestKind:
-        """The kind of lm-eval's requests."""
-        return RequestKind.GENERATE if self.generates else RequestKind.LOGLIKELIHOOD
 
     @property
     def answer_tokens(self) -> int | None:

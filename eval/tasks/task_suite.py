@@ -2,7 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
+
+
+class RequestKind(StrEnum):
+    """The kind of lm-eval's requests: to write an answer, or to compute the likelihood of each choice."""
+
+    GENERATE = "generate_until"
+    LOGLIKELIHOOD = "loglikelihood"
 
 
 class ScoredTask(Protocol):
@@ -68,8 +76,32 @@ class AskedTask(ScoredTask, Protocol):
         ...
 
 
+class TaskBase:
+    """Base of tasks: what follows from the name of a task's score, and from how it is answered."""
+
+    @property
+    def score_key(self: ScoredTask) -> str:
+        """See `ScoredTask`."""
+        return f"{self.metric},{self.filter}"
+
+    @property
+    def has_choices(self: ScoredTask) -> bool:
+        """See `ScoredTask`."""
+        return not self.generates
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """See `ScoredTask`; none."""
+        return ()
+
+    @property
+    def kind(self: ScoredTask) -> RequestKind:
+        """The kind of lm-eval's requests."""
+        return RequestKind.GENERATE if self.generates else RequestKind.LOGLIKELIHOOD
+
+
 @dataclass(frozen=True)
-class OtherTask:
+class OtherTask(TaskBase):
     """A task that is not the paper's; see `ScoredTask`."""
 
     name: str
@@ -84,24 +116,14 @@ class OtherTask:
         return self.name
 
     @property
-    def score_key(self) -> str:
-        """Key of the score in lm-eval's results."""
-        return f"{self.metric},{self.filter}"
-
-    @property
     def generates(self) -> bool:
         """Whether the model writes an answer."""
-        return self.output_type == "generate_until"
+        return self.output_type == RequestKind.GENERATE
 
     @property
     def has_choices(self) -> bool:
-        """Whether log-probabilities of choices are compared."""
+        """See `ScoredTask`: lm-eval compares log-probabilities of other texts than choices, too."""
         return self.output_type == "multiple_choice"
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """Other scores of each answer: none."""
-        return ()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from ....core.errors import UserError
 from ....core.log import counted
-from ..suite import RequestKind
+from ..task_suite import RequestKind
 from .own_task import OwnTask
 from .task_rows import TaskRows, read_task_rows
 from .task_templates import Templates, check_choices

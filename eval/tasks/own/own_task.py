@@ -13,7 +13,7 @@ import yaml
 from ....core.errors import UserError
 from ....core.files import sha256, write_text
 from ....core.self_hash import digest
-from ..suite import RequestKind
+from ..task_suite import RequestKind, TaskBase
 
 DEFAULT_ANSWER_TOKENS = 256
 """Tokens that an answer may have where a task file does not say: lm-eval's own default."""
@@ -50,7 +50,7 @@ class DataFile:
 
 
 @dataclass(frozen=True)
-class OwnTask:
+class OwnTask(TaskBase):
     """A task of the user's; see `ScoredTask`.
 
     Attributes:
@@ -103,29 +103,9 @@ class OwnTask:
         return filters[0]["name"] if filters else "none"
 
     @property
-    def score_key(self) -> str:
-        """Key of the score in lm-eval's results."""
-        return f"{self.metric},{self.filter}"
-
-    @property
     def generates(self) -> bool:
         """Whether the model writes an answer."""
         return self.output_type == RequestKind.GENERATE
-
-    @property
-    def has_choices(self) -> bool:
-        """Whether log-probabilities of choices are compared."""
-        return not self.generates
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """Other scores of each answer: none."""
-        return ()
-
-    @property
-    def kind(self) -> RequestKind:
-        """The kind of lm-eval's requests."""
-        return RequestKind.GENERATE if self.generates else RequestKind.LOGLIKELIHOOD
 
     @property
     def answer_tokens(self) -> int | None:

@@ -13,7 +13,7 @@ from ....core.errors import UserError, check_known
 from ....core.files import sha256
 from ....core.jsonio import shorten
 from ....core.reading.yaml_mapping import read_mapping
-from ..suite import RequestKind
+from ..task_suite import RequestKind
 from .own_task import DEFAULT_ANSWER_TOKENS
 from .text_file import lies_within
 

@@ -20,6 +20,14 @@ def start_munge() -> None:
         subprocess.run(command, check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
+def check_own(environment: dict[str, str], folder: Path) -> None:
+    """Check that the controller that answers is this Slurm's: another one may hold its port."""
+    command = ["scontrol", "show", "config"]
+    config = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+    state = next(line.partition("=")[2].strip() for line in config.splitlines() if line.startswith("StateSaveLocation"))
+    assert Path(state) == folder / "state", f"another Slurm holds this one's port: {state}; stop it"
+
+
 @pytest.fixture(scope="session")
 def slurm(
     shared: Callable[[str], Path], programs: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory
@@ -35,6 +43,8 @@ def slurm(
         start_munge()
         # The daemons keep what they are given as standard output: not the pipe of whoever reads the tests' output.
         subprocess.run(["bash", tool, "start", folder], check=True, timeout=120, stdout=subprocess.DEVNULL)
-        yield os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
+        environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
+        check_own(environment, folder)
+        yield environment
     finally:
         subprocess.run(["bash", tool, "stop", folder], check=True)
