@@ -96,9 +96,9 @@ def long_text(
 def clean(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH]...", help="Documents, as `pdapt corpus build` takes them; else the sample."),
+        typer.Argument(metavar="[PATH]...", help="Documents, as for `pdapt corpus build`; by default the sample."),
     ] = None,
-    turns: Annotated[int, typer.Option(min=1, help="Turns of each way; the best counts.")] = 3,
+    turns: Annotated[int, typer.Option(min=1, help="Runs of each way to clean; the fastest counts.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Compare the cleaning of `pdapt corpus build` with the paper's expressions: MB of UTF-8 a second on one core."""
@@ -128,10 +128,10 @@ def corpus(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the making of a corpus in tasks: words/s by step and memory, on text of the paper's sources and lengths.
+    """Measure building a corpus in tasks: words/s by step and memory, on text of the paper's sources and lengths.
 
-    A tenth of the words is measured as well, to see what grows with them. The times for all of the paper's words
-    on several nodes assume cores as fast as here, and a disk that is not the limit.
+    A tenth of the words is measured as well, to see how times grow. The times for all of the paper's words on several
+    nodes assume cores as fast as these, and a disk that is not the bottleneck.
     """
     from ..bench.corpus.corpus import Nodes, Plan, bench, rows, sentences
     from .terminal import print_table
@@ -151,10 +151,10 @@ def corpus(
 @bench.command("dedup")
 def dedup(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Parquet files with a column `text`.")],
-    words: Annotated[int, typer.Option(min=1, help="Words of the documents that are taken, from the beginning.")] = (
+    words: Annotated[int, typer.Option(min=1, help="Number of words to take, from the beginning of the documents.")] = (
         1_000_000
     ),
-    turns: Annotated[int, typer.Option(min=1, help="Turns of each way; the fastest counts.")] = 3,
+    turns: Annotated[int, typer.Option(min=1, help="Runs of each way to search; the fastest counts.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Compare the search for near-duplicates with datatrove's MinHash: words/s a core, and what each would drop.
@@ -246,7 +246,7 @@ def convert(
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each step, in turn with cp's.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Convert random weights of a published size to Megatron and back: bits, speed beside `cp`, memory.
+    """Convert random weights of a published size to Megatron and back: compare bits, speed with that of `cp`, memory.
 
     Exit code 1 if the bits differ.
     """
@@ -300,7 +300,7 @@ def scaling(
     collect: Annotated[bool, typer.Option("--collect", help="Report the runs of jobs that have ended.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a recipe on several numbers of ranks: weak and strong efficiency, beside the plan; adjusts the planner."""
+    """Train a recipe on several numbers of ranks: compare weak and strong efficiency with the plan, and adjust it."""
     from ..bench.scaling import run_all
     from ..bench.scaling_chain import Launch, launch_scaling, make_plan
 

@@ -77,7 +77,9 @@ def cancel(run: RunFolder, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({"cancelled": jobs}))
         return
-    print("\n".join(f"{step}: job {number} cancelled" for step, number in jobs.items()) or "no job is in the queue")
+    print(
+        "\n".join(f"{step}: job {number} cancelled" for step, number in jobs.items()) or "no job of this run is queued"
+    )
 
 
 class On(StrEnum):

@@ -110,7 +110,7 @@ def build(
 def clean(profile: CleaningProfile = "clinical") -> None:
     """Clean texts: one JSON string a line on standard input, one a line on standard output.
 
-    Each text is cleaned by itself: lines that repeat across a source are only found by `pdapt corpus build`.
+    Each text is cleaned by itself: only `pdapt corpus build` finds lines that repeat across a source.
     """
     import sys
 
@@ -118,7 +118,7 @@ def clean(profile: CleaningProfile = "clinical") -> None:
     from ..data_prep.clean.profiles import profile_of
 
     for line in clean_lines(sys.stdin.buffer, profile_of(profile)):
-        print(line, flush=True)  # whoever writes the lines may wait for each
+        print(line, flush=True)  # the writer of the lines may wait for each answer
 
 
 @corpus.command("diff")
@@ -126,11 +126,13 @@ def diff(
     document: Annotated[str, typer.Argument(metavar="DOC", help="FILE, or FILE#LINE where it holds several.")],
     profiles: Annotated[
         list[str] | None,
-        typer.Option("--profile", help="Cleaning profile; given twice. By default paper and clinical."),
+        typer.Option("--profile", help="Cleaning profile; give the option twice. By default paper and clinical."),
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option(help="File or folder of the document's source, where repeated lines are looked for; else FILE."),
+        typer.Option(
+            help="File or folder of the document's source, which is searched for repeated lines; by default FILE."
+        ),
     ] = None,
     html: Annotated[Path | None, typer.Option(help="HTML file to write, in place of the table.")] = None,
     as_json: Json = False,
@@ -156,7 +158,7 @@ def show_personal_data(
     """Count what looks personal in a corpus, and show examples with the words around them.
 
     E-mail addresses, French telephone, social security (NIR), health professionals' (RPPS) and bank account (IBAN)
-    numbers, postal addresses. `pdapt corpus build --mask` masks them. docs/privacy.md says what is found, and what not.
+    numbers, postal addresses. `pdapt corpus build --mask` masks them. docs/privacy.md says what is found and missed.
     """
     from ..data_prep.screening.samples import personal_data
     from .terminal import print_table
@@ -187,18 +189,18 @@ def find_contamination(
         typer.Option(
             min=1,
             help="Divide the corpus into at most this many parts, which are searched side by side, each as a task. A "
-            "kill costs the parts at work; what is written is the same.",
+            "kill loses only the parts in progress; the output is the same.",
         ),
     ] = 1,
     workers: Workers = None,
     slurm: Slurm = None,
     as_json: Json = False,
 ) -> None:
-    """Look for the tasks' questions, and for the corpus's own test and validation parts, in its other documents.
+    """Search a corpus for the tasks' questions, and for text of its own test and validation parts.
 
-    A document that has 13 words in a row of one of them is contaminated; short questions are looked for as a whole, or
-    with their choices. `pdapt report build --contaminated OUT/contaminated.jsonl` shows the scores without the
-    questions that were found. docs/duplicates.md says more.
+    A document that shares 13 consecutive words with one of them is contaminated; short questions are looked for as a
+    whole, or with their choices. `pdapt report build --contaminated OUT/contaminated.jsonl` shows the scores without
+    the questions that were found. docs/duplicates.md says more.
     """
     from ..data_prep.decontaminate.decontaminate import decontaminate
     from ..data_prep.tasks.task_options import slurm_options, tasks_of
@@ -215,10 +217,13 @@ def collect_sources(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Keys of `pdapt corpus sources`, or YAML files that define sources; SOURCE=FOLDER takes your files.",
+            help="Keys of `pdapt corpus sources`, or YAML files that define sources; SOURCE=FOLDER uses files that you "
+            "have.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Gets a folder for each source, called by its key.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder to make, with a folder for each source, named by its key.")
+    ],
     limit: Annotated[
         int | None, typer.Option(help="Fetch only this many entries and files of each list, for a first look.")
     ] = None,
@@ -227,9 +232,10 @@ def collect_sources(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Collect sources from where they are published, each answer with its address, date and SHA-256.
+    """Download sources from their publishers, and record the address, date and SHA-256 of each file.
 
-    A run that was interrupted, or that a server sent away, goes on where it was. docs/sources.md says what is fetched.
+    After an interruption, or if a server refused, repeat the command: it continues. docs/sources.md says what is
+    downloaded.
     """
     from ..data_prep.collect.collect import collect
 
@@ -345,7 +351,7 @@ def write_attribution(
         print(f"{counted(written['credits'], 'credit')} of {credited}: {written['file']}")
         if written["without_licence"]:
             unknown = counted(written["without_licence"], "document")
-            print(f"no licence is known of {unknown}, which no credit makes usable")
+            print(f"no licence is known of {unknown}: credits alone do not allow their use")
 
 
 def _print_comparison(compared: "Comparison") -> None:

@@ -20,7 +20,7 @@ def drill(
     ] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Do all drills of --list.")] = False,
-    listed: Annotated[bool, typer.Option("--list", help="Print the names of the drills, and what happens.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the drills, and what happens in each.")] = False,
     site: Annotated[
         str, typer.Option(help="Name of a site, or a YAML file; the ranks take cores of two of its nodes.")
     ] = "local_cpu",
@@ -29,29 +29,31 @@ def drill(
         typer.Option(
             min=1,
             metavar="N",
-            help="Without Slurm: kill a flow of about a minute on this machine N times, each at a moment drawn from "
-            "all the time that it takes, start it again, and compare tokens, losses, weights, scores and tables.",
+            help="Without Slurm: N times, start a flow of about a minute on this machine, kill it at a random moment, "
+            "start it again, and compare tokens, losses, weights, scores and tables.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the moments; by default random, and printed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the random moments; by default a random one, which is printed.")
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--continue", help="Go on with the kills that --out holds, up to N in all.")
+        bool, typer.Option("--continue", help="Continue the kills recorded in --out, up to N in all.")
     ] = False,
-    out: Annotated[
-        Path, typer.Option(help="Folder of the runs and of what came out; for Slurm one that all nodes share.")
-    ] = Path("runs/drills"),
+    out: Annotated[Path, typer.Option(help="Folder for runs and results; on Slurm, one that all nodes share.")] = Path(
+        "runs/drills"
+    ),
     as_json: Json = False,
 ) -> None:
-    """Disturb a tiny training or flow on purpose, and compare what comes out with what does undisturbed.
+    """Disturb a tiny training or flow on purpose, and compare its results with those of an undisturbed one.
 
-    Prints a table in Markdown. Exit code 1 where a result differs, or a run does not go on. docs/reliability.md has
-    what came out of it.
+    Prints a table in Markdown. Exit code 1 if a result differs or a run does not continue. docs/reliability.md shows
+    the results so far.
     """
     if sum([bool(names), every, listed, kills is not None]) != 1:
         raise UserError(
             "no drill is named, or more than one kind of drill is given",
             where="pdapt drill",
-            fix="give NAMEs, --all, --list or --kills N: one of them",
+            fix="give exactly one of NAMEs, --all, --list and --kills N",
         )
     if kills is None and (seed is not None or resume):
         raise UserError("--seed and --continue belong to --kills", where="pdapt drill", fix="leave them out")
@@ -70,7 +72,7 @@ def _list(*, as_json: bool) -> None:
         print(json.dumps({"drills": {each.name: each.summary for each in DRILLS}}))
         return
     for each in DRILLS:
-        print(f"{each.name}: {each.summary}{' (takes an operator)' if each.operator else ''}")
+        print(f"{each.name}: {each.summary}{' (needs an operator)' if each.operator else ''}")
 
 
 def _drill(names: list[str], site: str, out: Path, *, as_json: bool) -> None:

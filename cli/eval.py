@@ -19,9 +19,9 @@ Models = Annotated[
     typer.Argument(
         metavar="[NAME=]RUN|FOLDER...",
         help="A Hugging Face folder, a training run (its checkpoints), or a folder of `pdapt run` (base, checkpoints, "
-        "merged). The names base, tuned and merged state a folder's role; else the stage that made it does: an export, "
-        "or a merge. Beside a base, any other NAME=FOLDER is a tuned model and compared with it; a folder without a "
-        "name is only ranked.",
+        "merged). A folder's role follows from its name if that is base, tuned or merged, and otherwise from the stage "
+        "that made it (export or merge). If there is a base, any other NAME=FOLDER is a tuned model and is compared "
+        "with it; a folder without a name is only ranked.",
     ),
 ]
 Roles = Annotated[
@@ -38,14 +38,17 @@ AnyBatchSize = Annotated[
 ]
 MaxAnswer = Annotated[
     int | None,
-    typer.Option("--max-gen-toks", help="Most tokens of an answer; by default the task's, 2,048 in MMLU-ProX."),
+    typer.Option(
+        "--max-gen-toks",
+        help="Largest number of tokens of an answer; by default the task's, such as 2,048 in MMLU-ProX.",
+    ),
 ]
 ChatTemplate = Annotated[
     bool,
     typer.Option(
         "--chat-template",
-        help="Ask this command's models through their own chat templates, worked examples as turns. Others may be "
-        "asked without, into the same OUT.",
+        help="Prompt the models through their own chat templates, with worked examples as turns. Other models may be "
+        "evaluated without them into the same OUT.",
     ),
 ]
 
@@ -77,9 +80,9 @@ def fetch(
     """Prepare the 28 tasks' data, or baselines, for a machine without internet.
 
     English MMLU and MMLU-ProX come from the Hub, at pinned commits. So does French medical MMLU (data.zip of
-    BioMistral/BioInstructQA, 485 MB): pdapt includes its task files and a converter, but none of its questions. Those
-    on numbers (--tasks FR-NUMBERS) are drawn, without a download; those on clinical documents (--tasks FR-CLINICAL)
-    are made of the folder of `pdapt corpus collect` (--source).
+    BioMistral/BioInstructQA, 485 MB): pdapt includes its task files and a converter, but none of its questions. Tasks
+    on numbers (--tasks FR-NUMBERS) are generated, without a download; tasks on clinical documents (--tasks FR-CLINICAL)
+    are made from a folder of `pdapt corpus collect` (--source).
     """
     if baselines:
         from ..eval.benchmark.baselines import fetch_baseline, find_baseline
@@ -145,7 +148,7 @@ def run(
     limits = Limits(limit, max_length, max_gen_toks)
     settings = BenchmarkSettings(backend, limits, batch_size, gpus=gpus, chat_template=chat_template)
     selected = select_tasks(tasks or [])
-    files_of_tasks(selected, data)  # what is missing is said before a checkpoint is exported
+    files_of_tasks(selected, data)  # reports missing files before a checkpoint is exported
     resolved = resolve(models, out / EXPORTS, role, verify=verify)
     log.info(f"eval: roles: {', '.join(f'{model.name}: {ROLE_NAMES[model.role]}' for model in resolved)}")
     run_benchmark(resolved, selected, data, out, settings=settings, verify=verify)

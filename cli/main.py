@@ -44,13 +44,13 @@ def _add_rooms() -> None:
     corpus.corpus.command("topics")(topics.show_topics)
     for name, room, help_text in (
         ("corpus", corpus.corpus, "Collect, read and clean documents."),
-        ("tokens", tokens.tokens, "Make Megatron's token files of documents, and show what is in them."),
+        ("tokens", tokens.tokens, "Tokenize documents into Megatron's files, and show what is in them."),
         ("convert", convert.convert, "Convert between Hugging Face and Megatron checkpoints."),
         ("merge", merge.merge, "Merge a checkpoint with its base, and choose the point between them."),
         ("eval", eval.evaluation, "Evaluate models with lm-eval."),
         ("report", report.report, "Write reports on runs, and on the paper's tables."),
         ("publish", report.publish, "Publish a model or a data set on the Hugging Face Hub."),
-        ("plan", plan.plan, "Predict memory, time and cost of training, and how far off that is."),
+        ("plan", plan.plan, "Predict memory, time and cost of training, and how far off the predictions are."),
         ("bench", bench.bench, "Measure pdapt against the tools that one would otherwise use."),
     ):
         app.add_typer(room, name=name, help=help_text, no_args_is_help=True)
@@ -63,7 +63,7 @@ def _add_rooms() -> None:
         ("run", run.run, "Run all stages on your own text."),
         ("quickstart", run.quickstart, "Run all stages on the embedded sample, offline, in minutes."),
         ("doctor", doctor.doctor, "Check packages, machine, GPUs, a site, or a base's weights."),
-        ("drill", drill.drill, "Disturb a tiny flow on purpose, and compare what comes out."),
+        ("drill", drill.drill, "Disturb a tiny flow on purpose, and compare its results."),
     ):
         app.command(name, short_help=summary, epilog=f"\b\n{exit_codes_help()}")(verb)
 
@@ -93,12 +93,12 @@ def main() -> None:
 
     It ends with one of `ExitCode`, and with a traceback only where the defect is ours.
     """
-    atexit.register(gc.freeze)  # or Python looks through all objects of torch before it ends, for 1.5 s
+    atexit.register(gc.freeze)  # else Python searches all objects of torch at its end, for 1.5 s
     use_utf8()
     prepare()
     try:
         code = _run()
-        sys.stdout.flush()  # here, where it can be told that nobody reads it
+        sys.stdout.flush()  # here, where a closed pipe is still caught
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OUTPUT_CLOSED
@@ -131,7 +131,7 @@ def _run() -> int:
             raise
         _say(str(mistake))
         return mistake.code
-    except Exception as error:  # a library that met a full disk raises what it likes; all else is a defect of ours
+    except Exception as error:  # a library raises any error when the disk is full; all else is our defect
         words = full_disk(error)
         if not words:
             raise

@@ -20,7 +20,9 @@ Tuned = Annotated[
 
 TasksData = Annotated[
     Path | None,
-    typer.Option(help="Folder of `pdapt eval fetch`: base, tuned and the proposed point then do its tasks (--tasks)."),
+    typer.Option(
+        help="Folder of `pdapt eval fetch`: base, tuned and proposed point are then evaluated on its tasks (--tasks)."
+    ),
 ]
 
 
@@ -54,7 +56,7 @@ def merge_run(
     from ..merge.run import merge as run
 
     factors = parse_factors(t or [])
-    choose_method(method, factors, density, seed)  # a mistake there is said before a checkpoint is exported
+    choose_method(method, factors, density, seed)  # reports a mistake before a checkpoint is exported
     with exported([tuned], out, verify=verify) as (model,):
         show(run(base, model, out, method=method, t=factors, density=density, seed=seed, verify=verify), as_json)
 
@@ -136,8 +138,8 @@ def merge_choose(
 
     The rule: of the points that lose at most --max-loss in the general domain (the upper bound of the change of
     perplexity per byte against the base, paired over documents, one-sided at 0.05 shared by all points), the one with
-    the lowest perplexity in the domain; the base if there is none, or if none is better. Held-out text decides, never
-    the tasks that are reported: those come afterwards, by choice (--data, --tasks).
+    the lowest perplexity in the domain; the base if there is no such point, or if none is better. Held-out text
+    decides, never the tasks that are reported: with --data or --tasks these are run afterwards.
     """
     from ..eval.benchmark.run import BenchmarkSettings
     from ..eval.benchmark.task_files import files_of_tasks

@@ -23,7 +23,9 @@ RecipeName = Annotated[str, typer.Argument(help="Name of a recipe, or a YAML fil
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace the recipe's.")
 ]
-LimitQuestions = Annotated[int | None, typer.Option("--limit", help="Most questions of each task; by default all.")]
+LimitQuestions = Annotated[
+    int | None, typer.Option("--limit", help="Largest number of questions of each task; by default all.")
+]
 BatchSize = Annotated[int, typer.Option(help="Sequences in a forward pass.")]
 MaxLength = Annotated[
     int | None, typer.Option(help="Context window in tokens, prompt and answer together; by default the model's own.")
@@ -88,8 +90,8 @@ KeepDuplicates = Annotated[
 MaxRejected = Annotated[
     float | None,
     typer.Option(
-        help="Share of damaged documents that may be left out (listed in rejected.parquet); by default none, "
-        "and of each registered source one in 1,000."
+        help="Largest share of damaged documents to leave out (rejected.parquet lists them); by default none, or one "
+        "in 1,000 of each registered source."
     ),
 ]
 
@@ -104,44 +106,46 @@ CleaningProfile = Annotated[
 Duplicates = Annotated[
     str,
     typer.Option(
-        help="Documents alike, within a source or across: keep them without a search; flag: list exact and near "
-        "duplicates in duplicates.parquet; exact: drop equal texts; near: drop near-duplicates as well. Documents "
-        "that differ in a number, or in a name throughout, are not near-duplicates. `pdapt tokens build` drops "
-        "equal texts in any case."
+        help="Equal and similar documents, within a source and across sources. keep: do not search for them; flag: "
+        "list exact and near duplicates in duplicates.parquet; exact: drop equal texts; near: drop near-duplicates "
+        "as well. Documents that differ in a number, or in a name throughout, are not near-duplicates. `pdapt tokens "
+        "build` drops equal texts in any case."
     ),
 ]
 Mask = Annotated[
     list[str] | None,
     typer.Option(
         help="Personal data to mask: email, telephone, nir, rpps, iban, address or all; may be repeated. By "
-        "default none: what looks personal is counted, and `pdapt corpus personal` shows examples."
+        "default none: pdapt only counts what looks personal, and `pdapt corpus personal` shows examples."
     ),
 ]
 Topics = Annotated[
     Path | None,
     typer.Option(
-        help="File with each text's topic, of `pdapt corpus topics --out` or a classifier of yours: each source is "
-        "divided by them, and a recipe's data.blend chooses topics."
+        help="File with each text's topic, from `pdapt corpus topics --out` or from a classifier of your own: pdapt "
+        "divides each source by topic, and a recipe's data.blend can choose among topics."
     ),
 ]
 Decontaminate = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of `pdapt eval fetch`: documents that hold questions of its tasks, or text of a data set's own "
-        "test part, are left out of training. docs/duplicates.md says more."
+        help="Folder of `pdapt eval fetch`: leave out of training the documents that contain questions of its tasks, "
+        "or text of a data set's own test part. docs/duplicates.md says more."
     ),
 ]
 MaxLoss = Annotated[
     float,
-    typer.Option(help="Largest loss in general that the rule allows a merge, in percent of the perplexity per byte."),
+    typer.Option(
+        help="Largest loss on general text that the rule allows a merge, in percent of the perplexity per byte."
+    ),
 ]
 
 Edition = Annotated[
     str | None,
     typer.Option(
         help="commercial: documents that may be used commercially; strict: those of them whose licence is known and "
-        "undisputed; research: all; paper: the sources of the paper's Table 1, which decides what is commercial; by "
-        "default all."
+        "undisputed; research: all documents, as by default; paper: the sources of the paper's Table 1, which also "
+        "decides what is commercial."
     ),
 ]
 

@@ -249,7 +249,8 @@ def compare(
     other: Annotated[
         str,
         typer.Option(
-            "--with", help="Way to train; fsdp-padded is the paper's: PyTorch's FSDP, padded rows, one at once."
+            "--with",
+            help="Way to train; fsdp-padded is the paper's: PyTorch's FSDP on padded rows, one row at a time on a GPU.",
         ),
     ] = "fsdp-padded",
     assume: Annotated[
@@ -262,7 +263,7 @@ def compare(
     site: Site = None,
     as_json: Json = False,
 ) -> None:
-    """Set a recipe beside another way to train on the same GPUs: step, tokens, hours, memory, and why; predicted."""
+    """Compare a recipe with another way to train on the same GPUs: predicted times, tokens, memory, and why."""
     from ..launch.planning.compare_recipes import compare as compare_ways
     from ..launch.planning.compare_recipes import lines
     from ..launch.planning.padded_fsdp import read_assumptions

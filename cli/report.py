@@ -130,8 +130,8 @@ def publish_model(
 ) -> None:
     """Publish a model: weights, configuration and tokenizer, with a card of training, data, licences and scores.
 
-    Refused are weights that are not whole, a configuration for one line of transformers only, files that are not
-    safetensors, and texts that name paths of this machine. An upload that was interrupted goes on when it is repeated.
+    pdapt refuses incomplete weights, a configuration that only one line of transformers reads, files that are not
+    safetensors, and texts that name paths of this machine. To continue an interrupted upload, repeat the command.
     """
     from ..launch.publish import publish_hub
 

@@ -55,8 +55,8 @@ Further = Annotated[
 General = Annotated[
     list[str] | None,
     typer.Option(
-        help="[NAME=]PATH of general text; `none` leaves it out. By default the embedded French sample's, where the "
-        "domain's text is French."
+        help="[NAME=]PATH of general text; `none` leaves it out. By default, if the domain's text is French, that of "
+        "the embedded sample."
     ),
 ]
 RecipeOption = Annotated[
@@ -84,8 +84,8 @@ def run(
         str,
         typer.Option(
             metavar="POINTS",
-            help="Merge: 0 is the base, 1 the last checkpoint. Of several points, 0.1:0.9:0.1 or 0.2,0.5, a rule "
-            "chooses one: see `pdapt merge choose`.",
+            help="Merge: 0 is the base, 1 the last checkpoint. If several points are given (0.1:0.9:0.1 or 0.2,0.5), "
+            "a rule chooses one: see `pdapt merge choose`.",
         ),
     ] = str(MERGE_T),
     max_loss: MaxLoss = MAX_LOSS,
@@ -107,12 +107,16 @@ def run(
     ] = VALID_FRACTION,
     splits: Splits = "train",
     keep_duplicates: KeepDuplicates = False,
-    documents: Annotated[int, typer.Option(help="Most held-out documents of a domain to evaluate on.")] = DOCUMENTS,
-    questions: Annotated[int, typer.Option(help="Most questions to ask in a domain.")] = QUESTIONS,
+    documents: Annotated[
+        int, typer.Option(help="Largest number of held-out documents of a domain to evaluate on.")
+    ] = DOCUMENTS,
+    questions: Annotated[int, typer.Option(help="Largest number of questions to ask in a domain.")] = QUESTIONS,
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
     flow: Annotated[
         Path | None,
-        typer.Option(help="YAML file that sets everything but --out (docs/launch.md); its site is ignored here."),
+        typer.Option(
+            help="Flow file (YAML) that sets everything but --out (docs/launch.md); its site is ignored here."
+        ),
     ] = None,
     step: Annotated[
         str | None,

@@ -47,13 +47,13 @@ Domains = Annotated[
     ),
 ]
 NearDuplicates = Annotated[
-    bool, typer.Option("--near-duplicates", help="Keep near-duplicates on one side of the split, too (MinHash; slow).")
+    bool, typer.Option("--near-duplicates", help="Also keep near-duplicates on one side of the split (MinHash; slow).")
 ]
 TokensFormat = Annotated[
     str | None,
     typer.Option(
-        help="As of `pdapt corpus build`, for all paths; or messages or instruction-tuning: conversations, of which "
-        "the answers alone are learned."
+        help="As in `pdapt corpus build`, for all paths; or messages or instruction-tuning: conversations, of which "
+        "only the answers are learned."
     ),
 ]
 SeqLength = Annotated[int, typer.Option(help="Slots of a sequence.")]
@@ -196,7 +196,7 @@ def _print_stats(stats: "LayoutStats") -> None:
 
 def _print_answers(answers: "AnswerCounts", stats: "LayoutStats") -> None:
     total = sum(row.counts.tokens for row in stats.datasets)
-    print(f"answers: {answers.tokens:,} of {total:,} tokens, which alone are learned")
+    print(f"answers: {answers.tokens:,} of {total:,} tokens; only these are learned")
     if answers.cut:
         left_out = f"; {answers.left_out:,} left out, without an answer before" if answers.left_out else ""
         conversations = counted(answers.cut, "conversation")

@@ -38,7 +38,7 @@ def train(
 
     Started alone, it starts the recipe's ranks on this machine; started by torchrun, it is one of them.
 
-    SIGTERM, SIGUSR1 and Ctrl-C save and end it.
+    On SIGTERM, SIGUSR1 or Ctrl-C it saves a checkpoint and ends.
     """
     from ..recipes.load import load
 
@@ -103,17 +103,17 @@ def launch(
     verify: Verify = True,
     allow_env: AllowEnv = False,
     print_: Annotated[
-        bool, typer.Option("--print", help="Print the script; of a recipe pdapt submits none itself.")
+        bool, typer.Option("--print", help="Print the script, submit nothing. A recipe's script can only be printed.")
     ] = False,
 ) -> None:
     """Submit a flow as a chain of Slurm jobs (--on slurm) or to NeMo-Run, or write a recipe's Slurm script.
 
     Steps of a flow that are done are not run again. `pdapt status` works on --out; after --on slurm so do `logs` and
-    `cancel`.
+    `cancel`. Whatever `train` would refuse is refused here, before a job waits in the queue.
 
-    Whatever `train` would refuse is refused here, before the job waits in the queue. A job of pdapt's own that is asked
-    to stop saves and goes back into the queue by itself; one that a guard ended is held, with the reason;
-    slurm/history.tsv in the run folder says how each start ended. docs/nemo.md says what NeMo-Run's jobs do.
+    With --on slurm, and with a recipe's script, a training job that is asked to stop saves a checkpoint and requeues
+    itself; a job that a guard ended is held, with the reason; slurm/history.tsv in the run folder says how each start
+    ended. With --on nemo-run, jobs are not held: docs/nemo.md says what they do.
     """
     from ..core.errors import UserError, check_known
 

@@ -100,7 +100,7 @@ def evaluate(
         data: Folder made by `pdapt eval fetch`.
         out: Folder of all results; the same command continues it.
         tasks: Tasks, groups or patterns; by default all 28.
-        limit: Most questions of each task; by default all.
+        limit: Largest number of questions of each task; by default all.
         batch_size: Sequences in a forward pass, or auto.
         gpus: GPUs for each task.
     """

@@ -117,7 +117,7 @@ class Drill:
         name: on the command line.
         summary: what happens, for tables.
         run: does it, in a folder of this name; how it ends, and in which words.
-        operator: whether it takes an operator's rights.
+        operator: whether it needs an operator's rights.
     """
 
     name: str
@@ -178,7 +178,7 @@ def run_drills(names: list[str], folder: Path, site: str) -> list[DrillResult]:
 
 
 def run_drill(drill: Drill, grounds: Grounds) -> DrillResult:
-    """Disturb a training of its own, and compare what comes out."""
+    """Disturb a training of its own, and compare the results."""
     begin, when = time.monotonic(), time.strftime("%Y-%m-%d")
 
     def result(outcome: DrillOutcome, words: str) -> DrillResult:
@@ -186,7 +186,7 @@ def run_drill(drill: Drill, grounds: Grounds) -> DrillResult:
         return DrillResult(drill.name, drill.summary, outcome, words, seconds=seconds, when=when)
 
     if drill.operator and not is_operator():
-        return result(DrillOutcome.REFUSED, "takes an operator's rights on this Slurm")
+        return result(DrillOutcome.REFUSED, "needs an operator's rights on this Slurm")
     log.info(f"drill: {drill.name}: {drill.summary}")
     try:
         return result(*drill.run(grounds, drill.name))

@@ -290,7 +290,7 @@ def test_the_command_says_what_is_learned_and_what_is_cut(chat_tokens: Path) -> 
     found = pdapt_json("tokens", "stats", chat_tokens, "--seq-length", 96)
     answers, tokens = found["answers"], sum(row["tokens"] for row in found["datasets"])
     assert answers["cut"] > 0
-    assert f"answers: {answers['tokens']:,} of {tokens:,} tokens, which alone are learned" in shown
+    assert f"answers: {answers['tokens']:,} of {tokens:,} tokens; only these are learned" in shown
     cut = f"cut at 96 tokens: {answers['cut']} conversations, with {answers['lost']:,} tokens of answers lost"
     assert cut in shown
     assert "cut at" not in pdapt("tokens", "stats", chat_tokens, "--seq-length", 4096)

@@ -340,7 +340,7 @@ def test_a_run_is_cancelled_and_launched_again(fake: Slurm, capsys: pytest.Captu
     assert fake.queue() == []
     assert set(states(fake).values()) == {"done", "cancelled"}
     assert run_status(fake.run).stopped == "tokenizer was cancelled: by pdapt cancel"
-    assert invoke("cancel", "run") == "no job is in the queue\n"
+    assert invoke("cancel", "run") == "no job of this run is queued\n"
     parts = [["pdapt-sign", "7", "PENDING", "None", f"{fake.run}/.corpus.partial/tasks/logs"]]
     others = [["pdapt-sign", "8", "RUNNING", "None", f"{fake.run}2/.corpus.partial/tasks/logs"]]
     fake.write([*parts, *others])

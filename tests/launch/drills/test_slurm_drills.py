@@ -45,7 +45,7 @@ def test_a_drill_that_takes_an_operator_is_refused_by_name(tmp_path: Path, monke
     refused = [run_drill(drill, Grounds(tmp_path, "local_cpu")) for drill in DRILLS if drill.operator]
     assert [row.name for row in refused] == ["node-down", "node-down-in-save"]
     assert {(row.outcome, row.words) for row in refused} == {
-        (DrillOutcome.REFUSED, "takes an operator's rights on this Slurm")
+        (DrillOutcome.REFUSED, "needs an operator's rights on this Slurm")
     }
 
 
@@ -68,8 +68,8 @@ def test_every_drill_is_listed_with_what_happens() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give NAMEs, --all, --list or --kills N"),
-        (["--all", "--list"], "one of them"),
+        ([], "give exactly one of NAMEs, --all, --list and --kills N"),
+        (["--all", "--list"], "exactly one of"),
         (["requeue", "--seed", "3"], "--seed and --continue belong to --kills"),
         (["reqeue"], "did you mean 'requeue'"),
     ],
