@@ -14,7 +14,7 @@ NO_NAMES = {*ROLES, "benchmark", "scores", "tasks"}
 
 
 class Unit(StrEnum):
-    """Unit of a change: points of right answers, or per cent of perplexity, where less is better."""
+    """Unit of a change: points of right answers, or per cent of perplexity, where lower is better."""
 
     POINTS = "points"
     PERPLEXITY = "perplexity"

@@ -30,7 +30,8 @@ ERROR_RATE = 0.05
 RULE = (
     "Of the points whose loss in {general} is at most {max_loss:g} % (the upper bound of the change of its perplexity "
     "per byte against the base, by the paired difference over held-out documents, one-sided at {error:g} shared by all "
-    "{count} points), the one with the lowest perplexity in {domain}; the base where there is none, or none is better."
+    "{count} points), the one with the lowest perplexity in {domain}; the base if there is no such point, or if none "
+    "is better."
 )
 
 
@@ -63,7 +64,7 @@ class Point:
 
     Attributes:
         model: its name.
-        domain: change in the domain; less is better.
+        domain: change in the domain; lower is better.
         general: change in general.
         general_bound: upper bound of the general change, which the rule compares with the loss that is allowed.
         allowed: whether it is within that loss.
@@ -236,8 +237,8 @@ def choice_sentences(folder: Path) -> list[str]:
     tradeoff, sentence = Tradeoff.read(folder), Manifest.read(folder).counts["sentence"]
     return [
         sentence,
-        f"Rule of the choice: {tradeoff.rule} It was applied to the documents that the scores are of, so that those of "
-        "the chosen merge are somewhat better than they would be on others.",
+        f"Rule of the choice: {tradeoff.rule} The rule was applied to the same documents as the scores, so the scores "
+        "of the chosen merge are somewhat better than they would be on other documents.",
     ]
 
 

@@ -232,7 +232,7 @@ def test_the_users_choice_of_checkpoint_and_test_is_on_the_page(scores, tmp_path
     checkpoints = {FAMILY: "cpt-00720"}
     build_benchmark_report(BenchmarkReportOptions({FAMILY: scores}, checkpoints, test="paper"), tmp_path / "out")
     assert "+ adapted (cpt-00720)" in _text(tmp_path / "out")
-    assert "intervals of one standard error that do not meet" in _text(tmp_path / "out")
+    assert "intervals of one standard error that do not overlap" in _text(tmp_path / "out")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ def test_averages_of_a_group_are_in_percent_with_their_pooled_errors(benchmark):
     tasks, before, after, change = (entry.text for entry in row.entries[:4])
     assert (tasks, before, after) == ("2", "25.0 ± 4.9", "50.0 ± 5.7")
     assert "25.0" in change
-    chosen = "only questions that did not choose count in"
+    chosen = "only questions that were not used for the choice count in"
     assert table.caption.endswith(f"{chosen} medicine in French.")
     other = groups_table(compared.groups, Words.read("fr"), target="recht").caption
     assert other.endswith("comptent dans «\N{NO-BREAK SPACE}recht\N{NO-BREAK SPACE}».")

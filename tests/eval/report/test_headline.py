@@ -97,10 +97,10 @@ def test_the_second_sentence_joins_both_effects() -> None:
         return headline(changes, ENGLISH)[1].partition(":")[0]
 
     start = "The merge with the base "
-    assert second(change(3), lost, merged(2), undone) == f"{start}gives the loss back and keeps the gain"
-    assert second(change(3), lost, merged(2), left) == f"{start}does not give the loss back, but keeps the gain"
+    assert second(change(3), lost, merged(2), undone) == f"{start}reverses the loss and keeps the gain"
+    assert second(change(3), lost, merged(2), left) == f"{start}does not reverse the loss, but keeps the gain"
     assert second(change(3), lost, merged(2, 0.5), undone) == (
-        f"{start}gives the loss back, but does not keep all of the gain"
+        f"{start}reverses the loss, but does not keep all of the gain"
     )
     assert second(change(0.1, 0.5), merged(2)).startswith(f"{start.strip()}, compared with the base, gains on medicine")
     assert second(change(3)).startswith("This rests on 900 questions")
@@ -114,7 +114,7 @@ def test_the_sentences_are_in_french() -> None:
         "(−2,9 points)."
     )
     assert second == (
-        "La fusion avec la base rend ce qui était perdu et garde le gain\u00a0: par rapport à la base, elle gagne sur "
+        "La fusion avec la base annule la perte et garde le gain\u00a0: par rapport à la base, elle gagne sur "
         "la médecine (+2,0 points) et garde son niveau sur le droit (à 2 points près)."
     )
 

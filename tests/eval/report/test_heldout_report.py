@@ -88,7 +88,7 @@ def test_the_answer_is_two_sentences_and_marks_have_words(report):
     assert re.findall(r'<p class="headline">(.*)</p>', text) == [
         "Against its base, the adapted model gains on medical text (perplexity −18.1 %) and loses on general text "
         "(perplexity +10.5 %).",
-        "The merge with the base gives part of the loss back and keeps the gain: against the base, it gains on medical "
+        "The merge with the base reverses part of the loss and keeps the gain: against the base, it gains on medical "
         "text (perplexity −9.5 %) and loses on general text (perplexity +2.0 %).",
     ]
     assert "Qwen3 &lt;on&gt; French text" in text
@@ -159,7 +159,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_pictures")
 def test_prompts_that_were_cut_are_counted_on_the_page(finished, report, tmp_path):
-    assert "lost their beginning" not in (report / "index.html").read_text()
+    assert "cut at the start" not in (report / "index.html").read_text()
     shutil.copytree(finished / "scores", tmp_path / "scores")
     manifest = json.loads((finished / "scores/manifest.json").read_text())
     del manifest["sha256"]

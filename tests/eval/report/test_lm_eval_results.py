@@ -114,7 +114,7 @@ def test_what_cannot_be_paired_is_compared_by_scores_and_said_so(tmp_path: Path)
     text = build(folders, tmp_path / "out", target="jura")
     assert "5 tasks are compared by scores alone" in text
     of_tasks = rows_of(tmp_path / "out/tables/unpaired-tasks.csv")
-    assert of_tasks["jura_stgb: base, adapted"]["Why"] == "no answers, each right or wrong, of one of the two"
+    assert of_tasks["jura_stgb: base, adapted"]["Why"] == "one of the two has no answers that are each right or wrong"
     assert of_tasks["jura_bgb: base, merged"]["Why"] == "other questions, by their hashes"
     numbers = json.loads((tmp_path / "out/numbers.json").read_text())
     (group,) = [g for g in numbers["unpaired"] if (g["model"], g["group"]) == ("tuned", "jura")]
