@@ -12,7 +12,7 @@ from .blend import valid_batches, valid_sequences
 
 
 def announce_weights(recipe: Recipe, tokens: Path, weights: Path) -> None:
-    """Say where in the data a run begins that starts from another's weights.
+    """Say where in the data a run begins if it starts from another run's weights.
 
     Raises:
         UserError: the record of the weights' hashes is damaged.
@@ -34,7 +34,7 @@ def announce_weights(recipe: Recipe, tokens: Path, weights: Path) -> None:
 
 
 def announce_validation(recipe: Recipe, tokens: Path) -> None:
-    """Say what a validation reads of what there is."""
+    """Say how many of the validation sequences each validation reads."""
     there, chosen = valid_sequences(tokens, recipe.data), recipe.validation.batches
     read = min(there, valid_batches(recipe, there) * recipe.batch.global_size)
     log.info(f"train: each validation reads {read:,} of {counted(there, 'sequence')}, each once")

@@ -17,7 +17,7 @@ from ..recipes.schema import BlendEdition, Data, Part, Recipe
 Blend = tuple[list[str], list[float] | None]
 """Prefixes and weights, as Megatron takes them; without weights, each sequence is read once."""
 SHOWN = 30
-"""Data sets that a message names."""
+"""How many data sets a message names."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Member:
     """A data set of a blend.
 
     Attributes:
-        name: in `tokens.json`.
-        prefix: of its files.
-        sequences: of an epoch; of `concat`, not whole.
-        tokens: real tokens of an epoch.
-        share: part of a run's sequences that are drawn from it.
-        samples: sequences that a run draws from it, on average over the rounding.
+        name: its name in `tokens.json`.
+        prefix: path of its files, without their endings.
+        sequences: number in an epoch; with `concat`, not a whole number.
+        tokens: real tokens in an epoch.
+        share: its share of a run's sequences.
+        samples: sequences that a run draws from it, before Megatron rounds.
     """
 
     name: str
@@ -50,7 +50,7 @@ def train_blend(tokens: Path, data: Data, samples: int) -> list[Member]:
     """The training data sets, with the sequences that a run of `samples` draws from each.
 
     A part's weight is its share of the real tokens, and is shared among its data sets by their sizes; without weights
-    all are read equally often. What a cap takes from a data set goes to the others, in their proportion.
+    all are read equally often. What `max_epochs` takes from a data set goes to the others, in their proportion.
 
     Args:
         tokens: the tokens stage's folder.
@@ -65,7 +65,7 @@ def train_blend(tokens: Path, data: Data, samples: int) -> list[Member]:
     for part, entries in zip(data.blend, _matched(tokens, data, "train"), strict=True):
         mine = [_member(name, tokens, entry, data) for name, entry in entries]
         size = sum(member.tokens for member in mine)
-        # A weight is of tokens, a share of sequences: a part of many tokens a sequence needs fewer of them.
+        # Weights count tokens and shares count sequences: a part with more tokens in a sequence needs fewer of them.
         each = 1.0 if part.weight is None else part.weight / size
         shares += [member.sequences * each for member in mine]
         caps += [np.inf if part.max_epochs is None else part.max_epochs * member.sequences for member in mine]
@@ -78,10 +78,10 @@ def train_blend(tokens: Path, data: Data, samples: int) -> list[Member]:
 
 
 def epoch(tokens: Path, data: Data) -> float:
-    """Sequences of an epoch of all training sets that the recipe's blend names.
+    """Count the sequences in an epoch of all training sets that the recipe's blend names.
 
     Raises:
-        UserError: it names none.
+        UserError: it names none that is there.
     """
     parts = _matched(tokens, data, "train")
     return sum(_member(name, tokens, entry, data).sequences for part in parts for name, entry in part)
@@ -93,9 +93,9 @@ def as_megatron(members: list[Member]) -> Blend:
 
 
 def surplus(datasets: int, samples: int) -> float:
-    """How many more samples, of those asked for, each of a blend's training sets has to have ready.
+    """Samples that each of a blend's training sets prepares beyond its share, as a fraction of that share.
 
-    Megatron rounds the shares of n data sets up, and draws so many more in all: of `samples`, a data set of weight w
+    Megatron rounds the shares of n data sets up, so up to n samples more are drawn in all, and a data set of weight w
     gives up to w * (samples + n) + 1. Its own surplus of 0.005 is too little for many sets and few samples.
     """
     return max(0.005, 2 * (datasets + 1) / max(samples, 1))
@@ -115,7 +115,7 @@ def _valid_entries(tokens: Path, data: Data) -> list[DataSet]:
 
 
 def valid_sequences(tokens: Path, data: Data) -> int:
-    """Sequences of all validation sets; of `concat`, the last of each set, which padding fills up, too."""
+    """Count the sequences of all validation sets; with `concat`, also the last of each set, which is padded."""
     return sum(_valid_sequences(tokens, entry, data) for entry in _valid_entries(tokens, data))
 
 
@@ -127,14 +127,14 @@ def _valid_sequences(tokens: Path, entry: DataSet, data: Data) -> int:
 
 
 def valid_batches(recipe: Recipe, sequences: int) -> int:
-    """Global batches that a validation reads of so many sequences: none is read twice."""
+    """Global batches that a validation reads, given the number of validation sequences: none is read twice."""
     there = -(-sequences // recipe.batch.global_size)
     chosen = recipe.validation.batches
     return there if isinstance(chosen, str) else min(chosen, there)
 
 
 def _matched(tokens: Path, data: Data, split: str) -> list[list[tuple[str, DataSet]]]:
-    """The data sets of each part: of every one that matches, the first part's. Only training needs all parts filled."""
+    """List the data sets of each part; each belongs to the first part that matches. Only training needs every part."""
     record = read_record(tokens)
     if record.conversations:
         check_conversations(data.layout, "data.layout")
@@ -193,12 +193,12 @@ def _source_names(entry: DataSet) -> list[str]:
 
 
 def _lengths(tokens: Path, entry: DataSet, data: Data) -> Lengths:
-    """Tokens of a data set's documents; of its conversations, those that a row takes."""
+    """Tokens of each document of a data set; of a conversation, those that a row takes."""
     return lengths_in_rows(tokens / entry.prefix, data.seq_length, conversations=entry.answers is not None)
 
 
 def _member(name: str, tokens: Path, entry: DataSet, data: Data) -> Member:
-    """A data set's sequences and real tokens of an epoch; none drawn yet.
+    """Describe a data set by its sequences and real tokens in an epoch, before any are drawn.
 
     Raises:
         UserError: no conversation of it has an answer within the length of a sequence.
@@ -218,16 +218,16 @@ def _member(name: str, tokens: Path, entry: DataSet, data: Data) -> Member:
 
 
 def cut_conversations(tokens: Path, data: Data) -> list[Fitted]:
-    """The conversations of each training set that the recipe's blend names, as rows take them; none of documents."""
+    """The conversations of each training set that the blend names, as rows take them; empty for documents."""
     entries = [entry for part in _matched(tokens, data, "train") for _, entry in part]
     return [fit_conversations(tokens / entry.prefix, data.seq_length) for entry in entries if entry.answers is not None]
 
 
 def _within(shares: Any, caps: Any, samples: int, names: list[str]) -> Any:
-    """Parts of `samples` by shares, none above its cap."""
+    """Divide `samples` by the shares, none of them above its cap."""
     if caps.sum() < samples:
         raise UserError(
-            f"the run needs {counted(samples, 'sequence')}, and max_epochs allows {caps.sum():,.0f}",
+            f"the run needs {counted(samples, 'sequence')}, but max_epochs allows only {caps.sum():,.0f}",
             where="data.blend.max_epochs",
             allowed=", ".join(f"{name}: {cap:.0f}" for name, cap in zip(names, caps, strict=True)),
             fix="raise or drop max_epochs, add data sets, or take fewer steps",

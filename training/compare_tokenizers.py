@@ -12,7 +12,7 @@ from ..core.qwen3 import END_OF_DOCUMENT
 
 TOKENIZER = "tokenizer.json"
 LISTED = 3
-"""How many differing tokens a message names."""
+"""How many tokens that differ a message names."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _pair(merge: Any, path: Path) -> tuple[str, ...]:
 
 
 def differences(ours: Vocabulary, theirs: Vocabulary) -> list[str]:
-    """In what two tokenizers' ids differ; nothing where each means the same in both."""
+    """List how the ids of two tokenizers differ; empty where each means the same in both."""
     differing = _ids(ours.ids, theirs.ids)
     if ours.merges != theirs.merges:
         at = next(

@@ -26,7 +26,7 @@ from .run.folder import ACHIEVED
 
 @dataclass(frozen=True)
 class DataRead:
-    """Sequences and epochs that a run reads of a data set."""
+    """Sequences and epochs of a data set that a run reads."""
 
     name: str
     sequences: float
@@ -38,19 +38,19 @@ class Prediction:
     """A run on GPUs, predicted.
 
     Attributes:
-        recipe: as YAML values.
-        megatron_args: flag and value apart.
-        bridge_container: Megatron-Bridge's `ConfigContainer` as YAML; None where another engine trains, or where it
-            cannot be made here, which is said.
-        data: of each data set; empty where there are no tokens yet.
-        memory_gib: of the GPU that needs most.
-        memory_parts_gib: what takes it, before the share that is added for the peak.
-        host_memory_gib: of a node at a save.
-        stall_seconds: that a save holds training up.
-        step_seconds: None where nobody has predicted the speed.
-        tokens_per_second_per_gpu: real tokens; None as `step_seconds`.
-        step_seconds_interval: the least and the most to be expected; None as `step_seconds`.
-        beyond: how the speed goes beyond the rows that the planner is fitted to, sentences.
+        recipe: the recipe as YAML values.
+        megatron_args: Megatron's arguments, flags and values as separate elements.
+        bridge_container: Megatron-Bridge's `ConfigContainer` as YAML; None if another engine trains, or if it cannot
+            be made here (then a warning says why).
+        data: what the run reads of each data set; empty without tokens.
+        memory_gib: memory of the GPU that needs most.
+        memory_parts_gib: its parts, before the share that is added for the peak.
+        host_memory_gib: memory of a node during a save.
+        stall_seconds: time for which a save stalls training.
+        step_seconds: time of a step; None if nobody has predicted the speed.
+        tokens_per_second_per_gpu: real tokens; None like `step_seconds`.
+        step_seconds_interval: the shortest and the longest time to expect; None like `step_seconds`.
+        beyond: sentences that say in what the run lies outside the rows that the planner is fitted to.
     """
 
     recipe: dict[str, Any]
@@ -77,14 +77,14 @@ def dry_run(
     """Predict a run on GPUs.
 
     Args:
-        recipe: checked.
+        recipe: the checked recipe.
         out: run folder, as the arguments name it.
-        base: run or checkpoint root that it starts from.
-        inputs: what it is trained on; checked as training checks it. None where there are no tokens yet.
-        speed: as `scaling` predicts it.
+        base: run or checkpoint root that the weights start from.
+        inputs: tokens and base, checked as training checks them; None without tokens.
+        speed: the speed that `scaling` predicts.
 
     Raises:
-        UserError: recipe and inputs do not go together.
+        UserError: recipe and inputs do not fit together.
     """
     members = check_inputs(recipe, inputs) if inputs else []
     places = Places(
@@ -117,7 +117,7 @@ def dry_run(
 def as_text(name: str, recipe: Recipe, prediction: Prediction) -> str:
     """Format the prediction of `dry_run` for a person."""
     parts = ", ".join(f"{name} {value:.1f}" for name, value in prediction.memory_parts_gib.items())
-    saves = "fully reshardable" if recipe.checkpoint.reshardable else "for a change of DP"
+    saves = "fully reshardable" if recipe.checkpoint.reshardable else "reshardable to another DP"
     lines = [
         to_yaml(recipe).rstrip(),
         "",
@@ -129,9 +129,11 @@ def as_text(name: str, recipe: Recipe, prediction: Prediction) -> str:
         *_data(prediction),
         "",
         "Predicted, not measured:",
-        f"  a GPU: {prediction.memory_gib:.1f} of {recipe.machine.gpu_gib:g} GiB ({parts} before 7 % for the peak)",
-        f"  a node while it saves ({saves}): {prediction.host_memory_gib:.1f} of {recipe.machine.host_gib:g} GiB",
-        f"  a save holds up training for {prediction.stall_seconds:.1f} s",
+        f"  memory of a GPU: {prediction.memory_gib:.1f} of {recipe.machine.gpu_gib:g} GiB ({parts}; plus 7 % for the "
+        "peak)",
+        f"  memory of a node during a save ({saves}): {prediction.host_memory_gib:.1f} of "
+        f"{recipe.machine.host_gib:g} GiB",
+        f"  a save stalls training for {prediction.stall_seconds:.1f} s",
         *_speed(prediction),
     ]
     return "\n".join(lines)
@@ -140,7 +142,7 @@ def as_text(name: str, recipe: Recipe, prediction: Prediction) -> str:
 def _container(recipe: Recipe, places: Places) -> str | None:
     if recipe.engine != Engine.NEMO:
         return None
-    reason = "only --tokens says how many batches validation.batches=all are"
+    reason = "give --tokens: the number of batches in validation.batches=all depends on them"
     if places.valid_batches or not isinstance(recipe.validation.batches, str):
         try:
             check_installed(recipe)
@@ -160,14 +162,14 @@ def _configuration(prediction: Prediction) -> list[str]:
 
 def _missing(recipe: Recipe, prediction: Prediction) -> list[str]:
     unknown = isinstance(recipe.validation.batches, str) and not prediction.data
-    return ["  (how many batches validation.batches=all are, only --tokens says)"] if unknown else []
+    return ["  (give --tokens to see --eval-iters: with validation.batches=all it depends on them)"] if unknown else []
 
 
 def _data(prediction: Prediction) -> list[str]:
     if not prediction.data:
         return []
     rows = [f"  {row.name}: {row.sequences:,.0f} sequences ({row.epochs:.2f} epochs)" for row in prediction.data]
-    return ["", "Data that it reads:", *rows]
+    return ["", "Data that the run reads:", *rows]
 
 
 def _speed(prediction: Prediction) -> list[str]:
@@ -176,14 +178,14 @@ def _speed(prediction: Prediction) -> list[str]:
     step, tokens = prediction.step_seconds, prediction.tokens_per_second_per_gpu
     least, most = prediction.step_seconds_interval
     return [
-        f"  a step: {step:.3g} s ({least:.3g} to {most:.3g}), {tokens:,.0f} real tokens a second and GPU "
-        "(`pdapt plan recipe` says why)",
+        f"  a step: {step:.3g} s ({least:.3g} to {most:.3g}), {tokens:,.0f} real tokens/s/GPU "
+        "(`pdapt plan recipe` shows what takes the time)",
         *(f"  {sentence}" for sentence in prediction.beyond),
     ]
 
 
 def _command_line(arguments: list[str]) -> list[str]:
-    """The arguments, a flag with its values a line."""
+    """Format the arguments: one line for each flag and its values."""
     lines: list[str] = []
     for text in arguments:
         if text.startswith("--"):

@@ -1,4 +1,4 @@
-"""Whether the bytes that a run reads, tokens and base, are those that were written; asked once a start."""
+"""Whether tokens and base are the bytes that were written; checked once at each start."""
 
 import os
 import time
@@ -38,13 +38,13 @@ class Inputs:
 
 
 def check_bytes(recipe: Recipe, inputs: Inputs) -> None:
-    """Read what the run will read once, by threads: hashes, lengths, offsets and the range of ids; say how fast.
+    """Read all that the run will read once, in threads; check hashes, lengths, offsets and ids, and say how fast.
 
-    Of the tokens these are the data sets that the recipe names, of the base the checkpoint that the weights start from.
+    That is the data sets that the recipe names, and the checkpoint of the base that the weights start from.
 
     Raises:
-        UserError: a file has another hash than was written with it, is missing or was not written there; an index does
-            not fit its tokens; or an id is not one of the vocabulary.
+        UserError: a file does not have the hash that was written with it, is missing or was not written there; an index
+            does not fit its tokens; or an id is outside the vocabulary.
     """
     if not inputs.verify:
         return
@@ -68,13 +68,13 @@ def check_bytes(recipe: Recipe, inputs: Inputs) -> None:
     base = " and base" if inputs.base is not None else ""
     log.info(
         f"train: checked {checked.total / 1e9:.2f} GB of tokens{base} in {seconds:.1f} s, "
-        f"{checked.total / 1e6 / seconds:,.0f} MB/s: {checked.count} files have the SHA-256 that was written with "
+        f"{checked.total / 1e6 / seconds:,.0f} MB/s: {checked.count} files match the SHA-256 that was written with "
         f"them, and all ids are below {size:,}"
     )
 
 
 def small_files(inputs: Inputs) -> Files:
-    """Those files that say what tokens and base are, without the ids and, where there is a whole one, the weights."""
+    """Find the files that describe tokens and base: no ids and, where there is a complete checkpoint, no weights."""
     tokens = [name for name in file_names(inputs.tokens) if name == RECORD or name.startswith("tokenizer/")]
     files = {inputs.tokens: tokens}
     if inputs.base is not None:
@@ -85,7 +85,7 @@ def small_files(inputs: Inputs) -> Files:
 
 
 def token_files(recipe: Recipe, tokens: Path) -> list[Path]:
-    """List the files of ids, their indices and of answers that the run reads."""
+    """List the files of ids, indices and answers that the run reads."""
     return _files(tokens, _prefixes(recipe, tokens))
 
 
@@ -112,25 +112,26 @@ def _base_files(inputs: Inputs) -> Files:
 
 
 def _weights(inputs: Inputs) -> Path | None:
-    """The checkpoint that the weights start from; None for random ones."""
+    """The checkpoint that the weights start from; None for random weights."""
     if inputs.base is None:
         return None
-    # Where only damaged ones are there, or none, `check_inputs` refuses the base.
+    # If only damaged ones are there, or none, `check_inputs` refuses the base.
     of_run = (path.parent for path in root_of(inputs.base).glob(f"iter_*/{HASHES_FILE}"))
     return newest(inputs.base) or max(of_run, default=None)
 
 
 def on_one_rank_of_each_node(check: Callable[[], None], rank: str) -> None:
-    """Run a check on the first rank of this node; every rank goes on when those of all nodes have passed.
+    """Run a check on the first rank of each node; all ranks continue when it has passed on all nodes.
 
-    Without torchrun nobody keeps a store before the ranks meet: then the others go on, and never meet one that failed.
+    Without torchrun there is no store before the ranks meet: the other ranks then continue, and wait in vain for a rank
+    whose check failed.
 
     Args:
-        check: raises a UserError where it does not pass.
-        rank: this one's number, for messages.
+        check: raises a UserError if it does not pass.
+        rank: this rank's number, for messages.
 
     Raises:
-        UserError: it does not pass here, or on another node.
+        UserError: the check does not pass here, or on another node.
     """
     first = os.environ["LOCAL_RANK"] == "0"
     if not kept_by_torchrun():

@@ -1,4 +1,4 @@
-"""Whether a recipe, its tokens and its base go together, asked before anything is started."""
+"""Whether a recipe, its tokens and its base fit together, checked before anything is started."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -18,14 +18,15 @@ from .input_hashes import Inputs, small_files
 
 
 def check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
-    """Check that what is trained on is what the recipe and the base are made for.
+    """Check that recipe, tokens and base fit together.
 
     Returns:
         The data sets that the run reads.
 
     Raises:
-        UserError: the tokens are too many for the model, the blend names none of them, or they are another tokenizer's;
-            the base is not a Megatron checkpoint, or another model's. Where a file is damaged, that is said.
+        UserError: the tokens' vocabulary is larger than the model's, the blend matches no data set, or another
+            tokenizer made the tokens; the base is not a Megatron checkpoint, or is one of another model. If a file is
+            damaged, the message says so.
     """
     with damage_first(lambda: small_files(inputs), verify=inputs.verify):
         return _check_inputs(recipe, inputs)
@@ -35,7 +36,7 @@ def _check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
     record, shape = read_record(inputs.tokens), shape_of(recipe)
     if record.vocabulary_size > shape.vocab:
         raise UserError(
-            f"the tokens' vocabulary has {record.vocabulary_size} ids, the model {shape.vocab} rows",
+            f"the tokens' vocabulary has {record.vocabulary_size} ids, but the model has only {shape.vocab}",
             where=str(inputs.tokens / RECORD),
             fix="tokenize with the model's own tokenizer",
         )
@@ -52,7 +53,7 @@ def _check_inputs(recipe: Recipe, inputs: Inputs) -> list[Member]:
 
 
 def _say_cut(tokens: Path, recipe: Recipe) -> None:
-    """Say how much of conversations is learned, how many are cut at the length of a sequence, and what that costs."""
+    """Say how many tokens of conversations are learned, and how many are lost where long conversations are cut."""
     fitted = cut_conversations(tokens, recipe.data)
     if not fitted:
         return
@@ -64,7 +65,7 @@ def _say_cut(tokens: Path, recipe: Recipe) -> None:
     log.warn(
         f"train: {counted(cut, 'conversation')} of more than {recipe.data.seq_length:,} tokens are cut there: "
         f"{counted(lost, 'token')} of answers are lost"
-        + (f", and {counted(left_out, 'conversation')} without an answer before are left out" if left_out else "")
+        + (f", and {counted(left_out, 'conversation')} without an answer before that are left out" if left_out else "")
     )
 
 
@@ -73,7 +74,7 @@ def _check_base(base: Path, shape: Qwen3Config) -> None:
         raise UserError(
             f"{base} is neither a run with a checkpoint nor a Megatron checkpoint root",
             where="--base",
-            fix="`pdapt convert import HF_FOLDER OUT` makes one of a Hugging Face folder",
+            fix="make one from a Hugging Face folder: `pdapt convert import HF_FOLDER OUT`",
         )
     settings = root_of(base) / HF
     if not (settings / "config.json").is_file():
@@ -81,18 +82,20 @@ def _check_base(base: Path, shape: Qwen3Config) -> None:
         return
     held, wanted = asdict(read_config(settings)), asdict(shape)
     differing = [
-        f"{name}: {held[name]} in the base, {wanted[name]} here" for name in wanted if held[name] != wanted[name]
+        f"{name}: {held[name]} in the base, {wanted[name]} in the recipe"
+        for name in wanted
+        if held[name] != wanted[name]
     ]
     if differing:
         raise UserError(
             f"the recipe's model differs from the base's ({', '.join(differing)})",
             where="model",
-            fix="give the base's shape",
+            fix="give the recipe the base's size or shape",
         )
 
 
 def _tokens_tokenizer(tokens: Path, known: str) -> Path:
-    """Folder of the tokenizer that the tokens were made with; checked to be that."""
+    """Find the folder of the tokenizer that the tokens were made with, and check its hash."""
     folder = tokens / "tokenizer"
     path = folder / TOKENIZER
     if not path.is_file():
@@ -101,14 +104,14 @@ def _tokens_tokenizer(tokens: Path, known: str) -> Path:
         raise UserError(
             f"{TOKENIZER} is not the one that the tokens were made with",
             where=str(path),
-            allowed=f"the file whose SHA-256 {RECORD} has: {known}",
+            allowed=f"the file with the SHA-256 that {RECORD} states: {known}",
             fix="build the tokens again",
         )
     return folder
 
 
 def _check_tokenizer(inputs: Inputs, tokenizer: Path, eod: int) -> None:
-    """Check that the tokens' ids mean to the base what they mean in the tokens."""
+    """Check that ids have the same meaning in the base as in the tokens."""
     assert inputs.base is not None
     named = [root_of(inputs.base) / HF, *([inputs.tokenizer] if inputs.tokenizer else [])]
     folders = [folder for folder in named if folder == inputs.tokenizer or (folder / TOKENIZER).is_file()]
@@ -129,7 +132,7 @@ def _check_same(ours: Vocabulary, theirs: Vocabulary, eod: int) -> None:
         differing.append(f"documents end with id {eod:,} in the tokens and {theirs.eod} in the base's tokenizer")
     if differing:
         raise UserError(
-            f"the tokens were made with another tokenizer than the base's (tokens and base): {'; '.join(differing)}",
+            f"the tokens were made with a tokenizer other than the base's (tokens first): {'; '.join(differing)}",
             where=f"{ours.path} and {theirs.path}",
             allowed="one vocabulary, in the same order, with the same merges and the same end of a document",
             fix="build the tokens again with the base's tokenizer",

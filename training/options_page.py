@@ -1,8 +1,8 @@
 """Writes docs/options.md: each option of a recipe beside the Megatron arguments it becomes.
 
-`python -m pdapt.training.options_page > docs/options.md`. What an option decides is its comment in `schema.py`, where a
-published value comes from is said in `published_recipes.py`, and the arguments are found by changing the option. Only
-what no code knows is written down, in `options_page_names.py`.
+`python -m pdapt.training.options_page > docs/options.md`. What an option decides is taken from its comment in
+`schema.py`, the source of a published value from `published_recipes.py`; the arguments are found by changing the
+option. Only what the code does not contain is written down, in `options_page_names.py`.
 """
 
 import ast
@@ -36,7 +36,7 @@ from .options_page_names import (
 )
 
 SECTIONS = {item.name: inspect.getdoc(item.type) or "" for item in fields(schema.Recipe) if is_dataclass(item.type)}
-"""Section of a recipe -> what it is about, in its class' own words."""
+"""Section of a recipe -> what it is about, from its class's docstring."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Option:
     """A leaf of the schema.
 
     Attributes:
-        name: dotted; `[]` where it is repeated.
+        name: dotted name; `[]` where it is repeated.
         kind: its type.
-        default: as a recipe would say it.
-        decides: the comment on it.
+        default: the default as a recipe would write it.
+        decides: the comment on the option.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Option:
 
 
 def options(parent: type = schema.Recipe, prefix: str = "") -> Iterator[Option]:
-    """Every leaf of the schema, in its order."""
+    """Yield every leaf of the schema, in its order."""
     comments = _comments(parent)
     for item in fields(parent):
         name = prefix + item.name
@@ -116,7 +116,7 @@ STARTS = [
     replace(PLAIN, optimizer=schema.Optimizer(schedule=schema.Schedule.COSINE)),
     replace(PLAIN, optimizer=schema.Optimizer(schedule=schema.Schedule.WSD, decay_steps=1)),
 ]
-"""Recipes in which one option is changed: some are only read beside another. No size of theirs is a published one."""
+"""Recipes in which one option is changed: some are read only beside another. None has a published size."""
 PLACES = Places(
     checkpoints=Path("OUT/checkpoints"),
     base=Path("BASE"),
@@ -126,7 +126,7 @@ PLACES = Places(
     eod=END_OF_DOCUMENT_ID,
 )
 OTHER = {bool: [True, False], int: [7], float: [0.25], str: ["other"], list[int]: [[1, 3]], list[str]: [["other"]]}
-"""Type -> values that an option of it is changed to."""
+"""Type -> values that an option of that type is changed to."""
 OTHER_OF: dict[str, list[Any]] = {
     "model.size": ["8b"],
     "model.precision": ["fp32"],
@@ -150,7 +150,7 @@ def arguments(recipe: schema.Recipe, *, gpu: bool) -> dict[str, str]:
 
 
 def becomes(option: Option) -> list[str]:
-    """The Megatron arguments that are others when the option is another."""
+    """List the Megatron arguments that change with the option."""
     of_kind = [OTHER[kind] for kind in (option.kind, *get_args(option.kind)) if kind in OTHER]
     names: dict[str, None] = {}
     for start, gpu, value in product(STARTS, (False, True), OTHER_OF.get(option.name, of_kind[0] if of_kind else [])):
@@ -202,7 +202,7 @@ def _row(option: Option, names: list[str]) -> list[str]:
 
 
 def _set_rows(optional: set[str]) -> Iterator[list[str]]:
-    """The arguments of a plain recipe that no option becomes, and those that a start adds."""
+    """The arguments of a plain recipe that no option sets, and those that a start adds."""
     gpu, cpu = (arguments(PLAIN, gpu=gpu) for gpu in (True, False))
     for name in dict.fromkeys([*gpu, *cpu, *STARTED]):
         if name not in optional:

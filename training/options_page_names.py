@@ -1,6 +1,6 @@
-"""Texts of docs/options.md that no code knows: names in NVIDIA's Megatron-Bridge, who reads an option, and why.
+"""Texts of docs/options.md that the code does not contain: names in Megatron-Bridge, what reads an option, and why.
 
-`options.py` makes the page of it.
+`options_page.py` makes the page from them.
 """
 
 COMMAND = "python -m pdapt.training.options_page > docs/options.md"
@@ -89,11 +89,11 @@ BRIDGE = {
     "seed": "rng.seed dataset.random_seed",
     "megatron": "",
 }
-"""Option -> fields of the Bridge's `ConfigContainer` that decide the same or the nearest to it; empty for none."""
+"""Option -> fields of Bridge's `ConfigContainer` that decide the same, or the nearest ones; empty for none."""
 
 BLEND = "the blend (`training/blend.py`)"
 MEMORY = "the prediction of memory (`recipes/memory.py`), before anything starts"
-HASHING = "the hashing process (`training/run/hashes.py`), which removes the others"
+HASHING = "the hashing process (`training/run/hashes.py`), which removes the other checkpoints"
 GUARD = "the guard (`training/run/listeners/guard.py`)"
 TRACKERS = "the trackers (`training/run/listeners/trackers.py`)"
 SLURM = "the Slurm script (`launch/recipe_job.py`)"
@@ -130,13 +130,13 @@ READ_BY = {
     "engine": "the ranks (`training/rank.py`)",
     "megatron": "each name with two dashes before it, then its value",
 }
-"""Option -> who reads it beside Megatron, or instead."""
+"""Option -> what reads it beside Megatron, or instead of it."""
 
 DECIDES = {
     "model.shape.rope_base": "base of the rotary positions' angles",
     "model.shape.norm_eps": "epsilon of RMSNorm, added to the mean square",
 }
-"""Meanings of the options that neither `schema.py` nor `core/qwen3.py` has a comment on."""
+"""Meanings of the options on which neither `schema.py` nor `core/qwen3.py` has a comment."""
 
 NOT_RUN = {"model.fp8", "parallel.cp", "parallel.sp", "parallel.fsdp", "model.transformer_impl"}
 """Options that need a GPU's own kernels, and that no GPU has run yet."""
@@ -156,7 +156,7 @@ SET = {
     "--hidden-dropout": (QWEN3, "model.hidden_dropout"),
     "--tokenizer-type": ("the trainer never sees text", "tokenizer.tokenizer_type"),
     "--null-tokenizer-eod-id": ("ends a document, as the tokens stage says", "tokenizer.null_tokenizer_eod_id"),
-    "--null-tokenizer-pad-id": ("an id that ends documents would hide their ends", "tokenizer.null_tokenizer_pad_id"),
+    "--null-tokenizer-pad-id": ("the id that ends documents would hide their ends", "tokenizer.null_tokenizer_pad_id"),
     "--data-cache-path": (FOLDER, "dataset.path_to_cache"),
     "--no-create-attention-mask-in-dataloader": (
         "masks are made from documents' lengths",
@@ -179,10 +179,10 @@ SET = {
     "--save": (FOLDER, "checkpoint.save"),
     "--load": ("the run's folder: a run continues from its newest checkpoint", "checkpoint.load"),
     "--pretrained-checkpoint": ("weights to start from, where there are any", "checkpoint.pretrained_checkpoint"),
-    "--log-interval": ("every step is written down", "logger.log_interval"),
+    "--log-interval": ("every step is logged", "logger.log_interval"),
     "--tensorboard-dir": (FOLDER, "logger.tensorboard_dir"),
-    "--tensorboard-log-interval": ("every step is written down", "logger.tensorboard_log_interval"),
-    "--distributed-backend": ("what the machine has", "dist.distributed_backend"),
+    "--tensorboard-log-interval": ("every step is logged", "logger.tensorboard_log_interval"),
+    "--distributed-backend": ("NCCL for GPUs, gloo for CPUs", "dist.distributed_backend"),
     "--use-cpu-initialization": ("there is no GPU", "model.use_cpu_initialization"),
     "--no-bias-swiglu-fusion": (KERNEL, "model.bias_activation_fusion"),
     "--no-bias-dropout-fusion": (KERNEL, "model.bias_dropout_fusion"),
@@ -193,12 +193,12 @@ SET = {
         "a checkpoint of local layers lacks empty states that Transformer Engine's norms ask for",
         "checkpoint.dist_ckpt_strictness",
     ),
-    "--exit-interval": ("where `pdapt train` is asked to stop at a step", "train.exit_interval"),
-    "--override-opt_param-scheduler": ("where a run is made longer", "scheduler.override_opt_param_scheduler"),
+    "--exit-interval": ("when `pdapt train` is asked to stop at a step", "train.exit_interval"),
+    "--override-opt_param-scheduler": ("when a run is extended", "scheduler.override_opt_param_scheduler"),
     "--ckpt-step": ("the checkpoint of a base that is a run", "checkpoint.ckpt_step"),
-    "--iterations-to-skip": ("steps whose batches the guard went back from", "train.iterations_to_skip"),
+    "--iterations-to-skip": ("steps whose batches are left out when the guard goes back", "train.iterations_to_skip"),
 }  # fmt: skip
-"""Argument that no option becomes -> why it is set, and the Bridge's fields."""
+"""Argument that no option becomes -> why it is set, and Bridge's fields."""
 STARTED = (
     "--exit-interval",
     "--override-opt_param-scheduler",

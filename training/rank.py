@@ -1,8 +1,8 @@
-"""The one way in for a rank, whoever has started its torchrun.
+"""The entry point of a rank, whoever has started its torchrun.
 
-Ranks of this machine come in by `run_launched_rank`, from `run/agent.py`: as `python -m pdapt.training.rank TASK PID`
-where there is a GPU, and else as forks of a process that has imported what they need. Ranks of somebody else's torchrun
-come from `pdapt train`, which calls `run_rank_alone`.
+Ranks that pdapt starts on this machine enter by `run_launched_rank`, from `run/agent.py`: with a GPU as `python -m
+pdapt.training.rank TASK PID`, without one as forks of a process that has imported what they need. Ranks of a torchrun
+that the user started come from `pdapt train`, which calls `run_rank_alone`.
 """
 
 import os
@@ -34,22 +34,22 @@ def engine_of(task: RankTask) -> Any:
 
 
 def run_rank(task: RankTask) -> None:
-    """Be one rank of a run: train until the recipe's last step, or until it has to stop."""
+    """Run one rank: train until the recipe's last step, or until the run has to stop."""
     stops = Stops(task.deadline)  # first: a signal that comes while Megatron is imported counts, too
     try:
         with RankFile(task.out / FOLDER, int(os.environ["RANK"])) as file:
             with importing():
                 import_module("torch")
-            store = torchrun_store("preflight", timeout=ARRIVAL)  # kept: a store of rank 0's would end with it
+            store = torchrun_store("preflight", timeout=ARRIVAL)  # a store that rank 0 keeps ends with this object
             check_start(task, store)
             engine_of(task).train_rank(task, stops, file)
             del store
     finally:
-        ignore_signals()  # Python gives up its handlers as it ends: a repeated one would kill a rank that has saved
+        ignore_signals()  # Python drops its handlers as it ends: a repeated signal would kill a rank that has saved
 
 
 def run_rank_alone(task: RankTask) -> None:
-    """Be a rank that nobody of ours looks after: where it ends because it has lost another one, it says why."""
+    """Run a rank that pdapt did not start: if it ends because another rank is lost, it reports the first cause."""
     out, rank = task.out, int(os.environ["RANK"])
     if rank == 0:
         log.info(f"train: the output of torch and Megatron goes to {out / LOGS}")
@@ -62,7 +62,7 @@ def run_rank_alone(task: RankTask) -> None:
 
 
 def run_launched_rank(task: RankTask, launcher: int) -> None:
-    """Run a rank of a launcher, which is given by its process number."""
+    """Run a rank that the process of this number has started."""
     die_with_parent(launcher)
     run_rank(task)
 

@@ -17,13 +17,13 @@ class RankTask:
     """One start of a run, the same for each of its ranks.
 
     Attributes:
-        recipe: what is trained.
-        places: where it reads and writes.
+        recipe: the recipe.
+        places: where the run reads and writes.
         tokens: the tokens stage's folder.
         begun: Unix time of this start.
         stop_at: last step of this start; None for the recipe's last.
-        deadline: Unix time after which it saves and ends; None for no limit.
-        base_step: of a base that is a run, the step after which the weights were saved.
+        deadline: Unix time after which the run saves and ends; None for no limit.
+        base_step: if the base is a run, the step after which its weights were saved.
     """
 
     recipe: Recipe
@@ -40,7 +40,7 @@ class RankTask:
         return self.places.achieved.parent
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as JSON values, for a rank in another process."""
+        """Return the task as JSON values, for a rank in another process."""
         places = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self.places).items()}
         times = {name: getattr(self, name) for name in _NUMBERS}
         return {"recipe": to_dict(self.recipe), "places": places, "tokens": str(self.tokens), **times}

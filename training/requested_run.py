@@ -1,4 +1,4 @@
-"""A run as it is asked for: recipe, inputs, folder; and one start of it."""
+"""A run as it is requested (recipe, inputs, folder), and one start of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ class Run:
     Attributes:
         recipe: checked recipe.
         tokens: the tokens stage's folder.
-        out: run folder: `checkpoints/`, `tensorboard/`, `metrics.jsonl`, `recipe.yaml`, `manifest.json` at the end.
+        out: run folder; at the end it holds `checkpoints/`, `tensorboard/`, `metrics.jsonl`, `recipe.yaml` and
+            `manifest.json`.
         base: run, or Megatron checkpoint root, that the weights start from; None for random weights.
         tokenizer: folder of the base's tokenizer, for a root that has none of its own.
         verify: see `Inputs`.
@@ -46,7 +47,7 @@ class Run:
         return self.base and newest(self.base)
 
     def identity(self) -> RunIdentity:
-        """Identify the run, to compare two starts. Of a base that is a run, the newest checkpoint counts."""
+        """Identify the run, to compare two starts. If the base is a run, its newest checkpoint counts."""
         root = self.base and root_of(self.base)
         weights = root if root and (root / MANIFEST_FILE).is_file() else self.weights
         return RunIdentity(
@@ -57,7 +58,7 @@ class Run:
         )
 
     def members(self) -> list[Member]:
-        """The data sets of the run, and how much of each it reads."""
+        """List the run's data sets, and how much of each it reads."""
         return train_blend(self.tokens, self.recipe.data, self.recipe.steps * self.recipe.batch.global_size)
 
     def task(self, start: "Start") -> RankTask:
@@ -90,8 +91,8 @@ class Start:
     Attributes:
         begun: Unix time.
         stop_at: stop, with a checkpoint, after this step of the recipe.
-        deadline: Unix time after which it saves and stops.
-        other_data: whether it may go on with other data or another tokenizer than it began with.
+        deadline: Unix time after which the run saves and stops.
+        other_data: whether the run may continue with data or a tokenizer that differs from those it began with.
     """
 
     begun: float

@@ -1,7 +1,7 @@
 """`pdapt train`: a recipe, tokens and a base become a run folder with checkpoints.
 
 Started by torchrun or srun it is one rank of the run. Started alone, it starts torchrun on this
-machine for the recipe's ranks. Either way the same command goes on where an earlier one stopped.
+machine for the recipe's ranks. Either way the same command continues where an earlier one stopped.
 """
 
 import os
@@ -65,18 +65,18 @@ def train(
 
     Args:
         recipe, tokens, out, base, tokenizer, verify: see `Run`.
-        stop_at: stop, with a checkpoint, after this step of the recipe; run again to go on.
-        wall_time: save and stop after so many minutes.
-        other_data: go on even where the tokens or the tokenizer are others than the run began with.
+        stop_at: stop, with a checkpoint, after this step of the recipe; run again to continue.
+        wall_time: minutes after which training saves and stops.
+        other_data: continue although the tokens or the tokenizer differ from those that the run began with.
 
     Returns:
-        The run's manifest; None where `stop_at` ended it before, and on ranks that torchrun started.
+        The run's manifest; None if `stop_at` ended the run early, and on ranks that torchrun started.
 
     Raises:
-        UserError: the inputs do not go together, or `out` holds another run.
-        StoppedEarly: a signal or the wall time ended it before the last step, with a checkpoint.
-        Halted: the guard ended it, it stood still, or a checkpoint could not be hashed because it is damaged.
-        Failed: the trainer failed; the rank that failed first is named, and its log.
+        UserError: the inputs do not fit together, or `out` holds another run.
+        StoppedEarly: a signal or the wall time ended the run before the last step, with a checkpoint.
+        Halted: the guard ended the run, it hung, or a checkpoint could not be hashed because it is damaged.
+        Failed: the trainer failed; the message names the rank that failed first, and its log.
     """
     begun = time.time()
     deadline = None if wall_time is None else begun + 60 * wall_time
@@ -94,7 +94,7 @@ def train(
         return None
     if recipe.parallel.nodes > 1:
         raise UserError(
-            f"the recipe needs {recipe.parallel.nodes} nodes, and `pdapt train` alone runs on one",
+            f"the recipe needs {recipe.parallel.nodes} nodes, but `pdapt train` alone runs on one",
             where="parallel.nodes",
             fix="`pdapt launch RECIPE --print` writes the Slurm script that starts the ranks on each node",
         )
@@ -115,7 +115,7 @@ def check_run(run: Run) -> None:
     """Check, before a job is written or queued, what `train` checks: tokens, base, trackers and the run's folder.
 
     Raises:
-        UserError: they do not go together, or `run.out` holds another run or something else.
+        UserError: they do not fit together, or `run.out` holds another run or something else.
     """
     check_inputs(run.recipe, run.inputs)
     trackers.check(run.recipe.log)
@@ -123,7 +123,7 @@ def check_run(run: Run) -> None:
 
 
 def _run_ranks(run: Run, start_: Start) -> None:
-    """Run torchrun on this machine, again each time the guard goes back."""
+    """Run torchrun on this machine, and again each time the guard goes back."""
     while True:
         path = run.out / LOG
         offset = path.stat().st_size if path.is_file() else 0
@@ -144,9 +144,9 @@ def _run_ranks(run: Run, start_: Start) -> None:
 
 
 _HALTED = {
-    State.STOP: "\n  fix: look at the batch (`pdapt tokens show`), then run again with another guard.nonfinite or "
-    "guard.spike: skip or rewind",
-    State.HANG: "\n  fix: run the same command again, without that node if it is to blame twice",
+    State.STOP: "\n  fix: look at the batch (`pdapt tokens show`), then run again with guard.nonfinite or guard.spike "
+    "set to skip or rewind",
+    State.HANG: "\n  fix: run the same command again; if the same node is to blame twice, leave it out",
 }
 
 
@@ -157,11 +157,11 @@ def _check_state(ended: RunState, out: Path) -> None:
 
 
 def _one_rank(run: Run, start_: Start, rank: str) -> None:
-    """This process is a rank that torchrun or srun started."""
+    """Run this process as a rank that torchrun or srun started."""
     wanted = world_size(run.recipe)
     if int(os.environ["WORLD_SIZE"]) != wanted:
         raise UserError(
-            f"torchrun started {counted(int(os.environ['WORLD_SIZE']), 'rank')}, and the recipe needs {wanted}",
+            f"torchrun started {counted(int(os.environ['WORLD_SIZE']), 'rank')}, but the recipe needs {wanted}",
             where="parallel",
             fix=f"start {counted(wanted, 'rank')}, or set parallel.nodes and parallel.ranks_per_node",
         )
@@ -187,7 +187,10 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
             ended = read_state(run.out)
             _check_state(ended, run.out)
             if ended.state == State.REWIND:
-                raise StoppedEarly(f"train: to go back to the last checkpoint, without the batch of step {ended.step}")
+                raise StoppedEarly(
+                    f"train: stopped to go back to the last checkpoint; run the same command again to continue without "
+                    f"the batch of step {ended.step}"
+                )
             _finish(run, time.time() - start_.begun)
         except StoppedEarly as stopped:
             if "TORCHELASTIC_USE_AGENT_STORE" not in os.environ:  # srun has started this rank
@@ -196,7 +199,7 @@ def _one_rank(run: Run, start_: Start, rank: str) -> None:
 
 
 def _check_longer(run: Run, *, other_data: bool) -> bool:
-    """Whether the run is one that is there and gets more steps; checked that it can."""
+    """Whether an existing run gets more steps, after a check that it can."""
     if not (run.out / IDENTITY).is_file():
         return False
     requested = run.identity()
@@ -220,7 +223,7 @@ def _prepare(run: Run, start_: Start) -> int:
     """Claim the folder, recover the checkpoint that training continues from, and keep the Hugging Face settings.
 
     Returns:
-        The step that it goes on after.
+        The step that training continues after.
     """
     requested = run.identity()
     claim(run.out, run.recipe, requested, other_data=start_.other_data)
@@ -229,7 +232,7 @@ def _prepare(run: Run, start_: Start) -> int:
     if newest_sound is not None:
         check_resharding(newest_sound, run.recipe)
         chosen = run.recipe.checkpoint
-        retain(run.out, chosen.keep_every, chosen.keep_last)  # what a kill has kept
+        retain(run.out, chosen.keep_every, chosen.keep_last)  # a kill may have left more
         log.info(f"train: continuing after step {iteration(newest_sound)}")
         read_history(run.out / JOURNAL_FILE).say()
     elif run.weights is not None:
@@ -242,7 +245,7 @@ def _prepare(run: Run, start_: Start) -> int:
 
 
 def _keep_side(run: Run) -> None:
-    """Keep configuration and tokenizer beside the checkpoints, with their hashes."""
+    """Copy configuration and tokenizer beside the checkpoints, with their hashes."""
     side = run.out / CHECKPOINTS / HF
     if side.is_dir():
         return
@@ -269,8 +272,8 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
     write_text(out / METRICS, "".join(map(as_line, rows)))
     for path, wrong in write_missing_hashes(out, fsdp=recipe.parallel.fsdp):
         raise Halted(
-            f"{path.name} has no hashes and is damaged ({wrong}): it is kept, but not used\n  fix: look at "
-            f"the disk, then run the same command again: it continues from the checkpoint before\n  where: {path}"
+            f"{path.name} has no hashes and is damaged ({wrong}): it is kept, but not used\n  fix: check the disk, "
+            f"then run the same command again: it continues from the previous checkpoint\n  where: {path}"
         )
     saved = checkpoints(out)
     reached = iteration(saved[-1]) if saved else 0
@@ -303,9 +306,9 @@ def _finish(run: Run, seconds: float) -> Manifest | None:
 
 
 def _stopped(out: Path, reached: int, steps: int) -> None:
-    """Say that the last step was not reached; to a launcher, too, unless it asked for that."""
+    """Say that the last step was not reached; raise it for a launcher, unless the caller asked for the stop."""
     reason = read_state(out).reason
-    text = f"train: stopped after step {reached} of {steps} ({reason}); run the same command again to go on"
+    text = f"train: stopped after step {reached} of {steps} ({reason}); run the same command again to continue"
     if reason != STOP_AT:
         raise StoppedEarly(text)
     log.info(text)

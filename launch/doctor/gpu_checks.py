@@ -117,7 +117,7 @@ def check_transformer_engine() -> Iterator[Check]:
     if can_compile():
         yield Check("compiler", Verdict.OK, "a C compiler and Python's headers are there")
     else:
-        meaning = "nothing is fused that torch would have to compile"
+        meaning = "torch cannot compile fused operations"
         yield Check(
             "compiler",
             Verdict.SLOW,

@@ -93,7 +93,7 @@ def test_a_cap_goes_to_the_others_in_their_proportion(mixed: Path) -> None:
 
 
 def test_caps_that_leave_too_little_say_how_much_there_is(mixed: Path) -> None:
-    with pytest.raises(UserError, match=r"the run needs 100,000 sequences, and max_epochs allows [\d,]+"):
+    with pytest.raises(UserError, match=r"the run needs 100,000 sequences, but max_epochs allows only [\d,]+"):
         train_blend(mixed, Data(seq_length=SEQ, blend=[Part(max_epochs=1)]), 100_000)
 
 

@@ -77,4 +77,4 @@ def test_with_nemo_it_shows_bridges_container_or_says_why_not(
     assert "Megatron's arguments" not in text
     recipe.validation.batches = "all"
     assert dry_run(recipe, Path("run"), None).bridge_container is None
-    assert "only --tokens says" in capsys.readouterr().err
+    assert "give --tokens" in capsys.readouterr().err

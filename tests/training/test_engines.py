@@ -93,7 +93,7 @@ def test_kernels_that_bridge_imports_are_named_where_they_are_missing(
 ) -> None:
     del versions
     monkeypatch.setattr(installed, "find_spec", lambda name: None if name == "transformer_engine" else name)
-    with pytest.raises(UserError, match="transformer_engine, which is not installed"):
+    with pytest.raises(UserError, match="transformer_engine, which this environment lacks"):
         installed.check_installed(Recipe(engine=Engine.NEMO))
 
 

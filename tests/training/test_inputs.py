@@ -87,7 +87,7 @@ def test_another_tokenizer_is_refused(
     edit: Callable[[dict[str, Any]], None], message: str, base: Path, tokens: Path, recipe_file: Path
 ) -> None:
     change(base, edit)
-    with pytest.raises(UserError, match=f"another tokenizer than the base's.*{message}"):
+    with pytest.raises(UserError, match=f"a tokenizer other than the base's.*{message}"):
         check_inputs(load(str(recipe_file)), Inputs(tokens, base))
 
 
@@ -114,7 +114,7 @@ def test_a_root_without_a_tokenizer_is_said_or_given_one(
     value = read_json(tmp_path / "given" / "tokenizer.json")
     swap(value)
     write_json(tmp_path / "given" / "tokenizer.json", value)
-    with pytest.raises(UserError, match="another tokenizer"):
+    with pytest.raises(UserError, match="a tokenizer other than"):
         check_inputs(recipe, Inputs(tokens, base, tmp_path / "given"))
 
 
@@ -149,13 +149,13 @@ def test_a_dry_run_checks_the_blend_and_the_tokenizer_against_the_tokens(
     base: Path, tokens: Path, recipe_file: Path
 ) -> None:
     given = ["train", recipe_file, "--tokens", tokens, "--dry-run"]
-    assert "Data that it reads:\n  soins: " in pdapt(*given, "--base", base)
+    assert "Data that the run reads:\n  soins: " in pdapt(*given, "--base", base)
     batches = -(-valid_sequences(tokens, load(str(recipe_file)).data) // 8)
     assert f"  --eval-iters {batches}\n" in pdapt(*given, "validation.batches=all")
     with pytest.raises(UserError, match=r"no data set is left that has tokens for train and matches sources \['mode"):
         pdapt(*given, "data.blend=[{sources: ['mode*']}]")
     change(base, swap)
-    with pytest.raises(UserError, match="another tokenizer than the base's"):
+    with pytest.raises(UserError, match="a tokenizer other than the base's"):
         pdapt(*given, "--base", base)
 
 

@@ -187,7 +187,7 @@ def test_a_disk_that_fills_up_is_said_and_the_run_goes_on_when_there_is_space(
 ) -> None:
     """On a real small file system: the second save does not fit."""
     small = small_disk("4m")
-    with pytest.raises(UserError, match=r"disk: .* GB expected for the 5 checkpoints"):
+    with pytest.raises(UserError, match=r"disk: .* expected: .* GB for the 5 checkpoints"):
         train(load(str(recipe_file)), tokens, small / "run")
     with pytest.raises(UserError, match="the disk is full"):  # it may end in time, before the disk is
         train(load(str(recipe_file)), tokens, small / "run", wall_time=60)
@@ -215,7 +215,7 @@ def test_a_folder_of_another_recipe_is_refused_and_kept(tokens: Path, recipe_fil
 def test_another_global_batch_is_refused_with_the_reason(tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     claim_of(recipe_file, tokens, out, [])
-    with pytest.raises(UserError, match=r"batch\.global_size: 8 there, 16 now(.|\n)*decide what a step is"):
+    with pytest.raises(UserError, match=r"batch\.global_size: 8 there, 16 now(.|\n)*decide what a step computes"):
         train(load(str(recipe_file), ["batch.global_size=16"]), tokens, out)
 
 
@@ -257,11 +257,11 @@ def test_two_processes_may_not_train_into_one_folder(tokens: Path, recipe_file: 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model.shape.vocab=256"], r"vocabulary has \d+ ids, the model 256 rows"),
+        (["model.shape.vocab=256"], r"vocabulary has \d+ ids, but the model has only 256"),
         (["data.blend=[{sources: ['mode*']}]"], r"no data set is left.*\n.*\n  allowed: soins \(no type\), ville"),
         (
             ["parallel.nodes=2", "parallel.ranks_per_node=1"],
-            "the recipe needs 2 nodes, and `pdapt train` alone runs on one",
+            "the recipe needs 2 nodes, but `pdapt train` alone runs on one",
         ),
     ],
 )
@@ -275,7 +275,7 @@ def test_inputs_that_do_not_go_together_are_refused(
 
 def test_a_base_of_another_shape_is_refused(tiny_qwen3: Maker, tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
     import_hf(tiny_qwen3(num_hidden_layers=3), tmp_path / "base")
-    with pytest.raises(UserError, match="layers: 3 in the base, 2 here"):
+    with pytest.raises(UserError, match="layers: 3 in the base, 2 in the recipe"):
         train(load(str(recipe_file)), tokens, tmp_path / "run", base=tmp_path / "base")
 
 
@@ -291,7 +291,7 @@ def test_torchruns_world_has_to_be_the_recipes(
 ) -> None:
     for name, value in {"RANK": "0", "WORLD_SIZE": "3", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match="torchrun started 3 ranks, and the recipe needs 1"):
+    with pytest.raises(UserError, match="torchrun started 3 ranks, but the recipe needs 1"):
         train(load(str(recipe_file)), tokens, tmp_path / "run")
 
 

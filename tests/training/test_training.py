@@ -161,7 +161,7 @@ def test_a_checkpoint_for_another_dp_goes_on_there_and_nowhere_else(
     plain = "checkpoint.reshardable=false"
     go_on(4, plain, TWO)
     go_on(8, plain)
-    wanted = r"train one step more as before, with checkpoint\.reshardable=true and --stop-at"
+    wanted = r"train one more step as before, with checkpoint\.reshardable=true and --stop-at"
     with pytest.raises(UserError, match=wanted):
         go_on(None, plain, TWO, "parallel.tp=2")
     go_on(9, "checkpoint.reshardable=true")

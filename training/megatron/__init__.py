@@ -1,1 +1,1 @@
-"""Megatron's trainer: its arguments' use, model, data sets, batch, and the functions around its loop."""
+"""Megatron's trainer: configuration, model, data sets, batch, and the hooks around its loop."""

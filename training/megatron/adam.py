@@ -1,4 +1,4 @@
-"""The optimizer of Megatron's trainer where neither Transformer Engine nor Apex gives it one."""
+"""The optimizer of Megatron's trainer without Transformer Engine and Apex."""
 
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ from torch.optim.adamw import adamw
 class GroupStepAdam(torch.optim.Optimizer):
     """AdamW that keeps `step` in the param group, as Apex's and Transformer Engine's fused Adam do.
 
-    torch's own keeps `step` per parameter, and then Megatron's distributed optimizer cannot load what it saved.
+    torch's own AdamW keeps `step` per parameter, and Megatron's distributed optimizer cannot load what it then saves.
     """
 
     def __init__(
@@ -25,12 +25,12 @@ class GroupStepAdam(torch.optim.Optimizer):
     ) -> None:
         assert adam_w_mode, "only decoupled weight decay is used here"
         assert bias_correction
-        del capturable  # says that a CUDA graph may hold the step
+        del capturable  # whether a CUDA graph may hold the step
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One update of every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         assert closure is None
         for group in self.param_groups:
             if group["params"]:
@@ -40,13 +40,13 @@ class GroupStepAdam(torch.optim.Optimizer):
                     self._update(updated, group)
 
     def _update(self, parameters: list[torch.Tensor], group: dict[str, Any]) -> None:
-        """Update parameters, at least one."""
+        """Update one or more parameters."""
         for parameter in parameters:
             if not self.state[parameter]:
                 names = ("exp_avg", "exp_avg_sq")
                 self.state[parameter].update({name: torch.zeros_like(parameter) for name in names})
         states = [self.state[parameter] for parameter in parameters]
-        # Counted up by the function. On the parameters' device, where the fused kernel reads it.
+        # The function increments it. It is on the parameters' device, where the fused kernel reads it.
         steps = torch.full((len(parameters),), group["step"] - 1.0, device=parameters[0].device)
         adamw(
             parameters,

@@ -17,9 +17,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from ...core.errors import UserError
 
 FUSED = (torch.bfloat16, torch.float16)
-"""Types that torch's kernel for packs computes in, and only on GPUs."""
+"""Data types of torch's kernel for packs, which runs only on GPUs."""
 BORDERS = ("query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k")
-"""Its parameters in every version of torch."""
+"""The kernel's parameters in every version of torch."""
 CAUSAL: dict[str, Any] = {"window_size": (-1, 0), "is_causal": True}
 """Parameter -> value that makes it causal: the name depends on torch's version."""
 GROUPED = "enable_gqa"
@@ -92,7 +92,7 @@ def attend(
 
 
 def by_document(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, cu_seqlens: torch.Tensor) -> torch.Tensor:
-    """`attend` by torch's `scaled_dot_product_attention`, one document after the other."""
+    """Compute `attend` by torch's `scaled_dot_product_attention`, one document after the other."""
     lengths = cu_seqlens.diff().tolist()
     # Split, not sliced: the gradient of a slice is as large as the whole pack.
     documents = zip(*(tensor.split(lengths) for tensor in (query, key, value)), strict=True)
@@ -100,7 +100,7 @@ def by_document(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, cu_
 
 
 def _one(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """One document, as in `attend`. On a CPU in FP32: faster there than in BF16."""
+    """Attend within one document, as in `attend`; on a CPU in FP32, which is faster there than BF16."""
     given = (query, key, value) if query.is_cuda else (query.float(), key.float(), value.float())
     q, k, v = (tensor.transpose(0, 1).unsqueeze(0) for tensor in given)
     output = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
@@ -109,10 +109,10 @@ def _one(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.T
 
 @cache
 def kernel() -> Callable[..., torch.Tensor] | None:
-    """torch's kernel for packs, to be called as `attend`; None where torch has none (before 2.10).
+    """torch's kernel for packs, with the signature of `attend`; None if torch has none (before 2.10).
 
     Raises:
-        UserError: its parameters are none of those that are known.
+        UserError: its parameters are unknown.
     """
     try:
         from torch.nn.attention.varlen import varlen_attn
@@ -122,21 +122,21 @@ def kernel() -> Callable[..., torch.Tensor] | None:
 
 
 def adapted(varlen: Callable[..., Any]) -> Callable[..., torch.Tensor]:
-    """A version of torch's `varlen_attn`, to be called as `attend`.
+    """Adapt any version of torch's `varlen_attn` to the signature of `attend`.
 
     Raises:
-        UserError: its parameters are none of those that are known.
+        UserError: its parameters are unknown.
     """
     parameters = inspect.signature(varlen).parameters
     causal = next((name for name in CAUSAL if name in parameters), None)
     required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
     if causal is None or required != list(BORDERS):
         raise UserError(
-            f"torch {torch.__version__} has a different torch.nn.attention.varlen.varlen_attn: "
+            f"torch {torch.__version__} has a torch.nn.attention.varlen.varlen_attn with unknown parameters: "
             f"({', '.join(parameters)})",
             where="model.transformer_impl=local",
             allowed=f"{', '.join(BORDERS)}, then {' or '.join(CAUSAL)}",
-            fix="install the torch that pyproject.toml names, or Transformer Engine for it",
+            fix="install the torch that pyproject.toml names, or Transformer Engine, which replaces this kernel",
         )
     further = {causal: CAUSAL[causal]} | ({GROUPED: True} if GROUPED in parameters else {})
 
@@ -152,7 +152,7 @@ def adapted(varlen: Callable[..., Any]) -> Callable[..., torch.Tensor]:
 
 
 def whole_pack(rotary: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """Megatron's rotary embedding for a pack in one go: without Transformer Engine it takes document by document.
+    """Apply Megatron's rotary embedding to a whole pack at once; without Transformer Engine it goes by document.
 
     Args:
         rotary: `megatron.core.transformer.attention.apply_rotary_pos_emb`.
@@ -169,6 +169,6 @@ def whole_pack(rotary: Callable[..., torch.Tensor]) -> Callable[..., torch.Tenso
 
 
 def _positions(cu_seqlens: torch.Tensor, tokens: int) -> torch.Tensor:
-    """Position of each token in its document, int64 [tokens]; without waiting for a GPU."""
+    """Compute the position of each token in its document, int64 [tokens], without waiting for a GPU."""
     starts = torch.repeat_interleave(cu_seqlens[:-1], cu_seqlens.diff(), output_size=tokens)
     return torch.arange(tokens, device=cu_seqlens.device) - starts

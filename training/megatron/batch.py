@@ -22,18 +22,19 @@ Batch = dict[str, Any]
 
 
 def get_batch(samples: Iterator[Batch] | None, recorder: Recorder) -> Batch:
-    """The next micro-batch on this rank.
+    """Get the next micro-batch on this rank.
 
-    The first rank of each tensor-parallel group reads it and sends it to the others, each pipeline stage what it needs.
+    The first rank of each tensor-parallel group reads it and sends it to the others; at each pipeline stage only what
+    that stage needs.
 
     Args:
-        samples: of this rank; None where it reads none.
+        samples: this rank's samples; None if it reads none.
         recorder: counts the wait.
 
     Returns:
-        `tokens`, `labels`, `loss_mask`, `position_ids` as [batch, sequence], or as [1, batch * sequence] with document
-        masks, and then `cu_seqlens` as [1, documents + 1] with `max_seqlen`; None for what this stage does not need.
-        On ranks that read, `dataset_id` as [batch].
+        `tokens`, `labels`, `loss_mask`, `position_ids` as [batch, sequence]; with document masks as [1, batch *
+        sequence], together with `cu_seqlens` as [1, documents + 1] and `max_seqlen`. What this stage does not need is
+        None. On ranks that read, also `dataset_id` as [batch].
     """
     args = cast(Any, get_args())
     masked = args.dataloader_inter_document_masking
@@ -43,7 +44,7 @@ def get_batch(samples: Iterator[Batch] | None, recorder: Recorder) -> Batch:
         assert samples is not None
         batch = {name: tensor.cuda(non_blocking=True) for name, tensor in recorder.next(samples).items()}
         batch.setdefault("attention_mask", None)
-        # Megatron names the data set only where there are several.
+        # Megatron names the data set only if there are several.
         datasets = batch.pop("dataset_id", torch.zeros(args.micro_batch_size, dtype=torch.int64).cuda())
     batch = get_batch_on_this_tp_rank(
         batch,
@@ -70,7 +71,7 @@ def get_batch(samples: Iterator[Batch] | None, recorder: Recorder) -> Batch:
 
 
 def packed_parameters(cu_seqlens: torch.Tensor, max_seqlen: torch.Tensor) -> PackedSeqParams:
-    """Borders of the documents in a flat sequence, as attention and rotary embedding take them.
+    """Convert the borders of documents in a flat sequence to what attention and rotary embedding take.
 
     Args:
         cu_seqlens: int32 [1, documents + 1], starting at 0.
@@ -83,9 +84,9 @@ def packed_parameters(cu_seqlens: torch.Tensor, max_seqlen: torch.Tensor) -> Pac
 
 
 def token_loss(loss_mask: torch.Tensor, losses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
-    """Sum of the tokens' losses, number of tokens that count, and what is reported.
+    """Compute the sum of the tokens' losses, the number of tokens that count, and the values to report.
 
-    Megatron divides the one by the other over the whole global batch (`--calculate-per-token-loss`).
+    Megatron divides the sum by the number over the whole global batch (`--calculate-per-token-loss`).
 
     Args:
         loss_mask: [batch, sequence], 0 where a label does not count.
@@ -101,11 +102,11 @@ class ForwardStep:
     """Forward step: runs the model on the next micro-batch, and returns the function that computes its loss."""
 
     def __init__(self, events: Events, measuring: Measuring) -> None:
-        """Prepare; `events` are told what is going on, and `measuring` counts."""
+        """Prepare; `events` receives the phases, and `measuring` counts."""
         self.events, self.measuring = events, measuring
 
     def __call__(self, samples: Iterator[Batch] | None, model: Any) -> tuple[torch.Tensor, Any]:
-        """The model's output, and the function that makes a loss of it."""
+        """Return the model's output, and the function that computes its loss."""
         self.events.phase_begins(Phase.DATA)
         recorder = self.measuring.recorder(training=model.training)
         batch = get_batch(samples, recorder)

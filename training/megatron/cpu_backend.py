@@ -1,7 +1,7 @@
 """Megatron's trainer on a CPU: the replacements, and their reasons.
 
-Megatron asks torch for CUDA devices, streams and random states in many places. Where a machine has no GPU this module
-answers those questions, so that the unmodified trainer runs on gloo ranks. Nothing imports it where there is a GPU.
+Megatron asks torch for CUDA devices, streams and random states in many places. On a machine without a GPU this module
+answers those calls, so that the unmodified trainer runs on gloo ranks. With a GPU nothing imports it.
 `torch.cuda.is_available` keeps telling the truth: torch's own code would look for a driver if it did not.
 
 Call `replace_cuda` before megatron is imported (it takes `from torch.cuda import …` names at import), and
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 class Stream:
-    """A CUDA stream that has nothing to wait for. A class, because libraries annotate with `Stream | None`."""
+    """A CUDA stream that never waits. It is a class, because libraries annotate with `Stream | None`."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -43,7 +43,7 @@ class Stream:
 
 
 class Event:
-    """A CUDA event that happens when it is recorded: nothing runs beside the CPU's own work."""
+    """A CUDA event that happens when it is recorded: nothing runs in parallel to the CPU's own work."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.seconds = 0.0
@@ -70,7 +70,7 @@ class _Generators:
 
 
 def _returns(value: Any) -> Callable[..., Any]:
-    """A function that answers `value`. A new one each time: torch's tracer refuses one function under two names."""
+    """Make a function that returns `value`: a new one each time, since torch's tracer refuses one under two names."""
     return lambda *_, **__: value
 
 
@@ -78,7 +78,7 @@ def _itself(value: Any, *_: Any, **__: Any) -> Any:
     return value
 
 
-# Name -> (what stands there on a CPU, why Megatron needs it).
+# Name -> (replacement on a CPU, why Megatron needs it).
 CUDA_REPLACEMENTS: dict[str, tuple[Any, str]] = {
     "current_device": (_returns(CPU), "buffers and ranks' flags are made on the current device"),
     "set_device": (_returns(None), "each rank picks its GPU at start"),
@@ -110,7 +110,7 @@ CUDA_REPLACEMENTS: dict[str, tuple[Any, str]] = {
 
 
 class CudaToCpu(TorchFunctionMode):
-    """Send `device="cuda"` to the CPU, and name types as CUDA does.
+    """Redirect `device="cuda"` to the CPU, and name types as CUDA does.
 
     The distributed optimizer sorts parameters by strings such as `torch.cuda.BFloat16Tensor`.
     """
@@ -137,7 +137,7 @@ def _is_cuda(device: Any) -> bool:
 
 
 def replace_cuda() -> None:
-    """Answer torch.cuda's questions on a machine that has no GPU. Before megatron is imported."""
+    """Replace torch.cuda's functions on a machine without a GPU. To be called before megatron is imported."""
     assert not torch.cuda.is_available(), "the CPU backend is not for a machine with a GPU"
     for name, (stand_in, _) in CUDA_REPLACEMENTS.items():
         setattr(torch.cuda, name, stand_in)
@@ -149,20 +149,20 @@ def replace_cuda() -> None:
         setattr(owner, name, _itself)
     CudaToCpu().__enter__()  # for the life of the process
     if replace_products() and os.environ.get("RANK", "0") == "0":
-        log.info("train: this CPU has no BF16 products: they are computed in FP32 and rounded, where a recipe has BF16")
+        log.info("train: this CPU cannot multiply in BF16: products of BF16 recipes are computed in FP32 and rounded")
 
 
 def replace_in_megatron() -> None:
-    """Let the trainer start without CUDA. After megatron is imported."""
+    """Let the trainer start without CUDA. To be called after megatron is imported."""
     from megatron.training import training
 
     training.initialize_megatron = functools.partial(training.initialize_megatron, allow_no_cuda=True)
 
 
 def save_in_this_process() -> None:
-    """Keep the results of a synchronous save in the process. After megatron is imported.
+    """Keep the results of a synchronous save in the process. To be called after megatron is imported.
 
-    Megatron would start a process a rank to pass them on, which takes 5 s and 0.6 GB and outlives a killed rank.
+    Megatron would start one process per rank to pass them on, which takes 5 s and 0.6 GB and outlives a killed rank.
     """
     from megatron.core.dist_checkpointing.strategies import filesystem_async
 

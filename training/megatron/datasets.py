@@ -23,10 +23,10 @@ from .row_datasets import DATASETS, RowDataset, RowsConfig
 
 
 class Repeated(Dataset[Any]):
-    """The first `period` samples, again and again: each validation sees the same ones, each of them once.
+    """The first `period` samples, repeated: each validation sees the same samples, each once.
 
-    Megatron goes on through the validation set from one evaluation to the next, so that their losses would differ by
-    the samples as well as by the model. Where there are fewer samples, the last batch is filled up with such as do not
+    Megatron would continue through the validation set from one validation to the next, and losses would differ by the
+    samples as well as by the model. If there are fewer samples, the last batch is filled with samples that do not
     count.
     """
 
@@ -53,7 +53,7 @@ class Provider(Listener):
 
     Attributes:
         is_distributed: tells Megatron that every rank may call this; ranks that need no data get None.
-        names: of the data sets.
+        names: names of the data sets.
     """
 
     is_distributed = True
@@ -62,8 +62,8 @@ class Provider(Listener):
         """Prepare.
 
         Args:
-            task: what is trained, and where.
-            steps: after which `achieved.json` says what the run has read, in rising order.
+            task: the run.
+            steps: steps after which `achieved.json` says what the run has read, in rising order.
         """
         recipe, self.places, self.steps = task.recipe, task.places, steps
         self.data, self.seed, self.global_size = recipe.data, seed_of(recipe.seed), recipe.batch.global_size
@@ -75,7 +75,7 @@ class Provider(Listener):
         self.names = DataSets(
             [member.name for member in self.members], [Path(prefix).name for prefix in self.validation[0]]
         )
-        self._train: Any = None  # on the rank that writes what is read
+        self._train: Any = None  # set on the rank that records what is read
 
     def __call__(self, sizes: Sequence[int]) -> tuple[Any, Any, None]:
         """Training and validation sets of `sizes` samples (there is no test set), for Megatron-LM's trainer."""
@@ -83,7 +83,7 @@ class Provider(Listener):
         return *self.sets(get_tokenizer(), self._reads), None
 
     def sets(self, tokenizer: Any, reads: Callable[[], bool]) -> tuple[Any, Any]:
-        """Make the training and the validation set; arguments as of `build`."""
+        """Make the training and the validation set; arguments as in `build`."""
         train, valid = build(
             self.data,
             (as_megatron(self.members), self.validation),
@@ -100,7 +100,7 @@ class Provider(Listener):
         return train, valid and Repeated(valid, self.valid_samples)
 
     def stopping(self, step: int) -> None:
-        """Record what a run has read when it saves at an unforeseen step."""
+        """Record what the run has read when it saves at an unplanned step."""
         self._achieve(sorted({*self.steps, step}))
 
     def _achieve(self, steps: list[int]) -> None:
@@ -129,17 +129,17 @@ def build(
     reads: Any,
     answers: bool = False,
 ) -> tuple[Any, Any]:
-    """Megatron's data sets of training and validation.
+    """Build Megatron's data sets for training and validation.
 
     Args:
-        data: the recipe's.
-        blends: of both; None for a set that is not wanted.
-        samples: of training; of validation, each sequence is a sample.
-        seed: of the order.
+        data: the recipe's options of the data.
+        blends: the blends of training and validation; None for a set that is not wanted.
+        samples: number of training samples; in validation, each sequence is a sample.
+        seed: seed of the order.
         cache: folder of Megatron's index files.
-        tokenizer: Megatron's; says which id ends a document.
+        tokenizer: Megatron's tokenizer; says which id ends a document.
         reads: whether this rank reads data.
-        answers: whether the tokens are conversations, of which the answers alone are learned.
+        answers: whether the tokens are conversations, of which only the answers are learned.
     """
     config = RowsConfig(
         random_seed=seed,
@@ -167,10 +167,10 @@ def tokens_read(
     """Count, in the first samples of a training set, `sequences`, real `tokens` and `epochs` of each member.
 
     Args:
-        dataset: from `build`.
-        members: of its blend.
-        data: the recipe's.
-        samples: how many of the data set's samples count, from the first; an answer for each.
+        dataset: a data set from `build`.
+        members: the members of its blend.
+        data: the recipe's options of the data.
+        samples: numbers of samples, counted from the first; one result is returned for each.
     """
     parts = dataset.datasets if isinstance(dataset, BlendedDataset) else [dataset]
     read: list[dict[str, dict[str, float]]] = [{} for _ in samples]

@@ -1,4 +1,4 @@
-"""Megatron's trainer, started for a recipe: one rank of a run."""
+"""Starts Megatron's trainer for a recipe, as one rank of a run."""
 
 import functools
 import os
@@ -23,15 +23,15 @@ from ..run.provenance import layers_of, steps_of
 from . import seams
 
 MODULES = ("megatron.core.enums", "megatron.training.training", "megatron.training.arguments", ".hooks", ".rank_loop")
-"""The modules whose imports take a rank's time, beyond what `prepare` imports."""
+"""The modules that a rank needs and that take time to import, beyond those that `prepare` imports."""
 
 
 @functools.cache
 def prepare(*, local: bool = False) -> bool:
-    """Import Megatron, with the CPU backend where there is no GPU, once a process. Returns whether there is one.
+    """Import Megatron once per process, with the CPU backend if there is no GPU. Returns whether there is a GPU.
 
     Args:
-        local: whether GPUs, too, compute with Megatron's own layers.
+        local: whether Megatron's local layers are used on GPUs, too.
     """
     import torch
 
@@ -39,7 +39,7 @@ def prepare(*, local: bool = False) -> bool:
 
     gpu = torch.cuda.is_available()
     if not gpu or not can_compile():
-        # Nothing is compiled on the CPU, either: kernels would be built for minutes to run for seconds.
+        # Nothing is compiled on the CPU, either: building kernels would take minutes, and they would run for seconds.
         os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     if not gpu or local:
         local_layers.hide_others()
@@ -47,7 +47,7 @@ def prepare(*, local: bool = False) -> bool:
         from . import cpu_backend
 
         cpu_backend.replace_cuda()
-    with seams.without("wandb"):  # it takes a second, and only the timers of Megatron's own writer need it
+    with seams.without("wandb"):  # its import takes a second, and only the timers of Megatron's own writer need it
         import megatron.training
 
     if not gpu or local:
@@ -62,8 +62,8 @@ def prepare(*, local: bool = False) -> bool:
 
 
 def write_until_done(*args: Any) -> None:
-    """Run the process that writes a rank's checkpoints: Megatron's loop, which ends with its rank."""
-    block_signals()  # Slurm sends them to all of a step's processes
+    """Run the process that writes a rank's checkpoints: Megatron's loop, which ends when its rank does."""
+    block_signals()  # Slurm sends them to all processes of a step
     die_with_parent()
     prepare()
     seams.write(*args)
@@ -89,7 +89,7 @@ def load(recipe: Recipe) -> bool:
     """Import all that a rank of a recipe needs. Returns whether there is a GPU."""
     with importing():
         if "wandb-project" in recipe.megatron:
-            import_module("wandb")  # for Megatron's own writer: what is loaded already is not left out
+            import_module("wandb")  # for Megatron's own writer: `without` does not hide a loaded module
         gpu = prepare(local=transformer_impl(recipe, gpu=True) == Layers.LOCAL)
         for name in MODULES:
             import_module(name, __package__)
@@ -101,9 +101,9 @@ def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
     """Train as one rank, with Megatron's trainer.
 
     Args:
-        task: what is trained.
-        stops: notes signals, from before Megatron was imported.
-        file: says where the rank stands.
+        task: the run.
+        stops: has noted signals since before Megatron was imported.
+        file: records the rank's progress.
     """
     gpu = load(task.recipe)
     from megatron.core.enums import ModelType
@@ -125,12 +125,12 @@ def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
 
 
 def configure(task: RankTask, parse: Callable[[], Any], *, gpu: bool) -> tuple[Any, int]:
-    """Megatron's configuration for a rank, and how many ranks there are.
+    """Make Megatron's configuration for a rank, and count the ranks.
 
     Args:
-        task: what is trained.
-        parse: Megatron's parser of `sys.argv`, which checks the arguments, too.
-        gpu: whether there is one.
+        task: the run.
+        parse: Megatron's parser of `sys.argv`, which also checks the arguments.
+        gpu: whether there is a GPU.
     """
     arguments = megatron_args(task.recipe, task.places, gpu=gpu) + _for_this_start(task, gpu=gpu)
     if gpu and os.environ.get("RANK", "0") == "0":
@@ -146,7 +146,7 @@ def configure(task: RankTask, parse: Callable[[], Any], *, gpu: bool) -> tuple[A
 
 
 def container_of(arguments: list[str], parse: Callable[[], Any]) -> tuple[Any, int]:
-    """Megatron's configuration of its arguments, and how many ranks there are; `parse` as of `configure`."""
+    """Make Megatron's configuration from its arguments, and count the ranks; `parse` as in `configure`."""
     from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
 
     sys.argv = [sys.argv[0], *arguments]  # where Megatron reads its arguments
@@ -166,17 +166,17 @@ def _for_this_start(task: RankTask, *, gpu: bool) -> list[str]:
         arguments += ["--iterations-to-skip", *map(str, skipped(out))]
     layers = transformer_impl(task.recipe, gpu=gpu)
     if layers == Layers.TRANSFORMER_ENGINE and find_spec("fused_weight_gradient_mlp_cuda") is None:
-        # The output layer asks for Apex' kernel, and Megatron has one switch for it and Transformer Engine's.
+        # The output layer needs Apex's kernel, and Megatron has one switch for that kernel and Transformer Engine's.
         if os.environ.get("RANK", "0") == "0":
             log.warn("train: Apex is not installed: gradients are not accumulated inside the matrix products")
         arguments.append("--no-gradient-accumulation-fusion")
     source = newest(task.places.checkpoints)
     if source is not None and steps_of(source) != task.recipe.steps:
-        # The scheduler compares the number of steps with the checkpoint's. `extend_run.py` has seen to the rest.
+        # The scheduler compares the number of steps with the checkpoint's. `extend_run.py` has checked the rest.
         arguments.append("--override-opt_param-scheduler")
     if source is None and task.places.base is not None:
         source = newest(task.places.base)
-        if task.base_step is not None:  # not what its tracker names by now: a base may still be training
+        if task.base_step is not None:  # its tracker may name a newer one by now: a base may still be training
             source = task.places.base / f"iter_{task.base_step:07d}"
             arguments += ["--ckpt-step", str(task.base_step)]
     if layers == Layers.TRANSFORMER_ENGINE and source is not None and layers_of(source) == Layers.LOCAL:
@@ -186,18 +186,18 @@ def _for_this_start(task: RankTask, *, gpu: bool) -> list[str]:
 
 
 def missing_kernels(recipe: Recipe) -> Iterator[str]:
-    """List the fast paths of a GPU that are not taken because a package is missing; after megatron is imported.
+    """List the fast paths of a GPU that are not used because a package is missing; after megatron is imported.
 
     Raises:
-        UserError: torch's kernel for packs has parameters that are not known.
+        UserError: torch's kernel for packs has unknown parameters.
     """
     if not can_compile():
-        yield "there is no C compiler with Python's headers: nothing is fused that torch would have to compile"
+        yield "there is no C compiler with Python's headers: torch cannot compile fused operations"
     if transformer_impl(recipe, gpu=True) != Layers.LOCAL or not masked(recipe.data):
         return
     from .attention import kernel
 
     if recipe.model.precision == "fp32":
-        yield "attention in FP32 takes one document after the other"
+        yield "attention in FP32 computes one document after the other"
     elif kernel() is None:
-        yield "this torch has no torch.nn.attention.varlen: attention takes one document after the other"
+        yield "this torch has no torch.nn.attention.varlen: attention computes one document after the other"

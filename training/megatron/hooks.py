@@ -1,7 +1,7 @@
-"""The one place at which Megatron's trainer is patched: calls of its functions become events.
+"""The one place where Megatron's trainer is patched: calls of its functions become events.
 
-`HOOKED` names the functions, and the parameters that are read of each, by name. Listeners, in `training/run/listeners`,
-know nothing of Megatron.
+`HOOKED` names the functions, and the parameters that are read from each, by name. The listeners in
+`training/run/listeners` do not depend on Megatron.
 """
 
 import functools
@@ -27,7 +27,7 @@ CHECKPOINTED = (
     "checkpointing_context",
     "train_data_iterator",
 )
-"""Parameters of a save that the trainer's decision whether to exit is given, too."""
+"""Parameters of a save that are also parameters of the trainer's decision whether to exit."""
 HOOKED = {
     "train": ("optimizer", "config"),
     "train_step": ("optimizer", "iteration"),
@@ -37,7 +37,7 @@ HOOKED = {
     "maybe_finalize_async_save": ("blocking", "terminate"),
     "checkpoint_and_decide_exit": CHECKPOINTED,
 }
-"""Function of `megatron.training.training` -> its parameters that are read or given."""
+"""Function of `megatron.training.training` -> its parameters that are read or passed."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Call:
         return self.bound.arguments[name]
 
     def proceed(self, **changed: Any) -> Any:
-        """Call the function itself, with some arguments changed."""
+        """Call the original function, with some arguments changed."""
         self.bound.arguments.update(changed)
         return self.original(*self.bound.args, **self.bound.kwargs)
 
@@ -66,16 +66,16 @@ def hooked(
     package: str = "megatron-core",
     requirements: str = "requirements/base.txt",
 ) -> Callable[..., Any]:
-    """Make a function that hands each call of a module's function to `around`.
+    """Make a function that passes each call of a module's function to `around`.
 
     Args:
-        module, name: where the function is.
-        parameters: that `around` reads.
-        around: is called instead.
-        package, requirements: what the module is of, and the file that pins it.
+        module, name: the function's module and name.
+        parameters: the parameters that `around` reads.
+        around: called instead of the function.
+        package, requirements: the module's package, and the file that pins its version.
 
     Raises:
-        UserError: the function is not there, or has not these parameters: another version is installed.
+        UserError: the function is missing or lacks these parameters: another version is installed.
     """
     original = getattr(module, name, None)
     signature = inspect.signature(original) if original is not None else inspect.Signature()
@@ -99,7 +99,7 @@ class Hooks(LoopEvents):
     """Raises the events of one rank's training loop, around the functions of Megatron's trainer."""
 
     def __init__(self, trainer: Any, events: Events, measuring: Measuring, stops: Stops, *, watches_loss: bool) -> None:
-        """Prepare; `trainer` is the module `megatron.training.training`, the others are as in `LoopEvents`."""
+        """Prepare; `trainer` is the module `megatron.training.training`, the other arguments are as in `LoopEvents`."""
         super().__init__(events, measuring, stops, watches_loss=watches_loss)
         self.trainer = trainer
 
@@ -107,7 +107,7 @@ class Hooks(LoopEvents):
         """Patch the trainer.
 
         Args:
-            listeners: makes those that are told from the loop's beginning on, given the step that it goes on after.
+            listeners: makes the listeners of the whole loop, given the step that it continues after.
 
         Raises:
             UserError: see `hooked`.
@@ -130,7 +130,7 @@ class Hooks(LoopEvents):
         self.trainer.maybe_finalize_async_save(blocking=True, terminate=True)
 
     def _train(self, call: Call, listeners: Callable[[int], list[Listener]]) -> Any:
-        """Hook in between gradient and update, and make the listeners, before the first step."""
+        """Before the first step, hook in between gradient and update, and make the listeners."""
         self.events.add(listeners(self.trainer.get_args().iteration))
         self.stand_between(call["optimizer"])
         config = call["config"]
@@ -145,7 +145,7 @@ class Hooks(LoopEvents):
 
     def _training_log(self, call: Call) -> Any:
         self.events.phase_begins(Phase.BETWEEN)
-        # The trainer has set the next step's rate by now, and would write that one down.
+        # The trainer has already set the next step's rate, and would log that one.
         reported = call.proceed(learning_rate=self.measuring.learning_rate)
         self.step_ends(
             call["iteration"], call["loss_dict"], grad_norm=call["grad_norm"], skipped=bool(call["skipped_iter"])

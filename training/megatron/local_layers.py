@@ -1,4 +1,4 @@
-"""Megatron's local layers, on a CPU and on a GPU: no Transformer Engine, no Apex, nothing to compile beforehand.
+"""Megatron's local layers, on a CPU and on a GPU, without Transformer Engine, Apex or any compilation beforehand.
 
 Call `hide_others` before megatron is imported, and `replace_in_megatron` after.
 """
@@ -9,13 +9,13 @@ import sys
 def hide_others() -> None:
     """Keep Megatron from using norms, kernels and optimizers of packages that happen to be installed.
 
-    On a CPU they need a GPU. On a GPU, `local` is then the same wherever it runs.
+    These need a GPU, so they fail on a CPU. On a GPU, `local` is then the same on every machine.
     """
     sys.modules.update({"transformer_engine": None, "apex": None})  # type: ignore[dict-item]
 
 
 def replace_in_megatron() -> None:
-    """Rotate packs in one go, and give the trainer an optimizer whose state it can save and load."""
+    """Rotate whole packs at once, and give the trainer an optimizer whose state it can save and load."""
     from megatron.core import optimizer
     from megatron.core.optimizer import distrib_optimizer
     from megatron.core.transformer import attention

@@ -1,7 +1,7 @@
 """The events of a rank's training loop, whichever of Megatron's trainers runs it.
 
-Called from around Megatron-LM's functions by `hooks.py`, and from Megatron-Bridge's callbacks by
-`training/nemo/callbacks.py`.
+`hooks.py` calls these methods around Megatron-LM's functions, `training/nemo/callbacks.py` from Megatron-Bridge's
+callbacks.
 """
 
 import sys
@@ -27,10 +27,10 @@ class LoopEvents:
         """Prepare.
 
         Args:
-            events: are raised.
+            events: the events to raise.
             measuring: measures each step.
-            stops: hears where the trainer itself decides to exit.
-            watches_loss: whether a gradient's event tells the loss, which costs an exchange among the ranks.
+            stops: is informed when the trainer itself decides to exit.
+            watches_loss: whether a gradient's event states the loss, which costs an exchange among the ranks.
         """
         self.events, self.measuring, self.stops = events, measuring, stops
         self.watches_loss = watches_loss
@@ -43,7 +43,7 @@ class LoopEvents:
         raise NotImplementedError
 
     def exchanging(self, exchange: Callable[..., None]) -> Callable[..., None]:
-        """The exchange of gradients among the ranks, with what it ends and begins."""
+        """Wrap the exchange of gradients among the ranks, to note where it begins and ends."""
 
         def finalize_model_grads(*args: Any, **kwargs: Any) -> None:
             self.measuring.compute_ends()
@@ -53,7 +53,7 @@ class LoopEvents:
         return finalize_model_grads
 
     def step_begins(self, done: int, last: int | None, optimizer: Any) -> None:
-        """Begin the step after `done`; end the start where it goes on from its last step, `last`."""
+        """Begin the step after `done`; end the start if it has nothing left to do after its last step, `last`."""
         from megatron.core.optimizer_param_scheduler import get_canonical_lr_for_logging as learning_rate
 
         if last and done >= last:
@@ -65,7 +65,7 @@ class LoopEvents:
 
     def stand_between(self, optimizer: Any) -> None:
         """Raise the event of each gradient once its norm is known, and before it changes a weight."""
-        # Megatron chains its optimizers, but for its FSDP's.
+        # Megatron chains its optimizers, except with its FSDP.
         measuring = "get_grad_norm" if hasattr(optimizer, "chained_optimizers") else "clip_grad_norm"
         measure, update = getattr(optimizer, measuring), optimizer.step_with_ready_grads
 
@@ -83,7 +83,7 @@ class LoopEvents:
         optimizer.step_with_ready_grads = step_with_ready_grads
 
     def _allows(self, verdict: Verdict | None) -> bool:
-        """Whether the update is made; the run ends if the verdict says so."""
+        """Say whether the update is made; end the run if the verdict says so."""
         if verdict is None:
             return True
         self.events.gradient_judged(self.step, verdict)
@@ -123,7 +123,7 @@ class LoopEvents:
         return True
 
     def finishing_saves(self, finish: Callable[[], Any], root: str, *, asynchronous: bool) -> None:
-        """Have the saves finished that training has not waited for; arguments as `are_saved`."""
+        """Finish the saves that training has not waited for; arguments as in `are_saved`."""
         begin = time.perf_counter()
         self.events.part_begins(Phase.SAVE)
         finish()
@@ -132,12 +132,12 @@ class LoopEvents:
             self.are_saved(root, time.perf_counter() - begin, asynchronous=asynchronous)
 
     def are_saved(self, root: str, stalled: float = 0.0, *, asynchronous: bool) -> None:
-        """Raise the event of each save that is whole by now; arguments as `PendingSaves.whole`."""
+        """Raise the event of each save that is complete by now; arguments as in `PendingSaves.whole`."""
         for save in self.saves.whole(Path(root), stalled, asynchronous=asynchronous):
             self.events.saved(save)
 
     def may_stop(self, step: int, *, exits: bool, save: Callable[[], Any]) -> bool:
-        """Whether the loop ends after a step, saved: the trainer `exits` by itself, or a listener asks for it."""
+        """Whether the loop ends after a step, with a save: the trainer `exits` by itself, or a listener asks for it."""
         reason = self.events.may_stop()
         if reason and not exits and self.saves.last != step:
             save()

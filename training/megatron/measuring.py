@@ -1,4 +1,4 @@
-"""Measures each step on this rank, and adds up over all ranks: one vector a step."""
+"""Measures each step on this rank, and adds the measurements of all ranks up, as one vector per step."""
 
 import math
 import time
@@ -16,12 +16,12 @@ class Measuring:
     """Clocks and sums of one rank.
 
     Attributes:
-        learning_rate: that the present step is taken with.
-        has_loss: whether Megatron tells this rank the loss: the last one, of the last pipeline stage.
+        learning_rate: learning rate of the present step.
+        has_loss: whether Megatron gives this rank the loss: it is the last rank, in the last pipeline stage.
     """
 
     def __init__(self, rank: int, ranks: int, data_sets: DataSets) -> None:
-        """Prepare for a rank of so many, and for what they read."""
+        """Prepare for a rank, the number of ranks, and the data sets that they read."""
         self.rank, self.ranks = rank, ranks
         self.has_loss = rank == ranks - 1
         self.training, self.validation = Recorder(len(data_sets.training)), Recorder(len(data_sets.validation))
@@ -42,7 +42,7 @@ class Measuring:
         self._compute_begins.record()
 
     def compute_ends(self) -> None:
-        """Note that forward and backward are done, and gradients are exchanged now."""
+        """Note that forward and backward are done; the exchange of gradients follows."""
         self._compute_ends.record()
 
     def mean_loss(self) -> float:
@@ -58,10 +58,10 @@ class Measuring:
 
         Args:
             step: number of the step.
-            loss: mean of the global batch, one element; of the rank that `has_loss`.
-            grad_norm: None where Megatron has none.
-            skipped: whether no weight was changed.
-            stop_flags: this rank's.
+            loss: mean loss of the global batch, one element, on the rank that `has_loss`.
+            grad_norm: norm of the gradient; None if Megatron has none.
+            skipped: whether the update was skipped, so that no weight changed.
+            stop_flags: this rank's flags.
         """
         seconds = time.perf_counter() - self._began
         data, waited = self.training.take()
@@ -96,12 +96,12 @@ class Measuring:
         return ValidationResult(step, time.perf_counter() - begin, data)
 
     def _joules_since(self) -> float:
-        """Energy used since the last call; NaN where it is not known."""
+        """Energy used since the last call; NaN if unknown."""
         before, self._joules = self._joules, joules()
         return math.nan if before is None or self._joules is None else self._joules - before
 
     def _at_its_place(self, value: float) -> list[float]:
-        """This rank's value among zeros for all others."""
+        """A list with this rank's value at its place, and zeros for all other ranks."""
         return [value if rank == self.rank else 0.0 for rank in range(self.ranks)]
 
 
@@ -113,5 +113,5 @@ def add_up(numbers: list[float]) -> list[float]:
 
 
 def _clocks() -> tuple[Any, Any]:
-    """Two moments on the GPU's own clock."""
+    """Two events on the GPU's own clock."""
     return torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)

@@ -1,4 +1,4 @@
-"""Logits, loss and gradients of the model the trainer builds, for comparison with another implementation.
+"""Logits, loss and gradients of the model that the trainer builds, for comparison with another implementation.
 
 `python -m pdapt.training.megatron.parity JOB OUT.safetensors`, one process.
 """
@@ -20,7 +20,7 @@ from .engine import layer_spec, prepare
 
 
 def build(arguments: list[str]) -> Any:
-    """The trainer's model with a checkpoint's weights, in a world of one rank.
+    """Build the trainer's model with a checkpoint's weights, in a world of one rank.
 
     Args:
         arguments: Megatron's command line; its `--pretrained-checkpoint` holds the weights.
@@ -52,7 +52,7 @@ def measure(model: Any, ids: Any, lengths: list[int]) -> dict[str, Any]:
         lengths: their lengths.
 
     Returns:
-        `logits` [tokens, vocabulary]; `loss`, the mean over the predictions within documents; and `grad.<name>` of it.
+        `logits` [tokens, vocabulary]; `loss`, the mean over predictions within documents; its gradients `grad.<name>`.
     """
     import torch
 
@@ -68,7 +68,7 @@ def measure(model: Any, ids: Any, lengths: list[int]) -> dict[str, Any]:
     def run(**labelled: Any) -> Any:
         return model(ids[None].cuda(), positions[None].cuda(), None, packed_seq_params=packed, **labelled)
 
-    # Not eval(): Transformer Engine's attention keeps what its backward pass needs in training only. Nothing drops out.
+    # Not eval(): Transformer Engine's attention keeps what its backward pass needs only in training. No dropout is set.
     with torch.no_grad():
         logits = run()[0]
     loss = (run(labels=labels[None].cuda())[0].float() * counts.cuda()).sum() / counts.sum()
@@ -78,7 +78,7 @@ def measure(model: Any, ids: Any, lengths: list[int]) -> dict[str, Any]:
 
 
 def measure_checkpoint(checkpoint: Path, shape: Qwen3Config, documents: list[list[int]]) -> dict[str, Any]:
-    """`measure` in a process of its own, in FP32.
+    """Run `measure` on a checkpoint in a process of its own, in FP32.
 
     Args:
         checkpoint: Megatron checkpoint root.
@@ -106,12 +106,12 @@ def measure_checkpoint(checkpoint: Path, shape: Qwen3Config, documents: list[lis
 
 
 def measure_job(arguments: list[str], documents: list[list[int]], **environment: str) -> dict[str, Any]:
-    """`measure` in a process of its own.
+    """Run `measure` in a process of its own.
 
     Args:
-        arguments: as for `build`.
+        arguments: as in `build`.
         documents: token ids of each document.
-        environment: variables that differ there.
+        environment: environment variables that are different in that process.
 
     Raises:
         RuntimeError: the process failed; its last lines are in the error.

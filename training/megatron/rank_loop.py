@@ -22,13 +22,13 @@ class RankLoop:
 
     Attributes:
         provider: makes the data sets.
-        events: are raised by the trainer's adapter.
+        events: the events that the trainer's adapter raises.
         measuring: measures each step.
-        watches_loss: whether the guard wants to know each loss before its update.
+        watches_loss: whether the guard needs each loss before its update.
     """
 
     def __init__(self, task: RankTask, stops: Stops, file: RankFile, *, ranks: int, gpu: bool) -> None:
-        """Prepare; arguments as of `engine.train_rank`, and how many ranks there are, and whether they are GPUs."""
+        """Prepare; arguments as in `engine.train_rank`, the number of ranks, and whether they run on GPUs."""
         self._task, self._stops, self._rank, self._ranks, self._gpu = task, stops, file.rank, ranks, gpu
         self.provider = Provider(task, saves(task))
         self._watch = Watch(file, ranks, task.recipe.guard.hang, partial(report_hang, task.out))
@@ -37,7 +37,7 @@ class RankLoop:
         self.watches_loss = bool(task.recipe.guard.spike)
 
     def listeners(self, step: int, tensorboard: Any) -> list[Listener]:
-        """Make the listeners that hear of the loop from its beginning; arguments as of `Beginning`."""
+        """Make the listeners of the whole loop; arguments as in `Beginning`."""
         beginning = Beginning(
             recipe=self._task.recipe,
             out=self._task.out,

@@ -14,8 +14,8 @@ class DeviceSums:
 
     Attributes:
         vector: float64 [2 * data sets + 1].
-        by_data_set: [2, data sets]: losses, nats, and counts of tokens.
-        squares: [1]: squared lengths of the pieces that attention stops at.
+        by_data_set: [2, data sets]: losses in nats, and counts of tokens.
+        squares: [1]: sum of the squared lengths of the pieces within which attention stays.
     """
 
     def __init__(self, data_sets: int) -> None:
@@ -28,17 +28,17 @@ class DeviceSums:
         return self.by_data_set.sum(1)
 
     def read(self) -> DataSums:
-        """Read them from the device."""
+        """Read the sums from the device."""
         *numbers, squares = self.vector.tolist()
         half = len(numbers) // 2
         return DataSums(losses=numbers[:half], counts=numbers[half:], squares=squares)
 
 
 class Recorder:
-    """Adds up over the micro-batches of a step, or of a validation. Sums stay on the device until they are taken."""
+    """Adds up over the micro-batches of a step or validation. The sums stay on the device until `take` is called."""
 
     def __init__(self, data_sets: int) -> None:
-        """Prepare for so many data sets."""
+        """Prepare for a number of data sets."""
         self.data_sets = data_sets
         self.waited = 0.0
         self._sums: DeviceSums | None = None
@@ -51,7 +51,7 @@ class Recorder:
         return self._sums
 
     def next(self, samples: Iterator[Any]) -> dict[str, Any]:
-        """Take the next sample, with the time it took counted."""
+        """Take the next sample, and count the time that this took."""
         begin = time.perf_counter()
         sample = next(samples)
         self.waited += time.perf_counter() - begin
@@ -63,10 +63,10 @@ class Recorder:
         """Count a micro-batch.
 
         Args:
-            losses: cross-entropy of each slot, nats, any shape of `samples * sequence` elements, samples one by one.
-            mask: as `losses`: 1 where a slot counts.
+            losses: cross-entropy of each slot in nats, any shape of `samples * sequence` elements, sample after sample.
+            mask: same shape as `losses`: 1 where a slot counts.
             data_sets: number of each sample's data set, [samples].
-            cu_seqlens: borders of the pieces that attention stops at, [1, pieces + 1]; None where it stops at none.
+            cu_seqlens: borders that attention does not cross, [1, pieces + 1]; None if there are none.
         """
         samples = len(data_sets)
         counts = mask.reshape(samples, -1)

@@ -1,6 +1,6 @@
-"""The layouts that Megatron's `GPTDataset` does not serve, as Megatron data sets over its indexed files.
+"""The layouts that Megatron's `GPTDataset` does not offer, as Megatron data sets over its indexed files.
 
-Which sample comes at which index depends on the files, the sequence length and the seed alone: not on ranks, and not on
+Which sample stands at which index depends only on the files, the sequence length and the seed: not on the ranks, nor on
 where a run was stopped. Every epoch holds each row once, in an order of its own.
 """
 
@@ -23,24 +23,24 @@ Sample = dict[str, torch.Tensor | np.ndarray]
 
 @dataclass
 class RowsConfig(GPTDatasetConfig):
-    """Megatron's configuration of data sets, and ours.
+    """Megatron's configuration of data sets, with pdapt's options.
 
     Attributes:
-        answers: whether the documents are conversations, of which the answers alone are learned.
+        answers: whether the documents are conversations, of which only the answers are learned.
     """
 
     answers: bool = False
 
 
 class RowDataset(MegatronDataset):
-    """Rows of a layout over an indexed data set that holds a sequence a document.
+    """Rows of a layout over an indexed data set with one sequence per document.
 
-    Takes what Megatron's builder gives: see `MegatronDataset`.
+    Megatron's builder gives the arguments: see `MegatronDataset`.
 
     Attributes:
         lengths: tokens of each document, or those of each conversation that a row takes, [documents].
-        answers: which tokens of conversations are learned, [tokens]; None where all are.
-        rows: the layout's rows, of one epoch.
+        answers: which tokens of conversations are learned, [tokens]; None if all are.
+        rows: the layout's rows in one epoch.
         order: row of each sample, [samples].
     """
 
@@ -77,11 +77,11 @@ class RowDataset(MegatronDataset):
 
     @staticmethod
     def make_rows(lengths: Lengths, seq_length: int, seed: int) -> Rows:
-        """The layout's rows of documents of these lengths."""
+        """Make the layout's rows from documents of these lengths."""
         raise NotImplementedError
 
     def pieces(self, index: int) -> list[tuple[int, int, int]]:
-        """Document, first token in it, and length of each piece of a sample."""
+        """List document, first token in it, and length of each piece of a sample."""
         rows, row = self.rows, int(self.order[index])
         chosen = slice(int(rows.borders[row]), int(rows.borders[row + 1]))
         return list(
@@ -89,12 +89,12 @@ class RowDataset(MegatronDataset):
         )
 
     def counted(self, document: int, start: int, labels: int) -> np.ndarray | float:
-        """Which of a piece's labels count, [labels], or 1 for all: of a conversation those that are answers.
+        """Which of a piece's labels count, [labels], or 1 for all; in a conversation only answers count.
 
         Args:
-            document: the piece's.
-            start: its first token in the document; its first label is the next.
-            labels: how many it has.
+            document: the piece's document.
+            start: the piece's first token in the document; its first label is the token after that.
+            labels: number of labels.
         """
         if self.answers is None:
             return 1.0
@@ -109,8 +109,8 @@ class PackedDataset(RowDataset):
     """Documents that share a row: positions restart at each, and attention and loss stop at its border.
 
     A sample is `tokens`, `labels`, `loss_mask` and `position_ids`, [sequence], with `cu_seqlens`, int32 [sequence + 1],
-    the pieces' borders and then the row's end again and again, and `max_seqlen`. Free slots are a piece of their own.
-    The last token of a document has no label; that of a piece that was cut has, the document's next one.
+    the pieces' borders followed by the row's end, repeated, and `max_seqlen`. Free slots are a piece of their own. The
+    last token of a document has no label; the last token of a piece that was cut has one: the document's next token.
     """
 
     make_rows = staticmethod(pack)
@@ -140,14 +140,14 @@ class PackedDataset(RowDataset):
 
 
 class PaperDataset(RowDataset):
-    """One piece of a document a row, then padding that does not count. As in the paper, its last token has no label.
+    """One piece of a document per row, then padding that does not count. As in the paper, its last token has no label.
 
     A sample is `tokens`, `labels`, `loss_mask` and `position_ids`, [sequence].
     """
 
     @staticmethod
     def make_rows(lengths: Lengths, seq_length: int, seed: int) -> Rows:
-        """The paper's rows; `seed` decides nothing here."""
+        """Make the paper's rows; `seed` has no effect."""
         del seed
         return overlapping(lengths, seq_length)
 

@@ -1,7 +1,7 @@
 """Changes to Megatron beyond its interfaces, on CPUs and on GPUs, each with its reason.
 
-The CPU-only replacements are in `cpu_backend`. `tests/training/megatron/test_seams.py` fails when megatron-core changes
-what these rest on.
+The replacements for CPUs alone are in `cpu_backend`. `tests/training/megatron/test_seams.py` fails when megatron-core
+changes what these depend on.
 """
 
 import sys
@@ -34,7 +34,7 @@ _loop: Callable[..., None] | None = None
 
 
 def apply(writing_process: Callable[..., None]) -> None:
-    """Put the seams in place. After megatron is imported, before the trainer starts, once.
+    """Put the seams in place, once, after megatron is imported and before the trainer starts.
 
     Args:
         writing_process: a module's function that a rank's writing process runs; it calls `write` once it is ready.
@@ -52,7 +52,7 @@ def apply(writing_process: Callable[..., None]) -> None:
 
 
 def use_compiled_helpers() -> None:
-    """The seam that data sets need: alone where there is no trainer."""
+    """Put the seam in place that data sets need; without a trainer this is the only one."""
     from megatron.core.datasets import utils
 
     assert find_spec("megatron.core.datasets.helpers_cpp"), "megatron-core's wheel must ship its compiled helpers"
@@ -60,14 +60,14 @@ def use_compiled_helpers() -> None:
 
 
 def import_tokenizers() -> None:
-    """Import Megatron's tokenizers without transformers, which takes as long as all of Megatron: ranks read ids."""
+    """Import Megatron's tokenizers without transformers, whose import takes as long as Megatron's: ranks read ids."""
     with without("transformers"):
         import_module("megatron.core.tokenizers.text")
 
 
 @contextmanager
 def without(package: str) -> Iterator[None]:
-    """Import modules of Megatron's that do without a package where it is not installed; what is loaded stays."""
+    """Let Megatron's modules be imported as if a package were not installed, unless it is already loaded."""
     absent: Any = {} if package in sys.modules else {package: None}
     sys.modules.update(absent)
     try:
@@ -84,7 +84,7 @@ def write(*args: Any) -> None:
 
 
 def pass_on_results() -> None:
-    """Have the results of asynchronous saves passed on by a process that ends with its rank."""
+    """Let a process that ends with its rank pass on the results of asynchronous saves."""
     from multiprocessing import get_context
     from multiprocessing.managers import SyncManager
 

@@ -1,4 +1,4 @@
-"""The sequences of a training run, outside a run: the data sets that the trainer would read, in its order."""
+"""Reads the sequences of a training run without running it: the trainer's data sets, in its order."""
 
 import logging
 import warnings
@@ -17,7 +17,7 @@ from ...recipes.schema import Data, Recipe
 from ..blend import as_megatron, epoch, train_blend, valid_batches, valid_blend, valid_sequences
 
 VALID = "valid"
-"""The split that is validated on; the other is `train`."""
+"""Name of the validation split; the other one is `train`."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Sequence:
     """One sample of a stream.
 
     Attributes:
-        dataset: which data set it comes from.
-        samples: how many the stream has.
+        dataset: the data set that it comes from.
+        samples: number of samples in the stream.
         sample: arrays as the trainer gets them, without the batch dimension.
-        real_tokens: slots that hold a token; they come first.
+        real_tokens: number of slots that hold a token; they come first.
     """
 
     dataset: str
@@ -38,15 +38,15 @@ class Sequence:
 
 
 def read_of_recipe(tokens: Path, recipe: Recipe, split: str, numbers: Iterable[int]) -> Iterator[Sequence]:
-    """Samples of what a recipe trains on, or validates on: of the very data sets that its trainer builds.
+    """Yield samples that a recipe trains or validates on, from the very data sets that its trainer builds.
 
-    The data sets are built at once, and each sample is read when its turn has come.
+    The data sets are built at once, and each sample is read when it is its turn.
 
     Args:
         tokens: the tokens stage's folder.
         recipe: the recipe.
         split: train or valid.
-        numbers: of the samples, from 0.
+        numbers: numbers of the samples, from 0.
 
     Raises:
         UserError: there is no such sample, or no such run.
@@ -60,13 +60,13 @@ def read_of_recipe(tokens: Path, recipe: Recipe, split: str, numbers: Iterable[i
 
 
 def read_of_epoch(tokens: Path, data: Data, split: str, numbers: Iterable[int]) -> Iterator[Sequence]:
-    """Samples of about one epoch of a split, without a recipe.
+    """Yield samples of about one epoch of a split, without a recipe.
 
     Args:
         tokens: the tokens stage's folder.
-        data: how it is laid out and blended.
+        data: how the tokens are laid out and blended.
         split: train or valid.
-        numbers: of the samples, from 0.
+        numbers: numbers of the samples, from 0.
 
     Raises:
         UserError: there is no such sample.
@@ -76,16 +76,16 @@ def read_of_epoch(tokens: Path, data: Data, split: str, numbers: Iterable[int]) 
 
 
 def _read(tokens: Path, data: Data, numbers: list[int], *, seed: int, samples: int, split: str) -> Iterator[Sequence]:
-    """Samples of a split; the other one is not built."""
+    """Yield samples of a split; the other split is not built."""
     for number in numbers:
         if not 0 <= number < samples:
             raise UserError(f"there is no sequence {number}", where="N", allowed=f"0 to {samples - 1}")
     valid = split == VALID
     train = None if valid else as_megatron(train_blend(tokens, data, samples))
     blends = train, valid_blend(tokens, data) if valid else None
-    logging.getLogger("megatron").setLevel(logging.WARNING)  # it tells of every file that it opens
-    warnings.filterwarnings("ignore", module="megatron")  # and of every kernel that a CPU lacks
-    # Megatron takes seconds to import: what cannot be is said before.
+    logging.getLogger("megatron").setLevel(logging.WARNING)  # it logs every file that it opens
+    warnings.filterwarnings("ignore", module="megatron")  # and warns of every kernel that a CPU lacks
+    # Megatron takes seconds to import, so impossible requests are refused before.
     from . import seams
     from .datasets import build
 
@@ -121,7 +121,7 @@ def _sequence(dataset: Any, samples: int, data: Data, number: int) -> Sequence:
 
 
 def _real(part: Any, index: int, data: Data) -> int:
-    """Slots of a sample of Megatron's stream that hold a token: all, but for the last one of a validation set."""
+    """Count a sample's slots that hold a token: in Megatron's stream all, except in a validation set's last sample."""
     row = int(part.shuffle_index[index])
     if row < len(part) - 1 or part.index_split.name != VALID:
         return data.seq_length

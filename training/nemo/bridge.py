@@ -1,4 +1,4 @@
-"""Megatron-Bridge's trainer, started for a recipe: one rank of a run."""
+"""Starts Megatron-Bridge's trainer for a recipe, as one rank of a run."""
 
 import functools
 import sys
@@ -24,15 +24,15 @@ ASKING = (
     "megatron.core.post_training.modelopt.gpt.model_specs",
     "megatron.training.models",
 )
-"""Megatron's modules that ask for Transformer Engine when they are imported: local layers are to find none."""
+"""Megatron's modules that look for Transformer Engine when they are imported; for local layers they must find none."""
 MODULES = ("megatron.bridge.training.pretrain", "..megatron.rank_loop", ".container", ".callbacks", ".forward_step")
-"""The modules whose imports take a rank's time, beyond what `prepare` imports."""
+"""The modules that a rank needs and that take time to import, beyond those that `prepare` imports."""
 HIDDEN = ("transformer_engine", "apex")
 WEIGHTS_ALONE = {
     "model": {"tensor_model_parallel_size": 1, "pipeline_model_parallel_size": 1},
     "checkpoint": {"save_optim": False, "save_rng": False, "fully_parallel_save": True},
 }
-"""The fields that Bridge asks of a checkpoint's configuration, for a root that `convert import` has made."""
+"""The fields that Bridge requires of a checkpoint's configuration, for a root that `convert import` has made."""
 TRAIN_STATE = "latest_train_state.pt"
 """File of a checkpoint root by which Bridge finds the newest one. pdapt's own record is Megatron's tracker."""
 
@@ -43,7 +43,7 @@ def prepare(*, local: bool = False) -> bool:
     gpu = megatron_engine.prepare(local=local)
     for name in ASKING:
         import_module(name)
-    # Bridge imports Transformer Engine whichever layers compute.
+    # Bridge imports Transformer Engine whichever layers are used.
     for name in HIDDEN:
         if name in sys.modules and sys.modules[name] is None:
             del sys.modules[name]
@@ -67,7 +67,7 @@ def _apply_seams(*, gpu: bool) -> None:
 
 
 def whole_or_not_at_all(write: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
-    """Bridge's writer of a checkpoint's configuration, its last file: by it a checkpoint is known to be whole."""
+    """Make Bridge's writer of a checkpoint's configuration atomic: this last file marks the checkpoint as complete."""
 
     def to_yaml(container: Any, path: str) -> None:
         with atomic_path(Path(path)) as partial:
@@ -77,7 +77,7 @@ def whole_or_not_at_all(write: Callable[[Any, str], None]) -> Callable[[Any, str
 
 
 def arguments_of(extract: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Bridge's reader of a checkpoint's arguments, also for one that has none: imported weights, and nothing else."""
+    """Let Bridge's reader of a checkpoint's arguments accept one that has none, as with imported weights."""
 
     def read(state_dict: dict[str, Any]) -> dict[str, Any]:
         return extract(state_dict) if "args" in state_dict else WEIGHTS_ALONE
@@ -86,9 +86,9 @@ def arguments_of(extract: Callable[[dict[str, Any]], dict[str, Any]]) -> Callabl
 
 
 def with_flat_model(read: Callable[[str], dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
-    """Bridge's reader of a checkpoint's configuration: it looks for the layers' fields beside the model's.
+    """Let Bridge's reader of a checkpoint's configuration find the layers' fields beside the model's.
 
-    It writes them within, where the model's configuration is Megatron's own class.
+    It looks for them there, but writes them one level deeper if the model's configuration is Megatron's own class.
     """
 
     def flat(path: str) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def load(recipe: Recipe) -> bool:
 
 
 def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
-    """Train as one rank, with Bridge's trainer; arguments as of `megatron.engine.train_rank`."""
+    """Train as one rank, with Bridge's trainer; arguments as in `megatron.engine.train_rank`."""
     gpu = load(task.recipe)
     # `pretrain` is a function of the package, too.
     trainer, caller = (import_module(f"megatron.bridge.training.{name}") for name in ("train", "pretrain"))
@@ -133,9 +133,9 @@ def train_rank(task: RankTask, stops: Stops, file: RankFile) -> None:
 
 
 def _go_on_from_the_newest(checkpoint: Any, task: RankTask, *, first: bool) -> None:
-    """Name the checkpoint that the run's folder goes on from: Bridge's own record may be of another one.
+    """Name the checkpoint that the run continues from: Bridge's own record may name another one.
 
-    It is older where Megatron's trainer has gone on meanwhile, and newer where a damaged one was moved aside.
+    It names an older one if Megatron's trainer has continued the run, and a newer one if a damaged one was moved aside.
     """
     source = newest(task.places.checkpoints)
     if source is not None:
@@ -145,7 +145,7 @@ def _go_on_from_the_newest(checkpoint: Any, task: RankTask, *, first: bool) -> N
 
 
 def parse() -> Any:
-    """Megatron's arguments, checked; without its global state, which Bridge has its own of."""
+    """Parse and check Megatron's arguments, without its global state: Bridge has its own."""
     from megatron.training.arguments import parse_args, validate_args
 
     args = parse_args()
@@ -154,7 +154,7 @@ def parse() -> Any:
 
 
 def _close_nothing() -> None:
-    """Let Bridge close the process that passes on the results of saves, which a CPU's rank has not."""
+    """Do nothing where Bridge closes the process that passes on the results of saves: a rank on a CPU has none."""
     from megatron.core.dist_checkpointing.strategies import filesystem_async
 
     queue: Any = filesystem_async._results_queue

@@ -1,7 +1,7 @@
 """The tokens stage's files as Megatron-Bridge's `cfg.dataset`.
 
-Bridge calls `DatasetProvider` deprecated, and has nothing in its place that takes other data sets than its own: this is
-the one class that stands between.
+Bridge calls `DatasetProvider` deprecated, but nothing else in it accepts data sets other than its own. `Rows` is the
+only class here that depends on it.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class Rows(DatasetProvider):
     """The recipe's rows.
 
     Attributes:
-        provider: makes Megatron's data sets of them.
-        skip_getting_attention_mask_from_dataset: false has a pipeline's middle stages read, too. There is no mask in a
-            batch, but they need the documents' borders: without them attention would go across.
+        provider: makes Megatron's data sets from them.
+        skip_getting_attention_mask_from_dataset: false makes a pipeline's middle stages read, too. A batch holds no
+            mask, but they need the documents' borders: without them attention would cross the borders.
     """
 
     provider: Provider
@@ -31,13 +31,13 @@ class Rows(DatasetProvider):
     skip_getting_attention_mask_from_dataset: bool = False
 
     def build_datasets(self, context: DatasetBuildContext) -> tuple[Any, Any, None]:
-        """Make the training and the validation set. Every rank of a tensor-parallel group reads for itself."""
+        """Make the training and the validation set. Each rank of a tensor-parallel group reads on its own."""
         train, valid = self.provider.sets(context.tokenizer, lambda: True)
         return Flat(train), Flat(valid), None
 
 
 class Flat(Dataset[Any]):
-    """A data set whose micro-batch is one flat sequence where documents are masked: Bridge takes its `collate_fn`."""
+    """A data set whose micro-batch is one flat sequence if documents are masked: Bridge uses its `collate_fn`."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -50,7 +50,7 @@ class Flat(Dataset[Any]):
 
     @staticmethod
     def collate_fn(samples: list[Any]) -> dict[str, Any]:
-        """Make a micro-batch of samples.
+        """Make a micro-batch from samples.
 
         Under these names Bridge takes the borders as they are; under `cu_seqlens` it cuts them at their smallest, 0.
         """

@@ -1,6 +1,6 @@
-"""Megatron-Bridge's callbacks raise the events that Megatron-LM's hooks raise.
+"""Raises from Megatron-Bridge's callbacks the events that `hooks.py` raises around Megatron-LM's functions.
 
-Bridge has no callback before a save, nor one that may end the loop: `HOOKED` names the two functions that are patched.
+Bridge has no callback before a save, and none that can end the loop: `HOOKED` names the functions that are patched.
 """
 
 from collections.abc import Callable
@@ -27,22 +27,22 @@ SAVED = (
     "pg_collection",
     "callback_manager",
 )
-"""Parameters of a save that Bridge's decision whether to exit is given, too."""
+"""Parameters of a save that are also parameters of Bridge's decision whether to exit."""
 HOOKED = {"save_checkpoint_and_time": SAVED, "checkpoint_and_decide_exit": SAVED}
-"""Function of `megatron.bridge.training.train` -> its parameters that are read or given."""
+"""Function of `megatron.bridge.training.train` -> its parameters that are read or passed."""
 
 
 class Callbacks(Callback, LoopEvents):
     """Raises the events of one rank's training loop."""
 
     def install(self, trainer: Any, caller: Any, listeners: Callable[[int, Any], list[Listener]]) -> None:
-        """Patch what has no callback.
+        """Patch the functions that have no callback.
 
         Args:
             trainer: the module `megatron.bridge.training.train`.
             caller: the module `megatron.bridge.training.pretrain`, which calls its `train`.
-            listeners: makes those that are told from the loop's beginning on, given the step that it goes on after and
-                TensorBoard's writer.
+            listeners: makes the listeners of the whole loop, given the step that it continues after and TensorBoard's
+                writer.
 
         Raises:
             UserError: another megatron-bridge is installed.
@@ -59,9 +59,9 @@ class Callbacks(Callback, LoopEvents):
         return hooked(module, name, parameters, around, package="megatron-bridge", requirements=REQUIREMENTS)
 
     def _train(self, call: Call) -> None:
-        """Run the loop, and keep an exit from it.
+        """Run the loop, and catch an exit from it.
 
-        Bridge would take it for a failure, and abort the connections to other ranks.
+        Bridge would take an exit for a failure, and abort the connections to other ranks.
         """
         state = call["global_state"]
         self.finish_saves = lambda: call["checkpoint_manager"].finalize_async_saves(
@@ -74,7 +74,7 @@ class Callbacks(Callback, LoopEvents):
             state.train_state.do_valid = state.train_state.do_test = False
 
     def on_train_start(self, context: CallbackContext) -> None:
-        """Stand between gradient and update, and have the listeners made."""
+        """Hook in between gradient and update, and make the listeners."""
         self.events.add(self._listeners(context.state.train_state.step, context.state.tensorboard_logger))
         self.stand_between(context.optimizer)
         config: Any = get_model_config(context.model[0])
@@ -105,7 +105,7 @@ class Callbacks(Callback, LoopEvents):
         self.validation_ends(context.state.train_state.step)
 
     def on_checkpoint_save(self, context: CallbackContext) -> None:
-        """Note that a checkpoint is whole; the events tell it when training goes on."""
+        """Note that a checkpoint is complete; its event is raised when training continues."""
         del context
         self._whole = True
 
@@ -124,6 +124,6 @@ class Callbacks(Callback, LoopEvents):
         return self.may_stop(step, exits=exits, save=save)
 
     def end(self) -> None:
-        """End the process as the loop has ended, after Bridge has closed what it opened."""
+        """End the process in the way in which the loop ended, after Bridge has closed what it opened."""
         if self.ended is not None:
             raise self.ended

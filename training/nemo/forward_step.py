@@ -1,4 +1,4 @@
-"""Megatron-Bridge's own forward step, with what it reads and computes counted."""
+"""Megatron-Bridge's own forward step, with counters of what it reads and computes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,7 @@ class Reading:
     """An iterator over micro-batches that counts the wait and keeps the last one.
 
     Attributes:
-        batch: the last one; empty before it is read, and on stages that read none.
+        batch: the last micro-batch; empty before the first is read, and on stages that read none.
     """
 
     def __init__(self, samples: Iterator[Any], recorder: Recorder, events: Events) -> None:
@@ -37,14 +37,14 @@ class Reading:
 
 
 class ForwardStep:
-    """Runs the model on the next micro-batch, and says how a loss is made of its output."""
+    """Runs the model on the next micro-batch, and returns the function that computes its loss."""
 
     def __init__(self, events: Events, measuring: Measuring) -> None:
-        """Prepare; `events` are told what is going on, and `measuring` counts."""
+        """Prepare; `events` receives the phases, and `measuring` counts."""
         self.events, self.measuring = events, measuring
 
     def __call__(self, state: GlobalState, data_iterator: Iterator[Any], model: Any) -> tuple[torch.Tensor, Any]:
-        """The model's output, and the function that makes a loss of it. Bridge gives its state by the name `state`."""
+        """Return the model's output, and the function that computes its loss. Bridge passes its state as `state`."""
         recorder = self.measuring.recorder(training=model.training)
         reading = Reading(data_iterator, recorder, self.events)
         self.events.phase_begins(Phase.COMPUTE)
@@ -62,7 +62,7 @@ class ForwardStep:
         if mpu.get_tensor_model_parallel_rank() != 0:
             return
         samples, counts = batch.get("dataset_id"), batch["loss_mask"].to(output.device)
-        if samples is None:  # Megatron names the data set only where there are several
+        if samples is None:  # Megatron names the data set only if there are several
             samples = torch.zeros(_samples(batch), dtype=torch.int64)
         borders = batch.get(f"{BORDERS}_q")
         recorder.add(
@@ -71,5 +71,5 @@ class ForwardStep:
 
 
 def _samples(batch: dict[str, Any]) -> int:
-    """Samples of a micro-batch without a data set's number: one data set, so that a flat one may count as one."""
+    """Count the samples of a micro-batch that names no data set: there is only one, so a flat batch counts as one."""
     return len(batch["tokens"])

@@ -1,4 +1,4 @@
-"""Whether Megatron-Bridge is installed, with the versions that were tried; asked before anything starts."""
+"""Whether Megatron-Bridge is installed, in the tested versions; checked before anything starts."""
 
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ REQUIREMENTS = "requirements/nemo.txt"
 VERSIONS = {"megatron-bridge": "0.6.2", "megatron-core": "0.19.2", "transformers": "5.12.1"}
 """Package -> the version that pdapt's adapter is tested with, as in REQUIREMENTS."""
 KERNELS = ("transformer_engine", "nvidia_resiliency_ext")
-"""Packages that Megatron-Bridge imports whatever it runs, and that are built for GPUs."""
+"""Packages that Megatron-Bridge always imports, and that can be built only for GPUs."""
 _FIX = f"install {REQUIREMENTS} in an environment of its own, or set engine=megatron; docs/nemo.md says how"
 
 
@@ -18,7 +18,7 @@ def check_installed(recipe: Recipe) -> None:
     """Check that the recipe's engine can run in this process's environment. Megatron's always can.
 
     Raises:
-        UserError: a package is missing, or has another version; all of them are named.
+        UserError: packages are missing, or have other versions; the message names them all.
     """
     if recipe.engine != Engine.NEMO:
         return
@@ -28,7 +28,7 @@ def check_installed(recipe: Recipe) -> None:
     missing = [name for name in KERNELS if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"engine=nemo cannot run here: Megatron-Bridge imports {' and '.join(missing)}, which is not installed",
+            f"engine=nemo cannot run here: Megatron-Bridge needs {' and '.join(missing)}, which this environment lacks",
             where="engine",
             allowed="NVIDIA's container, or a GPU machine where they are built",
             fix="install them, or set engine=megatron; docs/nemo.md says how",

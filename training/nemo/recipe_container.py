@@ -1,7 +1,7 @@
-"""Bridge's container of a recipe that nobody has started: to look at, or for a script of one's own.
+"""Bridge's container of a recipe that is not running: to look at, or for the user's own script.
 
-`python -m pdapt.training.nemo.recipe_container JOB` prints it as YAML, in a process of its own: where there is no GPU,
-importing Megatron replaces parts of torch.
+`python -m pdapt.training.nemo.recipe_container JOB` prints it as YAML. pdapt runs this in a separate process, because
+without a GPU importing Megatron replaces parts of torch.
 """
 
 import os
@@ -27,8 +27,8 @@ def recipe_container(task: RankTask, *, gpu: bool, reads: bool = True) -> Any:
 
     Args:
         task: the recipe and its places.
-        gpu: whether it is for GPUs, wherever it is made.
-        reads: whether the rows' provider is made, for which the tokens have to be there.
+        gpu: whether the container is for GPUs, wherever it is made.
+        reads: whether to make the rows' provider, which needs the tokens.
     """
     from .bridge import parse, prepare
 
@@ -49,7 +49,7 @@ def recipe_container(task: RankTask, *, gpu: bool, reads: bool = True) -> Any:
 
 @contextmanager
 def _as_rank_of(recipe: Recipe) -> Iterator[None]:
-    """Be one of the recipe's ranks while Megatron checks its arguments, unless torchrun has made this process one."""
+    """Pose as one of the recipe's ranks while Megatron checks its arguments, unless torchrun started this process."""
     chosen = {"WORLD_SIZE": str(world_size(recipe)), "RANK": "0", "LOCAL_RANK": "0", "CUDA_DEVICE_MAX_CONNECTIONS": "1"}
     before, argv = dict(os.environ), sys.argv
     os.environ.update(chosen | before)
@@ -63,7 +63,7 @@ def _as_rank_of(recipe: Recipe) -> Iterator[None]:
 
 @contextmanager
 def _rotary_kernel() -> Iterator[None]:
-    """Let Megatron find Transformer Engine's kernel where there is none: the container is for another machine."""
+    """Let Megatron find Transformer Engine's kernel although there is none: the container is for another machine."""
     from megatron.core.models.common.embeddings import rope_utils
 
     kernel = rope_utils.fused_apply_rotary_pos_emb
@@ -79,10 +79,10 @@ def _absent(*_: Any, **__: Any) -> Any:
 
 
 def container_yaml(recipe: Recipe, places: Places) -> str:
-    """Bridge's container of a recipe on GPUs as YAML, without its rows' provider.
+    """Format Bridge's container of a recipe on GPUs as YAML, without its rows' provider.
 
     Raises:
-        Failed: Megatron or Bridge does not make it; the message has the end of what they say.
+        Failed: Megatron or Bridge cannot make it; the message holds the end of their output.
     """
     with tempfile.TemporaryDirectory(prefix="pdapt-container-") as folder:
         job = Path(folder) / "job.json"
@@ -95,7 +95,7 @@ def container_yaml(recipe: Recipe, places: Places) -> str:
 
 
 def main() -> None:
-    """Print the container of a job; whatever Megatron prints meanwhile goes to standard error."""
+    """Print the container of a job; Megatron's own output goes to standard error."""
     with redirect_stdout(sys.stderr):
         container = recipe_container(RankTask.from_json(read_json(Path(sys.argv[1]))), gpu=True, reads=False)
     container.print_yaml()

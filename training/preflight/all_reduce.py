@@ -9,7 +9,7 @@ from typing import Any
 PATIENCE = 30.0
 """Seconds for the ranks to connect and for each all-reduce; a thousand NCCL ranks connect in about ten."""
 REPEATS = 3
-"""The fastest counts: the first makes connections, and a busy core delays one."""
+"""All-reduces, of which the fastest counts: the first makes connections, and a busy core can delay any of them."""
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class Bound:
     """The all-reduce that is expected.
 
     Attributes:
-        backend: of torch.distributed.
-        size: bytes that are reduced: enough that the bandwidth decides, not the latency.
-        least: bytes a second (NCCL's "bus bandwidth", 2 (n - 1) / n of the size a round) below which no run begins.
-        reason: why that.
+        backend: the backend of torch.distributed.
+        size: bytes that are reduced: so many that the bandwidth decides, not the latency.
+        least: bytes per second below which no run begins; NCCL's "bus bandwidth", 2 (n - 1) / n of the size per round.
+        reason: what a lower value means.
     """
 
     backend: str
@@ -29,8 +29,8 @@ class Bound:
     reason: str
 
 
-NCCL = Bound("nccl", 64 * 2**20, 1e9, "slower than Ethernet of 10 Gbit/s: NCCL does not use the network for training")
-GLOO = Bound("gloo", 4 * 2**20, 5e6, "slower than Ethernet of 100 Mbit/s: a step would wait for its gradients")
+NCCL = Bound("nccl", 64 * 2**20, 1e9, "slower than 10 Gbit/s Ethernet: NCCL does not use the training network")
+GLOO = Bound("gloo", 4 * 2**20, 5e6, "slower than 100 Mbit/s Ethernet: steps would wait for their gradients")
 
 
 def bound() -> Bound:
@@ -41,11 +41,11 @@ def bound() -> Bound:
 
 
 def measure(store: Any, expected: Bound) -> float:
-    """Reduce over all ranks; the seconds of the fastest round.
+    """Perform the all-reduce over all ranks, and return the seconds of the fastest round.
 
     Args:
-        store: in which the ranks find each other.
-        expected: what is reduced, and by whom.
+        store: the store in which the ranks find each other.
+        expected: size and backend of the all-reduce.
 
     Raises:
         RuntimeError: the sum is wrong, or a rank does not answer.

@@ -1,6 +1,6 @@
 """The environment of a start: Python, and every installed package with its version and the hash of its files.
 
-It is kept in the run's folder, compared at each start with that of the start before, and between the nodes.
+It is kept in the run's folder. Each start compares it with that of the previous start, and between the nodes.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ from ...core.files import read_object, write_json
 
 ENVIRONMENT = "environment.json"
 SHOWN = 8
-"""Differences that a message names."""
+"""How many differences a message names."""
 
 Environment = dict[str, str]
-"""Name -> version, and of packages the beginning of the SHA-256 of the list of their files."""
+"""Name -> version; for a package, also the beginning of the SHA-256 of the list of its files."""
 
 
 def this_environment() -> Environment:
@@ -31,9 +31,9 @@ def this_environment() -> Environment:
 
 
 def _digest(package: metadata.Distribution) -> str:
-    """Hash the list of a package's files and their hashes, as its installer wrote it; empty where there is none.
+    """Hash the installer's list of a package's files and their hashes; empty if there is none.
 
-    Files outside of the packages' folder and notes of the installer's are left out: they differ from folder to folder.
+    Files outside the packages' folder and the installer's own notes are left out: they differ from folder to folder.
     """
     record = package.read_text("RECORD") or ""
     unlike = ("../", "__pycache__/", ".dist-info/")
@@ -80,6 +80,6 @@ def _pair(before: str | None, after: str | None, here: str, there: str) -> str:
 
 
 def shortened(texts: list[str]) -> str:
-    """Join texts, the first of them where there are many."""
+    """Join texts; if there are many, only the first."""
     more = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     return "; ".join(texts[:SHOWN]) + more

@@ -11,7 +11,7 @@ from .node_facts import NodeFacts
 
 @dataclass
 class Judgement:
-    """The judgement on a start: problems end it, warnings are said."""
+    """The judgement on a start: a problem ends it, a warning is only logged."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -22,9 +22,9 @@ class Space:
     """Bytes on disk that a start needs for its checkpoints.
 
     Attributes:
-        each: for one of them; 0 where none is saved.
-        all: for those that are there at once, at most.
-        count: how many those are.
+        each: bytes for one checkpoint; 0 if none is saved.
+        all: bytes for the most checkpoints that exist at the same time.
+        count: number of those checkpoints.
         limited: whether a time limit may end the start before it has saved them all.
     """
 
@@ -35,13 +35,13 @@ class Space:
 
 
 def space_needed(recipe: Recipe, *, reached: int, last: int, others: int, limited: bool) -> Space:
-    """The space that the checkpoints of a start need, beside those that are there.
+    """Compute the space that the checkpoints of a start need, beside those that are there.
 
     Args:
-        recipe: that is trained.
-        reached: step that it goes on after.
-        last: step that it ends with.
-        others: checkpoints there that make way for newer ones, as `checkpoint.keep_last` says.
+        recipe: the recipe.
+        reached: step that the start continues after.
+        last: step that the start ends with.
+        others: existing checkpoints that newer ones replace, as `checkpoint.keep_last` says.
         limited: see `Space`.
     """
     chosen = recipe.checkpoint
@@ -51,7 +51,7 @@ def space_needed(recipe: Recipe, *, reached: int, last: int, others: int, limite
         count = len(new)
     else:
         kept = sum(step % chosen.keep_every == 0 for step in new)
-        # One more than are kept is there while it is written.
+        # While a checkpoint is written, there is one more than are kept.
         count = min(len(new), kept + max(1, chosen.keep_last + 1 - others))
     bytes_each = WEIGHT + MOMENTS if recipe.model.precision == "bf16" else WHOLE_WEIGHT + WHOLE_MOMENTS
     size = shape_of(recipe).parameters * bytes_each
@@ -59,7 +59,7 @@ def space_needed(recipe: Recipe, *, reached: int, last: int, others: int, limite
 
 
 def judge_nodes(recipe: Recipe, nodes: list[NodeFacts], space: Space) -> Judgement:
-    """Check the facts of all nodes; each problem names the node, its value and the expected one."""
+    """Check the facts of all nodes; each problem names the node, its value and the expected value."""
     judgement = Judgement()
     first = nodes[0]
     for node in nodes:
@@ -74,26 +74,26 @@ def judge_nodes(recipe: Recipe, nodes: list[NodeFacts], space: Space) -> Judgeme
         for name, value in comparisons:
             if value(other) != value(first):
                 judgement.problems.append(
-                    f"{name}: {value(other)} on {other.node}, {value(first)} on {first.node}; the same is expected"
+                    f"{name}: {value(other)} on {other.node}, {value(first)} on {first.node}; expected: the same"
                 )
         unlike = differences(first.environment, other.environment, f"on {first.node}", f"on {other.node}")
         if unlike:
-            judgement.problems.append(f"packages: {shortened(unlike)}; the same are expected on all nodes")
+            judgement.problems.append(f"packages: {shortened(unlike)}; expected: the same")
     return judgement
 
 
 def _own(recipe: Recipe, node: NodeFacts) -> Iterator[str]:
     wanted = recipe.parallel.ranks_per_node
     if node.ranks != wanted:
-        yield f"ranks: {node.ranks} on {node.node}, parallel.ranks_per_node={wanted} is expected"
+        yield f"ranks: {node.ranks} on {node.node}; expected: {wanted} (parallel.ranks_per_node)"
     if node.gpus and len(node.gpus) < wanted:
-        yield f"GPUs: {len(node.gpus)} seen on {node.node}, {wanted} are expected, one for each rank"
+        yield f"GPUs: {len(node.gpus)} seen on {node.node}; expected: {wanted}, one for each rank"
     if node.unreadable:
         yield f"tokens: not readable on {node.node}: {node.unreadable}"
 
 
 def _judge_space(node: NodeFacts, space: Space, judgement: Judgement) -> None:
-    text = f"disk: {node.free / 1e9:,.3f} GB free on {node.node}, {{0:,.3f}} GB expected for {{1}} of this start"
+    text = f"disk: {node.free / 1e9:,.3f} GB free on {node.node}; expected: {{0:,.3f}} GB for {{1}} of this start"
     if node.free < space.each or (node.free < space.all and not space.limited):
         needed, which = (
             (space.all, f"the {space.count} checkpoints") if not space.limited else (space.each, "one checkpoint")

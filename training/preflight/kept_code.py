@@ -1,7 +1,8 @@
-"""The code that runs, kept in the run's folder where no commit has it.
+"""A copy of the running code in the run's folder, if no commit holds that code.
 
-A commit is enough to have the code again. Of a checkout with changes, an archive is kept: a source tree that
-`pip install --no-deps` takes, without git. Making it takes tenths of a second, a wheel ten seconds and a build folder.
+A commit is enough to restore the code. If the checkout has changes, an archive is kept: a source tree that
+`pip install --no-deps` takes, without git. It is made in tenths of a second; a wheel would take ten seconds and a build
+folder.
 """
 
 import os
@@ -15,13 +16,13 @@ from ...core.system.disk import disk_errors
 CODE = "code"
 CHECKOUT = Path(__file__).resolve().parents[2]
 BUILT_FROM = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
-"""Files beside the packages that an installation is made of."""
+"""Files that an installation is made of, besides the packages."""
 
 
 def commit(checkout: Path = CHECKOUT) -> str | None:
-    """Name the commit of a checkout, with `+` and the beginning of the tree's hash where files differ from it.
+    """Name the commit of a checkout; if files differ from it, followed by `+` and the beginning of the tree's hash.
 
-    None where the code is not that of a checkout: installed packages may lie within somebody else's.
+    None if the code is not in a checkout of its own: installed packages may lie within the checkout of another project.
     """
     try:
         _git(checkout, "ls-files", "--error-unmatch", "pyproject.toml")
@@ -40,7 +41,7 @@ def keep_code(out: Path, checkout: Path = CHECKOUT) -> str | None:
         checkout: the folder of the code.
 
     Returns:
-        Path of the archive in the run's folder; None where the commit is enough, or nothing is a checkout.
+        Path of the archive in the run's folder; None if the commit is enough, or if there is no checkout.
     """
     name = commit(checkout)
     if name is None or "+" not in name:
@@ -57,13 +58,13 @@ def keep_code(out: Path, checkout: Path = CHECKOUT) -> str | None:
 
 
 def _paths(checkout: Path) -> list[str]:
-    """All that an installation is made of: rooms, and the files that say how."""
+    """List what an installation is made of: the rooms, and the files that say how to build it."""
     rooms = sorted(folder.name for folder in checkout.iterdir() if (folder / "__init__.py").is_file())
     return [*rooms, *(name for name in BUILT_FROM if (checkout / name).is_file())]
 
 
 def _tree(checkout: Path, archive: Path | None = None) -> str:
-    """The hash of the tree of the present files, new ones too, and an archive of it; nothing is left in git."""
+    """Hash the tree of the present files, new ones included, and archive it if asked; nothing is left in git."""
     paths = _paths(checkout)
     with tempfile.TemporaryDirectory() as folder:
         own = {

@@ -14,7 +14,7 @@ from .environment import Environment, this_environment
 from .kept_code import commit
 
 EDGE = 4096
-"""Bytes that are read at each end of a file of tokens."""
+"""How many bytes are read at each end of a token file."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class NodeFacts:
     Attributes:
         node: its name.
         gpus: names of the GPUs that torch sees there.
-        ranks: that were started there.
-        code: commit that it is at, with `+` and a hash where files differ from it; None where it is no checkout.
+        ranks: number of ranks that were started there.
+        code: the commit, with `+` and a hash if files differ from it; None if the code is not in a checkout.
         environment: name of a package -> its version and the beginning of its files' hash; not in the file.
-        free: bytes that are free where the checkpoints go.
-        tokens: bytes of the files of tokens that the run reads.
-        unreadable: the reason why these cannot be read; empty where they can.
+        free: free bytes on the disk of the checkpoints.
+        tokens: bytes of the token files that the run reads.
+        unreadable: the reason why these cannot be read; empty if they can.
     """
 
     node: str
@@ -59,17 +59,17 @@ class NodeFacts:
         )
 
     def summary(self) -> dict[str, Any]:
-        """Give it as JSON values, without the packages, which have a file of their own."""
+        """Return the facts as JSON values, without the packages, which have a file of their own."""
         return {name: value for name, value in vars(self).items() if name != "environment"}
 
 
 def node_name() -> str:
-    """This node's name; Slurm's, where it has one."""
+    """This node's name: Slurm's name for it, if there is one."""
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def _read_edges(task: RankTask) -> tuple[int, str]:
-    """Read the ends of each file of tokens: the bytes of all of them, and why one cannot be read."""
+    """Read both ends of each token file; return the size of all in bytes, and the reason if one cannot be read."""
     total = 0
     try:
         for path in token_files(task.recipe, task.tokens):

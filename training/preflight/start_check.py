@@ -1,7 +1,8 @@
 """The check of a start, by all its ranks together before the first step.
 
-The first rank of each node tells its facts, and rank 0 judges them; then all ranks reduce once. They meet in a store
-of torch's, not in a process group, so that a rank that does not come, or cannot reduce, is named.
+The first rank of each node reports the node's facts, and rank 0 judges them; then all ranks perform one all-reduce.
+They exchange notes in a store of torch, not in a process group, so that a rank that does not arrive, or cannot take
+part in the all-reduce, can be named.
 """
 
 import json
@@ -24,20 +25,20 @@ from .node_facts import NodeFacts, node_name
 
 PREFLIGHT = "preflight.json"
 ARRIVAL = 1800.0
-"""Seconds for all nodes to come: each may first compare hundreds of GB of tokens with their hashes."""
+"""Seconds for all nodes to arrive: each may first compare hundreds of GB of tokens with their hashes."""
 PATIENCE = all_reduce.PATIENCE * (all_reduce.REPEATS + 1)
-"""Seconds for the ranks to tell how they reduced, once all nodes are there."""
+"""Seconds for the ranks to report on their all-reduce, once all nodes have arrived."""
 READING = 20.0
-"""Seconds for the other ranks to read why a start is refused: a store that rank 0 keeps ends with it."""
+"""Seconds for the other ranks to read why a start is refused: a store that rank 0 keeps ends with rank 0."""
 CLOCKS = 5.0
-"""Seconds that a node's clock may be off: which rank failed first is told by the nodes' clocks, and the others wait
-twice as long for it (`failures/cause.py`)."""
-FIX = "see docs/launch.md, Before the first step; correct it and run the same command again: nothing has begun"
+"""Seconds that a node's clock may be off. The nodes' clocks decide which rank failed first, and the other ranks wait
+twice as long for its error (`failures/cause.py`)."""
+FIX = 'see "Before the first step" in docs/launch.md; correct it and run the same command again: nothing has begun'
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """A rank's part of the second round: its clock at its beginning, the seconds of its all-reduce, or an error."""
+    """A rank's report on the all-reduce: its clock at the beginning, the seconds taken, or an error."""
 
     rank: int
     node: str
@@ -50,11 +51,11 @@ def check_start(task: RankTask, store: Any) -> None:
     """Check a start, as one of its ranks.
 
     Args:
-        task: what is trained.
-        store: in which all ranks of this start leave notes.
+        task: the run.
+        store: the store in which all ranks of this start leave notes.
 
     Raises:
-        UserError: a check has failed; on every rank, with the same message.
+        UserError: a check has failed; every rank raises it, with the same message.
         Failed: rank 0, which judges, has not answered.
     """
     rank, begin = int(os.environ["RANK"]), time.monotonic()
@@ -70,7 +71,7 @@ def check_start(task: RankTask, store: Any) -> None:
 
 
 def read_problems(out: Path) -> list[str]:
-    """The problems that ended the last start before its first step; none where it was fit, or nothing says so.
+    """List the problems that ended the last start before its first step; empty if there were none, or no record.
 
     Raises:
         UserError: the file is damaged.
@@ -93,8 +94,8 @@ def _verdict(store: Any, name: str, patience: float) -> None:
     """Wait for rank 0's verdict, and end if it has found problems."""
     try:
         store.wait([f"verdict {name}"], timedelta(seconds=patience))
-    except Exception as error:  # torch's kinds for a store that does not answer differ from version to version
-        raise Failed(f"rank 0 has not judged this start within {patience:,.0f} s: {error}") from error
+    except Exception as error:  # which error torch raises for a store that does not answer depends on its version
+        raise Failed(f"rank 0 has not finished the check of this start within {patience:,.0f} s: {error}") from error
     problems, out = json.loads(store.get(f"verdict {name}"))
     if problems:
         store.set(_has_read(int(os.environ["RANK"])), "")
@@ -102,7 +103,7 @@ def _verdict(store: Any, name: str, patience: float) -> None:
 
 
 def _has_read(rank: int) -> str:
-    """Name the note of a rank that knows that, and why, a start is refused."""
+    """Name the note by which a rank says that it has read why a start is refused."""
     return f"read {rank}"
 
 
@@ -132,7 +133,7 @@ class _Judge:
         self.report: dict[str, Any] = {}
 
     def judge(self) -> None:
-        """Judge facts, then the all-reduce; write the result, and tell the other ranks."""
+        """Judge the facts, then the all-reduce; write the result, and inform the other ranks."""
         space = _space(self.task)
         judgement = self._facts(space)
         self.report = {
@@ -159,7 +160,8 @@ class _Judge:
         self.nodes = [NodeFacts(**json.loads(self.store.get(name))) for name in names if name not in missing]
         if missing:
             came = ", ".join(node.node for node in self.nodes)
-            return Judgement([f"nodes: {len(self.nodes)} of {wanted} came within {ARRIVAL / 60:.0f} minutes ({came})"])
+            within = f"within {ARRIVAL / 60:.0f} minutes"
+            return Judgement([f"nodes: only {len(self.nodes)} of {wanted} arrived {within} ({came})"])
         return judge_nodes(self.task.recipe, self.nodes, space)
 
     def _reduced(self, judgement: Judgement) -> None:
@@ -170,18 +172,18 @@ class _Judge:
         missing = self._missing(names, PATIENCE)
         received = time.time()
         all_ = [own, *(Reduced(**json.loads(self.store.get(name))) for name in names if name not in missing)]
-        judgement.problems += [f"all-reduce: {name.split()[1]} is a rank that has not answered" for name in missing]
+        judgement.problems += [f"all-reduce: rank {name.split()[1]} has not answered" for name in missing]
         judgement.problems += judge_reduced(all_, expected, size)
         judgement.problems += judge_clocks(all_, released, received)
         slowest = max(each.seconds for each in all_)
         self.report["all_reduce"] = {"seconds": slowest, "bytes": expected.size, "backend": expected.backend}
 
     def _missing(self, names: list[str], patience: float) -> list[str]:
-        """The notes that have not come in time."""
+        """List the notes that have not arrived in time."""
         try:
             if names:
                 self.store.wait(names, timedelta(seconds=patience))
-        except Exception:  # as in `_verdict`; those that are there are asked for one by one
+        except Exception:  # as in `_verdict`; which notes are there is then asked one by one
             return [name for name in names if not self.store.check([name])]
         return []
 
@@ -195,7 +197,7 @@ class _Judge:
 
 
 def judge_reduced(ranks: list[Reduced], expected: all_reduce.Bound, size: int) -> list[str]:
-    """The problems of an all-reduce: errors, or the slowest rank where it is below the bound."""
+    """List the problems of an all-reduce: errors, or the slowest rank if it is below the bound."""
     failed = [
         f"all-reduce ({expected.backend}): {each.error}, rank {each.rank} on {each.node}"
         for each in ranks
@@ -208,16 +210,16 @@ def judge_reduced(ranks: list[Reduced], expected: all_reduce.Bound, size: int) -
     if rate >= expected.least:
         return []
     return [
-        f"all-reduce ({expected.backend}): {rate / 1e6:,.1f} MB/s, rank {slowest.rank} on {slowest.node}; at least "
-        f"{expected.least / 1e6:,.0f} MB/s are expected: {expected.reason}"
+        f"all-reduce ({expected.backend}): {rate / 1e6:,.1f} MB/s, rank {slowest.rank} on {slowest.node}; expected: at "
+        f"least {expected.least / 1e6:,.0f} MB/s ({expected.reason})"
     ]
 
 
 def judge_clocks(ranks: list[Reduced], released: float, received: float) -> list[str]:
-    """The clocks that are off: each was read between two readings of rank 0's."""
+    """List the clocks that are off: each was read between two readings of rank 0's clock."""
     late = {each.node: max(released - each.clock, each.clock - received) for each in ranks}
     return [
-        f"clock: {off:,.1f} s off on {node}, up to {CLOCKS:g} s are expected: set the time by NTP"
+        f"clock: {off:,.1f} s off on {node}, expected: at most {CLOCKS:g} s; set the time by NTP"
         for node, off in late.items()
         if off > CLOCKS
     ]

@@ -1,4 +1,7 @@
-"""torchrun for the ranks of this machine, and a file of how each ended that it saw end first: `TASK CODES LAUNCHER`."""
+"""Runs torchrun for the ranks of this machine, and writes how the ranks ended that it saw end first.
+
+Its arguments are `TASK CODES LAUNCHER`.
+"""
 
 import sys
 import traceback
@@ -17,7 +20,7 @@ with importing():
 
 
 def main() -> None:
-    """Run torchrun; of a failure, write `{rank: exit code}`, a signal's negative, to the file of codes."""
+    """Run torchrun; after a failure, write `{rank: exit code}` to the file of codes, a signal as a negative number."""
     file, codes, launcher = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     try:
         _launch(file, launcher)
@@ -27,10 +30,10 @@ def main() -> None:
 
 
 def _launch(file: Path, launcher: int) -> None:
-    """Start a rank for each of the recipe's, and wait for them: new processes, or forks where there is no GPU.
+    """Start the recipe's ranks and wait for them: as new processes or, without a GPU, as forks.
 
-    What a rank imports takes longer on a CPU than what a small model computes, and forks import it once. Where there is
-    a GPU, no process is forked from one that has imported what may have begun to use it.
+    On a CPU a rank's imports take longer than a small model's training, and forks share them. With a GPU nothing is
+    forked: the imports may have begun to use the GPU.
     """
     task = RankTask.read(file)
     config = LaunchConfig(
@@ -51,7 +54,7 @@ def _launch(file: Path, launcher: int) -> None:
 
 
 def forked(task: RankTask, launcher: int) -> None:
-    """Be a rank that was forked; its error is printed where torch would hand it to the process that forked it."""
+    """Run a forked rank; it prints its error, which torch would only hand to the process that forked it."""
     try:
         rank.run_launched_rank(task, launcher)
     except Exception:

@@ -1,4 +1,4 @@
-"""Energy that this rank's GPU uses, as NVIDIA's management library (NVML) measures it."""
+"""Energy use of this rank's GPU, as NVIDIA's management library (NVML) measures it."""
 
 import os
 from functools import cache
@@ -7,7 +7,7 @@ from typing import Any
 
 @cache
 def _device() -> Any:
-    """NVML's handle of this rank's GPU; None where there is no NVML or no GPU."""
+    """NVML's handle of this rank's GPU; None if there is no NVML or no GPU."""
     try:
         import pynvml  # pyright: ignore[reportMissingImports]  # comes with the GPU requirements
     except ModuleNotFoundError:

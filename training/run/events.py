@@ -1,7 +1,7 @@
 """The events of a rank's training loop, and who listens to them.
 
-Whatever runs the loop raises them (`training/megatron/hooks.py` around Megatron's); a listener is told of each in the
-order in which the listeners are named.
+The code that runs the loop raises them (`training/megatron/hooks.py` for Megatron's); the listeners receive each event
+in the order in which they were added.
 """
 
 from collections.abc import Iterable
@@ -19,8 +19,8 @@ class Gradient:
 
     Attributes:
         step: number of the step, from 1.
-        norm: of the whole gradient, before clipping.
-        loss: mean of the global batch, nats a token; None where nobody asked for it.
+        norm: norm of the whole gradient, before clipping.
+        loss: mean loss of the global batch, nats per token; None if nobody asked for it.
     """
 
     step: int
@@ -42,14 +42,14 @@ class StepResult:
 
     Attributes:
         step: number of the step, from 1.
-        loss: mean of the global batch, nats a token.
-        grad_norm: of the whole gradient, before clipping; NaN where there is none.
-        learning_rate: that it was taken with.
-        skipped: whether no weight was changed.
-        seconds: that it took, on this rank.
+        loss: mean loss of the global batch, nats per token.
+        grad_norm: norm of the whole gradient, before clipping; NaN if there is none.
+        learning_rate: learning rate of the step.
+        skipped: whether the update was skipped, so that no weight changed.
+        seconds: time that the step took on this rank.
         data: sums by data set.
-        joules: energy that all GPUs have used; NaN where it is not known.
-        stop_flags: from `Stops.flags`, added up.
+        joules: energy that all GPUs have used since the step before; NaN if unknown.
+        stop_flags: the sum of all ranks' `Stops.flags`.
         data_waits: seconds waited for data, by rank.
         compute_seconds: seconds of forward and backward, by rank.
     """
@@ -69,7 +69,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """A finished validation: the step that it came after, its seconds, and sums over all ranks."""
+    """A finished validation: the step before it, its seconds, and sums over all ranks."""
 
     step: int
     seconds: float
@@ -78,13 +78,13 @@ class ValidationResult:
 
 @dataclass(frozen=True)
 class Save:
-    """A checkpoint that is whole.
+    """A complete checkpoint.
 
     Attributes:
-        step: after which it was saved.
-        asynchronous: whether training went on while it was written.
-        stall_seconds: that training stood still for it.
-        seconds: until it was whole.
+        step: step after which it was saved.
+        asynchronous: whether training continued while it was written.
+        stall_seconds: time for which training stood still.
+        seconds: time until it was complete.
     """
 
     step: int
@@ -94,13 +94,13 @@ class Save:
 
 
 class Listener:
-    """Base of listeners, which override the methods of the events that they want; the others do nothing."""
+    """Base class of listeners: they override the methods of the events that they need; the others do nothing."""
 
     def phase_begins(self, phase: str) -> None:
-        """The rank does something else now, such as `Phase.COMPUTE` of `failures/rank_file.py`."""
+        """The rank enters another phase, such as `Phase.COMPUTE` of `failures/rank_file.py`."""
 
     def part_begins(self, phase: str) -> None:
-        """All phases until `part_ends` belong to one, such as `Phase.VALIDATE`."""
+        """All phases until `part_ends` are parts of one phase, such as `Phase.VALIDATE`."""
 
     def part_ends(self) -> None:
         """The part that began last is over."""
@@ -109,7 +109,7 @@ class Listener:
         """A step begins; the first is 1."""
 
     def gradient_is_ready(self, gradient: Gradient) -> Verdict | None:
-        """A gradient has a norm and has not changed a weight yet; a verdict where something is wrong with it."""
+        """The gradient's norm is known, no weight has changed; return a verdict if something is wrong with it."""
 
     def gradient_judged(self, step: int, verdict: Verdict) -> None:
         """The guard has found something wrong with a step's gradient."""
@@ -125,30 +125,30 @@ class Listener:
         return True
 
     def save_begins(self, step: int) -> None:
-        """A checkpoint of a step is going to be written."""
+        """A step's checkpoint is about to be written."""
 
     def saved(self, save: Save) -> None:
-        """A checkpoint is whole."""
+        """A checkpoint is complete."""
 
     def may_stop(self) -> str:
-        """Say why the run has to stop after this step; empty where it goes on."""
+        """Say why the run has to stop after this step; empty if it continues."""
         return ""
 
     def stopping(self, step: int) -> None:
-        """The run stops after a step, with a checkpoint, though it was not to be its last."""
+        """The run stops after a step, with a checkpoint, although that was not planned as its last step."""
 
     def ended(self, error: BaseException | None) -> None:
-        """The loop has ended; with an error, or as `SystemExit` where it ended before the last step."""
+        """The loop has ended: with an error if it failed, with `SystemExit` if it ended before the last step."""
 
 
 class Events(Listener):
-    """Passes each event on to every listener; as a context, also how the loop ended."""
+    """Passes each event on to every listener; as a context manager, it also reports how the loop ended."""
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self.listeners = list(listeners)
 
     def add(self, listeners: Iterable[Listener]) -> None:
-        """Add listeners after the present ones."""
+        """Append listeners to the present ones."""
         self.listeners.extend(listeners)
 
     def phase_begins(self, phase: str) -> None:
@@ -211,5 +211,5 @@ class Events(Listener):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Say how it has ended."""
+        """Report how the loop has ended."""
         self.ended(error)

@@ -1,4 +1,4 @@
-"""A training run's folder: what it is a run of, and what is read out of it."""
+"""A training run's folder: the names of its files, and what is read from them."""
 
 import os
 import re
@@ -11,30 +11,30 @@ from ...core.jsonio import JsonObject
 
 METRICS = "metrics.jsonl"
 PROVENANCE = "provenance.json"
-"""Provenance of the run, which goes into each checkpoint's `pdapt.json`."""
+"""The run's provenance, which goes into each checkpoint's `pdapt.json`."""
 STOP_AT = "--stop-at"
 """The reason of a stop that was asked for when the run was started."""
 SKIPPED = "skipped.json"
-"""Steps whose batches are left out: the guard went back from them."""
+"""Steps whose batches are left out because the guard went back to an earlier checkpoint."""
 JOBS = "slurm"
-"""Folder of what a batch script remembers of a run's starts; it may be there before the run."""
+"""Folder of a batch script's notes on the run's starts; it may exist before the run."""
 ACHIEVED = "achieved.json"
-"""Which tokens of which data set the run has read after each checkpoint's step."""
+"""How many tokens of each data set the run has read after each checkpoint's step."""
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """The run's whole checkpoints, oldest first. One still being written has neither `metadata.json` nor hashes yet."""
+    """List the run's complete checkpoints, oldest first: those with `metadata.json`, or with hashes."""
     folders = iterations(out / CHECKPOINTS)
     return [folder for folder in folders if any((folder / name).is_file() for name in ("metadata.json", HASHES_FILE))]
 
 
 def iterations(root: Path) -> list[Path]:
-    """The folders of checkpoints under a root, whole or not, oldest first; what others are called is none of them."""
+    """List the checkpoint folders under a root, complete or not, oldest first; skip folders with other names."""
     return sorted(path for path in root.glob("iter_*") if re.fullmatch(r"iter_[0-9]{1,10}", path.name))
 
 
 def skipped(out: Path) -> list[int]:
-    """Steps whose batches the run leaves out, because the guard went back from them.
+    """Read the steps whose batches the run leaves out because the guard went back to an earlier checkpoint.
 
     Raises:
         UserError: the file that says so is damaged.
@@ -43,7 +43,7 @@ def skipped(out: Path) -> list[int]:
 
 
 def read_achieved(out: Path, step: int) -> dict[str, JsonObject]:
-    """Read the `tokens` and `epochs` of each data set that the run has read after the step of a checkpoint.
+    """Read how many `tokens` and `epochs` of each data set the run has read after a checkpoint's step.
 
     Raises:
         UserError: nothing says so, or what does is damaged.
@@ -58,5 +58,5 @@ def read_achieved(out: Path, step: int) -> dict[str, JsonObject]:
 
 
 def iteration(checkpoint: Path) -> int:
-    """The step a checkpoint was saved after."""
+    """The step after which a checkpoint was saved."""
     return int(checkpoint.name.removeprefix("iter_"))

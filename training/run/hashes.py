@@ -1,8 +1,8 @@
-"""Hashes of a checkpoint's files and its provenance, by which a run recovers.
+"""Hashes and provenance of a checkpoint, from which a run recovers after damage.
 
-Megatron can hash, too, but on one rank and while the others wait: a minute for each save of an 8B model. Here a process
-of its own does it while training goes on (`python -m pdapt.training.run.hashes RUN … STEP`), and then removes what
-`retention.py` does not keep.
+Megatron can hash, too, but on one rank and while the others wait: a minute for each save of an 8B model. Here a
+separate process does it while training continues (`python -m pdapt.training.run.hashes RUN … STEP`), and then removes
+what `retention.py` does not keep.
 """
 
 import sys
@@ -31,7 +31,7 @@ def write_hashes(checkpoint: Path, provenance: dict[str, Any]) -> None:
 
 
 def hashes(checkpoint: Path) -> dict[str, str]:
-    """Compute the SHA-256 of each of a checkpoint's files, those of its folders too, but `pdapt.json`."""
+    """Compute the SHA-256 of each file of a checkpoint, including subfolders, except `pdapt.json`."""
     paths = {path.relative_to(checkpoint).as_posix(): path for path in checkpoint.rglob("*") if path.is_file()}
     names = sorted(paths.keys() - {HASHES_FILE})
     with ThreadPoolExecutor() as pool:
@@ -39,14 +39,14 @@ def hashes(checkpoint: Path) -> dict[str, str]:
 
 
 def weight_hashes(checkpoint: Path) -> dict[str, dict[str, str]]:
-    """SHA-256 of each file without the optimizer's state: `{"weights": {name: SHA-256}}`.
+    """Compute the SHA-256 of each file without the optimizer's state: `{"weights": {name: SHA-256}}`.
 
-    It is what an export reads, and a run that starts from these weights: an eighth of the bytes.
+    An export reads only these bytes, an eighth of all, and so does a run that starts from these weights.
     """
     try:
         spans = weight_spans(checkpoint)
     except UserError as error:
-        print(f"save: {checkpoint.name} has no hashes of its weights alone: {error.what}", flush=True)
+        print(f"save: the weights of {checkpoint.name} cannot be hashed apart from the rest: {error.what}", flush=True)
         return {}
     names = [path.name for path in sorted(checkpoint.iterdir()) if path.name in spans]
     with ThreadPoolExecutor() as pool:
@@ -57,14 +57,14 @@ def weight_hashes(checkpoint: Path) -> dict[str, dict[str, str]]:
 def damage(checkpoint: Path) -> str:
     """Describe the damage to a checkpoint; empty if there is none.
 
-    One without hashes, because the run was killed before they were written, is checked by its files' sizes.
+    If it has no hashes, because the run was killed before they were written, the sizes of its files are checked.
     """
     try:
         record = read_hashes_record(checkpoint)
         if record is None:
             return shortened(checkpoint)
         if record.step != iteration(checkpoint):
-            return f"{HASHES_FILE}: of step {record.step}"
+            return f"{HASHES_FILE} belongs to step {record.step}"
         wanted, present = record.files, hashes(checkpoint)
     except (UserError, OSError) as error:
         return str(error).splitlines()[0]
@@ -82,10 +82,10 @@ def recover(out: Path, *, fsdp: bool) -> Path | None:
 
     Args:
         out: run folder.
-        fsdp: whether its checkpoints are Megatron-FSDP's, which have no `metadata.json` at their end.
+        fsdp: whether Megatron-FSDP wrote the checkpoints: it does not write `metadata.json` last.
 
     Returns:
-        That checkpoint; None where there is none.
+        That checkpoint; None if there is none.
 
     Raises:
         UserError: see `check_own`.
@@ -99,19 +99,19 @@ def recover(out: Path, *, fsdp: bool) -> Path | None:
     while whole and (wrong := damage(whole[-1])):
         aside = _aside(root, whole.pop())
         before = whole[-1].name if whole else "the beginning"
-        log.warn(f"train: {aside.name.split('.')[0]} is damaged ({wrong}): kept as {aside}, going on from {before}")
+        log.warn(f"train: {aside.name.split('.')[0]} is damaged ({wrong}): kept as {aside}, continuing from {before}")
     if not whole:
         remove(root / TRACKER)
         return None
     newest = whole[-1]
     write_text(root / TRACKER, str(iteration(newest)))
     for path, wrong in write_missing_hashes(out, fsdp=fsdp):
-        log.warn(f"train: {path.name} has no hashes and is damaged ({wrong}): left where it is, and not used")
+        log.warn(f"train: {path.name} has no hashes and is damaged ({wrong}): it stays where it is, and is not used")
     return newest
 
 
 def _finished(out: Path, *, fsdp: bool) -> list[Path]:
-    """The run's checkpoints that were written to their end, oldest first."""
+    """List the run's checkpoints that were written completely, oldest first."""
     fsdp_checkpoints = {path for path in iterations(out / CHECKPOINTS) if fsdp and (path / METADATA).is_file()}
     begun = begun_saves(out)
     whole = {*checkpoints(out), *fsdp_checkpoints}
@@ -119,12 +119,12 @@ def _finished(out: Path, *, fsdp: bool) -> list[Path]:
 
 
 def write_missing_hashes(out: Path, *, fsdp: bool) -> list[tuple[Path, str]]:
-    """Hash the checkpoints that have no hashes, because the run or the hashing process was killed, with a warning.
+    """Hash, with a warning, the checkpoints without hashes, because the run or the hashing process was killed.
 
-    Their hashes are of the bytes as they are now: all that can be compared with when they were saved is their sizes.
+    The bytes are hashed as they are now; only their number can be compared with what was saved.
 
     Returns:
-        The damaged ones, which are not hashed, and their damage.
+        The damaged checkpoints, which are not hashed, and their damage.
 
     Raises:
         UserError: see `check_own`.
@@ -137,7 +137,8 @@ def write_missing_hashes(out: Path, *, fsdp: bool) -> list[tuple[Path, str]]:
         if wrong := damage(path):
             left.append((path, wrong))
             continue
-        log.warn(f"train: {path.name} has no hashes, because their process was killed; its files have the right sizes")
+        why = "because the hashing process was killed; the sizes of its files are right"
+        log.warn(f"train: {path.name} has no hashes, {why}")
         write_hashes(path, read_object(out / PROVENANCE).values)
     return left
 
@@ -152,7 +153,7 @@ def _aside(root: Path, checkpoint: Path) -> Path:
 def main() -> None:
     """Hash checkpoints, and remove those that the recipe does not keep: `RUN KEEP_EVERY KEEP_LAST RANK STEP…`.
 
-    RANK is the process that has asked for it, and that it ends with.
+    RANK is the process that asked for it; this process ends when RANK does.
     """
     out, keep_every, keep_last, rank, *steps = Path(sys.argv[1]), *(int(value) for value in sys.argv[2:])
     die_with_parent(rank)
@@ -160,7 +161,7 @@ def main() -> None:
         if path.is_dir() and not (path / HASHES_FILE).is_file():
             write_hashes(path, read_object(out / PROVENANCE).values)
     for path in retain(out, keep_every or None, keep_last):
-        print(f"removed {path.name}: not one of those that are kept", flush=True)
+        print(f"removed {path.name}: the recipe does not keep it (checkpoint.keep_every, keep_last)", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The identity of a training run: whether a folder's run is the one that is asked for."""
+"""The identity of a training run: whether a folder holds the run that is requested."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from ...recipes.overrides import flat
 from ...recipes.schema import Recipe
 from .folder import JOBS
 
-# What may change between two starts of one run: none of it changes what is computed, but for rounding.
+# Sections that may change between two starts of a run: apart from rounding, none changes what is computed.
 _FREE = ("parallel", "machine", "job", "checkpoint", "guard", "log", "engine", "megatron")
 
 
@@ -24,10 +24,10 @@ class RunIdentity:
     """All that decides the steps of a run, kept in its `run.json`.
 
     Attributes:
-        recipe: its values without the machine: see `recipe_values`.
+        recipe: the recipe's values without the machine: see `recipe_values`.
         tokens: fingerprint of the tokens.
         tokenizer: fingerprint of their tokenizer.
-        base: fingerprint of the weights that it starts from; None for random ones.
+        base: fingerprint of the weights that the run starts from; None for random weights.
     """
 
     recipe: dict[str, Any]
@@ -63,7 +63,7 @@ class RunIdentity:
 
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:
-    """A recipe's values that decide what a step is: without the machine, and how the batch is spread over it."""
+    """A recipe's values that decide what a step computes: without the machine, and how the batch is spread over it."""
     values = {name: value for name, value in to_dict(recipe).items() if name not in _FREE}
     values["batch"] = {"global_size": recipe.batch.global_size}
     del values["optimizer"]["grads"], values["model"]["transformer_impl"]
@@ -71,19 +71,19 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
 
 
 def claim(out: Path, recipe: Recipe, requested: RunIdentity, *, other_data: bool = False) -> None:
-    """Make the folder this run's, or check that it is; `other_data` as in `check_same`.
+    """Claim the folder for this run, or check that it already is this run's; `other_data` as in `check_same`.
 
     Raises:
         UserError: the folder holds a run of another recipe, other data or another base, or something else.
     """
     check_claim(out, lambda: requested, other_data=other_data)
-    (out / MANIFEST_FILE).unlink(missing_ok=True)  # of a finished run that is made longer: whole only when it is again
+    (out / MANIFEST_FILE).unlink(missing_ok=True)  # a finished run that is extended is not finished any more
     write_json(out / IDENTITY, asdict(requested))
     write_text(out / "recipe.yaml", to_yaml(recipe))
 
 
 def check_claim(out: Path, identify: Callable[[], RunIdentity], *, other_data: bool = False) -> None:
-    """Check that a folder is the run's, or can become it; `identify` is asked only where there is a run to compare.
+    """Check that a folder holds the run, or can; `identify` is called only if there is a run to compare with.
 
     Raises:
         UserError: see `claim`.
@@ -100,10 +100,10 @@ def check_same(out: Path, requested: RunIdentity, *, other_data: bool) -> None:
     Args:
         out: run folder.
         requested: the run that is asked for.
-        other_data: whether tokens and tokenizer may be others.
+        other_data: whether tokens and tokenizer may differ.
 
     Raises:
-        UserError: it is another; the message says in what.
+        UserError: it is another run; the message says how they differ.
     """
     path = out / IDENTITY
     held = RunIdentity.read(out)
@@ -122,7 +122,7 @@ def check_same(out: Path, requested: RunIdentity, *, other_data: bool) -> None:
 
 def _check_rest(out: Path, held: RunIdentity, requested: RunIdentity) -> None:
     differing = ["base"] if held.base != requested.base else []
-    # Of what an older release did not know, the run has the defaults.
+    # Options that the run's older release did not have count as the defaults.
     recorded = flat(held.recipe | {"data": complete_data(held.recipe.get("data"))})
     there, now = flat(_defaults()) | recorded, flat(requested.recipe)
     if there["steps"] < now["steps"]:  # see `extend_run.py`
@@ -136,14 +136,14 @@ def _check_rest(out: Path, held: RunIdentity, requested: RunIdentity) -> None:
         raise UserError(
             f"{out} holds another run: {'; '.join(differing)}",
             where=str(out / IDENTITY),
-            allowed=f"another {', '.join(_FREE)}, model.transformer_impl, optimizer.grads or batch.micro_size; all "
-            "other keys decide what a step is, and must stay",
+            allowed=f"other values of {', '.join(_FREE)}, model.transformer_impl, optimizer.grads and "
+            "batch.micro_size; all other keys decide what a step computes, and must stay the same",
             fix="choose another --out, or give the recipe, tokens and base of that run",
         )
 
 
 def steps_before(out: Path, requested: RunIdentity) -> int | None:
-    """Steps that the run at `out` was to have, where `requested` asks for more of them; None where it does not."""
+    """Steps that the run at `out` was planned for, if `requested` asks for more of them; else None."""
     held = RunIdentity.read(out).steps
     return held if held < requested.steps else None
 

@@ -1,11 +1,11 @@
-"""A run's journal: what happened at which step of which start, a JSON object a line, never rewritten.
+"""A run's journal: what happened at which step of which start, one JSON object per line, never rewritten.
 
 Events, all with `event`, `time` (Unix seconds) and `start` (number of the start, from 0):
 
-- `start`: `step` that it goes on from, `ranks`, `host`;
+- `start`: `step` that it continues after, `ranks`, `host`;
 - `step`: `step`, `seconds`, `loss` and the rest of the row that `listeners/journal_rows.py` makes;
 - `validation`: `step`, `loss`, `seconds`, `sources`;
-- `save`: `step`, `stall_seconds` (training stood still), `seconds` (until the checkpoint was whole), `asynchronous`;
+- `save`: `step`, `stall_seconds` (training stood still), `seconds` (until the checkpoint was complete), `asynchronous`;
 - `guard`: `step`, `action` and `reason`;
 - `straggler`: `step`, `rank`, `ratio`;
 - `end`: `step`, `state`, `reason`.
@@ -32,13 +32,13 @@ from ...recipes.schema import GuardAction
 
 JOURNAL_FILE = "log.jsonl"
 NAMED = 20
-"""Lines that cannot be read and are named on a page; of more the number is stated."""
+"""How many unreadable lines a page names; of further ones it states the number."""
 Row = dict[str, Any]
-"""An event as JSON values: its `Event`, `time`, `start`, and what the event has more."""
+"""An event as JSON values: its `Event`, `time`, `start`, and the event's own values."""
 
 
 class Event(StrEnum):
-    """The kinds of events; what their rows hold stands at the head of this file."""
+    """The kinds of events; the top of this file says what their rows hold."""
 
     START = "start"
     STEP = "step"
@@ -50,7 +50,7 @@ class Event(StrEnum):
 
 
 def steps_in(rows: Iterable[Row]) -> list[MeasuredStep]:
-    """Every step that was done, in the order of the journal; one that was done again is there twice."""
+    """List every step that was done, in the order of the journal; a repeated step is listed twice."""
     return [
         MeasuredStep(
             time=row["time"],
@@ -67,7 +67,7 @@ def steps_in(rows: Iterable[Row]) -> list[MeasuredStep]:
 
 
 class Journal:
-    """Appends events to a run's journal. One process of a run writes it.
+    """Appends events to a run's journal. Only one process of a run writes it.
 
     Attributes:
         start: number of this start.
@@ -76,7 +76,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.start = 1 + max((row["start"] for row in read_history(path).rows), default=-1)
-        # A line that a kill has torn is ended here, so that the next one is whole. Damaged ones stay as they are.
+        # A line that a kill has cut off is ended here, so that the next one is complete. Damaged lines stay.
         torn = path.is_file() and path.stat().st_size > 0 and _last_byte(path) != b"\n"
         self._file = path.open("a", encoding="utf-8")
         if torn:
@@ -96,7 +96,7 @@ def _last_byte(path: Path) -> bytes:
 
 
 def as_line(row: Row) -> str:
-    """A row as a line of strict JSON: a number that is not finite, which JSON lacks, becomes null."""
+    """Format a row as a line of strict JSON; a number that is not finite, which JSON lacks, becomes null."""
     return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -110,7 +110,7 @@ def _finite(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class DamagedLine:
-    """A line that cannot be read: its number, the kind of its fault, and place and fault as the log has them."""
+    """A line that cannot be read: its number, the kind of fault, and place and fault as the log states them."""
 
     number: int
     kind: RemarkKind
@@ -125,7 +125,7 @@ class History:
         path: its file.
         rows: events, oldest first.
         damaged: each line that cannot be read; such lines stay in the file.
-        gaps: for each of them, how many rows come before it.
+        gaps: for each damaged line, the number of rows before it.
     """
 
     path: Path
@@ -134,7 +134,7 @@ class History:
     gaps: list[int]
 
     def say(self) -> None:
-        """Warn of lines that cannot be read, and of steps that are not there."""
+        """Warn of lines that cannot be read, and of missing steps."""
         if self.damaged:
             lines = counted(len(self.damaged) + len(self.rows), "line")
             log.warn(
@@ -145,7 +145,7 @@ class History:
             log.warn(f"{self.path} has lost steps: {ranges(missing)}; their time counts as unknown")
 
     def faults(self) -> list[Remark]:
-        """Remarks on each line that cannot be read, up to NAMED, and on steps that are not there, for a page."""
+        """Make a page's remarks on lines that cannot be read, up to NAMED, and on missing steps."""
         file = self.path.name
         remarks = [Remark(line.kind, {"file": file, "line": line.number}) for line in self.damaged[:NAMED]]
         if len(self.damaged) > NAMED:
@@ -156,7 +156,7 @@ class History:
 
 
 def read_history(path: Path) -> History:
-    """Read a journal past any damage, which is recorded; a missing file gives an empty history."""
+    """Read a journal; damage is recorded and skipped, and a missing file gives an empty history."""
     history = History(path, [], [], [])
     for number, line in _lines(path) if path.is_file() else ():
         where = f"{path}:{number}"
@@ -177,17 +177,17 @@ def read_history(path: Path) -> History:
 
 
 def read(path: Path) -> list[Row]:
-    """The events of a journal, oldest first; what cannot be read is left out, with a warning."""
+    """Read the events of a journal, oldest first; what cannot be read is left out, with a warning."""
     history = read_history(path)
     history.say()
     return history.rows
 
 
 def read_steps(path: Path) -> History:
-    """Read a journal that has to hold a step.
+    """Read a journal that has to hold at least one step.
 
     Raises:
-        UserError: it is missing, or holds none; the message says what is damaged.
+        UserError: it is missing, or holds no step; the message says what is damaged.
     """
     history = read_history(path)
     if not any(row["event"] == Event.STEP for row in history.rows):
@@ -208,7 +208,7 @@ def read_steps(path: Path) -> History:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Each line and its number; of one that is too long, the beginning, which is longer than allowed."""
+    """Yield each line with its number; of an overlong line only the beginning, which is still longer than allowed."""
     with path.open("rb") as file:
         number = 0
         while line := file.readline(MAX_BYTES + 1):
@@ -219,10 +219,10 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _check(row: JsonObject) -> None:
-    """Check what is computed with of a row.
+    """Check the values of a row that are computed with.
 
     Raises:
-        UserError: it is missing, or of another type.
+        UserError: one is missing, or of another type.
     """
     row.number("time"), row.integer("start")
     event = row.text("event")
@@ -240,17 +240,17 @@ def _check(row: JsonObject) -> None:
 
 
 def kept(rows: Iterable[Row], event: Event, last: int | None = None) -> dict[int, Row]:
-    """The events of a kind that count, by step: of a step that was done again after a restart, the later one.
+    """The events of a kind that count, by step: if a step was repeated after a restart, the later one.
 
     Args:
-        rows: of a journal.
+        rows: rows of a journal.
         event: steps or validations.
-        last: steps after this one do not count: a restart goes on from it.
+        last: a restart continues after this step; later ones do not count.
     """
     counted: dict[int, Row] = {}
     start = 0
     for row in rows:
-        # What an earlier start did after the step that this one goes on from is undone; its row may be lost.
+        # This start undoes what earlier ones did after the step that it continues from; that step's row may be lost.
         begins = row["event"] == Event.START
         if begins or (row["event"] == Event.STEP and row["start"] != start):
             counted = {step: old for step, old in counted.items() if step < row["step"] + begins}
@@ -261,9 +261,9 @@ def kept(rows: Iterable[Row], event: Event, last: int | None = None) -> dict[int
 
 
 def missing_steps(rows: list[Row]) -> list[tuple[int, int]]:
-    """The steps up to the last one that have no row, though nobody left them out: first and last of each gap.
+    """The steps up to the last one that have no row although the guard did not leave them out.
 
-    Gaps and not steps: the number of a step in a damaged row may be anything.
+    Given as first and last step of each gap, not one by one: in a damaged row the number of a step may be anything.
     """
     known = kept(rows, Event.STEP)
     last = max([*known, *(row["step"] for row in rows if row["event"] == Event.START)], default=0)
@@ -272,17 +272,17 @@ def missing_steps(rows: list[Row]) -> list[tuple[int, int]]:
 
 
 def _left_out(rows: list[Row]) -> set[int]:
-    """The steps whose batches the guard has left out."""
+    """Collect the steps whose batches the guard has left out."""
     return {row["step"] for row in rows if row["event"] == Event.GUARD and row.get("action") == GuardAction.REWIND}
 
 
 def ranges(gaps: list[tuple[int, int]]) -> str:
-    """First and last numbers as `1, 3-5`."""
+    """Format pairs of first and last numbers as `1, 3-5`."""
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in gaps)
 
 
 def unknown_seconds(history: History) -> float:
-    """Wall time of which lost rows would tell: between the row before and the beginning of what the row after tells."""
+    """Wall time that lost rows covered: from the row before them to the beginning of what the row after them covers."""
     spans = [span for at in history.gaps if (span := _span(history.rows, at))]
     left_out = _left_out(history.rows)
     for at in range(1, len(history.rows)):
@@ -300,12 +300,12 @@ def unknown_seconds(history: History) -> float:
 
 
 def _span(rows: list[Row], at: int) -> tuple[float, float] | None:
-    """The time that a line between rows `at - 1` and `at` would tell of; None where nothing that counts is in it."""
+    """The time that a line between rows `at - 1` and `at` covered; None if nothing in it counts."""
     if not 0 < at < len(rows):
         return None
     after = rows[at]
     if after["event"] == Event.START and after["step"] <= _step_before(rows, at):
-        return None  # a kill has torn the line: what it told of was done again
+        return None  # a kill has cut the line off: its work was done again
     return rows[at - 1]["time"], after["time"] - (after["seconds"] if after["event"] == Event.STEP else 0.0)
 
 
@@ -322,30 +322,30 @@ class Goodput:
     """
 
     def __init__(self, history: History, step: int, now: float) -> None:
-        """Take up what earlier starts did up to `step`, which this one goes on from."""
+        """Sum up what earlier starts did up to `step`, from which this one continues."""
         rows = history.rows
         self.begin = min((row["time"] for row in rows), default=now)
         self.unknown = unknown_seconds(history)
         self.productive = sum(productive(row) for row in kept(rows, Event.STEP, step).values())
 
     def add(self, row: Row) -> float:
-        """Count a step; the goodput at its end."""
+        """Count a step, and return the goodput at its end."""
         self.productive += productive(row)
         return self.productive / max(row["time"] - self.begin, 1e-9)
 
     def unknown_share(self, now: float) -> float:
-        """Share of the wall time of which rows are lost: so much more may have been productive."""
+        """Share of the wall time whose rows are lost: up to that much more may have been productive."""
         return self.unknown / max(now - self.begin, 1e-9)
 
 
 def spent(history: History) -> Spent | None:
-    """Sum up a run's cost until now; None if it has not done a step."""
+    """Sum up a run's cost so far; None if it has not done a step."""
     rows = history.rows
     counted = kept(rows, Event.STEP).values()
     if not counted:
         return None
     begins: dict[int, float] = {}
-    for row in rows:  # of a start whose own row is lost, the first that is there
+    for row in rows:  # if the row of a start is lost, its first remaining row counts
         begins.setdefault(row["start"], row["time"])
     ranks = {row["start"]: row["ranks"] for row in rows if row["event"] == Event.START}
     ends = {row["start"]: row["time"] for row in rows}
@@ -374,12 +374,12 @@ def metrics(rows: list[Row], slots_a_step: int) -> list[Row]:
     """Losses by step, as the report reads them.
 
     Args:
-        rows: of a journal.
+        rows: rows of a journal.
         slots_a_step: slots of a global batch.
 
     Returns:
-        Rows `{"iteration", "slots", "loss"}` and `{"iteration", "slots", "valid_loss"}`, nats a token, with `sources`:
-        the loss of each data set that had tokens.
+        Rows `{"iteration", "slots", "loss"}` and `{"iteration", "slots", "valid_loss"}` in nats per token, with
+        `sources`: the loss of each data set that had tokens.
     """
     losses = []
     for event, name in ((Event.STEP, "loss"), (Event.VALIDATION, "valid_loss")):

@@ -1,4 +1,4 @@
-"""A training run's terminal: lines for people. All that torch and Megatron print goes into a log."""
+"""The terminal output of a training run: lines for people. All that torch and Megatron print goes into a log."""
 
 import os
 import re
@@ -13,20 +13,20 @@ from ...core import log
 from ...core.log import counted
 
 LOGS = "logs"
-"""In a run's folder: what each rank prints that a torchrun of somebody else's started."""
+"""Subfolder of a run for the output of each rank, if the user's own torchrun started the ranks."""
 OF_OURS = ("save: ", "guard: ", "straggler: ", "hang: ", "tracker: ")
-"""How lines begin that a rank wants to be seen."""
+"""How a rank begins the lines that are shown to the user."""
 _LOGGED = re.compile(r"\[ *\d+\.\d s\] ")
 _WARNING = re.compile("warning", re.IGNORECASE)
 EVERY = 5.0
-"""Seconds between the lines of a run that only goes on."""
+"""Seconds between progress lines while nothing else happens."""
 
 
 class Follower:
-    """Shows those lines of a log that are for people, and counts the warnings of libraries among the others."""
+    """Shows the lines of a log that are for people, and counts the libraries' warnings among the others."""
 
     def __init__(self, path: Path, offset: int, say: Callable[[str], None]) -> None:
-        """Begin at a place of the log; `say` shows a line."""
+        """Begin at an offset in the log; `say` shows a line."""
         self.path, self.say, self.warnings = path, say, 0
         self._offset, self._rest, self._shown = offset, b"", time.monotonic()
 
@@ -40,14 +40,14 @@ class Follower:
             self._shown = time.monotonic()
 
     def end(self) -> None:
-        """Show the rest, and how many warnings there were that were not shown."""
+        """Show the rest, and the number of warnings that were not shown."""
         self.show()
         if self.warnings:
             warnings = counted(self.warnings, "warning of torch or Megatron is", "warnings of torch and Megatron are")
             self.say(f"train: {warnings} in {self.path}")
 
     def _new(self) -> list[str]:
-        """The whole lines since the last time."""
+        """Read the complete lines since the last time."""
         with self.path.open("rb") as file:
             file.seek(self._offset)
             text = file.read()
@@ -63,7 +63,7 @@ class Follower:
 
 
 def _brief(line: str) -> str:
-    """A line of ours as it is; of one of Megatron's the step and the loss."""
+    """Keep pdapt's own lines as they are; of Megatron's, keep the step and the loss."""
     if logged := _LOGGED.match(line):
         return line[logged.end() :]
     if line.startswith(OF_OURS):
@@ -77,7 +77,7 @@ def _brief(line: str) -> str:
 
 @contextmanager
 def kept_apart(path: Path) -> Iterator[None]:
-    """Put what this process prints, its libraries and its children too, into a log; lines for people are shown."""
+    """Redirect the output of this process, its libraries and its children to a log; show the lines for people."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _flush()
     kept = [os.dup(number) for number in (1, 2)]

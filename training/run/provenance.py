@@ -1,4 +1,4 @@
-"""Provenance of a checkpoint, and whether a run with another parallelism can continue from it."""
+"""A checkpoint's provenance, and whether a run with another parallelism can continue from it."""
 
 import shlex
 import sys
@@ -20,9 +20,9 @@ def provenance(recipe: Recipe, inputs: dict[str, Any], code: str | None = None) 
     """Describe what a run's checkpoints are made of.
 
     Args:
-        recipe: resolved.
+        recipe: the resolved recipe.
         inputs: fingerprints of tokens, tokenizer and base.
-        code: path in the run's folder of the code, where no commit has it.
+        code: path of the code in the run's folder, if no commit holds it.
     """
     return {
         "recipe": to_dict(recipe),
@@ -41,23 +41,23 @@ def _device() -> str:
 
 
 def device_of(checkpoint: Path) -> str | None:
-    """Whether a checkpoint was saved on a CPU or on GPUs; None where no record says."""
+    """Whether a checkpoint was saved on a CPU or on GPUs; None if no record says so."""
     record = read_provenance(checkpoint)
     return record.text("device", "") or None if record else None
 
 
 def layers_of(checkpoint: Path) -> str | None:
-    """Whose layers a checkpoint was saved by; None where no record says."""
+    """Which implementation of the layers saved a checkpoint; None if no record says so."""
     record = read_provenance(checkpoint)
     if record is None:
         return None
-    # Records that do not name them are older than the choice.
+    # Records that name no implementation are older than the option.
     by_device = {CPU: Layers.LOCAL, GPU: Layers.TRANSFORMER_ENGINE}
     return record.text("transformer_impl", "") or by_device.get(record.text("device", ""))
 
 
 def steps_of(checkpoint: Path) -> int | None:
-    """Steps that a checkpoint's run was to have; None where no record says."""
+    """Steps that a checkpoint's run was planned for; None if no record says so."""
     record = read_provenance(checkpoint)
     return record.object("recipe").integer("steps") if record else None
 
@@ -66,8 +66,8 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
     """Check that a checkpoint's optimizer state can be resharded as the recipe needs it.
 
     Raises:
-        UserError: TP or PP, or the kind of sharding, is another, and the checkpoint was not saved for that; or its
-            record of hashes is damaged.
+        UserError: TP, PP or the kind of sharding differs, and the checkpoint was not saved for that; or its record of
+            hashes is damaged.
     """
     record = read_provenance(checkpoint)
     assert record is not None, "`recover` has hashed it"
@@ -85,18 +85,18 @@ def check_resharding(checkpoint: Path, recipe: Recipe) -> None:
     device, layers = device_of(checkpoint), layers_of(checkpoint)
     if device not in (None, _device()) or layers not in (None, transformer_impl(recipe, gpu=has_gpu())):
         raise UserError(
-            f"{checkpoint.name} was saved on a {device} by {layers} layers, which have another order, with "
-            "checkpoint.reshardable=false",
+            f"{checkpoint.name} was saved on a {device} by {layers} layers with checkpoint.reshardable=false, and the "
+            "layers of this start keep the optimizer's state in another order",
             where=str(checkpoint),
             allowed=f"on a {device}, model.transformer_impl={layers}",
-            fix="train one step more there with checkpoint.reshardable=true and --stop-at, then continue here",
+            fix="train one more step there with checkpoint.reshardable=true and --stop-at, then continue here",
         )
     if (tp, pp) == (now.tp, now.pp):
         return
     raise UserError(
-        f"{checkpoint.name} was saved at TP {tp} x PP {pp} with checkpoint.reshardable=false, and the recipe has "
+        f"{checkpoint.name} was saved at TP {tp} x PP {pp} with checkpoint.reshardable=false, but the recipe has "
         f"TP {now.tp} x PP {now.pp}",
         where="parallel",
         allowed=f"parallel.tp={tp} parallel.pp={pp}",
-        fix="train one step more as before, with checkpoint.reshardable=true and --stop-at, then change TP or PP",
+        fix="train one more step as before, with checkpoint.reshardable=true and --stop-at, then change TP or PP",
     )

@@ -8,15 +8,15 @@ from .folder import checkpoints, iteration
 
 
 def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
-    """Remove the checkpoints that need not be kept, only ones older than the newest hashed one.
+    """Remove the checkpoints that need not be kept, but only if they are older than the newest one with hashes.
 
     Args:
         out: run folder.
-        keep_every: steps whose multiples are kept; None keeps all.
+        keep_every: checkpoints at multiples of this step are kept; None keeps all.
         keep_last: how many of the others are kept.
 
     Returns:
-        What was removed.
+        The removed checkpoints.
     """
     there = checkpoints(out)
     while there and not (there[-1] / HASHES_FILE).is_file():
@@ -24,7 +24,7 @@ def retain(out: Path, keep_every: int | None, keep_last: int) -> list[Path]:
     if keep_every is None or not there:
         return []
     others = [path for path in there[:-1] if iteration(path) % keep_every]
-    # The newest counts as one of the last where it is not kept anyway.
+    # The newest counts as one of the last unless it is kept anyway.
     more = keep_last - (iteration(there[-1]) % keep_every > 0)
     gone = others[: max(0, len(others) - max(0, more))]
     for path in gone:

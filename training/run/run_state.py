@@ -1,4 +1,4 @@
-"""State in which a start of a run ended, for the next start: `state.json` in the run's folder."""
+"""How a start of a run ended, for the next start to read: `state.json` in the run's folder."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ from .failures.rank_file import this_start
 
 STATE = "state.json"
 PREPARED = "prepared.txt"
-"""Which start the run's folder was prepared for last."""
+"""File that names the start for which the run's folder was last prepared."""
 
 
 class State(StrEnum):
@@ -22,9 +22,9 @@ class State(StrEnum):
     STOPPED = "stopped"
     """Before the last step, with a checkpoint."""
     REWIND = "rewind"
-    """By the guard; it is started again."""
+    """By the guard; the run is started again."""
     STOP = "stop"
-    """By the guard, for somebody to look at."""
+    """By the guard; a person has to look at it."""
     HANG = "hang"
     FAILED = "failed"
 
@@ -36,7 +36,7 @@ class RunState:
     Attributes:
         state: how the start ended.
         step: the step that it was in, or had done last.
-        reason: why; empty where it finished.
+        reason: why it ended; empty if it finished.
     """
 
     state: State
@@ -44,7 +44,7 @@ class RunState:
     reason: str
 
     def write(self, out: Path) -> None:
-        """Write it into a run's folder."""
+        """Write the state into a run's folder."""
         write_json(out / STATE, asdict(self))
 
 
@@ -62,18 +62,18 @@ def read_state(out: Path) -> RunState:
 
 
 def say_prepared(out: Path) -> None:
-    """Let the other ranks of this start begin: the run's folder is claimed, and what is damaged there moved aside."""
+    """Let the other ranks of this start begin: the run's folder is claimed, and damaged checkpoints are moved aside."""
     write_text(out / PREPARED, this_start())
 
 
 def wait_until_prepared(out: Path) -> None:
-    """Wait, on a rank that does not prepare the run's folder, for the one that does. Whoever started both ends this."""
+    """Wait for the rank that prepares the run's folder. If that rank ends, their launcher ends this wait."""
     path = out / PREPARED
     while not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != this_start():
         time.sleep(0.2)
 
 
 def report_hang(out: Path, step: int, reason: str) -> None:
-    """Report that a run hangs, from the rank that found it, before the run is ended."""
+    """Report that a run hangs, before it is ended; called by the rank that noticed it."""
     RunState(State.HANG, step, reason).write(out)
     print(f"hang: {reason}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""torchrun for the ranks of this machine: started, followed, asked to stop."""
+"""Starts torchrun for the ranks of this machine, follows its output, and passes on requests to stop."""
 
 import errno
 import os
@@ -29,11 +29,11 @@ from .output import Follower
 
 LOG = "train.log"
 CODES = "codes.json"
-"""Among the ranks' files: the exit codes of those that torchrun saw end first."""
+"""File beside the ranks' files: the exit codes of the ranks that torchrun saw end first."""
 
 
 def spawn(task: RankTask, out: Path) -> int:
-    """Run torchrun for this machine's ranks, with their output in `train.log`; its exit code.
+    """Run torchrun for this machine's ranks, with their output in `train.log`; return its exit code.
 
     A SIGTERM, SIGUSR1 or SIGINT is passed on to the ranks, which save and end.
 
@@ -62,7 +62,7 @@ def spawn(task: RankTask, out: Path) -> int:
 
 
 def threads(ranks: int) -> int:
-    """Threads of a rank: its part of the cores, or fewer where the environment's OMP_NUM_THREADS says so."""
+    """Threads of a rank: its share of the cores, or fewer if OMP_NUM_THREADS says so."""
     part = max(1, len(os.sched_getaffinity(0)) // ranks)
     given = os.environ.get("OMP_NUM_THREADS", "")
     return min(part, int(given)) if given.isdecimal() and int(given) else part
@@ -75,7 +75,7 @@ def connections(recipe: Recipe) -> dict[str, str]:
 
 def _before_torchrun(launcher: int) -> None:
     die_with_parent(launcher)
-    # Ranks inherit this, and lift it when they can note a signal: one that comes before does not kill them.
+    # Ranks inherit this block, and lift it once they can note a signal: an earlier one does not kill them.
     block_signals()
 
 
@@ -97,7 +97,7 @@ def _asked_to_stop() -> Iterator[list[int]]:
 
 
 def _watch(process: "subprocess.Popen[bytes]", follower: Follower, asked: list[int]) -> int:
-    """Wait for the trainer, passing on signals, and showing its progress; its exit code."""
+    """Wait for the trainer, pass on signals and show its progress; return its exit code."""
     passed_on = False
     while process.poll() is None:
         time.sleep(0.5)
@@ -105,7 +105,7 @@ def _watch(process: "subprocess.Popen[bytes]", follower: Follower, asked: list[i
         for rank in ranks:
             rank.send_signal(asked[0])
         if ranks:
-            log.info(f"train: {signal.Signals(asked[0]).name} received, saving and ending after this step")
+            log.info(f"train: {signal.Signals(asked[0]).name} received: saving and ending after this step")
             passed_on = True
         if asked.count(signal.SIGINT) > 1:  # the ranks die with this process
             raise KeyboardInterrupt
@@ -115,12 +115,12 @@ def _watch(process: "subprocess.Popen[bytes]", follower: Follower, asked: list[i
 
 
 def fail(code: int, path: Path, offset: int) -> NoReturn:
-    """Say why the trainer ended: what the user can fix apart from the rest.
+    """Say why the trainer ended, as a UserError if the user can fix it.
 
     Args:
-        code: its exit code.
+        code: the trainer's exit code.
         path: its log, in the run's folder.
-        offset: where this start's part begins.
+        offset: where this start's part of the log begins.
 
     Raises:
         UserError: the disk is full.
@@ -129,7 +129,7 @@ def fail(code: int, path: Path, offset: int) -> NoReturn:
     with path.open("rb") as file:
         file.seek(offset)
         text = file.read().decode(errors="replace")
-    # On a full disk the log may end before it says so.
+    # If the disk is full, the log may end before it can say so.
     if os.strerror(errno.ENOSPC) in text or shutil.disk_usage(path).free < 2**20:
         raise UserError(
             "the disk is full: the trainer could not write",

@@ -1,4 +1,4 @@
-"""Sums over a step's micro-batches and over all ranks, by name, and as the one vector that the ranks add up."""
+"""Sums over a step's micro-batches and over all ranks: by name, and as the vector that the ranks add up."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -18,9 +18,9 @@ class DataSums:
     """Sums over the tokens of a step, or of a validation.
 
     Attributes:
-        losses: cross-entropy of the tokens that count, nats, one sum a data set.
-        counts: how many tokens count, one number a data set.
-        squares: squared lengths of the pieces that attention stops at; 0 where it stops at none.
+        losses: cross-entropy of the tokens that count, in nats, one sum per data set.
+        counts: number of tokens that count, one per data set.
+        squares: sum of the squared lengths of the pieces within which attention stays; 0 without such pieces.
     """
 
     losses: list[float]
@@ -34,7 +34,7 @@ class DataSums:
 
     @property
     def mean_loss(self) -> float:
-        """Mean over the tokens that count, nats."""
+        """Mean over the tokens that count, in nats."""
         return sum(self.losses) / sum(self.counts)
 
     def by_data_set(self, names: list[str]) -> dict[str, dict[str, float | int]]:
@@ -45,15 +45,15 @@ class DataSums:
 
 @dataclass(frozen=True)
 class StepSums:
-    """A rank's share of a step; added up over all ranks, the whole step.
+    """A rank's share of a step; the sum over all ranks is the whole step.
 
     Attributes:
-        data: by data set.
+        data: sums by data set.
         loss: mean loss of the global batch; 0 on every rank but the one that has it.
-        joules: energy that the rank's GPU has used; NaN where it is not known.
+        joules: energy that the rank's GPU has used since the step before; NaN if unknown.
         stop_flags: from `Stops.flags`.
-        data_waits: seconds waited for data, one a rank; 0 but for this rank's.
-        compute_seconds: seconds of forward and backward, one a rank; 0 but for this rank's.
+        data_waits: seconds waited for data, one element per rank; all but this rank's are 0.
+        compute_seconds: seconds of forward and backward, one element per rank; all but this rank's are 0.
     """
 
     data: DataSums
@@ -65,10 +65,10 @@ class StepSums:
 
 
 def over_ranks[Sums](share: Sums, add_up: Callable[[list[float]], list[float]]) -> Sums:
-    """Add up each number of a dataclass of numbers over all ranks, all of them at once.
+    """Add up each number of a dataclass over all ranks, in one exchange.
 
     Args:
-        share: this rank's; its lists are as long on every rank.
+        share: this rank's numbers; a list in it has the same length on every rank.
         add_up: sums a vector over the ranks, element by element.
     """
     return _rebuilt(share, iter(add_up(list(_numbers(share)))))

@@ -1,4 +1,4 @@
-"""The store in which the ranks of a run, on whatever node, leave each other notes."""
+"""The store in which the ranks of a run, on any node, leave notes for each other."""
 
 import os
 from datetime import timedelta
@@ -6,14 +6,14 @@ from typing import Any, cast
 
 
 def torchrun_store(purpose: str, timeout: float) -> Any:
-    """The store under a prefix of its own: torchrun's, or, where srun has started the ranks, one that rank 0 keeps.
+    """The store under a prefix of its own: torchrun's or, if srun has started the ranks, one that rank 0 keeps.
 
-    A store of rank 0's ends with the object that is returned there; Megatron's, at the same port, is the same while
-    both are there.
+    A store that rank 0 keeps ends with the object returned on rank 0. Megatron's store, at the same port, is the same
+    one while both exist.
 
     Args:
-        purpose: what the notes are for: those for another purpose, or from before torchrun restarted the ranks, are
-            not seen.
+        purpose: what the notes are for; notes for another purpose, or from before torchrun restarted the ranks, are
+            not visible.
         timeout: seconds after which waiting for the store, or for a note, fails.
     """
     import torch

@@ -102,8 +102,11 @@ def test_parts_of_a_schedule_that_do_not_go_together_are_refused(
         ([], None),
         (["data.layout=paper", "steps=500"], None),
         (["optimizer.schedule=cosine"], "with optimizer.schedule=cosine the learning rate of each step depends"),
-        (["data.blend=[{sources: [soins], max_epochs: 2}, {}]", "steps=80"], "data.blend.max_epochs binds"),
-        (["data.layout=concat", "steps=500"], "shuffles all epochs of a data set together, and soins, ville is read"),
+        (["data.blend=[{sources: [soins], max_epochs: 2}, {}]", "steps=80"], "data.blend.max_epochs is reached"),
+        (
+            ["data.layout=concat", "steps=500"],
+            "shuffles all epochs of a data set together, and more than one is read of soins, ville",
+        ),
         (["data.layout=concat", "steps=11"], None),
     ],
 )

@@ -33,10 +33,13 @@ def test_nodes_that_are_alike_pass(recipe: Recipe) -> None:
 @pytest.mark.parametrize(
     ("other", "problem"),
     [
-        (replace(N2, ranks=1), "ranks: 1 on n2, parallel.ranks_per_node=2 is expected"),
+        (replace(N2, ranks=1), "ranks: 1 on n2; expected: 2 (parallel.ranks_per_node)"),
         (replace(N2, gpus=H100), "GPUs: NVIDIA H100 80GB HBM3, NVIDIA H100 80GB HBM3 on n2, none on n1"),
-        (replace(N2, code="c0ffee+1234"), "code: c0ffee+1234 on n2, c0ffee on n1; the same is expected"),
-        (replace(N2, environment={"torch": "2.13.0 y"}), "packages: torch 2.14.1 on n1, 2.13.0 on n2; the same are"),
+        (replace(N2, code="c0ffee+1234"), "code: c0ffee+1234 on n2, c0ffee on n1; expected: the same"),
+        (
+            replace(N2, environment={"torch": "2.13.0 y"}),
+            "packages: torch 2.14.1 on n1, 2.13.0 on n2; expected: the same",
+        ),
         (replace(N2, environment={"torch": "2.14.1 y"}), "packages: torch 2.14.1 has other files on n2 than on n1"),
         (replace(N2, tokens=999), "bytes of tokens: 999 on n2, 1,000 on n1"),
         (replace(N2, unreadable="a.bin: denied"), "tokens: not readable on n2: a.bin: denied"),
@@ -50,16 +53,16 @@ def test_a_node_that_differs_is_named_with_what_is_expected(recipe: Recipe, othe
 def test_fewer_gpus_than_ranks_are_named(recipe: Recipe) -> None:
     nodes = [replace(node, gpus=H100[:1]) for node in (N1, N2)]
     problems = judge_nodes(recipe, nodes, ROOM).problems
-    assert problems == [f"GPUs: 1 seen on {name}, 2 are expected, one for each rank" for name in ("n1", "n2")]
+    assert problems == [f"GPUs: 1 seen on {name}; expected: 2, one for each rank" for name in ("n1", "n2")]
 
 
 @pytest.mark.parametrize(
     ("limited", "free", "problem", "warning"),
     [
         (False, 5, "", ""),
-        (False, 4, "0.005 GB expected for the 5 checkpoints", ""),
-        (True, 4, "", "0.005 GB expected for the 5 checkpoints"),
-        (True, 0.5, "0.001 GB expected for one checkpoint", ""),
+        (False, 4, "expected: 0.005 GB for the 5 checkpoints", ""),
+        (True, 4, "", "expected: 0.005 GB for the 5 checkpoints"),
+        (True, 0.5, "expected: 0.001 GB for one checkpoint", ""),
     ],
 )
 def test_the_disk_has_room_for_the_checkpoints_that_this_start_saves(

@@ -67,7 +67,7 @@ def test_a_node_with_other_packages_ends_all_ranks_before_the_first_step(
 
     for rank in start(recipe_file, tokens, out, ["", other]):
         assert rank.returncode == 2, rank.stderr
-        assert "packages: node-tool absent on n1, 1.5 on n2; the same are expected on all nodes" in rank.stderr
+        assert "packages: node-tool absent on n1, 1.5 on n2; expected: the same" in rank.stderr
     assert len(read_problems(out)) == 1
     nodes = json.loads((out / PREFLIGHT).read_text())["nodes"]
     assert sorted(node["node"] for node in nodes) == ["n1", "n2"]
@@ -122,7 +122,7 @@ def test_the_slowest_rank_of_an_all_reduce_below_the_bound_is_named() -> None:
     ranks = [reduced(rank) for rank in range(size - 1)]
     assert judge_reduced([*ranks, reduced(3, seconds=0.99 * most)], bound, size) == []
     (problem,) = judge_reduced([*ranks, reduced(3, seconds=2 * most)], bound, size)
-    assert "2.5 MB/s, rank 3 on n4; at least 5 MB/s are expected" in problem
+    assert "2.5 MB/s, rank 3 on n4; expected: at least 5 MB/s" in problem
 
 
 def test_an_all_reduce_that_fails_is_a_problem_and_alone_no_speed_is_asked_for() -> None:

@@ -41,7 +41,7 @@ def leave(folder: Path, rank: int, error: str = "", *, at: float = 100.0, **valu
     [
         ({0: GLOO, 1: "ValueError: bad shard"}, {0: 1}, "rank 1 failed (step 4, gradient exchange): ValueError: bad"),
         ({0: "ValueError: bad shard", 1: GLOO}, {1: 1}, "rank 0 failed"),
-        ({0: GLOO, 1: ""}, {1: -11}, "rank 1 was ended by SIGSEGV (step 4, gradient exchange when it was seen last)"),
+        ({0: GLOO, 1: ""}, {1: -11}, "rank 1 was ended by SIGSEGV (step 4, gradient exchange when last seen)"),
         ({0: "OSError: odd", 1: ""}, {0: 1, 1: -9}, "rank 1 was ended by SIGKILL"),
         ({0: GLOO, 1: ""}, {1: 3}, "rank 1 ended with exit code 3 and left no error; the end of the log:\nlast words"),
         ({0: "", 1: "ValueError: bad shard"}, {0: -6}, "rank 1 failed"),
@@ -84,14 +84,14 @@ def test_a_rank_that_nobody_saw_end_is_told_by_its_process(
     cause.publish(tmp_path / "ranks", 0)
     cause.publish(tmp_path / "ranks", 0)
     said = capsys.readouterr().err
-    assert said.count("rank 1 is gone without an error: killed (step 4, forward/backward when it was seen last)") == 1
+    assert said.count("rank 1 is gone without an error: killed (step 4, forward/backward when last seen)") == 1
 
 
 def test_where_a_rank_only_stands_it_is_said_where(tmp_path: Path) -> None:
     """A collective's own limit may come before the watch's."""
     leave(tmp_path / "ranks", 0, GLOO)
     leave(tmp_path / "ranks", 1, phase=Phase.DATA)
-    assert "rank 1 stands at step 4, waiting for data, since " in first_cause(tmp_path / "ranks", {})
+    assert "rank 1 is at step 4, waiting for data, since " in first_cause(tmp_path / "ranks", {})
 
 
 def kernel(root: Path, version: int, kills: int, machine: int) -> Path:
@@ -116,7 +116,7 @@ def test_the_kernels_own_count_says_how_sure_an_out_of_memory_kill_is(version: i
     )
     assert "megatron.num-workers" in told
     assert explain_kill(before, read_memory(kernel(tmp_path, version, 3, 4))).startswith("most likely out of memory")
-    assert "somebody, or the batch system, sent it" in explain_kill(before, before)
+    assert "somebody, or the batch system, sent the signal" in explain_kill(before, before)
     scarce = Memory(None, None, available=10, total=1000)
     assert explain_kill(scarce, scarce).startswith("probably out of memory")
 

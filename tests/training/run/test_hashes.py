@@ -90,7 +90,7 @@ def test_a_checkpoint_that_the_run_has_not_saved_is_neither_hashed_nor_removed(r
         (at(run, 8) / name).unlink()
     before = sorted(path.name for path in at(run, 8).iterdir())
     for refusing in (recover, write_missing_hashes):
-        with pytest.raises(UserError, match="iter_0000008: not saved by this run, and without hashes"):
+        with pytest.raises(UserError, match="iter_0000008 was not saved by this run, and has no hashes"):
             refusing(run, fsdp=False)
     assert sorted(path.name for path in at(run, 8).iterdir()) == before
     assert (run / CHECKPOINTS / TRACKER).read_text() == "6"
@@ -159,7 +159,7 @@ def test_one_flipped_bit_is_found_and_the_one_before_is_used(
     said = capsys.readouterr().err
     assert "iter_0000006 is damaged" in said
     assert "another SHA-256" in said
-    assert "going on from iter_0000004" in said
+    assert "continuing from iter_0000004" in said
 
 
 def test_a_missing_file_and_a_broken_hashes_record_are_damage_too(run: Path) -> None:
@@ -175,7 +175,7 @@ def test_another_steps_files_under_a_right_name_are_damage(run: Path) -> None:
     assert "another SHA-256" in damage(at(run, 6))
     shutil.rmtree(at(run, 6))
     shutil.copytree(at(run, 4), at(run, 6))
-    assert damage(at(run, 6)) == f"{HASHES_FILE}: of step 4"
+    assert damage(at(run, 6)) == f"{HASHES_FILE} belongs to step 4"
     assert recover(run, fsdp=False) == at(run, 4)
 
 
@@ -346,7 +346,7 @@ def test_a_hashing_process_that_stands_still_is_given_up_and_said(
     assert process.returncode == -signal.SIGKILL
     said = capfd.readouterr().out
     assert "save: the process that hashes the checkpoint of step 6 stood still for" in said
-    assert "minutes and was given up: it is hashed later" in said
+    assert "minutes and was given up; the checkpoint will be hashed later" in said
     assert write_missing_hashes(run, fsdp=False) == []
     assert damage(at(run, 6)) == ""
     assert (at(run, 6) / HASHES_FILE).is_file()
@@ -365,4 +365,4 @@ def test_what_is_left_without_hashes_gets_them_at_the_end_unless_it_is_damaged(
     assert not (at(run, 2) / HASHES_FILE).is_file()
     assert damage(at(run, 6)) == ""
     assert (at(run, 6) / HASHES_FILE).is_file()
-    assert "iter_0000006 has no hashes, because their process was killed" in capsys.readouterr().err
+    assert "iter_0000006 has no hashes, because the hashing process was killed" in capsys.readouterr().err

@@ -34,8 +34,8 @@ def test_hashes_are_there_in_the_end_and_a_damaged_journal_is_gone_on_with(
         assert train(recipe, tokens, out, stop_at=4) is None
     said = capsys.readouterr().err
     assert "save: the process that hashes the checkpoint of step 2 was ended by SIGKILL" in said
-    assert "iter_0000002 has no hashes, because their process was killed" in said
-    assert "iter_0000004 has no hashes, because their process was killed" in said
+    assert "iter_0000002 has no hashes, because the hashing process was killed" in said
+    assert "iter_0000004 has no hashes, because the hashing process was killed" in said
     assert [(path / HASHES_FILE).is_file() for path in checkpoints(out)] == [True, True]
     assert not any(map(damage, checkpoints(out)))
 

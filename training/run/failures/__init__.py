@@ -1,1 +1,1 @@
-"""The first cause of a run's end: which rank failed, of what, where it was."""
+"""The first cause of a run's end: which rank failed, why, and what it was doing."""

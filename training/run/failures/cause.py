@@ -13,7 +13,7 @@ from .out_of_memory import Memory, explain_kill, read_memory
 from .rank_file import PUBLISHED, Record, read_records, stack_of, this_start
 
 PATIENCE = 10.0
-"""Seconds in which the rank to blame has to write its error, or to be gone, after another has lost it."""
+"""Seconds within which the rank to blame writes its error, or is gone, after another rank has lost it."""
 ENDED_BY_US = (signal.SIGTERM, signal.SIGABRT)
 """Signals that a rank ends with because another one has: torchrun's, and NCCL's watchdog."""
 
@@ -24,11 +24,11 @@ def first_cause(
     """Describe the first cause of a run's end; empty if nothing is known.
 
     Args:
-        folder: of the ranks' files.
-        codes: exit codes of the ranks that torchrun saw end first, negative ones of signals; empty where unknown.
+        folder: folder of the ranks' files.
+        codes: exit codes of the ranks that torchrun saw end first, negative for signals; empty if unknown.
         log_end: the end of their log, for a rank that has left no error.
-        start: which start's files count; None for all.
-        memory: of this machine, now.
+        start: the start whose files count; None for all.
+        memory: this machine's memory now.
     """
     records = {record.rank: record for record in read_records(folder, start)}
     now = memory or read_memory()
@@ -65,7 +65,7 @@ def _killed(
     folder: Path, rank: int, record: Record | None, number: int | None, *, several: bool, memory: Memory
 ) -> str:
     """Describe the end of a rank that left no error; `number` is its signal, None if nobody saw it."""
-    place = f" ({record.place} when it was seen last)" if record else ""
+    place = f" ({record.place} when last seen)" if record else ""
     how = f"was ended by {signal.Signals(number).name}" if number else "is gone without an error: killed"
     ending = f"{_name(rank, record, several=several)} {how}{place}"
     here = record is not None and record.host == socket.gethostname()
@@ -75,7 +75,7 @@ def _killed(
 
 
 def _gone(records: Iterable[Record]) -> list[Record]:
-    """The ranks of this machine whose processes are not there, though they have left no error; the first first."""
+    """The ranks of this machine whose processes are gone although they left no error, in the order of their ends."""
     here = [
         record
         for record in records
@@ -85,7 +85,7 @@ def _gone(records: Iterable[Record]) -> list[Record]:
 
 
 def _behind(records: list[Record], memory: Memory, *, several: bool) -> str:
-    """If all ranks have only lost each other: which lost the connection first, and where the others are."""
+    """If every rank only lost another one: say which lost the connection first, and where the others are."""
     lost = sorted((record for record in records if record.error), key=lambda record: record.time)
     standing = [record for record in records if not record.error]
     if not lost:
@@ -93,24 +93,24 @@ def _behind(records: list[Record], memory: Memory, *, several: bool) -> str:
     lines = [f"no rank has an error of its own; {_raised(lost[0], memory, several=several)}"]
     for record in sorted(standing, key=lambda record: (record.step, record.since)):
         since = time.strftime("%H:%M:%S", time.localtime(record.since))
-        lines.append(f"  {_name(record.rank, record, several=several)} stands at {record.place}, since {since}")
+        lines.append(f"  {_name(record.rank, record, several=several)} is at {record.place}, since {since}")
     return "\n".join(lines)
 
 
 def publish(folder: Path, rank: int) -> None:
-    """Report, from a rank that lost another one, the first cause: once, by the first rank that knows it.
+    """Report the first cause on a rank that lost another one; only the first rank that knows the cause reports it.
 
-    Where torchrun was not started by us, nobody else is left to say it.
+    If pdapt did not start torchrun, nobody else is left to report it.
 
     Args:
-        folder: of the ranks' files.
-        rank: this one's number.
+        folder: folder of the ranks' files.
+        rank: this rank's number.
     """
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         records = read_records(folder, this_start())
         if any(record.rank == rank and not record.lost_others for record in records):
-            return  # the error is its own, and is shown as every error is
+            return  # the error is this rank's own, and is shown like any error
         if any(record.error and not record.lost_others for record in records) or _gone(records):
             break
         time.sleep(0.2)
@@ -121,6 +121,6 @@ def publish(folder: Path, rank: int) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        if not full_disk(error):  # which is said as the rank's own error
+        if not full_disk(error):  # a full disk is reported as the rank's own error
             raise
     log.warn(f"train: rank {rank} has lost another rank; the first cause: {cause}")

@@ -1,4 +1,4 @@
-"""Detection of kills by the kernel's out-of-memory killer, and advice on what to lower."""
+"""Detects kills by the kernel's out-of-memory killer, and advises which options to lower."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ LOWER_GPU = (
     "megatron.recompute-method=uniform, megatron.recompute-num-layers=1), or raise parallel.tp or parallel.pp"
 )
 SCARCE = 0.05
-"""Share of a machine's memory below which what was available when a process was killed is taken for the reason."""
+"""If less than this share of memory was available when a process was killed, lack of memory counts as the reason."""
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class Memory:
     """A process's memory limits, as the kernel counts them.
 
     Attributes:
-        cgroup_kills: out-of-memory kills in the process's control group since that was made; None where not counted.
-        machine_kills: such kills on the machine since it was started; None where not counted.
-        available: bytes that the machine has left.
-        total: bytes that it has.
+        cgroup_kills: out-of-memory kills in the process's control group since it was made; None if not counted.
+        machine_kills: such kills on the machine since it was started; None if not counted.
+        available: available bytes of the machine.
+        total: all bytes of the machine.
     """
 
     cgroup_kills: int | None
@@ -30,10 +30,10 @@ class Memory:
 
 
 def read_memory(root: Path = Path("/")) -> Memory:
-    """The kernel's present counts.
+    """Read the kernel's present counts.
 
     Args:
-        root: what `proc` and `sys` are under.
+        root: folder that holds `proc` and `sys`.
     """
     sizes = _counts(root / "proc/meminfo")
     return Memory(
@@ -51,14 +51,14 @@ def _cgroup_kills(root: Path) -> int | None:
         if controllers in ("", "memory"):
             top = root / "sys/fs/cgroup" / controllers
             name = "memory.oom_control" if controllers else "memory.events"
-            for folder in (top / path.lstrip("/"), top):  # the path is another's where the group is a container's
+            for folder in (top / path.lstrip("/"), top):  # in a container, the path is one outside of it
                 if (kills := _counts(folder / name).get("oom_kill")) is not None:
                     return kills
     return None
 
 
 def _counts(path: Path) -> dict[str, int]:
-    """Lines `NAME NUMBER …` of a file of the kernel's; empty where it is not there."""
+    """Read lines `NAME NUMBER …` of one of the kernel's files; empty if it is not there."""
     words = [line.split() for line in _lines(path)]
     return {each[0]: int(each[1]) for each in words if len(each) > 1 and each[1].isdigit()}
 
@@ -74,8 +74,8 @@ def explain_kill(before: Memory, after: Memory) -> str:
     """Explain who sent a SIGKILL, as far as the kernel says, and what to do about it.
 
     Args:
-        before: as the process that was killed was told it last.
-        after: now, on the same machine.
+        before: the counts that the killed process recorded last.
+        after: the counts now, on the same machine.
     """
     for kind, old, new in (
         ("this job's control group", before.cgroup_kills, after.cgroup_kills),
@@ -86,13 +86,13 @@ def explain_kill(before: Memory, after: Memory) -> str:
             return f"{sure}: the kernel's count of out-of-memory kills in {kind} rose from {old} to {new}; {LOWER_HOST}"
     left = f"{before.available / 1e9:,.1f} of {before.total / 1e9:,.1f} GB were available"
     if before.available < SCARCE * before.total:
-        return f"probably out of memory, which the kernel does not count here: {left}; {LOWER_HOST}"
+        return f"probably out of memory (the kernel does not count such kills here): {left}; {LOWER_HOST}"
     counted = "counted no out-of-memory kill" if after.cgroup_kills is not None else "counts no kills here"
-    return f"somebody, or the batch system, sent it: the kernel {counted}, and {left}"
+    return f"somebody, or the batch system, sent the signal: the kernel {counted}, and {left}"
 
 
 def advise(error: BaseException) -> str:
-    """Name the options to lower if an error says that memory, a GPU's or the machine's, was not enough; else empty."""
+    """Name the options to lower if an error says that a GPU or the machine ran out of memory; else empty."""
     text = str(error)
     if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in text:
         return f"out of a GPU's memory: {LOWER_GPU}"

@@ -21,17 +21,17 @@ from ....core.jsonio import JsonObject
 from .out_of_memory import Memory, advise, read_memory
 
 FOLDER = "ranks"
-"""In a run's folder: a file for each rank of its last start."""
+"""Subfolder of a run with a file for each rank of the last start."""
 LOST = re.compile(
     r"gloo/|connection closed by peer|connection reset|broken pipe|NCCL|ProcessGroup|DistBackendError|DistNetworkError|"
     r"DistStoreError",
     re.IGNORECASE,
 )
-"""Pattern of the errors that a rank ends with when it has lost another one."""
+"""Pattern of the errors with which a rank ends when it has lost another one."""
 TRACE_LINES, MESSAGE = 12, 4000
-"""Lines of an error's traceback, and characters of its message, that are kept."""
+"""How many lines of an error's traceback, and characters of its message, are kept."""
 PUBLISHED = "first-cause.txt"
-"""Among the ranks' files: what was found, by whichever rank found it first."""
+"""File beside the ranks' files: the first cause, by the first rank that found it."""
 
 
 class Phase(StrEnum):
@@ -49,19 +49,19 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Record:
-    """A rank, as its file tells of it.
+    """The content of a rank's file.
 
     Attributes:
         rank: number in the world.
         host: its node.
         pid: its process there.
-        start: which start of the run it belongs to: torchrun's id and number of restarts.
+        start: the start of the run that it belongs to: torchrun's id and number of restarts.
         time: Unix time at which this was written.
         step: the training step it is in; 0 before the first.
-        phase: one of `Phase`; within a validation or a save, after its name and a colon.
+        phase: one of `Phase`; within a validation or a save, prefixed by its name and a colon.
         since: Unix time from which it has been in that phase.
-        memory: of its machine.
-        error: kind and message of the exception it ended with; empty where there was none.
+        memory: its machine's memory.
+        error: kind and message of the exception it ended with; empty if there was none.
         trace: the exception's traceback.
     """
 
@@ -79,23 +79,23 @@ class Record:
 
     @property
     def lost_others(self) -> bool:
-        """Whether its error only says that it has lost another rank."""
+        """Whether the error only says that the rank has lost another one."""
         return bool(LOST.search(self.error))
 
     @property
     def place(self) -> str:
-        """Where it stood."""
+        """Step and phase, as messages name them."""
         return f"step {self.step}, {self.phase}" if self.step else self.phase
 
 
 def this_start() -> str:
-    """The number of the run's start that this process belongs to."""
+    """Identify the start of the run that this process belongs to."""
     return f"{os.environ.get('TORCHELASTIC_RUN_ID', '')}.{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
 
 
 @dataclass
 class RankFile:
-    """Writes this rank's file; a context that the rank's work is done in."""
+    """Writes this rank's file; the rank does its work within it as a context manager."""
 
     folder: Path
     rank: int
@@ -109,7 +109,7 @@ class RankFile:
         return self.folder / f"rank-{self.rank}.json"
 
     def now(self) -> Record:
-        """Where the rank stands."""
+        """The rank's present record."""
         return Record(
             rank=self.rank,
             host=socket.gethostname(),
@@ -130,7 +130,7 @@ class RankFile:
             partial.replace(self.path)
 
     def __enter__(self) -> "RankFile":
-        """Say that the rank is there. A fault in native code leaves its Python stack beside the file."""
+        """Record that the rank has begun. A fault in native code leaves its Python stack beside the file."""
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._stack = self.path.with_suffix(".stack").open("w", encoding="utf-8")
@@ -141,12 +141,12 @@ class RankFile:
         return self
 
     def at(self, phase: str, step: int | None = None) -> None:
-        """Note where the rank is now; its file is written by whoever asks for it."""
+        """Note where the rank is now, without writing the file."""
         self.phase, self.since = phase, time.time()
         self.step = self.step if step is None else step
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Write down the error that the rank ends with, for us and, in its own way, for torchrun."""
+        """Record the error that the rank ends with, in its file and, in torchrun's format, for torchrun."""
         if error is None or isinstance(error, SystemExit | KeyboardInterrupt):
             return
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
@@ -159,7 +159,7 @@ class RankFile:
 
 
 def read_records(folder: Path, start: str | None = None) -> list[Record]:
-    """The ranks' files, by rank; of one start where that is given. A file that is damaged is left out."""
+    """Read the ranks' files, in the order of ranks, of one start if that is given. Damaged files are left out."""
     records = []
     for path in folder.glob("rank-*.json"):
         with suppress(UserError, OSError):
@@ -180,7 +180,7 @@ def _from(values: JsonObject) -> Record:
 
 
 def stack_of(folder: Path, rank: int) -> Iterator[str]:
-    """The lines of the Python stack that a rank left when native code failed."""
+    """Yield the lines of the Python stack that a rank left when native code failed."""
     path = folder / f"rank-{rank}.stack"
     with suppress(OSError):
         yield from path.read_text(encoding="utf-8", errors="replace").splitlines()[:TRACE_LINES]

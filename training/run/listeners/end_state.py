@@ -12,9 +12,9 @@ from .stops import Stops
 
 
 class EndState(Listener):
-    """On the one rank that writes the journal.
+    """Writes the end, on the one rank that writes the journal.
 
-    A state that is there already, the guard's or that of a run that stood still, is left.
+    A state that the guard or the watch has already written stays as it is.
     """
 
     def __init__(self, out: Path, journal: Journal, stops: Stops, step: int) -> None:
@@ -22,9 +22,9 @@ class EndState(Listener):
 
         Args:
             out: run folder.
-            journal: the run's.
+            journal: the run's journal.
             stops: knows why a run has stopped.
-            step: that the run goes on after.
+            step: step that the run continues after.
         """
         self.out, self.journal, self.stops, self.step = out, journal, stops, step
         self.began, self.updated = False, step > 0
@@ -38,7 +38,7 @@ class EndState(Listener):
         self.updated = self.updated or not result.skipped
 
     def gradient_judged(self, step: int, verdict: Verdict) -> None:
-        """Write the end of a start that the guard ends, and the step whose batch the next one leaves out."""
+        """Write the end of a start that the guard ends, and the step whose batch the next start leaves out."""
         if verdict.action in (GuardAction.WARN, GuardAction.SKIP):
             return
         if verdict.action == GuardAction.REWIND:
@@ -53,8 +53,8 @@ class EndState(Listener):
     def _how(self, error: BaseException | None) -> tuple[State, str]:
         if error is not None and not (isinstance(error, SystemExit) and not error.code):
             return State.FAILED, str(error)
-        if self.began and not self.updated:  # the same again, however often it is started
-            return State.STOP, "every update was skipped: there is nothing to save, and nothing to go on from"
+        if self.began and not self.updated:  # another start would end in the same way
+            return State.STOP, "every update was skipped: there is nothing to save, and nothing to continue from"
         return (State.STOPPED, self.stops.reason) if self.stops.reason else (State.FINISHED, "")
 
     def _write(self, state: State, reason: str) -> None:

@@ -28,11 +28,11 @@ class GradientGuard(Listener):
         """Prepare.
 
         Args:
-            guard: the recipe's.
-            history: loss and gradient norm of the steps before, oldest first, so that a resumed run judges alike.
+            guard: the recipe's options.
+            history: loss and gradient norm of the steps before, oldest first, so that a resumed run decides alike.
             skips: how many updates the run has skipped already.
             rewinds: how often it has gone back already.
-            updated: whether it goes on from a checkpoint.
+            updated: whether it continues from a checkpoint.
         """
         self.guard = guard
         self.history = deque(history, maxlen=guard.window)
@@ -49,7 +49,7 @@ class GradientGuard(Listener):
         return GradientGuard(guard, history, skips=skips, rewinds=rewinds, updated=step > 0)
 
     def gradient_is_ready(self, gradient: Gradient) -> Verdict | None:
-        """Give the verdict on a gradient; None where nothing is wrong."""
+        """Give the verdict on a gradient; None if nothing is wrong."""
         loss, norm = gradient.loss, gradient.norm
         if not math.isfinite(norm) or (loss is not None and not math.isfinite(loss)):
             return self._limited(self.guard.nonfinite, f"loss {loss}, gradient norm {norm}")
@@ -57,7 +57,7 @@ class GradientGuard(Listener):
         return self._limited(self.guard.spike, reason) if self.guard.spike and reason else None
 
     def step_ended(self, result: StepResult) -> None:
-        """Count a step that was taken among those that later ones are compared with."""
+        """Add a step whose update was made to the history that later steps are compared with."""
         if result.skipped:
             return
         self.updated = True
@@ -65,7 +65,7 @@ class GradientGuard(Listener):
             self.history.append((result.loss, result.grad_norm))
 
     def may_save(self) -> bool:
-        """Say whether there was an update: before their first, Megatron's optimizers have nothing to save."""
+        """Say whether there was an update: before the first one, Megatron's optimizers have nothing to save."""
         return self.updated
 
     def _spike(self, loss: float | None, norm: float) -> str | None:
@@ -77,7 +77,7 @@ class GradientGuard(Listener):
                 continue
             mean, deviation = statistics.fmean(known), statistics.stdev(known)
             if value > mean + self.guard.deviations * deviation:
-                return f"{name} {value:.4g}, the last {len(known)} steps had {mean:.4g} ± {deviation:.2g}"
+                return f"{name} {value:.4g}; the last {len(known)} steps had {mean:.4g} ± {deviation:.2g}"
         return None
 
     def _limited(self, chosen: str, reason: str) -> Verdict:

@@ -14,7 +14,7 @@ from .straggler import slowest_rank
 
 
 class RowReader(Protocol):
-    """Takes a row's figures, as `Trackers` does."""
+    """Takes the numbers of a row, as `Trackers` does."""
 
     def log(self, row: Row, step: int, kind: str) -> None:
         """Take a row; `kind` is train or valid."""
@@ -25,9 +25,9 @@ class StepWork:
     """Slots and operations of a step.
 
     Attributes:
-        recipe: what is trained.
-        ranks: how many there are.
-        gpu: whether they are GPUs, whose peak is known.
+        recipe: the recipe.
+        ranks: number of ranks.
+        gpu: whether the ranks run on GPUs, whose peak is known.
     """
 
     recipe: Recipe
@@ -40,7 +40,7 @@ class StepWork:
         return self.recipe.batch.global_size * self.recipe.data.seq_length
 
     def speeds(self, result: StepResult) -> dict[str, Any]:
-        """Compute a step's speeds, by their names in its row."""
+        """Compute a step's speeds, by their names in the journal's row."""
         squares = result.data.squares if masked(self.recipe.data) else float(self.slots * self.recipe.data.seq_length)
         flops = flops_per_step(shape_of(self.recipe), self.slots, squares)
         return {
@@ -52,7 +52,7 @@ class StepWork:
 
 
 class JournalRows(Listener):
-    """Writes the journal. On the one rank that has the losses."""
+    """Writes the journal, on the one rank that has the losses."""
 
     def __init__(
         self,
@@ -65,11 +65,11 @@ class JournalRows(Listener):
         """Prepare.
 
         Args:
-            journal: is written.
-            goodput: of the run until this start.
-            work: of a step.
-            data_sets: their names.
-            readers: take the rows of steps and validations.
+            journal: the journal to write.
+            goodput: the run's goodput until this start.
+            work: the work of a step.
+            data_sets: names of the data sets.
+            readers: also receive the rows of steps and validations.
         """
         self.journal, self.goodput, self.work, self.data_sets, self.readers = journal, goodput, work, data_sets, readers
 
@@ -79,7 +79,7 @@ class JournalRows(Listener):
         print(f"guard: step {step}: {verdict.reason}: {verdict.action}", flush=True)
 
     def step_ended(self, result: StepResult) -> None:
-        """Write the step's row, with the goodput that it ends with."""
+        """Write the step's row, with the goodput at its end."""
         rank, ratio = slowest_rank(result.compute_seconds)
         row = {
             "step": result.step, "loss": result.loss, "grad_norm": result.grad_norm,
@@ -95,7 +95,7 @@ class JournalRows(Listener):
         self._write(Event.STEP, row, "train")
 
     def validated(self, result: ValidationResult) -> None:
-        """Write the validation's row; none where no token counted."""
+        """Write the validation's row, unless no token counted."""
         if not result.data.tokens:
             return
         row = {"step": result.step, "loss": result.data.mean_loss, "seconds": result.seconds}
@@ -107,6 +107,6 @@ class JournalRows(Listener):
             reader.log(row, row["step"], kind)
 
     def saved(self, save: Save) -> None:
-        """Write how long a save held training up, and when it was whole."""
+        """Write how long a save stalled training, and when the checkpoint was complete."""
         times = {"stall_seconds": save.stall_seconds, "seconds": save.seconds}
         self.journal.write(Event.SAVE, step=save.step, asynchronous=save.asynchronous, **times)

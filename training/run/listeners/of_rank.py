@@ -24,15 +24,15 @@ class Beginning:
     """A rank's training loop, as it begins.
 
     Attributes:
-        recipe: what is trained.
+        recipe: the recipe.
         out: run folder.
         begun: Unix time of this start.
-        step: that the run goes on after; 0 at its beginning.
-        rank: this one's number.
-        ranks: how many there are.
-        gpu: whether they are GPUs.
-        data_sets: names of what is read.
-        tensorboard: writes scalars, as torch's `SummaryWriter`; on the last rank.
+        step: step that the run continues after; 0 at its beginning.
+        rank: this rank's number.
+        ranks: number of ranks.
+        gpu: whether the ranks run on GPUs.
+        data_sets: names of the data sets.
+        tensorboard: writes scalars, like torch's `SummaryWriter`; on the last rank.
     """
 
     recipe: Recipe
@@ -47,15 +47,15 @@ class Beginning:
 
     @property
     def writes(self) -> bool:
-        """Whether this is the rank that writes for all: the last one, which has the losses."""
+        """Whether this rank writes for all: the last one, which has the losses."""
         return self.rank == self.ranks - 1
 
 
 def listeners_of_rank(beginning: Beginning, stops: Stops) -> list[Listener]:
-    """Make the listeners: the guard on every rank, and on the one that writes all that write."""
+    """Make the listeners: the guard on every rank, and those that write on the one rank that writes for all."""
     recipe, out, step = beginning.recipe, beginning.out, beginning.step
-    # Every rank reads it: all have to judge alike, and as a run that was not interrupted.
-    history = read_history(out / JOURNAL_FILE)  # what of it is lost, whoever started the run has said
+    # Every rank reads it: all have to decide alike, and as if the run had not been interrupted.
+    history = read_history(out / JOURNAL_FILE)  # the process that started the run has said what of it is lost
     guard = GradientGuard.resumed(recipe.guard, history.rows, step, rewinds=len(skipped(out)))
     if not beginning.writes:
         return [guard]

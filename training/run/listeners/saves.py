@@ -1,4 +1,4 @@
-"""A run's saves while it trains: how long each holds training up, when it is whole, and its hashes."""
+"""A run's saves while it trains: how long each stalls training, when it is complete, and its hashes."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from ..events import Listener, Save
 from .stops import block_signals
 
 STANDSTILL = 300.0
-"""Seconds that the hashing process may take no processor time before it is given up."""
+"""Seconds without processor time after which the hashing process is given up."""
 
 
 class PendingSaves:
@@ -26,7 +26,7 @@ class PendingSaves:
 
     Attributes:
         last: step that was saved last; -1 before the first save.
-        pending: step -> moment at which its save began, and seconds that it has held training up.
+        pending: step -> moment at which its save began, and seconds for which it has stalled training.
     """
 
     def __init__(self) -> None:
@@ -34,17 +34,17 @@ class PendingSaves:
         self.pending: dict[int, tuple[float, float]] = {}
 
     def begun(self, step: int, begin: float) -> None:
-        """Note a save that training has gone on from; it began at `begin` of `time.perf_counter`."""
+        """Note a save that training does not wait for any more; it began at `begin` of `time.perf_counter`."""
         self.last = step
         self.pending[step] = (begin, time.perf_counter() - begin)
 
     def whole(self, root: Path, stalled: float, *, asynchronous: bool) -> Iterator[Save]:
-        """Take out the pending saves that Megatron's tracker says are whole, each once.
+        """Take out the pending saves that are complete according to Megatron's tracker, each once.
 
         Args:
             root: folder of the checkpoints.
-            stalled: seconds that finishing them has held training up.
-            asynchronous: whether training went on while they were written.
+            stalled: seconds for which finishing them has stalled training.
+            asynchronous: whether training continued while they were written.
         """
         tracker = root / TRACKER
         newest = newest_named(tracker) if tracker.is_file() else None
@@ -54,7 +54,7 @@ class PendingSaves:
 
 
 class Hashing(Listener):
-    """Starts a process that hashes each complete checkpoint and removes those not kept. On one rank."""
+    """Starts, on one rank, a process that hashes each complete checkpoint and removes those that are not kept."""
 
     def __init__(self, out: Path, recipe: Recipe) -> None:
         """Prepare for a run's folder."""
@@ -63,23 +63,23 @@ class Hashing(Listener):
         self._unhashed: list[int] = []
 
     def save_begins(self, step: int) -> None:
-        """Write down whose checkpoint it is: a kill may leave it without hashes."""
+        """Record that the checkpoint is this run's: a kill may leave it without hashes."""
         note_save(self.out, step, self.engine)
 
     def saved(self, save: Save) -> None:
         """Start the process that hashes a checkpoint and removes what is not kept: `training/run/hashes.py`.
 
-        One that an earlier process has left, because it was killed, is hashed with it.
+        A checkpoint that an earlier process left without hashes, because it was killed, is hashed with it.
         """
-        self.wait()  # one after the other: a later one removes what an earlier one has hashed
+        self.wait()  # one process at a time: a later one removes what an earlier one has hashed
         self._unhashed.append(save.step)
         values = [self.chosen.keep_every or 0, self.chosen.keep_last, os.getpid(), *self._unhashed]
         command = [sys.executable, "-m", "pdapt.training.run.hashes", str(self.out), *map(str, values)]
-        # Slurm sends a signal to all of a step's processes, and this one has to go on.
+        # Slurm sends a signal to all processes of a step, and this one has to continue.
         self._process = subprocess.Popen(command, preexec_fn=block_signals)
 
     def wait(self) -> None:
-        """Wait until the last checkpoint is hashed; where its process failed or stood still, say so."""
+        """Wait until the last checkpoint is hashed; say so if its process failed or stood still."""
         if self._process is None:
             return
         code, self._process = _exit_code(self._process), None
@@ -91,16 +91,17 @@ class Hashing(Listener):
         else:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with code {code}"
         steps = ", ".join(map(str, self._unhashed))
-        print(f"save: the process that hashes the checkpoint of step {steps} {how}: it is hashed later", flush=True)
+        what = f"the process that hashes the checkpoint of step {steps} {how}"
+        print(f"save: {what}; the checkpoint will be hashed later", flush=True)
 
     def ended(self, error: BaseException | None) -> None:
-        """Wait for the last one, however the loop has ended."""
+        """Wait until the last checkpoint is hashed, however the loop has ended."""
         del error
         self.wait()
 
 
 def _exit_code(process: "subprocess.Popen[bytes]") -> int | None:
-    """Wait for a process; None where it stood still for STANDSTILL, and was killed."""
+    """Wait for a process; None if it stood still for STANDSTILL seconds, and was killed."""
     seen, moved = None, time.monotonic()
     while True:
         try:
@@ -111,12 +112,12 @@ def _exit_code(process: "subprocess.Popen[bytes]") -> int | None:
             seen, moved = taken, time.monotonic()
         elif time.monotonic() - moved > STANDSTILL:
             process.kill()
-            with suppress(subprocess.TimeoutExpired):  # who waits for a disk that is gone outlives it
+            with suppress(subprocess.TimeoutExpired):  # a process that waits for a lost disk survives the kill
                 process.wait(timeout=10)
             return None
 
 
 def _processor_time(pid: int) -> float:
-    """Seconds that a process has computed, and the kernel for it; whoever hashes takes some all the time."""
+    """Seconds of processor time of a process, the kernel's for it included: hashing uses some all the time."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system

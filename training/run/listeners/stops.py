@@ -7,11 +7,11 @@ from types import FrameType
 from ..events import Listener, StepResult
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-"""Signals that Slurm and torchrun send before they kill, and that Ctrl-C sends."""
+"""The signals that Slurm and torchrun send before they kill, and the signal of Ctrl-C."""
 
 
 def block_signals() -> None:
-    """Block the signals in this process and those it starts: they are for the ranks."""
+    """Block the signals in this process and in those that it starts: they are meant for the ranks."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
@@ -22,12 +22,12 @@ def ignore_signals() -> None:
 
 
 class Stops(Listener):
-    """Catches the signals, and knows when the time is over.
+    """Catches the signals, and checks the time limit.
 
-    A rank only notes them: at the end of the step all ranks hear of it together, save, and end.
+    A rank only notes them: at the end of the step all ranks learn of them together, save, and end.
 
     Attributes:
-        reason: why the run stops; empty where it goes on.
+        reason: why the run stops; empty if it continues.
     """
 
     def __init__(self, deadline: float | None) -> None:
@@ -48,24 +48,24 @@ class Stops(Listener):
         self.received.add(number)
 
     def flags(self) -> list[float]:
-        """1 for each signal that this rank has received, and for a time that is over."""
+        """1 for each signal that this rank has received, and 1 if its time is over; else 0."""
         over = self.deadline is not None and time.time() > self.deadline
         return [*(float(number in self.received) for number in SIGNALS), float(over)]
 
     @staticmethod
     def reason_of(flags: list[float]) -> str:
-        """Say why the run stops, from all ranks' flags added up; empty where it does not."""
+        """Say why the run stops, from the sum of all ranks' flags; empty if it does not."""
         names = [*(number.name for number in SIGNALS), "--wall-time"]
         return next((name for name, flag in zip(names, flags, strict=True) if flag), "")
 
     def step_ended(self, result: StepResult) -> None:
-        """Hear of every rank's signals; the first reason stays."""
+        """Take note of every rank's signals; the first reason stays."""
         self.reason = self.reason or self.reason_of(result.stop_flags)
 
     def request(self, reason: str) -> None:
-        """Have the run stop because its trainer says so, which comes before any other reason."""
+        """Stop the run because its trainer says so; this reason takes precedence over all others."""
         self.reason = reason
 
     def may_stop(self) -> str:
-        """Say why the run has to stop; empty where it goes on."""
+        """Say why the run has to stop; empty if it continues."""
         return self.reason

@@ -7,30 +7,30 @@ from ..events import Listener, StepResult
 from ..journal import Event
 
 STRAGGLING = 10
-"""Steps after which a rank that has been the slowest in each of them is reported."""
+"""A rank is reported when it has been the slowest for this many steps in a row."""
 
 
 def slowest_rank(compute_seconds: list[float]) -> tuple[int, float]:
-    """Find the rank that computed longest, and how many times as long as the median rank."""
+    """Find the rank that computed longest, and the ratio of its time to the median rank's."""
     slowest, median = compute_seconds.index(max(compute_seconds)), statistics.median_low(compute_seconds)
     return slowest, max(compute_seconds) / median if median > 0 else 1.0
 
 
 class Straggler(Listener):
-    """Counts for how many steps one rank has been the slowest."""
+    """Counts for how many steps in a row one rank has been the slowest."""
 
     def __init__(self, limit: float | None, report: Callable[..., None]) -> None:
         """Prepare.
 
         Args:
-            limit: compute time over the median rank's from which a rank counts as slow; None reports none.
+            limit: ratio of compute time to the median rank's from which a rank counts as slow; None reports none.
             report: writes an event to the journal: `report(Event.STRAGGLER, step=…, rank=…, ratio=…)`.
         """
         self.limit, self.report = limit, report
         self.rank, self.steps = -1, 0
 
     def step_ended(self, result: StepResult) -> None:
-        """Count the step; report a rank with the step that makes it slow for long."""
+        """Count the step; report a rank that has been the slowest for STRAGGLING steps with it."""
         rank, ratio = slowest_rank(result.compute_seconds)
         if self.limit is None or ratio < self.limit:
             self.rank, self.steps = -1, 0

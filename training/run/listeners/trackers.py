@@ -1,4 +1,4 @@
-"""Figures for those who follow a run: TensorBoard always, Weights & Biases and MLflow by choice."""
+"""Passes a run's numbers to trackers: always TensorBoard, and Weights & Biases and MLflow if the recipe says so."""
 
 import math
 import os
@@ -14,25 +14,25 @@ from ..events import Listener
 from ..journal import Row
 
 DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
-"""Tracking URIs that MLflow reaches through SQLAlchemy."""
+"""Beginnings of the tracking URIs that MLflow reaches through SQLAlchemy."""
 PATIENCE = {
     "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
-"""Environment of MLflow, unless it is set: a folder may be named, and all ranks wait while a server is waited for."""
+"""Environment of MLflow, unless set: it may use a folder, and gives a server up soon, since all ranks wait for it."""
 
 
 def check(log: Log) -> None:
-    """Check that what the recipe chooses is installed.
+    """Check that the trackers that the recipe chooses are installed.
 
     Raises:
-        UserError: it is not.
+        UserError: one is not.
     """
     for name in ("wandb", "mlflow"):
         if getattr(log, name) is not None and find_spec(name) is None:
             raise UserError(
-                f"log.{name} is set, and the package {name} is not installed",
+                f"log.{name} is set, but the package {name} is not installed",
                 where=f"log.{name}",
                 fix=f"install pdapt[track], or leave log.{name} out",
             )
@@ -40,8 +40,8 @@ def check(log: Log) -> None:
         missing = [name for name in ("sqlalchemy", "alembic") if find_spec(name) is None]
         if missing:
             raise UserError(
-                f"log.mlflow is {log.mlflow}, a database, and {' and '.join(missing)}, which mlflow-skinny does not "
-                "bring along, is not installed",
+                f"log.mlflow is {log.mlflow}, a database; it needs {' and '.join(missing)}, which mlflow-skinny does "
+                "not install",
                 where="log.mlflow",
                 allowed="a folder (file:/PATH) or a server (http://…) without them",
                 fix="pip install sqlalchemy alembic, or the full mlflow",
@@ -49,19 +49,19 @@ def check(log: Log) -> None:
 
 
 class Trackers(Listener):
-    """Writes a row's figures to each. On the rank that has them.
+    """Writes a row's numbers to each tracker, on the rank that has them.
 
-    A tracker is somebody else's program, and often somebody else's server: where it fails it is reported, and the run
-    goes on without it.
+    A tracker is another program, often on another server: if it fails, that is reported, and the run continues without
+    it.
     """
 
     def __init__(self, recipe: Recipe, out: Path, tensorboard: Any) -> None:
-        """Open those that the recipe chooses.
+        """Open the trackers that the recipe chooses.
 
         Args:
-            recipe: what is trained.
+            recipe: the recipe.
             out: run folder.
-            tensorboard: writes scalars, as torch's `SummaryWriter`; whoever opened it closes it.
+            tensorboard: writes scalars, like torch's `SummaryWriter`; the caller closes it.
         """
         self.tensorboard = tensorboard
         self.others: dict[str, Wandb | Mlflow] = {}
@@ -72,11 +72,11 @@ class Trackers(Listener):
                     self.others[name] = kind(where, out, to_dict(recipe))
 
     def log(self, row: Row, step: int, kind: str) -> None:
-        """Write a row's numbers, those of its data sets too; what is not a finite number is left out.
+        """Write a row's numbers, those of its data sets included; values that are not finite numbers are left out.
 
         Args:
-            row: of the journal.
-            step: after which it was taken.
+            row: a row of the journal.
+            step: step after which the row was written.
             kind: train or valid.
         """
         named = row | {f"source_loss/{name}": source["loss"] for name, source in row["sources"].items()}
@@ -86,7 +86,7 @@ class Trackers(Listener):
         self._each(lambda tracker: tracker.log(figures, step))
 
     def ended(self, error: BaseException | None) -> None:
-        """Close them: no more figures come."""
+        """Close the trackers."""
         del error
         self.tensorboard.flush()
         self._each(lambda tracker: tracker.close())
@@ -102,29 +102,29 @@ def _is_figure(value: Any) -> bool:
 
 
 class LeftOut:
-    """Reports what goes wrong with a tracker, and leaves it out from then on.
+    """Reports a failure of a tracker, and leaves the tracker out from then on.
 
-    Anything may: these packages raise errors of their own, their servers' and their databases', of no common kind.
+    Any error counts: these packages raise their own, their servers' and their databases', with no common base class.
     """
 
     def __init__(self, name: str, leave_out: Callable[[], Any]) -> None:
         self.name, self.leave_out = name, leave_out
 
     def __enter__(self) -> None:
-        """The tracker is asked for something."""
+        """Begin a call of the tracker."""
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        """Whether it failed, and is left out; what ends the process is not its failure."""
+        """Whether the tracker failed, and is left out; an exception that ends the process is not its failure."""
         if not isinstance(error, Exception):
             return False
         self.leave_out()
         said = " ".join(str(error).split())[:300]
-        print(f"tracker: {self.name} is left out from here on: {type(error).__name__}: {said}", flush=True)
+        print(f"tracker: {self.name} is left out from now on: {type(error).__name__}: {said}", flush=True)
         return True
 
 
 class Wandb:
-    """Weights & Biases, a run for each start."""
+    """Weights & Biases, with one run for each start."""
 
     def __init__(self, project: str, out: Path, recipe: dict[str, Any]) -> None:
         import wandb  # pyright: ignore[reportMissingImports]  # by choice
@@ -141,7 +141,7 @@ class Wandb:
 
 
 class Mlflow:
-    """MLflow, a run for each start."""
+    """MLflow, with one run for each start."""
 
     def __init__(self, uri: str, out: Path, recipe: dict[str, Any]) -> None:
         for name, value in PATIENCE.items():

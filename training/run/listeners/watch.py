@@ -1,9 +1,9 @@
 """Ends a run that hangs, and names the rank that it waits for.
 
-Collectives only say that they timed out, on every rank but the one that is to blame. So each rank's thread tells the
-others, through torchrun's store, how far its rank has come. Where nothing moves for too long, the rank to blame is one
-that tells nothing any more (stopped, or its node is gone), else one that waits for data, else the one that is furthest
-behind.
+A collective that times out says only that, on every rank except the one to blame. Therefore a thread of each rank
+reports the rank's progress to the others, through torchrun's store. If no rank makes progress for too long, the rank to
+blame is one that reports nothing any more (it is stopped, or its node is gone), else one that waits for data, else the
+one that is furthest behind.
 """
 
 import faulthandler
@@ -24,9 +24,9 @@ from ..failures.rank_file import Phase, RankFile
 from ..torchrun_store import torchrun_store
 
 START_MINUTES = 5.0
-"""Minutes that a start may take more than a step: fewer than collectives have more, which name nobody."""
+"""Minutes that a start may take beyond a step's. Collectives, which name no rank, time out later still."""
 NAMED = 8
-"""Ranks at one place that are named; of more the number is said."""
+"""How many ranks at one place are named; of further ones the number is stated."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Progress:
     Attributes:
         rank: number in the world.
         host: its node.
-        step: the training step it is in, or validation's.
-        count: of things done; grows as long as the rank moves.
-        phase: as in `failures/rank_file.py`.
-        since: Unix time from which it has been in it.
-        beat: of its thread; grows as long as the process lives.
+        step: the training step it is in, or the validation's.
+        count: counter of finished phases; grows as long as the rank makes progress.
+        phase: phase as in `failures/rank_file.py`.
+        since: Unix time from which it has been in that phase.
+        beat: counter of its thread; grows as long as the process lives.
     """
 
     rank: int
@@ -53,11 +53,11 @@ class Progress:
 
 
 def to_blame(before: list[Progress], after: list[Progress]) -> list[Progress]:
-    """The ranks that a run stands still for.
+    """Find the ranks that make a run stand still.
 
     Args:
-        before: what each rank told, a while ago.
-        after: what it tells now.
+        before: each rank's progress a while ago.
+        after: each rank's progress now.
     """
     silent = [new for old, new in zip(before, after, strict=True) if new.beat == old.beat]
     waiting = [rank for rank in after if rank.phase.endswith(Phase.DATA)]
@@ -66,7 +66,7 @@ def to_blame(before: list[Progress], after: list[Progress]) -> list[Progress]:
 
 
 def places(ranks: list[Progress]) -> str:
-    """Where ranks stand, those together that stand at the same place."""
+    """Say where ranks are; those at the same place are named together."""
     at: dict[str, list[Progress]] = {}
     for rank in ranks:
         at.setdefault(f"{rank.phase}, step {rank.step}", []).append(rank)
@@ -83,47 +83,47 @@ def _earliest(ranks: list[Progress]) -> str:
 
 
 class Watch(Listener):
-    """This rank's progress, and the thread that tells it, to the others and to its file, and looks at the others'."""
+    """This rank's progress, and the thread that reports it, to the others and to its file, and checks the others'."""
 
     def __init__(self, file: RankFile, world: int, minutes: float, report: Callable[[int, str], None]) -> None:
         """Prepare.
 
         Args:
             file: writes this rank's file.
-            world: how many ranks there are.
-            minutes: without progress until the run is ended; a start has START_MINUTES more.
-            report: is told the step, and which rank it stands still for, by one rank, before the run is ended.
+            world: number of ranks.
+            minutes: minutes without progress after which the run is ended; a start has START_MINUTES more.
+            report: receives step and reason before the run is ended; only one rank calls it.
         """
         self.file = file
         self.progress = Progress(file.rank, socket.gethostname(), since=time.time())
-        self.parts: list[tuple[str, str]] = []  # within which the rank is, and the phase that each began in
+        self.parts: list[tuple[str, str]] = []  # the parts that the rank is in, and the phase in which each began
         self.world, self.limit, self.report = world, 60 * minutes, report
         self.pause = min(5.0, self.limit / 8)
         self._over = threading.Event()
 
     def at(self, phase: str, step: int | None = None) -> None:
-        """Say what the rank does now."""
+        """Note what the rank does now."""
         step = self.progress.step if step is None else step
         self.file.at("".join(f"{part}: " for part, _ in self.parts) + phase, step)
         count, since = self.progress.count + 1, self.file.since
         self.progress = replace(self.progress, phase=self.file.phase, step=step, count=count, since=since)
 
     def phase_begins(self, phase: str) -> None:
-        """Say what the rank does now."""
+        """Note what the rank does now."""
         self.at(phase)
 
     def step_begins(self, step: int) -> None:
-        """Say that the rank is between its steps, or begins the first."""
+        """Note that the rank is between its steps, or begins the first."""
         self.at(Phase.BETWEEN, step)
 
     def part_begins(self, phase: str) -> None:
-        """Say that what the rank does until `part_ends` belongs to one phase; after an error it stays there."""
+        """Note that all phases until `part_ends` belong to one; after an error the rank stays in it."""
         before = self.progress.phase
         self.at(phase)
         self.parts.append((phase, before))
 
     def part_ends(self) -> None:
-        """Say that the rank does again what it did before."""
+        """Note that the rank is back in the phase before."""
         _, before = self.parts.pop()
         self.at(before)
 
@@ -133,7 +133,7 @@ class Watch(Listener):
         self._over.set()
 
     def start(self) -> None:
-        """Start the thread. Where torchrun has set MASTER_ADDR and MASTER_PORT."""
+        """Start the thread; MASTER_ADDR and MASTER_PORT have to be set, as torchrun sets them."""
         threading.Thread(target=self._run, name="watch", daemon=True).start()
 
     def _run(self) -> None:
@@ -154,7 +154,7 @@ class Watch(Listener):
 
     def _end(self, store: Any, mine: Progress, limit: float) -> None:
         before = self._told(store)
-        for beat in (1, 2, 3):  # time for every live rank to tell again
+        for beat in (1, 2, 3):  # time for every live rank to report again
             time.sleep(self.pause)
             store.set(str(mine.rank), json.dumps(asdict(replace(mine, beat=mine.beat + beat))))
         blamed = to_blame(before, self._told(store))
@@ -163,12 +163,12 @@ class Watch(Listener):
         if mine.rank in {rank.rank for rank in blamed}:
             faulthandler.dump_traceback(sys.stderr)
         if store.add("reported", 1) == 1:
-            minutes = f"no rank has moved for {limit / 60:g} minutes"
+            minutes = f"no rank has made progress for {limit / 60:g} minutes"
             if mine.phase == Phase.START:
-                minutes += " of the start (guard.hang gives it more)"
-            reason = f"{minutes}; to blame: {places(blamed)}; where all stand: {places(self._told(store))}"
+                minutes += " of the start (guard.hang allows more)"
+            reason = f"{minutes}; to blame: {places(blamed)}; all ranks: {places(self._told(store))}"
             self.report(mine.step, reason)
-            time.sleep(1)  # for whoever shows it
+            time.sleep(1)  # for the process that shows it
         else:
             time.sleep(10)  # for the rank that reports
         os._exit(ExitCode.HALTED)

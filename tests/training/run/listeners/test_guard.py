@@ -39,7 +39,7 @@ def test_a_spike_is_one_only_far_above_the_last_steps() -> None:
     assert verdict(watching, 0.1, 0.1) is None, "a low loss is no spike"
     high_loss, high_norm = verdict(watching, 2.2, 1.0), verdict(watching, 2.0, 2.0)
     assert high_loss is not None
-    assert "loss 2.2, the last 32 steps had 2 ± 0.01" in high_loss.reason
+    assert "loss 2.2; the last 32 steps had 2 ± 0.01" in high_loss.reason
     assert high_norm is not None
     assert high_norm.reason.startswith("gradient norm 2")
 

@@ -70,7 +70,7 @@ def test_a_tracker_that_fails_while_it_logs_is_left_out_and_the_others_go_on(
     assert calls == [("flaky", 3), ("steady", 3), ("steady", 4), ("closed", 0)]
     assert board.written == [("train/loss", 2.0, 3), ("train/loss", 2.0, 4)]
     said = capsys.readouterr().out
-    assert said == "tracker: wandb is left out from here on: Broken: the server is gone for good\n"
+    assert said == "tracker: wandb is left out from now on: Broken: the server is gone for good\n"
 
 
 def test_a_tracker_that_cannot_be_opened_is_left_out(
@@ -85,7 +85,7 @@ def test_a_tracker_that_cannot_be_opened_is_left_out(
     found.log(ROW, 1, "valid")
     found.ended(None)
     assert board.written == [("valid/loss", 2.0, 1)]
-    assert "tracker: mlflow is left out from here on: MlflowException" in capsys.readouterr().out
+    assert "tracker: mlflow is left out from now on: MlflowException" in capsys.readouterr().out
 
 
 def test_what_ends_the_process_ends_it(recipe_file: Path, tmp_path: Path) -> None:

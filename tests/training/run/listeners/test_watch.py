@@ -92,7 +92,7 @@ def test_a_start_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.Mo
         started._run()
     assert time.monotonic() - begin > 60 * 0.03, "what a step has, and what a start has more"
     (reason,) = told
-    assert reason.startswith("no rank has moved for 0.03 minutes of the start (guard.hang gives it more); ")
+    assert reason.startswith("no rank has made progress for 0.03 minutes of the start (guard.hang allows more); ")
     assert "to blame: rank 0 on" in reason
     assert ", starting, step 0, since" in reason
 
@@ -116,6 +116,6 @@ def test_a_rank_that_stands_still_is_named_and_the_run_ended(recipe_file: Path, 
     victim.send_signal(signal.SIGSTOP)
     _, said = process.communicate(timeout=180)
     assert process.returncode == 76, said
-    assert f"no rank has moved for 0.1 minutes; to blame: rank 1 on {os.uname().nodename}" in said
+    assert f"no rank has made progress for 0.1 minutes; to blame: rank 1 on {os.uname().nodename}" in said
     assert json.loads((out / "state.json").read_text())["state"] == "hang"
     assert not victim.is_running()
