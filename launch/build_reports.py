@@ -153,7 +153,7 @@ def report_run(run: Path, out: Path, language: str = "en") -> Manifest:
 
 
 def _was_trained(folder: Path) -> bool:
-    """Whether a base was trained here and not imported; a curve of a training run is missed where it is not there."""
+    """Whether a base was trained here, not imported: the page then says if its curve is missing."""
     return (folder / MANIFEST_FILE).is_file() and Manifest.read(folder).stage == "train"
 
 

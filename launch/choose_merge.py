@@ -85,10 +85,10 @@ def run_tasks(
     settings: BenchmarkSettings,
     verify: bool = True,
 ) -> None:
-    """Run tasks on the base, the tuned model and the point that was proposed: after the choice, which they do not sway.
+    """Run tasks on base, tuned model and proposed point: after the choice, so that they cannot influence it.
 
     Args:
-        base, tuned, sweep, out: as of `choose`, which has been called.
+        base, tuned, sweep, out: as for `choose`, which must have been called.
         data: folder made by `eval fetch`, for tasks of the suite.
         tasks: of the suite, or the user's own. Results go to `<out>/tasks`, which `report build` takes.
         settings: how they are run.
@@ -117,7 +117,7 @@ def _domain(heldout: list[str], general: str) -> str:
 
 
 def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
-    """Name and folder of each point: those with a t in its order, then what else there is."""
+    """Name and folder of each point: those with a t in its order, then the others."""
     manifests = {path.parent: Manifest.read(path.parent) for path in sorted(sweep.glob(f"*/{MANIFEST_FILE}"))}
     manifests = {folder: manifest for folder, manifest in manifests.items() if manifest.stage in MERGES}
     if not manifests:
@@ -140,7 +140,7 @@ def _points(base: Path, tuned: Path, sweep: Path) -> list[tuple[str, Path]]:
 
 
 def table(out: Path) -> list[str]:
-    """Lines for who reads them: every point, the rule, and what it takes."""
+    """Lines for the terminal: every point, the rule, and the point it proposes."""
     tradeoff = Tradeoff.read(out / "curve")
     domain, general = tradeoff.domain, tradeoff.general
     lines = [f"change of perplexity per byte against the base, in % (95 % interval): {domain}; {general}"]

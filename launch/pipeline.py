@@ -1,4 +1,4 @@
-"""The whole way once: text -> documents -> tokens -> base -> checkpoints -> Hugging Face -> merged -> scores -> report.
+"""The whole flow: text -> documents -> tokens -> base -> checkpoints -> Hugging Face -> merged -> scores -> report.
 
 Each stage keeps its own manifest in its own folder of the run, so a run that was interrupted goes on at the stage, and
 within it at the place, where it stopped. What can fail is checked before the first step of training. What training
@@ -120,7 +120,7 @@ def _refusal(out: Path, before: dict[str, Any], request: Request, error: Outdate
     """The error of a change for which training would have to begin again."""
     differing = changes(before, request) or [f"{error.out.name}: {text}" for text in error.differences]
     return UserError(
-        f"{out} has been trained by another request; these options differ now: {'; '.join(differing)}",
+        f"{out} was trained with other options; these differ now: {'; '.join(differing)}",
         where=str(error.out),
         allowed="another --title, --t, --max-loss, --documents or --questions, and with --base another --general: "
         "training depends on none of them",
@@ -129,7 +129,7 @@ def _refusal(out: Path, before: dict[str, Any], request: Request, error: Outdate
 
 
 def _check_training(whole: WholeRun) -> None:
-    """Check that everything is there that is needed in the end, before anything is spent on training."""
+    """Check that everything that later steps need is there, before anything is spent on training."""
     from ..eval.report.texts import Words
     from ..scaling.predicted_speed import warn_of_local_layers
 
@@ -173,7 +173,7 @@ def _cpt(whole: WholeRun) -> None:
 
 
 def _tasks(whole: WholeRun) -> None:
-    """Make tasks from held-out documents: before training, which would be in vain without enough of them."""
+    """Make tasks from held-out documents: before training, which would be wasted without enough of them."""
     from ..eval.heldout.build_tasks import build_tasks
 
     request, tasks, heldout = whole.request, whole.out / "tasks", whole.out / TOKENS / "heldout"

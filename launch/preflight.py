@@ -151,7 +151,7 @@ def read_base(folder: str) -> Base:
 
 
 def base_of_text(folder: str) -> Base:
-    """A base as those steps need it that make text: its weights are not looked at, and torch is not loaded.
+    """A base as the steps that make text need it: its weights are not read, and torch is not loaded.
 
     Raises:
         UserError: its configuration is not a Qwen3's.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CORPUS, DECONTAMINATED, TOKENIZER, TOKENS = "corpus", "decontaminated", "tokenizer", "tokens"
 GENERAL_CORPUS, UNSEEN = "general-corpus", "general"
-"""Folders of general documents, and of those of them that are evaluated on."""
+"""Folders of general documents, and of those that are only evaluated on."""
 CONTAMINATION = "contamination"
 """Folder of the questions of a run's tasks that are in what it is trained on."""
 
@@ -212,13 +212,13 @@ def _general_paths(place: TextBuild) -> list[str]:
 
 
 def _general(place: TextBuild) -> list[str]:
-    """Paths of general text to evaluate on alone, now that the domain's language is known; none: there is none."""
+    """Paths of general text that is only evaluated on, once the domain's language is known; may be none."""
     alone = place.base is not None and place.request.general != [NONE]
     return _general_paths(place) if alone and _unlike_sample(place) is None else []
 
 
 def _unlike_sample(place: TextBuild) -> str | None:
-    """The domain's language where the embedded sample's general text would be taken, and is in another."""
+    """The domain's language, if the embedded sample would serve as general text but is in another language."""
     request = place.request
     return _language(place) if request.data and not request.general else None
 

@@ -257,7 +257,7 @@ def training_began(out: Path) -> bool:
 
 
 def changes(before: dict[str, Any], request: Request) -> list[str]:
-    """Sentences on which options are others than before, but for those that training does not depend on."""
+    """Sentences on the options that have changed, except those that training does not depend on."""
     now = asdict(request)
     before = asdict(Request("", "", [])) | before  # an earlier version knew fewer options
     names = [item.name for item in fields(request) if item.name not in (*LATER, *HARMLESS)]

@@ -191,7 +191,7 @@ def options_at(site: SlurmSite, job: SlurmOptions, *, nodes: int, gpus_per_node:
     ending = site.account_ends
     if ending is not None and not (options.account or "").endswith(ending):
         given = "no account is given" if options.account is None else f"job.account is {options.account!r}"
-        allowed = f"{site.title} wants one that ends in {ending}"
+        allowed = f"{site.title} requires one that ends in {ending}"
         raise UserError(given, where="job.account", allowed=allowed, fix=f"job.account=PROJECT{ending}")
     if site.qos_limits and options.qos is not None:
         check_known(options.qos, site.qos_limits, "QoS of this site", "job.qos")

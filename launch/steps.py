@@ -1,4 +1,4 @@
-"""A flow as one list of steps: what each is called, needs and leaves, where it runs, and how one tells that it is done.
+"""A flow as one list of steps: what each is called, needs and leaves, where it runs, and how to tell that it is done.
 
 `pdapt run` does the steps one after another in its process; `pdapt launch` submits them as jobs that wait for each
 other. What a step does is `pipeline.WORK`.
@@ -41,7 +41,7 @@ class Step:
 
     Attributes:
         name: in commands and folders.
-        summary: what it does, for who reads scripts and tables.
+        summary: what it does, for readers of scripts and tables.
         needs: names of the steps whose results it reads.
         outputs: folders of the run that it leaves, each with its manifest.
         place: where it runs.
@@ -300,7 +300,7 @@ def read_done(step: Step, run: Path, part: int = 0) -> str:
 
 
 def steps_to_do(request: Request, run: Path) -> list[Step]:
-    """The steps that are not done, and those that depend on them; but for training that is done."""
+    """The steps that are not done, and those that depend on them, except training that is done."""
     steps, names = flow_steps(request), set[str]()
     for step in steps:
         undone = not is_done(step, request, run)

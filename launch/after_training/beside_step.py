@@ -1,4 +1,4 @@
-"""Work beside a step that another job of the chain does, until that step is done."""
+"""Work that runs beside a step of the chain, in a job of its own, until that step is done."""
 
 import signal
 import time
@@ -18,19 +18,19 @@ PAUSE = 5.0
 ASKED = 60.0
 """Seconds between two questions to Slurm."""
 LOOKS = 3
-"""Answers in a row that count: a job that is put back into the queue is in none of its states for a moment."""
+"""Consecutive answers that count: a job that is being requeued is in none of its states for a moment."""
 
 
 def work_beside(whole: WholeRun, name: str, work: Callable[[bool], None]) -> None:
-    """Do work again and again until a step is done, and once more then.
+    """Repeat work until a step is done, and once more after that.
 
-    The job of such work has time limits, too, and must hold nothing that the step waits for. So it ends, to be put back
-    into the queue, where it is asked to (SIGUSR1), or where the step itself waits in the queue.
+    The job of such work has a time limit, too, and must not hold nodes that the step waits for. It therefore ends, to
+    be requeued, if it is asked to (SIGUSR1) or if the step itself waits in the queue.
 
     Args:
         whole: the run; where its steps are not jobs, the work is done once.
         name: of the step.
-        work: is told whether it is called for the last time.
+        work: takes whether this is its last call.
 
     Raises:
         StoppedEarly: it was asked to stop, or the step waits.
@@ -52,10 +52,10 @@ def work_beside(whole: WholeRun, name: str, work: Callable[[bool], None]) -> Non
 
 @contextmanager
 def _noticed(number: signal.Signals) -> Iterator[Callable[[float], bool]]:
-    """Notice a signal that reaches all processes of a job; the function waits for it, so many seconds at most.
+    """Catch a signal that reaches all processes of a job; the yielded function waits for it, up to some seconds.
 
-    It is blocked, which processes that are started meanwhile inherit: it would end them. A thread that was there before
-    takes it all the same, and calls the handler.
+    The signal is blocked, and processes that are started meanwhile inherit that, because it would end them. A thread
+    that was started before still takes the signal, and calls the handler.
     """
     received: list[int] = []
     handler = signal.signal(number, lambda number, _: received.append(number))

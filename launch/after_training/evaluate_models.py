@@ -24,7 +24,7 @@ SCORES, PROXY = "scores", "proxy"
 
 
 def _models(whole: WholeRun) -> "list[Model]":
-    """Hugging Face folders: the base, every checkpoint, and the merged one, if a rule has not left it unmerged."""
+    """Hugging Face folders: the base, every checkpoint, and the merged model, unless the rule chose none."""
     from ...eval.models import Model, Role
 
     merged = merged_model(whole.out, whole.request.t)
@@ -43,7 +43,7 @@ def evaluation_limits(whole: WholeRun) -> "Limits":
 
 
 def evaluate_heldout(whole: WholeRun, models: "list[Model]", out: Path) -> Manifest:
-    """Evaluate models on the held-out documents; what other evaluations of the run have of them is taken over."""
+    """Evaluate models on the held-out documents; results of the run's other evaluations are reused."""
     from ...eval.heldout.evaluate import evaluate
 
     limits, others = evaluation_limits(whole), [whole.out / SCORES, whole.out / CHOICE / SCORES]
@@ -58,16 +58,16 @@ def evaluate_heldout(whole: WholeRun, models: "list[Model]", out: Path) -> Manif
 
 
 def score_models(whole: WholeRun) -> None:
-    """Score every model on the held-out documents; of an evaluation with other choices, what still holds is kept."""
+    """Score every model on the held-out documents; results with other choices are kept if they still hold."""
     models = _models(whole)
     log.info(f"eval: {counted(len(models), 'model')}")
     evaluate_heldout(whole, models, whole.out / SCORES)
 
 
 def evaluate_beside(whole: WholeRun) -> None:
-    """Evaluate each checkpoint as it is exported, beside training; the scores of all models take it over.
+    """Evaluate each checkpoint as it is exported, beside training; the step `scores` reuses the results.
 
-    Where the steps are done one after another, the scores are the same work, in one process of lm-eval.
+    If the steps run one after another, `scores` does the same work, in one process of lm-eval.
     """
     from ...eval.models import Model, Role
 
@@ -91,7 +91,7 @@ def write_report(whole: WholeRun) -> None:
 
 
 def run_tasks(whole: WholeRun) -> None:
-    """Let base, last checkpoint and merged model do the tasks, or one of them."""
+    """Evaluate base, last checkpoint and merged model on the tasks, or on one of them."""
     from ...eval.benchmark.results_folder import leave_out_other_merges
     from ...eval.benchmark.run import BenchmarkSettings, run_benchmark
     from ...eval.harness.backends import Limits
@@ -112,7 +112,7 @@ def run_tasks(whole: WholeRun) -> None:
     data = Path(asked.data) if asked.data else None
     outcome = run_benchmark(chosen, tasks, data, out, settings=settings, verify=whole.verify)
     if others := leave_out_other_merges(out, chosen):
-        log.info(f"benchmark: the results of {', '.join(others)}, of earlier choices, stay and are not compared")
+        log.info(f"benchmark: results of earlier choices are kept but not compared: {', '.join(others)}")
     if outcome.elsewhere:
         raise Failed(
             f"another process is evaluating {', '.join(outcome.elsewhere)}; run the step again when it has finished"
@@ -120,7 +120,7 @@ def run_tasks(whole: WholeRun) -> None:
 
 
 def _named_by_point(merged: "Model", points: list[float]) -> "Model":
-    """A merged model under a name that another t does not share: results of both lie in one folder."""
+    """A merged model, named after its t: results of several t lie in one folder."""
     t = f"{points[0]:g}" if len(points) == 1 else merged.name.removeprefix("t")
     return replace(merged, name=f"merged-{t}")
 

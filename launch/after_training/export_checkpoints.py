@@ -23,9 +23,9 @@ def exported_folders(whole: WholeRun) -> list[Path]:
 
 
 def export_models(whole: WholeRun) -> None:
-    """Export them: in a chain beside training, each checkpoint as it appears; here after it.
+    """Export the checkpoints: in a chain beside training, as each appears; in one process after it.
 
-    Here, export and ranks would share the machine, and its memory with them.
+    There, export and ranks would share the machine and its memory.
     """
 
     def work(last: bool) -> None:
@@ -44,7 +44,7 @@ def _export_new(whole: WholeRun) -> None:
 
 
 def _export_all(whole: WholeRun) -> None:
-    """Export whatever is not; a checkpoint that training has written anew is exported anew."""
+    """Export what is not exported yet, and again a checkpoint that training has written again."""
     from ...conversion.convert import export_hf
 
     if whole.base is None:

@@ -69,7 +69,7 @@ class Chain:
         cluster = replace(read_site(self.site), logs=str(self.whole.out / LOGS))
         if self.whole.request.jobs and cluster.container:
             raise UserError(
-                "jobs would be submitted from within the site's container, where Slurm's commands are missing",
+                "jobs would be submitted from within the site's container, which lacks Slurm's commands",
                 where="data.jobs",
                 fix="leave it out: the parts are then worked on by the cores of the step's own job",
             )
@@ -195,7 +195,7 @@ def _of_any_job(recipe: Recipe) -> SlurmOptions:
 
 
 def job_name(step: str, run: Path) -> str:
-    """The name of a step's job, which no other run's has: it is looked for by it."""
+    """The name of a step's job, unique to the run, so that Slurm can be asked for it."""
     return f"{step}.{sha256(str(run).encode()).hexdigest()[:10]}"
 
 
@@ -210,10 +210,10 @@ def log_file(run: Path, step: str, number: str) -> Path:
 
 
 def sentences(jobs: list[ChainJob]) -> Iterator[str]:
-    """Sentences on what the jobs take, for before they are submitted."""
+    """Sentences on what the jobs need, to print before they are submitted."""
     for each in jobs:
         yield from each.notes
     others = {each.step.name: each.gpu_hours for each in jobs if each.gpu_hours}
     if others:
         by_step = ", ".join(f"{name} {hours:,.0f}" for name, hours in others.items())
-        yield f"besides, up to {sum(others.values()):,.0f} GPU-hours by the jobs' time limits: {by_step}"
+        yield f"in addition, up to {sum(others.values()):,.0f} GPU-hours by the jobs' time limits: {by_step}"

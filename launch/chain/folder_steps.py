@@ -23,7 +23,7 @@ class FolderSteps:
     Attributes:
         title: of the whole.
         steps: in an order in which they can be done.
-        request: of a run of all stages; None of steps that are listed, each of which is done once it left its outputs.
+        request: of a run of all stages; None for listed steps, each of which is done once its outputs exist.
     """
 
     title: str
@@ -47,7 +47,7 @@ def read_steps(run: Path) -> FolderSteps:
     """The steps of a folder.
 
     Raises:
-        UserError: the folder holds no run, or what says so is damaged.
+        UserError: the folder holds no run, or its record is damaged.
     """
     if (run / STEPS_FILE).is_file():
         held = read_object(run / STEPS_FILE)

@@ -80,10 +80,10 @@ class RunStatus:
 
 
 def run_status(run: Path) -> RunStatus:
-    """Look at a run, whoever works on it.
+    """Read the status of a run, whoever works on it.
 
     Raises:
-        UserError: the folder holds no run, or what it notes is damaged.
+        UserError: the folder holds no run, or its records are damaged.
     """
     run = run.resolve()
     listed, jobs = read_steps(run), read_jobs(run)
@@ -141,8 +141,11 @@ class _Look:
                 _, code, words = ends[-1]
                 return StepState.FAILED, first_error(log_file(self.run, step.name, number)) or f"code {code}: {words}"
         if any(log_file(self.run, step.name, number).is_file() for number in numbers.values()):
-            return StepState.FAILED, "its job ended without a word: cancelled, over its time, or its node failed"
-        return StepState.CANCELLED, "its job ended before it began: something that it needs has failed"
+            return (
+                StepState.FAILED,
+                "its job ended without a note: it was cancelled, reached its time limit, or its node failed",
+            )
+        return StepState.CANCELLED, "its job ended before it began: a step that it needs has failed"
 
 
 def _numbers(step: Step, listed: FolderSteps, run: Path, job: Submitted) -> dict[str, str]:
@@ -188,7 +191,7 @@ def training_progress(training: Path) -> Progress | None:
     """How far a training is; None before its first step.
 
     Raises:
-        UserError: what the run notes of itself is damaged.
+        UserError: the run's records are damaged.
     """
     if not (training / IDENTITY).is_file():
         return None
@@ -239,9 +242,9 @@ def _words(status: StepStatus) -> str:
 
 
 def step_log(run: Path, name: str) -> Path:
-    """The log of a step's newest job; of an array that of the first part that is not done.
+    """The log of a step's newest job; for an array, that of the first part that is not done.
 
-    Of a step that no job did, ranks have left theirs in its folder.
+    For a step that no job did, the log that its ranks have left in its folder.
 
     Raises:
         UserError: there is no such step, or it has no job or no log yet.

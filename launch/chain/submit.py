@@ -21,13 +21,13 @@ from .flow_file import Flow
 from .submitted import JOBS_FILE, note_job
 
 FREE = ("job.", "parallel.", "log.")
-"""Values of a recipe that may be others once training has begun."""
+"""Values of a recipe that may change once training has begun."""
 END = "END_OF_FILE"
 """Word that ends a file within the printed script."""
 
 
 def plan_chain(flow: Flow, out: Path, folder: Path) -> list[ChainJob]:
-    """The jobs of a flow's steps that are not done, checked as far as that can be before there are tokens.
+    """The jobs of a flow's steps that are not done, checked as far as possible before there are tokens.
 
     Args:
         flow: read from its file.
@@ -35,7 +35,7 @@ def plan_chain(flow: Flow, out: Path, folder: Path) -> list[ChainJob]:
         folder: that the flow's paths are relative to.
 
     Raises:
-        UserError: an input is unusable, the site would not take a job, or `out` was trained by another request.
+        UserError: an input is unusable, the site would not take a job, or `out` was trained with other options.
     """
     request, run = flow.request, Path(folder, out).resolve()
     preflight.check_request(request)
@@ -66,7 +66,7 @@ def _check_there(given: str, folder: Path) -> None:
 
 
 def claim_chain(run: Path) -> dict[str, object] | None:
-    """The request that a folder was made for, None where there is none; a folder of jobs' notes alone is none yet.
+    """The request that a folder was made for; None if it holds nothing, or only jobs' notes.
 
     Raises:
         UserError: see `request.claim`.
@@ -91,7 +91,7 @@ def _check_unchanged(before: dict[str, object], request: Request, run: Path) -> 
     differing = changes({**before, **{name: getattr(request, name) for name in later}}, request)
     if differing:
         raise UserError(
-            f"{run} has been trained by another request; these options differ now: {'; '.join(differing)}",
+            f"{run} was trained with other options; these differ now: {'; '.join(differing)}",
             where=str(run / REQUEST_FILE),
             fix="choose another --out, or give what this run began with",
         )
@@ -100,8 +100,8 @@ def _check_unchanged(before: dict[str, object], request: Request, run: Path) -> 
 def submit_chain(flow: Flow, out: Path, folder: Path) -> dict[str, str]:
     """Submit the jobs of the steps that are not done; step -> number of its job.
 
-    Each number is noted before the next job is submitted. A job that was submitted and not noted, because this process
-    was killed between the two, is known by its name as long as it has not ended: it is kept.
+    Each number is noted before the next job is submitted. If this process was killed between
+    submitting a job and noting it, the job is recognised by its name, as long as it has not ended, and kept.
 
     Raises:
         UserError: see `plan_chain`; or Slurm does not take a job.
@@ -163,7 +163,7 @@ def _options(step: Step, steps: dict[str, Step], numbers: dict[str, str]) -> lis
 def _dependency(step: Step, steps: dict[str, Step], numbers: Mapping[str, str]) -> str:
     """The value of sbatch's --dependency; empty where a step waits for no job.
 
-    A step beside another waits for what that one waits for, too: Slurm takes a job that is cancelled for begun.
+    A step beside another waits for what that one waits for, too: to Slurm, a cancelled job has begun.
     """
     kinds: dict[str, list[str]] = {}
     for kind, name in dict.fromkeys(_waits(step, steps)):
@@ -217,7 +217,7 @@ def _head(title: str, jobs: list[ChainJob], run: Path, files: dict[Path, str]) -
         '  echo "$number"',
         "}",
         "",
-        "# What the steps read of what was asked for.",
+        "# Files that the steps read.",
         *(line for path, text in files.items() for line in _file(path, text)),
         *(line for each in jobs for path, text in each.files.items() for line in _file(path, text)),
     )

@@ -16,7 +16,7 @@ PATIENCE = 5.0
 def check_network() -> Iterator[Check]:
     """Check the hub, unless the environment says that there is no network."""
     if os.environ.get(OFFLINE, "").upper() in {"1", "TRUE", "YES", "ON"}:
-        yield Check("network", Verdict.OK, f"{OFFLINE} is set: nothing asks the hub")
+        yield Check("network", Verdict.OK, f"{OFFLINE} is set: pdapt does not ask the hub")
         return
     hub = os.environ.get("HF_ENDPOINT", HUB)
     answer: list[str] = []

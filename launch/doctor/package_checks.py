@@ -50,7 +50,7 @@ def check_packages() -> Iterator[Check]:
             "packages",
             Verdict.WRONG,
             names,
-            meaning="they do not fit together: imports or results may fail",
+            meaning="they do not fit together: imports may fail, or results be wrong",
             fix=INSTALL,
         )
     if untested:

@@ -133,7 +133,9 @@ def _check_accounting(site: SlurmSite) -> Iterator[Check]:
         if mine:
             yield Check("account", Verdict.OK, ", ".join(mine))
         else:
-            meaning = f"the site wants one that ends in {site.account_ends}; you have {', '.join(accounts) or 'none'}"
+            meaning = (
+                f"the site requires one that ends in {site.account_ends}; you have {', '.join(accounts) or 'none'}"
+            )
             yield Check(
                 "account", Verdict.WRONG, "none that fits", meaning=meaning, fix="ask for hours on this partition"
             )

@@ -66,7 +66,7 @@ def _has_run(job: TrainingJob, seconds: int) -> bool:
 
 
 def requeue(job: TrainingJob) -> None:
-    """Put the job back by hand in the middle of its steps; its script says so, if Slurm leaves it the time."""
+    """Requeue the job by hand in the middle of its steps; its script must note that, if Slurm leaves it the time."""
     restarts = job_state(job.number).restarts
     job.wait_for_steps()
     slurm(["scontrol", "requeue", job.number])
@@ -110,7 +110,7 @@ def hang_a_rank(job: TrainingJob) -> None:
 
 
 def damage_a_checkpoint(job: TrainingJob) -> None:
-    """Change a byte of the newest checkpoint between two starts: the one before it is used, which is said."""
+    """Change a byte of the newest checkpoint between two starts: the run must name it and use the one before."""
     restarts = job_state(job.number).restarts
     job.wait_for_steps(more=3)
     send_signal(job.number, "USR1", "--batch")

@@ -171,7 +171,7 @@ def differences(tasks: list[FlowTask], *, slurm: bool) -> Iterator[str]:
     names = {task.name for task in tasks}
     beside = [task.name for task in tasks if names & set(task.each.step.beside)]
     if beside:
-        yield f"NeMo-Run knows no task beside another: {' and '.join(beside)} begin when training is done"
+        yield f"NeMo-Run cannot run one task beside another: {' and '.join(beside)} begin when training is done"
     if not slurm:
         yield f"each task is a process of this machine (LocalExecutor), because the site is {HERE}; none is repeated"
         return

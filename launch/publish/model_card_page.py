@@ -20,7 +20,7 @@ LIMITS = (
     "It continues text; it is not tuned to follow instructions or to converse, and no answer of it was checked by a "
     "physician. It must not be used for diagnosis, treatment or triage, nor to copy doses or laboratory values "
     "unchecked. It has the errors and biases of its base and of its corpus, whose documents are of the times and "
-    "places that they were written in. The table above says what it was evaluated on; of all else nothing is known."
+    "places that they were written in. The table above says what it was evaluated on; nothing else is known."
 )
 OPEN = "All documents of the corpus may be used commercially, on the terms of their licences."
 CLOSED = (
@@ -31,7 +31,7 @@ CLOSED = (
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Facts that a card states and the weights do not know.
+    """Facts for a card that the weights do not contain.
 
     Attributes:
         title: of the model.

@@ -26,7 +26,7 @@ MEGABYTE = 10**6
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """Facts that a card states and a corpus does not know.
+    """Facts for a card that a corpus does not contain.
 
     Attributes:
         title: of the data set.

@@ -118,7 +118,7 @@ def test_the_merges_are_those_of_one_by_one_and_the_rule_takes_one(
     run_step(run, "benchmark")
     assert asked == [["base", "cpt-00004", "merged-0.25"]]
     assert Plan.read(run / "benchmark").models == [*done, chosen], "the merge of an earlier choice is not compared"
-    assert "the results of merged-0.75, of earlier choices, stay and are not compared" in capsys.readouterr().err
+    assert "results of earlier choices are kept but not compared: merged-0.75" in capsys.readouterr().err
 
 
 def test_another_limit_chooses_anew_and_where_no_merge_is_good_none_is_judged(

@@ -216,7 +216,7 @@ def test_cpu_steps_go_to_the_sites_cpu_nodes_and_scores_ask_for_a_gpu(fake: Slur
     *_, said = sentences(plan_chain(fake.flow(text), OUT, fake.folder))
     parts = len(choose_tasks(["FR-MEDICAL"]))
     assert said == (
-        f"besides, up to {60 + 20 * parts} GPU-hours by the jobs' time limits: "
+        f"in addition, up to {60 + 20 * parts} GPU-hours by the jobs' time limits: "
         f"proxy 20, choose 20, scores 20, benchmark {20 * parts}"
     )
 
@@ -316,7 +316,7 @@ def test_a_job_that_left_no_word_is_not_taken_for_one_that_goes_on(fake: Slurm) 
     fake.write([])
     log_file(fake.run, "corpus", numbers["corpus"]).touch()
     assert states(fake)["corpus"] == "failed"
-    assert "without a word" in run_status(fake.run).stopped
+    assert "without a note" in run_status(fake.run).stopped
 
 
 def test_a_slurm_that_does_not_answer_is_said_and_nothing_hangs(fake: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:

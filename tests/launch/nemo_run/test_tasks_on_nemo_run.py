@@ -141,7 +141,7 @@ def test_a_task_on_this_machine_does_not_start_after_one_that_has_failed(folder:
 
 def test_what_differs_from_a_chain_is_said(folder: Path) -> None:
     said = list(differences(tasks(folder, HERE), slurm=False))
-    assert said[0] == "NeMo-Run knows no task beside another: hf and proxy begin when training is done"
+    assert said[0] == "NeMo-Run cannot run one task beside another: hf and proxy begin when training is done"
     assert "none is repeated" in said[1]
     assert "is not held" in list(differences(tasks(folder, ON_SLURM), slurm=True))[1]
 
