@@ -17,9 +17,11 @@ END_OF_DOCUMENT = "<|endoftext|>"
 """Ends a document. Not the tokenizer's `eos_token`, which Qwen3's configuration calls `<|im_end|>`."""
 END_OF_DOCUMENT_ID = 151_643
 """Its id in the published tokenizers."""
+END_OF_TURN = "<|im_end|>"
+"""Ends a turn of a conversation."""
 EMBEDDING = "model.embed_tokens.weight"
 """Hugging Face's name of the embedding, and of a tied output layer with it."""
-SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+SPECIAL_TOKENS = (END_OF_DOCUMENT, "<|im_start|>", END_OF_TURN)
 ROPE_BASE = 1_000_000
 RMS_NORM_EPS = 1e-6
 

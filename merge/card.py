@@ -35,7 +35,9 @@ Each SHA-256 stands for all files of the parent: it is the one that `manifest.js
 SCALE = " t = 0 is the base and t = 1 the tuned model."
 
 
-def describe(plan: Merge | Average, prints: Mapping[str, str], dtype: str, folder: Path, name: str) -> None:
+def describe(
+    plan: Merge | Average, prints: Mapping[str, str], dtype: str, *, folder: Path, name: str, settings: str
+) -> None:
     """Write card and configuration.
 
     The configuration has names in place of paths: it can be run in a folder that holds the parents under these names.
@@ -46,6 +48,7 @@ def describe(plan: Merge | Average, prints: Mapping[str, str], dtype: str, folde
         dtype: of the weights, in safetensors' spelling.
         folder: where the merged model is.
         name: what it is called.
+        settings: role of the parent that tokenizer and generation settings are from.
     """
     config = plan.mergekit([f"./{role}" for role in plan.roles], dtype).to_yaml() + "\n"
     write_text(folder / CONFIG_NAME, config)
@@ -53,7 +56,7 @@ def describe(plan: Merge | Average, prints: Mapping[str, str], dtype: str, folde
         name=name,
         what=plan,
         scale=SCALE if isinstance(plan, Merge) else "",
-        first=plan.roles[0],
+        first=settings,
         parents="\n".join(f"| {role} | `{prints[role]}` |" for role in plan.roles),
         config_name=CONFIG_NAME,
         places=", ".join(f"`./{role}`" for role in plan.roles),

@@ -10,6 +10,7 @@ from ..core.files import read_object, require_file, write_json
 from ..core.hf.config import CONFIG, both_spellings
 from ..core.hf.model import open_model
 from ..core.hf.tokenizer_file import open_tokenizer
+from ..core.hf.turns import ends_turns
 from ..core.hf.weights import DTYPES, INDEX, NAMES, Weights
 from ..core.integrity import checking, damage_first, hf_files
 from ..core.qwen3 import Qwen3Config
@@ -44,6 +45,15 @@ def open_parents(folders: Sequence[Path], *, verify: bool) -> list[Weights]:
             "the models have no tokenizer: their vocabularies cannot be compared, and the merged model will have none"
         )
     return [weights for _, weights in (first, *others)]
+
+
+def settings_folder(folders: Sequence[Path]) -> Path:
+    """The parent whose configuration and tokenizer the result gets.
+
+    It is the first, which is the base, or else the first that ends its turns: with a Base's settings a merge with a
+    fine-tuned model would not stop after its answer.
+    """
+    return next((folder for folder in folders if ends_turns(folder)), folders[0])
 
 
 def check_values(stage: str, parents: Sequence[Weights], *, verify: bool) -> dict[str, int | None]:

@@ -16,7 +16,7 @@ from ..core.system.disk import check_space
 from .card import describe
 from .factors import Factors
 from .methods import Average, Merge, choose_method
-from .parents import check_values, open_parents, parameters, type_of, view
+from .parents import check_values, open_parents, parameters, settings_folder, type_of, view
 
 if TYPE_CHECKING:
     from mergekit.config import MergeConfiguration
@@ -45,7 +45,7 @@ def merge(
     values (TIES, Yadav et al. 2023), or values drawn by chance and scaled up (DARE, Yu et al. 2024).
 
     Args:
-        base: the model that `t = 0` gives back; the tokenizer is taken from it.
+        base: the model that `t = 0` gives back; the tokenizer is that of `settings_folder`.
         tuned: the model that `t = 1` gives back (but for what TIES and DARE leave out).
         out: folder to make: weights, config.json, tokenizer, mergekit_config.yml, README.md, manifest.json.
         method: one of `METHODS`.
@@ -67,7 +67,7 @@ def average(models: Sequence[Path], out: Path, *, decay: float | None = None, ve
     """Average checkpoints of one run, Hugging Face Qwen3 folders of safetensors, in FP32.
 
     Args:
-        models: the checkpoints, the oldest first; tokenizer and configuration are taken from that.
+        models: the checkpoints, the oldest first; for the tokenizer see `settings_folder`.
         out: folder to make, as by `merge`.
         decay: of an exponential moving average (see `Average.weights`), in (0, 1); by default all count alike.
         verify: as of `merge`.
@@ -87,7 +87,7 @@ def _run(stage: str, plan: Merge | Average, folders: Sequence[Path], out: Path, 
     unchanged = UnchangedFiles({folder: hf_files(folder) for folder in folders})
     models = open_parents(folders, verify=verify)
     checked = check_values(stage, models, verify=verify)
-    dtype = type_of(models[0])
+    dtype, settings = type_of(models[0]), settings_folder(folders)
 
     def body(work: Path) -> dict[str, Any]:
         check_space(work, sum(tensor.nbytes for tensor in models[0].tensors.values()))
@@ -96,9 +96,10 @@ def _run(stage: str, plan: Merge | Average, folders: Sequence[Path], out: Path, 
         seen = [view(model, views / role) for role, model in zip(plan.roles, models, strict=True)]
         _run_mergekit(plan.mergekit([str(folder.resolve()) for folder in seen], dtype), work, plan.seed)
         remove(views)
-        write_settings(folders[0], work, NAMES[DTYPES[dtype]])  # over what mergekit wrote
+        write_settings(settings, work, NAMES[DTYPES[dtype]])  # over what mergekit wrote
         unchanged.check()  # mergekit has read anew what was compared before
-        describe(plan, input_fingerprints(work), dtype, folder=work, name=out.name)
+        role = plan.roles[folders.index(settings)]
+        describe(plan, input_fingerprints(work), dtype, folder=work, name=out.name, settings=role)
         return {"tensors": len(models[0].tensors), "parameters": parameters(models[0])} | checked
 
     return run_stage(stage, dict(zip(plan.roles, folders, strict=True)), plan.to_json(), out=out, body=body)

@@ -19,7 +19,7 @@ from ..core.system.disk import check_space
 from .card import describe
 from .factors import Factors, point_name
 from .methods import BASE, TUNED, Merge
-from .parents import open_parents, parameters, type_of
+from .parents import open_parents, parameters, settings_folder, type_of
 from .slerp import CHUNK, Angle, buffers, chunks, combine, filled, measure
 
 TOGETHER = 20
@@ -55,7 +55,7 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify
     measure each tensor's angle before anything is written, and to write.
 
     Args:
-        base: Hugging Face Qwen3 folder; configuration and tokenizer are taken from it.
+        base: Hugging Face Qwen3 folder; for configuration and tokenizer see `settings_folder`.
         tuned: another, of the same architecture and tokenizer.
         out: folder of the points' folders.
         points: each from 0 to 1, none twice.
@@ -72,7 +72,8 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify
     models = open_parents([base, tuned], verify=verify)
     check_outside(out, [base, tuned])
     prints = {BASE: fingerprint(base), TUNED: fingerprint(tuned)}
-    stages = [_Point(base, out, t, prints) for t in points]
+    settings = TUNED if settings_folder([base, tuned]) == tuned else BASE
+    stages = [_Point(out, t, prints, settings) for t in points]
     waiting = [stage for stage in stages if not stage.is_made()]
     if waiting:
         tensors = models[0].tensors
@@ -89,8 +90,8 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify
 class _Point:
     """One point: the stage that makes its folder."""
 
-    def __init__(self, base: Path, out: Path, t: float, prints: dict[str, str]) -> None:
-        self.base, self.t, self.prints = base, t, prints
+    def __init__(self, out: Path, t: float, prints: dict[str, str], settings: str) -> None:
+        self.t, self.prints, self.settings = t, prints, settings
         self.out = out / point_name(t)
         self.work = out / f".{self.out.name}.partial"
         self.plan = Merge("slerp", Factors((t,)))
@@ -142,8 +143,9 @@ def _together(points: list[_Point], parents: Parents, opened: list[tuple[_Point,
 
     def body(work: Path) -> dict[str, Any]:
         _together(points[1:], parents, [*opened, (point, work)])
-        write_settings(point.base, work, NAMES[DTYPES[dtype]])
-        describe(point.plan, point.prints, dtype, folder=work, name=point.out.name)
+        source = {BASE: parents.base, TUNED: parents.tuned}[point.settings].folder
+        write_settings(source, work, NAMES[DTYPES[dtype]])
+        describe(point.plan, point.prints, dtype, folder=work, name=point.out.name, settings=point.settings)
         parents.unchanged.check()  # they were read for the second time
         return {"tensors": len(parents.tensors), "parameters": parameters(parents.base)} | parents.checked
 

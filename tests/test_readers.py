@@ -53,6 +53,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "core/checkpoint.py": (CORE + "test_fuzz_hashes_record", CORE + "test_fuzz_tracker"),
     "core/dcp.py": (CORE + "test_fuzz_metadata", CHECKPOINT + "test_fuzz_metadata_as_it_is_read"),
     "core/hf/config.py": (CORE + "test_fuzz_settings",),
+    "core/hf/turns.py": (CORE + "test_fuzz_turns",),
     "core/hf/tokenizer_file.py": ("training/run/test_fuzz_journal.py::test_fuzz_tokenizer",),
     "core/hf/weights.py": (CORE + "test_fuzz_safetensors", CORE + "test_fuzz_weights_index"),
     "core/manifest.py": (CORE + "test_fuzz_manifest", CORE + "test_fuzz_interrupted"),
@@ -119,7 +120,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eval/tasks/fetch.py": (EVAL + "test_fuzz_benchmark_parquet",),
     "eval/report/heldout_figures.py": (EVAL + "test_fuzz_curve",),
     "eval/harness/batch_size.py": (EVAL + "test_fuzz_batch_sizes",),
-    "eval/harness/chat_template.py": (
+    "core/hf/chat_rendering.py": (
         "eval/harness/test_chat_template_rendering.py::test_templates_that_fail_or_never_end_are_refused_with_their_line",
     ),
     "eval/harness/generation.py": (EVAL + "test_fuzz_model_settings",),

@@ -15,10 +15,12 @@ from ..core.checkpoint import CHECKPOINTS, HF, IDENTITY, root_of
 from ..core.errors import Halted, StoppedEarly, UserError
 from ..core.exit_codes import ExitCode
 from ..core.files import remove, sha256, write_json, write_text
+from ..core.hf.turns import end_at_turns
 from ..core.log import counted
 from ..core.manifest import MANIFEST_FILE, Manifest, hash_files, versions
 from ..core.system.device import has_gpu
 from ..core.system.lock import locked
+from ..data_prep.tokens.tokens_record import read_record
 from ..recipes.load import to_dict
 from ..recipes.schema import SAVED, Recipe, describe_run, shape_of, world_size
 from ..recipes.validate import check_device
@@ -245,7 +247,10 @@ def _prepare(run: Run, start_: Start) -> int:
 
 
 def _keep_side(run: Run) -> None:
-    """Copy configuration and tokenizer beside the checkpoints, with their hashes."""
+    """Copy configuration and tokenizer beside the checkpoints, with their hashes.
+
+    Of a run on conversations they end a generation with the turn: that is what the model learns.
+    """
     side = run.out / CHECKPOINTS / HF
     if side.is_dir():
         return
@@ -258,6 +263,8 @@ def _keep_side(run: Run) -> None:
         shutil.copytree(run.tokens / "tokenizer", partial)
         config = shape_of(run.recipe).to_hf(SAVED[run.recipe.model.precision])
         write_json(partial / "config.json", config)
+    if read_record(run.tokens).conversations:
+        end_at_turns(partial, run.tokens / "tokenizer")
     remove(partial / MANIFEST_FILE)  # of a base that is a run
     kept = Manifest("settings", inputs={}, config={}, counts={}, outputs=hash_files(partial), versions=versions())
     kept.write(partial)

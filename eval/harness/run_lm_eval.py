@@ -21,13 +21,13 @@ from torch.utils import collect_env
 from transformers import GenerationConfig
 
 from ...core.files import fsync_path, list_files, remove, write_json
+from ...core.hf.chat_rendering import bounded
 from ...core.system.bf16_products import replace_products
 from ..tasks.own.task_templates import sandbox
 from ..tasks.task_suite import RequestKind
 from .answer_notes import AnswerNotes, PromptFlags, write_answers
 from .backends import LmEvalModel
 from .batch_size import find_batch_size, prepare_tasks
-from .chat_template import bounded
 from .generation import end_tokens, unused_settings, write_neutral
 from .job import Evaluation, LmEvalJob
 from .messages import WarningCounter, count_warnings, written_to

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pdapt.core.dcp import METADATA, read_metadata, shortened
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_object
 from pdapt.core.hf.config import effective, write_settings
+from pdapt.core.hf.turns import end_at_turns, ends_turns
 from pdapt.core.hf.weights import INDEX, SINGLE, Weights
 from pdapt.core.manifest import KEY, MANIFEST_FILE, Manifest, _interrupted, fingerprint, input_fingerprints, run_stage
 from pdapt.core.qwen3 import SIZES, read_config
@@ -73,6 +75,27 @@ def test_fuzz_settings(fuzz: Fuzz, tmp_path: Path, name: str) -> None:
     def use() -> None:
         write_settings(tmp_path, tmp_path / "copy", "bfloat16")
         effective(read_object(tmp_path / "config.json").values)
+
+    fuzz(tmp_path / name, use, places=name == "config.json")  # others may be absent
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
+def test_fuzz_turns(fuzz: Fuzz, tokenizer_folder: Path, tmp_path: Path, name: str) -> None:
+    """The settings of a model that is fine-tuned."""
+    contents = {"config.json": {"eos_token_id": 5}, "tokenizer_config.json": {"eos_token": {"content": "x"}}}
+    contents["generation_config.json"] = {"eos_token_id": [5], "temperature": 0.6}
+    for file, content in contents.items():
+        (tmp_path / file).write_text(json.dumps(content))
+    shutil.copy(tokenizer_folder / "tokenizer.json", tmp_path)
+
+    def use() -> None:
+        ends_turns(tmp_path)
+        settings = Path(shutil.copytree(tmp_path, tmp_path / "settings"))
+        try:
+            end_at_turns(settings, tmp_path)
+            assert ends_turns(settings)
+        finally:
+            shutil.rmtree(settings)
 
     fuzz(tmp_path / name, use, places=name == "config.json")  # others may be absent
 

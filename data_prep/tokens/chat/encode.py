@@ -7,12 +7,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ....core.errors import UserError
-from ...sources.formats.conversations import of_text
+from ...sources.formats.conversations import Message, of_text
 from ..check_encoder import ALL, Verifier
 from ..encoders import Ids
 from ..selection.shards import utf8
 from ..selection.split import hash_texts
-from .template import ChatTemplate, Piece
+from .template import ChatTemplate, Piece, RefusedConversationError
 
 Answers = npt.NDArray[np.uint8]
 """1 for each token that is part of an answer, else 0."""
@@ -39,11 +39,12 @@ def encode_conversations(
     """
     pieces: list[Piece] = []
     counts = np.zeros(len(text), np.int64)
-    for place, each in enumerate(text.to_pylist()):
+    chats = [of_text(each) for each in text.to_pylist()]
+    for place, (rendered, messages) in enumerate(zip(_rendered(chats, template, where), chats, strict=True)):
         try:
-            mine = template.pieces(of_text(each))
+            mine = template.pieces_of(rendered, messages)
         except UserError as error:
-            raise UserError(f"{error.what} (at {where}, number {place + 1})", **_rest(error)) from None
+            raise _located(error, where, place) from None
         pieces += mine
         counts[place] = len(mine)
     texts = pa.array([piece.text for piece in pieces if piece.token is None], pa.string())
@@ -60,8 +61,17 @@ def encode_conversations(
     )
 
 
-def _rest(error: UserError) -> dict[str, str]:
-    return {"where": error.where, "allowed": error.allowed, "fix": error.fix}
+def _rendered(chats: list[list[Message]], template: ChatTemplate, where: str) -> list[str]:
+    try:
+        return template.rendered(chats)
+    except RefusedConversationError as error:
+        raise _located(error, where, error.at) from None
+
+
+def _located(error: UserError, where: str, place: int | None) -> UserError:
+    """The error with the conversation that it is about."""
+    number = "" if place is None else f", number {place + 1}"
+    return UserError(f"{error.what} (at {where}{number})", where=error.where, allowed=error.allowed, fix=error.fix)
 
 
 def _joined(

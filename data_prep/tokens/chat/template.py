@@ -1,8 +1,9 @@
 """A conversation as the model's own chat template writes it, cut into texts and control tokens.
 
-The template is rendered by transformers' function. Then each control token that the template wrote is its id, and all
-else is text, as everywhere in pdapt: a `<|im_end|>` that somebody typed into a message ends no turn. Only `<think>` and
-`</think>` of the assistant's are control tokens wherever they stand, since models write them.
+The template is rendered by transformers' function, in a process that can be ended (`core/hf/chat_rendering.py`). Then
+each control token that the template wrote is its id, and all else is text, as everywhere in pdapt: a `<|im_end|>` that
+somebody typed into a message ends no turn. Only `<think>` and `</think>` of the assistant's are control tokens wherever
+they stand, since models write them.
 """
 
 import re
@@ -14,10 +15,12 @@ from typing import Any
 
 from ....core.errors import UserError
 from ....core.files import read_bytes, read_object
+from ....core.hf.chat_rendering import MEMORY, SECONDS, JinjaTemplate, TemplateFault, prepare, render
+from ....core.qwen3 import END_OF_TURN
 from ...sources.formats.conversations import ASSISTANT, Message
 from ..tokenizer import Vocabulary
 
-START, END = "<|im_start|>", "<|im_end|>"
+START, END = "<|im_start|>", END_OF_TURN
 """Control tokens around a turn."""
 THOUGHTS = ("<think>", "</think>")
 JINJA, CONFIG = "chat_template.jinja", "tokenizer_config.json"
@@ -27,6 +30,18 @@ NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
 """Tokens of the tokenizer's configuration that a template may name."""
 _TYPED = re.compile("\0([0-9]+)\0")
 """Stands for the text of a control token in a message while the template is rendered."""
+
+
+class RefusedConversationError(UserError):
+    """The template refuses a conversation; `at` is its number, from 0, or None."""
+
+    def __init__(self, fault: TemplateFault, where: Path) -> None:
+        super().__init__(
+            f"the chat template {fault.what}",
+            where=str(where),
+            allowed=f"one that writes each conversation within {SECONDS} s of CPU and {MEMORY / 2**30:.0f} GiB",
+        )
+        self.at = fault.at
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,7 @@ class ChatTemplate:
     source: str
     where: Path
     tokens: dict[str, int]
-    named: dict[str, Any]
+    named: dict[str, str]
 
     def pieces(self, messages: list[Message]) -> list[Piece]:
         """A conversation in pieces, in their order.
@@ -68,7 +83,16 @@ class ChatTemplate:
         Raises:
             UserError: the template refuses the conversation, or does not write turns as Qwen3's does.
         """
-        pieces = list(self._pieces(self._rendered(messages)))
+        (rendered,) = self.rendered([messages])
+        return self.pieces_of(rendered, messages)
+
+    def pieces_of(self, rendered: str, messages: list[Message]) -> list[Piece]:
+        """The pieces of a conversation that is rendered.
+
+        Raises:
+            UserError: the template does not write turns as Qwen3's does.
+        """
+        pieces = list(self._pieces(rendered))
         answers = sum(piece.learned and piece.text == END for piece in pieces)
         wanted = sum(each.role == ASSISTANT for each in messages)
         if answers != wanted:
@@ -80,18 +104,17 @@ class ChatTemplate:
             )
         return pieces
 
-    def _rendered(self, messages: list[Message]) -> str:
-        # Loaded here because it takes longer than the rest of this room together.
-        from transformers.utils.chat_template_utils import render_jinja_template
+    def rendered(self, conversations: list[list[Message]]) -> list[str]:
+        """Conversations as the template writes them, in a process of its own, which ends what would not.
 
-        chat = [self._plain(each).to_json() for each in messages]
+        Raises:
+            RefusedConversationError: the template refuses one, or takes too long or too much memory for it.
+        """
+        chats = [[self._plain(each).to_json() for each in messages] for messages in conversations]
         try:
-            (text,), _ = render_jinja_template(conversations=[chat], chat_template=self.source, **self.named)
-        except Exception as error:  # a template can raise anything, and says itself what it does not take
-            raise UserError(
-                f"the chat template fails: {type(error).__name__}: {error}", where=str(self.where)
-            ) from None
-        return text
+            return render(chats, JinjaTemplate(self.source, self.named))
+        except TemplateFault as fault:
+            raise RefusedConversationError(fault, self.where) from None
 
     def _plain(self, message: Message) -> Message:
         """A message in which no text is a control token's."""
@@ -166,5 +189,6 @@ def read_template(vocabulary: Vocabulary) -> ChatTemplate:
     tokens = {each["content"]: int(each["id"]) for each in vocabulary.definition.get("added_tokens", [])}
     if missing := [token for token in (START, END) if token not in tokens]:
         raise UserError(f"the tokenizer has no {' and no '.join(missing)}", where=str(vocabulary.files[0]))
+    prepare()
     named = {name: text for name in NAMED if isinstance(text := config.get(name), str)}
     return ChatTemplate(source, where, tokens, named)

@@ -15,8 +15,8 @@ from jinja2.exceptions import SecurityError
 from jinja2.sandbox import SandboxedEnvironment
 
 from ....core.errors import UserError, nearest
+from ....core.hf.chat_rendering import bounded
 from ....core.jsonio import shorten
-from ...harness.chat_template import bounded
 
 LONGEST = 100_000
 """Characters or items of a repeated text or list, and the largest base or exponent of a power."""

@@ -307,8 +307,11 @@ def test_the_command_says_what_is_learned_and_what_is_cut(chat_tokens: Path) -> 
         (None, "the tokenizer has no chat template"),
         ("{% generation %}{{ messages }}{% endgeneration %}", "marks answers with {% generation %}"),
         ("{{ messages[0].content }}", "writes 0 of a conversation's 1 answers"),
-        ("{{ raise_exception('roles must alternate') }}", "the chat template fails: TemplateError: roles must"),
-        ("{% for", "the chat template fails: TemplateSyntaxError"),
+        (
+            "{{ raise_exception('roles must alternate') }}",
+            "template fails in line 1: TemplateError: roles must",
+        ),
+        ("{% for", "the chat template fails in line 1: TemplateSyntaxError"),
     ],
 )
 def test_a_template_that_does_not_serve_is_refused(

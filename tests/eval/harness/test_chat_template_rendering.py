@@ -9,8 +9,9 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pdapt.core.errors import UserError
-from pdapt.eval.harness import chat_template
-from pdapt.eval.harness.chat_template import SlowTemplateError, bounded, check_rendering
+from pdapt.core.hf import chat_rendering
+from pdapt.core.hf.chat_rendering import SlowTemplateError, bounded
+from pdapt.eval.harness.chat_template import check_rendering
 
 SOUND = "{% for m in messages %}{{ m.role }}\n{{ m.content }}\n{% endfor %}"
 WRONG = {
@@ -28,7 +29,7 @@ WRONG = {
 def test_a_prompt_on_which_a_template_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its time depends on the prompt: those that were tried before the first task are short."""
     text = "{% for a in m %}{% for b in m %}{% for c in m %}{% endfor %}{% endfor %}{% endfor %}{{ m | length }}"
-    monkeypatch.setattr(chat_template, "SECONDS", 0.3)
+    monkeypatch.setattr(chat_rendering, "SECONDS", 0.3)
     before = signal.getsignal(signal.SIGPROF)
     render = bounded(ImmutableSandboxedEnvironment().from_string(text).render)
     assert render(m="a" * 10) == "10"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pdapt.core.errors import UserError
-from pdapt.eval.harness import chat_template
+from pdapt.core.hf import chat_rendering
 from pdapt.eval.tasks.own.own_task import OwnTask
 from pdapt.eval.tasks.own.task_templates import sandbox
 from pdapt.eval.tasks.select_tasks import select_questions, select_tasks
@@ -196,7 +196,7 @@ def test_options_of_generating_that_load_code_or_draw_are_refused(
 
 
 def test_a_template_that_does_not_end_is_ended(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_template, "SECONDS", 0.1)
+    monkeypatch.setattr(chat_rendering, "SECONDS", 0.1)
     loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     with pytest.raises(UserError, match=r"(?s)the template takes more than 0.1 s.*question 1: doc_to_text"):
         select_tasks([write(doc_to_text=loop)])
