@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .tasks.executor import TaskRunner
 
 UNNAMED = "clinical 1"
-"""Profile that the configuration does not name, so that a corpus from before there were profiles is finished work."""
+"""Profile that the configuration does not name, so that a corpus made before profiles counts as done."""
 WAITING = ".waiting"
 """Folder of the documents that wait between two passes over their source."""
 PARTS = ".rejected"
@@ -73,9 +73,8 @@ def build_corpus(
     Args:
         sources: what is read; see `discover`.
         out: the folder to make.
-        max_rejected: share of the documents that may be spoilt (malformed, or without text): they are left out and
-            listed in `rejected.parquet`. None for none of one's own files', and one in 1,000 of each registered
-            source's.
+        max_rejected: share of the documents that may be damaged (malformed, or without text): they are left out and
+            listed in `rejected.parquet`. None: none of the user's own files, one in 1,000 of each registered source.
         edition: which documents are written, a name of `Edition`; None for all.
         whole: names of sources of which all documents are written, whatever the edition.
         profile: how documents are cleaned, a name of `PROFILES`.

@@ -1,4 +1,4 @@
-"""The stage that takes documents for evaluation alone out of a corpus: none of them is in another one."""
+"""The stage that draws documents for evaluation from a corpus: none of them is in the corpus that is trained on."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def build_unseen(corpus: Path, known: Path, out: Path, *, documents: int, seed: 
 
     Args:
         corpus: the corpus stage's folder that they are taken from.
-        known: the one that is trained on and evaluated on apart.
+        known: the corpus that is trained on, which has held-out documents of its own.
         out: the folder to make.
         documents: at most so many.
         seed: of the draw.

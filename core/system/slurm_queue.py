@@ -109,7 +109,7 @@ def submit_script(script: str, options: list[str]) -> str:
         UserError: Slurm does not take it.
         SlurmSilent: sbatch is not there or does not answer.
     """
-    return slurm(["sbatch", "--parsable", *options], script, refused="sbatch does not take the job").split(";")[0]
+    return slurm(["sbatch", "--parsable", *options], script, refused="sbatch refused the job").split(";")[0]
 
 
 def slurm(command: list[str], given: str = "", *, refused: str = "") -> str:

@@ -1,7 +1,7 @@
 """Boilerplate: lines that repeat across a source and belong to no document, such as menus and legal notes.
 
-A line with a digit, a column, a sign of arithmetic or a word with two capitals never is one, since it may hold a
-quantity, a table, a formula, a gene or a code; nor is one that holds a drug's name by its stem.
+A line with a digit, a column, a sign of arithmetic or a word with two capitals is never boilerplate, since it may hold
+a quantity, a table, a formula, a gene or a code; nor is a line with a word that ends like a drug's name.
 """
 
 import re
@@ -14,13 +14,13 @@ LEAST, MOST = 4, 300
 LINES = 200_000
 """Lines that are counted at a time: about 50 MB."""
 DOCUMENTS = 5
-"""Documents that hold a line of boilerplate, at least."""
+"""Least number of documents that hold a line of boilerplate."""
 FURNITURE_SHARE, EDGE_SHARE = 0.1, 0.5
 """Share of the documents that hold a line of a page's furniture, and one at the documents' beginnings or ends."""
 EDGE = 5
 """Lines at either end of a document that are its edges."""
 WORDS = 4
-"""Words of a line at a document's edge, at least: fewer are a heading, or a name."""
+"""Least number of words of a line at a document's edge: fewer are a heading, or a name."""
 FURNITURE = re.compile(
     r"\b(?:tous droits réservés|droits de reproduction|mentions légales|plan du site|politique de confidentialité"
     r"|données personnelles et cookies|gestion des cookies|utilise des cookies"
@@ -65,11 +65,11 @@ class Boilerplate:
 
 @dataclass
 class RepeatedLines:
-    """Counts in how many documents a line occurs, in bounded memory.
+    """Counts the documents that hold a line, in bounded memory.
 
     Where there are too many lines, all counts are lowered by one and those of none forgotten (Misra and Gries), so that
     a count is never too high, and too low by at most the lines of the source over LINES. Then the candidates for
-    boilerplate are counted again, `only` them. Documents of one line are not counted: they would be nothing without it.
+    boilerplate are counted again, `only` them. Documents of one line are not counted: without it they would be empty.
 
     Attributes:
         documents: those counted.
@@ -108,7 +108,7 @@ class RepeatedLines:
         self._bound()
 
     def candidates(self) -> "RepeatedLines":
-        """Counts of nothing yet, of those lines alone that may be boilerplate.
+        """Empty counts of the lines that may be boilerplate, and of no others.
 
         A line that a tenth of the documents hold is among them, unless these have more than LINES / 10 lines each.
         """
@@ -135,7 +135,7 @@ class RepeatedLines:
 
 
 def remove_boilerplate(text: str, changes: Counter[str], boilerplate: Boilerplate) -> str:
-    """The text without lines of boilerplate, counted by line; a text of nothing else stays as it is."""
+    """The text without lines of boilerplate, counted by line; a text that is all boilerplate stays as it is."""
     if not boilerplate:
         return text
     lines = text.split("\n")

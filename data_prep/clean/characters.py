@@ -31,9 +31,9 @@ ORDINARY = re.compile(
     "[\\t\\n -~\u00a0-\u00ac\u00ae-\u02ff\u0391-\u03ce"
     "\u2010-\u2027\u2030-\u205e\u2070-\u209c\u20a0-\u20bf\u2190-\u22ff]*"
 )
-"""Texts of characters that `normalise` never touches: no mark, control, ligature or combining accent."""
+"""Texts that `normalise` leaves as they are: without marks, controls, ligatures and combining accents."""
 RARE = re.compile(f"[\r\v\f\x1c-\x1f{C1}\u2028\u2029{MARKS}{OTHER_BLANKS}]")
-"""Characters that a clean text has none of."""
+"""Characters that a clean text does not contain."""
 WINDOWS_1252 = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
 """C1 character -> the character of that byte in Windows-1252, which is what was read as Latin-1."""
 MISREAD = re.compile("[" + "".join(raw for raw, meant in WINDOWS_1252.items() if meant) + "]")
@@ -55,7 +55,7 @@ AFTER = re.compile(f"(?<![\n {NO_BREAK}])[\n {NO_BREAK}]+\\Z")
 
 
 def normalise(text: str, changes: Counter[str]) -> str:
-    """Give a text the characters that are meant, and Unicode's NFC.
+    """Restore the characters that are meant, and apply Unicode's NFC.
 
     `restore_characters`, then the letters that a ligature joins (œ and æ are letters, and stay), then NFC.
 
@@ -70,7 +70,7 @@ def normalise(text: str, changes: Counter[str]) -> str:
 
 
 def restore_characters(text: str, changes: Counter[str]) -> str:
-    """Replace what a wrong encoding, a page or a program has left of characters and line ends.
+    """Repair characters and line ends that a wrong encoding, a page layout or a program has damaged.
 
     Every line break is `\\n`. C1 characters become what Windows-1252 means by them. A soft hyphen beside a digit is the
     hyphen that was printed, one that ends a line between two letters stays for `join_hyphenated`, and elsewhere it

@@ -20,7 +20,7 @@ from .value_check import changed_values
 
 TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
 NOT_IN_BOTH = re.compile(r"[^a-z]+")
-"""Characters that lines are not aligned by: all but the letters that every profile keeps."""
+"""Characters that are ignored in aligning lines: all but the letters that every profile keeps."""
 SHOWN = 10
 """Documents that a message names."""
 
@@ -54,7 +54,7 @@ class Side:
         profile: the profile.
         text: the document after it.
         changes: what it changed, by kind.
-        changed_values: values that are not those of the document as it came, by kind.
+        changed_values: values that differ from the original document's, by kind.
     """
 
     profile: Profile
@@ -100,7 +100,7 @@ def compare_profiles(document: str, profiles: Sequence[str], source: Path | None
 
     Args:
         document: `FILE`, or `FILE#LINE` of a file of several documents.
-        profiles: names of two.
+        profiles: names of two profiles.
         source: file or folder of the documents' source, for the lines that repeat in it and the words that it holds;
             by default the document's own file.
 

@@ -85,7 +85,7 @@ def _gone(match: re.Match[str], changes: Counter[str]) -> str:
 
 
 def _tag(match: re.Match[str], closed: set[str], changes: Counter[str]) -> str:
-    """Text that stands for a tag: itself where it is none, else a line, a column or nothing."""
+    """Replacement of a tag: a line end, a tab or nothing; the text itself if it is not a tag."""
     name = _name(match)
     if (len(name) == 1 and name not in closed) or (match["inline"] and _between_digits(match)):
         return match.group()
@@ -111,7 +111,7 @@ def _between_digits(match: re.Match[str]) -> bool:
 
 
 def _address(match: re.Match[str], changes: Counter[str]) -> str:
-    """Text that stands for an address: nothing, the code in it, or in a row of columns itself."""
+    """Replacement of an address: nothing, the code in it, or in a row of columns the address itself."""
     before, after = match["before"], match.string[match.end() : match.end() + 1]
     start = match.start() + len(before)
     if before and match.string[start - 2 : start - 1] in tuple(BLANK) and start > 1:

@@ -42,7 +42,7 @@ class Profile:
 
     Attributes:
         name: its name.
-        version: raised whenever a text may come out otherwise.
+        version: raised whenever the result for some text may differ.
         steps: in their order.
         keeps_values: whether it may change no value of a text, which `value_check` then checks of every document.
     """
@@ -81,7 +81,7 @@ def run_steps(steps: tuple[Step, ...], text: str, changes: Counter[str], facts: 
 
 
 def clean_alone(profile: Profile, text: str, changes: Counter[str] | None = None) -> str:
-    """A text cleaned as the only one of its source: no line repeats, and its own words say what line ends cut.
+    """Clean a text as the only one of its source: no line repeats, and only its own words say which cut words to join.
 
     Args:
         profile: how.

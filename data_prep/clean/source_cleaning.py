@@ -1,4 +1,4 @@
-"""Cleaning all documents of a source: two passes where the profile asks for facts about the source, one where not.
+"""Cleaning all documents of a source, in two passes if the profile needs facts about the source, else in one.
 
 Between the passes the documents wait in a file, since reading them again may take long (PDF) or fetch them again (the
 Hub). Memory does not grow with the source.
@@ -33,7 +33,7 @@ class Cleaned:
     """A document after cleaning.
 
     Attributes:
-        record: it as the source gives it.
+        record: the document as the source gives it.
         text: its text after cleaning; empty where nothing is left.
         changes: what was changed, by kind.
     """
@@ -53,10 +53,11 @@ class CleaningCounts:
         steps: its steps, in their order.
         altered: documents that are not as they came.
         emptied: documents that cleaning left no text of.
-        documents_with_changed_values: documents a value of which is another after cleaning (`changed_values`).
-        changed_values: values that are, by kind.
-        kept_as_they_came: documents that would be among these, and are not cleaned for it.
-        cut_words_not_looked_for: line ends that cut a word which stays cut, since too many others were looked for.
+        documents_with_changed_values: documents of which cleaning changed a value (`changed_values`).
+        changed_values: changed values, by kind.
+        kept_as_they_came: documents that are left uncleaned because cleaning would change a value.
+        cut_words_not_looked_for: line ends whose cut word stays cut, because the limit of words to look for was
+            reached.
         boilerplate: lines of boilerplate -> documents that hold them, of the most frequent.
     """
 
@@ -155,7 +156,7 @@ def _looked_at(items: Iterable[Record | Rejected], profile: Profile, look: Sourc
 
 
 def _finish(begun: Cleaned, profile: Profile, facts: SourceFacts, counts: CleaningCounts) -> Cleaned | Rejected:
-    """A document after all steps, or as it came where it would lose a value that the profile keeps."""
+    """A document after all steps, or unchanged if it would lose a value that the profile keeps."""
     record, changes = begun.record, begun.changes
     text = run_steps(profile.from_source, begun.text, changes, facts)
     if not text.strip():

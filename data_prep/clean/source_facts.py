@@ -1,7 +1,7 @@
 """Facts about a source that its cleaning needs: the lines that its texts share, and their words.
 
-Learnt in two passes over the texts: `look` at each, then, where that leaves something open, `search`
-each. Both can be made of parts of a source and merged in the source's order: the facts are those of the whole.
+They are learnt in two passes over the texts: `look` at each and then, if that leaves something open, `search` each.
+Both can run over parts of a source and be merged in the source's order; the facts are those of the whole.
 """
 
 import re
@@ -12,7 +12,7 @@ from .boilerplate import Boilerplate, RepeatedLines
 from .line_hyphens import joined_words
 
 MOST_WORDS = 200_000
-"""Words cut at line ends that are looked for: about 20 MB. Those that turn up later stay cut, and are counted."""
+"""Largest number of cut words that are looked for: about 20 MB. Later ones stay cut, and are counted."""
 WORD = re.compile(r"[^\W\d_]{4,}")
 
 

@@ -1,7 +1,7 @@
 """Comparison of a text's values before and after cleaning.
 
-Not only values are compared but all that is visible, its words and its columns, less what a profile that keeps values
-may take away: addresses, tags, boilerplate, the hyphen of a word that the end of a line cuts. So no quantity, unit,
+The comparison covers all visible characters, words and columns, except those that a profile which keeps values may
+remove: addresses, tags, boilerplate, the hyphen of a word that the end of a line cuts. So no quantity, unit,
 comparison, range, formula, table, drug's name, gene, code or letter can change unseen.
 """
 

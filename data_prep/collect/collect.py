@@ -30,7 +30,7 @@ def collect(wanted: Sequence[str], out: Path, *, limit: int | None = None, conta
     """Collect sources, one after the other; what is there already is not fetched again.
 
     Args:
-        wanted: each a source's key, or a file that defines one; `SOURCE=FOLDER` takes what lies in a folder of the
+        wanted: each a source's key, or a file that defines one; `SOURCE=FOLDER` takes the files of a folder of the
             user's, such as a source that needs an agreement.
         out: holds a folder for each source, called by its key.
         limit: entries and files that are taken of each list, for a first look; None for all.
@@ -40,8 +40,8 @@ def collect(wanted: Sequence[str], out: Path, *, limit: int | None = None, conta
         Key -> counts of a source: files, bytes, and what was left out, by reason.
 
     Raises:
-        UserError: a source is none, cannot be fetched without an agreement, or was collected otherwise before.
-        Failed: a server does not give what it should; all that came is kept.
+        UserError: a source is unknown, cannot be fetched without an agreement, or was collected with other settings.
+        Failed: a server does not deliver what it should; everything that came is kept.
         StoppedEarly: a server asks to come back later.
     """
     if limit is not None and limit < 1:
@@ -84,7 +84,7 @@ def _check(chosen: Sequence[tuple[Definition, Path | None]], contact: str) -> No
         if folder is not None:
             continue
         if source.collect is None:
-            access = source.access or "nothing that a program can fetch: its definition names no collection"
+            access = source.access or "to be obtained by hand: its definition has no `collect`"
             fix = f"obtain it, then give its folder: {source.key}=FOLDER"
             faults.append(UserError(f"{source.key} needs {access}", where=", ".join(source.endpoints), fix=fix))
         elif source.collect.contact and not contact:
@@ -134,7 +134,7 @@ def _visit(source: Definition, how: Collection, raw: Raw, *, limit: int | None, 
             "  the others are kept; run the same command again"
         )
     counts = _finish(raw, {kind: count for kind, count in visit.counts.items() if count})
-    # Which requests were repeated is the run's story, not the folder's: that is the same after an interruption.
+    # Repeated requests are not recorded: the folder must be the same after an interruption.
     return counts | ({"requests repeated": dict(transport.retries)} if transport.retries else {})
 
 

@@ -76,7 +76,7 @@ class Download:
     """One file's download, in attempts that go on where the one before stopped."""
 
     def __init__(self, transport: Transport, url: str, target: Path, expected: Expected) -> None:
-        """Prepare it; `target` is where the file will be, and beside it stands what is half there."""
+        """Prepare it; `target` is the file's final path, and an unfinished download lies beside it."""
         self.transport, self.url, self.expected = transport, url, expected
         self.name = target.name
         self.partial = target.with_name(f".{target.name}.partial")
@@ -87,7 +87,7 @@ class Download:
 
         Raises:
             Failed: it did not come whole.
-            Refused, Astray: the server has it not, or it is elsewhere.
+            Refused, Astray: the server does not have it, or it is on another host.
             UserError: the disk is full.
         """
         with disk_errors(self.partial):
@@ -124,7 +124,7 @@ class Download:
         """The byte that an answer begins with, and what it says of the file."""
         begin, total = 0, _number(response.headers.get("content-length"))
         if response.status_code == 416:
-            self._drop("the server has not the rest of the file")
+            self._drop("the server does not have the rest of the file")
         if response.status_code == 206:
             stated = RANGE.fullmatch(response.headers.get("content-range", "").strip())
             if not have or stated is None or int(stated[1]) != have:
@@ -175,9 +175,9 @@ class Download:
             tail = file.read()
         ending = Path(self.name).suffix.lower()
         if is_html(head) and ending not in PAGES:
-            self._drop(f"an HTML page where a file was promised: {self.name}")
+            self._drop(f"an HTML page in place of the file: {self.name}")
         if ending in WHOLE and not WHOLE[ending](head, tail):
-            self._drop(f"not a whole {ending[1:].upper()} file: {self.name}")
+            self._drop(f"not a complete {ending[1:].upper()} file: {self.name}")
 
     def _drop(self, reason: str) -> NoReturn:
         """Forget what has come, so that the next attempt begins anew."""

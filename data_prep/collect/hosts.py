@@ -27,7 +27,7 @@ class Hosts:
         """The address, parsed.
 
         Raises:
-            Astray: it is none, is not encrypted, carries a user's name, or leads to a host that is not named.
+            Astray: it is not an address, is not encrypted, carries a user's name, or leads to a host that is not named.
         """
         url = parsed(address)
         if url.scheme != "https" and not (url.scheme == "http" and url.host in LOOPBACK):
@@ -48,4 +48,4 @@ def parsed(address: str) -> httpx.URL:
     try:
         return httpx.URL(address)
     except (httpx.InvalidURL, ValueError) as error:
-        raise Astray(f"{address[:200]!r} is no address: {error}") from None
+        raise Astray(f"{address[:200]!r} is not an address: {error}") from None

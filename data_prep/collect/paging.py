@@ -94,10 +94,10 @@ def _full_text(texts: FullTexts | None, entry: Any, visit: Visit) -> None:
 
 
 def _compare(listed: int, total: Any, visit: Visit) -> None:
-    """Say where a server lists another number of entries than it states: its index may have changed meanwhile."""
+    """Warn if a server lists another number of entries than it counts: its index may have changed meanwhile."""
     if type(total) is int and listed != total:
-        visit.counts["entries that the server states and does not list"] += total - listed
-        log.warn(f"collect: the server states {total:,} entries, and lists {listed:,}")
+        visit.counts["entries that the server counts but does not list"] += total - listed
+        log.warn(f"collect: the server counts {total:,} entries but lists {listed:,}")
 
 
 def collect_scroll(step: Scroll, visit: Visit) -> None:

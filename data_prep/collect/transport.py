@@ -29,7 +29,7 @@ LONGEST_PAUSE = 900.0
 TIMEOUT = httpx.Timeout(60.0, connect=30.0)
 REDIRECTS = 5
 PASSING = {408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
-"""HTTP's codes of a state that passes."""
+"""HTTP's codes of a transient state."""
 HTML = re.compile(
     rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL
 )
@@ -103,10 +103,10 @@ class Transport:
         self._client.close()
 
     def repeat[T](self, action: Callable[[], T], url: str) -> T:
-        """The action's result, tried again after failures that may pass.
+        """The action's result; transient failures are retried.
 
         Raises:
-            Failed: they did not.
+            Failed: they did not pass.
             StoppedEarly: the server asks for a longer wait than a run should sleep.
         """
         retrying = Retrying(
@@ -220,7 +220,7 @@ def _date(value: str) -> datetime | None:
 
 
 def _wait(state: RetryCallState) -> float:
-    """Seconds before the next attempt: ever more, and at least those that the server asks for; some by chance."""
+    """Seconds before the next attempt: growing, at least those that the server asks for, and partly random."""
     asked = getattr(_error(state), "wait", None) or 0.0
     own = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (state.attempt_number - 1))
     return max(asked, own) + random.uniform(0, FIRST_WAIT)  # noqa: S311 - chance that spreads requests

@@ -101,7 +101,7 @@ class Visit:
         return self.raw.folder / name
 
     def needed(self, url: str, name: str, expected: Expected = Expected()) -> Path:  # noqa: B008 - it is frozen
-        """A file without which the source is not there.
+        """A file that the source cannot do without.
 
         Raises:
             Failed: it cannot be fetched.
@@ -112,7 +112,7 @@ class Visit:
             raise Failed(str(error)) from None
 
     def one_of_many(self, url: str, name: str, expected: Expected) -> None:
-        """A file of a long list, without which the list goes on: what does not come is counted and said.
+        """A file of a long list, which goes on without it: what does not come is counted and reported.
 
         Raises:
             Failed: many in a row do not come.
@@ -158,7 +158,7 @@ class Visit:
 
 def _json(content: bytes) -> Any:
     if is_html(content):
-        raise Passing("an HTML page where JSON was promised")
+        raise Passing("an HTML page in place of JSON")
     try:
         return parse_json(content, "the answer")
     except UserError as error:
@@ -166,7 +166,7 @@ def _json(content: bytes) -> Any:
 
 
 def check_pause(value: Any, headers: Mapping[str, str] | httpx.Headers) -> None:
-    """Check an answer for an error that passes, as the MediaWiki API states it in a success.
+    """Check an answer for a transient error, which the MediaWiki API reports with a code of success.
 
     Raises:
         Passing: it is one.

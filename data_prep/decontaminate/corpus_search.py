@@ -52,7 +52,7 @@ class _RowGroup:
     part: Part
 
     def search(self, texts: EvaluationTexts) -> Iterator[pa.Table]:
-        """Yield what documents that are of no test part share with the items, in their order; nothing that is empty."""
+        """Yield what documents outside test parts share with the items, in their order, without empty tables."""
         splits = (split for (split,) in read_documents(self.path, ("original_split",), self.number))
         trained = np.array([split not in TEST_PARTS for split in splits], bool)
         begin = 0
@@ -84,7 +84,7 @@ class _OverlapFiles:
 
 
 def search(files: Mapping[str, Path], texts: EvaluationTexts, runner: "TaskRunner | None") -> Iterable[pa.Table]:
-    """Find what documents that are of no test part share with the items, in the corpus's order.
+    """Find what documents outside test parts share with the items, in the corpus's order.
 
     Args:
         files: source -> its documents.
@@ -92,8 +92,8 @@ def search(files: Mapping[str, Path], texts: EvaluationTexts, runner: "TaskRunne
         runner: runs the tasks, which each take the items from a file; None for threads of this process.
 
     Returns:
-        Tables of SCHEMA, each of one source, which may be gone through several times: a row for each document and item
-        that share something.
+        Tables of SCHEMA, each of one source, with a row for each document and item that share something; they can be
+        iterated several times.
 
     Raises:
         Failed: a worker was killed, or a job failed.

@@ -1,6 +1,7 @@
 """The stage that looks for texts for evaluation in a corpus: the tasks' questions, and its own test parts.
 
-A document that has one of them, or 13 words of one in a row, is contaminated, and so is what it has it from.
+A document that contains one of them, or 13 consecutive words of one, is contaminated, and so is the question or test
+document.
 """
 
 import json
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ..tasks.executor import TaskRunner
 
 FLAG, DROP = "flag", "drop"
-"""Treatments of contaminated documents: they are listed, or left out of the corpus that is written, too."""
+"""Treatments of contaminated documents: they are listed, or also left out of a corpus that is written."""
 SPLIT = "original_split"
 QUESTIONS = "contaminated.jsonl"
 OVERLAPS = "overlaps.parquet"

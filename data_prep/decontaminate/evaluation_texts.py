@@ -1,8 +1,8 @@
 """Search for evaluation texts in documents, by a method that depends on each text's length.
 
-Of a text of 13 words and more each run of 13 is looked for, and a question of 8 to 12 words as a whole. A shorter
-question may stand anywhere: a document has it if it has all of its choices, too. A choice by itself is looked for if it
-has 13 words; a shorter one is a term, as a rule.
+For a text of 13 words or more, each run of 13 words is looked for; a question of 8 to 12 words is looked for as a
+whole. A shorter question may occur anywhere: a document has it only if it has all of its choices, too. A choice by
+itself is looked for if it has 13 words; a shorter one is a term, as a rule.
 """
 
 from collections.abc import Sequence

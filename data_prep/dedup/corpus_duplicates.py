@@ -1,6 +1,6 @@
 """Duplicates within a corpus: found across its sources, listed in `duplicates.parquet`, and dropped on demand.
 
-Of documents that are alike one is kept. First comes one of a publisher's test or validation part, so that what is
+Of documents that are alike, one is kept: first of all one of a publisher's test or validation part, so that what is
 withheld from training stays withheld; then one of the source that others copy (BDPM before E3C); then one under the
 stricter licence; then the one that is read first.
 """

@@ -1,9 +1,9 @@
 """Near-duplicates: texts that share most of their shingles, found by MinHash and then compared.
 
 Two texts are compared if their signatures suggest it, and similar if they share at least SIMILARITY of their 5-word
-shingles, counted and not estimated. They are near-duplicates if, beside, they give the same numbers and name the same:
-two leaflets that differ in a dose are two documents (see `quantities.disagree`), and so are two entries that differ in
-a drug's name (see `replaced_words.name_others`).
+shingles, counted and not estimated. They are near-duplicates if they also give the same numbers and names: two
+leaflets that differ in a dose are two documents (see `quantities.disagree`), and so are two entries that differ in a
+drug's name (see `replaced_words.name_others`).
 """
 
 import tempfile
@@ -118,7 +118,7 @@ class Search:
         np.save(self._path("wanted"), np.unique(pairs))
 
     def shingle(self, number: int) -> None:
-        """Keep of a part what the texts that are paired are compared by."""
+        """Store what the paired texts of a part are compared by."""
         part, begin = self.parts[number], self.begins[number]
         contents = PartContents(self._stem(number), part.texts)
         wanted = np.zeros(part.texts, bool)

@@ -1,4 +1,4 @@
-"""The numbers of texts with what stands around them: two texts that give another number in one place are two texts.
+"""The numbers of texts with what stands around them: texts that give different numbers in one place are different.
 
 A number is a word of digits, or one such as « deux ». Its value is the number with its signs (`<`, `±`, the comma of
 `2,5`) and its unit; its place is known by the three words before it, and by the three after it.
@@ -149,8 +149,8 @@ def _joined(places: Hashes, values: Hashes) -> Numbers:
 def disagree(first: Numbers, second: Numbers) -> bool:
     """Whether two texts give other numbers in one place.
 
-    A place that only one of them has does not count. One that they have equally often has the same numbers in the same
-    order; of one that they have unequally often, all numbers of one are among those of the other.
+    A place that only one of them has does not count. In a place that both have equally often, the numbers must be the
+    same in the same order; if one has it more often, all numbers of the other must be among its own.
 
     Args:
         first, second: of `quantities`.

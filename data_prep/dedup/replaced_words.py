@@ -1,8 +1,9 @@
-"""Words that one text has where another has others: two entries that differ in a drug's name alone are two texts.
+"""Words that one text has where another has others: entries that differ only in a drug's name are different.
 
-A name cannot be told from other words: it may be in capitals or not, common or rare. So every word counts that one text
-has and the other has nowhere, where words stand in its place that the first has nowhere. In a short text one such place
-is enough; in a long one they have to recur, as a leaflet's product does and a word that a revision replaced does not.
+A name cannot be told from other words: it may be in capitals or not, common or rare. So every place counts where one
+text has words that the other has nowhere, and the other has words there that the first has nowhere. In a short text one
+such place is enough; in a long one they have to recur, as a leaflet's product does and a word that a revision replaced
+does not.
 """
 
 import numpy as np

@@ -14,10 +14,10 @@ from .near_duplicates import Similar
 from .shingles import Hashes, Offsets
 
 KEPT, EXACT, WORDS, NEAR = "kept", "exact", "words", "near"
-"""How a text is like the one that stands for it: it is that one; equal; the same words in the same order, whatever
-their case, spaces and punctuation; or a near-duplicate."""
+"""How a text is like the one that is kept of its cluster: it is that text; equal to it; has the same words in the same
+order, whatever their case, spaces and punctuation; or is a near-duplicate."""
 MOST_COMPARED = 16
-"""Texts that one is compared with at most, of those kept of its cluster: first those that give the same numbers."""
+"""Most texts that a text is compared with, of those kept of its cluster: first those that give the same numbers."""
 
 
 @dataclass(frozen=True)

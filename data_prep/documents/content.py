@@ -69,7 +69,7 @@ LINES = 20
 
 
 def binary_kind(head: bytes, ending: str) -> tuple[str, str] | None:
-    """Kind of a file that holds no text, and how it is made readable; None where it may hold text."""
+    """Kind of a file that holds no text, and how to make it readable; None if it may hold text."""
     if head[257:262] == b"ustar":
         return "tar archive", f"{PACKED}: tar xf FILE"
     if head[4:8] == b"ftyp":
@@ -91,7 +91,7 @@ def _zip_kind(head: bytes, ending: str) -> tuple[str, str]:
 
 
 def looks_binary(head: bytes) -> bool:
-    """Whether bytes that have no known beginning are no text in any usual encoding."""
+    """Whether bytes without a known signature are not text in any usual encoding."""
     controls = len(CONTROL.findall(head))
     return controls > len(head) // 10 or (controls > len(head) // 50 and not _is_utf8(head))
 
@@ -155,7 +155,7 @@ def json_kind(text: str, whole: bool, ending: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Lines as a text file has them: U+2028, U+0085 and their like, which `str.splitlines` takes for ends, end none."""
+    """Lines as a text file has them: they do not end at U+2028, U+0085 and the like, as in `str.splitlines`."""
     return list(io.StringIO(text, newline=None))
 
 

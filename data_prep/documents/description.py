@@ -1,4 +1,4 @@
-"""Facts about a document: those that it states itself, and of the rest what its user and its source say."""
+"""Facts about a document: what it states itself; else what the user, or the registry of sources, says."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ BY_USER = "stated by the user of the files"
 
 
 def describe(record: Record, source: Source) -> dict[str, Any]:
-    """Metadata of a record: what it states itself, and of the rest what the user says of its source, or the registry.
+    """Metadata of a record: what it states itself; else what the user says of its source, or the registry.
 
     Returns:
         A value for each of record.FIELDS; an empty string for what is not known, None for `commercial`. `source` is

@@ -1,4 +1,4 @@
-"""Two kinds of fault, and what becomes of them: a file that cannot be read, and a document that is spoilt."""
+"""Two kinds of fault, and how they are handled: a file that cannot be read, and a damaged document."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def together(faults: Sequence[UserError]) -> UserError:
 
 
 def _with_remedy(faults: Sequence[UserError], allowed: str, fix: str) -> list[str]:
-    """Faults that are mended alike, and then how."""
+    """Faults with the same remedy, and then the remedy."""
     remedy = "; ".join([*(f"allowed: {text}" for text in [allowed] if text), *([fix] if fix else [])])
     if len(faults) == 1:
         return [_place(faults[0]) + (remedy and f"; {remedy}")]

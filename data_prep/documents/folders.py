@@ -1,4 +1,4 @@
-"""The files of a folder: links followed, loops told, and what is passed over noted with the reason."""
+"""The files of a folder: links are followed, loops noticed, and skipped files noted with the reason."""
 
 import os
 import stat
@@ -33,7 +33,7 @@ def walk(folder: Path, unread: list[Unread], out: Path | None = None) -> Iterato
 
     Args:
         folder: where to look.
-        unread: is given what is passed over: what is hidden, linked twice, no regular file, or made by pdapt.
+        unread: is given what is skipped: what is hidden, linked twice, not a regular file, or made by pdapt.
         out: a folder that is passed over.
     """
     seen: dict[tuple[int, int], str] = {}

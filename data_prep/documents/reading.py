@@ -105,7 +105,7 @@ def _row_of_hub(row: dict[str, Any], key: str, source: Source) -> Record:
 
 
 def read_source(surveyed: Survey, faults: list[UserError]) -> Iterator[Item]:
-    """The records of a source, in an order that does not change, and the documents that cannot be read.
+    """The records of a source, in a fixed order, and the documents that cannot be read.
 
     Args:
         surveyed: the source and its files.
@@ -116,7 +116,7 @@ def read_source(surveyed: Survey, faults: list[UserError]) -> Iterator[Item]:
 
 
 def read_items(surveyed: Survey, faults: list[UserError]) -> Iterator[Item]:
-    """The items that `read_source` gives, of a source or a part of one, without a word on what is left out."""
+    """The items of `read_source`, of a source or a part of one, without messages on what is left out."""
     if isinstance(surveyed.source.path, str):
         yield from formats.read_hub(surveyed.source, _row_of_hub)
     for unit in units(surveyed.files):

@@ -13,7 +13,7 @@ from .sources import Source
 from .streams import SourceFile, marked
 
 ONE_DOCUMENT = ("text", "brat", "pdf", "html", "tei", "xmi", "e3c", "mqc")
-"""Formats of files that hold a document each: one that cannot be read is a spoilt document, not a missing part."""
+"""Formats of files that hold a document each: one that cannot be read is a damaged document, not a missing part."""
 JSON = ("solr", "istex", "opendatasoft", "mediawiki", "frenchmedmcqa")
 XML = ("tmx", "gsc", "bioc")
 BINARY = ("pdf", "parquet")

@@ -217,7 +217,7 @@ def _published(
 
 
 def _require_mark(head: bytes, source: Source, file: SourceFile) -> None:
-    """Check that a file is not UTF-16 that nothing says."""
+    """Check that a file is not UTF-16 without a byte order mark."""
     if source.encoding is None and not marked(head) and (encoding := content.looks_utf16(head)):
         raise FileError("UTF-16 without a byte order mark", where=file.where, fix=f"--encoding {encoding}")
 

@@ -50,7 +50,7 @@ def reason_to_leave_out(edition: Edition | None, known: Mapping[str, Any], defin
         return ""
     if known["commercial"] is not True:
         unknown = known["commercial"] is None
-        return "nobody says whether commercial use is allowed" if unknown else "commercial use is not allowed"
+        return "it is not known whether commercial use is allowed" if unknown else "commercial use is not allowed"
     if edition is Edition.STRICT and known["licence_conflict"]:
         return "the licence is disputed"
     return "no licence is known" if edition is Edition.STRICT and not known["licence"] else ""

@@ -122,7 +122,7 @@ def _pieces(survey: Survey, most: int) -> list[tuple[SourceFile, ...]]:
 
 
 def run_pass(step: Pass, part: Part) -> None:
-    """Run one pass over a part; what it gives is in files, and nothing is left of a pass that was ended half-way."""
+    """Run one pass over a part; its results are in files, and a pass that was ended half-way leaves none."""
     remove(part.file("faults"))
     part = replace(part, survey=replace(part.survey, left_out=Counter()))  # an earlier pass may have counted in it
     try:

@@ -61,7 +61,7 @@ def card(
     rows: Sequence[TableRow],
     manifest: Manifest,
 ) -> str:
-    """The card: header, contents, licences, columns, how the texts were made, and what they are no good for.
+    """The card: header, contents, licences, columns, how the texts were made, and what they must not be used for.
 
     Args:
         title: of the data set.

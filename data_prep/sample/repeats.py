@@ -1,4 +1,4 @@
-"""Keeps any long string from coming back often."""
+"""Bounds how often any long string occurs in the sample."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Looking through texts for what nobody meant to hand over: what looks personal, and other languages than French."""
+"""Screening of texts for what looks personal, and for languages other than French."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ SHOWN = 5
 
 Counts = dict[str, dict[str, int]]
 """Kind -> file -> how often: occurrences of what looks personal, documents in another language; and `languages`: the
-documents of each, and those whose language is not told."""
+documents of each, and those whose language is unknown."""
 
 
 class Screening:
@@ -32,7 +32,7 @@ class Screening:
 
     Args:
         thorough: whether texts whose function words do not tell their language, such as short ones, are identified one
-            by one. Else their language is not told.
+            by one. Else their language stays unknown.
     """
 
     def __init__(self, *, thorough: bool) -> None:
@@ -105,4 +105,4 @@ def sentences(counts: Counts) -> Iterable[str]:
         rest = f", and {len(files) - SHOWN:,} more files" if len(files) > SHOWN else ""
         yield f"{what}: {', '.join(f'{file} {files[file]:,}' for file in largest)}{rest}"
     if untold := counts["languages"].get(NOT_TOLD):
-        yield f"the language of {counted(untold, 'document')} is not told: too short, a list or a table"
+        yield f"the language of {counted(untold, 'document')} could not be identified: too short, a list or a table"

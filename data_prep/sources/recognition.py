@@ -27,8 +27,8 @@ def recognised(files: Files, name: str) -> list[Definition]:
 
     Args:
         files: of one folder, by their names below the folder that holds it; or a file given by itself.
-        name: of the folder. It never makes a source of files; among the exports that circulate with a document a line,
-            which are alike in form, it tells which one it is where their texts do not contradict it.
+        name: of the folder. It alone never makes files a source's. Among the exports that circulate with a document a
+            line, which have the same form, it decides which one this is, unless the texts contradict it.
     """
     names = {path: PACKING.sub("", relative.lower()) for path, relative in files}
     heads: dict[Path, str] = {}

@@ -57,7 +57,7 @@ def definitions() -> dict[str, Definition]:
 
 @cache
 def releases() -> dict[str, Definition]:
-    """Key -> published corpus of the registered sources, which is read like a source, and is none."""
+    """Key -> published corpus of the registered sources, which is read like a source but is not one."""
     read = (read_definition(path) for path in sorted(FOLDER.glob("*.yaml")) if path != REGISTRY)
     return {each.key: each for each in read}
 

@@ -106,7 +106,7 @@ class TaskRunner:
             log.info(f"{self.stage}: {name}: {counted(len(left), 'task')} done in {seconds:.2f} s")
 
     def forget(self, name: str, rank: int) -> None:
-        """Have a task of a step done again, though it is finished."""
+        """Mark a finished task of a step as not done."""
         remove(self._logs(name) / "completions" / f"{rank:05d}")
 
     def _logs(self, name: str) -> Path:

@@ -99,7 +99,7 @@ class SlurmExecutor(SlurmPipelineExecutor):
             with _outside_of_a_job():
                 self.launch_job()
         except (OSError, subprocess.CalledProcessError) as error:
-            raise UserError(f"sbatch does not take the job: {error}", where="--slurm") from None
+            raise UserError(f"sbatch refused the job: {error}", where="--slurm") from None
         log.info(f"{self.stage}: {self.step}: submitted as job {self.job_id}")
 
     def _wait(self) -> None:

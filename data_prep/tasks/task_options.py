@@ -26,7 +26,7 @@ class Tasks:
 
 
 def tasks_of(most: int, workers: int | None, slurm: SlurmOptions | None, option: str = "--tasks") -> Tasks | None:
-    """The tasks that are asked for; None where the work is one.
+    """The tasks that are asked for; None if the work is not divided.
 
     Args:
         most: parts, at most.

@@ -52,7 +52,7 @@ PARTS = ".shards"
 CUT = "cut"
 """File in it, and in that of tasks, that says which shards they are of: without it they are not whole."""
 SPLITS = TRAINING, ALL_SPLITS = "train", "all"
-"""Which parts of what a publisher has split are used: the training part, or also those for tests and validation."""
+"""Parts of a publisher's data set that are used: the training part, or also those for tests and validation."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,8 @@ def build_tokens(
         slurm: options of Slurm's jobs, which run the tasks; None to run them on this machine.
 
     Raises:
-        UserError: there are no documents, the tokenizer does not serve, no text is in the file of topics, or there are
-            jobs of Slurm's without tasks; or the tokenizer's chat template does not serve.
+        UserError: there are no documents, the tokenizer or its chat template cannot be used, no text is in the file of
+            topics, or there are options of Slurm without tasks.
         Failed: a worker was killed, or a job failed; the same call goes on with the tasks that are not finished.
         VerificationError: the back end's ids are not the reference's.
     """

@@ -1,4 +1,4 @@
-"""Is what a fast back end gives what the reference gives?"""
+"""Comparison of a fast back end's ids with those of the reference."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -111,7 +111,7 @@ def _partial(folder: Path) -> Path:
 
 
 class _Files:
-    """The shard's files, opened when there is something to write; so many at once that no limit is met."""
+    """The shard's files, opened when there is something to write, few enough at once to stay below the limit."""
 
     AT_ONCE = 64
 

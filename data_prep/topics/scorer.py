@@ -14,7 +14,7 @@ CHUNK = 2**20
 MOST_WORDS = 1_000_000
 """Words that are remembered: some 300 MB of them."""
 LEAST = 2
-"""Points of a text below which it has no topic: those of a term, or of two hints."""
+"""Points below which a text has no topic: those of one term, or of two hints."""
 
 Alone = tuple[tuple[int, int], ...]
 """Number of a topic, and what a word by itself counts for it; each topic once."""
@@ -95,7 +95,7 @@ class Scorer:
 
 
 class _Remembered[T](dict[str, T]):
-    """Word -> what a function makes of it when it is first asked for."""
+    """Word -> result of a function, computed when the word is first looked up."""
 
     def __init__(self, find: Callable[[str], T]) -> None:
         super().__init__()

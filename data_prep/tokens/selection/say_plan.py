@@ -1,4 +1,4 @@
-"""Messages about a plan before anything is tokenized: what is left out of it, and what cannot be held out."""
+"""Messages about a plan before anything is tokenized: what it leaves out, and what cannot be held out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +40,7 @@ def list_rejected(plan: Plan, surveys: list[Survey], max_rejected: float | None,
 
 
 def say_plan(plan: Plan, domains: Sequence[str]) -> None:
-    """Say what is left out and what cannot be held out, before anything is tokenized.
+    """Report what is left out and what cannot be held out, before anything is tokenized.
 
     Raises:
         UserError: nothing is left.

@@ -1,4 +1,4 @@
-"""Training or validation, decided by what a text is: no text is on both sides, and no run decides otherwise."""
+"""Training or validation, decided by the hash of a text: no text is on both sides, and every run decides alike."""
 
 import hashlib
 from collections.abc import Buffer, Callable

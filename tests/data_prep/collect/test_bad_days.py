@@ -38,7 +38,7 @@ def hal(tmp_path: Path, site: Site) -> dict[str, Any]:
     [
         (Response(b"", 500), "HTTP 500"),
         (Response(b"", 503), "HTTP 503"),
-        (Response(HTML), "an HTML page where JSON was promised"),
+        (Response(HTML), "an HTML page in place of JSON"),
         (Response(LAST[:-9]), "a broken page"),
         (Response(b'{"response": {"docs": []}}'), "a broken page"),
         (Response(b"[]"), "a broken page"),
@@ -171,7 +171,7 @@ def test_scrolls_and_continuations_without_end_are_noticed(tmp_path: Path, site:
 
 def test_entries_that_an_index_states_and_does_not_list_are_counted(tmp_path: Path, site: Site) -> None:
     site.answers(SEARCH, json.dumps({"response": {"numFound": 9, "docs": []}, "nextCursorMark": "*"}).encode())
-    assert hal(tmp_path, site)["entries that the server states and does not list"] == 9
+    assert hal(tmp_path, site)["entries that the server counts but does not list"] == 9
 
 
 @pytest.mark.parametrize(

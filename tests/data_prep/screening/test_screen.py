@@ -347,7 +347,7 @@ def test_findings_are_added_up_by_file() -> None:
         "3 times what looks like an e-mail address: b 2, a 1",
         "once what looks like a French social security number (NIR): a 1",
         "1 document is not in French (en 1): b 1",
-        "the language of 3 documents is not told: too short, a list or a table",
+        "the language of 3 documents could not be identified: too short, a list or a table",
     ]
     many = {kind: {} for kind in first.counts} | {"rpps": {f"file {n}": n for n in range(1, 9)}}
     assert list(sentences(many)) == [

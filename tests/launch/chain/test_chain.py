@@ -152,7 +152,7 @@ def test_a_job_that_waits_for_one_that_has_ended_is_submitted_anew(fake: Slurm) 
 
 def test_a_job_that_slurm_does_not_take_is_said_and_those_before_it_stay_known(fake: Slurm) -> None:
     (fake.folder / "refuse").touch()
-    with pytest.raises(UserError, match="sbatch does not take the job: sbatch: error: invalid partition"):
+    with pytest.raises(UserError, match="sbatch refused the job: sbatch: error: invalid partition"):
         submit(fake)
     assert read_jobs(fake.run) == {}
     (fake.folder / "refuse").unlink()

@@ -81,7 +81,7 @@ def test_a_job_that_slurm_does_not_take_or_ends_is_said(slurm: dict[str, str], n
     refused = start_build(notes, tmp_path / "corpus", *SITE, "--slurm", "partition=none", environment=slurm)
     _, said = refused.communicate(timeout=60)
     assert refused.returncode == ExitCode.USER_ERROR
-    assert "sbatch does not take the job" in said
+    assert "sbatch refused the job" in said
     process = start_build(notes, tmp_path / "corpus", *SITE, environment=slurm)
     wait(lambda: bool(jobs(slurm)))
     subprocess.run(["scancel", "-u", "root"], env=slurm, check=True)

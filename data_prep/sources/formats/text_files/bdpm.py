@@ -45,7 +45,7 @@ def _bdpm_rows(file: SourceFile) -> Iterator[tuple[str, str] | Rejected]:
     """CIS code and text of each row."""
     table = _table(file)
     if table is None:
-        yield Rejected(file.where, 0, f"its name is none of BDPM's tables: {', '.join(BDPM_TABLES)}")
+        yield Rejected(file.where, 0, f"its name is not that of a table of BDPM: {', '.join(BDPM_TABLES)}")
         return
     columns, cis, template = BDPM_TABLES[table]
     with open_text(file) as stream:
