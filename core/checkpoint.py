@@ -33,10 +33,10 @@ class HashesRecord:
     """Contents of a checkpoint's HASHES_FILE.
 
     Attributes:
-        step: that it was saved after.
-        provenance: the run that it is of, as `training` states it.
-        files: name -> SHA-256.
-        weights: name -> SHA-256 of the file's `weight_spans`; empty where an earlier version wrote the record.
+        step: step after which the checkpoint was saved.
+        provenance: the run that saved it: recipe, inputs, versions, code, command and device.
+        files: name of a file -> its SHA-256.
+        weights: name of a file -> SHA-256 of the weights in it; empty if an earlier version wrote the record.
     """
 
     step: int

@@ -37,15 +37,15 @@ class Score:
     """A model's score on a task.
 
     Attributes:
-        model: its name.
-        task: as lm-eval calls it.
-        domain: of the task's text.
-        source: of the text; empty for the whole domain.
-        metric: a `Metric`.
+        model: the model's name.
+        task: the task's name for lm-eval.
+        domain: domain of the task's text.
+        source: source of the text; empty for the whole domain.
+        metric: name of a `Metric`.
         value: the score.
-        stderr: its standard error, where it has one.
-        documents: that it is computed from.
-        units: bytes, words or questions that it is computed from.
+        stderr: standard error of the score; None if it has none.
+        documents: number of documents that the score is computed from.
+        units: number of bytes, words or questions that the score is computed from.
     """
 
     model: str
@@ -64,16 +64,19 @@ class Comparison:
     """`model` minus `against` over the same documents.
 
     Attributes:
-        model, against: the two models.
-        task, domain: what they did.
-        metric: a `Metric`.
-        difference: in nats per byte for byte_perplexity (e to it is the ratio of the perplexities), in fractions of the
-            questions for acc.
-        stderr: its standard error.
-        low, high: its 95 % interval.
-        p: of the paired test.
-        p_holm: the same, adjusted for all comparisons of the evaluation.
-        documents: that both did.
+        model: the model that is compared.
+        against: the model that it is compared with.
+        task: the task's name for lm-eval.
+        domain: domain of the task's text.
+        metric: name of a `Metric`.
+        difference: in nats per byte for byte_perplexity (the ratio of the perplexities is e to the difference), in
+            fractions of the questions for acc.
+        stderr: standard error of the difference.
+        low: lower end of its 95 % interval.
+        high: upper end of its 95 % interval.
+        p: p-value of the paired test.
+        p_holm: the p-value, adjusted for all comparisons of the evaluation.
+        documents: number of documents that both models were evaluated on.
     """
 
     model: str
@@ -112,8 +115,8 @@ class Scores:
 
     Attributes:
         models: pairs of name and role, in the order given; objects with `name` and `role` in the file.
-        scores: of each model, domain, source and metric.
-        comparisons: of each checkpoint and merge with the base, and of those with each other.
+        scores: the scores, by model, domain, source and metric.
+        comparisons: comparisons of each checkpoint and merge with the base, and of merge and last checkpoint.
     """
 
     models: list[tuple[str, Role]]

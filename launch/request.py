@@ -21,11 +21,11 @@ class Reading:
     """How the domain's text is read: see `data_prep.documents.sources.Source`.
 
     Attributes:
-        format: of its files; None to tell by what is in them.
-        encoding: of its files; None for UTF-8 or UTF-16.
-        document_type: of documents that do not state one.
-        licence: of documents that do not state one.
-        commercial: whether those may be used commercially; None where nobody says.
+        format: format of the files; None to detect it from their content.
+        encoding: encoding of files without a byte order mark that are not UTF-8; None if there are none.
+        document_type: type of documents that do not state one.
+        licence: licence of documents that do not state one.
+        commercial: whether documents that do not say so may be used commercially; None if that is not known.
         text_column: column, or key, that holds the text.
     """
 
@@ -44,7 +44,7 @@ class TaskRuns:
     Attributes:
         data: folder of `pdapt eval fetch`; None where all tasks are the user's own.
         tasks: names, groups, patterns, or paths of the user's own; empty for all 28.
-        limit: most questions of each task.
+        limit: largest number of questions of each task.
     """
 
     data: str | None
@@ -58,31 +58,32 @@ class Request:
 
     Attributes:
         title: heading of the report.
-        domain: what the domain is called: prefix of its sources, and a domain of the evaluation.
+        domain: name of the domain: the prefix of its sources, and a domain of the evaluation.
         data: `[NAME=]PATH` of the domain's text; empty for the embedded sample's medical part.
-        general: the same of general text, on which a tiny base is trained, and all models are judged; empty for the
-            embedded sample's; `["none"]` to leave it out.
+        general: `[NAME=]PATH` of general text, on which a tiny base is trained and all models are evaluated; empty for
+            the embedded sample's general part; `["none"]` to leave general text out.
         base: Hugging Face Qwen3 folder; None to train a tiny base on the general text.
         recipe: name or file of the recipe of the continued pre-training; None for the base's published one, fitted.
-        overrides: `key=value` for it.
-        t: how far the merged model is from the base to the last checkpoint; of several a rule chooses one.
-        max_loss: loss of general text that this rule allows, in per cent.
+        overrides: `KEY=VALUE` that replace values of the recipe.
+        t: points of the merge between base (0) and last checkpoint (1); of several, a rule chooses one.
+        max_loss: largest loss on general text that the rule allows, in per cent of the perplexity per byte.
         reading: how the domain's text is read.
-        max_rejected: share of a source's documents that may be spoilt; None for none.
-        edition: of the domain's text; None for all of it.
-        profile: name of the cleaning profile; general text that is only evaluated on is cleaned alike.
-        duplicates: what is done with documents alike: `keep`, `flag`, `exact` or `near`.
-        mask: kinds of personal data to mask, in general text that is only evaluated on, too.
-        topics: file with each text's topic, by which its source is divided; None to leave sources whole.
-        decontaminate: folder of `pdapt eval fetch`, for whose questions documents are left out of training; None to
+        max_rejected: share of a source's documents that may be damaged; None for the default.
+        edition: edition that the domain's text is restricted to; None for all of the text.
+        profile: name of the cleaning profile, also of general text that is only evaluated on.
+        duplicates: treatment of equal and similar documents: `keep`, `flag`, `exact` or `near`.
+        mask: kinds of personal data to mask, also in general text that is only evaluated on.
+        topics: file with each text's topic, by which sources are divided; None to leave sources undivided.
+        decontaminate: folder of `pdapt eval fetch`: documents that hold its questions are left out of training; None to
             leave none out.
         valid_fraction: part of each domain's text that is held out.
         splits: parts of published data sets that are trained on: `train` or `all`.
         keep_duplicates: whether copies of training texts are trained on.
-        documents, questions: at most so many of each domain are evaluated on.
-        benchmark: tasks to do besides; None for none.
-        parts: that each source is divided into, to be cleaned side by side; what is written is the same.
-        jobs: Slurm jobs of a chain that work on the parts at a time; 0: the cores of the step's own job.
+        documents: largest number of held-out documents of each domain to evaluate on.
+        questions: largest number of questions to ask in each domain.
+        benchmark: further tasks to evaluate on; None for none.
+        parts: number of parts that each source is divided into, to be cleaned side by side; the output is the same.
+        jobs: number of Slurm jobs of a chain that work on the parts at a time; 0: the cores of the step's own job.
     """
 
     title: str

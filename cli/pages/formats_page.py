@@ -42,16 +42,17 @@ with zstd. Capitals stand for a folder that you name.
 """
 COLUMNS = croissant.DESCRIPTIONS | {
     "text": croissant.DESCRIPTIONS["input"],
-    "authors": "as the publisher writes them",
-    "title": "of the document",
-    "cluster": "number of the cluster",
-    "kind": "how the document is like the one that is kept of its cluster; `kept` for that one",
-    "similarity": "share of the shingles that both have",
-    "row": "place of the document in its source",
-    "task": "of the question; empty for a document of a test part",
+    "authors": "authors, as the publisher writes them",
+    "title": "title of the document",
+    "cluster": "number of the cluster of similar documents",
+    "kind": "`kept` for the document that stands for its cluster; the others are `exact` copies of it, have the same "
+    "`words` in the same order, or are `near` copies",
+    "similarity": "share of the 5-word sequences that it has in common with the kept document",
+    "row": "place of the document in its source, from 0",
+    "task": "task of the question; empty for a document of a test part",
     "item": "`doc_id` of the question; `source/doc_id` of a document of a test part",
-    "runs": "different sequences of 13 words that both have",
-    "share": "of those of the question",
+    "runs": "number of different sequences of 13 words that document and question share",
+    "share": "`runs` as a share of the question's sequences",
 }
 """Column of a Parquet file -> its meaning."""
 
@@ -75,14 +76,14 @@ class Format:
 
 FORMATS = (
     Format(
-        f"STAGE/{MANIFEST_FILE}", "JSON", "What a stage read, did and wrote. It is written last, and is hashed itself.",
-        (Manifest,),
+        f"STAGE/{MANIFEST_FILE}", "JSON",
+        "What a stage read, did and wrote. It is written last, with a hash of its own.", (Manifest,),
     ),
     Format(f"CORPUS/{store.FOLDER}/SOURCE.parquet", "Parquet", "The documents of a source.", (store.SCHEMA,)),
     Format(f"CORPUS/{store.REJECTED}", "Parquet", "Documents that cannot be read.", (Rejected,)),
     Format(
-        f"CORPUS/{corpus_duplicates.DUPLICATES}", "Parquet", "Documents that others stand for.",
-        (corpus_duplicates.SCHEMA,),
+        f"CORPUS/{corpus_duplicates.DUPLICATES}", "Parquet",
+        "Clusters of equal and similar documents, and which one is kept of each.", (corpus_duplicates.SCHEMA,),
     ),
     Format(
         f"CORPUS/{decontaminate.OVERLAPS}", "Parquet", "Documents that share text with a question.",
@@ -90,22 +91,22 @@ FORMATS = (
     ),
     Format(
         f"CORPUS/{decontaminate.QUESTIONS}", "JSON Lines", "Questions that share text with the corpus.",
-        ("`task`: name; `doc_id`: number of the question in it.",),
+        ("`task`: name of the task; `doc_id`: number of the question in the task.",),
     ),
     Format(f"TOKENS/{RECORD}", "JSON", "The data sets of a tokens folder.", (TokensRecord, DataSet)),
     Format(
         "TOKENS/SPLIT/NAME.answers", "Bytes", "Which ids of `NAME.bin` are learned, in a folder of conversations.",
-        ("A byte for each id, in its order: 1 for a token of an answer, or the one that ends it, else 0.",),
+        ("A byte for each id, in the same order: 1 for a token of an answer or the token that ends it, else 0.",),
     ),
     Format(f"TASKS/{TASKS_FILE}", "JSON", "A list of the tasks made from held-out text.", (HeldoutTask,)),
     Format(f"BENCHMARK/{DATA_INDEX_FILE}", "JSON", "Name of a task -> its data.", (TaskData,)),
-    Format(f"RUN/{REQUEST_FILE}", "JSON", "What `pdapt run` was asked for.", (Request, Reading)),
-    Format(f"RUN/{IDENTITY}", "JSON", "What decides the steps of a training run.", (RunIdentity,)),
+    Format(f"RUN/{REQUEST_FILE}", "JSON", "The options of `pdapt run`.", (Request, Reading)),
+    Format(f"RUN/{IDENTITY}", "JSON", "Everything that determines the steps of a training run.", (RunIdentity,)),
     Format(f"RUN/{JOURNAL_FILE}", "JSON Lines", "A run's journal.", (inspect.cleandoc(journal.__doc__ or ""),)),
     Format(f"RUN/{STATE}", "JSON", "How the last start of a run ended.", (RunState,)),
-    Format(f"RUN/{PREFLIGHT}", "JSON", "What the last start was checked for; `nodes` has for each:", (NodeFacts,)),
-    Format(f"CHECKPOINT/{HASHES_FILE}", "JSON", "Where a checkpoint comes from. It is hashed itself.", (HashesRecord,)),
-    Format(f"SCORES/{SCORES_FILE}", "JSON", "Scores on held-out text.", (Scores, Score, Comparison)),
+    Format(f"RUN/{PREFLIGHT}", "JSON", "What was checked at the last start; `nodes` has for each node:", (NodeFacts,)),
+    Format(f"CHECKPOINT/{HASHES_FILE}", "JSON", "Where a checkpoint comes from, and hashes; with a hash of its own.",
+    (HashesRecord,)), Format(f"SCORES/{SCORES_FILE}", "JSON", "Scores on held-out text.", (Scores, Score, Comparison)),
     Format(f"SCORES/{PLAN_FILE}", "JSON", "Models and tasks of a folder of results.", (Plan, Member, PlannedTask)),
     Format(f"SCORES/MODEL/{MODEL_FILE}", "JSON", "The model whose results a folder holds.", (ModelIdentity,)),
     Format(f"CURVE/{TRADEOFF_FILE}", "JSON", "The points between base and adapted model.", (Tradeoff, Point, Change)),

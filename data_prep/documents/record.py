@@ -75,8 +75,8 @@ class Rejected:
     """A document that cannot be read.
 
     Attributes:
-        file: where it is.
-        line: its line, or its row or number where the file has no lines; 0 where it is the whole file.
+        file: file that holds it.
+        line: its line, or its row or number if the file has no lines; 0 if it is the whole file.
         reason: what is wrong with it.
     """
 

@@ -21,15 +21,17 @@ class DataSet:
     """A data set of a tokens folder.
 
     Attributes:
-        prefix: of its files, in the folder.
-        source: name that the user gave; without one the documents' column `source`, or the file's name.
-        part: what the documents' column `source` makes of a source with a name.
-        document_type: of its documents; empty where none is stated.
-        commercial: whether they may be used commercially; None where nobody says.
-        documents, tokens, words: how many it has.
+        prefix: path of its files in the folder, without their endings.
+        source: the name that the user gave; without one the documents' column `source`, or the file's name.
+        part: the value of the documents' column `source`, which divides a source that the user named.
+        document_type: type of its documents; empty if none is stated.
+        commercial: whether its documents may be used commercially; None if that is not known.
+        documents: number of documents.
+        tokens: number of tokens.
+        words: number of words.
         licences: documents by licence; None in a record of version 0.1.
-        topic: of all its documents; empty where the tokens are not built by topic, or none is known.
-        answers: tokens that are learned, of conversations; None of documents, of which all are.
+        topic: topic of all its documents; empty if the tokens are not built by topic, or the topic is not known.
+        answers: number of tokens that are learned, for conversations; None for documents, of which all are learned.
     """
 
     prefix: str
@@ -77,13 +79,13 @@ class TokensRecord:
 
     Attributes:
         splits: `train` and `valid` -> data sets by name.
-        dropped_duplicates: copies of held-out or left-out texts, by data set.
+        dropped_duplicates: number of dropped copies of held-out or left-out texts, by data set.
         eod_id: id that ends a document.
         vocabulary_size: number of ids.
-        tokenizer_sha256: of the tokenizer's file.
-        withheld: publishers' split -> documents of it that are left out, by data set; empty in version 0.1.
-        training_duplicates: copies of training texts, by data set; empty in version 0.1.
-        empty: texts without a word, by data set; None since they are rejected.
+        tokenizer_sha256: SHA-256 of the tokenizer's file.
+        withheld: publishers' split -> number of its documents that are left out, by data set; empty in version 0.1.
+        training_duplicates: number of dropped copies of training texts, by data set; empty in version 0.1.
+        empty: number of texts without a word, by data set; None in newer records, since such texts are rejected.
     """
 
     splits: dict[str, dict[str, DataSet]]

@@ -42,9 +42,9 @@ class Member:
     """A model of a folder of results.
 
     Attributes:
-        name: of its folder.
-        role: what it is compared as.
-        step: of a checkpoint, if known.
+        name: the model's name, also of its folder.
+        role: role in comparisons.
+        step: training step of a checkpoint, if known.
     """
 
     name: str
@@ -69,10 +69,11 @@ class PlannedTask:
     """A task of the user's in a folder of results.
 
     Attributes:
-        group: whose average it counts in.
-        metric, filter: lm-eval's names of the score.
-        output_type: lm-eval's name of how it is asked.
-        sha256: of the hashes of its files.
+        group: group in whose average the task counts.
+        metric: lm-eval's name of the score.
+        filter: lm-eval's name of the filter of answers that the score is of.
+        output_type: lm-eval's name of the kind of request.
+        sha256: SHA-256 of the hashes of the task's files.
     """
 
     group: str
@@ -112,10 +113,10 @@ class Plan:
     """The models and tasks of a folder of results, finished or not.
 
     Attributes:
-        models: all that were asked for so far.
-        tasks: their names, in the order of the suite, then the user's own.
+        models: all models that were requested so far.
+        tasks: names of the tasks, in the order of the suite, then the user's own.
         config: settings that all results share: backend, limits, version of lm-eval.
-        own: name -> task, of the user's own; left out where there are none.
+        own: name -> task, for the user's own tasks; left out if there are none.
     """
 
     models: list[Member]
@@ -164,9 +165,9 @@ class ModelIdentity:
     """The model whose results a folder `<out>/<model>` holds.
 
     Attributes:
-        name: of the folder.
-        sha256: of the model's files.
-        chat_template: whether it was asked in the form of a conversation.
+        name: the model's name, also of the folder.
+        sha256: SHA-256 of the model's files.
+        chat_template: whether prompts were put into the model's chat template.
     """
 
     name: str

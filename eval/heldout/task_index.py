@@ -26,9 +26,9 @@ class HeldoutTask:
     """A task made from held-out text.
 
     Attributes:
-        task: its name for lm-eval.
-        kind: what it asks.
-        domain: of its text.
+        task: the task's name for lm-eval.
+        kind: what the task asks: `perplexity` or `continuation`.
+        domain: domain of the text.
     """
 
     task: str

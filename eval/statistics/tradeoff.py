@@ -41,7 +41,8 @@ class Change:
 
     Attributes:
         value: the change.
-        low, high: its 95 % interval.
+        low: lower end of its 95 % interval.
+        high: upper end of its 95 % interval.
     """
 
     value: float
@@ -63,12 +64,12 @@ class Point:
     """A model on the curve.
 
     Attributes:
-        model: its name.
+        model: the model's name.
         domain: change in the domain; lower is better.
-        general: change in general.
-        general_bound: upper bound of the general change, which the rule compares with the loss that is allowed.
-        allowed: whether it is within that loss.
-        pareto: whether no other point is at least as good in both, and better in one.
+        general: change in general text; lower is better.
+        general_bound: upper bound of the general change, which the rule compares with the allowed loss.
+        allowed: whether the bound is within the allowed loss.
+        pareto: whether no other point is at least as good in both and better in one.
     """
 
     model: str
@@ -100,9 +101,10 @@ class Tradeoff:
     """The points of a trade-off, and the model that the rule proposes among them.
 
     Attributes:
-        rule: a sentence.
-        domain, general: the domains that are compared.
-        proposed: name of a model.
+        rule: the rule, in a sentence.
+        domain: the domain that is to gain.
+        general: the domain that must not lose.
+        proposed: name of the proposed model.
         points: all models on the curve.
     """
 

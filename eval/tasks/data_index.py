@@ -23,10 +23,10 @@ class TaskData:
     """A task's data.
 
     Attributes:
-        test: file of its questions, relative to the folder.
-        shots: file of its worked examples.
-        questions: how many there are.
-        self_shots: how many of them are worked examples, too.
+        test: file of the questions, relative to the folder.
+        shots: file of the worked examples.
+        questions: number of questions.
+        self_shots: number of questions that are worked examples, too.
     """
 
     test: str

@@ -22,11 +22,12 @@ class NodeFacts:
     """One node.
 
     Attributes:
-        node: its name.
+        node: the node's name.
         gpus: names of the GPUs that torch sees there.
         ranks: number of ranks that were started there.
         code: the commit, with `+` and a hash if files differ from it; None if the code is not in a checkout.
-        environment: name of a package -> its version and the beginning of its files' hash; not in the file.
+        environment: name of a package -> its version and the beginning of its files' hash; left out of
+            `preflight.json`, since `environment.json` holds it.
         free: free bytes on the disk of the checkpoints.
         tokens: bytes of the token files that the run reads.
         unreadable: the reason why these cannot be read; empty if they can.
