@@ -104,11 +104,12 @@ def test_a_job_that_does_not_get_on_is_named_with_the_command_that_ends_it(
 def test_a_wait_is_said_after_ten_minutes_and_twice_as_many(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wait, told = JobWait("tokens: scan"), []
+    now, told = 0.0, []
+    monkeypatch.setattr(slurm_queue.time, "monotonic", lambda: now)
+    wait = JobWait("tokens: scan", begin=now)
     for minutes in range(0, 90, 5):
-        with monkeypatch.context() as patch:
-            patch.setattr(slurm_queue.time, "monotonic", lambda now=wait.begin + 60 * minutes: now)
-            wait.look(QueuedJob("8", "RUNNING", "None", ""))
+        now = 60.0 * minutes
+        wait.look(QueuedJob("8", "RUNNING", "None", ""))
         told += [minutes] * ("job 8, which is RUNNING;" in capsys.readouterr().err)
     assert told == [10, 20, 40, 80]
 
