@@ -87,7 +87,7 @@ def build_corpus(
         slurm: options of Slurm's jobs, which run the tasks; None to run them on this machine.
 
     Raises:
-        UserError: files cannot be read (all of them are named), documents are spoilt, a source has no document, no
+        UserError: files cannot be read (all of them are named), documents are damaged, a source has no document, no
             document is of the edition, or there are workers without tasks.
     """
     chosen, treatment = edition_of(edition), treatment_of(duplicates)

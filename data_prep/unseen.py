@@ -30,7 +30,7 @@ def build_unseen(corpus: Path, known: Path, out: Path, *, documents: int, seed: 
         corpus: the corpus stage's folder that they are taken from.
         known: the corpus that is trained on, which has held-out documents of its own.
         out: the folder to make.
-        documents: at most so many.
+        documents: the largest number of documents.
         seed: of the draw.
 
     Raises:

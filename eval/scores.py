@@ -19,7 +19,7 @@ LARGEST_LOGARITHM = 700.0
 
 
 class Metric(StrEnum):
-    """Scores on held-out text; lm-eval's names but for the last.
+    """Scores on held-out text; lm-eval's names, except the last.
 
     `GOLD_LOGPROB` is the log-probability of the true answer in nats, which moves before accuracy does.
     """

@@ -198,7 +198,7 @@ def paper_claims(
     """Recompute the paper's tables, as JSON values; with `out`, write their page, too.
 
     Raises:
-        UserError: the tables are spoilt, or runs are given without `out` or by an unknown name.
+        UserError: the tables are damaged, or runs are given without `out` or by an unknown name.
     """
     from ..eval.paper.claims import claims_json
     from ..eval.paper.tables import Tables

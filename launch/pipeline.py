@@ -1,6 +1,6 @@
 """The whole flow: text -> documents -> tokens -> base -> checkpoints -> Hugging Face -> merged -> scores -> report.
 
-Each stage keeps its own manifest in its own folder of the run, so a run that was interrupted goes on at the stage, and
+Each stage keeps its own manifest in its own folder of the run, so an interrupted run continues at the stage, and
 within it at the place, where it stopped. What can fail is checked before the first step of training. What training
 depends on stays as it is once that has begun; what comes after it may be chosen anew, and only what depends on the
 choice is made again. A room is imported when its stage comes: torch would take this process to 0.8 GB beside the ranks

@@ -23,7 +23,7 @@ NONE, SAMPLE = "none", "sample"
 """Instead of general text: leave it out; the embedded sample's."""
 DOMAIN = re.compile(r"[a-z0-9-]+")
 LEAST = 4
-"""Documents and questions of a domain: a question has so many choices, each of another document."""
+"""Least documents and questions of a domain: a question has this many choices, each from another document."""
 LARGEST_UNTRAINED = 100e6
 """Parameters of a base that is trained here, from nothing."""
 
@@ -40,7 +40,7 @@ class Base:
         """The type of its weights, in config.json's spelling.
 
         Raises:
-            UserError: they are not whole, or not of one type.
+            UserError: they are incomplete, or not of one type.
         """
         from ..core.hf.model import check_weights
         from ..core.hf.weights import NAMES, Weights

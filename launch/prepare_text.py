@@ -38,7 +38,7 @@ class TextBuild:
         request: what the run is asked for.
         base: the user's; None where a tiny one is trained on the general text.
         out: the run's folder.
-        fresh: whether nothing has been trained yet, so that all of it may be made anew.
+        fresh: whether nothing has been trained yet, so that all of it may be made again.
         parts: how the text is divided, and who works on it; None where it is not.
     """
 
@@ -166,7 +166,7 @@ def build_run_tokens(place: TextBuild, vocab: int) -> None:
 
 
 def build_general(place: TextBuild) -> None:
-    """Make general text to evaluate on, with a base of the user's; of other text than before, it is made anew."""
+    """Make general text to evaluate on, with a base of the user's; if that text has changed, it is made again."""
     from ..data_prep.corpus import build_corpus, discover
     from ..data_prep.unseen import build_unseen
 

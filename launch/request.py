@@ -115,7 +115,7 @@ class Request:
 
 @dataclass(frozen=True)
 class FittedRecipe:
-    """The fitted part of a recipe, kept beside the request for a run that goes on: see `recipes.fit_to_machine`.
+    """The fitted part of a recipe, kept beside the request for a run that is continued: see `recipes.fit_to_machine`.
 
     Attributes:
         kept: key -> value that a run that began keeps.

@@ -139,7 +139,7 @@ def directives(job: BatchJob) -> dict[str, str]:
         "chdir": job.folder,
         "array": ",".join(map(str, job.array)) or None,
         "output": f"{job.site.logs}/%x-{'%A_%a' if job.array else '%j'}.out",
-        # A requeued job goes on in its log, where truncating would lose the reason for the requeue.
+        # A requeued job appends to its log: truncating would lose the reason for the requeue.
         "open-mode": "append",
     }
     return {name: value for name, value in options.items() if value is not None}

@@ -145,7 +145,7 @@ def proxy(
 
 
 def _ended(given: list[str]) -> bool:
-    """Whether no training run among the models goes on. Asked before its checkpoints are listed: none is missed."""
+    """Whether no training run among the models is active; asked before checkpoints are listed, to miss none."""
     runs = [path for _, path in map(_named, given) if (path / IDENTITY).is_file()]
     return all((run / MANIFEST_FILE).is_file() or (run / STATE).is_file() for run in runs)
 

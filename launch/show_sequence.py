@@ -28,7 +28,7 @@ class Piece:
         text: decoded; empty for padding.
         counted_labels: that count in the loss.
         uncounted_slots: whose labels do not.
-        padding: whether it is no document's.
+        padding: whether it belongs to no document.
     """
 
     start: int

@@ -130,7 +130,7 @@ def _trainings(folders: dict[str, Path], out: Path, options: ReportOptions) -> M
 
 
 def _training(name: str, run: Path) -> "Training":
-    """A run's losses and cost, read from its journal, which holds them while it goes on, too.
+    """A run's losses and cost, read from its journal, which has them during the run, too.
 
     Raises:
         UserError: it has not done a step, or no step has a loss.

@@ -151,7 +151,7 @@ def remove_boilerplate(text: str, changes: Counter[str], boilerplate: Boilerplat
 
 
 def _frequent(counts: Counter[str], least: float, wanted: Callable[[str], bool]) -> dict[str, int]:
-    """Lines of at least so many documents, and of DOCUMENTS."""
+    """Lines that at least this many documents hold, and at least DOCUMENTS."""
     often = {line: count for line, count in counts.items() if count >= max(DOCUMENTS, least)}
     return dict(sorted(((line, often[line]) for line in often if wanted(line)), key=lambda item: (-item[1], item[0])))
 

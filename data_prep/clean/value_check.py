@@ -55,7 +55,7 @@ def _visible(text: str) -> str:
 
 
 def _values(text: str, boilerplate: Boilerplate) -> list[str]:
-    """The words between white space, with a mark for each column, of the lines that are no boilerplate."""
+    """The words between white space, with a mark for each column, of the lines that are not boilerplate."""
     for step in (normalise, remove_tags, remove_addresses):
         text = step(text, Counter())
     text = CUT.sub("", text)

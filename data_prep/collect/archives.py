@@ -34,7 +34,7 @@ def unpack(name: str, patterns: Sequence[str], raw: Raw) -> None:
         raw: the source's folder.
 
     Raises:
-        Failed: the archive is damaged, a bomb, or leads out of its folder; it is fetched anew next time.
+        Failed: the archive is damaged, a bomb, or leads out of its folder; it is fetched again next time.
         UserError: the disk is full.
     """
     path, archive = raw.folder / name, raw.answers[name]

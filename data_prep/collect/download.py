@@ -21,7 +21,7 @@ LARGEST = 2**36
 """Bytes of a file. The largest that a source publishes has some gigabytes."""
 RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 ENDS = 2**16 + 22
-"""Bytes at a file's beginning and end that are looked at: a zip archive's last record has so many at most."""
+"""Bytes at a file's beginning and end that are looked at: the longest last record of a zip archive."""
 WHOLE: dict[str, Callable[[bytes, bytes], bool]] = {
     ".pdf": lambda head, tail: b"%PDF-" in head[:1024] and b"%%EOF" in tail,
     ".zip": lambda head, tail: head.startswith(b"PK") and b"PK\x05\x06" in tail,
@@ -160,7 +160,7 @@ class Download:
                 progress.add(len(chunk))
 
     def _check(self, begun: Begun) -> None:
-        """Compare the file with what is stated of it; one that differs is dropped, and fetched anew."""
+        """Compare the file with what the listing states; one that differs is dropped, and fetched again."""
         size = self.partial.stat().st_size
         for stated in (begun.total, self.expected.size):
             if stated is not None and size != stated:
@@ -180,7 +180,7 @@ class Download:
             self._drop(f"not a complete {ending[1:].upper()} file: {self.name}")
 
     def _drop(self, reason: str) -> NoReturn:
-        """Forget what has come, so that the next attempt begins anew."""
+        """Forget what has come, so that the next attempt begins from the start."""
         self.partial.unlink(missing_ok=True)
         self.record.unlink(missing_ok=True)
         raise Passing(reason)

@@ -12,7 +12,7 @@ HIDDEN = "***"
 
 
 def safe_name(name: str) -> str:
-    """A file's name made of a server's: without folders, signs or leading points; told from others by a hash."""
+    """A file's name made from a server's: without folders, signs or leading points; a hash keeps it unique."""
     safe = UNSAFE.sub("_", name).lstrip(".")
     if safe == name and 0 < len(safe.encode()) <= LONGEST:
         return safe

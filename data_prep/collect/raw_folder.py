@@ -1,4 +1,4 @@
-"""A source's folder of raw answers, and the journal of where each came from, by which an interrupted run goes on."""
+"""A source's folder of raw answers, and the journal of where each came from, by which an interrupted run continues."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from ...core.jsonio import JsonObject, parse_json
 from ...core.system.disk import disk_errors
 from ..documents.folders import JOURNAL_FILE
 
-REMOVE = "remove the folder, and collect anew"
+REMOVE = "remove the folder, and collect again"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Raw:
         return not answer.file or (path.is_file() and path.stat().st_size == answer.bytes)
 
     def _rewrite(self) -> None:
-        """Write the journal anew: the answers whose files are there."""
+        """Rewrite the journal: the answers whose files are there."""
         self.answers = {key: answer for key, answer in self.answers.items() if self._is_there(answer)}
         with atomic_path(self.path) as partial:
             records = [self.header, *map(asdict, self.answers.values())]

@@ -24,7 +24,7 @@ def collect_mediawiki(step: Categories, visit: Visit) -> None:
     """Fetch the pages of categories and of their subcategories, each once.
 
     Raises:
-        Failed: an answer is an error, or a query goes on without end.
+        Failed: an answer is an error, or a query never ends.
     """
     pages = _members(step, visit)
     visit.counts["entries"] += len(pages)
@@ -74,7 +74,7 @@ def _category(title: str, step: Categories, visit: Visit) -> Iterator[dict[str, 
 
 
 def _parts(visit: Visit, url: str, params: list[tuple[str, str]], name: str) -> Iterator[dict[str, Any]]:
-    """The answers to a query, for as long as each says how it goes on.
+    """The answers to a query, as long as each names a continuation.
 
     Raises:
         Failed: one says what an earlier one has said, or the server refuses the query.

@@ -72,7 +72,7 @@ def decontaminate(
             depend on it.
 
     Raises:
-        Failed: a worker was killed, or a job failed; the same call goes on with the tasks that are not finished.
+        Failed: a worker was killed, or a job failed; the same call continues with the unfinished tasks.
         UserError: there is no such treatment, nothing to look for, or the folder is not a corpus.
     """
     check_known(treatment, (FLAG, DROP), "treatment", "--treatment")

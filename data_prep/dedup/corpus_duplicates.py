@@ -88,7 +88,7 @@ def treat_duplicates(
 ) -> None:
     """Find the duplicates in a corpus that is written, list them, and drop those that are to be dropped.
 
-    A run that was interrupted goes on: what is dropped is decided once.
+    An interrupted run continues: the documents to drop are chosen once.
 
     Args:
         surveys: the sources, in order.

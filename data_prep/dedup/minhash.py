@@ -12,7 +12,7 @@ BANDS, ROWS = 20, 6
 99.8 % of those that share 80 %."""
 HASHES = BANDS * ROWS
 WINDOW = 16
-"""Texts that agree in a band with more than so many others are compared with so many of them, the most similar."""
+"""A text that agrees in a band with more others than this is compared with this many of them, the most similar."""
 MARGIN = 0.17
 """How far a signature's estimate of what two texts share is below the truth once in 10,000 times, at most."""
 BLOCK = 32_768

@@ -30,7 +30,7 @@ class Part:
 
 
 def joined_parts(parts: Sequence[Part], most: int) -> list[Part]:
-    """The texts of parts in at most so many parts of about the same number of texts."""
+    """The texts of parts, regrouped into a number of parts at most, with about equally many texts each."""
     ends = np.cumsum([part.texts for part in parts])
     places = (ends - 1) * most // max(1, ends[-1]) if len(ends) else ends
     groups = [[part for part, at in zip(parts, places, strict=True) if at == place] for place in np.unique(places)]

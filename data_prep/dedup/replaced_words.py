@@ -17,7 +17,7 @@ AROUND = 3
 STEPS = np.array([*range(-AROUND, 0), *range(1, AROUND + 1)])
 WEIGHTS = MULTIPLIER ** np.arange(len(STEPS), dtype=np.uint64)
 WORDS_A_PLACE = 200
-"""Texts name different things if one place in so many words, or more, was replaced."""
+"""Texts name different things if at least one place in this many words was replaced."""
 
 
 def name_others(first: WordHashes, second: WordHashes) -> bool:

@@ -139,12 +139,12 @@ def json_kind(text: str, whole: bool, ending: str) -> str:
     Args:
         text: the first characters of a file.
         whole: whether that is all of it.
-        ending: of the file's name, which tells a spoilt file from prose.
+        ending: of the file's name, which tells a damaged file from prose.
     """
     start = text.lstrip("\ufeff \t\r\n")
     lines = [line for line in _lines(start)[: LINES + 1] if line.strip()]
     if not whole and len(lines) <= LINES:
-        lines = lines[:-1] or lines  # the last one goes on
+        lines = lines[:-1] or lines  # the last one may be incomplete
     objects = sum(_is_object(line) for line in lines)
     if start.startswith("["):
         return "json" if re.match(r"\[\s*([{\]]|$)", start) or ending == "json" else ""

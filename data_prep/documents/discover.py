@@ -52,7 +52,7 @@ def discover(
             is given.
             `hub:OWNER/NAME[:CONFIG]` is a data set on the Hugging Face Hub; nothing else is looked for on the network.
         format, document_type, licence, commercial, text_column, encoding: see `Source`.
-        out: the folder that will be made, which is no source.
+        out: the folder that will be made, which is not a source.
         formats: name of a source -> its format, for some of several.
         conversations: whether they may be read as conversations, by one of CONVERSATIONS as their format.
 

@@ -69,7 +69,7 @@ def _place(fault: UserError) -> str:
 
 
 def check_share(max_rejected: float | None) -> None:
-    """Check the share of documents that may be spoilt.
+    """Check the share of documents that may be damaged.
 
     Raises:
         UserError: it is none.
@@ -84,11 +84,11 @@ LEAVE_OUT = "correct them; or leave them out, listed in rejected.parquet: --max-
 def check_rejected(
     rejected: Sequence[Rejected], documents: int, max_rejected: float | None, fix: str = LEAVE_OUT
 ) -> None:
-    """Check that no more documents are spoilt than may be.
+    """Check that no more documents are damaged than may be.
 
     Args:
         rejected: those that are.
-        documents: how many there are, spoilt or not.
+        documents: how many there are, damaged or not.
         max_rejected: share of them that may be; None for none.
         fix: what to do about it.
 

@@ -25,7 +25,7 @@ ERROR_PAGE = "it may be a server's message: fetch the file again"
 
 
 def shares(sources: Sequence[Source], max_rejected: float | None) -> list[tuple[list[Source], float | None]]:
-    """Sources whose spoilt documents are counted together, and the share of them that may be: None for none.
+    """Sources whose damaged documents are counted together, and the share of them that may be: None for none.
 
     Where the user names a share it holds for all together; else each registered source has its own, and one's own files
     have none.
@@ -38,7 +38,7 @@ def shares(sources: Sequence[Source], max_rejected: float | None) -> list[tuple[
 
 
 def allowed_share(sources: Sequence[Source], max_rejected: float | None) -> float | None:
-    """The share of documents that may be spoilt: the user's, else one in 1,000 where all sources are registered."""
+    """The share of documents that may be damaged: the user's, else one in 1,000 where all sources are registered."""
     if max_rejected is None and all(source.definition is not None for source in sources):
         return registry().max_rejected
     return max_rejected

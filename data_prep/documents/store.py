@@ -114,7 +114,7 @@ def _row_groups(parts: Sequence[Path]) -> Iterator[pa.Table]:
 
 
 def filter_documents(path: Path, keep: npt.NDArray[np.bool_], counts: dict[str, Any]) -> None:
-    """Write a documents file anew without some of its documents, in bounded memory, all of it or nothing.
+    """Rewrite a documents file without some of its documents, in bounded memory, all of it or nothing.
 
     Args:
         path: the file.

@@ -59,10 +59,10 @@ def parse_line(line: str) -> Any:
 
 
 def _shallow(line: str) -> dict[str, Any]:
-    """The members of an object that are no structures; the structures, however deep, are null.
+    """The plain members of an object; nested structures, however deep, are null.
 
     Raises:
-        ValueError: the line is no object.
+        ValueError: the line is not an object.
     """
     members: dict[str, Any] = {}
     at = 1

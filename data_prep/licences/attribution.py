@@ -30,7 +30,7 @@ endorses the changes, the corpus, or what is made of it.
 
 
 class Credit(NamedTuple):
-    """Credit for the documents that share it, in the order of the columns but for the changes."""
+    """Credit for the documents that share it, in the order of the columns, without the changes."""
 
     title: str
     authors: str
@@ -56,7 +56,7 @@ def write_attribution(corpus: Path, out: Path) -> dict[str, Any]:
         Counts: `credits` (entries), `documents`, `without_licence` (documents of which no licence is known).
 
     Raises:
-        UserError: the folder is no corpus, or there is another file at `out`.
+        UserError: the folder is not a corpus, or there is another file at `out`.
     """
     files = corpus_files(corpus)
     known = _definitions(corpus)

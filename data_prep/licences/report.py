@@ -58,7 +58,7 @@ def report_licences(corpus: Path | None = None) -> LicenceReport:
         corpus: a corpus stage's folder; None for the registry.
 
     Raises:
-        UserError: the folder is no corpus.
+        UserError: the folder is not a corpus.
     """
     licences = sorted(_of_corpus(corpus) if corpus else _registered(), key=_order)
     conflicts: dict[tuple[str, str], list[Licensed]] = {}
@@ -82,7 +82,7 @@ def corpus_files(corpus: Path) -> dict[str, Path]:
     """Source -> documents file of a corpus.
 
     Raises:
-        UserError: the folder is no corpus.
+        UserError: the folder is not a corpus.
     """
     if not (corpus / FOLDER).is_dir():
         fix = f"make a corpus of it first: pdapt corpus build {corpus} --out CORPUS"

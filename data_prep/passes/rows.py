@@ -82,7 +82,7 @@ class Rows:
         Args:
             items: the documents, cleaned.
             cleaned: filled while they are drained.
-            faults: of files that cannot be read, likewise.
+            faults: of files that cannot be read, filled as well.
 
         Raises:
             UnreadableError: there are faults, once all items are drained.

@@ -27,7 +27,7 @@ def run_passes(sources: Sequence[Sequence[Part]], runner: "TaskRunner") -> None:
         runner.run(step, partial(run_pass, step), parts)
         faulty = [rank for rank, part in enumerate(parts) if part.faults()]
         if faulty:
-            for rank in faulty:  # its files may be mended
+            for rank in faulty:  # its files may be corrected later
                 runner.forget(step, rank)
             faults = [fault for rank in faulty for fault in parts[rank].faults()]
             raise together([*{(fault.what, fault.where): fault for fault in faults}.values()])  # parts of one file

@@ -112,7 +112,7 @@ def _pieces(survey: Survey, most: int) -> list[tuple[SourceFile, ...]]:
         try:
             parts = divided(unit[0], shares) if len(unit) == 1 else []
         except UserError:
-            parts = [*unit]  # who reads it says what is wrong, with all other files
+            parts = [*unit]  # its reader will report the fault, with those of all other files
         pieces += [(part,) for part in parts] or [unit]
         if shares > 1 and len(parts) < 2:
             kind = " ".join(filter(None, [unit[0].packing, unit[0].format]))
@@ -201,7 +201,7 @@ def join_parts(parts: Sequence[Part], documents: Path, rejected: Path) -> None:
 
 
 def _add(counts: dict[str, Any], more: dict[str, Any], same: Sequence[str] = ()) -> None:
-    """Add counts to others, kind by kind, however deep they are, but for those that are the `same` in each part."""
+    """Add counts to others, kind by kind, however deep they are, except those that are the `same` in each part."""
     for kind, value in more.items():
         if kind not in counts:
             counts[kind] = value

@@ -1,4 +1,4 @@
-"""A file in parts that can be read by themselves: lines, and row groups of Parquet."""
+"""A file in parts that can be read separately: lines, and row groups of Parquet."""
 
 from collections.abc import Sequence
 from dataclasses import replace

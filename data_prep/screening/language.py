@@ -59,7 +59,7 @@ FEWEST_LETTERS = 4
 """Letters of another script that a text in it has at least."""
 FEWEST_VOTES = 4
 LEAD = 1.3
-"""A language has at least so many votes more than French, and so many times as many."""
+"""A language needs at least this many votes more than French, and this many times as many."""
 VERDICTS = (*FUNCTION_WORDS, OTHER_SCRIPT, NOT_TOLD)
 _FRENCH, _OTHER_SCRIPT, _NOT_TOLD = (VERDICTS.index(verdict) for verdict in (FRENCH, OTHER_SCRIPT, NOT_TOLD))
 
@@ -74,7 +74,7 @@ LEADS[[*range(0xCE, 0xE2), *range(0xE3, 0xEE)]] = True
 
 
 def _table() -> tuple[Words, npt.NDArray[np.uint8]]:
-    """The words as numbers, sorted; and which languages have each, [words + 1, languages]: the last is no word."""
+    """The words as numbers, sorted; and which languages have each, [words + 1, languages]: the last is not a word."""
     numbers: dict[int, int] = {}
     for place, words in enumerate(FUNCTION_WORDS.values()):
         for word in words.split():
@@ -174,7 +174,7 @@ def _sampled_words(
         here: `eights` of them.
 
     Returns:
-        Eight bytes from where the word begins; its slot, the last one where it is no function word; whether there is a
+        Eight bytes from where the word begins; its slot, the last one if it is not a function word; whether there is a
         beginning of a word within eight bytes.
     """
     blank, _ = _first_blank(here)

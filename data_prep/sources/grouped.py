@@ -31,7 +31,7 @@ VERSION = re.compile(r"v\d+$")
 
 
 def rejecting(items: Iterator[Item], file: SourceFile) -> Iterator[Item]:
-    """The items of a file that holds one document: where the file cannot be read, the document is spoilt."""
+    """The items of a file that holds one document: where the file cannot be read, the document is damaged."""
     try:
         yield from items
     except FileError as error:

@@ -26,7 +26,7 @@ class Registry:
     """Rules that hold for all sources.
 
     Attributes:
-        max_rejected: share of a source's documents that may be spoilt, where the user names none.
+        max_rejected: share of a source's documents that may be damaged, where the user names none.
         export: how the one-line-a-document export is read.
         lists: what a collection keeps beside the files that are read.
     """

@@ -98,7 +98,7 @@ def _write_ids(prefix: Path, cell: tuple[int, int], folders: Sequence[Path]) -> 
 
 
 def _write_answers(file: Path, parts: list[Path]) -> list[Path]:
-    """Write which ids of a data set and side are answers, unless that is there, or they are no conversations."""
+    """Write which ids of a data set and side are answers, unless that is done, or they are not conversations."""
     there = [part for part in parts if part.exists()]
     if there and not file.exists():
         _join(file, there)

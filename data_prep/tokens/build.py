@@ -50,7 +50,7 @@ TOKENIZER = "tokenizer"
 PARTS = ".shards"
 """Folder of the shards' parts while the stage is at work."""
 CUT = "cut"
-"""File in it, and in that of tasks, that says which shards they are of: without it they are not whole."""
+"""File in it, and in that of tasks, that says which shards they are of: without it they are incomplete."""
 SPLITS = TRAINING, ALL_SPLITS = "train", "all"
 """Parts of a publisher's data set that are used: the training part, or also those for tests and validation."""
 
@@ -70,7 +70,7 @@ class Options:
         keep_duplicates: whether a training text is kept as often as it is given.
         domains: patterns of sources' names, each a domain that texts are held out from; by default all are one.
         format, encoding, document_type, licence, commercial: of what is read, see `documents.sources.Source`.
-        max_rejected: share of the documents that may be spoilt; see `corpus.build_corpus`.
+        max_rejected: share of the documents that may be damaged; see `corpus.build_corpus`.
     """
 
     valid_fraction: float = 0.02
@@ -155,7 +155,7 @@ def build_tokens(
     Raises:
         UserError: there are no documents, the tokenizer or its chat template cannot be used, no text is in the file of
             topics, or there are options of Slurm without tasks.
-        Failed: a worker was killed, or a job failed; the same call goes on with the tasks that are not finished.
+        Failed: a worker was killed, or a job failed; the same call continues with the unfinished tasks.
         VerificationError: the back end's ids are not the reference's.
     """
     options = options or Options()
@@ -195,7 +195,7 @@ def build_tokens(
 
 @dataclass(frozen=True)
 class Crew:
-    """Who does the work: so many threads of this process, or where there is a runner, its tasks."""
+    """Who does the work: a number of threads of this process or, if there is a runner, its tasks."""
 
     threads: int
     runner: "TaskRunner | None" = None
@@ -225,7 +225,7 @@ def _fill(
     with ThreadPoolExecutor(1) as background:  # a back end takes a second to load, and the reference half of one
         loading = background.submit(make_encoder, options.backend, vocabulary)
         background.submit(lambda: vocabulary.tokenizer)
-        # Beside the scan, and before the first shard is written: an interrupted run goes on with what it wrote.
+        # Beside the scan, and before the first shard is written: an interrupted run continues with what it wrote.
         with checking("tokens", recorded_files(surveys), fix=REBUILD) as checked:
             plan = make_plan(
                 shards,

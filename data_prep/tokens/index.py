@@ -98,7 +98,7 @@ def read_lengths(prefix: Path) -> npt.NDArray[np.int32]:
 
 
 def _documents(path: Path, header: bytes) -> int:
-    """How many documents an index tells of, where it is as long as so many make it: no more than that is read."""
+    """Number of documents in an index, checked against its length before anything is read."""
     size = path.stat().st_size
     if len(header) == HEADER.size:
         magic, version, code, sequences, documents = HEADER.unpack(header)
@@ -234,7 +234,7 @@ def fit_conversations(prefix: Path, seq_length: int) -> Fitted:
     for number in np.flatnonzero(lengths > seq_length).tolist():
         begin, end = int(ends[number]) - int(lengths[number]), int(ends[number])
         lost += int(answers[begin + seq_length : end].sum())
-        if not answers[begin + 1 : begin + seq_length].any():  # the first token is no label
+        if not answers[begin + 1 : begin + seq_length].any():  # the first token is not a label
             kept[number] = 0
     cut = lengths > seq_length
     left = int(answers.sum(dtype=np.int64)) - lost

@@ -3,7 +3,7 @@
 A layout says which tokens stand in which row; it never touches the token files. All of it is computed from the
 documents' lengths, so one set of files serves every layout and sequence length:
 
-- `packed`: documents share rows and are told apart by masks. One that fits is not cut; a longer one is cut at the row's
+- `packed`: documents share rows and are separated by masks. One that fits is not cut; a longer one is cut at the row's
   length. Rows are filled by best fit, longest piece first.
 - `concat`: Megatron's classic stream of all documents, cut every row length. Its rows are `GPTDataset`'s.
 - `paper`: one piece of one document a row, padded; the pieces of a document overlap by OVERLAP tokens, as those of
@@ -141,7 +141,7 @@ def overlapping(lengths: Lengths, seq_length: int) -> Rows:
 
 def pack(lengths: Lengths, seq_length: int, seed: int) -> Rows:
     """Best-fit-decreasing packing of the documents' pieces, as in Ding et al. 2024, "Fewer Truncations Improve Language
-    Modeling", but that a row's pieces are told apart by masks.
+    Modeling", except that masks separate a row's pieces.
 
     Args:
         lengths: tokens of each document, [documents].

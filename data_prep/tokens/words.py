@@ -35,7 +35,7 @@ class _Patterns:
 
     Attributes:
         border: a place where a word ends whatever stands further on.
-        letters, signs, blanks: the run of such characters that a text begins with; a sign is what is no letter, number
+        letters, signs, blanks: the run of such characters that a text begins with; a sign is neither a letter, number
             or white space.
         unknown: a character that is not assigned in Python's Unicode.
     """

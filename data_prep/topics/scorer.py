@@ -107,7 +107,7 @@ class _Remembered[T](dict[str, T]):
 
 
 def _chunks(text: str) -> Iterator[str]:
-    """Stretches of a text, which end between words; a term that goes on behind one is not counted."""
+    """Stretches of a text, which end between words; a term that crosses an end is not counted."""
     begin = 0
     while len(text) - begin > CHUNK:
         end = max(text.rfind(" ", begin, begin + CHUNK), text.rfind("\n", begin, begin + CHUNK)) + 1

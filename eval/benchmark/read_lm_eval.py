@@ -221,7 +221,7 @@ def _metric(task: str, result: _Result, wanted: str) -> tuple[str, str]:
     name, _, filter_name = keys[0].partition(",")
     if not 0 <= scores[keys[0]] <= 1 or better.get(name) is False:
         raise UserError(
-            f"{keys[0]} is {scores[keys[0]]:g}, which is no share of right answers",
+            f"{keys[0]} is {scores[keys[0]]:g}, which is not a share of right answers",
             where=where,
             allowed="a metric between 0 and 1 of which more is better; here are " + ", ".join(scores),
             fix="give another --metric",

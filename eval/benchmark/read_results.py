@@ -101,7 +101,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class StatedScore:
-    """The score of a model on a task as lm-eval's results state it: a fraction, with its error, of so many answers."""
+    """A model's score on a task as lm-eval's results state it: a fraction with its error, and the number of answers."""
 
     score: float
     stderr: float
@@ -342,7 +342,7 @@ def _samples(path: Path, task: ScoredTask) -> list[Sample]:
 
 
 def _words_as_targets(samples: list[Sample]) -> bool:
-    """Whether the target of some question is no place of a choice, as of tasks that state the answer itself."""
+    """Whether some target is not the index of a choice, as in tasks that state the answer itself."""
     return any(str(sample.target) not in map(str, range(len(sample.responses))) for sample in samples)
 
 

@@ -214,7 +214,7 @@ class _Runner:
         def body(work: Path) -> dict[str, Any]:
             evaluation = Evaluation(model, task.name, str((work / "evaluation").resolve()))
             run_job(self._job(arguments, task, evaluation))
-            self.unchanged[model].check()  # the job has read anew what was checked before
+            self.unchanged[model].check()  # the job has read the checked files a second time
             for path in (work / "evaluation").iterdir():
                 path.rename(work / path.name)
             (work / "evaluation").rmdir()

@@ -25,7 +25,7 @@ class Limits:
     """Bounds of a task, whatever the backend.
 
     Attributes:
-        questions: only so many of each task; None: all.
+        questions: largest number of questions of each task; None: all.
         max_length: window in tokens, prompt and answer together; None: the model's own. Of a prompt that does not fit
             beside the longest answer, the end is kept.
         max_gen_toks: tokens an answer may have; None: as the task says (2,048).

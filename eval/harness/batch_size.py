@@ -1,6 +1,6 @@
 """The automatic choice of the batch size: the number of sequences in a forward pass.
 
-lm-eval's own `auto` fills the model's whole window, anew for each task: of 32,768 tokens in which no prompt has 4,000.
+lm-eval's own `auto` fills the model's whole window, again for each task: 32,768 tokens, where no prompt has 4,000.
 Here the longest prompt with its answer decides, of all tasks of a kind, once for each model.
 """
 

@@ -226,7 +226,7 @@ class LibraryWarning:
 class PromptCounts:
     """Prompts of the evaluations of a stage, part of its manifest's counts.
 
-    `prompts_cut` are those that lost their beginning to the window.
+    `prompts_cut` are those that were cut at the start to fit the window.
     """
 
     prompts_cut: int

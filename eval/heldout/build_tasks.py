@@ -75,8 +75,8 @@ def build_tasks(
         domains: domain -> files or folders with documents, of any format that `corpus build` reads: `TOKENS/heldout`,
             or a file of it.
         out: the folder of tasks to make.
-        documents: at most so many documents a domain.
-        questions: at most so many continuation questions a domain.
+        documents: largest number of documents of a domain.
+        questions: largest number of continuation questions of a domain.
         seed: decides which documents, passages and wrong answers are drawn.
 
     Raises:

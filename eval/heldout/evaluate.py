@@ -88,11 +88,11 @@ def evaluate(
 
 
 def _check_unchanged(unchanged: UnchangedFiles, work: Path) -> None:
-    """Refuse models that are others than those that were checked, and what was computed of them."""
+    """Refuse models that differ from those that were checked, and results computed from them."""
     try:
         unchanged.check()
     except UserError:
-        remove(work)  # else the next start would go on with it
+        remove(work)  # else the next start would continue with it
         raise
 
 

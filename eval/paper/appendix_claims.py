@@ -49,7 +49,7 @@ def overlaps_larger(tables: Tables) -> Finding:
 
 
 def four_b_beats_larger(tables: Tables) -> Finding:
-    """Do the Qwen3-4B models rank above all models of 7 to 9 B but their own larger version?"""
+    """Do the Qwen3-4B models rank above all models of 7 to 9 B except their own larger version?"""
     ranks = tables.ranks()
     rivals = [n for n in ranks if 7 <= billions_of_parameters(n) <= 9 and not n.startswith("Qwen3")]
     worst = max(ranks["Qwen3-4B"], ranks["Qwen3-4B-Base"])
@@ -60,7 +60,7 @@ def four_b_beats_larger(tables: Tables) -> Finding:
 
 
 def base_beats_instruct(tables: Tables) -> Finding:
-    """Do Qwen3's base models rank above the instruction-tuned ones, but for 4B?"""
+    """Do Qwen3's base models rank above the instruction-tuned ones, except at 4B?"""
     ranks = tables.ranks()
     pairs = {size: (ranks[f"Qwen3-{size}-Base"], ranks[f"Qwen3-{size}"]) for size in ("0.6B", "1.7B", "4B", "8B")}
     ahead = [size for size, (base, tuned) in pairs.items() if base < tuned]
@@ -88,7 +88,7 @@ def gemma_instruct_gains(tables: Tables) -> Finding:
 
 
 def rows_distinct(tables: Tables) -> Finding:
-    """Has no model the very scores of another on a task, in both languages?"""
+    """Does no model have exactly another's scores on a task, in both languages?"""
 
     def row(model: str, topic: str) -> tuple[float, float]:
         return tables.baseline(model, topic, "EN").score, tables.baseline(model, topic, "FR").score

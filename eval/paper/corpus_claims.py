@@ -81,7 +81,7 @@ def documents_collected(tables: Tables) -> Finding:
 
 
 def training_documents(tables: Tables) -> Finding:
-    """Has the edition that was trained on 892 thousand documents?"""
+    """Does the edition that was trained on have 892 thousand documents?"""
     docs = tables.corpus_size(commercial_only=True).documents
     stated = tables.stated.training_documents_thousand
     return Finding(round(docs / 1000) == stated, {"docs": docs, "stated": stated})

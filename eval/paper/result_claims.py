@@ -42,7 +42,7 @@ def other_below_medical(tables: Tables) -> Finding:
 
 
 def _averages_unmoved(tables: Tables, variants: tuple[str, ...]) -> Finding:
-    """Do no more averages change significantly than would by chance (95th percentile of the binomial)?"""
+    """Do no more averages change significantly than chance allows (95th percentile of the binomial)?"""
     changes = [tables.average_change(g, m, v) for g in GROUPS for m in tables.models for v in variants]
     moved = [change for change in changes if change.sign]
     chance = int(stats.binom.ppf(1 - LEVEL, len(changes), FALSE_POSITIVE_RATE))
@@ -232,7 +232,7 @@ def gains_cancelled(tables: Tables) -> Finding:
 
 
 def baselines_agree(tables: Tables) -> Finding:
-    """Have the bases the same scores in Tables 3 and 4 as in Tables 8 to 11?"""
+    """Do the bases have the same scores in Tables 3 and 4 as in Tables 8 to 11?"""
     off = []
     for model in tables.models:
         for group in ("FR-MEDICAL", "EN-MEDICAL"):

@@ -43,7 +43,7 @@ class Choice:
 
     Attributes:
         model: the chosen checkpoint.
-        seen: change of the target's average on the questions that chose it.
+        seen: change of the target's average on the questions that were used to choose it.
         unseen: the same on questions that did not: for our rule the second half, for the paper's the mean over splits.
         optimism: mean over random halves of the change on the half that chose minus that on the other.
     """
@@ -184,7 +184,7 @@ def _choose_by_count(changes: list[_TaskChange], masks: list[np.ndarray]) -> int
 def _optimism(
     changes: list[_TaskChange], choose: Callable[[list[_TaskChange], list[np.ndarray]], int]
 ) -> tuple[float, float]:
-    """Optimism of a rule over random halves, and the mean gain on the half that did not choose.
+    """Optimism of a rule over random halves, and the mean gain on the half that was not used to choose.
 
     Optimism is the mean of the chosen checkpoint's gain on the half that chose minus that on the other.
     """

@@ -81,7 +81,8 @@ class GroupChange:
     of the stratified paired bootstrap, `p_holm` adjusted for all groups of the report. `tasks` are those that could be
     compared. `unparseable` and `truncated` are rates, before and after, among the questions that are answered with
     text. `without` is the change without the contaminated questions, where a list was given. With `half`, all this is
-    computed on the questions that did not choose the checkpoint. `target` says whether training was for the group.
+    computed on the questions that were not used to choose the checkpoint. `target` says whether training was for the
+    group.
     """
 
     family: str
@@ -295,7 +296,7 @@ def _groups(
 
 
 def _second_half(pair: Pair) -> Pair | None:
-    """A pair on the questions that did not choose; None where fewer than two are left."""
+    """A pair on the questions that were not used to choose; None if fewer than two are left."""
     mask = ~first_half(pair.base.keys)
     if mask.sum() < 2:
         return None

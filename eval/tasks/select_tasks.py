@@ -109,7 +109,7 @@ def _own_tasks(path: Path) -> list[OwnTask]:
             raise UserError(f"{path.name} holds worked examples", where="--tasks", fix="name the file of the questions")
         return [task_of_questions(path, _name(path.stem, str(path)))]
     if path.suffix.lower() not in TASK_FILES:
-        raise UserError(f"{path.name} is no task", where="--tasks", allowed=ALLOWED)
+        raise UserError(f"{path.name} is not a task", where="--tasks", allowed=ALLOWED)
     task = read_task_yaml(path)
     if task.group:
         raise UserError(f"{path.name} is a group of tasks", where="--tasks", fix=f"give its folder: {path.parent}/")
@@ -139,7 +139,7 @@ def _of_folder(folder: Path) -> list[OwnTask]:
     names = [path.stem for path in questions]
     for path in filter(is_examples, questions):
         if path.stem.removesuffix(EXAMPLES) not in names:
-            raise UserError(f"{path.name} holds worked examples of no file of questions", where=str(path))
+            raise UserError(f"{path.name} holds worked examples without a file of questions", where=str(path))
     questions = [path for path in questions if not is_examples(path)]
     if not questions:
         raise UserError("the folder holds no tasks", where=str(folder), allowed=ALLOWED)
@@ -147,7 +147,7 @@ def _of_folder(folder: Path) -> list[OwnTask]:
 
 
 def _say_what_is_left(files: list[Path], read: list[TaskYaml], tasks: list[OwnTask]) -> None:
-    """Say which files of a folder look like tasks, and are none."""
+    """Say which files of a folder look like tasks but are not."""
     data = {file.content.resolve() for task in tasks for file in task.data if isinstance(file.content, Path)}
     left = [each.path.name for each in read if not each.is_task and not each.group]
     left += [path.name for path in files if path.suffix.lower() in QUESTION_FILES and path.resolve() not in data]

@@ -151,7 +151,7 @@ def process_job(
         command: of the process.
         run: the chain's folder.
         cluster: the site.
-        options: of the job, but for its time.
+        options: of the job, without its time.
         longest: seconds that the site allows; a step of fewer hours asks for those.
         gpu: whether it has a GPU.
     """

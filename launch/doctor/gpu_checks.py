@@ -15,7 +15,7 @@ from .package_checks import INSTALL, PACKAGE
 
 QUERY = "index,name,driver_version,memory.total"
 PATIENCE = 30.0
-"""Seconds for nvidia-smi, which takes up to 20 where the driver is loaded anew for it."""
+"""Seconds for nvidia-smi, which takes up to 20 if it has to load the driver."""
 
 
 def check_driver() -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""Whether the hub that models and corpora come from answers, or the machine is told not to ask it."""
+"""Whether the hub that models and corpora come from answers, unless the environment forbids asking it."""
 
 import os
 import time

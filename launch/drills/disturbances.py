@@ -42,7 +42,7 @@ SAVED = ("75", "saved, goes on")
 def hit_the_time_limit(job: TrainingJob, times: int) -> None:
     """Let Slurm ask for a save before the limit.
 
-    Afterwards an operator's job has half an hour; another's goes on by five minutes.
+    Afterwards an operator's job gets half an hour; another user's job keeps limits of five minutes.
     """
     for _ in range(times):
         restarts = job_state(job.number).restarts
@@ -97,7 +97,7 @@ def kill_a_rank(job: TrainingJob) -> None:
 
 
 def hang_a_rank(job: TrainingJob) -> None:
-    """Halt the second rank: the others notice, the job is held with the reason, and goes on when it is released."""
+    """Halt the second rank: the others notice, the job is held with the reason, and continues when it is released."""
     restarts = job_state(job.number).restarts
     job.wait_for_steps()
     job.signal_rank(1, "STOP")
@@ -178,7 +178,7 @@ def _node_lost(job: TrainingJob) -> Iterator[None]:
 
 
 def fill_the_disk(job: TrainingJob) -> TrainingJob:
-    """Leave no byte on the disk of the job's folder: it fails as a mistake, and goes on when there is room again."""
+    """Leave no byte on the disk of the job's folder: it fails as a mistake, and continues when there is space again."""
     job.wait_for_steps()
     filler = job.out.parent / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:

@@ -30,14 +30,14 @@ LEFT_BEHIND = 20.0
 
 
 class Flow(Protocol):
-    """A flow that can be started into a folder, and goes on there."""
+    """A flow that can be started in a folder, and continued there."""
 
     def make(self) -> None:
         """Write what it reads."""
         ...
 
     def started(self, run: Path) -> "AbstractContextManager[subprocess.Popen[str]]":
-        """Start it, or go on with it; at the end of the block its process is gone."""
+        """Start or continue it; at the end of the block its process is gone."""
         ...
 
     def step(self, run: Path) -> str:
@@ -60,7 +60,7 @@ class Campaign:
     seed: int
 
     def kill_until(self, count: int) -> list[Kill]:
-        """Kill so many times, those of earlier starts among them; all of the kills.
+        """Kill until there are this many kills, earlier ones included; returns all kills.
 
         Raises:
             UserError: the folder holds the kills of another seed, or damaged ones.
@@ -162,7 +162,7 @@ def _killed(kills: list[Kill]) -> int:
 
 
 def _ended(process: "subprocess.Popen[str]", seconds: float) -> int | None:
-    """The exit code of a process that ends within so many seconds, else None."""
+    """The exit code of a process if it ends within a number of seconds, else None."""
     with suppress(subprocess.TimeoutExpired):
         return process.wait(seconds)
     return None

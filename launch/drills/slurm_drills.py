@@ -57,7 +57,8 @@ class Disturbed:
     """A training of its own that is disturbed.
 
     Attributes:
-        disturb: waits for its moment, disturbs the job and lets it go on; the job that goes on where it is another.
+        disturb: waits for its moment, disturbs the job and lets it continue; returns the job that continues, if it is
+            another.
         values: of the recipe, beside those of every drill.
         lead: seconds before its time limit at which the job is asked to save; None: the site's.
         around: what its folder needs as long as it is there.

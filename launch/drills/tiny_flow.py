@@ -71,7 +71,7 @@ class TinyFlow:
 
     @contextmanager
     def started(self, run: Path) -> "Iterator[subprocess.Popen[str]]":
-        """Start the flow, or go on with it, in a process group of its own, which dies with this process."""
+        """Start or continue the flow, in a process group of its own that dies with this process."""
         command = [sys.executable, "-m", "pdapt.cli.main", "run", "--flow", "flow.yaml", "--out", str(run), "--json"]
         messages = run.with_name(f"{run.name}.log")
         with messages.open("a", encoding="utf-8") as file:

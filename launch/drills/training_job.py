@@ -115,11 +115,11 @@ class TrainingJob:
         return iteration(held[-1]) if (held := checkpoints(self.out)) else 0
 
     def unfinished(self) -> list[Path]:
-        """The checkpoints that are begun and not whole."""
+        """The checkpoints that are begun but not complete."""
         return [path for path in iterations(self.out / CHECKPOINTS) if path not in checkpoints(self.out)]
 
     def wait_for_steps(self, more: int = 1) -> None:
-        """Wait for so many more steps than there are, of which one is saved.
+        """Wait for a number of further steps, one of which is saved.
 
         Raises:
             Failed: they do not come, or training has ended before the drill could disturb it.

@@ -48,7 +48,7 @@ def local_executor() -> run.LocalExecutor:
 
 
 def _step_options(job: BatchJob) -> list[str]:
-    """Options of srun, but for the container's, which the executor has fields for."""
+    """Options of srun, without the container's, for which the executor has fields."""
     return [option for option in step_options(job) if not option.startswith("--container-")]
 
 

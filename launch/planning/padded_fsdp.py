@@ -77,7 +77,7 @@ def padded_fsdp(recipe: Recipe, assumptions: Assumptions) -> Recipe:
     """The paper's way on a recipe's model and GPUs: its rows, batch and steps, fully sharded.
 
     Raises:
-        UserError: the GPUs do not divide its batch, or a GPU's share of it is no multiple of the micro-batch.
+        UserError: the GPUs do not divide its batch, or a GPU's share of it is not a multiple of the micro-batch.
     """
     batch, steps = RUNS[Layout.PAPER]
     gpus, micro = world_size(recipe), int(assumptions.micro)

@@ -51,7 +51,7 @@ class Place:
         batch: sequences of a step.
         length: slots of a sequence.
         fp8: whether matrices are multiplied in FP8.
-        masks: whether documents are told apart.
+        masks: whether masks separate documents.
     """
 
     model: str
@@ -244,7 +244,7 @@ def _speed_cell(place: Place) -> str:
 
 
 def least_batch(model: str, gpus: int) -> int:
-    """The least of BATCHES that is ENOUGH for so many GPUs."""
+    """The smallest of BATCHES that is ENOUGH for a number of GPUs."""
     wanted = ENOUGH * speed(Place(model, gpus, BATCHES[-1]))
     return BATCHES[bisect_left(BATCHES, wanted, key=lambda batch: speed(Place(model, gpus, batch)))]
 

@@ -75,8 +75,8 @@ def check_repo(repo: str) -> None:
 def upload(publication: Publication, repo: str, *, public: bool, api: Api) -> None:
     """Make the repository, private unless it is to be public, and commit the files, and last the card.
 
-    A repository that exists keeps its visibility. Called again after a failure it goes on: the Hub skips files that it
-    has, and the card, without which a repository says nothing of itself, comes when all is there.
+    A repository that exists keeps its visibility. Called again after a failure, it continues: the Hub skips files that
+    it has, and the card, without which a repository says nothing of itself, comes when all is there.
 
     Raises:
         UserError: the Hub refuses it, or is not reached.

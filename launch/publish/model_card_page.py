@@ -123,7 +123,7 @@ def evaluation_table(report: Path) -> str:
     """The report's table of groups, or of scores on held-out text, as Markdown.
 
     Raises:
-        UserError: the folder is no report, or has none of them.
+        UserError: the folder is not a report, or has no such table.
     """
     for name in EVALUATION_TABLES:
         path = report / "tables" / f"{name}.csv"

@@ -53,7 +53,7 @@ def publish_corpus(corpus: Path, out: Path, facts: DatasetFacts, *, shard_megaby
         shard_megabytes: text of a shard, in millions of bytes, before compression.
 
     Raises:
-        UserError: the folder is no corpus, or damaged.
+        UserError: the folder is not a corpus, or is damaged.
     """
     if shard_megabytes < 1:
         raise UserError(f"--shard-mb is {shard_megabytes}", where="--shard-mb", allowed="a whole number from 1 on")

@@ -49,7 +49,7 @@ def prepare_model(folder: Path, sources: ModelSources) -> Publication:
     """Check a model's folder and write its card.
 
     Raises:
-        UserError: the weights are not whole, the configuration cannot be read by both lines of transformers, something
+        UserError: the weights are incomplete, the configuration cannot be read by both lines of transformers, something
             for the card is missing, or a text names a path of this machine.
     """
     missing = [f"--{name}" for name in ("run", "corpus", "report") if getattr(sources, name) is None]

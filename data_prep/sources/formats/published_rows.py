@@ -47,7 +47,7 @@ def published_record(row: Any, key: str, split: str) -> Record:
     """The document of a row.
 
     Raises:
-        BadDocumentError: it is no object, or its parts are not text.
+        BadDocumentError: it is not an object, or its parts are not text.
     """
     if not isinstance(row, Mapping) or INPUT not in row:
         raise BadDocumentError(f"a row without the column {INPUT!r}")

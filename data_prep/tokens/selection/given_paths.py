@@ -44,7 +44,7 @@ def find_sources(paths: list[str], options: Reading, out: Path | None = None) ->
     Args:
         paths: `[NAME=]PATH` each: a corpus stage's folder, or local files as `discover` finds them.
         options: what the user says of them. Of a corpus the text column is known.
-        out: the folder that will be made, which is no input.
+        out: the folder that will be made, which is not an input.
 
     Raises:
         UserError: a path is missing or on the Hub, files cannot be read, or two sources have the same name.

@@ -37,7 +37,7 @@ class NumberedShard:
 
 
 def numbered(shards: Sequence[Shard], most: int) -> list[tuple[NumberedShard, ...]]:
-    """The shards of each task, of which there are so many at most."""
+    """The shards of each task, for a number of tasks at most."""
     every = [NumberedShard(*each) for each in enumerate(shards)]
     return [*batched(every, max(1, -(-len(every) // most)))]
 
@@ -62,7 +62,7 @@ def scan_by_tasks(shards: list[Shard], seed: int, runner: "TaskRunner", topics: 
     }
     faulty = [rank for rank, each in faults.items() if each]
     if faulty:
-        for rank in faulty:  # its files may be mended
+        for rank in faulty:  # its files may be corrected later
             runner.forget(STEP, rank)
         raise together([fault for rank in faulty for fault in faults[rank]])
     return [read_scan(_file(folder, number), shard) for number, shard in enumerate(shards)]

@@ -33,7 +33,7 @@ SHARD_BYTES = 16_000_000
 BATCH_BYTES = 4_000_000
 """Bytes of text in memory at once in each thread, or one document if it is longer."""
 SMALL = 16
-"""Files of which so many fit in a shard are put together in one."""
+"""Files so small that this many fit in a shard are put together in one."""
 LINE_START = b"{"
 """First byte of a line that Arrow may parse: at a `null` it ends the process (pyarrow 26)."""
 
@@ -312,7 +312,7 @@ def _parse_block(block: bytes, schema: pa.Schema, shard: Shard) -> pa.Table | No
         str(block, "utf-8")
         table = pj.read_json(io.BytesIO(block), read_options=read, parse_options=parse)
     except (pa.ArrowInvalid, UnicodeDecodeError):
-        return None  # said with its line by who reads line by line
+        return None  # the line-by-line reader reports it, with its line
     return table if is_visible(one_chunk(table.column(shard.given.text_column))).all() else None
 
 

@@ -16,7 +16,7 @@ of a publisher's test or validation part, and withheld.
 """
 SIDES = 6
 BLOCK_BYTES = 2**23
-"""Bytes of texts that are looked at together: more than a batch has, but for one long text."""
+"""Bytes of texts that are looked at together: more than a batch has, except one with a long text."""
 BLANK = ord(" ")
 
 Hashes = npt.NDArray[np.uint64]

@@ -33,7 +33,7 @@ class Mention:
 class AnnotatedText:
     """A text with its mentions, in its order; `split` is the publisher's, or empty.
 
-    `discontinuous` counts mentions in several pieces, which are no run of the text and are left out.
+    `discontinuous` counts mentions in several pieces, which are not contiguous and are left out.
     """
 
     id: str
@@ -155,14 +155,14 @@ def _checked(mention: Mention, text: str, surface: str | None, where: str) -> Me
         raise UserError(
             f"the annotation says {surface or 'a mention'!r:.80}, and the text has {words!r:.80} there",
             where=where,
-            fix="fetch text and annotations anew: one of them was changed",
+            fix="fetch text and annotations again: one of them was changed",
         )
     return mention
 
 
 def _place(value: str | None, where: str) -> int:
     if value is None or not value.isascii() or not value.isdigit() or len(value) > 9:
-        raise UserError(f"{value!r:.40} is no place in a text", where=where, allowed="a number from 0")
+        raise UserError(f"{value!r:.40} is not a place in a text", where=where, allowed="a number from 0")
     return int(value)
 
 

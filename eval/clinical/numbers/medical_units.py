@@ -65,7 +65,7 @@ class Unit:
 
     Attributes:
         dimension: its kind, then those that it is divided by, in alphabetical order. What a mass is divided by stays,
-            so that mg/kg is no share. Units of one dimension can be converted into each other.
+            so that mg/kg is not a share. Units of one dimension can be converted into each other.
         factor: of it in the dimension's first unit.
     """
 

@@ -93,7 +93,7 @@ def _capital(text: str) -> str:
 
 
 def _setting(draw: random.Random, notation: Notation) -> dict[str, Any]:
-    """Patient and circumstances: numbers that are no dose and no result are among them."""
+    """Patient and circumstances, with numbers that are neither doses nor results."""
     wording = _table("wording")
     patient = draw.choice(wording["patients"])
     day = draw.randint(2, 6)

@@ -24,7 +24,7 @@ _RANGE_BEFORE = re.compile(r"\d\s*(?:à|-|–|—)\s*$")
 _RANGE_AFTER = re.compile(r"^\s*(?:à|-|–|—)\s*\d")
 _DIVIDED = re.compile(rf"{BLANK}?/{BLANK}?(?!(?:prise|dose|injection|inj)\b)[^\W\d_]")
 _UNKNOWN = Unit(("unknown",), Fraction(1))
-"""Unit of a quotient by what is no unit here."""
+"""Unit of a quotient whose denominator is not a unit here."""
 _SIGNS = {"<=": "≤", ">=": "≥"}
 _SAME_LETTERS = str.maketrans({"μ": "µ", "⁹": "9", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "−": "-"})
 

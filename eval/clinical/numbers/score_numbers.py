@@ -21,7 +21,7 @@ class Outcome(StrEnum):
     """An answer against the quantity that was asked for.
 
     `EXACT` is as it was to be written, blanks aside; `EQUAL` has the same value, in another notation or unit; `ALTERED`
-    has another value, no unit or another one, another sign of comparison, or is a range; in `ABSENT` is no number.
+    has another value, no unit or another one, another sign of comparison, or is a range; `ABSENT` has no number.
     """
 
     EXACT = "exact"

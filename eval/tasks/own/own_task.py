@@ -56,7 +56,7 @@ class OwnTask(TaskBase):
     Attributes:
         name: of its file, or stated in it.
         group: see `ScoredTask`; by default the task itself.
-        config: lm-eval's keys but for those of the data.
+        config: lm-eval's keys, without those of the data.
         dataset: `json`, `csv` or `parquet`, as lm-eval's `dataset_path`.
         options: of reading the data, as lm-eval's `dataset_kwargs`.
         data: its files.

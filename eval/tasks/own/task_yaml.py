@@ -131,7 +131,7 @@ def check_task(task: TaskYaml) -> dict[str, Any]:
     """lm-eval's keys of a task for a run, without those of its data, all of them allowed and complete.
 
     Raises:
-        UserError: a key is unknown, asks for code, or has a value that is no task of text with right answers.
+        UserError: a key is unknown, asks for code, or has a value that does not make a task of text with right answers.
     """
     where, config = str(task.path), task.config
     _check_keys(config, where)
@@ -200,7 +200,7 @@ def _metrics(metrics: Any, kind: str, where: str) -> list[dict[str, Any]]:
             or not row.get("higher_is_better", True)
         ):
             raise UserError(
-                f"{shorten(name)} is no mean share of right answers, or lm-eval would load it from elsewhere",
+                f"{shorten(name)} is not a mean share of right answers, or lm-eval would load it from elsewhere",
                 where=f"{where}: metric_list",
                 allowed=f"{', '.join(METRICS[kind])}, with aggregation: mean and higher_is_better: true",
                 fix=ELSEWHERE,

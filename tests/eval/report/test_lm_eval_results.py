@@ -206,7 +206,7 @@ def test_results_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         ({"base": base, "tuned": base}, {"groups": tmp_path / "groups.yaml"}, "no task is called 'gibt_es_nicht'"),
         ({"base": base, "a": base, "b": base}, {}, "has 2 tuned models: a, b"),
         ({"base": made["other"], "tuned": made["bgb"]}, {}, "no task in common"),
-        ({"base": made["worse"], "tuned": base}, {}, "no share of right answers"),
+        ({"base": made["worse"], "tuned": base}, {}, "not a share of right answers"),
         ({"base": several, "tuned": base}, {}, "results of several models: a, b"),
         ({"base": made["bgb"], "tuned": tmp_path / "nobody"}, {}, "there are no results of lm-eval for tuned"),
     ):

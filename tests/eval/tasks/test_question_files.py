@@ -166,7 +166,7 @@ def test_names_that_are_taken_or_cannot_be_folders_are_refused(tmp_path: Path, m
         ("model.json.csv", "cannot name a task"),
         ("a b.csv", "cannot name a task"),
         ("x.examples.csv", "holds worked examples"),
-        ("recht.txt", "is no task"),
+        ("recht.txt", "is not a task"),
     ):
         with pytest.raises(UserError, match=message):
             select_tasks([str(write(tmp_path, HEADER + GOOD, name))])
@@ -180,7 +180,7 @@ def test_names_that_are_taken_or_cannot_be_folders_are_refused(tmp_path: Path, m
     with pytest.raises(UserError, match="holds no tasks"):
         select_tasks([f"{tmp_path}/empty"])
     write(tmp_path / "empty", HEADER + GOOD, "a.examples.csv")
-    with pytest.raises(UserError, match="examples of no file of questions"):
+    with pytest.raises(UserError, match="examples without a file of questions"):
         select_tasks([f"{tmp_path}/empty", both[0]])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"write \./other"):

@@ -1,4 +1,4 @@
-"""Answers of a source's server: JSON objects, of which an error's is told from a page's."""
+"""Answers of a source's server: JSON objects; errors are distinguished from pages."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ def answers(file: SourceFile) -> Iterator[dict[str, Any]]:
     """The objects of a file: one, or several after each other or in an array.
 
     Raises:
-        FileError: one is no object, or a server's error; says what it says.
+        FileError: one is not an object, or is a server's error, which the message quotes.
     """
     for value in json_items(file, _as_object):
         if isinstance(value, Rejected):

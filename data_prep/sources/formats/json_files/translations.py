@@ -83,7 +83,7 @@ def _text_rows(file: SourceFile) -> Iterator[tuple[int, Any]]:
 
 
 def _is_object(line: str) -> bool:
-    """Whether a file's first line holds an object, so that each line is one and a spoilt one is spoilt alone."""
+    """Whether a file's first line holds an object, so that each line is one and a damaged one is damaged alone."""
     try:
         return isinstance(parse_line(line), dict)
     except ValueError:

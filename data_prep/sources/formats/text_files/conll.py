@@ -23,7 +23,7 @@ def read_sentences_once(files: Sequence[SourceFile]) -> Iterator[Record | Reject
 
 
 def _sentences(file: SourceFile) -> Iterator[Record | Rejected]:
-    """Sentences of one file; one with a line of too few values is spoilt."""
+    """Sentences of one file; one with a line of too few values is damaged."""
     words: list[str] = []
     fault, identifier, number = "", "", 0
     options = file.options
