@@ -1,4 +1,4 @@
-"""A second choice for published recipes whose own conflicts with a key that the user sets."""
+"""Another choice of micro-batch and gradients for a published recipe, if its own conflicts with a key that is set."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,15 +15,15 @@ MICRO, GRADS = "batch.micro_size", "optimizer.grads"
 def valid_choice(recipe: Recipe, fixed: set[str]) -> Recipe:
     """Choose another micro-batch or type of gradients if a recipe is invalid as it is; a warning says so.
 
-    Taken is the largest micro-batch that works, with the recipe's own gradients where they do. That is not always the
-    fastest way, which only `scaling` knows.
+    It takes the largest micro-batch that works, if possible with the recipe's own type of gradients. That is not always
+    the fastest way, which only `scaling` knows.
 
     Args:
-        recipe: a published one, with the user's keys.
+        recipe: a published recipe, with the user's keys.
         fixed: dotted keys that the user has set, which stay.
 
     Raises:
-        UserError: no other choice works, either; the error is that of the recipe as it is.
+        UserError: no other choice works; the error is the one about the recipe as it is.
     """
     try:
         validate(recipe)
@@ -33,7 +33,7 @@ def valid_choice(recipe: Recipe, fixed: set[str]) -> Recipe:
             raise
         allowed = f" (allowed: {error.allowed})" if error.allowed else ""
         log.warn(
-            f"recipe: {error.what}{allowed}; so {_changes(recipe, tried)}, which you have not set. "
+            f"recipe: {error.what}{allowed}; therefore {_changes(recipe, tried)}, which you have not set. "
             "`pdapt plan recipe` finds the fastest way"
         )
         return tried
@@ -41,7 +41,7 @@ def valid_choice(recipe: Recipe, fixed: set[str]) -> Recipe:
 
 
 def _others(recipe: Recipe, fixed: set[str]) -> Iterator[Recipe]:
-    """Alternatives to a recipe: the largest micro-batch first, each with the recipe's type of gradients first."""
+    """Yield alternatives to a recipe, the largest micro-batch first, each first with the recipe's type of gradients."""
     micro, grads = recipe.batch.micro_size, recipe.optimizer.grads
     for size in [micro] if MICRO in fixed else range(micro, 0, -1):
         for kind in [grads] if GRADS in fixed else [grads, "bf16" if grads == "fp32" else "fp32"]:

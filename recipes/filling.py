@@ -15,13 +15,13 @@ from .schema import Recipe, masked
 
 @dataclass(frozen=True)
 class Filling:
-    """The fill of a step's slots.
+    """How full a step's slots are.
 
     Attributes:
         fill: share of the slots that hold real tokens.
-        attended: sum of the squared lengths within which tokens attend to each other, over all slots: without masks the
-            slots of a sequence.
-        source: where both come from.
+        attended: sum of the squared lengths of the pieces within which tokens attend to each other, divided by the
+            number of slots; without masks, a piece is a whole sequence.
+        source: where both numbers come from.
     """
 
     fill: float
@@ -30,11 +30,11 @@ class Filling:
 
 
 def filling(recipe: Recipe, tokens: Path | None) -> Filling:
-    """Count the layout's fill, and what its tokens attend to.
+    """Count how full the layout's slots are, and how far its tokens attend.
 
     Args:
-        recipe: checked.
-        tokens: the tokens stage's folder; None: lengths drawn from PARCOMED's Table 1.
+        recipe: the checked recipe.
+        tokens: the tokens stage's folder; None for lengths drawn from PARCOMED's Table 1.
 
     Raises:
         UserError: there is no tokens folder.
@@ -52,7 +52,7 @@ def filling(recipe: Recipe, tokens: Path | None) -> Filling:
     return _counted(parts, f"documents of {tokens}", data.layout, data.seq_length, masks=masked(data))
 
 
-@cache  # a dry run asks for it several times, and packs 892,339 documents each time
+@cache  # a dry run needs it several times, and each time 892,339 documents would be packed
 def _drawn(layout: str, seq_length: int, masks: bool) -> Filling:
     parts = list(drawn_lengths(0).values())
     return _counted(parts, "documents' lengths drawn from PARCOMED's Table 1", layout, seq_length, masks=masks)
@@ -68,6 +68,6 @@ def _counted(parts: list[Lengths], source: str, layout: str, seq_length: int, *,
 
 
 def _squares(lengths: Lengths, longest: int) -> float:
-    """Sum of the squared lengths of the documents' pieces over the sum of the lengths."""
+    """Divide the sum of the squared lengths of the documents' pieces by the sum of the lengths."""
     whole, rest = np.divmod(lengths.astype(np.int64), longest)
     return float((whole * longest**2 + rest**2).sum() / lengths.sum(dtype=np.int64))

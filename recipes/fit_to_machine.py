@@ -1,7 +1,8 @@
 """The published recipe, fitted to a base, to the text at hand and to this machine.
 
-The paper's values were for 2.53 epochs of 1.955 G tokens on 48 GPUs. What depends on neither stays: optimizer, layout,
-length of a sequence. Batch and steps follow from the text, the spread from the machine. What the user sets, stays set.
+The paper's values were for 2.53 epochs of 1.955 G tokens on 48 GPUs. What depends on neither text nor machine stays:
+optimizer, layout, length of a sequence. Batch and steps follow from the text, the spread from the machine. The user's
+own settings stay.
 """
 
 from collections.abc import Iterator
@@ -26,30 +27,30 @@ from .published_recipes import EPOCHS, OPTIMIZER, RUNS, SAVES, SEQ_LENGTH
 from .schema import SAVED, Recipe, data_parallel, model_parallel, shape_of, world_size
 
 WHERE = "the published recipe, fitted"
-"""The recipe's place, in errors."""
+"""What errors call the recipe."""
 LARGEST_MICRO = 8
 LARGEST_BATCH = RUNS[Layout.PACKED][0]
 STEPS = 1000
-"""Steps of a run whose text allows them; with more text the published batch is reached, and then there are more."""
+"""Steps of a run with enough text. With more text the batch grows to the published one; beyond that, the steps grow."""
 BATCH = 8
-"""Sequences a step that are not gone below for the sake of more than `LEAST` steps."""
+"""Fewest sequences per step, unless fewer are needed to make `LEAST` steps."""
 LEAST = 100
 CPU_RANKS = 2
 CPU_TOKENS = 2048
-"""Tokens at once on a CPU rank, whose attention takes memory by their square."""
+"""Most tokens at once on a CPU rank: the memory of its attention grows with their square."""
 CPU_CONTEXT = 1e9
 """Bytes of a CPU rank beside the model: PyTorch and Megatron, imported."""
 NARROWEST = min(shape.hidden for shape in SIZES.values())
 LARGEST_SCALE = 10
-"""Most by which the learning rate of a narrow model is above the published one."""
+"""Largest ratio of a narrow model's learning rate to the published one."""
 VALIDATIONS = 24
 """Validations of a run: one every 180 of the paper's 4,320 steps."""
 VALIDATION_BATCHES = 4
 """Global batches of a validation, at most."""
 ASSUMED = 100_000.0
-"""Sequences of an epoch, before the text has been counted: for checks that can be made without it."""
+"""Assumed sequences of an epoch before the text has been counted, for checks that do not depend on it."""
 OF_TRAINING = ("steps", "batch.global_size", "checkpoint.every", "validation.every")
-"""Keys that a run that has begun keeps, on whatever machine it goes on."""
+"""Keys that a run keeps once it has begun, whatever machine it continues on."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class Fitted:
     """A fitted recipe, and the choices that led to it.
 
     Attributes:
-        recipe: checked.
+        recipe: the checked recipe.
         kept: keys of `OF_TRAINING` -> their values.
-        notes: for the user.
+        notes: remarks for the user.
     """
 
     recipe: Recipe
@@ -70,16 +71,16 @@ class Fitted:
 def published(shape: Qwen3Config, dtype: str) -> dict[str, Any]:
     """The part of the published recipe that depends on the base alone, as nested keys of `schema.Recipe`.
 
-    The learning rate is 2e-5, which the paper has for all four sizes. A model narrower than the narrowest of them gets
-    it times their ratio of widths, as in Yang et al. 2022 (arXiv:2203.03466) for Adam's hidden matrices, at most times
-    `LARGEST_SCALE`.
+    The learning rate is 2e-5, as in the paper for all four sizes. For a model narrower than the narrowest of them it is
+    multiplied by the ratio of the widths, as in Yang et al. 2022 (arXiv:2203.03466) for Adam's hidden matrices, but by
+    no more than `LARGEST_SCALE`.
 
     Args:
-        shape: of the base.
-        dtype: of its weights, in config.json's spelling.
+        shape: the base's shape.
+        dtype: type of its weights, as `config.json` spells it.
 
     Raises:
-        UserError: training saves no weights of that type.
+        UserError: training cannot save weights of that type.
     """
     precision = next((name for name, saved in SAVED.items() if saved == dtype), None)
     if precision is None:
@@ -107,7 +108,7 @@ def before_text(base: dict[str, Any], overrides: list[str]) -> Recipe:
         overrides: the user's `key=value`.
 
     Raises:
-        UserError: an override is none, or of a wrong type.
+        UserError: an override is not `key=value`, or its value has a wrong type.
     """
     return merge(_nested(base, {"steps": STEPS, "batch.global_size": BATCH}), overrides, WHERE)
 
@@ -123,20 +124,20 @@ def fit(
 ) -> Fitted:
     """Fit batch and steps to the text and the spread to the machine.
 
-    Steps are the published 2.53 epochs. A batch has as many sequences as make `STEPS` steps, from `BATCH` to the
-    published 576; where that leaves fewer than `LEAST` steps, as many as make `LEAST`, and at least one a copy of the
-    model.
+    The steps make up the published 2.53 epochs. The batch is chosen to give `STEPS` steps, from `BATCH` to the
+    published 576 sequences; if that gives fewer than `LEAST` steps, it is chosen to give `LEAST`. It has at least one
+    sequence for each copy of the model.
 
     Args:
         base: from `published`.
         overrides: the user's `key=value`, which win.
-        sequences: of an epoch of the training text, in the recipe's layout and length.
-        hardware: of this machine.
+        sequences: sequences in an epoch of the training text, in the recipe's layout and length.
+        hardware: this machine's hardware.
         kept: `Fitted.kept` of a run that has begun.
-        valid: sequences of the validation text: a validation asks for no more than there are.
+        valid: sequences of the validation text, which limit what a validation reads.
 
     Raises:
-        UserError: an override does not go with the rest, or no spread fits.
+        UserError: an override conflicts with the rest, or no spread fits.
     """
     start = before_text(base, overrides)
     values = flat(asdict(start))
@@ -164,21 +165,21 @@ def _rhythm(steps: int, batch: int, valid: float) -> dict[str, int]:
 
 
 def _batch(total: float) -> int:
-    """Sequences a step of a run of `total`, before they are shared out."""
+    """Sequences per step of a run of `total` sequences, before they are divided among ranks."""
     if total >= STEPS * BATCH:
         return min(LARGEST_BATCH, int(total / STEPS))
     return max(1, min(BATCH, int(total / LEAST)))
 
 
 def _spread(start: Recipe, fixed: dict[str, Any], hardware: Hardware, batch: int, *, free: bool) -> dict[str, Any]:
-    """The first spread that divides and fits, as keys: all ranks if possible, then the least TP.
+    """Find the first spread that divides and fits, as keys: with all ranks if possible, then with the smallest TP.
 
     Args:
         start: the recipe so far.
         fixed: keys that the user has set.
-        hardware: of this machine.
-        batch: sequences a step.
-        free: whether the batch may be rounded to the ranks' number.
+        hardware: this machine's hardware.
+        batch: sequences per step.
+        free: whether the batch may be rounded to a multiple of the number of ranks.
     """
     for tried in _attempts(start, fixed, hardware):
         dp = data_parallel(tried)
@@ -208,7 +209,7 @@ def _check_division(start: Recipe, fixed: dict[str, Any], hardware: Hardware) ->
 
 
 def _keys(spread: Recipe, hardware: Hardware) -> dict[str, Any]:
-    """The keys of a spread; a machine's memory is stated where it has GPUs, whose memory is checked by it."""
+    """The keys of a spread; with GPUs also the machine's memory, which the check of memory uses."""
     keys: dict[str, Any] = {
         "batch.global_size": spread.batch.global_size,
         "batch.micro_size": spread.batch.micro_size,
@@ -221,7 +222,7 @@ def _keys(spread: Recipe, hardware: Hardware) -> dict[str, Any]:
 
 
 def holds(recipe: Recipe, hardware: Hardware) -> bool:
-    """Whether a machine's memory holds what a recipe is predicted to need."""
+    """Whether a machine has the memory that a recipe is predicted to need."""
     memory = of_gpu(recipe)
     if hardware.gpus:
         return fits(memory, recipe.machine.gpu_gib * GIB)
@@ -230,7 +231,7 @@ def holds(recipe: Recipe, hardware: Hardware) -> bool:
 
 
 def _attempts(start: Recipe, fixed: dict[str, Any], hardware: Hardware) -> Iterator[Recipe]:
-    """The recipe, spread in each way that divides, without its batch."""
+    """Yield the recipe, without its batch, in each spread that divides."""
     shape = shape_of(start)
     kinds = ["fp32", "bf16"] if hardware.gpus and start.model.precision == "bf16" else ["fp32"]
     ranks = _asked(fixed, "parallel.ranks_per_node", range(hardware.gpus or min(CPU_RANKS, hardware.cores), 0, -1))
@@ -249,7 +250,7 @@ def _attempts(start: Recipe, fixed: dict[str, Any], hardware: Hardware) -> Itera
 
 
 def _micros(tried: Recipe, fixed: dict[str, Any], hardware: Hardware) -> Any:
-    """Micro-batches to try, the largest first."""
+    """List the micro-batches to try, the largest first."""
     most = LARGEST_MICRO if hardware.gpus else max(1, CPU_TOKENS // tried.data.seq_length)
     return _asked(fixed, "batch.micro_size", range(most if tried.parallel.pp == 1 else 1, 0, -1))
 
@@ -302,7 +303,7 @@ def _about_parallelism(recipe: Recipe, hardware: Hardware) -> Remark:
 
 
 def _nested(base: dict[str, Any], further: dict[str, Any]) -> DictConfig:
-    """`base` with dotted keys merged in."""
+    """Merge dotted keys into `base`."""
     merged = OmegaConf.create(base)
     for name, value in further.items():
         OmegaConf.update(merged, name, value)

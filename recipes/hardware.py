@@ -13,7 +13,7 @@ from ..core.gpus import GIB
 from ..core.log import counted
 from ..core.system.device import has_gpu
 
-# A process of its own: torch would stay in this one, beside the ranks that train.
+# Run in a process of its own: otherwise torch would stay loaded in this one, beside the ranks that train.
 _ASK = (
     "import json, torch; "
     "print(json.dumps([torch.cuda.get_device_properties(n).total_memory for n in range(torch.cuda.device_count())]))"
@@ -25,9 +25,9 @@ class Hardware:
     """One machine.
 
     Attributes:
-        gpus: how many can be used; 0: ranks run on the CPU.
-        gpu_gib: memory of the smallest of them, as PyTorch counts it.
-        cores: that this process may use.
+        gpus: number of GPUs that can be used; if 0, ranks run on the CPU.
+        gpu_gib: memory of the smallest GPU, as PyTorch counts it.
+        cores: number of cores that this process may use.
         host_gib: memory of the host.
     """
 
@@ -37,7 +37,7 @@ class Hardware:
     host_gib: float
 
     def __str__(self) -> str:
-        """The hardware in a user's words."""
+        """The hardware in words for messages."""
         if not self.gpus:
             return f"no GPU, {counted(self.cores, 'CPU core')}, {self.host_gib:.0f} GiB"
         return f"{counted(self.gpus, 'GPU')} of {self.gpu_gib:.0f} GiB"
@@ -47,7 +47,7 @@ def this_machine() -> Hardware:
     """Find out what this machine has.
 
     Raises:
-        UserError: NVIDIA's driver is there, and PyTorch cannot use a GPU.
+        UserError: NVIDIA's driver is installed, but PyTorch cannot use a GPU.
     """
     memory = _gpu_bytes() if has_gpu() else []
     return Hardware(

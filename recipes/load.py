@@ -50,18 +50,18 @@ def _read(recipe: str, *, allow_env: bool) -> DictConfig:
 def load(recipe: str, overrides: list[str] | None = None, *, fitting: bool = True, allow_env: bool = False) -> Recipe:
     """Read, merge and check a recipe.
 
-    Where overrides leave no room for a published recipe's micro-batch or gradients, it chooses those again, unless they
-    are set, too (`choose_again.py`).
+    If overrides conflict with a published recipe's micro-batch or gradients, these are chosen again, unless they are
+    set, too (`choose_again.py`).
 
     Args:
         recipe: a name from `names()`, or the path of a YAML file.
         overrides: `key=value` items, dotted keys.
-        fitting: whether it has to fit into its machine's memory, as it is.
+        fitting: whether the recipe has to fit into its machine's memory.
         allow_env: whether values may be taken from elsewhere, such as `${oc.env:NAME}`.
 
     Raises:
-        UserError: an unknown key (the nearest valid one is named), a wrong type, a missing value, or values that do
-            not go together.
+        UserError: an unknown key (the message names the nearest valid one), a wrong type, a missing value, or values
+            that conflict.
     """
     values, given = _read(recipe, allow_env=allow_env), overrides or []
     if fitting and given and recipe in published_recipes.names():
@@ -93,7 +93,7 @@ def merge(values: DictConfig, overrides: list[str], where: str, *, allow_env: bo
     Args:
         values: nested keys of `schema.Recipe`.
         overrides, allow_env: see `load`.
-        where: what errors call the values.
+        where: how errors name the source of the values.
 
     Raises:
         UserError: an unknown key, a wrong type or a missing value.
@@ -107,7 +107,7 @@ def merge(values: DictConfig, overrides: list[str], where: str, *, allow_env: bo
         raise UserError(
             f"the recipe has no value for {error.full_key}", where=where, fix=f"add {error.full_key}"
         ) from None
-    except OmegaConfBaseException as error:  # what --allow-env has let in leads nowhere, or to another type
+    except OmegaConfBaseException as error:  # a value that --allow-env permits is missing, or of another type
         raise UserError(f"{error.full_key or 'the recipe'}: {str(error).splitlines()[0]}", where=where) from None
 
 
@@ -121,10 +121,10 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def complete_data(data: Any) -> Any:
-    """A recorded recipe's `data`, with the defaults of keys of a blend's parts that its release did not know.
+    """Complete a recorded recipe's `data` by the defaults of those keys of a blend's parts that its release lacked.
 
     Args:
-        data: as it was recorded, which may be damaged.
+        data: the recorded value, which may be damaged.
     """
     if not isinstance(data, dict) or not isinstance(data.get("blend"), list):
         return data
@@ -133,7 +133,7 @@ def complete_data(data: Any) -> Any:
 
 
 def from_dict(value: dict[str, Any]) -> Recipe:
-    """Read back what `to_dict` gave."""
+    """Read back what `to_dict` returned."""
     return cast(Recipe, OmegaConf.to_object(OmegaConf.merge(_defaults(), OmegaConf.create(value))))
 
 
@@ -144,5 +144,5 @@ def to_yaml(recipe: Recipe) -> str:
 
 @cache
 def _defaults() -> DictConfig:
-    """The schema with its defaults, which `OmegaConf.merge` leaves as they are. Making it takes 18 ms."""
+    """The schema with its defaults, which `OmegaConf.merge` does not change. Making it takes 18 ms."""
     return OmegaConf.structured(Recipe)

@@ -1,4 +1,4 @@
-"""A recipe as Megatron arguments: the one place where our names meet Megatron's."""
+"""A recipe as Megatron arguments: the one place that maps pdapt's names to Megatron's."""
 
 import math
 import re
@@ -26,7 +26,7 @@ CPU_ARGUMENTS = [
     "--no-bias-dropout-fusion",
     "--num-workers", "0",
 ]  # fmt: skip
-# Kernels of Transformer Engine and Apex, and Megatron's default, too.
+# Kernels of Transformer Engine and Apex, which are Megatron's defaults, too.
 LOCAL_ARGUMENTS = [
     "--no-gradient-accumulation-fusion",
     "--no-rope-fusion",
@@ -69,10 +69,10 @@ def megatron_args(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
 
 
 def check_further(recipe: Recipe, *, gpu: bool) -> None:
-    """Check the further arguments: each must be an argument's name, and not one that the recipe's keys decide.
+    """Check the further Megatron arguments: names must be valid, and must not be set by the recipe's own keys.
 
     Raises:
-        UserError: one is not.
+        UserError: one is not valid.
     """
     if not recipe.megatron:
         return
@@ -82,9 +82,9 @@ def check_further(recipe: Recipe, *, gpu: bool) -> None:
         where = f"megatron.{name}"
         if f"--{name}" in ours:
             raise UserError(
-                f"{where} sets an argument that the recipe's own keys decide",
+                f"{where} sets an argument that the recipe's own keys set",
                 where=where,
-                fix="set the key beside which docs/options.md shows this argument",
+                fix="set the recipe's key instead: docs/options.md shows it beside this argument",
             )
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
             raise UserError(f"{name!r} is not an argument's name", where=where, allowed="a name without leading dashes")
@@ -128,14 +128,14 @@ def _model(recipe: Recipe, *, gpu: bool) -> list[str]:
         "--attention-dropout", 0,
         "--hidden-dropout", 0,
         "--init-method-std", recipe.model.init_std,
-        # The weights' own rows: from the tokenizer's size Megatron would derive another number.
+        # The number of rows in the weights: from the tokenizer's size Megatron would derive another number.
         "--padded-vocab-size", shape.vocab,
     ]  # fmt: skip
     if not shape.tied:
         flags.append("--untie-embeddings-and-output-weights")
     if recipe.model.precision == "bf16":
         flags.append("--bf16")
-        if gpu:  # it casts the logits' gradient to BF16, whatever the model is
+        if gpu:  # it casts the logits' gradient to BF16, whatever the model's precision
             flags += ["--cross-entropy-loss-fusion", "--cross-entropy-fusion-impl", "native"]
     if recipe.model.fp8:
         # `tensorwise` scales each tensor by its present maximum, `delayed`, the default, by that of earlier steps.
@@ -167,7 +167,7 @@ def _parallel(recipe: Recipe, *, gpu: bool) -> list[str]:
         "--pipeline-model-parallel-size", str(parallel.pp),
         "--context-parallel-size", str(parallel.cp),
         "--use-distributed-optimizer",
-        # The watch names a rank that hangs; collectives give up after it has.
+        # The watch names a rank that hangs; collectives time out after that.
         "--distributed-timeout-minutes", str(math.ceil(recipe.guard.hang) + 10),
     ]  # fmt: skip
     if gpu and data_parallel(recipe) > 1:
@@ -195,9 +195,9 @@ def _training(recipe: Recipe, places: Places) -> list[str]:
         "--adam-eps", optimizer.eps,
         "--weight-decay", optimizer.weight_decay,
         "--clip-grad", optimizer.clip,
-        # The mean over the real tokens of the whole batch, whatever the micro-batches and ranks it is spread over.
+        # The mean over the real tokens of the whole batch, however the batch is spread over micro-batches and ranks.
         "--calculate-per-token-loss",
-        # The guard looks at the gradient's norm, which is NaN where any part of it is: once a step, not once a bucket.
+        # The guard checks the gradient's norm, which is NaN if any part is: once per step, not once per bucket.
         "--no-check-for-nan-in-loss-and-grad",
         "--rerun-mode", "disabled",
         "--eval-interval", recipe.validation.every,
@@ -218,7 +218,7 @@ def _checkpoints(recipe: Recipe, places: Places, *, gpu: bool) -> list[str]:
     if recipe.checkpoint.reshardable:
         flags.append("--dist-ckpt-optim-fully-reshardable")
     if saves_asynchronously(recipe, gpu=gpu):
-        # Without a process that stays, Megatron saves synchronously.
+        # Without a persistent process Megatron saves synchronously.
         flags += ["--async-save", "--async-strategy", "mcore", "--use-persistent-ckpt-worker"]
     return flags
 

@@ -1,4 +1,4 @@
-"""Whether a recipe fits into its machine's memory, as `core.memory` predicts it."""
+"""Whether a recipe fits into its machine's memory, as `core.memory` predicts."""
 
 from dataclasses import replace
 
@@ -9,11 +9,11 @@ from ..core.memory import HEADROOM, GpuMemory, HostMemory, fits, gpu_memory, hos
 from .schema import Recipe, data_parallel, sequence_parallel, shape_of
 
 TENSOR_PARALLEL = (1, 2, 4, 8)
-"""Numbers of ranks that may share a layer: those of a node."""
+"""Numbers of ranks that may share a layer: at most those of a node."""
 CHUNKS = "num-virtual-stages-per-pipeline-rank"
 """Megatron's argument for interleaving."""
 RECOMPUTE = {"recompute-granularity": "full", "recompute-method": "uniform", "recompute-num-layers": 1}
-"""Megatron's arguments for computing each layer again."""
+"""Megatron's arguments for recomputing each layer."""
 
 
 def of_gpu(recipe: Recipe) -> GpuMemory:
@@ -43,12 +43,12 @@ def virtual_stages(recipe: Recipe) -> int:
 
 
 def recomputes(recipe: Recipe) -> bool:
-    """Whether the recipe asks Megatron to compute whole layers again in the backward pass."""
+    """Whether the recipe makes Megatron recompute whole layers in the backward pass."""
     return recipe.megatron.get("recompute-granularity") == "full"
 
 
 def of_host(recipe: Recipe) -> HostMemory:
-    """Memory of a node that a save takes."""
+    """Memory that a save takes on a node."""
     parallel = recipe.parallel
     return host_memory(
         shape_of(recipe),
@@ -66,10 +66,10 @@ def allowed_memory(gpu_gib: float) -> str:
 
 
 def check_memory(recipe: Recipe) -> None:
-    """Check that GPUs and nodes have the memory that is predicted.
+    """Check that GPUs and nodes have the predicted memory.
 
     Raises:
-        UserError: they have not; the message says where it goes, and what would fit.
+        UserError: they do not; the message says what takes the memory, and what would fit.
     """
     memory, capacity = of_gpu(recipe), recipe.machine.gpu_gib
     if not fits(memory, capacity * GIB):
@@ -86,7 +86,7 @@ def check_memory(recipe: Recipe) -> None:
     if host.node > recipe.machine.host_gib * GIB:
         raise UserError(
             f"a save would need {host.node / GIB:.0f} GiB of a node's memory ({host.gathered / GIB:.1f} gathered and "
-            f"{host.share / GIB:.1f} copied a rank, {counted(host.ranks_per_node, 'rank')} a node; predicted)",
+            f"{host.share / GIB:.1f} copied per rank, {counted(host.ranks_per_node, 'rank')} per node; predicted)",
             where="machine.host_gib",
             allowed=f"{recipe.machine.host_gib:g} GiB",
             fix="checkpoint.reshardable=false, except for one last save before TP or PP changes; or a larger TP or PP",
@@ -94,7 +94,7 @@ def check_memory(recipe: Recipe) -> None:
 
 
 def _what_fits(recipe: Recipe) -> str:
-    """The nearest settings that fit: fewer sequences at once, else BF16 gradients, else TP."""
+    """Name the nearest settings that fit: fewer sequences at once, else BF16 gradients, else a larger TP."""
     micros = [size for size in range(recipe.batch.micro_size, 0, -1) if recipe.batch.micro_size % size == 0]
     world = recipe.parallel.nodes * recipe.parallel.ranks_per_node
     tps = [tp for tp in TENSOR_PARALLEL if tp >= recipe.parallel.tp and world % (tp * recipe.parallel.pp) == 0]

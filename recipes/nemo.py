@@ -6,8 +6,8 @@
 
     pretrain(qwen3_8b_cpt(tokens="tokens", base="base", dir="run", num_nodes=12), forward_step)
 
-under torchrun. The one module of `recipes` that imports `training`, when a function is called. What `pdapt train` does
-around the loop (guards, hashes, journal, recovery) is not in it: `engine=nemo` has that.
+under torchrun. This is the one module of `recipes` that imports `training`, when a function is called. What `pdapt
+train` does around the loop (guards, hashes, journal, recovery) is not included: for that, use `engine=nemo`.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,15 +39,15 @@ def cpt(
         tokens: folder made by `pdapt tokens build`.
         base: folder made by `pdapt convert import`, or a run; None for random weights.
         dir: folder of checkpoints, caches and event files.
-        num_nodes, num_gpus_per_node: spread; there is a published recipe for 48, 16, 8, 4 and, of small models, 1 GPU.
+        num_nodes, num_gpus_per_node: machine; published recipes exist for 48, 16, 8, 4 and, for small models, 1 GPU.
         layout: packed, or paper for the paper's padded rows.
         overrides: options of the recipe, `key=value`.
 
     Returns:
-        Bridge's `ConfigContainer`, with our rows as its data set.
+        Bridge's `ConfigContainer`, with pdapt's rows as its data set.
 
     Raises:
-        UserError: there is no such recipe, an option is wrong, or Bridge is not installed as it was tried.
+        UserError: there is no such recipe, an option is wrong, or Bridge is not installed in the tested version.
     """
     from ..training.nemo.installed import check_installed
     from ..training.nemo.recipe_container import recipe_container

@@ -16,9 +16,9 @@ from ..core.jsonio import shorten
 from .value_types import check_types
 
 MAX_BYTES = 2**16
-"""Largest recipe file; the published ones have 2,000 bytes."""
+"""Largest size of a recipe file; the published ones have 2,000 bytes."""
 _NOT_YAML = (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError, OSError, TypeError, LookupError)
-"""Errors of YAML's reader and OmegaConf on text that is not a recipe's: wrong dates, long integers, a lone scalar."""
+"""Errors of YAML's reader and OmegaConf on text that is not a recipe: wrong dates, long integers, a lone scalar."""
 
 
 def read_layer(path: Path, *, allow_env: bool = False, kind: str = "recipe") -> DictConfig:
@@ -27,10 +27,10 @@ def read_layer(path: Path, *, allow_env: bool = False, kind: str = "recipe") -> 
     Args:
         path: the file.
         allow_env: see `check_plain`.
-        kind: what errors call it.
+        kind: what errors call the file.
 
     Raises:
-        UserError: it is not one, or takes a value from elsewhere.
+        UserError: the file is not a recipe, or takes a value from elsewhere.
     """
     try:
         text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
@@ -40,7 +40,7 @@ def read_layer(path: Path, *, allow_env: bool = False, kind: str = "recipe") -> 
         raise
     except _NOT_YAML as error:
         raise UserError(f"the {kind} is not valid YAML: {first_line(error)}", where=str(path)) from None
-    if aliases:  # a few lines of them stand for terabytes
+    if aliases:  # a few lines of aliases can expand to terabytes
         raise UserError(f"the {kind} has YAML aliases (*name)", where=str(path), fix="write the values out")
     if not isinstance(value, DictConfig):
         raise UserError(f"the {kind} is not a mapping of keys to values", where=str(path))
@@ -56,7 +56,7 @@ def override_layer(item: str, *, allow_env: bool = False) -> DictConfig:
         allow_env: see `check_plain`.
 
     Raises:
-        UserError: it is not one, or takes a value from elsewhere.
+        UserError: it is not `key=value`, or takes a value from elsewhere.
     """
     where = f"command line: {item if len(item) < 200 else item[:200] + '…'}"
     key, equals, _ = item.partition("=")
@@ -80,9 +80,9 @@ def merge_layer(config: Any, layer: DictConfig, where: str, *, kind: str = "reci
     """Merge a layer into a structured configuration.
 
     Args:
-        config: the schema, or what earlier layers have made of it; it stays as it is.
+        config: the schema, or its merge with earlier layers; it is not changed.
         layer: keys and values.
-        where: where they are from.
+        where: where they come from.
         kind: what errors call the whole.
 
     Raises:
@@ -103,21 +103,21 @@ def merge_layer(config: Any, layer: DictConfig, where: str, *, kind: str = "reci
         ValueError,
         OverflowError,
         RecursionError,
-    ) as error:  # of a list or a mapping where the schema has another
-        allowed = "values of the schema's types (docs/options.md); of a list all elements: data.blend=[{...}]"
+    ) as error:  # a list or a mapping where the schema has another kind of value
+        allowed = "values of the schema's types (docs/options.md); a list is given whole: data.blend=[{...}]"
         raise UserError(f"the values do not fit a {kind}: {error}", where=where, allowed=allowed) from None
 
 
 def check_plain(layer: DictConfig, where: str, *, allow_env: bool) -> None:
-    """Check that all of a layer's values are literal: `${oc.env:NAME}` would take one from the environment.
+    """Check that all values of a layer are literal: `${oc.env:NAME}` would take one from the environment.
 
     Args:
         layer: keys and values.
-        where: where they are from.
-        allow_env: whether the user has allowed that.
+        where: where they come from.
+        allow_env: whether the user has allowed values from elsewhere.
 
     Raises:
-        UserError: one is not.
+        UserError: a value is not literal.
     """
     if allow_env:
         return
@@ -155,5 +155,5 @@ def _leaves(value: object, name: str) -> list[tuple[str, object]]:
 
 
 def _quote_times(text: str) -> str:
-    """Put quotes around values such as 20:00:00: YAML reads them as numbers to base 60, and Slurm those as minutes."""
+    """Quote values such as 20:00:00: YAML would read a number in base 60, and Slurm would read that as minutes."""
     return re.sub(r"(?m)(^|=|[:,\[-]\s+|\[)(\d+(?::\d+)+)(?=\s*(?:$|[,\]}]|\s#))", r"\1'\2'", text)

@@ -1,7 +1,8 @@
-"""The published recipes: Qwen3-Base trained further on H100s, with the paper's padded rows or packed; and fine-tuned.
+"""The published recipes: continued pre-training of Qwen3-Base on H100s, with padded or packed rows, and fine-tuning.
 
-A name is `qwen3_<size>_cpt_<GPUs>xh100_<layout>`, or with `sft` for supervised fine-tuning on conversations. How a run
-is spread is the planner's choice, which a test repeats; none of these recipes has run on a GPU yet.
+A name is `qwen3_<size>_cpt_<GPUs>xh100_<layout>`, with `sft` instead of `cpt` for supervised fine-tuning on
+conversations. The planner chose how each run is spread, and a test repeats the choice; none of these recipes has run on
+a GPU yet.
 """
 
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ from ..data_prep.tokens.parcomed import SEQUENCES, table
 
 SEQ_LENGTH = 2048
 NODES = {48: (12, 4), 16: (4, 4), 8: (1, 8), 4: (1, 4), 1: (1, 1)}
-"""GPUs -> nodes, GPUs of a node. The paper's cluster has 4 a node."""
+"""GPUs -> nodes, GPUs per node. The paper's cluster has 4 per node."""
 RUNS = {Layout.PAPER: (1152, 4320), Layout.PACKED: (576, 4194)}
-"""Layout -> sequences a step, steps."""
+"""Layout -> sequences per step, steps."""
 
 
 class Spread(NamedTuple):
-    """A spread over GPUs: TP, type of the gradients, sequences at once on a GPU."""
+    """A spread over GPUs: TP, type of the gradients, micro-batch."""
 
     tp: int
     grads: str
@@ -48,8 +49,9 @@ SPREADS = {
     ("8b", 8): (Spread(2, "bf16", 4), Spread(2, "bf16", 4)),
     ("8b", 4): (Spread(2, "bf16", 4), Spread(2, "bf16", 4)),
 }
-"""Size of the model, GPUs -> spread of the padded run, and of the packed one: what `pdapt plan recipe` chooses, the
-simplest way that is predicted to be within 1 % of the fastest. `recipes` knows no speeds; tests/scaling searches."""
+"""Size of the model, GPUs -> spread of the padded run, and of the packed one. `pdapt plan recipe` chooses them: the
+simplest way that is predicted to be within 1 % of the fastest. `recipes` knows no speeds; a test in tests/scaling
+repeats the search."""
 
 SFT_GPUS, SFT_SEQ_LENGTH, SFT_BATCH, SFT_STEPS = 8, 4096, 32, 1000
 SFT_SPREADS = {
@@ -58,7 +60,7 @@ SFT_SPREADS = {
     "4b": Spread(1, "bf16", 2),
     "8b": Spread(2, "bf16", 2),
 }
-"""Size of the model -> spread of its fine-tuning, chosen as in `SPREADS`."""
+"""Size of the model -> spread of its fine-tuning, chosen like `SPREADS`."""
 
 OPTIMIZER: dict[str, Any] = {
     "lr": 2e-5,
@@ -69,52 +71,52 @@ OPTIMIZER: dict[str, Any] = {
     "weight_decay": 0.05,
     "clip": 1.0,
 }
-"""Values that all of them share: keys of `schema.Optimizer`; see `SOURCES`."""
+"""Values that all published recipes share: keys of `schema.Optimizer`; see `SOURCES`."""
 SFT_OPTIMIZER: dict[str, Any] = OPTIMIZER | {"lr": 1e-5, "schedule": "linear", "warmup_steps": 30}
 EPOCHS = 2.53
-"""How often they read the corpus, by the paper's account."""
+"""How often the recipes read the corpus, by the paper's account."""
 SAVES = 6
-"""Checkpoints of a run: one every 720 of the paper's 4,320 steps."""
+"""Number of checkpoints of a run: one every 720 of the paper's 4,320 steps."""
 
 SOURCES = {
     "model.size": "paper: all four sizes",
-    "data.layout": "paper: one piece of one document a row; packed: ours",
+    "data.layout": "paper: each row holds one piece of one document; packed: ours",
     "data.seq_length": "paper: 2,048 tokens",
     "parallel.nodes": "paper: 48 H100 on Jean Zay, whose nodes have 4; other numbers of GPUs: ours",
     "parallel.ranks_per_node": "as parallel.nodes",
     "parallel.tp": "ours: the simplest way within 1 % of the fastest, as `pdapt plan recipe` predicts; the paper "
     "sharded with PyTorch's FSDP",
     "batch.global_size": "paper: 1,152; packed: ours, half of it, which holds 3 % more real tokens than 1,152 padded",
-    "batch.micro_size": "ours: as parallel.tp; the paper's example code has 1",
-    "optimizer.grads": "ours: as parallel.tp; FP32 where BF16 is not 1 % faster",
+    "batch.micro_size": "ours: chosen like parallel.tp; the paper's example code has 1",
+    "optimizer.grads": "ours: chosen like parallel.tp; FP32 unless BF16 is 1 % faster",
     "optimizer.lr": "paper: 2e-5, constant",
     "optimizer.warmup_steps": "paper: none",
-    "optimizer.beta1": "the paper's published example code, which does not prove the run's: AdamW's default",
+    "optimizer.beta1": "the paper's published example code, which need not be what the run used: AdamW's default",
     "optimizer.beta2": "as optimizer.beta1",
     "optimizer.eps": "as optimizer.beta1",
     "optimizer.weight_decay": "the paper's published example code",
     "optimizer.clip": "the paper's published example code",
     "checkpoint.every": "paper: every 720 steps",
     "checkpoint.keep_every": "paper: its checkpoints are compared, so all of them are kept",
-    "checkpoint.reshardable": "ours: it would gather 12 bytes a parameter in each rank's host memory at each save",
-    "steps": "paper: 4,320; packed: ours, the steps that read as many epochs",
+    "checkpoint.reshardable": "ours: true would gather 12 bytes per parameter in each rank's host memory at each save",
+    "steps": "paper: 4,320; packed: ours, the steps that read the same number of epochs",
 }
 """Key of a recipe -> where its value comes from: the paper, the example code published with it, or us."""
 
 
 SFT_SOURCES = SOURCES | {
-    "data.layout": "ours: packed, one conversation beside others",
-    "data.seq_length": "ours: few conversations are longer; they are cut, which is said",
+    "data.layout": "ours: packed, several conversations in a row",
+    "data.seq_length": "ours: few conversations are longer; these are cut, and a message says how many",
     "parallel.nodes": "ours: one node",
     "batch.global_size": "ours: 32 rows of several conversations each",
     "optimizer.lr": "ours: half the rate of the pre-training",
     "optimizer.schedule": "ours: as Lambert et al. 2024 (Tulu 3, arXiv:2411.15124) fine-tune, linear to 0",
-    "optimizer.warmup_steps": "ours: 3 % of the steps, as optimizer.schedule",
+    "optimizer.warmup_steps": "ours: 3 % of the steps, from the same source as optimizer.schedule",
     "checkpoint.every": "ours: four checkpoints to choose from",
     "checkpoint.keep_every": "ours: as checkpoint.every, so all of them are kept",
-    "steps": "ours: a number to be set by the data: `pdapt tokens stats` says how many epochs it is",
+    "steps": "ours: to be set by the data: `pdapt tokens stats` says how many epochs the steps are",
 }
-"""As `SOURCES`, of the recipes for fine-tuning."""
+"""Like `SOURCES`, for the recipes for fine-tuning."""
 
 
 class Kind(StrEnum):
@@ -129,11 +131,11 @@ class Published:
     """The values that distinguish one published recipe from another.
 
     Attributes:
-        size: of the model, a key of `SIZES`.
-        gpus: a key of `NODES`.
-        layout: a key of `RUNS`.
-        spread: over its GPUs.
-        kind: of the training.
+        size: the model's size, a key of `SIZES`.
+        gpus: number of GPUs, a key of `NODES`.
+        layout: layout of the tokens, a key of `RUNS`.
+        spread: spread over the GPUs.
+        kind: kind of training.
     """
 
     size: str
@@ -144,17 +146,17 @@ class Published:
 
     @property
     def name(self) -> str:
-        """Its name on the command line."""
+        """The recipe's name on the command line."""
         return f"qwen3_{self.size}_{self.kind}_{self.gpus}xh100_{self.layout}"
 
 
 def names() -> list[str]:
-    """The recipes that fit, by kind, size, GPUs and layout."""
+    """Names of the recipes that fit, in the order of kind, size, GPUs and layout."""
     return list(_published())
 
 
 def values(name: str) -> dict[str, Any]:
-    """A recipe's values, as nested keys that merge into `schema.Recipe`.
+    """Give a recipe's values, as nested keys that merge into `schema.Recipe`.
 
     Args:
         name: one of `names()`.
@@ -179,12 +181,11 @@ def values(name: str) -> dict[str, Any]:
 
 
 def statement(name: str) -> str:
-    """State in one line the real tokens of a step, and the epochs of PARCOMED's commercial edition; of fine-tuning how
-    its steps are set.
+    """State in one line the real tokens of a step and the epochs of PARCOMED's commercial edition.
 
-    Packed rows are taken as full: 99.99 % were, on lengths drawn from the corpus' table. The paper's epochs are its own
-    account; beside it stands the least that its numbers of documents and tokens allow, which is more
-    (docs/benchmarks.md).
+    For fine-tuning, the line says how to set the steps. Packed rows count as full: 99.99 % of the slots were, with
+    lengths drawn from the corpus's table. The paper's epochs are its own account; next to it stands the least that its
+    numbers of documents and tokens allow, which is more (docs/benchmarks.md).
 
     Args:
         name: one of `names()`.
@@ -196,7 +197,7 @@ def statement(name: str) -> str:
     if recipe.kind == Kind.SFT:
         return (
             f"fine-tuning: {SFT_BATCH} x {SFT_SEQ_LENGTH:,} slots a step; `pdapt tokens stats TOKENS --seq-length "
-            f"{SFT_SEQ_LENGTH} --batch {SFT_BATCH} --steps N` says how many epochs of your conversations steps=N is"
+            f"{SFT_SEQ_LENGTH} --batch {SFT_BATCH} --steps N` says how many epochs of your conversations N steps are"
         )
     layout = recipe.layout
     batch, steps = RUNS[layout]

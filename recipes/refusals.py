@@ -1,4 +1,4 @@
-"""Which trainer a recipe may choose, and the options that one of them refuses, each with its reason."""
+"""The trainers that a recipe may choose, and the options that `nemo` refuses, each with its reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class Refusal:
 
     Attributes:
         asked: whether a recipe asks for it.
-        reason: why not.
-        allowed: values that are served.
+        reason: why the engine refuses it.
+        allowed: values that the engine supports.
     """
 
     asked: Callable[[Recipe], bool]
@@ -35,7 +35,7 @@ NEMO_REFUSES = {
     ),
     "parallel.fsdp": Refusal(
         lambda recipe: recipe.parallel.fsdp,
-        "Megatron-Bridge's sharded weights need a GPU, and were not tried",
+        "Megatron-Bridge's sharded weights need a GPU, and have not been tried",
         "false, with engine=nemo",
     ),
 }
@@ -46,7 +46,7 @@ def check_engine(recipe: Recipe) -> None:
     """Check that the engine exists, and supports all options of the recipe.
 
     Raises:
-        UserError: there is not, or it does not; the option is named.
+        UserError: there is no such engine, or it refuses an option, which is named.
     """
     check_known(recipe.engine, Engine, "engine", "engine")
     if recipe.engine != Engine.NEMO:

@@ -1,6 +1,6 @@
-"""The learning rate's schedule: the checks of its keys, and Megatron's arguments for it.
+"""The learning rate's schedule: checks of its keys, and Megatron's arguments for it.
 
-The rate of step n is Megatron's at n - 1 finished steps, so that a warm-up's first step has the rate 0.
+The rate of step n is Megatron's rate after n - 1 steps, so the first step of a warm-up has the rate 0.
 """
 
 from ..core.errors import UserError, check_known
@@ -12,7 +12,7 @@ def check_schedule(recipe: Recipe) -> None:
     """Check the schedule against the number of steps.
 
     Raises:
-        UserError: there is no such schedule, or its parts do not fit into the steps, or each other.
+        UserError: there is no such schedule, or its parts do not fit into the steps, or conflict with each other.
     """
     chosen, steps = recipe.optimizer, recipe.steps
     check_known(chosen.schedule, Schedule, "schedule", "optimizer.schedule")
@@ -53,7 +53,7 @@ def _in(name: str, value: float | None, fine: bool, allowed: str, *, fix: str = 
 
 
 def schedule_args(recipe: Recipe) -> list[str]:
-    """Megatron's arguments for the rate."""
+    """Megatron's arguments for the learning rate."""
     chosen = recipe.optimizer
     constant, wsd = chosen.schedule == Schedule.CONSTANT, chosen.schedule == Schedule.WSD
     decay = recipe.steps if constant or wsd else chosen.decay_steps or recipe.steps

@@ -1,4 +1,4 @@
-"""The keys of a recipe. Every field is read; its comment says what it decides and in which unit."""
+"""The keys of a recipe. Every field is used; its comment says what it decides, and in which unit."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -78,7 +78,7 @@ class Part:
     topics: list[str] = field(default_factory=lambda: ["*"])  # as glob patterns; of tokens that are built by topic
     edition: str | None = None  # commercial: only documents that may be used commercially; research or none: all
     weight: float | None = None  # share of the real tokens, relative to the other weights; for all parts, or for none
-    max_epochs: float | None = None  # limit on how often each of its data sets is read; the others make up for it
+    max_epochs: float | None = None  # limit on how often each of its data sets is read; other sets make up for it
 
 
 @dataclass
@@ -96,10 +96,10 @@ class Parallel:
     """How the model and the batch are spread. DP is what is left: ranks / (TP x PP x CP)."""
 
     nodes: int = 1  # machines
-    ranks_per_node: int = 1  # GPUs of a node, or gloo processes where there is none
-    tp: int = 1  # tensor parallelism: each layer is spread over so many ranks
-    pp: int = 1  # pipeline parallelism: the layers are spread over so many groups of ranks
-    cp: int = 1  # each sequence is spread over so many GPUs; layout concat without masks
+    ranks_per_node: int = 1  # GPUs of a node; without GPUs, gloo processes
+    tp: int = 1  # tensor parallelism: number of ranks that share each layer
+    pp: int = 1  # pipeline parallelism: number of groups of ranks among which the layers are divided
+    cp: int = 1  # context parallelism: number of GPUs that share each sequence; only with layout concat without masks
     sp: bool | None = None  # sequence parallelism: TP splits the other activations, too; none: on GPUs where TP > 1
     fsdp: bool = False  # Megatron-FSDP: weights and gradients are sharded, too; on GPUs
 
@@ -154,8 +154,8 @@ class Checkpoint:
     every: int = 720  # steps between checkpoints
     # false: another DP may resume. true: another TP or PP too, for 12 bytes a parameter of host memory at each save.
     reshardable: bool = False
-    keep_every: int | None = None  # steps: checkpoints at its multiples are kept, and the last one; none: all are
-    keep_last: int = 2  # number of the newest others that are kept
+    keep_every: int | None = None  # checkpoints at multiples of this step are kept, and the last; none: all are kept
+    keep_last: int = 2  # how many of the other checkpoints are kept, the newest ones
     asynchronous: bool | None = None  # training continues while another process writes; none: only on GPUs
 
 
@@ -165,7 +165,7 @@ ALL = "all"
 
 @dataclass
 class Validation:
-    """Loss on held-out sequences during training: the same ones every time, each read once."""
+    """Loss on held-out sequences during training: the same sequences every time, each read once."""
 
     every: int = 180  # steps between validations
     batches: int | str = 4  # global batches, of all data sets in proportion to their sequences; or all
@@ -181,17 +181,17 @@ class GuardAction(StrEnum):
 
 
 LEAST_STEPS = 16
-"""Steps that have to be known before one can be told to be far from them."""
+"""Steps that have to be known before a step can count as far above them."""
 
 
 @dataclass
 class Guard:
     """Limits that each step is checked against, and the action on a step that exceeds one."""
 
-    nonfinite: str = "stop"  # loss or gradient norm is NaN or infinite: stop, skip (no update), or rewind
-    spike: str | None = None  # either is far above the last steps': warn, stop, skip or rewind; none: ignored
+    nonfinite: str = "stop"  # if loss or gradient norm is NaN or infinite: stop, skip (no update), or rewind
+    spike: str | None = None  # if either is far above the last steps: warn, stop, skip or rewind; none: not checked
     deviations: float = 6.0  # limit of a spike, in standard deviations above the mean
-    window: int = 128  # number of last steps that the mean is taken over
+    window: int = 128  # number of last steps over which the mean is taken
     limit: int = 10  # number of skipped updates or rewinds in a run; the next one stops it
     straggler: float | None = 1.2  # ratio of a rank's compute time to the median rank's from which it is reported
     hang: float = 30.0  # timeout: minutes without progress, after which the run ends and names the rank
@@ -247,7 +247,7 @@ def world_size(recipe: Recipe) -> int:
 
 
 def data_parallel(recipe: Recipe) -> int:
-    """Number of copies of the model that each take a share of the batch (DP)."""
+    """Number of copies of the model, each of which takes a share of the batch (DP)."""
     return world_size(recipe) // model_parallel(recipe)
 
 
@@ -257,7 +257,7 @@ def model_parallel(recipe: Recipe) -> int:
 
 
 def transformer_impl(recipe: Recipe, *, gpu: bool) -> Layers:
-    """The layers that compute. A machine without a GPU plans for machines that have Transformer Engine."""
+    """The layers that compute. On a machine without a GPU, `auto` plans for GPUs with Transformer Engine."""
     chosen = Layers(recipe.model.transformer_impl)
     if not gpu:
         return Layers.LOCAL
@@ -267,7 +267,7 @@ def transformer_impl(recipe: Recipe, *, gpu: bool) -> Layers:
 
 
 def sequence_parallel(recipe: Recipe, *, gpu: bool) -> bool:
-    """Whether sequence parallelism is on: as set, else with TP and Transformer Engine, and so on GPUs."""
+    """Whether sequence parallelism is on: as set, else if there is TP with Transformer Engine, hence on GPUs."""
     chosen = recipe.parallel.sp
     if chosen is not None:
         return chosen
@@ -275,7 +275,7 @@ def sequence_parallel(recipe: Recipe, *, gpu: bool) -> bool:
 
 
 def saves_asynchronously(recipe: Recipe, *, gpu: bool) -> bool:
-    """Whether training goes on while a checkpoint is written: by default on GPUs."""
+    """Whether training continues while a checkpoint is written: by default on GPUs."""
     chosen = recipe.checkpoint.asynchronous
     return gpu if chosen is None else chosen
 

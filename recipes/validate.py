@@ -30,10 +30,10 @@ from .schema import (
 
 
 def validate(recipe: Recipe, *, fitting: bool = True) -> None:
-    """Check that the recipe's values go together.
+    """Check that the recipe's values fit together.
 
     Args:
-        recipe: to be checked.
+        recipe: the recipe.
         fitting: whether it also has to fit into its machine's memory.
 
     Raises:
@@ -157,7 +157,7 @@ def _positive(recipe: Recipe) -> None:
             f"optimizer.clip is {recipe.optimizer.clip}",
             where="optimizer.clip",
             allowed="more than 0",
-            fix="a large one, such as 1e9, clips nothing",
+            fix="to clip nothing, set a large value, such as 1e9",
         )
 
 
@@ -193,7 +193,7 @@ def _precision(recipe: Recipe) -> None:
 
 
 def _pass_through(recipe: Recipe) -> None:
-    """Check the keys passed on to Megatron for GPUs: sequence and context parallelism, Megatron-FSDP."""
+    """Check the keys that are passed on to Megatron for GPUs: sequence and context parallelism, Megatron-FSDP."""
     parallel, data = recipe.parallel, recipe.data
     if parallel.sp and parallel.tp == 1:
         raise UserError(
@@ -228,10 +228,10 @@ def _pass_through(recipe: Recipe) -> None:
 
 
 def check_device(recipe: Recipe, *, gpu: bool) -> None:
-    """Check that the machine has what the recipe asks for.
+    """Check that the machine has what the recipe needs.
 
     Raises:
-        UserError: it asks for what needs a GPU or Transformer Engine, and there is none.
+        UserError: the recipe needs a GPU or Transformer Engine, and there is none.
     """
     needing = needs_transformer_engine(recipe)
     if needing and not gpu:
@@ -271,7 +271,7 @@ def _checkpoint(recipe: Recipe) -> None:
     if chosen.keep_every is not None and (chosen.keep_every < 1 or chosen.keep_every % chosen.every):
         near = max(1, round(chosen.keep_every / chosen.every)) * chosen.every
         raise UserError(
-            f"checkpoint.keep_every is {chosen.keep_every}, and a checkpoint is saved every "
+            f"checkpoint.keep_every is {chosen.keep_every}, but a checkpoint is saved every "
             f"{counted(chosen.every, 'step')}",
             where="checkpoint.keep_every",
             allowed=f"a multiple of {chosen.every}",

@@ -1,4 +1,4 @@
-"""The types of a schema's values: a value of another type is refused with the type that is wanted, in words."""
+"""Checks the types of a schema's values, and refuses others with a message that names the wanted type in words."""
 
 import json
 from dataclasses import fields, is_dataclass
@@ -12,27 +12,27 @@ from ..core.errors import UserError
 from ..core.jsonio import shorten
 
 SHOWN = 80
-"""Characters of a wrong value that a message shows."""
+"""How many characters of a wrong value a message shows."""
 _SCALARS: dict[type, tuple[Any, str]] = {
     bool: (BooleanNode, "true or false"),
     int: (IntegerNode, "a whole number"),
     float: (FloatNode, "a number"),
     str: (StringNode, "text"),
 }
-"""Type -> OmegaConf's node, which converts what can be converted, and words."""
+"""Type -> OmegaConf's node, which converts what can be converted, and the type in words."""
 
 
 def check_types(schema: type, values: dict[Any, Any], where: str, name: str = "") -> None:
-    """Check values against a schema; unknown keys are left to whoever merges them.
+    """Check values against a schema; unknown keys are left to the merge.
 
     Args:
         schema: a dataclass.
-        values: of some of its keys.
-        where: where they are from.
-        name: dotted key of the whole, with a dot at its end; empty for the whole file.
+        values: values of some of its keys.
+        where: where they come from.
+        name: dotted key of the mapping, with a dot at its end; empty for the whole file.
 
     Raises:
-        UserError: one is of another type.
+        UserError: a value has another type.
     """
     hints = get_type_hints(schema)
     for key, value in values.items():
@@ -43,14 +43,14 @@ def check_types(schema: type, values: dict[Any, Any], where: str, name: str = ""
 def _check(hint: Any, value: Any, where: str, name: str) -> None:
     kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if isinstance(value, str) and ("${" in value or value == "???"):
-        return  # what is no value yet is the merge's matter
+        return  # the merge deals with values that are not there yet
     if not any(_fits(kind, value, where, name) for kind in kinds):
         shown = shorten(value) if isinstance(value, str) else json.dumps(value, default=str)[:SHOWN]
         raise UserError(f"{name} is {shown}", where=where, allowed=" or ".join(map(_words, kinds)))
 
 
 def _fits(kind: Any, value: Any, where: str, name: str) -> bool:
-    """Whether a value is of a type; its elements are checked as well, and refused by their own key."""
+    """Whether a value is of a type; its elements are checked as well, and a wrong one is named by its own key."""
     if kind is Any:
         return True
     if kind is NoneType or value is None:
@@ -87,7 +87,7 @@ def _words(kind: Any) -> str:
     if is_dataclass(kind):
         return f"a mapping of {', '.join(field.name for field in fields(kind))}"
     if get_origin(kind) is list:
-        return f"a list in brackets, each of it {_words(get_args(kind)[0])}"
+        return f"a list in brackets, each element {_words(get_args(kind)[0])}"
     if get_origin(kind) is dict:
         return "a mapping of names to values"
     raise TypeError(f"no words for {kind}")

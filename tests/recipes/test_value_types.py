@@ -21,9 +21,9 @@ PART = "sources, document_types, topics, edition, weight, max_epochs"
         (
             "data.blend=[{sources: '*', weight: 1}]",
             'data.blend[0].sources is "*"',
-            "a list in brackets, each of it text",
+            "a list in brackets, each element text",
         ),
-        ("data.blend=x", 'data.blend is "x"', f"a list in brackets, each of it a mapping of {PART}"),
+        ("data.blend=x", 'data.blend is "x"', f"a list in brackets, each element a mapping of {PART}"),
         ("data.blend=[{}, 1]", "data.blend[1] is 1", f"a mapping of {PART}"),
         ("data.blend=[{weight: a}]", 'data.blend[0].weight is "a"', "a number or null"),
         ("parallel=[1]", "parallel is [1]", "a mapping of nodes, ranks_per_node, tp, pp, cp, sp, fsdp"),
