@@ -126,7 +126,7 @@ def score(
         )
         for note in (*row.assumed, *row.beyond):
             print(f"    {note}")
-    print(f"mean of the errors' sizes {result.errors.mean:.2f} %, largest {result.errors.max:.2f} %")
+    print(f"mean absolute error {result.errors.mean:.2f} %, largest {result.errors.max:.2f} %")
 
 
 @plan.command("fit")
@@ -208,7 +208,7 @@ def _adjust(file: Path, out: Path | None, *, as_json: bool) -> None:
         print(json.dumps(result.to_json(), ensure_ascii=False))
         return
     for row in result.errors_pct:
-        print(f"{row.id}: {row.before:+.1f} % by the published fit, {row.after:+.1f} % adjusted")
+        print(f"{row.id}: error {row.before:+.1f} % with the published fit, {row.after:+.1f} % adjusted")
 
 
 def _sizes(errors: "ErrorSummary") -> str:

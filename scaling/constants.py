@@ -1,4 +1,4 @@
-"""How much of the hardware's figures training reaches: shared by all models and settings, and fitted by `fit.py`."""
+"""How much of the hardware's stated speed training reaches: the same for all models, fitted in `fit.py`."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,26 +14,26 @@ FITTED = Path(__file__).parent / "fitted.json"
 
 @dataclass(frozen=True)
 class Constants:
-    """The fitted constants; their defaults are what is known beforehand. Shares are of the data sheet's figure.
+    """The fitted constants; the defaults are what is known beforehand. Shares refer to the data sheet's value.
 
     Attributes:
         bf16: share of the peak that large BF16 products reach at 700 W.
         fp8: the same in FP8.
         attention: share of the BF16 peak that cuDNN's attention and FlashAttention 3 reach on long sequences.
-        attention_2: the same of FlashAttention 2.
-        attention_triton: the same of Triton's.
-        half_length: length at which attention reaches half of that.
+        attention_2: the same for FlashAttention 2.
+        attention_triton: the same for Triton's kernel.
+        half_length: sequence length at which attention reaches half of that share.
         memory: share of the memory's speed that fused element-wise operations reach.
-        unfused: times as long as those take unfused.
+        unfused: how many times as long these operations take if they are not fused.
         kernel: seconds of a matrix product beyond its arithmetic: launch, ramp and last wave.
-        tp_exposed: share of TP's communication that remains where it runs beside the products.
-        dp_exposed: share of the gradients' and weights' communication that remains although it overlaps.
+        tp_exposed: share of TP's communication time that remains although it overlaps with matrix products.
+        dp_exposed: share of the time to exchange gradients and weights that remains although it overlaps.
         fsdp_exposed: the same with FSDP, which gathers in every micro-batch.
         network: share of the network cards' speed that collectives reach.
         hop: seconds that a collective takes for each rank of its group.
-        pp_exposed: share of the time between stages that remains where chunks are interleaved.
+        pp_exposed: share of the time between stages that remains if chunks are interleaved.
         progress: share by which software of the same kind becomes faster in a year.
-        step: seconds of a step beyond all that.
+        step: seconds of a step beyond all of the above.
     """
 
     bf16: float = 0.72
@@ -65,7 +65,7 @@ class Measured(NamedTuple):
     gpus: tuple[int, int]
 
     def beyond(self, model: str, gpus: int) -> str | None:
-        """A sentence on how a prediction goes beyond these rows; None where it does not."""
+        """A sentence on how a prediction goes beyond these rows; None if it does not."""
         low, high = self.gpus
         parts = [] if model in self.models else [f"{model} is another model"]
         parts += [] if low <= gpus <= high else [f"{counted(gpus, 'GPU')} another size"]
@@ -84,7 +84,7 @@ class Extent(NamedTuple):
     cp: int
 
     def beyond(self, parameters: float, gpus: int, *, dp: int, cp: int, of: str = "") -> str | None:
-        """A sentence on how a prediction goes beyond these rows, which are `of` something; None where it does not."""
+        """A sentence on how a prediction goes beyond these rows, which `of` names; None if it does not."""
         (small, large), (few, many) = self.parameters, self.gpus
         parts = [] if small <= parameters <= large else [f"{parameters / 1e9:.1f} G parameters"]
         parts += [] if few <= gpus <= many else [counted(gpus, "GPU")]
@@ -97,14 +97,14 @@ class Extent(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """How far a file's constants hold.
+    """The range in which a file's constants hold.
 
     Attributes:
-        interval: as in `Fit`, for Megatron's trainer.
-        stacks: the same for other kinds of trainers, by their names: over all rows of such a trainer at hand, each
-            predicted by a fit that has seen none of its software's.
-        extents: how far the rows of those other kinds reach, by their names.
-        rows: that the constants are fitted to: a site's, or the published ones; None where the file does not say.
+        interval: interval as in `Fit`, for Megatron's trainer.
+        stacks: the same for other kinds of trainers, by name: over all available rows of that kind, each predicted by a
+            fit without the rows of its software.
+        extents: the range of the rows of those other kinds, by name.
+        rows: the rows that the constants are fitted to: a site's, or the published ones; None if the file does not say.
     """
 
     interval: tuple[float, float]
@@ -113,12 +113,12 @@ class Reach(NamedTuple):
     rows: Measured | Extent | None
 
     def interval_of(self, stack: str) -> tuple[float, float]:
-        """The interval for a kind of trainer; where it is not Megatron, no narrower than Megatron's."""
+        """The interval for a kind of trainer; for others than Megatron's it is at least as wide as Megatron's."""
         low, high = self.stacks.get(stack, self.interval)
         return min(low, self.interval[0]), max(high, self.interval[1])
 
     def unmeasured(self, stack: str, parameters: float, gpus: int, *, dp: int, cp: int) -> str | None:
-        """Why no rows warrant an interval for another kind of trainer than Megatron's; None where some do.
+        """Why no rows support an interval for a kind of trainer other than Megatron's; None if some do.
 
         Args:
             stack: the kind, one of `stacks`.
@@ -129,12 +129,12 @@ class Reach(NamedTuple):
         return self.extents[stack].beyond(parameters, gpus, dp=dp, cp=cp, of=f" of {stack}")
 
     def beyond(self, model: str, parameters: float, gpus: int, *, dp: int, cp: int) -> list[str]:
-        """A sentence where a prediction goes beyond the rows that the constants are fitted to.
+        """List a sentence if a prediction goes beyond the rows that the constants are fitted to.
 
         Args:
-            model: its name.
-            parameters: of the model.
-            gpus: of the run.
+            model: name of the model.
+            parameters: parameters of the model.
+            gpus: GPUs of the run.
             dp, cp: copies of the model, and ranks that share a sequence.
         """
         if self.rows is None:
@@ -150,9 +150,9 @@ class Fit(NamedTuple):
     """Fitted constants, as files hold them.
 
     Attributes:
-        constants: of the step-time model.
-        interval: quantiles of the measured over the predicted speed, of rows that the fit has not seen.
-        rows: number of rows that they are fitted to; None where nobody counted.
+        constants: constants of the step-time model.
+        interval: quantiles of measured over predicted speed, for rows that the fit has not seen.
+        rows: number of rows that the constants are fitted to; None if unknown.
     """
 
     constants: Constants
@@ -160,7 +160,7 @@ class Fit(NamedTuple):
     rows: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, in the form that `read_fit` reads."""
+        """Return JSON values, in the form that `read_fit` reads."""
         values = {"constants": asdict(self.constants), "interval": list(self.interval)}
         return values if self.rows is None else values | {"rows": self.rows}
 
@@ -169,7 +169,7 @@ def read_fit(path: Path = FITTED) -> Fit:
     """Read a file that `pdapt plan fit`, `bench scaling` or another bench wrote.
 
     Raises:
-        UserError: it is not such a file.
+        UserError: it is not a file of constants.
     """
     value = read_json(path)
     given, interval = (value.get("constants"), value.get("interval")) if isinstance(value, dict) else (None, None)
@@ -186,10 +186,10 @@ def read_fit(path: Path = FITTED) -> Fit:
 
 
 def read_measured(path: Path = FITTED) -> Measured | None:
-    """Read from a file of constants what a site has measured; None where it says nothing of that.
+    """Read from a file of constants what a site has measured; None if the file says nothing about that.
 
     Raises:
-        UserError: it says so in another form.
+        UserError: the entry has another form.
     """
     value = read_json(path)
     given = value.get("measured") if isinstance(value, dict) else None
@@ -204,7 +204,7 @@ def read_measured(path: Path = FITTED) -> Measured | None:
 
 
 def read_reach(path: Path = FITTED) -> Reach:
-    """Read how far a file's constants hold; intervals of other trainers than Megatron's are the published ones.
+    """Read the range in which a file's constants hold; for trainers other than Megatron's the intervals are published.
 
     Raises:
         UserError: see `read_fit` and `read_measured`.

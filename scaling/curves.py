@@ -1,7 +1,7 @@
 """Weak and strong scaling from the fewest GPUs that fit, and goodput under failures: simulated, as figures and CSV.
 
-The rows that the planner is fitted to end at DP groups of 1,024; what lies beyond is extrapolated, and the latency of a
-collective is taken as proportional to its ranks.
+The rows that the planner is fitted to end at DP groups of 1,024; beyond that it extrapolates, with the latency of a
+collective proportional to the number of its ranks.
 """
 
 from dataclasses import asdict, dataclass, fields, replace
@@ -29,7 +29,7 @@ from .work import Scaling
 LABEL = "simulated with pdapt's planner; nothing here was measured"
 COUNTED = {"dp": "gradients and weights", "optimizer": "optimizer", "other": "launches and fixed cost", "tp": "TP",
            "bubble": "pipeline's bubble", "pp": "between stages", "cp": "CP"}  # fmt: skip
-"""Terms that computing would not have, and what they are called in the figures."""
+"""Terms other than computation, and their names in the figures."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Point:
 
     Attributes:
         scaling: weak or strong.
-        gpus: of the run.
-        global_batch: sequences of a step.
-        run: predicted.
-        fits: whether the memory that is predicted fits.
+        gpus: GPUs of the run.
+        global_batch: sequences per step.
+        run: the predicted run.
+        fits: whether the predicted memory fits.
     """
 
     scaling: Scaling
@@ -52,13 +52,13 @@ class Point:
 
 
 def points(recipe: Recipe, filling: Filling, site: Site, constants: Constants, *, largest: int) -> list[Point]:
-    """The recipe on 1, 2, 4 ... copies of the model, from the fewest that fit, with its micro-batch or a smaller one.
+    """Predict the recipe on 1, 2, 4 ... copies of the model, from the fewest that fit, with at most its micro-batch.
 
-    Weak: each copy of the model takes as many sequences as in the recipe. Strong: the recipe's global batch, until each
-    copy has one sequence.
+    Weak scaling: each copy of the model takes as many sequences as in the recipe. Strong scaling: the global batch is
+    the recipe's, up to one sequence for each copy.
 
     Raises:
-        UserError: the recipe's model-parallel ranks are more than `largest`, or it fits on no such number of GPUs.
+        UserError: one copy of the model needs more than `largest` GPUs, or the recipe fits on no such number of GPUs.
     """
     spread = model_parallel(recipe)
     if spread > largest:
@@ -70,7 +70,7 @@ def points(recipe: Recipe, filling: Filling, site: Site, constants: Constants, *
         weak = _on(recipe, copies, max(1, each) * copies)
         curve.append(_point(Scaling.WEAK, weak, predict_run(weak, filling, site, constants)))
         if recipe.batch.global_size >= copies:
-            # A batch that copies do not divide is rounded to one that they do.
+            # The batch is rounded to a multiple of the number of copies.
             strong = _on(recipe, copies, max(1, round(recipe.batch.global_size / copies)) * copies)
             curve.append(_point(Scaling.STRONG, strong, predict_run(strong, filling, site, constants)))
         copies *= 2
@@ -79,7 +79,7 @@ def points(recipe: Recipe, filling: Filling, site: Site, constants: Constants, *
         raise UserError(
             f"the recipe does not fit on up to {counted(largest, 'GPU')}, spread as it is (predicted)",
             where="--gpus",
-            fix="`pdapt plan recipe` finds a way that fits; or more GPUs",
+            fix="find a way that fits with `pdapt plan recipe`, or allow more GPUs",
         )
     return [point for point in curve if point.gpus >= least]
 
@@ -91,7 +91,7 @@ def _point(scaling: Scaling, recipe: Recipe, run: Run) -> Point:
 
 
 def _on(recipe: Recipe, copies: int, batch: int) -> Recipe:
-    """The recipe with so many copies of the model, and a micro-batch that divides what each takes."""
+    """The recipe with a number of copies of the model, and a micro-batch that divides the share of each."""
     each = batch // copies
     micro = max(size for size in range(1, recipe.batch.micro_size + 1) if each % size == 0)
     gpus = copies * model_parallel(recipe)
@@ -104,14 +104,14 @@ def _on(recipe: Recipe, copies: int, batch: int) -> Recipe:
 
 
 def efficiency(curve: list[Point], scaling: Scaling) -> list[tuple[int, float]]:
-    """GPUs, and tokens a second and GPU over those of the fewest GPUs."""
+    """List the numbers of GPUs, each with its tokens/s/GPU divided by those of the fewest GPUs."""
     chosen = [point for point in curve if point.scaling == scaling]
     first = chosen[0].run.tokens_per_second_per_gpu
     return [(point.gpus, point.run.tokens_per_second_per_gpu / first) for point in chosen]
 
 
 def takeovers(curve: list[Point], scaling: Scaling) -> dict[str, int]:
-    """Fewest GPUs from which on each term other than computation is the largest of those, and over 5 % of the step."""
+    """Find, for each term but computation, the fewest GPUs at which it is the largest, and over 5 % of the step."""
     first: dict[str, int] = {}
     for point in (point for point in curve if point.scaling == scaling):
         by_term = shares(point)
@@ -128,7 +128,7 @@ def shares(point: Point) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class GoodputPoint:
-    """Goodput of a number of GPUs, with the best interval between saves and with the recipe's."""
+    """Goodput of a number of GPUs, with the best interval between saves, and with the recipe's."""
 
     gpus: int
     hours_between_failures: float
@@ -165,16 +165,16 @@ def _goodput(recipe: Recipe, point: Point, failures: Failures) -> GoodputPoint:
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """Hours in which a number of GPUs trains as many real tokens as the recipe's run, without validations.
+    """Hours that a number of GPUs needs for as many real tokens as the recipe's run has, without validations.
 
     Attributes:
-        scaling, gpus: of the curve's point.
-        steps: as many as hold these tokens, with the point's global batch.
-        hours_without_failures: of steps alone.
-        hours: with saves and failures, saving at the best interval.
-        least, most: of `hours`, by the planner's interval.
-        hours_at_recipe: as `hours`, saving as often in steps as the recipe; None where failures let nothing through.
-        gpu_hours: of `hours`.
+        scaling, gpus: kind of scaling and GPUs of the curve's point.
+        steps: steps that hold these tokens, with the point's global batch.
+        hours_without_failures: hours of the steps alone.
+        hours: hours with saves and failures, if the run saves at the best interval.
+        least, most: limits of `hours`, by the planner's interval.
+        hours_at_recipe: like `hours`, but saving after as many steps as the recipe; None if failures prevent progress.
+        gpu_hours: GPU-hours that correspond to `hours`.
     """
 
     scaling: Scaling
@@ -217,18 +217,18 @@ def training_times(
 def draw(
     recipe: Recipe, filling: Filling, out: Path, *, largest: int, failures: Failures, site: Path | None
 ) -> Manifest:
-    """Simulate, and write `curves.json`, and a CSV file and a figure each of `scaling`, `goodput` and `time_to_train`.
+    """Simulate, and write `curves.json` and, of `scaling`, `goodput` and `time_to_train`, a CSV file and a figure each.
 
     Args:
-        recipe: checked.
-        filling: of its slots.
+        recipe: the checked recipe.
+        filling: how full its slots are.
         out: the folder to make.
-        largest: most GPUs.
-        failures: how often they come.
-        site: file of constants, or None for the fitted ones.
+        largest: largest number of GPUs.
+        failures: how often GPUs fail.
+        site: file of constants, or None for the published fit.
 
     Raises:
-        UserError: `out` holds something else, or the recipe does not fit on so few GPUs.
+        UserError: `out` holds something else, or the recipe does not fit on up to `largest` GPUs.
     """
     path = site or FITTED
     constants, reach = read_fit(path).constants, read_reach(path)
@@ -251,20 +251,20 @@ def draw(
             beyond=sorted({sentence for point in curve for sentence in _beyond(recipe, point, reach)}),
         )
         words = f"{describe_run(recipe)}; constants: {site.stem if site else 'published speeds'}"
-        fails = f"a failure every {failures.gpu_years:g} years a GPU, {failures.restart_minutes:g} minutes to restart"
+        fails = f"a failure every {failures.gpu_years:g} years per GPU, {failures.restart_minutes:g} minutes to restart"
         return _write(simulated, work, Title(f"{words}\n{fails}", world_size(recipe)))
 
     return run_stage("plan-curves", {}, config, out=out, body=body)
 
 
 def _beyond(recipe: Recipe, point: Point, reach: Reach) -> list[str]:
-    """How a point goes beyond the rows that the constants are fitted to."""
+    """List how a point goes beyond the rows that the constants are fitted to."""
     return beyond(_on(recipe, point.gpus // model_parallel(recipe), point.global_batch), reach)
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """All that is simulated of a recipe: see `points`, `goodputs`, `training_times` and `Reach`."""
+    """The results of a simulation: see `points`, `goodputs`, `training_times` and `Reach`."""
 
     curve: list[Point]
     lost: list[GoodputPoint]
@@ -274,18 +274,18 @@ class Simulated:
 
 
 CHARACTERS_PER_INCH = 12
-"""Characters of nine points that are sure to fit."""
+"""Number of characters at 9 points that certainly fit."""
 
 
 @dataclass(frozen=True)
 class Title:
-    """The words over a figure, and the recipe's own number of GPUs, which it marks."""
+    """The title of a figure, and the recipe's own number of GPUs, which the figure marks."""
 
     text: str
     gpus: int
 
     def put(self, figure: Any, axes: list[Any]) -> None:
-        """Write the title, and mark the recipe's GPUs in each part."""
+        """Write the title, and mark the recipe's number of GPUs in each panel."""
         columns = int(CHARACTERS_PER_INCH * figure.get_figwidth())
         figure.suptitle("\n".join(fill(line, columns) for line in self.text.splitlines()), fontsize=9)
         for axis in axes:
@@ -297,7 +297,7 @@ class Title:
 
 
 def _write(simulated: Simulated, work: Path, title: Title) -> dict[str, Any]:
-    """Write all files of the stage; its counts."""
+    """Write all files of the stage, and return its counts."""
     curve = simulated.curve
     write_csv(work / "scaling.csv", [_row(point) for point in curve])
     write_csv(work / "goodput.csv", [asdict(point) for point in simulated.lost])
@@ -334,14 +334,14 @@ def _row(point: Point) -> dict[str, Any]:
 
 
 def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path, title: Title) -> None:
-    """Efficiency of both ways to scale, and where the time of a step goes."""
+    """Draw the efficiency of both kinds of scaling, and the parts of a step's time."""
     figure, axes = new_figure((13, 4.2), 3)
     for scaling, style in ((Scaling.WEAK, "o-"), (Scaling.STRONG, "s--")):
         gpus, speeds = zip(*efficiency(curve, scaling), strict=True)
         axes[0].plot(gpus, speeds, style, label=scaling)
         low, high = ([speed * bound for speed in speeds] for bound in interval)
         axes[0].fill_between(gpus, low, high, alpha=0.12)
-    axes[0].set(xscale="log", xlabel="GPUs", ylabel="tokens/s/GPU over those of the fewest that fit", ylim=(0, 1.15))
+    axes[0].set(xscale="log", xlabel="GPUs", ylabel="tokens/s/GPU relative to the fewest GPUs that fit", ylim=(0, 1.15))
     axes[0].set_title("efficiency, with the predictions' 90 % interval")
     axes[0].legend()
     for axis, scaling in zip(axes[1:], Scaling, strict=True):
@@ -358,19 +358,19 @@ def _draw_scaling(curve: list[Point], interval: tuple[float, float], path: Path,
 
 
 def _draw_goodput(rows: list[GoodputPoint], path: Path, title: Title) -> None:
-    """Goodput with the best interval and the recipe's."""
+    """Draw goodput with the best interval and with the recipe's."""
     figure, axis = new_figure((6.5, 4.2))
     gpus = [row.gpus for row in rows]
-    axis.plot(gpus, [row.goodput_at_best for row in rows], "o-", label="save interval by Daly")
+    axis.plot(gpus, [row.goodput_at_best for row in rows], "o-", label="Daly's save interval")
     axis.plot(gpus, [row.goodput_at_recipe for row in rows], "s--", label="the recipe's save interval")
-    axis.set(xscale="log", xlabel="GPUs", ylabel="goodput", ylim=(0, 1.02), title="time that counts, under failures")
+    axis.set(xscale="log", xlabel="GPUs", ylabel="goodput", ylim=(0, 1.02), title="productive time, under failures")
     axis.legend()
     title.put(figure, [axis])
     save_figure(figure, path, LABEL)
 
 
 def _draw_times(times: list[TrainingTime], path: Path, title: Title) -> None:
-    """Hours to the recipe's tokens, with and without failures, for both ways to scale."""
+    """Draw the hours for the recipe's tokens, with and without failures, for both kinds of scaling."""
     figure, axis = new_figure((6.5, 4.6))
     for scaling, color in ((Scaling.WEAK, "C0"), (Scaling.STRONG, "C1")):
         chosen = [time for time in times if time.scaling == scaling]

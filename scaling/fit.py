@@ -1,8 +1,8 @@
-"""The constants of the step-time model, fitted to published rows; and how far off it is on rows that it has not seen.
+"""Fits the constants of the step-time model to published rows, and measures its errors on rows that it has not seen.
 
-A fit minimises the logarithms' errors, robustly, with each constant drawn towards what is known of it beforehand
-(`Constants`' defaults). A model's rows together weigh as much as the root of their number, so that sweeps over GPUs do
-not decide alone. What the model looks like was chosen by leaving out one calibration model at a time; the rows of
+A fit minimises the errors of the logarithms, robustly, with each constant drawn towards what is known beforehand
+(`Constants`' defaults). The rows of a model together have the weight of the square root of their number, so that sweeps
+over GPUs do not dominate. The form of the model was chosen by leaving out one calibration model at a time; the rows of
 `split.json`'s test models were looked at only after that.
 """
 
@@ -25,13 +25,13 @@ from .step_time import speed
 from .work import stack
 
 SPREAD = 0.25
-"""Standard deviation of a constant's logarithm about what is known of it beforehand."""
+"""Standard deviation of a constant's logarithm around the value that is known beforehand."""
 ROBUST = 0.04
-"""Relative error from which on a row counts by its error's size, no longer by its square."""
+"""Relative error above which a row counts by the size of its error, no longer by the square."""
 STATED = "all that state a speed"
-"""All rows but those of which an MFU alone is published, in a count of operations that their source does not state."""
+"""All rows except those with only a published MFU whose count of operations the source does not state."""
 COVERED = (0.05, 0.95)
-"""Quantiles of the errors, with a model left out, that an interval spans."""
+"""Quantiles of the errors, with a model left out, between which an interval lies."""
 
 
 def fit(
@@ -45,9 +45,9 @@ def fit(
 
     Args:
         given: rows to fit to.
-        start: what is known of the constants beforehand; by default `Constants()`.
+        start: the values of the constants that are known beforehand; by default `Constants()`.
         free: constants that are fitted; the others stay as they are.
-        spread: standard deviation of a free constant's logarithm about what is known.
+        spread: standard deviation of a free constant's logarithm around its known value.
     """
     before = start or Constants()
     works, published = stack([case.work for case in given]), np.log([case.published for case in given])
@@ -64,23 +64,23 @@ def fit(
 
 
 def _shifted(constants: Constants, names: Sequence[str], shifts: np.ndarray) -> Constants:
-    """The constants, those of `names` times the exponentials of `shifts`."""
+    """Multiply the constants in `names` by the exponentials of `shifts`."""
     pairs = zip(names, np.exp(shifts).tolist(), strict=True)
     return replace(constants, **{name: getattr(constants, name) * factor for name, factor in pairs})
 
 
 def predict(given: list[Case], constants: Constants) -> np.ndarray:
-    """Predicted tokens a second and GPU of each row."""
+    """Predict the tokens/s/GPU of each row."""
     return speed(stack([case.work for case in given]), constants)
 
 
 def errors_pct(given: list[Case], constants: Constants) -> np.ndarray:
-    """Excess of each prediction over what was published, in percent of that."""
+    """Compute by how many percent each prediction exceeds the published value."""
     return 100 * (predict(given, constants) / np.array([case.published for case in given]) - 1)
 
 
 def cross_validated(given: list[Case]) -> np.ndarray:
-    """Each row's error in percent with its model left out of the fit."""
+    """Compute each row's error in percent, with the row's model left out of the fit."""
     errors = np.empty(len(given))
     for model in {case.model for case in given}:
         inside = np.array([case.model == model for case in given])
@@ -90,13 +90,13 @@ def cross_validated(given: list[Case]) -> np.ndarray:
 
 
 def split(given: list[Case]) -> tuple[list[Case], list[Case]]:
-    """Calibration rows and test rows, as `split.json` says."""
+    """Divide rows into calibration rows and test rows, as `split.json` says."""
     names = left_out()
     return [case for case in given if case.model not in names], [case for case in given if case.model in names]
 
 
 def calibrate() -> Fit:
-    """Fit to the calibration rows; the interval is of each of their models left out."""
+    """Fit to the calibration rows; the interval comes from leaving out each of their models in turn."""
     calibration, _ = split(cases(rows(), "published.json"))
     unseen = cross_validated(calibration)
     low, high = np.quantile(1 / (1 + unseen / 100), COVERED).tolist()
@@ -104,11 +104,11 @@ def calibrate() -> Fit:
 
 
 def unlike_stacks(given: list[Case]) -> dict[str, tuple[float, float]]:
-    """Interval of each other kind of trainer than Megatron's: measured over predicted speed, over all of its rows.
+    """Compute, for each kind of trainer other than Megatron's, the interval of measured over predicted speed.
 
-    Each row is predicted twice: by constants fitted without any row of its software in that kind, since a trainer that
-    is planned next is a stranger to the fit, too; and by those fitted to all. These kinds have few sources, so that the
-    interval spans all rows, not nine of ten.
+    Each row is predicted twice: by constants fitted without the rows of its software, since the next trainer to be
+    planned will be unknown to the fit, too; and by constants fitted to all rows. These kinds have few sources, so the
+    interval covers all rows, not nine of ten.
     """
     intervals, fitted = {}, fit(given)
     for kind in sorted({case.stack for case in given} - {Stack.MEGATRON}):
@@ -123,14 +123,14 @@ def unlike_stacks(given: list[Case]) -> dict[str, tuple[float, float]]:
 
 
 def extent(given: list[Case]) -> Extent:
-    """Fewest and most parameters and GPUs of rows, and their largest DP and CP."""
+    """Find the fewest and most parameters and GPUs of rows, and the largest DP and CP."""
     sizes = [float(case.work.model_parameters) for case in given]
     gpus, copies, shares = ([round(float(getattr(case.work, name))) for case in given] for name in ("gpus", "dp", "cp"))
     return Extent((min(sizes), max(sizes)), (min(gpus), max(gpus)), dp=max(copies), cp=max(shares))
 
 
 def write_fit(out: Path) -> None:
-    """Write what `calibrate` gives, and how far it holds, in the form that `read_reach` reads."""
+    """Write the result of `calibrate` and the range in which it holds, in the form that `read_reach` reads."""
     calibration, _ = split(cases(rows(), "published.json"))
     intervals = unlike_stacks(calibration)
     extents = {kind: extent([case for case in calibration if case.stack == kind])._asdict() for kind in intervals}
@@ -143,12 +143,12 @@ class ErrorSummary:
     """Errors of the predictions of a set of rows, in percent.
 
     Attributes:
-        rows: how many.
-        mean, median, max: of the errors' sizes; NaN without rows.
-        rank_speed: rank correlation (Spearman) of predicted and published tokens a second; None with fewer than three
-            rows, or where all are alike.
-        rank_flops: as `rank_speed`, of operations a second, which differ little from model to model, so that it tells
-            how well configurations are put in order.
+        rows: number of rows.
+        mean, median, max: mean, median and largest absolute error; NaN without rows.
+        rank_speed: rank correlation (Spearman) of predicted and published tokens per second; None with fewer than three
+            rows, or if all are equal.
+        rank_flops: like `rank_speed`, for operations per second; these differ little between models, so this measures
+            how well configurations are ranked.
     """
 
     rows: int
@@ -159,7 +159,7 @@ class ErrorSummary:
     rank_flops: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, without those that there are none of."""
+        """Return JSON values, without those that are missing."""
         return {name: value for name, value in asdict(self).items() if value is not None and not math.isnan(value)}
 
 
@@ -189,7 +189,7 @@ def _rank_correlation(predicted: np.ndarray, published: np.ndarray) -> float | N
 
 @dataclass(frozen=True)
 class FittedRow:
-    """A published row and its prediction, in tokens a second and GPU."""
+    """A published row and its prediction, in tokens/s/GPU."""
 
     id: str
     model: str
@@ -205,10 +205,10 @@ class FitReport:
     """The fit, and its errors.
 
     Attributes:
-        constants: fitted to the calibration rows.
-        sets: set of rows -> all, rows that state a speed, or a stack -> errors.
+        constants: the constants, fitted to the calibration rows.
+        sets: set of rows -> all rows, those that state a speed, or a kind of trainer -> errors.
         models: test model -> errors.
-        rows: set of rows -> each row.
+        rows: set of rows -> its rows.
     """
 
     constants: Constants
@@ -229,7 +229,7 @@ class FitReport:
 
 
 def report() -> FitReport:
-    """The fit, and its errors on calibration rows, with each of their models left out, and on the test models."""
+    """Report the fit and its errors: on calibration rows, with each of their models left out, and on test models."""
     calibration, test = split(cases(rows(), "published.json"))
     constants = fit(calibration)
     of_test = errors_pct(test, constants)

@@ -1,4 +1,4 @@
-"""Measured training speeds: read from runs' journals, as efficiencies, and as an adjustment of the planner."""
+"""Measured training speeds: read from runs' journals, given as efficiencies, and used to adjust the planner."""
 
 import statistics
 from collections.abc import Sequence
@@ -23,23 +23,23 @@ from .published_trainer import Stack
 from .work import Scaling
 
 WARM = 3
-"""First steps of a run that do not count: memory is allocated, and threads and kernels start."""
+"""Number of first steps of a run that do not count: memory is allocated, and threads and kernels start."""
 RATES = ("bf16", "fp8", "attention", "attention_2", "attention_triton", "memory", "network")
-"""Constants that are speeds; with a machine that is so many times as slow, they are so many times as small."""
+"""Constants that are speeds: all of them scale with the speed of the machine."""
 SLOWEST, FASTEST = 1e-7, 10.0
-"""Range of that factor: from a core to what no H100 reaches."""
+"""Range of that factor: from a CPU core's to more than any H100 reaches."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One run of a world size.
+    """One run with a certain number of ranks.
 
     Attributes:
-        seconds: of each step that counts, from its end to the next one's end, all in between included.
-        waits: of them, the wait for data.
-        between: of them, what is outside of the step: logging, garbage collection, saves.
-        tokens: that count in a step, the mean.
-        slots: of a step.
+        seconds: time of each step that counts, from the end of the step before to its own end.
+        waits: the part of each that is spent waiting for data.
+        between: the part of each between the steps: logging, garbage collection, saves.
+        tokens: mean number of tokens that count in a step.
+        slots: slots per step.
     """
 
     seconds: list[float]
@@ -70,20 +70,20 @@ def turn_of(steps: Sequence[MeasuredStep]) -> Turn:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The time of a world size, over all its turns.
+    """The speed with a certain number of ranks, over all its turns.
 
     Attributes:
         scaling: weak or strong.
-        world: ranks.
-        cores: that each rank had; None on GPUs.
-        global_batch: sequences of a step.
-        seconds: of a step, the median over all turns' steps.
-        spread: of the turns' medians: the largest over the smallest, less 1.
-        tokens_per_second: that count, of all ranks.
+        world: number of ranks.
+        cores: cores of each rank; None on GPUs.
+        global_batch: sequences per step.
+        seconds: time of a step, the median over the steps of all turns.
+        spread: the largest of the turns' medians divided by the smallest, minus 1.
+        tokens_per_second: tokens that count, over all ranks.
         slots_per_second_per_rank: slots, real or padding.
-        data_wait: seconds of a step, the median.
-        between: as `data_wait`, outside of the step.
-        turns: how many.
+        data_wait: median seconds per step spent waiting for data.
+        between: median seconds between two steps.
+        turns: number of turns.
     """
 
     scaling: Scaling
@@ -105,7 +105,7 @@ class Measurement:
 
 
 def measurement(scaling: Scaling, world: int, turns: list[Turn], *, cores: float | None, batch: int) -> Measurement:
-    """Put the turns of a world size together."""
+    """Combine the turns with one number of ranks."""
     medians = [statistics.median(turn.seconds) for turn in turns]
     seconds = statistics.median(second for turn in turns for second in turn.seconds)
     return Measurement(
@@ -125,12 +125,12 @@ def measurement(scaling: Scaling, world: int, turns: list[Turn], *, cores: float
 
 @dataclass(frozen=True)
 class Efficiency:
-    """Speeds over those of the fewest ranks that scale in the same way.
+    """Speeds relative to those of the fewest ranks with the same kind of scaling.
 
     Attributes:
-        by_rank: tokens a second and rank.
-        by_core: tokens a second and core in use; None on GPUs. On a CPU a second rank takes half of the cores from the
-            first, so that this is what one can compare.
+        by_rank: tokens/s per rank.
+        by_core: tokens/s per core in use; None on GPUs. On a CPU a second rank takes half of the first rank's cores, so
+            this is the value to compare.
     """
 
     by_rank: float
@@ -153,7 +153,7 @@ def efficiencies(measurements: list[Measurement]) -> list[Efficiency]:
 
 @dataclass(frozen=True)
 class RowErrors:
-    """Error of a row's prediction in percent, before the adjustment and after it."""
+    """Error of a row's prediction in percent, before and after the adjustment."""
 
     id: str
     before: float
@@ -169,11 +169,11 @@ class Adjustment:
     measured: Measured
 
     def site(self) -> dict[str, Any]:
-        """As the JSON values of a site's file."""
+        """Return the JSON values of a site's file."""
         return self.fit.to_json() | {"measured": self.measured._asdict()}
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values: a site's file, and the errors."""
+        """Return JSON values: a site's file, and the errors."""
         return self.site() | {"errors_pct": [asdict(row) for row in self.errors_pct]}
 
 
@@ -184,7 +184,7 @@ def adjust(path: Path) -> Adjustment:
         path: JSON in the form of published.json.
 
     Raises:
-        UserError: the file has no rows, one of them cannot be, or nothing explains them.
+        UserError: the file has no rows, a row is invalid, or no speed of the machine explains them.
     """
     cases, start = read_rows(path), read_fit().constants
     fit_of_site = recalibrated(cases, start)
@@ -194,25 +194,25 @@ def adjust(path: Path) -> Adjustment:
 
 
 def case_of(recipe: Recipe, filling: Filling, site: Site, measured: Measurement) -> Case:
-    """A measurement as a row that constants can be fitted to."""
+    """Convert a measurement to a row that constants can be fitted to."""
     name = f"{measured.scaling} {measured.world}"
     work, speed = work_of_recipe(recipe, filling, site), measured.slots_per_second_per_rank
     return Case(name, name, Stack.MEGATRON, work=work, published=speed, assumed=())
 
 
 def recalibrated(cases: list[Case], start: Constants) -> Fit:
-    """Fit the constants of a site to what it measured; the interval is that of its own rows.
+    """Fit a site's constants to its measurements; the interval is that of its own rows.
 
-    First all speeds are scaled alike, so that the median row is met, while fixed times stay; then the constants are
-    fitted from there, each drawn towards where that has brought it. A few rows therefore shift what they tell most
-    about, and no more.
+    First all speeds are multiplied by one factor, so that the median row fits, while fixed times stay. Then the
+    constants are fitted from there, each drawn towards its scaled value. A few rows therefore change only the constants
+    that they determine best.
 
     Args:
-        cases: measured.
+        cases: the measured rows.
         start: the published fit.
 
     Raises:
-        UserError: nothing explains them.
+        UserError: no speed of the machine explains the rows.
     """
     published = np.log([case.published for case in cases])
 
@@ -228,9 +228,9 @@ def recalibrated(cases: list[Case], start: Constants) -> Fit:
             "no speed of the machine explains the measurements",
             where="the measurements",
             allowed=f"{SLOWEST:g} to {FASTEST:g} times as fast as an H100, with its fixed times",
-            fix="measure a larger model or a larger batch, whose steps take longer than fixed times do",
+            fix="measure a larger model or a larger batch, whose steps take longer than the fixed times",
         )
-    # NVLink is no constant: where there is none, as between CPU ranks, the network's share carries it.
+    # NVLink's speed is not a fitted constant: without NVLink, as between CPU ranks, the network's share stands for it.
     fitted = fit(cases, scaled(float(np.exp(root_scalar(off, bracket=(low, high)).root))))
     ratios = np.array([case.published for case in cases]) / predict(cases, fitted)
     least, most = np.quantile(ratios, COVERED).tolist()

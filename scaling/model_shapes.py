@@ -1,7 +1,7 @@
 """Shapes of the dense language models whose training speed is published or predicted.
 
-Sources: the models' published configurations. Of the MegatronGPT and nanotron series no configuration is published:
-their shapes follow from the parameters in their names and the operations their sources count.
+Sources: the models' published configurations. For the MegatronGPT and nanotron series none is published: their shapes
+follow from the parameters in their names and the operations that their sources state.
 """
 
 import re
@@ -20,7 +20,7 @@ class Architecture:
     Attributes:
         layers: decoder layers.
         hidden: width of the residual stream.
-        ffn: width of the MLP; of one half where it is gated.
+        ffn: width of the MLP; if it is gated, of one of its halves.
         heads: query heads.
         kv_heads: key/value heads.
         head_dim: size of a head.
@@ -60,11 +60,11 @@ class Architecture:
         return self.layers * self.layer_parameters + self.vocab * self.hidden * (1 if self.tied else 2)
 
     def flops_per_token(self, attended: float, *, causal: bool) -> float:
-        """Operations of a token, forward and backward.
+        """Operations per token, forward and backward.
 
         Args:
-            attended: sum of the squared lengths over the sum of the lengths: of full sequences, their length.
-            causal: count attention half, as Megatron does from core 0.12 on; else in full.
+            attended: sum of the squared lengths divided by the sum of the lengths; for full sequences, their length.
+            causal: whether attention counts half, as in Megatron from core 0.12 on, instead of fully.
         """
         matrices = 6 * (self.layers * self.layer_parameters + self.hidden * self.vocab)
         return matrices + (6 if causal else 12) * self.layers * self.q * attended
@@ -77,7 +77,7 @@ def of_qwen3(shape: Qwen3Config) -> Architecture:
 
 
 def _gpt(layers: int, hidden: int, heads: int, vocab: int, tied: bool) -> Architecture:
-    """GPT's form: the MLP is four times as wide and not gated, and each head has its own keys."""
+    """Shape of a GPT: the MLP is four times as wide and not gated, and each head has its own keys."""
     return Architecture(
         layers=layers,
         hidden=hidden,
@@ -94,7 +94,7 @@ def _gpt(layers: int, hidden: int, heads: int, vocab: int, tied: bool) -> Archit
 def _llama(
     layers: int, hidden: int, ffn: int, heads: int, kv_heads: int, vocab: int, tied: bool = False, head_dim: int = 0
 ) -> Architecture:
-    """Llama's form: the MLP is gated."""
+    """Shape of a Llama: the MLP is gated."""
     return Architecture(
         layers=layers,
         hidden=hidden,
@@ -185,13 +185,13 @@ FAMILIES = {
     "llama3": (LLAMA3, True, False),
     "llama": (LLAMA3, True, False),
 }
-"""Family -> vocabulary, whether the MLP is gated, whether the embedding is tied: for sizes that are not in MODELS."""
+"""Family -> vocabulary, whether the MLP is gated, whether the embedding is tied: for sizes not in MODELS."""
 WIDTHS = [*range(512, 4096, 256), *range(4096, 8192, 512), *range(8192, 24577, 1024)]
-"""Hidden sizes that an unknown shape is sought among."""
+"""Hidden sizes to try for an unknown shape."""
 
 
 def _plain(name: str) -> str:
-    """A name without what spellings differ in."""
+    """Normalise the spelling of a name."""
     text = re.sub(r"[^a-z0-9.]", "", name.lower().split("/")[-1])
     return re.sub(r"^meta|(base|instruct)$", "", text).replace("llama3.1", "llama3")
 
@@ -200,9 +200,9 @@ KNOWN = {_plain(name): shape for name, shape in MODELS.items()}
 
 
 def find(name: str) -> tuple[Architecture, str | None]:
-    """A model's shape by its name, and what was assumed about it.
+    """Find a model's shape by its name, and say what was assumed about it.
 
-    Of a size of a known family that is not in the table, the shape is sought that has as many parameters.
+    For a size of a known family that is not in the table, the shape with that number of parameters is sought.
 
     Raises:
         UserError: neither the model nor its family is known.
@@ -221,15 +221,15 @@ def find(name: str) -> tuple[Architecture, str | None]:
         )
     parameters = float(size.group(1)) * (1e9 if size.group(2) == "b" else 1e6)
     shape = _of_size(parameters, *FAMILIES[family])
-    return shape, f"the shape of {name} is not known: {shape.layers} layers of {shape.hidden} by its parameters"
+    return shape, f"the shape of {name} is unknown: {shape.layers} layers of {shape.hidden} fit its parameters"
 
 
 def of_flops(causal: float, full: float, seq: float) -> tuple[Architecture, str]:
-    """A shape of GPT's form that has as many operations a token, for a model of which nothing else is known.
+    """Find a GPT's shape with a number of operations per token, for a model of which nothing else is known.
 
     Args:
-        causal: operations of a token with attention counted half.
-        full: the same with attention counted in full.
+        causal: operations per token with attention counted half.
+        full: the same with attention counted fully.
         seq: slots of a sequence.
     """
     attention = (full - causal) / (6 * seq)  # layers x width
@@ -237,11 +237,11 @@ def of_flops(causal: float, full: float, seq: float) -> tuple[Architecture, str]
     hidden = matrices / (12 * attention + LLAMA3)
     heads = max(1, round(hidden / 128))
     shape = _gpt(max(1, round(attention / (128 * heads))), 128 * heads, heads, LLAMA3, tied=False)
-    return shape, f"the shape is not known: {shape.layers} layers of {shape.hidden} by its operations"
+    return shape, f"the shape is unknown: {shape.layers} layers of {shape.hidden} fit its operations"
 
 
 def from_row(value: Any, where: str) -> Architecture:
-    """A shape that a row states itself, by the names of `Architecture`'s attributes.
+    """Read the shape that a row states itself, by the names of `Architecture`'s attributes.
 
     Raises:
         UserError: an attribute is missing or is not a positive number.
@@ -260,7 +260,7 @@ def from_row(value: Any, where: str) -> Architecture:
 
 
 def _of_size(parameters: float, vocab: int, gated: bool, tied: bool) -> Architecture:
-    """The shape of a family with about so many parameters, with some 110 to 170 units of width a layer, as is usual."""
+    """Find a family's shape with about `parameters` parameters, with the usual 110 to 170 units of width per layer."""
     tables = vocab * (1 if tied else 2)
     shapes = []
     for hidden in WIDTHS:

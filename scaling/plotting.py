@@ -1,4 +1,4 @@
-"""CSV files and figures of scaling: simulated, and measured."""
+"""CSV files and figures of scaling, simulated and measured."""
 
 import csv
 from pathlib import Path
@@ -8,7 +8,7 @@ from ..core.files import atomic_path
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows under all columns that any of them has."""
+    """Write rows as CSV, with every column that any row has."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns)
@@ -17,7 +17,7 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def new_figure(size: tuple[float, float], columns: int = 1) -> Any:
-    """A figure of `size` inches, and its axes side by side: matplotlib's `subplots`, without a display."""
+    """Make a figure of `size` inches with axes side by side: matplotlib's `subplots`, without a display."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -1,4 +1,4 @@
-"""Predict a run: a recipe becomes `Work`, and the time of its step the hours, speed and energy of the whole."""
+"""Predict a run: convert a recipe to `Work`, and the time of its step to the run's hours, speed and energy."""
 
 from dataclasses import dataclass
 
@@ -25,17 +25,17 @@ YEAR = 2025.5
 """Year of the software, for the constants' progress: the middle of the newest rows that they are fitted to."""
 
 VALIDATED = 4
-"""Global batches that a validation of `all` is counted as: how many there are, only the tokens say."""
+"""Assumed number of global batches in `validation.batches=all`: the real number depends on the tokens."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """The machines of a run, beside what the recipe says of them.
+    """The machines of a run, beyond what the recipe says about them.
 
     Attributes:
-        nics: network cards of a node; None: one for each GPU, which is an assumption.
-        nic: bytes a second of one of them.
-        watts: that a GPU draws while it trains, with its share of the node and of cooling.
+        nics: network cards of a node; None for one per GPU, which is an assumption.
+        nic: bytes per second of a network card.
+        watts: power that a GPU draws in training, with its share of the node and of cooling.
     """
 
     nics: int | None = None
@@ -44,7 +44,7 @@ class Site:
 
 
 def work_of_recipe(recipe: Recipe, filling: Filling, site: Site) -> Work:
-    """A recipe on H100s as work."""
+    """Convert a recipe on H100s to `Work`."""
     parallel, dp = recipe.parallel, data_parallel(recipe)
     engine = transformer_impl(recipe, gpu=True) == Layers.TRANSFORMER_ENGINE
     return Work(
@@ -77,13 +77,14 @@ class Run:
     """The predicted time and cost of a whole run.
 
     Attributes:
-        step_seconds: of a step.
+        step_seconds: time of a step.
         tokens_per_second_per_gpu: real tokens.
-        mfu: of the H100's BF16 peak (989.4 TFLOP/s), causal attention counted half, over all slots, as Megatron counts.
-        hours: of the whole run: steps, validation, saves.
-        gpu_hours: of all GPUs.
-        kwh: that they use.
-        terms: seconds of a step, by what they go to.
+        mfu: share of the H100's BF16 peak (989.4 TFLOP/s), with causal attention counted half, over all slots, as
+            Megatron counts it.
+        hours: time of the whole run: steps, validation, saves.
+        gpu_hours: hours of all GPUs.
+        kwh: energy of all GPUs.
+        terms: time of a step, by what takes it.
     """
 
     step_seconds: float
@@ -102,7 +103,7 @@ def predict_run(recipe: Recipe, filling: Filling, site: Site, constants: Constan
 
 
 def run_from_terms(recipe: Recipe, filling: Filling, site: Site, *, work: Work, terms: Terms) -> Run:
-    """A run from a step's terms."""
+    """Compute a run from the terms of its step."""
     seconds, gpus = float(terms.total), float(work.gpus)
     stall = save_stall_seconds(of_host(recipe), asynchronous=saves_asynchronously(recipe, gpu=True))
     saves = -(-recipe.steps // recipe.checkpoint.every)
@@ -123,18 +124,18 @@ def run_from_terms(recipe: Recipe, filling: Filling, site: Site, *, work: Work, 
 
 
 def stack_of_recipe(recipe: Recipe) -> Stack:
-    """The kind of trainer whose rows tell most about a recipe: what Megatron-FSDP exposes is fitted to FSDP's rows."""
+    """The kind of trainer whose rows apply to a recipe: Megatron-FSDP's own communication is fitted to FSDP's rows."""
     return Stack.FSDP if recipe.parallel.fsdp else Stack.MEGATRON
 
 
 def unmeasured(recipe: Recipe, reach: Reach) -> str | None:
-    """Why no rows warrant an interval for a recipe with FSDP; None where some do."""
+    """Why no rows support an interval for a recipe with FSDP; None if some do."""
     parameters, gpus = shape_of(recipe).parameters, world_size(recipe)
     return reach.unmeasured(Stack.FSDP, parameters, gpus, dp=data_parallel(recipe), cp=recipe.parallel.cp)
 
 
 def beyond(recipe: Recipe, reach: Reach) -> list[str]:
-    """A sentence where a prediction goes beyond the rows that the constants are fitted to."""
+    """List a sentence if a prediction goes beyond the rows that the constants are fitted to."""
     size, parameters = recipe.model.size, shape_of(recipe).parameters
     name = f"Qwen3-{size.replace('p', '.').upper()}" if size else f"{parameters / 1e9:.2f} G parameters"
     return reach.beyond(name, parameters, world_size(recipe), dp=data_parallel(recipe), cp=recipe.parallel.cp)

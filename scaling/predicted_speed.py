@@ -1,4 +1,4 @@
-"""The speed that a recipe is predicted to have, for a dry run, and what Megatron's local layers cost of it."""
+"""The predicted speed of a recipe, for a dry run, and how much of it Megatron's local layers cost."""
 
 import os
 from dataclasses import replace
@@ -14,7 +14,7 @@ from .predict_run import Site, beyond, predict_run, stack_of_recipe
 
 
 def cost_of_local_layers(recipe: Recipe) -> str | None:
-    """Predict how much longer a step takes than with Transformer Engine, where `auto` finds none on this machine."""
+    """Predict how much longer a step takes without Transformer Engine, if `auto` does not find it on this machine."""
     if (
         recipe.model.transformer_impl != Layers.AUTO
         or transformer_impl(recipe, gpu=has_gpu()) != Layers.LOCAL
@@ -27,12 +27,12 @@ def cost_of_local_layers(recipe: Recipe) -> str | None:
     ]
     return (
         "Transformer Engine is not installed: Megatron's local layers with torch's attention are used; predicted for "
-        f"H100s, a step takes {seconds[1]:.3g} s, {seconds[1] / seconds[0] - 1:.0%} more than with it"
+        f"H100s, a step takes {seconds[1]:.3g} s, {seconds[1] / seconds[0] - 1:.0%} more than with Transformer Engine"
     )
 
 
 def warn_of_local_layers(recipe: Recipe) -> None:
-    """Warn of what local layers cost where `auto` takes them; one rank does."""
+    """Warn how much time local layers cost if `auto` takes them; only one rank warns."""
     cost = cost_of_local_layers(recipe) if os.environ.get("RANK", "0") == "0" else None
     if cost is not None:
         log.warn(f"train: {cost}")
@@ -42,7 +42,7 @@ def predicted_speed(recipe: Recipe, tokens: Path | None) -> PredictedSpeed:
     """Predict a recipe's speed on H100s.
 
     Args:
-        recipe: checked.
+        recipe: the checked recipe.
         tokens: the tokens stage's folder, or None.
     """
     run, reach = predict_run(recipe, filling(recipe, tokens), Site(), read_fit().constants), read_reach()

@@ -1,4 +1,4 @@
-"""Published training speeds as settings that can be predicted: what rows state, and what is assumed else."""
+"""Published training speeds as settings that can be predicted: what rows state, and what is assumed otherwise."""
 
 import re
 from dataclasses import dataclass, replace
@@ -24,14 +24,14 @@ class Case:
     """A published row.
 
     Attributes:
-        id: the row's own.
-        model: its name.
-        stack: kind of its trainer.
-        work: what is predicted.
-        published: tokens a second and GPU.
-        assumed: what the row does not state, and what was taken instead.
-        software: name of its trainer, without version and date.
-        mfu_only: whether the speed follows from an MFU, whose count of operations the source does not state.
+        id: the row's id.
+        model: name of the model.
+        stack: kind of trainer.
+        work: the setting to predict.
+        published: tokens/s/GPU.
+        assumed: what the row does not state, and what was assumed instead.
+        software: name of the trainer, without version and date.
+        mfu_only: whether the speed is derived from an MFU whose count of operations the source does not state.
     """
 
     id: Any
@@ -59,10 +59,10 @@ def cases(given: Any, where: str) -> list[Case]:
 
     Args:
         given: JSON objects in the form of published.json's rows.
-        where: they were read from, for messages.
+        where: where they were read from, for messages.
 
     Raises:
-        UserError: one is not a row, or states what cannot be.
+        UserError: an object is not a row, or states something impossible.
     """
     if not isinstance(given, list) or not given:
         raise UserError("there are no rows", where=where, allowed='a list of rows, or an object {"rows": [...]}')
@@ -73,20 +73,20 @@ def read_rows(path: Path) -> list[Case]:
     """Read a file of rows: a list, or an object that has them under `rows`.
 
     Raises:
-        UserError: it is none.
+        UserError: the file does not hold valid rows.
     """
     value = read_json(path)
     return cases(value.get("rows") if isinstance(value, dict) else value, str(path))
 
 
 def extent_of_site(measured: list[Case]) -> Measured:
-    """Models and numbers of GPUs of a site's rows."""
+    """Find the models and numbers of GPUs of a site's rows."""
     gpus = [case.gpus for case in measured]
     return Measured(sorted({case.model for case in measured}), (min(gpus), max(gpus)))
 
 
 def left_out() -> set[str]:
-    """Models whose rows nothing is fitted to."""
+    """Names of the models whose rows are left out of the fit."""
     return set(read_json(SPLIT)["test"])
 
 
@@ -134,7 +134,7 @@ def _case(value: Any, where: str) -> Case:
 
 
 def _least_recomputed(row: Row, work: Work) -> Work:
-    """The work with as little recomputation as fits a GPU."""
+    """Choose the least recomputation with which the work fits a GPU."""
     ways = {name: replace(work, recompute=share) for name, share in RECOMPUTED.items()}
     name = next((name for name, way in ways.items() if way.bytes <= H100.memory), "full")
     row.assumed.append(f"recompute is taken as {name}: without, a GPU would need {work.bytes / 1e9:.0f} GB")
@@ -149,14 +149,14 @@ def _shape(row: Row) -> Architecture:
         raise UserError("a row does not name its model", where=row.where, fix="give `model`, or `shape`")
     causal = row.number("calc_gflop_per_token_causal") or 0.0
     full = row.number("calc_gflop_per_token_full") or 0.0
-    counted = causal < full < 2 * causal  # half of attention is less than all of it with the matrices
+    counted = causal < full < 2 * causal  # half of attention is less than attention and matrices together
     try:
         shape, assumed = find(name)
     except UserError as error:
         if not counted:
             raise UserError(error.what, where=row.where, allowed=error.allowed, fix=error.fix) from None
         shape, assumed = None, "unknown"
-    if assumed and counted:  # operations tell more than a name
+    if assumed and counted:  # the operations determine the shape better than a name
         shape, assumed = of_flops(causal * 1e9, full * 1e9, row.number("seq") or UNSTATED_SEQ)
     if assumed:
         row.assumed.append(assumed)
@@ -178,10 +178,10 @@ def _precision(row: Row) -> str:
 
 
 def _spread(row: Row, shape: Architecture, stack: Stack) -> dict[str, Any]:
-    """TP, PP, CP, DP, interleaving and the batch.
+    """Read TP, PP, CP, DP, interleaving and the batch.
 
     Raises:
-        UserError: they do not fit each other.
+        UserError: they conflict.
     """
     tp, pp, cp = (row.whole(name, 1) or 1 for name in ("tp", "pp", "cp"))
     gpus = row.whole("n_gpu")
@@ -199,7 +199,7 @@ def _spread(row: Row, shape: Architecture, stack: Stack) -> dict[str, Any]:
         # Meta states that its pipelines are interleaved, too (The Llama 3 Herd of Models, 3.3.2). Nanotron's are not.
         chunks = max(1, round(shape.layers / pp)) if stack != Stack.OTHERS and pp > 1 else 1
         if chunks > 1:
-            row.assumed.append(f"vp is taken as {chunks}, one layer a chunk, as most rows that state it")
+            row.assumed.append(f"vp is taken as {chunks}, one layer per chunk, as in most rows that state it")
     balanced = stack == Stack.OTHERS or shape.layers % pp != 0
     return {
         "tp": tp,
@@ -214,7 +214,7 @@ def _spread(row: Row, shape: Architecture, stack: Stack) -> dict[str, Any]:
 
 
 def _batch(row: Row, pp: int, dp: int) -> tuple[int, float]:
-    """Sequences of a micro-batch, and micro-batches of a copy of the model in a step."""
+    """Read the sequences of a micro-batch, and the micro-batches of a copy of the model in a step."""
     micro = row.whole("mbs", 1, "the usual one of large models") or 1
     accumulation: float | None = row.whole("ga")
     batch = row.whole("gbs")
@@ -224,15 +224,15 @@ def _batch(row: Row, pp: int, dp: int) -> tuple[int, float]:
             raise UserError(f"gbs {batch} is less than DP {dp} x mbs {micro}", where=row.where)
     if accumulation is None:
         accumulation = max(4, 2 * pp)
-        row.assumed.append(f"gbs is taken as {accumulation} micro-batches a copy")
+        row.assumed.append(f"gbs is taken as {accumulation} micro-batches per copy of the model")
     return micro, accumulation
 
 
 def _published(row: Row, shape: Architecture, work: Work, *, seq: int, precision: str) -> float:
-    """Tokens a second and GPU, as stated, or as they follow from what is stated.
+    """Read or derive the tokens/s/GPU.
 
     Raises:
-        UserError: nothing tells.
+        UserError: the row states nothing from which they follow.
     """
     for name in ("tokens_s_gpu", "tokens_s_gpu_derived"):
         stated = row.number(name)

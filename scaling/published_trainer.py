@@ -11,7 +11,7 @@ from .work import Kernel
 
 
 class Stack(StrEnum):
-    """Kinds of trainers: Megatron's, PyTorch's FSDP however it is called, and any other."""
+    """Kinds of trainers: Megatron's, PyTorch's FSDP under any name, and any other."""
 
     MEGATRON = "Megatron"
     FSDP = "FSDP"
@@ -22,15 +22,15 @@ FAST_ATTENTION = 2024.6
 """Year from which NVIDIA's software attends with cuDNN's kernels for Hopper by default: Transformer Engine 1.9."""
 UNSTATED_YEAR = 2025.5
 HBM2E = 2.4e12
-"""Bytes a second of the memory of an H100 96 GB HBM2e, which torchtitan's rows of 2024-12 were measured on."""
+"""Memory speed, in bytes per second, of the H100 96 GB HBM2e on which torchtitan's rows of 2024-12 were measured."""
 GRADIENTS = {"fp32": 4, "bf16": 2}
-"""Bytes of a gradient as it is reduced, where the row tells."""
+"""Bytes of a gradient in its reduction, by what the row states."""
 RECOMPUTED = {"none": 0.0, "selective": 0.5, "full": 1.0}
-"""Share of the forward pass that is computed again."""
+"""Share of the forward pass that is recomputed."""
 
 
 def stack_of(row: Row) -> Stack:
-    """The kind of a row's trainer."""
+    """Determine the kind of a row's trainer."""
     software, sharding = row.text("software").lower(), row.text("sharding").lower()
     if "fsdp" in sharding or re.search("foundry|titan|automodel", software):
         return Stack.FSDP
@@ -42,7 +42,7 @@ def stack_of(row: Row) -> Stack:
 
 
 def software_of(row: Row, stack: Stack) -> dict[str, Any]:
-    """The software's part of a `Work`, by its name and the row's fields."""
+    """Determine the software's part of a `Work` from its name and the row's fields."""
     software, sharding = row.text("software").lower(), row.text("sharding").lower()
     year = _year(software)
     if year is None:
@@ -78,7 +78,7 @@ def _kernel(software: str, *, fast: bool) -> Kernel:
 
 
 def recomputed(row: Row) -> float | None:
-    """Share of the forward pass that is computed again, where the row tells."""
+    """Share of the forward pass that is recomputed; None if the row does not state it."""
     text = row.text("recompute").lower()
     if re.match(r"(none|no|off|false)\b", text):
         return RECOMPUTED["none"]
@@ -98,12 +98,12 @@ def _year(software: str) -> float | None:
 
 
 def hardware_of(row: Row) -> dict[str, Any]:
-    """GPUs of a node, power limit and memory, as the row's `hw` tells; an H100 SXM in nodes of 8 otherwise.
+    """Read GPUs per node, power limit and memory from the row's `hw`; by default an H100 SXM in nodes of 8.
 
     An H200 is an H100's chip with faster memory.
 
     Raises:
-        UserError: it is another GPU, or has what cannot be.
+        UserError: it is another GPU, or states something impossible.
     """
     text = row.text("hw")
     if not text:

@@ -1,11 +1,11 @@
-"""Reading a row of a table that somebody else has made: each field is checked, and what is assumed is noted."""
+"""Reads a row of a table from outside: each field is checked, and assumptions are noted."""
 
 from typing import Any
 
 from ..core.errors import UserError
 
 SMALLEST, LARGEST = 1e-9, 1e15
-"""Range of a number that a row may state: beyond it products of several would overflow."""
+"""Range of a number in a row: outside of it, products of several numbers would overflow."""
 
 
 class Row:
@@ -13,8 +13,8 @@ class Row:
 
     Attributes:
         value: the row.
-        where: it was read from, for messages.
-        assumed: notes on what was taken where the row does not say.
+        where: where it was read from, for messages.
+        assumed: notes on what was assumed because the row does not state it.
     """
 
     def __init__(self, value: dict[str, Any], where: str) -> None:
@@ -22,7 +22,7 @@ class Row:
         self.value, self.where, self.assumed = value, where, list[str]()
 
     def number(self, name: str, default: float | None = None, why: str = "") -> float | None:
-        """A positive number; where it is not stated `default`, which is noted."""
+        """Read a positive number; if it is not stated, take `default` and note that."""
         value = self.value.get(name)
         if value is None:
             if default is not None:
@@ -34,14 +34,14 @@ class Row:
         return float(value)
 
     def whole(self, name: str, default: int | None = None, why: str = "") -> int | None:
-        """As `number`, a whole one."""
+        """Read a whole number, as `number` does."""
         value = self.number(name, default, why)
         if value is not None and value != int(value):
             raise UserError(f"{name} is {value:g}", where=self.where, allowed="a whole number from 1")
         return None if value is None else int(value)
 
     def text(self, name: str) -> str:
-        """A text, empty where it is not stated."""
+        """Read a text; empty if it is not stated."""
         value = self.value.get(name)
         if value is not None and not isinstance(value, str):
             raise UserError(f"{name} is {value!r}", where=self.where, allowed="a text")

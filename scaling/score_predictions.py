@@ -1,4 +1,4 @@
-"""How far predictions are from measured rows: of a file in the form of published.json."""
+"""Compares predictions with measured rows, from a file in the form of published.json."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,16 +13,16 @@ from .published import Case, read_rows
 
 @dataclass(frozen=True)
 class ScoredRow:
-    """A measured row and its prediction, in tokens a second and GPU.
+    """A measured row and its prediction, in tokens/s/GPU.
 
     Attributes:
-        id, model: of the row.
-        predicted: with the constants.
-        published: measured.
-        error_pct: of the prediction.
-        interval: in which 90 % of unseen rows of Megatron's trainer are; of another kind of trainer all rows at hand.
-        assumed: what is assumed of the row, sentences.
-        beyond: how the prediction goes beyond the rows that the constants are fitted to, sentences.
+        id, model: the row's id and model.
+        predicted: the predicted speed.
+        published: the measured speed.
+        error_pct: error of the prediction in percent.
+        interval: limits that hold 90 % of unseen rows of Megatron's trainer or, for another kind, all available rows.
+        assumed: sentences on what is assumed about the row.
+        beyond: sentences on how the prediction goes beyond the rows that the constants are fitted to.
     """
 
     id: str
@@ -54,10 +54,10 @@ def score_predictions(path: Path, site: Path | None = None) -> Score:
 
     Args:
         path: JSON: a list of rows, or an object that has them under `rows`.
-        site: file of constants to use instead of the fitted ones.
+        site: file of constants to use instead of the published fit.
 
     Raises:
-        UserError: the file has no rows, or one of them cannot be.
+        UserError: the file has no rows, or a row is invalid.
     """
     path_of_fit = site or FITTED
     constants, reach = read_fit(path_of_fit).constants, read_reach(path_of_fit)

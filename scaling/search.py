@@ -21,13 +21,13 @@ from .work import stack
 
 LARGEST_MICRO = 16
 CLOSE = 0.01
-"""Share of the time within which the simpler way is taken: less than a prediction can tell apart."""
+"""Difference, as a share of the time, within which the simpler way is taken: too small to predict."""
 BEST = 10
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings that the search decides; where times are close, the earlier ones stay simple longer."""
+    """The settings that the search decides; if times are close, the earlier ones are kept simple first."""
 
     recompute: bool
     interleaving: int
@@ -62,7 +62,7 @@ KEYS = {
     "optimizer.grads": "grads",
     "batch.micro_size": "micro",
 }
-"""Keys of a recipe -> the settings that they are."""
+"""Keys of a recipe -> the settings that they stand for."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Choice:
     """A way to spread a recipe.
 
     Attributes:
-        recipe: that is spread so.
-        memory: of the GPU that needs most.
-        run: what it is predicted to take.
+        recipe: the recipe, spread in this way.
+        memory: memory of the GPU that needs most.
+        run: the predicted run.
     """
 
     recipe: Recipe
@@ -86,7 +86,7 @@ class Choice:
 
     @property
     def limits(self) -> list[tuple[str, float]]:
-        """The terms of the step's time, and the share of each, largest first."""
+        """The terms of the step's time with the share of each, largest first."""
         terms = self.run.terms
         shares = [(item.name, float(getattr(terms, item.name)) / self.run.step_seconds) for item in fields(Terms)]
         return sorted(shares, key=lambda pair: -pair[1])
@@ -102,21 +102,21 @@ class Choice:
 def plan(
     recipe: Recipe, filling: Filling, site: Site, constants: Constants, keep: tuple[str, ...] = ()
 ) -> tuple[Choice, list[Choice]]:
-    """Search.
+    """Search all ways to spread a recipe.
 
     Args:
-        recipe: what is trained; of how it is spread only the machines count, and what is kept.
-        filling: of its slots.
-        site: its machines.
-        constants: of the step-time model.
-        keep: settings that stay as the recipe has them, or keys of the recipe that are such.
+        recipe: the recipe; of its spread, only the number of GPUs and the settings in `keep` matter.
+        filling: how full its slots are.
+        site: the machines.
+        constants: constants of the step-time model.
+        keep: settings that stay as in the recipe, by their own names or by the recipe's keys.
 
     Returns:
         The choice: the simplest way that is predicted to be within 1 % of the fastest; and all ways that fit, fastest
         first.
 
     Raises:
-        UserError: nothing fits, or something else than a setting is to be kept.
+        UserError: nothing fits, or `keep` names something that is not a setting.
     """
     keep = tuple(KEYS.get(name, name) for name in keep)
     for name in keep:
@@ -147,13 +147,13 @@ def plan(
 
 
 def _fitting(recipe: Recipe, ways: Iterable[Recipe]) -> list[tuple[Recipe, GpuMemory]]:
-    """The ways that fit into the recipe's GPUs, with the memory that each takes."""
+    """List the ways that fit into the recipe's GPUs, with the memory that each takes."""
     tried = [(way, of_gpu(way)) for way in ways]
     fitting = [(way, memory) for way, memory in tried if fits(memory, recipe.machine.gpu_gib * GIB)]
     if not fitting:
         least = min(memory.total for _, memory in tried) / GIB
         raise UserError(
-            f"no way to spread it over {counted(world_size(recipe), 'GPU')} fits: "
+            f"no way to spread the recipe over {counted(world_size(recipe), 'GPU')} fits: "
             f"the least needs {least:.1f} GiB (predicted)",
             where="machine.gpu_gib",
             allowed=allowed_memory(recipe.machine.gpu_gib),
@@ -163,19 +163,19 @@ def _fitting(recipe: Recipe, ways: Iterable[Recipe]) -> list[tuple[Recipe, GpuMe
 
 
 def _one_by_one(terms: Terms, count: int) -> Iterator[Terms]:
-    """Terms of arrays as terms of numbers, one for each setting."""
+    """Split terms of arrays into terms of numbers, one for each setting."""
     columns = [np.broadcast_to(getattr(terms, item.name), count).tolist() for item in fields(Terms)]
     return (Terms(*values) for values in zip(*columns, strict=True))
 
 
 def _complexity(recipe: Recipe) -> tuple[Any, ...]:
-    """A key that is smaller for a simpler way, the weightiest first; BF16 gradients are less simple than FP32 ones."""
+    """A sort key, smaller for a simpler way, most important setting first; BF16 gradients are less simple than FP32."""
     values = asdict(Settings.of(recipe))
     return tuple(value == "bf16" if name == "grads" else value for name, value in values.items() if name != "dp")
 
 
 def candidates(recipe: Recipe) -> Iterator[Recipe]:
-    """Every way to spread a recipe that Megatron and the recipe's own rules allow; whether it fits is not asked."""
+    """Yield every way to spread a recipe that Megatron and the recipe's own rules allow, whether it fits or not."""
     shape, world, total = shape_of(recipe), world_size(recipe), recipe.batch.global_size
     grads = ("fp32", "bf16") if recipe.model.precision == "bf16" else ("fp32",)
     for tp, pp, cp in _spreads(recipe, shape, world):
@@ -191,7 +191,7 @@ def candidates(recipe: Recipe) -> Iterator[Recipe]:
 
 
 def _spreads(recipe: Recipe, shape: Qwen3Config, world: int) -> Iterator[tuple[int, int, int]]:
-    """TP, PP and CP."""
+    """Yield TP, PP and CP of each allowed spread."""
     splits_sequences = recipe.data.layout == Layout.CONCAT and not masked(recipe.data)
     for tp in TENSOR_PARALLEL:
         parts = (shape.heads, shape.kv_heads, shape.ffn, shape.vocab, recipe.parallel.ranks_per_node)
@@ -205,7 +205,7 @@ def _spreads(recipe: Recipe, shape: Qwen3Config, world: int) -> Iterator[tuple[i
 
 
 def _chunks(layers: int, pp: int, micro_batches: int) -> list[int]:
-    """Ways to interleave: chunks divide a stage's layers, and Megatron asks for a multiple of PP micro-batches."""
+    """List the ways to interleave: chunks divide a stage's layers; Megatron needs a multiple of PP micro-batches."""
     if pp == 1 or micro_batches % pp:
         return [1]
     return [chunks for chunks in range(1, layers // pp + 1) if layers // pp % chunks == 0]
@@ -229,30 +229,30 @@ def _spread(
 
 
 def explanation(choice: Choice, every: list[Choice]) -> list[str]:
-    """Why the choice: for each setting, what the best way with another value of it would cost."""
+    """Explain the choice: for each setting, what the best way with another value of it would cost."""
     spent = ", ".join(f"{name} {share:.0%}" for name, share in choice.limits[:3])
     run = choice.run
     lines = [
-        f"{run.step_seconds:.2f} s a step, {run.tokens_per_second_per_gpu:,.0f} real tokens/s/GPU, MFU {run.mfu:.1%}, "
-        f"{choice.memory.total / GIB:.1f} GiB; a step goes to {spent}"
+        f"{run.step_seconds:.2f} s per step, {run.tokens_per_second_per_gpu:,.0f} real tokens/s/GPU, MFU "
+        f"{run.mfu:.1%}, {choice.memory.total / GIB:.1f} GiB; largest terms of a step: {spent}"
     ]
     for name, value in asdict(choice.settings).items():
         if name == "dp":
             continue  # follows from the others
         others = [other for other in every if getattr(other.settings, name) != value]
         if not others:
-            lines.append(f"{name} {value}: nothing else is allowed, or fits")
+            lines.append(f"{name} {value}: no other value is allowed and fits")
             continue
         other = others[0]
         slower = other.run.step_seconds / choice.run.step_seconds - 1
-        verdict = f"{slower:+.1%} time" if abs(slower) >= 0.0005 else "as fast"
-        reason = _reason(choice, other) if slower > CLOSE else "no faster than a prediction can tell, and less simple"
-        lines.append(f"{name} {value}: the best with {name} {getattr(other.settings, name)} is {verdict} ({reason})")
+        verdict = f"takes {slower:+.1%} time" if abs(slower) >= 0.0005 else "is as fast"
+        reason = _reason(choice, other) if slower > CLOSE else "less simple, and the difference is too small to predict"
+        lines.append(f"{name} {value}: the best with {name} {getattr(other.settings, name)} {verdict} ({reason})")
     return lines
 
 
 def _reason(choice: Choice, other: Choice) -> str:
-    """The term that another way has most more of."""
+    """Name the term that grows most in another way."""
     mine, theirs = dict(choice.limits), dict(other.limits)
     more = {name: theirs[name] * other.run.step_seconds - mine[name] * choice.run.step_seconds for name in mine}
     name = max(more, key=lambda term: more[term])

@@ -1,8 +1,8 @@
-"""A site's constants: the published fit, of which two are fitted again to what was measured there.
+"""A site's constants: the published fit, with two constants fitted to measurements at the site.
 
-A handful of rows of one model tells no more than that: how fast the network between nodes is, and what a step costs
-beside all that is priced. How far the result is off is said by leaving out one row at a time; what the rows leave open
-(their micro-batch, say) is tried in each way, and the interval spans them all.
+A few rows of one model determine only two constants: the speed of the network between nodes, and the fixed cost of a
+step. The error is found by leaving out one row at a time. What the rows do not state (such as the micro-batch) is tried
+in each possible way, and the interval covers all of them.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ from .fit import errors_pct, fit
 from .published import Case, cases, extent_of_site
 
 FREE = ("network", "step")
-"""Constants that a site has of its own."""
+"""Constants that are a site's own."""
 SPREAD = 1.0
 """Standard deviation of their logarithms: a step's fixed cost may well be several times the published fit's."""
 LEAST = 3
@@ -29,10 +29,10 @@ class SiteRow:
     """A row of a site, and the errors of its prediction in percent.
 
     Attributes:
-        id, model, gpus: of the row.
-        before: by the published fit.
-        after: by the site's constants.
-        left_out: by constants that are fitted to the other rows.
+        id, model, gpus: the row's fields.
+        before: error with the published fit.
+        after: error with the site's constants.
+        left_out: error with constants that are fitted to the other rows.
     """
 
     id: Any
@@ -45,7 +45,7 @@ class SiteRow:
 
 @dataclass(frozen=True)
 class Assumption:
-    """One way to take what the rows leave open: the errors in percent with each row left out in turn."""
+    """An assumption about what the rows do not state: the errors in percent with each row left out in turn."""
 
     name: str
     left_out: list[float]
@@ -53,13 +53,13 @@ class Assumption:
 
 @dataclass(frozen=True)
 class SiteFit:
-    """A site's constants, and how far they are off.
+    """A site's constants, and their errors.
 
     Attributes:
         fit: constants and interval.
         measured: models and GPUs of the rows.
-        rows: each row, as its fields are.
-        assumptions: the same with another assumption each.
+        rows: the rows, with the fields that they state.
+        assumptions: the errors under each alternative assumption.
         source: the rows as they were read, and the alternatives.
     """
 
@@ -70,7 +70,7 @@ class SiteFit:
     source: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values: a site's file, which `read_fit` and `read_rows` read, and the errors."""
+        """Return JSON values: a site's file, which `read_fit` and `read_rows` read, and the errors."""
         errors = {"errors_pct": [asdict(row) for row in self.rows]}
         assumed = {"assumptions_errors_pct": {item.name: item.left_out for item in self.assumptions}}
         return self.source | self.fit.to_json() | {"measured": self.measured._asdict()} | errors | assumed
@@ -80,11 +80,11 @@ def fit_site(path: Path) -> SiteFit:
     """Fit a site's two constants to its rows.
 
     Args:
-        path: JSON: `rows` in the form of published.json, and perhaps `alternatives`: objects with a `name`, the fields
-            that rows would have else, and perhaps `ids` of the rows that they are about (all, if there are none).
+        path: JSON: `rows` in the form of published.json, and optionally `alternatives`: objects with a `name`, the
+            fields that rows would have instead, and optionally the `ids` of the rows concerned (by default all).
 
     Raises:
-        UserError: there are fewer than three rows, or one of them, or an alternative, cannot be.
+        UserError: there are fewer than three rows, or a row or an alternative is invalid.
     """
     given, start = read_site_rows(path), read_fit().constants
     measured = given.cases
@@ -108,7 +108,7 @@ def fit_site(path: Path) -> SiteFit:
 
 @dataclass(frozen=True)
 class SiteRows:
-    """A site's rows as they are read, and as cases: as they are, and by the name of each alternative."""
+    """A site's rows as they are read, and as cases: as stated, and under the name of each alternative."""
 
     rows: list[Any]
     alternatives: list[dict[str, Any]]
@@ -138,7 +138,7 @@ def read_site_rows(path: Path) -> SiteRows:
 
 
 def _parts(given: Any, where: str) -> tuple[list[Any], list[dict[str, Any]]]:
-    """A file's rows and alternatives."""
+    """Divide a file's content into rows and alternatives."""
     value = given if isinstance(given, dict) else {"rows": given}
     rows, alternatives = value.get("rows"), value.get("alternatives", [])
     known = isinstance(alternatives, list) and all(
@@ -147,7 +147,7 @@ def _parts(given: Any, where: str) -> tuple[list[Any], list[dict[str, Any]]]:
     )
     if not known:
         raise UserError(
-            "`alternatives` is not a list of what rows may be else",
+            "`alternatives` is not a list of alternative fields of rows",
             where=where,
             allowed='objects with a "name", fields of a row, and perhaps "ids" of rows',
         )
@@ -159,7 +159,7 @@ def _fitted(measured: list[Case], start: Constants) -> Constants:
 
 
 def _left_out(measured: list[Case], start: Constants) -> list[float]:
-    """Error of each row in percent, by constants that are fitted to the others."""
+    """Compute the error of each row in percent, with constants that are fitted to the others."""
     return [
         float(errors_pct([case], _fitted([other for other in measured if other is not case], start))[0])
         for case in measured

@@ -1,8 +1,8 @@
 """Seconds of a training step, from the operations, bytes and messages that it consists of.
 
-Each operation of a layer is priced by what bounds it: matrix products and attention by arithmetic, element-wise
-operations by the GPU's memory, collectives by NVLink inside a node and by network cards between nodes. `Constants` says
-how much of a data sheet's figure is reached; they are shared by all models and settings, and fitted by `fit.py`.
+The time of each operation follows from what limits it: arithmetic for matrix products and attention, the GPU's memory
+for element-wise operations, NVLink inside a node and network cards between nodes for collectives. `Constants` says how
+much of the data sheet's speeds is reached; all models and settings share them, and `fit.py` fits them.
 """
 
 from dataclasses import dataclass, fields
@@ -14,14 +14,14 @@ from .constants import Constants
 from .work import Kernel, Numbers, Work
 
 NVLINK_SHARE = 0.8
-"""Share of an H100's NVLink that NCCL's rings reach on 8 of them: 370 GB/s (nccl-tests issue 212)."""
+"""Share of an H100's NVLink speed that NCCL's rings reach on 8 H100s: 370 GB/s (nccl-tests issue 212)."""
 POWER = 0.5
-"""Exponent of the power limit in the speed of arithmetic: an assumption, between a limit that does not bind (0) and one
-that is all (1). One model alone has rows with another limit, so that a fit would be to that model."""
+"""Exponent of the power limit in the speed of arithmetic: an assumption, between no influence (0) and proportionality
+(1). Only one model has rows with another limit, so a fit would be a fit to that model."""
 REFERENCE_YEAR = 2025.0
-"""Year of the software that the shares hold for."""
+"""Year of the software for which the shares hold."""
 PRODUCTS = 4
-"""Matrix products of a layer's forward pass: queries, keys and values; attention's output; both of the MLP."""
+"""Number of matrix products in a layer's forward pass: queries, keys and values; attention's output; two in the MLP."""
 LOGIT = 20
 """Bytes that are read and written for a logit, forward and backward: BF16 and FP32 copies, maximum, sum, gradient."""
 ADAM = 30
@@ -30,16 +30,16 @@ ADAM = 30
 
 @dataclass(frozen=True)
 class Terms:
-    """Seconds of a step, by what they go to; they add up.
+    """Seconds of a step, by what takes them; their sum is the step.
 
     Attributes:
         products: matrix products of the layers and of the output layer.
         attention: scores and their products.
         elementwise: norms, activations, rotations, casts, loss.
-        tp, cp, pp, dp: communication that nothing hides.
-        bubble: waiting of pipeline stages.
-        optimizer: the update, and clearing gradients.
-        other: launches and what a step does once.
+        tp, cp, pp, dp: communication that does not overlap with computation.
+        bubble: waiting times of pipeline stages.
+        optimizer: the update, and clearing the gradients.
+        other: launches, and what a step does once.
     """
 
     products: Numbers
@@ -64,11 +64,11 @@ def step_time(work: Work, constants: Constants) -> Terms:
 
     Args:
         work: numbers, or arrays of one length.
-        constants: from `fit.py`, or a site's.
+        constants: constants from `fit.py`, or a site's.
     """
     stage, output = _stage(work, constants), _output_layer(work, constants)
-    # In the steady state every stage waits for the fullest one: the last, which has the output layer, too; or where
-    # that counts as layers, any of those that have a layer more than others.
+    # In the steady state every stage waits for the one with most work: the last, which also has the output layer; or,
+    # if the output layer counts as layers, any stage that has one layer more than others.
     units = (work.layers + work.vocab * work.hidden / work.layer_parameters) / work.pp
     fullest = np.where((work.balanced == 1) & (work.pp > 1), np.ceil(units) / units, 1)
     stage = {name: seconds * fullest for name, seconds in stage.items()}
@@ -104,7 +104,7 @@ def _stage(work: Work, constants: Constants) -> dict[str, Numbers]:
 
 
 def _output_layer(work: Work, constants: Constants) -> dict[str, Numbers]:
-    """Seconds of a micro-batch's logits and loss; they stay in BF16."""
+    """Seconds of a micro-batch's logits and loss, which are always computed in BF16."""
     logits = _tokens(work) * work.vocab / work.tp
     speed = constants.bf16 * H100.bf16 * _pace(work, constants)
     return {
@@ -129,26 +129,26 @@ def _product_speed(work: Work, constants: Constants) -> Numbers:
 
 
 def _product_traffic(work: Work) -> Numbers:
-    """Bytes that a layer's products read and write in one of their three passes, which arithmetic does not hide."""
+    """Bytes that a layer's products read and write in each of their three passes, in addition to their arithmetic."""
     inputs, outputs = _widths(work)
     size = np.where(work.fp8 == 1, 1.5, 2.0)  # FP8 products write BF16
     return size * (_tokens(work) * (inputs + outputs) + work.layer_parameters) / work.tp
 
 
 def _widths(work: Work) -> tuple[Numbers, Numbers]:
-    """Numbers that a token brings to a layer's products, and that it takes from them."""
+    """Numbers per token that a layer's products read, and that they write."""
     inputs = 2 * work.hidden + work.q + work.ffn
     outputs = 2 * work.hidden + work.q + 2 * work.kv + (1 + work.gated) * work.ffn
     return inputs, outputs
 
 
 def _memory_speed(work: Work, constants: Constants) -> Numbers:
-    """Bytes a second of element-wise operations; counted as if fused, so that unfused ones are slower."""
+    """Bytes per second of element-wise operations; bytes are counted as if fused, so unfused operations are slower."""
     return work.memory * constants.memory / np.where(work.fused == 1, 1.0, constants.unfused)
 
 
 def _attention(work: Work, constants: Constants) -> Numbers:
-    """Seconds of a layer's attention: two products forward, five backward, since scores are computed again."""
+    """Seconds of a layer's attention: two products forward, five backward, since the scores are recomputed."""
     operations = 2 * _tokens(work) * work.attended * work.q / work.tp * (3.5 + work.recompute)
     share = np.where(work.attention == Kernel.FLASH_2, constants.attention_2, constants.attention)
     share = np.where(work.attention == Kernel.TRITON, constants.attention_triton, share)
@@ -160,9 +160,9 @@ def _attention(work: Work, constants: Constants) -> Numbers:
 def _elementwise(work: Work, constants: Constants) -> Numbers:
     """Seconds of a layer's element-wise operations, by the bytes they read and write, forward and backward.
 
-    Two norms and two residuals pass over the hidden state 20 times, a gated activation 8 times over the MLP's width and
-    another one 5 times, the rotation 4 times over queries and keys, in BF16. For FP8 each product's inputs and
-    gradients are cast, and once more transposed.
+    In BF16, two norms and two residuals pass 20 times over the hidden state, an activation 8 times over the MLP's width
+    if it is gated and else 5 times, and the rotation 4 times over queries and keys. For FP8, each product's inputs and
+    gradients are also cast, and cast again transposed.
     """
     size = 2 * (20 * work.hidden + (5 + 3 * work.gated) * work.ffn + 4 * (work.q + work.kv))
     inputs, outputs = _widths(work)
@@ -171,9 +171,9 @@ def _elementwise(work: Work, constants: Constants) -> Numbers:
 
 
 def _weight_traffic(work: Work, constants: Constants) -> Numbers:
-    """Seconds that weights and gradients take in a micro-batch, however few tokens it has.
+    """Seconds to read and write weights and gradients in a micro-batch, whatever its number of tokens.
 
-    Megatron reads the buffer that it adds each gradient to. FSDP writes each weight as it is gathered and copies it
+    Megatron reads the buffer to which it adds each gradient. FSDP writes each weight when it is gathered and copies it
     into place, and copies each gradient before it is scattered.
     """
     size = np.where(work.gathers > 0, 6 * (work.gathers + 1), work.grad_bytes)
@@ -181,7 +181,7 @@ def _weight_traffic(work: Work, constants: Constants) -> Numbers:
 
 
 def _tensor_parallel(work: Work, constants: Constants) -> Numbers:
-    """Seconds of a layer's TP communication that is not hidden: four gathers and four scatters."""
+    """Seconds of a layer's TP communication that does not overlap: four gathers and four scatters."""
     count = 8 + 4 * work.recompute
     size = 2 * _tokens(work) * work.hidden
     inside = np.minimum(work.tp, work.node)
@@ -192,7 +192,7 @@ def _tensor_parallel(work: Work, constants: Constants) -> Numbers:
 
 
 def _context_parallel(work: Work, attention: Numbers, constants: Constants) -> Numbers:
-    """Seconds of a layer's exchange of keys and values that attention does not hide: once forward, twice backward."""
+    """Seconds of a layer's exchange of keys and values beyond attention's time: once forward, twice backward."""
     size = 3 * 2 * 2 * work.kv / work.tp * _tokens(work) * (work.cp - 1)
     inside = work.tp * work.cp <= work.node
     speed = np.where(inside, H100.nvlink * NVLINK_SHARE, _own_card(work) * constants.network)
@@ -200,21 +200,21 @@ def _context_parallel(work: Work, attention: Numbers, constants: Constants) -> N
 
 
 def _own_card(work: Work) -> Numbers:
-    """Bytes a second between nodes for each GPU of a node."""
+    """Bytes per second between nodes for each GPU of a node."""
     return work.nics * work.nic / work.node
 
 
 def _between_stages(work: Work, constants: Constants) -> Numbers:
-    """Seconds of a micro-batch's way to the next stage and back that is not hidden."""
+    """Seconds of a micro-batch's transfers to the next stage and back that do not overlap."""
     size = 2 * 2 * _tokens(work) * work.hidden / work.tp * work.chunks * (work.pp > 1)
     exposed = np.where(work.chunks > 1, constants.pp_exposed, 1.0)
     return exposed * size / (_own_card(work) * constants.network)
 
 
 def _data_parallel(work: Work, constants: Constants, computing: Numbers) -> Numbers:
-    """Seconds of a step's gradients and weights on their way that no computation hides.
+    """Seconds to exchange a step's gradients and weights that do not overlap with computation.
 
-    With a distributed optimizer gradients are scattered beside the last micro-batch and weights gathered beside the
+    With a distributed optimizer, gradients are scattered during the last micro-batch and weights gathered during the
     first. With FSDP both happen in each micro-batch.
     """
     group = work.dp * work.cp
@@ -231,14 +231,14 @@ def _data_parallel(work: Work, constants: Constants, computing: Numbers) -> Numb
 
 
 def _moving(work: Work, constants: Constants, size: Numbers, *, inside: Numbers, nodes: Numbers) -> Numbers:
-    """Seconds in which `size` bytes are gathered, or scattered, by `inside` GPUs of each of so many nodes."""
+    """Seconds to gather or scatter `size` bytes among `inside` GPUs of each of `nodes` nodes."""
     between = size * (nodes - 1) / nodes / (inside * _own_card(work) * constants.network)
     within = size * (inside * nodes - 1) / (inside * nodes) / (H100.nvlink * NVLINK_SHARE)
     return np.maximum(between, within)
 
 
 def _optimizer(work: Work, constants: Constants) -> Numbers:
-    """Seconds of the update: Adam reads and writes its states, and all gradients are cleared and their norm taken."""
+    """Seconds of the update: Adam reads and writes its states; gradients are cleared, and their norm is computed."""
     shards = work.dp * work.cp
     gradients = np.where(work.gathers > 0, work.parameters / shards, work.parameters)
     size = ADAM * work.parameters / shards + 2 * work.grad_bytes * gradients
@@ -246,5 +246,5 @@ def _optimizer(work: Work, constants: Constants) -> Numbers:
 
 
 def speed(work: Work, constants: Constants) -> Numbers:
-    """Predicted slots a second and GPU: tokens, where sequences are full."""
+    """Predict the slots per second per GPU; if sequences are full, these are tokens."""
     return work.slots / work.gpus / step_time(work, constants).total

@@ -1,4 +1,4 @@
-"""The parts of a training step, as numbers or as arrays of numbers: one element a setting.
+"""The parts of a training step, as numbers or as arrays of numbers with one element per setting.
 
 The same code prices one recipe, a table of published rows and thousands of candidates of a search.
 """
@@ -13,11 +13,11 @@ from ..core.gpus import H100, NETWORK_CARD
 from .model_shapes import Architecture
 
 Numbers = Any
-"""A float, or an array of floats with one element a setting."""
+"""A float, or an array of floats with one element per setting."""
 
 
 class Scaling(StrEnum):
-    """Ways to use more ranks: as many sequences a rank (weak), or as many a step (strong)."""
+    """Kinds of scaling with more ranks: the same number of sequences per rank (weak), or per step (strong)."""
 
     WEAK = "weak"
     STRONG = "strong"
@@ -33,35 +33,35 @@ class Kernel(IntEnum):
 
 @dataclass(frozen=True)
 class Work:
-    """A setting: model, batch, how both are spread, and what on. Switches are 0 or 1.
+    """A setting: model, batch, how both are spread, and the hardware. Switches are 0 or 1.
 
     Attributes:
         layers: decoder layers of the whole model.
         hidden, ffn, q, kv, vocab, gated: as in `Architecture`.
         tied: whether the output layer is the embedding.
         tp, pp, cp, dp: ranks that share a layer, pipeline stages, ranks that share a sequence, copies of the model.
-        chunks: parts in which each stage holds its layers (interleaving); 1: without.
-        balanced: whether the output layer counts as layers when they are spread over stages; else the last stage has it
-            beside its share of the layers.
+        chunks: number of parts into which each stage divides its layers (interleaving); 1 for none.
+        balanced: whether the output layer counts as layers when layers are divided among stages; if not, the last stage
+            has it in addition to its share of the layers.
         micro: sequences at once on a rank.
-        accumulation: micro-batches of a copy in a step.
+        accumulation: micro-batches of a copy of the model in a step.
         seq: slots of a sequence.
-        attended: sum of the squared lengths within which tokens attend to each other, over all slots; without masks the
-            slots of a sequence.
+        attended: sum of the squared lengths of the pieces within which tokens attend to each other, divided by the
+            number of slots; without masks, the slots of a sequence.
         fp8: whether matrices are multiplied in FP8.
-        grad_bytes: of a gradient as it is reduced.
+        grad_bytes: bytes of a gradient in its reduction.
         gathers: how often weights are gathered in a micro-batch: 0 with replicated weights, 1 or 2 with FSDP.
         recompute: share of the forward pass that the backward pass repeats.
-        dp_overlap: whether gradients and weights travel while the GPU computes.
-        tp_overlap: whether TP's communication runs beside the matrix products.
+        dp_overlap: whether gradients and weights are exchanged while the GPU computes.
+        tp_overlap: whether TP's communication overlaps with matrix products.
         fused: whether element-wise operations are fused kernels; else PyTorch's own, one after the other.
         attention: a `Kernel`: Triton's, with the linear biases of MPT; FlashAttention 2; cuDNN's or FlashAttention 3.
-        year: of the software.
-        watts: that a GPU may draw.
-        memory: bytes a second of a GPU's memory, by its data sheet.
+        year: year of the software.
+        watts: power limit of a GPU.
+        memory: bytes per second of a GPU's memory, by its data sheet.
         node: GPUs of a node.
         nics: network cards of a node.
-        nic: bytes a second of one of them.
+        nic: bytes per second of a network card.
     """
 
     layers: Numbers
@@ -104,7 +104,7 @@ class Work:
 
     @property
     def slots(self) -> Numbers:
-        """Slots of a step, of all GPUs."""
+        """Slots of a step, over all GPUs."""
         return self.micro * self.seq * self.accumulation * self.dp
 
     @property
@@ -119,7 +119,7 @@ class Work:
 
     @property
     def parameters(self) -> Numbers:
-        """Parameters of a rank of the stage that holds most."""
+        """Parameters of a rank in the stage that holds most."""
         tables = self.vocab * self.hidden * np.where((self.pp > 1) | (self.tied == 1), 1, 2)
         return (self.layers / self.pp * self.layer_parameters + tables) / self.tp
 
@@ -127,8 +127,8 @@ class Work:
     def bytes(self) -> Numbers:
         """Least memory of a rank: BF16 weights, gradients, Adam's states, activations, logits.
 
-        Of a pipeline's first stage, which holds the activations of as many micro-batches as there are stages. What is
-        recomputed is not kept, but for the inputs of its layers.
+        It is computed for a pipeline's first stage, which holds the activations of as many micro-batches as there are
+        stages. Recomputed activations are not kept, except for the inputs of their layers.
         """
         sharded = np.where(self.gathers > 0, self.dp * self.cp, 1)
         states = self.parameters * ((2 + self.grad_bytes) / sharded + 12 / (self.dp * self.cp))
@@ -146,11 +146,11 @@ class Work:
 
 
 def of_architecture(shape: Architecture) -> dict[str, float]:
-    """A shape's part of a `Work`."""
+    """The part of a `Work` that follows from the model's shape."""
     names = ("layers", "hidden", "ffn", "q", "kv", "vocab", "gated", "tied")
     return {name: float(getattr(shape, name)) for name in names}
 
 
 def stack(works: list[Work]) -> Work:
-    """Settings as one `Work` of arrays."""
+    """Combine settings into one `Work` of arrays."""
     return Work(**{item.name: np.array([getattr(w, item.name) for w in works], dtype=float) for item in fields(Work)})

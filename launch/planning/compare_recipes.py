@@ -1,8 +1,8 @@
-"""`pdapt plan compare`: a recipe beside the paper's own way to train, term by term; every time is predicted.
+"""`pdapt plan compare`: a recipe and the paper's own way to train, compared term by term; every time is predicted.
 
-What follows from arithmetic is compared as it is: slots that hold no token, bytes that travel, memory. The time of a
-step is predicted in the interval of FSDP's rows (`Reach.interval_of`), and only where these reach: elsewhere there is
-none. `padded_fsdp.py` says what is assumed.
+What follows from arithmetic is compared directly: slots that hold no token, bytes that are sent, memory. The time of a
+step is predicted with the interval of FSDP's rows (`Reach.interval_of`), and only within their range: outside of it no
+time is given. `padded_fsdp.py` says what is assumed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,17 +36,17 @@ class Side:
     """A way to train, predicted.
 
     Attributes:
-        name: of the way.
-        sequences: of a step.
+        name: the way's name.
+        sequences: sequences per step.
         micro_batch: sequences at once on a GPU.
-        steps: of the run.
-        real_tokens: of a step.
-        fill: share of the slots that hold them.
-        gigabytes: that a GPU sends in a step for gradients and weights.
-        memory_gib: of the GPU that needs most.
+        steps: steps of the run.
+        real_tokens: real tokens per step.
+        fill: share of the slots that hold real tokens.
+        gigabytes: gigabytes that a GPU sends in a step for gradients and weights.
+        memory_gib: memory of the GPU that needs most.
         fits: whether that fits the recipe's GPUs.
-        interval: factors of the predicted speed within which the rows of such trainers are.
-        run: predicted; None where no rows warrant the interval.
+        interval: factors of the predicted speed between which the rows of such trainers lie.
+        run: the predicted run; None if no rows support the interval.
     """
 
     name: str
@@ -82,13 +82,13 @@ class Comparison:
     """A recipe and another way, on the same GPUs.
 
     Attributes:
-        ours, other: both.
-        tokens_ratio: real tokens of all the other's steps over those of ours.
-        terms: term of a step -> seconds per million real tokens, ours and the other's, and its share of the difference;
-            none where the other has no times.
-        assumed: of the other, sentences with their reasons.
-        unmeasured: why the other has no times; None where it has.
-        beyond: how the prediction goes beyond the rows, sentences.
+        ours, other: the recipe and the other way.
+        tokens_ratio: real tokens in all steps of the other way, divided by the recipe's.
+        terms: term of a step -> seconds per million real tokens, of the recipe and of the other way, and the term's
+            share of the difference; empty if the other way has no times.
+        assumed: sentences on what is assumed about the other way, with reasons.
+        unmeasured: why the other way has no times; None if it has.
+        beyond: sentences on how the prediction goes beyond the rows.
     """
 
     ours: Side
@@ -122,11 +122,11 @@ def compare(
     """Compare a recipe with another way to train as many epochs on the same GPUs.
 
     Args:
-        recipe: checked.
+        recipe: the checked recipe.
         other: one of OTHERS.
         constants: a site's file, or None.
-        site: its machines.
-        assumptions: of the other way.
+        site: the machines.
+        assumptions: assumptions about the other way.
 
     Raises:
         UserError: there is no such way, or the recipe's GPUs cannot take its batch.
@@ -157,7 +157,7 @@ def compare(
 
 
 def sent_bytes(work: Work) -> float:
-    """Bytes that a GPU sends in a step for gradients and weights: with FSDP in every micro-batch."""
+    """Bytes that a GPU sends in a step for gradients and weights; with FSDP it sends them in every micro-batch."""
     group = work.dp * work.cp
     sharded = work.gathers > 0
     size = work.parameters * (work.grad_bytes + 2 * np.where(sharded, work.gathers, 1))
@@ -201,26 +201,26 @@ def _by_term(runs: Sequence[Run], real_tokens: tuple[float, float]) -> dict[str,
 
 
 def lines(name: str, result: Comparison) -> Iterator[str]:
-    """A comparison's lines, for people."""
+    """Format a comparison for people."""
     ours, other = result.ours, result.other
-    yield f"{name} beside {other.name}, both as if on H100s. Predicted, not measured; nothing here holds for CPU ranks."
+    yield f"{name} compared with {other.name}, both on H100s. Predicted, not measured; not valid for CPU ranks."
     for side in (ours, other):
         memory = f"{side.memory_gib:.1f} GiB{'' if side.fits else ', which does not fit'}"
         sent = f"{side.gigabytes:,.0f}" if side.gigabytes >= 10 else f"{side.gigabytes:.2g}"
         yield (
-            f"  {side.name}: {side.sequences:,} sequences a step, {side.micro_batch} at once; {side.fill:.1%} of the "
-            f"slots hold tokens, {side.real_tokens:,.0f} a step; {sent} GB sent a step and GPU; {memory}"
+            f"  {side.name}: {side.sequences:,} sequences per step, micro-batch {side.micro_batch}; {side.fill:.1%} of "
+            f"the slots hold tokens, {side.real_tokens:,.0f} per step; a GPU sends {sent} GB per step, needs {memory}"
         )
         yield f"    {_times(side)}" if side.run else f"    no step time: {result.unmeasured}"
-    yield f"  {other.name} trains {result.tokens_ratio:,.2f} x as many real tokens in all"
+    yield f"  over the whole run, {other.name} reads {result.tokens_ratio:,.2f} x as many real tokens as the recipe"
     if ours.run and other.run:
         speed = ours.run.tokens_per_second_per_gpu / other.run.tokens_per_second_per_gpu
         low, high = ours.interval[0] / other.interval[1], ours.interval[1] / other.interval[0]
-        yield f"  {speed:.2f} x the real tokens a second ({low * speed:.2f} to {high * speed:.2f})"
-        yield "  seconds for a million real tokens:      recipe  other  share of the difference"
+        yield f"  the recipe trains {speed:.2f} x as many real tokens/s ({low * speed:.2f} to {high * speed:.2f})"
+        yield "  seconds per million real tokens:        recipe  other  share of the difference"
     for term, (mine, theirs, share) in sorted(result.terms.items(), key=lambda pair: -abs(pair[1][2])):
         yield f"    {term:<34} {mine:>7.3f} {theirs:>7.3f} {share:>8.0%}"
-    yield f"  assumed of {other.name} (--assume NAME=VALUE changes the first five):"
+    yield f"  assumptions about {other.name} (--assume NAME=VALUE changes the first five):"
     yield from (f"    {sentence}" for sentence in result.assumed)
     yield from (f"  {sentence}" for sentence in result.beyond)
 
@@ -230,6 +230,6 @@ def _times(side: Side) -> str:
     assert side.run is not None
     least, most = _hours(side.run, side.interval)
     return (
-        f"{side.run.step_seconds:.2f} s a step, {side.run.tokens_per_second_per_gpu:,.0f} real tokens/s/GPU; "
+        f"{side.run.step_seconds:.2f} s per step, {side.run.tokens_per_second_per_gpu:,.0f} real tokens/s/GPU; "
         f"{side.steps:,} steps: {side.run.hours:.1f} h ({least:.1f} to {most:.1f}), {side.run.gpu_hours:,.0f} GPU-hours"
     )

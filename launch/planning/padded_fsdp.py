@@ -1,7 +1,8 @@
-"""The paper's own way to train, PyTorch's FSDP on padded rows, as far as it is known: and what is assumed of the rest.
+"""The paper's own way to train, PyTorch's FSDP on padded rows: what is known of it, and what is assumed.
 
-The paper names the framework, BF16, its rows, its batch and its steps. Its published example code, which does not prove
-the run's, has one sequence at once on a GPU, weights in BF16, full sharding, and parameters off-loaded to the host.
+The paper names the framework, BF16, its rows, its batch and its steps. Its published example code, which need not be
+what the run used, has one sequence at once on a GPU, weights in BF16, full sharding, and parameters off-loaded to the
+host.
 """
 
 from collections.abc import Iterator
@@ -23,19 +24,19 @@ VALUES = {
     "fused": {"no": False, "yes": True},
     "recompute": {"no": False, "yes": True},
 }
-"""Name of an assumption that has a few values -> each as it is given, and what it is."""
+"""Name of an assumption with a few allowed values -> each value as it is given, and what it stands for."""
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """The settings of the other trainer that decide its step, as they are given; each may be changed.
+    """The settings that decide a step of the other trainer, as the user gives them; each may be changed.
 
     Attributes:
         micro: sequences at once on a GPU.
         grads: type in which gradients are summed and reduced.
         attention: the kernel.
         fused: whether element-wise operations are fused.
-        recompute: whether layers are computed again in the backward pass.
+        recompute: whether layers are recomputed in the backward pass.
     """
 
     micro: str = "1"
@@ -50,7 +51,7 @@ REASONS = {
     "grads": "that code loads weights in BF16, and FSDP reduces gradients in the type of the weights",
     "attention": "an assumption: PyTorch's own flash kernel, which cuDNN's outdoes on an H100",
     "fused": "an assumption: a model's norms, rotations and activations as PyTorch runs them without a compiler",
-    "recompute": "an assumption: nobody states it",
+    "recompute": "an assumption: no source states it",
 }
 """Name of an assumption -> why its default is taken."""
 
@@ -112,11 +113,11 @@ def as_pytorch(work: Work, assumptions: Assumptions) -> Work:
 
 
 def statements(assumptions: Assumptions, rows: Filling) -> Iterator[str]:
-    """Everything that is assumed of the other side, sentences with their reasons.
+    """Yield a sentence for each assumption about the other way, with its reason.
 
     Args:
-        assumptions: that may be changed.
-        rows: the filling of its rows.
+        assumptions: the assumptions that the user may change.
+        rows: how full its rows are.
     """
     for item in fields(Assumptions):
         value = getattr(assumptions, item.name)
@@ -125,8 +126,8 @@ def statements(assumptions: Assumptions, rows: Filling) -> Iterator[str]:
         "in each micro-batch weights are gathered twice and gradients scattered once: full sharding, as in the example "
         "code, without FSDP's no_sync, which scatters once a step and holds all gradients on each GPU"
     )
-    yield "the example code's off-load of parameters to the host is left out: it would be slower"
-    yield "memory as Megatron-FSDP's, with main weights in FP32; the example code has BF16 alone, which takes less"
+    yield "parameters are not off-loaded to the host, as in the example code: that would be slower"
+    yield "memory is Megatron-FSDP's, with main weights in FP32; the example code has only BF16, which takes less"
     papers = table()["tokens"] / SEQUENCES / SEQ_LENGTH
     yield (
         f"{rows.source}: they fill {rows.fill:.1%} of padded rows; the paper's own numbers of tokens and rows give "

@@ -43,15 +43,15 @@ class RecipePlan:
     """The answer of `pdapt plan recipe`.
 
     Attributes:
-        choice: the way that is proposed.
+        choice: the proposed way.
         best: the fastest ways, fastest first.
         tried: how many ways fit.
-        explanation: why the choice, sentences.
-        interval: in which 90 % of published runs lie, as factors of the predicted speed.
-        assumed: what is assumed, sentences.
-        cost: by what is paid for.
+        explanation: sentences that explain the choice.
+        interval: factors of the predicted speed between which 90 % of published runs lie.
+        assumed: sentences that state the assumptions.
+        cost: cost by what is paid for.
         measured: energy of another run, or None.
-        at_site: whether the interval is of rows that a site has measured.
+        at_site: whether the interval comes from rows that a site has measured.
     """
 
     choice: Choice
@@ -91,10 +91,10 @@ def plan_recipe(
     """Search the best parallelism, and compute the cost of its run.
 
     Args:
-        recipe, tokens: checked; the tokens stage's folder, or None.
+        recipe, tokens: the checked recipe; the tokens stage's folder, or None.
         constants: a site's file, or None.
-        site: its machines.
-        prices: of the run.
+        site: the machines.
+        prices: prices of GPU-hours and energy.
         keep: settings that stay.
         run: folder of a run whose measured energy is shown, or None.
 
@@ -121,10 +121,11 @@ def plan_recipe(
 def _assumptions(recipe: Recipe, slots: Filling, site: Site) -> list[str]:
     cards = site.nics or recipe.parallel.ranks_per_node
     return [
-        f"{slots.source}: {slots.fill:.1%} of the slots filled, in pieces of {slots.attended:,.0f} (mean by token)",
-        f"{counted(cards, 'network card')} of {site.nic / 1e9:g} GB/s a node",
-        f"{site.watts:g} W a GPU, with its share of the node and of cooling",
-        "MFU is over the BF16 peak, with causal attention counted half",
+        f"{slots.source}: {slots.fill:.1%} of the slots are filled; a token's piece of a document has "
+        f"{slots.attended:,.0f} tokens on average",
+        f"{counted(cards, 'network card')} of {site.nic / 1e9:g} GB/s per node",
+        f"{site.watts:,g} W per GPU, including its share of the node and of cooling",
+        "MFU is the share of the BF16 peak, with causal attention counted half",
     ]
 
 
@@ -142,7 +143,7 @@ def energy(run: Path) -> Energy:
     """Read the energy that a run's GPUs have measured.
 
     Raises:
-        UserError: the folder has no journal, or no step of it was measured.
+        UserError: the folder has no journal, or the energy of no step was measured.
     """
     steps = [step for step in steps_in(read_steps(run / JOURNAL_FILE).rows) if step.joules]
     if not steps:
@@ -152,7 +153,7 @@ def energy(run: Path) -> Energy:
 
 
 def lines(name: str, result: RecipePlan) -> Iterator[str]:
-    """A plan's lines, for people."""
+    """Format a plan for people."""
     recipe, run = result.choice.recipe, result.choice.run
     ways = counted(result.tried, "way fits", "ways fit")
     yield f"{name} on {world_size(recipe)} H100: {ways}. Predicted, not measured."
@@ -160,10 +161,10 @@ def lines(name: str, result: RecipePlan) -> Iterator[str]:
     yield ""
     yield from table(result.best, result.choice)
     yield ""
-    yield "Chosen: the simplest within 1 % of the fastest."
+    yield "Chosen (*): the simplest way within 1 % of the fastest."
     yield from (f"  {line}" for line in result.explanation)
     low, high = result.interval
-    measured = "this site's rows, each left out in turn, took"
+    measured = "this site's measured runs, each predicted from the others, took"
     published = "of published runs of models that the planner had not seen, 90 % took"
     yield (
         f"  the whole run: {run.hours:.1f} h, {run.gpu_hours:,.0f} GPU-hours, {run.kwh:,.0f} kWh; "
@@ -173,8 +174,8 @@ def lines(name: str, result: RecipePlan) -> Iterator[str]:
         yield f"  cost of {what.replace('_', '-')}: {price:,.0f}"
     if result.measured is not None:
         steps = counted(result.measured.steps, "step")
-        yield f"  measured in {steps} of --run: {result.measured.joules_per_slot:.3g} J a slot"
-        yield f"  predicted here: {run.kwh * 3.6e6 / (recipe.steps * _slots(recipe)):.3g} J a slot"
+        yield f"  measured in {steps} of --run: {result.measured.joules_per_slot:.3g} J per slot"
+        yield f"  predicted here: {run.kwh * 3.6e6 / (recipe.steps * _slots(recipe)):.3g} J per slot"
 
 
 def _slots(recipe: Recipe) -> int:
@@ -182,9 +183,9 @@ def _slots(recipe: Recipe) -> int:
 
 
 def table(best: list[Choice], chosen: Choice) -> Iterator[str]:
-    """The best ways, one a line; the chosen one is marked."""
+    """Format the best ways, one per line; the chosen one is marked."""
     spread = "   TP  PP  CP   DP  chunks  micro  grads  recompute"
-    yield f"{spread}  GiB   s/step  tokens/s/GPU    MFU  GPU-hours  after products"
+    yield f"{spread}  GiB   s/step  tokens/s/GPU    MFU  GPU-hours  largest term but products"
     for choice in best:
         run, values = choice.run, choice.settings
         mark = "*" if values == chosen.settings else " "

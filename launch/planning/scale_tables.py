@@ -119,7 +119,7 @@ def reach_lines() -> Iterator[str]:
         "**Every figure on this page is predicted, none is measured.** Of published runs of models that the planner "
         f"had not seen, 90 % took {1 / high:.2f} to {1 / low:.2f} times as long as predicted. A figure with {MARK} "
         f"goes beyond the rows that the planner is fitted to ({few:,} to {many:,} GPUs, DP of at most {rows.dp:,}, CP "
-        f"of at most {rows.cp}): how far off it may be, no row says."
+        f"of at most {rows.cp}): no row shows how far off it may be."
     )
 
 
@@ -144,8 +144,8 @@ def growth_table() -> Iterator[str]:
     yield from growth_lines()
     yield ""
     yield (
-        "| model | GPUs | sequences (M tokens) a step | as on 48 GPUs: tokens/s/GPU | kept "
-        "| largest term but computing | best spread there | tokens/s/GPU | kept |"
+        "| model | GPUs | sequences (M tokens) per step | spread of 48 GPUs: tokens/s/GPU | kept "
+        "| largest term besides computing | best spread | tokens/s/GPU | kept |"
     )
     yield "|---" * 9 + "|"
     for model in MODELS:
@@ -175,12 +175,12 @@ def growth_lines() -> Iterator[str]:
         before, kept = first[0].run.tokens_per_second_per_gpu, grown(first[0].recipe, last)
         share, best = (run.tokens_per_second_per_gpu / before for run in (kept.run, there[0].run))
         yield wrapped(
-            f"- {model}: {last:,} GPUs keep {percent(share)} of a GPU's speed on {GPUS[0]}, spread as there. The "
-            f"largest term beside computing is then {kept}. Spread as is best there "
-            f"({spread_of(there[0].settings)}), they keep {percent(best)}."
+            f"- {model}: with the spread of {GPUS[0]} GPUs, each of {last:,} GPUs keeps {percent(share)} of its speed. "
+            f"The largest term besides computing is then {kept}. With the best spread for {last:,} GPUs "
+            f"({spread_of(there[0].settings)}), it keeps {percent(best)}."
         )
     hop = read_fit().constants.hop
-    yield wrapped(f"- The latency of a collective is priced at {1e6 * hop:.1f} µs for each rank of its group.")
+    yield wrapped(f"- The latency of a collective is counted as {1e6 * hop:.1f} µs for each rank of its group.")
 
 
 @dataclass(frozen=True)

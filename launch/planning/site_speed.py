@@ -42,16 +42,16 @@ def lines(result: SiteFit) -> Iterator[str]:
         yield f"{name}: {getattr(result.fit.constants, name):.4g}"
     for row in result.rows:
         yield (
-            f"{row.id} {row.model}, {row.gpus} GPUs: {row.before:+.1f} % by the published fit, {row.after:+.1f} % by "
-            f"the site's, {row.left_out:+.1f} % by the other rows'"
+            f"{row.id} {row.model}, {row.gpus} GPUs: error {row.before:+.1f} % with the published fit, "
+            f"{row.after:+.1f} % with the site's, {row.left_out:+.1f} % with a fit to the other rows"
         )
-    yield f"each row by the others': {_sizes([row.left_out for row in result.rows])}"
+    yield f"each row predicted from the others: {_sizes([row.left_out for row in result.rows])}"
     for assumption in result.assumptions:
-        yield f"with {assumption.name}: {_sizes(assumption.left_out)}"
+        yield f"assuming {assumption.name}: {_sizes(assumption.left_out)}"
     low, high = result.fit.interval
     yield f"interval over all of these: {low:.2f} to {high:.2f} times the predicted speed"
 
 
 def _sizes(errors: list[float]) -> str:
     sizes = [abs(error) for error in errors]
-    return f"{sum(sizes) / len(sizes):.1f} % off on average, {max(sizes):.1f} % at most"
+    return f"mean error {sum(sizes) / len(sizes):.1f} %, largest {max(sizes):.1f} %"

@@ -126,9 +126,9 @@ def test_measured_energy_stands_beside_the_predicted(tmp_path: Path) -> None:
     found = json.loads(plan("recipe", "qwen3_8b_cpt_48xh100_packed", "--run", tmp_path, "--json"))
     assert found["measured"] == {"steps": 4, "joules_per_step": 5e5, "joules_per_slot": 0.5}
     text = plan("recipe", "qwen3_8b_cpt_48xh100_packed", "--run", tmp_path)
-    assert "measured in 4 steps of --run: 0.5 J a slot" in text
+    assert "measured in 4 steps of --run: 0.5 J per slot" in text
     predicted = found["chosen"]["kwh"] * 3.6e6 / (4194 * 576 * 2048)  # steps, sequences a step, slots of each
-    assert f"predicted here: {predicted:.3g} J a slot" in text
+    assert f"predicted here: {predicted:.3g} J per slot" in text
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_measured_rows_adjust_the_fit_to_a_site(tmp_path: Path) -> None:
     assert all(abs(row["after"]) < 1 for row in found["errors_pct"])
     by_site = json.loads(plan("score", path, "--site", out, "--json"))
     assert by_site["max_abs_error_pct"] < 1
-    assert "+30.0 % by the published fit" in plan("fit", path)
+    assert "error +30.0 % with the published fit" in plan("fit", path)
 
 
 def test_a_row_says_what_its_layers_memory_and_documents_are(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_recomputation_that_is_not_understood_is_said() -> None:
 
 def test_unknown_models_take_operations_that_can_be() -> None:
     known = {"model": "Foo-9B", "calc_gflop_per_token_causal": 50.0}
-    assert "by its operations" in one(**known, calc_gflop_per_token_full=60.0).assumed[0]
+    assert "fit its operations" in one(**known, calc_gflop_per_token_full=60.0).assumed[0]
     with pytest.raises(UserError, match="no dense model"):
         one(**known, calc_gflop_per_token_full=101.0)
 

@@ -53,7 +53,7 @@ def test_the_interval_holds_every_row_left_out_under_each_assumption(tmp_path: P
     every = [row.left_out for row in result.rows] + result.assumptions[0].left_out
     assert len(every) == 6
     assert all(low - 1e-9 <= 1 / (1 + error / 100) <= high + 1e-9 for error in every)
-    assert "with a micro-batch of 8: " in "\n".join(lines(result))
+    assert "assuming a micro-batch of 8: " in "\n".join(lines(result))
 
 
 def test_a_site_is_made_to_name_the_constants_that_are_written_for_it(tmp_path: Path) -> None:

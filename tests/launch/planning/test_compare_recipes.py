@@ -39,7 +39,7 @@ def test_the_papers_way_is_set_beside_a_recipe_term_by_term() -> None:
     assert ours["interval"] == list(read_reach().interval)
     text = pdapt("plan", "compare", NAME)
     assert "Predicted, not measured" in text
-    assert f"{other['step_seconds']:.2f} s a step" in text
+    assert f"{other['step_seconds']:.2f} s per step" in text
 
 
 def test_each_assumption_has_its_reason_and_can_be_changed() -> None:
