@@ -27,7 +27,7 @@ from .published_recipes import EPOCHS, OPTIMIZER, RUNS, SAVES, SEQ_LENGTH
 from .schema import SAVED, Recipe, data_parallel, model_parallel, shape_of, world_size
 
 WHERE = "the published recipe, fitted"
-"""What errors call the recipe."""
+"""Name of the recipe in errors."""
 LARGEST_MICRO = 8
 LARGEST_BATCH = RUNS[Layout.PACKED][0]
 STEPS = 1000
