@@ -34,7 +34,7 @@ def recipes_table() -> Iterator[str]:
     low, high = there.interval
     yield (
         "| size | layout | micro-batch | gradients | memory | step | tokens/s/GPU | MFU | run | GPU-hours | kWh "
-        "| step with one card a node | step on Jean Zay | GPU-hours there |"
+        "| step with one card per node | step on Jean Zay | GPU-hours there |"
     )
     yield "|---" * 14 + "|"
     for size in SIZES:
