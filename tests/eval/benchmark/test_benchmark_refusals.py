@@ -12,7 +12,6 @@ from pdapt.core.manifest import Manifest
 from pdapt.eval.benchmark import run as benchmark
 from pdapt.eval.benchmark.results_folder import read_status
 from pdapt.eval.benchmark.run import BenchmarkSettings, run_benchmark
-from pdapt.eval.harness import chat_template
 from pdapt.eval.harness.backends import Limits
 from pdapt.eval.harness.job import LmEvalJob
 from pdapt.eval.models import Model, Role
@@ -118,7 +117,6 @@ def test_a_chat_template_belongs_to_a_model_s_results(
         with pytest.raises(UserError, match=message):
             run_benchmark([model], choose_tasks(["mmlu_college_*"]), small_data, out, settings)
     (base.path / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
-    monkeypatch.setattr(chat_template, "_fault", lambda _: "")  # another process renders it, as it did chat's
     with pytest.raises(UserError, match="another model called base"):
         run_benchmark([base], tasks, small_data, out, asked)
 
