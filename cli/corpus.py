@@ -365,7 +365,7 @@ def _print_comparison(compared: "Comparison") -> None:
     print_side_by_side(
         (str(compared.left.profile), str(compared.right.profile)), ((first, second) for first, second in lines)
     )
-    for title, attribute in (("changes", "changes"), ("values that are not the document's", "changed_values")):
+    for title, attribute in (("changes", "changes"), ("changed values", "changed_values")):
         kinds = sorted({kind for side in both for kind in getattr(side, attribute)})
         rows = [[kind, *(f"{getattr(side, attribute)[kind]:,}" for side in both)] for kind in kinds]
         print_table(title, ["kind", *(str(side.profile) for side in both)], rows)

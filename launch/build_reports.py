@@ -80,7 +80,7 @@ def _check_benchmarks(folders: dict[str, Path]) -> None:
     """Check that all folders are of `pdapt eval run`.
 
     Raises:
-        UserError: one is not, nor anything else that a report is made of.
+        UserError: one is not, nor anything else that a report can be made from.
     """
     from ..eval.benchmark.results_folder import PLAN_FILE
     from ..eval.scores import PROXY_FILE
@@ -88,7 +88,7 @@ def _check_benchmarks(folders: dict[str, Path]) -> None:
     for folder in folders.values():
         if not (folder / PLAN_FILE).is_file():
             raise UserError(
-                "the folder holds nothing that a report is made of",
+                "the folder holds nothing that a report can be made from",
                 where=str(folder),
                 allowed=f"a folder of `pdapt run` ({REQUEST_FILE}), `pdapt eval run` ({PLAN_FILE}), `pdapt eval proxy`"
                 f" ({PROXY_FILE}), `pdapt merge choose` ({CURVE}/), `pdapt train` ({JOURNAL_FILE}), or lm-eval's own "

@@ -125,7 +125,7 @@ def _entries(credited: Counter[Credit]) -> Iterator[str]:
         by = f", {credit.authors}" if credit.authors else ""
         doi = f", https://doi.org/{credit.doi}" if credit.doi and credit.doi not in credit.url else ""
         place = f", {credit.url}" if credit.url else ""
-        licence = credit.licence or f"no licence is known ({credit.licence_evidence or 'nobody states one'})"
+        licence = credit.licence or f"no licence is known ({credit.licence_evidence or 'none is stated'})"
         address = f" ({credit.licence_url})" if credit.licence_url not in ("", credit.licence) else ""
         yield f"- {work}{by}{place}{doi}. Licence: {licence}{address}."
 

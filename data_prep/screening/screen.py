@@ -15,7 +15,7 @@ NAMES = {
     "email": "an e-mail address",
     "telephone": "a French telephone number",
     "nir": "a French social security number (NIR)",
-    "rpps": "a number of a health professional (RPPS)",
+    "rpps": "a health professional's number (RPPS)",
     "iban": "a French bank account number (IBAN)",
     "address": "a postal address",
 }
@@ -100,7 +100,7 @@ def sentences(counts: Counts) -> Iterable[str]:
             languages = ", ".join(f"{name} {count:,}" for name, count in named)
             what = f"{total:,} document{'s are' if total > 1 else ' is'} not in French ({languages})"
         else:
-            what = f"{f'{total:,} times' if total > 1 else 'once'} what looks like {NAMES[kind]}"
+            what = f"what looks like {NAMES[kind]}, {counted(total, 'time')}"
         largest = sorted(files, key=lambda file: -files[file])[:SHOWN]
         rest = f", and {len(files) - SHOWN:,} more files" if len(files) > SHOWN else ""
         yield f"{what}: {', '.join(f'{file} {files[file]:,}' for file in largest)}{rest}"

@@ -76,7 +76,7 @@ def files_of_tasks(tasks: Sequence[AnyTask], data: Path | None) -> dict[str, Tas
         return own
     if data is None:
         raise UserError(
-            f"{fetched[0].name} needs the data of the tasks",
+            f"{fetched[0].name} needs the tasks' data",
             where="--data",
             fix=FETCH,
         )

@@ -71,7 +71,7 @@ def select_questions(patterns: list[str], data: Path | None) -> dict[str, list[l
     tasks = select_tasks(patterns) if patterns or data else []
     fetched = of_suite(tasks)
     if fetched and data is None:
-        raise UserError(f"{fetched[0].name} needs the data of the tasks", where="--data", fix=FETCH)
+        raise UserError(f"{fetched[0].name} needs the tasks' data", where="--data", fix=FETCH)
     of_fetched = read_questions(data, fetched) if data and fetched else {}
     return of_fetched | {task.name: _texts(task) for task in tasks if isinstance(task, OwnTask)}
 

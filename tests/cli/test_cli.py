@@ -112,7 +112,7 @@ def test_every_verb_is_there_and_explains_itself(say: Callable[..., Said]) -> No
             ["launch", "qwen3_8b_cpt_48xh100_packed", "parallel.tp=3", "--print"],
             "does not divide the model's 32 att",
         ),
-        (["report", "build", "run"], "the folder holds nothing that a report is made of"),
+        (["report", "build", "run"], "the folder holds nothing that a report can be made from"),
         (["report", "build", "a=run", "a=other"], "two folders are called a"),
         (["report", "build", "../up=run"], "cannot name a model"),
         (["report", "paper", "--tables", "ok.jsonl"], "does not hold the paper's tables"),

@@ -133,7 +133,7 @@ def test_tasks_are_refused_before_the_choice(tiny_qwen3: Maker, tmp_path: Path) 
     base, tuned = tiny_qwen3(0), tiny_qwen3(1)
     sweep(base, tuned, tmp_path / "points", [0.5])
     options = ["--out", tmp_path / "choice", "--heldout", heldout(tmp_path / "general", "general", "un texte")]
-    with pytest.raises(UserError, match="mmlu_med_fr_anatomy needs the data of the tasks"):
+    with pytest.raises(UserError, match="mmlu_med_fr_anatomy needs the tasks' data"):
         run("choose", base, tuned, tmp_path / "points", *options, "--tasks", "FR-MEDICAL")
     with pytest.raises(UserError, match="data are missing"):
         run("choose", base, tuned, tmp_path / "points", *options, "--data", tmp_path / "gone")

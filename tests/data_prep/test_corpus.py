@@ -338,4 +338,4 @@ def test_what_looks_personal_is_counted_by_file(
     assert counts["notes"]["screened"]["telephone"] == {f"notes/{number}.txt": 1 for number in range(5)}
     assert counts["lines"]["screened"]["email"] == {"lines/lines.jsonl": 2}
     assert counts["lines"]["screened"]["nir"] == {"lines/lines.jsonl": 1}
-    assert "corpus: 5 times what looks like a French telephone number: notes/0.txt 1" in capsys.readouterr().err
+    assert "corpus: what looks like a French telephone number, 5 times: notes/0.txt 1" in capsys.readouterr().err

@@ -26,7 +26,7 @@ DEFAULT = {"checkpoints": [], "test": "holm", "contaminated": None, "training": 
         (["0p6b"], {"training": ["8b=run"]}, "no folder is called '8b'"),
         (["0p6b", "8b"], {"training": ["run"]}, "'run' does not say which folder"),
         (["0p6b", "8b"], {"checkpoints": ["cpt-1"]}, "'cpt-1' does not say which folder"),
-        (["empty"], {}, "holds nothing that a report is made of"),
+        (["empty"], {}, "holds nothing that a report can be made from"),
         (["whole"], {"training": ["run"]}, "covers that run alone"),
     ],
 )

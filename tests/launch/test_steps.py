@@ -258,7 +258,7 @@ def test_the_comparison_is_the_report_on_the_tasks_and_follows_them(
     monkeypatch.setattr("pdapt.eval.report.benchmark_report.build_benchmark_report", build)
     request = replace(TINY, benchmark=TaskRuns("data"))
     write_request(request, tmp_path)
-    with pytest.raises(UserError, match="holds nothing that a report is made of"):
+    with pytest.raises(UserError, match="holds nothing that a report can be made from"):
         run_step(tmp_path, "comparison")
     for models in ("base", "base and merged-0.3"):
         write_json(tmp_path / "benchmark" / PLAN_FILE, {"models": models})

@@ -344,13 +344,13 @@ def test_findings_are_added_up_by_file() -> None:
         "languages": {"not told": 3, "en": 1},
     }
     assert list(sentences(first.counts)) == [
-        "3 times what looks like an e-mail address: b 2, a 1",
-        "once what looks like a French social security number (NIR): a 1",
+        "what looks like an e-mail address, 3 times: b 2, a 1",
+        "what looks like a French social security number (NIR), 1 time: a 1",
         "1 document is not in French (en 1): b 1",
         "the language of 3 documents could not be identified: too short, a list or a table",
     ]
     many = {kind: {} for kind in first.counts} | {"rpps": {f"file {n}": n for n in range(1, 9)}}
     assert list(sentences(many)) == [
-        "36 times what looks like a number of a health professional (RPPS): file 8 8, file 7 7, file 6 6, file 5 5, "
+        "what looks like a health professional's number (RPPS), 36 times: file 8 8, file 7 7, file 6 6, file 5 5, "
         "file 4 4, and 3 more files"
     ]

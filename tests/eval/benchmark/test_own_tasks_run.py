@@ -158,7 +158,7 @@ def test_tasks_of_the_suite_need_data_and_own_ones_do_not(
 ) -> None:
     folder, out = write_how_to(tmp_path / "page") / "tasks", tmp_path / "out"
     models = [Model("base", Role.BASE, tiny_qwen3())]
-    with pytest.raises(UserError, match=r"(?s)mmlu_anatomy needs the data of the tasks.*--data"):
+    with pytest.raises(UserError, match=r"(?s)mmlu_anatomy needs the tasks' data.*--data"):
         run_benchmark(models, [*choose_tasks(["mmlu_anatomy"]), *select_tasks([f"{folder}/"])], None, out)
     assert not out.exists()
     run_benchmark(models, select_tasks([f"{folder}/"]), small_data, out)

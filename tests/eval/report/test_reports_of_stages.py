@@ -118,7 +118,7 @@ def test_what_no_report_is_made_of_is_refused(proxied: Path, tmp_path: Path) -> 
     nowhere.mkdir()
     mixed, alone = [str(run), str(proxied)], "is reported alone"
     for given, chosen, message in (
-        ([str(nowhere)], options(), "holds nothing that a report is made of"),
+        ([str(nowhere)], options(), "holds nothing that a report can be made from"),
         ([str(empty)], options(), "is not a training run that has begun"),
         (mixed, options(), r"run has log\.jsonl, and .*proxy has none"),
         ([str(proxied)], options(roles=["a=base"]), alone),
