@@ -111,7 +111,7 @@ def launch_scaling(plan: Plan, launch: Launch) -> Iterator[str]:
     if launch.only_print:
         yield chain_script(chain.title, jobs, steps, run=run, files=files)
         return
-    numbers = submit_jobs(jobs, steps, run, files)
+    numbers = submit_jobs(jobs, steps, run, files, left=lambda: {each.step.name for each in chain.jobs(steps)})
     if launch.as_json:
         yield json.dumps({"jobs": numbers})
     else:

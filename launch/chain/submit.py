@@ -1,7 +1,7 @@
 """Submit a flow as a chain of Slurm jobs, or print the script that does."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from ...core import log
@@ -109,10 +109,18 @@ def submit_chain(flow: Flow, out: Path, folder: Path) -> dict[str, str]:
     """
     run = Path(folder, out).resolve()
     jobs, steps = plan_chain(flow, out, folder), flow_steps(flow.request)
-    return submit_jobs(jobs, steps, run, {run / REQUEST_FILE: request_text(flow.request)})
+    files = {run / REQUEST_FILE: request_text(flow.request)}
+    return submit_jobs(jobs, steps, run, files, left=lambda: {step.name for step in steps_to_do(flow.request, run)})
 
 
-def submit_jobs(jobs: list[ChainJob], steps: list[Step], run: Path, files: dict[Path, str]) -> dict[str, str]:
+def submit_jobs(
+    jobs: list[ChainJob],
+    steps: list[Step],
+    run: Path,
+    files: dict[Path, str],
+    *,
+    left: Callable[[], Collection[str]],
+) -> dict[str, str]:
     """Submit jobs that are not in the queue yet; step -> number of its job.
 
     Args:
@@ -120,6 +128,8 @@ def submit_jobs(jobs: list[ChainJob], steps: list[Step], run: Path, files: dict[
         steps: all steps of the chain.
         run: its folder.
         files: path -> text of what says there what the chain is for.
+        left: names of the steps that are not done by now. It is asked after the queue: a job of an earlier start of
+            this process may end meanwhile, and is then in neither.
 
     Raises:
         UserError: Slurm does not take a job.
@@ -128,6 +138,8 @@ def submit_jobs(jobs: list[ChainJob], steps: list[Step], run: Path, files: dict[
     by_name = {step.name: step for step in steps}
     with locked(run, "submitting the jobs of"):
         there = queued([each.job.name for each in jobs]) if jobs else {}
+        undone = left()
+        jobs = [each for each in jobs if each.job.name in there or each.step.name in undone]
         (run / LOGS).mkdir(parents=True, exist_ok=True)
         write_files(jobs, files)
         for sentence in sentences(jobs):

@@ -125,6 +125,23 @@ def test_steps_that_are_done_or_in_the_queue_are_not_submitted_again(fake: Slurm
     assert invoke("launch", "flow.yaml", "--on", "slurm", "--out", "run") == "every step is done\n"
 
 
+def test_a_step_whose_job_ends_while_it_is_launched_again_is_not_submitted_twice(
+    fake: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not done when the steps are looked at, and no longer in the queue when that is asked."""
+    numbers = submit(fake)
+    asked = slurm_queue.slurm
+
+    def end_first(command: list[str], *given: str, **options: str) -> str:
+        if command[0] == "squeue":
+            finish(fake, "corpus")
+        return asked(command, *given, **options)
+
+    monkeypatch.setattr(slurm_queue, "slurm", end_first)
+    assert submit(fake) == {name: numbers[name] for name in ORDER[1:]}
+    assert len(list(fake.folder.glob("script-*"))) == len(ORDER)
+
+
 def test_a_job_that_was_submitted_and_not_noted_is_known_by_its_name(fake: Slurm) -> None:
     """A kill between sbatch and the note, and one within the note."""
     numbers = submit(fake)
