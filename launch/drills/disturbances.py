@@ -178,18 +178,37 @@ def _node_lost(job: TrainingJob) -> Iterator[None]:
 
 
 def fill_the_disk(job: TrainingJob) -> TrainingJob:
-    """Leave no byte on the disk of the job's folder: it fails as a mistake, and continues when there is space again."""
+    """Leave no byte on the disk of the job's folder: it fails as a mistake, and so does a job that is submitted then.
+
+    The job that is returned is submitted when there is space again.
+    """
     job.wait_for_steps()
     filler = job.out.parent / "filler"
-    with suppress(OSError), filler.open("wb", buffering=0) as file:
-        while file.write(bytes(2**20)):
-            pass
-    ended = wait_for_state(job.number, "FAILED")
+    _fill(filler)
+    _expect_mistake(job)
     text = job.log.read_text(encoding="utf-8")
-    if ended.code != "2:0" or "the disk is full: " not in text or f"free on {job.out.parent}" not in text:
-        raise Failed(f"a full disk was to end the job with 2:0 and its name, and it ended with {ended.code}: {job.log}")
+    if "the disk is full: " not in text or f"free on {job.out.parent}" not in text:
+        raise Failed(f"a full disk was to be named in the job's log: {job.log}")
+    _fill(filler)  # the space that the ranks have freed at their end
+    again = job.again()
+    try:
+        _expect_mistake(again)
+    finally:
+        again.cancel()
     filler.unlink()
     return job.again()
+
+
+def _fill(filler: Path) -> None:
+    with suppress(OSError), filler.open("ab", buffering=0) as file:
+        while file.write(bytes(2**20)):
+            pass
+
+
+def _expect_mistake(job: TrainingJob) -> None:
+    ended = wait_for_state(job.number, "FAILED")
+    if ended.code != "2:0":
+        raise Failed(f"a full disk was to end job {job.number} with 2:0, and it ended with {ended.code}: {job.log}")
 
 
 @contextmanager
