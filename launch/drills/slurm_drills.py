@@ -33,7 +33,9 @@ from .disturbances import (
     small_disk,
     terminate,
 )
+from .killed_submitter import killed_submitter, undisturbed_chain
 from .results import Results, differing
+from .tiny_flow import TinyFlow
 from .training_job import Grounds, TrainingJob, results_of
 
 UNDISTURBED = "undisturbed"
@@ -110,6 +112,18 @@ def ask_for_too_long(grounds: Grounds, name: str) -> tuple[DrillOutcome, str]:
     raise Failed(f"a job of {as_time(asked)} was submitted")
 
 
+def kill_the_submitter(grounds: Grounds, name: str) -> tuple[DrillOutcome, str]:
+    """Kill the process that submits a chain, launch it again, and compare.
+
+    Raises:
+        Failed: see `killed_submitter`.
+    """
+    flow = TinyFlow(grounds.folder / "flow")
+    expected = undisturbed_chain(flow, grounds.folder / f"{UNDISTURBED}-chain", grounds.site)
+    results, notes = killed_submitter(flow, grounds.folder / name, grounds.site)
+    return compared(differing(expected, results), notes)
+
+
 @dataclass(frozen=True)
 class Drill:
     """A drill.
@@ -141,6 +155,7 @@ DRILLS = (
     Drill("node-down", "a node goes down in the middle of training", Disturbed(lose_a_node), operator=True),
     Drill("node-down-in-save", "a node goes down in a save", Disturbed(lose_a_node_in_a_save), operator=True),
     Drill("full-disk", "the disk of the run is full", Disturbed(fill_the_disk, around=small_disk)),
+    Drill("submitter-killed", "the process that submits a chain is killed three times", kill_the_submitter),
     Drill("too-long", "a job is asked for that the site does not allow", ask_for_too_long),
 )
 

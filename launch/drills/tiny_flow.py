@@ -36,15 +36,18 @@ SHAPE = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
     "tie_word_embeddings": True,
 }
+VALUES = (
+    *("steps=4", "model.precision=fp32", "data.seq_length=64", "batch.micro_size=1", "batch.global_size=2"),
+    *("checkpoint.every=2", "validation.every=2", "validation.batches=1", "parallel.tp=2"),
+)
 FLOW = """\
 title: A drill
-data: {domain: medical, paths: [notes.jsonl, letter.txt], general: [none]}
+data: {{domain: medical, paths: [notes.jsonl, letter.txt], general: [none]}}
 base: base
 recipe:
   name: qwen3_tiny_cpt_2xcpu
-  values: [steps=4, model.precision=fp32, data.seq_length=64, batch.micro_size=1, batch.global_size=2,
-    checkpoint.every=2, validation.every=2, validation.batches=1, parallel.tp=2]
-evaluation: {documents: 4, questions: 4}
+  values: [{values}]
+evaluation: {{documents: 4, questions: 4}}
 """
 START, END = "start", "end"
 """Moments of a flow before its first step has begun, and after its last."""
@@ -67,7 +70,7 @@ class TinyFlow:
             write_text(self.folder / "notes.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in _notes()))
             write_text(self.folder / "letter.txt", LETTER)
             write_base(self.folder / "base")
-            write_text(self.folder / "flow.yaml", FLOW)
+            write_text(self.folder / "flow.yaml", flow_text())
 
     @contextmanager
     def started(self, run: Path) -> "Iterator[subprocess.Popen[str]]":
@@ -97,6 +100,15 @@ class TinyFlow:
             return START
         left = steps_to_do(read_request(run), run)
         return left[0].name if left else END
+
+
+def flow_text(*values: str) -> str:
+    """The text of a flow's file.
+
+    Args:
+        values: of the recipe, beside those of every tiny flow.
+    """
+    return FLOW.format(values=", ".join([*VALUES, *values]))
 
 
 def _notes() -> Iterator[str]:
