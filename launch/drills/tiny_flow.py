@@ -55,7 +55,7 @@ START, END = "start", "end"
 
 @dataclass(frozen=True)
 class TinyFlow:
-    """A flow of nine steps on two ranks of this machine, in a folder of its own.
+    """A flow of ten steps on two ranks of this machine, in a folder of its own.
 
     Attributes:
         folder: that its text, base and file lie in; absolute.
