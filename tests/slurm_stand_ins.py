@@ -3,7 +3,10 @@
 import subprocess
 from pathlib import Path
 
+from pdapt.core.manifest import Manifest
 from pdapt.launch.chain.flow_file import Flow, read_flow
+from pdapt.launch.request import read_request
+from pdapt.launch.steps import flow_steps, write_done
 
 COMMANDS = {
     "sbatch": """\
@@ -46,6 +49,18 @@ class Slurm:
 
     def write(self, rows: list[list[str]]) -> None:
         (self.folder / "queue").write_text("".join("|".join(row) + "\n" for row in rows))
+
+    def finish(self, *names: str) -> None:
+        """Leave what steps leave, and take their jobs out of the queue."""
+        request = read_request(self.run)
+        for step in flow_steps(request):
+            if step.name in names:
+                for folder in step.outputs:
+                    (self.run / folder).mkdir(parents=True, exist_ok=True)
+                    Manifest("stage", {}, {}, {}, {}).write(self.run / folder)
+                for part in range(step.parts):
+                    write_done(step, request, self.run, part)
+        self.write([row for row in self.queue() if row[0].split(".")[0] not in names])
 
     def submitted(self) -> dict[str, str]:
         """Step -> options that its newest job was submitted with."""

@@ -166,6 +166,7 @@ OWN = {
     "bench/side_job.py": "a job that its parent has just written",
     "launch/drills/disturbances.py": "the log of a job that it has just submitted",
     "launch/drills/training_job.py": "what a job that it has just submitted writes",
+    "launch/drills/killed_submitter.py": "the numbers of the jobs that it has just submitted",
     "launch/drills/kills.py": "how long a run has taken that it has just made",
     "launch/drills/results.py": "runs that it has just made",
     "launch/doctor/compare_logits.py": "a model that `read_config` has been through",

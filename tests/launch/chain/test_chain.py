@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from pdapt.cli.main import app
 from pdapt.core.errors import UserError
-from pdapt.core.manifest import Manifest
 from pdapt.core.system import slurm_queue
 from pdapt.core.system.slurm_queue import SlurmSilent
 from pdapt.eval.tasks.all_tasks import choose_tasks
@@ -29,19 +28,6 @@ OUT = Path("run")
 
 def submit(fake: Slurm, text: str = FLOW) -> dict[str, str]:
     return submit_chain(fake.flow(text), OUT, fake.folder)
-
-
-def finish(fake: Slurm, *names: str) -> None:
-    """Leave what steps leave, and take their jobs out of the queue."""
-    request = read_request(fake.run)
-    for step in flow_steps(request):
-        if step.name in names:
-            for folder in step.outputs:
-                (fake.run / folder).mkdir(parents=True, exist_ok=True)
-                Manifest("stage", {}, {}, {}, {}).write(fake.run / folder)
-            for part in range(step.parts):
-                write_done(step, request, fake.run, part)
-    fake.write([row for row in fake.queue() if row[0].split(".")[0] not in names])
 
 
 def states(fake: Slurm) -> dict[str, str]:
@@ -117,10 +103,10 @@ def numbers_of(fake: Slurm) -> list[tuple[str, str]]:
 
 def test_steps_that_are_done_or_in_the_queue_are_not_submitted_again(fake: Slurm) -> None:
     numbers = submit(fake)
-    finish(fake, "corpus", "tokenizer")
+    fake.finish("corpus", "tokenizer")
     assert submit(fake) == {name: numbers[name] for name in ORDER[2:]}
     assert len(list(fake.folder.glob("script-*"))) == len(ORDER)
-    finish(fake, *ORDER)
+    fake.finish(*ORDER)
     assert submit(fake) == {}
     assert invoke("launch", "flow.yaml", "--on", "slurm", "--out", "run") == "every step is done\n"
 
@@ -134,7 +120,7 @@ def test_a_step_whose_job_ends_while_it_is_launched_again_is_not_submitted_twice
 
     def end_first(command: list[str], *given: str, **options: str) -> str:
         if command[0] == "squeue":
-            finish(fake, "corpus")
+            fake.finish("corpus")
         return asked(command, *given, **options)
 
     monkeypatch.setattr(slurm_queue, "slurm", end_first)
@@ -253,7 +239,7 @@ def test_tasks_are_an_array_of_which_only_what_is_left_is_submitted(fake: Slurm)
     assert waited_for in fake.submitted()["comparison"]
     assert f"afterok:{numbers['corpus']} " in fake.submitted()["contamination"], "it does not wait for training"
 
-    finish(fake, *ORDER, "contamination")
+    fake.finish(*ORDER, "contamination")
     for part in range(step.parts):
         if part not in (2, 4):
             write_done(step, request, fake.run, part)
@@ -278,7 +264,7 @@ def test_tasks_are_an_array_of_which_only_what_is_left_is_submitted(fake: Slurm)
 
 def test_the_status_says_how_each_step_stands(fake: Slurm) -> None:
     submit(fake)
-    finish(fake, "corpus", "tokenizer")
+    fake.finish("corpus", "tokenizer")
     rows = fake.queue()
     rows[0][2:4] = ["RUNNING", "None"]
     fake.write(rows)
@@ -297,7 +283,7 @@ def test_the_status_says_how_each_step_stands(fake: Slurm) -> None:
 
 def test_the_status_says_why_a_chain_has_stopped(fake: Slurm) -> None:
     numbers = submit(fake)
-    finish(fake, "corpus")
+    fake.finish("corpus")
     fake.write([row for row in fake.queue() if row[0].startswith("base")])
     notes = notes_folder(fake.run, "tokenizer")
     notes.mkdir()
@@ -321,7 +307,7 @@ def test_a_job_that_a_guard_has_ended_is_shown_as_held_with_its_reason(fake: Slu
     submit(fake)
     rows = [row for row in fake.queue() if not row[0].startswith(tuple(ORDER[:5]))]
     rows[0][2:] = ["PENDING", "job_requeued_in_held_state", "pdapt: loss nan | or so"]
-    finish(fake, *ORDER[:5])
+    fake.finish(*ORDER[:5])
     fake.write(rows)
     shown = run_status(fake.run)
     assert shown.steps[5].state == StepState.HELD
@@ -338,7 +324,7 @@ def test_a_job_that_left_no_word_is_not_taken_for_one_that_goes_on(fake: Slurm) 
 
 def test_a_slurm_that_does_not_answer_is_said_and_nothing_hangs(fake: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     submit(fake)
-    finish(fake, "corpus")
+    fake.finish("corpus")
     (fake.folder / "silent").touch()
     monkeypatch.setattr(slurm_queue, "PATIENCE", 0.2)
     shown = run_status(fake.run)
@@ -352,7 +338,7 @@ def test_a_slurm_that_does_not_answer_is_said_and_nothing_hangs(fake: Slurm, mon
 
 def test_a_run_is_cancelled_and_launched_again(fake: Slurm, capsys: pytest.CaptureFixture[str]) -> None:
     numbers = submit(fake)
-    finish(fake, "corpus")
+    fake.finish("corpus")
     assert json.loads(invoke("cancel", "run", "--json"))["cancelled"] == {name: numbers[name] for name in ORDER[1:]}
     assert fake.queue() == []
     assert set(states(fake).values()) == {"done", "cancelled"}
@@ -372,7 +358,7 @@ def test_a_run_is_cancelled_and_launched_again(fake: Slurm, capsys: pytest.Captu
 
 def test_a_run_of_this_machine_has_a_status_too(fake: Slurm) -> None:
     write_request(fake.flow().request, fake.run)
-    finish(fake, "corpus")
+    fake.finish("corpus")
     shown = run_status(fake.run)
     assert [str(step.state) for step in shown.steps] == ["done"] + 10 * ["left"]
     assert (shown.stopped, shown.slurm) == ("", "")
