@@ -13,7 +13,7 @@ from .headline import AreaChange, Outcome, headline
 from .page import Picture, draw_picture
 from .table_formats import Table
 from .texts import Words
-from .theme import Look, Theme, keyed_legend, themed_axes
+from .theme import Look, Theme, keyed_legend, short_names, themed_axes
 
 ROW, HEADING, APART = 0.32, 0.26, 0.14
 """Inches of a figure for a family, for the name of an area, and between a family's models."""
@@ -70,11 +70,12 @@ def _draw(changes: Sequence[AreaChange], w: Words, theme: Theme, path: Path) -> 
     roles = [role for role in FamilyRole if any(each.role == role for each in changes)]
     height = 1.0 + len(areas) * (HEADING + ROW * len(families))
     with themed_axes(theme, path, (4.8, height)) as axes:
-        axes.axvline(0, color=theme.text, linewidth=0.8)
         places: dict[float, str] = {}
         for number, area in enumerate(areas):
             top = -number * (HEADING + ROW * len(families))
             axes.text(0.01, top, area, transform=axes.get_yaxis_transform(), weight="bold", va="center", size=8.5)
+            rows = top - HEADING + ROW / 2, top - HEADING - ROW * (len(families) - 0.5)
+            axes.vlines(0, *rows, color=theme.text, linewidth=0.8)  # a heading is not crossed
             for each in (each for each in changes if each.label == area):
                 middle = top - HEADING - ROW * families.index(each.family)
                 places[middle] = each.family
@@ -82,7 +83,9 @@ def _draw(changes: Sequence[AreaChange], w: Words, theme: Theme, path: Path) -> 
         axes.set_ylim(min(places) - ROW, HEADING / 2)
         axes.grid(visible=False, axis="y")
         several = len(families) > 1
-        axes.set_yticks(list(places) if several else [], list(places.values()) if several else [])
+        shown = dict(zip(families, short_names(families), strict=True))
+        named = [shown[family] for family in places.values()]
+        axes.set_yticks(list(places) if several else [], named if several else [])
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(w(f"axis_answer_{changes[0].unit}"))
         keyed_legend(axes, theme, [], role_looks(roles, w))

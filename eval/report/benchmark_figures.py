@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from .theme import Look, Named, Theme, keyed_legend, themed_axes
+from .theme import Look, Named, Theme, keyed_legend, name_places, themed_axes
 
 Bar = tuple[float, float, float]
 """A value and the ends of its interval."""
@@ -41,7 +41,7 @@ def draw_progress(series: Sequence[Series], panel: Panel, theme: Theme, path: Pa
     with themed_axes(theme, path) as axes:
         for line in series:
             _draw_series(axes, line, theme, linestyle="-")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _set_panel(axes, panel)
         keyed_legend(axes, theme, _families(series), [] if len(series) > 1 else _families(series))
 
@@ -53,7 +53,7 @@ def draw_averages(
     with themed_axes(theme, path) as axes:
         for points in series:
             _draw_series(axes, points, theme, linestyle="none")
-        axes.set_xticks(range(len(names)), names, rotation=20 if len(names) > 3 else 0)
+        name_places(axes, names)
         axes.set_xlim(-0.5, len(names) - 0.5)
         _set_panel(axes, panel)
         keyed_legend(axes, theme, [], roles)

@@ -134,20 +134,24 @@ class BenchmarkPage:
         w, pictures = self.w, []
         lines = [line for line in self._progress(group) if line.places]
         if lines:
-            every = [line for each in self.findings.suite.groups for line in self._progress(each)]
-            panel = Panel((w("axis_steps"), w("axis_right")), limits(every))
+            panel = Panel((w("axis_steps"), w("axis_right")), self._scale)
             caption = w("figure_progress", group=w.group(group), questions=self._progress_questions(group))
             draw = partial(draw_progress, lines, panel)
             pictures.append(draw_picture(draw, self.figures, f"figure-1-{group}", caption=caption, w=w))
         changes = [change for change in self._all_changes() if change.group == group]
         if changes:
-            every = average_series(self._all_changes(), w)[1]
             names, series = average_series(changes, w)
-            panel = Panel(("", w("axis_right")), limits(every))
+            panel = Panel(("", w("axis_right")), self._scale)
             draw = partial(draw_averages, names, series, panel, self._roles(changes))
             caption = w("figure_averages", group=w.group(group), basis=self._basis(group))
             pictures.append(draw_picture(draw, self.figures, f"figure-2-{group}", caption=caption, w=w))
         return pictures
+
+    @cached_property
+    def _scale(self) -> tuple[float, float]:
+        """Ends of the axis of right answers, the same for all groups and for figures beside each other."""
+        lines = [line for each in self.findings.suite.groups for line in self._progress(each)]
+        return limits([*lines, *average_series(self._all_changes(), self.w)[1]])
 
     def _basis(self, group: str) -> str:
         """The tasks and the number of questions that a group's averages are of, each family's if they differ."""

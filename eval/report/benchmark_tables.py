@@ -143,7 +143,7 @@ def _mark_words(mark: Mark, w: Words) -> str:
 
 
 def _interval(low: float, high: float, w: Words) -> str:
-    return " … ".join(format_number(100 * end, "+.1f", w.language) for end in (low, high))
+    return w("between_changes", low=100 * low, high=100 * high)
 
 
 def unpaired_tables(groups: Sequence[UnpairedGroup], w: Words) -> list[Table]:

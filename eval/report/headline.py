@@ -179,7 +179,7 @@ def _on_the_basis(changes: Sequence[AreaChange], w: Words) -> str:
 def _on_models(changes: Sequence[AreaChange], w: Words) -> str:
     """How many models of several gain in the target area, and how many lose elsewhere."""
     families = list(dict.fromkeys(each.family for each in changes))
-    role = w(f"models_{changes[0].role}")
+    role = w(f"models_{changes[0].role}" if len(families) > 1 else f"model_{changes[0].role}")
     of_target = [each for each in changes if each.target]
     parts = []
     for outcome in (Outcome.BETTER, Outcome.WORSE):
@@ -193,13 +193,16 @@ def _on_models(changes: Sequence[AreaChange], w: Words) -> str:
         losing = len({each.family for each in losses})
         key = "models_lose" if of_target else "models_lose_anywhere"
         parts.append(w(key, count=_count(losing, len(families), role, w), range=_span(losses, w)))
-    sentence = enumeration(parts, w)
+    sentence = w("semicolon").join(parts)
     return w("sentence", text=sentence[0].upper() + sentence[1:])
 
 
 def _count(count: int, of: int, role: str, w: Words) -> str:
-    """`3 of the 4 adapted models`; without a role, `3`."""
-    key = "none" if not count else "all" if count == of else "one" if count == 1 else "some"
+    """`3 of the 4 adapted models`; without a role, `3 of them`."""
+    if of == 1:
+        key = "only" if count else "no"
+    else:
+        key = "none" if not count else "all" if count == of else "one" if count == 1 else "some"
     return w(f"count_{key}" if role else f"count_{key}_of_them", count=count, of=of, role=role)
 
 

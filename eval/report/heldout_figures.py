@@ -10,7 +10,7 @@ from ...core.errors import UserError
 from ...core.files import read_jsonl
 from ..scores import Metric, Scores
 from .texts import Words
-from .theme import Look, Theme, legend_above, themed_axes
+from .theme import Look, Theme, legend_above, name_places, themed_axes
 
 NAMED_GAPS = 5
 """Gaps of a curve that a sentence names."""
@@ -59,17 +59,26 @@ def missing_iterations(curve: LossCurve, w: Words) -> str:
     return w("curve_gaps", run=curve.name, gaps=w("more_gaps", gaps=named, count=more) if more > 0 else named)
 
 
+def loss_caption(curve: LossCurve, w: Words) -> str:
+    """The caption of a figure of losses."""
+    key = "figure_loss" if curve.validation else "figure_loss_alone"
+    return w(key, run=curve.name, points=len(curve.training))
+
+
 def draw_loss(curve: LossCurve, w: Words, theme: Theme, path: Path) -> None:
     """Draw training and validation loss over iterations, in the colour of text: colours are of domains."""
     with themed_axes(theme, path) as axes:
-        axes.plot(*zip(*curve.training, strict=True), color=theme.text, linewidth=0.8, label=w("curve_training"))
+        alone = "o" if len(curve.training) == 1 else ""  # a line through one point is none
+        points = zip(*curve.training, strict=True)
+        label = w("curve_training")
+        axes.plot(*points, color=theme.text, marker=alone, markersize=4, linewidth=0.8, label=label)
         if curve.validation:
             points = zip(*curve.validation, strict=True)
             label = w("curve_validation")
             axes.plot(*points, color=theme.text, linestyle="--", marker="o", markersize=4, linewidth=1, label=label)
         axes.set_xlabel(w("axis_iteration"))
         axes.set_ylabel(w("axis_loss"))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         legend_above(axes, 2)
 
 
@@ -92,6 +101,6 @@ def draw_scores(scores: Scores, domains: list[str], metric: Metric, label: str, 
                 label=domain,
                 **Look(look, look).style(theme),
             )
-        axes.set_xticks(range(len(names)), names, rotation=25 if len(names) > 3 else 0)
+        name_places(axes, names)
         axes.set_ylabel(label)
         legend_above(axes, min(3, len(domains)))

@@ -19,7 +19,14 @@ from ..statistics.tradeoff import TRADEOFF_FILE, Tradeoff, draw_tradeoff
 from ..statistics.verdict import verdict
 from . import heldout_tables as tables
 from .answer import answer
-from .heldout_figures import LossCurve, draw_loss, draw_scores, missing_iterations, read_loss_curve
+from .heldout_figures import (
+    LossCurve,
+    draw_loss,
+    draw_scores,
+    loss_caption,
+    missing_iterations,
+    read_loss_curve,
+)
 from .page import Detail, Paragraph, Picture, draw_picture, render, tables_of
 from .table_formats import write_tables
 from .texts import Words, check_language
@@ -194,7 +201,7 @@ def _loss_pictures(curves: list[LossCurve], w: Words, folder: Path) -> Iterator[
     for number, curve in enumerate(curves):
         (start, first), (end, last) = curve.training[0], curve.training[-1]
         alt = w("loss_alt", run=curve.name, first=first, start=start, last=last, end=end)
-        caption = w("figure_loss", run=curve.name, points=len(curve.training))
+        caption = loss_caption(curve, w)
         draw = partial(draw_loss, curve, w)
         yield draw_picture(draw, folder, f"loss-{number}-{curve.name}", caption=caption, w=w, alt=alt)
 

@@ -122,7 +122,13 @@ def _with_error(value: float, stderr: float | None, w: Words) -> str:
     return text if stderr is None else f"{text} ± {format_number(stderr, '.3f', w.language)}"
 
 
+def _setting(value: object, w: Words) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return format_number(value, ",d" if isinstance(value, int) else "g", w.language)
+
+
 def settings_table(settings: Mapping[str, object], w: Words) -> Table:
     """How the models were made: a heading in the page's words, and a value."""
-    rows = [Row(name, [Entry(str(value))]) for name, value in settings.items()]
+    rows = [Row(name, [Entry(_setting(value, w))]) for name, value in settings.items()]
     return Table("run-settings", w("run_settings_caption"), [w("setting"), w("value")], rows)

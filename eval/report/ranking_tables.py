@@ -49,13 +49,13 @@ def ranked_tasks(group: str, runs: Sequence[Runs]) -> list[str]:
 
 
 def ranking_table(group: str, runs: Sequence[Runs], w: Words) -> Table | None:
-    """Table 7: mean rank, over a group's tasks, of the models that did all of them; None where no model did."""
+    """Table 7: mean rank, over a group's tasks, of the models that did all of them; None of fewer than two."""
     tasks = ranked_tasks(group, runs)
     by_task = {task: comparable_models(runs, task)[0] for task in tasks}
     models = [
         name for name in dict.fromkeys(n for t in tasks for n in by_task[t]) if all(name in by_task[t] for t in tasks)
     ]
-    if not models:
+    if len(models) < 2:
         return None
     scores = np.array([[by_task[task][model].score for model in models] for task in tasks])
     ranks = stats.rankdata(-scores, method="average", axis=1)

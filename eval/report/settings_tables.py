@@ -100,9 +100,9 @@ def run_settings_tables(runs: Sequence[Runs], versions: dict[str, str], w: Words
         for of_folder in runs
         for key, value in of_folder.config.items()
     ]
-    lm_eval = {str(answers.protocol.lm_eval) for of_folder in runs for answers in of_folder.answers.values()}
-    settings += [Row("lm-eval", [Entry(", ".join(sorted(lm_eval)))])]
-    settings += [Row(k, [Entry(v)]) for k, v in versions.items()]
+    lm_eval = {answers.protocol.lm_eval or "–" for of_folder in runs for answers in of_folder.answers.values()}
+    settings += [Row(w("lm_eval_of_answers"), [Entry(", ".join(sorted(lm_eval)))])]
+    settings += [Row(w("version_of_page", package=k), [Entry(v)]) for k, v in versions.items()]
     hours = [
         Row(_of(of_folder, member.name, w), [number_entry(_hours(of_folder, member.name), w.language, ".2f")])
         for of_folder in runs

@@ -41,10 +41,12 @@ def read_texts(language: str) -> dict[str, str]:
 
 
 def typographic(text: str, language: str) -> str:
-    """Text whose lines break nowhere before a French colon, semicolon, question or exclamation mark, nor within «».
+    """Text whose lines break nowhere before a percent sign.
 
-    Values that are filled in may be listed as English does, without the space.
+    Nor before a French colon, semicolon, question or exclamation mark, nor within «». Values
+    that are filled in may be listed as English does, without the space.
     """
+    text = re.sub(r"(?<=\d) (?=%)", NO_BREAK, text)
     if language != "fr":
         return text
     text = re.sub(r"(?:(?<=[^\s]) ?|^ )(?=;\s)| (?=[;?!])", THIN_NO_BREAK, text)
@@ -140,7 +142,7 @@ class _English(Formatter):
 
     def signed(self, text: str) -> str:
         """Put a real minus sign before numbers; names such as Llama3.2 stay."""
-        return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
+        return re.sub(r"(?<![\w.-])-(?=\d)", "−", text)
 
 
 class _French(_English):

@@ -62,6 +62,29 @@ class Look:
         return {"color": colour, "marker": marker, "markerfacecolor": "none" if hollow else colour}
 
 
+LONGEST = 22
+"""Characters of a name in a figure."""
+CUTS = (12, 8, 16, 4)
+"""Characters of a long name's beginning that a figure keeps; the first that tells the names apart counts."""
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names as a figure has room for: of long ones the middle is left out."""
+    for begin in CUTS:
+        shown = [name if len(name) <= LONGEST else f"{name[:begin]}…{name[begin + 1 - LONGEST :]}" for name in names]
+        if len(set(shown)) == len(set(names)):
+            return shown
+    return [f"{number}: {name[: LONGEST - 4]}" for number, name in enumerate(names, start=1)]
+
+
+def name_places(axes: Axes, names: Sequence[str]) -> None:
+    """Name the places 0, 1, … of the horizontal axis, slanted where the names are long or many."""
+    shown = short_names(names)
+    slanted = len(names) > 3 or max(map(len, shown)) * len(names) > 48
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    axes.set_xticks(range(len(names)), shown, **turned)
+
+
 Named = Sequence[tuple[str, Look]]
 """Names with their looks, for a legend."""
 
@@ -122,7 +145,11 @@ def keyed_legend(axes: Axes, theme: Theme, families: Named, roles: Named) -> Non
     """A legend of colours, one a family where there are several, and of markers, one a role."""
     handles = []
     if len(families) > 1:
-        handles += [Line2D([], [], linestyle="none", label=name, **look.style(theme)) for name, look in families]
+        shown = short_names([name for name, _ in families])
+        looks = [look.style(theme) for _, look in families]
+        handles += [
+            Line2D([], [], linestyle="none", label=name, **style) for name, style in zip(shown, looks, strict=True)
+        ]
     for name, look in roles:
         style = look.style(theme)
         if len(families) > 1:
@@ -130,4 +157,11 @@ def keyed_legend(axes: Axes, theme: Theme, families: Named, roles: Named) -> Non
         handles.append(Line2D([], [], linestyle="none", label=name, **style))
     figure = axes.get_figure()
     assert figure is not None
-    figure.legend(handles=handles, frameon=False, loc="outside upper center", ncols=min(3, len(handles)))
+    figure.legend(
+        handles=handles, frameon=False, loc="outside upper center", ncols=min(_columns(handles), len(handles))
+    )
+
+
+def _columns(handles: Sequence[Line2D]) -> int:
+    """Columns of a legend that fit beside each other on a figure of FIGURE_SIZE."""
+    return max(1, min(3, 66 // (8 + max(len(str(handle.get_label())) for handle in handles))))

@@ -101,6 +101,10 @@ def paired_bootstrap(tasks: Sequence[Flips], seed: int, resamples: int = RESAMPL
     Resampling a task's questions draws how many of them were gained, lost and neither: a multinomial, which is drawn
     directly, without an approximation. The interval is the percentile one; the p-value counts draws that lie as far
     from the change as the change from zero.
+
+    Of few questions a resample knows only what it was drawn from. Where all answers moved alike, or none did, every
+    draw is the same: the interval is then the exact one of the share that may have moved otherwise. And the p-value is
+    never below that of McNemar's exact test on all tasks together, which takes each moved answer as likely either way.
     """
     questions = sum(task.questions for task in tasks)
     random = np.random.default_rng(seed)
@@ -116,6 +120,11 @@ def paired_bootstrap(tasks: Sequence[Flips], seed: int, resamples: int = RESAMPL
     as_far = np.abs(draws - value) >= abs(value) - 0.5 / questions
     p = (1 + int(as_far.sum())) / (resamples + 1)
     stderr = float(draws.std(ddof=1))
+    gained, lost = sum(task.gained for task in tasks), sum(task.lost for task in tasks)
+    p = max(p, mcnemar(Flips(gained, lost, questions)))
+    if np.ptp(draws) == 0:
+        unseen = 1 - (LEVEL / 2) ** (1 / questions)  # Clopper-Pearson's upper end for none of so many
+        low, high = max(-1.0, value - unseen * (1 + value)), min(1.0, value + unseen * (1 - value))
     return Difference(value=value, stderr=stderr, low=low, high=high, p=p, documents=questions)
 
 

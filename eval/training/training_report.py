@@ -10,7 +10,7 @@ from ...core.files import write_text
 from ...core.manifest import Manifest, run_stage
 from ...core.training_cost import Spent
 from ..report.answer import Answer
-from ..report.heldout_figures import LossCurve, draw_loss, missing_iterations
+from ..report.heldout_figures import LossCurve, draw_loss, loss_caption, missing_iterations
 from ..report.page import Detail, Paragraph, Picture, draw_picture, render, tables_of
 from ..report.settings_tables import training_cost_tables
 from ..report.table_formats import Entry, Row, Table, number_entry, write_tables
@@ -78,7 +78,8 @@ def _sentence(trainings: Sequence[Training], w: Words) -> str:
         points = _main_losses(curve)
         kind = w("curve_validation" if curve.validation else "curve_training")
         values = {"first": points[0][1], "last": points[-1][1], "kind": kind}
-        return w("training_one", name=curve.name, steps=spent.steps, tokens=spent.tokens, **values)
+        key = "training_one" if len(points) > 1 else "training_one_point"
+        return w(key, name=curve.name, steps=spent.steps, tokens=spent.tokens, **values)
     validated = all(training.curve.validation for training in trainings)
     losses = {
         each.curve.name: (each.curve.validation if validated else each.curve.training)[-1][1] for each in trainings
@@ -110,6 +111,6 @@ def _pictures(trainings: Sequence[Training], w: Words, folder: Path) -> Iterator
     for number, curve in enumerate(training.curve for training in trainings):
         (start, first), (end, last) = curve.training[0], curve.training[-1]
         alt = w("loss_alt", run=curve.name, first=first, start=start, last=last, end=end)
-        caption = w("figure_loss", run=curve.name, points=len(curve.training))
+        caption = loss_caption(curve, w)
         name = f"loss-{number}-{curve.name}"
         yield draw_picture(partial(draw_loss, curve, w), folder, name, caption=caption, w=w, alt=alt)

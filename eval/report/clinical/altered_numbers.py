@@ -85,5 +85,4 @@ def _change_entries(row: AlteredShare, w: Words) -> list[Entry]:
     value, low, high = (100 * each for each in (row.change.value, row.change.low, row.change.high))
     text = format_number(value, "+.1f", w.language)
     change = Entry(text, value, mark=mark, mark_words=w(f"told_{mark}") if mark else "")
-    interval = " … ".join(format_number(end, "+.1f", w.language) for end in (low, high))
-    return [change, Entry(interval), p_entry(row.p, w)]
+    return [change, Entry(w("between_changes", low=low, high=high)), p_entry(row.p, w)]

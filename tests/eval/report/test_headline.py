@@ -62,7 +62,7 @@ ELSEWHERE = "other subjects"
             "keeps its level on medicine (within 2 points), shows no clear change on x and loses on other subjects "
             "(−2.9 points) and law (−4.0 points).",
         ),
-        ([change(-18.1, unit=Unit.PERPLEXITY)], "gains on medicine (perplexity −18.1 %)."),
+        ([change(-18.1, unit=Unit.PERPLEXITY)], "gains on medicine (perplexity −18.1\u00a0%)."),
     ],
 )
 def test_the_first_sentence_says_where_the_adapted_model_gains_and_loses(changes: list, first: str) -> None:
@@ -131,22 +131,22 @@ def families(gains: Sequence[float], losses: Sequence[float]) -> list[AreaChange
 @pytest.mark.parametrize(
     ("gains", "losses", "first"),
     [
-        ([0, 0, 0], [0, 0, 0], "none of the 3 adapted models and elsewhere a clear loss in none of them."),
+        ([0, 0, 0], [0, 0, 0], "none of the 3 adapted models; elsewhere a clear loss in none of them."),
         (
             [3, 0, 0],
             [0, -2, 0],
-            "one of the 3 adapted models (+3.0 points) and elsewhere a clear loss in one of them (−2.0 points).",
+            "one of the 3 adapted models (+3.0 points); elsewhere a clear loss in one of them (−2.0 points).",
         ),
         (
             [3, 5, 0],
             [-1, -2, -3],
-            "2 of the 3 adapted models (+3.0 to +5.0 points) and elsewhere a clear loss in each of them "
+            "2 of the 3 adapted models (+3.0 to +5.0 points); elsewhere a clear loss in each of them "
             "(−1.0 to −3.0 points).",
         ),
         (
             [3, 3, -4],
             [0, 0, 0],
-            "2 of the 3 adapted models (+3.0 points), a clear loss there in one of them (−4.0 points) and elsewhere a "
+            "2 of the 3 adapted models (+3.0 points); a clear loss there in one of them (−4.0 points); elsewhere a "
             "clear loss in none of them.",
         ),
     ],

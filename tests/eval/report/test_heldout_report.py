@@ -84,7 +84,7 @@ def test_page_is_semantic(report):
 
 
 def test_the_answer_is_two_sentences_and_marks_have_words(report):
-    text = (report / "index.html").read_text()
+    text = (report / "index.html").read_text().replace("\u00a0", " ")
     assert re.findall(r'<p class="headline">(.*)</p>', text) == [
         "Against its base, the adapted model gains on medical text (perplexity −18.1 %) and loses on general text "
         "(perplexity +10.5 %).",
@@ -236,7 +236,7 @@ def test_the_choice_of_a_merge_is_on_the_page_with_its_rule_and_its_curve(finish
     build_tradeoff(scores, choice, domain="medical", general="general", max_loss=5)
     options = HeldoutReportOptions(TITLE, sorted(finished.glob("*/metrics.jsonl")), settings=SETTINGS, choice=choice)
     build_heldout_report(scores, tmp_path / "report", options)
-    text = (tmp_path / "report" / "index.html").read_text()
+    text = (tmp_path / "report" / "index.html").read_text().replace("\u00a0", " ")
     assert "<p>Chosen: merged.</p>" in text
     assert "Rule: of the points whose loss in general is at most 5 %" in text
     (picture,) = [image for image in Page(text).all("img") if "chosen: merged" in (image.get("alt") or "")]

@@ -93,9 +93,7 @@ def test_trainings_have_a_page_from_their_journals(tmp_path: Path) -> None:
     one = write_run(tmp_path / "one", [9.0, 8.0, 7.25], validation=7.5)
     build_report([str(one)], tmp_path / "out", options())
     first, second = headline(tmp_path / "out")
-    assert first == (
-        "one made 3 steps over 21 tokens, and its validation loss went from 7.500 to 7.500 nats per token."
-    )
+    assert first == ("one made 3 steps over 21 tokens, with a validation loss of 7.500 nats per token.")
     assert "not whether it answers better" in second
     with (tmp_path / "out/tables/losses.csv").open(encoding="utf-8") as file:
         assert list(csv.reader(file))[1] == ["one", "9", "7.25", "7.5", "7.5"]

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from pdapt.eval.report.page import TEMPLATES
-from pdapt.eval.report.theme import MARKERS, THEMES, Look, Theme
+from pdapt.eval.report.theme import LONGEST, MARKERS, THEMES, Look, Theme, short_names
 
 # Machado, Oliveira and Fernandes 2009, table of severity 1.0, applied to linear RGB.
 VISION = {
@@ -83,3 +83,11 @@ def test_no_two_of_twelve_series_look_alike() -> None:
         looks = [tuple(sorted(Look(number).style(theme).items())) for number in range(2 * len(theme.series))]
         assert len(set(looks)) == len(looks)
         assert len({Look(0, number).style(theme)["marker"] for number in range(len(MARKERS))}) == len(MARKERS)
+
+
+def test_long_names_are_cut_in_the_middle_and_told_apart() -> None:
+    assert short_names(["base", "Qwen3-0.6B-Base"]) == ["base", "Qwen3-0.6B-Base"]
+    long = [f"Qwen3-30B-A3B-Instruct-{number}-continued-pretraining" for number in range(9)]
+    assert len(set(short_names(long))) == 9
+    assert all(len(name) <= LONGEST for name in short_names(long))
+    assert short_names(["Qwen3-8B-medical-continued-1234", "Qwen3-8B"]) == ["Qwen3-8B-med…nued-1234", "Qwen3-8B"]

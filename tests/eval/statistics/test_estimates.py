@@ -155,6 +155,23 @@ def test_the_papers_rule_calls_16_percent_of_nothing_a_change():
     assert np.mean(alarms) == pytest.approx(FALSE_POSITIVE_RATE, abs=0.01)
 
 
+@pytest.mark.parametrize("questions", [5, 40, 1000])
+def test_of_answers_that_all_moved_alike_the_interval_is_exact(questions: int) -> None:
+    """Resamples would say that nothing else is possible, be it of five questions."""
+    unseen = stats.binomtest(0, questions).proportion_ci(0.95).high
+    none = paired_bootstrap([Flips(0, 0, questions)], 0)
+    assert (none.value, none.low, none.high, none.p) == (0, pytest.approx(-unseen), pytest.approx(unseen), 1)
+    every = paired_bootstrap([Flips(questions, 0, questions)], 0)
+    assert (every.low, every.high) == (pytest.approx(1 - 2 * unseen), 1)
+
+
+def test_few_answers_are_not_called_a_clear_change() -> None:
+    """Four of five gained: by resamples p is 0.0004, by the exact test 0.125; of many questions both agree."""
+    assert paired_bootstrap([Flips(2, 0, 3), Flips(2, 0, 2)], 0).p == pytest.approx(0.125)
+    many = Flips(90, 60, 1000)
+    assert paired_bootstrap([many], 0).p == pytest.approx(mcnemar(many), rel=0.25)
+
+
 def test_intervals_of_the_bootstrap_cover_the_truth():
     random = np.random.default_rng(9)
     covered = 0
