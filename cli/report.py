@@ -93,15 +93,17 @@ def report_paper(
     as_json: Json = False,
 ) -> None:
     """Recompute the paper's tables: averages, significant changes, and whether each claim follows from them."""
+    from ..eval.report.texts import Words
     from ..launch.build_reports import paper_claims
 
     findings = paper_claims(tables, runs or [], checkpoint or [], out=out, language=language)
     if as_json:
         print(json.dumps(findings, ensure_ascii=False))
         return
+    words = Words.read(language)
     for claim in findings["claims"]:
-        verdict = "follows" if claim["holds"] else "does not follow"
-        print(f"{verdict:16} {claim['section']:18} {claim['text']}\n{'':35} {claim['computed']}")
+        verdict = words("follows" if claim["holds"] else "follows_not")
+        print(f"{verdict:17} {claim['section']:18} {claim['text']}\n{'':36} {claim['computed']}")
 
 
 publish = typer.Typer()

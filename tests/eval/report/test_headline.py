@@ -156,6 +156,13 @@ def test_several_families_are_counted(gains: list[float], losses: list[float], f
     assert headline(families(gains, losses), ENGLISH)[0] == start + first
 
 
+def test_several_families_are_counted_in_french() -> None:
+    assert headline(families([3, 3, -4], [0, 0, 0]), FRENCH)[0] == (
+        "Gain net par rapport à la base sur medicine\u00a0: 2 des 3 modèles adaptés (+3,0 points)\u202f; "
+        "perte nette\u00a0: un d'entre eux (−4,0 points)\u202f; perte nette ailleurs\u00a0: aucun."
+    )
+
+
 def rows(*changes: AreaChange, **options: bool) -> list[list[str]]:
     table = decisions_table(changes, ENGLISH, **options)
     return [[row.head, *(entry.text for entry in row.entries)] for row in table.rows]
