@@ -1,6 +1,6 @@
 """Hugging Face folders of pickled weights (`pytorch_model.bin`), for users who ask for them.
 
-They are pickles. torch reads them with an unpickler of its own that knows tensors alone, and maps the values.
+They are pickles. torch reads them with its own unpickler, which accepts only tensors, and maps the values.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ class BinWeights:
         """Map the files.
 
         Raises:
-            UserError: there are none, or one is missing, damaged, outside the folder, or holds more than weights.
+            UserError: there are no such files, or one is missing, damaged, outside the folder, or more than weights.
         """
         self.folder = folder
         self._tensors: dict[str, torch.Tensor] = {}
@@ -66,7 +66,7 @@ def _files(folder: Path) -> list[Path]:
 def _load(path: Path) -> dict[str, torch.Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except Exception as error:  # torch raises whatever its reader met
+    except Exception as error:  # torch's reader can raise anything
         raise UserError(
             f"{path.name} is incomplete, or holds something other than weights: {str(error).splitlines()[0]}",
             where=str(path),

@@ -1,6 +1,6 @@
-"""The model of a Megatron-Bridge checkpoint, as the `run_config.yaml` within it states it, where no `config.json` is.
+"""The model of a Megatron-Bridge checkpoint, from the `run_config.yaml` within it, if there is no `config.json`.
 
-Read as plain YAML: whatever it names to be called (`_target_`) is compared by name, and never imported.
+It is read as plain YAML: what it names as a call (`_target_`) is compared by name, and never imported.
 """
 
 from pathlib import Path
@@ -14,11 +14,11 @@ from ..core.jsonio import JsonObject
 from ..core.qwen3 import Qwen3Config
 
 RUN_CONFIG = "run_config.yaml"
-"""Bridge's file of a checkpoint's folder with the whole configuration that it was trained with."""
+"""Bridge's file in a checkpoint's folder with the whole configuration of the training."""
 TOKENIZER = "tokenizer"
 """Folder of a checkpoint in which Bridge keeps the tokenizer's files."""
 MOST_BYTES = 2**20
-"""Largest configuration that is read; Bridge's have some 20 KB."""
+"""Largest size of a configuration; Bridge's have some 20 KB."""
 MERGE = "<<"
 _LARGEST = 2**31 - 1
 _SIZES = {
@@ -31,22 +31,22 @@ _SIZES = {
     "vocab": "vocab_size",
     "max_positions": "seq_length",
 }
-"""Sizes of `Qwen3Config` -> Megatron's. Bridge states no longest sequence but the one that it was trained with."""
+"""Sizes of `Qwen3Config` -> Megatron's. As the longest sequence Bridge states only that of the training."""
 _REQUIRED: dict[str, Any] = {"qk_layernorm": True, "normalization": "RMSNorm", "gated_linear_unit": True}
 _ABSENT = ("add_bias_linear", "add_qkv_bias", "num_moe_experts", "multi_latent_attention", "rope_scaling")
-"""Fields that switch on what no dense Qwen3 has."""
+"""Fields that switch on what a dense Qwen3 does not have."""
 
 
 def read_run_config(checkpoint: Path) -> Qwen3Config:
     """Read the shape of a Bridge checkpoint's model.
 
     Raises:
-        UserError: the file is damaged, lacks a size, or is of another model than a dense Qwen3.
+        UserError: the file is damaged, lacks a size, or describes a model other than a dense Qwen3.
     """
     path = checkpoint / RUN_CONFIG
     content = _read(path)
     stated = JsonObject(content, str(path)).object("model").values
-    # Megatron's own class of a model has the layers' fields within, Bridge's have them beside the others.
+    # Megatron's own class of a model holds the layers' fields one level deeper, Bridge's classes beside the others.
     layers = JsonObject(stated.get("transformer") or {}, f"{path}: model.transformer").values
     model = JsonObject(layers | stated, f"{path}: model")
     _check_qwen3(model, path)
@@ -63,7 +63,7 @@ def read_run_config(checkpoint: Path) -> Qwen3Config:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read the sections. Bridge's writer uses aliases, but no merges: a few lines of those stand for terabytes."""
+    """Read the sections. Bridge's writer uses aliases, but no merges: a few lines of merges can expand to terabytes."""
     try:
         text = read_bytes(path, MOST_BYTES).decode()
         if MERGE in text:
@@ -79,7 +79,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_qwen3(model: JsonObject, path: Path) -> None:
-    """Refuse, by its field, a model that no dense Qwen3 has the layers of."""
+    """Refuse a model whose layers are not those of a dense Qwen3; the message names the fields."""
     values = model.values
     wrong = [name for name, wanted in _REQUIRED.items() if values.get(name) != wanted]
     wrong += [name for name in _ABSENT if values.get(name)]

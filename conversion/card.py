@@ -36,13 +36,13 @@ class Training:
     """The training that a run's checkpoint comes from, as its record of hashes states it.
 
     Attributes:
-        step: that it was saved after.
-        sequences: of a step.
-        length: of a sequence, in tokens.
+        step: step after which it was saved.
+        sequences: sequences per step.
+        length: length of a sequence, in tokens.
         lr: learning rate.
-        inputs: SHA-256 of what was trained on; of random weights there is no `base`.
-        commit: Git's name of the code, where it was in a checkout.
-        versions: of packages.
+        inputs: SHA-256 of the inputs; training from random weights has no `base`.
+        commit: Git's name of the code, if it was in a checkout.
+        versions: versions of packages.
     """
 
     step: int
@@ -55,10 +55,10 @@ class Training:
 
 
 def read_training(checkpoint: Path) -> Training | None:
-    """Read the training from a checkpoint's record of hashes; None where it has none.
+    """Read the training from a checkpoint's record of hashes; None if it has none.
 
     Raises:
-        UserError: that record is damaged, or lacks what a card states.
+        UserError: that record is damaged, or lacks values for the card.
     """
     record, provenance = read_hashes_record(checkpoint), read_provenance(checkpoint)
     try:
@@ -81,14 +81,14 @@ def _stated(provenance: JsonObject) -> dict[str, Any]:
 
 
 def card(checkpoint: Path, training: Training | None, source: str, dtype: str, inputs: dict[str, str]) -> str:
-    """The card's Markdown.
+    """Write the card's Markdown.
 
     Args:
         checkpoint: the checkpoint's folder.
-        training: that it comes from, where it is a run's.
+        training: the training, if the checkpoint is a run's.
         source: `parameters` or `master`.
-        dtype: of the weights.
-        inputs: SHA-256 of the checkpoint and of each file that is taken over.
+        dtype: type of the weights.
+        inputs: SHA-256 of the checkpoint and of each file that is copied.
     """
     rows = {f"{name}, SHA-256": f"`{value}`" for name, value in inputs.items()}
     sentence = ""
@@ -107,7 +107,7 @@ def card(checkpoint: Path, training: Training | None, source: str, dtype: str, i
 
 
 def _provenance(training: Training) -> dict[str, str]:
-    """Rows of what the run was made of."""
+    """Rows on the run's inputs and software."""
     rows = {f"{name}, SHA-256": f"`{value}`" for name, value in training.inputs.items()}
     rows["commit"] = f"`{training.commit}`"
     rows["versions"] = ", ".join(f"{name} {version}" for name, version in training.versions.items())

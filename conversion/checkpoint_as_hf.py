@@ -22,16 +22,16 @@ class Unfolded:
     """A checkpoint's weights under the names of Hugging Face.
 
     Attributes:
-        checkpoint: what they are read from.
-        shape: of the model.
-        dtype: of the rows that are handed out.
+        checkpoint: the checkpoint that they are read from.
+        shape: shape of the model.
+        dtype: type of the rows that `rows` returns.
         tensors: name -> type and shape, in the order of Hugging Face's files.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, shape: Qwen3Config, source: str = PARAMETERS, dtype: torch.dtype | None = None
     ) -> None:
-        """Check that all weights are there, with the model's shapes and of one type.
+        """Check that all weights are there, with the model's shapes, and all of the same type.
 
         Raises:
             UserError: they are not, or there is no such source.
@@ -50,15 +50,15 @@ class Unfolded:
         self._places = places(shape)
 
     def rows(self, name: str, begin: int, end: int) -> torch.Tensor:
-        """Rows of a tensor: a view of the checkpoint's file if they are in one piece and of one type there.
+        """Read rows of a tensor: as a view of the checkpoint's file if they lie there in one piece, in the same type.
 
         Args:
-            name: Hugging Face's.
+            name: Hugging Face's name.
             begin: the first row.
             end: the row after the last.
 
         Raises:
-            UserError: the checkpoint's chunks do not fill them, or FP16 does not hold a value.
+            UserError: the checkpoint's chunks do not fill the rows, or a value is too large for FP16.
         """
         place, first, parts = self._places[name], 0, []
         for start, count in place.rows:
@@ -70,7 +70,7 @@ class Unfolded:
         converted = stored.to(self.dtype)
         if self.dtype == torch.float16 and bool((converted.isinf() & stored.isfinite()).any()):
             raise UserError(
-                f"{name} has values that FP16 does not hold (above 65,504)",
+                f"{name} has values that are too large for FP16 (above 65,504)",
                 where=str(self.checkpoint.folder),
                 fix="export as bfloat16 or float32",
             )
@@ -92,7 +92,7 @@ class Unfolded:
         return self.checkpoint.region(name, (layer, begin, *rest), (1, count, *size[2:])).squeeze(0)
 
     def _check(self) -> torch.dtype:
-        """Compare names, shapes and types with those that the model has."""
+        """Compare names, shapes and types with the model's."""
         folder, entries = self.checkpoint.folder, self.checkpoint.entries
         expected = {self._prefix + name: size for name, size in megatron_shapes(self.shape).items()}
         missing = [name for name in expected if name not in entries]
@@ -101,7 +101,7 @@ class Unfolded:
             raise UserError(f"the checkpoint has no tensor {', '.join(missing[:5])}{more}", where=str(folder))
         for name, size in expected.items():
             stored = tuple(entries[name].size)
-            # Megatron pads the vocabulary where TP does not divide it; rows beyond the configuration's are left out.
+            # Megatron pads the vocabulary if TP does not divide it; rows beyond the configuration's are left out.
             padded = name.removeprefix(self._prefix) in (EMBEDDING, HEAD) and stored[0] >= size[0]
             if stored[padded:] != size[padded:]:
                 raise UserError(
@@ -123,7 +123,7 @@ def _buckets(checkpoint: Checkpoint, shape: Qwen3Config) -> Masters | None:
     """Master weights that are stored in buckets; None if they are stored tensor by tensor.
 
     Raises:
-        UserError: there are none, or nothing says how the buckets were made.
+        UserError: there are no master weights, or nothing says how the buckets were made.
     """
     if any(name.startswith(SOURCES[MASTER]) for name in checkpoint.entries):
         return None
@@ -154,10 +154,11 @@ def open_checkpoint(
         checkpoint: one checkpoint's folder, or a root (then its newest).
         reference: see `settings_of`.
         source: a key of `SOURCES`.
-        dtype: of the rows, in config.json's spelling; None for the source's.
+        dtype: type of the rows, in config.json's spelling; None for the source's.
 
     Raises:
-        UserError: no such checkpoint, configuration, source or type, or it does not hold the model's weights.
+        UserError: there is no such checkpoint, configuration, source or type, or the checkpoint does not hold the
+            model's weights.
     """
     types = {name: value for value, name in NAMES.items()}
     if dtype is not None and dtype not in types:

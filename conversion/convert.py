@@ -38,7 +38,7 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool 
         verify: whether the folder's files are compared with the hashes that were written with them, if any were.
 
     Raises:
-        UserError: the folder is not a whole Qwen3, a weight is NaN or infinite, or a file is damaged.
+        UserError: the folder is not a complete Qwen3, a weight is NaN or infinite, or a file is damaged.
     """
     with damage_first(lambda: {source: hf_files(source)}, verify=verify):
         shape, weights = (read_config(source), BinWeights(source)) if bin_files else open_model(source)
@@ -64,13 +64,13 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool 
 
 
 def parts_of(weights: Folder, shape: Qwen3Config, progress: log.Progress, wrong: list[Folded]) -> "list[Part]":
-    """The parts of a checkpoint's weights, each made from the mapped file when it is needed.
+    """List the parts of a checkpoint's weights, each made from the mapped file when it is needed.
 
     Args:
-        weights: a whole Qwen3's.
-        shape: of the model.
-        progress: is told of each.
-        wrong: gets those that hold a NaN or an infinity.
+        weights: weights of a complete Qwen3.
+        shape: shape of the model.
+        progress: counts the bytes of each part.
+        wrong: collects the parts that hold a NaN or an infinity.
     """
     from .distcp_write import Part
 
@@ -83,7 +83,7 @@ def parts_of(weights: Folder, shape: Qwen3Config, progress: log.Progress, wrong:
         def make() -> torch.Tensor:
             tensor = place.make(weights.get)
             if not _finite(tensor):
-                wrong.append(place)  # not raised: torch's writing threads lose what is
+                wrong.append(place)  # not raised: torch's writing threads lose exceptions
             progress.add(tensor.nbytes)
             return tensor
 
@@ -94,7 +94,7 @@ def parts_of(weights: Folder, shape: Qwen3Config, progress: log.Progress, wrong:
 
 
 def _finite(tensor: torch.Tensor) -> bool:
-    """Whether each value is a finite number: both ends are NaN where any value is. Twice as fast as a copy."""
+    """Whether each value is finite: minimum and maximum are NaN if any value is. Twice as fast as a copy."""
     low, high = torch.aminmax(tensor)
     return bool(low.isfinite() and high.isfinite())
 
@@ -141,13 +141,13 @@ def export_hf(
         checkpoint: one checkpoint's folder, or a root (then its newest).
         out: the folder to make.
         reference: a Hugging Face folder to take configuration and tokenizer from; else see `settings_of`.
-        source: `parameters`, what training computed with, or `master`, the optimizer's FP32 copy of them.
-        dtype: of what is written, in config.json's spelling; by default the source's.
+        source: `parameters`, with which training computed, or `master`, the optimizer's FP32 copy of them.
+        dtype: type of the written weights, in config.json's spelling; by default the source's.
         verify: whether the checkpoint's files are compared with the hashes that were written with them, if any were.
 
     Raises:
-        UserError: no such checkpoint, no configuration, tensors of another shape, no master weights to be had, a file
-            that is damaged, or a dtype that is unknown or does not hold a value.
+        UserError: no such checkpoint, no configuration, tensors of another shape, no master weights, a damaged file, or
+            a dtype that is unknown or cannot hold a value.
     """
     with damage_first(lambda: checkpoint_files(newest(checkpoint) or checkpoint, reference), verify=verify):
         model = open_checkpoint(checkpoint, reference, source=source, dtype=dtype)
@@ -160,7 +160,7 @@ def export_hf(
         writer = Writer(work, model.tensors)
         progress = log.Progress("export", writer.total)
         check_space(work, writer.total)
-        # Its state is read of the optimizer's master weights alone.
+        # The optimizer's state is read only for master weights.
         weights_of = [folder] if source == PARAMETERS else []
         files = checkpoint_files(folder, reference)
         with one_thread(), checking("export", files, weights_of=weights_of, verify=verify) as checked:
@@ -175,6 +175,6 @@ def export_hf(
         return counts | checked | ({"step": training.step} if training else {})
 
     log.info(f"export: {folder.name} -> {out}")
-    # What an import wrote is known by its manifest, what a run saved by its record: neither is read again for a hash.
+    # The manifest identifies what an import wrote, the record of hashes what a run saved: neither is hashed again.
     inputs = {"checkpoint": hashed_folder(folder)} | settings.files()
     return run_stage("export", inputs, {"from": source, "dtype": spelled}, out=out, body=body, hashes=hashes)

@@ -13,14 +13,14 @@ from .stored_tensor import map_tensor
 
 BACKEND = {"sharded_backend": "torch_dist", "sharded_backend_version": 1}
 FORMAT = "metadata.json"
-"""File that says what a checkpoint's format is; written last."""
+"""File that names a checkpoint's format; it is written last."""
 
 
 def find(checkpoint: Path) -> Path:
-    """The folder of one checkpoint: the one given, or the newest one under a checkpoint root.
+    """Find the folder of one checkpoint: the one given, or the newest one under a checkpoint root.
 
     Raises:
-        UserError: there is none, or it is another format.
+        UserError: there is none, or it has another format.
     """
     folder = newest(checkpoint) or checkpoint
     if (folder / METADATA).is_file() and not (folder / FORMAT).is_file():
@@ -37,7 +37,7 @@ def find(checkpoint: Path) -> Path:
             f"not a Megatron checkpoint: {checkpoint}",
             where=f"{folder}, which has no {missing}",
             allowed=f"a torch_dist checkpoint folder (iter_…, {RELEASE}), or the folder of a run's checkpoints",
-            fix="Megatron's older format (mp_rank_…) is converted by Megatron itself: --ckpt-convert-format torch_dist"
+            fix="convert Megatron's older format (mp_rank_…) with Megatron itself: --ckpt-convert-format torch_dist"
             if any(folder.glob("mp_rank_*"))
             else "",
         )
@@ -48,10 +48,10 @@ def find(checkpoint: Path) -> Path:
 
 
 class Checkpoint:
-    """The tensors of one checkpoint, put together from however many ranks wrote them.
+    """The tensors of one checkpoint, put together from the chunks of all ranks that wrote it.
 
     Attributes:
-        folder: where it is.
+        folder: the checkpoint's folder.
         entries: name -> size, dtype and chunks of each tensor.
     """
 
@@ -59,7 +59,8 @@ class Checkpoint:
         """Read `.metadata`.
 
         Raises:
-            UserError: it is missing, damaged or asks for what is no part of one, or names files outside the folder.
+            UserError: it is missing or damaged, refers to objects that do not belong there, or names files outside the
+                folder.
         """
         metadata = read_metadata(folder)
         self.folder = folder
@@ -80,7 +81,7 @@ class Checkpoint:
         return {name: self.region(name, (0,) * len(self.entries[name].size), self.entries[name].size) for name in names}
 
     def region(self, name: str, begin: tuple[int, ...], size: tuple[int, ...]) -> torch.Tensor:
-        """A part of a tensor: a view of the file where one chunk holds it, else put together.
+        """Read a part of a tensor: as a view of the file if one chunk holds it, else put together from several.
 
         Args:
             name: the tensor's.
@@ -104,7 +105,7 @@ class Checkpoint:
             if part.shape == torch.Size(size):
                 return part
             parts.append((tuple(slice(a - b, z - b) for (a, z), b in zip(common, begin, strict=True)), part))
-        # Before there is room made for it: a size that no file bears out may be anything.
+        # Checked before memory is allocated: a size that no file confirms may be anything.
         if not parts or sum(part.numel() for _, part in parts) != math.prod(size):
             raise UserError(f"the checkpoint's chunks do not fill {name}", where=str(self.folder))
         whole = torch.empty(size, dtype=parts[0][1].dtype)

@@ -36,11 +36,11 @@ from ..core.system.disk import begin_flush
 from .distcp_read import BACKEND, FORMAT
 
 THREADS = 2
-"""Files that are written at a time: while one waits for the disk, another is put together."""
+"""How many files are written at a time: while one waits for the disk, another is put together."""
 BLOCK = 4 * 2**20
 """Bytes that are hashed and written at once."""
 FLUSH_BYTES = 32 * 2**20
-"""Bytes of a file after which the disk begins to write them."""
+"""Number of bytes after which the disk begins to write them."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Part:
     """A part of a tensor, made when it is written.
 
     Attributes:
-        name: the tensor's, in Megatron.
+        name: the tensor's name in Megatron.
         whole: sizes of the tensor.
         begin: the part's first index in each dimension.
-        size: its sizes.
-        make: returns its values.
+        size: the part's sizes.
+        make: returns the part's values.
     """
 
     name: str
@@ -67,22 +67,22 @@ def write(root: Path, parts: list[Part], dtype: torch.dtype, empty_states: list[
 
     Args:
         root: the checkpoint root; the weights go to its `release` folder.
-        parts: which fill their tensors.
-        dtype: of all of them.
-        empty_states: names of the extra states that Megatron's layers ask for and leave empty.
+        parts: parts that fill their tensors.
+        dtype: type of all parts.
+        empty_states: names of the extra states that Megatron's layers expect and leave empty.
 
     Returns:
         SHA-256 of the files that hold the values, by their path under `root`.
     """
     folder = root / RELEASE
     objects = {name: _object(None) for name in empty_states}
-    # What Megatron keeps beside the tensors. No arguments: a run that starts from weights brings its own.
+    # What Megatron keeps beside the tensors. There are no arguments: a run that starts from weights has its own.
     objects["common_state/shard_0_1"] = _object({"checkpoint_version": 3.0, "iteration": 0})
     writer = _Writer(folder, single_file_per_rank=False, sync_files=False, thread_count=THREADS)
     files = _HashingFiles()
     writer.fs = files
     with warnings.catch_warnings():
-        # One process writes the whole, which torch warns of although it is told so.
+        # torch warns that one process writes everything, although that is what it was asked to do.
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         save({}, storage_writer=writer, planner=_Planner(parts, dtype, objects), no_dist=True)
     write_json(folder / FORMAT, BACKEND)
@@ -91,7 +91,7 @@ def write(root: Path, parts: list[Part], dtype: torch.dtype, empty_states: list[
 
 
 def _object(value: Any) -> io.BytesIO:
-    """An object that is not a tensor, as Megatron stores it: a saved list of one element."""
+    """Store an object that is not a tensor as Megatron does: a saved list of one element."""
     buffer = io.BytesIO()
     torch.save([value], buffer)
     buffer.seek(0)
@@ -99,7 +99,7 @@ def _object(value: Any) -> io.BytesIO:
 
 
 class _Planner(SavePlanner):
-    """Planner that tells torch's writer what to write before any of it exists."""
+    """Planner that plans for torch's writer what to write before any of it exists."""
 
     def __init__(self, parts: list[Part], dtype: torch.dtype, objects: dict[str, io.BytesIO]) -> None:
         self.parts = {MetadataIndex(part.name, torch.Size(part.begin)): part for part in parts}
@@ -142,10 +142,10 @@ class _Planner(SavePlanner):
 
 
 class _Writer(FileSystemWriter):
-    """torch's writer, whose `.metadata` says what was written and nothing else: neither where, nor by which thread."""
+    """torch's writer, with a `.metadata` that says only what was written: neither where, nor by which thread."""
 
     def storage_meta(self) -> StorageMeta | None:
-        """Return nothing: torch puts the folder's path and a number drawn by chance here, which no reader needs."""
+        """Return nothing: torch would put the folder's path and a random number here, which no reader needs."""
         return None
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
@@ -157,7 +157,7 @@ def _place(result: WriteResult) -> tuple[str, tuple[int, ...]]:
 
 
 class _HashingFiles(FileSystem):
-    """Files whose bytes are hashed as they are written, so that they need not be read again for it."""
+    """Files whose bytes are hashed as they are written, so that they need not be read again."""
 
     def __init__(self) -> None:
         self.hashes: dict[Path, Any] = {}

@@ -1,4 +1,4 @@
-"""Follow a run: export each checkpoint as it is completed, in a process beside the one that trains."""
+"""Follows a run: exports each checkpoint when it is complete, in a process beside the one that trains."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from ..core.system.lock import locked
 from .convert import export_hf
 
 DONE = "followed.json"
-"""Names of the checkpoints that need not be exported again, also where what came of them is gone."""
+"""File of the names of checkpoints that need not be exported again, even if their exports are gone."""
 
 
 def own_name(checkpoint: Path) -> str:
@@ -34,21 +34,21 @@ def follow(
 ) -> list[str]:
     """Export every checkpoint of a run, oldest first, until the run is finished.
 
-    A checkpoint is taken when its files' hashes are written: then it is whole. Killed at any moment, the same command
-    goes on: an export that was not whole is made again, one that was is not.
+    A checkpoint is exported once the hashes of its files are written: then it is complete. After a kill at any moment,
+    the same command continues: unfinished exports are made again, finished ones are not.
 
     Args:
         run: run folder of `pdapt train`; it may be training, or be interrupted.
         out: folder that gets a Hugging Face folder for each checkpoint.
-        keep_last: how many of them are kept; None for all.
+        keep_last: how many of these folders are kept; None for all.
         poll: seconds between two looks at the run.
-        once: end when what is there now is exported.
-        then: called with each exported folder, before the next is exported; again where it was interrupted.
-        name: of a checkpoint's Hugging Face folder; by default its own.
+        once: end when all present checkpoints are exported.
+        then: called with each exported folder, before the next is exported; called again if it was interrupted.
+        name: gives the name of a checkpoint's Hugging Face folder; by default the checkpoint's own.
         verify: whether a checkpoint's files are compared with the hashes that were written with them.
 
     Returns:
-        Names of the checkpoints that were exported now.
+        Names of the checkpoints that this call exported.
 
     Raises:
         UserError: there is no run, another process follows it to the same place, or a checkpoint cannot be exported.
@@ -63,7 +63,7 @@ def follow(
     exported: list[str] = []
     with locked(out, f"following {run} to"):
         while True:
-            finished = (run / MANIFEST_FILE).is_file()  # before the look at the checkpoints: nothing comes after it
+            finished = (run / MANIFEST_FILE).is_file()  # read before the checkpoints: none comes after it
             for checkpoint in _waiting(run, out):
                 if _export(checkpoint, out / name(checkpoint), then, verify=verify):
                     exported.append(checkpoint.name)
@@ -113,5 +113,5 @@ def _retain(out: Path, keep_last: int | None, name: Callable[[Path], str]) -> No
     there = [folder for folder in folders if (folder / MANIFEST_FILE).is_file()]
     for folder in there[: -keep_last if keep_last else 0]:
         log.info(f"follow: {folder.name} is not one of the last {keep_last}: removed")
-        (folder / MANIFEST_FILE).unlink()  # first: what an interruption leaves is not taken for whole
+        (folder / MANIFEST_FILE).unlink()  # first: after an interruption the rest is not taken for complete
         remove(folder)

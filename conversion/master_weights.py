@@ -1,9 +1,9 @@
 """FP32 master weights of a checkpoint that was saved with `checkpoint.reshardable=false`.
 
-There the distributed optimizer's state lies as it lies in memory: for each model-parallel rank buckets of all its
-parameters, the last one first, each at a multiple of 64 values. Where a tensor begins follows from the order in which
-the model has its parameters, which the layer specs differ in. What is read is compared with the parameters that
-training computed with, which are the master weights rounded: weights from a wrong place cannot pass.
+Such a checkpoint stores the distributed optimizer's state as it lies in memory: for each model-parallel rank, buckets
+of all its parameters, the last one first, each at a multiple of 64 values. Where a tensor begins follows from the order
+of the model's parameters, which depends on the layer spec. The values read are compared with the parameters that
+training computed with, which are the rounded master weights: weights from a wrong place cannot pass.
 """
 
 import re
@@ -20,9 +20,9 @@ from .distcp_read import Checkpoint
 from .tensor_names import EMBEDDING, FC1, FINAL_NORM, HEAD, LAYERS, QKV, layer_shapes, outer_shapes
 
 BUCKETS = "optimizer.distributed."
-"""Prefix of the optimizer's state where it was saved by bucket."""
+"""Prefix of the optimizer's state if it was saved by bucket."""
 ALIGNED = 64
-"""Values that a parameter's beginning in a bucket is a multiple of (`pad_param_start` in Megatron's param_layout)."""
+"""A parameter begins in its bucket at a multiple of this (`pad_param_start` in Megatron's param_layout)."""
 _ATTENTION = (QKV, "self_attention.q_layernorm.weight", "self_attention.k_layernorm.weight")
 _INPUT_NORM, _MLP_NORM = "self_attention.linear_qkv.layer_norm_weight", "mlp.linear_fc1.layer_norm_weight"
 _PROJECTION, _FC2 = "self_attention.linear_proj.weight", "mlp.linear_fc2.weight"
@@ -30,11 +30,11 @@ ORDER = {
     "cpu": (_INPUT_NORM, _PROJECTION, *_ATTENTION, _MLP_NORM, FC1, _FC2),
     "gpu": (_PROJECTION, _INPUT_NORM, *_ATTENTION, _MLP_NORM, FC1, _FC2),
 }
-"""A layer's parameters as the model has them, by where it was trained: the local spec's order, Transformer Engine's."""
+"""Device of the training -> order of a layer's parameters: the local layer spec's, or Transformer Engine's."""
 MOST_RANKS = 2**16
-"""That a model may be split over, along TP or PP."""
+"""Largest TP or PP over which a model may be split."""
 _BY_COLUMN = (_PROJECTION, _FC2)
-"""Split by TP along the input; the others, but for norms, along the output."""
+"""Tensors that TP splits along the input; it splits the others, except for norms, along the output."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Block:
     """Rows and columns of a tensor that lie in one piece.
 
     Attributes:
-        rows, columns: first one, and how many.
-        bucket: the flat tensor.
-        begin: first value in it.
+        rows, columns: the first one, and their number.
+        bucket: the flat tensor that holds them.
+        begin: index of their first value in it.
     """
 
     rows: tuple[int, int]
@@ -60,12 +60,12 @@ class Masters:
         """Find where every tensor lies.
 
         Args:
-            checkpoint: saved with `checkpoint.reshardable=false`.
-            shape: the model's.
-            provenance: of the checkpoint's record of hashes: how the model was split, and where it was trained.
+            checkpoint: a checkpoint that was saved with `checkpoint.reshardable=false`.
+            shape: shape of the model.
+            provenance: from the checkpoint's record of hashes: how the model was split, and where it was trained.
 
         Raises:
-            UserError: the buckets are not those of such a model, or that record is damaged.
+            UserError: the buckets do not fit such a model, or that record is damaged.
         """
         self.checkpoint, parallel = checkpoint, provenance.object("recipe").object("parallel")
         tp, pp = (parallel.integer(name, minimum=1, maximum=MOST_RANKS) for name in ("tp", "pp"))
@@ -82,7 +82,7 @@ class Masters:
                 self._blocks.setdefault((name, layer), []).extend(blocks)
 
     def region(self, name: str, layer: int | None, begin: int, count: int) -> torch.Tensor:
-        """Rows of a tensor (of that layer), FP32, whole rows as Megatron stacks them without TP."""
+        """Read rows of a tensor (of that layer) in FP32, as whole rows in Megatron's order without TP."""
         blocks = self._blocks[name, layer]
         width = max(block.columns[0] + block.columns[1] for block in blocks)
         whole = torch.empty(count, width)
@@ -97,7 +97,7 @@ class Masters:
         return whole
 
     def _walk(self, rank: int, sizes: list[tuple[int, ...]]) -> list[tuple[str, int]]:
-        """Bucket and first value of each of a rank's parameters."""
+        """List bucket and first value of each of a rank's parameters."""
         buckets, number, end = self._of_rank(rank), 0, 0
         places: list[tuple[str, int]] = []
         for size in reversed(sizes):
@@ -126,7 +126,7 @@ class Masters:
             f"the order of {self.checkpoint.folder.name}'s master weights is unknown: {what}",
             where=str(self.checkpoint.folder),
             allowed="--from parameters, which are the master weights rounded to the model's precision",
-            fix="train one step more with checkpoint.reshardable=true and --stop-at, and export that checkpoint",
+            fix="train one more step with checkpoint.reshardable=true and --stop-at, and export that checkpoint",
         )
 
     def check(self, masters: torch.Tensor, parameters: torch.Tensor) -> None:
@@ -136,11 +136,11 @@ class Masters:
             UserError: they differ: the master weights lie elsewhere.
         """
         if not torch.equal(masters.to(parameters.dtype), parameters):
-            raise self._strange("rounded, they are not the parameters")
+            raise self._strange("when rounded, they do not equal the parameters")
 
 
 def _parameters(shape: Qwen3Config, order: tuple[str, ...], stage: int, pp: int) -> Iterator[tuple[str, int | None]]:
-    """Names and layers of a pipeline stage's parameters, as the model has them."""
+    """Yield names and layers of a pipeline stage's parameters, in the model's order."""
     if stage == 0:
         yield EMBEDDING, None
     each = shape.layers // pp
@@ -162,7 +162,7 @@ def _local_size(shape: Qwen3Config, name: str, tp: int) -> tuple[int, ...]:
 
 
 def _blocks(name: str, size: tuple[int, ...], part: int, tp: int, bucket: str, begin: int) -> Iterator[Block]:
-    """Where a parameter of a TP rank belongs in the whole tensor."""
+    """Yield the blocks of a TP rank's parameter, with their places in the whole tensor."""
     rows, columns = (size[0], size[1]) if len(size) == 2 else (size[0], 1)
     inner = name.removeprefix(LAYERS)
     if inner in _BY_COLUMN:

@@ -1,4 +1,4 @@
-"""Configuration and tokenizer of a checkpoint: of a Hugging Face folder, or of Megatron-Bridge's own files."""
+"""Configuration and tokenizer of a checkpoint: from a Hugging Face folder, or from Megatron-Bridge's own files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..core.qwen3 import Qwen3Config, read_config
 from .bridge_config import RUN_CONFIG, TOKENIZER, read_run_config
 
 NOT_OF_BRIDGE = ("max_position_embeddings", "attention_dropout", "initializer_range")
-"""Keys of a `config.json` that are written with Bridge's settings, too, and that those do not state."""
+"""Keys of a `config.json` that are also written with Bridge's settings although those do not state them."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Settings:
     """Settings of a model.
 
     Attributes:
-        folder: Hugging Face's, or Bridge's of a tokenizer, which may be absent.
+        folder: a Hugging Face folder, or Bridge's folder of the tokenizer, which may be absent.
         stated: the file that states the model's shape.
     """
 
@@ -33,18 +33,18 @@ class Settings:
         """The model's shape.
 
         Raises:
-            UserError: its file is damaged, or is of another model than a dense Qwen3.
+            UserError: its file is damaged, or describes a model other than a dense Qwen3.
         """
         return read_run_config(self.stated.parent) if self.of_bridge else read_config(self.folder)
 
     @property
     def of_bridge(self) -> bool:
-        """Whether they are Bridge's."""
+        """Whether the settings are Bridge's."""
         return self.stated.name == RUN_CONFIG
 
     @property
     def states(self) -> frozenset[str] | None:
-        """Keys of a `config.json` that they state; None for all."""
+        """Keys of a `config.json` that the settings state; None for all."""
         return frozenset(self.config("").keys() - NOT_OF_BRIDGE) if self.of_bridge else None
 
     def files(self) -> dict[str, Path]:
@@ -59,17 +59,17 @@ class Settings:
         return read_object(self.folder / CONFIG).values | {"dtype": dtype}
 
     def write(self, target: Path, dtype: str) -> None:
-        """Write them as a Hugging Face folder has them; see `write_settings`."""
+        """Write the settings as those of a Hugging Face folder; see `write_settings`."""
         if not self.of_bridge:
             write_settings(self.folder, target, dtype)
             return
         shape = self.shape
         log.warn(
-            f"{RUN_CONFIG} states no longest sequence of the model: max_position_embeddings is that of training, "
-            f"{shape.max_positions:,}; give --reference for the base's own"
+            f"{RUN_CONFIG} does not state the model's longest sequence: max_position_embeddings is set to that of "
+            f"training, {shape.max_positions:,}; give --reference for the base's own"
         )
         if "tokenizer.json" not in self.files():
-            log.warn(f"{self.folder} holds no tokenizer: none is written; give --reference for one")
+            log.warn(f"{self.folder} holds no tokenizer, so none is written; to get one, give --reference")
         write_json(target / CONFIG, shape.to_hf(dtype))
         write_side_files(self.folder, target)
 
@@ -78,12 +78,12 @@ def settings_of(checkpoint: Path, reference: Path | None) -> Settings:
     """Find the settings of a checkpoint.
 
     Args:
-        checkpoint: its folder.
-        reference: the user's choice of a Hugging Face folder; None for the `hf` folder that is kept beside the
-            checkpoints, and where there is none for what Megatron-Bridge has kept within.
+        checkpoint: the checkpoint's folder.
+        reference: the user's choice of a Hugging Face folder; None for the `hf` folder beside the checkpoints or, if
+            there is none, for the files of Megatron-Bridge in the checkpoint.
 
     Raises:
-        UserError: there are none.
+        UserError: there are no settings.
     """
     folder = reference or checkpoint.parent / HF
     if folder.is_dir():

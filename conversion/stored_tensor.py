@@ -1,8 +1,7 @@
 """One tensor as torch stores it in a distributed checkpoint, mapped instead of read.
 
-Each chunk of a `.distcp` file is what `torch.save` wrote: an archive without compression, whose values lie there as
-they are, beside a pickle that says how they are to be read. That pickle is read by an unpickler that knows a plain
-tensor and nothing else.
+Each chunk of a `.distcp` file is what `torch.save` wrote: an archive without compression that holds the plain values,
+and a pickle that says how to read them. An unpickler that accepts only plain tensors reads that pickle.
 """
 
 import io
@@ -33,7 +32,7 @@ LOCAL_HEADER = 30
 
 @dataclass(frozen=True)
 class _Described:
-    """A tensor as the pickle describes it: its values' type, and where in the storage they are."""
+    """A tensor as the pickle describes it: the type of its values, and their place in the storage."""
 
     dtype: torch.dtype
     offset: int
@@ -47,19 +46,19 @@ def map_tensor(path: Path, offset: int, length: int) -> torch.Tensor:
     Args:
         path: the `.distcp` file.
         offset: where in the file the tensor's archive begins, in bytes.
-        length: of the archive, in bytes.
+        length: length of the archive, in bytes.
 
     Returns:
         The tensor, a view of the mapped file; not to be written to.
 
     Raises:
-        UserError: the file is shorter, or holds something else there.
+        UserError: the file is too short, or holds something else there.
     """
     before = offset % mmap.ALLOCATIONGRANULARITY
     with path.open("rb") as file:
         if path.stat().st_size < offset + max(length, 1):
             raise UserError(f"{path.name} ends early", where=str(path), fix="take another checkpoint")
-        # Copied on write, so that torch need not warn of memory that must not be written to. Nothing writes.
+        # Copied on write, so that torch does not warn of read-only memory. Nothing writes to it.
         mapped = mmap.mmap(file.fileno(), before + length, access=mmap.ACCESS_COPY, offset=offset - before)
     try:
         described, begin = _find(mapped)
@@ -79,8 +78,8 @@ def map_tensor(path: Path, offset: int, length: int) -> torch.Tensor:
 
 
 def _find(mapped: mmap.mmap) -> tuple[_Described, int]:
-    """The tensor of an archive at the end of mapped bytes, and the offset at which its values begin."""
-    # Its directory is at its end: what lies before its beginning is passed over.
+    """Find the tensor of an archive at the end of mapped bytes, and the offset at which its values begin."""
+    # The archive's directory is at its end, so bytes before the archive are skipped.
     with zipfile.ZipFile(cast(Any, mapped)) as archive:
         members = {Path(member.filename).name: member for member in archive.infolist()}
         content = _content(mapped, members["data.pkl"])
@@ -93,14 +92,14 @@ def _find(mapped: mmap.mmap) -> tuple[_Described, int]:
 
 
 def _contiguous(described: _Described, most: int) -> tuple[int, ...]:
-    """Strides of a tensor whose values lie one after the other.
+    """Compute the strides of a tensor whose values lie one after the other.
 
     Args:
         described: a tensor.
-        most: bytes that there are: no size is larger, whatever the pickle says.
+        most: number of bytes that exist: no size may be larger, whatever the pickle says.
 
     Raises:
-        ValueError, TypeError: its sizes or offset are none.
+        ValueError, TypeError: a size or the offset is invalid.
     """
     numbers = (*described.size, *described.stride, described.offset)
     if not isinstance(described.dtype, torch.dtype) or not all(type(number) is int for number in numbers):
@@ -111,7 +110,7 @@ def _contiguous(described: _Described, most: int) -> tuple[int, ...]:
 
 
 def _begin(mapped: mmap.mmap, member: zipfile.ZipInfo) -> int:
-    """Where an archive member's bytes begin."""
+    """Find where an archive member's bytes begin."""
     if member.compress_type != zipfile.ZIP_STORED:
         raise zipfile.BadZipFile(f"{member.filename} is compressed")
     header = member.header_offset
@@ -127,7 +126,7 @@ def _content(mapped: mmap.mmap, member: zipfile.ZipInfo) -> bytes:
 def _describe(
     storage: torch.dtype, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: object
 ) -> _Described:
-    """Stand in for torch's function that makes a tensor of a storage."""
+    """Stand in for torch's function that makes a tensor from a storage."""
     del rest  # gradient and hooks
     return _Described(storage, offset, size, stride)
 

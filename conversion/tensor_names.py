@@ -1,7 +1,7 @@
-"""Where each Qwen3 tensor of Hugging Face lives in a Megatron checkpoint.
+"""The place of each of Hugging Face's Qwen3 tensors in a Megatron checkpoint.
 
-Megatron's `torch_dist` names are Transformer Engine's whatever layer spec was trained: the norms before attention and
-MLP belong to the linear layers that follow them. Layers are stacked in the first dimension.
+Megatron's `torch_dist` names are Transformer Engine's, whatever layer spec was trained: the norms before attention and
+MLP belong to the linear layers after them. Layers are stacked in the first dimension.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ OUTER = {EMBEDDING: HF_EMBEDDING, FINAL_NORM: "model.norm.weight", HEAD: OUTPUT_
 
 QKV = "self_attention.linear_qkv.weight"
 FC1 = "mlp.linear_fc1.weight"
-# Megatron's name under `decoder.layers.` -> Hugging Face's under `model.layers.N.`, for tensors that are alike.
+# Megatron's name under `decoder.layers.` -> Hugging Face's under `model.layers.N.`, for tensors that are equal.
 PLAIN = {
     "self_attention.linear_proj.weight": "self_attn.o_proj.weight",
     "self_attention.q_layernorm.weight": "self_attn.q_norm.weight",
@@ -32,7 +32,7 @@ PLAIN = {
 }
 PROJECTIONS = tuple(f"self_attn.{name}_proj.weight" for name in "qkv")
 GATED = ("mlp.gate_proj.weight", "mlp.up_proj.weight")
-# Modules that save an (empty) extra state a layer, in the local spec or in Transformer Engine's.
+# Modules that save an (empty) extra state per layer, in the local spec or in Transformer Engine's.
 EXTRA_STATES = (
     "self_attention.q_layernorm",
     "self_attention.k_layernorm",
@@ -44,17 +44,17 @@ EXTRA_STATES = (
 )
 
 Rows = tuple[tuple[int, int], ...]
-"""First row and number of rows, of each part in turn."""
+"""First row and number of rows of each part, in order."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor of Hugging Face lives.
+    """The place of one of Hugging Face's tensors.
 
     Attributes:
         name: Megatron's tensor.
-        layer: index in its first dimension; None where it belongs to no layer.
-        rows: of the tensor (of that layer), in the order in which Hugging Face has them.
+        layer: index in its first dimension; None if it belongs to no layer.
+        rows: rows of the tensor (of that layer), in Hugging Face's order.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Place:
 
 
 def places(shape: Qwen3Config) -> dict[str, Place]:
-    """Hugging Face's name -> place, in the order in which Hugging Face's files have them."""
+    """Map Hugging Face's names to places, in the order of Hugging Face's files."""
     inner = _layer_rows(shape)
     layers = {
         f"model.layers.{layer}.{hf}": Place(LAYERS + name, layer, rows)
@@ -78,7 +78,7 @@ def places(shape: Qwen3Config) -> dict[str, Place]:
 
 
 def _layer_rows(shape: Qwen3Config) -> dict[str, tuple[str, Rows]]:
-    """One layer's tensors of Hugging Face -> Megatron's name there, and the rows.
+    """Map Hugging Face's tensors of one layer to Megatron's name there, and the rows.
 
     `linear_qkv` holds, for each key/value head in turn, its query heads, then the key, then the value;
     `linear_fc1` holds the gate above the up projection.
@@ -124,14 +124,14 @@ def megatron_shapes(shape: Qwen3Config) -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class Folded:
-    """A part of a Megatron tensor, made of tensors of Hugging Face.
+    """A part of a Megatron tensor, made from Hugging Face's tensors.
 
     Attributes:
         name: Megatron's tensor.
-        layer: as in `Place`.
-        begin: its first row in the tensor (of that layer).
-        shape: of the part, without the layers' dimension.
-        parts: Hugging Face's names, and which of the part's rows each of them fills.
+        layer: layer as in `Place`.
+        begin: the part's first row in the tensor (of that layer).
+        shape: shape of the part, without the dimension of layers.
+        parts: Hugging Face's names, and the rows of the part that each of them fills.
     """
 
     name: str
@@ -141,7 +141,7 @@ class Folded:
     parts: dict[str, Rows]
 
     def make(self, get: Callable[[str], torch.Tensor]) -> torch.Tensor:
-        """Put the part together; a tensor that is the whole part is not copied."""
+        """Put the part together; if one tensor is the whole part, it is not copied."""
         if len(self.parts) == 1:
             return get(next(iter(self.parts)))
         tensors = {name: get(name) for name in self.parts}
@@ -153,7 +153,7 @@ class Folded:
 
 
 def folded(shape: Qwen3Config) -> list[Folded]:
-    """The parts that a checkpoint's weights are written in: as large as can be without copying, else whole."""
+    """List the parts in which a checkpoint's weights are written: as large as possible without copying, else whole."""
     groups: dict[tuple[str, int | None], dict[str, Rows]] = {}
     for hf, place in places(shape).items():
         groups.setdefault((place.name, place.layer), {})[hf] = place.rows

@@ -27,10 +27,10 @@ class Difference:
     """A tensor that differs between two models.
 
     Attributes:
-        name: Hugging Face's.
-        first, second: type and shape in each; None where it is absent.
-        values: how many differ in their bits; None where type or shape differ.
-        largest: absolute difference; None where shapes differ or it is no number.
+        name: Hugging Face's name.
+        first, second: type and shape in each model; None if it is absent.
+        values: number of values that differ in their bits; None if type or shape differs.
+        largest: largest absolute difference; None if shapes differ or the difference is not a number.
     """
 
     name: str
@@ -47,8 +47,8 @@ class Opened:
     Attributes:
         model: its weights.
         config: its configuration, see `effective`.
-        files: what is read of it, for `checking`.
-        checkpoint: its folder, where it is one.
+        files: the files that are read, for `checking`.
+        checkpoint: its folder, if it is a checkpoint.
         states: keys of the configuration that it states; None for all.
     """
 
@@ -64,10 +64,10 @@ class Comparison:
     """The outcome of a comparison of two models.
 
     Attributes:
-        identical: whether all is the same, the weights to the bit.
-        tensors: how many there are in either.
-        different: those that are not the same, the largest difference first.
-        config: key -> first's value and second's, where they differ.
+        identical: whether everything is the same, the weights bit for bit.
+        tensors: number of tensors in either model.
+        different: the tensors that differ, the largest difference first.
+        config: key -> the first model's value and the second's, if they differ.
     """
 
     identical: bool
@@ -80,13 +80,13 @@ def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: 
     """Compare two folders of weights, each in either format, and their configurations.
 
     Args:
-        first: a Hugging Face folder, a Megatron checkpoint, or a root of such (then its newest).
+        first: a Hugging Face folder, a Megatron checkpoint, or a checkpoint root (then its newest).
         second: the same.
         reference: Hugging Face folder with the configuration of a checkpoint that has none beside it.
-        hashes: whether the files are compared with the hashes that were written with them, too.
+        hashes: whether the files are also compared with the hashes that were written with them.
 
     Raises:
-        UserError: one of them is neither, or a file is damaged.
+        UserError: a folder has neither format, or a file is damaged.
     """
     models = [_open(folder, reference, hashes=hashes) for folder in (first, second)]
     weights_of = [opened.checkpoint for opened in models if opened.checkpoint]
@@ -99,13 +99,11 @@ def verify(first: Path, second: Path, reference: Path | None = None, *, hashes: 
 
 
 def _keys(models: list[Opened]) -> list[str]:
-    """Keys of the configuration that are compared, in their order; it is said where those are not all."""
+    """Keys of the configuration that are compared, in their order; if these are not all, that is logged."""
     keys = {key for opened in models for key in opened.config}
     stated = keys.intersection(*(opened.states for opened in models if opened.states is not None))
     if stated != keys:
-        log.info(
-            f"verify: {RUN_CONFIG} does not state, so that they are not compared: {', '.join(sorted(keys - stated))}"
-        )
+        log.info(f"verify: not compared, since {RUN_CONFIG} does not state them: {', '.join(sorted(keys - stated))}")
     return sorted(stated)
 
 
@@ -130,7 +128,7 @@ def _open_hf(folder: Path) -> Opened:
 def _open_megatron(folder: Path, reference: Path | None) -> Opened:
     model = open_checkpoint(folder, reference)
     place = model.checkpoint.folder
-    # An export states the type that the weights have, whatever is said beside them.
+    # An export states the type of the weights, whatever the configuration beside them says.
     settings = settings_of(place, reference)
     stated = effective(settings.config(NAMES[model.dtype]))
     return Opened(model, stated, checkpoint_files(place, reference), checkpoint=place, states=settings.states)
@@ -152,7 +150,7 @@ def _differences(first: Model, second: Model) -> list[Difference]:
 
 
 def _compare(first: Model, second: Model, name: str) -> Difference | None:
-    """Compare one tensor; None where nothing differs."""
+    """Compare one tensor; None if nothing differs."""
     tensors = [model.tensors.get(name) for model in (first, second)]
     spelled = (_spelled(tensors[0]), _spelled(tensors[1]))
     if tensors[0] is None or tensors[1] is None or tensors[0].shape != tensors[1].shape:
@@ -177,9 +175,9 @@ def _spelled(tensor: Tensor | None) -> str | None:
 
 
 def describe(comparison: Comparison, most: int = 10) -> list[str]:
-    """Lines for a person: whether they are identical, and the largest differences."""
+    """Format a comparison for people: whether the models are identical, and the largest differences."""
     if comparison.identical:
-        return [f"identical: {counted(comparison.tensors, 'tensor')}, to the bit, and the configuration"]
+        return [f"identical: {counted(comparison.tensors, 'tensor')}, bit for bit, and the configuration"]
     tensors = f"{len(comparison.different)} of {counted(comparison.tensors, 'tensor')}" if comparison.different else ""
     config = f"{counted(len(comparison.config), 'key')} of the configuration" if comparison.config else ""
     lines = [f"different: {' and '.join(part for part in (tensors, config) if part)}"]
@@ -197,6 +195,6 @@ def _lines(difference: Difference) -> list[str]:
     if difference.first != difference.second:
         lines.append(f"  {difference.name}: {difference.first or 'absent'} and {difference.second or 'absent'}")
     if difference.values is not None:
-        much = "no number" if difference.largest is None else f"at most {difference.largest:.3g}"
+        much = "an amount that is not a number" if difference.largest is None else f"at most {difference.largest:.3g}"
         lines.append(f"  {difference.name}: {counted(difference.values, 'value differs', 'values differ')}, by {much}")
     return lines

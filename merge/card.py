@@ -40,15 +40,15 @@ def describe(
 ) -> None:
     """Write card and configuration.
 
-    The configuration has names in place of paths: it can be run in a folder that holds the parents under these names.
+    The configuration has names instead of paths: it can be run in a folder that holds the parents under these names.
 
     Args:
-        plan: what was merged, how.
+        plan: the merge: parents and method.
         prints: parent -> SHA-256.
-        dtype: of the weights, in safetensors' spelling.
-        folder: where the merged model is.
-        name: what it is called.
-        settings: role of the parent that tokenizer and generation settings are from.
+        dtype: type of the weights, in safetensors' spelling.
+        folder: folder of the merged model.
+        name: its name.
+        settings: role of the parent whose tokenizer and generation settings the result has.
     """
     config = plan.mergekit([f"./{role}" for role in plan.roles], dtype).to_yaml() + "\n"
     write_text(folder / CONFIG_NAME, config)

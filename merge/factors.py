@@ -1,4 +1,4 @@
-"""How far a merge goes from base to tuned: one factor, or others by layer and by kind of module."""
+"""How far a merge goes from base to tuned: one factor, or several by layer and by kind of module."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ MODULES = {
     "mlp": (".mlp.",),
     "embeddings": ("embed_tokens", "lm_head"),
 }
-"""Kind of module -> what its tensors' names contain. Asked in this order: attention's own norms are norms."""
+"""Kind of module -> what its tensors' names contain. The first match counts: attention's own norms are norms."""
 MOST_POINTS = 101
 
 
@@ -21,12 +21,12 @@ MOST_POINTS = 101
 class Factors:
     """Where a merge lies between base (0) and tuned (1).
 
-    Several numbers are spread evenly over the layers and interpolated linearly between them, as mergekit does; what is
-    in no layer (embeddings, the last norm) takes the first.
+    Several numbers are spread evenly over the layers and interpolated linearly between them, as mergekit does; tensors
+    outside the layers (embeddings, the last norm) take the first.
 
     Attributes:
-        everywhere: of all tensors.
-        modules: kind of module (a key of MODULES) -> of its tensors instead.
+        everywhere: the factors of all tensors.
+        modules: kind of module (a key of MODULES) -> the factors of its tensors instead.
     """
 
     everywhere: tuple[float, ...]
@@ -48,7 +48,7 @@ class Factors:
         """The value in mergekit's configuration: a number, a list, or a list of filters.
 
         Args:
-            of: what is made of each factor.
+            of: function that is applied to each factor.
         """
 
         def spelled(values: tuple[float, ...]) -> float | list[float]:
@@ -84,7 +84,7 @@ def parse_factors(given: list[str]) -> Factors:
     """Read `0.5`, `0.2,0.8` (over the layers) and `MODULE=0.3`, in any order.
 
     Raises:
-        UserError: something else was given, or one of them twice.
+        UserError: something else was given, or a kind of module twice.
     """
     everywhere: list[tuple[float, ...]] = []
     modules: dict[str, tuple[float, ...]] = {}
@@ -101,7 +101,7 @@ def parse_factors(given: list[str]) -> Factors:
 
 
 def parse_points(given: str, where: str = "--t") -> list[float]:
-    """Read the points of a sweep: `BEGIN:END:STEP`, the end included, or `0.2,0.5`; `where` they are given.
+    """Read the points of a sweep: `BEGIN:END:STEP`, the end included, or `0.2,0.5`; `where` names the option.
 
     Raises:
         UserError: something else was given, a point twice, too many, or one that is not from 0 to 1.
@@ -135,7 +135,7 @@ def point_name(t: float) -> str:
 
 
 def _number(word: str, given: str, where: str = "--t") -> Decimal:
-    """Exactly what was written, so that 0.1 three times is 0.3."""
+    """Read a number exactly as written, so that three times 0.1 is 0.3."""
     try:
         number = Decimal(word)
     except InvalidOperation:

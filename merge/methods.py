@@ -22,10 +22,10 @@ class Method:
     """A way to merge two models.
 
     Attributes:
-        title: in words.
-        on_difference: whether it works on tuned - base: that is then kept in part, and added t times to the base.
-        sparse: whether only a part (the density) of the difference's values is kept.
-        drawn: whether chance decides which.
+        title: the method in words.
+        on_difference: whether it works on tuned - base: it keeps a part of that, and adds the part t times to the base.
+        sparse: whether it keeps only a part (the density) of the difference's values.
+        drawn: whether it draws these values at random.
     """
 
     title: str
@@ -42,7 +42,7 @@ METHODS = {
     "dare_linear": Method("DARE, linear", on_difference=True, sparse=True, drawn=True),
     "dare_ties": Method("DARE, TIES", on_difference=True, sparse=True, drawn=True),
 }
-"""mergekit's name -> what it is."""
+"""mergekit's name -> the method."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Merge:
     Attributes:
         method: a key of METHODS.
         factors: how far to go from base to tuned.
-        density: share of the difference's values that is kept; None where the method keeps all.
-        seed: of the draw; None where there is none.
+        density: share of the difference's values that is kept; None if the method keeps all.
+        seed: seed of the draw; None if nothing is drawn.
     """
 
     method: str
@@ -80,11 +80,11 @@ class Merge:
         return f"{METHODS[self.method].title} of a tuned model with its base at {self.factors}{kept}{drawn}"
 
     def mergekit(self, paths: Sequence[str], dtype: str) -> "MergeConfiguration":
-        """The configuration.
+        """Make mergekit's configuration.
 
         Args:
-            paths: of base and tuned.
-            dtype: of their weights, in safetensors' spelling.
+            paths: paths of base and tuned.
+            dtype: type of their weights, in safetensors' spelling.
         """
         if self.method == "slerp":
             return _configuration(paths, "slerp", base=True, parameters={"t": self.factors.setting()})
@@ -97,9 +97,9 @@ class Merge:
             self.method,
             base=True,
             each=[{}, {"weight": 1.0} | kept],
-            # With one tuned model, the weight is normalized away by some methods; lambda scales in all of them.
+            # With one tuned model, some methods normalize the weight away; lambda scales in all of them.
             parameters={"lambda": self.factors.setting()},
-            # The difference of two BF16 models is far finer than BF16 at their size.
+            # The difference of two BF16 models is much finer than BF16 at the size of their values.
             dtype="float32",
             out_dtype=NAMES[DTYPES[dtype]],
         )
@@ -109,7 +109,7 @@ def choose_method(method: str, factors: Factors, density: float | None, seed: in
     """Check options against the method, and fill in what it needs.
 
     Raises:
-        UserError: an unknown method, or an option that it does not have or that is out of range.
+        UserError: an unknown method, or an option that the method does not have or that is out of range.
     """
     if method not in METHODS:
         raise UserError(
@@ -123,7 +123,7 @@ def choose_method(method: str, factors: Factors, density: float | None, seed: in
         if given is not None and not used:
             having = [name for name, other in METHODS.items() if (other.sparse if option == "density" else other.drawn)]
             raise UserError(
-                f"the method {method} takes no {option}", where=f"--{option}", allowed=f"with {', '.join(having)}"
+                f"the method {method} has no {option}", where=f"--{option}", allowed=f"with {', '.join(having)}"
             )
     if density is not None and not 0 < density <= 1:
         raise UserError(f"density is {density}", where="--density", allowed="above 0, up to 1 (all values)")
@@ -142,8 +142,8 @@ class Average:
     """An average of checkpoints of one run, in their order.
 
     Attributes:
-        count: of checkpoints.
-        decay: of the exponential moving average; None for the plain mean.
+        count: number of checkpoints.
+        decay: decay of the exponential moving average; None for the plain mean.
     """
 
     count: int
@@ -159,8 +159,8 @@ class Average:
     def weights(self) -> list[float]:
         """Each checkpoint's share.
 
-        An exponential moving average starts as the first checkpoint, and at each further one keeps `decay` of itself:
-        shares d^(n-1), (1-d) d^(n-2), …, (1-d).
+        An exponential moving average starts as the first checkpoint, and keeps the share `decay` of itself at each
+        further one: shares d^(n-1), (1-d) d^(n-2), …, (1-d).
         """
         if self.decay is None:
             return [1 / self.count] * self.count
@@ -178,8 +178,8 @@ class Average:
         return f"{how} of {counted(self.count, 'checkpoint')} of a run, the oldest first"
 
     def mergekit(self, paths: Sequence[str], dtype: str) -> "MergeConfiguration":
-        """The configuration; see `Merge.mergekit`."""
-        del dtype  # mergekit adds up in FP32 whatever it is
+        """Make mergekit's configuration; see `Merge.mergekit`."""
+        del dtype  # mergekit adds up in FP32 whatever the type
         return _configuration(paths, "linear", each=[{"weight": weight} for weight in self.weights])
 
 

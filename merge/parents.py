@@ -22,15 +22,15 @@ OLDER_TOKENIZER = ("vocab.json", "merges.txt")
 
 
 def open_parents(folders: Sequence[Path], *, verify: bool) -> list[Weights]:
-    """Open models and check that they can be merged, reading no weights but tied output layers.
+    """Open models and check that they can be merged, reading no weights except tied output layers.
 
     Args:
-        folders: of the models.
-        verify: whether their files' hashes decide what is wrong, where something is.
+        folders: the models' folders.
+        verify: whether, if something is wrong, files are compared with their hashes to name a damaged one.
 
     Raises:
-        UserError: two are one folder, or differ in architecture, vocabulary, type or tokenizer, or one of them is not a
-            whole Hugging Face folder of Qwen3 safetensors.
+        UserError: a folder is given twice, models differ in architecture, vocabulary, type or tokenizer, or one of them
+            is not a complete Hugging Face folder of Qwen3 safetensors.
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UserError(f"the same folder is given twice: {', '.join(map(str, folders))}", fix="give two models")
@@ -42,16 +42,16 @@ def open_parents(folders: Sequence[Path], *, verify: bool) -> list[Weights]:
             _check_tokenizers(folders[0], weights.folder)
     if not has_tokenizer(folders[0]):
         log.warn(
-            "the models have no tokenizer: their vocabularies cannot be compared, and the merged model will have none"
+            "the models have no tokenizer: their vocabularies cannot be compared, and the merged model has no tokenizer"
         )
     return [weights for _, weights in (first, *others)]
 
 
 def settings_folder(folders: Sequence[Path]) -> Path:
-    """The parent whose configuration and tokenizer the result gets.
+    """Choose the parent whose configuration and tokenizer the result gets.
 
-    It is the first, which is the base, or else the first that ends its turns: with a Base's settings a merge with a
-    fine-tuned model would not stop after its answer.
+    It is the first one that ends its turns or, if none does, the first, which is the base: with a Base's settings a
+    merge with a fine-tuned model would not stop after its answer.
     """
     return next((folder for folder in folders if ends_turns(folder)), folders[0])
 
@@ -63,7 +63,7 @@ def check_values(stage: str, parents: Sequence[Weights], *, verify: bool) -> dic
         See `checking`.
 
     Raises:
-        UserError: a value is a NaN or an infinity, which a merge would spread, or a file has another hash.
+        UserError: a value is NaN or infinite, which a merge would spread, or a file does not match its hash.
     """
     with checking(stage, {model.folder: hf_files(model.folder) for model in parents}, verify=verify) as counts:
         for model in parents:
@@ -81,12 +81,12 @@ def parameters(model: Weights) -> int:
 def view(model: Weights, folder: Path) -> Path:
     """Make a folder that shows mergekit only the weights to be merged.
 
-    mergekit reads what an index names: so not a tied output layer, not a file that is in no index, and no `@` or `+` in
-    a path.
+    mergekit reads what the index names, so the folder has no tied output layer and no file that is in no index; its
+    paths have no `@` or `+`.
 
     Args:
-        model: whose files are linked to.
-        folder: is made.
+        model: the model to whose files it links.
+        folder: the folder to make.
     """
     folder.mkdir(parents=True)
     links = {path: f"{number}.safetensors" for number, path in enumerate(sorted(model.files))}
@@ -99,7 +99,7 @@ def view(model: Weights, folder: Path) -> Path:
 
 
 def type_of(model: Weights) -> str:
-    """The type of a whole model's weights, in safetensors' spelling."""
+    """The type of a complete model's weights, in safetensors' spelling."""
     return next(iter(model.tensors.values())).dtype
 
 
@@ -110,7 +110,7 @@ def _check_alike(ours: Qwen3Config, theirs: Qwen3Config, base: Path, tuned: Path
         raise UserError(
             f"the models' architectures differ ({base.name} and {tuned.name}): {'; '.join(differing)}",
             where=str(tuned / CONFIG),
-            allowed="two models of one architecture and vocabulary",
+            allowed="two models with the same architecture and vocabulary",
         )
 
 
@@ -119,7 +119,7 @@ def _check_types(ours: Weights, theirs: Weights) -> None:
         raise UserError(
             f"the weights are {type_of(ours)} in {ours.folder.name} and {type_of(theirs)} in {theirs.folder.name}",
             where=str(theirs.folder),
-            allowed="models of one type",
+            allowed="models of the same type",
         )
 
 
@@ -134,14 +134,14 @@ def _check_tokenizers(base: Path, tuned: Path) -> None:
     names = (TOKENIZER,) if (base / TOKENIZER).is_file() or (tuned / TOKENIZER).is_file() else OLDER_TOKENIZER
     if any(_canonical(base / name) != _canonical(tuned / name) for name in names):
         raise UserError(
-            "the models' tokenizers differ, so the same id means another piece of text in each",
+            "the models' tokenizers differ, so the same id stands for different text in each",
             where=str(tuned / names[0]),
-            allowed="two models of one tokenizer, or both without one",
+            allowed="two models with the same tokenizer, or both without one",
         )
 
 
 def _canonical(path: Path) -> str | bytes:
-    """One spelling of a tokenizer, whatever release wrote it; padding and truncation belong to a call, not to it."""
+    """Normalise a tokenizer's spelling, whatever release wrote it; padding and truncation belong to calls."""
     require_file(path)
     if path.name != TOKENIZER:
         return path.read_bytes()

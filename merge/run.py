@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mergekit.config import MergeConfiguration
 
 SHARD_BYTES = 2_000_000_000
-"""mergekit holds one output shard in memory; its own default is 5 GB."""
+"""Size of an output shard, which mergekit holds in memory; its own default is 5 GB."""
 
 
 def merge(
@@ -40,23 +40,23 @@ def merge(
 
     SLERP (Shoemake 1985, as mergekit applies it to each tensor as one vector): with theta the angle between the two,
     sin((1-t) theta)/sin(theta) base + sin(t theta)/sin(theta) tuned, computed in FP32 and stored in the parents' dtype;
-    linear where they are all but parallel (|cos theta| > 0.9995). Linear: (1-t) base + t tuned. The others add t times
-    the difference tuned - base, in FP32, to the base: all of it (task arithmetic, Ilharco et al. 2023), its largest
-    values (TIES, Yadav et al. 2023), or values drawn by chance and scaled up (DARE, Yu et al. 2024).
+    linear if they are almost parallel (|cos theta| > 0.9995). Linear: (1-t) base + t tuned. The others add t times the
+    difference tuned - base, in FP32, to the base: all of it (task arithmetic, Ilharco et al. 2023), its largest values
+    (TIES, Yadav et al. 2023), or values drawn at random and scaled up (DARE, Yu et al. 2024).
 
     Args:
-        base: the model that `t = 0` gives back; the tokenizer is that of `settings_folder`.
-        tuned: the model that `t = 1` gives back (but for what TIES and DARE leave out).
+        base: the model that `t = 0` gives; the tokenizer is that of `settings_folder`.
+        tuned: the model that `t = 1` gives (except for what TIES and DARE leave out).
         out: folder to make: weights, config.json, tokenizer, mergekit_config.yml, README.md, manifest.json.
         method: one of `METHODS`.
         t: how far to go from base to tuned, in [0, 1].
         density: share of the difference's values that TIES and DARE keep, in (0, 1]; by default 0.5.
-        seed: of DARE's draw; by default 0.
+        seed: seed of DARE's draw; by default 0.
         verify: whether the parents' files are compared with the hashes that were written with them.
 
     Raises:
-        UserError: an unknown method, an option out of range or not the method's, parents that cannot be mixed, hold a
-            NaN or are damaged, or another result at `out`; nothing has been written then.
+        UserError: an unknown method, an option that is out of range or does not belong to the method, parents that
+            cannot be merged, hold a NaN or are damaged, or another result at `out`; nothing is written then.
     """
     factors = t if isinstance(t, Factors) else Factors((float(t),))
     plan = choose_method(method, factors, density, seed)
@@ -69,15 +69,15 @@ def average(models: Sequence[Path], out: Path, *, decay: float | None = None, ve
     Args:
         models: the checkpoints, the oldest first; for the tokenizer see `settings_folder`.
         out: folder to make, as by `merge`.
-        decay: of an exponential moving average (see `Average.weights`), in (0, 1); by default all count alike.
-        verify: as of `merge`.
+        decay: decay of an exponential moving average (see `Average.weights`), in (0, 1); by default all count equally.
+        verify: as in `merge`.
 
     Raises:
-        UserError: fewer than two, a decay out of range, models that cannot be mixed, hold a NaN or are damaged, or
-            another result at `out`; nothing has been written then.
+        UserError: fewer than two models, a decay out of range, models that cannot be merged, hold a NaN or are damaged,
+            or another result at `out`; nothing is written then.
     """
     if len(models) < 2:
-        raise UserError("an average needs two checkpoints or more", where="CHECKPOINT...")
+        raise UserError("an average needs at least two checkpoints", where="CHECKPOINT...")
     if decay is not None and not 0 < decay < 1:
         raise UserError(f"decay is {decay}", where="--decay", allowed="between 0 and 1")
     return _run("average", Average(len(models), decay), models, out, verify=verify)
@@ -97,7 +97,7 @@ def _run(stage: str, plan: Merge | Average, folders: Sequence[Path], out: Path, 
         _run_mergekit(plan.mergekit([str(folder.resolve()) for folder in seen], dtype), work, plan.seed)
         remove(views)
         write_settings(settings, work, NAMES[DTYPES[dtype]])  # over what mergekit wrote
-        unchanged.check()  # mergekit has read anew what was compared before
+        unchanged.check()  # mergekit has read the files again after they were compared
         role = plan.roles[folders.index(settings)]
         describe(plan, input_fingerprints(work), dtype, folder=work, name=out.name, settings=role)
         return {"tensors": len(models[0].tensors), "parameters": parameters(models[0])} | checked
@@ -119,5 +119,5 @@ def _run_mergekit(config: "MergeConfiguration", work: Path, seed: int | None) ->
         quiet=True,
     )
     run_merge(config, str(work), options)
-    # mergekit would keep the parents' files open, and known by their paths, for as long as the process lives.
+    # mergekit would keep the parents' files open, and remember them by their paths, until the process ends.
     LoaderCache().loaders.clear()

@@ -1,4 +1,4 @@
-"""SLERP as mergekit 0.1.5 computes it (Shoemake 1985, of each tensor as one vector), for many t from one reading."""
+"""SLERP as mergekit 0.1.5 computes it (Shoemake 1985, each tensor as one vector), for many t from one reading."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from ..core.errors import UserError
 from ..core.hf.weights import Weights, one_thread
 
 CHUNK = 2**20
-"""Values at once. mergekit's own number: norms and dot products are sums over such chunks, so ours round as its do."""
+"""Values at once, as in mergekit: norms and dot products are sums over such chunks, so they round as mergekit's do."""
 DOT_THRESHOLD = 0.9995
-"""Vectors whose angle has a larger cosine, or a smaller one than its negative, are interpolated linearly."""
+"""Vectors whose cosine is larger in absolute value than this are interpolated linearly."""
 EPS = 1e-8
-"""A vector that is no longer than this is not scaled to length 1."""
+"""A vector up to this length is not scaled to length 1."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Angle:
     """The angle between a tensor of one parent and the other's.
 
     Attributes:
-        cosine: of the two as vectors, [1, 1], in FP32, from -1 to 1; 0 where one of them is zero.
+        cosine: cosine of the two as vectors, [1, 1], in FP32, from -1 to 1; 0 if one of them is zero.
     """
 
     cosine: torch.Tensor
@@ -42,11 +42,11 @@ class Angle:
 
 
 def measure(base: Weights, tuned: Weights, name: str) -> Angle:
-    """Measure the angle between the two tensors of a name; they may be of any float type.
+    """Measure the angle between the two tensors of a name; they may have any float type.
 
-    Where a value of a merge is a small difference of large ones, one last place of a sum here is several of that
-    value's. So they are added up as mergekit adds them: in its shapes, and in as many threads as torch has, since these
-    decide the order.
+    If a merged value is a small difference of large ones, the last place of a sum here changes several last places of
+    that value. Therefore the sums are made as mergekit makes them: in its shapes, and with as many threads as torch
+    has, since both decide the order of addition.
 
     Raises:
         UserError: one of them holds a NaN or an infinity.
@@ -72,21 +72,21 @@ def _norm(values: torch.Tensor) -> torch.Tensor:
 
 @one_thread()
 def filled(buffer: torch.Tensor, chunk: torch.Tensor) -> torch.Tensor:
-    """The part of a buffer that holds a chunk's values now."""
+    """Copy a chunk's values into a buffer, and return the part of the buffer that holds them."""
     return buffer[: chunk.numel()].copy_(chunk)
 
 
 @one_thread()
 def _product(x: torch.Tensor, y: torch.Tensor, norms: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Both scaled to length 1 (before the product, which might overflow) and multiplied, in the memory of `x`."""
+    """Scale both to length 1 (before the product, which might overflow) and multiply them, in the memory of `x`."""
     return x.div_(norms[0][0]).mul_(y.div_(norms[1][0]))
 
 
 @one_thread()
 def combine(x: torch.Tensor, y: torch.Tensor, shares: tuple[float, float], scratch: Sequence[torch.Tensor]) -> None:
-    """Put share_x x + share_y y, for FP32 chunks, into the first of two scratch tensors.
+    """Write share_x x + share_y y, for FP32 chunks, into the first of two scratch tensors.
 
-    Two products and a sum, each rounded, as mergekit has them; not fused.
+    Two products and a sum, each rounded, as in mergekit, not fused.
     """
     first, second = (tensor[: x.numel()] for tensor in scratch)
     torch.mul(x, shares[0], out=first)
@@ -95,12 +95,12 @@ def combine(x: torch.Tensor, y: torch.Tensor, shares: tuple[float, float], scrat
 
 
 def buffers(size: int, count: int, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
-    """Memory for chunks of a tensor of `size` values: made once, since new pages cost ten times the arithmetic."""
+    """Allocate memory for chunks of a tensor of `size` values, once: new pages cost ten times the arithmetic."""
     return [torch.empty(min(size, CHUNK), dtype=dtype) for _ in range(count)]
 
 
 def chunks(weights: Weights, name: str) -> Iterator[torch.Tensor]:
-    """A tensor's values in order, CHUNK at a time."""
+    """Yield a tensor's values in order, CHUNK at a time."""
     yield from weights.get(name).flatten().split(CHUNK) if weights.tensors[name].nbytes else ()
 
 
@@ -112,7 +112,7 @@ def check_finite(weights: Weights, name: str) -> None:
     """
     begin = 0
     for chunk in chunks(weights, name):
-        # Both ends are NaN where any value is.
+        # Minimum and maximum are NaN if any value is.
         low, high = torch.aminmax(chunk)
         if not (low.isfinite() and high.isfinite()):
             wrong = ~chunk.isfinite()

@@ -23,7 +23,7 @@ from .parents import open_parents, parameters, settings_folder, type_of
 from .slerp import CHUNK, Angle, buffers, chunks, combine, filled, measure
 
 TOGETHER = 20
-"""Points that are written at the same time: each keeps some MB of what waits to be hashed and written."""
+"""How many points are written at the same time: each keeps some MB that wait to be hashed and written."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Parents:
 
     Attributes:
         base, tuned: their folders' weights.
-        tensors: what both have.
-        angles: of each tensor.
+        tensors: the tensors that both have.
+        angles: the angle of each tensor.
         checked: what was compared of their files, for manifests.
-        unchanged: their files as they were compared.
+        unchanged: their files, to check that they have not changed since the comparison.
     """
 
     base: Weights
@@ -50,9 +50,9 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify
     """SLERP `tuned` into `base` at many t.
 
     Each point is a stage of its own, `OUT/t<T>`, with the values that `merge(…, method="slerp", t=T)` gives through
-    mergekit; `t = 0` and `t = 1` are the parents' bytes. A point that is there is not made again, and others can be
-    added to `out` later. Both parents are gone through twice, whatever the number of points: to judge them and to
-    measure each tensor's angle before anything is written, and to write.
+    mergekit; `t = 0` and `t = 1` are the parents' bytes. Existing points are not made again, and others can be added to
+    `out` later. Both parents are read twice, whatever the number of points: once to check them and to measure each
+    tensor's angle before anything is written, and once to write.
 
     Args:
         base: Hugging Face Qwen3 folder; for configuration and tokenizer see `settings_folder`.
@@ -62,8 +62,8 @@ def sweep(base: Path, tuned: Path, out: Path, points: Sequence[float], *, verify
         verify: whether the parents' files are compared with the hashes that were written with them.
 
     Raises:
-        UserError: a point out of range, parents that cannot be mixed, hold a NaN or are damaged, too little space, or
-            another result at a point's folder; nothing has been written then.
+        UserError: a point out of range, parents that cannot be merged, hold a NaN or are damaged, too little space, or
+            another result at a point's folder; nothing is written then.
     """
     for t in points:
         Factors((t,))
@@ -101,10 +101,10 @@ class _Point:
         return run_stage("sweep", self.prints, self.plan.to_json(), out=self.out, body=body, hashes=self.hashes)
 
     def is_made(self) -> bool:
-        """Whether the point is there.
+        """Whether the point has been made.
 
         Raises:
-            UserError: something else is.
+            UserError: something else is in its place.
         """
         if not self.out.exists() or (self.out.is_dir() and not any(self.out.iterdir())):
             return False
@@ -117,13 +117,13 @@ class _Point:
 
 
 def _check_room(points: list[_Point], size: int) -> None:
-    """Refuse what would fill the disk; what an interrupted run left gives its space back."""
+    """Refuse a sweep that would fill the disk; the space of what an interrupted run left counts as free."""
     left = sum(path.stat().st_size for point in points for path in point.work.glob("*"))
     check_space(points[0].out.parent, len(points) * size, left=left)
 
 
 def _measured(base: Weights, tuned: Weights) -> dict[str, Angle]:
-    """Measure the angle of each tensor, and check its values on the way."""
+    """Measure the angle of each tensor, and check its values at the same time."""
     progress = log.Progress("sweep, measuring", sum(tensor.nbytes for tensor in base.tensors.values()))
     angles = {}
     for name, tensor in base.tensors.items():
@@ -135,7 +135,7 @@ def _measured(base: Weights, tuned: Weights) -> dict[str, Angle]:
 
 
 def _together(points: list[_Point], parents: Parents, opened: list[tuple[_Point, Path]]) -> None:
-    """Enter the points' stages, one within the other; write all in the innermost. Each is whole as it is left."""
+    """Nest the points' stages, and write all points in the innermost; each stage is complete when it is left."""
     if not points:
         _write(opened, parents)
         return
@@ -169,7 +169,7 @@ def _write(opened: list[tuple[_Point, Path]], parents: Parents) -> None:
 
 @dataclass(frozen=True)
 class _Output:
-    """A point's writer, and the memory in which pieces wait for it, used in turn."""
+    """A point's writer, and the buffers in which pieces wait for it, used in turn."""
 
     t: float
     writer: Writer

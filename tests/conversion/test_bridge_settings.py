@@ -76,7 +76,7 @@ def test_a_bridge_checkpoint_is_exported_without_a_reference(
     assert verify(checkpoint, source).identical
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (tmp_path / "out" / name).read_bytes() == (source / name).read_bytes()
-    assert "max_position_embeddings is that of training" in capsys.readouterr().err
+    assert "max_position_embeddings is set to that of training" in capsys.readouterr().err
     inputs = json.loads((tmp_path / "out" / "manifest.json").read_text())["inputs"]
     assert RUN_CONFIG in inputs, "the export says what it took the configuration from"
 
@@ -87,7 +87,7 @@ def test_a_comparison_leaves_out_what_bridge_does_not_state(
     """Its seq_length is that of training, not the model's longest; what it states is compared."""
     edit(checkpoint, seq_length=16)
     assert verify(checkpoint, source).identical
-    assert "not compared: attention_dropout" in capsys.readouterr().err
+    assert "does not state them: attention_dropout" in capsys.readouterr().err
     edit(checkpoint, rotary_base=500.0)
     assert list(verify(source, checkpoint).config) == ["rope_theta"]
 

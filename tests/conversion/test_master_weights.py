@@ -159,5 +159,5 @@ def test_weights_in_another_order_are_not_the_parameters(saved: Saved) -> None:
         if known:
             read.check(region, parameters)
         else:
-            with pytest.raises(UserError, match="rounded, they are not the parameters"):
+            with pytest.raises(UserError, match="when rounded, they do not equal the parameters"):
                 read.check(region, parameters)

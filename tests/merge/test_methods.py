@@ -189,8 +189,8 @@ def test_mergekits_own_command_gives_the_same_weights(tiny_qwen3: Maker, tmp_pat
     ("options", "message"),
     [
         ({"method": "tie"}, "did you mean 'ties'"),
-        ({"density": 0.5}, "slerp takes no density\n.*\n.*ties, dare_linear, dare_ties"),
-        ({"method": "ties", "seed": 1}, "ties takes no seed\n.*\n.*dare_linear, dare_ties"),
+        ({"density": 0.5}, "slerp has no density\n.*\n.*ties, dare_linear, dare_ties"),
+        ({"method": "ties", "seed": 1}, "ties has no seed\n.*\n.*dare_linear, dare_ties"),
         ({"method": "ties", "density": 0.0}, "density is 0.0"),
         ({"method": "ties", "density": math.nan}, "density is nan"),
         ({"method": "dare_ties", "seed": -1}, "seed is -1"),
@@ -211,7 +211,7 @@ def test_averages_that_make_no_sense_are_refused(tiny_qwen3: Maker, tmp_path: Pa
     other = tiny_qwen3(2, num_hidden_layers=3)
     before = sorted(tmp_path.rglob("*"))
     for given, decay, message in (
-        (models[:1], None, "two checkpoints or more"),
+        (models[:1], None, "at least two checkpoints"),
         ([*models, models[0]], None, "given twice"),
         (models, 1.0, "decay is 1.0"),
         ([*models, other], None, "layers 2 and 3"),
