@@ -13,11 +13,11 @@ from .jsonio import JsonObject
 from .self_hash import read_hashed
 
 IDENTITY = "run.json"
-"""File of a run's folder that says what it is a run of; there as soon as the run has begun."""
+"""File of a run's folder that identifies the run; it is there as soon as the run has begun."""
 CHECKPOINTS = "checkpoints"
 """Folder of a run that is the root of its checkpoints."""
 TRACKER = "latest_checkpointed_iteration.txt"
-"""File of a checkpoint root that names its newest whole checkpoint."""
+"""File of a checkpoint root that names its newest complete checkpoint."""
 RELEASE = "release"
 """Megatron's name for weights that belong to no iteration."""
 HASHES_FILE = "pdapt.json"
@@ -46,10 +46,10 @@ class HashesRecord:
 
 
 def read_hashes_record(checkpoint: Path) -> HashesRecord | None:
-    """A checkpoint's record of its hashes; None where it has none.
+    """Read a checkpoint's record of its hashes; None if it has none.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the record is damaged.
     """
     path = checkpoint / HASHES_FILE
     if not path.is_file():
@@ -86,21 +86,21 @@ def read_provenance(checkpoint: Path) -> JsonObject | None:
 
 
 def root_of(path: Path) -> Path:
-    """The folder that holds the checkpoints: of a run the one it saves them in, else the folder itself."""
+    """The folder that holds the checkpoints: for a run the folder in which it saves them, else the folder itself."""
     return path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
 
 
 def newest(root: Path) -> Path | None:
-    """The folder of the newest checkpoint under a root; of a run, that of its newest complete one.
+    """Find the folder of the newest checkpoint under a root; for a run, of its newest complete one.
 
     Args:
-        root: where a tracker says which is the newest; or a run's folder.
+        root: a checkpoint root, whose tracker names the newest one; or a run's folder.
 
     Returns:
-        None where there is none.
+        None if there is none.
 
     Raises:
-        UserError: the tracker says nothing that Megatron writes.
+        UserError: the tracker's content is not what Megatron writes.
     """
     if (root / CHECKPOINTS).is_dir():
         return _newest_whole(root / CHECKPOINTS)
@@ -112,10 +112,10 @@ def newest(root: Path) -> Path | None:
 
 
 def newest_named(tracker: Path) -> int | None:
-    """The iteration that a tracker names; None for weights that belong to none (`release`).
+    """Read the iteration that a tracker names; None for weights that belong to none (`release`).
 
     Raises:
-        UserError: it says nothing that Megatron writes.
+        UserError: the tracker's content is not what Megatron writes.
     """
     named = read_bytes(tracker, _TRACKER_BYTES).strip()
     if named == RELEASE.encode():
@@ -125,13 +125,13 @@ def newest_named(tracker: Path) -> int | None:
             f"{TRACKER} holds {named.decode('utf-8', 'replace')!r}",
             where=str(tracker),
             allowed=f"the number of an iteration, or {RELEASE}",
-            fix="write the number of the newest whole checkpoint (iter_…) into it, or give that checkpoint itself",
+            fix="write the number of the newest complete checkpoint (iter_…) into it, or give that checkpoint itself",
         )
     return int(named)
 
 
 def _newest_whole(root: Path) -> Path | None:
-    """The newest checkpoint of a run that was finished and has kept its files, whatever the tracker says."""
+    """Find the newest checkpoint of a run that is complete and still has its files, whatever the tracker says."""
     finished = {path.parent for name in ("metadata.json", HASHES_FILE) for path in root.glob(f"iter_*/{name}")}
     for path in sorted(finished, reverse=True):
         try:

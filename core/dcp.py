@@ -15,7 +15,7 @@ from .jsonio import INT64_MAX
 
 METADATA = ".metadata"
 OPTIMIZER = "optimizer."
-"""Prefix of what a checkpoint holds of the optimizer, whichever way it was saved."""
+"""Prefix of the optimizer's entries in a checkpoint, however it was saved."""
 Shape = tuple[int, ...]
 Span = tuple[int, int]
 """First byte of a file's part, and the byte after its last."""
@@ -23,7 +23,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a tensor that one rank has written: its first index in each dimension, and its sizes."""
+    """A part of a tensor that one rank wrote: its first index in each dimension, and its sizes."""
 
     offsets: Shape
     sizes: Shape
@@ -34,9 +34,9 @@ class TensorEntry:
     """A tensor as `.metadata` describes it.
 
     Attributes:
-        size: of the whole.
+        size: sizes of the whole tensor.
         dtype: torch's name of its type, for instance `bfloat16`.
-        chunks: that it was saved in.
+        chunks: the chunks in which it was saved.
     """
 
     size: Shape
@@ -46,11 +46,11 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class StoredBytes:
-    """Where a chunk, or an object that is not a tensor, lies.
+    """The place of a chunk, or of an object that is not a tensor.
 
     Attributes:
-        file: its name, or what stands in its place.
-        offset, length: in the file, in bytes.
+        file: name of the file, or whatever the `.metadata` has in its place.
+        offset, length: position and length in the file, in bytes.
         transforms: names of extensions that have changed the bytes.
     """
 
@@ -66,7 +66,7 @@ class Metadata:
 
     Attributes:
         tensors: name -> tensor; objects that are not tensors are left out.
-        stored: (name, first index in each dimension; None of an object) -> where it lies.
+        stored: (name, first index in each dimension; None for an object) -> its place.
     """
 
     tensors: dict[str, TensorEntry]
@@ -74,7 +74,7 @@ class Metadata:
 
 
 class _Object:
-    """Any object of torch's: its attributes are what the pickle states of it."""
+    """Any object of torch: its attributes are what the pickle states."""
 
 
 class _Properties(_Object):
@@ -112,13 +112,13 @@ class _Tensor(_Object):
 
 
 def _constant(*arguments: object) -> None:
-    """Stand in for what no reader of a checkpoint needs: paths, layouts, the members of an enum."""
+    """Stand in for values that no reader of a checkpoint needs: paths, layouts, members of an enum."""
     del arguments
 
 
 _DTYPES = {"bfloat16", "float16", "float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"}
 _METADATA, _PLANNER = "torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.planner"
-# What the pickled `.metadata` of a DCP checkpoint is made of -> what stands for it here. Nothing else is unpickled.
+# Class in the pickled `.metadata` of a DCP checkpoint -> its replacement here. Nothing else is unpickled.
 _STANDS_FOR: dict[tuple[str, str], Any] = {
     ("pathlib", "PosixPath"): _constant,
     ("torch", "Size"): tuple,
@@ -157,7 +157,9 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STANDS_FOR:
-            raise UserError(f"the checkpoint's .metadata asks for {module}.{name}, which is not part of one: refused")
+            raise UserError(
+                f"the checkpoint's .metadata refers to {module}.{name}, which does not belong there: refused"
+            )
         return _STANDS_FOR[module, name]
 
 
@@ -165,7 +167,7 @@ def read_metadata(folder: Path) -> Metadata:
     """Read a checkpoint's `.metadata`.
 
     Raises:
-        UserError: it is missing, not whole, or holds something else.
+        UserError: it is missing or damaged, or holds something else.
     """
     path = folder / METADATA
     if not path.is_file():
@@ -181,9 +183,10 @@ def read_metadata(folder: Path) -> Metadata:
 
 
 def check_memo(data: bytes) -> None:
-    """Check that no instruction of a pickle asks for more memory than its own bytes justify.
+    """Check that no instruction of a pickle claims more memory than its own bytes justify.
 
-    An unpickler makes room for every number up to the one under which a value is to be remembered: 5 bytes take 64 GB.
+    An unpickler allocates memory for all numbers up to the one under which a value is to be stored: 5 bytes can claim
+    64 GB.
     """
     for instruction, argument, _ in pickletools.genops(data):
         if instruction.name in _REMEMBER and cast(int, argument) > len(data):
@@ -229,9 +232,9 @@ def _stored(index: Any, info: Any) -> tuple[tuple[str, Shape | None], StoredByte
 
 
 def weight_spans(folder: Path) -> dict[str, list[Span]]:
-    """File -> its parts that are not the optimizer's state, in order, none touching the next.
+    """Map each file to its parts that are not the optimizer's state, in order and without adjacent parts.
 
-    Every file that `.metadata` names is there; one of the optimizer's state alone has no part.
+    Every file that `.metadata` names is a key; a file with only the optimizer's state has no parts.
 
     Raises:
         UserError: the `.metadata` cannot be read.
@@ -256,7 +259,7 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
 
 
 def shortened(folder: Path) -> str:
-    """Name a checkpoint's file that is missing or shorter than `.metadata` says; empty if there is none.
+    """Describe a checkpoint's file that is missing or shorter than `.metadata` says; empty if there is none.
 
     Raises:
         UserError: the `.metadata` cannot be read.

@@ -1,4 +1,4 @@
-"""Errors: the user's mistakes, apart from our own, and the ways in which work ends unfinished."""
+"""Errors: mistakes of the user, as opposed to defects of pdapt, and the ways in which work ends unfinished."""
 
 from collections.abc import Iterable
 
@@ -6,11 +6,11 @@ from .exit_codes import ExitCode
 
 
 class UserError(ValueError):
-    """A mistake of the user's, which the command line prints.
+    """A mistake of the user; the command line prints it.
 
     Args:
         what: what was given, and what is wrong with it.
-        where: the file, line, option or key it was found at.
+        where: the file, line, option or key where it was found.
         allowed: what would be accepted there.
         fix: how to correct it.
     """
@@ -42,7 +42,7 @@ class Failed(RuntimeError):
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """The known name closest to a mistyped one, as `did you mean 'x'?`, or an empty string."""
+    """Suggest the known name closest to a mistyped one, as `did you mean 'x'?`, or return an empty string."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=1)
@@ -50,16 +50,16 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 def check_known(name: str, known: Iterable[str], kind: str, where: str) -> None:
-    """Check that a name is one of those that are known.
+    """Check that a name is known.
 
     Args:
-        name: what was given.
-        known: what is allowed.
-        kind: what they are names of.
-        where: the option or key that the name was given with.
+        name: the given name.
+        known: the allowed names.
+        kind: the kind of thing that they name.
+        where: the option or key with which the name was given.
 
     Raises:
-        UserError: it is none of them; they, and the nearest of them, are in the message.
+        UserError: the name is unknown; the message lists the allowed names, and suggests the nearest.
     """
     names = list(known)
     if name not in names:
@@ -69,7 +69,7 @@ def check_known(name: str, known: Iterable[str], kind: str, where: str) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message; of one of PyYAML's the problem, with its line in the file."""
+    """The first line of an error's message; for an error of PyYAML the problem, with its line in the file."""
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
     if problem and mark is not None:
         return f"line {mark.line + 1}: {problem}"

@@ -27,5 +27,5 @@ MEANINGS = {
 
 
 def exit_codes_help() -> str:
-    """All codes with their meanings, one a line, for `--help`."""
+    """All codes with their meanings, one per line, for `--help`."""
     return "\n".join(["Exit codes:", *(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())])

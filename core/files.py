@@ -19,20 +19,20 @@ from .log import Progress
 from .system.disk import disk_errors
 
 BLOCK = 2**20
-"""Bytes that are read and hashed at once: few enough to stay in a core's cache."""
+"""How many bytes are read and hashed at once: few enough to stay in a core's cache."""
 LONG = 10**9
-"""Bytes from which on hashing is announced: more than a second of it."""
+"""Number of bytes from which on hashing is announced, because it takes more than a second."""
 SHORT = 2**20
-"""Bytes that are hashed in less time than threads take to start."""
+"""Up to this number of bytes, hashing takes less time than starting threads."""
 
 
 def read_blocks(path: Path, spans: Sequence[tuple[int, int]] | None = None) -> Iterator[memoryview]:
-    """A file's bytes, a block at a time; each block is overwritten by the next.
+    """Yield a file's bytes, a block at a time; each block is overwritten by the next.
 
     Args:
         path: the file.
-        spans: first byte, and byte after the last, of those parts that are read; None for all. What would lie behind
-            the file's end is left out.
+        spans: first byte, and byte after the last, of the parts to read; None for all. Bytes beyond the file's end are
+            left out.
     """
     buffer = memoryview(bytearray(BLOCK))
     with path.open("rb", buffering=0) as file:
@@ -45,7 +45,7 @@ def read_blocks(path: Path, spans: Sequence[tuple[int, int]] | None = None) -> I
 
 
 def sha256(path: Path, progress: Progress | None = None, spans: Sequence[tuple[int, int]] | None = None) -> str:
-    """Hex SHA-256 of a file's bytes, or of those in `spans`; `progress` counts them as they are read."""
+    """Compute the hex SHA-256 of a file's bytes, or of those in `spans`; `progress` counts bytes as they are read."""
     value = hashlib.sha256()
     for block in read_blocks(path, spans):
         value.update(block)
@@ -55,7 +55,7 @@ def sha256(path: Path, progress: Progress | None = None, spans: Sequence[tuple[i
 
 
 def sha256_of_all(paths: Sequence[Path]) -> list[str]:
-    """Hex SHA-256 of each file, by threads; if that takes long, progress is logged."""
+    """Compute the hex SHA-256 of each file, in threads; if that takes long, progress is logged."""
     total = sum(path.stat().st_size for path in paths)
     if total < SHORT:
         return [sha256(path) for path in paths]
@@ -81,7 +81,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success flush it and rename it to `path`, on failure remove it.
 
     Raises:
-        UserError: `path` is a folder, or its disk is full: an error of writing does not tell which.
+        UserError: `path` is a folder, or its disk is full.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder", where=str(path), allowed="the name of a file")
@@ -99,18 +99,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to `path`, all of it or nothing."""
+    """Write UTF-8 text to `path`, completely or not at all."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path`, all of it or nothing."""
+    """Write `value` as indented JSON to `path`, completely or not at all."""
     write_text(path, json_text(value))
 
 
 def json_text(value: Any) -> str:
-    """A value as indented JSON, as `write_json` writes it."""
+    """Format a value as indented JSON, as `write_json` writes it."""
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
@@ -119,7 +119,7 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
     Args:
         path: the file.
-        limit: bytes that it may have; no more are read.
+        limit: largest number of bytes; no more are read.
 
     Raises:
         UserError: the file is missing, is not a regular file, or is longer.
@@ -187,14 +187,14 @@ def read_objects(path: Path) -> list[JsonObject]:
 
 
 def read_lines(path: Path, limit: int = MAX_BYTES) -> Iterator[tuple[str, bytes]]:
-    """The lines of a file, each with its place, `FILE:NUMBER`.
+    """Yield the lines of a file, each with its place, `FILE:NUMBER`.
 
     Args:
         path: the file.
-        limit: bytes that a line may have; of a longer one no more are read.
+        limit: largest number of bytes in a line; no more are read.
 
     Raises:
-        UserError: the file is missing or is not one, or a line is longer.
+        UserError: the file is missing or is not a file, or a line is too long.
     """
     check_regular(path)
     with path.open("rb") as file:
@@ -207,7 +207,7 @@ def read_lines(path: Path, limit: int = MAX_BYTES) -> Iterator[tuple[str, bytes]
 
 
 def read_jsonl(path: Path, *, nan: bool = False) -> Iterator[JsonObject]:
-    """The objects of a file that holds one a line; empty lines are left out.
+    """Yield the objects of a file with one object per line; empty lines are skipped.
 
     Raises:
         UserError: as `read_lines`, or a line is not a JSON object.
@@ -231,7 +231,7 @@ def require_file(path: Path) -> Path:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Every file under `folder`, sorted by relative path; none that is hidden but a checkpoint's `.metadata`."""
+    """List the files under `folder`, sorted by relative path; of hidden files only a checkpoint's `.metadata`."""
 
     def shown(name: str) -> bool:
         return not name.startswith(".") or name == ".metadata"

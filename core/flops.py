@@ -7,14 +7,15 @@ from .qwen3 import Qwen3Config
 def flops_per_step(shape: Qwen3Config, tokens: float, squared_lengths: float) -> float:
     """Operations of one step, forward and backward, as `megatron.training` counts them from core 0.12 on.
 
-    An m x n matrix times an n x k one is 2mnk operations, and there are three of each: one forward, two backward.
+    An m x n matrix times an n x k matrix takes 2mnk operations, and there are three such products: one forward, two
+    backward.
     Causal attention is counted half, since half of its scores are masked. Sources before core 0.12 count it in full.
 
     Args:
-        shape: of the model.
+        shape: shape of the model.
         tokens: real tokens of the step, over all ranks.
-        squared_lengths: sum of the squares of the lengths within which tokens attend to each other: of the documents'
-            pieces where masks tell them apart, else of the sequences.
+        squared_lengths: sum of the squared lengths within which tokens attend to each other: of the documents' pieces
+            if masks separate them, else of the sequences.
     """
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     layer = shape.hidden * (q + 2 * kv) + q * shape.hidden + 3 * shape.hidden * shape.ffn
@@ -27,8 +28,8 @@ def mfu(flops: float, seconds: float, gpus: int, peak: float = H100.bf16) -> flo
 
     Args:
         flops: operations of the step, over all GPUs.
-        seconds: that it takes.
-        gpus: that take part.
-        peak: operations a second of one GPU.
+        seconds: time of the step.
+        gpus: number of GPUs.
+        peak: operations per second of one GPU.
     """
     return flops / (seconds * gpus * peak)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 GIB = 2**30
 NETWORK_CARD = 50e9
-"""Bytes a second and direction of a network card of 400 Gbit/s; a DGX H100 has one for each GPU."""
+"""Bytes per second and direction of a 400 Gbit/s network card; a DGX H100 has one for each GPU."""
 WATTS_WITH_NODE = 1000.0
-"""Watts that a GPU draws while it trains, with its share of the node and of cooling: an assumption, between the 700 W
-of an H100 SXM and the 1,275 W of an eighth of a DGX H100's 10.2 kW."""
+"""Watts of a GPU in training, including its share of the node and of cooling: an assumption, between the 700 W of an
+H100 SXM and the 1,275 W of an eighth of a DGX H100's 10.2 kW."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Gpu:
     """One kind of GPU, by its data sheet.
 
     Attributes:
-        name: of the chip, as it stands in names of machines.
-        bf16: peak operations a second in BF16. The data sheet gives 1,978.9 TFLOP/s with sparsity, half of it without.
+        name: name of the chip, as in names of machines.
+        bf16: peak operations per second in BF16. The data sheet gives 1,978.9 TFLOP/s with sparsity, half without.
         fp8: the same in FP8: the data sheet's 3,957.8 TFLOP/s, halved.
-        memory: bytes.
-        usable_gib: GiB that PyTorch can have of it.
-        bandwidth: bytes a second of the memory.
-        nvlink: bytes a second and direction of all NVLink links together.
+        memory: memory in bytes.
+        usable_gib: GiB that PyTorch can use of it.
+        bandwidth: bytes per second of the memory.
+        nvlink: bytes per second and direction of all NVLink links together.
         watts: power limit.
         node: GPUs of a node, as NVIDIA builds it (DGX, HGX).
     """
@@ -42,7 +42,7 @@ class Gpu:
 
     @property
     def peaks(self) -> dict[str, float]:
-        """Precision of the matrix products -> peak operations a second."""
+        """Precision of the matrix products -> peak operations per second."""
         return {"bf16": self.bf16, "fp8": self.fp8}
 
 

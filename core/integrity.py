@@ -1,7 +1,8 @@
 """Check of files against their recorded hashes, while a stage reads the same files.
 
-Hashing goes on in threads beside the stage's own reading, so that a file comes from the disk once and takes no time of
-its own where there are cores to spare. The stage ends when both have: what it made of a damaged file is thrown away.
+Threads hash the files while the stage reads them, so that each file comes from the disk once, and hashing takes no
+extra time if there are idle cores. The stage ends when both have ended: what it made from a damaged file is thrown
+away.
 """
 
 import hashlib
@@ -26,23 +27,23 @@ from .manifest import MANIFEST_FILE, recorded
 from .self_hash import ChangedError
 
 MOST_THREADS = 16
-"""Files that are hashed at once, where there are so many cores."""
+"""How many files are hashed at once, if there are as many cores."""
 HASHES = (MANIFEST_FILE, HASHES_FILE)
 """Files that hold the hashes."""
 AGAIN = "make or copy it again"
-"""Fix of a damaged file, where nothing lets it pass."""
-NO_VERIFY = f"{AGAIN}; give --no-verify where the change is yours, or you have compared the files already"
+"""Fix for a damaged file, if no option accepts it."""
+NO_VERIFY = f"{AGAIN}; give --no-verify if you changed it, or have already compared the files"
 
 Look = Callable[[memoryview], None]
-"""Is shown a file's bytes as they pass, in their order."""
+"""Function that sees a file's bytes as they are read, in order."""
 
 
 class Checked:
     """Files whose hashes are being compared.
 
     Attributes:
-        count: how many have a hash.
-        total: bytes of all that are read.
+        count: number of files with a hash.
+        total: bytes of all files that are read.
     """
 
     def __init__(
@@ -58,10 +59,10 @@ class Checked:
 
         Args:
             wanted: file -> SHA-256 that was written with it.
-            looks: file -> who is shown its bytes, whether it has a hash or not.
-            spans: file -> those parts that its hash is of; of every other file it is of all bytes.
-            fix: what to do where one differs.
-            say: stage whose progress this is; empty where the files are checked beside other work.
+            looks: file -> function that sees its bytes, whether it has a hash or not.
+            spans: file -> the parts that its hash covers; the hash of any other file covers all bytes.
+            fix: how to correct a file that differs.
+            say: stage under whose name progress is logged; empty if the files are checked beside other work.
         """
         self._fix = fix
         paths = dict.fromkeys([*wanted, *looks])
@@ -98,7 +99,7 @@ class Checked:
             Seconds that it took.
 
         Raises:
-            UserError: one is another than was written, by the file's name.
+            UserError: a hash differs from the written one; the message names the file.
         """
         hashes = {path: future.result() for path, future in self._found.items()}
         differing = [path for path, value in self._wanted.items() if hashes[path] != value]
@@ -116,24 +117,24 @@ class UnchangedFiles:
     """Files that must not change while they are read more than once, or by another process."""
 
     def __init__(self, folders: Mapping[Path, Iterable[str]]) -> None:
-        """Note which files there are; `folders` as of `checking`."""
+        """Note the files; `folders` as in `checking`."""
         self._before = {folder / name: _identity(folder / name) for folder, names in folders.items() for name in names}
 
     def check(self) -> None:
-        """Check that each is the same file, not written to since.
+        """Check that each is still the same file, and has not been written to.
 
         Raises:
-            UserError: one was exchanged, changed or removed.
+            UserError: a file was replaced, changed or removed.
         """
         changed = [path for path, before in self._before.items() if _identity(path) != before]
         if changed:
-            _refuse(changed, "changed while it was read", "leave the files alone while they are read, and run it again")
+            _refuse(changed, "changed while it was read", "do not change the files while they are read; run it again")
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:
-    """A file's disk, number, size and times of change; None where there is none.
+    """A file's disk, number, size and times of change; None if there is no file.
 
-    The last is the kernel's own: it changes, too, where a file is put back in its place with its old date.
+    The last time is the kernel's own: it also changes if a file is put back with its old date.
     """
     try:
         status = path.stat()
@@ -158,7 +159,7 @@ def settings_files(folder: Path) -> list[str]:
 
 
 def hf_files(folder: Path) -> list[str]:
-    """The names of the files that are read of a Hugging Face folder: configuration, tokenizer, weights, index."""
+    """The names of the files of a Hugging Face folder that are read: configuration, tokenizer, weights, index."""
     weights = [name for name in file_names(folder) if ".safetensors" in name and "/" not in name]
     return [*settings_files(folder), *weights]
 
@@ -167,8 +168,8 @@ def stage_files(places: Iterable[Path]) -> dict[Path, list[str]]:
     """The files that a stage wrote, by its folder, for `checking`.
 
     Args:
-        places: files, folders and patterns of names, wherever they are. Of a folder or a pattern the files that the
-            stage wrote there and that are gone count, too, and those that came to them.
+        places: files, folders and patterns of names, anywhere. For a folder or a pattern, missing files that the stage
+            wrote there also count, and files that were added.
     """
     files: dict[Path, list[str]] = {}
     for place in places:
@@ -193,22 +194,22 @@ def _recorded(folder: Path) -> dict[str, str]:
     except ChangedError:
         raise
     except UserError as error:
-        log.info(f"{folder / MANIFEST_FILE} is not a stage's: {error.what}")
+        log.info(f"{folder / MANIFEST_FILE} is not a stage's manifest: {error.what}")
         return {}
 
 
 def hashed_folder(checkpoint: Path) -> Path:
-    """The folder that holds the hashes of a checkpoint: the root where an import wrote it, else its own."""
+    """The folder that holds the hashes of a checkpoint: the root if an import wrote it, else its own folder."""
     imported = checkpoint.name == RELEASE and (checkpoint.parent / MANIFEST_FILE).is_file()
     return checkpoint.parent if imported else checkpoint
 
 
 def checkpoint_files(checkpoint: Path, reference: Path | None = None) -> dict[Path, list[str]]:
-    """Files that are read of a checkpoint: folder -> names of its files.
+    """The files of a checkpoint that are read: folder -> names of its files.
 
     Args:
-        checkpoint: its folder.
-        reference: the Hugging Face folder that its settings are taken from; None for the one beside it.
+        checkpoint: the checkpoint's folder.
+        reference: the Hugging Face folder from which its settings are taken; None for the one beside it.
     """
     settings, hashed = reference or checkpoint.parent / HF, hashed_folder(checkpoint)
     if hashed == checkpoint:
@@ -230,18 +231,19 @@ def checking(
     """Compare files with the hashes that were written with them, while the block reads them.
 
     Args:
-        stage: what reads them, for messages.
+        stage: the stage that reads them, for messages.
         folders: folder -> names of its files that are read.
-        weights_of: checkpoints of which the optimizer's state is not read, see `weights_alone`.
-        verify: whether they are compared.
-        fix: what to do where one differs.
+        weights_of: checkpoints whose optimizer state is not read, see `weights_alone`.
+        verify: whether the files are compared.
+        fix: how to correct a file that differs.
 
     Yields:
-        `{"verified": how many files are compared}`, for a manifest's counts; None where that was not wanted.
+        `{"verified": number of files that are compared}`, for a manifest's counts; None as the number if `verify` is
+        false.
 
     Raises:
         UserError: a file is missing, is not one of those that were written, has another hash, or was changed while the
-            block read it. Whatever the block raised is then what came of it.
+            block read it. An error of the block is then a consequence, and is replaced by this one.
     """
     folders = {folder: list(names) for folder, names in folders.items()}
     unchanged = UnchangedFiles(folders)
@@ -255,7 +257,7 @@ def checking(
         yield {"verified": checked.count}
         checked.finish()
         unchanged.check()
-    except Exception:  # a damaged file can make a reader raise anything: name the file, or raise it again
+    except Exception:  # a damaged file can make a reader raise anything: name the file, or raise the error again
         checked.finish()
         raise
     finally:
@@ -272,16 +274,16 @@ def check(stage: str, folders: Mapping[Path, Iterable[str]], *, verify: bool = T
 
 @contextmanager
 def damage_first(folders: Callable[[], Mapping[Path, Iterable[str]]], *, verify: bool = True) -> Iterator[None]:
-    """If the block refuses an input, name a damaged file as the cause, if there is one.
+    """If the block refuses an input and a file is damaged, name that file as the cause.
 
-    For what is read before a stage's bytes pass. Where nothing is refused, nothing is hashed.
+    For what a stage reads before it checks all bytes. If nothing is refused, nothing is hashed.
 
     Args:
         folders: returns folder -> names of its files that are read.
-        verify: whether they are compared.
+        verify: whether the files are compared.
 
     Raises:
-        UserError: the block's own, or what `checking` raises.
+        UserError: the block's own error, or what `checking` raises.
     """
     try:
         yield
@@ -296,12 +298,12 @@ def damage_first(folders: Callable[[], Mapping[Path, Iterable[str]]], *, verify:
 
 
 def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]], fix: str = NO_VERIFY) -> dict[Path, str]:
-    """File -> SHA-256 that was written with it.
+    """Collect file -> SHA-256 that was written with it.
 
     Args:
-        stage: what reads them, for saying that a folder holds no hashes; empty where that is said elsewhere.
+        stage: the stage that reads them, to log that a folder holds no hashes; empty if that is logged elsewhere.
         folders: folder -> names of its files that are read.
-        fix: what to do where they are others.
+        fix: how to correct files that differ.
 
     Raises:
         UserError: a file is missing, or is not one of those that were written.
@@ -311,7 +313,7 @@ def wanted_hashes(stage: str, folders: Mapping[Path, Iterable[str]], fix: str = 
         hashes = recorded(folder)
         if hashes is None:
             if stage:
-                log.info(f"{stage}: {folder} holds no hashes of its files: there is nothing to check them against")
+                log.info(f"{stage}: {folder} holds no hashes of its files, so they cannot be checked")
             continue
         there, read = {str(path.relative_to(folder)) for path in list_files(folder)}, set(names)
         missing = sorted(name for name in read & hashes.keys() if not (folder / name).is_file())
@@ -331,11 +333,11 @@ def weights_alone(
 
     Args:
         wanted: see `wanted_hashes`.
-        checkpoints: of which the optimizer's state is not read. One without such hashes, or whose `.metadata` cannot be
-            read, is compared whole.
+        checkpoints: checkpoints whose optimizer state is not read. One without such hashes, or whose `.metadata` cannot
+            be read, is compared as a whole.
 
     Returns:
-        File -> SHA-256; and file -> those of its parts that this is of.
+        File -> SHA-256; and file -> the parts that the SHA-256 covers.
     """
     hashes, spans = dict(wanted), {}
     for checkpoint in checkpoints:
@@ -344,7 +346,7 @@ def weights_alone(
         try:
             of_weights = weight_spans(checkpoint) if recorded_weights else {}
         except UserError:
-            continue  # it is damaged, or that of another checkpoint: its own hash tells
+            continue  # it is damaged, or belongs to another checkpoint: its own hash will show that
         for name, value in recorded_weights.items():
             path = checkpoint / name
             if path in wanted and name in of_weights:

@@ -1,7 +1,7 @@
 """Strict, bounded and typed reading of JSON from files that others may have written.
 
 Every JSON text that the project reads goes through `parse_json`, and every value whose type matters through
-`JsonObject`: what is wrong with a file is then a `UserError` that names the file and the key, whatever the bytes are.
+`JsonObject`: whatever the bytes are, a mistake in a file is a `UserError` that names the file and the key.
 """
 
 import json
@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 from .errors import UserError
 
 MAX_BYTES = 64 * 2**20
-"""Length of a JSON text. The largest that the field writes are tokenizers' of 30 MB."""
+"""Largest length of a JSON text. The largest in practice are tokenizers of 30 MB."""
 MAX_VALUES = 4_000_000
-"""In a JSON text: an empty object takes 3 bytes of a file and 70 of memory."""
+"""Largest number of values in a JSON text: an empty object takes 3 bytes of a file and 70 of memory."""
 MAX_DEPTH = 100
-"""Containers within containers. What reads a value is recursive; nothing that the field writes goes beyond 20."""
+"""Deepest nesting of containers. Readers of a value are recursive; files in practice do not exceed 20."""
 INT64_MAX = 2**63 - 1
 CONTAINERS = (dict, list)
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
@@ -34,8 +34,8 @@ def parse_json(data: bytes | str, where: str, *, nan: bool = False) -> Any:
         nan: whether NaN and infinities, which JSON lacks and Python writes, are allowed.
 
     Raises:
-        UserError: it is not JSON, holds an object with a key twice, half of a surrogate pair or a number of more digits
-            than Python converts, or is longer, deeper or of more values than anything that the field writes.
+        UserError: it is not JSON, holds an object with a key twice, half of a surrogate pair or a number with more
+            digits than Python converts, or exceeds the limits of length, depth or number of values.
     """
     text = _decoded(data, where)
     if text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:
@@ -44,7 +44,7 @@ def parse_json(data: bytes | str, where: str, *, nan: bool = False) -> Any:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=None if nan else _no_constant)
     except RecursionError:
         raise UserError(f"the JSON is nested more than {MAX_DEPTH} deep", where=where) from None
-    except ValueError as error:  # of which json's own is one; a number of too many digits raises another
+    except ValueError as error:  # json's own error is one; a number with too many digits raises another
         raise UserError(f"not valid JSON: {error}", where=where) from None
     _check_depth(text, value, where)
     _check_surrogates(text, value, where)
@@ -100,7 +100,7 @@ def _check_surrogates(text: str, value: Any, where: str) -> None:
 
 
 def shorten(value: Any) -> str:
-    """A value for a message: as JSON if it is short, else its beginning or its kind."""
+    """Format a value for a message: as JSON if it is short, else its beginning or its kind."""
     if isinstance(value, dict | list):
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value):,}"
     text = value if isinstance(value, str) else str(value)
@@ -109,9 +109,9 @@ def shorten(value: Any) -> str:
 
 @dataclass(frozen=True)
 class JsonObject:
-    """A JSON object that takes its values out by key and type.
+    """A JSON object whose values are read by key and type.
 
-    A key whose value is null counts as absent: that is how Hugging Face's configurations leave a key to its default.
+    A key whose value is null counts as absent, as in Hugging Face's configurations.
 
     Attributes:
         values: what was parsed.
@@ -133,7 +133,7 @@ class JsonObject:
         return self.values.get(key) is not None
 
     def integer(self, key: str, default: int | None = None, *, minimum: int = 0, maximum: int = INT64_MAX) -> int:
-        """The whole number of a key, from `minimum` to `maximum`; neither `3.0` nor `true` is one."""
+        """The whole number of a key, from `minimum` to `maximum`; neither `3.0` nor `true` is a whole number."""
         value = self._get(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
             upto = f" to {maximum:,}" if maximum < INT64_MAX else ""
@@ -141,7 +141,7 @@ class JsonObject:
         return value
 
     def number(self, key: str, default: float | None = None, *, nan: bool = False) -> float:
-        """The number of a key; `nan` allows what is not finite."""
+        """The number of a key; `nan` allows numbers that are not finite."""
         value = self._get(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool):
             self._refuse(key, value, "a number")
@@ -154,7 +154,7 @@ class JsonObject:
         return self._typed(key, default, str, "a string")
 
     def flag(self, key: str, default: bool | None = None) -> bool:
-        """The true or false of a key."""
+        """The truth value of a key."""
         return self._typed(key, default, bool, "true or false")
 
     def list(self, key: str) -> list[Any]:

@@ -13,22 +13,22 @@ def info(message: str) -> None:
 
 
 def line(message: str) -> str:
-    """A line of progress as it is shown."""
+    """Format a line of progress."""
     return f"[{time.monotonic() - _START:7.1f} s] {message}"
 
 
 def warn(message: str) -> None:
-    """Log something the user should know, such as a fast path that is not taken."""
+    """Log something that the user should know, such as a fast path that is not used."""
     info(f"warning: {message}")
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """A count and what it counts, in a sentence: `1 file`, `2,000 files`.
+    """Format a count with its noun: `1 file`, `2,000 files`.
 
     Args:
-        count: how many.
-        noun: in the singular, perhaps with its verb: `file`, `file is`.
-        plural: where that is another than the singular with an s: `files are`.
+        count: the number.
+        noun: the singular, perhaps with its verb: `file`, `file is`.
+        plural: the plural, unless it is the singular with an s: `files are`.
     """
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
@@ -43,8 +43,8 @@ class Progress:
         """Begin.
 
         Args:
-            stage: its name.
-            total: bytes that there are.
+            stage: name of the stage.
+            total: number of all bytes.
         """
         self.stage, self.total = stage, total
         self._done, self._begin = 0, time.monotonic()

@@ -1,8 +1,8 @@
 """A stage's record, and the one way a stage runs.
 
 A stage reads inputs and fills a folder. `run_stage` gives it a hidden working folder beside the final one, and renames
-that when the stage is whole. A finished stage is not redone; an interrupted one is handed its working folder again, so
-what it finds there it need not make twice.
+that when the stage is complete. A finished stage is not repeated; an interrupted stage gets its working folder again,
+and need not repeat what it finds there.
 """
 
 import json
@@ -68,8 +68,8 @@ class Manifest:
         """Read the manifest of a finished stage.
 
         Raises:
-            UserError: the folder has none, or it is not a manifest.
-            ChangedError: it is not as it was written.
+            UserError: the folder has no manifest, or the file is not a manifest.
+            ChangedError: the manifest was changed after it was written.
         """
         value = read_hashed(folder / MANIFEST_FILE, nan=True)
         try:
@@ -108,7 +108,7 @@ class Outdated(UserError):
 
     Attributes:
         out: the folder.
-        differences: which inputs are others, and which options: `t: 0.5 there, 0.3 now`.
+        differences: inputs and options that differ: `t: 0.5 there, 0.3 now`.
     """
 
     def __init__(self, out: Path, differences: list[str]) -> None:
@@ -128,13 +128,13 @@ def versions() -> dict[str, str]:
 
 @cache
 def _installed() -> dict[str, str]:
-    """Read the metadata of all these packages once: it takes longer than a small stage."""
+    """Read the metadata of all these packages, only once: it takes longer than a small stage."""
     packages = {name: next(iter(metadata.distributions(name=name)), None) for name in TRACKED}
     return {name: package.version for name, package in packages.items() if package is not None}
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 that stands for a file or folder: of the manifest's outputs where a stage wrote it, else of the bytes.
+    """Compute the SHA-256 of a file or folder: of its manifest's outputs if a stage wrote it, else of all bytes.
 
     Raises:
         UserError: there is nothing at `path`, or the file is empty.
@@ -172,24 +172,24 @@ def run_stage(
 
     Args:
         stage: name of the stage.
-        inputs: name -> file or folder; each is fingerprinted, unless its fingerprint is given in its place.
+        inputs: name -> file or folder, which is fingerprinted, or its fingerprint.
         config: JSON values that decide the output.
         out: the folder to make.
-        body: fills the folder it is given and returns its counts.
-        resumes: whether `body`, after an interruption, is given the folder with what it had made; else an empty one.
-        beside: whether the inputs are fingerprinted while `body` works, where there is nothing at `out` to compare them
+        body: fills the folder that it is given, and returns its counts.
+        resumes: whether `body`, after an interruption, gets the folder with what it had made; else an empty one.
+        beside: whether the inputs are fingerprinted while `body` works, if there is nothing at `out` to compare them
             with: for inputs that take long to read. `body` cannot ask for their fingerprints then.
-        hashes: SHA-256, by path in the folder, of files that `body` hashes as it writes; it is filled by then.
+        hashes: SHA-256, by path in the folder, of files that `body` hashes as it writes; `body` fills it.
 
     Returns:
-        The manifest written to `out`, or the one found there when the same work was already done.
+        The manifest written to `out`, or the one found there if the same work was already done.
 
     Raises:
         UserError: `out` holds something else.
     """
     assert not (resumes and beside), "what an interruption left is compared by the inputs' fingerprints"
     config = json.loads(json.dumps(config))
-    if out.is_symlink():  # the folder is made where it leads
+    if out.is_symlink():  # the folder is made where the link points
         out = Path(os.path.realpath(out))
     check_outside(out, [given for given in inputs.values() if isinstance(given, Path)])
     if not _something(out):
@@ -207,7 +207,7 @@ def check_outside(out: Path, inputs: Iterable[Path]) -> None:
     """Check that a stage's output does not lie within an input, which it would change.
 
     Raises:
-        UserError: `out` lies within a folder that is known by all its bytes, since nobody wrote down its hashes.
+        UserError: `out` lies within a folder that is fingerprinted by all its bytes, since it has no recorded hashes.
     """
     parents = Path(os.path.realpath(out)).parents
     for given in inputs:
@@ -226,7 +226,7 @@ def _make(
     hashes: Mapping[str, str],
     resumes: bool,
 ) -> Manifest:
-    """Do a stage's work; `inputs` are those that are fingerprinted beside it."""
+    """Do a stage's work; `inputs` are those that are fingerprinted at the same time."""
     work = out.parent / f".{out.name}.partial"
     _enter(work, key, resumes=resumes)
     start = time.monotonic()
@@ -235,7 +235,7 @@ def _make(
         try:
             counts = body(work)
         except UserError:
-            if not resumes:  # the same inputs give no more than this
+            if not resumes:  # the same inputs would give nothing else
                 remove(work)
             raise
         outputs = hash_files(work, hashes)
@@ -250,10 +250,10 @@ def _make(
     )
     manifest.write(work)
     (work / KEY).unlink()
-    with ThreadPoolExecutor() as pool:  # a disk that is asked for several at once does them in one go
+    with ThreadPoolExecutor() as pool:  # a disk flushes several files at once in one go
         list(pool.map(fsync_path, list_files(work)))
     if out.exists():
-        out.rmdir()  # an empty one; `run_stage` has looked
+        out.rmdir()  # it is empty: `run_stage` has checked
     work.replace(out)
     fsync_path(out.parent)
     return manifest
@@ -264,7 +264,7 @@ def _fingerprints(inputs: Mapping[str, Path | str]) -> dict[str, str]:
 
 
 def hash_files(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-    """SHA-256 of each file, by its path in the folder; those that are known are not read."""
+    """Compute the SHA-256 of each file, by its path in the folder; files with a known hash are not read."""
     files = {str(path.relative_to(folder)): path for path in list_files(folder)}
     unread = {name: path for name, path in files.items() if name not in known}
     computed = dict(zip(unread, sha256_of_all(list(unread.values())), strict=True))
@@ -366,7 +366,7 @@ def _enter(work: Path, key: StageKey, *, resumes: bool) -> None:
     if resumes and _interrupted(work) == asdict(key):
         log.info(f"{key.stage}: continuing where an earlier run stopped")
         return
-    (work / KEY).unlink(missing_ok=True)  # first: what an interruption leaves of the rest is not taken up again
+    (work / KEY).unlink(missing_ok=True)  # first: after an interruption here, the rest is not used again
     remove(work)
     work.mkdir(parents=True)
     write_json(work / KEY, asdict(key))

@@ -1,8 +1,8 @@
-"""Memory that training takes, predicted: of one GPU, and of the host while a checkpoint is saved.
+"""Prediction of the memory that training takes on a GPU, and on the host while a checkpoint is saved.
 
 Adam with FP32 main weights in Megatron's distributed optimizer, Transformer Engine's layers with flash attention, and
-the native fused cross-entropy. The states are those that `state_layout` counts, which is what Megatron allocates.
-Nothing of this has been measured on Qwen3 on a GPU. It has been compared with what two published runs logged
+the native fused cross-entropy. The states are those that `state_layout` counts, which is what Megatron allocates. None
+of this has been measured with Qwen3 on a GPU. It has been compared with the logs of two published runs
 (NVIDIA/dgxc-benchmarking v25.04: Llama 3.1 8B, Nemotron-4 15B): the states are within 1 %, and the peaks are 3 and 5 %
 above the formula, which `PEAK` covers. A GB is 10^9 bytes.
 """
@@ -14,25 +14,25 @@ from .qwen3 import Qwen3Config
 from .state_layout import layer_parameters, states
 
 WEIGHT, MOMENTS = 2, 12
-"""Bytes a parameter: the BF16 weight; the FP32 main weight with Adam's two moments."""
+"""Bytes per parameter: of the BF16 weight; of the FP32 main weight with Adam's two moments."""
 WHOLE_WEIGHT, WHOLE_MOMENTS = 4, 8
-"""The same in training that is FP32 throughout, where the weight is the main weight."""
+"""The same if training is in FP32 throughout, where the weight is the main weight."""
 FP8_WEIGHT = 2
-"""Bytes a parameter of a layer in FP8: the cast weight and its transpose, which Transformer Engine keeps for a step."""
+"""Bytes per parameter of a layer in FP8: the cast weight and its transpose, kept by Transformer Engine for a step."""
 GRADIENT = {"fp32": 4, "bf16": 2}
-"""`optimizer.grads` -> bytes a parameter."""
+"""`optimizer.grads` -> bytes per parameter."""
 LOGIT = 10
-"""Bytes a logit at the peak: BF16, the FP32 copy, and its gradient in both."""
+"""Bytes per logit at the peak: BF16, the FP32 copy, and the gradient in both."""
 CONTEXT = 3.5e9
 """CUDA's context, NCCL's buffers and other memory that PyTorch's allocator does not count: 3 to 4 GB were logged."""
 PEAK = 1.07
-"""Allocated at the peak over the formula: 1.026 and 1.048 in the two published runs, rounded up."""
+"""Ratio of the allocated peak to the formula: 1.026 and 1.048 in the two published runs, rounded up."""
 HEADROOM = 0.1
-"""Share of a GPU that is kept free, for the allocator's fragmentation and for the error of a prediction: ours."""
+"""Share of a GPU that is kept free for the allocator's fragmentation and for prediction errors: pdapt's choice."""
 PCIE = 25e9
-"""Bytes a second from a GPU to host memory: an assumption, 40 % of what PCIe 5.0 x16 carries (63 GB/s)."""
+"""Bytes per second from a GPU to host memory: an assumption, 40 % of the speed of PCIe 5.0 x16 (63 GB/s)."""
 FILE_SYSTEM = 2e9
-"""Bytes a second that a node writes to the shared file system: an assumption, to be replaced by a measured one."""
+"""Bytes per second that a node writes to the shared file system: an assumption, to be replaced by a measurement."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class GpuMemory:
     """Bytes on the GPU that needs most, at its peak; all but `context` as the formulas give them, without `PEAK`.
 
     Attributes:
-        weights: with the padding of Megatron's buffers.
-        gradients: as `weights`.
+        weights: weights, with the padding of Megatron's buffers.
+        gradients: gradients, with the same padding.
         optimizer: main weights and moments of the GPU's shards.
-        activations: that the forward pass keeps for the backward pass.
-        logits: of the output layer.
-        buffers: weights in FP8; with Megatron-FSDP the layers that are gathered; with recomputation the layer at work.
-        context: what PyTorch does not allocate.
+        activations: activations that the forward pass keeps for the backward pass.
+        logits: logits of the output layer.
+        buffers: weights in FP8; with Megatron-FSDP the gathered layers; with recomputation the layer in progress.
+        context: memory that PyTorch does not allocate.
     """
 
     weights: float
@@ -88,10 +88,10 @@ def gpu_memory(
     """Predict the memory of the GPU that needs most: one of the first pipeline stage or one of the last.
 
     In the 1F1B schedule the first stage holds the activations of `pp` micro-batches, and with interleaving some more
-    (Narayanan et al. 2021, arXiv:2104.04473); the last one those of one micro-batch, and the logits.
+    (Narayanan et al. 2021, arXiv:2104.04473); the last stage holds those of one micro-batch, and the logits.
 
     Args:
-        shape: of the model.
+        shape: shape of the model.
         dp: copies of the model.
         tp: GPUs that share each layer.
         pp: pipeline stages; layers are spread evenly.
@@ -101,10 +101,10 @@ def gpu_memory(
         seq_length: slots of a sequence.
         grads: `fp32` or `bf16`.
         fsdp: Megatron-FSDP: weights and gradients are sharded as well; two layers and the vocabulary are gathered.
-        chunks: parts in which each stage holds its layers (interleaving); 1: without.
-        recompute: each layer keeps its input alone, and the backward pass computes the rest again.
+        chunks: number of parts into which each stage divides its layers (interleaving); 1 for none.
+        recompute: each layer keeps only its input, and the backward pass recomputes the rest.
         fp8: matrix products in FP8.
-        precision: of weights and activations: `bf16` or `fp32`.
+        precision: precision of weights and activations: `bf16` or `fp32`.
     """
     tokens, width = micro_batch * seq_length / cp, 1 if precision == "bf16" else 2
     layer = width * tokens * _layer_activations(shape, tp, sp)
@@ -137,16 +137,16 @@ def gpu_memory(
 
 
 def fits(memory: GpuMemory, capacity: float = H100.usable_gib * GIB) -> bool:
-    """Whether a GPU of so many bytes has enough, with `HEADROOM` left free."""
+    """Whether a GPU with `capacity` bytes has enough memory, with `HEADROOM` left free."""
     return memory.total <= (1 - HEADROOM) * capacity
 
 
 @dataclass(frozen=True)
 class HostMemory:
-    """Bytes that a save holds in host memory beside what training holds there.
+    """Bytes that a save holds in host memory in addition to training's own.
 
     Attributes:
-        gathered: bytes in each rank: the optimizer state of its whole model-parallel shard, where it is gathered.
+        gathered: bytes in each rank: the optimizer state of its whole model-parallel shard, if it is gathered.
         share: bytes in each rank: the part of the checkpoint that it writes.
         ranks_per_node: ranks of a node.
     """
@@ -167,14 +167,15 @@ class HostMemory:
 
 
 def host_memory(shape: Qwen3Config, *, dp: int, tp: int, pp: int, ranks_per_node: int, reshardable: bool) -> HostMemory:
-    """Predict what a save of `torch_dist` holds in host memory, as read in megatron-core 0.19.2.
+    """Predict what a save of `torch_dist` holds in host memory, from the code of megatron-core 0.19.2.
 
-    The copies of the model write disjoint parts. Each rank copies its part to the host as a whole before it writes:
-    an asynchronous save in the writing process, a synchronous one too (`AsyncRequest.execute_sync`). Fully reshardable,
-    each rank first gathers the optimizer state of its whole model-parallel shard, and clones what it writes of it.
+    The copies of the model write disjoint parts. Each rank copies its whole part to the host before it writes, in a
+    synchronous save (`AsyncRequest.execute_sync`) as in an asynchronous one, where the writing process holds it. For a
+    fully reshardable save, each rank first gathers the optimizer state of its whole model-parallel shard, and clones
+    the part that it writes.
 
     Args:
-        shape: of the model.
+        shape: shape of the model.
         dp: copies of the model, times CP.
         tp: GPUs that share each layer.
         pp: pipeline stages.
@@ -192,20 +193,20 @@ def host_memory(shape: Qwen3Config, *, dp: int, tp: int, pp: int, ranks_per_node
 def save_stall_seconds(
     memory: HostMemory, *, asynchronous: bool, pcie: float = PCIE, file_system: float = FILE_SYSTEM
 ) -> float:
-    """Predict the seconds that training stands still for a save: the copies to the host and, synchronous, the writing.
+    """Predict the seconds for which a save stalls training: the copies to the host and, if synchronous, the writing.
 
     Args:
-        memory: from `host_memory`.
-        asynchronous: `checkpoint.asynchronous`: training goes on as soon as the copy is there.
-        pcie: bytes a second from a GPU to the host; each GPU has a link of its own.
-        file_system: bytes a second that a node writes; its ranks share it.
+        memory: memory from `host_memory`.
+        asynchronous: `checkpoint.asynchronous`: training continues as soon as the copy is made.
+        pcie: bytes per second from a GPU to the host; each GPU has its own link.
+        file_system: bytes per second that a node writes; its ranks share this.
     """
     copied = memory.rank / pcie
     return copied if asynchronous else copied + memory.ranks_per_node * memory.share / file_system
 
 
 def _layer_activations(shape: Qwen3Config, tp: int, sp: bool) -> float:
-    """Bytes a token and layer that the forward pass keeps for the backward pass, in BF16.
+    """Bytes per token and layer that the forward pass keeps for the backward pass, in BF16.
 
     TP does not split the inputs and outputs of both norms (8h). It splits queries, keys and values as projected
     (q + 2 kv), queries and keys as rotated (q + kv), attention's output (q), the MLP's halves and their product (3f).

@@ -12,15 +12,15 @@ from .files import read_object
 from .hf.config import CONFIG, both_spellings, check_supported, rope_base
 
 VOCAB_SIZE = 151_936
-"""Rows of the embedding; the tokenizer knows 151,669 ids, the rest is padding that the weights carry."""
+"""Rows of the embedding; the tokenizer has 151,669 ids, the other rows are padding in the weights."""
 END_OF_DOCUMENT = "<|endoftext|>"
-"""Ends a document. Not the tokenizer's `eos_token`, which Qwen3's configuration calls `<|im_end|>`."""
+"""Token that ends a document. It is not the tokenizer's `eos_token`, which in Qwen3's configuration is `<|im_end|>`."""
 END_OF_DOCUMENT_ID = 151_643
 """Its id in the published tokenizers."""
 END_OF_TURN = "<|im_end|>"
-"""Ends a turn of a conversation."""
+"""Token that ends a turn of a conversation."""
 EMBEDDING = "model.embed_tokens.weight"
-"""Hugging Face's name of the embedding, and of a tied output layer with it."""
+"""Hugging Face's name of the embedding, and of an output layer that is tied to it."""
 SPECIAL_TOKENS = (END_OF_DOCUMENT, "<|im_start|>", END_OF_TURN)
 ROPE_BASE = 1_000_000
 RMS_NORM_EPS = 1e-6
@@ -33,13 +33,13 @@ class Qwen3Config:
     Attributes:
         layers: number of decoder layers.
         hidden: width of the residual stream.
-        ffn: width of the gated MLP (one of its two halves).
+        ffn: width of the gated MLP (of one of its two halves).
         heads: query heads.
         kv_heads: key/value heads (GQA groups).
         head_dim: size of one head; `heads * head_dim` need not equal `hidden`.
         vocab: rows of the embedding.
         tied: whether the output layer is the embedding.
-        max_positions: longest sequence the configuration promises.
+        max_positions: longest sequence that the configuration states.
     """
 
     layers: int
@@ -109,7 +109,7 @@ SIZES = {
 
 
 def size_of(shape: Qwen3Config) -> str | None:
-    """The published size that a model has; None if it has none. Window, rope and epsilon do not matter."""
+    """The published size of a model; None if it has another size. Window, rope and epsilon do not matter."""
     free = {"max_positions": 0, "rope_base": 0.0, "norm_eps": 0.0}
     return next((name for name, known in SIZES.items() if replace(known, **free) == replace(shape, **free)), None)
 
@@ -126,14 +126,14 @@ _SIZES = (
 )
 """Sizes of `Qwen3Config`: our name, config.json's, and transformers' default."""
 _LARGEST = 2**31 - 1
-"""The largest value of any size; beyond, torch's and Megatron's own arithmetic ends."""
+"""Largest value of any size; beyond it, torch's and Megatron's own arithmetic overflows."""
 
 
 def read_config(folder: Path) -> Qwen3Config:
     """Read a Hugging Face folder's `config.json`.
 
     Raises:
-        UserError: it is missing, is not a dense Qwen3, or asks for something Qwen3-Base does not have.
+        UserError: it is missing, does not describe a dense Qwen3, or needs something that Qwen3-Base does not have.
     """
     path = folder / CONFIG
     if not folder.is_dir():
@@ -158,7 +158,7 @@ def read_config(folder: Path) -> Qwen3Config:
             fix="take the config.json that was saved with the weights",
         )
     norm_eps = config.number("rms_norm_eps", RMS_NORM_EPS)
-    if norm_eps <= 0:  # a norm divides by the root of it and a mean of squares, which may be 0
+    if norm_eps <= 0:  # a norm divides by the root of a mean of squares plus this, and the mean may be 0
         raise UserError(f"rms_norm_eps is {norm_eps:g}", where=str(path), allowed="a number above 0")
     return Qwen3Config(
         **sizes,
@@ -169,7 +169,7 @@ def read_config(folder: Path) -> Qwen3Config:
 
 
 def hf_shapes(shape: Qwen3Config) -> dict[str, tuple[int, ...]]:
-    """Shape of each tensor of the Hugging Face model, by its name there, in the order of its files."""
+    """Shape of each tensor of the Hugging Face model, by its name, in the order of its files."""
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     layer = {
         "self_attn.q_proj.weight": (q, shape.hidden),

@@ -10,7 +10,7 @@ from .files import read_object, write_json
 from .jsonio import JsonObject
 
 SHA256 = "sha256"
-"""Key of a file's own hash: of the JSON of all other keys, as `digest` makes it."""
+"""Key of a file's own hash, which `digest` makes of the JSON of all other keys."""
 
 
 class ChangedError(UserError):
@@ -18,13 +18,13 @@ class ChangedError(UserError):
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a JSON value."""
+    """Compute the SHA-256 of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def write_hashed(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON object and its own hash, all of it or nothing."""
-    value = json.loads(json.dumps(value))  # as a reader will have it: keys are text
+    """Write a JSON object and its own hash, completely or not at all."""
+    value = json.loads(json.dumps(value))  # as a reader will see it: keys are text
     write_json(path, value | {SHA256: digest(value)})
 
 
@@ -32,8 +32,8 @@ def read_hashed(path: Path, *, nan: bool = False) -> JsonObject:
     """Read what `write_hashed` wrote, or an earlier version wrote without a hash; `nan` as in `read_json`.
 
     Raises:
-        UserError: as `read_object`.
-        ChangedError: its hash is of something else.
+        UserError: as in `read_object`.
+        ChangedError: its content does not match its hash.
     """
     record = read_object(path, nan=nan)
     values = dict(record.values)

@@ -1,4 +1,4 @@
-"""The options of a Slurm job, and the spellings that Slurm takes."""
+"""The options of a Slurm job, and the spellings that Slurm accepts."""
 
 import re
 from dataclasses import dataclass
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from .errors import UserError
 
 PLAIN = re.compile(r"[\w./%+,:=@&|()\[\]*-]+", re.ASCII)
-"""Values that an #SBATCH line can hold: nothing that would need the quoting rules that sbatch has of its own."""
+"""Values that an #SBATCH line can hold: nothing that would need sbatch's own quoting rules."""
 TIME_LIMIT = re.compile(r"(\d+)(?::(\d\d?))?(?::(\d\d?))?|(\d+)-(\d\d?)(?::(\d\d?))?(?::(\d\d?))?", re.ASCII)
 VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 """Names of environment variables."""
 TIMES = "minutes, minutes:seconds, hours:minutes:seconds, or days-hours[:minutes[:seconds]]"
 ARRAY_VARIABLE = "SLURM_ARRAY_TASK_ID"
-"""Environment variable that says which job of an array this is."""
+"""Environment variable that holds this job's number in its array."""
 SITE_OPTIONS = ("partition", "account", "qos", "constraint")
-"""Options of a job that only its site can name."""
+"""Options of a job whose values only its site defines."""
 
 
 @dataclass
 class SlurmOptions:
-    """Options of the Slurm job. Each wins over the site's."""
+    """Options of the Slurm job. Each takes precedence over the site's."""
 
     time: str | None = None  # hours:minutes:seconds; none: from the plan, up to the site's limit
     cpus_per_rank: int | None = None  # CPU cores; none: the site's
-    partition: str | None = None  # as Slurm calls it; none: the site's
-    account: str | None = None  # as job.partition
-    qos: str | None = None  # as job.partition
-    constraint: str | None = None  # as job.partition
+    partition: str | None = None  # Slurm's option of this name; none: the site's
+    account: str | None = None  # Slurm's option of this name; none: the site's
+    qos: str | None = None  # Slurm's option of this name; none: the site's
+    constraint: str | None = None  # Slurm's option of this name; none: the site's
 
 
 def check_options(options: SlurmOptions) -> None:
@@ -49,11 +49,11 @@ def check_time(text: str, where: str) -> None:
     """Check a time limit.
 
     Args:
-        text: as sbatch's `--time` takes it.
-        where: the option or key that it was given with.
+        text: the limit, as sbatch's `--time` accepts it.
+        where: the option or key with which it was given.
 
     Raises:
-        UserError: sbatch would not take it, or would take it for no limit at all.
+        UserError: sbatch would not accept it, or would take it for no limit at all.
     """
     match = TIME_LIMIT.fullmatch(text)
     parts = [int(part) for part in match.groups() if part is not None] if match else []
@@ -64,7 +64,7 @@ def check_time(text: str, where: str) -> None:
 
 
 def seconds_of(time: str) -> int:
-    """Seconds of a time limit that `check_time` has passed."""
+    """Convert a time limit that `check_time` accepts to seconds."""
     days, dash, rest = time.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
     if dash:
@@ -85,7 +85,7 @@ def check_plain(text: str, where: str) -> None:
     """Check a name that goes into an #SBATCH line.
 
     Raises:
-        UserError: it holds something that such a line cannot carry.
+        UserError: it holds a character that such a line cannot hold.
     """
     if not PLAIN.fullmatch(text):
         raise UserError(

@@ -1,10 +1,10 @@
-"""Where Megatron keeps a rank's weights, gradients and optimizer state: how many elements, padding included.
+"""Numbers of elements of a rank's weights, gradients and optimizer state in Megatron, padding included.
 
-As read in megatron-core 0.19.2 (`DistributedOptimizer._compute_per_buffer_param_layout`, `resolve_ddp_bucket_size`) and
-compared with what it allocates. Each pipeline chunk has a buffer of its own. In it parameters stand in reverse order,
-each beginning at a multiple of 64 elements, in buckets whose ends are multiples of 128 and of the number of shards; the
-shards of a rank are an equal part of each bucket. Only the first stage's first chunk is divided into buckets: what all
-other chunks have is a single one.
+From the code of megatron-core 0.19.2 (`DistributedOptimizer._compute_per_buffer_param_layout`,
+`resolve_ddp_bucket_size`), and compared with what it allocates. Each pipeline chunk has its own buffer. In it the
+parameters stand in reverse order, each beginning at a multiple of 64 elements, in buckets whose ends are multiples of
+128 and of the number of shards; a rank's shards are an equal part of each bucket. Only the first stage's first chunk is
+divided into buckets; every other chunk is a single bucket.
 """
 
 import math
@@ -14,17 +14,17 @@ from functools import cache
 from .qwen3 import Qwen3Config
 
 START, END = 64, 128
-"""Parameters begin, and buckets end, at multiples of so many elements."""
+"""Parameters begin, and buckets end, at multiples of this number of elements."""
 
 
 @dataclass(frozen=True)
 class States:
-    """Elements of a rank.
+    """Numbers of elements of a rank.
 
     Attributes:
-        parameters: of its weights.
-        buffer: of its buffers of weights and gradients, with padding.
-        shard: of the optimizer state that it keeps.
+        parameters: elements of its weights.
+        buffer: elements of its buffers of weights and gradients, with padding.
+        shard: elements of the optimizer state that it keeps.
     """
 
     parameters: int
@@ -39,22 +39,22 @@ def states(
     """Count a rank's elements.
 
     Args:
-        shape: of the model.
+        shape: shape of the model.
         tp: ranks that share each layer.
-        pp: pipeline stages; layers are spread evenly.
-        stage: of the rank, from 0.
-        chunks: parts in which a stage holds its layers.
+        pp: pipeline stages; layers are divided evenly.
+        stage: the rank's stage, from 0.
+        chunks: number of parts into which a stage divides its layers.
         shards: ranks that share the optimizer state: DP x CP.
-        rank: of the rank among those, from 0.
-        bucketed: whether gradients are reduced while the backward pass goes on (`--overlap-grad-reduce`); else every
-            chunk has one bucket.
+        rank: the rank's number among those, from 0.
+        bucketed: whether gradients are reduced during the backward pass (`--overlap-grad-reduce`); if not, every chunk
+            has one bucket.
     """
     bucket = max(40_000_000, 1_000_000 * shards) if bucketed else None
     parameters = buffer = shard = 0
     for chunk in range(chunks):
         first, last = stage == 0 and chunk == 0, stage == pp - 1 and chunk == chunks - 1
         sizes = _chunk(shape, tp, shape.layers // (pp * chunks), first=first, last=last)
-        # The output layer that is a copy of the embedding, on another stage, has a bucket of its own; so has that one.
+        # An output layer that is a copy of the embedding on another stage has its own bucket; so has that embedding.
         apart = {index for index, here in ((0, first), (len(sizes) - 1, last)) if here and shape.tied and pp > 1}
         length, part = _laid_out(sizes, apart, bucket if first else None, shards=shards, rank=rank)
         parameters, buffer, shard = parameters + sum(sizes), buffer + length, shard + part
@@ -85,14 +85,14 @@ def _chunk(shape: Qwen3Config, tp: int, layers: int, *, first: bool, last: bool)
 
 
 def _laid_out(sizes: list[int], apart: set[int], bucket: int | None, *, shards: int, rank: int) -> tuple[int, int]:
-    """Length of the buffer of parameters of such sizes, and how many elements of them are in a rank's shards.
+    """Compute the length of the buffer for parameters of these sizes, and how many elements are in a rank's shards.
 
     Args:
         sizes: elements of each parameter.
-        apart: indices of those with a bucket of their own.
-        bucket: elements at which a bucket is full; None: there is one bucket.
+        apart: indices of the parameters with a bucket of their own.
+        bucket: number of elements at which a bucket is full; None for a single bucket.
         shards: ranks that share each bucket.
-        rank: of the rank among those.
+        rank: the rank's number among those.
     """
     divisor = math.lcm(shards, END)
     begin = position = part = 0

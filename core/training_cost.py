@@ -11,13 +11,13 @@ class MeasuredStep:
     """A step as a run's journal has measured it.
 
     Attributes:
-        time: Unix seconds of its end.
-        seconds: that it took, without what is between two steps.
-        data_wait: seconds of it that it waited for data.
-        tokens: that count in the loss.
-        slots: of the global batch.
-        loss: nats a token; None where it was not finite.
-        joules: that all GPUs have used; None where it is not known.
+        time: Unix time of its end.
+        seconds: duration, without the time between two steps.
+        data_wait: seconds of the step spent waiting for data.
+        tokens: tokens that count in the loss.
+        slots: slots of the global batch.
+        loss: loss in nats per token; None if it was not finite.
+        joules: energy that all GPUs have used; None if unknown.
     """
 
     time: float
@@ -34,15 +34,15 @@ class Spent:
     """Sums over all starts of a run.
 
     Attributes:
-        steps: that count; one that was done again after a restart counts once.
-        tokens: of those steps, without padding.
-        hours: that processes were up, from each start to the last thing it noted.
-        rank_hours: the same, times the ranks (GPUs, or processes on a CPU); None where the record of a start is lost.
-        goodput: share of the wall time since the first start that moved the model on, as far as is known.
-        joules: that the GPUs took in all steps, those done again included; None where a step has no measurement.
-        unknown: share of that wall time of which records are lost: the goodput may be higher by as much.
-        lost: steps that count and of which nothing is known.
-        record_faults: the lines of the record that cannot be read, and the steps that it lacks.
+        steps: steps that count; a step that was repeated after a restart counts once.
+        tokens: tokens of those steps, without padding.
+        hours: running time of the processes, from each start to its last record.
+        rank_hours: the same, times the ranks (GPUs, or processes on a CPU); None if the record of a start is lost.
+        goodput: known productive share of the wall time since the first start.
+        joules: energy of the GPUs in all steps, repeated ones included; None if a step has no measurement.
+        unknown: share of that wall time whose records are lost: the goodput may be higher by up to this share.
+        lost: number of steps that count but have no record.
+        record_faults: the lines of the record that cannot be read, and the steps that are missing in it.
     """
 
     steps: int
@@ -57,13 +57,13 @@ class Spent:
 
 
 class PredictedSpeed(NamedTuple):
-    """The speed that a run is predicted to have.
+    """The predicted speed of a run.
 
     Attributes:
-        step_seconds: of a step.
+        step_seconds: time of a step.
         tokens_per_second_per_gpu: real tokens.
-        interval: in which a step's seconds are to be expected, the least and the most.
-        beyond: how the prediction goes beyond the rows that the planner is fitted to, sentences.
+        interval: shortest and longest time to expect of a step.
+        beyond: sentences on how the prediction goes beyond the rows that the planner is fitted to.
     """
 
     step_seconds: float

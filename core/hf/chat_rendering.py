@@ -1,7 +1,7 @@
 """Rendering of chat templates in a process that can be ended, within limits of time and memory.
 
-A template is a program that came with the model. transformers runs it in a sandbox, which keeps it from the system but
-neither from looping for ever nor from taking all memory.
+A template is a program that came with the model. transformers runs it in a sandbox, which protects the system, but
+prevents neither endless loops nor the use of all memory.
 """
 
 import json
@@ -20,15 +20,15 @@ from types import FrameType
 from typing import Any, NoReturn
 
 SECONDS = 5
-"""CPU time that a template may take for a conversation; a sound one takes milliseconds."""
+"""Seconds of CPU time that a template may take for a conversation; a normal one takes milliseconds."""
 MEMORY = 2**31
-"""Bytes that it may add to what its process has."""
+"""Bytes that a template may add to the memory of its process."""
 Conversation = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class JinjaTemplate:
-    """A template as text, and the tokens that it may name."""
+    """A template as text, and the tokens to which it may refer."""
 
     source: str
     named: dict[str, str]
@@ -38,8 +38,8 @@ class TemplateFault(Exception):
     """A template that cannot be rendered.
 
     Attributes:
-        what: what it does, to stand after "the chat template".
-        at: number of the conversation, from 0, among those that were given; None where that is not known.
+        what: what is wrong, worded to follow "the chat template".
+        at: number of the conversation, from 0, among those that were given; None if unknown.
     """
 
     def __init__(self, what: str, at: int | None = None) -> None:
@@ -54,15 +54,15 @@ class SlowTemplateError(Exception):
 def bounded(
     render: Callable[..., str], what: str = "chat template", seconds: float | None = None
 ) -> Callable[..., str]:
-    """Render by a function that ends, whatever is rendered: to be called in a process's first thread.
+    """Wrap a rendering function so that each call ends: the result is to be called in a process's first thread.
 
     Args:
         render: the function.
-        what: renders, for the error.
-        seconds: of CPU time that a call may take; None for SECONDS.
+        what: name of what renders, for the error.
+        seconds: CPU time that a call may take; None for SECONDS.
 
     Raises:
-        SlowTemplateError: by what is returned, where a call takes more.
+        SlowTemplateError: raised by the returned function if a call takes longer.
     """
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
@@ -91,7 +91,7 @@ class _Renderer:
         self._of = 0
 
     def start(self) -> subprocess.Popen[bytes]:
-        # A fork has this one's pipes, whose answers are not for it.
+        # A fork inherits this process's pipes, but the answers in them are not meant for it.
         if self._process is None or self._of != os.getpid() or self._process.poll() is not None:
             command = [sys.executable, "-m", "pdapt.core.hf.chat_rendering"]
             quiet = os.environ | {"TRANSFORMERS_VERBOSITY": "error"}
@@ -124,7 +124,7 @@ _RENDERER = _Renderer()
 
 
 def prepare() -> None:
-    """Start the process that `render` asks, which takes seconds to load; `render` starts it where nobody has."""
+    """Start the process that `render` uses, which takes seconds to load; otherwise `render` starts it."""
     _RENDERER.start()
 
 
@@ -132,9 +132,9 @@ def render(conversations: Sequence[Conversation], template: JinjaTemplate | Path
     """Render conversations one by one, in a process beside this one.
 
     Args:
-        conversations: of messages, as transformers takes them.
-        template: the text of one, or a Hugging Face folder whose tokenizer has one.
-        prompt: whether the beginning of an answer follows.
+        conversations: conversations of messages, as transformers takes them.
+        template: a template's text, or a Hugging Face folder whose tokenizer has a template.
+        prompt: whether to append the beginning of an answer.
 
     Raises:
         TemplateFault: a conversation is refused, or takes more than SECONDS of CPU time or MEMORY.
@@ -155,7 +155,7 @@ def _too_long(seconds: float) -> str:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    """The texts, or the fault, of a request: the other side of `_Renderer.ask`."""
+    """Answer a request with the texts, or with the fault: the other side of `_Renderer.ask`."""
     seconds, memory = request["seconds"], request["memory"]
     try:
         write = bounded(_writer(request), seconds=seconds)
@@ -171,7 +171,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             fault = _too_long(seconds)
         except MemoryError:
             fault = f"takes more than {memory / 2**30:.0f} GiB of memory for one conversation"
-        except Exception as error:  # a template can raise anything: it is told in its own words, with its line
+        except Exception as error:  # a template can raise anything: report its own message, with its line
             fault = _told(error)
         finally:
             _limit(None, None)
@@ -181,7 +181,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _writer(request: dict[str, Any]) -> Callable[[Conversation], str]:
-    """The function that writes one conversation."""
+    """Make the function that renders one conversation."""
     prompt = request["prompt"]
     if "folder" in request:
         from transformers import AutoTokenizer
@@ -208,9 +208,9 @@ def _told(error: Exception) -> str:
 
 
 def _limit(seconds: float | None, memory: int | None) -> None:
-    """Limit this process from here on, or lift the limits: by what it may yet take.
+    """Limit what this process may still use from now on, or lift the limits.
 
-    The limit of CPU time is for a template that never comes back to Python, where no signal's handler is called.
+    The limit of CPU time is for a template that never returns to Python, where no signal handler is called.
     """
     used, (_, most) = resource.getrusage(resource.RUSAGE_SELF), resource.getrlimit(resource.RLIMIT_CPU)
     cpu = most if seconds is None else int(used.ru_utime + used.ru_stime + seconds) + 2
@@ -221,9 +221,9 @@ def _limit(seconds: float | None, memory: int | None) -> None:
 
 
 def _serve() -> None:
-    """Answer requests, a line each, until the process that asks them ends."""
+    """Answer requests, one per line, until the process that sends them ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is not an answer
     for line in sys.stdin.buffer:
         answers.write(json.dumps(_answer(json.loads(line))).encode() + b"\n")
         answers.flush()

@@ -1,9 +1,9 @@
 """Qwen3's `config.json`: the settings that are supported, and one spelling that every reader understands.
 
 transformers 4 reads `rope_theta`, `rope_scaling` and `torch_dtype`; transformers 5 reads `rope_parameters` and `dtype`,
-and saves these alone, from which 4 takes a base of 10,000 without a word. vLLM reads whichever its transformers gives
-it: under 4 `rope_theta` goes over what `rope_parameters` says, under 5 the other way round. All that is written here
-has both, and they agree.
+and saves only these; transformers 4 then silently takes a base of 10,000. vLLM reads what its transformers gives it:
+under 4 `rope_theta` takes precedence over `rope_parameters`, under 5 the other way round. All configurations written
+here have both, and they agree.
 """
 
 import json
@@ -28,10 +28,10 @@ SIDE_FILES = (
     "merges.txt",
     "chat_template.jinja",
 )
-"""Files that a Hugging Face folder may hold beside config.json and weights; carried over."""
+"""Files that a Hugging Face folder may hold beside config.json and weights; they are copied."""
 ARCHITECTURE = "Qwen3ForCausalLM"
 DEFAULT_ROPE_BASE = 10_000
-"""Base of both lines of transformers, where a Qwen3's configuration states none."""
+"""Rotary base that both lines of transformers assume if a Qwen3's configuration states none."""
 FULL = "full_attention"
 DEFAULTS = {
     "architectures": [ARCHITECTURE],
@@ -45,14 +45,14 @@ DEFAULTS = {
     "tie_word_embeddings": False,
     "use_cache": True,
 }
-"""Values that transformers takes where a Qwen3's configuration is silent."""
+"""Values that transformers assumes if a Qwen3's configuration does not state them."""
 _SAYS_NOTHING = (
     *("_name_or_path", "transformers_version", "model_type", "torch_dtype", "rope_parameters"),
     *("use_sliding_window", "sliding_window", "max_window_layers", "layer_types"),
 )
-"""Keys of history, of a second spelling, and of what has one value where `check_supported` is content."""
+"""Keys of history, of a second spelling, and those that have a single value once `check_supported` has passed."""
 REMOTE_CODE = ("auto_map", "trust_remote_code")
-"""Keys that have code run that lies in a folder; the folders that are written hold none."""
+"""Keys that make a library run code from the folder; folders written here hold no code."""
 
 
 def _is_one(value: Any) -> bool:
@@ -71,7 +71,7 @@ _HARMLESS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "rotary_pct": (_is_one, "1: the whole head is rotated"),
     "rotary_emb_fraction": (_is_one, "1: the whole head is rotated"),
 }
-"""Key -> whether its value is what the code here computes, and what that is."""
+"""Key -> check that its value is what the code here computes, and the allowed value in words."""
 _PLAIN_ROPE: dict[str, Callable[[Any], bool]] = {
     "rope_type": lambda value: value in (None, "default"),
     "type": lambda value: value in (None, "default"),
@@ -82,14 +82,14 @@ _PLAIN_ROPE: dict[str, Callable[[Any], bool]] = {
 
 
 def check_supported(config: dict[str, Any], where: str) -> None:
-    """Check that a configuration asks for nothing that a Qwen3-Base does not have.
+    """Check that a configuration needs nothing that a Qwen3-Base does not have.
 
     Args:
-        config: of a `model_type` of `qwen3`.
+        config: a configuration with the `model_type` `qwen3`.
         where: its file, for messages.
 
     Raises:
-        UserError: it does, by the name of the key.
+        UserError: it does; the message names the key.
     """
     for key, (harmless, allowed) in _HARMLESS.items():
         if not harmless(config.get(key)):
@@ -102,10 +102,10 @@ def check_supported(config: dict[str, Any], where: str) -> None:
 
 
 def rope_base(config: dict[str, Any], where: str) -> float:
-    """The base of the rotary embedding.
+    """Read the base of the rotary embedding.
 
     Raises:
-        UserError: its spellings disagree, or the embedding is scaled, or is not the plain one otherwise.
+        UserError: its spellings disagree, or the embedding is scaled or otherwise not the plain one.
     """
     stated = {"rope_theta": config.get("rope_theta"), "rotary_emb_base": config.get("rotary_emb_base")}
     for key in ("rope_parameters", "rope_scaling"):
@@ -118,7 +118,7 @@ def rope_base(config: dict[str, Any], where: str) -> float:
         raise UserError(
             f"the rotary base is stated twice: {', '.join(f'{key} = {base:g}' for key, base in bases.items())}",
             where=where,
-            allowed="one base: libraries differ in which of two they read",
+            allowed="one base: libraries differ in which of the two they read",
             fix="remove the wrong one",
         )
     base = next(iter(bases.values()), float(DEFAULT_ROPE_BASE))
@@ -128,7 +128,7 @@ def rope_base(config: dict[str, Any], where: str) -> float:
 
 
 def _check_plain(key: str, parameters: dict[str, Any], where: str) -> None:
-    """Refuse a scaling, whatever it is called, and parameters by layer."""
+    """Refuse a scaling, under any name, and parameters by layer."""
     for name, value in parameters.items():
         if value is not None and not (name in _PLAIN_ROPE and _PLAIN_ROPE[name](value)):
             _refuse(f"{key}.{name}", value, where, 'the plain rotary embedding: "rope_type": "default"')
@@ -145,11 +145,11 @@ def _refuse(key: str, value: Any, where: str, allowed: str) -> None:
 
 
 def both_spellings(config: dict[str, Any], dtype: str | None, where: str = CONFIG) -> dict[str, Any]:
-    """A configuration with its rotary base and its type as both lines of transformers spell them.
+    """Give a configuration its rotary base and its type in the spellings of both lines of transformers.
 
     Args:
-        config: that `check_supported` accepts; all its keys are kept, but for those that have code run.
-        dtype: of the weights, in config.json's spelling.
+        config: a configuration that `check_supported` accepts; all keys are kept, except those that make code run.
+        dtype: type of the weights, in config.json's spelling.
         where: its file, for messages.
     """
     base = config.get("rope_theta") or rope_base(config, where)
@@ -164,10 +164,10 @@ def both_spellings(config: dict[str, Any], dtype: str | None, where: str = CONFI
 
 
 def effective(config: dict[str, Any]) -> dict[str, Any]:
-    """The model that a configuration describes, however it spells it and whether or not it states defaults.
+    """The model that a configuration describes, whatever its spelling, and whether or not it states defaults.
 
     Args:
-        config: that `check_supported` accepts.
+        config: a configuration that `check_supported` accepts.
     """
     dtype = config.get("dtype") or config.get("torch_dtype")
     values = DEFAULTS | {key: value for key, value in both_spellings(config, dtype).items() if value is not None}
@@ -177,13 +177,13 @@ def effective(config: dict[str, Any]) -> dict[str, Any]:
 def write_settings(source: Path, target: Path, dtype: str) -> None:
     """Copy configuration, tokenizer and the other settings of a folder to another.
 
-    The configuration gets `both_spellings`; what names code to be run is left out, with a warning; all else is copied
-    byte for byte.
+    The configuration gets `both_spellings`; keys that name code to run are left out, with a warning; everything else is
+    copied byte for byte.
 
     Args:
         source: a Hugging Face folder.
-        target: the folder that gets them; it may be made.
-        dtype: of the weights, in config.json's spelling.
+        target: the folder that gets the copies; it is made if necessary.
+        dtype: type of the weights, in config.json's spelling.
     """
     target.mkdir(parents=True, exist_ok=True)
     config = read_object(source / CONFIG).values
@@ -192,7 +192,7 @@ def write_settings(source: Path, target: Path, dtype: str) -> None:
 
 
 def write_side_files(source: Path, target: Path) -> None:
-    """Carry over what lies beside the configuration; see `write_settings`."""
+    """Copy the files beside the configuration; see `write_settings`."""
     for name in SIDE_FILES:
         if not (source / name).is_file():
             continue
@@ -205,7 +205,7 @@ def write_side_files(source: Path, target: Path) -> None:
 
 
 def _write(source: Path, target: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Copy a file's bytes where nothing changes, else write its new content."""
+    """Copy a file's bytes if nothing changes, else write its new content."""
     left_out = [key for key in REMOTE_CODE if key in before]
     if left_out:
         log.warn(f"{source.name} asks for code that comes with a model ({', '.join(left_out)}): left out")

@@ -13,11 +13,11 @@ from .weights import DTYPES, OUTPUT_LAYER, Model, Tensor, Weights
 LISTED = 5
 """How many names an error lists."""
 BITS = {2: torch.int16, 4: torch.int32}
-"""Bytes of a value -> a type in which values are equal where their bits are."""
+"""Bytes of a value -> a type in which values are equal if their bits are."""
 
 
 class Folder(Model, Protocol):
-    """A folder's tensors by name, each as a whole."""
+    """A folder's tensors by name, each as a whole tensor."""
 
     folder: Path
 
@@ -34,7 +34,7 @@ def open_model(folder: Path) -> tuple[Qwen3Config, Weights]:
     """Open a folder of safetensors, and check its configuration and the files' headers.
 
     Raises:
-        UserError: it is not a Qwen3, or not a whole one.
+        UserError: it is not a Qwen3, or not a complete one.
     """
     shape = read_config(folder)
     weights = Weights(folder)
@@ -49,10 +49,10 @@ def open_model(folder: Path) -> tuple[Qwen3Config, Weights]:
 def check_weights(weights: Folder, shape: Qwen3Config) -> torch.dtype:
     """Compare names, shapes and types of a folder's tensors with those of the model.
 
-    A tied model's output layer that is the embedding again is forgotten; see `drop_tied_head`.
+    A tied model's output layer that repeats the embedding is left out; see `drop_tied_head`.
 
     Returns:
-        The type that all of them have.
+        The type of all tensors.
 
     Raises:
         UserError: missing or unknown tensors, another shape, several types, or a tied output layer of its own.
@@ -64,12 +64,12 @@ def check_weights(weights: Folder, shape: Qwen3Config) -> torch.dtype:
         raise UserError(
             f"the tensors are not Qwen3's: {_some('missing', missing)}{_some('unknown', extra)}".rstrip(" ;"),
             where=str(weights.folder),
-            fix="give the whole, unchanged folder of a Qwen3 model",
+            fix="give the complete, unchanged folder of a Qwen3 model",
         )
     for name, size in expected.items():
         if weights.tensors[name].shape != size:
             raise UserError(
-                f"{name} is {weights.tensors[name].shape} in the file, and {size} by config.json",
+                f"{name} is {weights.tensors[name].shape} in the file, but {size} according to config.json",
                 where=str(weights.file(name)),
             )
     return _one_type(weights)
@@ -81,7 +81,7 @@ def _one_type(weights: Folder) -> torch.dtype:
         raise UserError(
             f"the tensors are of several types: {', '.join(sorted(types))}",
             where=str(weights.folder),
-            allowed=f"all of one type: {', '.join(DTYPES)}",
+            allowed=f"the same type for all: {', '.join(DTYPES)}",
         )
     return DTYPES[types.pop()]
 
@@ -89,10 +89,10 @@ def _one_type(weights: Folder) -> torch.dtype:
 def drop_tied_head(weights: Folder, *, tied: bool) -> None:
     """Leave out a tied model's output layer, which some folders hold nevertheless, and say so.
 
-    Libraries differ in whether they read it: so it has to be the embedding again, to the bit.
+    Libraries differ in whether they read it, so it has to equal the embedding bit for bit.
 
     Raises:
-        UserError: it is another tensor.
+        UserError: it is a different tensor.
     """
     head = weights.tensors.pop(OUTPUT_LAYER, None) if tied else None
     if head is None:

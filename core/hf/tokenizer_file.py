@@ -15,15 +15,15 @@ def open_tokenizer(path: Path, *, checked: bool = False) -> "Tokenizer":
 
     Args:
         path: the file.
-        checked: whether `read_object` has taken it, which costs as much as opening it.
+        checked: whether `read_object` has already accepted it; that costs as much as opening it.
 
     Raises:
-        UserError: it is missing, or the tokenizers library does not take it.
+        UserError: it is missing, or the tokenizers library does not accept it.
     """
     from tokenizers import Tokenizer
 
     if not checked:
-        read_object(require_file(path))  # its bounds: the library's own end in an abort
+        read_object(require_file(path))  # for its limits: beyond the library's own limits, the process aborts
     try:
         return Tokenizer.from_file(str(path))
     except BaseException as error:  # the library raises Exception itself, and a panic in Rust is not even one

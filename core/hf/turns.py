@@ -1,7 +1,7 @@
-"""Settings with which a model's generation ends at the end of its turn, as Qwen3's chat models have them.
+"""Settings with which a model's generation ends at the end of its turn, as in Qwen3's chat models.
 
-Qwen3-Base names `<|endoftext|>` as what ends a generation. A model that has learned conversations ends its answers with
-`<|im_end|>`, and with the Base's settings would go on after it, to the longest answer that is allowed.
+In Qwen3-Base `<|endoftext|>` ends a generation. A model that has learned conversations ends its answers with
+`<|im_end|>`, and with the Base's settings would continue after it, up to the longest answer allowed.
 """
 
 import shutil
@@ -20,7 +20,7 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def ends_turns(folder: Path) -> bool:
-    """Whether a Hugging Face folder's configuration names `<|im_end|>` as what ends a generation."""
+    """Whether `<|im_end|>` ends a generation, according to a Hugging Face folder's configuration."""
     if not (folder / TOKENIZER).is_file():
         return False
     stated = read_object(folder / CONFIG).values.get("eos_token_id")
@@ -29,14 +29,14 @@ def ends_turns(folder: Path) -> bool:
 
 
 def end_at_turns(folder: Path, tokenizer: Path) -> None:
-    """Write into a folder of settings that a generation ends with `<|im_end|>`, and how turns are written.
+    """Write into a folder's settings that `<|im_end|>` ends a generation, and how turns are written.
 
     As in Qwen3's chat models: `eos_token_id` is `<|im_end|>` in config.json, and that or `<|endoftext|>` in
-    generation_config.json; `eos_token` is `<|im_end|>` in tokenizer_config.json. All else stays.
+    generation_config.json; `eos_token` is `<|im_end|>` in tokenizer_config.json. Everything else stays.
 
     Args:
-        folder: of configuration and tokenizer.
-        tokenizer: folder of the tokenizer that the conversations were written with; its chat template is taken over.
+        folder: folder of configuration and tokenizer.
+        tokenizer: folder of the tokenizer with which the conversations were written; its chat template is copied.
 
     Raises:
         UserError: a file is damaged.

@@ -1,7 +1,6 @@
 """The weights of a Hugging Face folder: safetensors files, mapped instead of read.
 
-The library checks a file's header; the bytes are taken from the mapped file, because it would copy a tensor to hand it
-out.
+The library checks a file's header; the bytes are taken from the mapped file, since the library would copy each tensor.
 """
 
 import math
@@ -24,13 +23,13 @@ from ..system.disk import read_ahead
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 OUTPUT_LAYER = "lm_head.weight"
-"""Some folders write a tied output layer out; it is the embedding again."""
+"""Name of the output layer. Some folders hold it although it is tied; it then repeats the embedding."""
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 """safetensors' spelling of the types that weights may have."""
 NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
 """config.json's spelling."""
 PIECE = 8 * 2**20
-"""Values that are converted, compared, hashed or written at once."""
+"""How many values are converted, compared, hashed or written at once."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Tensor:
     """A tensor as its file's header declares it.
 
     Attributes:
-        dtype: in safetensors' spelling (`BF16`, `F32`).
-        shape: its sizes.
+        dtype: type in safetensors' spelling (`BF16`, `F32`).
+        shape: the sizes.
     """
 
     dtype: str
@@ -47,12 +46,12 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its values."""
+        """Number of bytes of its values."""
         return math.prod(self.shape) * DTYPES[self.dtype].itemsize
 
 
 class Model(Protocol):
-    """A model's weights under the names of Hugging Face, wherever they are kept.
+    """A model's weights under Hugging Face's names, wherever they are stored.
 
     Attributes:
         tensors: name -> type and shape.
@@ -66,7 +65,7 @@ class Model(Protocol):
 
 
 def pieces(model: Model, name: str) -> Iterator[torch.Tensor]:
-    """A tensor in pieces of some rows, as many values in each whatever their type."""
+    """Yield a tensor in pieces of several rows, with the same number of values whatever the type."""
     count, *rest = model.tensors[name].shape
     step = max(1, PIECE // max(1, math.prod(rest)))
     for begin in range(0, count, step):
@@ -77,8 +76,8 @@ def pieces(model: Model, name: str) -> Iterator[torch.Tensor]:
 def one_thread() -> Iterator[None]:
     """Keep torch from spreading an operation over the cores.
 
-    What moves weights is as fast as memory, and has threads of its own for what else there is to do; torch's would wait
-    for each other, busily.
+    Code that moves weights is limited by memory, and has its own threads for other work; torch's threads would wait
+    for each other without yielding.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -92,16 +91,16 @@ class Weights:
     """The tensors of a Hugging Face folder, each a view of its mapped file: no value is read before it is used.
 
     Attributes:
-        folder: where they are.
-        tensors: name -> what its file's header declares.
+        folder: the folder.
+        tensors: name -> what the file's header declares.
     """
 
     def __init__(self, folder: Path) -> None:
         """Read the headers.
 
         Raises:
-            UserError: no safetensors there, an index that leaves the folder, or a shard that is missing, damaged or
-                without a tensor that the index promises.
+            UserError: there are no safetensors, the index leads outside the folder, or a shard is missing, is damaged
+                or lacks a tensor that the index names.
         """
         self.folder = folder
         self.tensors: dict[str, Tensor] = {}
@@ -153,7 +152,7 @@ class _Mapped:
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
-            # Copied on write, so that torch need not warn of memory that must not be written to. Nothing writes.
+            # Copied on write, so that torch does not warn of read-only memory. Nothing writes to it.
             self.bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         length = int.from_bytes(self.bytes[:8], "little")
         self.begin = 8 + length
@@ -173,12 +172,12 @@ class _Mapped:
 
     def release(self, name: str) -> None:
         begin, end = (self.begin + offset for offset in self.header[name]["data_offsets"])
-        begin -= begin % mmap.PAGESIZE  # what else is on these pages is only read once more
+        begin -= begin % mmap.PAGESIZE  # anything else on these pages is just read again
         self.bytes.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
 def shards(folder: Path) -> dict[Path, set[str]]:
-    """File -> tensors that the index says it holds (none where a single file needs no index)."""
+    """Map each file to the tensors that the index assigns to it (none for a single file without an index)."""
     path = folder / INDEX
     if not path.is_file():
         if not (folder / SINGLE).is_file():
@@ -205,7 +204,7 @@ def shards(folder: Path) -> dict[Path, set[str]]:
         shards.setdefault(folder / name, set()).add(tensor)
     if (folder / SINGLE).is_file() and folder / SINGLE not in shards:
         raise UserError(
-            f"{SINGLE} lies beside {INDEX}, which names other files: libraries differ in which they read",
+            f"{SINGLE} lies beside {INDEX}, which names other files: libraries differ in which of them they read",
             where=str(path),
             allowed="a single file, or an index with its shards",
             fix="remove the older one",
@@ -221,7 +220,7 @@ def shards(folder: Path) -> dict[Path, set[str]]:
 
 
 def _declared(path: Path) -> dict[str, Tensor]:
-    """Tensors that a file's header declares, checked by the library against the file's length."""
+    """Read the tensors that a file's header declares; the library checks them against the file's length."""
     require_file(path)
     try:
         with safe_open(path, framework="pt") as file:

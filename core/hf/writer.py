@@ -1,6 +1,6 @@
-"""Writer of a Hugging Face folder's safetensors files, which hashes them while they are written.
+"""Writer of a Hugging Face folder's safetensors files that hashes them while it writes.
 
-The library writes a file from tensors that are all in memory.
+The library could write a file only from tensors that are all in memory.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from .weights import DTYPES, INDEX, SINGLE, Tensor
 
 SHARD_BYTES = 4 * 10**9
 AHEAD = 4
-"""Pieces that may wait to be hashed and written."""
+"""How many pieces may wait to be hashed and written."""
 
 
 class Writer:
     """Writes a folder's safetensors files, a piece of a tensor at a time, in the order in which they were planned.
 
-    Hashing and writing go on in threads of their own while the caller makes the next piece.
+    Hashing and writing run in threads of their own while the caller makes the next piece.
 
     Attributes:
         total: bytes of all values.
@@ -34,9 +34,9 @@ class Writer:
         """Plan the files.
 
         Args:
-            folder: where they are made.
-            tensors: what will be written, in this order.
-            shard_bytes: a file is closed before it would be larger, unless by a single tensor.
+            folder: the folder for the files.
+            tensors: the tensors to write, in this order.
+            shard_bytes: largest size of a file, unless a single tensor is larger.
         """
         self.folder, self.tensors = folder, dict(tensors)
         self.total = sum(tensor.nbytes for tensor in tensors.values())
@@ -53,15 +53,15 @@ class Writer:
         """Write the next tensor.
 
         Args:
-            name: the next of the plan.
-            values: its rows in order, any number at a time, in the type that was planned.
+            name: the next tensor of the plan.
+            values: its rows in order, any number at a time, in the planned type.
         """
         self.begin(name)
         for piece in values:
             self.add(piece)
 
     def begin(self, name: str) -> None:
-        """Begin the next tensor of the plan, where the pieces of several files are made together."""
+        """Begin the next tensor of the plan, if the pieces of several files are made together."""
         expected, file = next(self._order)
         assert name == expected, f"{expected} was planned, {name} came"
         self._whole()
@@ -73,7 +73,7 @@ class Writer:
     def add(self, piece: torch.Tensor) -> None:
         """Write the next values of the tensor that was begun.
 
-        Their memory may be used again once AHEAD further pieces have been added.
+        Their memory may be reused once AHEAD further pieces have been added.
         """
         declared = self.tensors[self._tensor].dtype
         assert piece.dtype == DTYPES[declared], f"{self._tensor} was planned as {declared}"
@@ -92,7 +92,7 @@ class Writer:
             self._file = None
 
     def finish(self) -> dict[str, str]:
-        """Finish the last file and write the index, where there is more than one.
+        """Finish the last file and, if there are several, write the index.
 
         Returns:
             SHA-256 of each safetensors file, by its name.
@@ -121,7 +121,7 @@ def _plan(tensors: Mapping[str, Tensor], shard_bytes: int) -> dict[str, list[str
 
 
 def _header(tensors: Mapping[str, Tensor]) -> bytes:
-    """A safetensors file's bytes before its values: the length of what follows, and JSON padded to eight bytes."""
+    """Make a safetensors file's bytes before its values: the length of the header, and JSON padded to eight bytes."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, tensor in tensors.items():

@@ -10,7 +10,7 @@ from ..errors import UserError, first_line
 from ..files import read_bytes
 
 MOST_BRACKETS = 5_000
-"""Lists and mappings in brackets that a file may open: PyYAML's time grows with the square of their nesting."""
+"""Largest number of brackets in a file: PyYAML's time grows with the square of their nesting."""
 
 
 def read_mapping(
@@ -20,14 +20,14 @@ def read_mapping(
 
     Args:
         path: the file.
-        limit: bytes that it may have.
-        ours: whether it came with the project: then libyaml reads it, which is fast, and ends the process where
-            brackets nest too deep.
-        refuse_tag: raises for a tag, such as `!name`; by default YAML's own are read, and others are no valid YAML.
+        limit: largest size in bytes.
+        ours: whether the file belongs to the project: then libyaml reads it, which is fast, but ends the process if
+            brackets are nested too deep.
+        refuse_tag: raises for a tag, such as `!name`; by default YAML's own tags are read, and others are invalid.
 
     Raises:
-        UserError: it holds none, or a key twice, of which YAML keeps the last, or aliases, a few lines of which stand
-            for terabytes.
+        UserError: the file does not hold a mapping; it has a key twice, of which YAML would keep the last; or it has
+            aliases, a few lines of which can expand to terabytes.
     """
     where, loader = str(path), getattr(yaml, "CSafeLoader", yaml.SafeLoader) if ours else yaml.SafeLoader
     try:

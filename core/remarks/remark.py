@@ -1,4 +1,4 @@
-"""Remarks of stages for people: a kind and values, which a log and a page put into words of their language."""
+"""Remarks of stages for people: a kind and values, which logs and pages put into words in their language."""
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from ..jsonio import JsonObject
 
 
 class RemarkKind(StrEnum):
-    """The kinds of remarks: keys of the words that pages have for them."""
+    """The kinds of remarks: keys of their texts on pages."""
 
     RECIPE_BASE = "recipe_base"
     RECIPE_SCALED = "recipe_scaled"
@@ -29,14 +29,14 @@ class RemarkKind(StrEnum):
 
 @dataclass(frozen=True)
 class Remark:
-    """A remark: its kind, and the values that its words show; `PLAIN` has them in `text`, as an older release did."""
+    """A remark: its kind, and the values that its text shows; `PLAIN` holds an older release's sentence in `text`."""
 
     kind: RemarkKind
     values: dict[str, str | int | float]
 
     @staticmethod
     def from_json(value: Any, where: str) -> "Remark":
-        """Check and take over a JSON value: an object, or a sentence of an older release.
+        """Check a JSON value and make a remark of it: from an object, or from a sentence of an older release.
 
         Raises:
             UserError: it is neither, its kind is unknown, or a value is neither a number nor text.

@@ -1,4 +1,4 @@
-"""Products of BF16 matrices on CPUs that have no kernels for them: those of FP32, rounded."""
+"""Products of BF16 matrices on CPUs without kernels for them: computed in FP32, and rounded."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,7 +11,7 @@ PRODUCTS = (
     *(torch.Tensor.matmul, torch.Tensor.__matmul__, torch.Tensor.mm, torch.Tensor.bmm),
     *(torch.Tensor.addmm, torch.Tensor.addmm_, torch.Tensor.baddbmm),
 )
-"""Products of matrices, as the layers of torch, Megatron and transformers call them."""
+"""The functions by which the layers of torch, Megatron and transformers multiply matrices."""
 
 
 def multiplies_bf16() -> bool:
@@ -30,8 +30,8 @@ def replace_products() -> bool:
 class ProductsInFp32(TorchFunctionMode):
     """Compute products of BF16 matrices in FP32, and round them to BF16, as kernels for BF16 do.
 
-    Without such kernels torch multiplies one pair of numbers at a time: a linear layer took 83 ms and not 6, and a
-    plain product 21 ms and not 5.5. Its attention is not so slow, and left alone.
+    Without such kernels torch multiplies one pair of numbers at a time: a linear layer took 83 ms instead of 6, and a
+    plain product 21 ms instead of 5.5. torch's attention is not so slow, and is not changed.
     """
 
     def __torch_function__(

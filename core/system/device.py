@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 DRIVER = Path("/dev/nvidiactl")
-"""Is there where NVIDIA's driver is loaded."""
+"""File that exists if NVIDIA's driver is loaded."""
 
 
 def has_gpu() -> bool:
-    """Whether NVIDIA's driver is there, and its GPUs are not hidden."""
+    """Whether NVIDIA's driver is loaded, and its GPUs are not hidden."""
     return DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "0") != ""
 
 
@@ -21,7 +21,7 @@ def has_transformer_engine() -> bool:
     if package_spec is None or not package_spec.submodule_search_locations:
         return False
     package = Path(next(iter(package_spec.submodule_search_locations)))
-    # Built in a checkout, installed from one, or from the package index: as its own loader looks for it.
+    # Built in a checkout, installed from one, or from the package index: the places where its own loader looks.
     places = (package.parent, package, package / "wheel_lib", Path(sysconfig.get_path("purelib")))
     return any(next(place.glob("transformer_engine_torch*.so"), None) for place in places)
 

@@ -17,7 +17,7 @@ _WORDS = {
     errno.EDQUOT: "the disk's quota is used up",
     errno.EFBIG: "the file is larger than the file system or this shell (`ulimit -f`) allows",
 }
-# Libraries in Rust and C++, and processes of which only the messages are left, put the system's error into words.
+# Libraries in Rust and C++, and ended processes that left only messages, state the system's error in words.
 _IN_WORDS = re.compile(
     r"No space left on device|Disk quota exceeded|(?:os error|errno:?) (?:27|28|122)\b", re.IGNORECASE
 )
@@ -27,15 +27,15 @@ _WRITE = 2
 
 
 def begin_flush(descriptor: int, begin: int = 0, length: int = 0) -> None:
-    """Have the disk begin to write a file's bytes while the writer continues.
+    """Let the disk begin to write a file's bytes while the writer continues.
 
-    The flush that makes the file safe, `fsync`, then finds little left to do. By itself this makes nothing safe:
-    where the system or the file system does not know the call, time alone is lost.
+    `fsync`, the flush that makes the file safe, then has little left to do. This call alone makes nothing safe: if the
+    system or the file system does not support it, only time is lost.
 
     Args:
-        descriptor: the open file's.
+        descriptor: descriptor of the open file.
         begin: first byte.
-        length: how many bytes; 0 for all that follow.
+        length: number of bytes; 0 for all that follow.
     """
     call = getattr(ctypes.CDLL(None), "sync_file_range", None)
     if call is not None:
@@ -43,10 +43,10 @@ def begin_flush(descriptor: int, begin: int = 0, length: int = 0) -> None:
 
 
 def read_ahead(mapped: mmap.mmap, begin: int, end: int) -> None:
-    """Have the disk begin to read a part of a mapped file that is about to be used, in one go.
+    """Let the disk begin to read, in one go, a part of a mapped file that is about to be used.
 
-    Else it is asked for a page at a time, by whoever touches it, and the more readers there are the less of it lies in
-    a row.
+    Otherwise readers fetch one page at a time as they touch it, and the more readers there are, the less contiguous
+    the reads.
 
     Args:
         mapped: the file.
@@ -58,7 +58,7 @@ def read_ahead(mapped: mmap.mmap, begin: int, end: int) -> None:
 
 
 def full_disk(error: BaseException) -> str:
-    """Words for a full disk if an error, or one of its causes, comes from one; else empty."""
+    """Describe a full disk if an error, or one of its causes, comes from one; else empty."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _WORDS:
@@ -70,11 +70,11 @@ def full_disk(error: BaseException) -> str:
 
 
 def disk_error(words: str, path: Path | None) -> UserError:
-    """The `UserError` for a full disk.
+    """Make the `UserError` for a full disk.
 
     Args:
-        words: from `full_disk`.
-        path: what was being written, there or not; None where that is not known.
+        words: the description from `full_disk`.
+        path: what was being written, whether it exists or not; None if unknown.
     """
     fix = "free space, or write elsewhere; then run the same command again"
     if path is None:
@@ -87,29 +87,29 @@ def disk_error(words: str, path: Path | None) -> UserError:
 
 
 def check_space(out: Path, needed: int, *, left: int = 0) -> None:
-    """Check, before anything is written, that a disk has room for it.
+    """Check, before anything is written, that a disk has enough space.
 
     Args:
-        out: what is to be written.
-        needed: bytes of it.
-        left: bytes that an interrupted run left there, and that make way.
+        out: the file or folder to write.
+        needed: its size in bytes.
+        left: bytes that an interrupted run left there, and that will be replaced.
 
     Raises:
-        UserError: it has not.
+        UserError: there is too little space.
     """
     disk = _disk_of(out)
     free = shutil.disk_usage(disk).free + left
     if needed > free:
         raise UserError(
-            f"the disk has too little room: {needed / 1e6:,.1f} MB are to be written, {free / 1e6:,.1f} MB are free on "
-            f"{disk}",
+            f"the disk has too little space: {needed / 1e6:,.1f} MB are to be written, {free / 1e6:,.1f} MB are free "
+            f"on {disk}",
             where=str(out),
             fix="free space, or write elsewhere; then run the same command again",
         )
 
 
 def _disk_of(path: Path) -> Path:
-    """The mount point of the file system that holds a path, or will hold it."""
+    """Find the mount point of the file system that holds a path, or will hold it."""
     place = Path(os.path.realpath(path))
     while not place.exists() or not (place.is_mount() or place == place.parent):
         place = place.parent
@@ -130,7 +130,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # whatever a library made of the system's error; all else goes on as it is
+    except Exception as error:  # a library may have wrapped the system's error in anything; others are raised again
         words = full_disk(error)
         if not words:
             raise

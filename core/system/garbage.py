@@ -9,9 +9,9 @@ from contextlib import contextmanager
 def importing() -> Iterator[None]:
     """Import libraries that stay loaded, and exempt their objects from garbage collection.
 
-    The collector looks through all that is there again and again while torch and Megatron are imported, in a step of
-    training now and then, which keeps all ranks waiting for one, and at the process's end: of a rank's start and end
-    on a CPU it took 3 of 10 s. What garbage the imports make stays: 8 MB.
+    The collector would look through all objects again and again while torch and Megatron are imported, at some training
+    steps, where all ranks wait for one, and at the process's end: on a CPU it took 3 of the 10 s of a rank's start and
+    end. The garbage that the imports make stays in memory: 8 MB.
     """
     before = gc.isenabled()
     gc.disable()

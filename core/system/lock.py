@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""Locks that keep all but one process out of a folder."""
 
 import errno
 import fcntl
@@ -20,15 +20,15 @@ from .disk import disk_errors
 def locked(out: Path, doing: str) -> Iterator[None]:
     """Keep a second process from doing the same in the same folder.
 
-    The kernel holds the lock and frees it with the process, however that ends. The file that it is on, `.NAME.lock`
-    beside the folder, is removed at the end of the block; a killed process leaves it, and it blocks nobody.
+    The kernel holds the lock, and frees it when the process ends, for whatever reason. The lock's file, `.NAME.lock`
+    beside the folder, is removed at the end of the block; a killed process leaves the file, but it blocks nobody.
 
     Args:
-        out: the folder; it need not be there.
-        doing: what is done, with its preposition: `training into`.
+        out: the folder; it need not exist.
+        doing: the activity with its preposition, such as `training into`.
 
     Raises:
-        UserError: another process does it; the message says which.
+        UserError: another process is doing it; the message says which.
     """
     made = [folder for folder in out.parents if not folder.exists()]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def locked(out: Path, doing: str) -> Iterator[None]:
         _name_holder(file, path)
         yield
     finally:
-        path.unlink(missing_ok=True)  # before the lock goes: a file that has no name is not locked for anybody
+        path.unlink(missing_ok=True)  # before the lock is freed: nobody can lock a file without a name
         _close(file)
         _remove_empty(made)
 
@@ -52,7 +52,7 @@ def _name_holder(file: IO[str], path: Path) -> None:
 
 
 def _close(file: IO[str]) -> None:
-    """Close the file, ignoring what a full disk kept from being written."""
+    """Close the file, and ignore what could not be written because the disk is full."""
     with suppress(OSError):
         file.close()
 
@@ -62,8 +62,8 @@ def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether this process alone holds the lock on a file until the block ends; the file is removed then.
 
     Args:
-        path: the file. A killed process leaves it, and it blocks nobody.
-        wait: whether another process is waited for.
+        path: the file. A killed process leaves it, but it blocks nobody.
+        wait: whether to wait for another process.
     """
     file, mine = _acquire(path, wait=wait)
     try:
@@ -82,7 +82,7 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def _acquire(path: Path, *, wait: bool) -> tuple[IO[str], bool]:
-    """The file, and whether it is locked for this process."""
+    """Open the file, and say whether this process has the lock."""
     while True:
         _check_regular(path)
         file = path.open("a+", encoding="utf-8", errors="replace")
@@ -93,15 +93,15 @@ def _acquire(path: Path, *, wait: bool) -> tuple[IO[str], bool]:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
-            log.warn(f"{path.parent} is on a file system without locks: pdapt cannot keep a second process away")
+            log.warn(f"{path.parent} is on a file system without locks: pdapt cannot keep a second process out of it")
         if _is_at(file, path):
             file.truncate(0)
             return file, True
-        file.close()  # whoever held it has removed it since
+        file.close()  # the process that held the lock has removed the file since
 
 
 def _check_regular(path: Path) -> None:
-    """Refuse pipes, which would block, and devices, which would be written to."""
+    """Refuse pipes, which would block, and devices, to which pdapt would write."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is not a regular file", where=str(path), fix="remove it: pdapt keeps a lock there")
 

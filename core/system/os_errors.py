@@ -1,4 +1,4 @@
-"""Errors of the operating system that the user can fix, apart from our defects, in words."""
+"""Errors of the operating system that the user can fix, as opposed to defects of pdapt, in words."""
 
 import errno
 import sys
@@ -8,32 +8,32 @@ from ..errors import UserError
 from .disk import disk_error, full_disk
 
 _WORDS = {
-    errno.EACCES: ("may not be read or written by you", "change its rights, or choose another place"),
-    errno.EPERM: ("may not be changed by you", "change its rights, or choose another place"),
-    errno.EROFS: ("is on a file system that is mounted for reading only", "choose another place"),
+    errno.EACCES: ("may not be read or written by you", "change its permissions, or choose another place"),
+    errno.EPERM: ("may not be changed by you", "change its permissions, or choose another place"),
+    errno.EROFS: ("is on a file system that is mounted read-only", "choose another place"),
     errno.ENOENT: ("is not there", "check the path"),
     errno.ENOTDIR: ("has a file where a folder should be", "check the path"),
-    errno.EISDIR: ("is a folder, and a file is wanted", "check the path"),
-    errno.EEXIST: ("is there already, as something else", "remove it, or choose another place"),
+    errno.EISDIR: ("is a folder, but a file is expected", "check the path"),
+    errno.EEXIST: ("already exists, as something else", "remove it, or choose another place"),
     errno.ENOTEMPTY: ("is a folder that is not empty", "empty it, or choose another place"),
     errno.ENAMETOOLONG: ("has too long a name", "choose a shorter one"),
     errno.ELOOP: ("is a link that leads to itself", "check the path"),
-    errno.EBUSY: ("is in use", "end what uses it, or choose another place"),
+    errno.EBUSY: ("is in use", "end the program that uses it, or choose another place"),
     errno.EXDEV: ("would have to be moved from one disk to another", "choose a folder that is not a disk of its own"),
     errno.EMFILE: ("cannot be opened: this process has too many files open", "raise the limit: ulimit -n 65536"),
     errno.ENFILE: ("cannot be opened: this machine has too many files open", "end other processes"),
-    errno.ENXIO: ("is a device or pipe that nobody serves", "give a file"),
+    errno.ENXIO: ("is a device or pipe without anything at its other end", "give a file"),
     errno.ENODEV: ("is not a file", "give a file"),
-    errno.EIO: ("cannot be read or written: the disk reports an error", "look at the disk"),
-    errno.ESTALE: ("was removed on the file server meanwhile", "run the same command again"),
+    errno.EIO: ("cannot be read or written: the disk reports an error", "check the disk"),
+    errno.ESTALE: ("has meanwhile been removed on the file server", "run the same command again"),
 }
 _OURS = Path(__file__).resolve().parents[2]
 
 
 def user_error(error: OSError) -> UserError | None:
-    """Turn an operating system's error into a `UserError`; None if it is a defect of ours.
+    """Turn an operating system's error into a `UserError`; None if it is a defect of pdapt.
 
-    Ours are those that name no file, or one of the program's own that is not there.
+    It is a defect if it names no file, or a missing file of the program itself.
     """
     words = full_disk(error)
     if words:
@@ -49,7 +49,7 @@ def user_error(error: OSError) -> UserError | None:
 
 
 def missing_package(error: ImportError) -> UserError | None:
-    """The `UserError` for a package that is missing or broken; None if the missing module is our own."""
+    """Make the `UserError` for a package that is missing or broken; None if the missing module is pdapt's own."""
     package = (error.name or "").partition(".")[0]
     if package in ("", "pdapt"):
         return None

@@ -1,4 +1,4 @@
-"""Slurm's commands, each with a time limit, and clear messages if Slurm does not answer or a job does not end."""
+"""Slurm's commands, each with a time limit, and messages if Slurm does not answer or a job does not end."""
 
 import subprocess
 import time
@@ -9,26 +9,26 @@ from .. import log
 from ..errors import Failed, UserError
 
 PATIENCE = 30.0
-"""Seconds that Slurm has for an answer."""
+"""Seconds within which Slurm has to answer."""
 
 
 ENDING = "COMPLETING"
-"""State of a job that has ended but for its processes; or of one that was put back, until they have."""
+"""State of a job that has ended except for its processes, or that was requeued and whose processes have not ended."""
 LONG_WAIT = 600.0
-"""Seconds of a wait for a job after which it is said; and again after twice as many, and so on."""
+"""Seconds after which a wait for a job is logged; it is logged again after twice as long, and so on."""
 
 
 class SlurmSilent(Failed):
-    """Slurm has not answered, so that nothing is known of the jobs."""
+    """Slurm has not answered, so nothing is known about the jobs."""
 
 
 class SlurmMissing(SlurmSilent):
-    """There is no such command on this machine."""
+    """The Slurm command does not exist on this machine."""
 
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job that has not ended: its number, Slurm's state, the reason for that, and the comment it was given."""
+    """A job that has not ended: its number, Slurm's state, the reason for that, and the job's comment."""
 
     number: str
     state: str
@@ -41,8 +41,8 @@ class JobWait:
     """A wait for a job, logged if it is long: Slurm may list a job for ever, such as one that is held.
 
     Attributes:
-        what: waits, for messages.
-        begin: when the job last got on, by `time.monotonic`.
+        what: name of what waits, for messages.
+        begin: time of the job's last progress, by `time.monotonic`.
     """
 
     what: str
@@ -50,7 +50,7 @@ class JobWait:
     _limit: float = field(default_factory=lambda: LONG_WAIT)
 
     def look(self, job: QueuedJob) -> None:
-        """Log, if it is due, which job is waited for, since when, and how to end it; a running one is not logged."""
+        """Log, if it is due, which job is waited for, since when, and how to end it; a running job is not logged."""
         now = time.monotonic()
         if now - self.begin < self._limit:
             return
@@ -63,11 +63,11 @@ class JobWait:
 
 
 def queued(names: list[str], *, ending: bool = False) -> dict[str, QueuedJob]:
-    """This user's jobs of these names that have not ended; of an array, a running one if there is any.
+    """List this user's jobs of these names that have not ended; for an array, a running job if there is one.
 
     Args:
-        names: of jobs.
-        ending: whether those count that have ended but for their processes.
+        names: names of jobs.
+        ending: whether jobs count that have ended except for their processes.
 
     Raises:
         SlurmSilent: squeue is not there, fails or does not answer.
@@ -79,21 +79,21 @@ def queued(names: list[str], *, ending: bool = False) -> dict[str, QueuedJob]:
         name, number, shown, reason, comment = line.split("|", 4)
         state = _state(*shown.split(" "))
         if (ending or state != ENDING) and (name not in jobs or state == "RUNNING"):
-            number = number.partition("_")[0]  # of an array
+            number = number.partition("_")[0]  # the number of an array
             jobs[name] = QueuedJob(number, state, reason, "" if comment == "(null)" else comment)
     return jobs
 
 
 def _state(state: str, ran: str = "", start: str = "", end: str = "") -> str:
-    """Slurm's state of a job, and `PENDING` of one that was put back and whose processes have not ended yet.
+    """Slurm's state of a job, but `PENDING` for one that was requeued and whose processes have not ended yet.
 
-    Such a job has run for no time and yet has an end, which is its time limit after its next start.
+    Such a job has run for no time but has an end time, which is its time limit after its next start.
     """
     return "PENDING" if state == ENDING and ran == "0:00" and start != end else state
 
 
 def commented(begin: str) -> list[str]:
-    """Numbers of this user's jobs that have not ended and whose comment begins with a text.
+    """List the numbers of this user's jobs that have not ended and whose comment begins with a text.
 
     Raises:
         SlurmSilent: squeue is not there, fails or does not answer.
@@ -106,7 +106,7 @@ def submit_script(script: str, options: list[str]) -> str:
     """Submit a batch script, and return the job's number.
 
     Raises:
-        UserError: Slurm does not take it.
+        UserError: Slurm refuses it.
         SlurmSilent: sbatch is not there or does not answer.
     """
     return slurm(["sbatch", "--parsable", *options], script, refused="sbatch refused the job").split(";")[0]
@@ -116,13 +116,13 @@ def slurm(command: list[str], given: str = "", *, refused: str = "") -> str:
     """Run one of Slurm's commands, and return its output.
 
     Args:
-        command: with its arguments.
-        given: on its standard input.
-        refused: what to say where Slurm refuses, which is the user's mistake then.
+        command: the command with its arguments.
+        given: text for its standard input.
+        refused: message if Slurm refuses, if that is then the user's mistake.
 
     Raises:
-        UserError: it fails, and `refused` is given.
-        SlurmSilent: it is not there, fails, or does not answer.
+        UserError: the command fails, and `refused` is given.
+        SlurmSilent: the command is not there, fails, or does not answer.
     """
     try:
         done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=PATIENCE)

@@ -109,7 +109,7 @@ def check_disk(folder: Path) -> Iterator[Check]:
         written, read = _speeds(folder)
     except OSError as error:
         full = full_disk(error)
-        fix = "free space, or raise the quota" if full else "change its rights, or give another --folder"
+        fix = "free space, or raise the quota" if full else "change its permissions, or give another --folder"
         value = f"{folder} cannot be written: {full or os.strerror(error.errno or errno.EIO)}"
         yield Check("disk", Verdict.WRONG, value, meaning="a run needs a folder to write to", fix=fix)
         return

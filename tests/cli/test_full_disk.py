@@ -102,7 +102,7 @@ def test_a_full_disk_is_the_users_error(
         face.main()
     said = capfd.readouterr().err
     assert stop.value.code == 2, said
-    assert "the disk is full" in said or "the disk has too little room" in said, said
+    assert "the disk is full" in said or "the disk has too little space" in said, said
     assert f"free on {disk}" in said, said
     assert "Traceback" not in said
     whole = [path for path in disk.rglob(MANIFEST_FILE) if not any(part.startswith(".") for part in path.parts)]

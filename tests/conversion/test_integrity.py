@@ -253,7 +253,7 @@ def test_of_a_folder_that_others_wrote_nothing_is_claimed(
     source = tiny_qwen3()
     assert import_hf(source, tmp_path / "out").counts["verified"] == 0
     said = capsys.readouterr().err
-    assert said.count(f"{source} holds no hashes of its files: there is nothing to check them against") == 1
+    assert said.count(f"{source} holds no hashes of its files, so they cannot be checked") == 1
     assert "the SHA-256" not in said
     assert import_hf(source, tmp_path / "again", verify=False).counts["verified"] is None
 
