@@ -47,7 +47,7 @@ def build_unseen(corpus: Path, known: Path, out: Path, *, documents: int, seed: 
             raise UserError("every document also occurs in the text that is trained on", where=str(corpus), fix=fix)
         _write(chosen, work / HELDOUT)
         read = counted(counts["read"], "document")
-        log.info(f"unseen: {len(chosen):,} of {read}; in the domain's text, too: {counts['known']:,}")
+        log.info(f"unseen: chose {len(chosen):,} of {read}; {counts['known']:,} are also in the domain's text")
         return counts | {"kept": len(chosen)}
 
     config = {"documents": documents, "seed": seed}

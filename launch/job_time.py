@@ -63,7 +63,7 @@ def job_time(
         gpu: whether the ranks are GPUs.
 
     Raises:
-        UserError: the time that is asked for is more than the site allows, or too short to get anywhere.
+        UserError: the time that is asked for is more than the site allows, or too short to make progress.
     """
     longest = longest_seconds(cluster, options.qos)
     asked = None if options.time is None else seconds_of(options.time)
@@ -72,7 +72,7 @@ def job_time(
         raise UserError(
             f"job.time is {options.time}, and {cluster.title} allows {as_time(longest)}{qos}",
             where="job.time",
-            fix="ask for less: the job is put back into the queue until the run is done",
+            fix="ask for less: the job is requeued until the run is done",
         )
     if not gpu:
         limit = asked or longest

@@ -27,7 +27,7 @@ CORPUS, DECONTAMINATED, TOKENIZER, TOKENS = "corpus", "decontaminated", "tokeniz
 GENERAL_CORPUS, UNSEEN = "general-corpus", "general"
 """Folders of general documents, and of those that are only evaluated on."""
 CONTAMINATION = "contamination"
-"""Folder of the questions of a run's tasks that are in what it is trained on."""
+"""Folder of the questions of a run's tasks that are in its training documents."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,13 @@ def decontaminate_documents(place: TextBuild) -> None:
 
 
 def search_contamination(place: TextBuild) -> None:
-    """List which questions of the run's tasks are in the documents that are trained on."""
+    """List the questions of the run's tasks that are in the training documents."""
     from ..data_prep.decontaminate.decontaminate import decontaminate
     from ..eval.tasks.select_tasks import select_questions
 
     runs = place.request.benchmark
     assert runs is not None
-    log.info("contamination: looking for the tasks' questions in what is trained on")
+    log.info("contamination: looking for the tasks' questions in the training documents")
     questions, parts = select_questions(runs.tasks, Path(runs.data) if runs.data else None), place.parts
     renew(
         place.out / CONTAMINATION,

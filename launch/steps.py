@@ -184,7 +184,7 @@ def _merge_steps(request: Request, judged: tuple[str, ...]) -> list[Step]:
 
 
 def _task_steps(request: Request, benchmark: TaskRuns, merge: Step) -> list[Step]:
-    """The steps of tasks: the search for their questions in what is trained on, one part a task, and the report on all.
+    """The steps of tasks: the search for their questions in the training documents, a part per task, and the report.
 
     `merge` leaves the merged model.
     """
@@ -195,7 +195,7 @@ def _task_steps(request: Request, benchmark: TaskRuns, merge: Step) -> list[Step
     return [
         Step(
             "contamination",
-            "look for the tasks' questions in what is trained on",
+            "look for the tasks' questions in the training documents",
             (_trained(request),),
             ("contamination",),
             choices=("benchmark",),

@@ -83,12 +83,12 @@ def cleaning_sentences(changes: Counter[str], counts: CleaningCounts) -> Iterato
     if changes:
         yield "changes by cleaning: " + ", ".join(f"{kind} {count:,}" for kind, count in sorted(changes.items()))
     if counts.emptied:
-        yield f"documents that cleaning left nothing of: {counts.emptied:,}"
+        yield f"documents of which cleaning left nothing: {counts.emptied:,}"
     if counts.cut_words_not_looked_for:
         yield f"words that stay cut at line ends, past the first {MOST_WORDS:,}: {counts.cut_words_not_looked_for:,}"
     if counts.documents_with_changed_values:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in counts.changed_values.most_common())
-        yield f"documents with other values than before: {counts.documents_with_changed_values:,} ({kinds})"
+        yield f"documents with changed values: {counts.documents_with_changed_values:,} ({kinds})"
 
 
 def clean_source(

@@ -44,7 +44,7 @@ def merge_near_duplicates(scans: list[Scan], workers: int, runner: "TaskRunner |
     clusters = lowest[numbers[first]][copies]  # a copy of a text is where the one is that was compared
     members = np.unique(similar.pairs)
     clusters_of_members = counted(len(np.unique(numbers[members])), "cluster")
-    log.info(f"tokens: similar to another: {counted(len(members), 'text')}, in {clusters_of_members}")
+    log.info(f"tokens: {counted(len(members), 'similar text')}, in {clusters_of_members}")
     divided = np.split(clusters, np.cumsum([len(scan.hashes) for scan in scans])[:-1])
     return [replace(scan, clusters=values) for scan, values in zip(scans, divided, strict=True)]
 

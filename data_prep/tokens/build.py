@@ -240,7 +240,7 @@ def _fill(
     list_rejected(plan, surveys, options.max_rejected, work)
     say_plan(plan, options.domains)
     if topics and (documents := without_topic(plan)):
-        log.info(f"tokens: the file of topics does not list {counted(documents, 'document')}, which have none")
+        log.info(f"tokens: the file of topics does not list {counted(documents, 'document')}: these have no topic")
     parts = _keep(work / PARTS, _cut(shards))
     _copy_tokenizer(vocabulary, work / TOKENIZER)
     if crew.runner:

@@ -223,7 +223,7 @@ def _metric(task: str, result: _Result, wanted: str) -> tuple[str, str]:
         raise UserError(
             f"{keys[0]} is {scores[keys[0]]:g}, which is not a share of right answers",
             where=where,
-            allowed="a metric between 0 and 1 of which more is better; here are " + ", ".join(scores),
+            allowed="a metric between 0 and 1 for which higher is better; here are " + ", ".join(scores),
             fix="give another --metric",
         )
     return name, filter_name

@@ -51,7 +51,7 @@ def choose_merge(whole: WholeRun) -> None:
     merges = [whole.out / MERGES_FOLDER / point_name(t) for t in sorted(request.t)]
     tuned = [] if 1 in request.t else [last]  # the same weights
     models = [Model(folder.name, Role.CHECKPOINT, folder) for folder in [*merges, *tuned]]
-    log.info(f"choose: {counted(len(merges), 'merge')}, beside base and {last.name}")
+    log.info(f"choose: {counted(len(merges), 'merge')}, with base and {last.name}")
     evaluate_heldout(whole, [Model("base", Role.BASE, base_folder(whole)), *models], out / SCORES)
     manifest = renew(
         out / CURVE,

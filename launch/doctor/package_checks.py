@@ -34,7 +34,7 @@ def check_python() -> Iterator[Check]:
             Verdict.WRONG,
             value,
             meaning=f"pdapt requires Python {wanted}",
-            fix="make the environment with that",
+            fix="make the environment with a Python of that version",
         )
 
 

@@ -74,7 +74,7 @@ class DocumentTask(Benchmark):
             raise UserError(
                 f"{self.name}: {len(chosen)} questions and {len(examples)} worked examples can be made",
                 where=str(source),
-                allowed=f"2 and {self.shots} at least",
+                allowed=f"at least 2 and {self.shots}",
             )
         names = (f"clinical/{self.name}/test.jsonl", f"clinical/{self.name}/dev.jsonl")
         for name, rows in zip(names, (chosen, examples), strict=True):

@@ -209,7 +209,7 @@ def _answer(value: Any, options: tuple[str, ...], where: str) -> int:
         raise UserError(
             f"answer is {answer!r}, the letter of one option and the text of another",
             where=where,
-            fix=f"write the letter of none but the right option: reorder the options, or change the text {answer!r}",
+            fix=f"move the option {answer!r} to the letter {answer}, or change its text",
         )
     place = by_letter if by_letter is not None else by_text
     if place is None:

@@ -73,7 +73,7 @@ def test_a_document_that_cleaning_empties_is_left_out_and_counted(
     counts, rows = built(tmp_path, ["Un mot.", "http://x.fr/a"])
     assert [row["text"] for row in rows] == ["Un mot."]
     assert (counts["read"], counts["kept"], counts["rejected"], counts["cleaning"]["emptied"]) == (2, 1, 0, 1)
-    assert "documents that cleaning left nothing of: 1" in capsys.readouterr().err
+    assert "documents of which cleaning left nothing: 1" in capsys.readouterr().err
 
 
 def test_a_document_that_would_lose_a_value_stays_as_it_came(
