@@ -1,6 +1,7 @@
-"""`pdapt bench gemm|copy|nccl|data`: what this machine's arithmetic, memory, links and data can do at most.
+"""`pdapt bench gemm|copy|nccl|data`: the largest speeds of this machine's arithmetic, memory, links and data.
 
-On GPUs, and elsewhere on the cores, which says nothing about GPUs. Times are medians over repeats after a warm-up.
+Measured on GPUs or, without any, on the cores, which says nothing about GPUs. Times are medians over repeats after a
+warm-up.
 """
 
 import math
@@ -44,7 +45,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Products:
-    """The products of a recipe; `share` is of an H100's peak, over the layer's together; None on the cores."""
+    """The products of a recipe; `share` is the share of an H100's peak over a layer's products; None on the cores."""
 
     device: str
     products: list[Product]
@@ -53,7 +54,7 @@ class Products:
 
 @dataclass(frozen=True)
 class Copies:
-    """GB/s of each kind of copy; `share` is of an H100's memory; None on the cores."""
+    """GB/s of each kind of copy; `share` is the share of an H100's memory speed; None on the cores."""
 
     device: str
     megabytes: int
@@ -63,9 +64,9 @@ class Copies:
 
 @dataclass(frozen=True)
 class Collective:
-    """A collective over messages of a size.
+    """A collective over messages of one size.
 
-    `busbw` is in GB/s as nccl-tests count them, which do not depend on the number of ranks.
+    `busbw` is in GB/s as nccl-tests count it, which does not depend on the number of ranks.
     """
 
     name: str
@@ -87,7 +88,7 @@ class Collectives:
 
 @dataclass(frozen=True)
 class ReadingSpeed:
-    """Samples and slots a second that one process reads, and the seconds until the first sample."""
+    """Samples and slots per second that one process reads, and the seconds until the first sample."""
 
     samples: int
     start_seconds: float
@@ -119,7 +120,7 @@ def _wait() -> None:
 
 
 def gemm(recipe: Recipe, repeats: int, *, fp8: bool = False) -> Products:
-    """Operations a second of the matrix products of a recipe's layer and output layer, in BF16 or FP8.
+    """Measure the operations per second of the matrix products of a recipe's layer and output layer, in BF16 or FP8.
 
     Raises:
         UserError: this GPU has no FP8.
@@ -149,7 +150,7 @@ def gemm(recipe: Recipe, repeats: int, *, fp8: bool = False) -> Products:
 
 
 def _product(tokens: int, wide: int, deep: int, *, fp8: bool) -> Callable[[], Any]:
-    """A product of random matrices, [tokens, deep] times [deep, wide], in BF16; from FP8 with one scale a matrix."""
+    """A product of random matrices, [tokens, deep] times [deep, wide], in BF16; from FP8 with one scale per matrix."""
     left = torch.randn(tokens, deep, device=device(), dtype=torch.bfloat16)
     right = torch.randn(wide, deep, device=device(), dtype=torch.bfloat16)
     if not fp8:
@@ -162,7 +163,7 @@ def _product(tokens: int, wide: int, deep: int, *, fp8: bool) -> Callable[[], An
 
 
 def copy(megabytes: int, repeats: int) -> Copies:
-    """Bytes a second of a copy inside the memory, read and written; and on a GPU from and to the host."""
+    """Measure bytes per second of a copy inside the memory, read and written; on a GPU also from and to the host."""
     where, size = device(), megabytes * 10**6
     source = torch.empty(size, dtype=torch.uint8, device=where).fill_(1)
     target = torch.empty_like(source)
@@ -176,17 +177,17 @@ def copy(megabytes: int, repeats: int) -> Copies:
 
 
 def nccl(ranks: int, megabytes: list[float], repeats: int) -> Collectives:
-    """Collectives over ranks of this machine: NCCL between GPUs, gloo between processes on the cores.
+    """Measure collectives over ranks of this machine: NCCL between GPUs, gloo between processes on the cores.
 
     Raises:
-        UserError: there are fewer GPUs than ranks, or a size is none.
+        UserError: there are fewer GPUs than ranks, or a size is not above 0.
     """
     if not all(0 < size < math.inf for size in megabytes):
         raise UserError(f"sizes are {megabytes}", where="--megabytes", allowed="more than 0")
     gpus = torch.cuda.device_count()
     if gpus and ranks > gpus:
         raise UserError(
-            f"{counted(ranks, 'rank')}, and this machine has {counted(gpus, 'GPU')}: each rank needs one",
+            f"{counted(ranks, 'rank')}, but this machine has {counted(gpus, 'GPU')}: each rank needs one",
             where="--ranks",
             allowed=f"up to {gpus}",
         )
@@ -213,7 +214,7 @@ def nccl(ranks: int, megabytes: list[float], repeats: int) -> Collectives:
 
 
 def _rank(job: dict[str, Any]) -> None:
-    """Be one rank of `nccl`; the first one writes what it measured."""
+    """Run one rank of `nccl`; the first one writes what it measured."""
     import torch.distributed as dist
 
     cuda = torch.cuda.is_available()
@@ -242,12 +243,12 @@ def _rank(job: dict[str, Any]) -> None:
 
 
 def data(recipe: Recipe, tokens: Path, samples: int) -> ReadingSpeed:
-    """Samples and slots a second that one process reads of a recipe's data, in the order that training reads them.
+    """Measure the samples and slots per second that one process reads of a recipe's data, in the order of training.
 
     Args:
-        recipe: the recipe; it is taken for as long as it lasts for so many samples.
+        recipe: the recipe; its steps are set so that there are enough samples.
         tokens: the tokens stage's folder.
-        samples: that are read after the first.
+        samples: number of samples to read after the first.
 
     Raises:
         UserError: there is no tokens folder.
@@ -270,7 +271,7 @@ def data(recipe: Recipe, tokens: Path, samples: int) -> ReadingSpeed:
 
 
 def site(out: Path, shares: dict[str, float | None]) -> None:
-    """Write a site's constants: the fitted ones, with what was measured instead of theirs.
+    """Write a site's constants: the fitted ones, of which those that were measured are replaced.
 
     Raises:
         UserError: a share was not measured on a GPU.

@@ -1,9 +1,9 @@
-"""`pdapt convert` at full size: equality to the bit after a round trip, speed beside `cp`, and memory.
+"""`pdapt convert` at full size: bit-for-bit equality after a round trip, speed compared with `cp`, and memory.
 
-Random weights of a published size go from Hugging Face's format to Megatron's and back. Each command is a process of
-its own, start-up included, with its input on the disk alone and with it in memory, several times in turn with `cp` of
-the Hugging Face folder; medians are stated. `cp` is measured as it is, which ends before its copy is on the disk, and
-with the flush that both commands end with.
+Random weights of a published size are converted from Hugging Face's format to Megatron's and back. Each command runs as
+a process of its own, start-up included, once with its input only on the disk and once with it in memory, several times
+in turn with `cp` of the Hugging Face folder; medians are stated. `cp` is measured as it is, which ends before its copy
+is on the disk, and with the flush with which both commands end.
 """
 
 import math
@@ -38,7 +38,7 @@ from .resident_memory import wait_and_watch
 GB = 1e9
 SEED = 0
 COLD, WARM = "cold", "warm"
-"""Whether a step finds its input on the disk alone, or in memory."""
+"""Whether a step finds its input only on the disk, or in memory."""
 FLUSHED = "cp, flushed"
 _CP = {
     "cp": ["cp", "-r"],
@@ -52,9 +52,9 @@ class Run:
 
     Attributes:
         seconds: wall time of its process.
-        stage_seconds: of these the stage's own, without the start of Python and torch.
-        cpu_seconds: processor time of its process, user's and system's.
-        anonymous_gb: memory without page cache at the highest, in 10^9 bytes.
+        stage_seconds: the stage's own part of it, without the start of Python and torch.
+        cpu_seconds: processor time of its process, the user's and the system's.
+        anonymous_gb: peak memory without page cache, in 10^9 bytes.
     """
 
     seconds: float
@@ -69,9 +69,9 @@ class Step:
 
     Attributes:
         verb: `import` or `export`, in turn with which it was run.
-        state: of what it reads.
-        name: the verb again, or the copy that it is compared with.
-        runs: in their order.
+        state: state of its input.
+        name: the verb itself, or the copy that it is compared with.
+        runs: the runs in their order.
     """
 
     verb: str
@@ -80,7 +80,7 @@ class Step:
     runs: list[Run]
 
     def middle(self, figure: str) -> float:
-        """The median of a figure of its runs."""
+        """The median of one of the runs' values."""
         return statistics.median(getattr(run, figure) for run in self.runs)
 
 
@@ -91,10 +91,10 @@ class RoundTrip:
     Attributes:
         size: a key of `SIZES`.
         source: the weights that were converted.
-        identical: whether every file that came back has the hash of the one that went.
-        gb: of weights, in 10^9 bytes.
-        limit_gb: memory that is allowed: twice the largest tensor and 1 GB.
-        steps: in their order.
+        identical: whether every file has the same hash after the round trip as before.
+        gb: size of the weights in 10^9 bytes.
+        limit_gb: allowed memory: twice the largest tensor plus 1 GB.
+        steps: the steps in their order.
     """
 
     size: str
@@ -115,11 +115,11 @@ def bench(size: str, source: str, work: Path, repeats: int) -> RoundTrip:
     Args:
         size: a key of `SIZES`.
         source: `parameters`: BF16 there and back; `master`: FP32 weights as an optimizer's, and back.
-        work: a folder that is thrown away.
+        work: a temporary folder.
         repeats: runs of each step.
 
     Raises:
-        UserError: no such size or source, or the disk has not the space of three such folders.
+        UserError: there is no such size or source, or the disk has no space for three such folders.
     """
     check_known(source, SOURCES, "set of weights", "--from")
     check_known(size, SIZES, "size", "--size")
@@ -173,14 +173,14 @@ def _generate(folder: Path, tensors: dict[str, Tensor], shape: Qwen3Config) -> d
 
 
 def _settings(folder: Path, shape: Qwen3Config, dtype: str) -> None:
-    """A configuration, and a tokenizer's file that nothing reads but which has to come along."""
+    """Write a configuration, and a tokenizer's file that nothing reads but that has to be copied."""
     folder.mkdir(exist_ok=True)
     write_json(folder / "config.json", shape.to_hf(NAMES[DTYPES[dtype]]))
     write_json(folder / "tokenizer.json", {})
 
 
 def _random(tensor: Tensor, generator: np.random.Generator) -> Iterator[torch.Tensor]:
-    """Numbers of random bits, below 2 in size, so that each is one."""
+    """Yield numbers of random bits, below 2 in size, so that each is a finite number."""
     dtype = DTYPES[tensor.dtype]
     count = math.prod(tensor.shape)
     for begin in range(0, count, PIECE):
@@ -198,9 +198,9 @@ def _as_masters(source: Path, root: Path, shape: Qwen3Config) -> None:
 
 
 def _in_turns(verb: str, arguments: list[Any], out: Path, *, copied: Path, repeats: int) -> list[Step]:
-    """Run a command and both copies of a folder in turn, in each state of what they read.
+    """Run a command and both copies of a folder in turn, in each state of their input.
 
-    What the command wrote last is left until the end.
+    The command's last output is left in place.
     """
     source, copy = arguments[0], out.with_name("copy")
     convert = [sys.executable, "-m", "pdapt.cli.main", "convert", verb, str(source), str(out)]
@@ -219,10 +219,10 @@ def _in_turns(verb: str, arguments: list[Any], out: Path, *, copied: Path, repea
 
 
 def _run(command: list[str], source: Path, state: str) -> Run:
-    """Run a command and look at its memory.
+    """Run a command and watch its memory.
 
-    It begins with its input in the state that is asked for, and with nothing left to be written by the one before: else
-    who comes first writes for the others, and how much of a large model is in memory is chance.
+    It begins with its input in the given state, and with nothing left to be written by the previous command: otherwise
+    one command would wait for the writes of another, and how much of a large model is in memory would be chance.
     """
     os.sync()
     for path in list_files(source):
@@ -248,9 +248,9 @@ def _cpu_seconds() -> float:
 
 
 def table(result: RoundTrip) -> list[str]:
-    """Lines for people: each step's figures, then what share of `cp`'s speed the commands have."""
+    """Format the result for people: each step's figures, then the commands' shares of `cp`'s speed."""
     steps = result.steps
-    same = "the same to the bit" if result.identical else "NOT THE SAME"
+    same = "identical bit for bit" if result.identical else "NOT IDENTICAL"
     shares = [_share(step, steps) for step in steps if step.name == step.verb]
     return [
         f"{result.size}, {result.gb:.2f} GB from {result.source}: {same}",
@@ -270,13 +270,13 @@ def _line(step: Step, gb: float) -> str:
     return (
         f"{step.state}, {step.name}{'' if step.name == step.verb else f' beside {step.verb}'}: "
         f"{step.middle('seconds'):.2f} s ({min(seconds):.2f} to {max(seconds):.2f}){of_stage}, "
-        f"{gb / step.middle('seconds'):.2f} GB/s, {step.middle('cpu_seconds'):.2f} s of processor time, "
-        f"{max(run.anonymous_gb for run in step.runs):.2f} GB of anonymous memory at the highest"
+        f"{gb / step.middle('seconds'):.2f} GB/s, {step.middle('cpu_seconds'):.2f} s of processor time, peak of "
+        f"anonymous memory {max(run.anonymous_gb for run in step.runs):.2f} GB"
     )
 
 
 def _share(step: Step, steps: list[Step]) -> str:
-    """A command's speed beside that of both copies, which have no start, without its own start and with it."""
+    """Format a command's speed relative to both copies', without its start-up and with it."""
     copies = {other.name: other for other in steps if (other.verb, other.state) == (step.verb, step.state)}
     plain, flushed = copies["cp"].middle("seconds"), copies[FLUSHED].middle("seconds")
     own, whole = step.middle("stage_seconds"), step.middle("seconds")

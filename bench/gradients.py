@@ -1,8 +1,8 @@
-"""The cost of BF16 gradients in accuracy: the same run with FP32 ones beside it, on CPU ranks.
+"""The cost of BF16 gradients in accuracy: the same run with BF16 and with FP32 gradients, on CPU ranks.
 
-Weights, data and their order are the same in all runs; only the type in which a rank sums its micro-batches' gradients
-and ranks reduce them differs, or how many ranks share the batch. FP32 runs on different numbers of ranks differ in the
-order of their sums alone, so that their difference is what rounding does anyway.
+Weights, data and their order are the same in all runs. Only the type in which a rank sums its micro-batches' gradients
+and ranks reduce them differs, or the number of ranks that share the batch. FP32 runs on different numbers of ranks
+differ only in the order of their sums, so their difference shows the effect of rounding alone.
 """
 
 import statistics
@@ -21,12 +21,12 @@ from ..training.run.journal import JOURNAL_FILE, Event, read
 from .train import run_pdapt, unsaved
 
 LAST = 50
-"""Last steps whose mean loss is compared: that of a single batch is mostly the batch's."""
+"""Number of last steps whose mean loss is compared: the loss of a single step depends mostly on its batch."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A run's loss (nats a token) and gradient norm, step by step."""
+    """A run's loss (nats per token) and gradient norm, step by step."""
 
     losses: list[float]
     norms: list[float]
@@ -34,15 +34,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Difference:
-    """A run against another of the same steps.
+    """The difference between two runs of the same steps.
 
     Attributes:
         name: what differs.
-        loss_pct: mean over all steps of the losses' difference, as a share of the loss, in percent, with its sign.
-        loss_size_pct: the same of the difference's size.
-        last_loss_pct: as `loss_pct`, over the last `LAST` steps.
-        norm_pct: mean of the gradient norms' difference, as a share of the norm, in percent, with its sign.
-        norm_size_pct: the same of the difference's size.
+        loss_pct: mean over all steps of the losses' difference, in percent of the loss, with its sign.
+        loss_size_pct: the same for the absolute difference.
+        last_loss_pct: like `loss_pct`, over the last `LAST` steps.
+        norm_pct: mean of the gradient norms' difference, in percent of the norm, with its sign.
+        norm_size_pct: the same for the absolute difference.
     """
 
     name: str
@@ -58,10 +58,10 @@ class GradientResult:
     """The result of `pdapt bench gradients`.
 
     Attributes:
-        steps: of each run.
-        first_loss, last_loss: of the first FP32 run: of its first step, and the mean of its last `LAST` ones.
-        bf16: BF16 against FP32 gradients, for each number of ranks.
-        rounding: FP32 gradients on more ranks against the fewest.
+        steps: steps of each run.
+        first_loss, last_loss: the first FP32 run's loss in its first step, and its mean in the last `LAST` steps.
+        bf16: BF16 compared with FP32 gradients, for each number of ranks.
+        rounding: FP32 gradients on more ranks, compared with the fewest.
     """
 
     steps: int
@@ -76,10 +76,10 @@ class GradientResult:
 
 
 def spread(recipe: Recipe, ranks: int, grads: str) -> Recipe:
-    """The recipe on so many ranks of this machine, one sequence at once on each.
+    """The recipe on `ranks` ranks of this machine, with one sequence at once on each.
 
     Raises:
-        UserError: the batch cannot be shared out.
+        UserError: the ranks do not divide the batch.
     """
     wanted = replace(
         unsaved(recipe),
@@ -95,13 +95,13 @@ def bench(recipe: Recipe, ranks: list[int], tokens: Path, work: Path) -> Gradien
     """Train with both types of gradients on each number of ranks, and compare.
 
     Args:
-        recipe: in BF16.
-        ranks: numbers of them; the fewest first.
+        recipe: a recipe in BF16.
+        ranks: numbers of ranks, the fewest first.
         tokens: the tokens stage's folder.
-        work: a folder that is thrown away.
+        work: a temporary folder.
 
     Raises:
-        UserError: the recipe is not in BF16, has too few steps, or its batch cannot be shared out.
+        UserError: the recipe is not in BF16, has too few steps, or the ranks do not divide its batch.
     """
     if recipe.steps < LAST:
         raise UserError(f"there are {counted(recipe.steps, 'step')}", where="--steps", allowed=f"from {LAST}")
@@ -145,15 +145,15 @@ def difference(name: str, run: Curve, other: Curve) -> Difference:
 
 
 def lines(result: GradientResult) -> Iterator[str]:
-    """A result's lines, for people."""
+    """Format a result for people."""
     yield (
         f"{counted(result.steps, 'step')}: loss {result.first_loss:.3f} at first, {result.last_loss:.3f} over the last "
         f"{LAST}"
     )
-    for title, rows in (("BF16 against FP32 gradients", result.bf16), ("FP32, another sum's order", result.rounding)):
+    for title, rows in (("BF16 against FP32 gradients", result.bf16), ("FP32, another order of sums", result.rounding)):
         for row in rows:
             yield (
-                f"{title}, {row.name}: loss {row.loss_pct:+.3f} % (size {row.loss_size_pct:.3f} %), over the last "
-                f"{LAST} steps {row.last_loss_pct:+.3f} %; gradient norm {row.norm_pct:+.3f} % (size "
+                f"{title}, {row.name}: loss {row.loss_pct:+.3f} % (absolute {row.loss_size_pct:.3f} %), over the last "
+                f"{LAST} steps {row.last_loss_pct:+.3f} %; gradient norm {row.norm_pct:+.3f} % (absolute "
                 f"{row.norm_size_pct:.3f} %)"
             )

@@ -1,4 +1,4 @@
-"""`pdapt merge sweep` beside mergekit's own command, on random models of Qwen3's shapes: time, memory, equality."""
+"""`pdapt merge sweep` compared with mergekit's command on random models of Qwen3's shapes: time, memory, equality."""
 
 import resource
 import shutil
@@ -27,7 +27,7 @@ COMPARED = (0.1, 0.5, 0.9)
 """Points at which mergekit's output is compared value by value."""
 SWEEP = ("-m", "pdapt.cli.main", "merge", "sweep", "base", "tuned")
 STRAY = (0.0, 1e-3, 0.03, 0.3, 3.0)
-"""How far the second model's tensors are from the first's, in their own size: from equal over parallel to unlike."""
+"""Distances of the second model's tensors from the first's, relative to their size: equal, parallel, different."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Result:
     Attributes:
         what: the command.
         seconds: wall time, start-up included.
-        cpu_seconds: of all its threads, in which other work on the machine counts less.
-        peak_mb: memory at the highest, mapped files included, in 10^6 bytes.
+        cpu_seconds: processor time of all its threads, which other work on the machine affects less.
+        peak_mb: peak memory, mapped files included, in 10^6 bytes.
     """
 
     what: str
@@ -49,12 +49,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Difference:
-    """Values of a merged model beside mergekit's.
+    """Differences between a merged model's values and mergekit's.
 
     Attributes:
-        values: that were compared.
-        differing: that differ.
-        ulps: BF16 units in the last place by which one differs, at most.
+        values: number of values that were compared.
+        differing: number of values that differ.
+        ulps: largest difference in BF16 units in the last place.
     """
 
     values: int
@@ -64,13 +64,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A sweep beside mergekit.
+    """A sweep compared with mergekit.
 
     Attributes:
         ways: the sweep, then mergekit's merges.
-        times_one_merge: time of the sweep over that of one merge.
-        equality: t -> values beside mergekit's, for each of COMPARED.
-        ends: parent -> whether the sweep's end at t = 0 or t = 1 is it.
+        times_one_merge: time of the sweep divided by that of one merge.
+        equality: t -> differences from mergekit's values, for each of COMPARED.
+        ends: parent -> whether the sweep's end at t = 0 or t = 1 equals it.
     """
 
     ways: list[Result]
@@ -79,7 +79,7 @@ class Comparison:
     ends: dict[str, bool]
 
     def passes(self) -> bool:
-        """Whether the sweep is at most twice as slow as one merge, and as good as equal to mergekit's."""
+        """Whether the sweep takes at most twice as long as one merge, and practically equals mergekit's."""
         close = all(difference.ulps <= 1 for difference in self.equality.values())
         return self.times_one_merge <= 2 and close and all(self.ends.values())
 
@@ -89,11 +89,11 @@ def bench(size: str, points: str, work: Path) -> Comparison:
 
     Args:
         size: a key of SIZES.
-        points: of the sweep, as `--t` has them; COMPARED must be among them.
-        work: an empty folder for the models, which are left there.
+        points: points of the sweep, as `--t` takes them; COMPARED must be among them.
+        work: an empty folder for the models, which stay there.
 
     Raises:
-        UserError: there is no such size, a point is lacking, or there is too little space.
+        UserError: there is no such size, a point is missing, or there is too little space.
         RuntimeError: a command failed.
     """
     _check(size, points, work)
@@ -131,7 +131,7 @@ def _check(size: str, points: str, work: Path) -> None:
     # Two parents, the points, mergekit's, and the two ends.
     needed, free = 2 * SIZES[size].parameters * (len(chosen) + 5), shutil.disk_usage(work).free
     if free < needed:
-        raise UserError(f"the models take {needed / 1e9:.0f} GB, and {free / 1e9:.0f} GB are free", where=str(work))
+        raise UserError(f"the models take {needed / 1e9:.0f} GB, but {free / 1e9:.0f} GB are free", where=str(work))
 
 
 def _mergekit(config: Path) -> list[str]:
@@ -156,12 +156,12 @@ def _cpu_seconds() -> float:
 
 @one_thread()
 def make_model(shape: Qwen3Config, folder: Path, seed: int) -> None:
-    """Write a random BF16 model; of seed 0 it is the base, of others it strays from that, tensor by tensor.
+    """Write a random BF16 model: with seed 0 the base, with other seeds one that differs from it, tensor by tensor.
 
     Args:
-        shape: of the model.
-        folder: to make.
-        seed: whose.
+        shape: shape of the model.
+        folder: the folder to make.
+        seed: seed of the model.
     """
     folder.mkdir()
     tensors = {name: Tensor("BF16", size) for name, size in hf_shapes(shape).items()}
@@ -201,7 +201,7 @@ def differences(ours: Path, theirs: Path) -> Difference:
 
 
 def _ordered(values: torch.Tensor) -> torch.Tensor:
-    """BF16 numbers as integers in the same order, neighbours one apart; both zeros are 0."""
+    """Convert BF16 numbers to integers in the same order, with neighbours one apart; both zeros become 0."""
     bits = values.contiguous().view(torch.int16).int()
     return torch.where(bits < 0, -(bits & 0x7FFF), bits)
 

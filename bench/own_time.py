@@ -1,8 +1,8 @@
 """pdapt's own time in a step of training, measured within one process: `python -m pdapt.bench.own_time JOB`.
 
-Started by torchrun, it is a rank of `pdapt train` whose hooks, events, listeners and sums are timed, the wait for data
-and Megatron's own work apart. In every second block of steps the listeners are told nothing and nothing is summed over
-the ranks, so that steps with and without them are compared under the same load. See `bench/train.py`.
+Started by torchrun, it is a rank of `pdapt train` whose hooks, events, listeners and sums are timed, without the wait
+for data and Megatron's own work. In every second block of steps the listeners receive no events and nothing is summed
+over the ranks, so that steps with and without them are compared under the same load. See `bench/train.py`.
 """
 
 import functools
@@ -23,14 +23,14 @@ from .side_job import SideJob
 from .train_results import OwnTime
 
 BLOCK = 10
-"""Steps of a block: blocks with listeners and without alternate."""
+"""Number of steps in a block: blocks with listeners and without alternate."""
 PAIRS_LEFT_OUT = 1
 """Pairs of blocks at the beginning that are not counted: the first steps are slower."""
 SEED = 0
 
 
 class Clock:
-    """Nanoseconds that are pdapt's own, by step."""
+    """pdapt's own time in nanoseconds, by step."""
 
     def __init__(self, steps: int) -> None:
         """Prepare for a training of so many steps."""
@@ -41,7 +41,7 @@ class Clock:
         self._since: int | None = None
 
     def begin_step(self, step: int) -> None:
-        """Note that a step begins; the first is 1. The last one is with listeners, for its save."""
+        """Note that a step begins; the first is 1. The last step is always with listeners, for its save."""
         self.listening = (step - 1) // BLOCK % 2 == 0 or step == self.steps
         self.begins.append(time.perf_counter_ns())
         self.own.append(0)
@@ -63,7 +63,7 @@ class Clock:
         self._since = now if running else None
 
     def timed(self, call: Callable[..., Any], *, own: bool = True) -> Callable[..., Any]:
-        """Count a function's time as pdapt's own, however it is nested; or as not its own."""
+        """Count a function's time as pdapt's own, or as not its own, however calls are nested."""
 
         @functools.wraps(call)
         def counted(*args: Any, **kwargs: Any) -> Any:
@@ -83,14 +83,14 @@ class Clock:
 
 
 def install(clock: Clock) -> None:
-    """Have the clock run in the trainer's hooks, in events and in sums. After Megatron is imported."""
+    """Let the clock run in the trainer's hooks, in events and in sums. To be called after Megatron is imported."""
     from ..training.megatron import hooks, rank_loop
     from ..training.megatron.hooks import Call
     from ..training.megatron.measuring import Measuring
     from ..training.run.events import Events, Listener, StepResult
 
     class ToldByBlocks(Events):
-        """Events whose listeners hear nothing of every second block."""
+        """Events that do not reach the listeners in every second block."""
 
         def step_begins(self, step: int) -> None:
             clock.begin_step(step)
@@ -99,7 +99,7 @@ def install(clock: Clock) -> None:
             super().step_begins(step)
 
     class SummedByBlocks(Measuring):
-        """Sums that are not made for every second block."""
+        """Sums that are left out in every second block."""
 
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
@@ -141,12 +141,12 @@ def install(clock: Clock) -> None:
 
 
 def times_of(folder: Path, rank: int) -> Path:
-    """The file of what a rank's clock says."""
+    """The file of a rank's times."""
     return folder / f"own-time-{rank}.json"
 
 
 def measure(job: SideJob) -> None:
-    """Be a rank that trains into the job's `out`, and write what the clock says beside it."""
+    """Run a rank that trains into the job's `out`, and write its times beside it."""
     from ..training.megatron import engine
     from ..training.train import train
 
@@ -158,10 +158,10 @@ def measure(job: SideJob) -> None:
 
 
 def summarize(ranks: Sequence[dict[str, list[int]]]) -> OwnTime:
-    """Sum up what the ranks' clocks say.
+    """Sum up the ranks' times.
 
     Args:
-        ranks: of each its `begins`, the moments at which steps begin, and `own`, both nanoseconds.
+        ranks: for each rank `begins`, the moments at which steps begin, and `own`, both in nanoseconds.
     """
     shares, milliseconds = [], []
     for rank in ranks:
@@ -184,7 +184,7 @@ def summarize(ranks: Sequence[dict[str, list[int]]]) -> OwnTime:
 
 
 def _blocks(begins: Sequence[int], own: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of each step, and of pdapt's own in it, [pairs, with listeners or without, BLOCK]; whole pairs alone."""
+    """Seconds of each step, and pdapt's own in it, [pairs, with listeners or without, BLOCK]; only whole pairs."""
     seconds = np.diff(np.array(begins)) / 1e9
     whole = len(seconds) // (2 * BLOCK)
     shape = (whole, 2, BLOCK)
@@ -194,7 +194,7 @@ def _blocks(begins: Sequence[int], own: Sequence[int]) -> tuple[np.ndarray, np.n
 
 
 def _interval(differences: np.ndarray) -> tuple[float, float, float]:
-    """The median of the pairs' differences in the middle of its 95 % bootstrap interval, pairs drawn anew."""
+    """The median of the pairs' differences, and its 95 % bootstrap interval, from pairs drawn with replacement."""
     result = bootstrap((differences,), np.median, n_resamples=9999, method="percentile", rng=SEED)
     interval = result.confidence_interval
     return float(interval.low), float(np.median(differences)), float(interval.high)

@@ -1,4 +1,4 @@
-"""Fill of each layout's sequences on documents of PARCOMED's lengths, and time that the packing takes."""
+"""How full each layout's sequences are with documents of PARCOMED's lengths, and the time that packing takes."""
 
 import time
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ..data_prep.tokens.parcomed import drawn_lengths
 
 @dataclass(frozen=True)
 class LayoutFill:
-    """A layout's figures over all sources; `fill` is the share of slots that hold a token, `seconds` of the packing."""
+    """A layout's figures over all sources; `fill` is the share of slots with a token, `seconds` the time of packing."""
 
     layout: str
     documents: int
@@ -21,11 +21,11 @@ class LayoutFill:
 
 
 def bench(seq_length: int, spread: float) -> list[LayoutFill]:
-    """Count each layout over the 17 sources of the commercial edition, each by itself.
+    """Count each layout over the 17 sources of the commercial edition, each source separately.
 
     Args:
         seq_length: slots of a sequence.
-        spread: of the drawn lengths (see `parcomed.SPREAD`).
+        spread: spread of the drawn lengths (see `parcomed.SPREAD`).
     """
     drawn = drawn_lengths(0, spread)
     rows = []

@@ -1,4 +1,4 @@
-"""Processes that are measured: their output in a log, and their death with the benchmark."""
+"""Processes that are measured: their output goes to a log, and they end with the benchmark."""
 
 import subprocess
 from collections.abc import Callable, Mapping
@@ -22,14 +22,14 @@ def run_logged[T](
 
     Args:
         command: program and arguments.
-        log: file of what it prints.
+        log: file for its output.
         watch: waits for the process; its result is returned.
-        cwd: folder that it works in.
-        name: of the command in the error; by default the command itself.
+        cwd: working folder of the command.
+        name: name of the command in the error; by default the command itself.
         env: its environment; by default this process's.
 
     Raises:
-        RuntimeError: it failed; the end of its log is in the error.
+        RuntimeError: the command failed; the error holds the end of its log.
     """
     with log.open("w+b") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=cwd, env=env, preexec_fn=die_with_parent)

@@ -10,15 +10,15 @@ EVERY = 0.02
 
 
 def wait_and_watch(process: "subprocess.Popen[bytes]", field: Literal["VmHWM", "RssAnon"]) -> int:
-    """Wait for a process, and return the most bytes that it was seen to hold.
+    """Wait for a process, and return its largest observed memory in bytes.
 
-    The kernel's own count for who waits (`ru_maxrss`) will not do: it begins with the memory of the process that
-    forked this one.
+    The kernel's own count for the waiting process (`ru_maxrss`) is not suitable: it begins with the memory of the
+    process that forked the other.
 
     Args:
-        process: that has been started.
-        field: of /proc/PID/status: `VmHWM`, the highest until now, mapped files included; `RssAnon`, what no file
-            stands behind, now.
+        process: the started process.
+        field: field of /proc/PID/status: `VmHWM`, the peak so far, mapped files included; `RssAnon`, the present memory
+            that no file backs.
     """
     most = 0
     while process.poll() is None:

@@ -1,8 +1,8 @@
-"""`pdapt bench scaling`: a recipe on several numbers of ranks, measured, beside what the planner says.
+"""`pdapt bench scaling`: a recipe on several numbers of ranks, measured, and compared with the planner.
 
-Each run is `pdapt train` as a user starts it, in a folder that is thrown away. Worlds take turns, because other work on
+Each run is `pdapt train` as a user starts it, in a temporary folder. Numbers of ranks take turns, because other work on
 a machine slows down whatever runs at the time. On a cluster the runs are jobs (`scaling_chain.py`), and `--collect`
-reads what they have left.
+reads their results.
 """
 
 import json
@@ -41,13 +41,13 @@ class Plan:
     """The runs of a benchmark.
 
     Attributes:
-        recipe: that is scaled.
+        recipe: the recipe to scale.
         worlds: numbers of ranks.
-        ways: weak, strong or both.
-        repeats: how often each has its turn.
-        gpu: whether the ranks are GPUs.
-        nodes: whether the ranks fill nodes of as many as the recipe has on one, as GPUs do in any case.
-        site: where the runs are jobs, by name or path; None: on this machine.
+        ways: weak scaling, strong scaling or both.
+        repeats: how often each is run.
+        gpu: whether the ranks run on GPUs.
+        nodes: whether the ranks fill nodes with as many ranks as the recipe has on one; on GPUs they always do.
+        site: the site where the runs are jobs, by name or path; None for runs on this machine.
     """
 
     recipe: Recipe
@@ -59,11 +59,11 @@ class Plan:
     site: str | None = None
 
     def recipe_on(self, way: Scaling, world: int) -> Recipe:
-        """The recipe on so many ranks."""
+        """The recipe on a number of ranks."""
         return spread(self.recipe, way, world, self.worlds[0], fill=self.gpu or self.nodes)
 
     def cores(self, world: int) -> float | None:
-        """CPU cores of a rank: those that its job asks for, or its share of this machine's; None of GPUs."""
+        """CPU cores of a rank: those that its job asks for, or its share of this machine's; None on GPUs."""
         if self.gpu:
             return None
         if self.site is None:
@@ -71,7 +71,7 @@ class Plan:
         return float(self.recipe.job.cpus_per_rank or read_site(self.site).cpus_per_rank)
 
     def runs(self) -> Iterator[tuple[Scaling, int, int, Recipe]]:
-        """Way, world, turn and recipe of each run; worlds take turns."""
+        """Yield kind of scaling, number of ranks, turn and recipe of each run; numbers of ranks take turns."""
         for turn in range(self.repeats):
             for way in self.ways:
                 for world in self.worlds:
@@ -82,17 +82,19 @@ def run_all(plan: Plan, tokens: Path | None, out: Path, *, collecting: bool, as_
     """Run a benchmark, or read the runs of one, and give the lines to print.
 
     Args:
-        plan: checked.
-        tokens: the tokens stage's folder; None: of the embedded sample.
-        out: folder for what is found; with `collecting` also of the runs.
-        collecting: only read what such runs have left.
-        as_json: say it as one JSON object.
+        plan: the checked plan.
+        tokens: the tokens stage's folder; None for the embedded sample.
+        out: folder for the results; with `collecting` also the folder of the runs.
+        collecting: only read the results of runs.
+        as_json: give one JSON object.
 
     Raises:
-        UserError: a run is not whole, or nodes are asked for on this machine.
+        UserError: a run is not complete, or nodes are asked for on this machine.
     """
     if plan.nodes and not collecting:
-        raise UserError("nodes are a cluster's", where="--nodes", fix="--on slurm, or --world for this machine")
+        raise UserError(
+            "--nodes is for a cluster", where="--nodes", fix="give --on slurm, or --world for ranks on this machine"
+        )
     collected = collect(plan, out) if collecting else None
     with TemporaryDirectory() as work:
         folder = Path(work)
@@ -110,19 +112,19 @@ def run_all(plan: Plan, tokens: Path | None, out: Path, *, collecting: bool, as_
 
 
 def check(plan: Plan) -> None:
-    """Check that every run can be.
+    """Check that every run is possible.
 
     Raises:
-        UserError: a world cannot hold the recipe, or too few steps are asked for.
+        UserError: a number of ranks does not fit the recipe, or there are too few steps.
     """
     if plan.recipe.steps < WARM + 2:
         raise UserError(
-            f"the first {WARM} steps are not counted, and the recipe has {counted(plan.recipe.steps, 'step')}",
+            f"the first {WARM} steps are not counted, but the recipe has only {counted(plan.recipe.steps, 'step')}",
             where="--steps",
             allowed=f"from {WARM + 2}",
         )
     if not plan.worlds or any(world < 1 for world in plan.worlds):
-        raise UserError(f"worlds are {plan.worlds}", where="--world", allowed="whole numbers from 1")
+        raise UserError(f"the numbers of ranks are {plan.worlds}", where="--world", allowed="whole numbers from 1")
     parallel = model_parallel(plan.recipe)
     for world in plan.worlds:
         if world % parallel:
@@ -132,10 +134,10 @@ def check(plan: Plan) -> None:
 
 
 def spread(recipe: Recipe, way: Scaling, world: int, first: int, *, fill: bool) -> Recipe:
-    """The recipe on so many ranks, that `fill` nodes or share one.
+    """The recipe on a number of ranks, which `fill` nodes or share one.
 
-    It has as many sequences a rank as on the fewest ranks (weak), or a step (strong). Where a rank has fewer sequences
-    than the recipe's micro-batch, or it does not divide them, that is smaller.
+    It has the same number of sequences per rank as on the fewest ranks (weak), or per step (strong). The micro-batch is
+    smaller if a rank has fewer sequences than the recipe's, or if that does not divide them.
     """
     node = min(world, recipe.parallel.ranks_per_node) if fill else world
     if world % node:
@@ -151,7 +153,7 @@ def spread(recipe: Recipe, way: Scaling, world: int, first: int, *, fill: bool) 
 
 
 def measure(plan: Plan, tokens: Path, work: Path) -> list[Measurement]:
-    """Run everything on this machine, and put it together."""
+    """Run everything on this machine, and combine the measurements."""
     for way, world, turn, recipe in plan.runs():
         log.info(f"bench: {way}, {counted(world, 'rank')}, turn {turn + 1} of {plan.repeats}")
         run_pdapt(recipe, tokens, work / run_name(way, world, turn), gpu=plan.gpu)
@@ -159,10 +161,10 @@ def measure(plan: Plan, tokens: Path, work: Path) -> list[Measurement]:
 
 
 def collect(plan: Plan, work: Path) -> list[Measurement]:
-    """Read what the runs have left.
+    """Read the results of the runs.
 
     Raises:
-        UserError: a run is not there, or did too few steps.
+        UserError: a run is missing, or did too few steps.
     """
     measurements = []
     for way in plan.ways:
@@ -186,7 +188,7 @@ def run_name(way: str, world: int, turn: int) -> str:
 
 
 def compare(plan: Plan, measurements: list[Measurement], filling: Filling) -> ScalingResult:
-    """Put the plan beside measurements: by the published fit, and by one adjusted to the fewest ranks alone."""
+    """Compare measurements with the plan: with the published fit, and with one adjusted to the fewest ranks alone."""
     start = (read_fit(speed_path(plan.site)) if plan.site else read_fit()).constants
     machines = read_site(plan.site).machines() if plan.site else Site()
     recipes = [plan.recipe_on(row.scaling, row.world) for row in measurements]
@@ -218,7 +220,7 @@ def compare(plan: Plan, measurements: list[Measurement], filling: Filling) -> Sc
 
 
 def _share(measured: Measurement, first: Measurement) -> float:
-    """Cores of a rank over those of a rank of the first measurement: on the cores, a rank is taken to be as fast."""
+    """Cores of a rank relative to the first measurement's: on cores, a rank's speed is assumed to be proportional."""
     return measured.cores / first.cores if measured.cores is not None and first.cores is not None else 1.0
 
 
@@ -236,17 +238,17 @@ def write_result(plan: Plan, result: ScalingResult, out: Path) -> None:
 
 
 def lines(result: ScalingResult) -> Iterator[str]:
-    """Print-ready sentences of a result."""
+    """Format a result for people."""
     for row in result.rows:
         measured, efficiency = row.measured, row.efficiency
-        share = f"{efficiency.by_rank:.0%} a rank"
+        share = f"{efficiency.by_rank:.0%} per rank"
         if efficiency.by_core is not None:
-            share += f", {efficiency.by_core:.0%} a core"
+            share += f", {efficiency.by_core:.0%} per core"
         yield (
             f"{measured.scaling}, {counted(measured.world, 'rank')}, batch {measured.global_batch}: "
-            f"{measured.seconds:.3f} s a step (turns differ by {measured.spread:.1%}), "
+            f"{measured.seconds:.3f} s per step (turns differ by {measured.spread:.1%}), "
             f"{measured.tokens_per_second:,.0f} tokens/s; efficiency {share}; "
-            f"data {measured.data_wait:.3f} s, between steps {measured.between:.3f} s; planned from "
+            f"wait for data {measured.data_wait:.3f} s, between steps {measured.between:.3f} s; error of the plan from "
             f"the fewest ranks {row.error_pct:+.0f} %"
         )
         if measured.oversubscribed:

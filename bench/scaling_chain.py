@@ -1,4 +1,4 @@
-"""`pdapt bench scaling --on slurm`: each run as a job, and one after all of them that puts them together."""
+"""`pdapt bench scaling --on slurm`: each run is a job, and a last job combines their measurements."""
 
 import json
 from collections.abc import Iterator
@@ -35,11 +35,11 @@ class Launch:
     """How a benchmark is submitted.
 
     Attributes:
-        on: where its runs are jobs.
+        on: the scheduler that runs the jobs.
         tokens: the tokens stage's folder, as the cluster sees it.
-        out: folder of the runs and of what is found.
-        only_print: whether the script that submits is printed instead.
-        as_json: whether the jobs' numbers are one JSON object.
+        out: folder of the runs and of the results.
+        only_print: whether to print the submitting script instead of submitting.
+        as_json: whether to print the jobs' numbers as one JSON object.
     """
 
     on: str | None
@@ -60,17 +60,19 @@ def make_plan(
     gpu: bool,
     site: str | None,
 ) -> Plan:
-    """The plan of a benchmark from the command's options, checked.
+    """Make and check the plan of a benchmark from the command's options.
 
     Raises:
-        UserError: an option that cannot be, or one that excludes another.
+        UserError: an option is invalid, or excludes another.
     """
     for name in way or []:
         check_known(name, list(Scaling), "way to scale", "--way")
     ways = [Scaling(name) for name in dict.fromkeys(way or Scaling)]
     loaded = load(recipe, overrides)
     if nodes is not None and world:
-        raise UserError("--nodes and --world both say how many ranks there are", where="--nodes", fix="give one")
+        raise UserError(
+            "--nodes and --world both set the number of ranks", where="--nodes", fix="give only one of them"
+        )
     worlds = world or [1, 2, 4]
     if nodes is not None:
         worlds = [count * loaded.parallel.ranks_per_node for count in _counts(nodes)]
@@ -80,7 +82,7 @@ def make_plan(
 
 
 def _counts(text: str) -> list[int]:
-    """Numbers of nodes."""
+    """Read numbers of nodes."""
     parts = text.split(",")
     if not all(part.isascii() and part.isdigit() and int(part[:6]) > 0 and len(part) < 6 for part in parts):
         raise UserError(f"--nodes is {text!r}", where="--nodes", allowed="whole numbers from 1, such as 1,2,4,8")
@@ -88,17 +90,17 @@ def _counts(text: str) -> list[int]:
 
 
 def launch_scaling(plan: Plan, launch: Launch) -> Iterator[str]:
-    """Submit what is not done, or give the script that does; the lines to print.
+    """Submit the steps that are not done, or give the script that does so; yield the lines to print.
 
     Raises:
-        UserError: tokens are missing or do not fit, the folder holds something else, or the site would not take a job.
+        UserError: tokens are missing or do not fit, the folder holds something else, or the site would refuse a job.
         SlurmSilent: Slurm does not answer.
     """
     if launch.on != SLURM:
-        given = "nothing is said" if launch.on is None else f"--on is {launch.on!r}"
-        raise UserError(f"{given} of where the runs are jobs", where="--on", allowed=SLURM)
+        given = "--on is missing" if launch.on is None else f"--on is {launch.on!r}"
+        raise UserError(f"{given}: with --nodes the runs are jobs", where="--on", allowed=SLURM)
     if not plan.nodes:
-        raise UserError("--nodes is missing", where="--on", fix="give --nodes 1,2,4: each is a job")
+        raise UserError("--nodes is missing", where="--on", fix="give --nodes 1,2,4: each number is a job")
     if launch.tokens is None:
         raise UserError("--tokens is missing", where="--on", fix="give the folder as the cluster sees it")
     plan, run, tokens = replace(plan, site=plan.site or GENERIC), launch.out.resolve(), launch.tokens.resolve()
@@ -157,7 +159,7 @@ class _Chain:
         return steps_text(self.title, self.steps(), settings | {"gpu": plan.gpu, "repeats": plan.repeats})
 
     def steps(self) -> list[Step]:
-        """A step for each run, and the one that puts them together."""
+        """A step for each run, and one that combines their measurements."""
         runs = [
             Step(
                 _step_name(way, world, turn),
@@ -169,10 +171,10 @@ class _Chain:
             for way, world, turn, _ in self.plan.runs()
         ]
         needs = tuple(step.name for step in runs)
-        return [*runs, Step(COLLECT, "put the measurements together", needs, (".",), hours=1)]
+        return [*runs, Step(COLLECT, "combine the measurements", needs, (".",), hours=1)]
 
     def jobs(self, steps: list[Step]) -> list[ChainJob]:
-        """The jobs of the steps that are not done; where a run is measured, its result is put together again."""
+        """The jobs of the steps that are not done; if a run is measured again, the results are combined again."""
         cluster = replace(read_site(self.plan.site or GENERIC), logs=str(self.run / LOGS))
         *runs, last = steps
         listed = FolderSteps(self.title, steps)
@@ -200,7 +202,7 @@ class _Chain:
         return ChainJob(step, job, {self.run / RECIPE_FILE: to_yaml(self.plan.recipe)}, [])
 
     def _command(self) -> list[str]:
-        """The command that puts the measurements together."""
+        """The command that combines the measurements."""
         plan = self.plan
         command = ["pdapt", "bench", "scaling", "--recipe", str(self.run / RECIPE_FILE), "--nodes", self.nodes]
         command += [word for way in plan.ways for word in ("--way", way)]

@@ -1,4 +1,4 @@
-"""The page of `pdapt bench scaling`: one HTML file that needs nothing else."""
+"""The page of `pdapt bench scaling`: a single HTML file without dependencies."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ def page(recipe: Recipe, result: ScalingResult, out: Path, *, gpu: bool) -> None
     """Write `scaling.png` and `scaling.html`.
 
     Args:
-        recipe: that was scaled.
-        result: from `scaling.compare`.
-        out: folder.
-        gpu: whether the ranks were GPUs.
+        recipe: the recipe that was scaled.
+        result: the result of `scaling.compare`.
+        out: the folder.
+        gpu: whether the ranks ran on GPUs.
     """
     from ..eval.report.page import data_uris, render
     from ..scaling.measured import WARM
@@ -41,7 +41,7 @@ def page(recipe: Recipe, result: ScalingResult, out: Path, *, gpu: bool) -> None
 
 
 def _draw(rows: list[ScalingRow], path: Path) -> None:
-    """Tokens a second over ranks, with the line that the fewest ranks would keep, and the plan."""
+    """Draw tokens per second by number of ranks, with proportional scaling from the fewest ranks, and the plan."""
     from ..scaling.plotting import new_figure, save_figure
     from ..scaling.work import Scaling
 

@@ -12,12 +12,12 @@ class ScalingRow:
     """A number of ranks, measured and planned.
 
     Attributes:
-        measured: over all its turns.
-        efficiency: over the fewest ranks.
+        measured: the measurement over all turns.
+        efficiency: efficiency relative to the fewest ranks.
         dp: copies of the model.
-        planned: slots a second and rank by the published fit; None on cores, which it knows nothing of.
-        planned_from_fewest_ranks: the same by the fit adjusted to the fewest ranks alone.
-        error_pct: of the latter.
+        planned: slots per second per rank, predicted with the published fit; None on cores, which it does not cover.
+        planned_from_fewest_ranks: the same with the fit adjusted to the fewest ranks alone.
+        error_pct: error of the latter in percent.
     """
 
     measured: Measurement
@@ -28,7 +28,7 @@ class ScalingRow:
     error_pct: float
 
     def to_json(self) -> dict[str, Any]:
-        """As one flat object; what there is none of is left out."""
+        """Return one flat object, without missing values."""
         values = {
             **asdict(self.measured),
             "oversubscribed": self.measured.oversubscribed,
@@ -48,7 +48,7 @@ class ScalingResult:
     """The result of `pdapt bench scaling`.
 
     Attributes:
-        rows: one for each way to scale and number of ranks.
+        rows: one row for each kind of scaling and number of ranks.
         site: constants fitted to all measurements.
         others: share of the cores' time that other processes took.
     """

@@ -1,4 +1,4 @@
-"""The job of a side of `pdapt bench train`, which runs in a process of its own."""
+"""The job of one of the trainers of `pdapt bench train` that run in processes of their own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,15 @@ from ..recipes.schema import Recipe
 
 @dataclass(frozen=True)
 class SideJob:
-    """The job of a side.
+    """The job of such a process.
 
     Attributes:
-        recipe: that is trained.
-        out: file of what is measured; of the preparation its folder.
-        tokens: the tokens stage's folder, of the preparation.
+        recipe: the recipe.
+        out: file for the measurements; for the preparation, its folder.
+        tokens: the tokens stage's folder, for the preparation.
         model: Hugging Face folder of the weights that transformers starts from.
         rows: file of the rows that transformers reads.
-        eod: id that ends a document, of Megatron's trainer alone.
+        eod: id that ends a document, for Megatron's trainer alone.
     """
 
     recipe: Recipe

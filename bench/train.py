@@ -1,13 +1,13 @@
-"""`pdapt train` beside the trainers that a user would otherwise use, on the cores of this machine.
+"""`pdapt train` compared with the trainers that a user would otherwise use, on the cores of this machine.
 
 Four parts. Processes that are compared take turns, because other work on a machine slows down whatever runs then:
 
-- `throughput`: tokens that count a second, of pdapt and of transformers.Trainer, which reads the same packed rows, or
-  the paper's: a document's piece a row, padded. All begin with the same weights.
-- `overhead`: a step of pdapt against one of Megatron's trainer alone, on rows without masks, where both compute the
-  same.
-- `own_time`: pdapt's own time in a step, within one process; of ten times the steps, which are shorter than its noise.
-- `saves`: how long training stands still for a checkpoint, asynchronous and synchronous.
+- `throughput`: real tokens per second of pdapt and of transformers.Trainer, which reads the same packed rows, or the
+  paper's: one piece of a document per row, padded. All begin with the same weights.
+- `overhead`: a step of pdapt compared with one of Megatron's trainer alone, on rows without masks, where both compute
+  the same.
+- `own_time`: pdapt's own time in a step, within one process, over ten times as many steps, since it is small.
+- `saves`: how long a checkpoint stalls training, asynchronous and synchronous.
 """
 
 import os
@@ -38,7 +38,7 @@ from .side_job import SideJob
 from .train_results import Overhead, OwnTime, Results, Saves, Throughput, Way
 
 DISTURBED = 0.05
-"""Share of the cores' time from which on other processes are warned of: they slow down whichever side runs."""
+"""Share of the cores' time above which a warning names other processes: they slow down whatever runs."""
 SAVES = 3
 """Checkpoints of a run of the part `saves`, the last step's aside."""
 OWN_TIME_STEPS = 10
@@ -55,8 +55,8 @@ class Steps:
     """Steps of one process.
 
     Attributes:
-        seconds: of each from one's end to the next one's, the warm ones left out.
-        loss: of the first, nats a token; None where it is not comparable.
+        seconds: time of each step, from the end of the one before, without the warm-up steps.
+        loss: loss of the first step in nats per token; None if it is not comparable.
     """
 
     seconds: list[float]
@@ -68,10 +68,10 @@ class Bench:
     """The trainings to compare, and their folder.
 
     Attributes:
-        recipe: of one machine, without model parallelism: transformers.Trainer knows none on CPUs.
+        recipe: a recipe for one machine, without model parallelism, which transformers.Trainer lacks on CPUs.
         tokens: the tokens stage's folder.
-        work: a folder that is thrown away.
-        repeats: how often each process has its turn.
+        work: a temporary folder.
+        repeats: how often each process is run.
     """
 
     recipe: Recipe
@@ -84,7 +84,8 @@ def check(recipe: Recipe, parts: list[str]) -> None:
     """Check that there is something to compare.
 
     Raises:
-        UserError: the recipe is spread in a way that others cannot follow, too short, or a part is unknown.
+        UserError: the recipe is spread in a way that the other trainers do not support, is too short, or a part is
+            unknown.
     """
     if recipe.parallel.nodes > 1 or model_parallel(recipe) > 1:
         raise UserError(
@@ -98,7 +99,7 @@ def check(recipe: Recipe, parts: list[str]) -> None:
     least = OWN_TIME_LEAST if "own_time" in (parts or PARTS) else WARM + 1
     if recipe.steps < least:
         raise UserError(
-            f"the first {WARM} steps are not counted, and there are {recipe.steps}",
+            f"the first {WARM} steps are not counted, but there are only {recipe.steps}",
             where="--steps",
             allowed=f"from {least}, better 30",
         )
@@ -141,7 +142,7 @@ def run(bench: Bench, parts: list[str]) -> Results:
 
 
 def spent_by_others() -> float:
-    """CPU seconds, of all cores together, that have gone to other processes than this one and its children."""
+    """CPU seconds, over all cores, that processes other than this one and its children have used."""
     times = psutil.cpu_times()
     busy = sum(getattr(times, name) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
     own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

@@ -11,11 +11,11 @@ class Way:
     """Speed and first loss of one way to train.
 
     Attributes:
-        way: its name.
-        seconds: of a step, the median.
-        tokens: labels that count in a step, the mean.
-        tokens_per_second: of those.
-        first_loss: of the first step, nats a token.
+        way: name of the way.
+        seconds: median time of a step.
+        tokens: mean number of labels that count in a step.
+        tokens_per_second: those labels per second.
+        first_loss: loss of the first step, nats per token.
     """
 
     way: str
@@ -27,7 +27,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Speeds: each way, and pdapt's tokens a second over each other's."""
+    """Speeds: each way, and pdapt's tokens per second relative to each other way's."""
 
     ways: list[Way]
     speedup: dict[str, float]
@@ -38,9 +38,9 @@ class Overhead:
     """Extra time of a step of pdapt over one of Megatron's trainer alone.
 
     Attributes:
-        seconds: side -> of a step, the median of each turn.
-        percents: of each turn.
-        percent: their median.
+        seconds: trainer -> median time of a step in each turn.
+        percents: extra time in each turn, in percent.
+        percent: the median of these.
     """
 
     seconds: dict[str, list[float]]
@@ -50,15 +50,15 @@ class Overhead:
 
 @dataclass(frozen=True)
 class OwnTime:
-    """pdapt's own time in a step: its hooks, events, listeners and sums, the wait for data apart.
+    """pdapt's own time in a step: its hooks, events, listeners and sums, without the wait for data.
 
     Attributes:
-        shares: of the steps' time, by rank.
-        milliseconds: of a step, by rank, the mean; waiting for the other ranks in a sum is in it.
-        step: seconds of a step whose listeners are told nothing, the median.
-        pairs: of a block of steps with listeners and one without.
-        difference: seconds that a step is longer with listeners: of the pairs, the median.
-        low, high: of that, the 95 % bootstrap interval.
+        shares: share of the steps' time, by rank.
+        milliseconds: mean time per step, by rank, including waiting for other ranks in a sum.
+        step: median seconds of a step without listeners.
+        pairs: number of pairs of a block of steps with listeners and one without.
+        difference: seconds by which a step is longer with listeners, the median over the pairs.
+        low, high: the 95 % bootstrap interval of that.
     """
 
     shares: list[float]
@@ -72,7 +72,7 @@ class OwnTime:
 
 @dataclass(frozen=True)
 class Saves:
-    """Seconds that training stood still: for each checkpoint, and the median."""
+    """Seconds for which saves stalled training: for each checkpoint, and the median."""
 
     stalls: list[float]
     seconds: float
@@ -83,8 +83,8 @@ class Results:
     """The parts that were measured; the others are None.
 
     Attributes:
-        throughput, overhead, own_time: see there.
-        saves: synchronous, asynchronous -> its saves.
+        throughput, overhead, own_time: see their classes.
+        saves: synchronous, asynchronous -> the saves.
         others: share of the cores' time that other processes took.
     """
 
@@ -100,41 +100,41 @@ class Results:
 
 
 def table(results: Results) -> Iterator[str]:
-    """Lines for people, of what `run` returns."""
+    """Format what `run` returns for people."""
     if results.throughput is not None:
         for way in results.throughput.ways:
             speedup = results.throughput.speedup.get(way.way)
             times = f", pdapt {speedup:.2f} x as fast" if speedup else ""
             yield (
-                f"{way.way}: {way.seconds:.3f} s a step, {way.tokens_per_second:,.0f} tokens that count a "
-                f"second{times}; loss of the first step {way.first_loss:.4f}"
+                f"{way.way}: {way.seconds:.3f} s per step, {way.tokens_per_second:,.0f} real tokens/s{times}; loss of "
+                f"the first step {way.first_loss:.4f}"
             )
     if results.overhead is not None:
         for way, seconds in results.overhead.seconds.items():
-            yield f"{way}: {statistics.median(seconds):.3f} s a step"
+            yield f"{way}: {statistics.median(seconds):.3f} s per step"
         turns = ", ".join(f"{percent:+.1f}" for percent in results.overhead.percents)
         yield f"overhead of pdapt: {results.overhead.percent:+.1f} % (turns: {turns})"
     if results.own_time is not None:
         yield from _own_time(results.own_time)
     for name, save in (results.saves or {}).items():
         each = ", ".join(f"{stall:.2f}" for stall in save.stalls)
-        yield f"{name} save: training stands still for {save.seconds:.2f} s (saves: {each})"
+        yield f"{name} save: stalls training for {save.seconds:.2f} s (saves: {each})"
     yield f"other processes took {results.others:.0%} of the cores' time"
 
 
 GPU_STEP = 2.3
-"""Seconds of a step of the 8B on 48 H100, as predicted: what a fixed cost a step is set against."""
+"""Predicted seconds of a step of the 8B on 48 H100, with which a fixed cost per step is compared."""
 
 
 def _own_time(own: OwnTime) -> Iterator[str]:
-    """Lines for people of pdapt's own time."""
+    """Format pdapt's own time for people."""
     each = ", ".join(f"rank {rank} {share:.2%}" for rank, share in enumerate(own.shares))
     most = max(own.milliseconds)
     of_gpu = most / 1000 / GPU_STEP
-    yield f"own time of pdapt: {most:.2f} ms a step at most ({each}); {of_gpu:.2%} of a step of {GPU_STEP} s"
+    yield f"own time of pdapt: at most {most:.2f} ms per step ({each}); {of_gpu:.2%} of a step of {GPU_STEP} s"
     values = (own.difference, own.low, own.high)
     middle, low, high = (f"{1000 * value:+.1f} ms ({value / own.step:+.1%})" for value in values)
     yield (
-        f"steps with listeners against {own.step:.3f} s without: {middle}, 95 % from {low} to {high}; "
+        f"a step takes {own.step:.3f} s without listeners; with them {middle}, 95 % interval {low} to {high}; "
         f"{own.pairs} pairs of blocks"
     )

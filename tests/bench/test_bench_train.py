@@ -153,7 +153,7 @@ def test_the_table_says_what_was_found() -> None:
         others=0.25,
     )
     lines = list(table(found))
-    assert "200 tokens that count a second" in lines[0]
+    assert "200 real tokens/s" in lines[0]
     assert "pdapt 2.00 x as fast" in lines[1]
     assert lines[-3].startswith("overhead of pdapt: +1.0 %")
     assert "0.50 s" in lines[-2]

@@ -56,5 +56,5 @@ def test_the_figures_are_those_of_the_blocks_that_count() -> None:
     assert found.low < 0.002 < found.high
     assert found.high - found.low < 1e-4
     (first, second, _) = table(Results(own_time=found))
-    assert first == "own time of pdapt: 3.00 ms a step at most (rank 0 1.47%, rank 1 2.94%); 0.13% of a step of 2.3 s"
-    assert second.startswith("steps with listeners against 0.100 s without: +2.0 ms (+2.0%), 95 % from +")
+    assert first == "own time of pdapt: at most 3.00 ms per step (rank 0 1.47%, rank 1 2.94%); 0.13% of a step of 2.3 s"
+    assert second.startswith("a step takes 0.100 s without listeners; with them +2.0 ms (+2.0%), 95 % interval +")

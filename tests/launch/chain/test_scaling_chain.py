@@ -126,7 +126,7 @@ def test_a_run_that_fails_is_said_and_alone_submitted_again_with_the_last(fake: 
 def test_what_cannot_be_is_refused_before_the_queue(fake: Slurm, tokens: Path) -> None:
     for more, message in (
         (["--on", "lsf"], "--on is 'lsf'"),
-        ([], "nothing is said of where the runs are jobs"),
+        ([], "--on is missing: with --nodes the runs are jobs"),
         (["--on", "slurm", "--nodes", "1,0"], "--nodes is '1,0'"),
         (["--on", "slurm", "--world", "2"], "both say"),
         (["--on", "slurm", "--tokens", "gone"], "gone"),
