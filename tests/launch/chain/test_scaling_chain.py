@@ -128,7 +128,7 @@ def test_what_cannot_be_is_refused_before_the_queue(fake: Slurm, tokens: Path) -
         (["--on", "lsf"], "--on is 'lsf'"),
         ([], "--on is missing: with --nodes the runs are jobs"),
         (["--on", "slurm", "--nodes", "1,0"], "--nodes is '1,0'"),
-        (["--on", "slurm", "--world", "2"], "both say"),
+        (["--on", "slurm", "--world", "2"], "both set the number of ranks"),
         (["--on", "slurm", "--tokens", "gone"], "gone"),
         (["--on", "slurm", "--site", "nowhere"], "no site is called 'nowhere'"),
     ):
