@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,7 +50,7 @@ class Reference:
 
     def parts(self, text: pa.StringArray) -> Iterator[Ids]:
         """The ids of one text, in parts where it is long, without the end of a document."""
-        if _is_long(text, self.vocabulary):
+        if _long(text, self.vocabulary).any():
             return _parts(text, self._encode, self.vocabulary)
         return iter([self._encode(text)[0][:-1]])
 
@@ -112,27 +113,40 @@ def _encode_by_pieces(
     text: pa.StringArray, encode: Callable[[pa.StringArray], tuple[Ids, Ids]], vocabulary: Vocabulary
 ) -> tuple[Ids, Ids]:
     """Encode texts, of a long one a piece at a time: a back end takes 140 bytes a character and more."""
-    if not _is_long(text, vocabulary):
+    long = _long(text, vocabulary)
+    if not long.any():
         return encode(text)
     _, borders = utf8(text)
     # All at once and not in parts, which would be held a second time when they are joined; what is not filled takes no
     # memory. A token has a byte at least, and NFC makes a text three times as long at most.
     ids = np.empty(3 * int(borders[-1] - borders[0]) + len(text), np.int32)
     lengths, size = np.zeros(len(text), np.int32), 0
-    for document in range(len(text)):
-        begin = size
-        for part in _parts(text.slice(document, 1), encode, vocabulary):
+    for begin, end in pairwise(_runs(long)):
+        run, first = text.slice(begin, end - begin), size
+        if long[begin]:
+            parts = chain(_parts(run, encode, vocabulary), [np.array([vocabulary.eod_id], np.int32)])
+        else:
+            together, lengths[begin:end] = encode(run)
+            parts = [together]
+        for part in parts:
             ids[size : size + len(part)] = part
             size += len(part)
-        ids[size] = vocabulary.eod_id
-        size += 1
-        lengths[document] = size - begin
+        if long[begin]:
+            lengths[begin] = size - first
     return ids[:size], lengths
 
 
-def _is_long(text: pa.StringArray, vocabulary: Vocabulary) -> bool:
-    """Whether any of some texts is encoded in parts."""
-    return len(text) > 0 and np.diff(utf8(text)[1]).max() > PIECE_BYTES and cuts_alike(vocabulary.definition)
+def _long(text: pa.StringArray, vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:
+    """Which of some texts are encoded in parts."""
+    if not cuts_alike(vocabulary.definition):
+        return np.zeros(len(text), np.bool_)
+    return np.diff(utf8(text)[1]) > PIECE_BYTES
+
+
+def _runs(long: npt.NDArray[np.bool_]) -> list[int]:
+    """Borders between the runs of documents that are encoded at once: each long one is a run of its own."""
+    borders = np.flatnonzero(long[1:] | long[:-1]) + 1
+    return [0, *borders.tolist(), len(long)]
 
 
 def _parts(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdapt.data_prep.tokens import encoders, words
-from pdapt.data_prep.tokens.encoders import FAST, HF, Encoder, make_encoder
+from pdapt.data_prep.tokens.encoders import FAST, HF, Encoder, Fast, make_encoder
 from pdapt.data_prep.tokens.pieces import Ids, PieceEncoder, cuts_alike, encode_pieces
 from pdapt.data_prep.tokens.tokenizer import Vocabulary, load_tokenizer
 
@@ -51,17 +51,40 @@ def recorded_pieces(vocabulary: Vocabulary, text: str, size: int) -> tuple[list[
     return recorded, [value for part in parts for value in part.tolist()]
 
 
-@given(st.lists(TEXTS, min_size=1, max_size=4), st.integers(4, 40))
+@given(st.lists(TEXTS, min_size=1, max_size=6), st.integers(4, 40), st.sampled_from([4, 50]))
 @settings(max_examples=60, deadline=None)
-def test_the_ids_are_those_of_the_whole(vocabulary: Vocabulary, encoder: Encoder, texts: list[str], size: int) -> None:
+def test_the_ids_are_those_of_the_whole(
+    vocabulary: Vocabulary, encoder: Encoder, texts: list[str], size: int, longest: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoders, "PIECE_BYTES", 4)
+        patch.setattr(encoders, "PIECE_BYTES", longest)
         patch.setattr(encoders, "encode_pieces", lambda *given: encode_pieces(*given, size=size))
         ids, lengths = encoder.encode(pa.array(texts))
     ends = np.cumsum(lengths).tolist()
     parts = [ids[end - length : end - 1].tolist() for end, length in zip(ends, lengths.tolist(), strict=True)]
     assert parts == [encode_whole(vocabulary, text) for text in texts]
     assert {int(ids[end - 1]) for end in ends} == {vocabulary.eod_id}
+
+
+def test_texts_beside_a_long_one_are_encoded_together(vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "PIECE_BYTES", 100)
+    calls = []
+
+    class Recording:
+        def encode_batch_flat(self, texts: list[str]) -> tuple[bytes, bytes]:
+            calls.append(texts)
+            return fast.tokenizer.encode_batch_flat(texts)
+
+    fast = make_encoder(FAST, vocabulary)
+    assert isinstance(fast, Fast)
+    short, long = [f"texte {number}" for number in range(50)], "un mot " * 40
+    ids, lengths = Fast(vocabulary, Recording()).encode(pa.array([*short, long, *short]))
+    assert [calls[0], calls[-1]] == [short, short]
+    assert "".join(piece for call in calls[1:-1] for piece in call) == long
+    assert len(calls) < 20
+    expected = [encode_whole(vocabulary, text) for text in [*short, long, *short]]
+    assert np.split(ids, np.cumsum(lengths))[50].tolist() == [*expected[50], vocabulary.eod_id]
+    assert lengths.tolist() == [len(each) + 1 for each in expected]
 
 
 RUNS = [
