@@ -305,7 +305,9 @@ def _merger(options: Options, crew: Crew) -> Callable[[list[Scan]], list[Scan]]:
 
 def _cut(shards: Sequence[Shard]) -> str:
     """A text that two cuts of inputs have in common only if they are the same."""
-    return "".join(f"{shard.source} {shard.name} {len(shard.files)} {shard.start} {shard.stop}\n" for shard in shards)
+    return "".join(
+        f"{shard.source} {shard.name} {len(shard.files)} {shard.start} {shard.stop} {shard.rows}\n" for shard in shards
+    )
 
 
 def _states(shards: Sequence[Shard]) -> str:

@@ -1,15 +1,16 @@
 """Documents in files, read in parts that any number of threads may take, in bounded memory.
 
-A shard is a run of row groups of a Parquet file, a range of bytes of JSON lines (a line belongs to the shard in which
-it begins), or some whole files of any format. What a shard holds does not depend on who reads it, or when. Parquet and
-JSON lines are read by columns; what Arrow refuses, or reads otherwise, is read record by record, as all other formats.
+A shard is a run of row groups of a Parquet file, some rows of a large one, a range of bytes of JSON lines (a line
+belongs to the shard in which it begins), or some whole files of any format. What a shard holds does not depend on who
+reads it, or when. Parquet and JSON lines are read by columns; what Arrow refuses, or reads otherwise, is read record by
+record, as all other formats.
 """
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import IO
 
@@ -32,6 +33,8 @@ SHARD_BYTES = 16_000_000
 """Size of a shard as its file states it: bytes of JSONL, uncompressed bytes of Parquet columns."""
 BATCH_BYTES = 4_000_000
 """Bytes of text in memory at once in each thread, or one document if it is longer."""
+GROUP_PARTS = 8
+"""Shards that one row group is cut into at most: each decodes the rows before its own, too."""
 SMALL = 16
 """Files so small that this many fit in a shard are put together in one."""
 LINE_START = b"{"
@@ -49,12 +52,14 @@ class Shard:
         given: the source, and what the user says of it.
         start: first row group, or byte, of the one file.
         stop: the row group, or byte, after the last; -1 where the files are read whole, record by record.
+        rows: of the one row group, the first and the one after the last that are the shard's; None for all.
     """
 
     files: tuple[SourceFile, ...]
     given: Source
     start: int = 0
     stop: int = -1
+    rows: tuple[int, int] | None = None
 
     @property
     def source(self) -> str:
@@ -92,8 +97,8 @@ def plan_shards(survey: Survey, shard_bytes: int = SHARD_BYTES) -> list[Shard]:
             waiting.clear()
 
     for unit in units(survey.files):
-        ranges = _ranges(unit, survey.source, shard_bytes)
-        if ranges is None:
+        parts = _parts(unit, survey.source, shard_bytes)
+        if parts is None:
             if unit[0].together or sum(file.size for file in waiting) >= shard_bytes:
                 flush()
             waiting.extend(unit)
@@ -101,33 +106,43 @@ def plan_shards(survey: Survey, shard_bytes: int = SHARD_BYTES) -> list[Shard]:
                 flush()
         else:
             flush()
-            shards += [Shard(unit, survey.source, *ends) for ends in ranges]
+            shards += parts
     flush()
     return shards
 
 
-def _ranges(unit: Sequence[SourceFile], source: Source, shard_bytes: int) -> list[tuple[int, int]] | None:
-    """Start and stop of each shard of a file, or None where it is read whole, record by record."""
+def _parts(unit: tuple[SourceFile, ...], source: Source, shard_bytes: int) -> list[Shard] | None:
+    """The shards of a file; None where it is read whole, record by record."""
     file = unit[0]
     if file.format == "parquet":
-        return _parquet_ranges(file, source.text_column, shard_bytes)
+        return list(_parquet_parts(unit, source, shard_bytes))
     if file.format != "jsonl" or not file.is_utf8 or file.size * SMALL <= shard_bytes:
         return None
     if file.packing:
-        return [(0, 2**62)]  # packed data has no place to start in but the first
-    return [(at, min(at + shard_bytes, file.size)) for at in range(0, file.size, shard_bytes)]
+        return [Shard(unit, source, 0, 2**62)]  # packed data has no place to start in but the first
+    starts = range(0, file.size, shard_bytes)
+    return [Shard(unit, source, at, min(at + shard_bytes, file.size)) for at in starts]
 
 
-def _parquet_ranges(file: SourceFile, text_column: str, shard_bytes: int) -> list[tuple[int, int]]:
-    metadata = open_parquet(file).metadata
-    column = _column(metadata, text_column)
-    ranges, begin, size = [], 0, 0
-    for group in range(metadata.num_row_groups):
-        size += metadata.row_group(group).column(column).total_uncompressed_size
-        if size >= shard_bytes or group == metadata.num_row_groups - 1:
-            ranges.append((begin, group + 1))
-            begin, size = group + 1, 0
-    return ranges
+def _parquet_parts(unit: tuple[SourceFile, ...], source: Source, shard_bytes: int) -> Iterator[Shard]:
+    metadata = open_parquet(unit[0]).metadata
+    column = _column(metadata, source.text_column)
+    begin = size = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        group_bytes = group.column(column).total_uncompressed_size
+        parts = min(group_bytes // shard_bytes, GROUP_PARTS, group.num_rows)
+        if parts > 1:  # many writers put a whole file into one group, which one thread would have alone
+            if begin < number:
+                yield Shard(unit, source, begin, number)
+            for rows in pairwise(group.num_rows * part // parts for part in range(parts + 1)):
+                yield Shard(unit, source, number, number + 1, rows)
+            begin, size = number + 1, 0
+            continue
+        size += group_bytes
+        if size >= shard_bytes or number == metadata.num_row_groups - 1:
+            yield Shard(unit, source, begin, number + 1)
+            begin, size = number + 1, 0
 
 
 def _column(metadata: pq.FileMetaData, name: str) -> int:
@@ -202,17 +217,23 @@ def _read_parquet(shard: Shard, checked: bool) -> Iterator[Batch]:
     index, row = _column(parquet.metadata, source.text_column), 0
     for group in range(shard.start, shard.stop):
         stated = parquet.metadata.row_group(group)
-        rows_at_once, first = _rows_at_once(stated, index), row
+        begin, end = shard.rows or (0, stated.num_rows)
+        rows_at_once, at = _rows_at_once(stated, index), 0
         try:
             for rows in parquet.iter_batches(rows_at_once, row_groups=[group], columns=columns, use_threads=False):
-                if not checked:
-                    require_utf8(rows, file)
-                yield _of_columns(rows, row, shard, names) if easy else _of_rows(rows, row, shard, names)
-                row += len(rows)
+                mine = rows[max(0, begin - at) : max(0, end - at)]
+                at += len(rows)
+                if len(mine):
+                    if not checked:
+                        require_utf8(mine, file)
+                    yield _of_columns(mine, row, shard, names) if easy else _of_rows(mine, row, shard, names)
+                    row += len(mine)
+                if at >= end < stated.num_rows:
+                    break  # what follows is for the group's other shards, and its end for the last to check
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise FileError(f"the Parquet file is damaged in row group {group}: {error}", where=file.where) from None
-        if row - first != stated.num_rows:
-            what = f"row group {group} has {row - first} rows, not {stated.num_rows}"
+        if at < end or (end == stated.num_rows and at > end):
+            what = f"row group {group} has {at} rows, not {stated.num_rows}"
             raise FileError(f"the Parquet file is damaged: {what}", where=file.where)
 
 

@@ -107,7 +107,8 @@ def test_the_shards_of_parquet_are_the_file(
         found = read(file, shard_bytes)
     assert [text for shard in found for text in shard] == [text for text in texts if text and not is_blank(text)]
     if shard_bytes == 1:
-        assert len(found) == pq.read_metadata(file).num_row_groups
+        groups = [pq.read_metadata(file).row_group(number) for number in range(pq.read_metadata(file).num_row_groups)]
+        assert len(found) == sum(max(1, min(group.num_rows, shards.GROUP_PARTS)) for group in groups)
 
 
 def test_several_row_groups_are_several_shards(tmp_path: Path) -> None:
@@ -117,6 +118,25 @@ def test_several_row_groups_are_several_shards(tmp_path: Path) -> None:
     found = read(tmp_path / "a.parquet", 3 * group - group // 2)
     assert [len(shard) for shard in found] == [30, 30, 30, 10]
     assert [text for shard in found for text in shard] == texts
+
+
+def test_a_row_group_larger_than_a_shard_is_several_shards(tmp_path: Path) -> None:
+    texts = [f"{number:02} " * 500 for number in range(100)]
+    options: dict[str, Any] = {"use_dictionary": False, "row_group_size": 40}
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", **options)
+    group = pq.read_metadata(tmp_path / "a.parquet").row_group(0).column(0).total_uncompressed_size
+    found = read(tmp_path / "a.parquet", group // 3)
+    assert [len(shard) for shard in found] == [13, 13, 14, 13, 13, 14, 20]
+    assert [text for shard in found for text in shard] == texts
+
+
+def test_a_document_that_cannot_be_read_has_its_number_in_the_file(tmp_path: Path) -> None:
+    texts: list[str | None] = [f"{number:02} " * 500 for number in range(100)]
+    texts[3] = texts[71] = None
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", use_dictionary=False)
+    for shard_bytes in (20_000, 10**9):
+        plan = make_plan(shards_of("source", tmp_path / "a.parquet", "text", shard_bytes), Choice(0.5), 1)
+        assert [each.line for each in plan.rejected] == [4, 72]
 
 
 def test_a_line_longer_than_a_batch_is_one_document(tmp_path: Path) -> None:
