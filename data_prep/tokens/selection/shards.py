@@ -136,7 +136,7 @@ def _parquet_parts(unit: tuple[SourceFile, ...], source: Source, shard_bytes: in
             if begin < number:
                 yield Shard(unit, source, begin, number)
             for rows in pairwise(group.num_rows * part // parts for part in range(parts + 1)):
-                yield Shard(unit, source, number, number + 1, rows)
+                yield Shard(unit, source, number, number + 1, rows=rows)
             begin, size = number + 1, 0
             continue
         size += group_bytes
