@@ -113,7 +113,7 @@ def build_corpus(
         "sources": [_config(survey.source) for survey in surveys],
         "max_rejected": max_rejected,
     }
-    if chosen:  # a corpus of all documents is what it was before there were editions
+    if chosen:  # a corpus of all documents is the same as before there were editions
         config |= {"edition": chosen} | ({"whole": sorted(whole)} if whole else {})
     if str(cleaning.profile) != UNNAMED:
         config["profile"] = str(cleaning.profile)
@@ -164,7 +164,7 @@ def _join(work: Path, parts: Sequence[Part]) -> None:
 
 
 def _config(source: Source) -> dict[str, Any]:
-    """The properties of a source that decide the output. A local path does not: what it holds does, as an input."""
+    """The properties of a source that decide the output. A local path is not one: its content is, as an input."""
     config = asdict(source)
     path = source.path if isinstance(source.path, str) else None
     return config | {"path": path, "format": identity_of(source.format)}
@@ -302,7 +302,7 @@ def _write_source(survey: Survey, work: Path, rows: Rows) -> None:
 
 
 def _tell(name: str, counts: dict[str, Any], edition: Edition | None) -> None:
-    """Say what was found in a source, what cleaning changed, and what the edition leaves out."""
+    """Report what screening found in a source, what cleaning changed, and what the edition leaves out."""
     cleaning = counts["cleaning"]
     cleaned = CleaningCounts(**cleaning | {"changed_values": Counter(cleaning["changed_values"])})
     for sentence in sentences(counts["screened"]):

@@ -61,7 +61,7 @@ def run_whole(request: Request, out: Path, *, verify: bool = True) -> None:
         before, began = claim(out), training_began(out)
         kept = FittedRecipe.read(before).kept or None if before and began else None
         whole = WholeRun(request, out, base, hardware=this_machine(), began=began, kept=kept, verify=verify)
-        _ = whole.assumed  # what is wrong with it is said before the text is read
+        _ = whole.assumed  # reports mistakes in it before the text is read
         if not began:
             write_request(request, out)
         steps = flow_steps(request)

@@ -243,7 +243,7 @@ def _texts(held: JsonObject, key: str) -> list[str]:
 
 
 def write_request(request: Request, out: Path, fitted: FittedRecipe | None = None) -> None:
-    """Note in a run's folder what it is asked for, and what of its recipe was fitted, if it was."""
+    """Write a run's request into its folder, with the fitted part of its recipe, if there is one."""
     write_text(out / REQUEST_FILE, request_text(request, fitted))
 
 

@@ -7,7 +7,7 @@ DOCUMENTS, QUESTIONS = 500, 100
 MERGE_T = 0.5
 """Distance of the merged model: 0 is the base, 1 the last checkpoint."""
 PROFILE, DUPLICATES = "clinical", "keep"
-"""How text is cleaned, and what is done with documents alike."""
+"""How text is cleaned, and the treatment of equal and similar documents."""
 MAX_LOSS = 1.0
 """Largest loss in general, in per cent of the perplexity per byte, of a merge that is chosen among several."""
 PRETRAIN, CPT = "qwen3_tiny_pretrain_2xcpu", "qwen3_tiny_cpt_2xcpu"

@@ -71,7 +71,7 @@ class WholeRun:
 
     @property
     def text(self) -> TextBuild:
-        """The run as those see it who make its text."""
+        """The run as the steps that make its text see it."""
         from ..data_prep.tasks.task_options import tasks_of
 
         parts = tasks_of(self.request.parts, self.workers, self.slurm, "data.parts")

@@ -121,7 +121,7 @@ def look_at(items: Iterable[Record | Rejected], profile: Profile, waiting: Path)
 
 
 def search_in(waiting: Path, look: SourceLook) -> SourceSearch:
-    """Second pass over the documents that wait, where the first pass over the whole source asks for it."""
+    """Second pass over the waiting documents, if the first pass over the whole source asks for it."""
     search = SourceSearch(look)
     if not look.is_enough:
         for item in _read(waiting):

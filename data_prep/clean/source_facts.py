@@ -54,7 +54,7 @@ class SourceLook:
         self._add(joined_words(text))
 
     def merge(self, other: "SourceLook") -> None:
-        """Add what was seen in the part that follows."""
+        """Add the results of the next part of the source."""
         self.lines.merge(other.lines)
         self.overflows |= other.overflows
         self._add(other.cut_words)
@@ -103,7 +103,7 @@ class SourceSearch:
             self.lines.add(text)
 
     def merge(self, whole_words: Iterable[str], not_looked_for: int, lines: RepeatedLines) -> None:
-        """Add what was found in a part of the source."""
+        """Add the results of a part of the source."""
         self.whole_words.update(whole_words)
         self.not_looked_for += not_looked_for
         if not self._look.lines.exact:

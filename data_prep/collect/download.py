@@ -110,7 +110,7 @@ class Download:
         return begun
 
     def _half(self) -> tuple[int, Begun | None]:
-        """Bytes that an earlier attempt left, and what is known of them; none where they cannot be continued."""
+        """Bytes that an earlier attempt left, and facts about them; none if they cannot be continued."""
         try:
             stated = read_object(self.record)
             total = stated.integer("total") if "total" in stated else None
@@ -121,7 +121,7 @@ class Download:
         return (have, begun) if have and begun.url == shown(self.url) and begun.validator else (0, None)
 
     def _begin(self, response: httpx.Response, have: int) -> tuple[int, Begun]:
-        """The byte that an answer begins with, and what it says of the file."""
+        """The byte that an answer begins with, and its facts about the file."""
         begin, total = 0, _number(response.headers.get("content-length"))
         if response.status_code == 416:
             self._drop("the server does not have the rest of the file")

@@ -118,7 +118,7 @@ def _test_documents(files: Mapping[str, Path]) -> Iterator[EvaluationText]:
 
 @dataclass(frozen=True)
 class _Shared:
-    """The contaminated documents, and what is in them.
+    """The contaminated documents, and the items that they share text with.
 
     Attributes:
         rows: source -> places of its contaminated documents, in order; [documents].
@@ -146,7 +146,7 @@ def _source(table: pa.Table) -> str:
 def _write(
     overlaps: Iterable[pa.Table], shared: _Shared, texts: EvaluationTexts, *, files: Mapping[str, Path], work: Path
 ) -> None:
-    """Write what was found, in the corpus's order, and the questions of it."""
+    """Write the overlaps, in the corpus's order, and the contaminated questions."""
     tasks, keys = (pa.array([getattr(item, name) for item in texts.items], pa.string()) for name in ("task", "key"))
     with atomic_path(work / OVERLAPS) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
         for source, tables in groupby(overlaps, _source):

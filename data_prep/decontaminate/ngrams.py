@@ -21,7 +21,7 @@ AT_ONCE = 2**20
 
 @dataclass(frozen=True)
 class Overlaps:
-    """Runs that documents share with what is looked for, [pairs] each.
+    """Runs that documents share with the texts that are looked for, [pairs] each.
 
     Attributes:
         documents: number of the document.

@@ -185,7 +185,7 @@ def _facts(files: list[_File]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.i
 
 
 def _write(path: Path, files: list[_File], copies: list[Copy]) -> None:
-    """List the copies and what is kept of them, cluster by cluster, the document that is kept first."""
+    """List the clusters: of each, the kept document first, then its copies."""
     kept = {copy.kept: Copy(copy.kept, copy.kept, KEPT, 1.0) for copy in copies}
     by_text = {copy.text: copy for copy in [*copies, *kept.values()]}
     numbers = {text: number for number, text in enumerate(sorted(kept))}
@@ -220,7 +220,7 @@ def _rows(members: list[Copy], numbers: dict[int, int], facts: pa.Table, first: 
 
 
 def _count(path: Path, counts: dict[str, dict[str, Any]]) -> dict[str, list[int]]:
-    """Add what was found to the sources' counts; the rows of the copies of each source that has any."""
+    """Add the copies to the sources' counts; returns the rows of the copies, by source."""
     with parquet_errors(path):
         rows = pq.read_table(path, columns=["cluster", "kind", "row", "source", "words"]).to_pylist()
     kept = {row["cluster"]: row["source"] for row in rows if row["kind"] == KEPT}

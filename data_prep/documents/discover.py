@@ -105,7 +105,7 @@ def _check_kind(format: str | None, formats: Mapping[str, str], text_column: str
 
 
 def _source(place: _Place, options: dict[str, Any], *, named: bool) -> Source:
-    """A source with what is said of it, and what follows from its format."""
+    """A source with the user's statements on it, and what follows from its format."""
     if place.format is not None:
         options = options | {"format": place.format} | _of_format(place.format, options)
     return Source(place.name, place.path, **options, named=named)
@@ -116,7 +116,7 @@ def _is_folder(place: _Place) -> bool:
 
 
 def _check_used(formats: Mapping[str, str], names: list[str]) -> None:
-    """Check that each source whose format is said is there."""
+    """Check that each source whose format is given exists."""
     for name in formats:
         check_known(name, names, "source", "--format NAME=SOURCE")
 

@@ -52,13 +52,13 @@ def recognise(path: Path, name: str, out: Path | None = None, formats: Mapping[s
     foreign = [] if alone else _foreign(files, definition)
     if foreign:
         shown = ", ".join(foreign[:SHOWN]) + (f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else "")
-        raise _doubt(path, f"it is {key}, by what is in it, but {key} does not publish {shown}")
+        raise _doubt(path, f"its content is that of {key}, but {key} does not publish {shown}")
     log.info(f"{name}: recognised as {key}")
     return key
 
 
 def is_whole(path: Path, out: Path | None = None) -> bool:
-    """Whether a folder is one source in several folders: it was collected, or is called as what it is recognised as."""
+    """Whether a folder with subfolders is one source: it was collected, or its name is that of its source."""
     if (path / JOURNAL_FILE).is_file():
         return True
     key = key_of(path.name)

@@ -35,7 +35,7 @@ OTHERS = {
     "eupl-1.2": Terms("EUPL-1.2", "https://eupl.eu/1.2/en/", True),
     "etalab-2.0": Terms("etalab-2.0", ETALAB, True),
 }
-"""SPDX identifier, or what is written in its stead, in lower case -> terms."""
+"""SPDX identifier, or another name of the licence, in lower case -> terms."""
 WORDS = (
     ("attribution", "by"),
     ("non-?commercial|(?:pas-d-|sans-)utilisation-commerciale|pas-d-usage-commercial", "nc"),

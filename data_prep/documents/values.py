@@ -157,7 +157,7 @@ class _Values:
             except RecursionError:
                 raise ValueError("brackets nested too deep", self.line) from None
             except json.JSONDecodeError as error:
-                # What is cut off looks like what is wrong: twice as much is read before it is said.
+                # A value that is cut off looks malformed: twice as much is read before it is refused.
                 if len(self.buffer) - self.at > LONGEST:
                     raise ValueError(f"not JSON: a value of more than {LONGEST:,} characters", self.line) from None
                 if self._more(max(CHUNK, len(self.buffer) - self.at)):

@@ -110,7 +110,7 @@ def _about(definition: Definition | None) -> list[str]:
 
 
 def _changes(definition: Definition | None, kinds: Iterable[str], versions: Iterable[str]) -> str:
-    """Sentence on what was done to a source's texts."""
+    """Sentence on the changes to a source's texts."""
     taken = f"taken from the published files ({definition.text}); " if definition else ""
     cleaned = ", ".join(kind.replace("_", " ") for kind in sorted(kinds))
     by = f" by pdapt {', '.join(sorted(versions))}" if versions else ""

@@ -143,7 +143,7 @@ def _row(cleaned: Cleaned, source: Source, edition: Edition | None, profile: Pro
 
 
 def _changes_made(before: str, changed: Counter[str], source: Source, profile: Profile) -> str:
-    """Sentence on what was done to a document, after what is known to have been done before, and by which version."""
+    """Sentence on the changes to a document, after the known earlier ones, and the version that made them."""
     taken = f"text taken from the published files ({source.definition.text})" if source.definition else ""
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(changed.items()))
     done = "; ".join(filter(None, [taken, kinds and f"cleaned ({profile}): {kinds}"]))

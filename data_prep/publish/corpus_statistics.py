@@ -65,7 +65,7 @@ def text_hash(text: str) -> int:
 
 
 def shared_texts(sources: dict[str, SourceStatistics]) -> npt.NDArray[np.int64]:
-    """Documents of a row's source whose text the column's source has, too, [sources, sources].
+    """Number of documents of a row's source whose text the column's source also has, [sources, sources].
 
     On the diagonal stand the documents whose text an earlier document of the same source has.
     """

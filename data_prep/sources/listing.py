@@ -35,7 +35,7 @@ class AtHand:
 
 @dataclass(frozen=True)
 class ListedSource:
-    """A source as its definition states it, and what is at hand of it; None where nothing is."""
+    """A source as its definition states it, and its files that are there; None if there are none."""
 
     definition: Definition
     at_hand: AtHand | None

@@ -318,7 +318,7 @@ def _states(shards: Sequence[Shard]) -> str:
 
 
 def _keep(folder: Path, cut: str) -> Path:
-    """The folder of what is made of the shards; empty if an earlier run made it of others."""
+    """The folder of the shards' parts; emptied if an earlier run made them from other shards."""
     if not (folder / CUT).is_file() or (folder / CUT).read_text(encoding="utf-8") != cut:
         _discard(folder)
         folder.mkdir()
@@ -327,7 +327,7 @@ def _keep(folder: Path, cut: str) -> Path:
 
 
 def _discard(folder: Path) -> None:
-    """Remove what is made of the shards; what an interruption leaves of it is not taken for whole."""
+    """Remove the shards' parts; what an interruption leaves of them is not taken for complete."""
     (folder / CUT).unlink(missing_ok=True)
     remove(folder)
 

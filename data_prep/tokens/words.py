@@ -181,7 +181,7 @@ def _last_newline(text: memoryview, begin: int, end: int) -> int:
 
 
 def decode(text: memoryview, begin: int, size: int) -> str:
-    """The characters of so many bytes, but for one that goes on behind them, or began before."""
+    """The characters of a number of bytes, without one that ends after them or began before."""
     return bytes(text[begin : begin + size]).decode("utf-8", "ignore")
 
 

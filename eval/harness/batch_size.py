@@ -135,7 +135,7 @@ def on_cpu(kind: RequestKind, tokens: int, vocab: int) -> int:
 
 
 def on_gpu(lm: LmEvalModel, kind: RequestKind, tokens: int) -> int:
-    """The largest power of two, up to LARGEST_BATCH, at which a pass over so many tokens leaves a tenth of the GPU."""
+    """The largest power of two, up to LARGEST_BATCH, at which a pass over `tokens` leaves a tenth of the GPU free."""
 
     def fits(size: int) -> bool:
         torch.cuda.empty_cache()

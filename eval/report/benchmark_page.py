@@ -38,7 +38,7 @@ class BenchmarkPage:
 
     @cached_property
     def answer(self) -> Answer:
-        """The answer; of models without a base, who ranks first."""
+        """The answer; for models without a base, the one that ranks first."""
         changes = area_changes(self._all_changes(), self.w)
         if changes:
             on_changes = answer(changes, self.w, self.figures)

@@ -124,7 +124,7 @@ def _setting(key: str, w: Words) -> str:
 
 
 def _value(value: object, w: Words) -> str:
-    """A setting's value; what was not limited has none."""
+    """A setting's value; none for a limit that was not set."""
     if value is None:
         return "–"
     return format_number(value, ",d", w.language) if isinstance(value, int) else str(value)

@@ -235,7 +235,7 @@ def proposal_sentence(proposed: Point, base: str, domain: str, general: str) -> 
 
 
 def choice_sentences(folder: Path) -> list[str]:
-    """Sentences of a report on a choice that `build_tradeoff` has written: what was chosen, and by which rule."""
+    """Sentences of a report on a choice that `build_tradeoff` has written: the point that was chosen, and the rule."""
     tradeoff, sentence = Tradeoff.read(folder), Manifest.read(folder).counts["sentence"]
     return [
         sentence,

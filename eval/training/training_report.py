@@ -1,4 +1,4 @@
-"""The report of trainings alone: their losses, what they took, and what is damaged of their records."""
+"""The report of trainings alone: their losses, their cost, and damage to their records."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

@@ -24,7 +24,7 @@ from .submitted import CANCELLED, Submitted, note_job, read_jobs
 
 HISTORY_FILE = "history.tsv"
 RECENT = 50
-"""Steps of training whose time says how long the rest takes."""
+"""Number of recent training steps from which the remaining time is estimated."""
 LOG_END = 200_000
 """Bytes at a log's end in which an error is looked for."""
 
@@ -132,7 +132,7 @@ class _Look:
         return self._ended(step, job)
 
     def _ended(self, step: Step, job: Submitted) -> tuple[StepState, str]:
-        """How a step stands whose job has ended before the step was done."""
+        """The status of a step whose job has ended before the step was done."""
         numbers = _numbers(step, self.listed, self.run, job)
         for part, number in numbers.items():
             notes = notes_folder(self.run, step.name) / part

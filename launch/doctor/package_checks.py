@@ -66,7 +66,7 @@ def check_packages() -> Iterator[Check]:
 
 
 class Unmet:
-    """A requirement that what is installed does not meet."""
+    """A requirement that the installed version does not meet."""
 
     def __init__(self, by: str, requirement: Requirement, installed: str | None) -> None:
         """Note it: `by` requires, and `installed` is the version that is there, or None."""

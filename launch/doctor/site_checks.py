@@ -1,4 +1,4 @@
-"""Whether a site's file is right, and what it names exists on the Slurm of this machine."""
+"""Whether a site's file is valid, and the names in it exist in this machine's Slurm."""
 
 import os
 import pwd

@@ -33,7 +33,7 @@ class Flow(Protocol):
     """A flow that can be started in a folder, and continued there."""
 
     def make(self) -> None:
-        """Write what it reads."""
+        """Write the flow's input files."""
         ...
 
     def started(self, run: Path) -> "AbstractContextManager[subprocess.Popen[str]]":
@@ -169,7 +169,7 @@ def _ended(process: "subprocess.Popen[str]", seconds: float) -> int | None:
 
 
 def _kill_group(process: "subprocess.Popen[str]") -> str:
-    """Kill a process with its group; what it has left behind, or nothing."""
+    """Kill a process with its group; returns a sentence on processes that are left, or nothing."""
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -92,7 +92,7 @@ class Disturbed:
 
 
 def compared(names: list[str], notes: str) -> tuple[DrillOutcome, str]:
-    """The outcome of a drill whose results of these names differ, with the job's notes where none does."""
+    """The outcome of a drill: the names of the results that differ or, if none does, the job's notes."""
     if names:
         return DrillOutcome.DIFFERENT, f"{counted(len(names), 'result')}: {', '.join(names[:5])}"
     return DrillOutcome.SAME, notes

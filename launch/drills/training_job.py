@@ -58,7 +58,7 @@ class Grounds:
         return self.folder / "base"
 
     def make(self) -> None:
-        """Make what is not made yet."""
+        """Make everything that is missing."""
         from ...conversion.convert import import_hf
         from ...data_prep.corpus import Source, build_corpus
         from ...data_prep.tokens.build import Options, build_tokens

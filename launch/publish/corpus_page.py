@@ -103,8 +103,8 @@ def _shared_table(sources: Sources, shared: npt.NDArray[np.int64]) -> Table | No
     names = list(sources)
     rows = [Row(names[row], [_number(int(shared[row, column])) for column in places]) for row in places]
     caption = (
-        "Documents of a row's source whose text the column's source has, too, whatever case, punctuation and white "
-        "space are; on the diagonal, those whose text an earlier document of the same source has."
+        "Number of documents of the row's source whose text also occurs in the column's source, regardless of case, "
+        "punctuation and white space; on the diagonal, documents whose text occurs earlier in the same source."
     )
     return Table("shared", caption, ["Source", *(names[place] for place in places)], rows)
 

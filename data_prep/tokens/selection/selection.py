@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ...tasks.executor import TaskRunner
 
 MOST_PARTS = 1000
-"""Values of a source's column `source` beyond which it names documents, and no parts of the source."""
+"""Number of values of a source's column `source` beyond which it does not name parts of the source."""
 NAME_BYTES = 180
 UNSAFE = re.compile(r"[^\w.-]+")
 

@@ -29,7 +29,7 @@ CODE = {
     "doc_to_image": "images",
     "doc_to_audio": "sound",
 }
-"""Keys of lm-eval's that are refused, and what they ask for."""
+"""Refused keys of lm-eval -> what they would do."""
 TEMPLATES = ("description", "doc_to_text", "doc_to_target", "doc_to_choice", "gen_prefix")
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 NOT_ASKED = ("should_decontaminate", "doc_to_decontamination_query", "tag", "task_alias", "group")
@@ -51,13 +51,13 @@ METRIC_OPTIONS = ("ignore_case", "ignore_punctuation", "ignore_numbers", "regexe
 FILTERS = ("take_first", "regex", "regex_pos", "multi_choice_regex", "remove_whitespace", "lowercase", "uppercase")
 GREEDY = {"do_sample": False, "temperature": 0}
 FEWSHOT_DELIMITER = "\n\n"
-"""lm-eval's default of what is between worked examples, and ends an answer."""
+"""lm-eval's default separator of worked examples, which also ends an answer."""
 ELSEWHERE = "run lm-eval itself, and give its results to `pdapt report build`"
 
 
 @dataclass(frozen=True)
 class TaskYaml:
-    """A task file with what it includes.
+    """A task file with the files that it includes.
 
     Attributes:
         path: the file.
