@@ -1,4 +1,4 @@
-"""Speed of cleaning on one core, beside the paper's expressions applied one after another."""
+"""Speed of cleaning on one core, compared with the paper's expressions applied one after another."""
 
 import time
 from collections import Counter
@@ -28,8 +28,8 @@ class Speed:
 
     Attributes:
         way: its name.
-        mb_per_second: million bytes of UTF-8 a second, the best of all turns.
-        ratio: that over the paper's.
+        mb_per_second: million bytes of UTF-8 per second, the best of all turns.
+        ratio: speed relative to the paper's.
     """
 
     way: str

@@ -1,4 +1,4 @@
-"""A corpus of the paper's shape made in tasks: words a second by step, memory, and the time on several nodes."""
+"""A corpus of the paper's shape made in tasks: words per second by step, memory, and the time on several nodes."""
 
 import re
 import subprocess
@@ -21,21 +21,21 @@ from .synthetic import Made, write_corpus
 STEP = re.compile(r"\] \w+: (?P<name>\w+): (?P<tasks>[\d,]+) tasks? done in (?P<seconds>[\d.]+) s$", re.MULTILINE)
 """Line in which a command says how long a step took."""
 REST = "rest"
-"""All that a command does beside steps: it looks for files and hashes them, joins parts, lists and drops."""
+"""Name for everything that a command does beside its steps: it finds and hashes files, joins parts, lists and drops."""
 SHORTEST = 0.01
-"""Seconds that a step is said to take at least."""
+"""Least seconds that a step counts as."""
 EVERY = 0.1
 """Seconds between two looks at the memory."""
 
 
 class Spread(StrEnum):
-    """A spread of a step's work.
+    """How a step's work is divided.
 
     Attributes:
-        CORES: over the cores of all nodes, as tasks.
-        FEW: over the cores of as many tasks as compare pairs.
-        SOURCES: over a core for each source, of which the largest takes longest.
-        CORE: over one core.
+        CORES: among the cores of all nodes, as tasks.
+        FEW: among as many cores as there are tasks that compare pairs.
+        SOURCES: one core for each source; the largest source takes longest.
+        CORE: on one core.
     """
 
     CORES = "all nodes"
@@ -53,12 +53,12 @@ class Step:
     """A step of a command.
 
     Attributes:
-        command: of `pdapt`.
-        name: of the step, or REST.
-        spread: of its work on several nodes.
-        seconds: that it took here.
-        words_per_second: of the corpus, here.
-        hours: for the words of the paper's Table 1, on the nodes.
+        command: command of `pdapt`.
+        name: name of the step, or REST.
+        spread: how its work is divided on several nodes.
+        seconds: time that it took here.
+        words_per_second: words of the corpus per second, here.
+        hours: hours for the words of the paper's Table 1, on the nodes.
     """
 
     command: str
@@ -71,13 +71,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Memory:
-    """The most resident memory of a command, in bytes.
+    """The peak of a command's resident memory, in bytes.
 
     Attributes:
-        command: of `pdapt`.
-        words: of the corpus that it worked on.
-        together: of all its processes, what they share counted in each.
-        largest: of one of them.
+        command: command of `pdapt`.
+        words: words of the corpus that it worked on.
+        together: memory of all its processes; shared memory is counted in each.
+        largest: memory of the largest process.
     """
 
     command: str
@@ -88,18 +88,18 @@ class Memory:
 
 @dataclass(frozen=True)
 class Nodes:
-    """Nodes that a measurement is carried over to: each core as fast as one here, and the disk no bound."""
+    """Nodes to which a measurement is extrapolated: each core is as fast as one here, and the disk is not the limit."""
 
     nodes: int
     cores: int
 
     def seconds(self, spread: Spread, workers: int, times: tuple[float, float], words: tuple[int, int, int]) -> float:
-        """Seconds that a step takes there.
+        """Compute the seconds that a step takes there.
 
-        What does not grow with the words, such as the start of processes, is taken as it is; what does is divided.
+        The part that does not grow with the words, such as the start of processes, stays; the other part is divided.
 
         Args:
-            spread: of its work.
+            spread: how its work is divided.
                 workers: cores that it had here, of a step of more than one core.
             times: seconds that it took here, on a small corpus and on a large one.
             words: of the small corpus, the large one, and the one there.
@@ -116,7 +116,7 @@ class Nodes:
 
 
 def _largest_share() -> float:
-    """The share of the paper's words that its largest source has."""
+    """The largest source's share of the paper's words."""
     words = [source["words"] for source in table()["sources"]]
     return max(words) / sum(words)
 
@@ -126,12 +126,12 @@ class Result:
     """A measurement.
 
     Attributes:
-        documents, words: of the corpus that was made.
-        paper_words: of the paper's Table 1.
-        workers: processes, or threads, that worked.
-        nodes: that it is carried over to.
-        steps: in their order.
-        memory: of each command, for a tenth of the corpus and for all of it.
+        documents, words: documents and words of the corpus that was made.
+        paper_words: words of the paper's Table 1.
+        workers: number of processes, or threads, that worked.
+        nodes: the nodes to which it is extrapolated.
+        steps: the steps in their order.
+        memory: memory of each command, for a tenth of the corpus and for all of it.
     """
 
     documents: int
@@ -145,14 +145,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Plan:
-    """Work that is measured.
+    """The work to measure.
 
     Attributes:
-        words: of the corpus, about.
-        seed: of the corpus.
-        tasks: parts of each source, and of the corpus, at most.
-        workers: processes.
-        tokenizer: as `pdapt tokens build` takes it; None to leave that out.
+        words: approximate words of the corpus.
+        seed: seed of the corpus.
+        tasks: largest number of parts of each source, and of the corpus.
+        workers: number of processes.
+        tokenizer: tokenizer as `pdapt tokens build` takes it; None to leave that command out.
     """
 
     words: int
@@ -180,12 +180,12 @@ class Plan:
 def bench(work: Path, plan: Plan, nodes: Nodes) -> Result:
     """Make a corpus of Table 1's shape, clean it, drop near-duplicates, look for its test parts, tokenize it.
 
-    The same is done with a tenth of the words, which tells what grows with them.
+    The same is done with a tenth of the words, which shows what grows with them.
 
     Args:
-        work: folder for it all, some 40 bytes a word.
-        plan: what is measured.
-        nodes: that the times are carried over to.
+        work: folder for all files, some 40 bytes per word.
+        plan: the work to measure.
+        nodes: the nodes to which the times are extrapolated.
 
     Raises:
         RuntimeError: a command failed; the end of its log is in the error.
@@ -213,7 +213,7 @@ def bench(work: Path, plan: Plan, nodes: Nodes) -> Result:
 def _measured(
     work: Path, plan: Plan, words: int
 ) -> tuple[Made, dict[tuple[str, str], tuple[Spread, float]], list[Memory]]:
-    """The corpus of so many words, spread and seconds of each step of each command, and the commands' memory."""
+    """Measure a corpus of some words: spread and seconds of each step of each command, and the commands' memory."""
     made = write_corpus(work / "in", words, plan.seed)
     times, memory = dict[tuple[str, str], tuple[Spread, float]](), list[Memory]()
     for command, options in plan.commands(work).items():
@@ -294,5 +294,5 @@ def sentences(result: Result) -> list[str]:
             for each in result.memory
         ),
         f"{result.paper_words:,} words on {counted(there.nodes, 'node')} of {there.cores} cores: {hours:.2f} hours, if "
-        "each core is as fast as one here, and the disk no bound",
+        "each core is as fast as one here, and the disk is not the limit",
     ]

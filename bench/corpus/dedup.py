@@ -1,7 +1,7 @@
-"""Near-duplicates as pdapt finds them beside datatrove's MinHash, on the same documents with copies planted in them.
+"""pdapt's search for near-duplicates compared with datatrove's MinHash, on the same documents with planted copies.
 
-Both use one thread and are given the texts in memory. What each would drop is checked by comparing the words of the two
-texts in Python, which neither takes part in.
+Both use one thread and get the texts in memory. What each would drop is checked independently, by comparing the words
+of the two texts in Python.
 """
 
 import random
@@ -24,9 +24,9 @@ TOKEN = re.compile(r"\w+|[^\w\s]")
 NUMBER = re.compile(r"\d+")
 SHINGLE, SIMILARITY = 5, 0.8
 LEAST_WORDS = 60
-"""Words of a document that a copy is planted of."""
+"""Fewest words of a document of which a copy is planted."""
 RATE = 4
-"""One long document in so many has a planted one."""
+"""One in this many long documents gets a planted one."""
 BATCH = 1000
 
 
@@ -35,8 +35,8 @@ class Planted:
     """Documents, some of which were made of others.
 
     Attributes:
-        texts: of all documents, the planted ones last.
-        origins: planted document -> the one that it was made of, and how: a key of COPIES.
+        texts: texts of all documents, the planted ones last.
+        origins: planted document -> the one from which it was made, and how: a key of COPIES.
     """
 
     texts: list[str]
@@ -49,12 +49,12 @@ class Result:
 
     Attributes:
         way: its name, a key of WAYS.
-        words_per_second: words between white space for each second of processor time.
-        recall: kind of planted document -> share that the way drops, of those that `is_copy` says are what they were
-            meant to be, and whose original it keeps.
-        dropped: documents that it would drop.
-        precision: share of those that have SIMILARITY of their shingles, and all numbers that both give in one place,
-            in common with the document that stands for them.
+        words_per_second: words between white space per second of processor time.
+        recall: kind of planted document -> share that the way drops, among those that `is_copy` confirms as planted,
+            and whose original the way keeps.
+        dropped: number of documents that it would drop.
+        precision: share of these that have in common with the document that replaces them SIMILARITY of their shingles,
+            and all numbers that both give in the same place.
     """
 
     way: str
@@ -70,7 +70,7 @@ def _tokenized(text: str, draw: random.Random) -> str:
 
 
 def _edited(text: str, draw: random.Random) -> str:
-    """One word of 80 left out or doubled; no number, and none beside one."""
+    """Leave out or double one word in 80, but no number, and no word beside one."""
     words = text.split(" ")
     for place in draw.sample(range(1, len(words) - 1), max(1, len(words) // 80)):
         if not any(NUMBER.search(word) for word in words[place - 1 : place + 2]):
@@ -79,14 +79,14 @@ def _edited(text: str, draw: random.Random) -> str:
 
 
 def _shortened(text: str, draw: random.Random) -> str:
-    """Without its last tenth."""
+    """Remove the last tenth."""
     del draw
     words = text.split(" ")
     return " ".join(words[: len(words) - len(words) // 10])
 
 
 def _another_dose(text: str, draw: random.Random) -> str:
-    """One of its numbers is another."""
+    """Change one of the numbers."""
     number = draw.choice(list(NUMBER.finditer(text)))
     return f"{text[: number.start()]}{int(number.group()) + 1}{text[number.end() :]}"
 
@@ -102,7 +102,7 @@ COPIES: dict[str, Callable[[str, random.Random], str]] = {
 
 
 def plant(texts: list[str], seed: int = 0) -> Planted:
-    """Plant a document for one in RATE of those that are long enough and have a number: of each kind in turn."""
+    """Plant a document for one in RATE of those that are long enough and have a number, with the kinds in turn."""
     draw, planted, origins = random.Random(seed), list(texts), {}  # noqa: S311
     suited = [n for n, text in enumerate(texts) if len(text.split()) >= LEAST_WORDS and NUMBER.search(text)]
     for place, number in enumerate(suited[::RATE]):
@@ -172,7 +172,7 @@ def _datatrove(texts: list[str], folder: Path) -> dict[int, int]:
 
 PEER = "datatrove MinHash"
 WAYS: dict[str, Callable[[list[str], Path], dict[int, int]]] = {"pdapt": _pdapt, PEER: _datatrove}
-"""Way -> which documents it drops, and for which other."""
+"""Way -> the documents that it drops, each with the document that replaces it."""
 
 
 def bench(paths: list[Path], words: int, turns: int) -> list[Result]:
@@ -180,8 +180,8 @@ def bench(paths: list[Path], words: int, turns: int) -> list[Result]:
 
     Args:
         paths: Parquet files with a column `text`.
-        words: documents are taken from the beginning until they have so many.
-        turns: of each way, one after the other; the fastest counts.
+        words: documents are taken from the beginning until they have this number of words.
+        turns: turns of each way, one after the other; the fastest counts.
 
     Raises:
         UserError: a path is not a Parquet file, or no document is long enough.
@@ -212,7 +212,7 @@ def _read(paths: list[Path], words: int) -> list[str]:
 
 @dataclass(frozen=True)
 class _Run:
-    """A run of one way: its processor time, and the documents that it drops, each with the one that stands for it."""
+    """A run of one way: its processor time, and the documents that it drops, each with the one that replaces it."""
 
     seconds: float
     dropped: dict[int, int]
@@ -245,7 +245,7 @@ def _result(way: str, planted: Planted, dropped: dict[int, int], *, seconds: flo
 
 
 def is_copy(text: str, kept: str) -> bool:
-    """Whether two texts share SIMILARITY of their shingles, and no number stands in one where the other has another."""
+    """Whether two texts share SIMILARITY of their shingles, and do not have different numbers in the same place."""
     first, second = (WORD.findall(each.lower()) for each in (text, kept))
     ours, theirs = _shingles(first), _shingles(second)
     if len(ours & theirs) < SIMILARITY * len(ours | theirs):
@@ -259,7 +259,7 @@ def _shingles(words: list[str]) -> set[tuple[str, ...]]:
 
 
 def _places(words: list[str]) -> dict[tuple[str, ...], Counter[str]]:
-    """The numbers that stand after each three words."""
+    """The numbers after each three words."""
     places: dict[tuple[str, ...], Counter[str]] = {}
     for at, word in enumerate(words):
         if word.isdigit():

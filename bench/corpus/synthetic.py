@@ -1,8 +1,8 @@
-"""A corpus of the paper's shape: sources and lengths of its Table 1, and French text that gives every step its work.
+"""A corpus of the paper's shape: sources and lengths of its Table 1, and French text that gives every step work.
 
-Sentences are those of the embedded sample's medical part, with numbers drawn anew, so that two documents share
-sentences and not their text. Of the documents that are long enough, some have lines that repeat across their source,
-words that line ends cut, tags and addresses, and a share is a copy of an earlier one of the source.
+Sentences are those of the embedded sample's medical part, with newly drawn numbers, so that two documents share
+sentences but not their text. Some of the documents that are long enough have lines that repeat across their source,
+words cut at line ends, tags and addresses, and some are copies of an earlier document of the source.
 """
 
 import json
@@ -19,13 +19,13 @@ from ...data_prep.tokens.parcomed import drawn_around, table
 from .dedup import COPIES
 
 COPIED = 0.05
-"""Share of a source's documents that are copies of one before, equal or of one of the kinds of `dedup.COPIES`."""
+"""Share of a source's documents that are copies of an earlier one, equal or of one of the kinds of `dedup.COPIES`."""
 TESTED = 0.01
-"""Share that are of a test part."""
+"""Share of the documents that belong to a test part."""
 LEAST_COPIED = 60
-"""Words of a document that is copied other than as it is."""
+"""Fewest words of a document of which a changed copy is made."""
 LAID_OUT = 200
-"""Words of a document that has the source's lines, cut words, and markup."""
+"""Fewest words of a document with the source's lines, cut words and markup."""
 LINE_WORDS = 12
 NUMBER = re.compile(r"\d+")
 UNSAFE = re.compile(r"\W+")
@@ -36,8 +36,8 @@ class Made:
     """A corpus that was made.
 
     Attributes:
-        documents, words: of all sources.
-        sources: how many there are.
+        documents, words: documents and words of all sources.
+        sources: number of sources.
     """
 
     documents: int
@@ -49,10 +49,10 @@ def write_corpus(folder: Path, words: int, seed: int) -> Made:
     """Write `folder/<source>.jsonl` for each source of Table 1; the same call writes the same bytes.
 
     Args:
-        folder: that is made.
-        words: of all sources together, about; each source has the share that it has in the paper, and a document at
-            least.
-        seed: of all draws.
+        folder: the folder to make.
+        words: approximate words of all sources together; each source has its share in the paper, and at least one
+            document.
+        seed: seed of all draws.
     """
     sources = table()["sources"]
     scale = words / sum(source["words"] for source in sources)
@@ -96,7 +96,7 @@ def _texts(lengths: list[int], sentences: list[list[str]], name: str, draw: rand
 
 
 def _words(length: int, sentences: list[list[str]], draw: random.Random) -> list[str]:
-    """So many words of sentences, whose numbers are drawn anew."""
+    """Take `length` words from sentences, with newly drawn numbers."""
     words: list[str] = []
     while len(words) < length:
         words += (NUMBER.sub(lambda _: str(draw.randrange(1, 1000)), word) for word in draw.choice(sentences))
@@ -104,7 +104,7 @@ def _words(length: int, sentences: list[list[str]], draw: random.Random) -> list
 
 
 def _laid_out(words: list[str], name: str, draw: random.Random) -> str:
-    """Words in lines, between lines that all documents of the source have, some of them cut or marked up."""
+    """Lay words out in lines, some cut or marked up, between lines that all documents of the source have."""
     lines = [f"Source {name} : document de synthèse"]
     for begin in range(0, len(words), LINE_WORDS):
         line, kind = " ".join(words[begin : begin + LINE_WORDS]), draw.random()
@@ -119,7 +119,7 @@ def _laid_out(words: list[str], name: str, draw: random.Random) -> str:
 
 
 def _copied(text: str, draw: random.Random) -> str:
-    """A text as it is, or as one of the kinds of copies has it."""
+    """Copy a text unchanged, or as one of the kinds of copies."""
     kinds = ["", *COPIES] if len(text.split(" ")) >= LEAST_COPIED and NUMBER.search(text) else [""]
     kind = draw.choice(kinds)
     return COPIES[kind](text, draw) if kind else text

@@ -1,7 +1,7 @@
-"""`pdapt tokens build` beside the ways that a user would otherwise take: the same ids from the same Parquet files.
+"""`pdapt tokens build` compared with what a user would otherwise use: the same ids from the same Parquet files.
 
-Each way is a process of its own, start-up included. It writes every document's ids, ended by `<|endoftext|>`, as int32
-files.
+Each way runs as a process of its own, start-up included. It writes every document's ids, ended by `<|endoftext|>`, as
+int32 files.
 """
 
 import string
@@ -35,11 +35,11 @@ class Result:
     Attributes:
         way: its name, a key of WAYS.
         seconds: wall time.
-        mb_per_second: bytes of text, in 10^6, a second.
-        peak_mb: memory of all its processes at the highest, shared pages counted once, in 10^6 bytes.
-        ids: how many it wrote.
-        documents: a number that equals another way's where both wrote the same documents, in whatever order; None where
-            their ends are not marked.
+        mb_per_second: 10^6 bytes of text per second.
+        peak_mb: peak memory of all its processes, shared pages counted once, in 10^6 bytes.
+        ids: number of ids that it wrote.
+        documents: a checksum that equals another way's if both wrote the same documents, in any order; None if their
+            ends are not marked.
     """
 
     way: str
@@ -81,11 +81,11 @@ class LongText:
     """Time and memory that `pdapt tokens build` takes for one long document.
 
     Attributes:
-        kind: of its characters, a key of LONG_TEXTS.
-        characters: how many it has.
+        kind: kind of its characters, a key of LONG_TEXTS.
+        characters: number of characters.
         seconds: wall time.
-        peak_mb: memory of the process at the highest, in 10^6 bytes.
-        ids: how many it wrote.
+        peak_mb: peak memory of the process, in 10^6 bytes.
+        ids: number of ids that it wrote.
     """
 
     kind: str
@@ -109,17 +109,17 @@ LONG_TEXTS = {
     "decomposed letters": ["e\u0301"],
     "combining marks": ["\u0301"],
 }
-"""Kind -> what is drawn at random until the text is long enough."""
+"""Kind -> the pieces that are drawn at random until the text is long enough."""
 DRAWN = 100_000
-"""Pieces of a long text that are drawn before they repeat."""
+"""Number of drawn pieces after which a long text repeats."""
 
 
 def bench_long(kinds: list[str], characters: int, tokenizer: str) -> list[LongText]:
-    """Tokenize one document of so many characters of each kind.
+    """Tokenize one document of a number of characters, for each kind.
 
     Args:
         kinds: keys of LONG_TEXTS; none for all.
-        characters: of each document.
+        characters: characters of each document.
         tokenizer: folder with `tokenizer.json`.
 
     Raises:
@@ -203,7 +203,7 @@ def _run(way: str, paths: list[str], tokenizer: str, size: int) -> Result:
 
 
 def _peak(process: "subprocess.Popen[bytes]") -> int:
-    """Wait for a process; the most bytes that it and its children were seen to hold."""
+    """Wait for a process, and return the largest observed memory of it and its children in bytes."""
     peak = 0
     while process.poll() is None:
         peak = max(peak, _memory(process.pid))
@@ -243,7 +243,7 @@ def _fold(ids: npt.NDArray[np.int32], end: int) -> int:
 
 
 def _map(paths: list[str], tokenizer: str, out: Path) -> None:
-    """As a user of `datasets` does it."""
+    """Tokenize as a user of `datasets` would."""
     dataset, encode, end = _loaded(paths, tokenizer, out)
 
     def to_ids(batch: dict[str, Any]) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def _map(paths: list[str], tokenizer: str, out: Path) -> None:
 
 
 def _rows(paths: list[str], tokenizer: str, out: Path) -> None:
-    """As the paper's code does it: rows of 2,048 tokens at most, which overlap by 4."""
+    """Tokenize as the paper's code does: rows of at most 2,048 tokens, which overlap by 4."""
     dataset, encode, _ = _loaded(paths, tokenizer, out)
 
     def to_rows(batch: dict[str, Any]) -> dict[str, Any]:
@@ -292,7 +292,7 @@ def _datatrove(paths: list[str], tokenizer: str, out: Path) -> None:
     file = str(Path(tokenizer) / "tokenizer.json")
     writer = DocumentTokenizer(str(out), file, eos_token=END_OF_DOCUMENT, shuffle_documents=False)
     LocalPipelineExecutor([reader, writer], tasks=len(paths), workers=PROCESSES, logging_dir=str(out / "logs")).run()
-    for path in out.glob("*.ds"):  # of small vocabularies it writes two bytes an id
+    for path in out.glob("*.ds"):  # for small vocabularies it writes two bytes per id
         np.fromfile(path, f"<u{writer.token_size}").astype("<i4").tofile(path.with_suffix(".bin"))
 
 
