@@ -17,11 +17,16 @@ EVALUATION_TABLES = ("groups", "scores")
 """Tables of a report that a card shows, of benchmark runs and of held-out text."""
 PERMISSIVE = "apache-2.0"
 LIMITS = (
-    "It continues text; it is not tuned to follow instructions or to converse, and no answer of it was checked by a "
+    "{kind}, and no answer of it was checked by a "
     "physician. It must not be used for diagnosis, treatment or triage, nor to copy doses or laboratory values "
     "unchecked. It has the errors and biases of its base and of its corpus, whose documents are of the times and "
     "places that they were written in. The table above says what it was evaluated on; nothing else is known."
 )
+KINDS = {
+    False: "It continues text; it is not tuned to follow instructions or to converse",
+    True: "It answers in conversations that its chat template writes",
+}
+"""Whether a model ends its turns -> its kind in words."""
 OPEN = "All documents of the corpus may be used commercially, on the terms of their licences."
 CLOSED = (
     "Not all of the corpus may be used commercially, or its licence is not known or disputed: {sources}. Whether a "
@@ -40,6 +45,7 @@ class ModelFacts:
         cost: of its training.
         licences: of its corpus.
         evaluation: folder of a report.
+        converses: whether it ends its turns, as after fine-tuning on conversations.
         citation: what to cite.
     """
 
@@ -49,6 +55,7 @@ class ModelFacts:
     cost: Spent
     licences: Sequence[Licensed]
     evaluation: Path
+    converses: bool = False
     citation: str = ""
 
 
@@ -74,17 +81,18 @@ def model_card(facts: ModelFacts, about: str) -> str:
         "language": ["fr", "en"],
         "license": licence_of(facts),
         "base_model": facts.base,
-        "tags": ["continued-pretraining", "medical"],
+        "tags": ["supervised-fine-tuning" if facts.converses else "continued-pretraining", "medical"],
     }
     if header["license"] == "other":
         header |= {"license_name": "see-licences", "license_link": "README.md"}
+    limits = LIMITS.format(kind=KINDS[facts.converses])
     sections = [
         f"# {plain(facts.title)}",
         f"[{facts.base}](https://huggingface.co/{facts.base}), trained further on French biomedical text.",
         f"## Training\n\n{_training(facts.cost)}",
         f"## Data and licences\n\n{_licences(facts)}",
         f"## Evaluation\n\n{evaluation_table(facts.evaluation)}",
-        f"## Intended use and limits\n\nFor research on French biomedical text.\n\n{LIMITS}",
+        f"## Intended use and limits\n\nFor research on French biomedical text.\n\n{limits}",
         f"## Energy\n\n{_energy(facts.cost)}",
         f"## How the weights were made\n\n{about}",
     ]

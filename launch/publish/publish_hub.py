@@ -1,14 +1,17 @@
 """`pdapt publish model` and `pdapt publish dataset`: checks, card and upload to the Hugging Face Hub."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...core import log
 from ...core.errors import UserError
-from ...core.files import read_object
-from ...core.hf.config import both_spellings
+from ...core.files import read_json, read_object
+from ...core.hf.config import REMOTE_CODE, both_spellings
 from ...core.hf.model import open_model
+from ...core.hf.tokenizer_file import open_tokenizer
+from ...core.hf.turns import ends_turns
 from ...core.integrity import AGAIN, check, stage_files
 from ...core.log import counted
 from ...core.manifest import MANIFEST_FILE
@@ -65,8 +68,12 @@ def prepare_model(folder: Path, sources: ModelSources) -> Publication:
     names = files_of(folder, MODEL_FILES)
     if (folder / MANIFEST_FILE).is_file():
         check("publish", stage_files([folder]), fix=AGAIN)
-    open_model(folder)
+    _check_weights(folder, names)
     _check_config(folder / "config.json")
+    open_tokenizer(folder / "tokenizer.json")
+    for name in names:
+        if name.endswith(".json"):
+            read_json(folder / name, nan=True)
     cost = spent(read_steps(sources.run / JOURNAL_FILE))
     assert cost, "there is a step"
     facts = ModelFacts(
@@ -76,6 +83,7 @@ def prepare_model(folder: Path, sources: ModelSources) -> Publication:
         cost=cost,
         licences=report_licences(sources.corpus).licences,
         evaluation=sources.report,
+        converses=ends_turns(folder),
         citation=sources.citation,
     )
     card = model_card(facts, _about(folder / CARD_FILE))
@@ -83,13 +91,43 @@ def prepare_model(folder: Path, sources: ModelSources) -> Publication:
     return Publication(folder, names, card, Kind.MODEL)
 
 
-def _check_config(path: Path) -> None:
-    """Check that a configuration has the keys of transformers 4 and of 5.
+def _check_weights(folder: Path, names: Sequence[str]) -> None:
+    """Check that the weights are a whole model of numbers, and that no others lie beside them.
 
     Raises:
-        UserError: it has those of one only.
+        UserError: they are not, by the name of a tensor or a file.
+    """
+    _, weights = open_model(folder)
+    used = {path.name for path in weights.files}
+    if others := [name for name in names if name.endswith(".safetensors") and name not in used]:
+        raise UserError(
+            f"{others[0]} is no part of the model: {', '.join(sorted(used))} hold all of its weights",
+            where=str(folder / others[0]),
+            fix="move it out of the folder",
+        )
+    for name in weights.tensors:
+        if not bool(weights.get(name).isfinite().all()):
+            raise UserError(
+                f"{name} holds values that are not finite numbers",
+                where=str(weights.file(name)),
+                fix="publish a model from before training diverged",
+            )
+        weights.release(name)
+
+
+def _check_config(path: Path) -> None:
+    """Check that a configuration has the keys of transformers 4 and of 5, and asks for no code.
+
+    Raises:
+        UserError: it has those of one only, or names code that is to be run.
     """
     config = read_object(path).values
+    if code := [key for key in REMOTE_CODE if key in config]:
+        raise UserError(
+            f"the configuration asks for code that comes with a model: {', '.join(code)}",
+            where=str(path),
+            fix="remove it: transformers has Qwen3's own",
+        )
     wanted = both_spellings(dict(config), None, str(path))
     lacking = sorted(key for key in wanted if key not in config)
     if lacking:

@@ -1,6 +1,8 @@
 """`pdapt publish`: what is checked, what the card says, and which calls reach the Hub, in which order."""
 
+import getpass
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +13,12 @@ import pytest
 import yaml
 from commands import pdapt, pdapt_json
 from huggingface_hub.utils import filter_repo_objects
+from safetensors.torch import load_file, save_file
 from test_publish_corpus import TITLE, corpus_of
 
 from pdapt.core.errors import UserError
 from pdapt.core.hf.config import both_spellings
+from pdapt.core.hf.turns import end_at_turns
 from pdapt.launch.publish import publish_hub
 from pdapt.launch.publish.hub import Kind, Publication, upload
 from pdapt.launch.publish.publish_hub import ModelSources, prepare_dataset, prepare_model, publish
@@ -91,6 +95,15 @@ def test_a_card_says_all_that_a_reader_asks(made: Path) -> None:
         assert f"\n## {section}\n" in body
 
 
+def test_the_card_of_a_fine_tuned_model_does_not_say_that_it_cannot_converse(made: Path, model: Path) -> None:
+    assert "it is not tuned to follow instructions" in prepare_model(model, sources(made)).card
+    (model / "manifest.json").unlink(missing_ok=True)
+    end_at_turns(model, model)
+    card = prepare_model(model, sources(made)).card
+    assert "It answers in conversations" in card
+    assert "supervised-fine-tuning" in yaml.safe_load(card.split("---\n", 2)[1])["tags"]
+
+
 def test_a_model_of_free_documents_has_its_base_s_licence(made: Path, tmp_path: Path) -> None:
     rows = [{"text": f"Le foie pèse {n} kg.", "licence": "CC BY 4.0", "commercial": True} for n in range(3)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -155,6 +168,70 @@ def test_what_must_not_be_published_is_named(made: Path, model: Path, file: str,
     (model / file).write_text(text)
     with pytest.raises(UserError, match=message):
         prepare_model(model, sources(made))
+
+
+def _beside(name: str) -> Callable[[Path], object]:
+    """Copy the weights to another name: what an earlier save left, or an adapter."""
+    return lambda model: shutil.copy(model / "model.safetensors", model / name)
+
+
+def _with(name: str, **values: Any) -> Callable[[Path], object]:
+    """Add keys to a file of settings."""
+    return lambda model: (model / name).write_text(json.dumps(json.loads((model / name).read_text()) | values))
+
+
+def _says(text: str) -> Callable[[Path], object]:
+    return lambda model: (model / "notes.txt").write_text(text)
+
+
+def _with_nan(model: Path) -> None:
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+
+
+RUBBISH: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a stale shard": (_beside("model-00001-of-00002.safetensors"), "model-00001-of-00002.safetensors is no part of"),
+    "an adapter": (_beside("adapter_model.safetensors"), "adapter_model.safetensors is no part of the model"),
+    "cut weights": (lambda model: os.truncate(model / "model.safetensors", 9000), "not a complete safetensors file"),
+    "NaN": (_with_nan, r"model\.norm\.weight holds values that are not finite"),
+    "code": (_with("config.json", auto_map={"AutoModel": "modeling.Mine"}), "asks for code .*auto_map"),
+    "no tokenizer": (lambda model: (model / "tokenizer.json").unlink(), "no such file: tokenizer.json"),
+    "half a tokenizer": (lambda model: (model / "tokenizer.json").write_text("{}"), "is not a tokenizer"),
+    "half a file": (lambda model: (model / "generation_config.json").write_text("{"), "not valid JSON"),
+    "a pickle by another name": (lambda model: (model / "x.json").write_bytes(b"\x80\x04\x95"), "not valid JSON"),
+    "a link": (lambda model: (model / "x.json").symlink_to(model / "config.json"), "links .* are not published"),
+    "a linked folder": (lambda model: (model / "x").symlink_to(model.parent), "links .* are not published"),
+    "an address": (_says(f"see file://{HOME}/marie/x"), f"{HOME}/marie/x"),
+    "a cluster": (_says("on /linkhome/rech/genabc01/uab12cd/run"), "/linkhome/rech/genabc01/uab12cd/run"),
+    "Windows": (_says("in C:\\Users\\marie\\x"), "Users.*marie"),
+    "where it was": (_with("config.json", _name_or_path=f"{HOME}/marie/base"), f"config.json: {HOME}/marie/base"),
+    "who made it": (
+        _with("generation_config.json", made_by="mdupont"),
+        "generation_config.json: the user name mdupont",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RUBBISH)
+def test_a_folder_with_rubbish_is_refused(made: Path, model: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Each in a folder without recorded hashes, such as one that was put together by hand."""
+    monkeypatch.setattr(getpass, "getuser", lambda: "mdupont")
+    (model / "manifest.json").unlink(missing_ok=True)
+    spoil, message = RUBBISH[kind]
+    prepare_model(model, sources(made))
+    spoil(model)
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        prepare_model(model, sources(made))
+
+
+def test_hidden_files_stay_where_they_are(made: Path, model: Path) -> None:
+    """Such as what a download has left in `.cache`, with names of this machine."""
+    (model / ".cache/huggingface").mkdir(parents=True)
+    (model / ".cache/huggingface/download.json").write_text(f"{HOME}/marie")
+    (model / ".git").mkdir()
+    (model / ".git/HEAD").write_text("ref")
+    assert not [name for name in prepare_model(model, sources(made)).files if name.startswith(".")]
 
 
 def test_a_configuration_for_one_line_of_transformers_is_refused(made: Path, model: Path) -> None:
