@@ -1,7 +1,7 @@
 """The answer of a page: its sentences, the figure that shows them, and the table of decisions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -43,8 +43,14 @@ def answer(changes: Sequence[AreaChange], w: Words, figures: Path) -> Answer:
         sentences=headline(changes, w),
         picture=draw_picture(draw, figures, "answer", caption=caption, w=w, alt=alt),
         decisions=decisions_table(changes, w, every_area=not short),
-        all_decisions=decisions_table(changes, w) if short else None,
+        all_decisions=_all_decisions(changes, w) if short else None,
     )
+
+
+def _all_decisions(changes: Sequence[AreaChange], w: Words) -> Table:
+    """The longer table of decisions, whose caption tells it from the short one."""
+    table = decisions_table(changes, w)
+    return replace(table, caption=w("of", group=w("all_decisions"), what=table.caption))
 
 
 def _basis(changes: Sequence[AreaChange], w: Words) -> str:
