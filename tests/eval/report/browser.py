@@ -77,6 +77,7 @@ def inspect(browser: str, axe: str, pages: dict[str, str], folder: Path) -> dict
     frames = []
     for name, text in pages.items():
         dark = text.replace("@media (prefers-color-scheme: dark)", "@media all")
+        dark = dark.replace("color-scheme: light dark", "color-scheme: dark")  # the browser's own colours
         assert dark != text, "the page has dark colours"
         for label, shown, widths in ((name, text, json.dumps(WIDTHS)), (f"{name}, dark", dark, "")):
             frames.append(
@@ -92,7 +93,7 @@ def inspect(browser: str, axe: str, pages: dict[str, str], folder: Path) -> dict
     )
     command = [browser, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=600000"]
     command += ["--window-size=1500,2000", "--dump-dom", harness.as_uri()]
-    dumped = subprocess.run(command, capture_output=True, text=True, check=True, timeout=400).stdout
+    dumped = subprocess.run(command, capture_output=True, text=True, check=True, timeout=550).stdout
     stated = re.search(r'data-results="([^"]*)"', dumped)
     assert stated, dumped[-2000:]
     return json.loads(unescape(stated.group(1)))
