@@ -18,13 +18,14 @@ def import_(
     out: Annotated[Path, typer.Argument(help="Megatron checkpoint root to make.")],
     *,
     bin_files: Annotated[bool, typer.Option("--bin", help="Read pytorch_model.bin, a pickle.")] = False,
+    nemo2: Annotated[bool, typer.Option("--nemo2", help="Make a checkpoint that NeMo 2 starts from.")] = False,
     verify: Verify = True,
     as_json: Json = False,
 ) -> None:
     """Convert a Hugging Face Qwen3 to a Megatron checkpoint."""
     from ..conversion.convert import import_hf
 
-    show(import_hf(source, out, bin_files=bin_files, verify=verify), as_json)
+    show(import_hf(source, out, bin_files=bin_files, verify=verify, nemo2=nemo2), as_json)
 
 
 @convert.command("export")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.checkpoint import damaged_hashes_record, read_hashes_record, read_provenance
+from ..core.checkpoint import NEMO2, damaged_hashes_record, read_hashes_record, read_provenance
 from ..core.errors import UserError
 from ..core.jsonio import JsonObject
 from ..core.log import counted
@@ -92,6 +92,7 @@ def card(checkpoint: Path, training: Training | None, source: str, dtype: str, i
     """
     rows = {f"{name}, SHA-256": f"`{value}`" for name, value in inputs.items()}
     sentence = ""
+    checkpoint = checkpoint.parent if checkpoint.name == NEMO2 else checkpoint
     if training is not None:
         rows |= _provenance(training)
         steps, sequences = counted(training.step, "step"), counted(training.sequences, "sequence")

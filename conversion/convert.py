@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from .distcp_write import Part
 
 
-def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool = True) -> Manifest:
+def import_hf(
+    source: Path, out: Path, *, bin_files: bool = False, verify: bool = True, nemo2: bool = False
+) -> Manifest:
     """Write a Hugging Face Qwen3's weights as a Megatron checkpoint root.
 
     Args:
@@ -36,6 +38,7 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool 
         out: the checkpoint root to make: `release/`, and `hf/` with configuration and tokenizer.
         bin_files: read `pytorch_model.bin`, a pickle, instead of safetensors.
         verify: whether the folder's files are compared with the hashes that were written with them, if any were.
+        nemo2: make a checkpoint that NeMo 2 starts from instead: `weights/` in the place of `release/`.
 
     Raises:
         UserError: the folder is not a complete Qwen3, a weight is NaN or infinite, or a file is damaged.
@@ -53,14 +56,15 @@ def import_hf(source: Path, out: Path, *, bin_files: bool = False, verify: bool 
         check_space(work, progress.total)
         with one_thread(), checking("import", {source: hf_files(source)}, verify=verify) as checked:
             parts = parts_of(weights, shape, progress, wrong)
-            hashes.update(distcp_write.write(work, parts, dtype, _extra_states(shape)))
+            hashes.update(distcp_write.write(work, parts, dtype, _extra_states(shape), nemo2=nemo2))
             write_settings(source, work / HF, NAMES[dtype])
         if wrong:
             raise _not_finite(weights, wrong[0])
         counts = {"tensors": len(megatron_shapes(shape)), "parameters": shape.parameters, "bytes": progress.total}
         return counts | checked
 
-    return run_stage("import", {"hf": source}, {}, out=out, body=body, beside=True, hashes=hashes)
+    options = {"nemo2": True} if nemo2 else {}
+    return run_stage("import", {"hf": source}, options, out=out, body=body, beside=True, hashes=hashes)
 
 
 def parts_of(weights: Folder, shape: Qwen3Config, progress: log.Progress, wrong: list[Folded]) -> "list[Part]":

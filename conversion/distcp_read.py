@@ -12,6 +12,8 @@ from ..core.files import read_object
 from .stored_tensor import map_tensor
 
 BACKEND = {"sharded_backend": "torch_dist", "sharded_backend_version": 1}
+WRAPPED = "module."
+"""Prefix of all names where NeMo 2 has saved them."""
 FORMAT = "metadata.json"
 """File that names a checkpoint's format; it is written last."""
 
@@ -64,7 +66,11 @@ class Checkpoint:
         """
         metadata = read_metadata(folder)
         self.folder = folder
-        self.entries, self._stored = metadata.tensors, metadata.stored
+        # Under the names that the other trainers give them; those of the optimizer's state have the prefix within.
+        self.entries = {name.replace(WRAPPED, "", 1): entry for name, entry in metadata.tensors.items()}
+        self._stored = {
+            (name.replace(WRAPPED, "", 1), begin): place for (name, begin), place in metadata.stored.items()
+        }
         self._maps: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
         for stored in self._stored.values():
             if Path(stored.file).name != stored.file:

@@ -5,7 +5,7 @@ import io
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,12 @@ from torch.distributed.checkpoint.planner import (
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.checkpoint.storage import WriteResult
 
-from ..core.checkpoint import RELEASE, TRACKER
-from ..core.files import write_json, write_text
+from ..core.checkpoint import NEMO2, RELEASE, TRACKER
+from ..core.files import atomic_path, write_json, write_text
 from ..core.system.disk import begin_flush
-from .distcp_read import BACKEND, FORMAT
+from .distcp_read import BACKEND, FORMAT, WRAPPED
 
+COMMON = "common.pt"
 THREADS = 2
 """How many files are written at a time: while one waits for the disk, another is put together."""
 BLOCK = 4 * 2**20
@@ -62,7 +63,9 @@ class Part:
     make: Callable[[], torch.Tensor]
 
 
-def write(root: Path, parts: list[Part], dtype: torch.dtype, empty_states: list[str]) -> dict[str, str]:
+def write(
+    root: Path, parts: list[Part], dtype: torch.dtype, empty_states: list[str], *, nemo2: bool = False
+) -> dict[str, str]:
     """Write a checkpoint of weights.
 
     Args:
@@ -70,11 +73,15 @@ def write(root: Path, parts: list[Part], dtype: torch.dtype, empty_states: list[
         parts: parts that fill their tensors.
         dtype: type of all parts.
         empty_states: names of the extra states that Megatron's layers expect and leave empty.
+        nemo2: write as NeMo 2 does: to the folder `weights`, all names with its prefix.
 
     Returns:
         SHA-256 of the files that hold the values, by their path under `root`.
     """
-    folder = root / RELEASE
+    folder = root / (NEMO2 if nemo2 else RELEASE)
+    if nemo2:
+        parts = [replace(part, name=WRAPPED + part.name) for part in parts]
+        empty_states = [WRAPPED + name for name in empty_states]
     objects = {name: _object(None) for name in empty_states}
     # What Megatron keeps beside the tensors. There are no arguments: a run that starts from weights has its own.
     objects["common_state/shard_0_1"] = _object({"checkpoint_version": 3.0, "iteration": 0})
@@ -86,8 +93,17 @@ def write(root: Path, parts: list[Part], dtype: torch.dtype, empty_states: list[
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         save({}, storage_writer=writer, planner=_Planner(parts, dtype, objects), no_dist=True)
     write_json(folder / FORMAT, BACKEND)
-    write_text(root / TRACKER, RELEASE)
+    if nemo2:
+        _write_no_common_state(folder)
+    else:
+        write_text(root / TRACKER, RELEASE)
     return {str(path.relative_to(root)): value.hexdigest() for path, value in files.hashes.items()}
+
+
+def _write_no_common_state(folder: Path) -> None:
+    """Write the file of what is not sharded, which Megatron-Core until 0.15 asks for: there is nothing."""
+    with atomic_path(folder / COMMON) as partial:
+        torch.save({}, partial)
 
 
 def _object(value: Any) -> io.BytesIO:

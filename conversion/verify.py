@@ -17,7 +17,6 @@ from ..core.integrity import checking, checkpoint_files, damage_first, hf_files
 from ..core.jsonio import shorten
 from ..core.log import counted
 from ..core.qwen3 import read_config
-from .bridge_config import RUN_CONFIG
 from .checkpoint_as_hf import open_checkpoint
 from .settings import settings_of
 
@@ -103,7 +102,8 @@ def _keys(models: list[Opened]) -> list[str]:
     keys = {key for opened in models for key in opened.config}
     stated = keys.intersection(*(opened.states for opened in models if opened.states is not None))
     if stated != keys:
-        log.info(f"verify: not compared, since {RUN_CONFIG} does not state them: {', '.join(sorted(keys - stated))}")
+        unstated = ", ".join(sorted(keys - stated))
+        log.info(f"verify: not compared, since the checkpoint's own file does not state them: {unstated}")
     return sorted(stated)
 
 

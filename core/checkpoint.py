@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from . import log
-from .dcp import shortened
+from .dcp import METADATA, shortened
 from .errors import UserError
 from .files import read_bytes
 from .jsonio import JsonObject
@@ -22,6 +22,8 @@ RELEASE = "release"
 """Megatron's name for weights that belong to no iteration."""
 HASHES_FILE = "pdapt.json"
 """File of a run's checkpoint that says where it comes from, and holds the hashes of its other files."""
+NEMO2 = "weights"
+"""NeMo 2's folder of a checkpoint that holds its tensors; its other files are beside it."""
 HF = "hf"
 """Folder beside the checkpoints that keeps the Hugging Face side: configuration and tokenizer."""
 _ITERATION = re.compile(rb"\d{1,10}")
@@ -94,7 +96,7 @@ def newest(root: Path) -> Path | None:
     """Find the folder of the newest checkpoint under a root; for a run, of its newest complete one.
 
     Args:
-        root: a checkpoint root, whose tracker names the newest one; or a run's folder.
+        root: a checkpoint root, whose tracker names the newest one; or a run's folder; or one checkpoint of NeMo 2.
 
     Returns:
         None if there is none.
@@ -104,6 +106,8 @@ def newest(root: Path) -> Path | None:
     """
     if (root / CHECKPOINTS).is_dir():
         return _newest_whole(root / CHECKPOINTS)
+    if (root / NEMO2 / METADATA).is_file():
+        return root / NEMO2
     tracker = root / TRACKER
     if not tracker.is_file():
         return None

@@ -118,12 +118,15 @@ def _constant(*arguments: object) -> None:
 
 _DTYPES = {"bfloat16", "float16", "float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"}
 _METADATA, _PLANNER = "torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.planner"
+_MEGATRON = "megatron.core.dist_checkpointing.strategies.torch"
 # Class in the pickled `.metadata` of a DCP checkpoint -> its replacement here. Nothing else is unpickled.
 _STANDS_FOR: dict[tuple[str, str], Any] = {
     ("pathlib", "PosixPath"): _constant,
     ("torch", "Size"): tuple,
     ("torch.serialization", "_get_layout"): _constant,
     (_METADATA, "Metadata"): _Metadata,
+    (_MEGATRON, "MCoreMetadata"): _Metadata,  # Megatron-Core's own until 0.15, which NeMo 2 saves with
+    (_MEGATRON, "MCoreSavePlan"): _Object,
     (_METADATA, "MetadataIndex"): _Index,
     (_METADATA, "TensorProperties"): _Properties,
     (_METADATA, "TensorStorageMetadata"): _Tensor,

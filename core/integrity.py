@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from . import log
-from .checkpoint import HASHES_FILE, HF, RELEASE, read_hashes_record
+from .checkpoint import HASHES_FILE, HF, NEMO2, RELEASE, read_hashes_record
 from .dcp import Span, weight_spans
 from .errors import UserError
 from .files import list_files, read_blocks
@@ -200,7 +200,7 @@ def _recorded(folder: Path) -> dict[str, str]:
 
 def hashed_folder(checkpoint: Path) -> Path:
     """The folder that holds the hashes of a checkpoint: the root if an import wrote it, else its own folder."""
-    imported = checkpoint.name == RELEASE and (checkpoint.parent / MANIFEST_FILE).is_file()
+    imported = checkpoint.name in (RELEASE, NEMO2) and (checkpoint.parent / MANIFEST_FILE).is_file()
     return checkpoint.parent if imported else checkpoint
 
 
@@ -214,7 +214,8 @@ def checkpoint_files(checkpoint: Path, reference: Path | None = None) -> dict[Pa
     settings, hashed = reference or checkpoint.parent / HF, hashed_folder(checkpoint)
     if hashed == checkpoint:
         return {checkpoint: file_names(checkpoint), settings: settings_files(settings)}
-    beside = (f"{RELEASE}/",) if reference else (f"{RELEASE}/", f"{HF}/")
+    weights = f"{checkpoint.name}/"
+    beside = (weights,) if reference else (weights, f"{HF}/")
     read = {hashed: [name for name in file_names(hashed) if name.startswith(beside)]}
     return read | ({reference: settings_files(reference)} if reference else {})
 

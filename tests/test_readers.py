@@ -41,7 +41,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "launch/publish/publishable.py": ("launch/publish/test_publish_hub.py::test_fuzz_config",),
     "launch/request.py": ("launch/test_fuzz_request.py::test_fuzz_request",),
     "conversion/bin_folder.py": (CHECKPOINT + "test_fuzz_bin", CHECKPOINT + "test_fuzz_bin_index"),
-    "conversion/bridge_config.py": ("conversion/test_bridge_settings.py::test_fuzz_run_config",),
+    "conversion/trainer_config.py": (
+        "conversion/test_bridge_settings.py::test_fuzz_run_config",
+        "conversion/test_nemo2_checkpoints.py::test_fuzz_model_config",
+    ),
     "eval/clinical/documents/annotations.py": (DOCUMENT_SETS + "test_fuzz_brat", DOCUMENT_SETS + "test_fuzz_xml"),
     "eval/clinical/documents/document_questions.py": (DOCUMENT_SETS + "test_fuzz_choices",),
     "eval/benchmark/read_lm_eval.py": (EVAL + "test_fuzz_lm_eval_results",),

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pdapt.conversion.bridge_config import RUN_CONFIG, read_run_config
 from pdapt.conversion.convert import export_hf, import_hf
+from pdapt.conversion.trainer_config import RUN_CONFIG, read_run_config
 from pdapt.conversion.verify import verify
 from pdapt.core.checkpoint import TRACKER
 from pdapt.core.errors import UserError

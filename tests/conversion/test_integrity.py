@@ -290,9 +290,9 @@ def test_a_source_that_changes_while_it_is_converted_is_refused(
     """Whoever reads a file first may have read another one than who reads it next."""
     folder, write = hf(0), distcp_write.write
 
-    def touched(*arguments: Any) -> Any:
+    def touched(*arguments: Any, **options: Any) -> Any:
         (folder / "model.safetensors").touch()
-        return write(*arguments)
+        return write(*arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(distcp_write, "write", touched)

@@ -1,4 +1,4 @@
-"""The model of a Megatron-Bridge checkpoint, from the `run_config.yaml` within it, if there is no `config.json`.
+"""The model of a checkpoint of Megatron-Bridge or NeMo 2, from their own file, if there is no `config.json`.
 
 It is read as plain YAML: what it names as a call (`_target_`) is compared by name, and never imported.
 """
@@ -17,8 +17,10 @@ RUN_CONFIG = "run_config.yaml"
 """Bridge's file in a checkpoint's folder with the whole configuration of the training."""
 TOKENIZER = "tokenizer"
 """Folder of a checkpoint in which Bridge keeps the tokenizer's files."""
+CONTEXT, MODEL_CONFIG = "context", "model.yaml"
+"""NeMo 2's folder of a checkpoint, beside that of the weights, and its file with the model's configuration."""
 MOST_BYTES = 2**20
-"""Largest size of a configuration; Bridge's have some 20 KB."""
+"""Largest size of a configuration; Bridge's have some 20 KB, NeMo's 10."""
 MERGE = "<<"
 _LARGEST = 2**31 - 1
 _SIZES = {
@@ -29,16 +31,22 @@ _SIZES = {
     "kv_heads": "num_query_groups",
     "head_dim": "kv_channels",
     "vocab": "vocab_size",
-    "max_positions": "seq_length",
 }
-"""Sizes of `Qwen3Config` -> Megatron's. As the longest sequence Bridge states only that of the training."""
+"""Sizes of `Qwen3Config` -> Megatron's."""
 _REQUIRED: dict[str, Any] = {"qk_layernorm": True, "normalization": "RMSNorm", "gated_linear_unit": True}
-_ABSENT = ("add_bias_linear", "add_qkv_bias", "num_moe_experts", "multi_latent_attention", "rope_scaling")
+_ABSENT = (
+    "add_bias_linear",
+    "add_qkv_bias",
+    "num_moe_experts",
+    "multi_latent_attention",
+    "rope_scaling",
+    "seq_len_interpolation_factor",
+)
 """Fields that switch on what a dense Qwen3 does not have."""
 
 
 def read_run_config(checkpoint: Path) -> Qwen3Config:
-    """Read the shape of a Bridge checkpoint's model.
+    """Read the shape of a Bridge checkpoint's model. Its longest sequence is that of training: no other is stated.
 
     Raises:
         UserError: the file is damaged, lacks a size, or describes a model other than a dense Qwen3.
@@ -48,9 +56,25 @@ def read_run_config(checkpoint: Path) -> Qwen3Config:
     stated = JsonObject(content, str(path)).object("model").values
     # Megatron's own class of a model holds the layers' fields one level deeper, Bridge's classes beside the others.
     layers = JsonObject(stated.get("transformer") or {}, f"{path}: model.transformer").values
-    model = JsonObject(layers | stated, f"{path}: model")
+    return _shape(JsonObject(layers | stated, f"{path}: model"), path, longest="seq_length")
+
+
+def read_model_config(context: Path) -> Qwen3Config:
+    """Read the shape of a NeMo 2 checkpoint's model from its folder `context`.
+
+    Raises:
+        UserError: as of `read_run_config`.
+    """
+    path = context / MODEL_CONFIG
+    stated = JsonObject(_read(path), str(path)).object("config").values
+    return _shape(JsonObject(stated, f"{path}: config"), path, longest="max_position_embeddings")
+
+
+def _shape(model: JsonObject, path: Path, *, longest: str) -> Qwen3Config:
+    """The shape that Megatron's fields state; `longest` is the one of the longest sequence."""
     _check_qwen3(model, path)
-    sizes = {ours: model.integer(theirs, minimum=1, maximum=_LARGEST) for ours, theirs in _SIZES.items()}
+    names = _SIZES | {"max_positions": longest}
+    sizes = {ours: model.integer(theirs, minimum=1, maximum=_LARGEST) for ours, theirs in names.items()}
     shape = Qwen3Config(
         **sizes,
         tied=model.flag("share_embeddings_and_output_weights"),
@@ -63,18 +87,18 @@ def read_run_config(checkpoint: Path) -> Qwen3Config:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read the sections. Bridge's writer uses aliases, but no merges: a few lines of merges can expand to terabytes."""
+    """Read the sections. Both writers use aliases, but no merges: a few lines of merges can expand to terabytes."""
     try:
         text = read_bytes(path, MOST_BYTES).decode()
         if MERGE in text:
-            raise UserError(f"{RUN_CONFIG} merges mappings ({MERGE})", where=str(path), fix="write the values out")
+            raise UserError(f"{path.name} merges mappings ({MERGE})", where=str(path), fix="write the values out")
         content = yaml.safe_load(text)
     except UserError:
         raise
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        raise UserError(f"{RUN_CONFIG} is not valid YAML: {first_line(error)}", where=str(path)) from None
+        raise UserError(f"{path.name} is not valid YAML: {first_line(error)}", where=str(path)) from None
     if not isinstance(content, dict):
-        raise UserError(f"{RUN_CONFIG} is not a configuration", where=str(path), allowed="sections by name")
+        raise UserError(f"{path.name} is not a configuration", where=str(path), allowed="sections by name")
     return content
 
 
