@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NEMO := .venv-nemo
 NEMO_READY := $(NEMO)/.ready
+TOOLKIT := .venv-nemo-toolkit
+TOOLKIT_READY := $(TOOLKIT)/.ready
 OUT ?= runs/quickstart
 # Tests start many processes; whatever the environment says, what these import is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,8 +31,9 @@ test-slow: setup ## Ranks, kills, whole runs, browser, Slurm; GPU tests where th
 	@$(BIN)/python -m pytest -q -m "slow and not gpu and not alone" -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 	@$(BIN)/python -m pytest -q -m "alone or gpu"
 
-test-nemo: setup-nemo ## The second engine, NVIDIA's Megatron-Bridge, on CPU ranks; not part of `test`.
+test-nemo: setup-nemo ## The second engine, NVIDIA's Megatron-Bridge, and NeMo 2, on CPU ranks; not part of `test`.
 	@$(NEMO)/bin/python -m pytest -q tests/nemo --durations=20
+	@PDAPT_NEMO_TOOLKIT=$(CURDIR)/$(TOOLKIT)/bin/python $(BIN)/python -m pytest -q tests/nemo_toolkit --durations=20
 
 lint: setup ## Style, format and types.
 	@$(BIN)/ruff check .
@@ -56,7 +59,7 @@ $(READY): requirements/build.txt requirements/dev.txt pyproject.toml
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-setup-nemo: $(NEMO_READY) ## Make .venv-nemo, once: .venv with what Megatron-Bridge needs before it.
+setup-nemo: $(NEMO_READY) $(TOOLKIT_READY) ## Make .venv-nemo and .venv-nemo-toolkit, once; they read .venv's packages.
 
 # One line of the path file reads .venv's packages, after its own; the other finds stand-ins for what needs a GPU.
 $(NEMO_READY): $(READY) requirements/nemo.txt
@@ -67,8 +70,16 @@ $(NEMO_READY): $(READY) requirements/nemo.txt
 	@$(NEMO)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/nemo.txt
 	@touch $@
 
+$(TOOLKIT_READY): $(READY) requirements/nemo-toolkit.txt
+	@$(BIN)/python -m venv --clear --without-pip $(TOOLKIT)
+	@own=$$($(TOOLKIT)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	shared=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	printf '%s\n' "import site; site.addsitedir('$$shared')" > "$$own/shared.pth"
+	@$(TOOLKIT)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/nemo-toolkit.txt
+	@touch $@
+
 system-packages: ## What tests need beyond Python: Chromium and Slurm, through apt where that may be done.
 	@.ci/system-packages
 
-clean: ## Remove .venv, .venv-nemo and the quickstart's run.
-	rm -rf $(VENV) $(NEMO) runs
+clean: ## Remove .venv, .venv-nemo* and the quickstart's run.
+	rm -rf $(VENV) $(NEMO) $(TOOLKIT) runs
