@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,14 @@ checkpoint: {every: 5, reshardable: true, asynchronous: false}
 validation: {every: 10, batches: 1}
 steps: 20
 """
+FINE_TUNING = [
+    *("model.size=null", "model.precision=fp32", "data.seq_length=256", "batch.global_size=8", "batch.micro_size=1"),
+    "model.shape={layers: 2, hidden: 64, ffn: 160, heads: 4, kv_heads: 2, head_dim: 16, vocab: 1024, tied: true, "
+    "max_positions: 512}",
+    *("optimizer.lr=1e-3", "optimizer.warmup_steps=2", "checkpoint.every=6", "checkpoint.keep_every=6"),
+    *("checkpoint.asynchronous=false", "validation.every=3", "validation.batches=1", "steps=6"),
+]
+"""A published recipe for fine-tuning on conversations becomes one of six steps of the tiny model."""
 GUARDED = ["steps=40", "optimizer.lr=1e-7", "guard.window=16", "guard.deviations=1.7", "guard.spike=stop"]
 LAYOUTS = {
     "DP1": [],
@@ -53,16 +61,20 @@ class Runs:
     Attributes:
         folder: where they and the base are.
         tokens: what they read.
+        recipe: name of a recipe, or its file in the folder.
     """
 
     folder: Path
     tokens: Path
+    recipe: str = "recipe.yaml"
 
     def command(self, out: Path, *overrides: str) -> list[str]:
         """The command of a run."""
         given = {"--tokens": self.tokens, "--base": self.folder / "base", "--out": out}
         places = [text for name, path in given.items() for text in (name, str(path))]
-        return [sys.executable, "-m", "pdapt.cli.main", "train", str(self.folder / "recipe.yaml"), *overrides, *places]
+        file = self.folder / self.recipe
+        recipe = str(file) if file.is_file() else self.recipe
+        return [sys.executable, "-m", "pdapt.cli.main", "train", recipe, *overrides, *places]
 
     def of(self, layout: str, *overrides: str) -> Path:
         """The whole run of a layout."""
@@ -91,17 +103,32 @@ def losses(run: Path, name: str = "loss") -> dict[int, float]:
     return {row["iteration"]: row[name] for row in rows if name in row}
 
 
-def assert_equal(one: Path, other: Path) -> None:
+def assert_equal(one: Path, other: Path, steps: int = 20) -> None:
     """The losses of two runs, in FP32."""
-    for name, steps in (("loss", 20), ("valid_loss", 2)):
+    for name, count in (("loss", steps), ("valid_loss", 2)):
         first, second = losses(one, name), losses(other, name)
-        assert len(first) == steps
+        assert len(first) == count
         assert first == pytest.approx(second, abs=1e-6, rel=0)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_twenty_steps_have_the_losses_of_megatrons_trainer(runs: Runs, layout: str) -> None:
     assert_equal(runs.of(layout), runs.of(layout, NEMO))
+
+
+@pytest.mark.parametrize("layout", ["DP1", "DP2"])
+def test_fine_tuning_on_conversations_has_the_losses_of_megatrons_trainer(
+    runs: Runs, chat_tokens: Path, layout: str
+) -> None:
+    """Losses of the answers alone, in packed rows."""
+    runs = replace(runs, tokens=chat_tokens, recipe="qwen3_0p6b_sft_8xh100_packed")
+    spread = ["parallel.ranks_per_node=1", *LAYOUTS[layout], *FINE_TUNING]
+    ours, theirs = (
+        runs.train(runs.folder / f"tuned-{layout}-{len(engine)}", *spread, *engine) for engine in ([], [NEMO])
+    )
+    assert_equal(ours, theirs, steps=6)
+    answers = [json.loads(line)["sources"] for line in (ours / METRICS).read_text().splitlines()]
+    assert answers == [json.loads(line)["sources"] for line in (theirs / METRICS).read_text().splitlines()]
 
 
 def test_the_run_folder_is_the_same(runs: Runs) -> None:
