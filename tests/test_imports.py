@@ -33,8 +33,8 @@ DOORS = {
     "training": TOKENS,
 }
 """Room -> the modules and sub-rooms that it imports of a room that is closed to it otherwise."""
-UPWARDS = {"recipes/nemo.py": "training"}
-"""The one module of `recipes` that gives a trainer's configuration -> the room that it imports when it is called."""
+UPWARDS = {"recipes/nemo.py": "training", "recipes/nemo2.py": "training"}
+"""The modules of `recipes` that give a trainer's configuration -> the room that they import when they are called."""
 RECIPES_WITHOUT = ("torch", "megatron")
 
 

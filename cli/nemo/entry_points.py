@@ -5,12 +5,12 @@ runs in the process that calls it: `nemo` itself, or with `executor=…` that of
 launcher that is each rank, and `pdapt train` is then one of the ranks.
 """
 
-# NeMo-Run reads `Optional[str]`, and does not know `str | None`.
-# ruff: noqa: UP045
+# NeMo-Run reads `Optional[str]`, and does not know `str | None`; 0.4.0 shows no help of `Optional[list[str]]`.
+# ruff: noqa: UP006, UP035, UP045
 
 import sys
 from collections.abc import Callable
-from typing import Optional
+from typing import List, Optional
 
 import nemo_run as run
 
@@ -42,7 +42,7 @@ def train(
     out: str,
     base: Optional[str] = None,
     tokenizer: Optional[str] = None,
-    overrides: Optional[list[str]] = None,
+    overrides: Optional[List[str]] = None,
     stop_at: Optional[int] = None,
     wall_time: Optional[float] = None,
 ) -> None:
@@ -88,7 +88,7 @@ def evaluate(
     models: list[str],
     data: str,
     out: str,
-    tasks: Optional[list[str]] = None,
+    tasks: Optional[List[str]] = None,
     limit: Optional[int] = None,
     batch_size: str = "auto",
     gpus: int = 1,
@@ -114,7 +114,7 @@ def merge(
     tuned: str,
     out: str,
     method: str = "slerp",
-    t: Optional[list[str]] = None,
+    t: Optional[List[str]] = None,
     density: Optional[float] = None,
     seed: Optional[int] = None,
 ) -> None:

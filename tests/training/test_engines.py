@@ -85,7 +85,38 @@ def test_every_package_that_is_missing_or_another_version_is_named(versions: dic
     with pytest.raises(UserError, match=r"megatron-bridge is not installed; megatron-core is 0\.13\.0, not ") as wrong:
         installed.check_installed(Recipe(engine=Engine.NEMO))
     assert installed.REQUIREMENTS in str(wrong.value)
+
+
+def test_the_default_engine_is_refused_on_a_megatron_core_without_masks(versions: dict[str, str]) -> None:
+    """That of NeMo 2, in whose environment `nemo pdapt train` is there, too."""
     installed.check_installed(Recipe())
+    versions["megatron-core"] = "0.15.3"
+    with pytest.raises(UserError, match=r"engine=megatron cannot run here: megatron-core is 0\.15\.3"):
+        installed.check_installed(Recipe())
+
+
+def test_what_a_recipe_for_nemo_2_needs_is_named(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        UserError, match=r"nemo-toolkit is not installed; megatron-core is 0\.19\.2, not 0\.15\.3"
+    ) as wrong:
+        installed.check_toolkit()
+    assert installed.TOOLKIT_REQUIREMENTS in str(wrong.value)
+    versions |= installed.TOOLKIT_VERSIONS
+    monkeypatch.setattr(installed, "has_gpu", lambda: False)
+    monkeypatch.delenv(installed.ARCHITECTURES, raising=False)
+    with pytest.raises(UserError, match="there is no GPU, and TORCH_CUDA_ARCH_LIST does not name one"):
+        installed.check_toolkit()
+    monkeypatch.setenv(installed.ARCHITECTURES, "9.0")
+    installed.check_toolkit()
+
+
+def test_the_versions_for_nemo_2_are_those_of_its_requirements_file() -> None:
+    text = (ROOT / installed.TOOLKIT_REQUIREMENTS).read_text()
+    pinned = dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==([^ ]+)", text, re.MULTILINE))
+    assert {name: pinned[name] for name in installed.TOOLKIT_VERSIONS} == installed.TOOLKIT_VERSIONS
+    base = dict(re.findall(r"^([\w.-]+)==([^ ]+)", (ROOT / "requirements/base.txt").read_text(), re.MULTILINE))
+    shared = ("torch", "triton", "omegaconf", "safetensors")
+    assert {name: pinned[name] for name in shared} == {name: base[name] for name in shared}
 
 
 def test_kernels_that_bridge_imports_are_named_where_they_are_missing(
