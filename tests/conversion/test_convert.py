@@ -115,7 +115,7 @@ def test_a_missing_and_an_unknown_tensor_are_named(tiny_qwen3: Maker, tmp_path: 
 def test_another_shape_is_named(tiny_qwen3: Maker, tmp_path: Path) -> None:
     source = tiny_qwen3()
     edit_config(source, intermediate_size=96)
-    with pytest.raises(UserError, match=r"mlp\.(gate|up|down)_proj\.weight is \(.*\) in the file, and \("):
+    with pytest.raises(UserError, match=r"mlp\.(gate|up|down)_proj\.weight is \(.*\) in the file, but \("):
         import_hf(source, tmp_path / "out")
 
 
