@@ -57,7 +57,7 @@ def run(job: LmEvalJob) -> None:
     describe_machine_once()
     lm_eval_utils.env = sandbox()  # the templates of task files are data, not programs of the user's
     if replace_products():
-        print("this CPU has no BF16 products: they are computed in FP32 and rounded", flush=True)
+        print("this CPU cannot multiply in BF16: products are computed in FP32 and rounded", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         manager = TaskManager(include_path=".", include_defaults=False)
         for name, evaluations in groupby(job.evaluations, key=lambda evaluation: evaluation.model):

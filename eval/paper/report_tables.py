@@ -146,7 +146,8 @@ def _baselines(tables: Tables, number: int, topics: Sequence[str], w: Words) -> 
     columns = [(topic, language) for topic in topics for language in ("EN", "FR")]
     rows = [Row(model, [entry(model, *column) for column in columns]) for model in tables.baselines]
     heads = [f"{abbreviations[topic]} {language}" for topic, language in columns]
-    caption = all_models_caption([abbreviations[topic] for topic in topics], w)
+    questions = {topic.name: topic.questions for topic in tables.file.topics}
+    caption = all_models_caption({h: questions[topic] for h, (topic, _) in zip(heads, columns, strict=True)}, w)
     return Table(f"table-{number}", caption, [w("model"), *heads], rows)
 
 

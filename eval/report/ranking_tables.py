@@ -1,6 +1,6 @@
 """Any number of models side by side: ranks over a group's tasks, and scores on the medical tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
@@ -96,14 +96,19 @@ def all_models_tables(runs: Sequence[Runs], w: Words) -> list[Table]:
         ]
         heads = [f"{TASKS[names['EN-MEDICAL', topic]].abbreviation} {language}" for topic, language in columns]
         if rows:
-            caption = all_models_caption([TASKS[names["EN-MEDICAL", topic]].abbreviation for topic in topics], w)
+            caption = all_models_caption({h: _questions(of) for h, of in zip(heads, by_column, strict=True)}, w)
             tables.append(Table(f"models-{number}", caption, [w("model"), *heads], rows))
     return tables
 
 
-def all_models_caption(topics: Sequence[str], w: Words) -> str:
-    """Caption of one of Tables 8 to 11, which its topics tell from the others."""
-    return w("all_models_caption", topics=", ".join(topics))
+def all_models_caption(questions: Mapping[str, int], w: Words) -> str:
+    """Caption of one of Tables 8 to 11, which its columns tell from the others; their numbers of questions."""
+    return w("all_models_caption", columns=", ".join(f"{head} ({count})" for head, count in questions.items()))
+
+
+def _questions(answers: dict[str, Answers]) -> int:
+    """Number of questions that all these models answered; 0 without a model."""
+    return next((len(each.keys) for each in answers.values()), 0)
 
 
 def _entry(model: str, answers: dict[str, Answers], language: str, w: Words) -> Entry:
