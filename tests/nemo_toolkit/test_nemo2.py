@@ -184,7 +184,7 @@ def test_ten_steps_have_the_losses_of_our_engine_without_masks(trained: Trained)
 def test_its_checkpoint_is_exported_without_a_reference(
     trained: Trained, weights: Path, tmp_path: Path, source: str
 ) -> None:
-    """To the model that NeMo's own exporter of Hugging Face folders makes of it."""
+    """By its own `context/model.yaml`: the same tensors, and the configuration of the base it came from."""
     checkpoint = trained.checkpoint(5)
     export_hf(checkpoint, tmp_path / "ours", source=source)
     assert verify(tmp_path / "ours", checkpoint).identical
