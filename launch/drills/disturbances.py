@@ -32,6 +32,8 @@ LIMIT, ASKED = "5", 270
 twice a minute, half a minute ahead: it asks in the job's first half minute."""
 HALTED = 45
 """Seconds into such a job until which its ranks are halted, for training is not to be done before Slurm has asked."""
+AT_WORK = ("RUNNING", "STOPPED")
+"""States of such a job as long as it has not ended: Slurm says the second of one whose ranks are halted."""
 RAISED = "30"
 """Minutes of the job once it has hit its limit, where this user may give it more."""
 INSIDE_A_SAVE = 8
@@ -62,7 +64,7 @@ def hit_the_time_limit(job: TrainingJob, times: int) -> None:
 
 def _has_run(job: TrainingJob, seconds: int) -> bool:
     state = job_state(job.number)
-    return state.state != "RUNNING" or state.seconds >= seconds
+    return state.state not in AT_WORK or state.seconds >= seconds
 
 
 def requeue(job: TrainingJob) -> None:

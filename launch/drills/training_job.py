@@ -131,7 +131,7 @@ class TrainingJob:
                 raise Failed("training has ended before it could be disturbed")
             return self.steps() >= before + more and self.saved() > saved
 
-        wait_until(come, f"{more} more steps of {self.out}")
+        wait_until(come, f"{more} more steps of {self.out}", pause=0.1)  # looks at files alone: a step may take as long
 
     def history(self) -> list[tuple[str, str]]:
         """Code and words of each end of a start."""

@@ -20,7 +20,7 @@ from pdapt.recipes.load import load
 from pdapt.training.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-STEPS = "steps=30"
+STEPS = "steps=60"
 """More than a fast machine does between four disturbances."""
 
 

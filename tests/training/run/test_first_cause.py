@@ -221,15 +221,17 @@ def test_a_rank_that_is_killed_for_memory_is_named(
         monkeypatch.setattr(
             cause, "read_memory", lambda: Memory(None, (now.machine_kills or 0) + 1, now.available, now.total)
         )
-    with pytest.raises(Failed, match=r"rank 1 was ended by SIGKILL \(step 4, waiting for data(.|\n)*out of memory"):
+    # Which of the two torchrun notes depends on which rank it looks at first once both have ended.
+    killed = r"rank 1 (was ended by SIGKILL|is gone without an error: killed) \(step 4, waiting for data"
+    with pytest.raises(Failed, match=rf"{killed}(.|\n)*out of memory"):
         train(load(str(recipe_file), TWO), tokens, tmp_path / "run")
 
 
 @pytest.mark.slow
 def test_a_data_set_that_stands_still_is_named(faulty: Any, recipe_file: Path, tokens: Path, tmp_path: Path) -> None:
     faulty("time.sleep(600)")
-    told = rf"to blame: rank 1 on {socket.gethostname()}, waiting for data, step 4, since .*stand: .*gradient exchange"
-    with pytest.raises(Halted, match=told):
+    blamed = f"to blame: rank 1 on {socket.gethostname()}, waiting for data, step 4, since "
+    with pytest.raises(Halted, match=rf"{blamed}.*all ranks: .*gradient exchange"):
         train(load(str(recipe_file), [*TWO, "guard.hang=0.05"]), tokens, tmp_path / "run")
 
 
