@@ -178,7 +178,7 @@ def test_pdapt_and_transformers_begin_with_the_same_loss_on_the_same_rows(tokens
 
 @pytest.mark.slow
 def test_the_bare_loop_and_both_kinds_of_save_run(tokens: Path, tmp_path: Path) -> None:
-    chosen = recipe("steps=8", "model.precision=fp32")
+    chosen = recipe("steps=8", "model.precision=fp32", "data.seq_length=128")
     found = bench_train.run(Bench(chosen, tokens, tmp_path, repeats=1), ["overhead", "saves"])
     assert found.overhead is not None
     assert len(found.overhead.percents) == 1
