@@ -1,6 +1,6 @@
 """The trainers that a recipe may choose, and the options that `nemo` refuses, each with its reason."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..core.errors import UserError, check_known
@@ -9,12 +9,12 @@ from .schema import Engine, Recipe
 
 @dataclass(frozen=True)
 class Refusal:
-    """An option that the engine `nemo` does not support.
+    """An option that a trainer does not support.
 
     Attributes:
         asked: whether a recipe asks for it.
-        reason: why the engine refuses it.
-        allowed: values that the engine supports.
+        reason: why the trainer refuses it.
+        allowed: values that the trainer supports.
     """
 
     asked: Callable[[Recipe], bool]
@@ -49,13 +49,27 @@ def check_engine(recipe: Recipe) -> None:
         UserError: there is no such engine, or it refuses an option, which is named.
     """
     check_known(recipe.engine, Engine, "engine", "engine")
-    if recipe.engine != Engine.NEMO:
-        return
-    for option, refusal in NEMO_REFUSES.items():
+    if recipe.engine == Engine.NEMO:
+        refuse(recipe, NEMO_REFUSES, trainer="engine=nemo", instead=f"set engine={Engine.MEGATRON}")
+
+
+def refuse(recipe: Recipe, refusals: Mapping[str, Refusal], *, trainer: str, instead: str) -> None:
+    """Refuse a recipe that asks a trainer for an option that it does not support.
+
+    Args:
+        recipe: the recipe.
+        refusals: option -> why the trainer refuses it.
+        trainer: name of the trainer, for the message.
+        instead: another way to have the option.
+
+    Raises:
+        UserError: the recipe asks for one; the message names it.
+    """
+    for option, refusal in refusals.items():
         if refusal.asked(recipe):
             raise UserError(
-                f"engine=nemo does not support {option}: {refusal.reason}",
+                f"{trainer} does not support {option}: {refusal.reason}",
                 where=option,
                 allowed=refusal.allowed,
-                fix=f"set engine={Engine.MEGATRON}, or change {option}",
+                fix=f"{instead}, or change {option}",
             )

@@ -16,7 +16,6 @@ from pdapt.conversion.convert import export_hf, import_hf
 from pdapt.conversion.verify import verify
 from pdapt.core.qwen3 import SIZES
 from pdapt.recipes.load import load
-from pdapt.recipes.published_recipes import RUNS
 from pdapt.training.run.folder import METRICS
 
 pytestmark = pytest.mark.timeout(1200)
@@ -96,18 +95,17 @@ def test_recipes_are_nemos_own_of_that_size_with_the_published_values(
         size, gpus = name.split()
         shape, recipe = SIZES[size], load(f"qwen3_{size}_cpt_{gpus}xh100_packed")
         nodes, each = recipe.parallel.nodes, recipe.parallel.ranks_per_node
-        batch, steps = RUNS[next(layout for layout in RUNS if layout == "packed")]
         with subtests.test(name):
             assert facts["shape"] == [
                 *(shape.layers, shape.hidden, shape.ffn, shape.heads, shape.kv_heads, shape.head_dim),
                 *(shape.vocab, shape.tied, shape.rope_base, shape.norm_eps),
             ]
-            assert facts["seq_length"] == [2048, 2048]
-            assert facts["batch"] == [batch, recipe.batch.micro_size]
+            assert facts["seq_length"] == [recipe.data.seq_length] * 2
+            assert facts["batch"] == [recipe.batch.global_size, recipe.batch.micro_size]
             assert facts["spread"] == [nodes, each, recipe.parallel.tp, recipe.parallel.tp > 1]
-            assert facts["steps"] == [steps, recipe.validation.every, 720]
-            assert facts["optimizer"] == [2e-5, 0.999, 0.05]
-            assert facts["scheduler"] == ["WarmupPolicyScheduler", 0, steps]
+            assert facts["steps"] == [recipe.steps, recipe.validation.every, recipe.checkpoint.every]
+            assert facts["optimizer"] == [recipe.optimizer.lr, recipe.optimizer.beta2, recipe.optimizer.weight_decay]
+            assert facts["scheduler"] == ["WarmupPolicyScheduler", recipe.optimizer.warmup_steps, recipe.steps]
             assert facts["grads"] == (recipe.optimizer.grads == "fp32")
             assert facts["log"] == [str(HERE / "runs"), "mine"]
             assert (facts["function"], facts["serialised"]) == ("pretrain", True)
@@ -127,7 +125,7 @@ def test_the_data_module_reads_the_data_sets_in_the_shares_of_our_engine(made: d
 @pytest.mark.parametrize("override", REFUSED)
 def test_what_nemo_2_has_nothing_for_is_refused_by_name(made: dict[str, Any], override: str) -> None:
     said = made["refused"][override]
-    assert said.startswith(f"a recipe for NeMo 2 cannot have this {REFUSED[override]}: ")
+    assert said.startswith(f"a recipe for NeMo 2 does not support {REFUSED[override]}: ")
     assert f"where: {REFUSED[override]}\n" in said
     if REFUSED[override].startswith("data."):
         assert "they see each other" in said

@@ -1,15 +1,14 @@
 """The options of a recipe that NeMo 2 has nothing for, each with its reason."""
 
-from ...core.errors import UserError
 from ...data_prep.tokens.layouts import Layout
-from ...recipes.refusals import Refusal
+from ...recipes.refusals import Refusal, refuse
 from ...recipes.schema import Guard, Log, Recipe, Schedule
 
 _ROWS = (
     "NeMo 2's PreTrainingDataModule joins documents and cuts them at the row's end: they see each other, and no row is "
     "packed by best fit or padded"
 )
-_ELSEWHERE = "engine=megatron or engine=nemo of `pdapt train` has it"
+_ELSEWHERE = "use `pdapt train` with engine=megatron or engine=nemo"
 REFUSED = {
     "data.layout": Refusal(lambda recipe: recipe.data.layout != Layout.CONCAT, _ROWS, "concat"),
     "data.document_masks": Refusal(lambda recipe: recipe.data.document_masks is not False, _ROWS, "false"),
@@ -55,11 +54,4 @@ def check_options(recipe: Recipe) -> None:
     Raises:
         UserError: it does not; the option is named.
     """
-    for option, refusal in REFUSED.items():
-        if refusal.asked(recipe):
-            raise UserError(
-                f"a recipe for NeMo 2 cannot have this {option}: {refusal.reason}",
-                where=option,
-                allowed=refusal.allowed,
-                fix=f"change {option}; {_ELSEWHERE}",
-            )
+    refuse(recipe, REFUSED, trainer="a recipe for NeMo 2", instead=_ELSEWHERE)
