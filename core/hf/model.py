@@ -101,7 +101,8 @@ def drop_tied_head(weights: Folder, *, tied: bool) -> None:
         raise UserError(
             f"config.json ties the output layer to the embedding, but {OUTPUT_LAYER} differs from it",
             where=str(weights.file(OUTPUT_LAYER)),
-            fix="set tie_word_embeddings to false in config.json if the folder's weights are right",
+            fix=f"if {OUTPUT_LAYER} was trained, set tie_word_embeddings to false in config.json; if not, remove it "
+            "(NeMo 2's exporter leaves memory that nothing was written to there)",
         )
     log.info(f"{weights.folder.name}: {OUTPUT_LAYER} is left out: it repeats the embedding, to which it is tied")
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pdapt.conversion.convert import export_hf, import_hf
 from pdapt.conversion.verify import verify
+from pdapt.core.errors import UserError
 from pdapt.core.qwen3 import SIZES
 from pdapt.recipes.load import load
 from pdapt.training.run.folder import METRICS
@@ -188,6 +190,21 @@ def test_its_checkpoint_is_exported_without_a_reference(
     assert verify(tmp_path / "ours", checkpoint).identical
     assert not verify(tmp_path / "ours", weights / "hf").config
     assert (tmp_path / "ours" / "tokenizer.json").is_file()
+
+
+def test_nemos_own_export_is_ours_to_the_bit(trained: Trained, tmp_path: Path) -> None:
+    checkpoint = trained.checkpoint(5)
+    export_hf(checkpoint, tmp_path / "ours")
+    done = toolkit("export_with_nemo.py", checkpoint, tmp_path / "nemos", **RANKS)
+    assert done.returncode == 0, done.stderr[-4000:]
+    with pytest.raises(UserError, match="NeMo 2's exporter leaves memory that nothing was written to there"):
+        verify(tmp_path / "ours", tmp_path / "nemos")
+    tensors = load_file(tmp_path / "nemos/model.safetensors")
+    tensors.pop("lm_head.weight")
+    save_file(tensors, tmp_path / "nemos/model.safetensors")
+    compared = verify(tmp_path / "ours", tmp_path / "nemos")
+    assert (compared.tensors, compared.different) == (len(tensors), [])
+    assert set(compared.config) == {"bos_token_id", "eos_token_id"}  # NeMo writes Qwen3's, whatever the tokenizer
 
 
 def test_it_goes_on_from_its_last_checkpoint(tokens: Path, weights: Path, trained: Trained, tmp_path: Path) -> None:
