@@ -32,7 +32,7 @@ test-slow: setup ## Ranks, kills, whole runs, browser, Slurm; GPU tests where th
 	@$(BIN)/python -m pytest -q -m "alone or gpu"
 
 test-nemo: setup-nemo ## The second engine, NVIDIA's Megatron-Bridge, and NeMo 2, on CPU ranks; not part of `test`.
-	@$(NEMO)/bin/python -m pytest -q tests/nemo --durations=20
+	@$(NEMO)/bin/python -m pytest -q tests/nemo -n 2 --dist worksteal --durations=20
 	@PDAPT_NEMO_TOOLKIT=$(CURDIR)/$(TOOLKIT)/bin/python $(BIN)/python -m pytest -q tests/nemo_toolkit --durations=20
 
 lint: setup ## Style, format and types.
