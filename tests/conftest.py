@@ -49,8 +49,12 @@ LONGEST = (
 """Files or folders whose slow tests take minutes. They begin first, so that none ends beside an idle process."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first."""
+    """Put the longest files first, and give a reader hundreds of damaged files in the slow layer only."""
+    for item in items:
+        if "fuzz" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
 
     def place(item: pytest.Item) -> int:
         name = SLURM.name if item.path.is_relative_to(SLURM) else item.path.name

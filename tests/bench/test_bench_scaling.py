@@ -126,6 +126,7 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
         collect(plan([1]), tmp_path)
 
 
+@pytest.mark.slow
 def test_products_and_copies_are_timed_on_what_is_there() -> None:
     """Small ones: on CPUs, torch multiplies FP8 number by number."""
     shape = "model.shape={hidden: 64, ffn: 112, heads: 3, kv_heads: 1, head_dim: 32, vocab: 256}"

@@ -188,6 +188,7 @@ def test_the_bare_loop_and_both_kinds_of_save_run(tokens: Path, tmp_path: Path) 
     assert all(min(save.stalls) > 0 for save in found.saves.values())
 
 
+@pytest.mark.slow
 def test_the_work_of_other_processes_is_noticed() -> None:
     before = bench_train.spent_by_others()
     other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -199,6 +200,7 @@ def test_the_work_of_other_processes_is_noticed() -> None:
         other.wait()
 
 
+@pytest.mark.slow
 def test_the_parent_loads_no_torch() -> None:
     """It would stand beside the ranks with 0.5 GB, and take their cores while it loads."""
     code = "import sys, pdapt.bench.train; sys.exit('torch' in sys.modules)"

@@ -42,6 +42,7 @@ def test_help_is_quick_because_it_loads_no_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_every_verb_is_there_and_explains_itself(say: Callable[..., Said]) -> None:
     whole = say("--help").out
     for verb in ("train", "launch", "run", "quickstart", "doctor", *VERBS):

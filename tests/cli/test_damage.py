@@ -270,6 +270,7 @@ def test_a_run_that_another_starts_from_is_read_as_it_was_saved(
     read.stage(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_point_is_chosen_of_models_as_they_were_written(
     tiny_qwen3: Maker, tokens: list[Path], tmp_path: Path
 ) -> None:

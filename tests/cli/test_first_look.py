@@ -33,6 +33,7 @@ def test_every_wheel_has_a_reason_and_a_pinned_version() -> None:
     assert len(lines) == len(set(brought()))
 
 
+@pytest.mark.slow
 def test_the_numbers_that_are_shipped_are_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER / "first_look"))
     import small  # pyright: ignore[reportMissingImports]

@@ -75,6 +75,7 @@ VERBS: dict[str, list[str]] = {
 """Verb -> its arguments."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "full"),
     [

@@ -43,6 +43,7 @@ def same(first: Path, second: Path) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_megatron_checkpoint_is_exported_and_merged(tiny_qwen3: Maker, tmp_path: Path) -> None:
     base, tuned = tiny_qwen3(0, dtype="bfloat16"), tiny_qwen3(1, dtype="bfloat16")
     import_hf(tuned, tmp_path / "root")

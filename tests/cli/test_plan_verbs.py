@@ -74,6 +74,7 @@ def test_rubbish_is_refused_and_said_where(value: object, message: str, tmp_path
         plan("score", tmp_path / "rows.json")
 
 
+@pytest.mark.slow
 def test_a_search_says_why_what_it_costs_and_writes_its_choice(tmp_path: Path) -> None:
     out = tmp_path / "chosen.yaml"
     given = ["recipe", "qwen3_0p6b_cpt_48xh100_packed", "--gpu-hour", "2", "--kwh", "0.1", "--out", out]
@@ -99,6 +100,7 @@ def test_a_search_says_why_what_it_costs_and_writes_its_choice(tmp_path: Path) -
     assert dry["memory_gib"] == pytest.approx(chosen["memory_gib"])
 
 
+@pytest.mark.slow
 def test_every_command_that_predicts_says_where_it_goes_beyond_the_rows(tmp_path: Path) -> None:
     """A model smaller than any that a speed is published of, and Jean Zay, whose rows are of one other model."""
     small, there = "qwen3_0p6b_cpt_4xh100_packed", ("--site", "jean_zay_h100")

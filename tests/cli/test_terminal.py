@@ -39,11 +39,13 @@ def test_version_short_help_and_completion_work(say: Callable[..., Said]) -> Non
     assert "_PDAPT_COMPLETE" in script
 
 
+@pytest.mark.slow
 def test_a_pipe_that_nobody_reads_is_no_failure_of_ours() -> None:
     done = pdapt("train", "qwen3_8b_cpt_48xh100_packed", "--dry-run", pipe="true")
     assert (done.returncode, done.stderr.replace("[", "").count("rror")) == (141, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locale", ["ascii", "C"])
 def test_a_terminal_without_utf_8_shows_all_that_it_can(locale: str, tmp_path: Path) -> None:
     """`PYTHONIOENCODING=ascii`, and a locale in which even names of files are ASCII."""

@@ -49,6 +49,7 @@ def test_a_tied_model_with_an_output_layer_of_its_own_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_tied_output_layer_that_is_the_embedding_is_left_out_and_said(
     tiny_qwen3: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,6 +106,7 @@ def refused(stage: Callable[[Path], Any], name: str, out: Path) -> None:
     assert not out.with_name(f".{out.name}.partial").exists(), name
 
 
+@pytest.mark.slow
 def test_import_refuses_every_damage_to_what_a_stage_wrote(hf: Callable[[int], Path], tmp_path: Path) -> None:
     folder, other = hf(0), hf(1)
     for name in damaged(folder, other, read_names(folder)):
@@ -113,6 +114,7 @@ def test_import_refuses_every_damage_to_what_a_stage_wrote(hf: Callable[[int], P
     assert import_hf(folder, tmp_path / "out").counts["verified"] == len(read_names(folder))
 
 
+@pytest.mark.slow
 def test_export_refuses_every_damage_to_a_base(hf: Callable[[int], Path], tmp_path: Path) -> None:
     hf(0), hf(1)
     root, other = tmp_path / "root-0", tmp_path / "root-1"
@@ -121,6 +123,7 @@ def test_export_refuses_every_damage_to_a_base(hf: Callable[[int], Path], tmp_pa
     assert export_hf(root, tmp_path / "out").counts["verified"] == len(read_names(root))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["merge", "average", "sweep"])
 def test_merges_refuse_every_damage_to_what_a_stage_wrote(hf: Callable[[int], Path], tmp_path: Path, way: str) -> None:
     folder, other = hf(0), hf(1)
@@ -151,6 +154,7 @@ def test_verify_refuses_damage_and_compares_all_the_same_where_that_is_asked(
     assert found.different[0].values == 1
 
 
+@pytest.mark.slow
 def test_a_runs_checkpoint_is_checked_against_its_own_hashes(
     tiny_qwen3: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

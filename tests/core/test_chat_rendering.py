@@ -46,6 +46,7 @@ def test_what_does_not_end_is_ended_and_the_next_is_rendered(monkeypatch: pytest
         assert render([chat("c")], SOUND) == ["user: c\n"]
 
 
+@pytest.mark.slow
 def test_a_template_that_never_comes_back_to_python_is_ended_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """No signal's handler is called within one long operation."""
     monkeypatch.setattr(chat_rendering, "SECONDS", 0.1)
@@ -56,6 +57,7 @@ def test_a_template_that_never_comes_back_to_python_is_ended_by_the_kernel(monke
     assert render([chat("c")], SOUND) == ["user: c\n"]
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_said_and_another_started() -> None:
     assert render([chat("a")], SOUND) == ["user: a\n"]
     process = chat_rendering._RENDERER.start()

@@ -40,6 +40,7 @@ def write_lines(path: Path, texts: list[str]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_corpus_of_all_samples_holds_every_published_document(shared: Callable[[str], Path], tmp_path: Path) -> None:
     folder = shared("samples")
     manifest = build_corpus(discover([str(folder)]), tmp_path / "corpus")

@@ -71,6 +71,7 @@ def most_repeats(texts: list[str], window: int) -> int:
     return int(np.unique(np.concatenate(counted), return_counts=True)[1].max())
 
 
+@pytest.mark.slow
 def test_records_hold_the_promised_fields(records: dict[str, list[dict[str, object]]]) -> None:
     for record in records["general"] + records["medical"]:
         assert set(record) == {"text", "document_type", "licence", "commercial", "original_split"}
@@ -99,6 +100,7 @@ def test_documents_are_short_and_long(texts: dict[str, list[str]]) -> None:
     assert min(len(text.split()) for text in texts["medical"]) <= 12
 
 
+@pytest.mark.slow
 def test_no_string_of_100_characters_occurs_more_than_five_times(texts: dict[str, list[str]]) -> None:
     assert most_repeats(texts["general"] + texts["medical"], 100) <= 5
 
@@ -153,6 +155,7 @@ sample.write_sample(Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_same_bytes_whatever_the_hash_seed(tmp_path: Path) -> None:
     """A tenth of the corpus, drawn twice."""
     for seed in ("1", "1234"):

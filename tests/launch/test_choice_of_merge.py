@@ -83,6 +83,7 @@ def evaluations(monkeypatch: pytest.MonkeyPatch) -> Evaluations:
     return stand_in
 
 
+@pytest.mark.slow
 def test_the_merges_are_those_of_one_by_one_and_the_rule_takes_one(
     run: Path,
     evaluations: Evaluations,
@@ -121,6 +122,7 @@ def test_the_merges_are_those_of_one_by_one_and_the_rule_takes_one(
     assert "results of earlier choices are kept but not compared: merged-0.75" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_limit_chooses_anew_and_where_no_merge_is_good_none_is_judged(
     run: Path, evaluations: Evaluations
 ) -> None:

@@ -43,6 +43,7 @@ def listed(run: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (run / "contamination" / "contaminated.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 2])
 def test_questions_in_what_is_trained_on_are_listed(asked: Request, tmp_path: Path, parts: int) -> None:
     run = do(replace(asked, parts=parts), tmp_path / "run", "corpus", "contamination")

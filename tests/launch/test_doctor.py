@@ -57,6 +57,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
     return install
 
 
+@pytest.mark.slow
 def test_this_environment_fits_itself() -> None:
     assert verdicts(check_python()) == {"Python": OK}
     (check,) = check_packages()
@@ -300,6 +301,7 @@ def test_the_first_line_comes_before_torch_is_loaded(tmp_path: Path) -> None:
     assert done.stdout.split() == ["Python", "False", "False"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_each_check_and_ends_with_2_where_one_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def timed(name: str, *overrides: str, site: str = "generic", cluster: SlurmSite 
     return job_time(recipe, site, chosen, options, tokens=None, gpu=True)
 
 
+@pytest.mark.slow
 def test_every_published_recipe_fits_into_its_jobs() -> None:
     """Some are predicted to take 70 h: the site's limit decides how often a job goes back into the queue."""
     gpu = [name for name in names() if wants_gpus(name)]

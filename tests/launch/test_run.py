@@ -104,6 +104,7 @@ def request_began(out: Path) -> bool:
     return request.training_began(out)
 
 
+@pytest.mark.slow
 def test_a_base_gets_the_fitted_recipe_and_the_request_holds_it(base: Path, tmp_path: Path) -> None:
     recipe = begin(asked(notes(tmp_path), base), tmp_path / "run")
     kept = read_json(tmp_path / "run" / REQUEST_FILE)["fitted"]
@@ -129,6 +130,7 @@ def test_a_recipe_by_name_is_taken_as_it_is(base: Path, tmp_path: Path) -> None:
     assert recipe.model.shape.hidden == 64
 
 
+@pytest.mark.slow
 def test_a_blend_of_the_users_is_not_replaced(base: Path, tmp_path: Path) -> None:
     data = [f"a={notes(tmp_path)}", f"b={notes(tmp_path, first='lettre')}"]
     blend = "data.blend=[{sources: [medical-a], weight: 3}, {sources: [medical-b], weight: 1}]"
@@ -188,6 +190,7 @@ def test_a_base_that_is_not_whole_is_refused_first(tiny_qwen3: Maker, base: Path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_too_little_held_out_text_is_said_first_and_mended_in_place(base: Path, tmp_path: Path) -> None:
     """30 documents: 5 % are 2 of them, a quarter are 8."""
     given, out = asked(notes(tmp_path, 30), base), tmp_path / "run"
@@ -212,6 +215,7 @@ def test_general_text_may_be_left_out_with_a_base_and_not_without(base: Path, tm
     refused(asked(data, general=["none"]), tmp_path / "other", "tiny base is trained on general text")
 
 
+@pytest.mark.slow
 def test_text_of_another_language_is_not_compared_with_the_french_sample(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,6 +259,7 @@ def test_too_few_documents_to_hold_out_any_are_refused(base: Path, tmp_path: Pat
     refused(asked(notes(tmp_path, 1), base), tmp_path / "run", "no document of the domain could be held out")
 
 
+@pytest.mark.slow
 def test_general_text_that_is_the_domains_too_is_left_out(base: Path, tmp_path: Path) -> None:
     """With a base, general text changes nothing of the tokens, and loses what the domain has."""
     data = notes(tmp_path)
@@ -274,6 +279,7 @@ def test_general_text_that_is_the_domains_too_is_left_out(base: Path, tmp_path: 
     )
 
 
+@pytest.mark.slow
 def test_an_edition_chooses_of_the_domains_text_alone(tmp_path: Path) -> None:
     """The embedded general text, on which a tiny base is trained, is of no edition."""
     data = Path(notes(tmp_path))
@@ -288,6 +294,7 @@ def test_an_edition_chooses_of_the_domains_text_alone(tmp_path: Path) -> None:
     assert all(each["kept"] == each["read"] for each in counts.values())
 
 
+@pytest.mark.slow
 def test_once_training_began_a_change_of_text_is_refused_by_name(
     tiny_qwen3: Maker, base: Path, tmp_path: Path, questions: Path
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_step_of_another_name_is_refused_with_the_nearest(tmp_path: Path) -> N
         run_step(tmp_path, "corpus", workers=2)
 
 
+@pytest.mark.slow
 def test_steps_that_make_text_load_no_torch(tmp_path: Path, tiny_qwen3: Callable[..., Path]) -> None:
     """Nor do they look at the base's weights; the tokens are of its tokenizer."""
     base = tiny_qwen3()

@@ -78,6 +78,7 @@ def spread(base: Path, tuned: Path) -> None:
     put(tuned, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, False])
 def test_every_point_is_mergekits_bit_by_bit(tiny_qwen3: Maker, tmp_path: Path, tied: bool) -> None:
     base, tuned = tiny_qwen3(0, tied, "bfloat16"), tiny_qwen3(1, tied, "bfloat16")
@@ -91,6 +92,7 @@ def test_every_point_is_mergekits_bit_by_bit(tiny_qwen3: Maker, tmp_path: Path, 
         assert manifest.outputs["model.safetensors"] == sha256(tmp_path / "sweep" / f"t{t}" / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_fp32_is_mergekits_bit_by_bit(tiny_qwen3: Maker, tmp_path: Path) -> None:
     """More values than a chunk holds, so that sums over chunks are compared; the last bits of their FP32 decide."""
     wide = {"vocab_size": 1024, "hidden_size": 1088}

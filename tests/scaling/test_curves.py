@@ -57,6 +57,7 @@ def test_a_term_takes_over_where_it_is_the_largest_and_more_than_a_twentieth_of_
     assert takeovers(found, "strong") == {"pp": 1}
 
 
+@pytest.mark.slow
 def test_figures_and_tables_say_that_they_are_simulated(tmp_path: Path) -> None:
     recipe = load("qwen3_0p6b_cpt_48xh100_packed")
     manifest = draw(recipe, FULL, tmp_path / "out", largest=64, failures=Failures(), site=None)

@@ -76,6 +76,7 @@ def test_no_constant_belongs_to_a_model_or_a_row(
             assert len(moved) >= 3
 
 
+@pytest.mark.slow
 def test_intervals_of_other_trainers_hold_for_every_row_at_hand(halves: tuple[list[Case], list[Case]]) -> None:
     """As fitted; by a fit that has seen none of the trainer's rows; and for the models that are never fitted to."""
     calibration, test = halves

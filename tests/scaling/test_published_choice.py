@@ -24,6 +24,7 @@ def slower_than_the_fastest(name: str, constants_file: Path) -> tuple[float, boo
     return seconds / fastest - 1, choice.settings == Settings.of(recipe)
 
 
+@pytest.mark.slow
 def test_each_published_recipe_is_the_planners_choice_and_within_1_percent_of_the_fastest(
     subtests: pytest.Subtests,
 ) -> None:
@@ -34,6 +35,7 @@ def test_each_published_recipe_is_the_planners_choice_and_within_1_percent_of_th
             assert slower <= 0.01
 
 
+@pytest.mark.slow
 def test_on_jean_zay_too_the_recipes_for_48_gpus_are_within_1_percent_of_the_fastest(subtests: pytest.Subtests) -> None:
     for name in names():
         if world_size(load(name)) == 48:

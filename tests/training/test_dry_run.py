@@ -18,6 +18,7 @@ from pdapt.training.dry_run import as_text, dry_run
 KEYS = ("recipe", "megatron_args", "memory_gib", "step_seconds", "tokens_per_second_per_gpu")
 
 
+@pytest.mark.slow
 def test_every_recipe_says_what_it_would_do(subtests: pytest.Subtests) -> None:
     for name in names():
         with subtests.test(recipe=name):
@@ -35,6 +36,7 @@ def test_every_recipe_says_what_it_would_do(subtests: pytest.Subtests) -> None:
             assert "  a step:" not in as_text(name, recipe, prediction)
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_json_object_and_nothing_else() -> None:
     given = ["train", "qwen3_8b_cpt_48xh100_packed", "optimizer.lr=1e-5", "--dry-run", "--json"]
     command = [sys.executable, "-m", "pdapt.cli.main", *given]

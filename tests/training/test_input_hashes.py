@@ -63,6 +63,7 @@ def read_files(folder: Path) -> list[str]:
     return [name for name in read_json(folder / "manifest.json")["outputs"] if not name.startswith(("heldout", "lat"))]
 
 
+@pytest.mark.slow
 def test_training_refuses_every_damage_to_tokens_and_base_before_its_folder_is_there(
     base: Callable[[int], Path], tokens: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
@@ -162,6 +163,7 @@ def test_an_index_whose_offsets_are_others_is_refused(tmp_path: Path) -> None:
         check_offsets(tmp_path / "set")
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_2_and_names_the_file(tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
     mine = tmp_path / "tokens"
     shutil.copytree(tokens, mine)

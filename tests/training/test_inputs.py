@@ -132,6 +132,7 @@ def test_a_swapped_tokenizer_of_the_tokens_is_found(
         check_inputs(load(str(recipe_file)), Inputs(copy, base, verify=False))
 
 
+@pytest.mark.slow
 def test_qwen3_and_its_like_are_told_apart(shared: Callable[[str], Path], tmp_path: Path) -> None:
     """The real one: with itself as the library writes it, and with one of its tokens renamed."""
     folder = shared("tokenizers/qwen3")

@@ -125,6 +125,7 @@ def test_the_published_values_say_where_they_come_from() -> None:
     assert {name: row[5] for name, row in OPTIONS.items() if row[5]} == published_recipes.SOURCES
 
 
+@pytest.mark.slow
 def test_every_argument_that_a_recipe_becomes_is_on_the_page(subtests: pytest.Subtests) -> None:
     on_page = set(FLAG.findall(TEXT))
     for name, gpu in product(names(), (False, True)):

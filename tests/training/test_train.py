@@ -203,6 +203,7 @@ def claim_of(recipe_file: Path, tokens: Path, out: Path, overrides: list[str]) -
     claim(out, recipe, Run(recipe, tokens, out, None).identity())
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_recipe_is_refused_and_kept(tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     claim_of(recipe_file, tokens, out, [])

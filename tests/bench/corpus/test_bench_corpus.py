@@ -66,6 +66,7 @@ def test_the_text_gives_each_step_its_work(made: tuple[Path, Made]) -> None:
     assert len(set(texts(folder / "WMT16.jsonl"))) > 0.9 * len(texts(folder / "WMT16.jsonl"))
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_bytes(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         write_corpus(tmp_path / name, 2000, seed)

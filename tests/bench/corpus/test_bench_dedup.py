@@ -44,6 +44,7 @@ def test_a_copy_shares_words_and_numbers(other: str, expected: bool) -> None:
     assert is_copy("prendre 5 mg le matin et le soir", other) == expected
 
 
+@pytest.mark.slow
 def test_both_ways_are_measured_on_the_same_documents(tmp_path: Path) -> None:
     path = tmp_path / "cases.parquet"
     pq.write_table(pa.table({"text": CASES}), path)

@@ -92,6 +92,7 @@ ROW = st.lists(CELL, min_size=1, max_size=5).flatmap(
 DOCUMENT = st.lists(st.tuples(ROW, st.sampled_from(LINE_ENDS)), min_size=1, max_size=5)
 
 
+@pytest.mark.slow
 @given(DOCUMENT)
 def test_a_generated_document_reads_as_it_was_printed(rows: list[tuple[Pair, str]]) -> None:
     """Each row is built twice, as it comes in and as it is printed, so the oracle knows no rule of the code's."""
@@ -164,6 +165,7 @@ def trimmed(text: str) -> str:
     return "\n".join(lines).strip() if "\t" not in text else "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_samples_keep_their_numbers_signs_units_and_columns(shared: Callable[[str], Path]) -> None:
     texts = sample_texts(shared)
     assert len(texts) > 13_000

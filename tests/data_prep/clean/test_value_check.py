@@ -80,6 +80,7 @@ def test_a_lost_character_of_a_wrong_encoding_is_seen() -> None:
     assert changed_values("5\u200b10 mg", "510 mg")
 
 
+@pytest.mark.slow
 def test_samples_keep_every_value(shared: Callable[[str], Path]) -> None:
     """Each source's two passes; the published profile changes values in most documents of some sources."""
     profile, altered = PROFILES["clinical"], Counter[str]()

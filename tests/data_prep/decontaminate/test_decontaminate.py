@@ -193,6 +193,7 @@ def test_the_same_inputs_give_the_same_files(tmp_path: Path) -> None:
     assert Manifest.read(tmp_path / "x").counts["a"]["kept"] == 40 - len(texts[::3])
 
 
+@pytest.mark.slow
 def test_any_number_of_tasks_finds_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks_in_this_process: list[tuple[str, int]]
 ) -> None:

@@ -118,6 +118,7 @@ def test_a_publishers_test_part_comes_first(tmp_path: Path) -> None:
     assert documents(tmp_path / "corpus", "b") == [tokenized(LEAFLET), "autre texte"]
 
 
+@pytest.mark.slow
 def test_bdpm_comes_before_e3c_and_cas_before_deft2021(shared: Callable[[str], Path], tmp_path: Path) -> None:
     """Real cases as CAS and DEFT2021 have them, there tokenized, and BDPM texts as E3C has them."""
     cases = sorted(shared("samples/frasimed").rglob("*.txt"))[:12]

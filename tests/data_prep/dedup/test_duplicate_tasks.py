@@ -25,6 +25,7 @@ def texts_of(draw: np.random.Generator) -> list[str]:
     return texts
 
 
+@pytest.mark.slow
 def test_any_number_of_tasks_finds_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks_in_this_process: list[tuple[str, int]]
 ) -> None:

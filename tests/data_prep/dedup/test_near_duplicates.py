@@ -68,6 +68,7 @@ def test_words_are_those_that_a_regular_expression_finds(texts: list[str]) -> No
     assert np.diff(words.offsets).tolist() == [len(each) for each in expected]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(TEXTS)
 def test_what_a_text_has_does_not_depend_on_its_neighbours(texts: list[str]) -> None:
@@ -156,6 +157,7 @@ def test_planted_copies_are_found_whatever_their_case_and_spaces() -> None:
         assert copy.similarity == pytest.approx(similarity(texts[text], texts[copy.kept]))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=9).map(" ".join), min_size=1, max_size=14))
 def test_pairs_are_those_that_sets_of_shingles_give(texts: list[str]) -> None:
@@ -170,6 +172,7 @@ def test_pairs_are_those_that_sets_of_shingles_give(texts: list[str]) -> None:
     assert pairs == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 11), min_size=1, max_size=16), st.randoms(use_true_random=False))
 def test_every_copy_was_compared_with_the_text_that_stands_for_it(changes: list[int], random: Any) -> None:

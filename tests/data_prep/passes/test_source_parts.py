@@ -60,6 +60,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tasks_in_this_process")
 @pytest.mark.parametrize(
     ("options", "tight"), [(OPTIONS[0], False), *((options, True) for options in OPTIONS)], ids=str

@@ -101,6 +101,7 @@ def counted(folder: Path) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 def test_the_samples_are_recognised_whatever_their_folders_are_called(
     raw: Path, shared: Shared, tmp_path: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_the_samples_are_recognised_whatever_their_folders_are_called(
     assert {each["format"] for each in manifest.config["sources"]} == {name.upper() for name in SAMPLES}
 
 
+@pytest.mark.slow
 def test_the_same_raw_folder_gives_the_same_bytes(raw: Path, tmp_path: Path) -> None:
     for name in ("pxcorpus", "quaero", "frenchmedmcqa", "cnedimts"):  # which take long to screen
         (raw / f"folder-{SAMPLES.index(name)}").unlink()

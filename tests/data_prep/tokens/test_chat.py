@@ -108,6 +108,7 @@ def theirs(qwen3: Path) -> Callable[[Chat], tuple[list[int], list[int]]]:
     return render
 
 
+@pytest.mark.slow
 def test_ids_and_answers_are_those_of_transformers(qwen3: Path, theirs: Callable[[Chat], Any], tmp_path: Path) -> None:
     options = Options(format="messages", verify="all", valid_fraction=0.2)
     build_tokens([str(write(tmp_path / "chats.jsonl", CHATS))], qwen3, tmp_path / "tokens", options)
@@ -146,6 +147,7 @@ def test_a_folder_holds_answers_and_messages_and_says_how_many(chat_tokenizer: P
     )
 
 
+@pytest.mark.slow
 def test_tasks_and_small_shards_give_the_same_files(chat_tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "chats").mkdir()
     for number in range(3):

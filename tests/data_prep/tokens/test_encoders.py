@@ -209,6 +209,7 @@ def test_the_ids_of_every_sample_are_the_references(pair: Pair, shared: Callable
         pair.check(list(batch))
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(), max_size=5))
 @settings(max_examples=150, deadline=None)
 def test_the_ids_of_random_unicode_are_the_references(pair: Pair, texts: list[str]) -> None:
@@ -221,11 +222,13 @@ def test_the_ids_of_mixed_pieces_are_the_references(pair: Pair, pieces: list[str
     pair.check(["".join(pieces)])
 
 
+@pytest.mark.slow
 def test_the_ids_of_hard_texts_are_the_references(pair: Pair) -> None:
     pair.check(TEXTS)
     pair.check(TEXTS[:1])
 
 
+@pytest.mark.slow
 def test_no_text_gives_a_control_id(qwen3: Pair) -> None:
     assert qwen3.end == 151_643
     ids = qwen3.check(TEXTS)
@@ -266,6 +269,7 @@ def test_the_order_is_kept_where_the_reference_does_some(pair: Pair, texts: list
     assert [part.tolist() for part in of_slice] == [part.tolist() for part in of_whole]
 
 
+@pytest.mark.slow
 def test_both_back_ends_give_the_same_arrays(tokenizer_folder: Path) -> None:
     vocabulary = load_tokenizer(tokenizer_folder)
     batches = [pa.array(texts, pa.string()) for texts in ([], [""], TEXTS)]

@@ -106,6 +106,7 @@ LONG_WORDS = st.lists(
 ).map("".join)
 
 
+@pytest.mark.slow
 @given(LONG_WORDS, st.integers(8, 100))
 @settings(max_examples=200, deadline=None)
 def test_words_longer_than_a_piece_have_the_ids_of_the_whole(vocabulary: Vocabulary, text: str, size: int) -> None:

@@ -72,6 +72,7 @@ def documents(plan: Plan) -> list[tuple[str, Key, int, int]]:
     ]
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from("abc"), st.lists(STATED, min_size=1, max_size=25), min_size=1),
     st.floats(0.01, 0.9),
@@ -107,6 +108,7 @@ def key_of(name: str, row: Row) -> Key:
     return Key(source, part if name in NAMED else "", row.get("document_type") or "", row.get("commercial"))
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from("abc"), st.lists(STATED, min_size=1, max_size=25), min_size=1), st.integers(1, 400)
 )

@@ -65,6 +65,7 @@ def build(tmp_path: Path, inputs: list[str], tokenizer_folder: Path) -> Build:
     return run
 
 
+@pytest.mark.slow
 def test_any_number_of_tasks_writes_the_same(build: Build, tmp_path: Path, tasks_in_this_process: Steps) -> None:
     whole = build("whole")
     assert not tasks_in_this_process
@@ -84,6 +85,7 @@ def test_any_number_of_tasks_writes_the_same(build: Build, tmp_path: Path, tasks
     assert shards > 2 * SOURCES, "each file is several shards"
 
 
+@pytest.mark.slow
 def test_tasks_give_texts_their_topics(
     build: Build, inputs: list[str], tmp_path: Path, tasks_in_this_process: Steps
 ) -> None:
@@ -102,6 +104,7 @@ def test_tasks_give_texts_their_topics(
     assert [name for name, _ in tasks_in_this_process] == ["scan", "tokenize", "assemble"]
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_read_are_named_as_by_threads(
     build: Build, inputs: list[str], tasks_in_this_process: Steps
 ) -> None:
@@ -120,6 +123,7 @@ def test_files_that_cannot_be_read_are_named_as_by_threads(
     assert build("tasks", options, tasks=4).outputs == build("threads", options).outputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", ["tasks", "parts"])
 def test_an_interruption_of_the_clean_up_loses_nothing(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks_in_this_process: Steps, stopped: str

@@ -54,6 +54,7 @@ def lines(*rows: object) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
+@pytest.mark.slow
 @given(
     texts=st.lists(st.text(max_size=30), min_size=1, max_size=30),
     ends=st.data(),
@@ -139,6 +140,7 @@ def test_a_document_that_cannot_be_read_has_its_number_in_the_file(tmp_path: Pat
         assert [each.line for each in plan.rejected] == [4, 72]
 
 
+@pytest.mark.slow
 def test_a_line_longer_than_a_batch_is_one_document(tmp_path: Path) -> None:
     texts = ["avant", "é" * (shards.BATCH_BYTES + 17), "après"]
     (tmp_path / "a.jsonl").write_bytes(b"".join(lines({"text": text}) for text in texts))
@@ -356,6 +358,7 @@ def test_a_text_longer_than_arrows_places_reach_is_refused(tmp_path: Path, monke
     assert caught.value.where == "b.txt"
 
 
+@pytest.mark.slow
 @given(st.lists(WORDS, max_size=8), st.sampled_from([2, 5, word_counts.BLOCK_BYTES]))
 @settings(max_examples=200, deadline=None)
 def test_words_are_counted_as_python_counts_them(texts: list[str], block: int) -> None:

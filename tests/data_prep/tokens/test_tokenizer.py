@@ -29,6 +29,7 @@ def encoded(vocabulary: Vocabulary, text: str) -> list[int]:
     return ids.tolist()
 
 
+@pytest.mark.slow
 def test_qwen3_ids_are_those_of_transformers(qwen3: Vocabulary) -> None:
     assert (qwen3.eod_id, qwen3.size) == (151_643, 151_669)
     assert [file.name for file in qwen3.files] == ["tokenizer.json", "tokenizer_config.json"]

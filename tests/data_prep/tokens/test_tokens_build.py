@@ -172,6 +172,7 @@ def test_inputs_without_text_and_vocabularies_too_small_are_refused(
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [FAST, HF])
 def test_the_bytes_depend_on_the_documents_alone(
     tmp_path: Path, corpus: Path, tokenizer_folder: Path, backend: str

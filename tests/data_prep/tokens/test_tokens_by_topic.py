@@ -104,6 +104,7 @@ def test_other_topics_are_other_tokens_and_the_same_ones_are_finished_work(
         build_tokens(inputs, tokenizer_folder, tmp_path / "tokens", OPTIONS, topics=topics)
 
 
+@pytest.mark.slow
 def test_an_interruption_changes_nothing(
     tmp_path: Path, inputs: list[str], topics: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

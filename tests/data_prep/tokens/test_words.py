@@ -45,6 +45,7 @@ def test_a_word_ends_at_a_border_whatever_follows(text: str, following: str) -> 
     assert [end for end in ends if end <= before] == alone
 
 
+@pytest.mark.slow
 def test_every_known_character_is_of_the_references_kind() -> None:
     """A letter, white space, a number or, as all others, a sign."""
     text, patterns = "".join(KNOWN), words._patterns()

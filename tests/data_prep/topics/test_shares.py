@@ -41,6 +41,7 @@ def test_documents_and_words_are_counted_by_topic_and_source(corpus: Path) -> No
     ]
 
 
+@pytest.mark.slow
 def test_processes_count_as_one_does_and_write_the_same_file(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

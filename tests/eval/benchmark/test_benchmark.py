@@ -64,6 +64,7 @@ def test_finished_units_are_left_and_more_can_be_added(
     assert (found["done"], found["left"]) == (9, 9)
 
 
+@pytest.mark.slow
 def test_what_another_process_is_at_is_left_to_it(
     small_data: Path, tiny_qwen3: Maker, started: list[LmEvalJob], tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ def _ends_often(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+@pytest.mark.slow
 def test_notes_say_what_transformers_did_to_each_answer(tiny_qwen3: Maker, tmp_path: Path) -> None:
     """Answers that the limit ended, in batches with others that end by themselves or at a stop string."""
     folder = tiny_qwen3(initializer_range=0.3, vocab_size=344)  # ids that the tokenizer has a text for

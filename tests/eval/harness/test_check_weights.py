@@ -144,6 +144,7 @@ def test_another_shape_a_nan_and_a_wrong_tie_are_named(models, tmp_path: Path) -
     assert "config.json ties lm_head.weight" in spoil("tie", "Qwen3", "lm_head.weight", head + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [

@@ -63,6 +63,7 @@ def _greedy(folder: Path) -> list[str]:
     return texts
 
 
+@pytest.mark.slow
 def test_advice_changes_no_answer(folder: Path, tmp_path: Path) -> None:
     expected = _greedy(folder)
     assert len({text[:4] for text in expected}) > 3, "the answers differ"

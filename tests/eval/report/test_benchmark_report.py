@@ -113,6 +113,7 @@ def _text(page: Path) -> str:
     return (page / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @each_page
 def test_a_page_needs_nothing_else(page):
     found = Page(_text(page))

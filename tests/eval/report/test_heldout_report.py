@@ -62,6 +62,7 @@ def report(finished: Path) -> Path:
     return finished / "report"
 
 
+@pytest.mark.slow
 def test_page_needs_nothing_else(report):
     text = (report / "index.html").read_text()
     page = Page(text)
@@ -113,6 +114,7 @@ def test_tables_are_files_too(report):
 TABLES = {"decisions", "scores", "sources", "run-settings"}
 
 
+@pytest.mark.slow
 def test_the_page_is_in_french_too(finished, tmp_path):
     metrics = [finished / "medical" / "metrics.jsonl", finished / "cpt" / "metrics.jsonl"]
     options = HeldoutReportOptions("Titre", metrics, domain="medical", language="fr")
@@ -144,6 +146,7 @@ def test_stages_are_listed_with_hashes_and_versions(finished, report):
         assert expected in text
 
 
+@pytest.mark.slow
 def test_the_same_inputs_give_the_same_page(finished, report, tmp_path):
     metrics = [finished / run / "metrics.jsonl" for run in ("general", "medical")]
     options = HeldoutReportOptions(TITLE, metrics, settings=SETTINGS, domain="medical")
@@ -231,6 +234,7 @@ def test_curves_that_are_missing_or_have_gaps_are_said(
     assert "Loss of base: " not in page
 
 
+@pytest.mark.slow
 def test_the_choice_of_a_merge_is_on_the_page_with_its_rule_and_its_curve(finished, tmp_path):
     scores, choice = finished / "scores", tmp_path / "choice"
     build_tradeoff(scores, choice, domain="medical", general="general", max_loss=5)

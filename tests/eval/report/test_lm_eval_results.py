@@ -107,6 +107,7 @@ def test_answers_of_any_tasks_are_paired_and_averaged_as_lm_eval_does(tmp_path: 
     ]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_paired_is_compared_by_scores_and_said_so(tmp_path: Path) -> None:
     """One task without samples makes its whole group so; the interval is that of two independent means."""
     folders = {"base": write(tmp_path / "b", HALF), "tuned": write(tmp_path / "t", BETTER, samples=("jura_bgb",))}
@@ -143,6 +144,7 @@ def test_each_model_of_a_legend_is_in_the_figure(tmp_path: Path, monkeypatch: py
     assert [{look.marker for _, look in args[3]} for args in figures] == markers
 
 
+@pytest.mark.slow
 def test_a_model_is_not_called_after_its_role(tmp_path: Path) -> None:
     folders = {"base": write(tmp_path / "b", HALF), "tuned": write(tmp_path / "t", BETTER)}
     assert "Against its base, the adapted model gains on jura" in build(folders, tmp_path / "en", target="jura")
@@ -215,6 +217,7 @@ def test_results_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_score_that_is_no_number_and_samples_that_are_too_few_are_left_out_and_said(tmp_path: Path) -> None:
     made = _damaged(tmp_path)
     for name, words in (("few", "59 of 60 questions"), ("nan", "acc,none has a score that is not a number")):

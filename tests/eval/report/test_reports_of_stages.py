@@ -61,6 +61,7 @@ def proxied(make_scores: Any, trade: Any, tmp_path: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_proxy_has_a_page_with_the_losses_of_its_training(proxied: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path / "cpt", [9.0, 8.0])
     (run / "metrics.jsonl").write_text('{"iteration": 1, "loss": 9.0}\n{"iteration": 2, "loss": 8.0}\n')
@@ -77,6 +78,7 @@ def test_a_proxy_has_a_page_with_the_losses_of_its_training(proxied: Path, tmp_p
     assert (english_in(words), misprints_in(words)) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_choice_of_merge_has_a_page_with_its_rule(make_scores: Any, trade: Any, tmp_path: Path) -> None:
     folder = tmp_path / "choice"
     folder.mkdir()

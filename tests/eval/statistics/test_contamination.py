@@ -66,6 +66,7 @@ def scores(benchmark: Any) -> Path:
     return benchmark.folder
 
 
+@pytest.mark.slow
 def test_questions_in_the_corpus_are_left_out_of_scores(contaminated: Path, scores: Path) -> None:
     listed = read_contaminated(contaminated, TASKS)
     assert listed == {MMLU: {"1"}, PROX: {"5"}}
@@ -75,6 +76,7 @@ def test_questions_in_the_corpus_are_left_out_of_scores(contaminated: Path, scor
     assert group.without.value == pytest.approx((group.change.value * 80 - 2) / 78)
 
 
+@pytest.mark.slow
 def test_a_report_shows_scores_with_and_without_the_questions_in_the_corpus(
     contaminated: Path, scores: Path, tmp_path: Path
 ) -> None:

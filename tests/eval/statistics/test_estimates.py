@@ -57,6 +57,7 @@ def test_paired_difference_is_the_paired_t_test_when_documents_are_equally_long(
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth_as_often_as_it_says():
     random = np.random.default_rng(3)
     covered = 0
@@ -126,6 +127,7 @@ def _drawn(random: np.random.Generator, gain: float, lose: float) -> list[Flips]
     return [Flips(int(m[0]), int(m[1]), size) for m, size in zip(moved, SIZES, strict=True)]
 
 
+@pytest.mark.slow
 def test_nothing_changed_is_seldom_called_a_change():
     """Without a change, 600 groups raise no more alarms than stated, by McNemar, by the bootstrap and after Holm."""
     random = np.random.default_rng(7)
@@ -172,6 +174,7 @@ def test_few_answers_are_not_called_a_clear_change() -> None:
     assert paired_bootstrap([many], 0).p == pytest.approx(mcnemar(many), rel=0.25)
 
 
+@pytest.mark.slow
 def test_intervals_of_the_bootstrap_cover_the_truth():
     random = np.random.default_rng(9)
     covered = 0

@@ -102,6 +102,7 @@ def test_with_many_harmless_looking_points_a_bad_one_is_rarely_let_through() -> 
     assert not any(point.allowed for point in other[1:]), "the bound is the one that was counted above"
 
 
+@pytest.mark.slow
 def test_the_tradeoff_is_written_with_its_rule_points_and_pictures(tmp_path: Path) -> None:
     scores = folder(tmp_path / "scores", made(GIVEN))
     manifest = build_tradeoff(scores, tmp_path / "curve", domain="medical", general="general")

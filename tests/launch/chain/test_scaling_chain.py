@@ -53,6 +53,7 @@ def measure(fake: Slurm, *names: str) -> None:
     fake.write([row for row in fake.queue() if row[0].split(".")[0] not in names])
 
 
+@pytest.mark.slow
 def test_each_way_and_number_of_nodes_is_a_job_and_the_last_waits_for_all(fake: Slurm, tokens: Path) -> None:
     numbers = submit(fake, tokens)
     assert list(numbers) == [*RUNS, "collect"]
@@ -70,6 +71,7 @@ def test_each_way_and_number_of_nodes_is_a_job_and_the_last_waits_for_all(fake: 
     assert submit(fake, tokens) == numbers, "what is in the queue is not submitted again"
 
 
+@pytest.mark.slow
 def test_the_printed_script_submits_the_same_jobs(fake: Slurm, tokens: Path) -> None:
     numbers = submit(fake, tokens)
     mine = {path.name: path.read_text().rstrip() for path in fake.folder.glob("script-*")}
@@ -87,6 +89,7 @@ def test_the_printed_script_submits_the_same_jobs(fake: Slurm, tokens: Path) -> 
     assert {step.state for step in run_status(fake.run).steps} == {"waiting"}
 
 
+@pytest.mark.slow
 def test_the_last_jobs_command_writes_page_and_constants_and_nothing_is_left(fake: Slurm, tokens: Path) -> None:
     numbers = submit(fake, tokens)
     measure(fake, *RUNS)
@@ -107,6 +110,7 @@ def test_the_last_jobs_command_writes_page_and_constants_and_nothing_is_left(fak
     assert bench(fake, tokens, "--on", "slurm") == "every step is done\n"
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_said_and_alone_submitted_again_with_the_last(fake: Slurm, tokens: Path) -> None:
     numbers = submit(fake, tokens)
     measure(fake, "weak_1_0", "strong_1_0", "strong_2_0")
@@ -123,6 +127,7 @@ def test_a_run_that_fails_is_said_and_alone_submitted_again_with_the_last(fake: 
     assert fake.queue() == []
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_refused_before_the_queue(fake: Slurm, tokens: Path) -> None:
     for more, message in (
         (["--on", "lsf"], "--on is 'lsf'"),

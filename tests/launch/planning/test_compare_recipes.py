@@ -16,6 +16,7 @@ from pdapt.scaling.predict_run import Site
 NAME = "qwen3_8b_cpt_48xh100_packed"
 
 
+@pytest.mark.slow
 def test_the_papers_way_is_set_beside_a_recipe_term_by_term() -> None:
     found = json.loads(pdapt("plan", "compare", NAME, "--with", "fsdp-padded", "--json"))
     ours, other = found["ours"], found["other"]

@@ -24,6 +24,7 @@ def is_what_is_computed(name: str) -> bool:
     return replaced(text, name, lines()) == text
 
 
+@pytest.mark.slow
 def test_the_tables_in_the_docs_are_what_is_computed(subtests: pytest.Subtests) -> None:
     for name in set(TABLES) - set(SLOW):
         with subtests.test(table=name):

@@ -65,6 +65,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data-set"
 
 
+@pytest.mark.slow
 def test_datasets_loads_it_as_its_card_says(published: Path, tmp_path: Path) -> None:
     loaded: Any = load_dataset(str(published), cache_dir=str(tmp_path))
     assert list(loaded) == ["train"]

@@ -79,6 +79,7 @@ def model(made: Path, tmp_path: Path) -> Path:
     return shutil.copytree(made / "model", tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_a_card_says_all_that_a_reader_asks(made: Path) -> None:
     card = prepare_model(made / "model", sources(made, title="Qwen3 <medical>")).card
     _, head, body = card.split("---\n", 2)

@@ -78,6 +78,7 @@ def test_each_answer_is_learned_once_and_nothing_else(chat_tokens: Path, tmp_pat
     assert sorted(learned) == sorted(id for number in kept for id, answer in zip(*given[number], strict=True) if answer)
 
 
+@pytest.mark.slow
 def test_a_packed_rows_loss_is_transformers_mean_over_answers(
     chat_tokens: Path, tiny_qwen3: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_tracker_that_fails_while_it_logs_is_left_out_and_the_others_go_on(
     assert said == "tracker: wandb is left out from now on: Broken: the server is gone for good\n"
 
 
+@pytest.mark.slow
 def test_a_tracker_that_cannot_be_opened_is_left_out(
     recipe_file: Path,
     tmp_path: Path,
