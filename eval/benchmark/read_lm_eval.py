@@ -1,6 +1,5 @@
 """Results of lm-eval from anywhere, of any tasks: folders with `results_*.json` and, where kept, `samples_*.jsonl`."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -203,8 +202,7 @@ def read_groups(file: Path, tasks: list[str]) -> dict[str, str]:
 
 def _metric(task: str, result: _Result, wanted: str) -> tuple[str, str]:
     """Metric and filter of the score of a task."""
-    where = f"{result.path}: {task}"
-    scores = dict(_scores(result.values.object("results").object(task).values))
+    scores = _task_scores(task, result)
     listed = result.values.object("configs").object(task).values.get("metric_list")
     rows = listed if isinstance(listed, list) else []
     own = [row["metric"] for row in rows if isinstance(row, dict) and isinstance(row.get("metric"), str)]
@@ -213,31 +211,38 @@ def _metric(task: str, result: _Result, wanted: str) -> tuple[str, str]:
     if not keys:
         raise UserError(
             f"{task} has no metric {wanted!r}" if wanted else f"{task} has no score",
-            where=where,
+            where=f"{result.path}: {task}",
             allowed=", ".join(scores) or "a number beside the name of a metric",
             fix="give another --metric" if wanted else "",
         )
-    better = result.values.object("higher_is_better").object(task).values if _directed(result, task) else {}
     name, _, filter_name = keys[0].partition(",")
-    if not 0 <= scores[keys[0]] <= 1 or better.get(name) is False:
+    return name, filter_name
+
+
+def _check_share(result: _Result, task: ScoredTask, score: float) -> None:
+    better = result.values.object("higher_is_better").object(task.name).values if _directed(result, task.name) else {}
+    if not 0 <= score <= 1 or better.get(task.metric) is False:
         raise UserError(
-            f"{keys[0]} is {scores[keys[0]]:g}, which is not a share of right answers",
-            where=where,
-            allowed="a metric between 0 and 1 for which higher is better; here are " + ", ".join(scores),
+            f"{task.score_key} is {score:g}, which is not a share of right answers",
+            where=f"{result.path}: {task.name}",
+            allowed="a metric between 0 and 1 for which higher is better; here are "
+            + ", ".join(_task_scores(task.name, result)),
             fix="give another --metric",
         )
-    return name, filter_name
 
 
 def _directed(result: _Result, task: str) -> bool:
     return "higher_is_better" in result.values and task in result.values.object("higher_is_better")
 
 
-def _scores(values: Mapping[str, object]) -> Iterator[tuple[str, float]]:
+def _task_scores(task: str, result: _Result) -> dict[str, float]:
     """Key -> score, without errors; one that is not a number is refused where it is read."""
-    for key, value in values.items():
-        if "," in key and "_stderr," not in key and isinstance(value, int | float):
-            yield key, float(value) if is_finite(value) else 0.0
+    values = result.values.object("results").object(task).values.items()
+    return {
+        key: float(value) if is_finite(value) else 0.0
+        for key, value in values
+        if "," in key and "_stderr," not in key and isinstance(value, int | float)
+    }
 
 
 def _stated(result: _Result, task: ScoredTask) -> StatedScore:
@@ -249,6 +254,7 @@ def _stated(result: _Result, task: ScoredTask) -> StatedScore:
     for key, value in ((task.score_key, results.score), (f"{task.metric}_stderr,{task.filter}", stderr)):
         if not is_finite(value):
             raise Unusable(Reason.NOT_A_NUMBER, what=key)
+    _check_share(result, task, float(results.score))
     if results.answered < 2:
         raise Unusable(Reason.PARTIAL, found=results.answered, wanted=2)
     return StatedScore(float(results.score), float(stderr or 0), results.answered, results.protocol)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lm_eval.api.metrics import aggregate_subtask_metrics, mean_stderr, pooled_s
 from test_french_pages import english_in, misprints_in, words_of
 
 from pdapt.core.errors import UserError
+from pdapt.eval.benchmark.read_lm_eval import LmEvalFolders, read_lm_eval
 from pdapt.eval.report import page
 from pdapt.eval.report.benchmark_figures import draw_averages
 from pdapt.launch.build_reports import ReportOptions, build_report
@@ -215,6 +217,18 @@ def test_results_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message):
             build(folders, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("score", "is_share"), [(0.0, True), (1.0, True), (1.0001, False), (-0.0001, False)])
+def test_a_share_is_from_0_to_1(tmp_path: Path, score: float, is_share: bool) -> None:
+    """Of every model: the base's may be low enough of a metric in percent."""
+    folders = {name: write(tmp_path / name, {"rechnen": 0.5}, samples=()) for name in ("base", "tuned")}
+    (path,) = folders["tuned"].glob("results*.json")
+    given = json.loads(path.read_text())
+    given["results"]["rechnen"]["exact_match,strict-match"] = score
+    path.write_text(json.dumps(given))
+    with nullcontext() if is_share else pytest.raises(UserError, match=f"is {score:g}, which is not a share"):
+        assert read_lm_eval(LmEvalFolders(folders)).stated["tuned", "rechnen"].score == score
 
 
 @pytest.mark.slow
