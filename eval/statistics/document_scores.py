@@ -101,7 +101,7 @@ def _of_folder(
 def _score(answers: Answers, metric: DocumentMetric, base: Answers | None) -> DocumentScore:
     """A score with its interval; its change against the base, if there is one to pair with."""
     value, draws = _value(answers, metric), _draws(answers, metric)
-    low, high = np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
+    low, high = _interval(draws)
     row = DocumentScore(
         family="",
         model=answers.model,
@@ -120,11 +120,17 @@ def _score(answers: Answers, metric: DocumentMetric, base: Answers | None) -> Do
 
 
 def _difference(value: float, draws: np.ndarray, questions: int) -> Difference:
-    """A change with the percentile interval of its draws; p counts draws as far from it as it is from zero."""
-    low, high = np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
+    """A change with the interval of its draws; p counts draws as far from it as it is from zero."""
+    low, high = _interval(draws)
     as_far = np.abs(draws - value) >= abs(value) - 1e-12
     p = (1 + int(as_far.sum())) / (len(draws) + 1)
     return Difference(value=value, stderr=float(draws.std(ddof=1)), low=low, high=high, p=p, documents=questions)
+
+
+def _interval(draws: np.ndarray) -> tuple[float, float]:
+    """The percentile interval of a bootstrap."""
+    low, high = np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2])
+    return float(low), float(high)
 
 
 def _parts(answers: Answers, metric: DocumentMetric) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,13 @@
 """Scores on clinical documents against cases worked out by hand, and their place on the page."""
 
 import json
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import binom
 
 from pdapt.eval.clinical.documents.document_tasks import DOCUMENT_TASKS
 from pdapt.eval.clinical.documents.score_documents import f1, listed, score_choices, score_code, score_entities
@@ -109,11 +112,16 @@ def test_scores_are_those_of_the_counts(folder: Path) -> None:
     assert adapted.change.value == pytest.approx(0.2)
     # The change is 0.4 of the share of odd questions, of which 60 are drawn: binomial.
     assert adapted.change.stderr == pytest.approx(0.4 * (0.25 / 60) ** 0.5, rel=0.05)
-    assert 0.13 < adapted.change.low < adapted.change.value < adapted.change.high < 0.27
+    odd = binom.interval(0.95, QUESTIONS, 0.5)
+    assert [adapted.change.low, adapted.change.high] == pytest.approx([0.4 * number / QUESTIONS for number in odd])
     assert adapted.p == pytest.approx(5 / 10_000)
     assert base.low == pytest.approx(base.value)  # all questions have the same counts
     hamming = rows["base", "frenchmedmcqa_fr", DocumentMetric.HAMMING]
     assert hamming.value == pytest.approx(1.25 / 3)
+    # A resample's sum in quarters: 60 draws of 0, 1 or 4, each as likely.
+    sums = np.cumsum(reduce(np.convolve, [np.array([1, 1, 0, 0, 1]) / 3] * QUESTIONS))
+    interval = np.searchsorted(sums, [0.025, 0.975]) / (4 * QUESTIONS)
+    assert [hamming.low, hamming.high] == pytest.approx(interval, abs=1e-9)
     assert rows["cpt", "frenchmedmcqa_fr", DocumentMetric.EXACT_MATCH].value == pytest.approx(1 / 3)
     assert rows["cpt", "frasimed_codes_fr", DocumentMetric.HISTOLOGY].p == 1
 

@@ -33,6 +33,28 @@ def test_every_document_is_scored_whole_and_every_answer_follows_its_context(hel
             assert len(set(question["choices"])) == 4
 
 
+def test_passages_follow_each_other_from_a_document_s_first_word(tmp_path):
+    """12 to 32 words are shown before the 12 that are asked for, and at most eight passages are of one document."""
+    lengths = (23, 24, 67, 68, 400)
+    rows = [
+        {"doc_id": f"{words} words", "source": "s", "text": " ".join(f"{words}/{n}" for n in range(words))}
+        for words in lengths
+    ]
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    build_tasks({"medical": [tmp_path / "s.jsonl"]}, tmp_path / "tasks")
+    passages: dict[int, list[tuple[int, int]]] = {words: [] for words in lengths}
+    for question in _rows(tmp_path / "tasks/continuation_medical.jsonl"):
+        words, first = map(int, question["context"].split()[0].split("/"))
+        passages[words].append((first, len(question["context"].split())))
+    assert passages == {
+        23: [],
+        24: [(0, 12)],
+        67: [(0, 32)],
+        68: [(0, 32), (44, 12)],
+        400: [(44 * number, 32) for number in range(8)],
+    }
+
+
 def test_wrong_answers_come_from_other_documents(heldout, tmp_path):
     build_tasks(heldout, tmp_path / "tasks")
     texts = {row["doc_id"]: row["text"] for row in _rows(heldout["medical"][0] / "notes.jsonl")}

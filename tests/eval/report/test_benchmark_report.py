@@ -255,6 +255,12 @@ def test_runs_without_a_base_are_ranked(make_benchmark, tmp_path):
         ("bad", "2.5", "2"),
         ("alike", "2.5", "2"),
     ]
+    with (tmp_path / "out/tables/models-8.csv").open(encoding="utf-8") as file:
+        good, *others = csv.DictReader(file)
+    assert [row["Anat. FR mark"] for row in (good, *others)] == ["better", "", ""]
+    for row, share in ((good, 3 / 4), (others[0], 2 / 4)):
+        assert float(row["Anat. FR"]) == pytest.approx(100 * share)
+        assert float(row["Anat. FR stderr"]) == pytest.approx(100 * (share * (1 - share) / 39) ** 0.5)
     assert "No model here is a base, so the models are ranked" in _text(tmp_path / "out")
 
 

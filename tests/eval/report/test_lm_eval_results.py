@@ -221,7 +221,7 @@ def test_results_that_cannot_be_used_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("score", "is_share"), [(0.0, True), (1.0, True), (1.0001, False), (-0.0001, False)])
 def test_a_share_is_from_0_to_1(tmp_path: Path, score: float, is_share: bool) -> None:
-    """Of every model: the base's may be low enough of a metric in percent."""
+    """Every model's score counts: the base's may be low enough of a metric in percent."""
     folders = {name: write(tmp_path / name, {"rechnen": 0.5}, samples=()) for name in ("base", "tuned")}
     (path,) = folders["tuned"].glob("results*.json")
     given = json.loads(path.read_text())

@@ -5,6 +5,7 @@ import math
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from scipy import stats
@@ -131,6 +132,10 @@ def test_the_curve_has_the_words_of_its_page(
     draw_tradeoff(tradeoff, Words.read(language), THEMES[1], tmp_path / "tradeoff-dark.png")
     (figure,) = drawn
     assert figure.axes[0].get_ylabel() == change
+    (circle,) = (line for line in figure.axes[0].lines if line.get_markerfacecolor() == "none")
+    assert circle.get_xydata() == pytest.approx(100 * np.expm1([[0.006, -0.09]])), (
+        "general to the right, domain upwards"
+    )
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert dominated in [text.get_text() for text in legend.get_texts()]

@@ -13,7 +13,7 @@ import yaml
 from pdapt.core.errors import UserError
 from pdapt.core.hf import chat_rendering
 from pdapt.eval.tasks.own.own_task import OwnTask
-from pdapt.eval.tasks.own.task_templates import sandbox
+from pdapt.eval.tasks.own.task_templates import LONGEST, sandbox
 from pdapt.eval.tasks.select_tasks import select_questions, select_tasks
 
 ROWS = [{"frage": f"Frage {n}?", "optionen": ["ja", "nein", "kaum"], "antwort": n % 3} for n in range(4)]
@@ -236,6 +236,15 @@ def test_data_that_changed_since_they_were_read_are_not_asked(write: Callable[..
     assert isinstance(task, OwnTask)
     with pytest.raises(UserError, match="changed while the command ran"):
         task.write(tmp_path / "run")
+
+
+def test_the_sandbox_makes_texts_up_to_the_longest() -> None:
+    from jinja2.exceptions import SecurityError
+
+    for text in ("{{ 'ab' * (length // 2) }}", "{{ (length // 2) * 'ab' }}", "{{ [1] * length }}", "{{ 1 ** length }}"):
+        assert sandbox().from_string(text).render(length=LONGEST)
+        with pytest.raises(SecurityError, match="would be longer than"):
+            sandbox().from_string(text).render(length=LONGEST + 2)
 
 
 def test_the_sandbox_renders_as_lm_eval_does_and_stops_what_a_check_cannot_see() -> None:
