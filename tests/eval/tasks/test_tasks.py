@@ -19,7 +19,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.eval.benchmark.task_files import write_task_file
 from pdapt.eval.paper.tables_file import TABLES_FILE
-from pdapt.eval.tasks.all_tasks import choose_tasks
+from pdapt.eval.tasks.all_tasks import choose_tasks, suite_of_tasks
 from pdapt.eval.tasks.data_index import DATA_INDEX_FILE, read_data_index
 from pdapt.eval.tasks.own.own_task import OwnTask
 from pdapt.eval.tasks.select_tasks import select_tasks
@@ -28,9 +28,11 @@ from pdapt.eval.tasks.suite import (
     GROUPS,
     MEDICAL_SUBJECTS,
     MMLU_DATASET,
+    PAPER_SUITE,
     PROX_CATEGORIES,
     PROX_DATASET,
     SUITE,
+    TASKS,
     Benchmark,
 )
 
@@ -252,6 +254,15 @@ def test_a_table_of_questions_asks_and_scores_as_a_task_file_written_by_hand(tmp
 def _scored(task: Any, number: int, answers: dict[tuple[int, int], tuple[float, bool]]) -> float:
     responses = [answers[key] for key in sorted(answers) if key[0] == number]
     return task.process_results(task.eval_docs[number], responses)["acc"]
+
+
+def test_results_of_clinical_tasks_are_of_no_task_of_the_paper_s_unless_one_is_beside_them() -> None:
+    clinical = [task.name for task in choose_tasks(["FR-CLINICAL"])]
+    assert set(suite_of_tasks(clinical).tasks) == set(clinical)
+    assert suite_of_tasks(clinical).target is None
+    both = suite_of_tasks([*clinical, SUITE[0].name])
+    assert (set(both.tasks), both.target) == ({*TASKS, *clinical}, PAPER_SUITE.target)
+    assert suite_of_tasks([SUITE[0].name]) is PAPER_SUITE
 
 
 def test_subjects_are_named() -> None:
