@@ -248,10 +248,15 @@ def _say_left_out(place: TextBuild) -> None:
 
 def _language(place: TextBuild) -> str | None:
     """The commonest language of the domain's documents where most of them are not in the embedded sample's."""
+    prefix = f"{place.request.domain}-"
+    counts = Manifest.read(place.out / CORPUS).counts
+    return other_language([of_source for name, of_source in counts.items() if name.startswith(prefix)])
+
+
+def other_language(sources: list[Any]) -> str | None:
+    """The commonest other language, by the counts of sources, where most documents that show one are not in French."""
     from ..data_prep.screening.language import NOT_TOLD
 
-    prefix = f"{place.request.domain}-"
-    sources = [counts for name, counts in Manifest.read(place.out / CORPUS).counts.items() if name.startswith(prefix)]
     languages: Counter[str] = Counter()
     for counts in sources:
         languages.update(counts["screened"]["languages"])

@@ -102,5 +102,5 @@ def _user_in(text: str) -> str:
 
 def _private(text: str) -> list[str]:
     user = re.escape(getpass.getuser())
-    homes = re.findall(rf"[/\\](?:home|Users)[/\\]{user}\b", text) if user != "root" else []
+    homes = re.findall(rf"[/\\](?:home|Users)[/\\]{user}\b", text)
     return list(dict.fromkeys([*PATH.findall(text), *homes]))

@@ -121,6 +121,23 @@ def test_work_ends_where_the_step_has_failed_or_waits_for_its_place(fake: Slurm,
     assert calls == [*(12 * [False]), True], "what Slurm does not say ends nothing"
 
 
+def test_slurm_is_asked_now_and_then_and_not_at_each_look(
+    fake: Slurm, whole: WholeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+    asked: list[list[str]] = []
+    monkeypatch.setattr(beside_step, "ASKED", 3600)
+    monkeypatch.setattr(beside_step, "queued", lambda jobs: asked.append(jobs) or {})
+
+    def work(last: bool) -> None:
+        looks.append(last)
+        if len(looks) == 9:
+            train(fake, 2, ended=True)
+
+    work_beside(whole, "cpt", work)
+    assert (len(looks), asked) == (10, [[job_name("cpt", fake.run.resolve())]])
+
+
 def test_the_signal_to_save_ends_the_work_and_no_process_that_it_has_started(fake: Slurm, whole: WholeRun) -> None:
     codes: list[int] = []
     child = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGUSR1)"]

@@ -205,6 +205,7 @@ RUBBISH: dict[str, tuple[Callable[[Path], object], str]] = {
     "a linked folder": (lambda model: (model / "x").symlink_to(model.parent), "links .* are not published"),
     "an address": (_says(f"see file://{HOME}/marie/x"), f"{HOME}/marie/x"),
     "a cluster": (_says("on /linkhome/rech/genabc01/uab12cd/run"), "/linkhome/rech/genabc01/uab12cd/run"),
+    "another machine": (_says(f"from cluster:{HOME}/mdupont/run"), f"notes.txt: {HOME}/mdupont"),
     "Windows": (_says("in C:\\Users\\marie\\x"), "Users.*marie"),
     "where it was": (_with("config.json", _name_or_path=f"{HOME}/marie/base"), f"config.json: {HOME}/marie/base"),
     "who made it": (
