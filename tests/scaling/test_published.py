@@ -9,6 +9,8 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
+from pdapt.core.gpus import H100
+from pdapt.scaling import published
 from pdapt.scaling.model_shapes import MODELS
 from pdapt.scaling.published import SPLIT, cases, rows
 
@@ -110,12 +112,15 @@ def test_unknown_models_take_operations_that_can_be() -> None:
         one(**known, calc_gflop_per_token_full=101.0)
 
 
-def test_recomputation_is_assumed_only_where_nothing_else_fits() -> None:
+def test_recomputation_is_assumed_only_where_nothing_else_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     fsdp = {"tp": 1, "pp": 1, "vp": None, "dp": 64, "sharding": "FSDP"}
     assert one(**fsdp, recompute=None).work.recompute == 0
     tight = one(**fsdp, recompute=None, mbs=2, gbs=512)
     assert tight.work.bytes < 80e9 < replace(tight.work, recompute=0).bytes
     assert tight.work.recompute == 0.5
+    monkeypatch.setattr(published, "H100", replace(H100, memory=tight.work.bytes))
+    assert one(**fsdp, recompute=None, mbs=2, gbs=512).work == tight.work, "it may fill the GPU"
+    monkeypatch.undo()
     large = one(**fsdp, recompute=None, model="Llama3-70B")
     assert large.work.recompute == 1
     assert "recompute is taken as full" in large.assumed[-1]
