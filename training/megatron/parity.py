@@ -61,9 +61,7 @@ def measure(model: Any, ids: Any, lengths: list[int]) -> dict[str, Any]:
     borders = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).cuda()
     packed = packed_parameters(borders.unsqueeze(0), torch.tensor(max(lengths)))
     positions = torch.cat([torch.arange(length) for length in lengths])
-    labels = ids.roll(-1)
-    counts = torch.ones_like(ids, dtype=torch.float32)
-    counts[borders[1:].long().cpu() - 1] = 0  # the next token of a document's last one belongs to another document
+    labels, counts = ids.roll(-1), predictions(lengths)
 
     def run(**labelled: Any) -> Any:
         return model(ids[None].cuda(), positions[None].cuda(), None, packed_seq_params=packed, **labelled)
@@ -75,6 +73,13 @@ def measure(model: Any, ids: Any, lengths: list[int]) -> dict[str, Any]:
     loss.backward()
     gradients = {f"grad.{name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {"logits": logits, "loss": loss.detach(), **gradients}
+
+
+def predictions(lengths: list[int]) -> Any:
+    """Which tokens of a pack predict one, float32 [tokens]: not a document's last, whose next token is another's."""
+    import torch
+
+    return torch.cat([(torch.arange(length) < length - 1).float() for length in lengths])
 
 
 def measure_checkpoint(checkpoint: Path, shape: Qwen3Config, documents: list[list[int]]) -> dict[str, Any]:

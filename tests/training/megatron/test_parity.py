@@ -15,9 +15,8 @@ from pdapt.conversion.tensor_names import LAYERS, folded
 from pdapt.core.qwen3 import Qwen3Config, read_config
 from pdapt.recipes.megatron_args import Places, megatron_args
 from pdapt.recipes.schema import Batch, Data, Model, Recipe, Shape
-from pdapt.training.megatron.parity import measure_checkpoint, measure_job
+from pdapt.training.megatron.parity import measure_checkpoint, measure_job, predictions
 
-pytestmark = pytest.mark.slow
 Maker = Callable[..., Path]
 
 # A document of one token has nothing to predict and still takes its place in the pack.
@@ -44,6 +43,11 @@ def folded_gradients(model: Qwen3ForCausalLM, shape: Qwen3Config) -> dict[str, t
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
+def test_no_document_s_last_token_predicts_the_next_document_s_first() -> None:
+    assert predictions([3, 1, 2]).tolist() == [1, 1, 0, 0, 1, 0]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, False])
 def test_logits_loss_and_every_gradient_are_transformers(tiny_qwen3: Maker, tmp_path: Path, tied: bool) -> None:
     source = tiny_qwen3(tied=tied)
@@ -70,6 +74,7 @@ def test_logits_loss_and_every_gradient_are_transformers(tiny_qwen3: Maker, tmp_
         assert (ours[f"grad.{name}"] - expected).norm() <= 1e-5 * expected.norm(), name
 
 
+@pytest.mark.slow
 def test_local_layers_with_a_gpus_arguments_compute_the_same(tiny_qwen3: Maker, tmp_path: Path) -> None:
     """Megatron's own fused operations, here run one after the other, against the CPU's arguments without them."""
     source = tiny_qwen3()
@@ -89,6 +94,7 @@ def test_local_layers_with_a_gpus_arguments_compute_the_same(tiny_qwen3: Maker, 
         assert (found[name] - tensor).norm() <= 1e-5 * tensor.norm(), name
 
 
+@pytest.mark.slow
 def test_a_documents_logits_do_not_change_with_its_neighbours(tiny_qwen3: Maker, tmp_path: Path) -> None:
     source = tiny_qwen3()
     import_hf(source, tmp_path / "mcore")

@@ -4,6 +4,7 @@ import math
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,8 @@ from pdapt.core.errors import UserError
 from pdapt.recipes.load import load
 from pdapt.recipes.schedule import schedule_args
 from pdapt.recipes.schema import Recipe
+from pdapt.training import extend_run
+from pdapt.training.blend import Member
 from pdapt.training.extend_run import check_longer
 
 LR, STEPS, WARMUP = 1e-3, 40, 5
@@ -119,3 +122,15 @@ def test_a_run_is_made_longer_only_where_what_is_done_would_have_been_the_same(
         return
     with pytest.raises(UserError, match=message):
         check_longer(recipe, tokens, 10)
+
+
+@pytest.mark.parametrize(("tokens_there", "again"), [(81, False), (80, True)])
+def test_one_epoch_is_enough_for_all_labels_too(
+    tokens_there: int, again: bool, recipe_file: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten sequences of eight tokens need 81: the last one's last label is a token of its own."""
+    member = Member("soins", "soins", sequences=tokens_there / 8, tokens=tokens_there, share=1.0)
+    monkeypatch.setattr(extend_run, "train_blend", lambda *_: [member])
+    recipe = load(str(recipe_file), ["data.layout=concat", "steps=10", "batch.global_size=1", "batch.micro_size=1"])
+    with pytest.raises(UserError, match="more than one is read of soins") if again else nullcontext():
+        check_longer(recipe, tokens, 5)

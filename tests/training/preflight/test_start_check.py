@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,9 +106,10 @@ def test_a_rank_that_never_reads_why_a_start_is_refused_is_not_waited_for_for_ev
     monkeypatch.setattr(os, "environ", os.environ | {"RANK": "0", "WORLD_SIZE": "2"})
     monkeypatch.setattr(start_check, "READING", 0.05)
     task: Any = SimpleNamespace(out=tmp_path)
-    judge = start_check._Judge(task, hash_store(), begin=0.0)
+    judge = start_check._Judge(task, hash_store(), begin=time.monotonic() - 30)
     with pytest.raises(UserError, match="disk: full"):
         judge._tell("facts", Judgement(["disk: full"]))
+    assert 30 <= json.loads((tmp_path / PREFLIGHT).read_text())["seconds"] < 60
     judge._tell("all", Judgement([]))  # nobody is waited for where nothing is refused
 
 

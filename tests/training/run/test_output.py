@@ -23,6 +23,7 @@ def test_lines_for_people_are_shown_and_warnings_counted(tmp_path: Path) -> None
     assert said == []
     with path.open("ab") as file:
         file.write(b"ip\n[   12.3 s] warning: train: no compiler\nWARNING:megatron:x\n")
+        file.write(b"  successfully saved checkpoint from iteration 2\n > lm loss masks are made\n")
         file.write(
             b" iteration 2/ 4 | lm loss: 6.7 | grad norm: 1 |\n validation loss at iteration 4 | lm loss value: 6\n"
         )
