@@ -7,6 +7,7 @@ import torch
 from ..core.checkpoint import HASHES_FILE, read_provenance
 from ..core.errors import UserError, nearest
 from ..core.hf.weights import DTYPES, NAMES, Tensor
+from ..core.log import counted
 from ..core.qwen3 import Qwen3Config, hf_shapes
 from .distcp_read import Checkpoint, find
 from .master_weights import BUCKETS, Masters
@@ -110,9 +111,9 @@ class Unfolded:
                 )
         types = {self.checkpoint.dtype(name) for name in expected}
         if len(types) > 1 or not types <= set(NAMES):
-            spelled = sorted(str(dtype).removeprefix("torch.") for dtype in types)
+            spelled = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in types))
             raise UserError(
-                f"the checkpoint's weights are of several types: {', '.join(spelled)}",
+                f"the checkpoint's weights are of {counted(len(types), 'type')}: {spelled}",
                 where=str(folder),
                 allowed=f"all of one type: {', '.join(NAMES.values())}",
             )

@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import shutil
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,14 +14,18 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from pdapt.conversion import convert
+from pdapt.conversion.checkpoint_as_hf import Unfolded
 from pdapt.conversion.convert import export_hf, import_hf
-from pdapt.conversion.distcp_read import Checkpoint
+from pdapt.conversion.distcp_read import FORMAT, Checkpoint
+from pdapt.core.checkpoint import HF, RELEASE
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
 from pdapt.core.hf.writer import Writer
 from pdapt.core.manifest import fingerprint
+from pdapt.core.qwen3 import read_config
 
 Maker = Callable[..., Path]
 
@@ -173,6 +179,30 @@ def test_types_that_are_not_handled_are_named(
     with pytest.raises(UserError, match=re.compile(message, re.DOTALL)):
         import_hf(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "message"),
+    [
+        ([torch.float64], "the checkpoint's weights are of 1 type: float64"),
+        ([torch.bfloat16, torch.float32], "the checkpoint's weights are of 2 types: bfloat16, float32"),
+    ],
+)
+def test_a_checkpoint_of_types_that_are_not_handled_is_refused(
+    tiny_qwen3: Maker, tmp_path: Path, dtypes: list[torch.dtype], message: str
+) -> None:
+    import_hf(tiny_qwen3(dtype="bfloat16"), tmp_path / "mcore")
+    release = Checkpoint(tmp_path / "mcore" / RELEASE)
+    weights = release.read(list(release.entries))
+    shape = read_config(tmp_path / "mcore" / HF)
+    assert Unfolded(release, shape).dtype == torch.bfloat16
+    typed = {name: tensor.to(dtypes[place % len(dtypes)]) for place, (name, tensor) in enumerate(weights.items())}
+    with warnings.catch_warnings():  # one process saves the whole, which torch warns of although it is told so
+        warnings.simplefilter("ignore")
+        save(typed, checkpoint_id=tmp_path / "other", no_dist=True)
+    shutil.copyfile(release.folder / FORMAT, tmp_path / "other" / FORMAT)
+    with pytest.raises(UserError, match=f"{message}(.|\n)*allowed: all of one type: bfloat16, float16, float32"):
+        Unfolded(Checkpoint(tmp_path / "other"), shape)
 
 
 def test_an_output_folder_that_is_not_empty_is_left_alone(tiny_qwen3: Maker, tmp_path: Path) -> None:
