@@ -2,10 +2,12 @@
 
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pdapt.core.integrity import Checked
+from pdapt.core.integrity import Checked, stage_files
+from pdapt.core.manifest import run_stage
 
 
 def checked(folder: Path, *sizes: int) -> Checked:
@@ -30,3 +32,29 @@ def test_sizes_from_a_gigabyte_on_are_said_in_gigabytes(tmp_path: Path, total: i
     files = checked(tmp_path, 0)
     files.total = total
     assert str(files) == f"1 file, {said}, has"
+
+
+def test_the_files_of_a_stage_are_those_within_the_place_that_is_named(tmp_path: Path) -> None:
+    """The place is the stage's folder, or a folder, a file or a pattern in it; files that were added count, too."""
+
+    def body(work: Path) -> dict[str, Any]:
+        for name in ("a.txt", "part/b.txt", "part/c.json", "party/d.txt"):
+            (work / name).parent.mkdir(exist_ok=True)
+            (work / name).write_text(name)
+        return {}
+
+    out = tmp_path / "out"
+    run_stage("demo", {}, {}, out, body)
+    (out / "part" / "added.json").write_text("{}")
+    (out / "added.txt").write_text("added")
+    (out / "part" / "c.json").unlink()
+    inside = ["part/added.json", "part/b.txt", "part/c.json"]
+    for place, names in (
+        (out, ["a.txt", "added.txt", *inside, "party/d.txt"]),
+        (out / "part", inside),
+        (out / "part" / "*.json", ["part/added.json", "part/c.json"]),
+        (out / "part" / "b.txt", ["part/b.txt"]),
+    ):
+        assert stage_files([place]) == {out: names}, place
+    for place in (tmp_path, out / "part" / "none", out / "par"):
+        assert stage_files([place]) == {}, place

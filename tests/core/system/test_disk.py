@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.manifest import run_stage
-from pdapt.core.system.disk import begin_flush, disk_error, disk_errors, full_disk, read_ahead
+from pdapt.core.system.disk import begin_flush, check_space, disk_error, disk_errors, full_disk, read_ahead
 
 
 def fill(work: Path) -> dict[str, Any]:
@@ -89,6 +90,19 @@ def test_a_quota_is_told_from_a_full_disk_and_from_all_else(tmp_path: Path) -> N
     assert "free on" not in str(disk_error("the disk is full", None)), "of which disk is not known"
     with pytest.raises(ValueError, match="ours"), disk_errors(tmp_path):
         raise ValueError("ours")
+
+
+def test_the_space_of_a_disk_is_stated_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2_500_000_000_000, 0, 4_560_000))
+    assert "the disk is full: 0.00 of 2,500.00 GB are free on /" in str(disk_error("the disk is full", tmp_path))
+    check_space(tmp_path / "out", 4_560_000)
+    check_space(tmp_path / "out", 5_000_000, left=440_000)
+    for needed, left, words in (
+        (4_560_001, 0, "4.6 MB are to be written, 4.6 MB are free on /"),
+        (7_000_001, 2_440_000, "7.0 MB are to be written, 7.0 MB are free on /"),
+    ):
+        with pytest.raises(UserError, match=f"the disk has too little space: {words}"):
+            check_space(tmp_path / "out", needed, left=left)
 
 
 def test_a_flush_that_is_begun_early_changes_no_byte_and_cannot_fail(tmp_path: Path) -> None:
