@@ -1,6 +1,5 @@
 """`pdapt bench …`."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +9,7 @@ import typer
 
 from ..core.exit_codes import ExitCode
 from ..core.log import counted
-from .options import Json, Overrides
+from .options import Json, Overrides, json_text
 
 bench = typer.Typer()
 
@@ -38,7 +37,7 @@ def packing(
     check_layout("paper", seq_length)
     results = bench(seq_length, SPREAD if spread is None else spread)
     if as_json:
-        print(json.dumps({"layouts": [asdict(row) for row in results]}))
+        print(json_text({"layouts": [asdict(row) for row in results]}))
         return
     for row in results:
         print(
@@ -61,7 +60,7 @@ def tokens(
 
     results = bench(paths, str(tokenizer), way or [])
     if as_json:
-        print(json.dumps({"ways": [asdict(result) for result in results]}))
+        print(json_text({"ways": [asdict(result) for result in results]}))
         return
     slow = next((result for result in results if result.way == MAP), None)
     for result in results:
@@ -86,7 +85,7 @@ def long_text(
 
     results = bench_long(kind or [], characters, str(tokenizer))
     if as_json:
-        print(json.dumps({"kinds": [asdict(result) for result in results]}))
+        print(json_text({"kinds": [asdict(result) for result in results]}))
         return
     for result in results:
         print(f"{result.kind}: {result.peak_mb:,.0f} MB at the highest, {result.seconds:.1f} s, {result.ids:,} ids")
@@ -106,7 +105,7 @@ def clean(
 
     speeds = bench(paths or [], turns)
     if as_json:
-        print(json.dumps({"ways": [asdict(speed) for speed in speeds]}))
+        print(json_text({"ways": [asdict(speed) for speed in speeds]}))
         return
     for speed in speeds:
         print(f"{speed.way}: {speed.mb_per_second:.2f} MB/s, {speed.ratio:.1f} x {speeds[0].way}")
@@ -140,7 +139,7 @@ def corpus(
         plan = Plan(words, seed, tasks=tasks, workers=workers, tokenizer=tokenizer)
         result = bench(Path(work), plan, Nodes(nodes, cores))
     if as_json:
-        print(json.dumps(asdict(result)))
+        print(json_text(asdict(result)))
         return
     hours = f"hours on {nodes} x {cores} cores"
     print_table("a corpus in tasks", ["command", "step", "seconds", "words/s", hours, "on"], rows(result))
@@ -165,7 +164,7 @@ def dedup(
 
     results = bench(paths, words, turns)
     if as_json:
-        print(json.dumps({"ways": [asdict(result) for result in results]}))
+        print(json_text({"ways": [asdict(result) for result in results]}))
         return
     slow = next(result for result in results if result.way == PEER)
     for result in results:
@@ -203,7 +202,7 @@ def train(
         folder = tokens or sample_tokens(loaded, Path(work) / "sample-tokens")
         results = run(Bench(loaded, folder, Path(work), repeats), part or [])
     if as_json:
-        print(json.dumps(results.to_json()))
+        print(json_text(results.to_json()))
         return
     for line in table(results):
         print(line)
@@ -230,7 +229,7 @@ def gradients(
         (Path(work) / "sample-tokens").mkdir()
         folder = sample_tokens(loaded, Path(work) / "sample-tokens")
         result = bench(loaded, sorted(set(world or [2, 4, 8])), folder, Path(work))
-    print(json.dumps(result.to_json()) if as_json else "\n".join(lines(result)))
+    print(json_text(result.to_json()) if as_json else "\n".join(lines(result)))
 
 
 @bench.command("convert")
@@ -254,7 +253,7 @@ def convert(
 
     with temporary_folder(work) as folder:
         result = bench(size, source, Path(folder), repeats)
-    print(json.dumps(result.to_json()) if as_json else "\n".join(table(result)))
+    print(json_text(result.to_json()) if as_json else "\n".join(table(result)))
     raise typer.Exit(ExitCode.DONE if result.identical else ExitCode.FAILED)
 
 
@@ -273,7 +272,7 @@ def merge(
 
     with temporary_folder(folder) as work:
         result = bench(size, t, Path(work))
-    print(json.dumps(asdict(result)) if as_json else "\n".join(table(result)))
+    print(json_text(asdict(result)) if as_json else "\n".join(table(result)))
     raise typer.Exit(ExitCode.DONE if result.passes() else ExitCode.FAILED)
 
 
@@ -333,7 +332,7 @@ def gemm(
     if site_out is not None:
         ceilings.site(site_out, {"fp8" if fp8 else "bf16": result.share})
     if as_json:
-        print(json.dumps(asdict(result)))
+        print(json_text(asdict(result)))
         return
     print(result.device)
     for row in result.products:
@@ -354,7 +353,7 @@ def copy(
     if site_out is not None:
         ceilings.site(site_out, {"memory": result.share})
     if as_json:
-        print(json.dumps(asdict(result)))
+        print(json_text(asdict(result)))
         return
     print(result.device)
     for name, speed in result.copies.items():
@@ -373,7 +372,7 @@ def nccl(
 
     result = ceilings.nccl(ranks, megabytes or [1.0, 16.0, 64.0], repeats)
     if as_json:
-        print(json.dumps(asdict(result)))
+        print(json_text(asdict(result)))
         return
     shared = ", more ranks than cores" if result.oversubscribed else ""
     print(f"{result.device}; {result.backend}, {counted(result.ranks, 'rank')}{shared}")
@@ -394,6 +393,6 @@ def data(
 
     result = ceilings.data(load(recipe), tokens, samples)
     if as_json:
-        print(json.dumps(asdict(result)))
+        print(json_text(asdict(result)))
         return
     print(f"{result.samples_per_second:,.0f} samples, {result.slots_per_second:,.0f} slots a second")

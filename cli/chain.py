@@ -1,6 +1,5 @@
 """`pdapt status`, `logs` and `cancel`, and `pdapt launch FLOW --on …`."""
 
-import json
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Json
+from .options import Json, json_text
 
 if TYPE_CHECKING:
     from ..launch.chain.flow_file import Flow
@@ -38,7 +37,7 @@ def status(
     while True:
         shown = run_status(run)
         if as_json:
-            print(json.dumps(shown.to_json(), ensure_ascii=False))
+            print(json_text(shown.to_json()))
             return
         _print_status(shown)
         going = {StepState.RUNNING, StepState.WAITING, StepState.UNKNOWN}
@@ -75,7 +74,7 @@ def cancel(run: RunFolder, as_json: Json = False) -> None:
 
     jobs = cancel_run(run)
     if as_json:
-        print(json.dumps({"cancelled": jobs}))
+        print(json_text({"cancelled": jobs}))
         return
     print(
         "\n".join(f"{step}: job {number} cancelled" for step, number in jobs.items()) or "no job of this run is queued"

@@ -1,13 +1,12 @@
 """`pdapt convert …`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..core.exit_codes import ExitCode
-from .options import Json, Verify, show
+from .options import Json, Verify, json_text, show
 
 convert = typer.Typer()
 
@@ -69,7 +68,7 @@ def follow(
     from ..launch.score_models import follow_run
 
     exported = follow_run(run, out, heldout or [], keep_last=keep_last, poll=poll, once=once, verify=verify)
-    print(json.dumps({"exported": exported}) if as_json else f"exported: {', '.join(exported) or 'nothing new'}")
+    print(json_text({"exported": exported}) if as_json else f"exported: {', '.join(exported) or 'nothing new'}")
 
 
 @convert.command("verify")
@@ -88,7 +87,7 @@ def verify(
 
     comparison = compare(first, second, reference, hashes=verify)
     if as_json:
-        print(json.dumps(asdict(comparison)))
+        print(json_text(asdict(comparison)))
     else:
         print("\n".join(describe(comparison)))
     raise typer.Exit(ExitCode.DONE if comparison.identical else ExitCode.FAILED)

@@ -1,6 +1,5 @@
 """`pdapt corpus …`."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +23,7 @@ from .options import (
     Slurm,
     TextColumn,
     Workers,
+    json_text,
     show,
 )
 
@@ -144,7 +144,7 @@ def diff(
     if html is not None:
         write_page(compared, html)
     if as_json:
-        print(json.dumps(compared.as_json(), ensure_ascii=False))
+        print(json_text(compared.as_json()))
     elif html is None:
         _print_comparison(compared)
 
@@ -165,7 +165,7 @@ def show_personal_data(
 
     data = personal_data(folder, samples)
     if as_json:
-        print(json.dumps(asdict(data), ensure_ascii=False))
+        print(json_text(asdict(data)))
         return
     rows = [[kind, source, f"{count:,}"] for kind, sources in data.counts.items() for source, count in sources.items()]
     print_table("personal data", ["kind", "source", "times"], rows)
@@ -240,7 +240,7 @@ def collect_sources(
     from ..data_prep.collect.collect import collect
 
     counts = collect(sources, out, limit=limit, contact=contact)
-    print(json.dumps({"sources": counts}, ensure_ascii=False, indent=None if as_json else 2))
+    print(json_text({"sources": counts}, indent=None if as_json else 2))
 
 
 @corpus.command("publish")
@@ -286,7 +286,7 @@ def list_registered(
 
     registered = list_sources(folder, further or [])
     if as_json:
-        print(json.dumps({"sources": [each.to_json() for each in registered]}, ensure_ascii=False))
+        print(json_text({"sources": [each.to_json() for each in registered]}))
         return
     columns = ["source", "document type", "edition", "licence", "commercial use", "documents", "words", "at hand"]
     print_table("sources", columns, [_source_row(each) for each in registered])
@@ -317,7 +317,7 @@ def report_licences(
 
     reported = report(folder)
     if as_json:
-        print(json.dumps(asdict(reported), ensure_ascii=False))
+        print(json_text(asdict(reported)))
         return
     columns = ["source", "licence", "in SPDX", "commercial use", "disputed", "documents", "words"]
     print_table("licences", columns, [_licence_row(each) for each in reported.licences])
@@ -345,7 +345,7 @@ def write_attribution(
 
     written = write(folder, out)
     if as_json:
-        print(json.dumps(written, ensure_ascii=False))
+        print(json_text(written))
     else:
         credited = counted(written["documents"], "document")
         print(f"{counted(written['credits'], 'credit')} of {credited}: {written['file']}")

@@ -1,6 +1,5 @@
 """`pdapt doctor`."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..core.exit_codes import ExitCode
-from .options import Json
+from .options import Json, json_text
 
 
 def doctor(
@@ -44,7 +43,7 @@ def doctor(
     usable = all(check.verdict != Verdict.WRONG for check in checks)
     if as_json:
         report = {"usable": usable, "checks": [asdict(check) for check in checks]}
-        print(json.dumps(report | ({"comparison": comparison} if comparison else {}), ensure_ascii=False))
+        print(json_text(report | ({"comparison": comparison} if comparison else {})))
     else:
         for name, value in (comparison or {}).items():
             print(f"{name}: {value}")

@@ -1,6 +1,5 @@
 """`pdapt drill`."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.errors import Failed, UserError
-from .options import Json
+from .options import Json, json_text
 
 if TYPE_CHECKING:
     from ..launch.drills.kill_tally import Kill
@@ -69,7 +68,7 @@ def _list(*, as_json: bool) -> None:
     from ..launch.drills.slurm_drills import DRILLS
 
     if as_json:
-        print(json.dumps({"drills": {each.name: each.summary for each in DRILLS}}))
+        print(json_text({"drills": {each.name: each.summary for each in DRILLS}}))
         return
     for each in DRILLS:
         print(f"{each.name}: {each.summary}{' (needs an operator)' if each.operator else ''}")
@@ -79,7 +78,7 @@ def _drill(names: list[str], site: str, out: Path, *, as_json: bool) -> None:
     from ..launch.drills.slurm_drills import WRONG, drill_table, run_drills
 
     results = run_drills(names, out.resolve() / "slurm", site)
-    print(json.dumps({"drills": [asdict(each) for each in results]}) if as_json else "\n".join(drill_table(results)))
+    print(json_text({"drills": [asdict(each) for each in results]}) if as_json else "\n".join(drill_table(results)))
     wrong = [each for each in results if each.outcome in WRONG]
     if wrong:
         raise Failed(f"{', '.join(each.name for each in wrong)}: {wrong[0].words}\n  where: {out}")
@@ -98,7 +97,7 @@ def _kill(count: int, seed: int | None, out: Path, resume: bool, *, as_json: boo
         )
     campaign = Campaign(TinyFlow(folder / "flow"), folder, _seed(seed, held))
     every = campaign.kill_until(count)
-    print(json.dumps({"kills": [asdict(kill) for kill in every]}) if as_json else "\n".join(tally(every)))
+    print(json_text({"kills": [asdict(kill) for kill in every]}) if as_json else "\n".join(tally(every)))
     wrong = [kill for kill in every if kill.outcome in WRONG]
     if wrong:
         raise Failed(f"{len(wrong)} of {len(every)} kills: {wrong[0].problem}\n  where: {folder}")

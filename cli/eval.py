@@ -1,13 +1,12 @@
 """`pdapt eval …`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..core import log
-from .options import AnyTasks, BatchSize, Heldout, Json, LimitQuestions, MaxLength, Tasks, Verify, show
+from .options import AnyTasks, BatchSize, Heldout, Json, LimitQuestions, MaxLength, Tasks, Verify, json_text, show
 
 if TYPE_CHECKING:
     from ..eval.benchmark.results_folder import Status
@@ -89,7 +88,7 @@ def fetch(
 
         chosen = [find_baseline(name) for name in baselines]
         fetched = {baseline.name: fetch_baseline(baseline, out / baseline.name).config for baseline in chosen}
-        print(json.dumps(fetched, indent=None if as_json else 2))
+        print(json_text(fetched, indent=None if as_json else 2))
         return
     from ..eval.tasks.all_tasks import choose_tasks
     from ..eval.tasks.fetch import fetch_tasks
@@ -105,7 +104,7 @@ def baselines(as_json: Json = False) -> None:
     from ..eval.benchmark.baselines import BASELINES
 
     if as_json:
-        print(json.dumps({"baselines": [asdict(baseline) for baseline in BASELINES]}))
+        print(json_text({"baselines": [asdict(baseline) for baseline in BASELINES]}))
         return
     for baseline in BASELINES:
         print(f"{baseline.name:26}{baseline.kind:10}{baseline.hub}")
@@ -168,7 +167,7 @@ def show_status(
 
 def _show_status(status: "Status", as_json: bool) -> None:
     if as_json:
-        print(json.dumps(status.to_json(), ensure_ascii=False))
+        print(json_text(status.to_json()))
         return
     from .terminal import print_table
 
@@ -201,4 +200,4 @@ def proxy(
     scores = measure(
         models, heldout, out, limits=limits, batch_size=batch_size, follow=follow, roles=role, verify=verify
     )
-    print(json.dumps(scores, ensure_ascii=False, indent=None if as_json else 2))
+    print(json_text(scores, indent=None if as_json else 2))

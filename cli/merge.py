@@ -1,13 +1,12 @@
 """`pdapt merge …`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..launch.run_defaults import MAX_LOSS
-from .options import AnyTasks, BatchSize, Heldout, Json, LimitQuestions, MaxLength, MaxLoss, Verify, show
+from .options import AnyTasks, BatchSize, Heldout, Json, LimitQuestions, MaxLength, MaxLoss, Verify, json_text, show
 
 merge = typer.Typer()
 
@@ -86,7 +85,7 @@ def merge_sweep(
     points = parse_points(t)
     made = sweep(base, as_hf(tuned, out / EXPORTS, verify=verify), out, points, verify=verify)
     if as_json:
-        print(json.dumps({point_name(point): asdict(manifest) for point, manifest in made.items()}, ensure_ascii=False))
+        print(json_text({point_name(point): asdict(manifest) for point, manifest in made.items()}))
     else:
         print("\n".join(str(out / point_name(point)) for point in made))
 
@@ -168,6 +167,6 @@ def merge_choose(
         settings = BenchmarkSettings(limits=limits, batch_size=batch_size)
         run_tasks(base, tuned, sweep, out, data=data, tasks=asked, settings=settings, verify=verify)
     if as_json:
-        print(json.dumps(Tradeoff.read(out / "curve").to_json() | {"sentence": manifest.counts["sentence"]}))
+        print(json_text(Tradeoff.read(out / "curve").to_json() | {"sentence": manifest.counts["sentence"]}))
         return
     print("\n".join([*table(out), manifest.counts["sentence"], f"Curve: {out / 'curve'}"]))

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -78,9 +78,7 @@ Encoding = Annotated[
 ]
 DocumentType = Annotated[str, typer.Option(help="Document type, for records that do not state one.")]
 Licence = Annotated[str, typer.Option(help="Licence, for records that do not state one.")]
-Commercial = Annotated[
-    bool | None, typer.Option(help="Whether records that do not say so may be used commercially.", show_default=False)
-]
+Commercial = Annotated[bool | None, typer.Option(help="Whether records that do not say so may be used commercially.")]
 Splits = Annotated[
     str, typer.Option(help="Parts to use: train, or all (the publishers' test and validation parts, too).")
 ]
@@ -150,11 +148,13 @@ Edition = Annotated[
 ]
 
 
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """JSON as verbs print it, with any letters: `terminal` escapes those that an encoding lacks."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
 def show(manifest: "Manifest", as_json: bool) -> None:
     """Print a finished stage's counts, or its whole manifest as JSON."""
     from dataclasses import asdict
 
-    if as_json:
-        print(json.dumps(asdict(manifest), ensure_ascii=False))
-    else:
-        print(json.dumps(manifest.counts, indent=2, ensure_ascii=False))
+    print(json_text(asdict(manifest)) if as_json else json_text(manifest.counts, indent=2))

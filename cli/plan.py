@@ -1,6 +1,5 @@
 """`pdapt plan …`."""
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +8,7 @@ import typer
 
 from ..core.log import counted
 from ..scaling.goodput import Failures
-from .options import Json, Overrides, show
+from .options import Json, Overrides, json_text, show
 
 if TYPE_CHECKING:
     from ..recipes.schema import Recipe
@@ -71,7 +70,7 @@ def recipe(
     if out is not None:
         _write(result.choice.recipe, out)
     if as_json:
-        print(json.dumps(result.to_json(), ensure_ascii=False))
+        print(json_text(result.to_json()))
         return
     for line in lines(name, result):
         print(line)
@@ -116,7 +115,7 @@ def score(
 
     result = score_predictions(file, _speed(site))
     if as_json:
-        print(json.dumps(result.to_json(), ensure_ascii=False))
+        print(json_text(result.to_json()))
         return
     for row in result.rows:
         low, high = row.interval
@@ -162,7 +161,7 @@ def fit(
         write_fit(out)
     fitted = report()
     if as_json:
-        print(json.dumps(fitted.to_json(), ensure_ascii=False))
+        print(json_text(fitted.to_json()))
         return
     for name, value in asdict(fitted.constants).items():
         print(f"{name}: {value:.4g}")
@@ -189,7 +188,7 @@ def _fit_for(file: Path | None, site: str, out: Path | None, *, as_json: bool) -
         )
     result, path = fit_for_site(file, site)
     if as_json:
-        print(json.dumps(result.to_json() | {"out": str(path)}, ensure_ascii=False))
+        print(json_text(result.to_json() | {"out": str(path)}))
         return
     for line in lines(result):
         print(line)
@@ -205,7 +204,7 @@ def _adjust(file: Path, out: Path | None, *, as_json: bool) -> None:
     if out is not None:
         write_json(out, result.site())
     if as_json:
-        print(json.dumps(result.to_json(), ensure_ascii=False))
+        print(json_text(result.to_json()))
         return
     for row in result.errors_pct:
         print(f"{row.id}: error {row.before:+.1f} % with the published fit, {row.after:+.1f} % adjusted")
@@ -273,4 +272,4 @@ def compare(
     loaded = load(name, overrides, fitting=False)
     machines, _ = _machines(site, {})
     result = compare_ways(loaded, other, _speed(site), site=machines, assumptions=assumptions)
-    print(json.dumps(result.to_json()) if as_json else "\n".join(lines(name, result)))
+    print(json_text(result.to_json()) if as_json else "\n".join(lines(name, result)))

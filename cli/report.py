@@ -1,12 +1,11 @@
 """`pdapt report …` and `pdapt publish …`."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .options import Json, show
+from .options import Json, json_text, show
 
 report = typer.Typer()
 
@@ -98,7 +97,7 @@ def report_paper(
 
     findings = paper_claims(tables, runs or [], checkpoint or [], out=out, language=language)
     if as_json:
-        print(json.dumps(findings, ensure_ascii=False))
+        print(json_text(findings))
         return
     words = Words.read(language)
     for claim in findings["claims"]:
@@ -157,7 +156,7 @@ def publish_dataset(
 
 def _show(published: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(published, ensure_ascii=False))
+        print(json_text(published))
         return
     done = "uploaded" if published["uploaded"] else "nothing uploaded"
     print(f"{published['repo']} ({published['kind']}, {published['visibility']}): {done}")

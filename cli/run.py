@@ -1,6 +1,5 @@
 """`pdapt run` and `pdapt quickstart`."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +28,7 @@ from .options import (
     Topics,
     Verify,
     Workers,
+    json_text,
 )
 
 if TYPE_CHECKING:
@@ -212,12 +212,7 @@ def _whole(request: "Request", out: Path, as_json: bool, *, verify: bool = True)
     rows, sentences = summary(out)
     page = out / "report" / "index.html"
     if as_json:
-        print(
-            json.dumps(
-                {"models": [row.to_json() for row in rows], "verdict": sentences, "report": str(page)},
-                ensure_ascii=False,
-            )
-        )
+        print(json_text({"models": [row.to_json() for row in rows], "verdict": sentences, "report": str(page)}))
         return
     _print_table(rows)
     for sentence in sentences:

@@ -1,6 +1,5 @@
 """`pdapt tokens …`."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +21,7 @@ from .options import (
     Splits,
     TextColumn,
     Topics,
+    json_text,
 )
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def build(
     if as_json:
         counts = stats.overall.to_json()
         values = {**counts, "seconds": manifest.seconds, **stats.to_json(), "manifest": asdict(manifest)}
-        print(json.dumps(values, ensure_ascii=False))
+        print(json_text(values))
     else:
         _print_stats(stats)
 
@@ -167,7 +167,7 @@ def stats(
         )
     stats = layout_stats(folder, layout, seq_length, batch=batch, steps=steps)
     if as_json:
-        print(json.dumps(stats.to_json(), ensure_ascii=False))
+        print(json_text(stats.to_json()))
     else:
         _print_stats(stats)
 
@@ -229,7 +229,7 @@ def show(
 
     sequence = read_sequence(folder, number, recipe, overrides or [], layout=layout, seq_length=seq_length, split=split)
     if as_json:
-        print(json.dumps(asdict(sequence), ensure_ascii=False))
+        print(json_text(asdict(sequence)))
     else:
         _print_sequence(sequence)
 

@@ -1,13 +1,12 @@
 """`pdapt corpus topics`."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Json
+from .options import Json, json_text
 
 if TYPE_CHECKING:
     from ..data_prep.topics.shares import Share
@@ -40,7 +39,7 @@ def show_topics(
 
     shares = topic_shares(folder, terms=terms, labels=labels, out=out, workers=workers)
     if as_json:
-        print(json.dumps({"topics": [asdict(share) for share in shares]}, ensure_ascii=False))
+        print(json_text({"topics": [asdict(share) for share in shares]}))
         return
     _print_shares("topics", of_all(shares))
     _print_shares("topics by source", shares)

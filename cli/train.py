@@ -1,12 +1,11 @@
 """`pdapt train` and `pdapt launch`: a recipe trained here, or as a Slurm job."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import AllowEnv, Json, Overrides, RecipeName, Verify, show
+from .options import AllowEnv, Json, Overrides, RecipeName, Verify, json_text, show
 
 Tokenizer = Annotated[Path | None, typer.Option(help="Folder of the base's tokenizer.json, for a root without hf/.")]
 
@@ -52,7 +51,7 @@ def train(
 
         inputs = tokens and Inputs(tokens, base, tokenizer, verify)
         report = dry_run(loaded, out or Path("run"), base, inputs, speed=predicted_speed(loaded, tokens))
-        print(json.dumps(asdict(report)) if as_json else as_text(recipe, loaded, report))
+        print(json_text(asdict(report)) if as_json else as_text(recipe, loaded, report))
         return
     tokens, out = _given(tokens, "--tokens"), _given(out, "--out")
     _check_base(recipe, base)

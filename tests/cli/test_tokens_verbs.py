@@ -1,6 +1,7 @@
 """`pdapt tokens` and `pdapt bench tokens`: what they print is what is in the files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from commands import pdapt, pdapt_json
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 
+from pdapt.cli.tokens import _print_sequence
 from pdapt.core.errors import UserError
 from pdapt.data_prep.tokens.layouts import figures
 from pdapt.data_prep.tokens.tokenizer import load_tokenizer
+from pdapt.launch.show_sequence import DecodedSequence, Piece
 
 SEQ = 32
 
@@ -88,7 +91,9 @@ def test_show_decodes_what_the_model_sees(
     built: tuple[Path, dict[str, Any]], tokenizer_folder: Path, layout: str
 ) -> None:
     out, _ = built
-    found = pdapt_json("tokens", "show", out, 3, "--layout", layout, "--seq-length", SEQ)
+    as_json = pdapt("tokens", "show", out, 3, "--layout", layout, "--seq-length", SEQ, "--json")
+    assert "reçoit" in as_json, "letters are not escaped"
+    found = json.loads(as_json)
     decode = load_tokenizer(tokenizer_folder).tokenizer.decode
     assert found["dataset"] in ("notes", "more")
     assert [piece["start"] for piece in found["pieces"][1:]] == [piece["stop"] for piece in found["pieces"][:-1]]
@@ -103,6 +108,33 @@ def test_show_decodes_what_the_model_sees(
     shown = pdapt("tokens", "show", out, 3, "--layout", layout, "--seq-length", SEQ)
     assert found["pieces"][0]["text"] in shown
     assert f"positions {found['pieces'][0]['positions'][0]}-" in shown
+
+
+@pytest.mark.parametrize(
+    ("uncounted", "said"),
+    [
+        ([], "5 labels count in the loss"),
+        ([3], "5 labels count in the loss, not that of slot 3"),
+        ([3, 5, 8, 13], "5 labels count in the loss, not that of slot 3, 5, 8, 13"),
+        ([3, 5, 8, 13, 21], "5 labels count in the loss, not that of slot 3, 5, 8, 13, …"),
+    ],
+)
+def test_show_names_the_first_slots_whose_label_does_not_count(
+    uncounted: list[int], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    piece = Piece(4, 32, (7, 34), "Le patient", counted_labels=5, uncounted_slots=uncounted, padding=False)
+    padding = replace(piece, text="nothing", padding=True)
+    sequence = DecodedSequence(
+        number=2, split="valid", samples=9, layout="packed", dataset="notes", slots=40, real_tokens=28,
+        counted_labels=5, pieces=[piece, padding], tokens=[], labels=[], position_ids=[], loss_mask=[],
+    )  # fmt: skip
+    _print_sequence(sequence)
+    title, dataset, _, first, text, _, second = capsys.readouterr().out.splitlines()
+    assert title == "sequence 2 of 9 (valid), layout packed"
+    assert dataset == "data set notes: 28 of 40 slots hold a token"
+    assert first.startswith(f"── slots 4-31, positions 7-34, {said} ─")
+    assert text == "Le patient"
+    assert second.startswith("── slots 4-31, positions 7-34, padding ─"), "and no text below it"
 
 
 def test_show_follows_a_recipe(built: tuple[Path, dict[str, Any]]) -> None:
