@@ -9,12 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commands import Said
 
 from pdapt.cli import main as face
-from pdapt.cli.terminal import prepare, print_table
+from pdapt.cli.terminal import prepare, print_side_by_side, print_table, use_utf8
 from pdapt.core.system.os_errors import user_error
 
 FIGURES = ["4,320", "1,234,567,890", "98.76%", "12.34"]
@@ -62,6 +63,27 @@ def test_a_terminal_without_utf_8_shows_all_that_it_can(locale: str, tmp_path: P
     assert "made by another run" in again.stderr
 
 
+def test_names_of_files_that_are_not_utf_8_start_the_same_command_again_in_utf_8(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[tuple[object, ...]] = []
+    monkeypatch.setattr(os, "execv", lambda *command: started.append((*command, dict(os.environ))))
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "pdapt.cli.main", "--version"])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+    for name in ("PYTHONUTF8", "PYTHONIOENCODING"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(utf8_mode=0))
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "utf-8")
+    use_utf8()
+    assert started == []
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    use_utf8()
+    ((program, command, environment),) = started
+    assert (program, command) == (sys.executable, [sys.executable, "-m", "pdapt.cli.main", "--version"])
+    assert isinstance(environment, dict)
+    assert (environment["PYTHONUTF8"], environment["PYTHONIOENCODING"]) == ("1", "latin-1")
+
+
 def test_what_an_encoding_lacks_is_the_same_value_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
     value, stream = "été ☀ 😀 \udcc3", io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
@@ -93,6 +115,18 @@ def test_where_output_is_no_terminal_rows_stay_on_a_line(
     monkeypatch.delenv("COLUMNS", raising=False)
     print_table("T", ["model", *map(str, range(40))], [["m", *["1,234,567"] * 40]])
     assert any(line.count("1,234,567") == 40 for line in capsys.readouterr().out.splitlines())
+
+
+def test_two_texts_stand_side_by_side_and_what_differs_is_marked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    print_side_by_side(("before", "after"), [([("5 mg", True), (" -", False)], [("5 mg", True)])])
+    assert [
+        [cell.strip() for cell in re.split("[┃│]", line)[1:-1]]
+        for line in capsys.readouterr().out.splitlines()
+        if re.search("[┃│]", line)
+    ] == [["before", "after"], ["5 mg⟦ -⟧", "5 mg"]]
 
 
 @pytest.mark.parametrize("place", ["/proc/out", "a.txt/out", "a.txt", "x" * 300, "loop/out", "small-disk/out"])
