@@ -90,15 +90,6 @@ class _Index(_Object):
     fqn: Any
     offset: Any = None
 
-    def key(self) -> tuple[Any, Any]:
-        return self.fqn, None if self.offset is None else tuple(self.offset)
-
-    def __hash__(self) -> int:
-        return hash(self.key())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Index) and self.key() == other.key()
-
 
 class _Metadata(_Object):
     state_dict_metadata: dict[Any, Any]
@@ -231,7 +222,8 @@ def _stored(index: Any, info: Any) -> tuple[tuple[str, Shape | None], StoredByte
         if not isinstance(value, int) or not 0 <= value <= INT64_MAX:
             raise ValueError(f"{index.fqn} is at byte {info.offset} of {info.relative_path}, {info.length} long")
     transforms = tuple(str(name) for name in getattr(info, "transform_descriptors", None) or ())
-    return index.key(), StoredBytes(info.relative_path, info.offset, info.length, transforms)
+    key = index.fqn, None if index.offset is None else tuple(index.offset)
+    return key, StoredBytes(info.relative_path, info.offset, info.length, transforms)
 
 
 def weight_spans(folder: Path) -> dict[str, list[Span]]:
