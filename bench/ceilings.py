@@ -223,7 +223,7 @@ def _rank(job: dict[str, Any]) -> None:
     dist.init_process_group("nccl" if cuda else "gloo")
     ranks, rows = dist.get_world_size(), []
     for megabytes in job["megabytes"]:
-        count = max(1, int(megabytes * 1e6 / 4 / ranks)) * ranks
+        count = elements(megabytes, ranks)
         whole = torch.ones(count, device=device())
         part = torch.ones(count // ranks, device=device())
         works: dict[str, Callable[[], Any]] = {
@@ -233,13 +233,30 @@ def _rank(job: dict[str, Any]) -> None:
         }
         for name in COLLECTIVES:
             seconds = timed(works[name], job["repeats"])
-            moved = 4 * count * (ranks - 1) / ranks * (2 if name == "all_reduce" else 1)
-            rows.append(Collective(name, 4 * count / 1e6, seconds, busbw=moved / seconds / 1e9))
+            rows.append(Collective(name, whole.nbytes / 1e6, seconds, busbw(name, whole.nbytes, ranks, seconds)))
     if dist.get_rank() == 0:
         write_json(
             Path(job["out"]), {"backend": "nccl" if cuda else "gloo", "collectives": [asdict(row) for row in rows]}
         )
     dist.destroy_process_group()
+
+
+def elements(megabytes: float, ranks: int) -> int:
+    """Number of FP32 values of a message that ranks share out evenly, at least one each."""
+    return max(1, int(megabytes * 1e6 / torch.float32.itemsize / ranks)) * ranks
+
+
+def busbw(name: str, size: int, ranks: int, seconds: float) -> float:
+    """GB/s that a link moves, as nccl-tests define it (doc/PERFORMANCE.md): each byte but a rank's own, twice in a sum.
+
+    Args:
+        name: one of COLLECTIVES.
+        size: bytes of the whole message.
+        ranks: number of ranks.
+        seconds: time of the collective.
+    """
+    moved = size * (ranks - 1) / ranks * (2 if name == "all_reduce" else 1)
+    return moved / seconds / 1e9
 
 
 def data(recipe: Recipe, tokens: Path, samples: int) -> ReadingSpeed:

@@ -7,7 +7,6 @@ reads their results.
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from ..scaling.predict_run import Site
 from ..scaling.work import Scaling
 from ..training.run.journal import JOURNAL_FILE, read_steps, steps_in
 from .scaling_result import ScalingResult, ScalingRow
-from .train import DISTURBED, run_pdapt, sample_tokens, spent_by_others, unsaved
+from .train import DISTURBED, WorkOfOthers, run_pdapt, sample_tokens, unsaved
 
 RESULTS = ("scaling.json", "scaling.csv", "site.json", "scaling.png", "scaling.html")
 
@@ -101,12 +100,11 @@ def run_all(plan: Plan, tokens: Path | None, out: Path, *, collecting: bool, as_
         if tokens is None:
             (folder / "sample-tokens").mkdir()
             tokens = sample_tokens(plan.recipe, folder / "sample-tokens")
-        begin, spent = time.monotonic(), spent_by_others()
+        others = WorkOfOthers()
         measurements = collected or measure(plan, tokens, folder)
         result = compare(plan, measurements, filling(plan.recipe, tokens))
         if not collecting:
-            passed = (time.monotonic() - begin) * (os.cpu_count() or 1)
-            result = replace(result, others=max(0.0, (spent_by_others() - spent) / passed))
+            result = replace(result, others=others.share())
     write_result(plan, result, out)
     yield from [json.dumps(result.to_json())] if as_json else lines(result)
 

@@ -129,16 +129,28 @@ def run(bench: Bench, parts: list[str]) -> Results:
     """
     check(bench.recipe, parts)
     results: dict[str, Any] = {}
-    begin, spent = time.monotonic(), spent_by_others()
+    work_of_others = WorkOfOthers()
     for part in parts or PARTS:
         work = bench.work / part
         work.mkdir()
         results[part] = PARTS[part](replace(bench, work=work))
-    cores = psutil.cpu_count() or 1
-    others = (spent_by_others() - spent) / (time.monotonic() - begin) / cores
+    others = work_of_others.share()
     if others > DISTURBED:
         log.warn(f"bench: other processes took {others:.0%} of the cores' time; repeat it on an idle machine")
     return Results(**results, others=others)
+
+
+class WorkOfOthers:
+    """The work of processes other than this one and its children, from now on."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self._begin, self._spent = time.monotonic(), spent_by_others()
+
+    def share(self) -> float:
+        """Share of the time of all cores that they have taken; the kernel's clocks are coarse, so at least 0."""
+        passed = (time.monotonic() - self._begin) * os.sysconf("SC_NPROCESSORS_ONLN")
+        return max(0.0, (spent_by_others() - self._spent) / passed)
 
 
 def spent_by_others() -> float:
@@ -214,13 +226,7 @@ def overhead(bench: Bench) -> Overhead:
         return Steps(durations(_side("bare", SideJob(recipe, turn / STEPS_FILE, eod=eod), turn)["begins"]))
 
     mine, alone = "pdapt train, without masks", "Megatron's trainer alone"
-    turns = _turns(
-        bench,
-        {
-            mine: lambda turn: _pdapt(recipe, bench.tokens, turn),
-            alone: bare,
-        },
-    )
+    turns = _turns(bench, {mine: lambda turn: _pdapt(recipe, bench.tokens, turn), alone: bare})
     medians = {way: [statistics.median(turn.seconds) for turn in of_way] for way, of_way in turns.items()}
     percents = [100 * (ours / theirs - 1) for ours, theirs in zip(medians[mine], medians[alone], strict=True)]
     return Overhead(medians, percents, statistics.median(percents))

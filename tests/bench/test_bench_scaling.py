@@ -3,22 +3,27 @@
 import csv
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from pdapt.bench import ceilings as bench_ceilings
-from pdapt.bench.scaling import Plan, check, collect, compare, lines, spread, write_result
+from pdapt.bench import scaling
+from pdapt.bench.scaling import Plan, check, collect, compare, lines, run_all, spread, write_result
 from pdapt.cli.main import app
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
 from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load
+from pdapt.recipes.schema import Recipe
 from pdapt.scaling import plotting
 from pdapt.scaling.constants import CONSTANT_NAMES, read_fit
+from pdapt.scaling.measured import Measurement
 from pdapt.scaling.work import Scaling
 
 FULL = Filling(1.0, 512.0, "made up")
@@ -101,6 +106,38 @@ def test_each_curve_shows_its_own_rows(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(curves["strong, measured"].get_ydata()) == pytest.approx([2000, 4000])
 
 
+def test_a_benchmark_without_tokens_is_run_on_the_samples_and_says_how_far_others_disturbed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = plan([1, 2], repeats=1)
+    leave_runs(given, tmp_path, per_rank=1000)
+    made: list[Path] = []
+
+    def sample_tokens(recipe: Recipe, folder: Path) -> Path:
+        assert (recipe, folder.is_dir()) == (given.recipe, True)
+        made.append(folder / "tokens")
+        return made[0]
+
+    def measure(plan: Plan, tokens: Path, work: Path) -> list[Measurement]:
+        assert [tokens] == made
+        assert work.is_dir()
+        return collect(plan, tmp_path)
+
+    shares = iter([0.25])
+    for name, value in (
+        ("sample_tokens", sample_tokens),
+        ("measure", measure),
+        ("filling", lambda *_: FULL),
+        ("write_result", lambda *_: None),  # it draws
+        ("WorkOfOthers", lambda: SimpleNamespace(share=lambda: next(shares))),
+    ):
+        monkeypatch.setattr(scaling, name, value)
+    (text,) = run_all(given, None, tmp_path, collecting=False, as_json=True)
+    assert json.loads(text)["others"] == 0.25
+    collected = list(run_all(given, None, tmp_path, collecting=True, as_json=False))
+    assert not any("DISTURBED" in line for line in collected), "what others did while the runs ran is not known"
+
+
 def test_a_rank_is_as_fast_as_its_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two cores for each rank, one, or half of one, and as many slots a second of each rank."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
@@ -133,6 +170,8 @@ def test_products_and_copies_are_timed_on_what_is_there() -> None:
     recipe = load("qwen3_tiny_cpt_2xcpu", ["batch.micro_size=1", "data.seq_length=16", shape])
     found = bench_ceilings.gemm(recipe, repeats=1)
     assert [row.n for row in found.products] == [160, 64, 224, 64, 256]
+    assert [row.k for row in found.products] == [64, 96, 64, 112, 64]
+    assert all(row.operations == 2 * 16 * row.n * row.k and row.m == 16 for row in found.products)
     assert all(row.tflops == row.operations / row.seconds / 1e12 for row in found.products)
     small = bench_ceilings.gemm(recipe, repeats=1, fp8=True)
     assert [row.operations for row in small.products] == [row.operations for row in found.products]
@@ -142,6 +181,40 @@ def test_products_and_copies_are_timed_on_what_is_there() -> None:
     assert copied.copies["inside"] > 0
     if found.share is None:
         assert "nothing about GPUs" in found.device
+
+
+def test_a_product_is_spread_over_tensor_and_context_parallel_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_ceilings, "_product", lambda *_, **__: lambda: None)
+    recipe = load("qwen3_tiny_cpt_2xcpu", ["data.seq_length=16", "batch.micro_size=4"])
+    split = replace(recipe, parallel=replace(recipe.parallel, tp=2, cp=2))
+    whole, part = (bench_ceilings.gemm(each, repeats=1).products for each in (recipe, split))
+    assert [(row.name, row.m, row.n * row.k) for row in part] == [
+        (row.name, row.m / 2, row.n * row.k / 2) for row in whole
+    ]
+    assert [row.m for row in whole] == [64] * 5
+
+
+def test_the_median_of_the_repeats_counts_and_no_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, taken = 100.0, iter([90.0, 80.0, 70.0, 1.0, 2.0, 9.0])
+
+    def work() -> None:
+        nonlocal now
+        now += next(taken)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    assert bench_ceilings.timed(work, repeats=3) == 2.0
+    assert next(taken, None) is None
+
+
+def test_collectives_are_counted_as_nccl_tests_count_them() -> None:
+    """`all_reduce_perf` on 8 ranks: 1 GB in 10 ms is an algorithm's 100 GB/s, and 175 GB/s of a link."""
+    assert bench_ceilings.busbw("all_reduce", 10**9, 8, 0.01) == pytest.approx(175)
+    for name in ("all_gather", "reduce_scatter"):
+        assert bench_ceilings.busbw(name, 10**9, 8, 0.01) == pytest.approx(87.5)
+    assert bench_ceilings.busbw("all_reduce", 10**9, 1, 0.01) == 0, "nothing is moved"
+    assert bench_ceilings.elements(12.0, 3) == 3 * 10**6, "of four bytes each"
+    assert bench_ceilings.elements(1.0, 3) == 249_999, "as many on each rank"
+    assert bench_ceilings.elements(1e-9, 3) == 3, "at least one on each rank"
 
 
 def test_a_site_takes_what_was_measured_and_keeps_the_rest(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """`pdapt bench train`: what it compares is the same work, and its figures are those of the steps."""
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from pdapt.bench import train as bench_train
+from pdapt.bench.side_job import SideJob
 from pdapt.bench.train import Bench, Steps, check, counted, durations, stalls, steps_of, way_of
 from pdapt.bench.train_results import Overhead, Results, Saves, Throughput, Way, table
 from pdapt.bench.trainers import bare_arguments, packed_inputs, padded_inputs
@@ -143,6 +146,11 @@ def test_what_cannot_be_compared_is_refused(overrides: list[str], parts: list[st
         check(recipe(*overrides), parts)
 
 
+def test_the_fewest_steps_of_each_part_are_enough() -> None:
+    check(recipe("steps=4"), ["throughput", "overhead", "saves"])
+    check(recipe("steps=8"), [])
+
+
 def test_the_table_says_what_was_found() -> None:
     ways = [Way("pdapt", 0.5, 100.0, tokens_per_second=200.0, first_loss=8.0)]
     ways.append(Way("other", 1.0, 100.0, tokens_per_second=100.0, first_loss=8.0))
@@ -153,11 +161,92 @@ def test_the_table_says_what_was_found() -> None:
         others=0.25,
     )
     lines = list(table(found))
-    assert "200 real tokens/s" in lines[0]
-    assert "pdapt 2.00 x as fast" in lines[1]
-    assert lines[-3].startswith("overhead of pdapt: +1.0 %")
-    assert "0.50 s" in lines[-2]
-    assert "25%" in lines[-1]
+    assert lines == [
+        "pdapt: 0.500 s per step, 200 real tokens/s; loss of the first step 8.0000",
+        "other: 1.000 s per step, 100 real tokens/s, pdapt 2.00 x as fast; loss of the first step 8.0000",
+        "pdapt: 1.010 s per step",
+        "bare: 1.000 s per step",
+        "overhead of pdapt: +1.0 % (turns: +1.0)",
+        "synchronous save: stalls training for 0.50 s (saves: 0.50)",
+        "other processes took 25% of the cores' time",
+    ]
+
+
+def stand_in(arguments: list[str], work: Path, ranks: int = 1, *, gpu: bool = False) -> None:
+    """A process of a benchmark that trains nothing: each step takes the turn's number of seconds, or ten for pdapt."""
+    assert not gpu
+    if "train" in arguments:
+        chosen = load(arguments[arguments.index("train") + 1], [])
+        ends = [10.0 * step for step in range(chosen.steps)]
+        every = chosen.checkpoint.every
+        rows: list[dict[str, Any]] = [
+            {"event": "step", "start": 0, "time": end, "step": step, "seconds": 0.1, "loss": 8.5, "data_wait": 0.0}
+            | {"tokens": 9, "skipped": False, "sources": {}}
+            for step, end in enumerate(ends, 1)
+        ]
+        saved = [step for step in range(1, chosen.steps + 1) if step % every == 0 or step == chosen.steps]
+        rows += [{"event": "save", "start": 0, "time": 0.0, "step": step, "stall_seconds": step} for step in saved]
+        (work / "run").mkdir()
+        (work / "run" / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return
+    side, job = arguments[-2], SideJob.read(Path(arguments[-1]))
+    assert ranks == job.recipe.parallel.ranks_per_node
+    seconds = int(work.name.partition("-")[0]) + 1 if side != "prepare" else 0
+    if side == "prepare":
+        labels = np.full((job.recipe.steps, 8), -100)
+        labels[:, :6] = 1
+        np.savez(job.out / "packed.npz", shift_labels=labels)
+        np.savez(job.out / "paper.npz", labels=labels[:, :4])
+    elif side == "trainer":
+        ends = [float(seconds * step) for step in range(job.recipe.steps)]
+        job.out.write_text(json.dumps({"ends": ends, "loss": 8.25}))
+    else:
+        assert job.eod == 7
+        job.out.write_text(json.dumps({"begins": [8.0 * seconds * step for step in range(job.recipe.steps)]}))
+
+
+@pytest.fixture
+def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(bench_train, "_process", stand_in)
+    monkeypatch.setattr(bench_train, "read_record", lambda _: SimpleNamespace(eod_id=7))
+    return Bench(recipe("steps=20"), tmp_path / "tokens", tmp_path, repeats=3)
+
+
+def test_a_way_is_as_fast_as_the_labels_of_its_steps(stand_ins: Bench) -> None:
+    """pdapt and the packed rows have six labels a step, the padded ones three: their first one is no label."""
+    found = bench_train.run(stand_ins, ["throughput"]).throughput
+    assert found is not None
+    assert [(way.tokens, way.seconds, way.first_loss) for way in found.ways] == [
+        (6, 10, 8.5),
+        (6, 2, 8.25),
+        (3, 2, 8.25),
+    ]
+    assert list(found.speedup.values()) == pytest.approx([0.6 / 3, 0.6 / 1.5])
+
+
+def test_overhead_is_what_a_step_takes_longer_in_each_turn(stand_ins: Bench) -> None:
+    found = bench_train.run(stand_ins, ["overhead"]).overhead
+    assert found is not None
+    assert list(found.seconds.values()) == [[10, 10, 10], [8, 16, 24]]
+    assert found.percents == pytest.approx([25, -37.5, 100 * (10 / 24 - 1)])
+    assert found.percent == pytest.approx(-37.5)
+
+
+def test_saves_are_spread_over_the_steps_and_the_last_steps_does_not_count(stand_ins: Bench) -> None:
+    found = bench_train.run(stand_ins, ["saves"]).saves
+    assert found is not None
+    assert {name: (save.stalls, save.seconds) for name, save in found.items()} == {
+        "synchronous": ([5, 10, 15], 10),
+        "asynchronous": ([5, 10, 15], 10),
+    }
+    chosen = [load(str(stand_ins.work / "saves" / name / "recipe.yaml"), []) for name in found]
+    assert [(each.checkpoint.asynchronous, each.steps) for each in chosen] == [(False, 16), (True, 16)]
+
+
+def test_other_parts_save_and_validate_at_their_end_alone() -> None:
+    unsaved = bench_train.unsaved(recipe("steps=20"))
+    assert min(unsaved.checkpoint.every, unsaved.validation.every) > 20
+    assert (unsaved.checkpoint.keep_every, unsaved.validation.batches) == (None, 1)
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +275,17 @@ def test_the_bare_loop_and_both_kinds_of_save_run(tokens: Path, tmp_path: Path) 
     assert found.saves is not None
     assert {len(save.stalls) for save in found.saves.values()} == {bench_train.SAVES}
     assert all(min(save.stalls) > 0 for save in found.saves.values())
+
+
+def test_the_share_of_others_is_of_the_time_of_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, spent = 100.0, 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(bench_train, "spent_by_others", lambda: spent)
+    others = bench_train.WorkOfOthers()
+    now, spent = 110.0, 1000.0 + 4.0 * (os.cpu_count() or 1)
+    assert others.share() == pytest.approx(0.4)
+    spent = 999.9
+    assert others.share() == 0
 
 
 @pytest.mark.slow
