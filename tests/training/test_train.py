@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from pdapt.conversion.convert import import_hf
 from pdapt.conversion.distcp_read import Checkpoint
 from pdapt.core.errors import UserError
 from pdapt.core.files import read_json
+from pdapt.core.manifest import Manifest
 from pdapt.core.system.lock import locked
 from pdapt.recipes.load import load
+from pdapt.training import train as train_module
 from pdapt.training.preflight.environment import ENVIRONMENT
 from pdapt.training.preflight.start_check import PREFLIGHT
 from pdapt.training.requested_run import Run
@@ -272,6 +275,54 @@ def test_inputs_that_do_not_go_together_are_refused(
     with pytest.raises(UserError, match=message):
         train(load(str(recipe_file), overrides), tokens, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("reached", "stop_at", "runs", "said"),
+    [
+        (5, 6, True, ""),
+        (6, 6, False, "has already reached step 6: --stop-at 6 leaves nothing to do"),
+        (10, 6, True, ""),  # its last step is done, and its manifest is still to be written
+        (6, 10, True, ""),
+        (6, 11, True, "--stop-at 11 is past the recipe's last step: training ends at 10"),
+        (6, None, True, ""),
+    ],
+)
+def test_what_stop_at_leaves_to_do(
+    tokens: Path,
+    recipe_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    reached: int,
+    stop_at: int | None,
+    runs: bool,
+    said: str,
+) -> None:
+    started: list[int | None] = []
+    monkeypatch.setattr(train_module, "_prepare", lambda *_: reached)
+    monkeypatch.setattr(train_module, "_run_ranks", lambda _, start_: started.append(start_.stop_at))
+    monkeypatch.setattr(train_module, "_finish", lambda *_: None)
+    assert train(load(str(recipe_file), ["steps=10"]), tokens, tmp_path / "run", stop_at=stop_at) is None
+    assert started == [stop_at] * runs
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert bool(said) == ("--stop-at" in errors)
+
+
+def test_the_settings_of_a_base_are_kept_with_hashes_of_their_own(
+    tokens: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    """A base that is a run has hashes beside its settings, of its own weights: they are not taken over."""
+    for folder in ("base/checkpoints/hf", "run/checkpoints"):
+        (tmp_path / folder).mkdir(parents=True)
+    settings = tmp_path / "base/checkpoints/hf"
+    (settings / "config.json").write_bytes(config := b'{"model_type": "qwen3"}')
+    Manifest("settings", {}, {}, {}, outputs={"gone.json": "0" * 64}).write(settings)
+    train_module._keep_side(Run(load(str(recipe_file)), tokens, tmp_path / "run", tmp_path / "base"))
+    side = tmp_path / "run/checkpoints/hf"
+    assert Manifest.read(side).outputs == {"config.json": sha256(config).hexdigest()}
+    assert [path.name for path in side.parent.iterdir()] == ["hf"]
 
 
 def test_a_base_of_another_shape_is_refused(tiny_qwen3: Maker, tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
