@@ -73,7 +73,7 @@ def _parsed(value: str) -> Any:
 
 def _text_rows(file: SourceFile) -> Iterator[tuple[int, Any]]:
     with open_text(file) as stream:
-        start = stream.readline()
+        start = next((line for line in stream if not is_blank(line)), "")
     if _is_object(start):
         yield from _json_lines(file)
     elif start.startswith(("{", "[")):
