@@ -1,6 +1,7 @@
 """Downloads that continue where they stopped, and are compared with the stated length and hash."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -171,7 +172,7 @@ class Download:
             self._drop("an empty file")
         with self.partial.open("rb") as file:
             head = file.read(ENDS)
-            file.seek(max(0, size - ENDS))
+            file.seek(-min(size, ENDS), os.SEEK_END)
             tail = file.read()
         ending = Path(self.name).suffix.lower()
         if is_html(head) and ending not in PAGES:

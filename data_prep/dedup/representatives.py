@@ -86,7 +86,7 @@ class _Pairs:
         order = np.argsort(texts, kind="stable")
         self._begins = np.searchsorted(texts[order], np.arange(number + 1))
         self._others = np.concatenate([second, first])[order]
-        self._values = np.tile(similar.similarity, 2)[order]
+        self._values = np.concatenate([similar.similarity, similar.similarity])[order]
 
     def kept_of(self, text: int, is_kept: npt.NDArray[np.bool_]) -> tuple[Offsets, npt.NDArray[np.float64]]:
         """The texts that a text is paired with and that are kept, and their similarity."""
