@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from reading_helpers import items_of, records_of, survey_of
 from pdapt.core.errors import UserError
 from pdapt.data_prep.corpus import build_corpus, discover
 from pdapt.data_prep.documents.reading import read_source
-from pdapt.data_prep.documents.record import Rejected
-from pdapt.data_prep.sources.formats import pdf
 from pdapt.data_prep.tokens.selection.shards import plan_shards, read_shard
 
 TEXT = files.TEXT
@@ -88,6 +85,43 @@ def test_texts_are_read_without_what_stands_around_them(
 
 
 @pytest.mark.parametrize(
+    ("key", "name", "content", "keys"),
+    [
+        ("ecdc_tm", "ECDC.tmx", files.TMX, ["ECDC.tmx#7", "ECDC.tmx#3"]),
+        (
+            "ecdc_tm",
+            "a.tmx",
+            b'<tu tuid="7"><tuv lang="fr"><seg>a</seg><seg>b</seg></tuv></tu>',
+            ["a.tmx#7", "a.tmx#7.2"],
+        ),
+        (
+            "mantra_gsc",
+            "a.xml",
+            b"<x><unit><text>a</text></unit><unit><text>b</text></unit></x>",
+            ["a.xml#1", "a.xml#2"],
+        ),
+        ("wmt18_medline", "a.xml", b"<document><passage><text>a</text></passage></document>", ["a.xml#1"]),
+        ("wmt18_medline", "fr.txt", b"d1\t1\tUn\nd2\t1\tDeux\n", ["fr.txt#d1", "fr.txt#d2"]),
+        ("essai", "ESSAI_neg.txt", files.CONLL, ["ESSAI_neg.txt#1", "ESSAI_neg.txt#2"]),
+        ("emea_v3", "EMEA.en-fr.fr", b"Un\n\nDeux\n", ["EMEA.en-fr.fr#1", "EMEA.en-fr.fr#3"]),
+        ("wmt16", "a.jsonl", b"\n" + files.TRANSLATIONS, ["a.jsonl#2", "a.jsonl#3"]),
+        ("wmt16", "a.csv", b"en,fr\nFlu,Grippe\nCold,Rhume\n", ["a.csv#2", "a.csv#3"]),
+        ("wmt16", "a.parquet", files.parquet(files.TRANSLATIONS), ["a.parquet#1", "a.parquet#2"]),
+        ("frenchmedmcqa", "train.json", json.dumps([files.QUESTION] * 2).encode(), ["train.json#1", "train.json#2"]),
+        ("hal", "a.json", files.solr(files.HAL_RECORD), ["a.json#1"]),
+        ("istex", "a.json", files.ISTEX_PAGE, ["a.json#1"]),
+        ("wikipedia", "a.json", files.WIKIPEDIA_ANSWER, ["a.json#12"]),
+        ("cnedimts", "avis.csv", files.PROSE, ["avis.csv#2.Indication"]),
+    ],
+)
+def test_documents_of_a_file_are_named_by_their_identifier_or_else_their_number(
+    tmp_path: Path, key: str, name: str, content: bytes, keys: list[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert [record.key for record in records_of(tmp_path, format=key)] == keys
+
+
+@pytest.mark.parametrize(
     "key", ["HAL", "HAS", "ISTEX", "BDPM", "EMEA_V3", "CERIMES", "QUALISCOPE", "CLEAR", "WMT18_MEDLINE"]
 )
 def test_an_export_has_a_document_a_line(tmp_path: Path, key: str) -> None:
@@ -102,6 +136,7 @@ def test_full_texts_are_joined_with_the_records_of_their_index(tmp_path: Path) -
         files.HAL_RECORD | {"halId_s": "hal-03", "language_s": ["en"]},
         files.HAL_RECORD | {"halId_s": "hal-04", "abstract_s": ["A", "B"], "licence_s": None},
         files.HAL_RECORD | {"halId_s": "hal-05", "abstract_s": ["A", "B"], "fr_abstract_s": ["B"]},
+        files.HAL_RECORD | {"halId_s": "hal-06", "fileMain_s": "https://hal.science/hal-06/document"},
     ]
     write(
         tmp_path,
@@ -110,11 +145,13 @@ def test_full_texts_are_joined_with_the_records_of_their_index(tmp_path: Path) -
         **{"hal-02v3__pdf": files.pdf("These 2")},
     )
     write(tmp_path, **{"hal-02__txt": b"the same, by another program", "hal-03__pdf": files.pdf("English")})
+    write(tmp_path, **{"hal-06/document__pdf": files.pdf("These 6")})
     found = {record.stated.get("doc_id"): record for record in records_of(tmp_path, format="hal")}
     assert {key: record.text for key, record in found.items()} == {
         "hal-01": "These 1",
         "hal-02": "the same, by another program",
         "hal-05": "La grippe\nB",
+        "hal-06": "These 6",
     }
     assert found["hal-01"].stated["licence"] == files.HAL_RECORD["licence_s"]
     assert found["hal-01"].stated["authors"] == "A. Un; B. Deux"
@@ -199,8 +236,10 @@ def test_french_translations_are_read_from_tables_and_parquet(tmp_path: Path) ->
     (tmp_path / "a.csv").write_text(f"doc_id,translation\n{rows}")
     more: list[Any] = [{"doc_id": "9", "translation": {"en": "Flu", "fr": "Grippe"}}]
     pq.write_table(pa.Table.from_pylist(more), tmp_path / "b.parquet")
+    (tmp_path / "c.csv").write_text("doc_id,translation.en,translation.fr\n10,Flu,La grippe\n")
+    (tmp_path / "d.csv").write_text("doc_id,en,fr\n11,Flu,Une grippe\n")
     found = {record.stated["doc_id"]: record.text for record in records_of(tmp_path, format="wmt16")}
-    assert found == {"7": "L'autre", "9": "Grippe"}
+    assert found == {"7": "L'autre", "9": "Grippe", "10": "La grippe", "11": "Une grippe"}
     assert left_out(tmp_path, "wmt16") == {"rows without a translation in fr": 1}
 
 
@@ -232,71 +271,6 @@ def test_codes_prices_and_other_languages_are_left_unread(tmp_path: Path) -> Non
     assert texts_of(tmp_path / "emea", "emea_v3") == ["Un"]
 
 
-BOMB = b"""<!DOCTYPE tmx [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">
-<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;">]>
-<tmx><body><tu><tuv xml:lang="fr"><seg>&c;</seg></tuv></tu></body></tmx>"""
-FOREIGN = b"""<!DOCTYPE tmx [<!ENTITY x SYSTEM "file:///etc/hostname">]>
-<tmx><tu><tuv xml:lang="fr"><seg>&x;</seg></tuv></tu></tmx>"""
-ERROR_PAGE = b"<!DOCTYPE html><html><body>502 Bad Gateway</body></html>"
-
-
-@pytest.mark.parametrize(
-    ("key", "name", "content", "message"),
-    [
-        ("ecdc_tm", "a.tmx", BOMB, "entities are not expanded"),
-        ("ecdc_tm", "a.tmx", FOREIGN, "entities are not expanded"),
-        ("ecdc_tm", "a.tmx", files.TMX.replace(b"</seg></tuv></tu>\n<tu><tuv", b"</tuv></tu>\n<tu><tuv"), ":5"),
-        ("ecdc_tm", "a.tmx.gz", gzip.compress(files.TMX)[:-20], "the gzip data is damaged"),
-        ("hal", "a.json", ERROR_PAGE, "an HTML page"),
-        ("hal", "a.json", b'{"error": {"msg": "undefined field", "code": 400}}', "undefined field"),
-        ("hal", "a.json", files.solr(files.HAL_RECORD)[:-9], "not JSON"),
-        ("hal", "a.json", b'{"responseHeader": {"status": 0}}', "no list response.docs"),
-        ("wikipedia", "a.json", b'{"error": {"code": "maxlag"}}', "maxlag"),
-        ("ecdc_tm", "a.tmx", ERROR_PAGE, "an HTML page"),
-        ("essai", "ESSAI_neg.txt", files.CONLL.decode().encode("utf-16-le"), "UTF-16 without a byte order mark"),
-        ("frenchmedmcqa", "train.json", b'[{"id": 1}, {"id"', "not JSON"),
-    ],
-)
-def test_a_file_of_many_documents_that_is_damaged_is_refused(
-    tmp_path: Path, key: str, name: str, content: bytes, message: str
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError) as raised:
-        items_of(tmp_path, format=key)
-    assert message in str(raised.value)
-    assert str(tmp_path / name) in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("key", "name", "content", "reason", "line"),
-    [
-        ("has", "a.pdf", ERROR_PAGE, "not a PDF file", 0),
-        ("has", "a.pdf", files.pdf(""), "the PDF has no text", 0),
-        ("has", "a.html", b"", "the page has no text", 0),
-        ("hal", "a.xml", files.TEI[:-30], "not well-formed XML", 0),
-        ("hal", "a.xml", b"<TEI><text><body/></text></TEI>", "neither a body with text", 0),
-        ("e3c", "a.json", files.E3C[:-9], "not JSON", 0),
-        ("e3c", "a.xml", files.XMI.replace(b"sofaString", b"x"), "no cas:Sofa", 0),
-        ("quaero", "a.txt", b"caf\xe9", "not UTF-8", 0),
-        ("quaero", "a.txt", b"", "the text is empty", 0),
-        ("ecdc_tm", "a.tmx", b'<tmx><tu><tuv xml:lang="fr"><seg> </seg></tuv></tu></tmx>', "the segment is empty", 1),
-        ("essai", "ESSAI_neg.txt", b"1\t0\tDose\n", "line 1 has 3 values", 1),
-        ("cnedimts", "a.csv", b"a;b\n1;2;3\n", "3 fields, and the header has 2", 2),
-        ("mqc", "dialogues", b"Bonjour\n", "names no speaker", 1),
-        ("wmt18_medline", "fr.txt", b"d1\tUn\n", "not a document, a number and a sentence", 1),
-    ],
-)
-def test_a_document_that_is_spoilt_is_rejected_by_itself(
-    tmp_path: Path, key: str, name: str, content: bytes, reason: str, line: int
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    (item,) = items_of(tmp_path, format=key)
-    assert isinstance(item, Rejected)
-    assert reason in item.reason
-    assert item.file == str(tmp_path / name)
-    assert item.line == line, "0 is the whole file"
-
-
 def test_annotations_are_refused_when_they_are_given_by_name(tmp_path: Path) -> None:
     (tmp_path / "1.ann").write_text("T1\tX 0 4\tDose")
     (tmp_path / "1.note").write_text(TEXT)
@@ -309,40 +283,6 @@ def test_sides_of_different_length_are_refused(tmp_path: Path) -> None:
     write(tmp_path, **{"EMEA__en-fr__fr": b"Un\nDeux\n", "EMEA__en-fr__en": b"One\nTwo\nThree\n"})
     with pytest.raises(UserError, match=r"2 lines, and EMEA\.en-fr\.en has 3"):
         items_of(tmp_path, format="emea_v3")
-
-
-def test_a_deeply_nested_page_is_read_to_its_end_or_rejected(tmp_path: Path) -> None:
-    """It is read to its end, or rejected: never cut off in silence."""
-    (tmp_path / "a.html").write_bytes(
-        b"<html><body>" + b"<div>" * 5000 + b"fond" + b"</div>" * 5000 + b"<p>fin</p></body></html>"
-    )
-    (item,) = items_of(tmp_path, format="has")
-    assert isinstance(item, Rejected) or item.text.split() == ["fond", "fin"]
-
-
-def test_a_pdf_that_ends_its_reader_or_never_ends_is_spoilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.pdf").write_bytes(files.pdf("5 mg"))
-    for command, seconds, reason in (
-        ("import os; os.abort()", 300, "ended the program that reads it (exit code -6)"),
-        ("import time; time.sleep(30)", 0.1, "takes more than 0.1 s"),
-    ):
-        monkeypatch.setattr(pdf, "WORKER", [sys.executable, "-S", "-c", command])
-        monkeypatch.setattr(pdf, "SECONDS", seconds)
-        (item,) = items_of(tmp_path, format="has")
-        assert isinstance(item, Rejected)
-        assert reason in item.reason
-
-
-def test_a_pdf_is_not_spoilt_where_the_library_for_it_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.pdf").write_bytes(files.pdf("5 mg"))
-    without = "import sys; sys.modules['pypdfium2'] = None; "
-    answers = "from pdapt.data_prep.sources.formats.pdf_worker import main; sys.exit(main())"
-    monkeypatch.setattr(pdf, "WORKER", [sys.executable, "-c", without + answers])
-    with pytest.raises(UserError, match="pypdfium2, which reads PDF files, cannot be loaded") as error:
-        items_of(tmp_path, format="has")
-    assert "pip install 'pypdfium2>=5,<6'" in str(error.value)
 
 
 def test_words_broken_at_the_end_of_a_line_of_a_pdf_are_joined(tmp_path: Path) -> None:

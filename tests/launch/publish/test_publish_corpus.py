@@ -170,8 +170,13 @@ def test_table_1_stands_beside_the_paper_s(published: Path, shared: Shared) -> N
     assert [row.source for row in table1({"wmt18 medline": SourceStatistics()})].count("wmt18 medline") == 1
     off = paper["mismatch_stated_minus_computed"]["commercial"]
     (totals,) = [sentence for sentence in inconsistencies() if sentence.startswith("Totals")]
-    assert f"the paper prints {off['n_docs']:,} and {off['n_words']:,} more" in totals
-    assert "commercial" in totals
+    added = paper["computed_totals"]["commercial"]
+    assert totals == (
+        f"Totals of the commercial edition: the 17 rows add up to {added['n_docs']:,} documents and "
+        f"{added['n_words']:,} words; the paper prints {off['n_docs']:,} and {off['n_words']:,} more."
+    )
+    share = 100 * paper["rows"][0]["n_words"] / paper["computed_totals"]["research"]["n_words"]
+    assert inconsistencies()[-1].startswith(f"HAL alone has {share:.0f} % of all words")
     assert any(sentence.startswith("DEFT2021: ") for sentence in inconsistencies())
 
 
