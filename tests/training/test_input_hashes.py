@@ -142,7 +142,7 @@ def test_the_place_of_an_id_out_of_range_is_its_document_across_blocks(tmp_path:
     look, data = IdRange(tmp_path / "set", 9), bin_path(tmp_path / "set").read_bytes()
     for begin in range(0, len(data), 8):
         look(memoryview(data)[begin : begin + 8])
-    with pytest.raises(UserError, match=r"holds 3 ids .*of them 9\n.*token 10, in document 3"):
+    with pytest.raises(UserError, match=r"holds 3 ids .*of them 9\n.*token 10, in document 3\n  allowed: 0 to 8\n"):
         look.check()
     fine = IdRange(tmp_path / "set", 12)
     fine(memoryview(data))

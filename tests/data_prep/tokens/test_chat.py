@@ -328,6 +328,20 @@ def test_a_template_that_does_not_serve_is_refused(
     assert reason in str(raised.value)
 
 
+def test_a_tokenizer_without_the_tokens_around_turns_is_refused(chat_tokenizer: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(chat_tokenizer, tmp_path / "tokenizer"))
+    definition = json.loads((folder / "tokenizer.json").read_text())
+    for missing, reason in (
+        (("<|im_end|>",), r"no <\|im_end\|>$"),
+        (("<|im_start|>", "<|im_end|>"), r"no <\|im_start\|> and no <\|im_end\|>$"),
+    ):
+        kept = [token for token in definition["added_tokens"] if token["content"] not in missing]
+        (folder / "tokenizer.json").write_text(json.dumps(definition | {"added_tokens": kept}))
+        with pytest.raises(UserError, match="(?m)the tokenizer has " + reason) as raised:
+            read_template(load_tokenizer(folder))
+        assert raised.value.where == str(folder / "tokenizer.json")
+
+
 def test_conversations_are_no_documents(tmp_path: Path, chat_tokenizer: Path, tokens: Path) -> None:
     given = str(write(tmp_path / "chats.jsonl", CHATS))
     with pytest.raises(UserError, match=r"reads conversations, which are not documents\n.*\n.*pdapt tokens build"):

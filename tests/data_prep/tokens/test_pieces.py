@@ -1,6 +1,7 @@
 """A long text cut into pieces has the ids of the whole."""
 
 import random
+import string
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,25 @@ def test_pieces_whose_first_token_is_another_are_encoded_as_one() -> None:
 
     list(encode_pieces(b"a" * 100, PieceEncoder(encode_text, encode, np.ones(200, np.int32)), 40))
     assert pieces[-1] == b"a" * 100
+
+
+def test_a_piece_that_does_not_fit_the_one_before_is_encoded_with_it_and_as_much_again() -> None:
+    """The pieces before the two are not encoded again."""
+    word = "".join(random.Random(0).choices(string.ascii_lowercase, k=200)).encode()
+    pieces: list[tuple[int, int]] = []
+
+    def encode(piece: bytes) -> Ids:
+        """A token a byte, but for the third piece's first."""
+        ids = np.frombuffer(piece, np.uint8).astype(np.int32)
+        pieces.append((word.index(piece), len(piece)))
+        return ids if len(pieces) != 3 else np.concatenate([[0], ids[1:]]).astype(np.int32)
+
+    def encode_text(piece: str) -> Ids:
+        raise AssertionError(piece)
+
+    parts = list(encode_pieces(word, PieceEncoder(encode_text, encode, np.ones(256, np.int32)), 40))
+    assert pieces == [(0, 40), (20, 40), (40, 40), (20, 120), (120, 40), (140, 40), (160, 40)]
+    assert np.concatenate(parts).tolist() == list(word)
 
 
 def test_prose_is_cut_near_the_size_asked_for(vocabulary: Vocabulary) -> None:

@@ -51,6 +51,15 @@ def test_a_file_of_terms_that_is_wrong_says_where_and_how(tmp_path: Path, text: 
         read_terms(path)
 
 
+def test_a_file_of_terms_is_small(tmp_path: Path) -> None:
+    path = tmp_path / "terms.yaml"
+    path.write_text("a: {terms: [x]}\n" + "#" * 900_000)
+    assert [topic.name for topic in read_terms(path)] == ["a"]
+    path.write_text("a: {terms: [x]}\n" + "#" * 2_500_000)
+    with pytest.raises(UserError, match="2,500,016 bytes"):
+        read_terms(path)
+
+
 def test_fuzz_terms(fuzz: Callable[..., None], tmp_path: Path) -> None:
     path = tmp_path / "terms.yaml"
     path.write_text("cardiology:\n  icd10: IX\n  terms: [coeur, '*cardite', infarctus du myocarde]\n  hints: [sang]\n")
