@@ -24,7 +24,7 @@ from .task_step import TaskStep
 MOST_JOBS = 1000
 """Jobs of one array: Slurm's own limit is 1,001."""
 SHORTEST_POLL, LONGEST_POLL = 0.2, 5.0
-"""Seconds between two looks at what is finished: first and, after a minute or so, at most."""
+"""Seconds between two looks at what is finished: first and, after half a minute or so, at most."""
 PATIENCE = 60.0
 """Seconds for which Slurm may leave a question unanswered."""
 SETTLING = 15.0

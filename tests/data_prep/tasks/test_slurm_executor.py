@@ -2,6 +2,7 @@
 
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,49 @@ def test_a_machine_without_slurm_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
     with pytest.raises(UserError, match="squeue is not on this machine"):
         executor(1, None, tmp_path / "logs").submit_and_wait()
+
+
+class Clock:
+    """A clock that only sleep moves on."""
+
+    def __init__(self) -> None:
+        self.now, self.slept = 1000.0, list[float]()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept.append(seconds)
+        assert len(self.slept) < 1000
+
+
+def test_slurm_is_asked_ever_more_rarely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of seconds is not slowed down, and one of hours asks every five seconds."""
+    clock, job = Clock(), executor(1, None, tmp_path / "logs")
+    monkeypatch.setattr(slurm_executor, "time", clock)
+    monkeypatch.setattr(job, "get_incomplete_ranks", lambda: [0] * (clock.now < 1600))
+    monkeypatch.setattr(job, "_is_queued", lambda _: True)
+    job._wait()
+    assert clock.slept[0] < 0.5
+    assert all(now <= after <= 1.5 * now for now, after in pairwise(clock.slept))
+    assert max(clock.slept) == clock.slept[-1] == 5
+    assert 15 < sum(seconds for seconds in clock.slept if seconds < 5) < 60
+
+
+@pytest.mark.parametrize(("appears", "fails"), [(10.0, False), (30.0, True)])
+def test_tasks_that_ended_jobs_left_fail_the_step_once_the_disk_had_time_to_show_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, appears: float, fails: bool
+) -> None:
+    """The time counts anew after each look at which Slurm lists a job, or does not answer."""
+    clock, job = Clock(), executor(2, None, tmp_path / "logs")
+    job.job_id = "8"
+    monkeypatch.setattr(slurm_executor, "time", clock)
+    monkeypatch.setattr(job, "get_incomplete_ranks", lambda: [0, 1] if clock.now < 1040 + appears else [])
+    monkeypatch.setattr(job, "_is_queued", lambda _: None if 1020 < clock.now <= 1040 else clock.now < 1010)
+    if fails:
+        with pytest.raises(Failed, match=r"job 8 ended with 2 tasks left: .*run the same command again"):
+            job._wait()
+    else:
+        job._wait()
+    assert 1050 <= clock.now < 1065
