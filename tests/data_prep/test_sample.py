@@ -78,6 +78,13 @@ def test_records_hold_the_promised_fields(records: dict[str, list[dict[str, obje
         assert (record["licence"], record["commercial"], record["original_split"]) == ("Apache-2.0", True, "train")
 
 
+def test_accents_are_written_as_they_are_read(sample: Path) -> None:
+    """A reader of the files sees letters, and not JSON's escapes of them."""
+    for path in sample.rglob("*.jsonl"):
+        assert re.search(r"[a-z][éèêàç]", path.read_text(encoding="utf-8"))
+        assert "\\u" not in path.read_text(encoding="utf-8")
+
+
 def test_each_part_has_at_least_four_sources(sample: Path) -> None:
     for part in PARTS:
         assert len(list((sample / part).glob("*.jsonl"))) >= 4

@@ -1,6 +1,7 @@
 """Servers on a bad day: errors, throttling, broken pages, circles, cut downloads, hostile names and archives."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -48,10 +49,12 @@ def hal(tmp_path: Path, site: Site) -> dict[str, Any]:
     ],
 )
 def test_a_failure_that_passes_is_met_by_another_attempt(
-    tmp_path: Path, site: Site, bad: Response, reason: str
+    tmp_path: Path, site: Site, bad: Response, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site.answers(SEARCH, bad, bad, LAST)
     counts = hal(tmp_path, site)
+    said = [line for line in capsys.readouterr().err.splitlines() if reason in line]
+    assert [re.findall(r"; attempt (\d+) in \d+ s$", line) for line in said] == [["2"], ["3"]]
     assert counts["requests repeated"] == {reason: 2}
     assert len(records_of(tmp_path / "raw" / "HAL", format="hal")) == 1
 

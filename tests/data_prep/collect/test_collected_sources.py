@@ -177,6 +177,9 @@ def test_the_pages_of_a_wikis_categories_are_fetched(tmp_path: Path, site: Site)
     assert sorted(texts(tmp_path / "raw", "WIKIPEDIA")) == [f"{files.TEXT} {number}" for number in (12, 13, 14, 15)]
     collect([definition], tmp_path / "look", contact="a@b.fr", limit=1)
     assert texts(tmp_path / "look", "WIKIPEDIA") == [f"{files.TEXT} 12"]
+    flat = site.define(tmp_path, "WIKIPEDIA", lambda how: how["steps"][0]["mediawiki"].pop("depth"))
+    collect([flat], tmp_path / "flat", contact="a@b.fr")  # no subcategory is entered unless a depth is stated
+    assert sorted(texts(tmp_path / "flat", "WIKIPEDIA")) == [f"{files.TEXT} {number}" for number in (12, 13, 15)]
 
 
 def test_tables_are_fetched_and_a_page_for_each_of_their_rows(tmp_path: Path, site: Site) -> None:

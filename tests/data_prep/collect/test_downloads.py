@@ -179,6 +179,19 @@ def test_archives_that_could_do_harm_are_not_unpacked(
     assert not (tmp_path.parent / "evil.tmx").exists()
 
 
+def test_a_large_member_may_repeat_itself_as_text_does(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is a hundred times the size of its compressed bytes is none of a bomb's."""
+    monkeypatch.setattr(archives, "LARGE", 2**20)
+    content = files.TMX.replace(b"<seg>Deux", b"<seg>" + b"Dose : 5 mg" * 200_000)
+    archive = archive_of(("ECDC.tmx", content))
+    assert len(content) > 100 * len(archive)
+    site.serves(ARCHIVE, archive)
+    ecdc(tmp_path, site)
+    assert (tmp_path / "raw/ECDC_TM/ECDC-TM/ECDC.tmx").read_bytes() == content
+
+
 def test_an_archive_of_too_many_bytes_is_refused(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MOST_BYTES", 100)
     site.serves(ARCHIVE, TMX)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pdapt.core.errors import UserError
@@ -58,7 +58,11 @@ def shared_runs(item: str, document: str) -> int:
     return len(runs & theirs)
 
 
+LONG = "a b a a b a b b a a a b b a b a b b b a"
+
+
 @settings(deadline=None, max_examples=60)
+@example([LONG, f"{LONG[::-1]} {LONG}"], [LONG, f"{LONG} c {LONG}", LONG[2:]], 30)
 @given(
     st.lists(st.lists(st.sampled_from("ab"), max_size=20).map(" ".join), min_size=1, max_size=5),
     st.lists(st.lists(st.sampled_from("ab"), max_size=40).map(" ".join), min_size=1, max_size=4),

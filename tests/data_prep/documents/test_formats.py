@@ -130,14 +130,30 @@ def test_a_byte_order_mark_states_the_encoding(tmp_path: Path, content: str, enc
 def test_what_a_packed_file_grows_to_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, packing: str
 ) -> None:
-    monkeypatch.setattr(streams, "LINE_BYTES", 4000)
+    monkeypatch.setattr(streams, "LINE_BYTES", 4096)
     monkeypatch.setattr(streams, "BLOCK", 512)
     path = tmp_path / "a.txt"
     path.write_bytes(PACKINGS[packing](content))
-    with pytest.raises(UserError, match="GiB once unpacked"):
+    size = r"3\.8147e-06 GiB"
+    with pytest.raises(UserError, match=rf"(?s) of more than {size} once unpacked.* {size} in one piece"):
         items_of(path)
     path.write_bytes(content)
     assert len(items_of(path)) == 1
+
+
+@pytest.mark.parametrize("content", [b"a" * 4096, b'{"text": "' + b"a" * 4084 + b'"}\n'], ids=["text", "line"])
+def test_what_a_packed_file_may_grow_to_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """A byte more is refused."""
+    monkeypatch.setattr(streams, "LINE_BYTES", 4096)
+    monkeypatch.setattr(streams, "BLOCK", 512)
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(content))
+    assert len(items_of(path)) == 1
+    path.write_bytes(gzip.compress(content.replace(b"a", b"aa", 1)))
+    with pytest.raises(UserError, match="once unpacked"):
+        items_of(path)
 
 
 def test_lines_that_are_short_have_no_bound_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
