@@ -136,6 +136,23 @@ def test_a_size_is_at_least_one(key: str, tmp_path: Path) -> None:
         read_config(tmp_path)
 
 
+def test_a_value_that_a_config_leaves_out_is_the_one_that_transformers_takes(tmp_path: Path) -> None:
+    optional = ("head_dim", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings")
+    stated = {key: value for key, value in PUBLISHED.items() if key not in optional}
+    (tmp_path / "config.json").write_text(json.dumps(stated))
+    ours, theirs = read_config(tmp_path), TheirConfig()
+    read = (ours.head_dim, ours.max_positions, ours.norm_eps, ours.tied)
+    assert read == tuple(getattr(theirs, key) for key in optional)
+
+
+def test_a_size_fits_into_32_bits(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED | {"vocab_size": 2_147_483_647}))
+    assert read_config(tmp_path).vocab == 2_147_483_647
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED | {"vocab_size": 2_147_483_648}))
+    with pytest.raises(UserError, match="vocab_size is 2147483648"):
+        read_config(tmp_path)
+
+
 def test_defaults_are_those_of_transformers() -> None:
     """The name of the class is left out: transformers adds it when it saves."""
     theirs = TheirConfig()
