@@ -83,7 +83,7 @@ def trainer(job: SideJob) -> None:
 
     In BF16 it computes in BF16 and keeps the weights in FP32 (autocast), as pdapt keeps main weights in FP32.
     """
-    from transformers import Qwen3ForCausalLM, Trainer, TrainerCallback
+    from transformers import Qwen3ForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
     class Clock(TrainerCallback):
         """Notes when steps end."""
@@ -94,7 +94,8 @@ def trainer(job: SideJob) -> None:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             self.ends.append(time.monotonic())
 
-    clock, arguments = Clock(), _arguments(job.recipe, job.out.with_suffix(""))
+    clock = Clock()
+    arguments = TrainingArguments(**training_options(job.recipe, job.out.with_suffix("")))
     model = Qwen3ForCausalLM.from_pretrained(job.model, dtype=torch.float32, attn_implementation="sdpa")
     running = Trainer(model, arguments, train_dataset=_Rows(job.rows), callbacks=[clock])
     running.train()
@@ -102,35 +103,33 @@ def trainer(job: SideJob) -> None:
         write_json(job.out, {"ends": clock.ends, "loss": running.state.log_history[0]["loss"]})
 
 
-def _arguments(recipe: Recipe, out: Path) -> Any:
-    """`TrainingArguments` that train as a recipe does, on the cores."""
-    from transformers import TrainingArguments
-
-    optimizer = recipe.optimizer
-    return TrainingArguments(
-        output_dir=str(out),
-        use_cpu=True,
-        ddp_backend="gloo",
-        ddp_find_unused_parameters=False,
-        dataloader_pin_memory=False,
-        bf16=recipe.model.precision == "bf16",
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.batch.micro_size,
-        gradient_accumulation_steps=recipe.batch.global_size // (recipe.batch.micro_size * data_parallel(recipe)),
-        train_sampling_strategy="sequential",
-        remove_unused_columns=False,  # shift_labels is not in the signature of the model's forward
-        learning_rate=optimizer.lr,
-        lr_scheduler_type="constant",
-        adam_beta1=optimizer.beta1,
-        adam_beta2=optimizer.beta2,
-        adam_epsilon=optimizer.eps,
-        weight_decay=optimizer.weight_decay,
-        max_grad_norm=optimizer.clip,
-        logging_first_step=True,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
+def training_options(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Options of `TrainingArguments` that train as a recipe does, on the cores."""
+    optimizer, batch = recipe.optimizer, recipe.batch
+    return {
+        "output_dir": str(out),
+        "use_cpu": True,
+        "ddp_backend": "gloo",
+        "ddp_find_unused_parameters": False,
+        "dataloader_pin_memory": False,
+        "bf16": recipe.model.precision == "bf16",
+        "max_steps": recipe.steps,
+        "per_device_train_batch_size": batch.micro_size,
+        "gradient_accumulation_steps": batch.global_size // (batch.micro_size * data_parallel(recipe)),
+        "train_sampling_strategy": "sequential",
+        "remove_unused_columns": False,  # shift_labels is not in the signature of the model's forward
+        "learning_rate": optimizer.lr,
+        "lr_scheduler_type": "constant",
+        "adam_beta1": optimizer.beta1,
+        "adam_beta2": optimizer.beta2,
+        "adam_epsilon": optimizer.eps,
+        "weight_decay": optimizer.weight_decay,
+        "max_grad_norm": optimizer.clip,
+        "logging_first_step": True,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
 
 
 class _Rows(Dataset[dict[str, torch.Tensor]]):

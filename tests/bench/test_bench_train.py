@@ -18,7 +18,7 @@ from pdapt.bench import train as bench_train
 from pdapt.bench.side_job import SideJob
 from pdapt.bench.train import Bench, Steps, check, counted, durations, stalls, steps_of, way_of
 from pdapt.bench.train_results import Overhead, Results, Saves, Throughput, Way, table
-from pdapt.bench.trainers import bare_arguments, packed_inputs, padded_inputs
+from pdapt.bench.trainers import bare_arguments, packed_inputs, padded_inputs, training_options
 from pdapt.core.errors import UserError
 from pdapt.recipes.load import load
 from pdapt.recipes.megatron_args import Places, megatron_args
@@ -241,6 +241,18 @@ def test_saves_are_spread_over_the_steps_and_the_last_steps_does_not_count(stand
     }
     chosen = [load(str(stand_ins.work / "saves" / name / "recipe.yaml"), []) for name in found]
     assert [(each.checkpoint.asynchronous, each.steps) for each in chosen] == [(False, 16), (True, 16)]
+
+
+def test_transformers_trains_as_the_recipe_says(tmp_path: Path) -> None:
+    chosen = recipe("steps=20", "batch.micro_size=2", "optimizer.beta2=0.97", "optimizer.clip=0.5")
+    given, optimizer = training_options(chosen, tmp_path), chosen.optimizer
+    assert (given["max_steps"], given["per_device_train_batch_size"], given["bf16"]) == (20, 2, True)
+    ranks = chosen.parallel.ranks_per_node
+    assert given["gradient_accumulation_steps"] * 2 * ranks == chosen.batch.global_size
+    assert (given["learning_rate"], given["weight_decay"]) == (optimizer.lr, optimizer.weight_decay)
+    assert (given["adam_beta1"], given["adam_beta2"], given["adam_epsilon"]) == (optimizer.beta1, 0.97, optimizer.eps)
+    assert given["max_grad_norm"] == 0.5
+    assert not training_options(recipe("model.precision=fp32"), tmp_path)["bf16"]
 
 
 def test_other_parts_save_and_validate_at_their_end_alone() -> None:

@@ -3,15 +3,19 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pytest
+import typer
 from commands import pdapt_json
 
 from pdapt.bench.corpus import synthetic
-from pdapt.bench.corpus.corpus import Nodes, Result, Spread, Step, rows, sentences
+from pdapt.bench.corpus.corpus import Memory, Nodes, Plan, Result, Spread, Step, _steps, rows, sentences
 from pdapt.bench.corpus.synthetic import Made, write_corpus
+from pdapt.cli.main import app
 from pdapt.core.files import sha256
 from pdapt.data_prep.tokens.parcomed import table
 
@@ -87,9 +91,51 @@ def test_times_on_nodes_follow_from_what_works_there() -> None:
     assert one_source == pytest.approx(2 + 5760 * share, rel=0.01)
     assert nodes.seconds(Spread.CORE, 2, (3.0, 2.5), words) == 2.5
     step = Step("corpus build", "look", Spread.CORES, 2.0, words_per_second=500_000, hours=0.25)
-    result = Result(10, 1_000_000, paper_words=9 * 10**8, workers=2, nodes=nodes, steps=[step, step], memory=[])
+    memory = Memory("corpus build", 1_000_000, together=2_345_000_000, largest=678_000_000)
+    result = Result(10, 1_000_000, paper_words=9 * 10**8, workers=2, nodes=nodes, steps=[step, step], memory=[memory])
     assert rows(result)[0] == ["corpus build", "look", "2.0", "500,000", "0.250", "all nodes"]
+    assert sentences(result)[0] == "1,000,000 words in 10 documents, 2 workers"
+    assert "corpus build, 1,000,000 words: 2,345 MB together, the largest process 678 MB" in sentences(result)
     assert "900,000,000 words on 12 nodes of 48 cores: 0.50 hours, if" in sentences(result)[-1]
+
+
+def test_every_command_has_the_plans_parts_and_workers(tmp_path: Path) -> None:
+    """As the command line itself reads the options."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "HAL.jsonl").touch()
+    plan = Plan(words=1000, seed=1, tasks=3, workers=2)
+    assert list(plan.commands(tmp_path)) == ["corpus build", "corpus decontaminate"]
+    read: dict[str, dict[str, Any]] = {}
+    for command, options in replace(plan, tokenizer="hub:org/model").commands(tmp_path).items():
+        verb: Any = typer.main.get_command(app)
+        for name in command.split():
+            verb = verb.get_command(None, name)
+        read[command] = verb.make_context(command, options).params
+    build, search, tokens = read["corpus build"], read["corpus decontaminate"], read["tokens build"]
+    corpus = tmp_path / "corpus"
+    assert build["paths"] == [f"HAL={tmp_path / 'in' / 'HAL.jsonl'}"]
+    assert (build["out"], build["duplicates"], build["tasks"], build["workers"]) == (corpus, "near", 3, 2)
+    assert (search["folder"], search["out"]) == (corpus, tmp_path / "contamination")
+    assert (search["parts"], search["workers"]) == (3, 2)
+    assert (tokens["paths"], tokens["out"]) == ([str(corpus)], tmp_path / "tokens")
+    assert (tokens["tasks"], tokens["workers"], tokens["tokenizer"]) == (3, 2, "hub:org/model")
+    here = replace(plan, tokenizer="folder").commands(tmp_path)["tokens build"]
+    assert str(Path("folder").absolute()) in here, "the commands work in another folder"
+
+
+def test_the_steps_that_a_command_names_are_read_from_its_messages() -> None:
+    said = """[    1.2 s] corpus: look: 23 tasks done in 0.4 s
+[    1.9 s] corpus: join: 1 task done in 0.7 s
+[    2.0 s] corpus: 23 sources, 1,000 words
+[    9.0 s] corpus: pair: 1 task done in 1.5 s
+[   12.0 s] corpus: compare: 1,008 tasks done in 2.5 s
+"""
+    assert _steps(said) == [
+        ("look", Spread.CORES, 0.4),
+        ("join", Spread.SOURCES, 0.7),
+        ("pair", Spread.CORE, 1.5),
+        ("compare", Spread.FEW, 2.5),
+    ]
 
 
 @pytest.mark.slow
