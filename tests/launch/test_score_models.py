@@ -16,6 +16,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.files import read_json, write_json
 from pdapt.core.manifest import MANIFEST_FILE, Manifest
 from pdapt.eval.harness.backends import Limits
+from pdapt.eval.scores import Score, Scores
 from pdapt.launch import score_models as evaluate
 from pdapt.launch.score_models import resolve
 
@@ -140,6 +141,30 @@ def test_a_training_run_stands_for_its_checkpoints(training: Callable[[int], Pat
     assert _names(found) == [("a-00040", "checkpoint", 40)]
     assert _names(resolve([str(run)], exports)) == [("cpt-00020", "checkpoint", 20), ("cpt-00040", "checkpoint", 40)]
     assert list(found[0].path.glob("*.safetensors"))
+
+
+def test_scores_are_a_table_of_models_and_domains_with_errors() -> None:
+    rows = [
+        Score("base", "perplexity_medical", "medical", source, metric, value, 0.02, 20, 4000)
+        for source, metric, value in (
+            ("", "byte_perplexity", 2.5),
+            ("notes", "byte_perplexity", 2.4),
+            ("", "gold_logprob", -3.5),
+            ("", "acc", 0.5),
+        )
+    ]
+    assert evaluate.as_table(Scores([("base", "base"), ("cpt-10", "checkpoint")], rows, [])) == {
+        "base": {
+            "medical": {
+                "perplexity": 2.5,
+                "perplexity_stderr": 0.02,
+                "gold_logprob": -3.5,
+                "gold_logprob_stderr": 0.02,
+            },
+            "medical/notes": {"perplexity": 2.4, "perplexity_stderr": 0.02},
+        },
+        "cpt-10": {},
+    }
 
 
 @pytest.mark.slow
