@@ -109,11 +109,14 @@ def test_the_stricter_licence_wins_and_then_the_order_given(tmp_path: Path) -> N
     assert {row["source"] for row in listed(tmp_path / "first-wins") if row["kind"] == "kept"} == {"z"}
 
 
-def test_a_publishers_test_part_comes_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("withheld", "split"), [("test", "train"), ("test", "dev"), ("dev", "train")])
+def test_a_publishers_test_part_comes_first_and_then_its_development_part(
+    tmp_path: Path, withheld: str, split: str
+) -> None:
     """So that what is withheld from training stays withheld."""
-    train = write(tmp_path, "a", {"text": LEAFLET, "original_split": "train", "commercial": False})
-    test = write(tmp_path, "b", {"text": tokenized(LEAFLET), "original_split": "test"}, "autre texte")
-    build_corpus([train, test], tmp_path / "corpus", duplicates="near")
+    dropped = write(tmp_path, "a", {"text": LEAFLET, "original_split": split, "commercial": False})
+    kept = write(tmp_path, "b", {"text": tokenized(LEAFLET), "original_split": withheld}, "autre texte")
+    build_corpus([dropped, kept], tmp_path / "corpus", duplicates="near")
     assert not (tmp_path / "corpus" / "documents" / "a.parquet").exists()
     assert documents(tmp_path / "corpus", "b") == [tokenized(LEAFLET), "autre texte"]
 
