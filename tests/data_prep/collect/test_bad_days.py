@@ -98,13 +98,14 @@ def test_retry_after_is_honoured(tmp_path: Path, site: Site, waits: list[float],
     site.answers(
         SEARCH,
         Response(b"", status, {"Retry-After": "7"}),
+        Response(b"", status, {"Retry-After": "600"}),
         Response(b"", status, date | clock),
         Response(b"", status, {"Retry-After": "Mon, 01 Jan 2001 00:00:00 GMT"}),
         Response(b"", status, {"Retry-After": "soon"}),
         LAST,
     )
     hal(tmp_path, site)
-    assert [round(seconds) for seconds in waits] == [7, 40, 0, 0]
+    assert [round(seconds) for seconds in waits] == [7, 600, 40, 0, 0]
 
 
 def test_waits_grow_and_are_not_all_alike(
@@ -206,6 +207,7 @@ def test_redirects_within_the_source_are_followed_but_not_without_end(tmp_path: 
     site.answers("/moved", Response(b"", 307, {"Location": "/moved"}))
     with pytest.raises(Failed, match="more than 5 redirects"):
         collect([site.define(tmp_path, "HAL")], tmp_path / "again")
+    assert len(site.asked("/moved")) == 1 + 5
 
 
 def test_many_files_that_do_not_come_end_the_run(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,9 @@ from reading_helpers import records_of
 from pdapt.core.errors import Failed, UserError
 from pdapt.data_prep.collect import archives
 from pdapt.data_prep.collect.collect import collect
+from pdapt.data_prep.collect.download import Download, Expected
+from pdapt.data_prep.collect.hosts import Hosts
+from pdapt.data_prep.collect.transport import Transport
 
 ARCHIVE = "/wt-public.emm4u.eu/Resources/ECDC-TM/ECDC-TM.zip"
 HTML = b"<!DOCTYPE html><html><body>Maintenance</body></html>"
@@ -100,6 +103,24 @@ def test_half_a_file_without_a_length_is_noticed(
     assert content in [each.read_bytes() for each in (tmp_path / "raw").rglob("*") if each.is_file()]
 
 
+@pytest.mark.parametrize(
+    ("length", "message"), [(True, "1,200 bytes; allowed: up to 1,199"), (False, "more than the 1,199 bytes that are")]
+)
+def test_a_file_may_have_as_many_bytes_as_allowed(tmp_path: Path, site: Site, length: bool, message: str) -> None:
+    """Whether the server states their number or not, and whether it is kept in a file or in memory."""
+    site.answers("/a.txt", Response(b"a" * 1200, length=length))
+    url, transport = f"{site.address}/a.txt", Transport(Hosts([site.address], []), 0.0, "pdapt")
+    with pytest.raises(Failed, match=message):
+        Download(transport, url, tmp_path / "a.txt", Expected(most=1199)).run("a.txt")
+    partial, answer = Download(transport, url, tmp_path / "a.txt", Expected(most=1200)).run("a.txt")
+    assert transport.body(url, limit=1200)[0] == b"a" * 1200
+    with pytest.raises(Failed, match="the answer has more than 1,199 bytes"):
+        transport.body(url, limit=1199)
+    transport.close()
+    assert partial.read_bytes() == b"a" * 1200
+    assert answer.file == "a.txt"
+
+
 def test_two_files_of_one_name_do_not_replace_each_other(tmp_path: Path, site: Site) -> None:
     links = [{"key": key, "links": {"self": f"{site.address}/{key}"}} for key in ("a.zip", "A.zip")]
     site.answers("/zenodo.org/api/records/6524162", json.dumps({"files": links}).encode())
@@ -128,7 +149,9 @@ def test_a_file_that_is_not_as_listed_never_stands_for_it(tmp_path: Path, site: 
         json.dumps({"files": [{"key": "pxslu.zip", "links": link} | stated]}).encode(),
     )
     site.serves("/pxslu.zip", TMX)
-    with pytest.raises(Failed, match="another " + {"size": "length", "checksum": "hash"}[field]):
+    with pytest.raises(
+        Failed, match="another " + {"size": f"length: {len(TMX)} bytes of 7", "checksum": "hash: its md5"}[field]
+    ):
         collect([site.define(tmp_path, "PXCORPUS")], tmp_path / "raw")
     assert not list((tmp_path / "raw").rglob("*.zip"))
 
@@ -193,10 +216,22 @@ def test_a_large_member_may_repeat_itself_as_text_does(
 
 
 def test_an_archive_of_too_many_bytes_is_refused(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MOST_BYTES", 100)
+    size = len(files.TMX)
     site.serves(ARCHIVE, TMX)
-    with pytest.raises(Failed, match="once unpacked"):
+    monkeypatch.setattr(archives, "MOST_BYTES", size - 1)
+    with pytest.raises(Failed, match=rf"ECDC-TM\.zip: {size:,} bytes once unpacked; allowed: {size - 1:,}"):
         ecdc(tmp_path, site)
+    monkeypatch.setattr(archives, "MOST_BYTES", size)
+    assert ecdc(tmp_path, site)["files"] == 2
+
+
+def test_an_archive_of_too_many_members_is_refused(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.serves(ARCHIVE, archive_of(("ECDC.tmx", files.TMX), ("notice.pdf", b"x")))
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 1)
+    with pytest.raises(Failed, match=r"ECDC-TM\.zip: the archive has 2 members; allowed: 1"):
+        ecdc(tmp_path, site)
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 2)
+    assert ecdc(tmp_path, site)["files"] == 2
 
 
 def test_a_full_disk_is_said_and_the_next_run_goes_on(

@@ -114,6 +114,18 @@ def test_a_fault_of_a_text_that_is_encoded_in_pieces_is_found(
             verify(Verifier(Faulty(encoder, text, fault), vocabulary, ALL), texts)
 
 
+@pytest.mark.parametrize("size", [40, 4000])
+def test_the_reference_gives_a_texts_ids_in_parts_without_the_end(
+    vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """A text that need not be cut is one part."""
+    monkeypatch.setattr(encoders, "PIECE_BYTES", size)
+    monkeypatch.setattr(encoders, "encode_pieces", lambda text, encoder: encode_pieces(text, encoder, size=size))
+    parts = list(encoders.Reference(vocabulary).parts(pa.array(TEXTS[:1])))
+    assert (len(parts) == 1) == (size > len(TEXTS[0].encode()))
+    assert np.concatenate(parts).tolist() == vocabulary.tokenizer.encode(TEXTS[0], add_special_tokens=False).ids
+
+
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_sample_finds_a_fault_in_its_document_alone(vocabulary: Vocabulary, fault: Fault) -> None:
     encoder = make_encoder(FAST, vocabulary)
