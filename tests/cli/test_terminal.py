@@ -93,6 +93,18 @@ def test_what_an_encoding_lacks_is_the_same_value_in_json(monkeypatch: pytest.Mo
     assert json.loads(stream.buffer.getvalue()) == value  # type: ignore[attr-defined]
 
 
+def test_only_the_first_package_that_is_slow_to_load_is_announced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "meta_path", [])
+    prepare()
+    (announcer,) = sys.meta_path
+    for name, said in (("json", ""), ("torch.nn", ""), ("torch", "loading torch"), ("scipy", ""), ("torch", "")):
+        assert announcer.find_spec(name, None) is None, "it finds nothing itself"
+        assert capsys.readouterr().err.partition("] ")[2].strip() == said, name
+    assert sys.meta_path == []
+
+
 @pytest.mark.parametrize("width", [20, 60, 80, 200])
 def test_no_number_is_cut_or_broken(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
