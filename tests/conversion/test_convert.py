@@ -20,6 +20,7 @@ from pdapt.conversion import convert
 from pdapt.conversion.checkpoint_as_hf import Unfolded
 from pdapt.conversion.convert import export_hf, import_hf
 from pdapt.conversion.distcp_read import FORMAT, Checkpoint
+from pdapt.conversion.tensor_names import EMBEDDING, megatron_shapes
 from pdapt.core.checkpoint import HF, RELEASE
 from pdapt.core.errors import UserError
 from pdapt.core.files import sha256
@@ -181,6 +182,48 @@ def test_types_that_are_not_handled_are_named(
     assert not (tmp_path / "out").exists()
 
 
+def save_as(folder: Path, weights: dict[str, torch.Tensor], other: Checkpoint) -> None:
+    """Save weights as torch does, in the format of another checkpoint."""
+    with warnings.catch_warnings():  # one process saves the whole, which torch warns of although it is told so
+        warnings.simplefilter("ignore")
+        save(weights, checkpoint_id=folder, no_dist=True)
+    shutil.copyfile(other.folder / FORMAT, folder / FORMAT)
+
+
+def test_the_first_five_tensors_that_a_checkpoint_lacks_are_named(tiny_qwen3: Maker, tmp_path: Path) -> None:
+    import_hf(tiny_qwen3(), tmp_path / "mcore")
+    release = Checkpoint(tmp_path / "mcore" / RELEASE)
+    shape = read_config(tmp_path / "mcore" / HF)
+    names = list(megatron_shapes(shape))
+    weights = release.read(names)
+    for missing, more in ((1, ""), (5, ""), (6, " and 1 more"), (8, " and 3 more")):
+        save_as(tmp_path / str(missing), {name: weights[name] for name in names[missing:]}, release)
+        lacking = ", ".join(names[: min(5, missing)])
+        with pytest.raises(UserError, match=f"the checkpoint has no tensor {re.escape(lacking)}{more}\n"):
+            Unfolded(Checkpoint(tmp_path / str(missing)), shape)
+
+
+def test_only_the_vocabulary_may_be_padded(tiny_qwen3: Maker, tmp_path: Path) -> None:
+    import_hf(tiny_qwen3(), tmp_path / "mcore")
+    release = Checkpoint(tmp_path / "mcore" / RELEASE)
+    shape = read_config(tmp_path / "mcore" / HF)
+    weights = release.read(list(release.entries))
+    norm = "decoder.final_layernorm.weight"
+    for number, (name, change, fits) in enumerate(
+        (
+            (EMBEDDING, lambda rows: torch.cat([rows, rows[:3]]), True),
+            (EMBEDDING, lambda rows: rows[:-1], False),
+            (norm, lambda rows: torch.cat([rows, rows[:3]]), False),
+        )
+    ):
+        save_as(tmp_path / str(number), weights | {name: change(weights[name])}, release)
+        if fits:
+            Unfolded(Checkpoint(tmp_path / str(number)), shape)
+            continue
+        with pytest.raises(UserError, match=f"{name} has the shape .* in the checkpoint, and .* by the configuration"):
+            Unfolded(Checkpoint(tmp_path / str(number)), shape)
+
+
 @pytest.mark.parametrize(
     ("dtypes", "message"),
     [
@@ -197,10 +240,7 @@ def test_a_checkpoint_of_types_that_are_not_handled_is_refused(
     shape = read_config(tmp_path / "mcore" / HF)
     assert Unfolded(release, shape).dtype == torch.bfloat16
     typed = {name: tensor.to(dtypes[place % len(dtypes)]) for place, (name, tensor) in enumerate(weights.items())}
-    with warnings.catch_warnings():  # one process saves the whole, which torch warns of although it is told so
-        warnings.simplefilter("ignore")
-        save(typed, checkpoint_id=tmp_path / "other", no_dist=True)
-    shutil.copyfile(release.folder / FORMAT, tmp_path / "other" / FORMAT)
+    save_as(tmp_path / "other", typed, release)
     with pytest.raises(UserError, match=f"{message}(.|\n)*allowed: all of one type: bfloat16, float16, float32"):
         Unfolded(Checkpoint(tmp_path / "other"), shape)
 
