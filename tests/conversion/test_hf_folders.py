@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from pdapt.conversion.convert import import_hf
 from pdapt.conversion.verify import verify
 from pdapt.core.errors import UserError
+from pdapt.core.hf.model import open_model
 from pdapt.merge.run import average, merge
 from pdapt.merge.sweep import sweep
 
@@ -90,6 +91,12 @@ def test_files_that_are_in_no_index_are_named(
     save_file({"x": torch.zeros(1)}, source / "adapter_model.safetensors")
     import_hf(source, tmp_path / "out")
     assert "adapter_model.safetensors: not read, because no index names it" in capsys.readouterr().err
+    names = ["adapter_model.safetensors", *(f"extra-{number}.safetensors" for number in range(5))]
+    for count, more in ((5, ""), (6, " and 1 more")):
+        for name in names[:count]:
+            save_file({"x": torch.zeros(1)}, source / name)
+        open_model(source)
+        assert f"{source}: {', '.join(names[:5])}{more}: not read" in capsys.readouterr().err
 
 
 def test_models_without_a_tokenizer_are_merged_and_that_is_said(
