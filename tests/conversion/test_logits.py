@@ -21,6 +21,7 @@ from pdapt.recipes.megatron_args import Places, megatron_args
 pytestmark = pytest.mark.slow
 Maker = Callable[..., Path]
 POSITIONS = 1000
+FORKED_RANKS = Path(__file__).parents[1] / "training/megatron/forked_ranks.py"
 SPLITS = {"tp1": [], "tp2": ["parallel.tp=2"], "pp2": ["parallel.pp=2"]}
 
 
@@ -61,7 +62,7 @@ def megatron(root: Path, ids: list[int], split: str, precision: str, work: Path)
     dtype = "float32" if precision == "fp32" else "bfloat16"
     job: dict[str, Any] = {"arguments": megatron_args(recipe, places, gpu=False), "ids": ids}
     (work / "job.json").write_text(json.dumps(job | {"hidden": shape.hidden, "dtype": dtype}))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    command = [sys.executable, str(FORKED_RANKS), str(ranks)]
     command += [str(Path(__file__).with_name("logits.py")), str(work / "job.json"), str(work / "logits.pt")]
     environment = os.environ | {"CUDA_DEVICE_MAX_CONNECTIONS": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,11 +31,15 @@ def main() -> None:
     def observed(*given: Any, **further: Any) -> Any:
         models, optimizer, _ = inner(*given, **further)
         write(out, models, optimizer)
-        sys.stdout.flush()
-        os._exit(0)
+        raise Written
 
     training.setup_model_and_optimizer = observed
-    pretrain(container, cast(Any, None), ModelType.encoder_or_decoder, cast(Any, None))
+    with suppress(Written):
+        pretrain(container, cast(Any, None), ModelType.encoder_or_decoder, cast(Any, None))
+
+
+class Written(BaseException):
+    """All is written: nothing is to be trained."""
 
 
 def write(out: Path, models: list[Any], optimizer: Any) -> None:

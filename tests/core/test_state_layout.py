@@ -13,6 +13,7 @@ from pdapt.core.files import read_json, write_text
 from pdapt.core.qwen3 import SIZES, Qwen3Config
 from pdapt.core.state_layout import _chunk, states
 
+FORKED_RANKS = Path(__file__).parents[1] / "training/megatron/forked_ranks.py"
 ODD = Qwen3Config(4, 72, 200, 4, 2, 20, 1000, tied=True)  # sizes that no multiple of 64 divides, so that padding shows
 
 
@@ -99,7 +100,7 @@ def test_megatron_allocates_as_much(lines: list[str], given: dict[str, int], tie
     text = [f"model: {{shape: {shape.replace('TIED', str(tied).lower())}}}", "data: {seq_length: 128}", *lines]
     write_text(tmp_path / "recipe.yaml", "\n".join([*text, "batch: {global_size: 8}", "steps: 10", ""]))
     ranks = 4 if "4" in lines[0] else 2
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    command = [sys.executable, str(FORKED_RANKS), str(ranks)]
     command += [str(Path(__file__).with_name("allocated.py")), str(tmp_path / "recipe.yaml"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
