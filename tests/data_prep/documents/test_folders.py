@@ -7,7 +7,7 @@ import pytest
 from reading_helpers import items_of, survey_of
 
 from pdapt.core.errors import UserError
-from pdapt.data_prep.documents.discover import discover
+from pdapt.data_prep.documents.discover import discover, existing
 from pdapt.data_prep.documents.reading import find_documents
 
 
@@ -44,3 +44,14 @@ def test_any_bytes_may_be_a_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not UTF-8") as caught:
         items_of(folder)
     str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [("gone", "check the path"), ("a/b/gone", "check the path"), ("owner/name", "only where PATH begins with hub:")],
+)
+def test_what_is_not_there_is_named_and_the_hub_where_it_may_be_meant(given: str, fix: str) -> None:
+    with pytest.raises(UserError) as caught:
+        existing(given)
+    assert caught.value.what == f"no such file or folder: {given}"
+    assert fix in caught.value.fix

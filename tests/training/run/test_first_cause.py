@@ -129,6 +129,8 @@ def test_this_machine_tells_of_its_memory() -> None:
 def test_errors_of_memory_are_told_by_their_names() -> None:
     torch = pytest.importorskip("torch")
     assert "batch.micro_size" in advise(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert "batch.micro_size" in advise(RuntimeError("CUDA out of memory while NCCL started"))
+    assert "batch.micro_size" in advise(torch.OutOfMemoryError())
     assert "machine's memory" in advise(MemoryError())
     assert advise(ValueError("out of memory of our own")) == ""
 
