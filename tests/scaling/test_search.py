@@ -8,10 +8,10 @@ import pytest
 
 from pdapt.core.errors import UserError
 from pdapt.core.gpus import GIB
-from pdapt.core.memory import fits
+from pdapt.core.memory import fits, save_stall_seconds
 from pdapt.recipes.filling import Filling
 from pdapt.recipes.load import load, to_yaml
-from pdapt.recipes.memory import CHUNKS
+from pdapt.recipes.memory import CHUNKS, of_host
 from pdapt.recipes.schema import Recipe
 from pdapt.recipes.validate import validate
 from pdapt.scaling.constants import Constants, read_fit
@@ -149,3 +149,19 @@ def test_a_run_counts_steps_validation_and_saves(constants: Constants) -> None:
     assert run.kwh == run.gpu_hours / 2
     flops = float(work_of_recipe(recipe, Filling(0.5, 2048.0, "half"), Site()).flops)
     assert run.mfu == pytest.approx(flops / run.step_seconds / 48 / 989.4e12)
+
+
+def test_validations_and_saves_add_their_seconds_to_a_run(constants: Constants) -> None:
+    """A forward pass is a third of a step; a save halts the ranks as long as the memory's copy takes."""
+    overrides = ["steps=1000", "checkpoint.every=300", "checkpoint.keep_every=300", "validation.every=400"]
+    filling = Filling(0.5, 2048.0, "half")
+    seconds: dict[str, float] = {}
+    for batches, every in ((6, 300), (12, 300), (6, 150)):
+        given = [*overrides, f"validation.batches={batches}", f"checkpoint.every={every}"]
+        run = predict_run(paper("8b", *given), filling, Site(), constants)
+        seconds[f"{batches} {every}"] = 3600 * run.hours - 1000 * run.step_seconds
+    third = run.step_seconds / 3
+    assert seconds["12 300"] - seconds["6 300"] == pytest.approx(2 * 6 * third)  # after steps 400 and 800
+    stall = (seconds["6 150"] - seconds["6 300"]) / (7 - 4)  # of 1000 steps the last is saved, too
+    assert stall == pytest.approx(save_stall_seconds(of_host(paper("8b")), asynchronous=True))
+    assert seconds["6 300"] == pytest.approx(2 * 6 * third + 4 * stall)

@@ -25,6 +25,8 @@ from pdapt.core.manifest import Manifest
 from pdapt.core.system.lock import locked
 from pdapt.recipes.load import load
 from pdapt.training import train as train_module
+from pdapt.training.input_hashes import Inputs
+from pdapt.training.inputs import check_inputs
 from pdapt.training.preflight.environment import ENVIRONMENT
 from pdapt.training.preflight.start_check import PREFLIGHT
 from pdapt.training.requested_run import Run
@@ -256,6 +258,13 @@ def test_a_folder_that_holds_something_else_is_refused(tokens: Path, recipe_file
 def test_two_processes_may_not_train_into_one_folder(tokens: Path, recipe_file: Path, tmp_path: Path) -> None:
     with locked(tmp_path / "run", "training into"), pytest.raises(UserError, match="another process is training"):
         train(load(str(recipe_file)), tokens, tmp_path / "run")
+
+
+def test_a_model_with_exactly_the_tokens_vocabulary_is_trained_on_them(tokens: Path, recipe_file: Path) -> None:
+    size = read_json(tokens / "tokens.json")["vocabulary_size"]
+    assert check_inputs(load(str(recipe_file), [f"model.shape.vocab={size}"]), Inputs(tokens))
+    with pytest.raises(UserError, match="but the model has only"):
+        check_inputs(load(str(recipe_file), [f"model.shape.vocab={size - 1}"]), Inputs(tokens))
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,6 @@ def test_any_number_of_tasks_writes_the_same(build: Build, tmp_path: Path, tasks
     assert shards > 2 * SOURCES, "each file is several shards"
 
 
-@pytest.mark.slow
 def test_tasks_give_texts_their_topics(
     build: Build, inputs: list[str], tmp_path: Path, tasks_in_this_process: Steps
 ) -> None:

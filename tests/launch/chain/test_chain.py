@@ -192,7 +192,6 @@ def test_once_training_began_another_text_is_refused_and_other_nodes_are_not(fak
     assert list(submit(fake, FLOW.replace("nodes=2", "nodes=1"))) == ORDER
 
 
-@pytest.mark.slow
 def test_cpu_steps_go_to_the_sites_cpu_nodes_and_scores_ask_for_a_gpu(fake: Slurm) -> None:
     site = "title: a cluster\nlongest: '20:00:00'\npartition: gpu\ngpus_per_node: 4\ncpus_per_rank: 24\n"
     site += "account_ends: '@gpu'\ncpu: {partition: prepost, account: lab@cpu, cores: 8, longest: '3:00:00'}\n"
