@@ -1,4 +1,4 @@
-"""What a user reads of a mistake, and which of the operating system's errors are one."""
+"""A mistake as the user reads it, and which of the operating system's errors are one."""
 
 import errno
 from pathlib import Path
