@@ -3,10 +3,13 @@
 Its arguments are `TASK CODES LAUNCHER`.
 """
 
+import signal
 import sys
 import traceback
 import uuid
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from ...core.files import write_json
 from ...core.system.device import has_gpu
@@ -15,8 +18,13 @@ from .. import rank
 from ..rank_task import RankTask
 
 with importing():
+    import torch.multiprocessing
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.multiprocessing import start_processes
+
+_forks: list[BaseProcess] = []
+"""The forked ranks, in their order."""
 
 
 def main() -> None:
@@ -25,7 +33,7 @@ def main() -> None:
     try:
         _launch(file, launcher)
     except ChildFailedError as failed:
-        write_json(codes, {number: failure.exitcode for number, failure in failed.failures.items()})
+        write_json(codes, {number: failure.exitcode for number, failure in failed.failures.items()} | _faults())
         raise
 
 
@@ -50,7 +58,24 @@ def _launch(file: Path, launcher: int) -> None:
         elastic_launch(config, sys.executable)("-u", "-m", rank.__name__, str(file), str(launcher))
     else:
         rank.engine_of(task).load(task.recipe)
+        torch.multiprocessing.start_processes = _started  # by whose name torchrun calls it
         elastic_launch(config, forked)(task, launcher)
+
+
+def _faults() -> dict[int, int]:
+    """Exit codes of the forked ranks that a fault has ended: torchrun keeps that of the rank it looked at first alone.
+
+    The signals by which it ends the others itself are not counted.
+    """
+    ends = {rank: process.exitcode or 0 for rank, process in enumerate(_forks)}
+    return {rank: code for rank, code in ends.items() if code < 0 and -code not in (signal.SIGTERM, signal.SIGKILL)}
+
+
+def _started(*given: Any, **further: Any) -> Any:
+    """Start processes as torch does, and keep them."""
+    context: Any = start_processes(*given, **further)
+    _forks.extend(context.processes)
+    return context
 
 
 def forked(task: RankTask, launcher: int) -> None:
