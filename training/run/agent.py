@@ -21,7 +21,7 @@ with importing():
     import torch.multiprocessing
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-    from torch.multiprocessing import start_processes
+    from torch.multiprocessing.spawn import start_processes
 
 _forks: list[BaseProcess] = []
 """The forked ranks, in their order."""
@@ -58,7 +58,8 @@ def _launch(file: Path, launcher: int) -> None:
         elastic_launch(config, sys.executable)("-u", "-m", rank.__name__, str(file), str(launcher))
     else:
         rank.engine_of(task).load(task.recipe)
-        torch.multiprocessing.start_processes = _started  # by whose name torchrun calls it
+        # torchrun calls it by this name.
+        torch.multiprocessing.start_processes = _started  # pyright: ignore[reportPrivateImportUsage]
         elastic_launch(config, forked)(task, launcher)
 
 
