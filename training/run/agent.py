@@ -1,4 +1,4 @@
-"""Runs torchrun for the ranks of this machine, and writes how the ranks ended that it saw end first.
+"""Runs torchrun for the ranks of this machine, and writes how the ranks ended that failed first.
 
 Its arguments are `TASK CODES LAUNCHER`.
 """
@@ -16,6 +16,7 @@ from ...core.system.device import has_gpu
 from ...core.system.garbage import importing
 from .. import rank
 from ..rank_task import RankTask
+from .failures.cause import ENDED_BY_US
 
 with importing():
     import torch.multiprocessing
@@ -66,10 +67,10 @@ def _launch(file: Path, launcher: int) -> None:
 def _faults() -> dict[int, int]:
     """Exit codes of the forked ranks that a fault has ended: torchrun keeps that of the rank it looked at first alone.
 
-    The signals by which it ends the others itself are not counted.
+    The signals by which a rank ends because of another one are not counted: torchrun sends SIGTERM, then SIGKILL.
     """
     ends = {rank: process.exitcode or 0 for rank, process in enumerate(_forks)}
-    return {rank: code for rank, code in ends.items() if code < 0 and -code not in (signal.SIGTERM, signal.SIGKILL)}
+    return {rank: code for rank, code in ends.items() if code < 0 and -code not in (*ENDED_BY_US, signal.SIGKILL)}
 
 
 def _started(*given: Any, **further: Any) -> Any:
