@@ -29,7 +29,7 @@ from .output import Follower
 
 LOG = "train.log"
 CODES = "codes.json"
-"""File beside the ranks' files: the exit codes of the rank that torchrun saw fail first, and of those that a fault ended."""
+"""File beside the ranks' files: exit codes of the rank that torchrun saw fail first, and of those that faults ended."""
 
 
 def spawn(task: RankTask, out: Path) -> int:
