@@ -23,13 +23,11 @@ class Method:
 
     Attributes:
         title: the method in words.
-        on_difference: whether it works on tuned - base: it keeps a part of that, and adds the part t times to the base.
         sparse: whether it keeps only a part (the density) of the difference's values.
         drawn: whether it draws these values at random.
     """
 
     title: str
-    on_difference: bool = False
     sparse: bool = False
     drawn: bool = False
 
@@ -37,10 +35,10 @@ class Method:
 METHODS = {
     "slerp": Method("SLERP"),
     "linear": Method("Linear interpolation"),
-    "task_arithmetic": Method("Task arithmetic", on_difference=True),
-    "ties": Method("TIES", on_difference=True, sparse=True),
-    "dare_linear": Method("DARE, linear", on_difference=True, sparse=True, drawn=True),
-    "dare_ties": Method("DARE, TIES", on_difference=True, sparse=True, drawn=True),
+    "task_arithmetic": Method("Task arithmetic"),
+    "ties": Method("TIES", sparse=True),
+    "dare_linear": Method("DARE, linear", sparse=True, drawn=True),
+    "dare_ties": Method("DARE, TIES", sparse=True, drawn=True),
 }
 """mergekit's name -> the method."""
 
