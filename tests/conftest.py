@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,31 @@ def programs() -> Callable[..., list[str]]:
         return [str(path) for path in found.values()]
 
     return find
+
+
+@pytest.fixture(scope="session")
+def forked_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., None]]:
+    """Run a script as the ranks of a job, and wait for it: `forked_ranks(2, script, argument)`."""
+    command = [sys.executable, str(ROOT / "tests/training/megatron/forked_ranks.py")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+    log = tmp_path_factory.mktemp("forked-ranks") / "log"
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+        ) as server,
+    ):
+        assert server.stdin is not None
+        assert server.stdout is not None
+        jobs, answers = server.stdin, server.stdout
+
+        def run(ranks: int, script: Path, *arguments: object) -> None:
+            jobs.write(json.dumps({"ranks": ranks, "words": [str(script), *map(str, arguments)]}) + "\n")
+            jobs.flush()
+            answer = answers.readline()
+            assert answer == '{"failed": null}\n', answer + log.read_text(errors="replace")[-3000:]
+
+        yield run
 
 
 @pytest.fixture

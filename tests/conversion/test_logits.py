@@ -1,9 +1,6 @@
 """The trainer's model, however it is split, against transformers on what is exported."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,6 @@ from pdapt.recipes.megatron_args import Places, megatron_args
 pytestmark = pytest.mark.slow
 Maker = Callable[..., Path]
 POSITIONS = 1000
-FORKED_RANKS = Path(__file__).parents[1] / "training/megatron/forked_ranks.py"
 SPLITS = {"tp1": [], "tp2": ["parallel.tp=2"], "pp2": ["parallel.pp=2"]}
 
 
@@ -41,7 +37,9 @@ def model(tiny_qwen3: Maker) -> Callable[[str], Path]:
     return make
 
 
-def megatron(root: Path, ids: list[int], split: str, precision: str, work: Path) -> torch.Tensor:
+def megatron(
+    forked_ranks: Callable[..., None], root: Path, ids: list[int], split: str, precision: str, work: Path
+) -> torch.Tensor:
     """Logits of the trainer's model, loaded from a checkpoint root."""
     shape = read_config(root / "hf")
     ranks = 1 if split == "tp1" else 2
@@ -62,22 +60,20 @@ def megatron(root: Path, ids: list[int], split: str, precision: str, work: Path)
     dtype = "float32" if precision == "fp32" else "bfloat16"
     job: dict[str, Any] = {"arguments": megatron_args(recipe, places, gpu=False), "ids": ids}
     (work / "job.json").write_text(json.dumps(job | {"hidden": shape.hidden, "dtype": dtype}))
-    command = [sys.executable, str(FORKED_RANKS), str(ranks)]
-    command += [str(Path(__file__).with_name("logits.py")), str(work / "job.json"), str(work / "logits.pt")]
-    environment = os.environ | {"CUDA_DEVICE_MAX_CONNECTIONS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    forked_ranks(ranks, Path(__file__).with_name("logits.py"), work / "job.json", work / "logits.pt")
     return torch.load(work / "logits.pt", weights_only=True)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("split", SPLITS)
-def test_logits_are_transformers(model: Callable[[str], Path], tmp_path: Path, split: str, precision: str) -> None:
+def test_logits_are_transformers(
+    forked_ranks: Callable[..., None], model: Callable[[str], Path], tmp_path: Path, split: str, precision: str
+) -> None:
     dtype = "float32" if precision == "fp32" else "bfloat16"
     import_hf(model(dtype), tmp_path / "megatron")
     export_hf(tmp_path / "megatron", tmp_path / "back")
     ids = torch.randint(0, 1000, (POSITIONS,), generator=torch.Generator().manual_seed(0)).tolist()
-    ours = megatron(tmp_path / "megatron", ids, split, precision, tmp_path)
+    ours = megatron(forked_ranks, tmp_path / "megatron", ids, split, precision, tmp_path)
     with torch.no_grad():
         loaded = Qwen3ForCausalLM.from_pretrained(tmp_path / "back", dtype="auto")
         theirs = loaded(torch.tensor([ids])).logits[0].float()

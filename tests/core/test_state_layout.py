@@ -1,8 +1,6 @@
 """The elements of a rank's states, against what Megatron allocates on CPU ranks."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ from pdapt.core.files import read_json, write_text
 from pdapt.core.qwen3 import SIZES, Qwen3Config
 from pdapt.core.state_layout import _chunk, states
 
-FORKED_RANKS = Path(__file__).parents[1] / "training/megatron/forked_ranks.py"
 ODD = Qwen3Config(4, 72, 200, 4, 2, 20, 1000, tied=True)  # sizes that no multiple of 64 divides, so that padding shows
 
 
@@ -94,16 +91,15 @@ def test_buckets_are_those_that_megatron_lays_out(size: str, shards: int) -> Non
     ],
 )
 @pytest.mark.parametrize("tied", [True, False])
-def test_megatron_allocates_as_much(lines: list[str], given: dict[str, int], tied: bool, tmp_path: Path) -> None:
+def test_megatron_allocates_as_much(
+    forked_ranks: Callable[..., None], lines: list[str], given: dict[str, int], tied: bool, tmp_path: Path
+) -> None:
     spread: dict[str, Any] = {"tp": 1, "pp": 1, "chunks": 1} | given
     shape = "{layers: 4, hidden: 72, ffn: 200, heads: 4, kv_heads: 2, head_dim: 20, vocab: 1000, tied: TIED}"
     text = [f"model: {{shape: {shape.replace('TIED', str(tied).lower())}}}", "data: {seq_length: 128}", *lines]
     write_text(tmp_path / "recipe.yaml", "\n".join([*text, "batch: {global_size: 8}", "steps: 10", ""]))
     ranks = 4 if "4" in lines[0] else 2
-    command = [sys.executable, str(FORKED_RANKS), str(ranks)]
-    command += [str(Path(__file__).with_name("allocated.py")), str(tmp_path / "recipe.yaml"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    forked_ranks(ranks, Path(__file__).with_name("allocated.py"), tmp_path / "recipe.yaml", tmp_path)
     model = Qwen3Config(4, 72, 200, 4, 2, 20, 1000, tied=tied)
     shards = ranks // (spread["tp"] * spread["pp"])
     for rank in range(ranks):
@@ -113,7 +109,3 @@ def test_megatron_allocates_as_much(lines: list[str], given: dict[str, int], tie
         assert found["weights"] == 2 * expected.buffer
         assert found["gradients"] == 4 * expected.buffer
         assert found["main"] == expected.shard
-
-
-def _environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_DEVICE_MAX_CONNECTIONS": "1"}
