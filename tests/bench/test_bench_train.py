@@ -268,7 +268,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_pdapt_and_transformers_begin_with_the_same_loss_on_the_same_rows(tokens: Path, tmp_path: Path) -> None:
-    chosen = recipe("steps=4", "model.precision=fp32")
+    chosen = recipe("steps=4", "model.precision=fp32", "batch.global_size=4", "batch.micro_size=2")
     found = bench_train.run(Bench(chosen, tokens, tmp_path, repeats=1), ["throughput"]).throughput
     assert found is not None
     pdapt, packed, padded = found.ways

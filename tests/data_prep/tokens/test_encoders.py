@@ -22,6 +22,8 @@ from pdapt.data_prep.tokens.tokenizer import load_tokenizer, train_tokenizer
 
 END_OF_DOCUMENT = "<|endoftext|>"
 CODE_POINTS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
+EMPTY_PLANES = range(0x40000, 0xE0000)
+"""Planes 4 to 13: Unicode assigns nothing there, so all that differs between two of them are the four bytes."""
 CONTEXTS = {
     "alone": "{}",
     "in a word": "a{}b",
@@ -252,7 +254,8 @@ def test_the_end_of_a_document_is_not_the_configurations_eos(qwen3: Pair, shared
 @pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS.keys())
 def test_every_character_has_the_references_ids(pair: Pair, context: str) -> None:
     assert len(CODE_POINTS) == 0x110000 - 0x800
-    for batch in batched(CODE_POINTS, 100_000):
+    every = context == CONTEXTS["alone"]
+    for batch in batched([c for c in CODE_POINTS if every or ord(c) not in EMPTY_PLANES], 100_000):
         pair.check([context.format(character) for character in batch])
 
 
