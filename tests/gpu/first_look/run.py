@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from step import GPU
+from step import SLACK
 from steps import STEPS
 from table import lines
 
@@ -26,8 +26,6 @@ LEAST = 20.0
 """Seconds that have to be left for another step."""
 MARGIN = 5.0
 """Seconds before its end that a step is told to be ready by."""
-REHEARSED = 4
-"""Times a step's bound without a GPU: cores differ, and a rehearsal's seconds say nothing."""
 SCRIPT = Path(__file__).with_name("steps.py")
 DONE, FAILED, CUT, LEFT_OUT = "done", "failed", "cut", "left out"
 
@@ -110,7 +108,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as work:
         look = Look(out, Path(work))
-        look.run({name: most * (1 if GPU else REHEARSED) for name, (_, most) in STEPS.items()})
+        look.run({name: most * SLACK for name, (_, most) in STEPS.items()})
     print((out / "first_look.txt").read_text(encoding="utf-8"), end="")
     sys.exit(any(step["state"] == FAILED for step in look.steps))
 

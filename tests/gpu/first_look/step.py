@@ -14,6 +14,8 @@ from pdapt.core.gpus import GIB
 from pdapt.recipes.schema import Recipe
 
 GPU = torch.cuda.is_available()
+SLACK = 1 if GPU else 8
+"""Times each bound in seconds without a GPU: cores differ, and a rehearsal's seconds say nothing."""
 VOCABULARY = 4096
 
 
@@ -32,8 +34,8 @@ class Step:
     note: Callable[[Any], None]
 
     def left(self, most: float) -> float:
-        """Seconds that one of the step's parts may take."""
-        return max(1.0, min(most, self.end - time.monotonic()))
+        """Seconds that one of the step's parts may take, of which a GPU needs at most `most`."""
+        return max(1.0, min(most * SLACK, self.end - time.monotonic()))
 
     def tokens(self) -> Path:
         """The tokens that everything is trained on."""
