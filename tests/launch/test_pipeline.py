@@ -1,13 +1,10 @@
 """The whole way on real ranks: on the embedded sample, on other text, with another's base."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from pdapt.core.errors import UserError
 from pdapt.core.manifest import Manifest
 from pdapt.data_prep.documents.store import document_files, read_documents
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 Maker = Callable[..., Path]
 SHORT = ["steps=4", "batch.global_size=8", "checkpoint.every=2", "data.seq_length=256"]
 SHORT += ["validation.every=2", "validation.batches=1", "--documents=24", "--questions=16"]
@@ -167,37 +164,3 @@ def test_a_change_that_training_depends_on_is_refused(adapted: tuple[list[object
         with pytest.raises(UserError, match=re.escape(message)):
             commands.pdapt(*command, *change)
     assert stamps(out) == before
-
-
-def test_killed_in_the_middle_and_started_again_a_run_on_tensor_parallel_ranks_ends_the_same(
-    base: Path, tmp_path: Path
-) -> None:
-    """On letters and notes, without general text: neither is there in the other runs."""
-    notes = tmp_path / "notes.jsonl"
-    rows = [{"text": f"Le patient {n} reçoit {n % 9 + 1} mg de morphine et {n * 3} ml de soluté salé, puis il est revu "
-                     f"le {n % 28 + 1} mars avec une tension de {100 + n % 60} mmHg et un poids de {50 + n % 40},5 kg."
-                     f" Le traitement est poursuivi {n % 14 + 2} jours à la dose de {n % 5 + 1} comprimés par jour."}
-            for n in range(400)]  # fmt: skip
-    notes.write_text("\n".join(json.dumps(row) for row in rows))
-    letter = tmp_path / "letter.txt"
-    letter.write_text("Cher confrère, je vous remercie de m'avoir adressé ce patient. " * 3)
-    arguments = ["run", "--data", str(notes), str(letter), *SHORT, "--base", str(base), "--general", "none", "--json"]
-    arguments += ["parallel.tp=2", "--domain", "medical"]
-
-    def start(out: Path) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "pdapt.cli.main", *arguments, "--out", str(out)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE)
-
-    process = start(tmp_path / "run")
-    deadline = time.monotonic() + 300
-    while not (tmp_path / "run" / "cpt" / "checkpoints").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    first, second = start(tmp_path / "run").communicate()[0], start(tmp_path / "other").communicate()[0]
-    found = json.loads(first)
-    assert found["models"] == json.loads(second)["models"]
-    assert [row["model"] for row in found["models"]] == ["base", "cpt-00002", "cpt-00004", "merged"]
-    assert set(found["models"][0]) == {"model", "role", "medical"}
-    assert len(found["verdict"]) == 3
-    assert_no_text_is_on_two_sides(tmp_path / "run")

@@ -134,7 +134,7 @@ def test_a_result_that_only_one_side_has_differs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_three_kills_of_the_real_flow_change_no_result(tmp_path: Path) -> None:
     """Their moments are 0.22, 0.39 and 0.74 of the time that a flow takes: in its text, in training, in evaluation."""
     every = Campaign(TinyFlow(tmp_path / "flow"), tmp_path, seed=389).kill_until(3)

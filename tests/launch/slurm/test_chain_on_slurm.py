@@ -14,7 +14,7 @@ from pdapt.launch.chain.run_status import RunStatus, run_status
 from pdapt.launch.request import read_request
 from pdapt.launch.steps import flow_steps
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 WORDS = "le patient reçoit du paracétamol contre la fièvre puis sera revu dans une semaine avec son dossier".split()  # noqa: SIM905
 STEPS = ["corpus", "tokens", "general", "tasks", "base", "cpt", "hf", "proxy", "merge", "choose", "scores", "report"]
 
@@ -42,7 +42,7 @@ class Chain:
 
     def wait(self, condition: Callable[[dict[str, str]], bool], *, stops: bool = False) -> dict[str, str]:
         """Look until a condition holds of the steps' states; a chain that stops meanwhile is an error."""
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 1200
         while not condition(states := states_of(status := self.status())):
             assert time.monotonic() < deadline, status
             assert stops or not status.stopped, status

@@ -19,7 +19,7 @@ from pdapt.launch.drills.training_job import Grounds
 from pdapt.recipes.load import load
 from pdapt.training.train import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 STEPS = "steps=60"
 """More than a fast machine does between four disturbances."""
 
