@@ -10,7 +10,7 @@ import yaml
 
 from ..core.errors import UserError, first_line
 from ..core.files import read_bytes
-from ..core.jsonio import JsonObject
+from ..core.jsonio import JsonObject, shorten
 from ..core.qwen3 import Qwen3Config
 
 RUN_CONFIG = "run_config.yaml"
@@ -109,7 +109,7 @@ def _check_qwen3(model: JsonObject, path: Path) -> None:
     wrong += [name for name in _ABSENT if values.get(name)]
     if wrong:
         raise UserError(
-            f"the model is not Qwen3: {', '.join(f'{name} is {values.get(name)!r}' for name in wrong)}",
+            f"the model is not Qwen3: {', '.join(f'{name} is {shorten(values.get(name))}' for name in wrong)}",
             where=str(path),
             allowed="a dense Qwen3: RMSNorm, norms of queries and keys, a gated MLP, no biases, plain rotary positions",
         )

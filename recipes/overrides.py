@@ -13,6 +13,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from ..core.errors import UserError, first_line, nearest
 from ..core.files import read_bytes
 from ..core.jsonio import shorten
+from ..core.reading.yaml_mapping import check_tokens
 from .value_types import check_types
 
 MAX_BYTES = 2**16
@@ -34,14 +35,12 @@ def read_layer(path: Path, *, allow_env: bool = False, kind: str = "recipe") -> 
     """
     try:
         text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
-        aliases = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
-        value = None if aliases else OmegaConf.load(io.StringIO(_quote_times(text)))
+        check_tokens(text, str(path), kind=kind)
+        value = OmegaConf.load(io.StringIO(_quote_times(text)))
     except UserError:
         raise
     except _NOT_YAML as error:
         raise UserError(f"the {kind} is not valid YAML: {first_line(error)}", where=str(path)) from None
-    if aliases:  # a few lines of aliases can expand to terabytes
-        raise UserError(f"the {kind} has YAML aliases (*name)", where=str(path), fix="write the values out")
     if not isinstance(value, DictConfig):
         raise UserError(f"the {kind} is not a mapping of keys to values", where=str(path))
     check_plain(value, str(path), allow_env=allow_env)
@@ -59,16 +58,19 @@ def override_layer(item: str, *, allow_env: bool = False) -> DictConfig:
         UserError: it is not `key=value`, or takes a value from elsewhere.
     """
     where = f"command line: {item if len(item) < 200 else item[:200] + '…'}"
-    key, equals, _ = item.partition("=")
+    key, equals, text = item.partition("=")
     if not equals or not key.strip() or len(item) > MAX_BYTES:
         raise UserError(
             f"{shorten(item)} is not key=value", where="command line", allowed="for instance optimizer.lr=1e-5"
         )
     try:
+        check_tokens(text, where, kind="value")
         value = OmegaConf.from_dotlist([_quote_times(item)])
+    except UserError:
+        raise
     except _NOT_YAML as error:
         raise UserError(
-            f"the value of {key} cannot be read: {first_line(error)}",
+            f"the value of {key if len(key) < 200 else shorten(key)} cannot be read: {first_line(error)}",
             where=where,
             fix="close every quote and bracket; in the shell, put the whole key=value in single quotes",
         ) from None

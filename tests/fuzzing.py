@@ -27,6 +27,12 @@ SECONDS = 30
 LONGEST = 20 * SECONDS
 """Seconds of the clock after which it is taken to hang in any case: beside other work a processor is slow."""
 DEEP = 200_000
+BOUNDED = 30_000
+"""As deep as fits into the smallest files, so that no bound of a file's size is what refuses it."""
+ALIASES = b"a: &a [x, x]\n" + b"".join(
+    b"%c: &%c [%s]\n" % (name, name, b", ".join([b"*%c" % (name - 1)] * 9)) for name in range(ord("b"), ord("z"))
+)
+"""Lines of YAML that stand for 9 to the power of 24 values."""
 WRONG_VALUES = (
     b"null", b"true", b"-1", b"0", b"1e999", b"NaN", b"-Infinity", b"3.5", b'""', b'"x"', b"[]", b"{}", b"[[]]",
     b"18446744073709551616", b"9223372036854775807", b"-9223372036854775809", b"9" * 400, b"9" * 20_000, b'"\\ud800"',
@@ -34,7 +40,8 @@ WRONG_VALUES = (
 )  # fmt: skip
 HOSTILE = (
     b"", b"\0", b"{", b"[]", b"{}", b"null", b"1", b'"', b"\xff\xfe", b"\xef\xbb\xbf{}", b"\n\n\n", b"[" * DEEP,
-    b"[" * DEEP + b"]" * DEEP, b'{"a":' * DEEP + b"1" + b"}" * DEEP, b"9" * 20_000, b"-" * 9, b"\0" * 4096, b"{}\n" * 3,
+    b"[" * DEEP + b"]" * DEEP, b'{"a":' * DEEP + b"1" + b"}" * DEEP, b"[" * BOUNDED, b"a: " + b"[" * BOUNDED,
+    b"- " * BOUNDED, b"? " * BOUNDED, ALIASES, b"9" * 20_000, b"-" * 9, b"\0" * 4096, b"{}\n" * 3,
 )  # fmt: skip
 MARK = "here comes another value"
 VALUE = re.compile(rb'-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|"(?:[^"\\]|\\.)*"|true|false|null|\[[^\[\]{}]*\]|\{[^\[\]{}]*\}')

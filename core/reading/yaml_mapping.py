@@ -9,39 +9,35 @@ import yaml
 from ..errors import UserError, first_line
 from ..files import read_bytes
 
-MOST_BRACKETS = 5_000
-"""Largest number of brackets in a file: PyYAML's time grows with the square of their nesting."""
+DEEPEST = 100
+"""Largest depth of lists and mappings: PyYAML's time grows with its square, and far deeper it ends the process."""
+_BEGIN = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_END = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+RefuseTag = Callable[[yaml.TagToken], None]
 
 
-def read_mapping(
-    path: Path, limit: int, *, ours: bool = False, refuse_tag: Callable[[yaml.TagToken], None] | None = None
-) -> dict[str, Any]:
+def read_mapping(path: Path, limit: int, *, ours: bool = False, refuse_tag: RefuseTag | None = None) -> dict[str, Any]:
     """Read the mapping that a YAML file holds.
 
     Args:
         path: the file.
         limit: largest size in bytes.
-        ours: whether the file belongs to the project: then libyaml reads it, which is fast, but ends the process if
-            brackets are nested too deep.
+        ours: whether the file belongs to the project: then libyaml reads it, which is fast.
         refuse_tag: raises for a tag, such as `!name`; by default YAML's own tags are read, and others are invalid.
 
     Raises:
-        UserError: the file does not hold a mapping; it has a key twice, of which YAML would keep the last; or it has
-            aliases, a few lines of which can expand to terabytes.
+        UserError: the file does not hold a mapping; it has a key twice, of which YAML would keep the last; or it is
+            refused by `check_tokens`.
     """
     where, loader = str(path), getattr(yaml, "CSafeLoader", yaml.SafeLoader) if ours else yaml.SafeLoader
     try:
         text = read_bytes(path, limit).decode("utf-8-sig")
-        if (brackets := text.count("[") + text.count("{")) > MOST_BRACKETS:
-            allowed = f"up to {MOST_BRACKETS:,}"
-            raise UserError(
-                f"the file has {brackets:,} brackets", where=where, allowed=allowed, fix="write lists as lines"
-            )
-        for token in yaml.scan(text, loader):
-            if isinstance(token, yaml.AliasToken):
-                raise UserError("the file has YAML aliases (*name)", where=where, fix="write the values out")
-            if isinstance(token, yaml.TagToken) and refuse_tag:
-                refuse_tag(token)
+        check_tokens(text, where, loader=loader, refuse_tag=refuse_tag)
         _check_keys(yaml.compose(text, loader), where)
         value = yaml.load(text, loader)  # noqa: S506
     except UserError:
@@ -51,6 +47,34 @@ def read_mapping(
     if not isinstance(value, dict):
         raise UserError("the file is not a mapping of keys to values", where=where)
     return value
+
+
+def check_tokens(
+    text: str, where: str, *, kind: str = "file", loader: Any = yaml.SafeLoader, refuse_tag: RefuseTag | None = None
+) -> None:
+    """Check YAML before it is loaded, which neither its depth nor what its aliases stand for would bound.
+
+    Args:
+        text: the YAML.
+        where: where it comes from.
+        kind: what errors call it.
+        loader: a class of PyYAML.
+        refuse_tag: see `read_mapping`.
+
+    Raises:
+        UserError: lists and mappings are nested deeper than `DEEPEST`, or there are aliases, a few lines of which can
+            expand to terabytes.
+        yaml.YAMLError: the text is not YAML.
+    """
+    depth = 0
+    for token in yaml.scan(text, loader):
+        depth += isinstance(token, _BEGIN) - isinstance(token, _END)
+        if depth > DEEPEST:
+            raise UserError(f"the {kind} is nested more than {DEEPEST} deep", where=where, fix="write it flatter")
+        if isinstance(token, yaml.AliasToken):
+            raise UserError(f"the {kind} has YAML aliases (*name)", where=where, fix="write the values out")
+        if isinstance(token, yaml.TagToken) and refuse_tag:
+            refuse_tag(token)
 
 
 def _check_keys(node: yaml.Node | None, where: str) -> None:

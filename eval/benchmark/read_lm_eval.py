@@ -4,16 +4,18 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import yaml
-
 from ...core import log
 from ...core.errors import UserError, check_known
-from ...core.files import read_bytes, read_object
+from ...core.files import read_object
 from ...core.jsonio import JsonObject
+from ...core.reading.yaml_mapping import read_mapping
 from ..harness.result_files import TaskResults, is_finite
 from ..models import ROLES, Role, check_name
 from ..tasks.task_suite import OtherTask, ScoredTask, TaskSuite
 from .read_results import Answers, Member, Problem, Reason, Runs, StatedScore, Unusable, read_answers
+
+MOST_GROUPS_BYTES = 2**20
+"""Largest size of a file of groups."""
 
 
 @dataclass(frozen=True)
@@ -178,12 +180,8 @@ def read_groups(file: Path, tasks: list[str]) -> dict[str, str]:
     Raises:
         UserError: the file has another form, or names no task, or one in two groups.
     """
-    try:
-        value = yaml.safe_load(read_bytes(file))
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise UserError(f"the groups cannot be read: {error}", where=str(file)) from None
-    lists = isinstance(value, dict) and all(isinstance(members, list) and members for members in value.values())
-    if not lists:
+    value = read_mapping(file, MOST_GROUPS_BYTES)
+    if not all(isinstance(members, list) and members for members in value.values()):
         raise UserError("this is not a file of groups", where=str(file), allowed="a line such as `law: [task, task_*]`")
     groups: dict[str, str] = {}
     for group, patterns in value.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from fuzzing import ALIASES
 
 from pdapt.conversion.convert import export_hf, import_hf
 from pdapt.conversion.trainer_config import RUN_CONFIG, read_run_config
@@ -81,6 +82,14 @@ def test_a_bridge_checkpoint_is_exported_without_a_reference(
     assert RUN_CONFIG in inputs, "the export says what it took the configuration from"
 
 
+def test_what_aliases_stand_for_is_never_written_out(source: Path, checkpoint: Path, tmp_path: Path) -> None:
+    path = checkpoint / RUN_CONFIG
+    text = path.read_text().replace("normalization: RMSNorm", "normalization: *y")
+    path.write_text(ALIASES.decode() + text)
+    with pytest.raises(UserError, match="normalization is a list of 9"):
+        export_hf(checkpoint.parent, tmp_path / "out")
+
+
 def test_a_comparison_leaves_out_what_bridge_does_not_state(
     source: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,8 +120,8 @@ def test_the_layers_fields_may_lie_within_the_models(source: Path, checkpoint: P
     ("values", "message"),
     [
         ({"num_moe_experts": 8}, "num_moe_experts is 8"),
-        ({"normalization": "LayerNorm"}, "normalization is 'LayerNorm'"),
-        ({"add_qkv_bias": True}, "add_qkv_bias is True"),
+        ({"normalization": "LayerNorm"}, 'normalization is "LayerNorm"'),
+        ({"add_qkv_bias": True}, "add_qkv_bias is true"),
         ({"num_layers": None}, "num_layers is missing"),
         ({"hidden_size": "64"}, "hidden_size is"),
         ({"rotary_base": 0}, "not both above 0"),

@@ -89,6 +89,23 @@ def test_aliases_are_refused_before_they_are_written_out(recipe: Path) -> None:
         load(str(_with(recipe, "\n".join(lines))))
 
 
+@pytest.mark.parametrize("opening", ["[", "{", "[{", "- ", "? ", "[{a: ["])
+def test_what_is_nested_too_deep_is_refused_before_it_is_loaded(recipe: Path, opening: str) -> None:
+    """20,000 deep, YAML's reader in C ends the process."""
+    deep = opening * (20_000 // len(opening))
+    message = "nested more than 100 deep|mapping values are not allowed|not allowed (here|in this context)"
+    with pytest.raises(UserError, match=message):
+        load(str(_with(recipe, f"data:\n  {deep}")))
+    with pytest.raises(UserError, match=message):
+        load(str(recipe), [f"data.blend={deep}"])
+
+
+def test_a_refused_override_is_quoted_in_part(recipe: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read") as refusal:
+        load(str(recipe), [f"{'a.' * 20_000}a=1"])
+    assert len(str(refusal.value)) < 1000
+
+
 def test_fuzz_recipe(fuzz: Callable[[Path, Callable[[], Any]], None], recipe: Path) -> None:
     fuzz(recipe, lambda: load(str(recipe), fitting=False))
 
