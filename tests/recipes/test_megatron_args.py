@@ -110,6 +110,17 @@ def test_the_fused_loss_is_not_for_fp32(monkeypatch: pytest.MonkeyPatch) -> None
         assert parse(megatron_args(recipe, PLACES, gpu=False), monkeypatch).cross_entropy_loss_fusion is False
 
 
+@pytest.mark.parametrize(
+    ("gpu", "layers", "fused"), [(True, "transformer_engine", True), (True, "local", False), (False, "auto", False)]
+)
+def test_megatrons_own_layers_ask_for_no_kernel_of_transformer_engine(
+    gpu: bool, layers: str, fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load("qwen3_tiny_cpt_2xcpu", [f"model.transformer_impl={layers}"])
+    args = parse(megatron_args(recipe, PLACES, gpu=gpu), monkeypatch)
+    assert [args.gradient_accumulation_fusion, args.apply_rope_fusion, not args.no_persist_layer_norm] == [fused] * 3
+
+
 def test_further_arguments_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     further = "megatron={log-params-norm: true, exit-duration-in-mins: 5, profile-ranks: [0, 3]}"
     args = parse(megatron_args(load("qwen3_8b_cpt_48xh100_packed", [further]), PLACES, gpu=True), monkeypatch)

@@ -231,6 +231,18 @@ def test_a_share_is_from_0_to_1(tmp_path: Path, score: float, is_share: bool) ->
         assert read_lm_eval(LmEvalFolders(folders)).stated["tuned", "rechnen"].score == score
 
 
+@pytest.mark.parametrize(("answered", "problems"), [(1, {"rechnen"}), (2, set())])
+def test_a_score_of_a_single_question_is_left_out(tmp_path: Path, answered: int, problems: set[str]) -> None:
+    folders = {name: write(tmp_path / name, HALF, samples=()) for name in ("base", "tuned")}
+    (path,) = folders["tuned"].glob("results*.json")
+    given = json.loads(path.read_text())
+    given["n-samples"]["rechnen"]["effective"] = answered
+    path.write_text(json.dumps(given))
+    runs = read_lm_eval(LmEvalFolders(folders))
+    assert {problem.task for problem in runs.problems} == problems
+    assert {task for model, task in runs.stated if model == "tuned"} == set(TASKS) - problems
+
+
 @pytest.mark.slow
 def test_a_score_that_is_no_number_and_samples_that_are_too_few_are_left_out_and_said(tmp_path: Path) -> None:
     made = _damaged(tmp_path)

@@ -2,12 +2,14 @@
 
 import json
 import re
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from commands import pdapt, pdapt_json
 
 from pdapt.core.errors import UserError
-from pdapt.launch.planning.compare_recipes import FSDP_PADDED, compare
+from pdapt.launch.planning.compare_recipes import FSDP_PADDED, compare, sent_bytes
 from pdapt.launch.planning.padded_fsdp import REASONS, read_assumptions
 from pdapt.recipes.load import load
 from pdapt.scaling.constants import read_reach
@@ -41,6 +43,13 @@ def test_the_papers_way_is_set_beside_a_recipe_term_by_term() -> None:
     text = pdapt("plan", "compare", NAME)
     assert "Predicted, not measured" in text
     assert f"{other['step_seconds']:.2f} s per step" in text
+
+
+def test_a_gpu_sends_what_rings_of_a_billion_weights_send() -> None:
+    """A reduction of gradients and a gathering of BF16 weights; with FSDP in each micro-batch, gathering twice."""
+    replicated: Any = {"dp": 4, "cp": 2, "parameters": 1e9, "grad_bytes": 4, "accumulation": 3, "gathers": 0}
+    assert sent_bytes(cast(Any, SimpleNamespace(**replicated))) == (4 + 2) * 1e9 * 7 / 8
+    assert sent_bytes(cast(Any, SimpleNamespace(**replicated | {"gathers": 2}))) == 3 * (4 + 4) * 1e9 * 7 / 8
 
 
 def test_each_assumption_has_its_reason_and_can_be_changed() -> None:
