@@ -113,7 +113,7 @@ def edit(checkpoint: Path, **values: object) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"add_qkv_bias": True}, "add_qkv_bias is True"),
+        ({"add_qkv_bias": True}, "add_qkv_bias is true"),
         ({"seq_len_interpolation_factor": 4.0}, "seq_len_interpolation_factor is 4.0"),
         ({"max_position_embeddings": None}, "max_position_embeddings is missing"),
         ({"hidden_size": 32}, "by the configuration"),

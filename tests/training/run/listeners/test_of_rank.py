@@ -1,4 +1,4 @@
-"""What listens on a rank: the guard everywhere, and on the last rank those that write."""
+"""Listeners of a rank: the guard everywhere, and on the last rank those that write."""
 
 from pathlib import Path
 from types import SimpleNamespace
