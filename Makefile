@@ -29,8 +29,8 @@ test-fast: setup ## The tests of every change, in some minutes.
 
 # Four processes on two cores: their tests wait for starts, ends and polls a third of the time.
 test-slow: setup ## Ranks, kills, whole runs, browser, Slurm; GPU tests where there is one.
-	@$(BIN)/python -m pytest -q -m "slow and not gpu" -n 4 --dist loadfile --no-loadscope-reorder --durations=20
-	@$(BIN)/python -m pytest -q tests/gpu -m gpu
+	@$(BIN)/python -m pytest -q -m "slow and not gpu and not alone" -n 4 --dist loadfile --no-loadscope-reorder --durations=20
+	@$(BIN)/python -m pytest -q -m "alone or gpu"
 
 test-nemo: setup-nemo ## The second engine, NVIDIA's Megatron-Bridge, and NeMo 2, on CPU ranks; not part of `test`.
 	@$(NEMO)/bin/python -m pytest -q tests/nemo -n 2 --dist worksteal --durations=20

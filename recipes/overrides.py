@@ -59,7 +59,8 @@ def override_layer(item: str, *, allow_env: bool = False) -> DictConfig:
     """
     where = f"command line: {item if len(item) < 200 else item[:200] + '…'}"
     key, equals, text = item.partition("=")
-    if not equals or not key.strip() or len(item) > MAX_BYTES:
+    # OmegaConf takes `\=` for a part of the key, and would read another value than the one that is checked here.
+    if not equals or not key.strip() or "\\" in key or len(item) > MAX_BYTES:
         raise UserError(
             f"{shorten(item)} is not key=value", where="command line", allowed="for instance optimizer.lr=1e-5"
         )

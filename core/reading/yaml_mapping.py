@@ -8,9 +8,8 @@ import yaml
 
 from ..errors import UserError, first_line
 from ..files import read_bytes
+from ..jsonio import MAX_DEPTH
 
-DEEPEST = 100
-"""Largest depth of lists and mappings: PyYAML's time grows with its square, and far deeper it ends the process."""
 _BEGIN = (
     yaml.FlowSequenceStartToken,
     yaml.FlowMappingStartToken,
@@ -62,15 +61,16 @@ def check_tokens(
         refuse_tag: see `read_mapping`.
 
     Raises:
-        UserError: lists and mappings are nested deeper than `DEEPEST`, or there are aliases, a few lines of which can
-            expand to terabytes.
+        UserError: lists and mappings are nested deeper than JSON's may be (PyYAML's time grows with the square of the
+            depth, and far deeper libyaml ends the process), or there are aliases, a few lines of which can expand to
+            terabytes.
         yaml.YAMLError: the text is not YAML.
     """
     depth = 0
     for token in yaml.scan(text, loader):
         depth += isinstance(token, _BEGIN) - isinstance(token, _END)
-        if depth > DEEPEST:
-            raise UserError(f"the {kind} is nested more than {DEEPEST} deep", where=where, fix="write it flatter")
+        if depth > MAX_DEPTH:
+            raise UserError(f"the {kind} is nested more than {MAX_DEPTH} deep", where=where, fix="write it flatter")
         if isinstance(token, yaml.AliasToken):
             raise UserError(f"the {kind} has YAML aliases (*name)", where=where, fix="write the values out")
         if isinstance(token, yaml.TagToken) and refuse_tag:

@@ -122,22 +122,19 @@ def test_a_hashes_record_says_which_command_and_code_wrote_a_checkpoint(run: Pat
     assert {"metadata.json", ".metadata"} < set(found["files"])
 
 
+@pytest.mark.alone
 def test_a_rank_that_is_slow_for_long_is_reported(recipe_file: Path, tokens: Path, tmp_path: Path) -> None:
-    """Rank 1 is stopped and let go on by turns. Beside other tests rank 0 may be slow for a while, too."""
+    """Rank 1 is stopped and let go on by turns."""
     out = tmp_path / "run"
     command = [sys.executable, "-m", "pdapt.cli.main", "train", str(recipe_file), TWO, "steps=60"]
     command += ["guard.straggler=1.5", "checkpoint.every=1000", "validation.every=1000"]
     process = subprocess.Popen([*command, "--tokens", str(tokens), "--out", str(out)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 200
     while not rows(out, "step"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     victim = psutil.Process(read_records(out / FOLDER)[1].pid)
-
-    def reported() -> list[Row]:
-        return [row for row in rows(out, "straggler") if row["rank"] == 1]
-
-    while process.poll() is None and not reported():
+    while process.poll() is None and not rows(out, "straggler"):
         assert time.monotonic() < deadline
         for number, pause in ((signal.SIGSTOP, 0.3), (signal.SIGCONT, 0.02)):
             if victim.is_running():
@@ -145,9 +142,11 @@ def test_a_rank_that_is_slow_for_long_is_reported(recipe_file: Path, tokens: Pat
             time.sleep(pause)
     if victim.is_running():
         os.kill(victim.pid, signal.SIGCONT)
-    assert process.wait(timeout=400) == 0
-    assert reported()
-    assert reported()[0]["ratio"] > 1.5
+    assert process.wait(timeout=200) == 0
+    reported = rows(out, "straggler")
+    assert reported
+    assert reported[0]["rank"] == 1
+    assert reported[0]["ratio"] > 1.5
     assert "straggler: rank 1 computed" in (out / "train.log").read_text()
 
 
